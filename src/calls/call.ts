@@ -1,0 +1,91 @@
+import type { Target } from '../domain/flow-definition.ts'
+import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
+import type { Attempt } from '../domain/step-result.ts'
+import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+
+/** One logical request: who may answer, and how to ask them. */
+export interface CallRequest {
+  /** First the provider and model of the step, then its fallbacks. */
+  readonly targets: readonly Target[]
+  /**
+   * What to send to one target. Called before each first attempt at it: decides anew what that provider may see.
+   * Rejects with DATA_SHARING_DENIED.
+   */
+  readonly prepare: (target: Target) => Promise<PreparedRequest> | PreparedRequest
+}
+
+export interface PreparedRequest extends ModelRequest {
+  readonly provider: string
+  /** Tokens of system and messages, an upper estimate; asked for only where a limit or a token rate is set. */
+  readonly countInputTokens: () => Promise<number>
+}
+
+/** What surrounds one call. One object per call; layers never keep it. */
+export interface CallContext {
+  /** Cancel of the flow, its timeouts, a failed sibling. */
+  readonly signal: AbortSignal
+  /** Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. */
+  readonly timeoutMs?: number
+  /** Milliseconds from sending a streamed request to its first piece; over it: PROVIDER_UNAVAILABLE. */
+  readonly firstChunkTimeoutMs?: number
+  /** Milliseconds between two pieces of a streamed answer; over it: PROVIDER_UNAVAILABLE. */
+  readonly idleTimeoutMs?: number
+  /** Tries beyond the first, per target. */
+  readonly maxRetries: number
+  /** Retry and fall back although text was already delivered. */
+  readonly restartAfterFirstToken: boolean
+  /** The flow's limits; one object shared by all its calls. */
+  readonly budget?: Budget
+  readonly onDelta?: (text: string) => void
+  /** Told before each wait for a further try. */
+  readonly onRetry?: (retry: RetryNotice) => void
+  /** Receives one ledger row per try, in order, also for failed and aborted tries. Numbers are from 1 within this call. */
+  readonly onAttempt: (attempt: Attempt) => void
+}
+
+export interface RetryNotice {
+  /** Number of the try that failed. */
+  readonly attempt: number
+  readonly delayMs: number
+  readonly error: ErrorInfo
+  /** Who is tried next. */
+  readonly provider: string
+  readonly model: string
+  /** Text was already delivered and is void now. */
+  readonly restart: boolean
+}
+
+export interface CallResponse extends ModelResponse {
+  /** Who answered. */
+  readonly provider: string
+  readonly requestedModel: string
+  readonly simulated: boolean
+}
+
+/** Rejects with the OrchestratorError of the last try, or with `signal.reason`. */
+export type Call = (request: CallRequest, context: CallContext) => Promise<CallResponse>
+
+/** One try at one target: what the inner layers wrap. */
+export type AttemptCall = (request: PreparedRequest, context: CallContext) => Promise<CallResponse>
+/** Wraps one concern around every try. */
+export type CallLayer = (next: AttemptCall) => AttemptCall
+
+/** Hard limits of one flow. Reserve before a try, settle after it; the sum never passes the limit. */
+export interface Budget {
+  /** Throws LIMIT_EXCEEDED with `details` `{ limit, max, spent, reserved, needed }` when the worst case does not fit. */
+  reserve(worstCase: Spend): Reservation
+  readonly spent: Spend
+  /** Output bound given to calls that name none while a limit is set. */
+  readonly defaultMaxTokens: number
+  readonly limitsCost: boolean
+}
+
+export interface Spend {
+  readonly costUsd: number
+  readonly tokens: number
+}
+
+export interface Reservation {
+  /** Replaces the reservation by what was really spent; unknown parts stay reserved as spent. Called exactly once. */
+  settle(actual: Partial<Spend>): void
+}

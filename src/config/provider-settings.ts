@@ -1,0 +1,28 @@
+import { z } from 'zod'
+
+export const PROVIDER_KINDS = ['openai', 'anthropic', 'google', 'openai-compatible'] as const
+export const PRESETS = ['ollama', 'lmstudio', 'vllm', 'groq', 'xai', 'mistral', 'deepseek', 'openrouter', 'together', 'azure'] as const
+
+/** One entry of `providers` in the configuration. The key is bound to the origin of `baseUrl` (or the vendor's own). */
+export const providerSettingsSchema = z.strictObject({
+  /** Default: the entry's own name, where that is a kind or a preset. */
+  kind: z.enum(PROVIDER_KINDS).optional(),
+  preset: z.enum(PRESETS).optional(),
+  apiKey: z.string().min(1).optional(),
+  baseUrl: z.url({ protocol: /^https?$/ }).optional(),
+  /** OpenAI kind only: default `responses` against OpenAI's own origin, `chat` elsewhere. */
+  api: z.enum(['responses', 'chat']).optional(),
+  /** Extra request headers, e.g. an organisation id. */
+  headers: z.record(z.string(), z.string()).optional(),
+  /** Azure only. */
+  apiVersion: z.string().optional(),
+  /** Requests under way at once. */
+  maxConcurrency: z.number().int().positive().optional(),
+  requestsPerMinute: z.number().positive().optional(),
+  tokensPerMinute: z.number().positive().optional(),
+  /** False: flows that need it do not start (PROVIDER_INACTIVE). */
+  active: z.boolean().default(true),
+})
+
+export type ProviderSettings = z.output<typeof providerSettingsSchema>
+export type ProviderSettingsInput = z.input<typeof providerSettingsSchema>

@@ -1,0 +1,54 @@
+import type { Usage } from './usage.ts'
+
+export type JsonSchema = Readonly<Record<string, unknown>>
+
+export const FINISH_REASONS = ['stop', 'length', 'tool_calls', 'content_filter', 'refusal', 'other'] as const
+export type FinishReason = (typeof FINISH_REASONS)[number]
+
+/** One turn of the conversation that a model gets. */
+export interface ModelMessage {
+  readonly role: 'user' | 'assistant'
+  readonly content: string
+}
+
+export interface ModelSettings {
+  readonly temperature?: number
+  /** Upper bound of output tokens. */
+  readonly maxTokens?: number
+  readonly topP?: number
+  readonly stopSequences?: readonly string[]
+}
+
+/** What one attempt sends to a provider, vendor-free. */
+export interface ModelRequest {
+  readonly model: string
+  readonly system?: string
+  readonly messages: readonly ModelMessage[]
+  readonly settings: ModelSettings
+  /** JSON Schema the answer must fit. Adapters use native structured output where the vendor has it, else leave it out with a note. */
+  readonly outputSchema?: JsonSchema
+}
+
+export interface ToolCall {
+  readonly id?: string
+  readonly name: string
+  /** JSON text as the model wrote it. */
+  readonly arguments: string
+}
+
+/** One whole answer, vendor-free. */
+export interface ModelResponse {
+  /** All text parts, joined; empty when the model answered without text. */
+  readonly text: string
+  readonly refusal?: string
+  readonly reasoningText?: string
+  readonly toolCalls?: readonly ToolCall[]
+  readonly finishReason: FinishReason
+  /** The model that answered, as the provider names it; the one to price. */
+  readonly model: string
+  readonly usage: Usage
+  /** US dollars as the provider itself states them (OpenRouter, xAI). */
+  readonly providerCostUsd?: number
+  /** What was mapped, left out or odd, for people. */
+  readonly notes: readonly string[]
+}

@@ -1,0 +1,19 @@
+import type { StepResult } from './step-result.ts'
+import type { Message } from './thread.ts'
+
+/** What prompts and conditions see (S4-89 to S4-97). Outputs a provider may not see throw DATA_SHARING_DENIED when a prompt reads them. */
+export interface StepContext {
+  readonly flowId: string
+  readonly stepId: string
+  /** Position in the definition, from 0. */
+  readonly stepIndex: number
+  readonly iteration: number
+  readonly originalPrompt: string
+  /** Output of the nearest earlier step that succeeded; a skipped step never changes it. */
+  readonly previousStepOutput?: string
+  /** By step id, latest iteration. */
+  readonly previousStepOutputs: Readonly<Record<string, string>>
+  readonly allStepResults: readonly StepResult[]
+  readonly threadHistory: readonly Message[]
+  readonly metadata: Readonly<Record<string, unknown>>
+}

@@ -1,0 +1,61 @@
+/**
+ * Tokens of one attempt. One meaning for all providers: `inputTokens` are all prompt tokens, cached ones included;
+ * `outputTokens` all that is billed as output, reasoning included. An absent figure is unknown, never 0.
+ */
+export interface Usage {
+  readonly inputTokens?: number
+  /** Part of `inputTokens` that was read from the provider's cache. */
+  readonly cachedInputTokens?: number
+  /** Part of `inputTokens` that was written to the provider's cache. */
+  readonly cacheWriteTokens?: number
+  readonly outputTokens?: number
+  /** Part of `outputTokens` that was reasoning. */
+  readonly reasoningTokens?: number
+  /** `inputTokens + outputTokens`; absent when either is unknown. */
+  readonly totalTokens?: number
+  readonly source: 'reported' | 'estimated' | 'unknown'
+}
+
+export const UNKNOWN_USAGE: Usage = { source: 'unknown' }
+
+/** Sums what is known; the source of the sum is the weakest of its parts. */
+export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
+  const sum: Record<string, number> = {}
+  let source: Usage['source'] | undefined
+  for (const usage of usages) {
+    if (!usage) continue
+    for (const key of TOKEN_FIELDS) {
+      const tokens = usage[key]
+      if (tokens !== undefined) sum[key] = (sum[key] ?? 0) + tokens
+    }
+    source = weakest(source, usage.source)
+  }
+  return { ...sum, source: source ?? 'unknown' }
+}
+
+const TOKEN_FIELDS = [
+  'inputTokens',
+  'cachedInputTokens',
+  'cacheWriteTokens',
+  'outputTokens',
+  'reasoningTokens',
+  'totalTokens',
+] as const
+
+const STRENGTH = { reported: 2, estimated: 1, unknown: 0 } as const
+
+function weakest(a: Usage['source'] | undefined, b: Usage['source']): Usage['source'] {
+  return a === undefined || STRENGTH[b] < STRENGTH[a] ? b : a
+}
+
+/** What one attempt cost, and how that is known. */
+export interface Cost {
+  /** US dollars. */
+  readonly costUsd: number
+  /** `provider`: stated in the answer. `prices`: the bundled price list. `configured`: an override. */
+  readonly source: 'provider' | 'prices' | 'configured'
+  /** Date of the price list (ISO, day), where there is one. */
+  readonly pricesDate?: string
+  /** True where tokens were estimated. */
+  readonly estimated: boolean
+}

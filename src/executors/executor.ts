@@ -1,0 +1,66 @@
+import type { z } from 'zod'
+import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
+import type { StopReason } from '../domain/flow.ts'
+import type { StepResult } from '../domain/step-result.ts'
+
+/** How one step is to run this time. */
+export interface RunStepOptions {
+  /** From 1; default 1. */
+  readonly iteration?: number
+  /** Replaces what `inputFrom` would give: results whose outputs are the step's input. */
+  readonly input?: readonly StepResult[]
+  /** Results the step may see, in definition order, loops oldest first. Must not depend on timing. */
+  readonly visible: readonly StepResult[]
+  /** Ask for a typed verdict and put it into `parsed`; an unreadable one leaves `parsed` undefined, and the step succeeds. */
+  readonly verdict?: boolean
+  /** Aborts this step only: a failed sibling. */
+  readonly signal?: AbortSignal
+}
+
+/** What the conductor lends to an executor for one run of one flow. */
+export interface ExecutorContext {
+  /** Cancel and timeouts of the flow. */
+  readonly signal: AbortSignal
+  /**
+   * Runs a step, or returns its recorded result without a call when a former run of the flow left one with SUCCESS.
+   * Resolves with SUCCESS or FAILED (FAILED only for the step's own failure). Rejects when the flow as a whole must end: cancel, flow timeout, lost ownership.
+   */
+  runStep(step: FlowStep, options: RunStepOptions): Promise<StepResult>
+  /** Records a step as SKIPPED. */
+  skipStep(step: FlowStep, reason: string): Promise<StepResult>
+  /** True when the step has no condition or it holds. Rejects with STEP_FAILED (`details.path`) when the condition itself fails. */
+  conditionHolds(step: FlowStep, visible: readonly StepResult[], iteration?: number): Promise<boolean>
+}
+
+export interface ExecutorResult {
+  /** Result whose output is the flow's output, so that its text is stored once. */
+  readonly final?: StepResult
+  /** The output, where it is no single step's: aggregated branches. */
+  readonly output?: string
+  readonly stopReason?: StopReason
+}
+
+/** How often each step may be called, for checkFlow's cost range. */
+export interface CallRange {
+  readonly stepId: string
+  readonly min: number
+  readonly max: number
+}
+
+/**
+ * Walks the steps of one flow type. Must be deterministic over the results it gets, so that a resumed flow replays to the point where it stopped.
+ * Knows no vendor, no table, no clock.
+ */
+export interface Executor {
+  readonly type: FlowType
+  /** Schema of the definition's block named as the type; absent: the type has no settings. */
+  readonly settings?: z.ZodType
+  /** Name of the block in the definition, where it is not the type itself. */
+  readonly settingsKey?: string
+  /** What is wrong with the definition for this type, beyond the general rules. */
+  check?(definition: FlowDefinition): readonly DefinitionProblem[]
+  /** Ids of the steps a step waits for, beyond `inputFrom`, `dependsOn` and what its prompt names. */
+  calls(definition: FlowDefinition): readonly CallRange[]
+  /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */
+  run(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult>
+}

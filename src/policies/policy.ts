@@ -1,0 +1,77 @@
+import type { ContextPolicy } from '../domain/flow-definition.ts'
+import type { DataSharingPolicy, DataSharingRules, PieceKind, SharingDecision } from '../domain/sharing.ts'
+import type { ThreadRight } from '../domain/thread.ts'
+
+/**
+ * Who may do what with a thread (S4-111 to S4-115); flows inherit. The database implementation is the default;
+ * a backend may plug in its own. Asked at least once per public call.
+ */
+export interface PermissionService {
+  /** Must answer from current state; at most one second old across processes. */
+  can(userId: string, threadId: string, right: ThreadRight): Promise<boolean>
+  /** Rights of the user on the thread; empty for none. */
+  rightsOf(userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>>
+  /** Rejects with PERMISSION_DENIED when `byUserId` does not hold every right given, THREAD_NOT_FOUND when it cannot read. */
+  grant(threadId: string, byUserId: string, toUserId: string, rights: readonly ThreadRight[]): Promise<void>
+  revoke(threadId: string, byUserId: string, fromUserId: string, rights?: readonly ThreadRight[]): Promise<void>
+  list(threadId: string, byUserId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
+  /** Gives the creator of a new thread all rights. */
+  threadCreated(threadId: string, userId: string): Promise<void>
+}
+
+/** Policies of users for providers (S4-116 to S4-122). */
+export interface DataSharingService {
+  /** Missing rules are false. */
+  set(userId: string, providerKey: string, rules: Partial<DataSharingRules>): Promise<DataSharingPolicy>
+  get(userId: string, providerKey: string): Promise<DataSharingPolicy | undefined>
+  list(userId: string): Promise<readonly DataSharingPolicy[]>
+  remove(userId: string, providerKey: string): Promise<void>
+}
+
+/** One piece of text that might go to a provider. */
+export interface ContextPiece {
+  readonly kind: PieceKind
+  /** Step id, message id or attachment name. */
+  readonly piece: string
+  /** Provider that wrote it; absent for text of the user. */
+  readonly from?: string
+  /** Position from oldest to newest among pieces of its kind. */
+  readonly text: string
+  /** Named by `inputFrom` or used in the prompt: forbidden means the step fails. */
+  readonly required: boolean
+}
+
+export interface SharedContextRequest {
+  readonly userId: string
+  readonly stepId: string
+  /** Provider id that is about to be called. */
+  readonly to: string
+  readonly policy: DataSharingPolicy | undefined
+  readonly contextPolicy: ContextPolicy
+  /** Oldest first within each kind. */
+  readonly pieces: readonly ContextPiece[]
+  /** Tokens of a text for the model that is asked. */
+  readonly countTokens: (text: string) => number | Promise<number>
+}
+
+/** What one step may see, and the record of why. */
+export interface SharedContext {
+  /** Same order as the pieces that went in; text possibly shortened. */
+  readonly visible: readonly ContextPiece[]
+  readonly decisions: readonly SharingDecision[]
+  /** Cuts, for the step result. */
+  readonly notes: readonly string[]
+}
+
+/**
+ * Judges every piece on every call. Pure but for counting. Rejects with DATA_SHARING_DENIED (`details`: stepId, piece, kind, from, to, rule)
+ * when a required piece is forbidden.
+ */
+export type ShareContext = (request: SharedContextRequest) => Promise<SharedContext>
+
+/** The decision for one piece alone; what checkFlow uses before a run. */
+export type JudgePiece = (
+  piece: Pick<ContextPiece, 'kind' | 'piece' | 'from'>,
+  to: string,
+  policy: DataSharingPolicy | undefined,
+) => SharingDecision

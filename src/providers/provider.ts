@@ -1,0 +1,70 @@
+import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
+import type { Cost, Usage } from '../domain/usage.ts'
+
+export interface GenerateOptions {
+  /** Must close the HTTP request within 100 ms of its abort, in every phase. */
+  readonly signal: AbortSignal
+  /**
+   * Given: the adapter streams and calls it synchronously with every piece of answer text, in order.
+   * Absent: the adapter sends a plain request.
+   */
+  readonly onDelta?: (text: string) => void
+  /** Called once per piece that arrives, text or not (reasoning, pings), so that an idle timeout sees life. */
+  readonly onActivity?: () => void
+}
+
+/**
+ * One configured account at one vendor. Built once, shared by all flows, called once per attempt.
+ */
+export interface Provider {
+  /** Id as steps name it, e.g. `openai`, or any key of the configuration. */
+  readonly id: string
+  /** Adapter that speaks to it: `openai`, `anthropic`, `google`, `openai-compatible`. */
+  readonly kind: string
+  /** Preset or vendor name for prices, e.g. `openai`, `groq`. */
+  readonly vendor: string
+  /** Every answer comes from the simulator; must never be counted as cost or quality. */
+  readonly simulated: boolean
+  /**
+   * One request, one answer. Must send no retries of its own and must not write prompts or keys to a log.
+   * Must resolve only for an answer that ended with its terminal mark.
+   * Rejects with an OrchestratorError: PROVIDER_AUTH (401, 403, Gemini's 400 for keys), PROVIDER_RATE_LIMITED (429),
+   * PROVIDER_QUOTA_EXHAUSTED (a 429 or 402 for used-up credit), PROVIDER_UNAVAILABLE (5xx, 408, 529, refused and reset connections),
+   * PROVIDER_REJECTED (400, 404, 413, 422 and redirects), PROVIDER_BAD_REPLY (what arrived is no answer),
+   * PROVIDER_STREAM_CUT (it ended before its end mark), CONTENT_FILTERED (the prompt was refused with no answer at all).
+   * What was already known of the attempt goes along: `withCallFacts` (domain/call-facts.ts). After an abort it rejects with `signal.reason`.
+   */
+  generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse>
+  /** Cheap reachability and key check for `polyphony doctor`; rejects as `generate` does. */
+  ping?(signal: AbortSignal): Promise<void>
+}
+
+/** Prices of models. Loads its list at first use. */
+export interface PriceBook {
+  /** Cost of an answer; `undefined` for an unknown model or unknown tokens, never 0 for them. */
+  price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined>
+  /** Most that a call can cost, US dollars; `undefined` where the model has no price. */
+  worstCase(provider: PricedBy, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
+}
+
+export type PricedBy = Pick<Provider, 'id' | 'vendor' | 'simulated'>
+
+/** One line of `polyphony doctor` and of `GET /providers`. Never holds a key. */
+export interface ProviderInfo {
+  readonly id: string
+  readonly kind: string
+  readonly active: boolean
+  readonly simulated: boolean
+  /** Origin the key is bound to. */
+  readonly origin: string
+}
+
+/** Which providers there are (S4-137). */
+export interface ProviderService {
+  /** Rejects with PROVIDER_NOT_CONFIGURED (naming what is configured) or PROVIDER_INACTIVE. The SDK is loaded at first use. */
+  get(id: string): Promise<Provider>
+  /** Throws as `get` rejects, without loading anything. */
+  assertUsable(id: string): void
+  list(): readonly ProviderInfo[]
+  setActive(id: string, active: boolean): void
+}

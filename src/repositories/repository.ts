@@ -1,0 +1,205 @@
+import type { FlowType } from '../domain/flow-definition.ts'
+import type { FlowStatus, StopReason } from '../domain/flow.ts'
+import type { FlowUpdateType } from '../domain/flow-update.ts'
+import type { DataSharingPolicy } from '../domain/sharing.ts'
+import type { StepKey, StepResult } from '../domain/step-result.ts'
+import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
+import type { Usage } from '../domain/usage.ts'
+import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+
+/** Everything that is kept, over one database. Built once; every implementation passes `test/contracts/repository.ts`. */
+export interface Store {
+  readonly kind: 'memory' | 'pglite' | 'postgres'
+  readonly flows: FlowRepository
+  readonly threads: ThreadRepository
+  readonly permissions: PermissionRepository
+  readonly dataSharing: DataSharingRepository
+  readonly updates: UpdateRepository
+  readonly owners: OwnerRepository
+  readonly journal: Journal
+  /** Resolves when everything accepted is written and the database is released. */
+  close(): Promise<void>
+}
+
+/** A flow as stored: no step results, the definition by its hash. */
+export interface StoredFlow {
+  readonly id: string
+  readonly threadId: string
+  readonly userId: string
+  readonly name: string
+  readonly description?: string
+  readonly flowType: FlowType
+  readonly definition: StoredDefinition
+  readonly status: FlowStatus
+  readonly createdAt: Date
+  readonly startedAt?: Date
+  readonly completedAt?: Date
+  readonly input?: string
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly parentFlowId?: string
+  readonly ownerEpoch: number
+  readonly ownerId?: string
+  readonly result?: StoredFlowResult
+  readonly error?: ErrorInfo
+  readonly simulated: boolean
+}
+
+/** A definition is stored once per content. */
+export interface StoredDefinition {
+  /** SHA-256 (hex) of the canonical JSON. */
+  readonly hash: string
+  /** JSON text; functions stand as `{"$function":true}`. */
+  readonly json: string
+  /** False when functions are missing from `json`. */
+  readonly isData: boolean
+  readonly version?: string
+}
+
+/** The flow's outcome without what the step results already hold. */
+export interface StoredFlowResult {
+  /** Step whose output is the flow's output. */
+  readonly final?: StepKey
+  /** The output itself, only where no single step's output is it. */
+  readonly output?: string
+  readonly totalCost: number
+  readonly totalTokens: number
+  readonly usage: Usage
+  readonly unpricedSteps: number
+  readonly totalExecutionTime: number
+  readonly stopReason?: StopReason
+}
+
+export interface NewFlow extends Omit<StoredFlow, 'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error'> {
+  /** Results carried over by rerunFlow. */
+  readonly carried?: readonly StepResult[]
+}
+
+export interface ListFlowsQuery {
+  readonly threadId: string
+  readonly status?: FlowStatus
+  readonly type?: FlowType
+  /** 1 to 1000. */
+  readonly limit: number
+  readonly offset: number
+  readonly sortBy: 'createdAt' | 'completedAt' | 'name'
+  readonly sortOrder: 'ASC' | 'DESC'
+}
+
+export interface FlowRepository {
+  find(flowId: string): Promise<StoredFlow | undefined>
+  /** Ties are broken by id, so that pages never overlap. */
+  list(query: ListFlowsQuery): Promise<readonly StoredFlow[]>
+  /** Removes the flow, its results, attempts and updates, unless it is RUNNING. Resolves with what was found. */
+  delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
+  /** Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all. */
+  stepResults(flowId: string, options?: { readonly samples?: boolean }): Promise<readonly StepResult[]>
+}
+
+export interface ThreadRepository {
+  create(thread: Thread): Promise<void>
+  find(threadId: string): Promise<Thread | undefined>
+  /** Newest first. */
+  list(userId: string, limit: number, offset: number): Promise<readonly Thread[]>
+  /** Removes the thread with messages, permissions and flows. */
+  delete(threadId: string): Promise<boolean>
+  addMessage(message: Message): Promise<void>
+  /** Oldest first: the newest `limit` messages. */
+  messages(threadId: string, limit?: number): Promise<readonly Message[]>
+  newestUserMessage(threadId: string): Promise<Message | undefined>
+}
+
+export interface PermissionRepository {
+  rightsOf(userId: string, threadId: string): Promise<readonly ThreadRight[]>
+  list(threadId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
+  /** Replaces the user's rights on the thread; none removes the row. */
+  set(threadId: string, userId: string, rights: readonly ThreadRight[]): Promise<void>
+}
+
+export interface DataSharingRepository {
+  find(userId: string, providerKey: string): Promise<DataSharingPolicy | undefined>
+  list(userId: string): Promise<readonly DataSharingPolicy[]>
+  set(policy: DataSharingPolicy): Promise<void>
+  remove(userId: string, providerKey: string): Promise<void>
+}
+
+/** An update as stored. `data` is absent where a step result or the flow's result holds it already. */
+export interface StoredUpdate {
+  readonly seq: number
+  readonly type: FlowUpdateType
+  readonly stepId?: string
+  readonly iteration?: number
+  readonly data?: unknown
+  readonly timestamp: Date
+}
+
+export interface UpdateRepository {
+  /** Updates with `seq` above `afterSeq`, in order; whole stored batches, so at least `limit` where there are more. */
+  read(flowId: string, afterSeq: number, limit: number): Promise<readonly StoredUpdate[]>
+  /** 0 when there is none. */
+  lastSeq(flowId: string): Promise<number>
+  /** Removes updates of flows that settled before the instant; resolves with the number of flows touched. */
+  prune(settledBefore: Date): Promise<number>
+}
+
+/** Processes that own flows, so that flows of a dead one are found. */
+export interface OwnerRepository {
+  /** Tells that the owner lives; inserts it at first. Called every few seconds, on the database's clock. */
+  beat(owner: Owner): Promise<void>
+  /** The owner ends by its own will. */
+  leave(ownerId: string): Promise<void>
+  /**
+   * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, with an `error` update as their last, and raises their epoch. Dead: no beat for `staleMs`,
+   * or `isDead` says so (same host, process gone). Safe to call from several processes at once. Resolves with the ids.
+   */
+  interruptFlowsOfDead(options: { readonly staleMs: number; readonly isDead: (owner: Owner) => boolean }): Promise<readonly string[]>
+}
+
+export interface Owner {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+}
+
+/**
+ * All writes of running flows. Writes that wait are written together: one statement, one transaction for everything of all flows that arrived since the last
+ * one started. A promise resolves when its write is durable. A write that the database refuses must not fail the others of its batch.
+ */
+export interface Journal {
+  createFlow(flow: NewFlow): Promise<void>
+  /**
+   * Takes the flow when its status is one of `from`: RUNNING, epoch + 1, owner, startedAt, input. Resolves with the new epoch, or with the status that stood in the way
+   * (`undefined`: no such flow). Of several claims at once exactly one wins.
+   */
+  claim(claim: Claim): Promise<{ readonly epoch: number } | { readonly status: FlowStatus | undefined }>
+  /**
+   * Appends results (with their attempts) and updates of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
+   * A recorded SUCCESS is never replaced; a FAILED one is, by a later run.
+   */
+  append(entry: JournalEntry): Promise<void>
+  /** Sets the flow's outcome with its last results and updates; same fence. */
+  finish(entry: JournalEntry & { readonly outcome: FlowOutcome }): Promise<void>
+}
+
+export interface Claim {
+  readonly flowId: string
+  readonly from: readonly FlowStatus[]
+  readonly ownerId: string
+  readonly startedAt: Date
+  readonly input: string
+  readonly metadata?: Readonly<Record<string, unknown>>
+}
+
+export interface JournalEntry {
+  readonly flowId: string
+  readonly epoch: number
+  readonly results?: readonly StepResult[]
+  readonly updates?: readonly StoredUpdate[]
+}
+
+export interface FlowOutcome {
+  readonly status: FlowStatus
+  readonly completedAt: Date
+  readonly result?: StoredFlowResult
+  readonly error?: ErrorInfo
+  readonly simulated: boolean
+}
