@@ -1,0 +1,39 @@
+/**
+ * Milliseconds a vendor asks to wait, uncapped: `retry-after-ms`, `retry-after` in seconds or as an HTTP date (RFC 9110, 10.2.3),
+ * or Google's `RetryInfo` in the body (`"retryDelay": "34s"`, google.rpc.RetryInfo).
+ */
+export function retryAfterMs(
+  headers: { get(name: string): string | null } | undefined,
+  body: unknown,
+  nowMs: number,
+): number | undefined {
+  const milliseconds = numberOf(headers?.get('retry-after-ms'))
+  if (milliseconds !== undefined) return milliseconds
+  const header = headers?.get('retry-after')
+  const seconds = numberOf(header)
+  if (seconds !== undefined) return seconds * 1_000
+  const instant = header ? Date.parse(header) : Number.NaN
+  if (!Number.isNaN(instant)) return Math.max(0, instant - nowMs)
+  return retryDelayOf(body)
+}
+
+function retryDelayOf(body: unknown): number | undefined {
+  const details = find(body, 'details') ?? find(find(Array.isArray(body) ? body[0] : body, 'error'), 'details') ?? body
+  if (!Array.isArray(details)) return undefined
+  for (const detail of details) {
+    const delay = find(detail, 'retryDelay')
+    const seconds = typeof delay === 'string' ? numberOf(/^([\d.]+)s$/.exec(delay)?.[1]) : undefined
+    if (seconds !== undefined) return Math.ceil(seconds * 1_000)
+  }
+  return undefined
+}
+
+function find(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? Object.entries(value).find(([name]) => name === key)?.[1] : undefined
+}
+
+function numberOf(text: string | null | undefined): number | undefined {
+  if (!text?.trim()) return undefined
+  const value = Number(text)
+  return Number.isFinite(value) && value >= 0 ? value : undefined
+}
