@@ -1,0 +1,199 @@
+import { PRESETS, PROVIDER_KINDS, type ProviderSettings, type ProviderSettingsInput } from '../config/provider-settings.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
+
+type ProviderKind = (typeof PROVIDER_KINDS)[number]
+type Preset = (typeof PRESETS)[number]
+
+/** What an adapter needs to speak to one account. */
+export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'active'> {
+  /** Id as steps name it. */
+  readonly id: string
+  /** Name for prices: the preset, else the kind. */
+  readonly vendor: string
+  readonly simulated: boolean
+}
+
+/** Where the simulator answers for one kind of adapter. */
+export interface SimulatedEndpoint {
+  readonly baseUrl: string
+  readonly apiKey: string
+  readonly api?: 'responses' | 'chat'
+}
+
+export interface ProviderServiceOptions {
+  /** By the id that steps use: settings of an account, or a ready provider. */
+  readonly providers: Readonly<Record<string, ProviderSettings | ProviderSettingsInput | Provider>>
+  /** Given: every provider built from settings is asked here instead, and is marked as simulated. Called at first use of each. */
+  readonly simulator?: (kind: ProviderKind) => Promise<SimulatedEndpoint>
+}
+
+interface Adapter {
+  /** The vendor's own origin; its key goes there unless `baseUrl` is set. */
+  readonly origin?: string
+  readonly load: (settings: AdapterSettings) => Promise<Provider>
+}
+
+const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
+  openai: {
+    origin: 'https://api.openai.com',
+    load: async (settings) => (await import('./openai.ts')).createOpenAiProvider(settings),
+  },
+  anthropic: {
+    origin: 'https://api.anthropic.com',
+    load: async (settings) => (await import('./anthropic.ts')).createAnthropicProvider(settings),
+  },
+  google: {
+    origin: 'https://generativelanguage.googleapis.com',
+    load: async (settings) => (await import('./google.ts')).createGoogleProvider(settings),
+  },
+  'openai-compatible': {
+    load: async (settings) => (await import('./openai-compatible.ts')).createOpenAiCompatibleProvider(settings),
+  },
+}
+
+interface Entry {
+  readonly kind: string
+  readonly origin: string
+  readonly simulated: boolean
+  /** Why it can not be used although it is named in the configuration. */
+  readonly missing?: string
+  readonly load: () => Promise<Provider>
+  active: boolean
+  loading?: Promise<Provider>
+}
+
+/**
+ * The providers of one Polyphony. Settings are read once: nothing a flow or request says can change where a key is sent.
+ * Throws CONFIG_INVALID for an entry whose kind is neither given nor its name.
+ */
+export function createProviderService({ providers, simulator }: ProviderServiceOptions): ProviderService {
+  const entries = new Map(
+    Object.entries(providers).map(([id, settings]) => [
+      id,
+      isProvider(settings) ? toReadyEntry(id, settings) : toAccountEntry(id, settings, simulator),
+    ]),
+  )
+
+  function getEntry(id: string): Entry {
+    const entry = entries.get(id)
+    if (entry && !entry.missing) return entry
+    const configured = [...entries].filter(([, other]) => !other.missing).map(([name]) => name)
+    const suggestion = entry ? undefined : findNearName(id, configured)
+    const reason = entry?.missing ?? `provider "${id}" is not configured`
+    throw new OrchestratorError(
+      'PROVIDER_NOT_CONFIGURED',
+      `${reason}${suggestion ? `; did you mean "${suggestion}"?` : ''} (configured: ${configured.join(', ') || 'none'})`,
+      { details: { provider: id, configured, ...(suggestion && { suggestion }) } },
+    )
+  }
+
+  function getUsable(id: string): Entry {
+    const entry = getEntry(id)
+    if (entry.active) return entry
+    throw new OrchestratorError('PROVIDER_INACTIVE', `provider "${id}" is configured but not active`, {
+      details: { provider: id },
+    })
+  }
+
+  return {
+    async get(id) {
+      const entry = getUsable(id)
+      entry.loading ??= entry.load().catch((error: unknown) => {
+        // A failed load must not stay cached: the next call may find the simulator started or the package installed.
+        entry.loading = undefined
+        throw OrchestratorError.from(error, 'INTERNAL', { provider: id })
+      })
+      return entry.loading
+    },
+    assertUsable: (id) => void getUsable(id),
+    list: () =>
+      [...entries]
+        .filter(([, entry]) => !entry.missing)
+        .map(([id, { kind, active, simulated, origin }]): ProviderInfo => ({ id, kind, active, simulated, origin })),
+    setActive(id, active) {
+      getEntry(id).active = active
+    },
+  }
+}
+
+function isProvider(entry: ProviderSettings | ProviderSettingsInput | Provider): entry is Provider {
+  return 'generate' in entry && typeof entry.generate === 'function'
+}
+
+function toReadyEntry(id: string, provider: Provider): Entry {
+  const named: Provider =
+    provider.id === id
+      ? provider
+      : {
+          id,
+          kind: provider.kind,
+          vendor: provider.vendor,
+          simulated: provider.simulated,
+          generate: (request, options) => provider.generate(request, options),
+          ping: async (signal) => provider.ping?.(signal),
+        }
+  return { kind: provider.kind, origin: 'in-process', simulated: provider.simulated, active: true, load: async () => named }
+}
+
+function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: ProviderServiceOptions['simulator']): Entry {
+  const { kind: givenKind, active = true, ...settings } = input
+  const kind = givenKind ?? defaultKind(id, settings.preset)
+  const preset = kind === 'openai-compatible' ? (settings.preset ?? findPreset(id)) : undefined
+  const adapter = ADAPTERS[kind]
+  const account = { ...settings, preset, id, vendor: preset ?? kind }
+  const ownOrigin = settings.baseUrl ? new URL(settings.baseUrl).origin : (adapter.origin ?? `preset:${preset}`)
+  return {
+    kind,
+    origin: simulator ? 'simulator' : ownOrigin,
+    simulated: simulator !== undefined,
+    missing: simulator ? undefined : findMissing(id, account, adapter),
+    active,
+    load: async () =>
+      adapter.load(simulator ? { ...account, ...(await simulator(kind)), simulated: true } : { ...account, simulated: false }),
+  }
+}
+
+function findMissing(
+  id: string,
+  { apiKey, baseUrl, preset }: Omit<AdapterSettings, 'simulated'>,
+  { origin }: Adapter,
+): string | undefined {
+  if (origin !== undefined && !baseUrl && !apiKey) return `provider "${id}" has no API key`
+  if (origin === undefined && !baseUrl && !preset) return `provider "${id}" has neither baseUrl nor preset`
+  return undefined
+}
+
+function defaultKind(id: string, preset: Preset | undefined): ProviderKind {
+  const kind = PROVIDER_KINDS.find((name) => name === id)
+  if (kind) return kind
+  if (preset ?? findPreset(id)) return 'openai-compatible'
+  throw new OrchestratorError(
+    'CONFIG_INVALID',
+    `providers.${id}: expected \`kind\` (${PROVIDER_KINDS.join(', ')}) or \`preset\` (${PRESETS.join(', ')}), because "${id}" is the name of neither`,
+    { details: { provider: id } },
+  )
+}
+
+const findPreset = (name: string): Preset | undefined => PRESETS.find((preset) => preset === name)
+
+/** The name that differs least, if it differs by no more than a third. */
+function findNearName(name: string, known: readonly string[]): string | undefined {
+  const [best] = known
+    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)
+  return best && best.distance <= Math.max(2, Math.floor(name.length / 3)) ? best.candidate : undefined
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= b.length; column++) {
+      const substitution = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1)
+      current.push(Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
+    }
+    previous = current
+  }
+  return previous[b.length] ?? 0
+}

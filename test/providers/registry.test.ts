@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest'
+import { createProviderService } from '../../src/providers/registry.ts'
+import { createScriptedProvider } from '../../src/providers/scripted.ts'
+
+describe('createProviderService', () => {
+  test('hands out a ready provider under the id of its entry', async () => {
+    const provider = createScriptedProvider({ id: 'mine', replies: ['hello'] })
+    const service = createProviderService({ providers: { mine: provider, other: provider } })
+    expect(await service.get('mine')).toBe(provider)
+    expect((await service.get('other')).id).toBe('other')
+    const answer = await (await service.get('other')).generate(
+      { model: 'm', messages: [], settings: {} },
+      { signal: new AbortController().signal },
+    )
+    expect(answer.text).toBe('hello')
+  })
+
+  test('names what is configured and what may have been meant', async () => {
+    const service = createProviderService({ providers: { anthropic: { apiKey: 'k' }, openai: { apiKey: 'k' } } })
+    expect(() => service.assertUsable('antropic')).toThrow(
+      expect.objectContaining({
+        code: 'PROVIDER_NOT_CONFIGURED',
+        message: 'provider "antropic" is not configured; did you mean "anthropic"? (configured: anthropic, openai)',
+        details: { provider: 'antropic', configured: ['anthropic', 'openai'], suggestion: 'anthropic' },
+      }),
+    )
+    await expect(service.get('mistral')).rejects.toMatchObject({
+      code: 'PROVIDER_NOT_CONFIGURED',
+      details: { provider: 'mistral' },
+    })
+  })
+
+  test('does not suggest a name that is not near', () => {
+    const service = createProviderService({ providers: { openai: { apiKey: 'k' } } })
+    expect(() => service.assertUsable('mistral')).toThrow(
+      expect.objectContaining({ details: { provider: 'mistral', configured: ['openai'] } }),
+    )
+  })
+
+  test('treats a vendor without a key as not configured, unless it has a base URL of its own', () => {
+    const service = createProviderService({ providers: { google: {}, anthropic: { baseUrl: 'http://127.0.0.1:9' } } })
+    expect(() => service.assertUsable('google')).toThrow(
+      expect.objectContaining({ code: 'PROVIDER_NOT_CONFIGURED', message: expect.stringContaining('has no API key') }),
+    )
+    expect(() => service.assertUsable('anthropic')).not.toThrow()
+    expect(service.list().map(({ id }) => id)).toEqual(['anthropic'])
+  })
+
+  test('refuses an inactive provider until it is activated', async () => {
+    const service = createProviderService({ providers: { openai: { apiKey: 'k', active: false } } })
+    await expect(service.get('openai')).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE', details: { provider: 'openai' } })
+    service.setActive('openai', true)
+    expect(() => service.assertUsable('openai')).not.toThrow()
+    service.setActive('openai', false)
+    expect(() => service.assertUsable('openai')).toThrow(expect.objectContaining({ code: 'PROVIDER_INACTIVE' }))
+  })
+
+  test('takes the kind from the name, and refuses an entry that has neither', () => {
+    const service = createProviderService({
+      providers: {
+        google: { apiKey: 'k' },
+        groq: { apiKey: 'k' },
+        second: { kind: 'anthropic', apiKey: 'k', baseUrl: 'https://eu.example/v1' },
+      },
+    })
+    expect(service.list()).toMatchObject([
+      { id: 'google', kind: 'google', origin: 'https://generativelanguage.googleapis.com' },
+      { id: 'groq', kind: 'openai-compatible' },
+      { id: 'second', kind: 'anthropic', origin: 'https://eu.example' },
+    ])
+    expect(() => createProviderService({ providers: { local: { baseUrl: 'http://127.0.0.1:9' } } })).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining('providers.local') }),
+    )
+  })
+
+  test('shows no key in its list', () => {
+    const service = createProviderService({ providers: { openai: { apiKey: 'sk-canary' }, groq: { apiKey: 'gsk-canary' } } })
+    expect(JSON.stringify(service.list())).not.toContain('canary')
+  })
+
+  test('loads an adapter once for callers that come together', async () => {
+    const service = createProviderService({ providers: { anthropic: { apiKey: 'k' } } })
+    const [first, second] = await Promise.all([service.get('anthropic'), service.get('anthropic')])
+    expect(first).toBe(second)
+    expect(first).toMatchObject({ id: 'anthropic', kind: 'anthropic', vendor: 'anthropic', simulated: false })
+  })
+
+  test('asks the simulator for its address at first use, again after a failure, and marks the provider as simulated', async () => {
+    const asked: string[] = []
+    const service = createProviderService({
+      providers: { anthropic: {}, google: {} },
+      simulator: async (kind) => {
+        asked.push(kind)
+        if (asked.length === 1) throw new Error('not started')
+        return { baseUrl: 'http://127.0.0.1:9', apiKey: 'simulated' }
+      },
+    })
+    expect(service.list()).toMatchObject([
+      { id: 'anthropic', simulated: true, origin: 'simulator' },
+      { id: 'google', simulated: true },
+    ])
+    await expect(service.get('anthropic')).rejects.toThrow('not started')
+    expect(await service.get('anthropic')).toMatchObject({ id: 'anthropic', simulated: true })
+    expect(asked).toEqual(['anthropic', 'anthropic'])
+  })
+})

@@ -1,0 +1,64 @@
+import { describe, expect, test } from 'vitest'
+import type { ModelRequest } from '../../src/domain/model-call.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { createScriptedProvider } from '../../src/providers/scripted.ts'
+
+const request: ModelRequest = { model: 'tiny', messages: [{ role: 'user', content: 'hello' }], settings: {} }
+const signal = new AbortController().signal
+
+describe('createScriptedProvider', () => {
+  test('answers in the order of its list and records what it was asked', async () => {
+    const provider = createScriptedProvider({ replies: ['one', { text: 'two', model: 'tiny-2', finishReason: 'length' }] })
+    expect(await provider.generate(request, { signal })).toEqual({
+      text: 'one',
+      model: 'tiny',
+      finishReason: 'stop',
+      usage: { source: 'unknown' },
+      notes: [],
+    })
+    expect(await provider.generate(request, { signal })).toMatchObject({ text: 'two', model: 'tiny-2', finishReason: 'length' })
+    expect(provider.requests).toEqual([request, request])
+  })
+
+  test('rejects with PROVIDER_REJECTED once its list is used up', async () => {
+    const provider = createScriptedProvider({ id: 'mine', replies: [] })
+    await expect(provider.generate(request, { signal })).rejects.toMatchObject({
+      code: 'PROVIDER_REJECTED',
+      details: { provider: 'mine', request: 1 },
+    })
+  })
+
+  test('works an answer out from the request', async () => {
+    const provider = createScriptedProvider({ replies: ({ messages }, index) => `${index}:${messages[0]?.content}` })
+    expect(await provider.generate(request, { signal })).toMatchObject({ text: '0:hello' })
+  })
+
+  test('rejects with the very error of the script', async () => {
+    const error = new OrchestratorError('PROVIDER_RATE_LIMITED', 'slow down')
+    await expect(createScriptedProvider({ replies: [error] }).generate(request, { signal })).rejects.toBe(error)
+  })
+
+  test('streams its chunks in order, and the whole text as one piece without chunks', async () => {
+    const provider = createScriptedProvider({ replies: [{ text: 'abc', chunks: ['a', 'bc'], delayMs: 1 }, 'whole'] })
+    const pieces: string[] = []
+    await provider.generate(request, { signal, onDelta: (text) => pieces.push(text) })
+    await provider.generate(request, { signal, onDelta: (text) => pieces.push(text) })
+    expect(pieces).toEqual(['a', 'bc', 'whole'])
+  })
+
+  test('delivers its chunks and then hangs until it is aborted, rejecting with the reason', async () => {
+    const provider = createScriptedProvider({ replies: [{ text: 'ab', chunks: ['a', 'b'], hang: true }] })
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const onDelta = (text: string) => text === 'b' && controller.abort(reason)
+    await expect(provider.generate(request, { signal: controller.signal, onDelta })).rejects.toBe(reason)
+  })
+
+  test('stops waiting between pieces when it is aborted', async () => {
+    const provider = createScriptedProvider({ replies: [{ text: 'late', delayMs: 60_000 }] })
+    const controller = new AbortController()
+    const answer = provider.generate(request, { signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await expect(answer).rejects.toThrow('enough')
+  })
+})
