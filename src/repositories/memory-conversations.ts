@@ -1,0 +1,88 @@
+import type { DataSharingPolicy } from '../domain/sharing.ts'
+import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './repository.ts'
+
+interface ThreadRecord {
+  readonly thread: Thread
+  readonly messages: Message[]
+}
+
+export interface MemoryConversations {
+  readonly threads: ThreadRepository
+  readonly permissions: PermissionRepository
+  readonly dataSharing: DataSharingRepository
+}
+
+const MAX_MESSAGES_PER_THREAD = 10_000
+
+/** Threads with messages, rights and sharing policies in plain Maps; beyond `maxThreads` the oldest goes. */
+export function createMemoryConversations({ maxThreads }: { readonly maxThreads: number }): MemoryConversations {
+  const records = new Map<string, ThreadRecord>()
+  const rights = new Map<string, Map<string, readonly ThreadRight[]>>()
+  const policies = new Map<string, Map<string, DataSharingPolicy>>()
+
+  const remove = (threadId: string): boolean => {
+    rights.delete(threadId)
+    return records.delete(threadId)
+  }
+
+  const threads: ThreadRepository = {
+    create: async (thread) => {
+      if (records.has(thread.id)) throw new OrchestratorError('INTERNAL', `Expected a new thread id, found ${thread.id} in use.`)
+      records.set(thread.id, { thread, messages: [] })
+      if (records.size <= maxThreads) return
+      const [oldestId] = records.keys()
+      if (oldestId !== undefined) remove(oldestId)
+    },
+    find: async (threadId) => records.get(threadId)?.thread,
+    list: async (userId, limit, offset) =>
+      [...records.values()]
+        .map(({ thread }) => thread)
+        .filter((thread) => thread.userId === userId)
+        .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1))
+        .slice(offset, offset + limit),
+    delete: async (threadId) => remove(threadId),
+    addMessage: async (message) => {
+      const record = records.get(message.threadId)
+      if (!record)
+        throw new OrchestratorError('THREAD_NOT_FOUND', `No thread ${message.threadId}.`, {
+          details: { threadId: message.threadId },
+        })
+      record.messages.push(message)
+      if (record.messages.length > MAX_MESSAGES_PER_THREAD) record.messages.shift()
+    },
+    messages: async (threadId, limit) => {
+      const messages = records.get(threadId)?.messages ?? []
+      return messages.slice(limit === undefined ? 0 : Math.max(0, messages.length - limit))
+    },
+    newestUserMessage: async (threadId) => records.get(threadId)?.messages.findLast((message) => message.role === 'user'),
+  }
+
+  const permissions: PermissionRepository = {
+    rightsOf: async (userId, threadId) => rights.get(threadId)?.get(userId) ?? [],
+    list: async (threadId) => Array.from(rights.get(threadId) ?? [], ([userId, held]) => ({ userId, rights: held })),
+    set: async (threadId, userId, given) => {
+      const users = rights.get(threadId) ?? new Map<string, readonly ThreadRight[]>()
+      if (given.length === 0) users.delete(userId)
+      else users.set(userId, given)
+      if (users.size === 0) rights.delete(threadId)
+      else rights.set(threadId, users)
+    },
+  }
+
+  const dataSharing: DataSharingRepository = {
+    find: async (userId, providerKey) => policies.get(userId)?.get(providerKey),
+    list: async (userId) => [...(policies.get(userId)?.values() ?? [])],
+    set: async (policy) => {
+      const providers = policies.get(policy.userId) ?? new Map<string, DataSharingPolicy>()
+      providers.set(policy.providerKey, policy)
+      policies.set(policy.userId, providers)
+    },
+    remove: async (userId, providerKey) => {
+      policies.get(userId)?.delete(providerKey)
+    },
+  }
+
+  return { threads, permissions, dataSharing }
+}

@@ -1,0 +1,62 @@
+import { createMemoryConversations } from './memory-conversations.ts'
+import { createMemoryFlows } from './memory-flows.ts'
+import type { Owner, OwnerRepository, Store } from './repository.ts'
+
+export interface MemoryStoreOptions {
+  /** Settled flows that are kept, the newest; default 1000. Running flows are never dropped. */
+  readonly maxFlows?: number
+  /** Milliseconds since 1970; default `Date.now`. */
+  readonly now?: () => number
+}
+
+/**
+ * Everything in plain memory, for tests and throw-away use (`memory://`). It keeps the objects it is given, so callers must not change them afterwards.
+ * Writes are durable as soon as they are accepted: every promise is already resolved when it is returned.
+ */
+export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
+  const { maxFlows = 1000, now = Date.now } = options
+  const conversations = createMemoryConversations({ maxThreads: maxFlows * 10 })
+  const memory = createMemoryFlows({ maxFlows, now })
+  const owners = createMemoryOwners(memory.interruptFlowsOf, now)
+
+  return {
+    kind: 'memory',
+    flows: memory.flows,
+    updates: memory.updates,
+    journal: memory.journal,
+    threads: {
+      ...conversations.threads,
+      delete: (threadId) => {
+        memory.deleteFlowsOfThread(threadId)
+        return conversations.threads.delete(threadId)
+      },
+    },
+    permissions: conversations.permissions,
+    dataSharing: conversations.dataSharing,
+    owners,
+    close: () => Promise.resolve(),
+  }
+}
+
+function createMemoryOwners(
+  interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[],
+  now: () => number,
+): OwnerRepository {
+  const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
+  return {
+    beat: async (owner) => {
+      beats.set(owner.id, { owner, beatAtMs: now() })
+    },
+    leave: async (ownerId) => {
+      beats.delete(ownerId)
+    },
+    interruptFlowsOfDead: async ({ staleMs, isDead }) => {
+      const living = new Set<string>()
+      for (const { owner, beatAtMs } of beats.values()) {
+        if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)
+      }
+      for (const ownerId of beats.keys()) if (!living.has(ownerId)) beats.delete(ownerId)
+      return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId))
+    },
+  }
+}
