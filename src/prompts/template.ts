@@ -1,0 +1,187 @@
+import type { Liquid, Template as LiquidNode, StaticAnalysis, Variable } from 'liquidjs'
+import { LRUCache } from 'lru-cache'
+import { NO_REFERENCES, type PromptScope, type References, SCOPE_NAMES, type StepView } from '../domain/prompt-scope.ts'
+import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createLiquid, TEMPLATE_LIMITS } from './liquid.ts'
+
+/** A prompt as data: a Liquid template over the names of a PromptScope. */
+export interface Template {
+  readonly source: string
+  readonly references: References
+  /**
+   * The prompt. Throws STEP_FAILED naming what is missing (`details.variable`) or over a limit;
+   * an OrchestratorError thrown by an accessor of the scope comes out unchanged.
+   */
+  render(scope: PromptScope): string
+}
+
+const compiled = new LRUCache<string, Template>({
+  max: 500,
+  maxSize: 8_000_000,
+  sizeCalculation: ({ source }) => source.length + 1_000,
+})
+
+let liquid: Liquid | undefined
+
+/**
+ * Compiles a template, or returns the one compiled before. Text without `{{` and `{%` never reaches Liquid.
+ * Throws FLOW_INVALID (`details`: line, column, from 1) for what can be known to fail: syntax, unknown names, filters and tags.
+ */
+export function compileTemplate(source: string): Template {
+  if (!source.includes('{{') && !source.includes('{%')) return { source, references: NO_REFERENCES, render: () => source }
+  const known = compiled.get(source)
+  if (known) return known
+  const template = compileLiquid(source)
+  compiled.set(source, template)
+  return template
+}
+
+function compileLiquid(source: string): Template {
+  assertSize(source)
+  liquid ??= createLiquid()
+  const engine = liquid
+  const { nodes, analysis } = parse(engine, source)
+  assertKnownNames(analysis)
+  const references = toReferences(analysis)
+  return { source, references, render: (scope) => render(engine, nodes, toEnvironment(scope, references)) }
+}
+
+function assertSize(source: string): void {
+  if (source.length > TEMPLATE_LIMITS.parseLength) {
+    throw invalid(`expected a template of at most ${TEMPLATE_LIMITS.parseLength} characters, found ${source.length}`)
+  }
+  let marks = 0
+  for (const mark of ['{{', '{%']) {
+    for (let at = source.indexOf(mark); at !== -1; at = source.indexOf(mark, at + 2)) marks++
+  }
+  if (marks > TEMPLATE_LIMITS.marks)
+    throw invalid(`expected at most ${TEMPLATE_LIMITS.marks} marks "{{" and "{%", found ${marks}`)
+}
+
+function parse(engine: Liquid, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {
+  try {
+    const nodes = engine.parse(source)
+    return { nodes, analysis: engine.analyzeSync(nodes, { partials: false }) }
+  } catch (error) {
+    throw invalid(rootCause(error).message, positionOf(error))
+  }
+}
+
+function assertKnownNames({ globals, variables }: StaticAnalysis): void {
+  for (const [name, uses] of Object.entries(globals)) {
+    if (SCOPE_NAMES.some((known) => known === name) || name === 'forloop') continue
+    throw unknownName(`unknown variable "${name}"`, findSuggestion(name, SCOPE_NAMES), uses[0])
+  }
+  for (const use of variables.steps ?? []) {
+    const [, step, field] = use.segments
+    if (typeof step !== 'string' || typeof field !== 'string' || STEP_FIELDS.includes(field)) continue
+    throw unknownName(`a step has no "${field}" (it has ${STEP_FIELDS.join(', ')})`, findSuggestion(field, STEP_FIELDS), use)
+  }
+}
+
+const STEP_FIELDS: readonly string[] = ['output', 'parsed', 'status', 'samples'] satisfies (keyof StepView)[]
+
+function unknownName(message: string, suggestion: string | undefined, use: Variable | undefined): OrchestratorError {
+  return invalid(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
+}
+
+function toReferences({ variables }: StaticAnalysis): References {
+  const steps = new Set<string>()
+  let allSteps = false
+  for (const { segments } of variables.steps ?? []) {
+    const id = segments[1]
+    if (typeof id === 'string') steps.add(id)
+    else allSteps = true
+  }
+  const reads = (name: string) => Object.hasOwn(variables, name)
+  return {
+    steps: [...steps],
+    allSteps,
+    original: reads('original'),
+    input: reads('input'),
+    previous: reads('previous'),
+    history: reads('history'),
+  }
+}
+
+/** Holds nothing but what was found statically, so that a computed name cannot reach further. */
+function toEnvironment(scope: PromptScope, references: References): object {
+  const environment: Record<string, unknown> = Object.create(null)
+  environment.iteration = scope.iteration
+  environment.metadata = scope.metadata
+  for (const name of ['original', 'input', 'previous', 'history'] as const) {
+    if (references[name]) Object.defineProperty(environment, name, { enumerable: true, get: () => scope[name] })
+  }
+  if (references.allSteps) environment.steps = scope.steps
+  else if (references.steps.length > 0) {
+    const steps: Record<string, StepView> = Object.create(null)
+    for (const id of references.steps) {
+      if (Object.hasOwn(scope.steps, id)) Object.defineProperty(steps, id, { enumerable: true, get: () => scope.steps[id] })
+    }
+    environment.steps = steps
+  }
+  return environment
+}
+
+function render(engine: Liquid, nodes: LiquidNode[], environment: object): string {
+  for (let attempt = 1; ; attempt++) {
+    const startedMs = performance.now()
+    try {
+      const text: unknown = engine.renderSync(nodes, environment)
+      return assertOutput(text)
+    } catch (error) {
+      // The limit is wall time: a busy process can use it up alone, a hostile template does so twice.
+      if (attempt === 1 && performance.now() - startedMs >= TEMPLATE_LIMITS.renderMs && !OrchestratorError.is(error)) continue
+      throw toStepError(error)
+    }
+  }
+}
+
+function assertOutput(text: unknown): string {
+  if (typeof text !== 'string')
+    throw new OrchestratorError('INTERNAL', `expected Liquid to render a string, found ${typeof text}`)
+  if (text.length <= TEMPLATE_LIMITS.outputLength) return text
+  throw new OrchestratorError(
+    'STEP_FAILED',
+    `expected a prompt of at most ${TEMPLATE_LIMITS.outputLength} characters, found ${text.length}`,
+  )
+}
+
+function toStepError(error: unknown): OrchestratorError {
+  const cause = rootCause(error)
+  if (OrchestratorError.is(cause)) return cause
+  const position = positionOf(error)
+  const where = position ? ` (line ${position.line}, column ${position.column})` : ''
+  const variable = 'variableName' in cause ? String(cause.variableName) : undefined
+  const message = variable === undefined ? cause.message : `"${variable}" has no value here`
+  return new OrchestratorError('STEP_FAILED', `template: ${message}${where}`, {
+    details: { ...position, ...(variable && { variable }) },
+  })
+}
+
+const invalid = (message: string, position?: Position): OrchestratorError =>
+  new OrchestratorError('FLOW_INVALID', position ? `${message} (line ${position.line}, column ${position.column})` : message, {
+    details: { ...position },
+  })
+
+interface Position {
+  readonly line: number
+  readonly column: number
+}
+
+/** Liquid wraps what went wrong in one error per level of the template. */
+function rootCause(error: unknown): Error {
+  let cause: unknown = error
+  while (cause instanceof Error && !OrchestratorError.is(cause) && 'originalError' in cause) cause = cause.originalError
+  return cause instanceof Error ? cause : new Error(String(cause))
+}
+
+function positionOf(error: unknown): Position | undefined {
+  if (!(error instanceof Error) || !('token' in error)) return undefined
+  const { token } = error
+  if (typeof token !== 'object' || token === null || !('getPosition' in token) || typeof token.getPosition !== 'function')
+    return undefined
+  const [line, column] = token.getPosition()
+  return { line, column }
+}
