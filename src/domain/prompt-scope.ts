@@ -7,6 +7,8 @@ export interface StepView {
   readonly samples?: readonly string[]
 }
 
+export const STEP_VIEW_FIELDS: readonly string[] = ['output', 'parsed', 'status', 'samples'] satisfies (keyof StepView)[]
+
 /**
  * The names templates and conditions are written over. Built by the conductor once per step.
  * Properties may be accessors: one that throws an OrchestratorError (DATA_SHARING_DENIED, say) ends the render with that very error.

@@ -1,9 +1,17 @@
 import type { Liquid, Template as LiquidNode, StaticAnalysis, Variable } from 'liquidjs'
 import { LRUCache } from 'lru-cache'
-import { NO_REFERENCES, type PromptScope, type References, SCOPE_NAMES, type StepView } from '../domain/prompt-scope.ts'
+import {
+  NO_REFERENCES,
+  type PromptScope,
+  type References,
+  SCOPE_NAMES,
+  STEP_VIEW_FIELDS,
+  type StepView,
+} from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createLiquid, TEMPLATE_LIMITS } from './liquid.ts'
+import { inWords, type SourcePosition, sourceError } from './source-error.ts'
 
 /** A prompt as data: a Liquid template over the names of a PromptScope. */
 export interface Template {
@@ -49,14 +57,14 @@ function compileLiquid(source: string): Template {
 
 function assertSize(source: string): void {
   if (source.length > TEMPLATE_LIMITS.parseLength) {
-    throw invalid(`expected a template of at most ${TEMPLATE_LIMITS.parseLength} characters, found ${source.length}`)
+    throw sourceError(`expected a template of at most ${TEMPLATE_LIMITS.parseLength} characters, found ${source.length}`)
   }
   let marks = 0
   for (const mark of ['{{', '{%']) {
     for (let at = source.indexOf(mark); at !== -1; at = source.indexOf(mark, at + 2)) marks++
   }
   if (marks > TEMPLATE_LIMITS.marks)
-    throw invalid(`expected at most ${TEMPLATE_LIMITS.marks} marks "{{" and "{%", found ${marks}`)
+    throw sourceError(`expected at most ${TEMPLATE_LIMITS.marks} marks "{{" and "{%", found ${marks}`)
 }
 
 function parse(engine: Liquid, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {
@@ -64,7 +72,7 @@ function parse(engine: Liquid, source: string): { nodes: LiquidNode[]; analysis:
     const nodes = engine.parse(source)
     return { nodes, analysis: engine.analyzeSync(nodes, { partials: false }) }
   } catch (error) {
-    throw invalid(rootCause(error).message, positionOf(error))
+    throw sourceError(rootCause(error).message, positionOf(error))
   }
 }
 
@@ -75,15 +83,17 @@ function assertKnownNames({ globals, variables }: StaticAnalysis): void {
   }
   for (const use of variables.steps ?? []) {
     const [, step, field] = use.segments
-    if (typeof step !== 'string' || typeof field !== 'string' || STEP_FIELDS.includes(field)) continue
-    throw unknownName(`a step has no "${field}" (it has ${STEP_FIELDS.join(', ')})`, findSuggestion(field, STEP_FIELDS), use)
+    if (typeof step !== 'string' || typeof field !== 'string' || STEP_VIEW_FIELDS.includes(field)) continue
+    throw unknownName(
+      `a step has no "${field}" (it has ${STEP_VIEW_FIELDS.join(', ')})`,
+      findSuggestion(field, STEP_VIEW_FIELDS),
+      use,
+    )
   }
 }
 
-const STEP_FIELDS: readonly string[] = ['output', 'parsed', 'status', 'samples'] satisfies (keyof StepView)[]
-
 function unknownName(message: string, suggestion: string | undefined, use: Variable | undefined): OrchestratorError {
-  return invalid(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
+  return sourceError(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
 }
 
 function toReferences({ variables }: StaticAnalysis): References {
@@ -152,22 +162,11 @@ function toStepError(error: unknown): OrchestratorError {
   const cause = rootCause(error)
   if (OrchestratorError.is(cause)) return cause
   const position = positionOf(error)
-  const where = position ? ` (line ${position.line}, column ${position.column})` : ''
   const variable = 'variableName' in cause ? String(cause.variableName) : undefined
   const message = variable === undefined ? cause.message : `"${variable}" has no value here`
-  return new OrchestratorError('STEP_FAILED', `template: ${message}${where}`, {
+  return new OrchestratorError('STEP_FAILED', `template: ${message}${inWords(position)}`, {
     details: { ...position, ...(variable && { variable }) },
   })
-}
-
-const invalid = (message: string, position?: Position): OrchestratorError =>
-  new OrchestratorError('FLOW_INVALID', position ? `${message} (line ${position.line}, column ${position.column})` : message, {
-    details: { ...position },
-  })
-
-interface Position {
-  readonly line: number
-  readonly column: number
 }
 
 /** Liquid wraps what went wrong in one error per level of the template. */
@@ -177,7 +176,7 @@ function rootCause(error: unknown): Error {
   return cause instanceof Error ? cause : new Error(String(cause))
 }
 
-function positionOf(error: unknown): Position | undefined {
+function positionOf(error: unknown): SourcePosition | undefined {
   if (!(error instanceof Error) || !('token' in error)) return undefined
   const { token } = error
   if (typeof token !== 'object' || token === null || !('getPosition' in token) || typeof token.getPosition !== 'function')

@@ -1,0 +1,100 @@
+import { createRequire } from 'node:module'
+import type { ASTNode, Environment } from '@marcbachmann/cel-js'
+import { STEP_VIEW_FIELDS } from '../domain/prompt-scope.ts'
+import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
+import { positionAt, sourceError } from './source-error.ts'
+
+export type { ASTNode }
+
+/** Functions and methods a condition may call. No regular expressions, nothing that builds text or lists without bound. */
+const CALLS: ReadonlySet<string> = new Set(['has', 'size', 'int', 'double', 'string', 'bool'])
+const METHODS: ReadonlySet<string> = new Set([
+  ...['contains', 'startsWith', 'endsWith', 'size', 'trim', 'lower', 'lowerAscii', 'upperAscii'],
+  ...['exists', 'exists_one', 'all', 'filter'],
+])
+const LOOPS: ReadonlySet<string> = new Set(['exists', 'exists_one', 'all', 'filter'])
+
+/** CEL with the names of a PromptScope and their types, so that its check names unknown ones. */
+export function createCelEnvironment(): Environment {
+  const { Environment } = loadCel()
+  return new Environment({
+    unlistedVariablesAreDyn: false,
+    homogeneousAggregateLiterals: false,
+    limits: { maxAstNodes: 300, maxDepth: 40, maxListElements: 100, maxMapEntries: 20, maxCallArguments: 4 },
+  })
+    .registerVariable('original', 'string')
+    .registerVariable('input', 'string')
+    .registerVariable('previous', 'string')
+    .registerVariable('steps', 'map<string, dyn>')
+    .registerVariable('iteration', 'int')
+    .registerVariable('metadata', 'map<string, dyn>')
+    .registerVariable('history', 'list<map<string, string>>')
+    .registerFunction('string.lower(): string', (text: string) => text.toLowerCase())
+}
+
+/** `require` so that only processes with conditions pay its 14 ms; Node 20.19 and later load ES modules this way. */
+const loadCel = (): typeof import('@marcbachmann/cel-js') => createRequire(import.meta.url)('@marcbachmann/cel-js')
+
+/** Refuses what CEL allows and a condition may not use. Throws FLOW_INVALID with the position. */
+export function assertAllowed(source: string, node: ASTNode, insideLoop = false): void {
+  const refuse = (message: string) => {
+    throw sourceError(message, positionAt(source, node.start))
+  }
+  if (node.op === 'call' && !CALLS.has(node.args[0])) refuse(unknownCall('function', node.args[0], CALLS))
+  if (node.op === 'rcall') {
+    const method = node.args[0]
+    if (!METHODS.has(method)) refuse(unknownCall('method', method, METHODS))
+    if (LOOPS.has(method)) {
+      if (insideLoop) refuse(`"${method}" may not stand inside another loop`)
+      assertAllowed(source, node.args[1], insideLoop)
+      for (const argument of node.args[2]) assertAllowed(source, argument, true)
+      return
+    }
+  }
+  if (node.op === '.' && isStepAccess(node.args[0]) && !STEP_VIEW_FIELDS.includes(node.args[1])) {
+    const field = node.args[1]
+    const message = `a step has no "${field}" (it has ${STEP_VIEW_FIELDS.join(', ')})`
+    refuse(withSuggestion(message, findSuggestion(field, STEP_VIEW_FIELDS)))
+  }
+  for (const child of children(node)) assertAllowed(source, child, insideLoop)
+}
+
+function unknownCall(kind: string, name: string, known: ReadonlySet<string>): string {
+  return withSuggestion(`conditions have no ${kind} "${name}" (they have ${[...known].join(', ')})`, findSuggestion(name, known))
+}
+
+const isSteps = (node: ASTNode): boolean => node.op === 'id' && node.args === 'steps'
+
+const isStepAccess = (node: ASTNode): boolean => stepAccess(node) !== undefined
+
+/** The key by which a node reads one step: an id, or `computed`. */
+export function stepAccess(node: ASTNode): { readonly id: string } | 'computed' | undefined {
+  if (node.op === '.' && isSteps(node.args[0])) return { id: node.args[1] }
+  if (node.op !== '[]' || !isSteps(node.args[0])) return undefined
+  const key = node.args[1]
+  return key.op === 'value' && typeof key.args === 'string' ? { id: key.args } : 'computed'
+}
+
+export function children(node: ASTNode): readonly ASTNode[] {
+  switch (node.op) {
+    case 'value':
+    case 'id':
+      return []
+    case '.':
+    case '.?':
+      return [node.args[0]]
+    case 'call':
+      return node.args[1]
+    case 'rcall':
+      return [node.args[1], ...node.args[2]]
+    case 'list':
+      return node.args
+    case 'map':
+      return node.args.flat()
+    case '!_':
+    case '-_':
+      return [node.args]
+    default:
+      return node.args
+  }
+}
