@@ -1,0 +1,1032 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { StepResult } from '../../src/domain/step-result.ts'
+import type { ThreadRight } from '../../src/domain/thread.ts'
+import type { Claim, ListFlowsQuery, NewFlow, Store } from '../../src/repositories/repository.ts'
+import {
+  attempt,
+  definitionOf,
+  failedAttempt,
+  failedResult,
+  instant,
+  newClaim,
+  newFlow,
+  newMessage,
+  newThread,
+  outcome,
+  stepResult,
+  update,
+  wellFormed,
+} from '../support/stored-data.ts'
+
+export interface OpenedStore {
+  readonly store: Store
+  /** Closes the store and opens another one over the same data; absent where nothing survives. */
+  readonly reopen?: () => Promise<Store>
+  close(): Promise<void>
+}
+
+/** What every Store promises. Rows of other tests stand beside the ones a test looks at: ids are random, and counts are of own rows only. */
+export function describeRepository(name: string, open: () => Promise<OpenedStore>): void {
+  describe(`${name} as a store`, () => {
+    let opened: OpenedStore
+    let store: Store
+    beforeAll(async () => {
+      opened = await open()
+      store = opened.store
+    })
+    afterAll(() => opened?.close())
+
+    const thread = async (overrides: Parameters<typeof newThread>[0] = {}) => {
+      const created = newThread(overrides)
+      await store.threads.create(created)
+      return created
+    }
+    const pendingFlow = async (overrides: Partial<NewFlow> = {}) => {
+      const flow = newFlow(overrides.threadId ?? (await thread()).id, overrides)
+      await store.journal.createFlow(flow)
+      return flow
+    }
+    const claimed = async (claim: Claim) => {
+      const taken = await store.journal.claim(claim)
+      if (!('epoch' in taken)) throw new Error(`Expected to win the claim, found the flow ${taken.status}.`)
+      return taken.epoch
+    }
+    const runningFlow = async (overrides: Partial<NewFlow> = {}, claim: Partial<Claim> = {}) => {
+      const flow = await pendingFlow(overrides)
+      return { flow, flowId: flow.id, epoch: await claimed(newClaim(flow.id, claim)) }
+    }
+    const resultIds = async (flowId: string) => (await store.flows.stepResults(flowId, { samples: true })).map(({ id }) => id)
+    const refusal = (write: Promise<unknown>) =>
+      write.then(
+        () => 'accepted',
+        (error: { code?: string }) => error.code,
+      )
+
+    describe('flows', () => {
+      test('finds a new flow as PENDING with every field it was given', async () => {
+        const { carried: _carried, ...flow } = await pendingFlow({
+          description: 'Two voices',
+          flowType: 'critique',
+          input: 'A prompt',
+          metadata: { tag: 'x', nested: { list: [1, null, 'two'], no: false } },
+          parentFlowId: randomUUID(),
+          simulated: true,
+        })
+        expect(await store.flows.find(flow.id)).toEqual({ ...flow, status: 'PENDING', ownerEpoch: 0 })
+      })
+
+      test('leaves what a new flow was not given undefined', async () => {
+        const flow = await pendingFlow()
+        expect(await store.flows.find(flow.id)).toEqual({ ...flow, status: 'PENDING', ownerEpoch: 0 })
+      })
+
+      test('finds no flow under an unknown id', async () => {
+        expect(await store.flows.find(randomUUID())).toBeUndefined()
+        expect(await store.flows.stepResults(randomUUID())).toEqual([])
+        expect(await store.updates.lastSeq(randomUUID())).toBe(0)
+        expect(await store.updates.read(randomUUID(), 0, 10)).toEqual([])
+      })
+
+      test('refuses a second flow of the same id and keeps the first, while others of the same moment are written', async () => {
+        const { id: threadId } = await thread()
+        const first = newFlow(threadId, { name: 'first' })
+        await store.journal.createFlow(first)
+        const others = [newFlow(threadId), newFlow(threadId)]
+        const writes = [others[0], newFlow(threadId, { id: first.id, name: 'second' }), others[1]].flatMap((flow) => flow ?? [])
+        const settled = await Promise.allSettled(writes.map((flow) => store.journal.createFlow(flow)))
+        expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+        expect((await store.flows.find(first.id))?.name).toBe('first')
+        for (const other of others) expect(await store.flows.find(other.id)).toBeDefined()
+      })
+
+      test('gives flows of one definition the same definition, and keeps it when one of them goes', async () => {
+        const definition = definitionOf(`{"name":"shared","mark":"${randomUUID()}"}`)
+        const [a, b] = [await pendingFlow({ definition }), await pendingFlow({ definition: { ...definition } })]
+        expect(await store.flows.delete(a.id)).toBe('deleted')
+        expect((await store.flows.find(b.id))?.definition).toEqual(definition)
+      })
+
+      test('keeps a definition with functions apart from one that is data', async () => {
+        const definition = { ...definitionOf(`{"prompt":{"$function":true},"mark":"${randomUUID()}"}`), isData: false }
+        const flow = await pendingFlow({ definition })
+        expect((await store.flows.find(flow.id))?.definition).toEqual(definition)
+      })
+
+      test('gives carried results to the new flow under its own id', async () => {
+        const parent = await pendingFlow()
+        const carried = [stepResult(parent.id, 'draft'), stepResult(parent.id, 'critique', { iteration: 2 })]
+        const flow = await pendingFlow({ parentFlowId: parent.id, carried })
+        const own = carried.map((result) => ({
+          ...result,
+          flowId: flow.id,
+          id: `${flow.id}/${result.stepId}#${result.iteration}.0`,
+        }))
+        expect(await store.flows.stepResults(flow.id)).toEqual(own)
+        expect(await store.flows.stepResults(parent.id)).toEqual([])
+      })
+
+      test('deletes a flow with its results and updates', async () => {
+        const { flowId, epoch } = await runningFlow()
+        await store.journal.finish({
+          flowId,
+          epoch,
+          results: [stepResult(flowId, 'draft')],
+          updates: [update(1)],
+          outcome: outcome(),
+        })
+        expect(await store.flows.delete(flowId)).toBe('deleted')
+        expect(await store.flows.find(flowId)).toBeUndefined()
+        expect(await store.flows.stepResults(flowId, { samples: true })).toEqual([])
+        expect(await store.updates.read(flowId, 0, 10)).toEqual([])
+        expect(await store.updates.lastSeq(flowId)).toBe(0)
+        expect(await store.flows.delete(flowId)).toBe('missing')
+      })
+
+      test('does not delete a running flow', async () => {
+        const { flowId, epoch } = await runningFlow()
+        await store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')] })
+        expect(await store.flows.delete(flowId)).toBe('running')
+        expect(await resultIds(flowId)).toHaveLength(1)
+      })
+    })
+
+    describe('lists of flows', () => {
+      const query = (threadId: string, overrides: Partial<ListFlowsQuery> = {}): ListFlowsQuery => ({
+        threadId,
+        limit: 100,
+        offset: 0,
+        sortBy: 'createdAt',
+        sortOrder: 'ASC',
+        ...overrides,
+      })
+      const names = async (threadId: string, overrides: Partial<ListFlowsQuery> = {}) =>
+        (await store.flows.list(query(threadId, overrides))).map((flow) => flow.name)
+
+      test('are empty for a thread without flows and for an unknown thread', async () => {
+        expect(await store.flows.list(query((await thread()).id))).toEqual([])
+        expect(await store.flows.list(query(randomUUID()))).toEqual([])
+      })
+
+      test('hold the flows of their thread only, as find gives them', async () => {
+        const flow = await pendingFlow({ metadata: { tag: 'x' } })
+        await pendingFlow()
+        expect(await store.flows.list(query(flow.threadId))).toEqual([await store.flows.find(flow.id)])
+      })
+
+      test('are filtered by status and type', async () => {
+        const { id: threadId } = await thread()
+        await pendingFlow({ threadId, name: 'a', flowType: 'parallel' })
+        await pendingFlow({ threadId, name: 'b', flowType: 'critique', createdAt: instant(1) })
+        await runningFlow({ threadId, name: 'c', flowType: 'critique', createdAt: instant(2) })
+        expect(await names(threadId, { status: 'RUNNING' })).toEqual(['c'])
+        expect(await names(threadId, { type: 'critique' })).toEqual(['b', 'c'])
+        expect(await names(threadId, { type: 'critique', status: 'PENDING' })).toEqual(['b'])
+        expect(await names(threadId, { type: 'graph' })).toEqual([])
+      })
+
+      test('are sorted by creation, completion or name, both ways', async () => {
+        const { id: threadId } = await thread()
+        for (const [index, flowName] of ['beta', 'gamma', 'alpha'].entries()) {
+          const { flowId, epoch } = await runningFlow({ threadId, name: flowName, createdAt: instant(index) })
+          await store.journal.finish({ flowId, epoch, outcome: outcome({ completedAt: instant(100 - index) }) })
+        }
+        expect(await names(threadId)).toEqual(['beta', 'gamma', 'alpha'])
+        expect(await names(threadId, { sortOrder: 'DESC' })).toEqual(['alpha', 'gamma', 'beta'])
+        expect(await names(threadId, { sortBy: 'completedAt' })).toEqual(['alpha', 'gamma', 'beta'])
+        expect(await names(threadId, { sortBy: 'completedAt', sortOrder: 'DESC' })).toEqual(['beta', 'gamma', 'alpha'])
+        expect(await names(threadId, { sortBy: 'name' })).toEqual(['alpha', 'beta', 'gamma'])
+        expect(await names(threadId, { sortBy: 'name', sortOrder: 'DESC' })).toEqual(['gamma', 'beta', 'alpha'])
+      })
+
+      test.each(['createdAt', 'completedAt', 'name'] as const)(
+        'show every flow on exactly one page when all tie by %s',
+        async (sortBy) => {
+          const { id: threadId } = await thread()
+          const ids = await Promise.all(Array.from({ length: 11 }, async () => (await pendingFlow({ threadId })).id))
+          for (const sortOrder of ['ASC', 'DESC'] as const) {
+            const paged: string[] = []
+            for (let offset = 0; offset < 16; offset += 4) {
+              const page = await store.flows.list(query(threadId, { sortBy, sortOrder, limit: 4, offset }))
+              paged.push(...page.map((flow) => flow.id))
+            }
+            expect(paged).toHaveLength(11)
+            expect(new Set(paged)).toEqual(new Set(ids))
+          }
+        },
+      )
+    })
+
+    describe('claims', () => {
+      test('take a flow: RUNNING, first epoch, owner, start and input', async () => {
+        const flow = await pendingFlow({ metadata: { tag: 'given at creation' } })
+        const claim = newClaim(flow.id, { metadata: { tag: 'given at start' } })
+        expect(await store.journal.claim(claim)).toEqual({ epoch: 1 })
+        const { ownerId, startedAt, input, metadata } = claim
+        expect(await store.flows.find(flow.id)).toEqual({
+          ...flow,
+          status: 'RUNNING',
+          ownerEpoch: 1,
+          ownerId,
+          startedAt,
+          input,
+          metadata,
+        })
+      })
+
+      test('without metadata leave the metadata of the flow', async () => {
+        const { flowId } = await runningFlow({ metadata: { tag: 'given at creation' } })
+        expect((await store.flows.find(flowId))?.metadata).toEqual({ tag: 'given at creation' })
+      })
+
+      test('name the status that stands in the way and change nothing', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const running = await store.flows.find(flowId)
+        expect(await store.journal.claim(newClaim(flowId, { input: 'other' }))).toEqual({ status: 'RUNNING' })
+        expect(await store.flows.find(flowId)).toEqual(running)
+        await store.journal.finish({ flowId, epoch, outcome: outcome() })
+        expect(await store.journal.claim(newClaim(flowId))).toEqual({ status: 'COMPLETED' })
+        expect((await store.flows.find(flowId))?.status).toBe('COMPLETED')
+      })
+
+      test('of an unknown flow find no status', async () => {
+        expect(await store.journal.claim(newClaim(randomUUID()))).toEqual({ status: undefined })
+      })
+
+      test('of many at once are won by exactly one', async () => {
+        const flow = await pendingFlow()
+        const claims = Array.from({ length: 20 }, () => newClaim(flow.id))
+        const answers = await Promise.all(claims.map((claim) => store.journal.claim(claim)))
+        const won = answers.flatMap((answer, index) => ('epoch' in answer ? [index] : []))
+        expect(won).toHaveLength(1)
+        expect(answers.filter((answer) => 'status' in answer && answer.status === 'RUNNING')).toHaveLength(19)
+        expect((await store.flows.find(flow.id))?.ownerId).toBe(claims[won[0] ?? 0]?.ownerId)
+      })
+
+      test('of several flows at once do not disturb each other', async () => {
+        const flows = await Promise.all(Array.from({ length: 10 }, () => pendingFlow()))
+        const answers = await Promise.all(
+          flows.flatMap(({ id }) => [store.journal.claim(newClaim(id)), store.journal.claim(newClaim(id))]),
+        )
+        expect(answers.filter((answer) => 'epoch' in answer)).toHaveLength(10)
+        for (const { id } of flows) expect(await store.flows.find(id)).toMatchObject({ status: 'RUNNING', ownerEpoch: 1 })
+      })
+
+      test.each(['FAILED', 'CANCELLED', 'PAUSED'] as const)(
+        'take a %s flow under the next epoch and forget its outcome',
+        async (status) => {
+          const { flowId, epoch } = await runningFlow()
+          const error = { code: 'PROVIDER_AUTH', message: 'No key.', retryable: false, details: {} } as const
+          await store.journal.finish({ flowId, epoch, outcome: outcome({ status, error }) })
+          expect(await store.journal.claim(newClaim(flowId, { input: 'again', startedAt: instant(500) }))).toEqual({ epoch: 2 })
+          const flow = await store.flows.find(flowId)
+          expect(flow).toMatchObject({ status: 'RUNNING', ownerEpoch: 2, input: 'again', startedAt: instant(500) })
+          expect([flow?.error, flow?.completedAt, flow?.result]).toEqual([undefined, undefined, undefined])
+        },
+      )
+
+      test('may take a running flow over when RUNNING is among their statuses', async () => {
+        const { flowId, epoch } = await runningFlow()
+        expect(await store.journal.claim(newClaim(flowId, { from: ['RUNNING'] }))).toEqual({ epoch: epoch + 1 })
+      })
+    })
+
+    describe('the fence', () => {
+      test('refuses results and updates of an earlier owner and writes none of them', async () => {
+        const { flowId, epoch } = await runningFlow()
+        await claimed(newClaim(flowId, { from: ['RUNNING'] }))
+        const late = { flowId, epoch, results: [stepResult(flowId, 'draft')], updates: [update(1)] }
+        await expect(store.journal.append(late)).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
+        await expect(store.journal.finish({ ...late, outcome: outcome() })).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
+        expect(await resultIds(flowId)).toEqual([])
+        expect(await store.updates.lastSeq(flowId)).toBe(0)
+        expect((await store.flows.find(flowId))?.status).toBe('RUNNING')
+      })
+
+      test('refuses writes to a flow that is gone', async () => {
+        const { flow, flowId, epoch } = await runningFlow()
+        await store.threads.delete(flow.threadId)
+        expect(await refusal(store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')] }))).toBe(
+          'FLOW_INTERRUPTED',
+        )
+        expect(await refusal(store.journal.finish({ flowId, epoch, outcome: outcome() }))).toBe('FLOW_INTERRUPTED')
+      })
+
+      test('does not fail the writes of other flows at the same moment', async () => {
+        const flows = await Promise.all(Array.from({ length: 6 }, () => runningFlow()))
+        const answers = await Promise.all(
+          flows.map(({ flowId, epoch }, index) =>
+            refusal(
+              store.journal.append({
+                flowId,
+                epoch: index % 2 === 0 ? epoch : epoch - 1,
+                results: [stepResult(flowId, 'draft')],
+                updates: [update(1)],
+              }),
+            ),
+          ),
+        )
+        expect(answers).toEqual(Array.from({ length: 3 }, () => ['accepted', 'FLOW_INTERRUPTED']).flat())
+        for (const [index, { flowId }] of flows.entries()) {
+          expect(await resultIds(flowId)).toHaveLength(index % 2 === 0 ? 1 : 0)
+          expect(await store.updates.lastSeq(flowId)).toBe(index % 2 === 0 ? 1 : 0)
+        }
+      })
+    })
+
+    describe('results', () => {
+      const roundTrip = async (build: (flowId: string) => StepResult) => {
+        const { flowId, epoch } = await runningFlow()
+        const given = build(flowId)
+        await store.journal.append({ flowId, epoch, results: [given] })
+        const [read] = await store.flows.stepResults(flowId, { samples: true })
+        return { given, read }
+      }
+
+      test('come back exactly, with attempts, decisions, notes and dates', async () => {
+        const { given, read } = await roundTrip((flowId) =>
+          stepResult(flowId, 'draft', {
+            iteration: 3,
+            action: 'critique',
+            output: 'Größe 😀 \u2028 "quoted" \\ back\r\n',
+            parsed: { score: 0.8, issues: ['a', { b: null }] },
+            refusal: 'no',
+            finishReason: 'length',
+            attempts: [
+              failedAttempt(1),
+              attempt(2, { provider: 'anthropic', possiblyDoubleBilled: true, aborted: true, cost: 0.1 + 0.2 }),
+              attempt(3, {
+                usage: { outputTokens: 7, reasoningTokens: 3, source: 'estimated' },
+                costSource: 'provider',
+                pricesDate: '2026-01-01',
+              }),
+            ],
+            sharing: [
+              { kind: 'step_output', piece: 'draft', from: 'openai', to: 'anthropic', allowed: false, rule: 'no_policy' },
+              { kind: 'original_prompt', piece: 'original', to: 'anthropic', allowed: true, rule: 'original_prompt' },
+            ],
+            notes: ['temperature left out', 'ünïcode'],
+            messageId: randomUUID(),
+          }),
+        )
+        expect(read).toEqual(given)
+        expect(read?.startedAt).toBeInstanceOf(Date)
+        expect(read?.attempts[0]?.startedAt).toBeInstanceOf(Date)
+      })
+
+      test('without output, usage and cost leave them undefined', async () => {
+        const { given, read } = await roundTrip((flowId) => failedResult(flowId, 'draft'))
+        expect(read).toEqual(given)
+        expect([read?.output, read?.usage, read?.cost, read?.parsed, read?.samples, read?.attempts[0]?.usage]).toEqual(
+          Array(6).fill(undefined),
+        )
+      })
+
+      test('of a step that never called anyone come back without attempts', async () => {
+        const { given, read } = await roundTrip((flowId) => {
+          const { output: _output, finishReason: _reason, ...result } = stepResult(flowId, 'draft', { attempts: [] })
+          return { ...result, status: 'SKIPPED', notes: ['condition is false'] }
+        })
+        expect(read).toEqual(given)
+      })
+
+      test('of unknown price and usage stay unknown', async () => {
+        const { cost: _cost, costSource: _source, pricesDate: _date, ...unpriced } = attempt(1, { usage: { source: 'unknown' } })
+        const { given, read } = await roundTrip((flowId) => stepResult(flowId, 'draft', { attempts: [unpriced] }))
+        expect(read).toEqual(given)
+        expect(read?.cost).toBeUndefined()
+      })
+
+      test('keep a cost of zero, an empty output and simulated attempts', async () => {
+        const { given, read } = await roundTrip((flowId) =>
+          stepResult(flowId, 'draft', { output: '', simulated: true, attempts: [attempt(1, { cost: 0, simulated: true })] }),
+        )
+        expect(read).toEqual(given)
+        expect([read?.cost, read?.output]).toEqual([0, ''])
+      })
+
+      test.each([null, false, 0, '', [], {}, 'text', 1.5, [null], { a: { b: [0, false, null, 'ü'] } }])(
+        'keep the parsed value %j',
+        async (parsed) => {
+          const { read } = await roundTrip((flowId) => stepResult(flowId, 'draft', { parsed }))
+          expect(read?.parsed).toStrictEqual(parsed)
+        },
+      )
+
+      test('take NUL and lone surrogates anywhere, verbatim or as U+FFFD', async () => {
+        const hostile = 'a\0b\ud800c\udc00d😀\uffff'
+        const { flowId, epoch } = await runningFlow({ name: hostile, metadata: { [hostile]: hostile } }, { input: hostile })
+        const error = { code: 'STEP_FAILED', message: hostile, retryable: false, details: { cause: hostile } } as const
+        const result = stepResult(flowId, 'draft', {
+          output: hostile,
+          parsed: { [hostile]: [hostile] },
+          notes: [hostile],
+          samples: [hostile],
+          attempts: [{ ...failedAttempt(1), error }],
+        })
+        await store.journal.finish({
+          flowId,
+          epoch,
+          results: [result],
+          updates: [update(1, { data: { delta: hostile } })],
+          outcome: outcome({ status: 'FAILED', error }),
+        })
+        const clean = wellFormed(hostile)
+        const [read] = await store.flows.stepResults(flowId)
+        expect(wellFormed(read?.output ?? '')).toBe(clean)
+        expect(read?.attempts).toHaveLength(1)
+        const flow = await store.flows.find(flowId)
+        expect([flow?.name, flow?.input, flow?.error?.message].map((text) => wellFormed(text ?? ''))).toEqual([
+          clean,
+          clean,
+          clean,
+        ])
+        expect(await store.updates.lastSeq(flowId)).toBe(1)
+      })
+
+      test('of 2 MB come back whole', async () => {
+        const output = 'ä😀"\\\n'.repeat(300_000)
+        const { read } = await roundTrip((flowId) => stepResult(flowId, 'draft', { output }))
+        expect(read?.output === output).toBe(true)
+      })
+
+      test('stand in the order they were recorded, also when nobody waited between them', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const stepIds = Array.from({ length: 40 }, (_, index) => `step${(index * 7) % 40}`)
+        await Promise.all(stepIds.map((stepId) => store.journal.append({ flowId, epoch, results: [stepResult(flowId, stepId)] })))
+        expect((await store.flows.stepResults(flowId)).map(({ stepId }) => stepId)).toEqual(stepIds)
+      })
+
+      test('of samples are read only when asked for', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const joined = stepResult(flowId, 'draft', { samples: ['one', 'two'] })
+        await store.journal.append({
+          flowId,
+          epoch,
+          results: [
+            stepResult(flowId, 'draft', { sample: 1, output: 'one' }),
+            stepResult(flowId, 'draft', { sample: 2, output: 'two' }),
+            joined,
+          ],
+        })
+        expect(await store.flows.stepResults(flowId)).toEqual([joined])
+        expect((await store.flows.stepResults(flowId, { samples: true })).map(({ sample }) => sample)).toEqual([1, 2, 0])
+      })
+
+      test('of one step in several iterations stand beside each other', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const results = [1, 2, 3].map((iteration) => stepResult(flowId, 'draft', { iteration, output: `v${iteration}` }))
+        for (const result of results) await store.journal.append({ flowId, epoch, results: [result] })
+        expect(await store.flows.stepResults(flowId)).toEqual(results)
+      })
+
+      test('with SUCCESS are never replaced', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const first = stepResult(flowId, 'draft', { output: 'first' })
+        await store.journal.append({ flowId, epoch, results: [first] })
+        await store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft', { output: 'second' })] })
+        await store.journal.append({ flowId, epoch, results: [failedResult(flowId, 'draft')] })
+        const [read, ...rest] = await store.flows.stepResults(flowId)
+        expect([read?.status, read?.output, rest]).toEqual(['SUCCESS', 'first', []])
+      })
+
+      test.each(['FAILED', 'SKIPPED', 'CANCELLED'] as const)('with %s are replaced by those of a later run', async (status) => {
+        const { flowId, epoch } = await runningFlow()
+        await store.journal.finish({
+          flowId,
+          epoch,
+          results: [{ ...failedResult(flowId, 'draft'), status }],
+          outcome: outcome({ status: 'FAILED' }),
+        })
+        const nextEpoch = await claimed(newClaim(flowId))
+        const later = stepResult(flowId, 'draft', { attempts: [failedAttempt(1), attempt(2)] })
+        await store.journal.append({ flowId, epoch: nextEpoch, results: [later] })
+        expect(await store.flows.stepResults(flowId)).toEqual([later])
+      })
+
+      test.each([
+        ['only its own attempts', (flowId: string) => stepResult(flowId, 'draft', { attempts: [attempt(3)] })],
+        [
+          'all attempts so far',
+          (flowId: string) =>
+            stepResult(flowId, 'draft', { attempts: [failedAttempt(1), attempt(2, { aborted: true }), attempt(3)] }),
+        ],
+      ])('keep the attempts of earlier runs when a later result names %s', async (_title, later) => {
+        const { flowId, epoch } = await runningFlow()
+        const paid = [failedAttempt(1), attempt(2, { aborted: true })]
+        await store.journal.finish({
+          flowId,
+          epoch,
+          results: [failedResult(flowId, 'draft', { attempts: paid })],
+          outcome: outcome({ status: 'FAILED' }),
+        })
+        const nextEpoch = await claimed(newClaim(flowId))
+        await store.journal.append({ flowId, epoch: nextEpoch, results: [later(flowId)] })
+        const [read] = await store.flows.stepResults(flowId)
+        expect(read?.status).toBe('SUCCESS')
+        expect(read?.attempts).toEqual([...paid, attempt(3)])
+      })
+    })
+
+    describe('outcomes', () => {
+      test('stand on the flow with its last results and updates', async () => {
+        const { flow, flowId, epoch } = await runningFlow({ input: 'A prompt' })
+        await store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')], updates: [update(1)] })
+        const ended = outcome({
+          result: {
+            output: 'joined text',
+            totalCost: 0.1 + 0.2,
+            totalTokens: 12,
+            usage: { inputTokens: 5, outputTokens: 7, totalTokens: 12, source: 'estimated' },
+            unpricedSteps: 1,
+            totalExecutionTime: 77,
+            stopReason: 'plateau',
+          },
+          simulated: true,
+        })
+        await store.journal.finish({
+          flowId,
+          epoch,
+          results: [stepResult(flowId, 'judge')],
+          updates: [update(2)],
+          outcome: ended,
+        })
+        const found = await store.flows.find(flowId)
+        expect(found).toMatchObject({ ...flow, input: 'Write a haiku', status: 'COMPLETED', ownerEpoch: 1, simulated: true })
+        expect([found?.result, found?.completedAt, found?.error]).toEqual([ended.result, ended.completedAt, undefined])
+        expect((await store.flows.stepResults(flowId)).map(({ stepId }) => stepId)).toEqual(['draft', 'judge'])
+        expect(await store.updates.lastSeq(flowId)).toBe(2)
+      })
+
+      test('of a failed flow keep the whole error', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const error = {
+          code: 'STEP_FAILED',
+          message: 'It broke.',
+          retryable: false,
+          details: { flowId, stepId: 'draft', list: [1, null] },
+        } as const
+        await store.journal.finish({
+          flowId,
+          epoch,
+          outcome: { status: 'FAILED', completedAt: instant(5), error, simulated: false },
+        })
+        expect(await store.flows.find(flowId)).toMatchObject({ status: 'FAILED', error, completedAt: instant(5) })
+      })
+
+      test('follow everything that was appended before them without waiting', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const writes = [1, 2, 3].map((seq) =>
+          store.journal.append({ flowId, epoch, results: [stepResult(flowId, `step${seq}`)], updates: [update(seq)] }),
+        )
+        await Promise.all([...writes, store.journal.finish({ flowId, epoch, updates: [update(4)], outcome: outcome() })])
+        expect(await resultIds(flowId)).toHaveLength(3)
+        expect((await store.updates.read(flowId, 0, 10)).map(({ seq }) => seq)).toEqual([1, 2, 3, 4])
+        expect((await store.flows.find(flowId))?.status).toBe('COMPLETED')
+      })
+    })
+
+    describe('updates', () => {
+      test('come back in order as they were given', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const given = [
+          { seq: 1, type: 'flow_start' as const, data: { name: 'x', list: [1, null] }, timestamp: instant(1, 1) },
+          update(2),
+          { seq: 5, type: 'step_complete' as const, stepId: 'draft', iteration: 2, timestamp: instant(2, 2) },
+        ]
+        await store.journal.append({ flowId, epoch, updates: given.slice(0, 2) })
+        await store.journal.append({ flowId, epoch, updates: given.slice(2) })
+        expect(await store.updates.read(flowId, 0, 100)).toEqual(given)
+        expect(await store.updates.lastSeq(flowId)).toBe(5)
+      })
+
+      test.each([null, false, 0, '', [], {}])('tell the data %j from none', async (data) => {
+        const { flowId, epoch } = await runningFlow()
+        const { data: _data, ...without } = update(2)
+        await store.journal.append({ flowId, epoch, updates: [update(1, { data }), without] })
+        const [first, second] = await store.updates.read(flowId, 0, 10)
+        expect(first?.data).toStrictEqual(data)
+        expect(second?.data).toBeUndefined()
+      })
+
+      test('are read after a number, at least as many as asked for, none twice', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const all = Array.from({ length: 30 }, (_, index) => update(index + 1))
+        for (let start = 0; start < 30; start += 3)
+          await store.journal.append({ flowId, epoch, updates: all.slice(start, start + 3) })
+        for (const [afterSeq, limit] of [
+          [0, 1],
+          [2, 4],
+          [13, 100],
+          [29, 5],
+          [30, 5],
+        ] as const) {
+          const read = await store.updates.read(flowId, afterSeq, limit)
+          expect(read.length).toBeGreaterThanOrEqual(Math.min(limit, 30 - afterSeq))
+          expect(read).toEqual(all.slice(afterSeq, afterSeq + read.length))
+        }
+        const followed: number[] = []
+        for (
+          let page = await store.updates.read(flowId, 0, 4);
+          page.length > 0;
+          page = await store.updates.read(flowId, followed.at(-1) ?? 0, 4)
+        ) {
+          followed.push(...page.map(({ seq }) => seq))
+        }
+        expect(followed).toEqual(all.map(({ seq }) => seq))
+      })
+
+      test('are those of their flow only', async () => {
+        const [a, b] = [await runningFlow(), await runningFlow()]
+        await Promise.all([
+          store.journal.append({ ...a, updates: [update(1), update(2)] }),
+          store.journal.append({ ...b, updates: [update(1, { data: 'of b' })] }),
+        ])
+        expect(await store.updates.lastSeq(a.flowId)).toBe(2)
+        expect((await store.updates.read(b.flowId, 0, 10)).map(({ data }) => data)).toEqual(['of b'])
+      })
+
+      test('are pruned where the flow settled before the instant, and results stay', async () => {
+        const settledIn = async (year: number, status: 'COMPLETED' | 'FAILED' = 'COMPLETED') => {
+          const { flowId, epoch } = await runningFlow()
+          const completedAt = new Date(Date.UTC(year, 0, 1))
+          await store.journal.finish({
+            flowId,
+            epoch,
+            results: [stepResult(flowId, 'draft')],
+            updates: [update(1)],
+            outcome: outcome({ status, completedAt }),
+          })
+          return flowId
+        }
+        const [old, oldFailed, recent] = [await settledIn(1990), await settledIn(1991, 'FAILED'), await settledIn(1995)]
+        const running = await runningFlow({}, { startedAt: new Date(Date.UTC(1990, 0, 1)) })
+        await store.journal.append({ ...running, updates: [update(1)] })
+        expect(await store.updates.prune(new Date(Date.UTC(1993, 0, 1)))).toBe(2)
+        const left = await Promise.all(
+          [old, oldFailed, recent, running.flowId].map(async (id) => (await store.updates.read(id, 0, 10)).length),
+        )
+        expect(left).toEqual([0, 0, 1, 1])
+        expect(await resultIds(old)).toHaveLength(1)
+        expect(await store.updates.prune(new Date(Date.UTC(1993, 0, 1)))).toBe(0)
+      })
+    })
+
+    describe('threads', () => {
+      test('are found as they were created, unknown ones not', async () => {
+        const created = await thread()
+        const { title: _title, ...untitled } = newThread()
+        await store.threads.create(untitled)
+        expect(await store.threads.find(created.id)).toEqual(created)
+        expect(await store.threads.find(untitled.id)).toEqual(untitled)
+        expect(await store.threads.find(randomUUID())).toBeUndefined()
+      })
+
+      test('are listed per user, newest first, in pages that do not overlap', async () => {
+        const userId = `user-${randomUUID()}`
+        await thread()
+        const ids = []
+        for (const second of [3, 1, 2]) ids.push((await thread({ userId, createdAt: instant(second) })).id)
+        const listed = async (limit: number, offset: number) =>
+          (await store.threads.list(userId, limit, offset)).map(({ id }) => id)
+        expect(await listed(10, 0)).toEqual([ids[0], ids[2], ids[1]])
+        expect(await listed(2, 1)).toEqual([ids[2], ids[1]])
+        expect(await listed(2, 3)).toEqual([])
+        const tied = `user-${randomUUID()}`
+        const tiedIds = await Promise.all(Array.from({ length: 5 }, async () => (await thread({ userId: tied })).id))
+        const pages = await Promise.all([0, 2, 4].map((offset) => store.threads.list(tied, 2, offset)))
+        expect(new Set(pages.flat().map(({ id }) => id))).toEqual(new Set(tiedIds))
+      })
+
+      test('are deleted with messages, permissions and flows', async () => {
+        const { id } = await thread()
+        const flow = await pendingFlow({ threadId: id })
+        await store.threads.addMessage(newMessage(id))
+        await store.permissions.set(id, 'user-2', ['read'])
+        expect(await store.threads.delete(id)).toBe(true)
+        expect(await store.threads.find(id)).toBeUndefined()
+        expect(await store.threads.messages(id)).toEqual([])
+        expect(await store.threads.newestUserMessage(id)).toBeUndefined()
+        expect(await store.permissions.rightsOf('user-2', id)).toEqual([])
+        expect(await store.permissions.list(id)).toEqual([])
+        expect(await store.flows.find(flow.id)).toBeUndefined()
+        expect(await store.threads.delete(id)).toBe(false)
+      })
+
+      test('keep messages whole and in the order they were added, also within one millisecond', async () => {
+        const { id } = await thread()
+        const messages = [
+          newMessage(id, {
+            content: 'first',
+            attachments: [
+              { name: 'a.txt', mediaType: 'text/plain', text: 'ü' },
+              { name: 'b.png', mediaType: 'image/png' },
+            ],
+          }),
+          newMessage(id, { role: 'assistant', content: '', metadata: { provider: 'openai', deep: { list: [null, 0] } } }),
+          newMessage(id, { role: 'system', content: 'third' }),
+          newMessage(id, { content: 'fourth', createdAt: instant(1, 5) }),
+        ]
+        for (const message of messages) await store.threads.addMessage(message)
+        expect(await store.threads.messages(id)).toEqual(messages)
+        expect(await store.threads.messages(id, 2)).toEqual(messages.slice(2))
+        expect(await store.threads.messages(id, 100)).toEqual(messages)
+        expect(await store.threads.messages((await thread()).id)).toEqual([])
+      })
+
+      test('tell their newest user message, past newer ones of others', async () => {
+        const { id } = await thread()
+        expect(await store.threads.newestUserMessage(id)).toBeUndefined()
+        const newest = newMessage(id, { content: 'newest', createdAt: instant(2) })
+        await store.threads.addMessage(newMessage(id, { content: 'older', createdAt: instant(1) }))
+        await store.threads.addMessage(newest)
+        await store.threads.addMessage(newMessage(id, { role: 'assistant', createdAt: instant(3) }))
+        expect(await store.threads.newestUserMessage(id)).toEqual(newest)
+      })
+
+      test('take hostile text in titles and messages', async () => {
+        const hostile = "'; DROP TABLE threads; -- \0 \ud800 %s $1"
+        const { id } = await thread({ title: hostile })
+        await store.threads.addMessage(newMessage(id, { content: hostile, metadata: { [hostile]: hostile } }))
+        expect(wellFormed((await store.threads.find(id))?.title ?? '')).toBe(wellFormed(hostile))
+        expect(wellFormed((await store.threads.messages(id))[0]?.content ?? '')).toBe(wellFormed(hostile))
+      })
+    })
+
+    describe('permissions', () => {
+      const sorted = (rights: readonly ThreadRight[]) => [...rights].sort()
+
+      test('are none until set, and then exactly what was set last', async () => {
+        const { id } = await thread()
+        expect(await store.permissions.rightsOf('user-2', id)).toEqual([])
+        await store.permissions.set(id, 'user-2', ['read', 'write'])
+        expect(sorted(await store.permissions.rightsOf('user-2', id))).toEqual(['read', 'write'])
+        await store.permissions.set(id, 'user-2', ['delete'])
+        expect(await store.permissions.rightsOf('user-2', id)).toEqual(['delete'])
+        expect(await store.permissions.rightsOf('user-3', id)).toEqual([])
+        expect(await store.permissions.rightsOf('user-2', (await thread()).id)).toEqual([])
+      })
+
+      test('list every user that holds any, and not one that holds none', async () => {
+        const { id } = await thread()
+        await store.permissions.set(id, 'user-2', ['read'])
+        await store.permissions.set(id, 'user-3', ['write', 'read'])
+        await store.permissions.set(id, 'user-4', ['read'])
+        await store.permissions.set(id, 'user-4', [])
+        const listed = (await store.permissions.list(id)).map(({ userId, rights }) => [userId, sorted(rights)] as const)
+        expect(new Map(listed)).toEqual(
+          new Map([
+            ['user-2', ['read']],
+            ['user-3', ['read', 'write']],
+          ]),
+        )
+        expect(await store.permissions.rightsOf('user-4', id)).toEqual([])
+      })
+    })
+
+    describe('data sharing', () => {
+      test('policies are kept per user and provider, replaced and removed', async () => {
+        const userId = `user-${randomUUID()}`
+        const policy = {
+          userId,
+          providerKey: 'openai',
+          allowConversationHistory: true,
+          allowCrossProviderContext: false,
+          allowAttachments: true,
+        }
+        expect(await store.dataSharing.find(userId, 'openai')).toBeUndefined()
+        await store.dataSharing.set({ ...policy, allowAttachments: false })
+        await store.dataSharing.set(policy)
+        await store.dataSharing.set({ ...policy, providerKey: 'anthropic' })
+        await store.dataSharing.set({ ...policy, userId: `user-${randomUUID()}` })
+        expect(await store.dataSharing.find(userId, 'openai')).toEqual(policy)
+        expect((await store.dataSharing.list(userId)).map(({ providerKey }) => providerKey).sort()).toEqual([
+          'anthropic',
+          'openai',
+        ])
+        await store.dataSharing.remove(userId, 'openai')
+        await store.dataSharing.remove(userId, 'never set')
+        expect(await store.dataSharing.find(userId, 'openai')).toBeUndefined()
+        expect((await store.dataSharing.list(userId)).map(({ providerKey }) => providerKey)).toEqual(['anthropic'])
+      })
+    })
+
+    describe('owners', () => {
+      const owner = () => ({ id: `owner-${randomUUID()}`, host: 'host-1', pid: 4711 })
+      const ownedFlow = async (ownerId: string) => {
+        const running = await runningFlow({}, { ownerId })
+        await store.journal.append({
+          ...running,
+          results: [stepResult(running.flowId, 'draft')],
+          updates: [update(1), update(7)],
+        })
+        return running
+      }
+      const nobody = () => false
+
+      test('that beat keep their flows', async () => {
+        const living = owner()
+        await store.owners.beat(living)
+        await store.owners.beat(living)
+        const { flowId } = await ownedFlow(living.id)
+        expect(await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })).not.toContain(flowId)
+        expect(await store.flows.find(flowId)).toMatchObject({ status: 'RUNNING', ownerEpoch: 1 })
+      })
+
+      test('that are known to be dead lose their running flows: FAILED, next epoch, an error as the last update', async () => {
+        const [dead, living] = [owner(), owner()]
+        await store.owners.beat(dead)
+        await store.owners.beat(living)
+        const [lost, kept] = [await ownedFlow(dead.id), await ownedFlow(living.id)]
+        const finished = await ownedFlow(dead.id)
+        await store.journal.finish({ ...finished, outcome: outcome() })
+        const asked: unknown[] = []
+        const ids = await store.owners.interruptFlowsOfDead({
+          staleMs: 60_000,
+          isDead: (candidate) => {
+            asked.push(candidate)
+            return candidate.id === dead.id
+          },
+        })
+        expect(ids).toContain(lost.flowId)
+        expect(ids).not.toContain(kept.flowId)
+        expect(ids).not.toContain(finished.flowId)
+        expect(asked).toContainEqual(dead)
+        const flow = await store.flows.find(lost.flowId)
+        expect(flow).toMatchObject({ status: 'FAILED', ownerEpoch: 2, error: { code: 'FLOW_INTERRUPTED', retryable: true } })
+        const updates = await store.updates.read(lost.flowId, 0, 10)
+        expect(updates.map(({ seq, type }) => [seq, type])).toEqual([
+          [1, 'step_progress'],
+          [7, 'step_progress'],
+          [8, 'error'],
+        ])
+        expect(updates.at(-1)?.data ?? flow?.error).toMatchObject({ code: 'FLOW_INTERRUPTED' })
+        expect(updates.at(-1)?.timestamp).toBeInstanceOf(Date)
+        expect(await store.updates.lastSeq(lost.flowId)).toBe(8)
+        expect((await store.flows.find(finished.flowId))?.status).toBe('COMPLETED')
+        expect(await refusal(store.journal.append({ ...lost, results: [stepResult(lost.flowId, 'late')] }))).toBe(
+          'FLOW_INTERRUPTED',
+        )
+        expect((await store.flows.stepResults(lost.flowId)).map(({ stepId }) => stepId)).toEqual(['draft'])
+        expect(await store.journal.claim(newClaim(lost.flowId))).toEqual({ epoch: 3 })
+      })
+
+      test('that have not beaten for too long are dead', async () => {
+        const silent = owner()
+        await store.owners.beat(silent)
+        const { flowId } = await ownedFlow(silent.id)
+        await sleep(30)
+        expect(await store.owners.interruptFlowsOfDead({ staleMs: 10, isDead: nobody })).toContain(flowId)
+      })
+
+      test('that left or never beat leave no flow RUNNING', async () => {
+        const gone = owner()
+        await store.owners.beat(gone)
+        const [left, unknown] = [await ownedFlow(gone.id), await ownedFlow(`owner-${randomUUID()}`)]
+        await store.owners.leave(gone.id)
+        await store.owners.leave(`owner-${randomUUID()}`)
+        const ids = await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })
+        expect(ids).toContain(left.flowId)
+        expect(ids).toContain(unknown.flowId)
+      })
+
+      test('are found dead once, though several look at the same time', async () => {
+        const dead = owner()
+        await store.owners.beat(dead)
+        const flows = [await ownedFlow(dead.id), await ownedFlow(dead.id)]
+        const isDead = (candidate: { id: string }) => candidate.id === dead.id
+        const answers = await Promise.all(
+          Array.from({ length: 3 }, () => store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead })),
+        )
+        for (const { flowId } of flows) {
+          expect(answers.flat().filter((id) => id === flowId)).toHaveLength(1)
+          expect((await store.updates.read(flowId, 0, 10)).filter(({ type }) => type === 'error')).toHaveLength(1)
+          expect((await store.flows.find(flowId))?.ownerEpoch).toBe(2)
+        }
+      })
+
+      test('whose flow has no update yet get the error as number 1', async () => {
+        const dead = owner()
+        await store.owners.beat(dead)
+        const { flowId } = await runningFlow({}, { ownerId: dead.id })
+        await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: (candidate) => candidate.id === dead.id })
+        expect((await store.updates.read(flowId, 0, 10)).map(({ seq, type }) => [seq, type])).toEqual([[1, 'error']])
+      })
+    })
+
+    test('never loses what it acknowledged and never keeps what it refused, however two owners interleave', async () => {
+      const operation = fc.record({
+        kind: fc.constantFrom('claim', 'takeover', 'append', 'append', 'append', 'finish'),
+        flow: fc.nat(2),
+        owner: fc.nat(1),
+        /** Whether the caller waits for everything so far before this. */
+        waits: fc.boolean(),
+        failed: fc.boolean(),
+      })
+      const { id: threadId } = await thread()
+      await fc.assert(
+        fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 30 }), async (operations) => {
+          const flows = await Promise.all([0, 1, 2].map(() => pendingFlow({ threadId })))
+          const epochs = new Map<string, number>()
+          const acknowledged = new Set<string>()
+          const refused = new Set<string>()
+          let open: Promise<unknown>[] = []
+          for (const [index, { kind, flow, owner, waits, failed }] of operations.entries()) {
+            if (waits) {
+              await Promise.all(open)
+              open = []
+            }
+            const flowId = flows[flow]?.id ?? ''
+            const held = `${flow}/${owner}`
+            if (kind === 'claim' || kind === 'takeover') {
+              const from = kind === 'claim' ? (['PENDING', 'FAILED'] as const) : (['RUNNING'] as const)
+              open.push(
+                store.journal.claim(newClaim(flowId, { from, ownerId: `owner-${owner}` })).then((answer) => {
+                  if ('epoch' in answer) epochs.set(held, answer.epoch)
+                }),
+              )
+              continue
+            }
+            const epoch = epochs.get(held)
+            if (epoch === undefined) continue
+            const result = stepResult(flowId, `step${index}`)
+            const entry = { flowId, epoch, results: [result], updates: [update(index + 1)] }
+            const write =
+              kind === 'append'
+                ? store.journal.append(entry)
+                : store.journal.finish({ ...entry, outcome: outcome({ status: failed ? 'FAILED' : 'COMPLETED' }) })
+            open.push(
+              write.then(
+                () => acknowledged.add(result.id),
+                (error: { code?: string }) => {
+                  expect(error.code).toBe('FLOW_INTERRUPTED')
+                  refused.add(result.id)
+                },
+              ),
+            )
+          }
+          await Promise.all(open)
+          const kept = new Set((await Promise.all(flows.map(({ id }) => resultIds(id)))).flat())
+          const seqs = (await Promise.all(flows.map(({ id }) => store.updates.read(id, 0, 100)))).map((read) =>
+            read.map(({ seq }) => seq),
+          )
+          expect(kept).toEqual(acknowledged)
+          expect(seqs.flat()).toHaveLength(acknowledged.size)
+          for (const list of seqs) expect(list).toEqual([...list].sort((a, b) => a - b))
+          for (const id of refused) expect(kept.has(id)).toBe(false)
+          const taken = new Set(await Promise.all(flows.map(async ({ id }) => (await store.flows.find(id))?.ownerEpoch ?? 0)))
+          expect(Math.max(...taken)).toBe(Math.max(0, ...epochs.values()))
+        }),
+        { numRuns: 25 },
+      )
+    }, 60_000)
+
+    test('keeps everything over close and reopen', async (context) => {
+      if (!opened.reopen) return context.skip('nothing survives the process in this store')
+      const { flow, flowId, epoch } = await runningFlow({ metadata: { tag: 'x' } })
+      await store.threads.addMessage(newMessage(flow.threadId))
+      await store.permissions.set(flow.threadId, 'user-2', ['read'])
+      const { userId } = newThread()
+      await store.dataSharing.set({
+        userId,
+        providerKey: 'openai',
+        allowConversationHistory: true,
+        allowCrossProviderContext: true,
+        allowAttachments: false,
+      })
+      const settled = await runningFlow({ threadId: flow.threadId })
+      await store.journal.finish({
+        ...settled,
+        results: [stepResult(settled.flowId, 'draft')],
+        updates: [update(1)],
+        outcome: outcome(),
+      })
+      const all = async () => ({
+        flows: [await store.flows.find(flowId), await store.flows.find(settled.flowId)],
+        results: [await store.flows.stepResults(flowId), await store.flows.stepResults(settled.flowId)],
+        updates: [await store.updates.read(flowId, 0, 100), await store.updates.read(settled.flowId, 0, 100)],
+        thread: await store.threads.find(flow.threadId),
+        messages: await store.threads.messages(flow.threadId),
+        rights: await store.permissions.rightsOf('user-2', flow.threadId),
+        policies: await store.dataSharing.list(userId),
+      })
+      const unawaited = store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')], updates: [update(1)] })
+      const before = await unawaited.then(all)
+      store = await opened.reopen()
+      expect(await all()).toEqual(before)
+      expect(before.results[0]).toHaveLength(1)
+      expect(await store.journal.claim(newClaim(flowId))).toEqual({ status: 'RUNNING' })
+    })
+
+    test('writes on close what it had accepted', async (context) => {
+      if (!opened.reopen) return context.skip('nothing survives the process in this store')
+      const { flowId, epoch } = await runningFlow()
+      const accepted = store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')] })
+      store = await opened.reopen()
+      await accepted
+      expect(await resultIds(flowId)).toHaveLength(1)
+    })
+  })
+}
