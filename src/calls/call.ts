@@ -16,7 +16,7 @@ export interface CallRequest {
 
 export interface PreparedRequest extends ModelRequest {
   readonly provider: string
-  /** Tokens of system and messages, an upper estimate; asked for only where a limit or a token rate is set. */
+  /** Tokens of system and messages, an upper estimate; asked for only where a limit or a token rate is set. Asked again for every try: must remember. */
   readonly countInputTokens: () => Promise<number>
 }
 
@@ -65,15 +65,40 @@ export interface CallResponse extends ModelResponse {
 /** Rejects with the OrchestratorError of the last try, or with `signal.reason`. */
 export type Call = (request: CallRequest, context: CallContext) => Promise<CallResponse>
 
-/** One try at one target: what the inner layers wrap. */
-export type AttemptCall = (request: PreparedRequest, context: CallContext) => Promise<CallResponse>
-/** Wraps one concern around every try. */
+/** What has happened in one call so far; the layers share and change it. */
+export interface CallProgress {
+  /** Tries that were sent. */
+  attempts: number
+  /** Text of the try under way, or of the last one, has reached `onDelta`. */
+  textDelivered: boolean
+  /** Targets that come after the one being tried. */
+  targetsLeft: number
+}
+
+/** The context as the layers around one try see it. Must not be kept after the try. */
+export interface TryContext extends CallContext {
+  readonly progress: CallProgress
+  /** Called once per piece that arrives from the provider, text or not. */
+  readonly onActivity?: () => void
+}
+
+/**
+ * One try at one target: what the inner layers wrap. Rejects with an OrchestratorError, or with `signal.reason` within 100 ms of an abort
+ * in whatever phase it is. Must leave nothing behind on `signal` when it settles.
+ */
+export type AttemptCall = (request: PreparedRequest, context: TryContext) => Promise<CallResponse>
+/** Wraps one concern around every try. Must pass answers, errors and the context on unchanged where they are not its concern. */
 export type CallLayer = (next: AttemptCall) => AttemptCall
 
 /** Hard limits of one flow. Reserve before a try, settle after it; the sum never passes the limit. */
 export interface Budget {
   /** Throws LIMIT_EXCEEDED with `details` `{ limit, max, spent, reserved, needed }` when the worst case does not fit. */
   reserve(worstCase: Spend): Reservation
+  /**
+   * Reserves as soon as it fits: waits where only reservations of other calls stand in the way, and throws or rejects as `reserve` does where
+   * what is spent does. Rejects with `signal.reason`.
+   */
+  reserveWhenFree(worstCase: Spend, signal: AbortSignal): Reservation | Promise<Reservation>
   readonly spent: Spend
   /** Output bound given to calls that name none while a limit is set. */
   readonly defaultMaxTokens: number

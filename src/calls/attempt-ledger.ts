@@ -1,0 +1,134 @@
+import { type CallFacts, callFactsOf } from '../domain/call-facts.ts'
+import type { Attempt } from '../domain/step-result.ts'
+import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/usage.ts'
+import type { ErrorCode } from '../errors/error-codes.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { CallLayer, CallResponse, PreparedRequest } from './call.ts'
+import type { Clock } from './clock.ts'
+import { untilAborted } from './until-aborted.ts'
+
+export interface LedgerPorts {
+  /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
+  readonly price: (provider: string, model: string, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
+  /** Whether the simulator answers for a provider; asked for tries that have no answer to say so. */
+  readonly isSimulated?: (provider: string) => boolean
+}
+
+/** What one try left behind, before it is priced. */
+type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'aborted' | 'simulated'> & Pick<CallResponse, 'providerCostUsd'>
+
+/** How long the price of an aborted try may keep its caller waiting. */
+const PRICE_GRACE_MS = 50
+
+/** Most tokenizers need about one token for four characters of English; good enough where no count will come. */
+const CHARACTERS_PER_TOKEN = 4
+
+const NO_FACTS: CallFacts = { generated: false }
+
+/** Failures after which the provider may bill what nobody got to see. */
+const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PROVIDER_STREAM_CUT'])
+
+/** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
+export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock): CallLayer => {
+  const costOf = (provider: string, { model, usage, providerCostUsd }: Outcome, signal: AbortSignal) => {
+    if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' as const }
+    if (!usage || usage.source === 'unknown') return undefined
+    const cost = price(provider, model, usage)
+    return cost instanceof Promise ? inTime(cost, signal, clock) : cost
+  }
+
+  return (next) => async (request, context) => {
+    const { progress, signal, onDelta } = context
+    if (signal.aborted) throw signal.reason
+    const { provider } = request
+    const number = ++progress.attempts
+    const startedAtMs = clock.now()
+    let deliveredCharacters = 0
+    let ended = false
+
+    // An adapter that ignores its signal must not add text to the next try.
+    const deliver = (text: string) => {
+      if (ended || text === '') return
+      deliveredCharacters += text.length
+      progress.textDelivered = true
+      onDelta?.(text)
+    }
+
+    const record = async (outcome: Outcome) => {
+      ended = true
+      const executionTime = clock.now() - startedAtMs
+      const cost = await costOf(provider, outcome, signal)
+      const { providerCostUsd: _, ...facts } = outcome
+      context.onAttempt({
+        number,
+        provider,
+        startedAt: new Date(startedAtMs),
+        executionTime,
+        ...facts,
+        ...(cost && { cost: cost.costUsd, costSource: cost.source }),
+        ...(cost && 'pricesDate' in cost && { pricesDate: cost.pricesDate }),
+      })
+    }
+
+    let response: CallResponse
+    try {
+      response = await next(request, onDelta ? { ...context, onDelta: deliver } : context)
+    } catch (error) {
+      const aborted = signal.aborted || isTimeout(error)
+      // The reason of an abort may be shared by many calls: what is known of one of them must not be read for all.
+      const facts = error === signal.reason ? NO_FACTS : callFactsOf(error)
+      const usage = usageOfFailure(request, error, facts, deliveredCharacters, aborted)
+      await record({
+        model: facts.model ?? request.model,
+        ...(usage && { usage }),
+        error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'INTERNAL').toJSON(),
+        aborted,
+        simulated: isSimulated?.(provider) ?? false,
+      })
+      throw signal.aborted ? signal.reason : error
+    }
+    const { model, usage, simulated, providerCostUsd } = response
+    await record({ model, usage, aborted: false, simulated, ...(providerCostUsd !== undefined && { providerCostUsd }) })
+    if (signal.aborted) throw signal.reason
+    return response
+  }
+}
+
+/** A paid answer is never lost over its price, and an abort not held up by it: unknown then. */
+async function inTime(cost: Promise<Cost | undefined>, signal: AbortSignal, clock: Clock): Promise<Cost | undefined> {
+  try {
+    if (!signal.aborted) return await untilAborted(cost, signal)
+    let stopTimer = () => {}
+    const grace = new Promise<undefined>((resolve) => {
+      stopTimer = clock.startTimer(PRICE_GRACE_MS, () => resolve(undefined))
+    })
+    return await Promise.race([cost, grace]).finally(() => stopTimer())
+  } catch {
+    return undefined
+  }
+}
+
+const isTimeout = (error: unknown): boolean => OrchestratorError.is(error) && error.details.timeout !== undefined
+
+function usageOfFailure(
+  request: PreparedRequest,
+  error: unknown,
+  facts: CallFacts,
+  deliveredCharacters: number,
+  aborted: boolean,
+): Usage | undefined {
+  // What was reported before text that broke off is the count at the start of the stream, not at its end.
+  if (facts.usage && deliveredCharacters === 0) return facts.usage
+  if (facts.generated || deliveredCharacters > 0) return estimatedUsage(request, facts.usage, deliveredCharacters)
+  const mayBeBilled = aborted || (OrchestratorError.is(error) && MAY_BE_BILLED.has(error.code))
+  return mayBeBilled ? UNKNOWN_USAGE : undefined
+}
+
+function estimatedUsage({ system, messages }: PreparedRequest, reported: Usage | undefined, deliveredCharacters: number): Usage {
+  const characters = messages.reduce((sum, { content }) => sum + content.length, system?.length ?? 0)
+  const inputTokens = reported?.inputTokens ?? toTokens(characters)
+  const outputTokens = Math.max(reported?.outputTokens ?? 0, toTokens(deliveredCharacters))
+  return { ...reported, inputTokens, outputTokens, totalTokens: inputTokens + outputTokens, source: 'estimated' }
+}
+
+const toTokens = (characters: number): number => Math.ceil(characters / CHARACTERS_PER_TOKEN)

@@ -1,0 +1,39 @@
+/** Time as the layers see it; tests give their own. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** From 0 up to, not including, 1. */
+  readonly random: () => number
+  /** Calls `run` once after the delay, unless the returned function was called before. */
+  readonly startTimer: (delayMs: number, run: () => void) => StopTimer
+}
+
+export type StopTimer = () => void
+
+// Node fires a longer delay at once.
+const LONGEST_DELAY_MS = 2_147_483_647
+
+export const systemClock: Clock = {
+  now: Date.now,
+  random: Math.random,
+  startTimer: (delayMs, run) => {
+    const timer = setTimeout(run, Math.min(delayMs, LONGEST_DELAY_MS))
+    return () => clearTimeout(timer)
+  },
+}
+
+/** Resolves after the delay; rejects with `signal.reason` at once on abort. */
+export function wait(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.reject(signal.reason)
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      stopTimer()
+      reject(signal.reason)
+    }
+    const stopTimer = clock.startTimer(delayMs, () => {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    })
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
+}

@@ -1,0 +1,70 @@
+import type { ModelResponse } from '../domain/model-call.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
+import type { AttemptCall, Call, CallLayer, PreparedRequest } from './call.ts'
+import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
+import { type Clock, systemClock } from './clock.ts'
+import { fallback } from './fallback.ts'
+import { limits, type WorstCaseUsd } from './limits.ts'
+import { type RateLimitPorts, rateLimit } from './rate-limit.ts'
+import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
+import { streamTimeout, totalTimeout } from './timeout.ts'
+import { untilAborted } from './until-aborted.ts'
+
+export interface AttemptOptions {
+  readonly signal: AbortSignal
+  readonly onDelta?: (text: string) => void
+  readonly onActivity?: () => void
+}
+
+/** What the calls need from outside their room. */
+export interface CallPorts extends LedgerPorts, Pick<RateLimitPorts, 'ratesOf'> {
+  /** Sends one request to one provider; keeps the promises of `Provider.generate`. */
+  readonly attempt: (
+    request: PreparedRequest,
+    options: AttemptOptions,
+  ) => Promise<ModelResponse & { readonly simulated: boolean }>
+  readonly worstCaseUsd: WorstCaseUsd
+  readonly retry?: Partial<RetrySettings>
+  readonly circuitBreaker?: Partial<CircuitBreakerSettings>
+  readonly clock?: Clock
+}
+
+/**
+ * The way of every request to a provider and back (SPEC section 6). Built once per composition: rates and circuits are shared by all flows.
+ * From the outside in: timeout of the whole, fallbacks, retries; then around every try: limits, rate limit, circuit, ledger, stream timeouts.
+ */
+export function createCall(ports: CallPorts): Call {
+  const clock = ports.clock ?? systemClock
+  const retrySettings = { ...RETRY_DEFAULTS, ...ports.retry }
+  const { baseDelayMs: jitterMs, retryAfterCapMs } = retrySettings
+  const layers: readonly CallLayer[] = [
+    retry(retrySettings, clock),
+    limits(ports.worstCaseUsd),
+    rateLimit({ ratesOf: ports.ratesOf, retryAfterCapMs, jitterMs }, clock),
+    circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...ports.circuitBreaker }, clock),
+    attemptLedger(ports, clock),
+    streamTimeout(clock),
+  ]
+  const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports.attempt))
+  const wholeCall = totalTimeout(clock, fallback(oneTarget))
+
+  return async (request, context) => {
+    if (context.signal.aborted) throw context.signal.reason
+    return wholeCall(request, { ...context, progress: { attempts: 0, textDelivered: false, targetsLeft: 0 } })
+  }
+}
+
+/** Hands the request over and stops waiting at an abort, even where an adapter does not obey its signal. */
+const send = (attempt: CallPorts['attempt']): AttemptCall => {
+  return async (request, { signal, onDelta, onActivity }) => {
+    const { provider, model: requestedModel } = request
+    try {
+      const sent = attempt(request, { signal, ...(onDelta && { onDelta }), ...(onActivity && { onActivity }) })
+      return { ...(await untilAborted(sent, signal)), provider, requestedModel }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      throw OrchestratorError.from(error, 'INTERNAL', { provider, model: requestedModel })
+    }
+  }
+}

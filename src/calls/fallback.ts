@@ -1,0 +1,83 @@
+import type { Target } from '../domain/flow-definition.ts'
+import type { ErrorCode } from '../errors/error-codes.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AttemptCall, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import { untilAborted } from './until-aborted.ts'
+
+/** Failures of one provider that another one may not have. Cancel, timeouts of the whole, limits and refusals of the user's own policies are final. */
+const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
+  'PROVIDER_NOT_CONFIGURED',
+  'PROVIDER_INACTIVE',
+  'PROVIDER_AUTH',
+  'PROVIDER_RATE_LIMITED',
+  'PROVIDER_QUOTA_EXHAUSTED',
+  'PROVIDER_UNAVAILABLE',
+  'PROVIDER_REJECTED',
+  'PROVIDER_BAD_REPLY',
+  'PROVIDER_STREAM_CUT',
+  'CONTENT_FILTERED',
+])
+
+/**
+ * Asks the targets in order until one answers. Never after text was delivered, unless the call allows a restart. A fallback that may not see
+ * what the step needs (DATA_SHARING_DENIED) is passed over: the outcome stays that of the last try.
+ */
+export const fallback = (next: AttemptCall) => {
+  return async ({ targets, prepare }: CallRequest, context: TryContext): Promise<CallResponse> => {
+    const { progress, signal } = context
+    const notes: string[] = []
+    let failure: OrchestratorError | undefined
+    for (const [index, target] of targets.entries()) {
+      progress.targetsLeft = targets.length - index - 1
+      const request = await prepared(prepare, target, signal, failure, notes)
+      if (!request) continue
+      if (failure) announce(failure, target, context)
+      try {
+        const response = await next(request, context)
+        return notes.length === 0 ? response : { ...response, notes: [...response.notes, ...notes] }
+      } catch (error) {
+        if (progress.targetsLeft === 0 || !fallsBack(error, context)) throw error
+        failure = error
+        notes.push(`${nameOf(target)} failed with ${error.code}; fell back`)
+      }
+    }
+    throw failure ?? new OrchestratorError('INTERNAL', 'Expected a call to have at least one target, found none')
+  }
+}
+
+async function prepared(
+  prepare: CallRequest['prepare'],
+  target: Target,
+  signal: AbortSignal,
+  failure: OrchestratorError | undefined,
+  notes: string[],
+): Promise<PreparedRequest | undefined> {
+  try {
+    const request = prepare(target)
+    return request instanceof Promise ? await untilAborted(request, signal) : request
+  } catch (error) {
+    const passedOver = failure && !signal.aborted && OrchestratorError.is(error) && error.code === 'DATA_SHARING_DENIED'
+    if (!passedOver) throw error
+    notes.push(`${nameOf(target)} was passed over: DATA_SHARING_DENIED`)
+    return undefined
+  }
+}
+
+function fallsBack(error: unknown, { signal, progress, restartAfterFirstToken }: TryContext): error is OrchestratorError {
+  if (signal.aborted || !OrchestratorError.is(error) || !FALLS_BACK.has(error.code)) return false
+  return !progress.textDelivered || restartAfterFirstToken
+}
+
+function announce(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: TryContext): void {
+  onRetry?.({
+    attempt: progress.attempts,
+    delayMs: 0,
+    error: failure.toJSON(),
+    provider,
+    model,
+    restart: progress.textDelivered,
+  })
+  progress.textDelivered = false
+}
+
+const nameOf = ({ provider, model }: Target): string => `${provider}/${model}`

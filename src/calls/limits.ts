@@ -1,0 +1,163 @@
+import type { Attempt } from '../domain/step-result.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AttemptCall, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend, TryContext } from './call.ts'
+import { untilAborted } from './until-aborted.ts'
+
+/** Output bound given to a request that names none while a limit is set (SPEC section 6). */
+const DEFAULT_MAX_TOKENS = 4_096
+
+// Sums of prices in binary fractions are off by less than this; it is far below the price of a token.
+const COST_TOLERANCE_USD = 1e-12
+
+const NOTHING: Spend = { costUsd: 0, tokens: 0 }
+
+export interface BudgetLimits {
+  readonly maxCostUsd?: number
+  readonly maxTokens?: number
+}
+
+/** The limits of one flow, or `undefined` where it has none. */
+export function createBudget(limits: BudgetLimits, alreadySpent: Spend = NOTHING): Budget | undefined {
+  const { maxCostUsd = Number.POSITIVE_INFINITY, maxTokens = Number.POSITIVE_INFINITY } = limits
+  if (limits.maxCostUsd === undefined && limits.maxTokens === undefined) return undefined
+  const spent = { ...alreadySpent }
+  const reserved = { costUsd: 0, tokens: 0 }
+  const waiting = new Set<() => void>()
+
+  const over = (needed: Spend, held: Spend): OrchestratorError | undefined => {
+    if (spent.costUsd + held.costUsd + needed.costUsd > maxCostUsd + COST_TOLERANCE_USD) {
+      return exceeded('maxCostUsd', maxCostUsd, spent.costUsd, held.costUsd, needed.costUsd)
+    }
+    if (spent.tokens + held.tokens + needed.tokens > maxTokens) {
+      return exceeded('maxTokens', maxTokens, spent.tokens, held.tokens, needed.tokens)
+    }
+    return undefined
+  }
+
+  const take = (needed: Spend): Reservation => {
+    reserved.costUsd += needed.costUsd
+    reserved.tokens += needed.tokens
+    let open = true
+    return {
+      settle(actual) {
+        if (!open) return
+        open = false
+        reserved.costUsd -= needed.costUsd
+        reserved.tokens -= needed.tokens
+        spent.costUsd += actual.costUsd ?? needed.costUsd
+        spent.tokens += actual.tokens ?? needed.tokens
+        for (const retry of [...waiting]) retry()
+      },
+    }
+  }
+
+  const reserve = (needed: Spend): Reservation => {
+    const refusal = over(needed, reserved)
+    if (refusal) throw refusal
+    return take(needed)
+  }
+
+  return {
+    spent,
+    defaultMaxTokens: DEFAULT_MAX_TOKENS,
+    limitsCost: limits.maxCostUsd !== undefined,
+    reserve,
+    reserveWhenFree(needed, signal) {
+      const hopeless = over(needed, NOTHING)
+      if (hopeless) throw hopeless
+      if (!over(needed, reserved)) return take(needed)
+      return new Promise((resolve, reject) => {
+        const leave = () => {
+          waiting.delete(retry)
+          signal.removeEventListener('abort', onAbort)
+        }
+        const onAbort = () => {
+          leave()
+          reject(signal.reason)
+        }
+        const retry = () => {
+          const refusal = over(needed, NOTHING)
+          if (!refusal && over(needed, reserved)) return
+          leave()
+          if (refusal) reject(refusal)
+          else resolve(take(needed))
+        }
+        waiting.add(retry)
+        signal.addEventListener('abort', onAbort, { once: true })
+      })
+    },
+  }
+}
+
+function exceeded(limit: string, max: number, spent: number, reserved: number, needed: number): OrchestratorError {
+  const message = `Expected ${limit} ${max} to cover the worst case of the call, ${needed}; ${spent} is spent and ${reserved} reserved`
+  return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit, max, spent, reserved, needed } })
+}
+
+/** Most that a call can cost, US dollars; `undefined` where the model has no known price. */
+export type WorstCaseUsd = (
+  provider: string,
+  model: string,
+  inputTokens: number,
+  maxOutputTokens: number,
+) => Promise<number | undefined> | number | undefined
+
+/**
+ * Reserves the worst case before every try and settles it with the try's ledger row. Only figures that the provider reported free the rest
+ * of a reservation: an estimate would let the sum at the provider pass the limit.
+ */
+export const limits = (worstCaseUsd: WorstCaseUsd): CallLayer => {
+  return (next) => (request, context) =>
+    context.budget ? withinBudget(next, request, context, context.budget, worstCaseUsd) : next(request, context)
+}
+
+async function withinBudget(
+  next: AttemptCall,
+  request: PreparedRequest,
+  context: TryContext,
+  budget: Budget,
+  worstCaseUsd: WorstCaseUsd,
+): Promise<CallResponse> {
+  const { provider, model, settings } = request
+  const maxTokens = settings.maxTokens ?? budget.defaultMaxTokens
+  const bounded = settings.maxTokens === undefined ? { ...request, settings: { ...settings, maxTokens } } : request
+  const needed = await untilAborted(worstCase(), context.signal)
+  const reservation = await budget.reserveWhenFree(needed, context.signal)
+
+  // No ledger row: nothing was sent, so nothing was spent.
+  let actual: Partial<Spend> = NOTHING
+  const onAttempt = (attempt: Attempt) => {
+    actual = spentBy(attempt)
+    context.onAttempt(attempt)
+  }
+  try {
+    return await next(bounded, { ...context, onAttempt })
+  } finally {
+    reservation.settle(actual)
+  }
+
+  async function worstCase(): Promise<Spend> {
+    const inputTokens = await request.countInputTokens()
+    const tokens = inputTokens + maxTokens
+    if (!budget.limitsCost) return { costUsd: 0, tokens }
+    const costUsd = await worstCaseUsd(provider, model, inputTokens, maxTokens)
+    if (costUsd === undefined) throw unpriced(provider, model)
+    return { costUsd, tokens }
+  }
+}
+
+const spentBy = ({ usage, cost, costSource }: Attempt): Partial<Spend> => {
+  if (!usage) return { costUsd: cost ?? 0, tokens: 0 }
+  const reported = usage.source === 'reported'
+  return {
+    costUsd: reported || costSource === 'provider' ? cost : undefined,
+    tokens: reported ? usage.totalTokens : undefined,
+  }
+}
+
+function unpriced(provider: string, model: string): OrchestratorError {
+  const message = `Expected a known price of ${provider}/${model}, as limits.maxCostUsd is set; configure one under prices`
+  return new OrchestratorError('LIMIT_EXCEEDED', message, {
+    details: { reason: 'unpriced', limit: 'maxCostUsd', provider, model },
+  })
+}

@@ -1,0 +1,84 @@
+import { callFactsOf } from '../domain/call-facts.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import { type Clock, wait } from './clock.ts'
+import { createGate, type Gate, type Rates } from './gate.ts'
+import { untilAborted } from './until-aborted.ts'
+
+export interface RateLimitPorts {
+  /** Rates of a configured provider; asked once per try. */
+  readonly ratesOf: (provider: string) => Rates
+  /** A provider that asks for a longer pause than this only pauses the call that was told so. */
+  readonly retryAfterCapMs: number
+  /** Upper bound of the random wait after a pause, milliseconds. */
+  readonly jitterMs: number
+}
+
+/**
+ * Keeps every provider's concurrency, requests and tokens per minute, over all flows of this composition. A 429 that names a wait holds back all
+ * calls to that model, not only the one that was told.
+ */
+export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts, clock: Clock): CallLayer => {
+  const gates = new Map<string, Promise<Gate>>()
+  const heldUntil = new Map<string, number>()
+
+  const gateOf = (provider: string, rates: Rates): Promise<Gate> => {
+    const known = gates.get(provider)
+    if (known) return known
+    const gate = createGate(rates, clock)
+    gates.set(provider, gate)
+    return gate
+  }
+
+  const afterHold = async (target: string, signal: AbortSignal): Promise<void> => {
+    for (let until = heldUntil.get(target); until !== undefined; until = heldUntil.get(target)) {
+      const leftMs = until - clock.now()
+      if (leftMs <= 0) heldUntil.delete(target)
+      // Without jitter everyone who waited would come at the same moment.
+      else await wait(clock, leftMs + clock.random() * jitterMs, signal)
+    }
+  }
+
+  const hold = (target: string, error: unknown) => {
+    if (!OrchestratorError.is(error) || error.code !== 'PROVIDER_RATE_LIMITED') return
+    const { retryAfterMs } = callFactsOf(error)
+    if (retryAfterMs === undefined || retryAfterMs > retryAfterCapMs) return
+    heldUntil.set(target, Math.max(heldUntil.get(target) ?? 0, clock.now() + retryAfterMs))
+  }
+
+  const inTurn = async (
+    next: AttemptCall,
+    request: PreparedRequest,
+    context: TryContext,
+    rates: Rates,
+  ): Promise<CallResponse> => {
+    const { signal } = context
+    const gate = await gateOf(request.provider, rates)
+    const tokens = rates.tokensPerMinute === undefined ? 0 : await untilAborted(worstCaseTokens(request), signal)
+    const pass = await gate.enter(tokens, signal)
+    try {
+      const response = await next(request, context)
+      pass.correct(response.usage.totalTokens)
+      return response
+    } finally {
+      pass.leave()
+    }
+  }
+
+  return (next) => async (request, context) => {
+    const target = `${request.provider}/${request.model}`
+    if (heldUntil.size > 0) await afterHold(target, context.signal)
+    const rates = ratesOf(request.provider)
+    const limited =
+      rates.maxConcurrency !== undefined || rates.requestsPerMinute !== undefined || rates.tokensPerMinute !== undefined
+    try {
+      return limited ? await inTurn(next, request, context, rates) : await next(request, context)
+    } catch (error) {
+      hold(target, error)
+      throw error
+    }
+  }
+}
+
+const worstCaseTokens = async ({ countInputTokens, settings }: PreparedRequest): Promise<number> =>
+  (await countInputTokens()) + (settings.maxTokens ?? 0)

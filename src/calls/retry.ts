@@ -1,0 +1,72 @@
+import { callFactsOf } from '../domain/call-facts.ts'
+import type { ErrorCode } from '../errors/error-codes.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { CallLayer, TryContext } from './call.ts'
+import { type Clock, wait } from './clock.ts'
+
+export interface RetrySettings {
+  /** Upper bound of the first wait; doubles with every further one. Default 500. */
+  readonly baseDelayMs: number
+  /** Upper bound of any wait that the provider did not ask for. Default 30,000. */
+  readonly maxDelayMs: number
+  /** A provider that asks for a longer wait than this is not waited for. Default 60,000. */
+  readonly retryAfterCapMs: number
+}
+
+export const RETRY_DEFAULTS: RetrySettings = { baseDelayMs: 500, maxDelayMs: 30_000, retryAfterCapMs: 60_000 }
+
+const RETRIED: ReadonlySet<ErrorCode> = new Set([
+  'PROVIDER_UNAVAILABLE',
+  'PROVIDER_RATE_LIMITED',
+  'PROVIDER_BAD_REPLY',
+  'PROVIDER_STREAM_CUT',
+])
+
+/**
+ * The only layer that repeats a request: waits with exponential backoff and full jitter, or as long as the provider asked.
+ * Once `maxRetries` are used up, the error of the last try is the outcome.
+ */
+export const retry = (settings: RetrySettings, clock: Clock): CallLayer => {
+  return (next) => (request, context) => {
+    if (context.maxRetries === 0) return next(request, context)
+    return tryRepeatedly(request, context)
+
+    async function tryRepeatedly(...[request, context]: Parameters<typeof next>) {
+      for (let retries = 0; ; retries++) {
+        try {
+          return await next(request, context)
+        } catch (error) {
+          if (retries >= context.maxRetries || !mayRepeat(error, context)) throw error
+          const delayMs = delayBefore(error, retries, settings, clock)
+          if (delayMs === undefined) throw error
+          const { progress } = context
+          context.onRetry?.({
+            attempt: progress.attempts,
+            delayMs,
+            error: error.toJSON(),
+            provider: request.provider,
+            model: request.model,
+            restart: progress.textDelivered,
+          })
+          progress.textDelivered = false
+          await wait(clock, delayMs, context.signal)
+        }
+      }
+    }
+  }
+}
+
+function mayRepeat(error: unknown, { signal, progress, restartAfterFirstToken }: TryContext): error is OrchestratorError {
+  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !RETRIED.has(error.code)) return false
+  // Waiting for an open circuit is only worth while when nobody else could answer.
+  if (error.details.circuit === 'open' && progress.targetsLeft > 0) return false
+  return !progress.textDelivered || restartAfterFirstToken
+}
+
+function delayBefore(error: unknown, retries: number, settings: RetrySettings, { random }: Clock): number | undefined {
+  const { retryAfterMs } = callFactsOf(error)
+  if (retryAfterMs === undefined) return Math.round(random() * Math.min(settings.maxDelayMs, settings.baseDelayMs * 2 ** retries))
+  if (retryAfterMs > settings.retryAfterCapMs) return undefined
+  // Everyone who was refused got the same figure: without jitter they would all come back at once.
+  return Math.round(Math.max(0, retryAfterMs) + random() * settings.baseDelayMs)
+}

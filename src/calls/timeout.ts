@@ -1,0 +1,86 @@
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AttemptCall, CallLayer, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { Clock, StopTimer } from './clock.ts'
+import { follow } from './until-aborted.ts'
+
+type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>
+
+/** Bounds everything of one call, waits included: aborts it with STEP_TIMEOUT, so that the work ends and not only the waiting for it. */
+export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
+  return (request, context) =>
+    context.timeoutMs === undefined ? next(request, context) : within(context.timeoutMs, request, context)
+
+  async function within(timeoutMs: number, request: CallRequest, context: TryContext): Promise<CallResponse> {
+    const controller = new AbortController()
+    const unlink = follow(context.signal, controller)
+    const stopTimer = clock.startTimer(timeoutMs, () => {
+      const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; it did not come`
+      controller.abort(new OrchestratorError('STEP_TIMEOUT', message, { details: { timeoutMs } }))
+    })
+    try {
+      return await next(request, { ...context, signal: controller.signal })
+    } finally {
+      stopTimer()
+      unlink()
+    }
+  }
+}
+
+/** Bounds the silence of one streamed try: before its first piece and between two pieces. Over it: PROVIDER_UNAVAILABLE. */
+export const streamTimeout = (clock: Clock): CallLayer => {
+  return (next) => (request, context) => {
+    const { onDelta, firstChunkTimeoutMs, idleTimeoutMs } = context
+    const bounded = onDelta !== undefined && (firstChunkTimeoutMs !== undefined || idleTimeoutMs !== undefined)
+    return bounded ? watched(next, request, context, clock) : next(request, context)
+  }
+}
+
+async function watched(next: AttemptCall, request: PreparedRequest, context: TryContext, clock: Clock): Promise<CallResponse> {
+  const { firstChunkTimeoutMs, idleTimeoutMs, onDelta, onActivity } = context
+  const controller = new AbortController()
+  const unlink = follow(context.signal, controller)
+  let lastActivity: number | undefined
+  let stopTimer: StopTimer | undefined
+
+  const arm = (delayMs: number, run: () => void) => {
+    stopTimer?.()
+    stopTimer = clock.startTimer(delayMs, run)
+  }
+  const giveUp = (timeout: 'first_chunk' | 'idle', timeoutMs: number) => {
+    const { provider, model } = request
+    const message = `Expected a piece of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none came`
+    controller.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout, timeoutMs, provider, model } }))
+  }
+  // One timer for all pieces: it looks at the time of the newest one instead of being renewed by each.
+  const checkIdle = (idleMs: number, since: number) => {
+    const leftMs = since + idleMs - clock.now()
+    if (leftMs <= 0) giveUp('idle', idleMs)
+    else arm(leftMs, () => checkIdle(idleMs, lastActivity ?? since))
+  }
+  const sawActivity = () => {
+    const first = lastActivity === undefined
+    lastActivity = clock.now()
+    if (!first) return
+    if (idleTimeoutMs !== undefined) checkIdle(idleTimeoutMs, lastActivity)
+    else stopTimer?.()
+  }
+
+  if (firstChunkTimeoutMs !== undefined) arm(firstChunkTimeoutMs, () => giveUp('first_chunk', firstChunkTimeoutMs))
+  try {
+    return await next(request, {
+      ...context,
+      signal: controller.signal,
+      onActivity: () => {
+        sawActivity()
+        onActivity?.()
+      },
+      onDelta: (text) => {
+        sawActivity()
+        onDelta?.(text)
+      },
+    })
+  } finally {
+    stopTimer?.()
+    unlink()
+  }
+}

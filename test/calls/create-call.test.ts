@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest'
+import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
+import { createBudget } from '../../src/calls/limits.ts'
+import { withCallFacts } from '../../src/domain/call-facts.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { answer, callContext, manualClock, requestTo } from '../support/calls.ts'
+
+const ports = (more: Partial<CallPorts> = {}): CallPorts => ({
+  attempt: async () => answer(),
+  price: () => ({ costUsd: 0.5, source: 'prices', pricesDate: '2026-11-01', estimated: false }),
+  worstCaseUsd: () => 1,
+  ratesOf: () => ({}),
+  ...more,
+})
+
+const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'down')
+
+describe('a call', () => {
+  test('answers with who answered and leaves one priced ledger row', async () => {
+    const context = callContext()
+    const response = await createCall(ports())(requestTo(), context)
+    expect(response).toMatchObject({ text: 'hello', provider: 'alpha', requestedModel: 'model-a', simulated: false })
+    expect(context.attempts).toHaveLength(1)
+    expect(context.attempts[0]).toMatchObject({
+      number: 1,
+      cost: 0.5,
+      costSource: 'prices',
+      pricesDate: '2026-11-01',
+      aborted: false,
+    })
+  })
+
+  test('repeats a failed try and keeps a row for both', async () => {
+    let tries = 0
+    const clock = manualClock()
+    const attempt = async () => {
+      if (++tries === 1) throw withCallFacts(unavailable(), { status: 503, generated: false })
+      return answer()
+    }
+    const context = callContext({ maxRetries: 2 })
+    const call = createCall(ports({ attempt, clock }))(requestTo(), context)
+    await clock.pass(1_000)
+    expect(await call).toMatchObject({ text: 'hello' })
+    expect(context.attempts.map((row) => [row.number, row.error?.code])).toEqual([
+      [1, 'PROVIDER_UNAVAILABLE'],
+      [2, undefined],
+    ])
+    expect(context.attempts[0]?.usage).toBeUndefined()
+    expect(context.retries).toMatchObject([{ attempt: 1, delayMs: 250, restart: false }])
+  })
+
+  test('falls back to the next target and says so', async () => {
+    const attempt: CallPorts['attempt'] = async ({ provider }) => {
+      if (provider === 'alpha') throw new OrchestratorError('PROVIDER_AUTH', 'bad key')
+      return answer()
+    }
+    const context = callContext({ maxRetries: 3 })
+    const response = await createCall(ports({ attempt }))(requestTo('alpha', 'beta'), context)
+    expect(response).toMatchObject({ provider: 'beta', notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back'] })
+    expect(context.retries).toMatchObject([{ delayMs: 0, provider: 'beta' }])
+    expect(context.attempts.map((row) => row.provider)).toEqual(['alpha', 'beta'])
+  })
+
+  test('stops what it is doing when the whole takes too long', async () => {
+    const clock = manualClock()
+    let aborted: unknown
+    const attempt: CallPorts['attempt'] = (_, { signal }) =>
+      new Promise(() => signal.addEventListener('abort', () => (aborted = signal.reason)))
+    const context = callContext({ timeoutMs: 1_000, maxRetries: 3 })
+    const call = createCall(ports({ attempt, clock }))(requestTo('alpha', 'beta'), context)
+    const outcome = expect(call).rejects.toMatchObject({ code: 'STEP_TIMEOUT' })
+    await clock.pass(1_000)
+    await outcome
+    expect(aborted).toMatchObject({ code: 'STEP_TIMEOUT' })
+    expect(context.attempts).toMatchObject([{ aborted: true, usage: { source: 'unknown' } }])
+    expect(clock.pending).toBe(0)
+  })
+
+  test('gives a request without maxTokens 4,096 while a limit is set', async () => {
+    const seen: unknown[] = []
+    const attempt: CallPorts['attempt'] = async ({ settings }) => {
+      seen.push(settings.maxTokens)
+      return answer()
+    }
+    const budget = createBudget({ maxTokens: 10_000 })
+    await createCall(ports({ attempt }))(requestTo(), callContext({ budget }))
+    expect(seen).toEqual([4_096])
+    expect(budget?.spent).toEqual({ costUsd: 0.5, tokens: 30 })
+  })
+})
