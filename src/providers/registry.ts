@@ -1,18 +1,10 @@
 import { PRESETS, PROVIDER_KINDS, type ProviderSettings, type ProviderSettingsInput } from '../config/provider-settings.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AdapterSettings } from './adapter-settings.ts'
 import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
 
 type ProviderKind = (typeof PROVIDER_KINDS)[number]
 type Preset = (typeof PRESETS)[number]
-
-/** What an adapter needs to speak to one account. */
-export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'active'> {
-  /** Id as steps name it. */
-  readonly id: string
-  /** Name for prices: the preset, else the kind. */
-  readonly vendor: string
-  readonly simulated: boolean
-}
 
 /** Where the simulator answers for one kind of adapter. */
 export interface SimulatedEndpoint {
@@ -41,11 +33,11 @@ const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
   },
   anthropic: {
     origin: 'https://api.anthropic.com',
-    load: async (settings) => (await import('./anthropic.ts')).createAnthropicProvider(settings),
+    load: async (settings) => (await import('./anthropic/anthropic.ts')).createAnthropicProvider(settings),
   },
   google: {
     origin: 'https://generativelanguage.googleapis.com',
-    load: async (settings) => (await import('./google.ts')).createGoogleProvider(settings),
+    load: async (settings) => (await import('./google/google.ts')).createGoogleProvider(settings),
   },
   'openai-compatible': {
     load: async (settings) => (await import('./openai-compatible.ts')).createOpenAiCompatibleProvider(settings),

@@ -1,0 +1,66 @@
+import { UNKNOWN_USAGE, type Usage } from '../../domain/usage.ts'
+import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+
+/**
+ * Usage of one answer of the Messages API (November 2026). `input_tokens` leaves out what was read from or written to the cache; the figures of
+ * `message_delta` are cumulative and replace those of `message_start`, field by field, because a delta may leave fields out.
+ * `iterations` lists every model call that is paid for, also those the top-level figures leave out (compaction, for one).
+ */
+export function createAnthropicUsage() {
+  let fields: ForeignRecord = {}
+
+  return {
+    add(latest: ForeignRecord) {
+      const reported = Object.entries(latest).filter(([, value]) => value !== null)
+      fields = { ...fields, ...Object.fromEntries(reported) }
+    },
+    total(): Usage {
+      const calls = listOf(fields.iterations).map(recordOf).filter(isCounted)
+      const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } =
+        calls.length > 0 ? sum(calls.map(toTokens)) : toTokens(fields)
+      if (inputTokens === undefined && outputTokens === undefined) return UNKNOWN_USAGE
+      const reasoningTokens = countOf(recordOf(fields.output_tokens_details).thinking_tokens)
+      return {
+        ...(inputTokens !== undefined && { inputTokens }),
+        ...(cachedInputTokens !== undefined && { cachedInputTokens }),
+        ...(cacheWriteTokens !== undefined && { cacheWriteTokens }),
+        ...(outputTokens !== undefined && { outputTokens }),
+        ...(reasoningTokens !== undefined && { reasoningTokens }),
+        ...(inputTokens !== undefined && outputTokens !== undefined && { totalTokens: inputTokens + outputTokens }),
+        source: 'reported',
+      }
+    },
+    notes(): readonly string[] {
+      const kinds = listOf(fields.iterations).map((call) => textOf(recordOf(call).type) ?? 'message')
+      return kinds.some((kind) => kind !== 'message')
+        ? [`usage is the sum of ${kinds.length} billed model calls (${kinds.join(', ')})`]
+        : []
+    },
+  }
+}
+
+type Tokens = Pick<Usage, 'inputTokens' | 'cachedInputTokens' | 'cacheWriteTokens' | 'outputTokens'>
+
+const isCounted = (call: ForeignRecord) => countOf(call.input_tokens) !== undefined
+
+function toTokens(fields: ForeignRecord): Tokens {
+  const uncached = countOf(fields.input_tokens)
+  const cachedInputTokens = countOf(fields.cache_read_input_tokens)
+  const cacheWriteTokens = countOf(fields.cache_creation_input_tokens)
+  return {
+    inputTokens: uncached === undefined ? undefined : uncached + (cachedInputTokens ?? 0) + (cacheWriteTokens ?? 0),
+    cachedInputTokens,
+    cacheWriteTokens,
+    outputTokens: countOf(fields.output_tokens),
+  }
+}
+
+const sum = (calls: readonly Tokens[]): Tokens => ({
+  inputTokens: add(calls.map((call) => call.inputTokens)),
+  cachedInputTokens: add(calls.map((call) => call.cachedInputTokens)),
+  cacheWriteTokens: add(calls.map((call) => call.cacheWriteTokens)),
+  outputTokens: add(calls.map((call) => call.outputTokens)),
+})
+
+const add = (counts: readonly (number | undefined)[]) =>
+  counts.reduce((total, count) => (count === undefined ? total : (total ?? 0) + count), undefined)

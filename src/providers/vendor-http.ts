@@ -1,0 +1,110 @@
+import { withCallFacts } from '../domain/call-facts.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { readEventStream } from './openai/event-stream.ts'
+import { type AttemptState, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
+
+const MAX_ERROR_BYTES = 64 * 1024
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+/**
+ * `fetch` for requests that carry a key. Redirects are answers, not followed: fetch strips `Authorization` on another origin, but not
+ * `x-api-key` or `x-goog-api-key`, and would send the prompt along. Bodies of errors are cut to 64 kB, so that no vendor can fill the memory.
+ */
+export async function vendorFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  const response = await fetch(input, { ...init, redirect: 'manual' })
+  if (response.ok) return response
+  const body = await readBytes(response, MAX_ERROR_BYTES)
+  const { status, statusText, headers } = response
+  return new Response(status === 304 ? null : body.text, { status, statusText, headers })
+}
+
+/**
+ * Runs one request under a signal of its own that follows `signal`, so that a long-lived signal keeps nothing of it. A failure closes the
+ * socket; after an abort the promise rejects with `signal.reason`. `state` is what is known of the attempt by then.
+ */
+export async function withLinkedSignal<T>(
+  signal: AbortSignal,
+  state: () => AttemptState,
+  run: (linked: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted()
+  const controller = new AbortController()
+  const abort = () => controller.abort(signal.reason)
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await run(controller.signal)
+  } catch (error) {
+    controller.abort()
+    if (!signal.aborted) throw error
+    // The reason may be shared by many calls: what is known of this one goes with its signal.
+    const { usage, model, generated = false } = state()
+    withCallFacts(signal, { usage, model, generated })
+    throw signal.reason
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** Text of an answer that is not streamed. */
+export async function readAnswerText(response: Response, state: () => AttemptState): Promise<string> {
+  try {
+    const { text, cut } = await readBytes(response, MAX_ANSWER_BYTES)
+    if (!cut) return text
+  } catch (error) {
+    throw toConnectionError(error, state())
+  }
+  throw toBadReply(`more than ${MAX_ANSWER_BYTES} bytes`, state())
+}
+
+export interface StreamReading {
+  /** Takes one parsed event; true ends the reading. */
+  readonly onEvent: (event: unknown) => boolean
+  readonly onActivity?: () => void
+  /** The mark that closes an answer, for people. */
+  readonly endMark: string
+  /** Whether all of the answer has arrived. */
+  readonly isWhole: () => boolean
+  readonly state: () => AttemptState
+}
+
+/** Reads a stream of events. Rejects with PROVIDER_STREAM_CUT when it ends or breaks before its mark, PROVIDER_BAD_REPLY for what is no event. */
+export async function readEvents(
+  response: Response,
+  { onEvent, onActivity, endMark, isWhole, state }: StreamReading,
+): Promise<void> {
+  try {
+    if (response.body) await readEventStream(response.body, onEvent, onActivity)
+  } catch (error) {
+    if (OrchestratorError.is(error)) throw error
+    if (error instanceof SyntaxError) throw toBadReply('an event that is no JSON', state())
+    // All of the answer has arrived: how the connection ends after it does not matter.
+    if (!isWhole()) throw toStreamCut(endMark, state(), error)
+  }
+  if (!isWhole()) throw toStreamCut(endMark, state())
+}
+
+/** Parsed JSON of a vendor; rejects what is none as PROVIDER_BAD_REPLY. `what` names it for people. */
+export function parseForeignJson(text: string, what: string, state: () => AttemptState): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw toBadReply(what, state())
+  }
+}
+
+async function readBytes(response: Response, limit: number): Promise<{ readonly text: string; readonly cut: boolean }> {
+  const reader = response.body?.getReader()
+  if (!reader) return { text: '', cut: false }
+  const decoder = new TextDecoder()
+  const parts: string[] = []
+  let bytes = 0
+  for (;;) {
+    const { value } = await reader.read()
+    if (!value) return { text: parts.join('') + decoder.decode(), cut: false }
+    bytes += value.length
+    parts.push(decoder.decode(value, { stream: true }))
+    if (bytes <= limit) continue
+    await reader.cancel()
+    return { text: parts.join(''), cut: true }
+  }
+}
