@@ -1,3 +1,5 @@
+import { listOf, recordOf, textOf } from './foreign-json.ts'
+
 /**
  * Milliseconds a vendor asks to wait, uncapped: `retry-after-ms`, `retry-after` in seconds or as an HTTP date (RFC 9110, 10.2.3),
  * or Google's `RetryInfo` in the body (`"retryDelay": "34s"`, google.rpc.RetryInfo).
@@ -18,18 +20,15 @@ export function retryAfterMs(
 }
 
 function retryDelayOf(body: unknown): number | undefined {
-  const details = find(body, 'details') ?? find(find(Array.isArray(body) ? body[0] : body, 'error'), 'details') ?? body
-  if (!Array.isArray(details)) return undefined
-  for (const detail of details) {
-    const delay = find(detail, 'retryDelay')
-    const seconds = typeof delay === 'string' ? numberOf(/^([\d.]+)s$/.exec(delay)?.[1]) : undefined
-    if (seconds !== undefined) return Math.ceil(seconds * 1_000)
+  const outer = recordOf(Array.isArray(body) ? body[0] : body)
+  for (const details of [body, outer.details, recordOf(outer.error).details]) {
+    for (const detail of listOf(details)) {
+      const delay = textOf(recordOf(detail).retryDelay)
+      const seconds = delay === undefined ? undefined : numberOf(/^([\d.]+)s$/.exec(delay)?.[1])
+      if (seconds !== undefined) return Math.ceil(seconds * 1_000)
+    }
   }
   return undefined
-}
-
-function find(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? Object.entries(value).find(([name]) => name === key)?.[1] : undefined
 }
 
 function numberOf(text: string | null | undefined): number | undefined {

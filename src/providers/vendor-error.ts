@@ -1,6 +1,7 @@
 import { type CallFacts, withCallFacts } from '../domain/call-facts.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { listOf, recordOf, textOf } from './foreign-json.ts'
 import { retryAfterMs } from './retry-after.ts'
 
 /** What is known of the attempt besides the failure itself. */
@@ -29,7 +30,7 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   const code = toErrorCode(failure.status, said)
   const status = failure.status ?? said.status
   const message = safeMessage(said.message, failure.privateTexts)
-  const heading = status === undefined ? 'reported an error inside its answer' : `answered with status ${status}`
+  const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
   const error = new OrchestratorError(code, `Provider "${failure.provider}" ${heading}${message ? `: ${message}` : ''}`, {
     details: {
       provider: failure.provider,
@@ -72,9 +73,9 @@ export function toStreamCut(expectedMark: string, state: AttemptState, cause?: u
 }
 
 /** What arrived with a success status is no answer. `found` describes its shape, never its content. */
-export function toBadReply(found: string, state: AttemptState, cause?: unknown): OrchestratorError {
+export function toBadReply(found: string, state: AttemptState): OrchestratorError {
   const message = `Provider "${state.provider}" sent ${found} where an answer of its protocol was expected`
-  return withState(new OrchestratorError('PROVIDER_BAD_REPLY', message, { details: { provider: state.provider }, cause }), state)
+  return withState(new OrchestratorError('PROVIDER_BAD_REPLY', message, { details: { provider: state.provider } }), state)
 }
 
 /** The prompt was refused, and there is no answer at all. */
@@ -103,8 +104,8 @@ interface VendorWords {
  * `{ message, type, code }` (Mistral), `[{ error: { code, status, details } }]` (Google), `{ detail }` (FastAPI servers).
  */
 function toVendorWords(body: unknown): VendorWords {
-  const outer = fieldsOf(Array.isArray(body) ? body[0] : body)
-  const inner = typeof outer.error === 'object' && outer.error !== null ? fieldsOf(outer.error) : outer
+  const outer = recordOf(Array.isArray(body) ? body[0] : body)
+  const inner = typeof outer.error === 'object' && outer.error !== null ? recordOf(outer.error) : outer
   const message =
     textOf(inner.message) ??
     textOf(inner.error) ??
@@ -113,15 +114,17 @@ function toVendorWords(body: unknown): VendorWords {
     (typeof body === 'string' && !body.trimStart().startsWith('<') ? body : undefined)
   const code = wordOf(inner.code) ?? wordOf(outer.code)
   const type = textOf(inner.status) ?? wordOf(inner.type)
-  const details: readonly unknown[] = Array.isArray(inner.details) ? inner.details : []
-  const status = [inner.status_code, inner.code, inner.status, outer.status].map(statusOf).find((found) => found !== undefined)
+  const details = listOf(inner.details)
+  const status = [inner.status_code, inner.code, inner.status, outer.statusCode, outer.status]
+    .map(statusOf)
+    .find((found) => found !== undefined)
   return {
     message,
     code,
     type,
     status,
-    reasons: details.map((detail) => textOf(fieldsOf(detail).reason)).filter((reason) => reason !== undefined),
-    moderated: Array.isArray(fieldsOf(inner.metadata).reasons),
+    reasons: details.map((detail) => textOf(recordOf(detail).reason)).filter((reason) => reason !== undefined),
+    moderated: Array.isArray(recordOf(inner.metadata).reasons),
   }
 }
 
@@ -183,20 +186,17 @@ function repeats(message: string, privateTexts: readonly string[]): boolean {
   return false
 }
 
-function networkCodeOf(cause: unknown): string | undefined {
+/** Node's or undici's code of a failed connection, e.g. `ECONNRESET`; undefined for other errors. */
+export function networkCodeOf(cause: unknown): string | undefined {
   let found: unknown = cause
   for (let depth = 0; depth < 5 && typeof found === 'object' && found !== null; depth++) {
-    const code = textOf(fieldsOf(found).code)
+    const code = textOf(recordOf(found).code)
     if (code) return code
     found = 'cause' in found ? found.cause : undefined
   }
   return undefined
 }
 
-const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : {}
-
-const textOf = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
 const wordOf = (value: unknown): string | undefined => textOf(value) ?? (typeof value === 'number' ? String(value) : undefined)
 
 function statusOf(value: unknown): number | undefined {

@@ -1,0 +1,168 @@
+import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { readEventStream } from './event-stream.ts'
+import type { AnswerReader } from './openai/answer.ts'
+import { createChatReader, toChatRequest } from './openai/chat.ts'
+import { type ChatDialect, OPENAI_DIALECT } from './openai/dialect.ts'
+import { createResponsesReader, toResponsesRequest } from './openai/responses.ts'
+import type { GenerateOptions, Provider } from './provider.ts'
+import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from './vendor-error.ts'
+import { vendorFetch } from './vendor-http.ts'
+
+const OPENAI_BASE_URL = 'https://api.openai.com/v1'
+/** The longest timer there is: the layers around a call watch the time, the SDK must not. */
+const NO_TIMEOUT_MS = 2_147_483_647
+
+export interface OpenAiSettings {
+  /** Id as steps name it. */
+  readonly id: string
+  /** Name for prices. */
+  readonly vendor: string
+  /** Absent for local servers: then no authorization is sent. */
+  readonly apiKey?: string
+  /** Default: OpenAI's own. */
+  readonly baseUrl?: string
+  /** Default: `responses` against OpenAI's own origin, `chat` elsewhere. */
+  readonly api?: 'responses' | 'chat'
+  readonly headers?: Readonly<Record<string, string>>
+  /** Query parameter `api-version` of Azure. */
+  readonly apiVersion?: string
+  readonly simulated: boolean
+}
+
+/** How a compatible service differs from OpenAI. */
+export interface OpenAiVariant {
+  readonly kind: string
+  readonly dialect: ChatDialect
+  /** Header of the key; default `authorization`. */
+  readonly keyHeader?: 'api-key'
+  /** The model is part of the path (Azure with an API version). */
+  readonly deployments?: boolean
+}
+
+const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
+
+/** Speaks to OpenAI, or to whatever speaks its protocol at `baseUrl`. Loads the SDK. Stateless but for the SDK's connections. */
+export async function createOpenAiProvider(settings: OpenAiSettings, variant: OpenAiVariant = OPENAI): Promise<Provider> {
+  const { APIError, APIConnectionError, OpenAI: Client } = await import('openai')
+  const { id, vendor, simulated, baseUrl = OPENAI_BASE_URL } = settings
+  const isOpenAi = new URL(baseUrl).origin === new URL(OPENAI_BASE_URL).origin
+  const api = settings.api ?? (isOpenAi ? 'responses' : 'chat')
+  const client = new Client({
+    apiKey: settings.apiKey ?? 'none',
+    baseURL: baseUrl,
+    maxRetries: 0,
+    timeout: NO_TIMEOUT_MS,
+    // The SDK reads these from the environment; what belongs to OpenAI must not reach another origin.
+    adminAPIKey: null,
+    webhookSecret: null,
+    ...(!isOpenAi && { organization: null, project: null }),
+    // Its log shows what it can not parse, and with OPENAI_LOG=debug whole requests.
+    logLevel: 'off',
+    defaultHeaders: toHeaders(settings, variant, isOpenAi),
+    ...(settings.apiVersion && { defaultQuery: { 'api-version': settings.apiVersion } }),
+    fetch: vendorFetch,
+  })
+
+  async function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
+    signal.throwIfAborted()
+    const streams = onDelta !== undefined
+    const { path, body, notes } =
+      api === 'chat' ? toChatRequest(request, streams, variant.dialect) : toResponsesRequest(request, streams)
+    const about = { provider: id, model: request.model }
+    const reader = api === 'chat' ? createChatReader(about, variant.dialect) : createResponsesReader(about)
+    try {
+      const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
+      const pending = client.post<unknown>(url, { body, signal })
+      if (onDelta) await readStreamed(await pending.asResponse(), reader, onDelta, onActivity)
+      else reader.readWhole(await pending)
+    } catch (error) {
+      throw signal.aborted ? signal.reason : toFailure(error, { ...reader.state(), privateTexts: textsOf(request) }, streams)
+    }
+    if (signal.aborted) throw signal.reason
+    reader.endText()
+    return reader.toResponse(notes)
+  }
+
+  function toFailure(error: unknown, state: AttemptState, streams: boolean): unknown {
+    if (OrchestratorError.is(error)) return error
+    if (error instanceof APIConnectionError) return toConnectionError(error.cause ?? error, state)
+    if (error instanceof APIError) {
+      return toVendorError({ ...state, status: error.status, headers: error.headers, body: error.error ?? error.message })
+    }
+    if (error instanceof SyntaxError) return toBadReply('no valid JSON', state)
+    if (networkCodeOf(error) === undefined) return error
+    const begun = { ...state, generated: true }
+    return streams ? toStreamCut('its end mark', begun, error) : toConnectionError(error, begun)
+  }
+
+  return {
+    id,
+    kind: variant.kind,
+    vendor,
+    simulated,
+    generate,
+    async ping(signal) {
+      try {
+        await client.get<unknown>('/models', { signal })
+      } catch (error) {
+        if (signal.aborted) throw signal.reason
+        // Servers without a list of models are reached all the same.
+        if (error instanceof APIError && error.status === 404) return
+        throw toFailure(error, { provider: id }, false)
+      }
+    },
+  }
+}
+
+async function readStreamed(
+  response: Response,
+  reader: AnswerReader,
+  onDelta: (text: string) => void,
+  onActivity: (() => void) | undefined,
+): Promise<void> {
+  const mediaType = response.headers.get('content-type') ?? ''
+  // Some servers ignore `stream`, and some answer 200 with an error as JSON.
+  if (/^application\/([\w.+-]*\+)?json/i.test(mediaType)) return deliver(reader.readWhole(await response.json()))
+  let hasEvents = false
+  const ended = response.body
+    ? await readEventStream(
+        response.body,
+        (event) => {
+          hasEvents = true
+          const text = reader.readEvent(event)
+          if (text !== '') onDelta(text)
+          return reader.isClosed()
+        },
+        onActivity,
+      )
+    : false
+  if (!hasEvents && !mediaType.startsWith('text/event-stream')) throw toBadReply('a body without events', reader.state())
+  if (!ended && !reader.isFinished()) throw toStreamCut('its end mark', reader.state())
+  deliver(reader.endText())
+
+  function deliver(text: string): void {
+    if (text !== '') onDelta(text)
+  }
+}
+
+function toHeaders({ apiKey, headers }: OpenAiSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
+  const authorization = apiKey !== undefined && !keyHeader ? `Bearer ${apiKey}` : null
+  return {
+    ...(!isOpenAi && withoutCustomHeaders()),
+    Authorization: authorization,
+    ...(apiKey !== undefined && keyHeader && { [keyHeader]: apiKey }),
+    ...headers,
+  }
+}
+
+/** The SDK adds the headers of OPENAI_CUSTOM_HEADERS, which may hold secrets, to every request; null removes them. */
+function withoutCustomHeaders(): Record<string, null> {
+  const names = (process.env.OPENAI_CUSTOM_HEADERS ?? '').split('\n').map((line) => line.slice(0, line.indexOf(':')).trim())
+  return Object.fromEntries(names.filter((name) => name !== '').map((name) => [name, null]))
+}
+
+const textsOf = ({ system, messages }: ModelRequest): readonly string[] => [
+  ...(system === undefined ? [] : [system]),
+  ...messages.map((message) => message.content),
+]
