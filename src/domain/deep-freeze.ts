@@ -1,0 +1,15 @@
+import { z } from 'zod'
+
+/** Freezes lists and plain objects, however deep. Functions, zod schemas and other instances stay as they are. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  if (!Array.isArray(value) && (value instanceof z.ZodType || !isPlain(value))) return value
+  Object.freeze(value)
+  for (const member of Object.values(value)) deepFreeze(member)
+  return value
+}
+
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}

@@ -1,0 +1,141 @@
+import { z } from 'zod'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { deepFreeze } from './deep-freeze.ts'
+import { toDefinitionJsonSchema } from './definition-json-schema.ts'
+import { definitionError, toProblems } from './definition-problems.ts'
+import { findReferenceProblems } from './definition-references.ts'
+import { findRuleProblems, salvageDefinition } from './definition-rules.ts'
+import { type AgentPreset, type ResolvedTargets, resolveTargets } from './definition-targets.ts'
+import {
+  type DefinitionProblem,
+  type FlowDefinition,
+  type FlowStep,
+  type FlowType,
+  flowDefinitionShape,
+  type flowStepSchema,
+} from './flow-definition.ts'
+import type { JsonSchema } from './model-call.ts'
+import { copyJsonSchema } from './output-schema.ts'
+import type { References } from './prompt-scope.ts'
+
+/** What the parser must know of one flow type; executors fit. */
+export interface FlowTypeRules {
+  readonly type: FlowType
+  /** Schema of the definition's block for this type. */
+  readonly settings?: z.ZodType
+  /** Name of the block, where it is not the type itself. */
+  readonly settingsKey?: string
+  /** Steps may name later ones in prompts: a loop comes back to them. */
+  readonly forwardReferences?: boolean
+  check?(definition: FlowDefinition): readonly DefinitionProblem[]
+}
+
+export interface DefinitionParserOptions {
+  readonly flowTypes: readonly FlowTypeRules[]
+  /** By the name that steps write as `agent`. */
+  readonly agents?: Readonly<Record<string, AgentPreset>>
+  readonly references: {
+    /** What a Liquid template reads. Throws FLOW_INVALID for what can be known to fail. */
+    template(source: string): References
+    /** The same of a CEL condition. */
+    condition(source: string): References
+  }
+}
+
+export interface DefinitionParser {
+  /**
+   * The definition, whole, consistent and deeply frozen. Of the input, only functions and zod schemas are kept.
+   * Throws FLOW_INVALID with every problem in `details.problems`, whatever the input is.
+   */
+  parse(input: unknown): FlowDefinition
+  /** JSON Schema of a definition as data. */
+  jsonSchema(): JsonSchema
+}
+
+/** Steps of a definition; as in its schema, but told before each of them is looked at. */
+const MAX_STEPS = 500
+
+export function createDefinitionParser({ flowTypes, agents, references }: DefinitionParserOptions): DefinitionParser {
+  const rulesByType = new Map(flowTypes.map((rules) => [rules.type, rules]))
+  const agentsByName = new Map(Object.entries(agents ?? {}))
+  const schema = z.strictObject({ ...flowDefinitionShape, ...settingsBlocks(flowTypes) })
+
+  const parse = (input: unknown): FlowDefinition => {
+    assertStepCount(input)
+    const shaped = schema.safeParse(input)
+    const problems = shaped.success ? [] : toProblems(schema, shaped.error.issues, input)
+    const known = shaped.success ? shaped.data : salvageDefinition(input)
+    const rules = known.type && rulesByType.get(known.type)
+    if (known.type && !rules) problems.push({ path: 'type', message: `no executor runs flow type "${known.type}"` })
+    const targets = known.steps.map((step, index) => resolveTargets(step, `steps[${index}]`, agentsByName, problems))
+    const schemas = known.steps.map((step, index) => toOutputSchema(step.outputSchema, `steps[${index}]`, problems))
+    findReferenceProblems(known.steps, problems, {
+      ...references,
+      forwardReferences: rules?.forwardReferences ?? false,
+      shareStepOutputs: known.contextPolicy?.shareStepOutputs ?? true,
+    })
+    findRuleProblems(known, problems)
+    if (!shaped.success || problems.length > 0) throw definitionError(problems)
+    const steps = shaped.data.steps.map((step, index) => toStep(step, targets[index], schemas[index]))
+    const definition = deepFreeze<FlowDefinition>({ ...shaped.data, steps })
+    const typeProblems = rules?.check?.(definition) ?? []
+    if (typeProblems.length > 0) throw definitionError(typeProblems)
+    return definition
+  }
+
+  return {
+    parse(input) {
+      try {
+        return parse(input)
+      } catch (error) {
+        if (OrchestratorError.is(error)) throw error
+        // Getters and proxies of the input can throw anything, at any place.
+        throw definitionError([{ path: 'definition', message: 'expected plain data, found something that cannot be read' }])
+      }
+    },
+    jsonSchema: () => toDefinitionJsonSchema(schema),
+  }
+}
+
+function settingsBlocks(flowTypes: readonly FlowTypeRules[]): Record<string, z.ZodType> {
+  const blocks: Record<string, z.ZodType> = {}
+  for (const { type, settings, settingsKey } of flowTypes) if (settings) blocks[settingsKey ?? type] = settings.optional()
+  return blocks
+}
+
+function assertStepCount(input: unknown): void {
+  if (typeof input !== 'object' || input === null || !('steps' in input) || !Array.isArray(input.steps)) return
+  const count = input.steps.length
+  if (count > MAX_STEPS)
+    throw definitionError([{ path: 'steps', message: `expected at most ${MAX_STEPS} steps, found ${count}` }])
+}
+
+function toOutputSchema(
+  written: ParsedStep['outputSchema'],
+  path: string,
+  problems: DefinitionProblem[],
+): ParsedStep['outputSchema'] {
+  if (written === undefined || written instanceof z.ZodType) return written
+  const copy = copyJsonSchema(written)
+  if ('schema' in copy) return { ...copy.schema }
+  problems.push({ path: `${path}.outputSchema`, message: copy.problem })
+  return undefined
+}
+
+type ParsedStep = z.output<typeof flowStepSchema>
+
+function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, outputSchema: ParsedStep['outputSchema']): FlowStep {
+  if (!targets) throw new OrchestratorError('INTERNAL', `expected a provider for step "${step.id}" after all checks`)
+  const { provider, model, fallbacks, preset } = targets
+  const system = step.system ?? preset?.system
+  const settings = preset?.settings ? { ...preset.settings, ...step.settings } : step.settings
+  return {
+    ...step,
+    provider,
+    model,
+    fallbacks,
+    ...(system !== undefined && { system }),
+    ...(settings && { settings }),
+    ...(outputSchema && { outputSchema }),
+  }
+}

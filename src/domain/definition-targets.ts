@@ -1,0 +1,70 @@
+import type { DefinitionProblem, StepSettings, Target } from './flow-definition.ts'
+import { findSuggestion } from './suggestion.ts'
+
+/** A named preset of the configuration: what a step that names it gets where it says nothing itself. */
+export interface AgentPreset {
+  readonly provider?: string
+  /** Alone, or as `provider/model` split at the first slash. */
+  readonly model?: string
+  /** System prompt. */
+  readonly system?: string
+  readonly settings?: StepSettings
+}
+
+/** A provider and model as written: two fields, or one as `provider/model`. */
+export interface WrittenTarget {
+  readonly provider?: string | undefined
+  readonly model?: string | undefined
+}
+
+export interface WrittenTargets extends WrittenTarget {
+  readonly agent?: string | undefined
+  readonly fallbacks?: readonly WrittenTarget[] | undefined
+}
+
+export interface ResolvedTargets extends Target {
+  readonly fallbacks: readonly Target[]
+  readonly preset: AgentPreset | undefined
+}
+
+/** Who answers a step. Pushes what is missing to `problems` and then returns nothing. */
+export function resolveTargets(
+  step: WrittenTargets,
+  path: string,
+  agents: ReadonlyMap<string, AgentPreset>,
+  problems: DefinitionProblem[],
+): ResolvedTargets | undefined {
+  const preset = step.agent === undefined ? undefined : agents.get(step.agent)
+  if (step.agent !== undefined && !preset) {
+    const suggestion = findSuggestion(step.agent, agents.keys())
+    problems.push({ path: `${path}.agent`, message: `no agent "${step.agent}"`, ...(suggestion !== undefined && { suggestion }) })
+    return undefined
+  }
+  const target = complete(splitTarget(step), preset ? splitTarget(preset) : {})
+  if (typeof target === 'string') {
+    problems.push({ path: `${path}.model`, message: target })
+    return undefined
+  }
+  const fallbacks: Target[] = []
+  for (const [index, written] of (step.fallbacks ?? []).entries()) {
+    const fallback = complete(splitTarget(written), { provider: target.provider })
+    if (typeof fallback === 'string') problems.push({ path: `${path}.fallbacks[${index}].model`, message: fallback })
+    else fallbacks.push(fallback)
+  }
+  return { ...target, fallbacks, preset }
+}
+
+/** Two fields are taken as they stand, so a model may hold slashes; a model alone is split at its first slash. */
+export function splitTarget({ provider, model }: WrittenTarget): WrittenTarget {
+  const slash = provider === undefined && model !== undefined ? model.indexOf('/') : -1
+  return slash === -1 ? { provider, model } : { provider: model?.slice(0, slash), model: model?.slice(slash + 1) }
+}
+
+function complete(own: WrittenTarget, defaults: WrittenTarget): Target | string {
+  const provider = own.provider ?? defaults.provider
+  const model = own.model ?? defaults.model
+  if (provider && model) return { provider, model }
+  if (provider === '' || model === '') return 'expected text on both sides of the first slash of "provider/model"'
+  if (model) return `expected a provider beside model "${model}", or both as "provider/model"`
+  return provider ? `expected a model of provider "${provider}"` : 'expected a provider and a model, or an agent that gives them'
+}
