@@ -1,7 +1,18 @@
 import { z } from 'zod'
 
 export const PROVIDER_KINDS = ['openai', 'anthropic', 'google', 'openai-compatible'] as const
-export const PRESETS = ['ollama', 'lmstudio', 'vllm', 'groq', 'xai', 'mistral', 'deepseek', 'openrouter', 'together', 'azure'] as const
+export const PRESETS = [
+  'ollama',
+  'lmstudio',
+  'vllm',
+  'groq',
+  'xai',
+  'mistral',
+  'deepseek',
+  'openrouter',
+  'together',
+  'azure',
+] as const
 
 /** One entry of `providers` in the configuration. The key is bound to the origin of `baseUrl` (or the vendor's own). */
 export const providerSettingsSchema = z.strictObject({

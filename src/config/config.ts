@@ -1,0 +1,174 @@
+import type { z } from 'zod'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { readConfigFile } from './config-file.ts'
+import {
+  type ConfigValues,
+  configSchema,
+  isPluggedProvider,
+  type PluggedProvider,
+  type PolyphonyConfigInput,
+} from './config-schema.ts'
+import { type Environment, readDotenv, toEnvironmentLayer } from './environment.ts'
+import { type ConfigPath, isGroup, type MergedConfig, mergeLayers, type SourcedPath, toKey } from './layers.ts'
+import { providerSettingsSchema } from './provider-settings.ts'
+
+export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
+
+/** The checked configuration. Built once by the composition root. */
+export interface PolyphonyConfig extends ConfigValues {
+  /** Where every value came from, by its path joined with dots; values that are not named are defaults. */
+  readonly sources: ReadonlyMap<string, SourcedPath>
+}
+
+export interface LoadConfigOptions {
+  /** Default: the environment of the process. */
+  readonly env?: Environment
+  /** Directory of `.env` and `polyphony.yaml`. Default: the working directory. */
+  readonly cwd?: string
+  /** Values of command line flags, as nested as the configuration itself. */
+  readonly flags?: PolyphonyConfigInput
+}
+
+/** One line of `polyphony doctor`. */
+export interface DescribedValue {
+  readonly key: string
+  /** Secrets are shown as `set`. */
+  readonly value: string
+  readonly source: string
+}
+
+/** One thing wrong with the configuration. */
+export interface ConfigProblem {
+  readonly key: string
+  readonly expected: string
+  /** Absent for secrets. */
+  readonly found?: string
+  readonly source: string
+}
+
+/**
+ * Reads the configuration: flag over `input` over environment over `.env` over `polyphony.yaml` over default, value by value.
+ * Rejects with CONFIG_INVALID; `details.problems` names every wrong key, what was expected and found, and where it came from.
+ */
+export async function loadConfig(input: PolyphonyConfigInput = {}, options: LoadConfigOptions = {}): Promise<PolyphonyConfig> {
+  const { env = process.env, cwd = process.cwd(), flags = {} } = options
+  const file = await readConfigFile(cwd)
+  const merged = mergeLayers([
+    { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', place: `--${toFlag(path)}` }) },
+    { values: { ...input }, sourceOf: () => ({ kind: 'code', place: 'argument of createPolyphony' }) },
+    toEnvironmentLayer(env, 'environment'),
+    toEnvironmentLayer(readDotenv(cwd), 'dotenv'),
+    ...(file ? [file] : []),
+  ])
+  return parseConfig(merged)
+}
+
+/** Every value that is no default, and the defaults that matter, with its source; safe to print. */
+export function describeSources(config: PolyphonyConfig): readonly DescribedValue[] {
+  const { sources, ...values } = config
+  const defaults = ['database', 'engine', 'simulator', 'logLevel'].filter((key) => !sources.has(key))
+  const paths: readonly ConfigPath[] = [...[...sources.values()].map(({ path }) => path), ...defaults.map((key) => [key])]
+  return paths
+    .map((path) => ({
+      key: toKey(path),
+      value: toShown(path, valueAt(values, path)),
+      source: sources.get(toKey(path))?.place ?? 'default',
+    }))
+    .sort((a, b) => a.key.localeCompare(b.key))
+}
+
+function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
+  const { plugged, rest } = setAsidePluggedProviders(values)
+  const parsed = configSchema.safeParse(rest)
+  if (!parsed.success) throw toConfigError(parsed.error.issues, rest, sources)
+  return { ...parsed.data, providers: { ...parsed.data.providers, ...plugged }, sources }
+}
+
+function setAsidePluggedProviders(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
+  if (!isGroup(values) || !isGroup(values.providers)) return { plugged: {}, rest: values }
+  const plugged: [string, PluggedProvider][] = []
+  const accounts: [string, unknown][] = []
+  for (const [id, value] of Object.entries(values.providers)) {
+    if (isPluggedProvider(value)) plugged.push([id, value])
+    else accounts.push([id, value])
+  }
+  return { plugged: Object.fromEntries(plugged), rest: { ...values, providers: Object.fromEntries(accounts) } }
+}
+
+function toConfigError(
+  issues: readonly z.core.$ZodIssue[],
+  values: unknown,
+  sources: MergedConfig['sources'],
+): OrchestratorError {
+  const problems = issues.flatMap((issue) => {
+    const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path]
+    return paths.map((path) => toProblem(issue, path, values, sources))
+  })
+  const lines = problems.map(({ key, expected, found, source }) => {
+    return `${key}: ${expected}${found === undefined ? '' : `, found ${found}`} (${source})`
+  })
+  return new OrchestratorError('CONFIG_INVALID', lines.join('\n'), { details: { problems } })
+}
+
+function toProblem(issue: z.core.$ZodIssue, path: ConfigPath, values: unknown, sources: MergedConfig['sources']): ConfigProblem {
+  const problem = { key: toKey(path), source: sourceOf(path, sources) }
+  // The value of a mistyped key may be a secret: `api_key`.
+  if (issue.code === 'unrecognized_keys') return { ...problem, expected: 'expected a known key' }
+  const value = valueAt(values, path)
+  const found = mayBeShown(path) ? toFound(value) : value === undefined ? 'nothing' : undefined
+  return { ...problem, expected: toExpected(issue.message), ...(found !== undefined && { found }) }
+}
+
+/** The source of the value, of one beneath it, or of its group. */
+function sourceOf(path: ConfigPath, sources: MergedConfig['sources']): string {
+  for (let length = path.length; length > 0; length--) {
+    const key = toKey(path.slice(0, length))
+    const source = sources.get(key) ?? [...sources].find(([other]) => other.startsWith(`${key}.`))?.[1]
+    if (source) return source.place
+  }
+  return 'not set'
+}
+
+const toExpected = (message: string): string => {
+  const expected = message.replace(/^Invalid (input|option)(: )?/, '').replace(/, received .*$/, '')
+  return expected === 'Invalid URL' ? 'expected a URL' : expected
+}
+
+function toFound(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (typeof value === 'string') return JSON.stringify(withoutPassword(value).slice(0, 100))
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value)
+  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`
+}
+
+const PLAIN_PROVIDER_KEYS: ReadonlySet<PropertyKey> = new Set(
+  Object.keys(providerSettingsSchema.shape).filter((key) => key !== 'apiKey' && key !== 'headers'),
+)
+
+/** False for keys, for URLs with passwords, and for anything in their place. */
+function mayBeShown([first, , third, ...deeper]: ConfigPath): boolean {
+  if (first === 'database' || first === 'redisUrl') return false
+  return first !== 'providers' || (third !== undefined && deeper.length === 0 && PLAIN_PROVIDER_KEYS.has(third))
+}
+
+function toShown(path: ConfigPath, value: unknown): string {
+  const isAddress = path[0] === 'database' || path[0] === 'redisUrl'
+  if (typeof value === 'string' && (isAddress || mayBeShown(path))) return withoutPassword(value)
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : 'set'
+}
+
+/** The text, with what may be a credential of a URL taken out. */
+const withoutPassword = (text: string): string =>
+  /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text.replace(/\/\/[^/]*@/, '//…@').replace(/[?#].*$/s, '') : text
+
+function valueAt(values: unknown, path: ConfigPath): unknown {
+  let value = values
+  for (const part of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined
+    value = Reflect.get(value, part)
+  }
+  return value
+}
+
+const toFlag = (path: ConfigPath): string =>
+  path.map((part) => String(part).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)).join('-')
