@@ -1,10 +1,10 @@
 import { PRESETS, PROVIDER_KINDS, type ProviderSettings, type ProviderSettingsInput } from '../config/provider-settings.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
+import { PRESET_TABLE, type PresetName } from './openai-compatible.ts'
 import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
 
 type ProviderKind = (typeof PROVIDER_KINDS)[number]
-type Preset = (typeof PRESETS)[number]
 
 /** Where the simulator answers for one kind of adapter. */
 export interface SimulatedEndpoint {
@@ -21,25 +21,29 @@ export interface ProviderServiceOptions {
 }
 
 interface Adapter {
-  /** The vendor's own origin; its key goes there unless `baseUrl` is set. */
-  readonly origin?: string
+  /** The vendor's own address; its key goes there unless `baseUrl` is set. Undefined where every account has its own. */
+  readonly home: (preset: PresetName | undefined) => { readonly baseUrl?: string; readonly needsKey: boolean }
   readonly load: (settings: AdapterSettings) => Promise<Provider>
 }
 
 const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
   openai: {
-    origin: 'https://api.openai.com',
+    home: () => ({ baseUrl: 'https://api.openai.com/v1', needsKey: true }),
     load: async (settings) => (await import('./openai.ts')).createOpenAiProvider(settings),
   },
   anthropic: {
-    origin: 'https://api.anthropic.com',
+    home: () => ({ baseUrl: 'https://api.anthropic.com', needsKey: true }),
     load: async (settings) => (await import('./anthropic/anthropic.ts')).createAnthropicProvider(settings),
   },
   google: {
-    origin: 'https://generativelanguage.googleapis.com',
+    home: () => ({ baseUrl: 'https://generativelanguage.googleapis.com', needsKey: true }),
     load: async (settings) => (await import('./google/google.ts')).createGoogleProvider(settings),
   },
   'openai-compatible': {
+    home: (name) => {
+      const preset = name && PRESET_TABLE[name]
+      return { baseUrl: preset?.baseUrl, needsKey: preset?.keyVariable !== undefined }
+    },
     load: async (settings) => (await import('./openai-compatible.ts')).createOpenAiCompatibleProvider(settings),
   },
 }
@@ -133,13 +137,14 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
   const kind = givenKind ?? defaultKind(id, settings.preset)
   const preset = kind === 'openai-compatible' ? (settings.preset ?? findPreset(id)) : undefined
   const adapter = ADAPTERS[kind]
+  const home = adapter.home(preset)
   const account = { ...settings, preset, id, vendor: preset ?? kind }
-  const ownOrigin = settings.baseUrl ? new URL(settings.baseUrl).origin : (adapter.origin ?? `preset:${preset}`)
+  const baseUrl = settings.baseUrl ?? home.baseUrl
   return {
     kind,
-    origin: simulator ? 'simulator' : ownOrigin,
+    origin: simulator ? 'simulator' : baseUrl ? new URL(baseUrl).origin : 'none',
     simulated: simulator !== undefined,
-    missing: simulator ? undefined : findMissing(id, account, adapter),
+    missing: simulator ? undefined : findMissing(id, account, home),
     active,
     load: async () =>
       adapter.load(simulator ? { ...account, ...(await simulator(kind)), simulated: true } : { ...account, simulated: false }),
@@ -148,15 +153,16 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
 
 function findMissing(
   id: string,
-  { apiKey, baseUrl, preset }: Omit<AdapterSettings, 'simulated'>,
-  { origin }: Adapter,
+  { apiKey, baseUrl }: ProviderSettingsInput,
+  home: ReturnType<Adapter['home']>,
 ): string | undefined {
-  if (origin !== undefined && !baseUrl && !apiKey) return `provider "${id}" has no API key`
-  if (origin === undefined && !baseUrl && !preset) return `provider "${id}" has neither baseUrl nor preset`
+  if (!baseUrl && !home.baseUrl) return `provider "${id}" has no baseUrl`
+  // Whoever names an address may run a server or proxy there that needs no key.
+  if (home.needsKey && !apiKey && !baseUrl) return `provider "${id}" has no API key`
   return undefined
 }
 
-function defaultKind(id: string, preset: Preset | undefined): ProviderKind {
+function defaultKind(id: string, preset: PresetName | undefined): ProviderKind {
   const kind = PROVIDER_KINDS.find((name) => name === id)
   if (kind) return kind
   if (preset ?? findPreset(id)) return 'openai-compatible'
@@ -167,7 +173,7 @@ function defaultKind(id: string, preset: Preset | undefined): ProviderKind {
   )
 }
 
-const findPreset = (name: string): Preset | undefined => PRESETS.find((preset) => preset === name)
+const findPreset = (name: string): PresetName | undefined => PRESETS.find((preset) => preset === name)
 
 /** The name that differs least, if it differs by no more than a third. */
 function findNearName(name: string, known: readonly string[]): string | undefined {

@@ -1,6 +1,6 @@
 import { withCallFacts } from '../domain/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { readEventStream } from './openai/event-stream.ts'
+import { readEventStream } from './event-stream.ts'
 import { type AttemptState, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
 
 const MAX_ERROR_BYTES = 64 * 1024
@@ -62,7 +62,7 @@ export interface StreamReading {
   readonly onActivity?: () => void
   /** The mark that closes an answer, for people. */
   readonly endMark: string
-  /** Whether all of the answer has arrived. */
+  /** Whether the mark has arrived. */
   readonly isWhole: () => boolean
   readonly state: () => AttemptState
 }
@@ -77,8 +77,8 @@ export async function readEvents(
   } catch (error) {
     if (OrchestratorError.is(error)) throw error
     if (error instanceof SyntaxError) throw toBadReply('an event that is no JSON', state())
-    // All of the answer has arrived: how the connection ends after it does not matter.
-    if (!isWhole()) throw toStreamCut(endMark, state(), error)
+    // Also after a mark that is not the last word (Gemini repeats its own): a broken connection may hide more text.
+    throw toStreamCut(endMark, state(), error)
   }
   if (!isWhole()) throw toStreamCut(endMark, state())
 }

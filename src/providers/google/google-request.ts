@@ -1,0 +1,53 @@
+import type { Content, GenerateContentRequest } from '@google/generative-ai'
+import type { JsonSchema, ModelRequest } from '../../domain/model-call.ts'
+
+/** ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
+const MAX_STOP_SEQUENCES = 5
+
+/** What the SDK's types do not know yet. */
+interface GenerationConfig {
+  temperature?: number
+  topP?: number
+  maxOutputTokens?: number
+  stopSequences?: readonly string[]
+  responseMimeType?: 'application/json'
+  responseJsonSchema?: JsonSchema
+}
+
+export interface GoogleRequest {
+  readonly body: Omit<GenerateContentRequest, 'generationConfig'> & { readonly generationConfig: GenerationConfig }
+  readonly notes: readonly string[]
+}
+
+/** One generateContent request; what the model does not take is mapped or left out, with a note. */
+export function toGoogleRequest({ model, system, messages, settings, outputSchema }: ModelRequest): GoogleRequest {
+  const notes: string[] = []
+  const { temperature, topP, maxTokens, stopSequences } = settings
+  const generationConfig: GenerationConfig = {
+    ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { topP }),
+    ...(maxTokens !== undefined && { maxOutputTokens: maxTokens }),
+    ...(stopSequences?.length && { stopSequences: stopSequences.slice(0, MAX_STOP_SEQUENCES) }),
+    ...(outputSchema && toJsonMode(model, outputSchema, notes)),
+  }
+  if (stopSequences && stopSequences.length > MAX_STOP_SEQUENCES)
+    notes.push(`only the first ${MAX_STOP_SEQUENCES} stopSequences were sent`)
+  const contents = messages.map(({ role, content }) => toContent(role === 'assistant' ? 'model' : 'user', content))
+  if (!system) return { body: { contents, generationConfig }, notes }
+  if (!isGemma(model)) return { body: { contents, systemInstruction: toContent('system', system), generationConfig }, notes }
+  notes.push(`system was sent as the first user message: ${model} takes no system instruction`)
+  return { body: { contents: [toContent('user', system), ...contents], generationConfig }, notes }
+}
+
+const toContent = (role: string, text: string): Content => ({ role, parts: [{ text }] })
+
+const isGemma = (model: string) => /(^|\/)gemma/.test(model)
+
+/** Models before 2.5 know JSON, but no JSON Schema (ai.google.dev/gemini-api/docs/structured-output, November 2026); Gemma knows neither. */
+const takesSchema = (model: string) => !isGemma(model) && !/(^|\/)(gemini-(1|2\.0)|learnlm)/.test(model)
+
+function toJsonMode(model: string, { $schema: _dialect, ...schema }: JsonSchema, notes: string[]): Partial<GenerationConfig> {
+  if (takesSchema(model)) return { responseMimeType: 'application/json', responseJsonSchema: schema }
+  notes.push(`outputSchema was left out: ${model} can not be held to it; the answer is checked afterwards`)
+  return isGemma(model) ? {} : { responseMimeType: 'application/json' }
+}

@@ -1,0 +1,71 @@
+import { UNKNOWN_USAGE, type Usage } from '../../domain/usage.ts'
+import { countOf, type ForeignRecord } from '../foreign-json.ts'
+
+interface Counts {
+  readonly prompt?: number
+  readonly toolPrompt?: number
+  readonly cached?: number
+  readonly candidates?: number
+  readonly thoughts?: number
+  readonly total?: number
+}
+
+/**
+ * Usage of one answer of the Gemini API (`usageMetadata`, November 2026). Its figures are cumulative, so they replace each other; those of a turn
+ * that ran a tool fall back in between, and single fields vanish in later pieces, so the piece with the greatest total counts.
+ * Thoughts are billed as output beside the candidates; prompts of tools are input beside the prompt; cached tokens are part of the prompt.
+ */
+export function createGoogleUsage() {
+  let latest: Counts = {}
+  let merged: Counts = {}
+
+  return {
+    add(fields: ForeignRecord) {
+      const counts = toCounts(fields)
+      if (counts.total === undefined && sumOf(counts) === 0) return
+      if (totalOf(counts) < totalOf(latest)) return
+      latest = counts
+      merged = { ...merged, ...Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== undefined)) }
+    },
+    total(): Usage {
+      // Fields that are gone although the total still holds them were only left out; where the total does without them they are void.
+      const { prompt, toolPrompt = 0, cached, candidates, thoughts, total } = isConsistent(latest) ? latest : merged
+      if (prompt === undefined && total === undefined) return UNKNOWN_USAGE
+      const inputTokens = prompt === undefined ? undefined : prompt + toolPrompt
+      const outputTokens = toOutput(inputTokens, total, candidates, thoughts)
+      return {
+        ...(inputTokens !== undefined && { inputTokens }),
+        ...(cached !== undefined && { cachedInputTokens: cached }),
+        ...(outputTokens !== undefined && { outputTokens }),
+        ...(thoughts !== undefined && { reasoningTokens: thoughts }),
+        ...(inputTokens !== undefined && outputTokens !== undefined && { totalTokens: inputTokens + outputTokens }),
+        source: 'reported',
+      }
+    },
+  }
+}
+
+function toOutput(
+  input: number | undefined,
+  total: number | undefined,
+  candidates: number | undefined,
+  thoughts: number | undefined,
+) {
+  const counted = candidates === undefined && thoughts === undefined ? undefined : (candidates ?? 0) + (thoughts ?? 0)
+  const rest = input !== undefined && total !== undefined ? Math.max(0, total - input) : undefined
+  return counted === undefined || (candidates === undefined && rest !== undefined) ? (rest ?? counted) : counted
+}
+
+const toCounts = (fields: ForeignRecord): Counts => ({
+  prompt: countOf(fields.promptTokenCount),
+  toolPrompt: countOf(fields.toolUsePromptTokenCount),
+  cached: countOf(fields.cachedContentTokenCount),
+  candidates: countOf(fields.candidatesTokenCount),
+  thoughts: countOf(fields.thoughtsTokenCount),
+  total: countOf(fields.totalTokenCount),
+})
+
+const sumOf = ({ prompt = 0, toolPrompt = 0, candidates = 0, thoughts = 0 }: Counts) =>
+  prompt + toolPrompt + candidates + thoughts
+const totalOf = (counts: Counts) => counts.total ?? sumOf(counts)
+const isConsistent = (counts: Counts) => counts.total !== undefined && sumOf(counts) === counts.total

@@ -1,0 +1,180 @@
+import type { FinishReason, ModelRequest, ModelResponse, ToolCall } from '../../domain/model-call.ts'
+import type { AdapterSettings } from '../adapter-settings.ts'
+import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { GenerateOptions, Provider } from '../provider.ts'
+import { type AttemptState, toBadReply, toConnectionError, toContentFiltered, toVendorError } from '../vendor-error.ts'
+import { parseForeignJson, readAnswerText, readEvents, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
+import { toGoogleRequest } from './google-request.ts'
+import { createGoogleUsage } from './google-usage.ts'
+
+const OWN_BASE_URL = 'https://generativelanguage.googleapis.com'
+const API_VERSION = 'v1beta'
+const END_MARK = 'a finishReason'
+
+/** ai.google.dev/api/generate-content, FinishReason, November 2026. Function calls come with STOP. */
+const FINISH: Readonly<Record<string, FinishReason>> = {
+  STOP: 'stop',
+  MAX_TOKENS: 'length',
+  SAFETY: 'content_filter',
+  RECITATION: 'content_filter',
+  BLOCKLIST: 'content_filter',
+  PROHIBITED_CONTENT: 'content_filter',
+  SPII: 'content_filter',
+  IMAGE_SAFETY: 'content_filter',
+  IMAGE_PROHIBITED_CONTENT: 'content_filter',
+  IMAGE_RECITATION: 'content_filter',
+}
+
+/**
+ * Speaks the Gemini API in the types of `@google/generative-ai`. The SDK's own transport is not used: it follows redirects and takes the key and
+ * the prompt along, drops the headers of errors (`retry-after`), hangs its listener on the caller's signal for good, and buffers streams twice.
+ */
+export async function createGoogleProvider(settings: AdapterSettings): Promise<Provider> {
+  const { id } = settings
+  const root = toRoot(settings.baseUrl ?? OWN_BASE_URL)
+  const headers = {
+    ...settings.headers,
+    'content-type': 'application/json',
+    ...(settings.apiKey && { 'x-goog-api-key': settings.apiKey }),
+  }
+
+  async function send(path: string, init: RequestInit, state: () => AttemptState): Promise<Response> {
+    const response = await vendorFetch(`${root}/${path}`, { ...init, headers }).catch((error: unknown) => {
+      throw toConnectionError(error, state())
+    })
+    if (response.ok) return response
+    const text = await readAnswerText(response, state)
+    throw toVendorError({ ...state(), status: response.status, headers: response.headers, body: parseErrorBody(text) })
+  }
+
+  async function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
+    const { body, notes } = toGoogleRequest(request)
+    const answer = createAnswer(request.model, notes, onDelta)
+    const state = (): AttemptState => ({
+      provider: id,
+      privateTexts: [request.system ?? '', ...request.messages.map(({ content }) => content)],
+      ...answer.known(),
+    })
+    const path = `${toModelPath(request.model)}:${onDelta ? 'streamGenerateContent?alt=sse' : 'generateContent'}`
+    return withLinkedSignal(signal, state, async (linked) => {
+      const response = await send(path, { method: 'POST', body: JSON.stringify(body), signal: linked }, state)
+      if (onDelta && !isJson(response)) {
+        const onEvent = (event: unknown) => answer.addPiece(recordOf(event), state)
+        await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isFinished, state })
+      } else {
+        answer.addWhole(parseForeignJson(await readAnswerText(response, state), 'text that is no JSON', state), state)
+      }
+      return answer.response()
+    })
+  }
+
+  return {
+    id,
+    kind: 'google',
+    vendor: settings.vendor,
+    simulated: settings.simulated,
+    generate,
+    async ping(signal) {
+      const state = (): AttemptState => ({ provider: id })
+      await withLinkedSignal(signal, state, async (linked) => {
+        const response = await send('models?pageSize=1', { signal: linked }, state)
+        const { models } = recordOf(parseForeignJson(await readAnswerText(response, state), 'text that is no JSON', state))
+        if (!Array.isArray(models)) throw toBadReply('no list of models', state())
+      })
+    },
+  }
+}
+
+/** Base URLs are in use with and without the version of the API. */
+function toRoot(baseUrl: string): string {
+  const trimmed = baseUrl.replace(/\/+$/, '')
+  return /\/v\d+(alpha|beta)?\d*$/.test(trimmed) ? trimmed : `${trimmed}/${API_VERSION}`
+}
+
+function toModelPath(model: string): string {
+  const path = model.includes('/') ? model : `models/${model}`
+  return path.split('/').map(encodeURIComponent).join('/')
+}
+
+const isJson = (response: Response) => /\bjson\b/.test(response.headers.get('content-type') ?? '')
+
+function parseErrorBody(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** Gathers one answer, whole or piece by piece. */
+function createAnswer(requestedModel: string, requestNotes: readonly string[], onDelta: GenerateOptions['onDelta']) {
+  const usage = createGoogleUsage()
+  const toolCalls: ToolCall[] = []
+  const ignored = new Set<string>()
+  let text = ''
+  let reasoning = ''
+  let model: string | undefined
+  let finish: string | undefined
+  let begun = false
+
+  function addPart(part: ForeignRecord) {
+    const piece = textOf(part.text) ?? ''
+    if (part.thought === true) reasoning += piece
+    else if (piece) {
+      text += piece
+      onDelta?.(piece)
+    }
+    const call = recordOf(part.functionCall)
+    const name = textOf(call.name)
+    if (name)
+      toolCalls.push({ ...(textOf(call.id) && { id: textOf(call.id) }), name, arguments: JSON.stringify(call.args ?? {}) })
+    if (part.inlineData !== undefined) ignored.add('inlineData')
+  }
+
+  function addPiece(piece: ForeignRecord, state: () => AttemptState): false {
+    if (piece.error) throw toVendorError({ ...state(), body: piece })
+    const candidate = recordOf(listOf(piece.candidates)[0])
+    begun ||= piece.candidates !== undefined || piece.usageMetadata !== undefined
+    model = textOf(piece.modelVersion)?.replace(/^models\//, '') ?? model
+    usage.add(recordOf(piece.usageMetadata))
+    for (const part of listOf(recordOf(candidate.content).parts)) addPart(recordOf(part))
+    const reason = textOf(candidate.finishReason)
+    if (reason && reason !== 'FINISH_REASON_UNSPECIFIED') finish = reason
+    const blocked = textOf(recordOf(piece.promptFeedback).blockReason)
+    if (blocked && !finish && text === '') throw toContentFiltered(blocked, state())
+    // Usage may follow the finish reason, and there is no other end mark: the stream is read to its end.
+    return false
+  }
+
+  function toFinishReason(): FinishReason {
+    const reason = FINISH[finish ?? ''] ?? 'other'
+    return reason === 'stop' && toolCalls.length > 0 ? 'tool_calls' : reason
+  }
+
+  return {
+    addPiece,
+    isFinished: () => finish !== undefined,
+    known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
+    addWhole(parsed: unknown, state: () => AttemptState) {
+      // Without `alt=sse` a stream is one JSON array of its pieces.
+      const pieces = Array.isArray(parsed) ? parsed.map(recordOf) : [recordOf(parsed)]
+      for (const piece of pieces) addPiece(piece, state)
+      if (!finish && text === '' && toolCalls.length === 0) throw toBadReply('JSON without a candidate', state())
+    },
+    response(): ModelResponse {
+      return {
+        text,
+        ...(reasoning && { reasoningText: reasoning }),
+        ...(toolCalls.length > 0 && { toolCalls }),
+        finishReason: toFinishReason(),
+        model: model ?? requestedModel,
+        usage: usage.total(),
+        notes: [
+          ...requestNotes,
+          ...[...ignored].map((kind) => `a part of the answer was left out: ${kind}`),
+          ...(FINISH[finish ?? ''] ? [] : [`Gemini finished with ${finish ?? 'no reason'}`]),
+        ],
+      }
+    },
+  }
+}
