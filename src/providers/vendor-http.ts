@@ -13,7 +13,8 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 export async function vendorFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
   const response = await fetch(input, { ...init, redirect: 'manual' })
   if (response.ok) return response
-  const body = await readBytes(response, MAX_ERROR_BYTES)
+  // An error whose body breaks off is still that error: a 401 must not turn into a connection failure, which is retried.
+  const body = await readBytes(response, MAX_ERROR_BYTES).catch(() => ({ text: '' }))
   const { status, statusText, headers } = response
   return new Response(status === 304 ? null : body.text, { status, statusText, headers })
 }
