@@ -1,0 +1,167 @@
+import type { PriceCalculation } from '@pydantic/genai-prices'
+import type { Cost, Usage } from '../domain/usage.ts'
+import type { PriceBook, PricedBy } from './provider.ts'
+
+/** Day on which the bundled list (`@pydantic/genai-prices` 0.1.8) was published. */
+export const PRICES_DATE = '2026-09-23'
+
+/** US dollars for a million tokens each. */
+export interface ConfiguredPrice {
+  readonly inputPerMillion: number
+  readonly outputPerMillion: number
+  /** Default: as input. */
+  readonly cachedInputPerMillion?: number
+  /** Default: as input. */
+  readonly cacheWritePerMillion?: number
+}
+
+export interface PriceBookOptions {
+  /** By `provider/model`, provider as steps name it. Wins over the bundled list; a price of 0 is known and free. */
+  readonly overrides?: Readonly<Record<string, ConfiguredPrice>>
+  /** Milliseconds since the epoch: the bundled list knows prices by date. */
+  readonly now?: () => number
+}
+
+/**
+ * Our vendor names in the list. Everything else is unknown, because the list matches by parts of names: it takes
+ * `openai-compatible` for OpenAI. Servers at home (ollama, lmstudio, vllm) have no price unless one is configured.
+ */
+const LISTED_VENDORS: Readonly<Record<string, string>> = {
+  openai: 'openai',
+  anthropic: 'anthropic',
+  google: 'google',
+  groq: 'groq',
+  xai: 'x-ai',
+  mistral: 'mistral',
+  deepseek: 'deepseek',
+  openrouter: 'openrouter',
+  together: 'together',
+  azure: 'azure',
+}
+
+const MAX_KNOWN_MODELS = 500
+const NOT_LISTED = 'not listed'
+
+/** Tokens of which input and output are known. */
+type CountedUsage = Usage & Required<Pick<Usage, 'inputTokens' | 'outputTokens'>>
+type ListPrice = (usage: CountedUsage) => number | undefined
+
+/** Prices from the configuration, then from the bundled list, which is loaded at first use. A provider in the simulator costs nothing that anybody knows. */
+export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOptions = {}): PriceBook {
+  let opened: Promise<(vendor: string, model: string) => ListPrice | undefined> | undefined
+
+  async function findListPrice({ vendor }: PricedBy, model: string): Promise<ListPrice | undefined> {
+    const listed = Object.hasOwn(LISTED_VENDORS, vendor) ? LISTED_VENDORS[vendor] : undefined
+    if (!listed) return undefined
+    opened ??= openPriceList(now)
+    return (await opened)(listed, model)
+  }
+
+  async function price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> {
+    if (provider.simulated || !isCounted(usage)) return undefined
+    const estimated = usage.source === 'estimated'
+    const configured = findConfigured(overrides, provider.id, model)
+    if (configured) return { costUsd: round(configuredCost(configured, usage)), source: 'configured', estimated }
+    const costUsd = (await findListPrice(provider, model))?.(usage)
+    return costUsd === undefined ? undefined : { costUsd: round(costUsd), source: 'prices', pricesDate: PRICES_DATE, estimated }
+  }
+
+  return {
+    price,
+    async worstCase(provider, model, inputTokens, maxOutputTokens) {
+      if (provider.simulated) return 0
+      const usage: Usage = { inputTokens, outputTokens: maxOutputTokens, source: 'estimated' }
+      // Writing to a cache can cost more than plain input, and whether a vendor does so by itself is not known before.
+      const costs = await Promise.all([
+        price(provider, model, usage),
+        price(provider, model, { ...usage, cacheWriteTokens: inputTokens }),
+      ])
+      const known = costs.flatMap((cost) => (cost ? [cost.costUsd] : []))
+      return known.length > 0 ? Math.max(...known) : undefined
+    },
+  }
+}
+
+async function openPriceList(now: () => number): Promise<(vendor: string, model: string) => ListPrice | undefined> {
+  const [{ calcPrice }, { LRUCache }] = await Promise.all([import('@pydantic/genai-prices'), import('lru-cache')])
+  // Finding a model compares its name with hundreds of patterns; what was found is kept as a list of that one model.
+  const found = new LRUCache<string, Pick<PriceCalculation, 'model' | 'provider'> | typeof NOT_LISTED>({ max: MAX_KNOWN_MODELS })
+
+  function find(providerId: string, model: string) {
+    const key = `${providerId}/${model}`
+    const known = found.get(key)
+    if (known) return known
+    const match = calcPrice({}, model, { providerId, timestamp: new Date(now()) })
+    const entry = match ? { model: match.model, provider: { ...match.provider, models: [match.model] } } : NOT_LISTED
+    found.set(key, entry)
+    return entry
+  }
+
+  return (vendor, model) => {
+    const entry = find(vendor, model)
+    if (entry === NOT_LISTED) return undefined
+    return (usage) => {
+      const priced = calcPrice(toListUsage(usage), model, { provider: entry.provider, timestamp: new Date(now()) })
+      return priced && coversText(priced, usage) ? priced.total_price : undefined
+    }
+  }
+}
+
+/** The list has models without prices, which it would sum up to 0. */
+function coversText({ model_price: price }: PriceCalculation, { inputTokens, outputTokens }: CountedUsage): boolean {
+  if (price.input_mtok === undefined && price.output_mtok === undefined) return false
+  return (inputTokens === 0 || price.input_mtok !== undefined) && (outputTokens === 0 || price.output_mtok !== undefined)
+}
+
+/** The list refuses parts that are larger than their whole. */
+function toListUsage(usage: CountedUsage) {
+  const { cached, written } = toInputParts(usage)
+  const reasoning = Math.min(usage.reasoningTokens ?? 0, usage.outputTokens)
+  return {
+    input_tokens: usage.inputTokens,
+    cache_read_tokens: cached,
+    cache_write_tokens: written,
+    output_tokens: usage.outputTokens,
+    ...(reasoning > 0 && { output_reasoning_tokens: reasoning }),
+  }
+}
+
+function toInputParts({ inputTokens, cachedInputTokens = 0, cacheWriteTokens = 0 }: CountedUsage) {
+  const cached = Math.min(cachedInputTokens, inputTokens)
+  const written = Math.min(cacheWriteTokens, inputTokens - cached)
+  return { cached, written, plain: inputTokens - cached - written }
+}
+
+function configuredCost(price: ConfiguredPrice, usage: CountedUsage): number {
+  const { cached, written, plain } = toInputParts(usage)
+  const {
+    inputPerMillion,
+    outputPerMillion,
+    cachedInputPerMillion = inputPerMillion,
+    cacheWritePerMillion = inputPerMillion,
+  } = price
+  const perMillion =
+    plain * inputPerMillion +
+    cached * cachedInputPerMillion +
+    written * cacheWritePerMillion +
+    usage.outputTokens * outputPerMillion
+  return perMillion / 1_000_000
+}
+
+/** Exactly as configured, or without what a provider adds to the name that was asked for: a date, or `:latest`. */
+function findConfigured(
+  overrides: Readonly<Record<string, ConfiguredPrice>>,
+  provider: string,
+  model: string,
+): ConfiguredPrice | undefined {
+  const undated = model.replace(/(-20\d{2}-?[01]\d-?[0-3]\d|:latest)$/, '')
+  const key = [`${provider}/${model}`, `${provider}/${undated}`].find((name) => Object.hasOwn(overrides, name))
+  return key === undefined ? undefined : overrides[key]
+}
+
+function isCounted(usage: Usage): usage is CountedUsage {
+  return usage.source !== 'unknown' && usage.inputTokens !== undefined && usage.outputTokens !== undefined
+}
+
+/** Sums of floating point prices end in dust; nothing is billed below a billionth of a dollar. */
+const round = (costUsd: number) => Math.round(costUsd * 1e9) / 1e9
