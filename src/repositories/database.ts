@@ -1,0 +1,49 @@
+import type { DataSource } from 'typeorm'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Store } from './repository.ts'
+import type { TypeormStoreOptions } from './typeorm-store.ts'
+
+export interface OpenStoreOptions {
+  /**
+   * `pglite://<directory>` (relative to the working directory, or absolute), `pglite://memory`, `postgres://…`, `postgresql://…`, or an initialized DataSource
+   * of a backend: its pool is shared and stays the backend's own, Polyphony's tables stand beside the backend's, prefixed `polyphony_`.
+   */
+  readonly url: string | DataSource
+  /** Milliseconds for which writes are kept and tried again while Postgres does not answer. Default: 30 seconds. */
+  readonly retryForMs?: number
+}
+
+const RETRY_FOR_MS = 30_000
+
+/**
+ * Opens the database, brings its schema up to date and resolves with everything that is kept in it. Loads TypeORM and the driver only now.
+ * Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE or CONFIG_INVALID.
+ */
+export async function openStore({ url, retryForMs = RETRY_FOR_MS }: OpenStoreOptions): Promise<Store> {
+  const database = toDatabase(url)
+  const { createTypeormStore } = await import('./typeorm-store.ts')
+  return createTypeormStore({ database, retryForMs })
+}
+
+/** Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied. */
+export async function migrate(url: string | DataSource): Promise<readonly string[]> {
+  const database = toDatabase(url)
+  const { migrateDatabase } = await import('./typeorm-store.ts')
+  return migrateDatabase(database)
+}
+
+function toDatabase(url: string | DataSource): TypeormStoreOptions['database'] {
+  if (typeof url !== 'string') {
+    if (url.isInitialized) return { dataSource: url }
+    throw new OrchestratorError('CONFIG_INVALID', '`database`: expected an initialized DataSource: call its initialize() first')
+  }
+  const pglite = /^pglite:\/\/(.+)$/.exec(url)?.[1]
+  if (pglite !== undefined) return { pglite }
+  if (/^postgres(ql)?:\/\//.test(url)) return { postgres: url }
+  // Only the scheme is shown: the rest may hold a password.
+  const scheme = /^[a-z]+:(\/\/)?/i.exec(url)?.[0] ?? 'no scheme'
+  throw new OrchestratorError(
+    'CONFIG_INVALID',
+    `DATABASE_URL: expected pglite://<directory>, pglite://memory, postgres://… or memory://, found ${scheme}`,
+  )
+}

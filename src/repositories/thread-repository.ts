@@ -1,0 +1,79 @@
+import type { DataSource } from 'typeorm'
+import type { Message, Thread } from '../domain/thread.ts'
+import { guarded } from './database-errors.ts'
+import { MessageEntity, type MessageRow } from './entities/message.ts'
+import { ThreadEntity, type ThreadRow } from './entities/thread.ts'
+import { present } from './present.ts'
+import type { ThreadRepository } from './repository.ts'
+import { toStorableText } from './storable.ts'
+
+const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 returning id),
+messages as (delete from polyphony_messages where thread_id in (select id from gone)),
+permissions as (delete from polyphony_thread_permissions where thread_id in (select id from gone)),
+flows as (delete from polyphony_flows where thread_id in (select id from gone) returning id),
+results as (delete from polyphony_step_results where flow_id in (select id from flows)),
+attempts as (delete from polyphony_step_attempts where flow_id in (select id from flows)),
+updates as (delete from polyphony_flow_updates where flow_id in (select id from flows))
+select id from gone`
+
+export function createThreadRepository(dataSource: DataSource, recorded: () => number): ThreadRepository {
+  const threads = dataSource.getRepository(ThreadEntity)
+  const messages = dataSource.getRepository(MessageEntity)
+
+  return {
+    create: guarded(async (thread: Thread) => {
+      await threads.insert({ id: thread.id, userId: thread.userId, title: thread.title ?? null, createdAt: thread.createdAt })
+    }),
+
+    find: guarded(async (threadId: string) => {
+      const row = await threads.findOneBy({ id: threadId })
+      return row ? fromThreadRow(row) : undefined
+    }),
+
+    list: guarded(async (userId: string, limit: number, offset: number) => {
+      const rows = await threads.find({ where: { userId }, order: { createdAt: 'DESC', id: 'DESC' }, take: limit, skip: offset })
+      return rows.map(fromThreadRow)
+    }),
+
+    delete: guarded(async (threadId: string) => {
+      const gone: unknown = await dataSource.query(DELETE_SQL, [toStorableText(threadId)])
+      return Array.isArray(gone) && gone.length > 0
+    }),
+
+    addMessage: guarded(async (message: Message) => {
+      const { id, threadId, role, content, attachments, metadata, createdAt } = message
+      await messages.insert({
+        id,
+        threadId,
+        role,
+        content,
+        createdAt,
+        metadata,
+        attachments: attachments ? [...attachments] : null,
+        recorded: String(recorded()),
+      })
+    }),
+
+    messages: guarded(async (threadId: string, limit?: number) => {
+      const rows = await messages.find({ where: { threadId }, order: { createdAt: 'DESC', recorded: 'DESC' }, take: limit })
+      return rows.reverse().map(fromMessageRow)
+    }),
+
+    newestUserMessage: guarded(async (threadId: string) => {
+      const row = await messages.findOne({ where: { threadId, role: 'user' }, order: { createdAt: 'DESC', recorded: 'DESC' } })
+      return row ? fromMessageRow(row) : undefined
+    }),
+  }
+}
+
+const fromThreadRow = ({ id, userId, title, createdAt }: ThreadRow): Thread => ({ id, userId, createdAt, ...present({ title }) })
+
+const fromMessageRow = ({ id, threadId, role, content, attachments, metadata, createdAt }: MessageRow): Message => ({
+  id,
+  threadId,
+  role,
+  content,
+  metadata: { ...metadata },
+  createdAt,
+  ...present({ attachments }),
+})

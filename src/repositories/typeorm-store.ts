@@ -1,0 +1,86 @@
+import type { DataSource } from 'typeorm'
+import { createDataSharingRepository } from './data-sharing-repository.ts'
+import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
+import { toDatabaseError } from './database-errors.ts'
+import { createFlowRepository } from './flow-repository.ts'
+import { createJournal } from './journal.ts'
+import { createOwnerRepository } from './owner-repository.ts'
+import { createPermissionRepository } from './permission-repository.ts'
+import { openPglite } from './pglite.ts'
+import { createRecordedClock } from './recorded.ts'
+import type { Store } from './repository.ts'
+import { createThreadRepository } from './thread-repository.ts'
+import { createUpdateRepository } from './update-repository.ts'
+
+export interface TypeormStoreOptions {
+  readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: DataSource }
+  /** Milliseconds for which writes are kept and tried again while Postgres does not answer. */
+  readonly retryForMs: number
+}
+
+interface OpenedDatabase {
+  readonly kind: 'pglite' | 'postgres'
+  readonly dataSource: DataSource
+  readonly applied: readonly string[]
+  close(): Promise<void>
+}
+
+/** Everything that is kept, in PGlite or Postgres. */
+export async function createTypeormStore(options: TypeormStoreOptions): Promise<Store> {
+  const { kind, dataSource, close } = await openDatabase(options.database)
+  const pool = poolOf(dataSource)
+  const recorded = createRecordedClock(Date.now)
+  // An embedded database that does not answer does not come back.
+  const journal = createJournal({ pool, recorded, retryForMs: kind === 'pglite' ? 0 : options.retryForMs })
+  return {
+    kind,
+    journal,
+    flows: createFlowRepository(dataSource, pool),
+    threads: createThreadRepository(dataSource, recorded),
+    permissions: createPermissionRepository(dataSource, pool),
+    dataSharing: createDataSharingRepository(dataSource, pool),
+    updates: createUpdateRepository(pool),
+    owners: createOwnerRepository(pool),
+    async close() {
+      await journal.close()
+      await close()
+    },
+  }
+}
+
+/** Opens the database only to bring its schema up to date; resolves with the names of the migrations that were applied. */
+export async function migrateDatabase(database: TypeormStoreOptions['database']): Promise<readonly string[]> {
+  const { applied, close } = await openDatabase(database)
+  await close()
+  return applied
+}
+
+async function openDatabase(database: TypeormStoreOptions['database']): Promise<OpenedDatabase> {
+  if ('pglite' in database) {
+    const embedded = await openPglite(database.pglite)
+    return openMigrated('pglite', dataSourceOptions({ pool: embedded.pool }), embedded.close)
+  }
+  const options =
+    'postgres' in database ? dataSourceOptions({ url: database.postgres }) : sharedDataSourceOptions(poolOf(database.dataSource))
+  return openMigrated('postgres', options, async () => undefined)
+}
+
+async function openMigrated(
+  kind: OpenedDatabase['kind'],
+  options: Parameters<typeof openDataSource>[0],
+  release: () => Promise<void>,
+): Promise<OpenedDatabase> {
+  let dataSource: DataSource | undefined
+  try {
+    dataSource = await openDataSource(options)
+    const opened = dataSource
+    const applied = await runMigrations(opened)
+    let closing: Promise<void> | undefined
+    const close = () => (closing ??= opened.destroy().then(release))
+    return { kind, dataSource: opened, applied, close }
+  } catch (error) {
+    await dataSource?.destroy()
+    await release()
+    throw toDatabaseError(error)
+  }
+}
