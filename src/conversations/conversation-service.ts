@@ -1,0 +1,162 @@
+import { z } from 'zod'
+import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
+import { requireRight, threadNotFound } from '../domain/thread-access.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { PermissionService } from '../policies/policy.ts'
+import type { FlowRepository, ThreadRepository } from '../repositories/repository.ts'
+
+export interface ConversationServiceParts {
+  readonly threads: ThreadRepository
+  readonly flows: Pick<FlowRepository, 'list'>
+  readonly permissions: Pick<PermissionService, 'can' | 'rightsOf' | 'threadCreated'>
+  /** Unique ids of threads and messages; default UUIDs. */
+  readonly newId?: () => string
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
+}
+
+const isJson = (value: unknown) => {
+  try {
+    return JSON.stringify(value) !== undefined
+  } catch {
+    return false
+  }
+}
+const copyJson = (value: Record<string, unknown>): Record<string, unknown> => JSON.parse(JSON.stringify(value))
+
+const id = z
+  .string()
+  .min(1)
+  .max(200)
+  // Postgres refuses NUL in text.
+  .regex(/^[^\0]*$/, 'expected a string without NUL')
+const threadOptions = z.strictObject({ title: z.string().max(500).optional() })
+const pageOptions = z.strictObject({
+  limit: z.number().int().min(1).max(1_000).default(50),
+  offset: z.number().int().min(0).default(0),
+})
+const messageOptions = z.strictObject({ limit: z.number().int().min(1).max(10_000).optional() })
+const attachment = z.strictObject({
+  name: z.string().min(1).max(500),
+  mediaType: z.string().min(1).max(200),
+  text: z.string().max(5_000_000).optional(),
+})
+const newMessage = z.strictObject({
+  role: z.enum(['user', 'assistant', 'system']),
+  content: z.string().max(5_000_000),
+  attachments: z.array(attachment).max(50).optional(),
+  metadata: z
+    .record(z.string(), z.unknown())
+    .refine(isJson, 'expected values that JSON can hold')
+    .transform(copyJson)
+    .default({}),
+})
+
+export type ThreadOptions = z.input<typeof threadOptions>
+export type PageOptions = z.input<typeof pageOptions>
+export type NewMessage = z.input<typeof newMessage>
+
+/**
+ * Conversations of users. A caller without `read` gets THREAD_NOT_FOUND for a thread of somebody else as for an unknown one; with `read` but
+ * without the right that is needed PERMISSION_DENIED; an unusable argument is INPUT_INVALID.
+ */
+export class ConversationService {
+  readonly #threads: ThreadRepository
+  readonly #flows: Pick<FlowRepository, 'list'>
+  readonly #permissions: ConversationServiceParts['permissions']
+  readonly #newId: () => string
+  readonly #now: () => number
+
+  constructor({ threads, flows, permissions, newId = () => crypto.randomUUID(), now = Date.now }: ConversationServiceParts) {
+    this.#threads = threads
+    this.#flows = flows
+    this.#permissions = permissions
+    this.#newId = newId
+    this.#now = now
+  }
+
+  /** The user becomes its creator and holds all rights. */
+  async createThread(userId: string, options: ThreadOptions = {}): Promise<Thread> {
+    const creator = parse(id, userId, 'userId')
+    const { title } = parse(threadOptions, options, 'options')
+    const createdAt = new Date(this.#now())
+    const thread = { id: this.#newId(), userId: creator, ...(title === undefined ? {} : { title }), createdAt }
+    await this.#threads.create(thread)
+    try {
+      await this.#permissions.threadCreated(thread.id, creator)
+    } catch (error) {
+      // Nobody could ever reach it.
+      await this.#threads.delete(thread.id)
+      throw error
+    }
+    return thread
+  }
+
+  async getThread(threadId: string, userId: string): Promise<Thread> {
+    return this.#requireThread(threadId, userId, 'read')
+  }
+
+  /** Threads that the user created, newest first; 50 unless `limit` says otherwise. */
+  async listThreads(userId: string, options: PageOptions = {}): Promise<readonly Thread[]> {
+    const { limit, offset } = parse(pageOptions, options, 'options')
+    const threads = await this.#threads.list(parse(id, userId, 'userId'), limit, offset)
+    const readable = await Promise.all(threads.map((thread) => this.#permissions.can(userId, thread.id, 'read')))
+    return threads.filter((_, index) => readable[index])
+  }
+
+  /** Removes the thread with its messages and flows. Rejects with FLOW_RUNNING while one of them runs. */
+  async deleteThread(threadId: string, userId: string): Promise<void> {
+    const { id: found } = await this.#requireThread(threadId, userId, 'delete')
+    const [running] = await this.#flows.list({
+      threadId: found,
+      status: 'RUNNING',
+      limit: 1,
+      offset: 0,
+      sortBy: 'createdAt',
+      sortOrder: 'ASC',
+    })
+    if (running) {
+      throw new OrchestratorError('FLOW_RUNNING', `Expected a thread without running flows, found flow ${running.id} RUNNING.`, {
+        details: { threadId: found, flowId: running.id },
+      })
+    }
+    if (!(await this.#threads.delete(found))) throw threadNotFound(found)
+  }
+
+  async addMessage(threadId: string, userId: string, message: NewMessage): Promise<Message> {
+    const given = parse(newMessage, message, 'message')
+    const thread = await this.#requireThread(threadId, userId, 'write')
+    const { attachments, ...rest } = given
+    const added = {
+      id: this.#newId(),
+      threadId: thread.id,
+      ...rest,
+      ...(attachments === undefined ? {} : { attachments }),
+      createdAt: new Date(this.#now()),
+    }
+    await this.#threads.addMessage(added)
+    return added
+  }
+
+  /** Oldest first; with `limit` the newest of them. */
+  async getMessages(threadId: string, userId: string, options: z.input<typeof messageOptions> = {}): Promise<readonly Message[]> {
+    const { limit } = parse(messageOptions, options, 'options')
+    const thread = await this.#requireThread(threadId, userId, 'read')
+    return this.#threads.messages(thread.id, limit)
+  }
+
+  async #requireThread(threadId: string, userId: string, right: ThreadRight): Promise<Thread> {
+    const wanted = parse(id, threadId, 'threadId')
+    requireRight(await this.#permissions.rightsOf(parse(id, userId, 'userId'), wanted), wanted, right)
+    const thread = await this.#threads.find(wanted)
+    if (!thread) throw threadNotFound(wanted)
+    return thread
+  }
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, name: string): z.output<Schema> {
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(({ path, message }) => `${[name, ...path].join('.')}: ${message}`)
+  throw new OrchestratorError('INPUT_INVALID', `${problems.join('; ')}.`, { details: { problems } })
+}

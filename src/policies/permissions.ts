@@ -1,0 +1,125 @@
+import { THREAD_RIGHTS, type ThreadRight } from '../domain/thread.ts'
+import { permissionDenied, requireRight, threadNotFound } from '../domain/thread-access.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createFreshCache } from './fresh-cache.ts'
+import type { PermissionService } from './policy.ts'
+
+/** What the service needs of a store. */
+export interface PermissionRecords {
+  rightsOf(userId: string, threadId: string): Promise<readonly ThreadRight[]>
+  list(threadId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
+  /** Replaces the user's rights on the thread; none removes the row. */
+  set(threadId: string, userId: string, rights: readonly ThreadRight[]): Promise<void>
+}
+
+export interface PermissionServiceOptions {
+  /** Milliseconds a right may be remembered; default and at most 1000. */
+  readonly cacheMs?: number
+  readonly now?: () => number
+  /** Who created the thread: nobody takes the creator's rights away. Without it the creator is a user like others. */
+  readonly findCreator?: (threadId: string) => Promise<string | undefined>
+}
+
+const MAX_CACHE_MS = 1_000
+
+/** Rights kept in a store, remembered for a second at most. Grants and revokes of this process count at once. */
+export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
+  const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
+  const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
+  const inTurn = createTurns()
+
+  const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
+    new Set(await records.rightsOf(userId, threadId))
+  const rightsOf = (userId: string, threadId: string) => cache.get([threadId, userId], () => readRights(userId, threadId))
+
+  const set = async (threadId: string, userId: string, rights: ReadonlySet<ThreadRight>) => {
+    try {
+      await records.set(
+        threadId,
+        userId,
+        THREAD_RIGHTS.filter((right) => rights.has(right)),
+      )
+    } finally {
+      // Also after a failure: the write may have reached the store.
+      cache.drop([threadId, userId])
+    }
+  }
+
+  return {
+    can: async (userId, threadId, right) => (await rightsOf(userId, threadId)).has(right),
+    rightsOf,
+    grant: async (threadId, byUserId, toUserId, rights) => {
+      checkIds({ threadId, byUserId, toUserId })
+      const given = checkRights(rights)
+      await inTurn(threadId, async () => {
+        requireAll(await readRights(byUserId, threadId), threadId, given)
+        const held = await readRights(toUserId, threadId)
+        await set(threadId, toUserId, new Set([...held, ...given]))
+      })
+    },
+    revoke: async (threadId, byUserId, fromUserId, rights) => {
+      checkIds({ threadId, byUserId, fromUserId })
+      const named = rights && checkRights(rights)
+      await inTurn(threadId, async () => {
+        const held = await readRights(fromUserId, threadId)
+        const taken = named ?? [...held]
+        requireAll(await readRights(byUserId, threadId), threadId, taken)
+        if ((await findCreator?.(threadId)) === fromUserId) {
+          throw new OrchestratorError(
+            'PERMISSION_DENIED',
+            `Expected a user other than the creator of thread ${JSON.stringify(threadId)}.`,
+            {
+              details: { threadId, right: taken[0] },
+            },
+          )
+        }
+        await set(threadId, fromUserId, new Set([...held].filter((right) => !taken.includes(right))))
+      })
+    },
+    list: async (threadId, byUserId) => {
+      checkIds({ threadId, byUserId })
+      if (!(await rightsOf(byUserId, threadId)).has('read')) throw threadNotFound(threadId)
+      return records.list(threadId)
+    },
+    threadCreated: (threadId, userId) => set(threadId, userId, new Set(THREAD_RIGHTS)),
+  }
+}
+
+function requireAll(held: ReadonlySet<ThreadRight>, threadId: string, rights: readonly ThreadRight[]) {
+  requireRight(held, threadId, 'read')
+  const missing = rights.find((right) => !held.has(right))
+  if (missing) throw permissionDenied(threadId, missing)
+}
+
+function checkIds(ids: Readonly<Record<string, unknown>>) {
+  for (const [name, id] of Object.entries(ids)) {
+    if (typeof id === 'string' && id.length > 0) continue
+    throw new OrchestratorError(
+      'INPUT_INVALID',
+      `${name}: expected a non-empty string, found ${id === '' ? 'an empty one' : typeof id}.`,
+    )
+  }
+}
+
+function checkRights(rights: unknown): readonly ThreadRight[] {
+  const given: readonly unknown[] = Array.isArray(rights) ? rights : []
+  const known = THREAD_RIGHTS.filter((right) => given.includes(right))
+  if (given.length === 0 || given.some((right) => !known.some((name) => name === right))) {
+    throw new OrchestratorError('INPUT_INVALID', `rights: expected a list with one or more of ${THREAD_RIGHTS.join(', ')}.`)
+  }
+  return known
+}
+
+/** Reading rights and writing them back must not interleave with another such pair for the same thread. */
+function createTurns() {
+  const last = new Map<string, Promise<unknown>>()
+  return async (threadId: string, work: () => Promise<void>): Promise<void> => {
+    const turn = (last.get(threadId) ?? Promise.resolve()).then(work, work)
+    last.set(threadId, turn)
+    try {
+      await turn
+    } finally {
+      if (last.get(threadId) === turn) last.delete(threadId)
+    }
+  }
+}

@@ -1,0 +1,345 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { ContextPolicy } from '../../src/domain/flow-definition.ts'
+import { type DataSharingPolicy, PIECE_KINDS } from '../../src/domain/sharing.ts'
+import type { ContextPiece, SharedContextRequest } from '../../src/policies/policy.ts'
+import { judgePiece, shareContext } from '../../src/policies/shared-context.ts'
+
+const policyOf = (rules: Partial<DataSharingPolicy> = {}): DataSharingPolicy => ({
+  userId: 'ann',
+  providerKey: 'anthropic',
+  allowConversationHistory: false,
+  allowCrossProviderContext: false,
+  allowAttachments: false,
+  ...rules,
+})
+const EVERYTHING = policyOf({ allowConversationHistory: true, allowCrossProviderContext: true, allowAttachments: true })
+const OPEN: ContextPolicy = {
+  shareConversationHistory: true,
+  shareStepOutputs: true,
+  maxSharedTokens: 10_000,
+  includeOriginalPrompt: true,
+  preserveSystemPrompts: false,
+}
+/** A tokenizer for tests: four characters are one token. */
+const countTokens = (text: string) => Math.ceil(text.length / 4)
+
+const output = (piece: string, text: string, overrides: Partial<ContextPiece> = {}): ContextPiece => ({
+  kind: 'step_output',
+  piece,
+  from: 'openai',
+  text,
+  required: false,
+  ...overrides,
+})
+const history = (piece: string, text: string, overrides: Partial<ContextPiece> = {}): ContextPiece => ({
+  kind: 'conversation_history',
+  piece,
+  text,
+  required: false,
+  ...overrides,
+})
+const request = (overrides: Partial<SharedContextRequest>): SharedContextRequest => ({
+  userId: 'ann',
+  stepId: 'critique',
+  to: 'anthropic',
+  policy: EVERYTHING,
+  contextPolicy: OPEN,
+  pieces: [],
+  countTokens,
+  ...overrides,
+})
+const limited = (maxSharedTokens: number, pieces: readonly ContextPiece[], overrides: Partial<SharedContextRequest> = {}) =>
+  shareContext(request({ contextPolicy: { ...OPEN, maxSharedTokens }, pieces, ...overrides }))
+const tokensOf = (pieces: readonly ContextPiece[]) => pieces.reduce((sum, { text }) => sum + countTokens(text), 0)
+
+describe('one piece', () => {
+  const openai = { from: 'openai' }
+  const anthropic = { from: 'anthropic' }
+  test.each([
+    ['original_prompt', {}, undefined, true, 'original_prompt'],
+    ['original_prompt', {}, policyOf(), true, 'original_prompt'],
+    ['step_output', anthropic, undefined, true, 'own_output'],
+    ['step_output', anthropic, policyOf(), true, 'own_output'],
+    ['step_output', openai, undefined, false, 'no_policy'],
+    ['step_output', {}, undefined, false, 'no_policy'],
+    ['step_output', openai, policyOf(), false, 'allowCrossProviderContext'],
+    ['step_output', {}, policyOf(), false, 'allowCrossProviderContext'],
+    ['step_output', openai, policyOf({ allowCrossProviderContext: true }), true, 'allowCrossProviderContext'],
+    [
+      'step_output',
+      openai,
+      policyOf({ allowConversationHistory: true, allowAttachments: true }),
+      false,
+      'allowCrossProviderContext',
+    ],
+    ['conversation_history', {}, undefined, false, 'no_policy'],
+    ['conversation_history', {}, policyOf({ allowCrossProviderContext: true }), false, 'allowConversationHistory'],
+    ['conversation_history', {}, policyOf({ allowConversationHistory: true }), true, 'allowConversationHistory'],
+    ['conversation_history', anthropic, policyOf(), false, 'allowConversationHistory'],
+    ['conversation_history', anthropic, policyOf({ allowConversationHistory: true }), true, 'allowConversationHistory'],
+    ['conversation_history', openai, policyOf({ allowConversationHistory: true }), false, 'allowCrossProviderContext'],
+    ['conversation_history', openai, EVERYTHING, true, 'allowConversationHistory'],
+    ['attachment', {}, undefined, false, 'no_policy'],
+    ['attachment', {}, policyOf({ allowConversationHistory: true, allowCrossProviderContext: true }), false, 'allowAttachments'],
+    ['attachment', {}, policyOf({ allowAttachments: true }), true, 'allowAttachments'],
+    ['step_output', openai, { ...EVERYTHING, providerKey: 'google' }, false, 'no_policy'],
+  ] as const)('%s of %j under %j is allowed: %s by %s', (kind, from, policy, allowed, rule) => {
+    expect(judgePiece({ kind, piece: 'p', ...from }, 'anthropic', policy)).toEqual({
+      kind,
+      piece: 'p',
+      ...from,
+      to: 'anthropic',
+      allowed,
+      rule,
+    })
+  })
+})
+
+describe('the pieces of a step', () => {
+  test('are all decided, in order, and only allowed ones are visible', async () => {
+    const pieces = [
+      { kind: 'original_prompt', piece: 'original', text: 'question', required: true } as const,
+      history('m1', 'of the user'),
+      output('draft', 'of openai'),
+      output('own', 'of anthropic', { from: 'anthropic' }),
+    ]
+    const shared = await shareContext(request({ policy: policyOf({ allowConversationHistory: true }), pieces }))
+    expect(shared.visible).toEqual([pieces[0], pieces[1], pieces[3]])
+    expect(shared.decisions.map(({ piece, allowed, rule }) => [piece, allowed, rule])).toEqual([
+      ['original', true, 'original_prompt'],
+      ['m1', true, 'allowConversationHistory'],
+      ['draft', false, 'allowCrossProviderContext'],
+      ['own', true, 'own_output'],
+    ])
+    expect(shared.notes).toEqual([])
+  })
+
+  test('that are required and forbidden stop the step, named without their text', async () => {
+    const denied = shareContext(request({ policy: undefined, pieces: [output('draft', 'SECRET', { required: true })] }))
+    await expect(denied).rejects.toMatchObject({
+      code: 'DATA_SHARING_DENIED',
+      details: { stepId: 'critique', piece: 'draft', kind: 'step_output', from: 'openai', to: 'anthropic', rule: 'no_policy' },
+    })
+    const error: unknown = await denied.catch((caught) => caught)
+    expect(JSON.stringify(error)).not.toContain('SECRET')
+  })
+
+  test('are counted only after all were allowed', async () => {
+    let counts = 0
+    const pieces = [output('own', 'x'.repeat(100_000), { from: 'anthropic' }), output('draft', 'y', { required: true })]
+    const denied = shareContext(request({ policy: undefined, pieces, countTokens: () => ++counts }))
+    await expect(denied).rejects.toMatchObject({ code: 'DATA_SHARING_DENIED' })
+    expect(counts).toBe(0)
+  })
+
+  test('stay back where the flow itself does not share them, whatever the user allows', async () => {
+    const pieces = [history('m1', 'h'), output('draft', 'o'), output('own', 'o', { from: 'anthropic' })]
+    const contextPolicy = { ...OPEN, shareConversationHistory: false, shareStepOutputs: false }
+    const shared = await shareContext(request({ pieces, contextPolicy }))
+    expect(shared.visible).toEqual([])
+    expect(shared.decisions.map(({ rule }) => rule)).toEqual(['shareConversationHistory', 'shareStepOutputs', 'shareStepOutputs'])
+  })
+
+  test('are not shared under the policy of another user', async () => {
+    const shared = await shareContext(request({ policy: { ...EVERYTHING, userId: 'bob' }, pieces: [output('draft', 'o')] }))
+    expect(shared.decisions.map(({ allowed, rule }) => [allowed, rule])).toEqual([[false, 'no_policy']])
+  })
+})
+
+describe('the token limit', () => {
+  test('counts nothing while the bytes fit', async () => {
+    let counts = 0
+    const pieces = [history('m1', 'x'.repeat(50)), output('draft', 'y'.repeat(50))]
+    const shared = await limited(100, pieces, { countTokens: () => ++counts })
+    expect(shared.visible).toEqual(pieces)
+    expect(counts).toBe(0)
+  })
+
+  test('does not bound the prompt of the user or attachments', async () => {
+    const pieces = (['original_prompt', 'attachment'] as const).map((kind) => ({
+      kind,
+      piece: kind,
+      text: 'x'.repeat(999),
+      required: false,
+    }))
+    expect((await limited(10, pieces)).visible).toEqual(pieces)
+  })
+
+  test('takes the oldest history first and leaves outputs whole', async () => {
+    const pieces = [1, 2, 3].map((index) => history(`m${index}`, `${index}`.repeat(400)))
+    const draft = output('draft', 'd'.repeat(800))
+    const shared = await limited(410, [...pieces, draft])
+    expect(shared.visible).toEqual([pieces[1], pieces[2], draft])
+    expect(shared.decisions.map(({ allowed, rule }) => [allowed, rule])).toEqual([
+      [false, 'maxSharedTokens'],
+      [true, 'allowConversationHistory'],
+      [true, 'allowConversationHistory'],
+      [true, 'allowCrossProviderContext'],
+    ])
+    expect(shared.notes).toHaveLength(1)
+    expect(shared.notes[0]).toContain('1 oldest of conversation_history')
+  })
+
+  test('keeps no older message behind one that did not fit', async () => {
+    const pieces = [history('m1', 'a'), history('m2', 'b'.repeat(4_000)), history('m3', 'c')]
+    expect((await limited(100, pieces)).visible).toEqual([pieces[2]])
+  })
+
+  test('then shortens the oldest output at its start', async () => {
+    const [oldest, newest] = [output('oldest', `BEGIN${'a'.repeat(790)}END12`), output('newest', 'b'.repeat(400))]
+    const shared = await limited(150, [history('m1', 'h'), oldest, newest])
+    const [shortened, whole, ...rest] = shared.visible
+    expect([whole, rest]).toEqual([newest, []])
+    expect(shortened?.text.endsWith('END12')).toBe(true)
+    expect(shortened?.text).not.toContain('BEGIN')
+    expect(tokensOf(shared.visible)).toBeLessThanOrEqual(150)
+    expect(tokensOf(shared.visible)).toBeGreaterThan(130)
+    expect(shared.decisions.map(({ allowed }) => allowed)).toEqual([false, true, true])
+    expect(shared.notes.join()).toContain('"oldest" lost its beginning')
+  })
+
+  test('leaves an oldest output out where nothing of it fits, unless it is required', async () => {
+    const newest = output('newest', 'b'.repeat(4_000))
+    const offered = await limited(100, [output('oldest', 'a'.repeat(400)), newest])
+    expect(offered.visible.map(({ piece }) => piece)).toEqual(['newest'])
+    const required = await limited(100, [output('oldest', 'a'.repeat(400), { required: true }), newest])
+    expect(required.visible.map(({ piece }) => piece)).toEqual(['oldest', 'newest'])
+    expect(required.visible[0]?.text.length).toBeGreaterThan(0)
+    expect(tokensOf(required.visible)).toBeLessThanOrEqual(100)
+  })
+
+  test('never withholds a required piece, not even under a limit of 0', async () => {
+    const shared = await limited(0, [
+      history('m1', 'h', { required: true }),
+      output('draft', 'o', { required: true }),
+      output('x', 'y'),
+    ])
+    expect(shared.visible.map(({ piece, text }) => [piece, text])).toEqual([
+      ['m1', ''],
+      ['draft', ''],
+    ])
+    expect(shared.decisions.map(({ allowed }) => allowed)).toEqual([true, true, false])
+  })
+
+  test('never splits a surrogate pair and never says what it cut', async () => {
+    const shared = await limited(7, [output('draft', '😀'.repeat(100))])
+    const [piece] = shared.visible
+    expect(piece?.text).toMatch(/^(😀)+$/u)
+    expect(shared.notes.join()).not.toContain('😀')
+  })
+
+  test.each([
+    ['an estimate', (text: string) => Math.ceil(text.length / 3.5)],
+    ['one token per byte', (text: string) => Buffer.byteLength(text)],
+    ['a count that grows faster than the text', (text: string) => Math.ceil(text.length ** 1.2 / 40)],
+    ['a dense beginning', (text: string) => Math.ceil(Math.max(0, text.length - 50_000) + text.length / 10)],
+    ['a dense end', (text: string) => Math.min(text.length, 40_000) + Math.ceil(Math.max(0, text.length - 40_000) / 20)],
+    ['a promise', async (text: string) => Math.ceil(text.length / 4)],
+  ])('cuts 100 kB with few counts: %s', async (_title, count) => {
+    let counts = 0
+    const shared = await limited(2_000, [output('draft', 'x'.repeat(100_000))], {
+      countTokens: (text) => {
+        counts++
+        return count(text)
+      },
+    })
+    const kept = await count(shared.visible[0]?.text ?? '')
+    expect(kept).toBeLessThanOrEqual(2_000)
+    expect(kept).toBeGreaterThan(150)
+    expect(counts).toBeLessThanOrEqual(5)
+  })
+
+  test('survives a counter that answers nonsense', async () => {
+    const shared = await limited(100, [output('draft', 'x'.repeat(1_000))], { countTokens: () => Number.NaN })
+    expect(shared.visible[0]?.text.length).toBeLessThanOrEqual(100)
+  })
+})
+
+describe('500 generated combinations', () => {
+  const providers = ['openai', 'anthropic', 'google', 'local'] as const
+  const generatedPiece = fc.record({
+    kind: fc.constantFrom(...PIECE_KINDS),
+    from: fc.option(fc.constantFrom(...providers), { nil: undefined }),
+    required: fc.integer({ min: 0, max: 9 }).map((roll) => roll === 0),
+    filler: fc.string({ unit: 'binary', maxLength: 60 }),
+    repeat: fc.nat(20),
+  })
+  const generatedPolicy = fc.option(
+    fc.record({
+      userId: fc.constantFrom('ann', 'ann', 'ann', 'bob'),
+      providerKey: fc.constantFrom('anthropic', 'anthropic', 'anthropic', 'google'),
+      allowConversationHistory: fc.boolean(),
+      allowCrossProviderContext: fc.boolean(),
+      allowAttachments: fc.boolean(),
+    }),
+    { nil: undefined },
+  )
+  const contextPolicy = fc.record({
+    shareConversationHistory: fc.boolean(),
+    shareStepOutputs: fc.boolean(),
+    maxSharedTokens: fc.oneof(fc.nat(300), fc.constant(10_000)),
+    includeOriginalPrompt: fc.boolean(),
+    preserveSystemPrompts: fc.boolean(),
+  })
+
+  test('never show a forbidden piece, and decide every piece once', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(generatedPiece, { maxLength: 12 }),
+        generatedPolicy,
+        contextPolicy,
+        async (drafts, policy, flowPolicy) => {
+          const pieces: ContextPiece[] = drafts.map(({ kind, from, required, filler, repeat }, index) => {
+            const canary = `<canary-${index}>`
+            return {
+              kind,
+              piece: `p${index}`,
+              ...(from ? { from } : {}),
+              required,
+              text: `${canary}${filler.repeat(repeat)}${canary}`,
+            }
+          })
+          const granted = policy?.userId === 'ann' && policy.providerKey === 'anthropic' ? policy : undefined
+          const mayPass = ({ kind, from }: ContextPiece): boolean => {
+            const isOwn = from === 'anthropic'
+            const isOfAnotherModel = from !== undefined && !isOwn
+            const crossing = !isOfAnotherModel || granted?.allowCrossProviderContext === true
+            return {
+              original_prompt: true,
+              step_output: flowPolicy.shareStepOutputs && (isOwn || granted?.allowCrossProviderContext === true),
+              conversation_history: flowPolicy.shareConversationHistory && granted?.allowConversationHistory === true && crossing,
+              attachment: granted?.allowAttachments === true && crossing,
+            }[kind]
+          }
+          const forbidden = pieces.filter((piece) => !mayPass(piece))
+          const asked = shareContext(
+            request({ policy, contextPolicy: flowPolicy, pieces, countTokens: (text) => Math.ceil(text.length / 3) }),
+          )
+          if (forbidden.some((piece) => piece.required)) {
+            await expect(asked).rejects.toMatchObject({ code: 'DATA_SHARING_DENIED' })
+            return
+          }
+          const shared = await asked
+          const seen = JSON.stringify([shared.visible, shared.notes])
+          for (const piece of forbidden) expect(seen).not.toContain(`<canary-${pieces.indexOf(piece)}>`)
+          expect(shared.decisions.map(({ piece }) => piece)).toEqual(pieces.map(({ piece }) => piece))
+          for (const [index, { allowed }] of shared.decisions.entries()) {
+            expect(shared.visible.some(({ piece }) => piece === `p${index}`)).toBe(allowed)
+          }
+          const bounded = shared.visible.filter(({ kind }) => kind === 'step_output' || kind === 'conversation_history')
+          const tokens = bounded.reduce((sum, { text }) => sum + Math.ceil(text.length / 3), 0)
+          expect(tokens).toBeLessThanOrEqual(flowPolicy.maxSharedTokens)
+          for (const { piece, text } of shared.visible) {
+            const whole = pieces.find((candidate) => candidate.piece === piece)?.text ?? ''
+            expect(whole.endsWith(text)).toBe(true)
+          }
+          for (const piece of pieces) {
+            if (piece.required) expect(shared.visible.map((visible) => visible.piece)).toContain(piece.piece)
+          }
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+})
