@@ -15,7 +15,7 @@ import {
   type flowStepSchema,
 } from './flow-definition.ts'
 import type { JsonSchema } from './model-call.ts'
-import { copyJsonSchema } from './output-schema.ts'
+import { parseOutputSchema } from './output-schema.ts'
 import type { References } from './prompt-scope.ts'
 
 /** What the parser must know of one flow type; executors fit. */
@@ -68,7 +68,7 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
     const rules = known.type && rulesByType.get(known.type)
     if (known.type && !rules) problems.push({ path: 'type', message: `no executor runs flow type "${known.type}"` })
     const targets = known.steps.map((step, index) => resolveTargets(step, `steps[${index}]`, agentsByName, problems))
-    const schemas = known.steps.map((step, index) => toOutputSchema(step.outputSchema, `steps[${index}]`, problems))
+    const schemas = known.steps.map((step, index) => resolveOutputSchema(step.outputSchema, `steps[${index}]`, problems))
     findReferenceProblems(known.steps, problems, {
       ...references,
       forwardReferences: rules?.forwardReferences ?? false,
@@ -110,21 +110,21 @@ function assertStepCount(input: unknown): void {
     throw definitionError([{ path: 'steps', message: `expected at most ${MAX_STEPS} steps, found ${count}` }])
 }
 
-function toOutputSchema(
+function resolveOutputSchema(
   written: ParsedStep['outputSchema'],
   path: string,
   problems: DefinitionProblem[],
-): ParsedStep['outputSchema'] {
+): z.ZodType | undefined {
   if (written === undefined || written instanceof z.ZodType) return written
-  const copy = copyJsonSchema(written)
-  if ('schema' in copy) return { ...copy.schema }
-  problems.push({ path: `${path}.outputSchema`, message: copy.problem })
+  const parsed = parseOutputSchema(written)
+  if ('schema' in parsed) return parsed.schema
+  problems.push({ path: `${path}.outputSchema`, message: parsed.problem })
   return undefined
 }
 
 type ParsedStep = z.output<typeof flowStepSchema>
 
-function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, outputSchema: ParsedStep['outputSchema']): FlowStep {
+function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, outputSchema: z.ZodType | undefined): FlowStep {
   if (!targets) throw new OrchestratorError('INTERNAL', `expected a provider for step "${step.id}" after all checks`)
   const { provider, model, fallbacks, preset } = targets
   const system = step.system ?? preset?.system

@@ -1,23 +1,51 @@
 import { z } from 'zod'
 import type { JsonSchema } from './model-call.ts'
 
-/** What a step may give as `outputSchema`. */
-export type OutputSchema = z.ZodType | JsonSchema
-
-/** Values and levels of a JSON Schema that comes as data. */
+/** Characters, values and levels of a JSON Schema that comes as data. */
+const MAX_LENGTH = 200_000
 const MAX_VALUES = 5_000
 const MAX_DEPTH = 40
+/** JSON Schemas whose validators are kept. */
+const MAX_KNOWN = 200
 
-/** A private copy of a JSON Schema, or what is wrong with it. Never throws. */
-export function copyJsonSchema(schema: unknown): { readonly schema: JsonSchema } | { readonly problem: string } {
+const byText = new Map<string, z.ZodType>()
+const jsonSchemas = new WeakMap<z.ZodType, JsonSchema>()
+
+/**
+ * The validator of a JSON Schema that came as data, or what is wrong with it. Never throws for JSON-like input.
+ * Patterns are told to the provider but not checked: a regular expression that came as data could block the process.
+ */
+export function parseOutputSchema(schema: unknown): { readonly schema: z.ZodType } | { readonly problem: string } {
   if (!isSmall(schema)) return { problem: `expected a JSON Schema of at most ${MAX_VALUES} values and ${MAX_DEPTH} levels` }
+  const text = JSON.stringify(schema)
+  if (text.length > MAX_LENGTH)
+    return { problem: `expected a JSON Schema of at most ${MAX_LENGTH} characters, found ${text.length}` }
+  const known = byText.get(text)
+  if (known) return { schema: known }
   try {
-    const copy: JsonSchema = JSON.parse(JSON.stringify(schema))
-    toOutputValidator(copy)
-    return { schema: copy }
+    const jsonSchema: JsonSchema = JSON.parse(text)
+    const validator = z.fromJSONSchema(withoutPatterns(jsonSchema))
+    jsonSchemas.set(validator, jsonSchema)
+    remember(text, validator)
+    return { schema: validator }
   } catch (error) {
     return { problem: `expected a zod schema or a JSON Schema: ${error instanceof Error ? error.message : String(error)}` }
   }
+}
+
+/** What the provider is told of an output schema: the JSON Schema it came as, else one made of the zod schema. Made once per schema. */
+export function toOutputJsonSchema(schema: z.ZodType): JsonSchema {
+  const known = jsonSchemas.get(schema)
+  if (known) return known
+  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  jsonSchemas.set(schema, jsonSchema)
+  return jsonSchema
+}
+
+function remember(text: string, validator: z.ZodType): void {
+  const oldest = byText.size >= MAX_KNOWN ? byText.keys().next().value : undefined
+  if (oldest !== undefined) byText.delete(oldest)
+  byText.set(text, validator)
 }
 
 /** False for cyclic values too. */
@@ -29,32 +57,6 @@ function isSmall(root: unknown): boolean {
     return typeof value !== 'object' || value === null || Object.values(value).every((member) => visit(member, depth + 1))
   }
   return visit(root, 0)
-}
-
-const validators = new WeakMap<object, z.ZodType>()
-const jsonSchemas = new WeakMap<object, JsonSchema>()
-
-/**
- * What judges an answer; made once per schema. Patterns of a JSON Schema are told to the provider but not checked:
- * a regular expression that came as data could block the process. Throws for a JSON Schema that zod cannot read.
- */
-export function toOutputValidator(schema: OutputSchema): z.ZodType {
-  if (schema instanceof z.ZodType) return schema
-  const known = validators.get(schema)
-  if (known) return known
-  const validator = z.fromJSONSchema(withoutPatterns(schema))
-  validators.set(schema, validator)
-  return validator
-}
-
-/** What the provider is told; made once per schema. */
-export function toOutputJsonSchema(schema: OutputSchema): JsonSchema {
-  if (!(schema instanceof z.ZodType)) return schema
-  const known = jsonSchemas.get(schema)
-  if (known) return known
-  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
-  jsonSchemas.set(schema, jsonSchema)
-  return jsonSchema
 }
 
 const PATTERN_KEYWORDS = new Set(['pattern', 'patternProperties'])
