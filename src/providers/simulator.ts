@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { findReply } from './simulator/reply.ts'
+import type { SimulatedScenario } from './simulator/scenario.ts'
+import { SIMULATED_SCENARIOS } from './simulator/scenarios.ts'
+import { parseSimulatedRequest, readBody, type SimulatedVendor } from './simulator/simulated-request.ts'
+import type { Exchange, ReplyWriter } from './simulator/wire-format.ts'
+
+export type { SimulatedScenario } from './simulator/scenario.ts'
+export { SIMULATED_SCENARIOS } from './simulator/scenarios.ts'
+
+export interface SimulatorOptions {
+  /** Asked before the built-in ones; the first reply that fits wins. */
+  readonly scenarios?: readonly SimulatedScenario[]
+  /** Milliseconds before every answer; default 0. */
+  readonly latencyMs?: number
+  /** Milliseconds before every streamed piece (about six words); default 0. */
+  readonly pieceDelayMs?: number
+  /** False: the rate limit that a scenario plays once per request is left out. Default true. */
+  readonly faults?: boolean
+}
+
+export interface Simulator {
+  readonly baseUrls: { readonly [Vendor in SimulatedVendor]: string }
+  /** What an adapter of that kind needs to be answered here. */
+  endpoint(kind: SimulatedVendor | 'openai-compatible'): { baseUrl: string; apiKey: string; api?: 'responses' | 'chat' }
+  /** Cuts what is under way and resolves when the port is free. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a server on a free loopback port that answers like OpenAI (Responses and Chat Completions), Anthropic (Messages) and Gemini
+ * (generateContent), streamed or not, so that the real SDKs run without keys and network. Which answer comes depends only on what the
+ * request says, never on the order of requests; any prompt gets an answer, and JSON where JSON is asked for. Every text is invented.
+ * Does not keep the process alive by itself. Rejects with PROVIDER_UNAVAILABLE when no loopback port can be opened.
+ */
+export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  const { createReplyWriter } = await import('./simulator/wire-format.ts')
+  const writer = createReplyWriter({ pieceDelayMs: options.pieceDelayMs ?? 0 })
+  const scenarios = [...(options.scenarios ?? []), ...SIMULATED_SCENARIOS]
+  const limited = options.faults === false ? undefined : createOncePerRequest()
+  const server = createServer((request, response) => {
+    respond(request, response, { writer, scenarios, latencyMs: options.latencyMs ?? 0, limited }).catch(() => response.destroy())
+  })
+  const origin = await listen(server)
+  server.unref()
+  const baseUrls = { openai: `${origin}/openai/v1`, anthropic: `${origin}/anthropic`, google: `${origin}/google` }
+  return {
+    baseUrls,
+    endpoint: (kind) => ({
+      baseUrl: kind === 'openai-compatible' ? baseUrls.openai : baseUrls[kind],
+      apiKey: 'simulated',
+      ...(kind === 'openai' && { api: 'responses' }),
+    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+interface Stage {
+  readonly writer: ReplyWriter
+  readonly scenarios: readonly SimulatedScenario[]
+  readonly latencyMs: number
+  readonly limited?: OncePerRequest
+}
+
+async function respond(request: IncomingMessage, response: ServerResponse, stage: Stage): Promise<void> {
+  // A client that went away ends the pieces: aimock only looks whether the response was ended.
+  response.once('close', () => response.end())
+  const path = new URL(request.url ?? '/', 'http://simulator').pathname
+  if (request.method === 'GET' && path.includes('/models')) return sendModels(response)
+  const raw = await readBody(request)
+  const simulated = raw === undefined ? undefined : parseSimulatedRequest(path, raw)
+  if (!simulated) return sendNotFound(response, path)
+  if (stage.latencyMs > 0) await delay(stage.latencyMs, undefined, { ref: false })
+  const exchange: Exchange = { request, response, simulated }
+  const reply = findReply(simulated, stage.scenarios)
+  if (reply.rateLimited && stage.limited?.isFirst(simulated.raw)) return stage.writer.writeRateLimit(exchange)
+  await stage.writer.write(exchange, reply)
+}
+
+interface OncePerRequest {
+  isFirst(raw: string): boolean
+}
+
+/** Refuses the first of two equal requests. Prompts of templates hold a random marker, so runs side by side do not meet here. */
+function createOncePerRequest(): OncePerRequest {
+  const refused = new Set<string>()
+  return {
+    isFirst(raw) {
+      const key = createHash('sha1').update(raw).digest('base64')
+      if (refused.delete(key)) return false
+      if (refused.size >= MAX_REFUSED) refused.clear()
+      refused.add(key)
+      return true
+    },
+  }
+}
+
+const MAX_REFUSED = 1_000
+
+/** One list that all three SDKs can read; `ping` of an adapter asks for it. */
+function sendModels(response: ServerResponse): void {
+  const model = { id: 'simulated', name: 'models/simulated', object: 'model', type: 'model', created: 0, owned_by: 'simulator' }
+  sendJson(response, 200, {
+    object: 'list',
+    data: [model],
+    models: [model],
+    has_more: false,
+    first_id: model.id,
+    last_id: model.id,
+  })
+}
+
+const sendNotFound = (response: ServerResponse, path: string): void =>
+  sendJson(response, 404, { error: { message: `The simulator has nothing at ${path}`, type: 'not_found_error', code: 404 } })
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' })
+  response.end(JSON.stringify(body))
+}
+
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(OrchestratorError.from(error, 'PROVIDER_UNAVAILABLE', { provider: 'simulator' })))
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  const address = server.address()
+  if (address === null || typeof address === 'string') {
+    throw new OrchestratorError('INTERNAL', 'expected the simulator to listen on a port')
+  }
+  return `http://127.0.0.1:${address.port}`
+}

@@ -1,0 +1,70 @@
+import { toJsonValue } from './json-value.ts'
+import type { SimulatedVerdict } from './scenario.ts'
+import type { SimulatedRequest } from './simulated-request.ts'
+import { isVerdictSchema, toVerdictText } from './verdict-text.ts'
+
+/**
+ * An answer to a request that no scenario knows, so that any flow runs to its end: JSON that fits the schema, a verdict, a label of a
+ * closed list, or a text that says it is simulated. Texts carry a version that rises when a step builds on another, so that critics and
+ * evaluators have something to find at first and approve later. Never names the model: panels are anonymous.
+ */
+export function genericText(request: SimulatedRequest): string {
+  const { schema, system, prompt } = request
+  if (schema) return isVerdictSchema(schema) ? toVerdictText(verdictOn(prompt), schema) : JSON.stringify(toJsonValue(schema))
+  const order = `${system}\n${prompt}`
+  const label = findLabel(order, subjectOf(prompt))
+  if (label) return label
+  const wantsVerdict =
+    /You (review|score) a draft/.test(system) || (/\bJSON\b/.test(order) && /\b(approved|score)\b/i.test(order))
+  if (wantsVerdict) return toVerdictText(verdictOn(prompt), undefined)
+  const text = versionedText(prompt)
+  return /\bJSON\b/.test(order) ? JSON.stringify({ answer: text }) : text
+}
+
+const versionIn = (prompt: string): number =>
+  Math.max(0, ...[...prompt.matchAll(/Simulated text, version (\d{1,3})\b/g)].map(([, version]) => Number(version)))
+
+function versionedText(prompt: string): string {
+  const version = versionIn(prompt) + 1
+  const made =
+    version === 1
+      ? 'It makes a claim and gives no reason for it.'
+      : `It builds on version ${version - 1} and gives the reason that was missing.`
+  return `Simulated text, version ${version}, on "${subjectOf(prompt)}". ${made} A real model would answer here.`
+}
+
+function verdictOn(prompt: string): SimulatedVerdict {
+  const version = Math.max(1, versionIn(prompt))
+  const approved = version > 1
+  return {
+    approved,
+    score: Math.min(0.95, 0.5 + 0.2 * (version - 1)),
+    issues: approved ? [] : ['"It makes a claim and gives no reason for it": give the reason.'],
+    feedback: `Simulated verdict on version ${version}: ${approved ? 'the reason is there now.' : 'a reason is missing.'}`,
+  }
+}
+
+/** What the request is about: the first fenced text, else the prompt; cut to one short line. */
+function subjectOf(prompt: string): string {
+  const fenced = /^\[begin [^\n]*\]\n([\s\S]*?)\n\[end /m.exec(prompt)?.[1]
+  const line = (fenced ?? prompt).replace(/\s+/g, ' ').trim()
+  return line.length > 80 ? `${[...line].slice(0, 80).join('')}…` : line
+}
+
+/** The word of a closed list that a classifier is asked for. */
+function findLabel(order: string, subject: string): string | undefined {
+  const asked = /\b(exactly one|only one|one of (?:these|the)|one word)\b[^:\n]*:?([^\n]*)/i.exec(order)
+  if (!asked) return undefined
+  const capitals = [...new Set(order.match(/\b[A-Z][A-Z_]{3,}\b/g))].filter((word) => word !== 'JSON')
+  const named = (asked[2] ?? '').split(/,|\bor\b/).map((word) => word.replace(/[^\p{L}\p{N}_ -]/gu, '').trim())
+  const labels = capitals.length > 1 ? capitals : named.filter((word) => /^\S{2,30}$/.test(word))
+  if (labels.length < 2) return undefined
+  const hinted = labels.find((label) => HINTS[label.toUpperCase()]?.test(subject))
+  return hinted ?? labels.find((label) => /^(GENERAL|OTHER)$/i.test(label)) ?? labels[0]
+}
+
+const HINTS: Readonly<Record<string, RegExp>> = {
+  TECHNICAL: /code|server|bug|error|memory|function|\bapi\b|database|algorithm|software|physics|equation|program|typescript/i,
+  CREATIVE: /poem|story|haiku|slogan|song|novel|invent|name for/i,
+  ANALYTICAL: /compare|decide|should|pros|analy[sz]e|weigh|versus|\bvs\b|better/i,
+}

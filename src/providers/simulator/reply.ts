@@ -1,0 +1,45 @@
+import { genericText } from './generic-text.ts'
+import type { ScenarioReply, SimulatedScenario } from './scenario.ts'
+import type { SimulatedRequest } from './simulated-request.ts'
+import { toVerdictText } from './verdict-text.ts'
+
+export interface FoundReply {
+  readonly text: string
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly rateLimited: boolean
+}
+
+/** What the simulator says to a request: of the first scenario with its topic the first reply that fits, else something general. */
+export function findReply(request: SimulatedRequest, scenarios: readonly SimulatedScenario[]): FoundReply {
+  const words = request.text.toLowerCase()
+  const reply = scenarios
+    .filter(({ topic }) => words.includes(topic))
+    .flatMap(({ replies }) => replies.filter((one) => fits(one, request)))[0]
+  const text = reply ? toText(reply, request) : genericText(request)
+  return {
+    text,
+    inputTokens: estimateTokens(request.text),
+    outputTokens: estimateTokens(text),
+    rateLimited: reply?.rateLimited ?? false,
+  }
+}
+
+function fits({ role, when, unless, vendor }: ScenarioReply, { system, prompt, schema, ...request }: SimulatedRequest): boolean {
+  if (vendor !== undefined && vendor !== request.vendor) return false
+  if (role === undefined ? schema !== undefined || prompt.includes('[begin ') : !system.includes(role)) return false
+  return (when ?? []).every((phrase) => prompt.includes(phrase)) && !(unless ?? []).some((phrase) => prompt.includes(phrase))
+}
+
+function toText({ says, broken }: ScenarioReply, request: SimulatedRequest): string {
+  if (typeof says === 'string') return says
+  if (typeof says === 'function') return says(request)
+  const json = toVerdictText(says, request.schema)
+  return broken ? breakJson(json) : json
+}
+
+/** A code fence that is never closed, a comma too many, no closing brace: strict readers refuse it, nothing of it is lost. */
+const breakJson = (json: string): string => `Here is my verdict:\n\`\`\`json\n${json.slice(0, -1)},`
+
+/** About four characters per token, as in English text. */
+const estimateTokens = (text: string): number => Math.ceil(text.length / 4)

@@ -1,0 +1,91 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import {
+  buildTextChunks,
+  buildTextCompletion,
+  type Fixture,
+  handleGemini,
+  handleMessages,
+  handleResponses,
+  Journal,
+  Logger,
+  writeErrorResponse,
+  writeSSEStream,
+} from '@copilotkit/aimock'
+import type { SimulatedFormat, SimulatedRequest } from './simulated-request.ts'
+
+/** Imported only when a simulator starts: it loads aimock (1.43.0), which writes the vendors' formats. What is answered is decided elsewhere. */
+
+export interface SimulatedAnswer {
+  readonly text: string
+  readonly inputTokens: number
+  readonly outputTokens: number
+}
+
+export interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly simulated: SimulatedRequest
+}
+
+export interface ReplyWriter {
+  write(exchange: Exchange, answer: SimulatedAnswer): Promise<void>
+  /** The vendor's 429, with `Retry-After: 0`. */
+  writeRateLimit(exchange: Exchange): void
+}
+
+/** Characters of one streamed piece. */
+const PIECE_SIZE = 32
+
+type WriteFormat = (exchange: Exchange, answer: SimulatedAnswer) => Promise<void>
+
+export function createReplyWriter({ pieceDelayMs }: { readonly pieceDelayMs: number }): ReplyWriter {
+  const defaults = { latency: pieceDelayMs, chunkSize: PIECE_SIZE, replaySpeed: 1, logger: new Logger('silent') }
+  const formats: Readonly<Record<SimulatedFormat, WriteFormat>> = {
+    responses: ({ request, response, simulated: { raw } }, answer) =>
+      handleResponses(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
+    chat: (exchange, answer) => writeChat(exchange, answer, pieceDelayMs),
+    messages: ({ request, response, simulated: { raw } }, answer) =>
+      handleMessages(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
+    generateContent: ({ request, response, simulated: { raw, model, stream } }, answer) =>
+      handleGemini(request, response, raw, model, stream, [toFixture(answer)], new Journal(), defaults, noHeaders),
+  }
+  return {
+    write: (exchange, answer) => formats[exchange.simulated.format](exchange, answer),
+    writeRateLimit: ({ response, simulated: { vendor } }) =>
+      writeErrorResponse(response, 429, JSON.stringify(RATE_LIMITS[vendor]), { retryAfter: 0 }),
+  }
+}
+
+const noHeaders = (): void => {}
+
+const toUsage = ({ inputTokens, outputTokens }: SimulatedAnswer) => ({
+  prompt_tokens: inputTokens,
+  completion_tokens: outputTokens,
+  total_tokens: inputTokens + outputTokens,
+})
+
+const toFixture = (answer: SimulatedAnswer): Fixture => ({
+  match: {},
+  response: { content: answer.text, usage: toUsage(answer) },
+})
+
+/** aimock keeps its chat handler to itself; its parts are public. */
+async function writeChat({ response, simulated }: Exchange, answer: SimulatedAnswer, latency: number): Promise<void> {
+  const { model, stream } = simulated
+  const usage = toUsage(answer)
+  if (!stream) {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(JSON.stringify(buildTextCompletion(answer.text, model, undefined, { usage })))
+    return
+  }
+  const chunks = buildTextChunks(answer.text, model, PIECE_SIZE)
+  const [first] = chunks
+  await writeSSEStream(response, chunks, { latency, ...(first && { usageChunk: { ...first, choices: [], usage } }) })
+}
+
+const MESSAGE = 'Simulated rate limit: try again at once.'
+const RATE_LIMITS = {
+  openai: { error: { message: MESSAGE, type: 'requests', param: null, code: 'rate_limit_exceeded' } },
+  anthropic: { type: 'error', error: { type: 'rate_limit_error', message: MESSAGE } },
+  google: { error: { code: 429, message: MESSAGE, status: 'RESOURCE_EXHAUSTED' } },
+} as const
