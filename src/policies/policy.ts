@@ -14,7 +14,10 @@ export interface PermissionService {
   /** Rejects with PERMISSION_DENIED when `byUserId` does not hold every right given, THREAD_NOT_FOUND when it cannot read. */
   grant(threadId: string, byUserId: string, toUserId: string, rights: readonly ThreadRight[]): Promise<void>
   revoke(threadId: string, byUserId: string, fromUserId: string, rights?: readonly ThreadRight[]): Promise<void>
-  list(threadId: string, byUserId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
+  list(
+    threadId: string,
+    byUserId: string,
+  ): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
   /** Gives the creator of a new thread all rights. */
   threadCreated(threadId: string, userId: string): Promise<void>
 }
