@@ -5,8 +5,8 @@ export interface FlowJob {
   readonly epoch: number
 }
 
-/** Drives a claimed flow to its end. Must never reject: what goes wrong is the flow's outcome. */
-export type Advance = (job: FlowJob, signal: AbortSignal) => Promise<void>
+/** Drives a claimed flow to its end. Must never reject: what goes wrong is the flow's outcome. `abort` ends the flow, from either side. */
+export type Advance = (job: FlowJob, abort: AbortController) => Promise<void>
 
 export interface EngineHealth {
   readonly engine: string

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
-import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { StopReason } from '../domain/flow.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 
 /** How one step is to run this time. */
@@ -11,8 +11,11 @@ export interface RunStepOptions {
   readonly input?: readonly StepResult[]
   /** Results the step may see, in definition order, loops oldest first. Must not depend on timing. */
   readonly visible: readonly StepResult[]
-  /** Ask for a typed verdict and put it into `parsed`; an unreadable one leaves `parsed` undefined, and the step succeeds. */
-  readonly verdict?: boolean
+  /**
+   * `ask`: request a typed verdict, repair it once, and put it into `parsed`. `read`: take one from the answer if it is there, asking for nothing.
+   * An unreadable verdict leaves `parsed` undefined, and the step succeeds.
+   */
+  readonly verdict?: 'ask' | 'read'
   /** Aborts this step only: a failed sibling. */
   readonly signal?: AbortSignal
 }
@@ -59,8 +62,11 @@ export interface Executor {
   readonly settingsKey?: string
   /** What is wrong with the definition for this type, beyond the general rules. */
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
-  /** Ids of the steps a step waits for, beyond `inputFrom`, `dependsOn` and what its prompt names. */
+  /** Steps may name later ones in prompts: a loop comes back to them. */
+  readonly forwardReferences?: boolean
   calls(definition: FlowDefinition): readonly CallRange[]
+  /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
+  feeds?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
   /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */
   run(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult>
 }

@@ -1,0 +1,105 @@
+import { z } from 'zod'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Executor, ExecutorContext } from './executor.ts'
+import { lastSuccess, runTogether } from './step-outcome.ts'
+
+export const conditionalSettings = z.strictObject({
+  /** `first`: only the first branch that matches runs. `all`: every one that matches. */
+  match: z.enum(['first', 'all']).default('first'),
+})
+
+declare module '../domain/flow-definition.ts' {
+  interface FlowTypeSettings {
+    conditional: z.input<typeof conditionalSettings>
+  }
+}
+
+/**
+ * Routing. Consecutive steps with a `condition` (or `otherwise`) form one branch group; all its conditions are judged against the context
+ * at the group's start, so the text of one branch cannot trigger the next.
+ */
+export const conditionalExecutor: Executor = {
+  type: 'conditional',
+  settings: conditionalSettings,
+  check: checkGroups,
+  calls: (definition) => definition.steps.map((step) => ({ stepId: step.id, min: isBranch(step) ? 0 : 1, max: 1 })),
+  async run(definition, context) {
+    const matchAll = definition.conditional?.match === 'all'
+    let results: readonly StepResult[] = []
+    for (const group of branchGroups(definition.steps)) {
+      const more = group.some(isBranch)
+        ? await runGroup(group, context, results, matchAll)
+        : await runTogether(group, context, { visible: results })
+      results = [...results, ...more]
+    }
+    return { final: lastSuccess(results) }
+  },
+}
+
+async function runGroup(
+  group: readonly FlowStep[],
+  context: ExecutorContext,
+  before: readonly StepResult[],
+  matchAll: boolean,
+): Promise<readonly StepResult[]> {
+  const chosen = new Set<FlowStep>()
+  for (const step of group) {
+    if (step.condition === undefined || (chosen.size > 0 && !matchAll)) continue
+    if (await context.conditionHolds(step, before)) chosen.add(step)
+  }
+  const fallback = group.find((step) => step.otherwise)
+  if (chosen.size === 0 && fallback) chosen.add(fallback)
+  if (chosen.size === 0) {
+    throw new OrchestratorError(
+      'NO_BRANCH_MATCHED',
+      `No branch of ${group.map((step) => `"${step.id}"`).join(', ')} matched and none has otherwise: true`,
+      {
+        details: { branches: group.map((step) => step.id) },
+      },
+    )
+  }
+  const skipped = new Map<FlowStep, StepResult>()
+  for (const step of group) if (!chosen.has(step)) skipped.set(step, await context.skipStep(step, 'branch not chosen'))
+  const ran = await runTogether([...chosen], context, { visible: before })
+  const byStep = new Map([...chosen].map((step, index) => [step, ran[index]]))
+  return group.flatMap((step) => byStep.get(step) ?? skipped.get(step) ?? [])
+}
+
+const isBranch = (step: FlowStep): boolean => step.condition !== undefined || step.otherwise === true
+
+function branchGroups(steps: readonly FlowStep[]): readonly (readonly FlowStep[])[] {
+  const groups: FlowStep[][] = []
+  for (const step of steps) {
+    const last = groups.at(-1)
+    if (isBranch(step) && last?.[0] && isBranch(last[0])) last.push(step)
+    else groups.push([step])
+  }
+  return groups
+}
+
+function checkGroups(definition: FlowDefinition): readonly DefinitionProblem[] {
+  return branchGroups(definition.steps).flatMap((group) => {
+    const defaults = group.filter((step) => step.otherwise)
+    const [, second] = defaults
+    if (second) {
+      return [
+        {
+          path: `steps[${definition.steps.indexOf(second)}].otherwise`,
+          message: 'only one step of a branch group may be the default',
+        },
+      ]
+    }
+    const [only] = defaults
+    if (only && group.length === 1) {
+      return [
+        {
+          path: `steps[${definition.steps.indexOf(only)}].otherwise`,
+          message: 'expected a neighbouring step with a condition, found none',
+        },
+      ]
+    }
+    return []
+  })
+}

@@ -1,0 +1,43 @@
+import type { DefinitionProblem, FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
+
+/** The parts that steps play in a loop: what comes before the draft, the draft, those who judge it, who mends it, what comes after. */
+export interface LoopRoles {
+  readonly before: readonly FlowStep[]
+  readonly draft: FlowStep
+  readonly judges: readonly FlowStep[]
+  readonly refine: FlowStep
+  readonly after: readonly FlowStep[]
+}
+
+/** Roles by action and order: the first `generate` is the draft, all judging steps after it judge, the `refine` step behind them mends. */
+export function loopRoles(definition: FlowDefinition, judging: readonly StepAction[]): LoopRoles | readonly DefinitionProblem[] {
+  const { steps, type } = definition
+  const draftIndex = steps.findIndex((step) => step.action === 'generate')
+  const refineIndex = steps.findLastIndex((step) => step.action === 'refine')
+  const draft = steps[draftIndex]
+  const refine = steps[refineIndex]
+  const expected = `expected for type "${type}": a generate step, ${judging.join(' or ')} steps, a refine step`
+  if (!draft) return [{ path: 'steps', message: `${expected}; found no step with action "generate"` }]
+  if (!refine || refineIndex < draftIndex) {
+    return [{ path: 'steps', message: `${expected}; found no step with action "refine" after "${draft.id}"` }]
+  }
+  const between = steps.slice(draftIndex + 1, refineIndex)
+  if (between.length === 0)
+    return [{ path: `steps[${refineIndex}]`, message: `${expected}; found nothing between "${draft.id}" and "${refine.id}"` }]
+  const strangers = between.filter((step) => !judging.includes(step.action))
+  if (strangers.length > 0) {
+    return strangers.map((step) => ({
+      path: `steps[${steps.indexOf(step)}].action`,
+      message: `${expected}; found "${step.action}" between draft and refine`,
+    }))
+  }
+  return { before: steps.slice(0, draftIndex), draft, judges: between, refine, after: steps.slice(refineIndex + 1) }
+}
+
+export const isRoles = (roles: LoopRoles | readonly DefinitionProblem[]): roles is LoopRoles => 'draft' in roles
+
+/** Drafts go to those who judge and to the one who mends. */
+export const loopFeeds = ({ draft, judges, refine }: LoopRoles): readonly { readonly from: string; readonly to: string }[] => [
+  ...[...judges, refine].map((step) => ({ from: draft.id, to: step.id })),
+  ...judges.map((step) => ({ from: refine.id, to: step.id })),
+]

@@ -1,0 +1,133 @@
+import { z } from 'zod'
+import type { StopReason } from '../domain/flow.ts'
+import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
+import { isRoles, type LoopRoles, loopFeeds, loopRoles } from './loop-roles.ts'
+import { failureOf, lastSuccess, runInOrder, runRequired } from './step-outcome.ts'
+import { scoreOf } from './verdict-value.ts'
+
+export const refinementSettings = z.strictObject({
+  /** Refinements at most; every draft, the last one too, is scored. */
+  maxIterations: z.number().int().min(1).max(100).default(3),
+  /** Score, 0 to 1, at which a draft is good enough. */
+  qualityThreshold: z.number().min(0).max(1).default(0.8),
+  /** A round that raises the best score by less than this counts as no progress; default 0.01 where patience is given. */
+  minImprovement: z.number().min(0).max(1).optional(),
+  /** Rounds without progress before the loop ends; default 2 where minImprovement is given. Neither given: no plateau. */
+  patience: z.number().int().min(1).optional(),
+})
+
+declare module '../domain/flow-definition.ts' {
+  interface FlowTypeSettings {
+    refinement: z.input<typeof refinementSettings>
+  }
+}
+
+const JUDGING: readonly StepAction[] = ['evaluate', 'critique', 'validate']
+
+/** Draft, then evaluate and refine until good enough; the best-scored draft is the output, not the last. */
+export const refinementExecutor: Executor = {
+  type: 'refinement',
+  settings: refinementSettings,
+  forwardReferences: true,
+  check: (definition) => {
+    const roles = loopRoles(definition, JUDGING)
+    if (!isRoles(roles)) return roles
+    return roles.judges.slice(1).map((step) => ({
+      path: `steps[${definition.steps.indexOf(step)}].action`,
+      message: 'expected one judging step between draft and refine, found another one',
+    }))
+  },
+  calls: (definition) => {
+    const { judges, refine } = rolesOf(definition)
+    const { maxIterations } = settingsOf(definition)
+    return definition.steps.map((step) => {
+      if (step === refine) return { stepId: step.id, min: 0, max: maxIterations }
+      if (judges.includes(step)) return { stepId: step.id, min: 1, max: maxIterations + 1 }
+      return { stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 }
+    })
+  },
+  feeds: (definition) => loopFeeds(rolesOf(definition)),
+  run: runRefinement,
+}
+
+async function runRefinement(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
+  const { before, draft, judges, refine, after } = rolesOf(definition)
+  const [evaluate] = judges
+  if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a step that judges')
+  const start = await runInOrder(before, context)
+  const best = bestSoFar(await runRequired(draft, context, { visible: start }))
+  let stopReason: StopReason | undefined
+  for (let iteration = 1; !stopReason; iteration++) {
+    const seen = best.latest === best.first ? [...start, best.first] : [...start, best.first, best.latest]
+    const verdict = await context.runStep(evaluate, { iteration, verdict: 'ask', input: [best.latest], visible: seen })
+    if (limited(verdict)) stopReason = 'limit'
+    else if (verdict.status === 'FAILED' && !evaluate.optional) throw failureOf(verdict)
+    else stopReason = best.judge(scoreOf(verdict.parsed), iteration, settingsOf(definition))
+    if (stopReason) break
+    const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: [...seen, verdict] })
+    if (limited(refined)) stopReason = 'limit'
+    else if (refined.status !== 'SUCCESS') throw failureOf(refined)
+    else best.add(refined)
+  }
+  if (after.length === 0) return { final: best.result(), stopReason }
+  return { final: lastSuccess(await runInOrder(after, context, [...start, best.result()])), stopReason }
+}
+
+/** Keeps the drafts, their scores and how long nothing got better. */
+function bestSoFar(first: StepResult) {
+  let latest = first
+  let best: { readonly draft: StepResult; readonly score: number } | undefined
+  let roundsWithoutProgress = 0
+  return {
+    first,
+    get latest() {
+      return latest
+    },
+    add(draft: StepResult) {
+      latest = draft
+    },
+    /** Takes the score of the latest draft and says whether the loop ends. */
+    judge(score: number | undefined, iteration: number, settings: Settings): StopReason | undefined {
+      if (score === undefined) return 'no_verdict'
+      const gain = best === undefined ? Number.POSITIVE_INFINITY : score - best.score
+      if (gain > 0) best = { draft: latest, score }
+      roundsWithoutProgress = gain < settings.minImprovement ? roundsWithoutProgress + 1 : 0
+      if (score >= settings.qualityThreshold) return 'threshold'
+      if (iteration > settings.maxIterations) return 'max_iterations'
+      return roundsWithoutProgress >= settings.patience ? 'plateau' : undefined
+    },
+    /** The best-scored draft; the latest where none was scored. */
+    result: () => best?.draft ?? latest,
+  }
+}
+
+interface Settings {
+  readonly maxIterations: number
+  readonly qualityThreshold: number
+  readonly minImprovement: number
+  readonly patience: number
+}
+
+function settingsOf(definition: FlowDefinition): Settings {
+  const { maxIterations = 3, qualityThreshold = 0.8, minImprovement, patience } = definition.refinement ?? {}
+  const plateau = minImprovement !== undefined || patience !== undefined
+  return {
+    maxIterations,
+    qualityThreshold,
+    minImprovement: minImprovement ?? 0.01,
+    patience: plateau ? (patience ?? 2) : Number.POSITIVE_INFINITY,
+  }
+}
+
+const limited = (result: StepResult): boolean => result.error?.code === 'LIMIT_EXCEEDED'
+
+function rolesOf(definition: FlowDefinition): LoopRoles {
+  const roles = loopRoles(definition, JUDGING)
+  if (isRoles(roles)) return roles
+  throw new OrchestratorError('FLOW_INVALID', roles.map((problem) => `${problem.path}: ${problem.message}`).join('\n'), {
+    details: { problems: roles },
+  })
+}

@@ -1,0 +1,17 @@
+import type { FlowType } from '../domain/flow-definition.ts'
+import { conditionalExecutor } from './conditional.ts'
+import { critiqueExecutor } from './critique.ts'
+import type { Executor } from './executor.ts'
+import { graphExecutor, parallelExecutor } from './graph.ts'
+import { refinementExecutor } from './refinement.ts'
+import { sequentialExecutor } from './sequential.ts'
+
+/** Every flow type there is. A new one adds its line here. */
+export const executors: Readonly<Record<FlowType, Executor>> = {
+  sequential: sequentialExecutor,
+  parallel: parallelExecutor,
+  graph: graphExecutor,
+  conditional: conditionalExecutor,
+  critique: critiqueExecutor,
+  refinement: refinementExecutor,
+}

@@ -1,0 +1,11 @@
+import type { Executor } from './executor.ts'
+import { lastSuccess, runInOrder } from './step-outcome.ts'
+
+/** Steps in definition order; each sees all before it. */
+export const sequentialExecutor: Executor = {
+  type: 'sequential',
+  calls: (definition) => definition.steps.map((step) => ({ stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 })),
+  async run(definition, context) {
+    return { final: lastSuccess(await runInOrder(definition.steps, context)) }
+  },
+}

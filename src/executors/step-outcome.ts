@@ -1,0 +1,72 @@
+import type { FlowStep } from '../domain/flow-definition.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { ExecutorContext, RunStepOptions } from './executor.ts'
+
+/** The error a failed result stands for, ready to end the flow with the step's own code. */
+export function failureOf(result: StepResult): OrchestratorError {
+  const error = result.error
+  if (!error)
+    return new OrchestratorError('STEP_FAILED', `Step "${result.stepId}" failed`, { details: { stepId: result.stepId } })
+  return new OrchestratorError(error.code, error.message, { details: error.details, retryable: error.retryable })
+}
+
+/** Runs a step whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
+export async function runOrSkip(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+  if (step.condition !== undefined && !(await context.conditionHolds(step, options.visible, options.iteration))) {
+    return context.skipStep(step, 'condition')
+  }
+  return runRequired(step, context, options)
+}
+
+export async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+  const result = await context.runStep(step, options)
+  if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
+  return result
+}
+
+/** Runs steps one after the other; each sees `before` and the steps ahead of it. Resolves with `before` and the new results. */
+export async function runInOrder(
+  steps: readonly FlowStep[],
+  context: ExecutorContext,
+  before: readonly StepResult[] = [],
+): Promise<readonly StepResult[]> {
+  const results = [...before]
+  for (const step of steps) results.push(await runOrSkip(step, context, { visible: results.slice() }))
+  return results
+}
+
+/**
+ * Runs steps at the same time against one context. The first failure of a step that is not optional aborts its siblings;
+ * what they already returned is kept. Resolves with results in the order of `steps`.
+ */
+export async function runTogether(
+  steps: readonly FlowStep[],
+  context: ExecutorContext,
+  options: RunStepOptions,
+): Promise<readonly StepResult[]> {
+  const [only] = steps
+  if (only && steps.length === 1) return [await runRequired(only, context, options)]
+  const siblings = new AbortController()
+  let failure: OrchestratorError | undefined
+  const settled = await Promise.allSettled(
+    steps.map(async (step) => {
+      const result = await context.runStep(step, { ...options, signal: siblings.signal })
+      if (result.status === 'FAILED' && !step.optional && !failure) {
+        failure = failureOf(result)
+        siblings.abort(failure)
+      }
+      return result
+    }),
+  )
+  if (failure) throw failure
+  return settled.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason
+    return outcome.value
+  })
+}
+
+export const lastSuccess = (results: readonly StepResult[]): StepResult | undefined =>
+  results.findLast((result) => result.status === 'SUCCESS')
+
+export const succeeded = (result: StepResult | undefined): result is StepResult => result?.status === 'SUCCESS'

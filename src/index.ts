@@ -1,0 +1,84 @@
+import type { ConversationService } from './conversations/conversation-service.ts'
+import type { OrchestratorService } from './orchestrator/orchestrator-service.ts'
+import { defaultPolyphony } from './polyphony.ts'
+
+export {
+  createComparisonFlow,
+  createConditionalRoutingFlow,
+  createConsensusFlow,
+  createCritiqueFlow,
+  createQualityAssuranceFlow,
+  createRefinementFlow,
+  createSequentialAnalysisFlow,
+  flowTemplates,
+  getFlowTemplate,
+  listFlowTemplates,
+} from '../templates/index.ts'
+export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
+export { ConversationService } from './conversations/conversation-service.ts'
+export type { FlowError, FlowExecutionResult, FlowStatusReport, OrchestrationFlow, StopReason } from './domain/flow.ts'
+export { FlowStatus } from './domain/flow.ts'
+export type {
+  ContextPolicy,
+  DefinitionProblem,
+  FlowDefinition,
+  FlowDefinitionInput,
+  FlowLimits,
+  FlowStep,
+  FlowStepInput,
+  FlowType,
+  Target,
+} from './domain/flow-definition.ts'
+export { OrchestrationFlowType, StepAction } from './domain/flow-definition.ts'
+export type { FlowUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-update.ts'
+export type { FinishReason, ModelRequest, ModelResponse } from './domain/model-call.ts'
+export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/sharing.ts'
+export type { StepContext } from './domain/step-context.ts'
+export type { Attempt, StepResult } from './domain/step-result.ts'
+export { StepStatus } from './domain/step-result.ts'
+export type { Attachment, Message, Thread, ThreadRight } from './domain/thread.ts'
+export type { Usage } from './domain/usage.ts'
+export { ERROR_CODES, type ErrorCode, type ErrorCodeFacts } from './errors/error-codes.ts'
+export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
+export type { FlowCheck, FlowFinding } from './orchestrator/check-flow.ts'
+export type { ListFlowsOptions } from './orchestrator/list-options.ts'
+export { type ExecuteFlowOptions, OrchestratorService } from './orchestrator/orchestrator-service.ts'
+export type { DataSharingService, PermissionService } from './policies/policy.ts'
+export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
+export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'
+export { createScriptedProvider } from './providers/scripted.ts'
+
+type OnDefault<Service> = {
+  [Name in keyof Service]: Service[Name] extends (...parameters: infer Parameters) => infer Answer
+    ? (...parameters: Parameters) => Answer
+    : Service[Name]
+}
+
+/** The service of a default instance, built from the environment at first use (S4-140). */
+export const orchestratorService: OnDefault<OrchestratorService> = {
+  createFlow: async (...given) => (await defaultPolyphony()).orchestrator.createFlow(...given),
+  getFlow: async (...given) => (await defaultPolyphony()).orchestrator.getFlow(...given),
+  listFlows: async (...given) => (await defaultPolyphony()).orchestrator.listFlows(...given),
+  deleteFlow: async (...given) => (await defaultPolyphony()).orchestrator.deleteFlow(...given),
+  executeFlow: async (...given) => (await defaultPolyphony()).orchestrator.executeFlow(...given),
+  startFlow: async (...given) => (await defaultPolyphony()).orchestrator.startFlow(...given),
+  executeStep: async (...given) => (await defaultPolyphony()).orchestrator.executeStep(...given),
+  cancelFlow: async (...given) => (await defaultPolyphony()).orchestrator.cancelFlow(...given),
+  getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
+  checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
+  rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),
+  async *streamFlow(...given) {
+    yield* (await defaultPolyphony()).orchestrator.streamFlow(...given)
+  },
+  registerFlow: async (...given) => (await defaultPolyphony()).orchestrator.registerFlow(...given),
+}
+
+/** The conversations of the same default instance. */
+export const conversationService: OnDefault<ConversationService> = {
+  createThread: async (...given) => (await defaultPolyphony()).conversations.createThread(...given),
+  getThread: async (...given) => (await defaultPolyphony()).conversations.getThread(...given),
+  listThreads: async (...given) => (await defaultPolyphony()).conversations.listThreads(...given),
+  deleteThread: async (...given) => (await defaultPolyphony()).conversations.deleteThread(...given),
+  addMessage: async (...given) => (await defaultPolyphony()).conversations.addMessage(...given),
+  getMessages: async (...given) => (await defaultPolyphony()).conversations.getMessages(...given),
+}

@@ -1,0 +1,45 @@
+import type { ThreadRight } from '../domain/thread.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { PermissionService } from '../policies/policy.ts'
+import type { FlowRepository, StoredFlow } from '../repositories/repository.ts'
+
+export interface FlowAccessPorts {
+  readonly flows: FlowRepository
+  readonly permissions: PermissionService
+}
+
+/** Finds flows for callers, never past their rights. Who may not even read learns nothing: a foreign id looks like an unknown one. */
+export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
+  async function require(threadId: string, userId: string, right: ThreadRight, notFound: () => OrchestratorError): Promise<void> {
+    if (await permissions.can(userId, threadId, right)) return
+    if (right === 'read' || !(await permissions.can(userId, threadId, 'read'))) throw notFound()
+    throw new OrchestratorError('PERMISSION_DENIED', `The right "${right}" on the thread is needed`, {
+      details: { right, threadId },
+    })
+  }
+
+  async function loadFlow(flowId: string): Promise<StoredFlow> {
+    const flow = await flows.find(flowId)
+    if (!flow) throw flowNotFound(flowId)
+    return flow
+  }
+
+  return {
+    /** For trusted callers inside the process. */
+    loadFlow,
+    /** `known`: the flow where the caller holds it already. */
+    async findFlow(flowId: string, userId: string, right: ThreadRight, known?: StoredFlow): Promise<StoredFlow> {
+      const flow = known ?? (await loadFlow(flowId))
+      await require(flow.threadId, userId, right, () => flowNotFound(flowId))
+      return flow
+    },
+    requireOnThread: (threadId: string, userId: string, right: ThreadRight): Promise<void> =>
+      require(threadId, userId, right, () =>
+        new OrchestratorError('THREAD_NOT_FOUND', `No thread "${threadId}"`, { details: { threadId } })),
+  }
+}
+
+export type FlowAccess = ReturnType<typeof createFlowAccess>
+
+export const flowNotFound = (flowId: string): OrchestratorError =>
+  new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })

@@ -1,0 +1,249 @@
+import type { Budget } from '../calls/call.ts'
+import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
+import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import type { Attachment, Message } from '../domain/thread.ts'
+import type { Engine, FlowJob } from '../engines/engine.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { ProviderService } from '../providers/provider.ts'
+import type { Store, StoredFlow } from '../repositories/repository.ts'
+import { type FlowRun, type RunOptions, recordKey } from './flow-run.ts'
+import type { FlowEnd } from './flow-runner.ts'
+import type { LiveUpdates } from './live-updates.ts'
+import { totalsOf } from './totals.ts'
+import type { UpdateLog } from './update-log.ts'
+
+export interface FlowExecutionPorts {
+  readonly store: Store
+  readonly engine: Engine
+  readonly providers: ProviderService
+  readonly updateLog: UpdateLog
+  readonly live: LiveUpdates
+  readonly rebuild: (flow: StoredFlow) => FlowDefinition
+  readonly createBudget: (
+    limits: FlowLimits,
+    alreadySpent: { readonly costUsd: number; readonly tokens: number },
+  ) => Budget | undefined
+  readonly ownerId: string
+  readonly now: () => Date
+}
+
+/** The prompt of a run and what came with it. */
+export interface RunInput {
+  readonly text: string
+  readonly messageId?: string
+  readonly attachments: readonly Attachment[]
+}
+
+export interface FlowOrder {
+  readonly flow: StoredFlow
+  readonly definition: FlowDefinition
+  readonly input: RunInput
+  readonly options: RunOptions
+}
+
+interface Starting extends FlowOrder {
+  /** Set by a cancel that came before the engine had the flow. */
+  cancelled?: OrchestratorError
+  readonly end: (end: FlowEnd) => void
+}
+
+/** Flows of this process between their claim and their end. */
+export function createFlowExecutions(ports: FlowExecutionPorts) {
+  const { store, engine, providers } = ports
+  const starting = new Map<string, Starting>()
+  const runs = new Map<string, FlowRun>()
+
+  /** Claims the flow and hands it to the engine. Resolves when it runs; `end` resolves when it is over. */
+  async function start(order: FlowOrder): Promise<{ readonly end: Promise<FlowEnd> }> {
+    const { flow, definition, input, options } = order
+    if (starting.has(flow.id)) throw statusError(flow.id, 'RUNNING')
+    for (const step of definition.steps) providers.assertUsable(step.provider)
+    const startedAt = ports.now()
+    let settle: (end: FlowEnd) => void = () => {}
+    const end = new Promise<FlowEnd>((resolve) => {
+      settle = resolve
+    })
+    const entry: Starting = { ...order, end: settle }
+    starting.set(flow.id, entry)
+    try {
+      const claim = {
+        flowId: flow.id,
+        from: STARTABLE,
+        ownerId: ports.ownerId,
+        startedAt,
+        input: input.text,
+        metadata: options.metadata,
+      }
+      const claimed = await store.journal.claim(claim)
+      if (!('epoch' in claimed)) throw statusError(flow.id, claimed.status)
+      await engine.start({ flowId: flow.id, epoch: claimed.epoch })
+      return { end }
+    } catch (error) {
+      starting.delete(flow.id)
+      throw error
+    }
+  }
+
+  async function open(job: FlowJob, abort: AbortController): Promise<FlowRun> {
+    const order = starting.get(job.flowId) ?? (await orderFromStore(job.flowId))
+    const run = await openOrder(order, job, abort)
+    if (order.cancelled) abort.abort(order.cancelled)
+    return run
+  }
+
+  async function openOrder(
+    { flow, definition, input, options }: FlowOrder,
+    job: FlowJob,
+    abort: AbortController,
+  ): Promise<FlowRun> {
+    // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
+    const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
+    const earlier = isFresh ? NOTHING_EARLIER : await readEarlier(store, flow)
+    const log = ports.updateLog.open({
+      flowId: flow.id,
+      epoch: job.epoch,
+      lastSeq: earlier.lastSeq,
+      onUpdate: options.onUpdate,
+      onRefused: (error) => abort.abort(error),
+      onStored: ports.live.publisher(flow.id),
+    })
+    const run: FlowRun = {
+      flowId: flow.id,
+      threadId: flow.threadId,
+      userId: flow.userId,
+      epoch: job.epoch,
+      definition,
+      input: input.text,
+      inputMessageId: input.messageId,
+      attachments: input.attachments,
+      options,
+      abort,
+      log,
+      budget: budgetFor(definition, ports.createBudget, earlier.results),
+      recorded: earlier.recorded,
+      inFlightAtCrash: earlier.inFlight,
+      earlierAttempts: earlier.attempts,
+      results: [],
+      startedAt: ports.now(),
+      simulated: definition.steps.some((step) => simulatedIds(providers).has(step.provider)),
+      stepsStarted: 0,
+      currentStepIndex: 0,
+    }
+    runs.set(flow.id, run)
+    return run
+  }
+
+  async function orderFromStore(flowId: string): Promise<Starting> {
+    const flow = await store.flows.find(flowId)
+    if (!flow) throw new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
+    const options: RunOptions = { streaming: false, saveMessages: false, metadata: flow.metadata ?? {} }
+    const input = { text: flow.input ?? '', attachments: [] }
+    return { flow, definition: ports.rebuild(flow), input, options, end: () => {} }
+  }
+
+  function onEnd(job: FlowJob, end: FlowEnd): void {
+    const order = starting.get(job.flowId)
+    starting.delete(job.flowId)
+    close(job.flowId)
+    order?.end(end)
+  }
+
+  /** Ends the flow if it is between claim and end in this process; resolves false where it is not. */
+  async function cancel(flowId: string, reason: OrchestratorError): Promise<boolean> {
+    const order = starting.get(flowId)
+    if (order) order.cancelled ??= reason
+    const run = runs.get(flowId)
+    run?.abort.abort(reason)
+    return (await engine.cancel(flowId, reason)) || order !== undefined || run !== undefined
+  }
+
+  /** Forgets a run that was opened with `openOrder`. */
+  function close(flowId: string): void {
+    runs.delete(flowId)
+    ports.live.ended(flowId)
+  }
+
+  return { start, open, openOrder, close, onEnd, cancel, find: (flowId: string): FlowRun | undefined => runs.get(flowId) }
+}
+
+export type FlowExecutions = ReturnType<typeof createFlowExecutions>
+
+interface Earlier {
+  readonly results: readonly StepResult[]
+  readonly recorded: ReadonlyMap<string, StepResult>
+  readonly attempts: ReadonlyMap<string, number>
+  readonly inFlight: ReadonlySet<string>
+  readonly lastSeq: number
+}
+
+const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
+
+/** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
+async function readEarlier(store: Store, flow: StoredFlow): Promise<Earlier> {
+  const results = await store.flows.stepResults(flow.id, { samples: true })
+  const recorded = new Map<string, StepResult>()
+  const attempts = new Map<string, number>()
+  const settled = new Set<string>()
+  for (const result of results) {
+    const key = recordKey(result.stepId, result.iteration, result.sample)
+    if (result.status === 'SUCCESS') recorded.set(key, result)
+    if (result.attempts.length > 0) attempts.set(key, result.attempts.length)
+    settled.add(`${result.stepId}#${result.iteration}`)
+  }
+  const updates = await store.updates.read(flow.id, 0, Number.MAX_SAFE_INTEGER)
+  const inFlight = new Set<string>()
+  for (const { type, stepId, iteration } of updates) {
+    const key = `${stepId}#${iteration}`
+    if (type === 'step_start' && !settled.has(key)) inFlight.add(key)
+  }
+  return { results, recorded, attempts, inFlight, lastSeq: updates.at(-1)?.seq ?? 0 }
+}
+
+/** Limits are hard over all executions of a flow: what earlier ones spent counts. */
+function budgetFor(
+  definition: FlowDefinition,
+  createBudget: FlowExecutionPorts['createBudget'],
+  earlier: readonly StepResult[],
+): Budget | undefined {
+  const { limits } = definition
+  if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
+  const { totalCost, totalTokens } = totalsOf(earlier)
+  return createBudget(limits, { costUsd: totalCost, tokens: totalTokens })
+}
+
+const simulatedProviders = new WeakMap<ProviderService, ReadonlySet<string>>()
+
+function simulatedIds(providers: ProviderService): ReadonlySet<string> {
+  const known = simulatedProviders.get(providers)
+  if (known) return known
+  const ids = new Set(providers.list().flatMap((info) => (info.simulated ? [info.id] : [])))
+  simulatedProviders.set(providers, ids)
+  return ids
+}
+
+/** Why a flow of this status cannot be started. */
+export function statusError(flowId: string, status: FlowStatus | undefined): OrchestratorError {
+  const details = { flowId, status }
+  if (status === undefined) return new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
+  if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
+  return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" is running`, { details })
+}
+
+/** Where the prompt of a run comes from: the option, an earlier run, the definition, the thread's newest user message. */
+export async function resolveInput(
+  { flow, definition, given }: { readonly flow: StoredFlow; readonly definition: FlowDefinition; readonly given?: string },
+  newestUserMessage: (threadId: string) => Promise<Message | undefined>,
+): Promise<RunInput> {
+  const text = given ?? flow.input ?? definition.input
+  if (text !== undefined) return { text, attachments: [] }
+  const message = await newestUserMessage(flow.threadId)
+  if (message) return { text: message.content, messageId: message.id, attachments: message.attachments ?? [] }
+  throw new OrchestratorError(
+    'FLOW_INPUT_MISSING',
+    'Expected options.input, an input in the definition or a user message in the thread; found none',
+    {
+      details: { flowId: flow.id, threadId: flow.threadId },
+    },
+  )
+}

@@ -1,0 +1,184 @@
+import type { FlowExecutionResult, FlowStatus } from '../domain/flow.ts'
+import type { FlowStep } from '../domain/flow-definition.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import type { Message } from '../domain/thread.ts'
+import type { Advance, FlowJob } from '../engines/engine.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Executor, ExecutorContext, ExecutorResult } from '../executors/executor.ts'
+import { compileCondition } from '../prompts/condition.ts'
+import type { FlowOutcome } from '../repositories/repository.ts'
+import { conditionScope } from './condition-scope.ts'
+import type { FlowRun } from './flow-run.ts'
+import { createStepContext } from './step-context.ts'
+import { emptyResult } from './step-record.ts'
+import type { RunStep } from './step-runner.ts'
+import { totalsOf } from './totals.ts'
+
+export interface FlowRunnerPorts {
+  readonly executors: Readonly<Record<string, Executor>>
+  readonly runStep: RunStep
+  /** Builds the run of a claimed flow from what the caller left here, or from the database. */
+  readonly open: (job: FlowJob, abort: AbortController) => Promise<FlowRun>
+  readonly historyOf: (run: FlowRun) => Promise<readonly Message[]>
+  readonly now: () => Date
+  /** Told of the end, in whatever way, once. */
+  readonly onEnd: (job: FlowJob, end: FlowEnd) => void
+}
+
+export type FlowEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
+
+/** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
+export function createFlowRunner(ports: FlowRunnerPorts): Advance {
+  return async (job, abort) => {
+    let end: FlowEnd
+    try {
+      const run = await ports.open(job, abort)
+      end = await drive(ports, run)
+    } catch (error) {
+      end = { error: OrchestratorError.from(error) }
+    }
+    ports.onEnd(job, end)
+  }
+}
+
+async function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
+  const { definition, log, abort } = run
+  const stopTimer = startFlowTimer(run)
+  log.emit('flow_start', {
+    name: definition.name,
+    flowType: definition.type,
+    totalSteps: definition.steps.length,
+    resumed: run.recorded.size > 0 || run.earlierAttempts.size > 0,
+    simulated: run.simulated,
+  })
+  try {
+    const executor = ports.executors[definition.type]
+    if (!executor) throw new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`)
+    const outcome = await executor.run(definition, contextFor(ports, run))
+    if (abort.signal.aborted) throw abort.signal.reason
+    return await complete(ports, run, outcome)
+  } catch (error) {
+    return await fail(ports, run, OrchestratorError.from(abort.signal.aborted ? abort.signal.reason : error))
+  } finally {
+    stopTimer()
+  }
+}
+
+function startFlowTimer({ definition, options, abort, flowId }: FlowRun): () => void {
+  const limitMs = options.flowTimeoutMs ?? definition.maxExecutionTime
+  if (limitMs === undefined) return () => {}
+  const timer = setTimeout(() => {
+    abort.abort(
+      new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
+    )
+  }, limitMs)
+  return () => clearTimeout(timer)
+}
+
+function contextFor(ports: FlowRunnerPorts, run: FlowRun): ExecutorContext {
+  return {
+    signal: run.abort.signal,
+    runStep: (step, options) => ports.runStep(run, step, options),
+    skipStep: (step, reason) => skipStep(ports, run, step, reason),
+    conditionHolds: (step, visible, iteration = 1) => conditionHolds(ports, run, step, visible, iteration),
+  }
+}
+
+async function skipStep(ports: FlowRunnerPorts, run: FlowRun, step: FlowStep, reason: string): Promise<StepResult> {
+  const result: StepResult = { ...emptyResult(run, step, 1, ports.now()), status: 'SKIPPED', notes: [reason] }
+  run.results.push(result)
+  run.log.emit('step_skipped', { reason }, step.id, 1)
+  run.log.record([result])
+  return result
+}
+
+async function conditionHolds(
+  ports: FlowRunnerPorts,
+  run: FlowRun,
+  step: FlowStep,
+  visible: readonly StepResult[],
+  iteration: number,
+): Promise<boolean> {
+  if (step.condition === undefined) return true
+  try {
+    if (typeof step.condition === 'string')
+      return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
+    const history = await ports.historyOf(run)
+    return (await step.condition(createStepContext({ run, step, iteration, visible, history }))) === true
+  } catch (error) {
+    const path = `steps[${run.definition.steps.indexOf(step)}].condition`
+    const cause = OrchestratorError.is(error) ? error.message : error instanceof Error ? error.name : typeof error
+    throw new OrchestratorError('STEP_FAILED', `The condition of step "${step.id}" could not be judged: ${cause}`, {
+      details: { flowId: run.flowId, stepId: step.id, path },
+      cause: error,
+    })
+  }
+}
+
+async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
+  if (run.log.durable) await run.log.durable
+  if (run.abort.signal.aborted) throw run.abort.signal.reason
+  const result = toResult(ports, run, outcome)
+  const { flowId, status, finalOutput, steps, simulated, ...totals } = result
+  const final = outcome.final
+  run.log.emit('flow_complete', result)
+  const stored = final
+    ? { ...totals, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
+    : { ...totals, output: finalOutput }
+  await run.log.finish({ status, completedAt: ports.now(), result: stored, simulated })
+  notify(() => run.definition.onFlowComplete?.(result))
+  return { result }
+}
+
+function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): FlowExecutionResult {
+  const steps = run.results.slice()
+  return {
+    flowId: run.flowId,
+    status: 'COMPLETED',
+    finalOutput: outcome.final?.output ?? outcome.output ?? '',
+    steps,
+    ...totalsOf(steps),
+    totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
+    stopReason: outcome.stopReason,
+    simulated: steps.some((step) => step.simulated),
+  }
+}
+
+async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorError): Promise<FlowEnd> {
+  const error = cause.with({ flowId: run.flowId })
+  // Another owner has the flow: nothing of this run may be written any more.
+  if (error.code === 'FLOW_INTERRUPTED') {
+    run.log.discard()
+    return { error }
+  }
+  const cancelled = error.code === 'FLOW_CANCELLED'
+  if (cancelled) run.log.emit('flow_cancelled', { reason: error.message })
+  else run.log.emit('error', error.toJSON(), typeof error.details.stepId === 'string' ? error.details.stepId : undefined)
+  const status: FlowStatus = cancelled ? 'CANCELLED' : 'FAILED'
+  const outcome: FlowOutcome = {
+    status,
+    completedAt: ports.now(),
+    error: error.toJSON(),
+    simulated: run.results.some((step) => step.simulated),
+  }
+  notify(() =>
+    cancelled ? undefined : run.definition.onError?.({ ...error.toJSON(), flowId: run.flowId, stepId: stepOf(error) }),
+  )
+  try {
+    await run.log.finish(outcome)
+  } catch (refused) {
+    return { error: OrchestratorError.from(refused).code === 'FLOW_INTERRUPTED' ? OrchestratorError.from(refused) : error }
+  }
+  return { error }
+}
+
+const stepOf = (error: OrchestratorError): string | undefined =>
+  typeof error.details.stepId === 'string' ? error.details.stepId : undefined
+
+// The caller's code: whatever it does, the flow's outcome stands.
+function notify(call: () => unknown): void {
+  try {
+    const outcome = call()
+    if (outcome instanceof Promise) outcome.catch(() => {})
+  } catch {}
+}

@@ -1,0 +1,116 @@
+import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
+import type { FlowDefinition } from '../domain/flow-definition.ts'
+import type { FlowUpdate } from '../domain/flow-update.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import type { StoredFlow, StoredUpdate } from '../repositories/repository.ts'
+import { totalsOf } from './totals.ts'
+
+/** A stored flow with its results, as callers see it. */
+export function toFlow(flow: StoredFlow, definition: FlowDefinition, rows: readonly StepResult[]): OrchestrationFlow {
+  const stepResults = joinSampleRows(rows)
+  return {
+    id: flow.id,
+    threadId: flow.threadId,
+    userId: flow.userId,
+    name: flow.name,
+    description: flow.description,
+    flowType: flow.flowType,
+    definition,
+    steps: definition.steps,
+    currentStepIndex: furthestStep(definition, stepResults),
+    status: flow.status,
+    createdAt: flow.createdAt,
+    startedAt: flow.startedAt,
+    completedAt: flow.completedAt,
+    result: toExecutionResult(flow, stepResults),
+    error: flow.error,
+    input: flow.input,
+    metadata: flow.metadata,
+    parentFlowId: flow.parentFlowId,
+    ownerEpoch: flow.ownerEpoch,
+    simulated: flow.simulated,
+    stepResults,
+  }
+}
+
+/** Ledger rows of samples are stored with the samples; the step's own result shows them all. */
+export function joinSampleRows(rows: readonly StepResult[]): readonly StepResult[] {
+  const own = rows.filter((row) => row.sample === 0)
+  if (own.length === rows.length) return own
+  return own.map((result) => {
+    const samples = rows.filter((row) => row.sample > 0 && row.stepId === result.stepId && row.iteration === result.iteration)
+    return samples.length === 0 ? result : { ...result, attempts: samples.flatMap((sample) => sample.attempts) }
+  })
+}
+
+/** The outcome of a settled flow, put together from its row and its results. */
+export function toExecutionResult(flow: StoredFlow, steps: readonly StepResult[]): FlowExecutionResult | undefined {
+  const { result, id, status, simulated } = flow
+  if (!result) return undefined
+  const { final, output, ...totals } = result
+  const last = final && steps.find((step) => step.stepId === final.stepId && step.iteration === final.iteration)
+  return { ...totals, flowId: id, status, finalOutput: last?.output ?? output ?? '', steps, simulated }
+}
+
+/** Status from a flow's row and results; `steps` may be those of a run under way. */
+export function toStatusReport(
+  flow: Pick<StoredFlow, 'id' | 'status' | 'startedAt' | 'completedAt' | 'error'>,
+  definition: FlowDefinition,
+  steps: readonly StepResult[],
+  currentStepIndex = furthestStep(definition, steps),
+): FlowStatusReport {
+  const done = new Set<string>()
+  const failed = new Set<string>()
+  for (const step of steps) {
+    if (step.status === 'SUCCESS' || step.status === 'SKIPPED') done.add(step.stepId)
+    if (step.status === 'FAILED') failed.add(step.stepId)
+  }
+  const totalSteps = definition.steps.length
+  return {
+    flowId: flow.id,
+    status: flow.status,
+    // Only the end is 100: a loop may still run steps that have run before.
+    progress: flow.status === 'COMPLETED' ? 100 : Math.min(99, Math.floor((done.size / totalSteps) * 100)),
+    currentStepIndex,
+    totalSteps,
+    completedSteps: done.size,
+    failedSteps: [...failed],
+    startedAt: flow.startedAt,
+    completedAt: flow.completedAt,
+    error: flow.error,
+  }
+}
+
+function furthestStep(definition: FlowDefinition, steps: readonly StepResult[]): number {
+  const ids = new Set(steps.map((step) => step.stepId))
+  return Math.max(
+    0,
+    definition.steps.findLastIndex((step) => ids.has(step.id)),
+  )
+}
+
+/** Puts back what an update left to the step results and the flow's row. */
+export function toUpdates(
+  flow: StoredFlow,
+  updates: readonly StoredUpdate[],
+  rows: readonly StepResult[],
+): readonly FlowUpdate[] {
+  const steps = joinSampleRows(rows)
+  return updates.map((update) => {
+    const data =
+      update.data ??
+      (update.type === 'step_complete'
+        ? steps.find((step) => step.stepId === update.stepId && step.iteration === update.iteration)
+        : (toExecutionResult(flow, steps) ?? {
+            flowId: flow.id,
+            status: flow.status,
+            ...totalsOf(steps),
+            steps,
+            finalOutput: '',
+            totalExecutionTime: 0,
+            simulated: flow.simulated,
+          }))
+    // Stored by this very code with the data of its type; the compiler cannot see through the database.
+    return { ...update, flowId: flow.id, data } as FlowUpdate
+  })
+}

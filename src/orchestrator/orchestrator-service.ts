@@ -1,0 +1,305 @@
+import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
+import type { FlowDefinition, FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { FlowUpdate } from '../domain/flow-update.ts'
+import { type StepResult, StepStatus, stepResultId } from '../domain/step-result.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
+import type { CheckFlow, FlowCheck } from './check-flow.ts'
+import { type FlowAccess, flowNotFound } from './flow-access.ts'
+import type { FlowCache } from './flow-cache.ts'
+import type { FlowDefinitions } from './flow-definitions.ts'
+import { type FlowExecutions, resolveInput, statusError } from './flow-executions.ts'
+import { createFlowId } from './flow-id.ts'
+import type { FlowEnd } from './flow-runner.ts'
+import { joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
+import { type ListFlowsOptions, parseListOptions } from './list-options.ts'
+import type { LiveUpdates } from './live-updates.ts'
+import type { ExecuteOneStep } from './single-step.ts'
+
+export interface ExecuteFlowOptions {
+  /** The user's prompt. */
+  readonly input?: string
+  /** Ask providers for streams and send `step_progress`; default: whether `onUpdate` is given. */
+  readonly streaming?: boolean
+  /** Called synchronously with every update; what it throws is ignored. */
+  readonly onUpdate?: (update: FlowUpdate) => unknown
+  /** Write every step's output as a message of the thread. */
+  readonly saveMessages?: boolean
+  /** Milliseconds. */
+  readonly timeout?: { readonly flow?: number; readonly step?: number }
+  readonly metadata?: Readonly<Record<string, unknown>>
+  /** Must be the flow's own thread, where it is given. */
+  readonly threadId?: string
+  /** Cancels the flow. */
+  readonly signal?: AbortSignal
+}
+
+export interface OrchestratorServicePorts {
+  readonly store: Store
+  readonly access: FlowAccess
+  readonly definitions: FlowDefinitions
+  readonly executions: FlowExecutions
+  readonly live: LiveUpdates
+  readonly cache: FlowCache
+  readonly checkFlow: CheckFlow
+  readonly executeOneStep: ExecuteOneStep
+  readonly now: () => Date
+}
+
+/** Creates, runs, follows and reads flows. Every method checks the caller's rights on the flow's thread. */
+export class OrchestratorService {
+  readonly #ports: OrchestratorServicePorts
+
+  constructor(ports: OrchestratorServicePorts) {
+    this.#ports = ports
+  }
+
+  /** Validates and stores a flow. Needs `write`. FLOW_INVALID lists every problem; THREAD_NOT_FOUND, PERMISSION_DENIED. */
+  async createFlow(threadId: string, userId: string, definition: FlowDefinitionInput): Promise<OrchestrationFlow> {
+    await this.#ports.access.requireOnThread(threadId, userId, 'write')
+    return this.#store(threadId, userId, definition, {})
+  }
+
+  /** The flow with its step results. Needs `read`. */
+  async getFlow(flowId: string, userId: string): Promise<OrchestrationFlow> {
+    const flow = await this.#ports.access.findFlow(flowId, userId, 'read')
+    const rows = await this.#ports.store.flows.stepResults(flow.id, { samples: true })
+    return toFlow(flow, this.#ports.definitions.describe(flow), rows)
+  }
+
+  /** Flows of a thread, newest first unless asked otherwise, without step results. Needs `read`. */
+  async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
+    await this.#ports.access.requireOnThread(threadId, userId, 'read')
+    const flows = await this.#ports.store.flows.list({ threadId, ...parseListOptions(options) })
+    return flows.map((flow) => toFlow(flow, this.#ports.definitions.describe(flow), []))
+  }
+
+  /** Removes the flow and everything of it. Needs `delete`. FLOW_RUNNING while it runs. */
+  async deleteFlow(flowId: string, userId: string): Promise<void> {
+    await this.#ports.access.findFlow(flowId, userId, 'delete')
+    const outcome = await this.#ports.store.flows.delete(flowId)
+    if (outcome === 'running') throw new OrchestratorError('FLOW_RUNNING', `Flow "${flowId}" is running`, { details: { flowId } })
+    if (outcome === 'missing') throw flowNotFound(flowId)
+    this.#ports.cache.forget(flowId)
+  }
+
+  /**
+   * Runs the flow to its end, or resumes a FAILED or CANCELLED one without paying again for recorded steps. Needs `write`.
+   * Rejects with the code of what ended it; the `error` update comes first.
+   */
+  async executeFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowExecutionResult> {
+    const { end } = await this.#start(flowId, userId, options)
+    return this.#result(flowId, await end)
+  }
+
+  /** Starts the flow and returns; follow it with streamFlow or getFlowStatus. Needs `write`. */
+  async startFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowStatusReport> {
+    await this.#start(flowId, userId, options)
+    return this.getFlowStatus(flowId, userId)
+  }
+
+  /**
+   * Runs one step of a flow that is not running, with what is recorded of the steps before it, and records the result. Needs `write`.
+   * A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt.
+   */
+  async executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
+    const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
+    const definition = this.#ports.definitions.rebuild(flow)
+    const step = definition.steps.find((candidate) => candidate.id === stepId)
+    if (!step) {
+      throw new OrchestratorError(
+        'STEP_NOT_FOUND',
+        `Flow "${flow.name}" has no step "${stepId}"; it has ${definition.steps.map(({ id }) => `"${id}"`).join(', ')}`,
+        {
+          details: { flowId, stepId },
+        },
+      )
+    }
+    this.#ports.cache.forget(flowId)
+    const prompt = await resolveInput({ flow, definition, given: input }, this.#newestUserMessage)
+    return this.#ports.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}) }, step)
+  }
+
+  /** Ends a flow: aborts its calls down to the socket, and resolves when it is CANCELLED. A settled flow stays as it is. Needs `write`. */
+  async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
+    const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
+    const reason = new OrchestratorError('FLOW_CANCELLED', 'The flow was cancelled', { details: { flowId } })
+    if (!(await this.#ports.executions.cancel(flowId, reason))) await this.#cancelStored(flow, reason)
+    return this.getFlowStatus(flowId)
+  }
+
+  /** Where the flow stands. With a `userId` it needs `read`; without one the caller is trusted. */
+  async getFlowStatus(flowId: string, userId?: string): Promise<FlowStatusReport> {
+    const flow =
+      userId === undefined ? await this.#ports.access.loadFlow(flowId) : await this.#ports.access.findFlow(flowId, userId, 'read')
+    const definition = this.#ports.definitions.describe(flow)
+    const run = this.#ports.executions.find(flowId)
+    if (run) {
+      const steps = [...run.recorded.values(), ...run.results]
+      return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
+    }
+    return toStatusReport(flow, definition, await this.#ports.store.flows.stepResults(flowId))
+  }
+
+  /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
+  checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
+    return this.#ports.checkFlow(definition, userId)
+  }
+
+  /**
+   * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never cancels the flow.
+   * Only durable updates are delivered, so the same call after a crash continues without gap or repetition.
+   */
+  async *streamFlow(
+    flowId: string,
+    userId: string,
+    options: { readonly afterSeq?: number; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<FlowUpdate, void> {
+    await this.#ports.access.findFlow(flowId, userId, 'read')
+    const isSettled = async () => {
+      if (this.#ports.executions.find(flowId)) return false
+      const flow = await this.#ports.store.flows.find(flowId)
+      return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
+    }
+    yield* this.#ports.live.follow(flowId, { afterSeq: options.afterSeq ?? 0, signal: options.signal, isSettled })
+  }
+
+  /** A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again. Needs `write`. */
+  async rerunFlow(
+    flowId: string,
+    userId: string,
+    { fromStep, input }: { readonly fromStep?: string; readonly input?: string } = {},
+  ): Promise<OrchestrationFlow> {
+    const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
+    const definition = this.#ports.definitions.rebuild(flow)
+    const from = fromStep === undefined ? 0 : definition.steps.findIndex((step) => step.id === fromStep)
+    if (from === -1) {
+      throw new OrchestratorError('STEP_NOT_FOUND', `Flow "${flow.name}" has no step "${fromStep}"`, {
+        details: { flowId, stepId: fromStep },
+      })
+    }
+    const kept = new Set(definition.steps.slice(0, from).map((step) => step.id))
+    const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
+    const carried = rows.filter((row) => kept.has(row.stepId) && row.status === StepStatus.SUCCESS)
+    return this.#store(flow.threadId, userId, definition, { parentFlowId: flowId, input: input ?? flow.input, carried })
+  }
+
+  /** Makes a definition with functions known by name and version, so that stored flows of it can run in this process. */
+  registerFlow(definition: FlowDefinitionInput): void {
+    this.#ports.definitions.register(definition)
+  }
+
+  async #store(
+    threadId: string,
+    userId: string,
+    input: FlowDefinitionInput | FlowDefinition,
+    extra: { readonly parentFlowId?: string; readonly input?: string; readonly carried?: readonly StepResult[] },
+  ): Promise<OrchestrationFlow> {
+    const { definitions, store, cache, now } = this.#ports
+    const { definition, stored } = definitions.accept(input)
+    const id = createFlowId()
+    const flow: NewFlow = {
+      id,
+      threadId,
+      userId,
+      name: definition.name,
+      description: definition.description,
+      flowType: definition.type,
+      definition: stored,
+      createdAt: now(),
+      input: extra.input,
+      parentFlowId: extra.parentFlowId,
+      simulated: false,
+      carried: extra.carried?.map((result) => carriedInto(id, result)),
+    }
+    definitions.keep(id, definition, stored)
+    await store.journal.createFlow(flow)
+    const pending = cache.remember(flow)
+    return toFlow(pending, definition, flow.carried ?? [])
+  }
+
+  async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<FlowEnd> }> {
+    const { executions, definitions, cache, access } = this.#ports
+    const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
+    cache.forget(flowId)
+    if (options.threadId !== undefined && options.threadId !== flow.threadId) {
+      throw new OrchestratorError('INPUT_INVALID', 'options.threadId: expected the thread of the flow, found another one', {
+        details: { flowId },
+      })
+    }
+    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
+    const definition = definitions.rebuild(flow)
+    const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
+    const { signal } = options
+    const cancel = () =>
+      void executions.cancel(
+        flowId,
+        new OrchestratorError('FLOW_CANCELLED', 'The caller aborted the flow', { details: { flowId } }),
+      )
+    if (signal?.aborted)
+      throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
+    signal?.addEventListener('abort', cancel)
+    try {
+      const started = await executions.start({ flow, definition, input, options: toRunOptions(options) })
+      const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
+      return { end }
+    } catch (error) {
+      signal?.removeEventListener('abort', cancel)
+      throw error
+    }
+  }
+
+  async #result(flowId: string, end: FlowEnd): Promise<FlowExecutionResult> {
+    if ('result' in end) return end.result
+    if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
+    // Who took the flow away may have cancelled it.
+    const flow = await this.#ports.store.flows.find(flowId)
+    if (flow?.status === 'CANCELLED')
+      throw new OrchestratorError('FLOW_CANCELLED', 'The flow was cancelled', { details: { flowId } })
+    throw end.error
+  }
+
+  async #cancelStored(flow: StoredFlow, reason: OrchestratorError): Promise<void> {
+    const { store, now } = this.#ports
+    this.#ports.cache.forget(flow.id)
+    const startedAt = flow.startedAt ?? now()
+    const claim = {
+      flowId: flow.id,
+      from: ['PENDING', 'PAUSED', 'RUNNING'] as const,
+      ownerId: 'cancel',
+      startedAt,
+      input: flow.input ?? '',
+    }
+    const claimed = await store.journal.claim(claim)
+    if (!('epoch' in claimed)) return
+    const seq = (await store.updates.lastSeq(flow.id)) + 1
+    const update = { seq, type: 'flow_cancelled' as const, data: { reason: reason.message }, timestamp: now() }
+    const outcome = { status: 'CANCELLED' as const, completedAt: now(), error: reason.toJSON(), simulated: flow.simulated }
+    await store.journal.finish({ flowId: flow.id, epoch: claimed.epoch, updates: [update], outcome })
+  }
+
+  readonly #newestUserMessage = (threadId: string) => this.#ports.store.threads.newestUserMessage(threadId)
+}
+
+const NO_METADATA = {}
+
+const toRunOptions = (options: ExecuteFlowOptions) => ({
+  streaming: options.streaming ?? options.onUpdate !== undefined,
+  saveMessages: options.saveMessages ?? false,
+  flowTimeoutMs: options.timeout?.flow,
+  stepTimeoutMs: options.timeout?.step,
+  metadata: options.metadata ?? NO_METADATA,
+  onUpdate: options.onUpdate,
+})
+
+/** A result of another flow: known here, paid there. */
+function carriedInto(flowId: string, result: StepResult): StepResult {
+  return {
+    ...result,
+    id: stepResultId(flowId, result),
+    flowId,
+    attempts: [],
+    messageId: undefined,
+    notes: [...result.notes, `carried over from flow ${result.flowId}`],
+  }
+}

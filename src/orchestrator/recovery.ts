@@ -1,0 +1,43 @@
+import type { Owner, OwnerRepository } from '../repositories/repository.ts'
+
+const BEAT_EVERY_MS = 5_000
+const STALE_AFTER_MS = 20_000
+
+export interface RecoveryPorts {
+  readonly owners: OwnerRepository
+  readonly self: Owner
+  /** Whether a process of this host lives. */
+  readonly isAlive: (pid: number) => boolean
+  /** No other process can hold this database: every other owner is dead. */
+  readonly exclusive: boolean
+}
+
+/** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
+export function createRecovery({ owners, self, isAlive, exclusive }: RecoveryPorts) {
+  let timer: NodeJS.Timeout | undefined
+
+  const isDead = (owner: Owner): boolean => {
+    if (owner.id === self.id) return false
+    if (exclusive) return true
+    // A restarted container often comes back under the same host name and process id.
+    return owner.host === self.host && (owner.pid === self.pid || !isAlive(owner.pid))
+  }
+  const sweep = async () => {
+    await owners.beat(self)
+    await owners.interruptFlowsOfDead({ staleMs: STALE_AFTER_MS, isDead })
+  }
+
+  return {
+    /** The first look happens before anything is started; later ones in the background. */
+    async start(): Promise<void> {
+      await sweep()
+      // A database that is away for a moment is asked again at the next beat.
+      timer = setInterval(() => void sweep().catch(() => {}), BEAT_EVERY_MS)
+      timer.unref()
+    },
+    async stop(): Promise<void> {
+      clearInterval(timer)
+      await owners.leave(self.id)
+    },
+  }
+}

@@ -1,0 +1,53 @@
+import type { FlowStatus } from '../domain/flow.ts'
+import type { FlowStep } from '../domain/flow-definition.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Store } from '../repositories/repository.ts'
+import { type FlowExecutions, type FlowOrder, statusError } from './flow-executions.ts'
+import type { RunStep } from './step-runner.ts'
+
+export interface SingleStepPorts {
+  readonly store: Store
+  readonly executions: FlowExecutions
+  readonly runStep: RunStep
+  readonly ownerId: string
+  readonly now: () => Date
+}
+
+export type ExecuteOneStep = (order: FlowOrder, step: FlowStep) => Promise<StepResult>
+
+const NOT_RUNNING: readonly FlowStatus[] = ['PENDING', 'PAUSED', 'COMPLETED', 'FAILED', 'CANCELLED']
+
+/** Runs one step of a flow that stands still, and leaves the flow in the status it had. */
+export function createSingleStep({ store, executions, runStep, ownerId, now }: SingleStepPorts): ExecuteOneStep {
+  return async (order, step) => {
+    const { flow, input, definition } = order
+    const claim = {
+      flowId: flow.id,
+      from: NOT_RUNNING,
+      ownerId,
+      startedAt: flow.startedAt ?? now(),
+      input: input.text,
+      metadata: flow.metadata,
+    }
+    const claimed = await store.journal.claim(claim)
+    if (!('epoch' in claimed)) throw statusError(flow.id, claimed.status)
+    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new AbortController())
+    try {
+      const index = definition.steps.indexOf(step)
+      const before = new Set(definition.steps.slice(0, index).map(({ id }) => id))
+      const recorded = [...run.recorded.values()].filter((result) => result.sample === 0)
+      const visible = recorded.filter((result) => before.has(result.stepId))
+      const iteration =
+        Math.max(0, ...recorded.filter((result) => result.stepId === step.id).map((result) => result.iteration)) + 1
+      const result = await runStep(run, step, { iteration, visible, verdict: 'read' })
+      if (result.status === 'SUCCESS') return result
+      const { code = 'STEP_FAILED', message = `Step "${step.id}" failed`, details, retryable } = result.error ?? {}
+      throw new OrchestratorError(code, message, { details, retryable })
+    } finally {
+      const { status, completedAt, result, error, simulated } = flow
+      const outcome = { status, completedAt, result, error, simulated: simulated || run.results.some((done) => done.simulated) }
+      await run.log.finish(outcome).finally(() => executions.close(flow.id))
+    }
+  }
+}

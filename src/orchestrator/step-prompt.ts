@@ -1,0 +1,235 @@
+import type { PreparedRequest } from '../calls/call.ts'
+import type { FlowStep, Target } from '../domain/flow-definition.ts'
+import type { ModelMessage } from '../domain/model-call.ts'
+import type { PromptScope, StepView } from '../domain/prompt-scope.ts'
+import type { SharingDecision } from '../domain/sharing.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import type { Message } from '../domain/thread.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { JudgePiece } from '../policies/policy.ts'
+import { actionPrompt, composeUserContent, type PromptSection } from '../prompts/action-prompt.ts'
+import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
+import { compileTemplate } from '../prompts/template.ts'
+import { createStepContext } from './step-context.ts'
+import { inputResults, type SharePorts, type StepOrder, shareWithTarget } from './step-pieces.ts'
+
+export interface StepPromptPorts extends SharePorts {
+  readonly judgePiece: JudgePiece
+}
+
+export interface StepPrompt extends PreparedRequest {
+  readonly sharing: readonly SharingDecision[]
+  readonly promptNotes: readonly string[]
+}
+
+/** Builds what one target gets: decides every piece of context anew for that provider, then renders. */
+export function createStepPrompt(ports: StepPromptPorts) {
+  return async function prepare(order: StepOrder, target: Target): Promise<StepPrompt> {
+    const { step, run } = order
+    const references = stepReferences(step)
+    const inputs = inputResults(order, references)
+    const shared = await shareWithTarget(ports, order, target, inputs, references)
+    const outputs = new Map<StepResult, string>()
+    for (const entry of shared.outputs) outputs.set(entry.result, entry.text)
+    const shownInputs = inputs.flatMap((result) => {
+      const text = outputs.get(result)
+      return text === undefined ? [] : [{ label: result.stepId, text }]
+    })
+    const scope = toScope(order, outputs, shownInputs, shared.history)
+    const written = await write(ports, order, target, scope, shared.history)
+    const content = composeUserContent({
+      prompt: written.prompt,
+      original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
+      inputs: mentionsInputs(step, references, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
+    })
+    const messages: ModelMessage[] = shared.history
+      .filter((message) => message.role !== 'system')
+      .map(({ role, content }) => ({ role: role === 'assistant' ? role : 'user', content }))
+    messages.push({ role: 'user', content: order.answer ? `${content}\n\n${order.answer.instruction}` : content })
+    const system = systemText(order, written.system, shared.history)
+    return {
+      provider: target.provider,
+      model: target.model,
+      system,
+      messages,
+      settings: step.settings ?? {},
+      outputSchema: order.answer?.schema,
+      countInputTokens: () => countTokens(ports, target, system, messages),
+      sharing: shared.decisions,
+      promptNotes: shared.notes,
+    }
+  }
+}
+
+export type PrepareStep = ReturnType<typeof createStepPrompt>
+
+function toScope(
+  { run, options, iteration }: StepOrder,
+  outputs: ReadonlyMap<StepResult, string>,
+  inputs: readonly PromptSection[],
+  history: readonly Message[],
+): PromptScope {
+  const steps: Record<string, StepView> = {}
+  for (const result of options.visible) if (result.status !== 'SUCCESS') steps[result.stepId] ??= { status: result.status }
+  for (const [result, output] of outputs) {
+    // A shortened output must not come back whole through its parsed form.
+    const whole = output === result.output
+    steps[result.stepId] = {
+      output,
+      status: result.status,
+      parsed: whole ? result.parsed : undefined,
+      samples: whole ? result.samples : undefined,
+    }
+  }
+  const previous = options.visible.findLast((result) => result.status === 'SUCCESS')
+  const [only] = inputs
+  return {
+    original: run.input,
+    input:
+      only && inputs.length === 1 ? only.text : inputs.map(({ label, text }) => `[${label}]\n${text}`).join('\n\n') || run.input,
+    previous: previous && outputs.get(previous),
+    steps,
+    iteration,
+    metadata: run.options.metadata,
+    history,
+  }
+}
+
+interface Written {
+  readonly prompt: string
+  readonly system?: string
+  readonly readOriginal: boolean
+  readonly readOutputs: boolean
+}
+
+async function write(
+  ports: StepPromptPorts,
+  order: StepOrder,
+  target: Target,
+  scope: PromptScope,
+  shownHistory: readonly Message[],
+): Promise<Written> {
+  const { step } = order
+  const read = { original: false, output: false }
+  const context =
+    typeof step.prompt === 'function' || typeof step.system === 'function'
+      ? await functionContext(ports, order, target, shownHistory, (what) => {
+          read[what] = true
+        })
+      : undefined
+  const text = async (source: FlowStep['prompt']): Promise<string | undefined> => {
+    if (typeof source === 'string') return compileTemplate(source).render(scope)
+    return source && context ? await callPrompt(step, source, context) : undefined
+  }
+  const prompt = step.prompt === 'original' ? order.run.input : await text(step.prompt)
+  const system = await text(step.system)
+  return { prompt: prompt ?? actionPrompt(step.action), system, readOriginal: read.original, readOutputs: read.output }
+}
+
+async function functionContext(
+  ports: StepPromptPorts,
+  { run, step, options, iteration }: StepOrder,
+  target: Target,
+  shownHistory: readonly Message[],
+  onRead: (what: 'original' | 'output') => void,
+) {
+  const policy = await ports.dataSharing.get(run.userId, target.provider)
+  const hidden = !run.definition.contextPolicy.shareStepOutputs
+  const reveal = (result: StepResult): StepResult => {
+    if (hidden) return { ...result, output: undefined, parsed: undefined, samples: undefined, refusal: undefined }
+    const decision = ports.judgePiece(
+      { kind: 'step_output', piece: result.stepId, from: result.provider },
+      target.provider,
+      policy,
+    )
+    if (decision.allowed) return result
+    throw new OrchestratorError(
+      'DATA_SHARING_DENIED',
+      `The prompt of step "${step.id}" reads the output of "${result.stepId}" (${result.provider}), which may not go to ${target.provider}: ${decision.rule}`,
+      {
+        details: {
+          stepId: step.id,
+          piece: result.stepId,
+          kind: 'step_output',
+          from: result.provider,
+          to: target.provider,
+          rule: decision.rule,
+        },
+      },
+    )
+  }
+  return createStepContext({ run, step, iteration, visible: options.visible, history: shownHistory, reveal, onRead })
+}
+
+async function callPrompt(
+  step: FlowStep,
+  prompt: Exclude<FlowStep['prompt'], string | undefined>,
+  context: Parameters<typeof prompt>[0],
+) {
+  let text: unknown
+  try {
+    text = await prompt(context)
+  } catch (error) {
+    if (OrchestratorError.is(error)) throw error
+    throw new OrchestratorError(
+      'STEP_FAILED',
+      `The prompt function of step "${step.id}" threw: ${error instanceof Error ? error.name : typeof error}`,
+      {
+        details: { stepId: step.id },
+        cause: error,
+      },
+    )
+  }
+  if (typeof text === 'string') return text
+  throw new OrchestratorError(
+    'STEP_FAILED',
+    `The prompt function of step "${step.id}" was expected to return a string, found ${typeof text}`,
+    {
+      details: { stepId: step.id },
+    },
+  )
+}
+
+function mentionsOriginal(
+  { run, step }: StepOrder,
+  references: StepReferences,
+  written: Written,
+  inputs: readonly PromptSection[],
+): boolean {
+  if (!run.definition.contextPolicy.includeOriginalPrompt) return true
+  return (
+    references.original || written.readOriginal || (references.input && inputs.length === 0 && typeof step.prompt === 'string')
+  )
+}
+
+/** A prompt that speaks of outputs itself gets nothing appended. */
+function mentionsInputs(step: FlowStep, references: StepReferences, written: Written, inputs: readonly StepResult[]): boolean {
+  if (typeof step.prompt === 'function') return written.readOutputs || step.inputFrom === undefined
+  if (step.prompt === 'original' && step.inputFrom === undefined) return true
+  if (references.input || references.previous || references.allSteps) return true
+  if (step.inputFrom === undefined && references.steps.length > 0) return true
+  return inputs.every((result) => references.steps.includes(result.stepId))
+}
+
+function systemText({ run }: StepOrder, system: string | undefined, history: readonly Message[]): string | undefined {
+  const kept = run.definition.contextPolicy.preserveSystemPrompts
+    ? history.filter((message) => message.role === 'system').map((message) => message.content)
+    : []
+  const parts = system === undefined ? kept : [...kept, system]
+  return parts.length === 0 ? undefined : parts.join('\n\n')
+}
+
+async function countTokens(
+  ports: StepPromptPorts,
+  target: Target,
+  system: string | undefined,
+  messages: readonly ModelMessage[],
+): Promise<number> {
+  const vendor = ports.vendorOf(target.provider)
+  // Vendors add a few tokens of framing to every message.
+  const framing = 8
+  let tokens = framing
+  if (system !== undefined) tokens += (await ports.tokens.count(system, vendor, target.model)) + framing
+  for (const message of messages) tokens += (await ports.tokens.count(message.content, vendor, target.model)) + framing
+  return tokens
+}

@@ -1,0 +1,145 @@
+import type { CallResponse } from '../calls/call.ts'
+import type { FlowStep } from '../domain/flow-definition.ts'
+import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
+import { addUsage } from '../domain/usage.ts'
+import { type ErrorInfo, OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { FlowRun } from './flow-run.ts'
+import { majority } from './samples.ts'
+import type { StepOrder } from './step-pieces.ts'
+import type { StepPrompt } from './step-prompt.ts'
+import { costOf } from './totals.ts'
+
+/** What one call of a step came to, before it is a result. */
+export interface Spoken {
+  readonly response?: CallResponse
+  readonly parsed?: unknown
+  readonly prompt?: StepPrompt
+  readonly attempts: readonly Attempt[]
+  readonly notes: readonly string[]
+  readonly error?: unknown
+}
+
+/** Keeps the answer that was no answer, so that its refusal and usage stay with the step. */
+export class Refusal extends OrchestratorError {
+  readonly response: CallResponse
+  constructor(message: string, response: CallResponse) {
+    super('CONTENT_FILTERED', message, { details: { finishReason: response.finishReason } })
+    this.response = response
+  }
+}
+
+/** The result of a step that was sampled several times: the answer most samples give, with the attempts of all of them. */
+export function joinSamples(
+  { run, step, iteration }: StepOrder,
+  samples: readonly StepResult[],
+  startedAt: Date,
+  completedAt: Date,
+): StepResult {
+  const answered = samples.filter((sample) => sample.status === 'SUCCESS')
+  const chosen = majority(
+    (answered.length > 0 ? answered : samples.slice(0, 1)).map((item) => ({
+      item,
+      text: item.output ?? '',
+      parsed: item.parsed,
+    })),
+  )
+  const attempts = samples.flatMap((sample) => sample.attempts)
+  const usage = addUsage(attempts.map((attempt) => attempt.usage))
+  const { cost, costSource } = costOf(attempts)
+  return {
+    ...chosen.item,
+    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),
+    sample: 0,
+    attempts,
+    usage,
+    cost,
+    costSource,
+    samples: answered.map((sample) => sample.output ?? ''),
+    notes: [...chosen.item.notes, `${answered.length > 0 ? chosen.votes : 0} of ${samples.length} samples agree`],
+    executionTime: completedAt.getTime() - startedAt.getTime(),
+    startedAt,
+    completedAt,
+    executedAt: completedAt,
+    metadata: { ...chosen.item.metadata, usage, cost },
+  }
+}
+
+/** What one call came to, as a result. */
+export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, completedAt: Date, sample: number): StepResult {
+  const { run, step, iteration } = order
+  const { attempts, error, prompt } = spoken
+  const response = spoken.response ?? (error instanceof Refusal ? error.response : undefined)
+  const last = attempts.at(-1)
+  const provider = response?.provider ?? last?.provider ?? step.provider
+  const model = response?.model ?? last?.model ?? step.model
+  const usage = attempts.length === 0 ? undefined : addUsage(attempts.map((attempt) => attempt.usage))
+  const { cost, costSource } = costOf(attempts)
+  const retryCount = Math.max(0, attempts.length - 1)
+  const sharing = prompt?.sharing ?? []
+  return {
+    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample }),
+    flowId: run.flowId,
+    stepId: step.id,
+    iteration,
+    sample,
+    status: error === undefined ? 'SUCCESS' : endedFromOutside(order) ? 'CANCELLED' : 'FAILED',
+    provider,
+    model,
+    requestedModel: response?.requestedModel ?? step.model,
+    action: step.action,
+    output: error === undefined ? response?.text : undefined,
+    parsed: spoken.parsed,
+    refusal: response?.refusal,
+    finishReason: response?.finishReason,
+    usage,
+    cost,
+    costSource,
+    executionTime: completedAt.getTime() - startedAt.getTime(),
+    retryCount,
+    attempts,
+    withheld: sharing.filter((decision) => !decision.allowed),
+    sharing,
+    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...spoken.notes],
+    error: error === undefined ? undefined : toErrorInfo(run, step, iteration, attempts.length, error),
+    startedAt,
+    completedAt,
+    executedAt: completedAt,
+    metadata: { provider, model, action: step.action, usage, cost, retryCount },
+    simulated: response?.simulated ?? last?.simulated ?? false,
+  }
+}
+
+/** Cancelled by the flow's end or by a sibling's failure, not by itself. */
+const endedFromOutside = ({ run, options }: StepOrder): boolean => run.abort.signal.aborted || options.signal?.aborted === true
+
+function toErrorInfo(run: FlowRun, step: FlowStep, iteration: number, attempt: number, error: unknown): ErrorInfo {
+  return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()
+}
+
+/** Holds the step's place while it runs. */
+export function emptyResult(run: FlowRun, step: FlowStep, iteration: number, startedAt: Date): StepResult {
+  const { provider, model, action } = step
+  return {
+    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),
+    flowId: run.flowId,
+    stepId: step.id,
+    iteration,
+    sample: 0,
+    status: 'RUNNING',
+    provider,
+    model,
+    requestedModel: model,
+    action,
+    executionTime: 0,
+    retryCount: 0,
+    attempts: [],
+    withheld: [],
+    sharing: [],
+    notes: [],
+    startedAt,
+    completedAt: startedAt,
+    executedAt: startedAt,
+    metadata: { provider, model, action, retryCount: 0 },
+    simulated: false,
+  }
+}

@@ -1,0 +1,298 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { createCall } from './calls/create-call.ts'
+import { createBudget } from './calls/limits.ts'
+import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
+import { isPluggedProvider } from './config/config-schema.ts'
+import { ConversationService } from './conversations/conversation-service.ts'
+import { toStoredJson } from './domain/definition-json.ts'
+import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
+import { createLocalEngine } from './engines/local.ts'
+import { OrchestratorError } from './errors/orchestrator-error.ts'
+import { executors } from './executors/registry.ts'
+import { createCheckFlow } from './orchestrator/check-flow.ts'
+import { createFlowAccess } from './orchestrator/flow-access.ts'
+import { createFlowCache } from './orchestrator/flow-cache.ts'
+import { createFlowDefinitions } from './orchestrator/flow-definitions.ts'
+import { createFlowExecutions } from './orchestrator/flow-executions.ts'
+import type { FlowRun } from './orchestrator/flow-run.ts'
+import { createFlowRunner } from './orchestrator/flow-runner.ts'
+import { createLiveUpdates } from './orchestrator/live-updates.ts'
+import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
+import { createReadUpdates } from './orchestrator/read-updates.ts'
+import { createRecovery } from './orchestrator/recovery.ts'
+import { createSingleStep } from './orchestrator/single-step.ts'
+import { createStepPrompt } from './orchestrator/step-prompt.ts'
+import { createStepRunner } from './orchestrator/step-runner.ts'
+import { createThreadHistory } from './orchestrator/thread-history.ts'
+import { createUpdateLog } from './orchestrator/update-log.ts'
+import { createDataSharingService } from './policies/data-sharing.ts'
+import { createPermissionService } from './policies/permissions.ts'
+import type { DataSharingService, PermissionService } from './policies/policy.ts'
+import { judgePiece, shareContext } from './policies/shared-context.ts'
+import { compileCondition } from './prompts/condition.ts'
+import { compileTemplate } from './prompts/template.ts'
+import { createTokenCounter } from './prompts/token-count.ts'
+import { createPriceBook } from './providers/prices.ts'
+import type { PricedBy, ProviderService } from './providers/provider.ts'
+import { createProviderService } from './providers/registry.ts'
+import { createMemoryStore } from './repositories/memory-store.ts'
+import type { Owner, Store } from './repositories/repository.ts'
+
+/** One Polyphony: everything a backend needs, over one database. */
+export interface Polyphony {
+  readonly orchestrator: OrchestratorService
+  readonly conversations: ConversationService
+  readonly permissions: PermissionService
+  readonly dataSharing: DataSharingService
+  readonly providers: ProviderService
+  readonly config: PolyphonyConfig
+  /** Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. */
+  close(): Promise<void>
+}
+
+export type CreatePolyphonyOptions = LoadConfigOptions
+
+/** Providers that a simulator stands in for where none is configured. */
+const SIMULATED_PROVIDERS = { openai: { active: true }, anthropic: { active: true }, google: { active: true } }
+
+const POLL_OTHER_PROCESSES_MS = 200
+const PRUNE_EVERY_MS = 60_000
+
+/** Builds everything from configuration, environment and defaults. The only constructor users need. */
+export async function createPolyphony(
+  input: PolyphonyConfigInput = {},
+  options: CreatePolyphonyOptions = {},
+): Promise<Polyphony> {
+  const config = await loadConfig(input, options)
+  if (config.engine !== 'local') {
+    throw new OrchestratorError(
+      'CONFIG_INVALID',
+      `engine: expected "local", found "${config.engine}", which this version does not have yet`,
+    )
+  }
+  const store = await openDatabase(config)
+  try {
+    return await compose(config, store)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** The parser of definitions as this configuration understands them; needs no database. */
+export const createParser = (agents: PolyphonyConfig['agents'] = {}): DefinitionParser =>
+  createDefinitionParser({
+    flowTypes: Object.values(executors),
+    agents,
+    references: {
+      template: (source) => compileTemplate(source).references,
+      condition: (source) => compileCondition(source).references,
+    },
+  })
+
+async function openDatabase({ database }: PolyphonyConfig): Promise<Store> {
+  if (typeof database === 'string' && database.startsWith('memory:')) {
+    const flows = new URL(database).searchParams.get('flows')
+    return createMemoryStore(flows === null ? {} : { maxFlows: Number(flows) })
+  }
+  const { openStore } = await import('./repositories/database.ts')
+  return openStore({ url: database })
+}
+
+async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony> {
+  const now = () => new Date()
+  const owner: Owner = { id: randomUUID(), host: hostname(), pid: process.pid }
+  const simulator = createLazySimulator()
+  const accounts = config.simulator ? { ...SIMULATED_PROVIDERS, ...config.providers } : config.providers
+  const providers = createProviderService({ providers: accounts, simulator: config.simulator ? simulator.endpoint : undefined })
+  const prices = createPriceBook({ overrides: config.prices })
+  const tokens = createTokenCounter()
+  const pricedBy = createPricedBy(accounts, config.simulator)
+
+  const { threads, flows } = store
+  const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId
+  const permissions =
+    config.permissions ?? createPermissionService(store.permissions, { cacheMs: config.policyCacheMs, findCreator })
+  const dataSharing = createDataSharingService(store.dataSharing, { cacheMs: config.policyCacheMs })
+  const conversations = new ConversationService({ threads, flows, permissions })
+
+  const call = createCall({
+    attempt: async (request, attempt) => {
+      const provider = await providers.get(request.provider)
+      const answer = await provider.generate(request, attempt)
+      return { ...answer, simulated: provider.simulated }
+    },
+    price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
+    worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
+      prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
+    isSimulated: (provider) => pricedBy(provider).simulated,
+    ratesOf: createRates(accounts),
+    retry: config.retry,
+  })
+
+  const parser = createParser(config.agents)
+  const definitions = createFlowDefinitions({
+    parse: parser.parse,
+    toStoredJson,
+    fromStoredJson: (json) => parser.parse(JSON.parse(json)),
+  })
+  const engine = createLocalEngine()
+  const updateLog = createUpdateLog({ journal: store.journal, now })
+  const live = createLiveUpdates({ read: createReadUpdates(store), pollMs: POLL_OTHER_PROCESSES_MS })
+  const executions = createFlowExecutions({
+    store,
+    engine,
+    providers,
+    updateLog,
+    live,
+    rebuild: definitions.rebuild,
+    createBudget,
+    ownerId: owner.id,
+    now,
+  })
+  const historyOf = createThreadHistory(threads)
+  const prepare = createStepPrompt({
+    shareContext,
+    judgePiece,
+    dataSharing,
+    tokens,
+    vendorOf: (id) => pricedBy(id).vendor,
+    historyOf,
+  })
+  const runStep = createStepRunner({
+    call,
+    prepare,
+    now,
+    saveMessage: (run, result) => saveMessage(store, run, result, now()),
+    defaults: {
+      maxRetries: 2,
+      timeoutMs: config.timeouts.stepMs ?? 600_000,
+      firstChunkTimeoutMs: config.timeouts.firstChunkMs ?? 120_000,
+      idleTimeoutMs: config.timeouts.idleMs ?? 60_000,
+    },
+  })
+  engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
+
+  const recovery = createRecovery({ owners: store.owners, self: owner, isAlive, exclusive: store.kind !== 'postgres' })
+  if (store.kind !== 'memory') await recovery.start()
+  const stopPruning = startPruning(store, config.updates.retentionMs)
+
+  const orchestrator = new OrchestratorService({
+    store,
+    access: createFlowAccess({ flows, permissions }),
+    definitions,
+    executions,
+    live,
+    cache: createFlowCache(),
+    checkFlow: createCheckFlow({ parse: parser.parse, executors, providers, prices, dataSharing, judgePiece, tokens, pricedBy }),
+    executeOneStep: createSingleStep({ store, executions, runStep, ownerId: owner.id, now }),
+    now,
+  })
+
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    stopPruning()
+    await engine.close(new OrchestratorError('FLOW_CANCELLED', 'Polyphony is closing'))
+    updateLog.close()
+    if (store.kind !== 'memory') await recovery.stop()
+    await store.close()
+    await simulator.close()
+    tokens.close()
+  }
+  return {
+    orchestrator,
+    conversations,
+    permissions,
+    dataSharing,
+    providers,
+    config,
+    close: () => {
+      closing ??= close()
+      return closing
+    },
+  }
+}
+
+type Accounts = PolyphonyConfig['providers']
+
+/** Names that prices and tokenizers go by; made once per provider. */
+function createPricedBy(accounts: Accounts, simulated: boolean): (id: string) => PricedBy {
+  const known = new Map<string, PricedBy>()
+  for (const [id, account] of Object.entries(accounts)) {
+    if (isPluggedProvider(account)) known.set(id, account)
+    else known.set(id, { id, vendor: account.preset ?? account.kind ?? id, simulated })
+  }
+  return (id) => known.get(id) ?? { id, vendor: id, simulated: false }
+}
+
+const NO_RATES = {}
+
+function createRates(accounts: Accounts) {
+  const rates = new Map(
+    Object.entries(accounts).flatMap(([id, account]) => (isPluggedProvider(account) ? [] : [[id, account] as const])),
+  )
+  return (id: string) => rates.get(id) ?? NO_RATES
+}
+
+/** The simulator is a server of its own: it starts with the first provider that is asked. */
+function createLazySimulator() {
+  let started: Promise<import('./providers/simulator.ts').Simulator> | undefined
+  return {
+    endpoint: async (kind: 'openai' | 'anthropic' | 'google' | 'openai-compatible') => {
+      started ??= import('./providers/simulator.ts').then(({ startSimulator }) =>
+        startSimulator({ latencyMs: 20, pieceDelayMs: 8 }),
+      )
+      return (await started).endpoint(kind)
+    },
+    close: async () => (await started)?.close(),
+  }
+}
+
+async function saveMessage(
+  store: Store,
+  run: FlowRun,
+  result: import('./domain/step-result.ts').StepResult,
+  createdAt: Date,
+): Promise<string> {
+  const id = randomUUID()
+  const { stepId, iteration, provider, model, action, simulated } = result
+  await store.threads.addMessage({
+    id,
+    threadId: run.threadId,
+    role: 'assistant',
+    content: result.output ?? '',
+    metadata: { orchestrationFlowId: run.flowId, stepId, iteration, provider, model, action, simulated },
+    createdAt,
+  })
+  return id
+}
+
+function startPruning(store: Store, retentionMs: number | undefined): () => void {
+  if (retentionMs === undefined) return () => {}
+  const prune = () => void store.updates.prune(new Date(Date.now() - retentionMs)).catch(() => {})
+  const timer = setInterval(prune, Math.min(retentionMs, PRUNE_EVERY_MS))
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: it lives, under another user.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+let defaultInstance: Promise<Polyphony> | undefined
+
+/** The instance behind `orchestratorService`, built from the environment at first use. */
+export function defaultPolyphony(): Promise<Polyphony> {
+  defaultInstance ??= createPolyphony().catch((error) => {
+    defaultInstance = undefined
+    throw error
+  })
+  return defaultInstance
+}
