@@ -15,7 +15,10 @@ export interface LedgerPorts {
 }
 
 /** What one try left behind, before it is priced. */
-type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'aborted' | 'simulated'> & Pick<CallResponse, 'providerCostUsd'>
+type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> & Partial<Pick<CallResponse, 'providerCostUsd'>>
+
+type KnownCost = Omit<Cost, 'estimated'>
+type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
 
 /** How long the price of an aborted try may keep its caller waiting. */
 const PRICE_GRACE_MS = 50
@@ -30,11 +33,15 @@ const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PR
 
 /** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
 export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock): CallLayer => {
-  const costOf = (provider: string, { model, usage, providerCostUsd }: Outcome, signal: AbortSignal) => {
-    if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' as const }
+  const costOf = (provider: string, { model, usage, providerCostUsd }: Outcome, signal: AbortSignal): PendingCost => {
+    if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' }
     if (!usage || usage.source === 'unknown') return undefined
-    const cost = price(provider, model, usage)
-    return cost instanceof Promise ? inTime(cost, signal, clock) : cost
+    try {
+      const cost = price(provider, model, usage)
+      return cost instanceof Promise ? inTime(cost, signal, clock) : cost
+    } catch {
+      return undefined
+    }
   }
 
   return (next) => async (request, context) => {
@@ -54,19 +61,20 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
       onDelta?.(text)
     }
 
-    const record = async (outcome: Outcome) => {
-      ended = true
-      const executionTime = clock.now() - startedAtMs
-      const cost = await costOf(provider, outcome, signal)
-      const { providerCostUsd: _, ...facts } = outcome
+    const record = (outcome: Outcome, cost: KnownCost | undefined, executionTime: number, aborted: boolean) => {
       context.onAttempt({
         number,
         provider,
+        model: outcome.model,
         startedAt: new Date(startedAtMs),
         executionTime,
-        ...facts,
-        ...(cost && { cost: cost.costUsd, costSource: cost.source }),
-        ...(cost && 'pricesDate' in cost && { pricesDate: cost.pricesDate }),
+        usage: outcome.usage,
+        cost: cost?.costUsd,
+        costSource: cost?.source,
+        pricesDate: cost?.pricesDate,
+        error: outcome.error,
+        aborted,
+        simulated: outcome.simulated,
       })
     }
 
@@ -74,21 +82,24 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
     try {
       response = await next(request, onDelta ? { ...context, onDelta: deliver } : context)
     } catch (error) {
+      ended = true
+      const executionTime = clock.now() - startedAtMs
       const aborted = signal.aborted || isTimeout(error)
       // The reason of an abort may be shared by many calls: what is known of one of them must not be read for all.
       const facts = error === signal.reason ? NO_FACTS : callFactsOf(error)
-      const usage = usageOfFailure(request, error, facts, deliveredCharacters, aborted)
-      await record({
+      const outcome = {
         model: facts.model ?? request.model,
-        ...(usage && { usage }),
+        usage: usageOfFailure(request, error, facts, deliveredCharacters, aborted),
         error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'INTERNAL').toJSON(),
-        aborted,
         simulated: isSimulated?.(provider) ?? false,
-      })
+      }
+      record(outcome, await costOf(provider, outcome, signal), executionTime, aborted)
       throw signal.aborted ? signal.reason : error
     }
-    const { model, usage, simulated, providerCostUsd } = response
-    await record({ model, usage, aborted: false, simulated, ...(providerCostUsd !== undefined && { providerCostUsd }) })
+    ended = true
+    const executionTime = clock.now() - startedAtMs
+    const cost = costOf(provider, response, signal)
+    record(response, cost instanceof Promise ? await cost : cost, executionTime, false)
     if (signal.aborted) throw signal.reason
     return response
   }

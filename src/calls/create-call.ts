@@ -1,7 +1,7 @@
 import type { ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
-import type { AttemptCall, Call, CallLayer, PreparedRequest } from './call.ts'
+import type { AttemptCall, Call, CallContext, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { fallback } from './fallback.ts'
@@ -49,22 +49,60 @@ export function createCall(ports: CallPorts): Call {
   const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports.attempt))
   const wholeCall = totalTimeout(clock, fallback(oneTarget))
 
-  return async (request, context) => {
-    if (context.signal.aborted) throw context.signal.reason
-    return wholeCall(request, { ...context, progress: { attempts: 0, textDelivered: false, targetsLeft: 0 } })
+  return (request, context) => {
+    if (context.signal.aborted) return Promise.reject(context.signal.reason)
+    return wholeCall(request, toTryContext(context))
   }
+}
+
+// Written out, not spread: a spread that adds keys costs five times the memory, and every call of every flow comes by here.
+function toTryContext(context: CallContext): TryContext {
+  const complete: { readonly [Key in keyof Required<TryContext>]: TryContext[Key] } = {
+    signal: context.signal,
+    timeoutMs: context.timeoutMs,
+    firstChunkTimeoutMs: context.firstChunkTimeoutMs,
+    idleTimeoutMs: context.idleTimeoutMs,
+    maxRetries: context.maxRetries,
+    restartAfterFirstToken: context.restartAfterFirstToken,
+    budget: context.budget,
+    onDelta: context.onDelta,
+    onRetry: context.onRetry,
+    onAttempt: context.onAttempt,
+    onActivity: undefined,
+    progress: { attempts: 0, textDelivered: false, targetsLeft: 0 },
+  }
+  return complete
+}
+
+function toCallResponse(
+  answer: ModelResponse & { readonly simulated: boolean },
+  { provider, model: requestedModel }: PreparedRequest,
+): CallResponse {
+  const complete: { readonly [Key in keyof Required<CallResponse>]: CallResponse[Key] } = {
+    text: answer.text,
+    refusal: answer.refusal,
+    reasoningText: answer.reasoningText,
+    toolCalls: answer.toolCalls,
+    finishReason: answer.finishReason,
+    model: answer.model,
+    usage: answer.usage,
+    providerCostUsd: answer.providerCostUsd,
+    notes: answer.notes,
+    provider,
+    requestedModel,
+    simulated: answer.simulated,
+  }
+  return complete
 }
 
 /** Hands the request over and stops waiting at an abort, even where an adapter does not obey its signal. */
 const send = (attempt: CallPorts['attempt']): AttemptCall => {
   return async (request, { signal, onDelta, onActivity }) => {
-    const { provider, model: requestedModel } = request
     try {
-      const sent = attempt(request, { signal, ...(onDelta && { onDelta }), ...(onActivity && { onActivity }) })
-      return { ...(await untilAborted(sent, signal)), provider, requestedModel }
+      return toCallResponse(await untilAborted(attempt(request, { signal, onDelta, onActivity }), signal), request)
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      throw OrchestratorError.from(error, 'INTERNAL', { provider, model: requestedModel })
+      throw OrchestratorError.from(error, 'INTERNAL', { provider: request.provider, model: request.model })
     }
   }
 }

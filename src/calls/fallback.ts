@@ -27,8 +27,9 @@ export const fallback = (next: AttemptCall) => {
     const { progress, signal } = context
     const notes: string[] = []
     let failure: OrchestratorError | undefined
-    for (const [index, target] of targets.entries()) {
-      progress.targetsLeft = targets.length - index - 1
+    progress.targetsLeft = targets.length
+    for (const target of targets) {
+      progress.targetsLeft -= 1
       const request = await prepared(prepare, target, signal, failure, notes)
       if (!request) continue
       if (failure) announce(failure, target, context)
