@@ -3,7 +3,7 @@ import { GoogleGenerativeAI } from '@google/generative-ai'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readVerdict } from '../../src/domain/verdict.ts'
+import { readVerdict, verdictInstruction } from '../../src/domain/verdict.ts'
 import { SIMULATED_SCENARIOS, type Simulator, startSimulator } from '../../src/providers/simulator.ts'
 
 let simulator: Simulator
@@ -13,6 +13,7 @@ beforeAll(async () => {
 afterAll(() => simulator.close())
 
 const openai = () => new OpenAI({ apiKey: 'k', baseURL: simulator.baseUrls.openai, maxRetries: 0 })
+const patient = () => new OpenAI({ apiKey: 'k', baseURL: simulator.baseUrls.openai, maxRetries: 1 })
 const anthropic = () => new Anthropic({ apiKey: 'k', baseURL: simulator.baseUrls.anthropic, maxRetries: 0 })
 const gemini = (model = 'gemini-x') =>
   new GoogleGenerativeAI('k').getGenerativeModel({ model }, { baseUrl: simulator.baseUrls.google })
@@ -23,7 +24,7 @@ const fenced = (label: string, text: string) => `[begin ${label} 1f]\n${text}\n[
 
 /** One plain question to Chat Completions: the shortest way to see what the simulator says. */
 async function ask(prompt: string, { system, schema, model = 'm' }: { system?: string; schema?: object; model?: string } = {}) {
-  const completion = await openai().chat.completions.create({
+  const completion = await patient().chat.completions.create({
     model,
     messages: [...(system ? [{ role: 'system' as const, content: system }] : []), { role: 'user', content: prompt }],
     ...(schema && { response_format: { type: 'json_schema', json_schema: { name: 'answer', schema: { ...schema } } } }),
@@ -107,7 +108,8 @@ describe('through the official SDKs', () => {
 
 describe('the planted defect', () => {
   const critic = { system: 'You review a draft that someone else wrote for a task.', model: 'm' }
-  const review = (draft: string) => `The task was:\n${fenced('task', SKY)}\n\nThe draft to review:\n${fenced('draft', draft)}`
+  const review = (draft: string) =>
+    `The task was:\n${fenced('task', SKY)}\n\nThe draft to review:\n${fenced('draft', draft)}\n\n${verdictInstruction()}`
 
   test('is found by the critic, after one refusal with 429 and no wait', async () => {
     const body = {
@@ -135,6 +137,12 @@ describe('the planted defect', () => {
     expect(readVerdict(await ask(review(revised), critic))?.verdict).toMatchObject({ approved: true, issues: [] })
   })
 
+  test('is told in prose where nobody asked for JSON', async () => {
+    const prose = await ask(`${fenced('task', SKY)}\n${fenced('draft', `It ${PLANTED}.`)}`, critic)
+    expect(prose).toMatch(/^Issues: \n1\. .*Rayleigh/)
+    expect(prose).toContain('Approved: no')
+  })
+
   test('is reviewed at once where faults are off', async () => {
     const calm = await startSimulator({ faults: false })
     try {
@@ -153,7 +161,7 @@ describe('the planted defect', () => {
 
 test('scores of the refinement scenario rise, the second one out of JSON that must be repaired', async () => {
   const task = SIMULATED_SCENARIOS.find(({ template }) => template === 'refinement')?.prompt ?? ''
-  const about = (draft: string) => `${fenced('task', task)}\n${fenced('draft', draft)}`
+  const about = (draft: string) => `${fenced('task', task)}\n${fenced('draft', draft)}\n${verdictInstruction()}`
   const readings: unknown[] = []
   let draft = await ask(task)
   for (let round = 1; round <= 3; round++) {

@@ -1,7 +1,7 @@
 import { toJsonValue } from './json-value.ts'
 import type { SimulatedVerdict } from './scenario.ts'
 import type { SimulatedRequest } from './simulated-request.ts'
-import { isVerdictSchema, toVerdictText } from './verdict-text.ts'
+import { isVerdictSchema, sayVerdict, wantsJson } from './verdict-text.ts'
 
 /**
  * An answer to a request that no scenario knows, so that any flow runs to its end: JSON that fits the schema, a verdict, a label of a
@@ -10,15 +10,14 @@ import { isVerdictSchema, toVerdictText } from './verdict-text.ts'
  */
 export function genericText(request: SimulatedRequest): string {
   const { schema, system, prompt } = request
-  if (schema) return isVerdictSchema(schema) ? toVerdictText(verdictOn(prompt), schema) : JSON.stringify(toJsonValue(schema))
+  if (schema) return isVerdictSchema(schema) ? sayVerdict(verdictOn(prompt), request) : JSON.stringify(toJsonValue(schema))
   const order = `${system}\n${prompt}`
   const label = findLabel(order, subjectOf(prompt))
   if (label) return label
-  const wantsVerdict =
-    /You (review|score) a draft/.test(system) || (/\bJSON\b/.test(order) && /\b(approved|score)\b/i.test(order))
-  if (wantsVerdict) return toVerdictText(verdictOn(prompt), undefined)
+  const wantsVerdict = /You (review|score) a draft/.test(system) || (wantsJson(request) && /\b(approved|score)\b/i.test(order))
+  if (wantsVerdict) return sayVerdict(verdictOn(prompt), request)
   const text = versionedText(prompt)
-  return /\bJSON\b/.test(order) ? JSON.stringify({ answer: text }) : text
+  return wantsJson(request) ? JSON.stringify({ answer: text }) : text
 }
 
 const versionIn = (prompt: string): number =>

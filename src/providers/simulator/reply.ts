@@ -1,7 +1,7 @@
 import { genericText } from './generic-text.ts'
 import type { ScenarioReply, SimulatedScenario } from './scenario.ts'
 import type { SimulatedRequest } from './simulated-request.ts'
-import { toVerdictText } from './verdict-text.ts'
+import { sayVerdict, wantsJson } from './verdict-text.ts'
 
 export interface FoundReply {
   readonly text: string
@@ -34,8 +34,8 @@ function fits({ role, when, unless, vendor }: ScenarioReply, { system, prompt, s
 function toText({ says, broken }: ScenarioReply, request: SimulatedRequest): string {
   if (typeof says === 'string') return says
   if (typeof says === 'function') return says(request)
-  const json = toVerdictText(says, request.schema)
-  return broken ? breakJson(json) : json
+  const verdict = sayVerdict(says, request)
+  return broken && wantsJson(request) ? breakJson(verdict) : verdict
 }
 
 /** A code fence that is never closed, a comma too many, no closing brace: strict readers refuse it, nothing of it is lost. */

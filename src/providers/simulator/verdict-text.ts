@@ -2,14 +2,30 @@ import type { JsonSchema } from '../../domain/model-call.ts'
 import { recordOf } from '../foreign-json.ts'
 import { toJsonValue } from './json-value.ts'
 import type { SimulatedVerdict } from './scenario.ts'
+import type { SimulatedRequest } from './simulated-request.ts'
 
 export const isVerdictSchema = (schema: JsonSchema): boolean => {
   const properties = recordOf(schema.properties)
   return 'approved' in properties || 'score' in properties
 }
 
+/** JSON is asked for by a schema or in words; a critic of a single round is asked for neither. */
+export const wantsJson = ({ schema, system, prompt }: SimulatedRequest): boolean =>
+  schema !== undefined || JSON_ORDER.test(system) || JSON_ORDER.test(prompt)
+
+const JSON_ORDER = /\b(answer|reply|respond|return|output)\b[^\n]*\bJSON\b/i
+
+/** The verdict as JSON where that is wanted, else as people write one. */
+export const sayVerdict = (verdict: SimulatedVerdict, request: SimulatedRequest): string =>
+  wantsJson(request) ? toVerdictJson(verdict, request.schema) : toVerdictProse(verdict)
+
+function toVerdictProse({ approved, score, issues, feedback }: SimulatedVerdict): string {
+  const found = issues.length === 0 ? 'none' : `\n${issues.map((issue, index) => `${index + 1}. ${issue}`).join('\n')}`
+  return `Issues: ${found}\n\nFeedback: ${feedback}\n\nApproved: ${approved ? 'yes' : 'no'}\nScore: ${score}`
+}
+
 /** The verdict as JSON in the shape that was asked for; what the schema wants beyond it is invented. */
-export function toVerdictText(verdict: SimulatedVerdict, schema: JsonSchema | undefined): string {
+function toVerdictJson(verdict: SimulatedVerdict, schema: JsonSchema | undefined): string {
   const properties = recordOf(schema?.properties)
   if (!schema || Object.keys(properties).length === 0) return JSON.stringify(verdict)
   const known = Object.entries(verdict).filter(

@@ -1,0 +1,187 @@
+import { describe, expect, test } from 'vitest'
+import { createDefinitionParser } from '../../src/domain/definition-parser.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../../src/domain/flow-definition.ts'
+import type { PromptScope, StepView } from '../../src/domain/prompt-scope.ts'
+import type { StepResult } from '../../src/domain/step-result.ts'
+import { readVerdict, VERDICT_JSON_SCHEMA } from '../../src/domain/verdict.ts'
+import type { ExecutorContext, ExecutorResult, RunStepOptions } from '../../src/executors/executor.ts'
+import { executors } from '../../src/executors/registry.ts'
+import { compileCondition } from '../../src/prompts/condition.ts'
+import { compileTemplate } from '../../src/prompts/template.ts'
+import { findReply } from '../../src/providers/simulator/reply.ts'
+import { SIMULATED_SCENARIOS } from '../../src/providers/simulator/scenarios.ts'
+import { createComparisonFlow, createCritiqueFlow, createRefinementFlow, getFlowTemplate } from '../../templates/index.ts'
+import { stepResult } from '../support/stored-data.ts'
+
+const parser = createDefinitionParser({
+  flowTypes: Object.values(executors),
+  references: {
+    template: (source) => compileTemplate(source).references,
+    condition: (source) => compileCondition(source).references,
+  },
+})
+
+const VENDORS = ['openai', 'anthropic', 'google'] as const
+const promptOf = (name: string) => SIMULATED_SCENARIOS.find(({ template }) => template === name)?.prompt ?? ''
+
+interface Run extends ExecutorResult {
+  readonly definition: FlowDefinition
+  /** `step#iteration` in order of completion. */
+  readonly calls: readonly string[]
+  readonly skipped: readonly string[]
+  readonly prompts: Readonly<Record<string, string>>
+  readonly outputs: Readonly<Record<string, string>>
+}
+
+/** The real parser, executors and templates; each step is one reply of the simulator. */
+async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
+  const definition = parser.parse(input)
+  const calls: string[] = []
+  const skipped: string[] = []
+  const prompts: Record<string, string> = {}
+  const outputs: Record<string, string> = {}
+
+  const scopeOf = ({ input: given, visible, iteration = 1 }: RunStepOptions): PromptScope => {
+    const steps: Record<string, StepView> = {}
+    for (const { stepId, output, parsed, status } of visible) steps[stepId] = { output, parsed, status }
+    const previous = visible.findLast(({ status }) => status === 'SUCCESS')?.output
+    return {
+      original,
+      input: given?.map(({ output }) => output).join('\n') ?? previous ?? original,
+      previous,
+      steps,
+      iteration,
+      metadata: {},
+    }
+  }
+
+  function answer(step: FlowStep, options: RunStepOptions): StepResult {
+    const { iteration = 1, verdict } = options
+    const scope = scopeOf(options)
+    const text = (source: FlowStep['prompt']) => (typeof source === 'string' ? compileTemplate(source).render(scope) : '')
+    const prompt = step.prompt === 'original' ? original : text(step.prompt)
+    const system = text(step.system)
+    const vendor = VENDORS.find((known) => known === step.provider) ?? 'openai'
+    const { text: output } = findReply(
+      {
+        vendor,
+        format: 'chat',
+        model: step.model,
+        stream: false,
+        system,
+        prompt,
+        text: `${system}\n${prompt}`,
+        schema: verdict === 'ask' ? VERDICT_JSON_SCHEMA : undefined,
+        raw: '',
+      },
+      SIMULATED_SCENARIOS,
+    )
+    calls.push(`${step.id}#${iteration}`)
+    prompts[`${step.id}#${iteration}`] = `${system}\n${prompt}`
+    outputs[`${step.id}#${iteration}`] = output
+    const { provider, model, action } = step
+    const parsed = verdict ? readVerdict(output)?.verdict : undefined
+    return stepResult('flow', step.id, { iteration, output, parsed, provider, model, action })
+  }
+
+  const context: ExecutorContext = {
+    signal: new AbortController().signal,
+    runStep: async (step, options) => answer(step, options),
+    skipStep: async (step) => {
+      skipped.push(step.id)
+      return stepResult('flow', step.id, { status: 'SKIPPED', output: undefined })
+    },
+    conditionHolds: async ({ condition }, visible) =>
+      typeof condition === 'string' ? compileCondition(condition).evaluate(scopeOf({ visible })) : true,
+  }
+  return { ...(await executors[definition.type].run(definition, context)), definition, calls, skipped, prompts, outputs }
+}
+
+describe('with its demo prompt', () => {
+  test.each(SIMULATED_SCENARIOS.map(({ template }) => template))(
+    'every step of %s gets a scene of its scenario',
+    async (name) => {
+      const { outputs } = await run(getFlowTemplate(name), promptOf(name))
+      for (const [step, output] of Object.entries(outputs)) expect(output, step).not.toContain('Simulated')
+    },
+  )
+
+  test('critique finds the planted defect and mends it', async () => {
+    const { calls, outputs, final } = await run(createCritiqueFlow(), promptOf('critique'))
+    expect(calls).toEqual(['draft#1', 'critique#1', 'refine#1'])
+    expect(outputs['draft#1']).toContain('takes its colour from the oceans')
+    expect(outputs['critique#1']).toContain('takes its colour from the oceans')
+    expect(final?.output).toContain('Rayleigh')
+    expect(final?.output).not.toContain('oceans')
+  })
+
+  test('critique over several rounds ends when the critics approve', async () => {
+    const result = await run(createCritiqueFlow({ rounds: 3, critic: ['anthropic/a', 'google/b'] }), promptOf('critique'))
+    expect(result.stopReason).toBe('approved')
+    expect(result.calls).toEqual(['draft#1', 'critique1#1', 'critique2#1', 'refine#1', 'critique1#2', 'critique2#2'])
+  })
+
+  test('refinement ends at the threshold with the third draft', async () => {
+    const { stopReason, final, calls } = await run(createRefinementFlow(), promptOf('refinement'))
+    expect(stopReason).toBe('threshold')
+    expect(calls).toEqual(['draft#1', 'evaluate#1', 'refine#1', 'evaluate#2', 'refine#2', 'evaluate#3'])
+    expect(final?.output).toContain('Fold it in ten seconds')
+  })
+
+  test('routing runs the technical expert alone', async () => {
+    const { calls, skipped } = await run(getFlowTemplate('routing'), promptOf('routing'))
+    expect(calls).toEqual(['classify#1', 'technical#1'])
+    expect(skipped).toEqual(['creative', 'analytical', 'general'])
+  })
+
+  test('the judge of comparison finds the wrong answer and sees no author', async () => {
+    const { prompts, final, definition } = await run(createComparisonFlow(), promptOf('comparison'))
+    expect(final?.output).toContain('**Answer C**\nStrengths: short.')
+    expect(final?.output).toContain('Best: Answer B')
+    for (const { provider, model } of definition.steps) {
+      expect(prompts['compare#1']).not.toContain(provider)
+      expect(prompts['compare#1']).not.toContain(model)
+    }
+  })
+
+  test('consensus names the minority view', async () => {
+    const { final } = await run(getFlowTemplate('consensus'), promptOf('consensus'))
+    expect(final?.output).toMatch(/2 of 3: A and B[\s\S]*## Minority view\nC: yes, because 2100/)
+  })
+
+  test('qa mends what the accuracy check found', async () => {
+    const { final, calls } = await run(getFlowTemplate('qa'), promptOf('qa'))
+    expect(calls).toEqual(['generate#1', 'accuracy#1', 'clarity#1', 'verdict#1'])
+    expect(final?.output).toMatch(/PASS WITH CHANGES[\s\S]*Keep one copy away/)
+  })
+})
+
+describe('with any other prompt', () => {
+  const HAIKU = 'Write a haiku about rain'
+
+  test.each(SIMULATED_SCENARIOS.map(({ template }) => template))(
+    '%s runs to its end and says that it is simulated',
+    async (name) => {
+      const { final } = await run(getFlowTemplate(name), HAIKU)
+      expect(final?.output).toContain('Simulated text, version')
+      expect(final?.output).toContain(HAIKU)
+    },
+  )
+
+  test('critique improves what its critic found', async () => {
+    const { final, stopReason } = await run(createCritiqueFlow({ rounds: 4 }), HAIKU)
+    expect(stopReason).toBe('approved')
+    expect(final?.output).toContain('version 2')
+  })
+
+  test('refinement climbs to its threshold', async () => {
+    const { stopReason, calls } = await run(createRefinementFlow(5, 0.85), HAIKU)
+    expect(stopReason).toBe('threshold')
+    expect(calls.at(-1)).toBe('evaluate#3')
+  })
+
+  test('routing finds the expert', async () => {
+    expect((await run(getFlowTemplate('routing'), HAIKU)).calls).toEqual(['classify#1', 'creative#1'])
+    expect((await run(getFlowTemplate('routing'), 'Hello there')).calls).toEqual(['classify#1', 'general#1'])
+  })
+})
