@@ -1,7 +1,7 @@
 import { withCallFacts } from '../domain/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readEventStream } from './event-stream.ts'
-import { type AttemptState, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
+import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
 
 const MAX_ERROR_BYTES = 64 * 1024
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -69,18 +69,24 @@ export interface StreamReading {
 }
 
 /** Reads a stream of events. Rejects with PROVIDER_STREAM_CUT when it ends or breaks before its mark, PROVIDER_BAD_REPLY for what is no event. */
-export async function readEvents(
-  response: Response,
-  { onEvent, onActivity, endMark, isWhole, state }: StreamReading,
-): Promise<void> {
+export async function readEvents(response: Response, reading: StreamReading): Promise<void> {
+  const { onEvent, onActivity, endMark, isWhole, state } = reading
+  let hasEvents = false
+  const onAnyEvent = (event: unknown) => {
+    hasEvents = true
+    return onEvent(event)
+  }
   try {
-    if (response.body) await readEventStream(response.body, onEvent, onActivity)
+    if (response.body) await readEventStream(response.body, onAnyEvent, onActivity)
   } catch (error) {
-    if (OrchestratorError.is(error)) throw error
     if (error instanceof SyntaxError) throw toBadReply('an event that is no JSON', state())
+    // Not of the network: an error inside the stream, or what the caller threw at a piece of text.
+    if (OrchestratorError.is(error) || networkCodeOf(error) === undefined) throw error
     // Also after a mark that is not the last word (Gemini repeats its own): a broken connection may hide more text.
     throw toStreamCut(endMark, state(), error)
   }
+  const isEventStream = /event-stream/.test(response.headers.get('content-type') ?? '')
+  if (!hasEvents && !isEventStream) throw toBadReply('a body without events', state())
   if (!isWhole()) throw toStreamCut(endMark, state())
 }
 

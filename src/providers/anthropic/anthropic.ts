@@ -70,19 +70,31 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
   }
 }
 
-function toClientOptions({ apiKey, baseUrl, headers }: AdapterSettings): ClientOptions {
+function toClientOptions({ apiKey, baseUrl = OWN_BASE_URL, headers }: AdapterSettings): ClientOptions {
+  const isOwnOrigin = new URL(baseUrl).origin === OWN_BASE_URL
   return {
-    baseURL: (baseUrl ?? OWN_BASE_URL).replace(/\/+$/, ''),
+    baseURL: baseUrl.replace(/\/+$/, ''),
     // Without any key the SDK looks for credentials in files of the user and sends those.
     apiKey: apiKey ?? 'none',
-    // The SDK sends the key as a bearer token, which fetch and proxies treat otherwise than the documented header of the API.
-    defaultHeaders: { ...headers, authorization: headers?.authorization ?? null, ...(apiKey && { 'x-api-key': apiKey }) },
+    defaultHeaders: {
+      ...(!isOwnOrigin && withoutCustomHeaders()),
+      // The SDK sends the key as a bearer token; gateways and the simulator know the older header, which the API prefers.
+      authorization: null,
+      ...(apiKey && { 'x-api-key': apiKey }),
+      ...headers,
+    },
     maxRetries: 0,
     timeout: NO_TIMEOUT_MS,
     openTelemetry: false,
     logLevel: 'off',
     fetch: vendorFetch,
   }
+}
+
+/** The SDK adds the headers of ANTHROPIC_CUSTOM_HEADERS, which may hold secrets, to every request; null removes them. */
+function withoutCustomHeaders(): Record<string, null> {
+  const names = (process.env.ANTHROPIC_CUSTOM_HEADERS ?? '').split('\n').map((line) => line.slice(0, line.indexOf(':')).trim())
+  return Object.fromEntries(names.filter((name) => name !== '').map((name) => [name, null]))
 }
 
 interface Sending {

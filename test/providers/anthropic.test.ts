@@ -1,0 +1,414 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { callFactsOf } from '../../src/domain/call-facts.ts'
+import type { ModelRequest } from '../../src/domain/model-call.ts'
+import { createAnthropicProvider } from '../../src/providers/anthropic/anthropic.ts'
+import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
+import { describeProvider, type VendorWire } from '../contracts/provider.ts'
+import { createVendorServer, SSE_HEADERS, type VendorServer } from '../support/vendor-server.ts'
+
+/** Events as Anthropic frames them: named, and with white space behind the JSON. */
+const events = (...data: readonly { readonly type: string }[]): string =>
+  data.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}   \n\n`).join('')
+
+const message = (content: readonly unknown[], rest = {}) => ({
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  model: 'answering-model',
+  content,
+  stop_reason: 'end_turn',
+  stop_sequence: null,
+  usage: { input_tokens: 10, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 5 },
+  ...rest,
+})
+const text = (value: string) => ({ type: 'text', text: value })
+
+const start = (usage = {}) => ({
+  type: 'message_start',
+  message: message([], { stop_reason: null, usage: { input_tokens: 10, output_tokens: 1, ...usage } }),
+})
+const blockStart = (index: number, content_block: unknown) => ({ type: 'content_block_start', index, content_block })
+const delta = (index: number, content: unknown) => ({ type: 'content_block_delta', index, delta: content })
+const textDelta = (value: string, index = 0) => delta(index, { type: 'text_delta', text: value })
+const blockStop = (index: number) => ({ type: 'content_block_stop', index })
+const finish = (usage: unknown = { output_tokens: 5 }, stop_reason = 'end_turn', rest = {}) => ({
+  type: 'message_delta',
+  delta: { stop_reason, stop_sequence: null, ...rest },
+  usage,
+})
+const stop = { type: 'message_stop' }
+
+const stream = (...data: readonly { readonly type: string }[]) => ({ headers: SSE_HEADERS, body: events(...data) })
+const streamOf = (value: string, usage?: unknown) =>
+  stream(start(), blockStart(0, text('')), textDelta(value), blockStop(0), finish(usage), stop)
+
+const wire: VendorWire = {
+  whole: (value) => ({ body: message([text(value)]) }),
+  streamed: (pieces) =>
+    stream(
+      start(),
+      blockStart(0, text('')),
+      { type: 'ping' },
+      ...pieces.map((piece) => textDelta(piece)),
+      blockStop(0),
+      finish(),
+      stop,
+    ),
+  terminalMarks: ['event: message_stop'],
+  error: (status, words) => ({
+    status,
+    body: { type: 'error', error: { type: 'some_error', message: words }, request_id: 'req_1' },
+  }),
+  errorInStream: (value) =>
+    stream(start(), blockStart(0, text('')), textDelta(value), {
+      type: 'error',
+      ...{ error: { type: 'overloaded_error', message: 'Overloaded' } },
+    }),
+}
+
+const create = (baseUrl: string, apiKey?: string) =>
+  createAnthropicProvider({ id: 'claude', vendor: 'anthropic', baseUrl, apiKey, simulated: false })
+
+describeProvider({ name: 'anthropic', create, wire, model: 'claude-sonnet-4-6' })
+
+describe('anthropic', () => {
+  let server: VendorServer
+  let provider: Provider
+  beforeAll(async () => {
+    server = await createVendorServer()
+  })
+  beforeEach(async () => {
+    provider = await create(server.url, 'sk-ant-key')
+    server.answer(wire.whole('hello'))
+  })
+  afterAll(() => server.close())
+
+  const generate = (request: Partial<ModelRequest> = {}, options: Partial<GenerateOptions> = {}) =>
+    provider.generate(
+      { model: 'claude-sonnet-4-6', messages: [{ role: 'user', content: 'hi' }], settings: { maxTokens: 100 }, ...request },
+      { signal: new AbortController().signal, ...options },
+    )
+  const streamed = (request: Partial<ModelRequest> = {}) => generate(request, { onDelta: () => undefined })
+  const lastRequest = () => server.requests.at(-1)
+
+  describe('what is sent', () => {
+    test('the key goes in x-api-key and in no other header', async () => {
+      await generate()
+      expect(lastRequest()).toMatchObject({ method: 'POST', path: '/v1/messages', headers: { 'x-api-key': 'sk-ant-key' } })
+      expect(lastRequest()?.headers.authorization).toBeUndefined()
+    })
+
+    test('without a key no credential is sent', async () => {
+      provider = await create(server.url)
+      await generate()
+      expect(lastRequest()?.headers.authorization).toBeUndefined()
+      expect(lastRequest()?.headers['x-api-key']).toBeUndefined()
+    })
+
+    test('headers for Anthropic from the environment do not reach another origin', async () => {
+      process.env.ANTHROPIC_CUSTOM_HEADERS = 'x-tenant: secret'
+      try {
+        provider = await create(server.url, 'sk-ant-key')
+      } finally {
+        delete process.env.ANTHROPIC_CUSTOM_HEADERS
+      }
+      await generate()
+      expect(lastRequest()?.headers['x-tenant']).toBeUndefined()
+    })
+
+    test('system, messages, stop sequences and the bound arrive under the names of the API', async () => {
+      await generate({
+        system: 'be kind',
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', content: 'b' },
+          { role: 'user', content: 'c' },
+        ],
+        settings: { maxTokens: 7, stopSequences: ['END'] },
+      })
+      expect(lastRequest()?.body).toEqual({
+        model: 'claude-sonnet-4-6',
+        max_tokens: 7,
+        system: 'be kind',
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', content: 'b' },
+          { role: 'user', content: 'c' },
+        ],
+        stop_sequences: ['END'],
+      })
+    })
+
+    test('a step without a bound gets one, and a note', async () => {
+      const answer = await generate({ settings: {} })
+      expect(lastRequest()?.body).toMatchObject({ max_tokens: 4096 })
+      expect(answer.notes).toEqual([expect.stringContaining('max_tokens')])
+    })
+
+    test('temperature goes to a model that takes it, under the API version that still does', async () => {
+      await generate({ settings: { maxTokens: 5, temperature: 0.3 } })
+      expect(lastRequest()).toMatchObject({ body: { temperature: 0.3 }, headers: { 'anthropic-version': '2023-06-01' } })
+    })
+
+    test('temperature and top_p together keep only the temperature on models that refuse both', async () => {
+      const answer = await generate({ settings: { maxTokens: 5, temperature: 0.3, topP: 0.9 } })
+      expect(lastRequest()?.body).toMatchObject({ temperature: 0.3 })
+      expect(lastRequest()?.body).not.toHaveProperty('top_p')
+      expect(answer.notes).toEqual([expect.stringContaining('topP')])
+      await generate({ model: 'claude-3-opus-20240229', settings: { maxTokens: 5, temperature: 0.3, topP: 0.9 } })
+      expect(lastRequest()?.body).toMatchObject({ temperature: 0.3, top_p: 0.9 })
+    })
+
+    test.each(['claude-opus-4-7', 'claude-sonnet-5', 'claude-opus-5-5', 'claude-unheard-of'])(
+      'temperature and top_p are left out for %s, with notes',
+      async (model) => {
+        const answer = await generate({ model, settings: { maxTokens: 5, temperature: 0.3, topP: 0.9 } })
+        expect(lastRequest()?.body).toEqual({ model, max_tokens: 5, messages: [{ role: 'user', content: 'hi' }] })
+        expect(answer.notes).toEqual([expect.stringContaining('temperature'), expect.stringContaining('topP')])
+      },
+    )
+
+    test('a temperature above 1 is lowered to 1, with a note', async () => {
+      const answer = await generate({ settings: { maxTokens: 5, temperature: 1.7 } })
+      expect(lastRequest()?.body).toMatchObject({ temperature: 1 })
+      expect(answer.notes).toEqual([expect.stringContaining('1.7')])
+    })
+
+    test('a schema is sent as output_config to models that have structured output, closed and without unknown keywords', async () => {
+      const outputSchema = {
+        $schema: 'https://json-schema.org/draft/2020-12/schema',
+        type: 'object',
+        properties: { score: { type: 'number', minimum: 0 } },
+        required: ['score'],
+      }
+      await generate({ outputSchema })
+      expect(lastRequest()?.body).toMatchObject({
+        output_config: {
+          format: {
+            type: 'json_schema',
+            schema: {
+              type: 'object',
+              properties: { score: { type: 'number', description: '{minimum: 0}' } },
+              required: ['score'],
+              additionalProperties: false,
+            },
+          },
+        },
+      })
+    })
+
+    test('a schema is left out with a note where the model or the API can not take it', async () => {
+      const old = await generate({ model: 'claude-3-haiku-20240307', outputSchema: { type: 'object', properties: {} } })
+      expect(lastRequest()?.body).not.toHaveProperty('output_config')
+      const untyped = await generate({ outputSchema: { properties: { a: {} } } })
+      expect(lastRequest()?.body).not.toHaveProperty('output_config')
+      for (const { notes } of [old, untyped]) expect(notes).toEqual([expect.stringContaining('outputSchema')])
+    })
+  })
+
+  describe('what comes back', () => {
+    test('input is plain input, cache read and cache write together', async () => {
+      const usage = { input_tokens: 3, cache_creation_input_tokens: 2262, cache_read_input_tokens: 100, output_tokens: 84 }
+      server.answer({ body: message([text('ok')], { usage }) })
+      expect((await generate()).usage).toEqual({
+        inputTokens: 2365,
+        cachedInputTokens: 100,
+        cacheWriteTokens: 2262,
+        outputTokens: 84,
+        totalTokens: 2449,
+        source: 'reported',
+      })
+    })
+
+    test('figures of message_delta replace those of message_start, and only those it names', async () => {
+      server.answer(
+        stream(
+          start({ input_tokens: 2039, cache_read_input_tokens: 7 }),
+          finish({
+            input_tokens: 10_423,
+            cache_read_input_tokens: null,
+            output_tokens: 341,
+            output_tokens_details: { thinking_tokens: 40 },
+          }),
+          stop,
+        ),
+      )
+      expect((await streamed()).usage).toEqual({
+        inputTokens: 10_430,
+        cachedInputTokens: 7,
+        outputTokens: 341,
+        reasoningTokens: 40,
+        totalTokens: 10_771,
+        source: 'reported',
+      })
+      server.answer(streamOf('x', { output_tokens: 92 }))
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 92 })
+    })
+
+    test('model calls that are billed outside the top-level figures are counted', async () => {
+      const usage = {
+        input_tokens: 162,
+        output_tokens: 11,
+        iterations: [
+          {
+            type: 'compaction',
+            input_tokens: 99_195,
+            output_tokens: 81,
+            cache_read_input_tokens: 0,
+            cache_creation_input_tokens: 0,
+          },
+          { type: 'message', input_tokens: 162, output_tokens: 11, cache_read_input_tokens: 0, cache_creation_input_tokens: 0 },
+        ],
+      }
+      server.answer({ body: message([text('ok')], { usage }) })
+      const answer = await generate()
+      expect(answer.usage).toMatchObject({ inputTokens: 99_357, outputTokens: 92 })
+      expect(answer.notes).toEqual([expect.stringContaining('compaction')])
+    })
+
+    test('an answer without usage has unknown usage, not 0', async () => {
+      server.answer({ body: message([text('ok')], { usage: undefined }) })
+      expect((await generate()).usage).toEqual({ source: 'unknown' })
+    })
+
+    test.each([
+      ['end_turn', 'stop'],
+      ['stop_sequence', 'stop'],
+      ['max_tokens', 'length'],
+      ['model_context_window_exceeded', 'length'],
+      ['tool_use', 'tool_calls'],
+      ['refusal', 'refusal'],
+      ['pause_turn', 'other'],
+      ['something_new', 'other'],
+    ])('stop reason %s is read as %s, streamed or not', async (stop_reason, finishReason) => {
+      server.answer({ body: message([text('ok')], { stop_reason }) })
+      expect((await generate()).finishReason).toBe(finishReason)
+      server.answer(stream(start(), finish({ output_tokens: 5 }, stop_reason), stop))
+      expect((await streamed()).finishReason).toBe(finishReason)
+    })
+
+    test('a refusal carries the explanation', async () => {
+      const stop_details = { type: 'refusal', category: 'bio', explanation: 'not this' }
+      server.answer({ body: message([], { stop_reason: 'refusal', stop_details }) })
+      expect(await generate()).toMatchObject({ text: '', refusal: 'not this', finishReason: 'refusal' })
+      server.answer(stream(start(), finish({ output_tokens: 5 }, 'refusal', { stop_details }), stop))
+      expect(await streamed()).toMatchObject({ refusal: 'not this', finishReason: 'refusal' })
+    })
+
+    test('text is every text block; thinking and blocks of servers are not', async () => {
+      server.answer({
+        body: message([
+          { type: 'thinking', thinking: 'hm', signature: 's' },
+          text('one '),
+          { type: 'server_tool_use', id: 's1', name: 'web_search', input: { query: 'q' } },
+          { type: 'web_search_tool_result', tool_use_id: 's1', content: [] },
+          text('two'),
+        ]),
+      })
+      const answer = await generate()
+      expect(answer).toMatchObject({ text: 'one two', reasoningText: 'hm' })
+      expect(answer).not.toHaveProperty('toolCalls')
+    })
+
+    test('a stream keeps thinking apart and joins the JSON of tool calls by block', async () => {
+      server.answer({
+        ...stream(
+          start(),
+          blockStart(0, { type: 'thinking', thinking: '', signature: '' }),
+          delta(0, { type: 'thinking_delta', thinking: 'let me ' }),
+          delta(0, { type: 'thinking_delta', thinking: 'see' }),
+          delta(0, { type: 'signature_delta', signature: 'abc' }),
+          blockStart(1, text('')),
+          textDelta('Checking.', 1),
+          blockStart(2, { type: 'tool_use', id: 't1', name: 'weather', input: {} }),
+          blockStart(3, { type: 'tool_use', id: 't2', name: 'time', input: {} }),
+          delta(2, { type: 'input_json_delta', partial_json: '{"city":' }),
+          delta(2, { type: 'input_json_delta', partial_json: '"Berlin"}' }),
+          finish({ output_tokens: 5 }, 'tool_use'),
+          stop,
+        ),
+        seed: 3,
+      })
+      expect(await streamed()).toMatchObject({
+        text: 'Checking.',
+        reasoningText: 'let me see',
+        finishReason: 'tool_calls',
+        toolCalls: [
+          { id: 't1', name: 'weather', arguments: '{"city":"Berlin"}' },
+          { id: 't2', name: 'time', arguments: '{}' },
+        ],
+      })
+    })
+
+    test('a stream that a proxy answers with a whole message is delivered as one piece', async () => {
+      const pieces: string[] = []
+      expect(await generate({}, { onDelta: (piece) => pieces.push(piece) })).toMatchObject({
+        text: 'hello',
+        finishReason: 'stop',
+      })
+      expect(pieces).toEqual(['hello'])
+    })
+
+    test('the SDK prints nothing about models that end soon', async () => {
+      const printed: unknown[] = []
+      const warn = console.warn
+      console.warn = (...words) => printed.push(words)
+      try {
+        await generate({ model: 'claude-sonnet-4-5' })
+      } finally {
+        console.warn = warn
+      }
+      expect(printed).toEqual([])
+    })
+  })
+
+  describe('failures', () => {
+    test('overloaded inside a stream is PROVIDER_UNAVAILABLE, with what was used so far', async () => {
+      server.answer(wire.errorInStream('half'))
+      const error = await streamed().catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: true })
+      expect(callFactsOf(error)).toMatchObject({
+        generated: true,
+        model: 'answering-model',
+        usage: { inputTokens: 10, outputTokens: 1 },
+      })
+    })
+
+    test('an error as the body of a 200 is an error', async () => {
+      server.answer({ body: { type: 'error', error: { type: 'rate_limit_error', message: 'slow down' } } })
+      await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
+      await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
+    })
+
+    test('a cut stream tells what was used until then', async () => {
+      server.answer(stream(start({ input_tokens: 70 }), blockStart(0, text('')), textDelta('half')))
+      const error = await streamed().catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+      expect(callFactsOf(error)).toMatchObject({ generated: true, usage: { inputTokens: 70 } })
+    })
+
+    test('an aborted stream tells what was used by its signal', async () => {
+      server.answer({ ...stream(start({ input_tokens: 70 }), blockStart(0, text('')), textDelta('half')), after: 'hang' })
+      const controller = new AbortController()
+      const pending = generate({}, { signal: controller.signal, onDelta: () => controller.abort(new Error('enough')) })
+      await expect(pending).rejects.toThrow('enough')
+      expect(callFactsOf(controller.signal)).toMatchObject({ generated: true, usage: { inputTokens: 70 } })
+    })
+
+    test('an error page without end is not read to its end', async () => {
+      server.answer({ status: 500, headers: { 'content-type': 'text/html' }, body: 'x'.repeat(200_000), after: 'hang' })
+      await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', details: { status: 500 } })
+      await server.clientClosed()
+    })
+
+    test('ping asks for models and judges the answer', async () => {
+      server.answer({ body: { data: [] } })
+      await provider.ping?.(new AbortController().signal)
+      expect(lastRequest()).toMatchObject({ method: 'GET', path: '/v1/models?limit=1', headers: { 'x-api-key': 'sk-ant-key' } })
+      server.answer(wire.error(401, 'invalid x-api-key'))
+      await expect(provider.ping?.(new AbortController().signal)).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+      server.answer({ headers: { 'content-type': 'text/html' }, body: '<html>hello</html>' })
+      await expect(provider.ping?.(new AbortController().signal)).rejects.toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
+    })
+  })
+})

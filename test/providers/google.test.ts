@@ -1,0 +1,362 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { callFactsOf } from '../../src/domain/call-facts.ts'
+import type { ModelRequest } from '../../src/domain/model-call.ts'
+import { createGoogleProvider } from '../../src/providers/google/google.ts'
+import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
+import { describeProvider, type VendorWire } from '../contracts/provider.ts'
+import { createVendorServer, SSE_HEADERS, type VendorServer } from '../support/vendor-server.ts'
+
+/** Events as Google frames them: with CRLF. */
+const stream = (...pieces: readonly unknown[]) => ({
+  headers: SSE_HEADERS,
+  body: pieces.map((piece) => `data: ${JSON.stringify(piece)}\r\n\r\n`).join(''),
+})
+
+const USAGE = { promptTokenCount: 10, candidatesTokenCount: 5, totalTokenCount: 15 }
+const piece = (parts: readonly unknown[], finishReason?: string, usageMetadata?: unknown) => ({
+  candidates: [{ content: { role: 'model', parts }, ...(finishReason && { finishReason }), index: 0 }],
+  ...(usageMetadata !== undefined && { usageMetadata }),
+  modelVersion: 'answering-model',
+})
+const text = (value: string) => ({ text: value })
+
+const wire: VendorWire = {
+  whole: (value) => ({ body: piece([text(value)], 'STOP', USAGE) }),
+  streamed: (pieces) => stream(...pieces.map((value) => piece([text(value)])), piece([text('')], 'STOP', USAGE)),
+  terminalMarks: ['data: {"candidates":[{"content":{"role":"model","parts":[{"text":""}]},"finishReason":"STOP"'],
+  error: (status, message) => ({ status, body: { error: { code: status, message, status: 'SOME_STATUS' } } }),
+  errorInStream: (value) =>
+    stream(piece([text(value)]), { error: { code: 503, message: 'The model is overloaded.', status: 'UNAVAILABLE' } }),
+}
+
+const create = (baseUrl: string, apiKey?: string) =>
+  createGoogleProvider({ id: 'gemini', vendor: 'google', baseUrl, apiKey, simulated: false })
+
+describeProvider({ name: 'google', create, wire, model: 'gemini-2.5-flash' })
+
+describe('google', () => {
+  let server: VendorServer
+  let provider: Provider
+  beforeAll(async () => {
+    server = await createVendorServer()
+  })
+  beforeEach(async () => {
+    provider = await create(server.url, 'AIza-key')
+    server.answer(wire.whole('hello'))
+  })
+  afterAll(() => server.close())
+
+  const generate = (request: Partial<ModelRequest> = {}, options: Partial<GenerateOptions> = {}) =>
+    provider.generate(
+      { model: 'gemini-2.5-flash', messages: [{ role: 'user', content: 'hi' }], settings: {}, ...request },
+      { signal: new AbortController().signal, ...options },
+    )
+  const streamed = () => generate({}, { onDelta: () => undefined })
+  const lastRequest = () => server.requests.at(-1)
+
+  describe('what is sent', () => {
+    test('the key goes in a header, not in the address', async () => {
+      await generate()
+      expect(lastRequest()).toMatchObject({
+        method: 'POST',
+        path: '/v1beta/models/gemini-2.5-flash:generateContent',
+        headers: { 'x-goog-api-key': 'AIza-key', 'content-type': 'application/json' },
+      })
+      server.answer(wire.streamed(['a']))
+      await streamed()
+      expect(lastRequest()?.path).toBe('/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse')
+    })
+
+    test('a base URL that names a version keeps it, and a model name can not leave the path of models', async () => {
+      provider = await create(`${server.url}/gateway/v1/`, 'k')
+      await generate({ model: 'tunedModels/mine' })
+      expect(lastRequest()?.path).toBe('/gateway/v1/tunedModels/mine:generateContent')
+      await generate({ model: 'x?alt=json#' })
+      expect(lastRequest()?.path).toBe('/gateway/v1/models/x%3Falt%3Djson%23:generateContent')
+    })
+
+    test('roles, system and settings arrive under the names of the API', async () => {
+      await generate({
+        system: 'be kind',
+        messages: [
+          { role: 'user', content: 'a' },
+          { role: 'assistant', content: 'b' },
+          { role: 'user', content: 'c' },
+        ],
+        settings: { temperature: 0.2, topP: 0.9, maxTokens: 7, stopSequences: ['END'] },
+      })
+      expect(lastRequest()?.body).toEqual({
+        contents: [
+          { role: 'user', parts: [{ text: 'a' }] },
+          { role: 'model', parts: [{ text: 'b' }] },
+          { role: 'user', parts: [{ text: 'c' }] },
+        ],
+        systemInstruction: { role: 'system', parts: [{ text: 'be kind' }] },
+        generationConfig: { temperature: 0.2, topP: 0.9, maxOutputTokens: 7, stopSequences: ['END'] },
+      })
+    })
+
+    test('a sixth stop sequence is left out with a note', async () => {
+      const answer = await generate({ settings: { stopSequences: ['1', '2', '3', '4', '5', '6'] } })
+      expect(lastRequest()?.body).toMatchObject({ generationConfig: { stopSequences: ['1', '2', '3', '4', '5'] } })
+      expect(answer.notes).toEqual([expect.stringContaining('stopSequences')])
+    })
+
+    test('a schema is sent to models that take one, only JSON asked for from older ones', async () => {
+      const outputSchema = {
+        $schema: 'https://json-schema.org/draft/2020-12/schema',
+        type: 'object',
+        properties: { a: { type: 'string' } },
+      }
+      await generate({ outputSchema })
+      expect(lastRequest()?.body).toMatchObject({
+        generationConfig: {
+          responseMimeType: 'application/json',
+          responseJsonSchema: { type: 'object', properties: { a: { type: 'string' } } },
+        },
+      })
+      const answer = await generate({ model: 'gemini-2.0-flash', outputSchema })
+      expect(lastRequest()?.body).toMatchObject({ generationConfig: { responseMimeType: 'application/json' } })
+      expect(lastRequest()?.body).not.toHaveProperty('generationConfig.responseJsonSchema')
+      expect(answer.notes).toEqual([expect.stringContaining('outputSchema')])
+    })
+
+    test('Gemma gets the system prompt as its first message, with a note', async () => {
+      const answer = await generate({ model: 'gemma-3-27b-it', system: 'be kind' })
+      expect(lastRequest()?.body).toEqual({
+        contents: [
+          { role: 'user', parts: [{ text: 'be kind' }] },
+          { role: 'user', parts: [{ text: 'hi' }] },
+        ],
+        generationConfig: {},
+      })
+      expect(answer.notes).toEqual([expect.stringContaining('system')])
+    })
+  })
+
+  describe('what comes back', () => {
+    test('output is candidates plus thoughts, input is prompt plus prompts of tools, cached is part of input', async () => {
+      const usageMetadata = {
+        promptTokenCount: 19,
+        toolUsePromptTokenCount: 69,
+        cachedContentTokenCount: 8,
+        candidatesTokenCount: 47,
+        thoughtsTokenCount: 117,
+        totalTokenCount: 252,
+      }
+      server.answer({ body: piece([text('ok')], 'STOP', usageMetadata) })
+      expect((await generate()).usage).toEqual({
+        inputTokens: 88,
+        cachedInputTokens: 8,
+        outputTokens: 164,
+        reasoningTokens: 117,
+        totalTokens: 252,
+        source: 'reported',
+      })
+    })
+
+    test('usage of a stream is cumulative: the greatest total counts, not the sum and not a figure that fell back', async () => {
+      server.answer(
+        stream(
+          piece([{ executableCode: { code: '1+1' } }], undefined, {
+            promptTokenCount: 46,
+            candidatesTokenCount: 51,
+            thoughtsTokenCount: 101,
+            totalTokenCount: 198,
+          }),
+          piece([{ codeExecutionResult: { output: '2' } }], undefined, { promptTokenCount: 46, totalTokenCount: 46 }),
+          piece([text('It is 2.')], undefined, {
+            promptTokenCount: 46,
+            candidatesTokenCount: 57,
+            thoughtsTokenCount: 67,
+            totalTokenCount: 170,
+          }),
+          piece([text('')], 'STOP', {
+            promptTokenCount: 147,
+            candidatesTokenCount: 108,
+            thoughtsTokenCount: 168,
+            toolUsePromptTokenCount: 360,
+            totalTokenCount: 783,
+          }),
+        ),
+      )
+      expect(await streamed()).toMatchObject({
+        text: 'It is 2.',
+        usage: { inputTokens: 507, outputTokens: 276, reasoningTokens: 168, totalTokens: 783 },
+      })
+    })
+
+    test('a field that vanishes is void where the total does without it, and kept where the total still holds it', async () => {
+      const first = { promptTokenCount: 9, candidatesTokenCount: 15, thoughtsTokenCount: 78, totalTokenCount: 102 }
+      server.answer(
+        stream(
+          piece([text('a')], undefined, first),
+          piece([text('b')], 'STOP', { promptTokenCount: 87, thoughtsTokenCount: 78, totalTokenCount: 165 }),
+        ),
+      )
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 87, outputTokens: 78, reasoningTokens: 78 })
+      server.answer(
+        stream(
+          piece([text('a')], undefined, first),
+          piece([text('b')], 'STOP', { promptTokenCount: 9, candidatesTokenCount: 20, totalTokenCount: 107 }),
+        ),
+      )
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 9, outputTokens: 98, reasoningTokens: 78, totalTokens: 107 })
+    })
+
+    test('a last piece with an empty usage takes nothing back', async () => {
+      server.answer(stream(piece([text('a')], undefined, USAGE), piece([text('b')], 'STOP', { trafficType: 'ON_DEMAND' })))
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
+    })
+
+    test('an answer without usage has unknown usage, not 0', async () => {
+      server.answer({ body: piece([text('ok')], 'STOP') })
+      expect((await generate()).usage).toEqual({ source: 'unknown' })
+    })
+
+    test.each([
+      ['STOP', 'stop'],
+      ['MAX_TOKENS', 'length'],
+      ['SAFETY', 'content_filter'],
+      ['RECITATION', 'content_filter'],
+      ['BLOCKLIST', 'content_filter'],
+      ['PROHIBITED_CONTENT', 'content_filter'],
+      ['SPII', 'content_filter'],
+      ['MALFORMED_FUNCTION_CALL', 'other'],
+      ['SOMETHING_NEW', 'other'],
+    ])('finish reason %s is read as %s, streamed or not', async (finishReason, read) => {
+      server.answer({ body: piece([text('ok')], finishReason, USAGE) })
+      expect((await generate()).finishReason).toBe(read)
+      server.answer(stream(piece([text('ok')], finishReason, USAGE)))
+      expect((await streamed()).finishReason).toBe(read)
+    })
+
+    test('function calls come with STOP and are read as tool calls', async () => {
+      const parts = [
+        text('Checking.'),
+        { functionCall: { name: 'weather', args: { city: 'Berlin' } } },
+        { functionCall: { id: 'c2', name: 'time' } },
+      ]
+      server.answer({ body: piece(parts, 'STOP', USAGE) })
+      expect(await generate()).toMatchObject({
+        text: 'Checking.',
+        finishReason: 'tool_calls',
+        toolCalls: [
+          { name: 'weather', arguments: '{"city":"Berlin"}' },
+          { id: 'c2', name: 'time', arguments: '{}' },
+        ],
+      })
+    })
+
+    test('text is every text part but thoughts; pictures are left out with a note', async () => {
+      const parts = [
+        { text: 'hm', thought: true },
+        text('one '),
+        { inlineData: { mimeType: 'image/png', data: 'AAAA' } },
+        text('two'),
+      ]
+      server.answer({ body: piece(parts, 'STOP', USAGE) })
+      const answer = await generate()
+      expect(answer).toMatchObject({ text: 'one two', reasoningText: 'hm', finishReason: 'stop' })
+      expect(answer.notes).toEqual([expect.stringContaining('inlineData')])
+      const pieces: string[] = []
+      server.answer(stream(piece(parts, 'STOP', USAGE)))
+      await generate({}, { onDelta: (value) => pieces.push(value) })
+      expect(pieces).toEqual(['one ', 'two'])
+    })
+
+    test('usage after the finish reason is still read', async () => {
+      server.answer(stream(piece([text('ok')], 'STOP'), { usageMetadata: USAGE, modelVersion: 'answering-model' }))
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
+    })
+
+    test('a stream sent as one JSON list is delivered', async () => {
+      server.answer({ body: [piece([text('a')]), piece([text('b')], 'STOP', USAGE)] })
+      expect(await streamed()).toMatchObject({ text: 'ab', usage: { inputTokens: 10 } })
+    })
+  })
+
+  describe('failures', () => {
+    const invalidKey = {
+      status: 400,
+      body: {
+        error: {
+          code: 400,
+          message: 'API key not valid. Please pass a valid API key.',
+          status: 'INVALID_ARGUMENT',
+          details: [{ '@type': 'type.googleapis.com/google.rpc.ErrorInfo', reason: 'API_KEY_INVALID', domain: 'googleapis.com' }],
+        },
+      },
+    }
+
+    test('a bad key, a 400 at Google, is PROVIDER_AUTH', async () => {
+      server.answer(invalidKey)
+      await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
+    })
+
+    test('the wait that Google asks for in the body goes along in milliseconds', async () => {
+      server.answer({
+        status: 429,
+        body: {
+          error: {
+            code: 429,
+            message: 'You exceeded your current quota.',
+            status: 'RESOURCE_EXHAUSTED',
+            details: [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '34.4s' }],
+          },
+        },
+      })
+      const error = await generate().catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'PROVIDER_RATE_LIMITED', retryable: true })
+      expect(callFactsOf(error)).toMatchObject({ retryAfterMs: 34_400, status: 429 })
+    })
+
+    test('a blocked prompt is CONTENT_FILTERED, with the tokens of the prompt', async () => {
+      const blocked = {
+        promptFeedback: { blockReason: 'PROHIBITED_CONTENT' },
+        usageMetadata: { promptTokenCount: 12, totalTokenCount: 12 },
+        modelVersion: 'answering-model',
+      }
+      for (const [answer, ask] of [
+        [{ body: blocked }, generate],
+        [stream(blocked), streamed],
+      ] as const) {
+        server.answer(answer)
+        const error = await ask().catch((thrown: unknown) => thrown)
+        expect(error).toMatchObject({ code: 'CONTENT_FILTERED', message: expect.stringContaining('PROHIBITED_CONTENT') })
+        expect(callFactsOf(error)).toMatchObject({ usage: { inputTokens: 12 } })
+      }
+    })
+
+    test('an error inside a stream keeps its own status', async () => {
+      server.answer(wire.errorInStream('half'))
+      await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: true })
+    })
+
+    test('a stream that breaks after a finish reason does not pass as an answer', async () => {
+      server.answer({ ...stream(piece([text('half')], 'STOP')), after: 'drop' })
+      await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+    })
+
+    test('a cut stream tells what was used until then', async () => {
+      server.answer(
+        stream(piece([text('half')], undefined, { promptTokenCount: 10, candidatesTokenCount: 3, totalTokenCount: 13 })),
+      )
+      const error = await streamed().catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+      expect(callFactsOf(error)).toMatchObject({ generated: true, usage: { inputTokens: 10, outputTokens: 3 } })
+    })
+
+    test('ping asks for models and judges the answer', async () => {
+      server.answer({ body: { models: [] } })
+      await provider.ping?.(new AbortController().signal)
+      expect(lastRequest()).toMatchObject({
+        method: 'GET',
+        path: '/v1beta/models?pageSize=1',
+        headers: { 'x-goog-api-key': 'AIza-key' },
+      })
+      server.answer(invalidKey)
+      await expect(provider.ping?.(new AbortController().signal)).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+    })
+  })
+})

@@ -1,0 +1,179 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import type { Usage } from '../../src/domain/usage.ts'
+import { createPriceBook, PRICES_DATE } from '../../src/providers/prices.ts'
+
+const NOW = Date.UTC(2026, 10, 20, 12)
+const book = createPriceBook({ now: () => NOW })
+const by = (vendor: string, id = vendor, simulated = false) => ({ id, vendor, simulated })
+const used = (inputTokens: number, outputTokens: number, rest: Partial<Usage> = {}): Usage => ({
+  inputTokens,
+  outputTokens,
+  source: 'reported',
+  ...rest,
+})
+
+describe('prices of the bundled list', () => {
+  test('plain, cached, cache-write and output tokens have one price each and overlap nowhere', async () => {
+    // Claude Opus 4.6: 5 input, 0.5 cache read, 6.25 cache write, 25 output, US dollars per million.
+    const cost = await book.price(by('anthropic'), 'claude-opus-4-6', used(1_000_000, 0))
+    expect(cost).toEqual({ costUsd: 5, source: 'prices', pricesDate: PRICES_DATE, estimated: false })
+    expect(
+      await book.price(by('anthropic'), 'claude-opus-4-6', used(1_000_000, 0, { cachedInputTokens: 1_000_000 })),
+    ).toMatchObject({ costUsd: 0.5 })
+    expect(
+      await book.price(by('anthropic'), 'claude-opus-4-6', used(1_000_000, 0, { cacheWriteTokens: 1_000_000 })),
+    ).toMatchObject({ costUsd: 6.25 })
+    expect(
+      await book.price(
+        by('anthropic'),
+        'claude-opus-4-6',
+        used(1_000_000, 100_000, { cachedInputTokens: 400_000, cacheWriteTokens: 200_000, reasoningTokens: 90_000 }),
+      ),
+    ).toMatchObject({ costUsd: 2 + 0.2 + 1.25 + 2.5 })
+  })
+
+  test('long prompts cost the tier of their whole length', async () => {
+    // Claude Sonnet 4.5: 3 per million up to 200,000 tokens of prompt, 6 beyond.
+    expect(await book.price(by('anthropic'), 'claude-sonnet-4-5-20250929', used(200_000, 0))).toMatchObject({ costUsd: 0.6 })
+    expect(await book.price(by('anthropic'), 'claude-sonnet-4-5-20250929', used(300_000, 0))).toMatchObject({ costUsd: 1.8 })
+  })
+
+  test.each([
+    ['openai', 'gpt-4o-2024-08-06', 12.5],
+    ['anthropic', 'claude-3-5-haiku-20241022', 4.8],
+    ['google', 'gemini-2.5-flash', 2.8],
+    ['groq', 'llama-3.3-70b-versatile', 1.38],
+    ['xai', 'grok-4', 18],
+    ['openrouter', 'openai/gpt-4o', 12.5],
+    ['together', 'meta-llama/Llama-3.3-70B-Instruct-Turbo', 1.76],
+    ['deepseek', 'deepseek-chat', 1.37],
+    ['mistral', 'mistral-large-latest', 8],
+    ['azure', 'gpt-4o', 12.5],
+  ])('a million tokens each way at %s with %s cost %d dollars', async (vendor, model, costUsd) => {
+    expect(await book.price(by(vendor), model, used(1_000_000, 1_000_000))).toMatchObject({ costUsd })
+  })
+
+  test.each([
+    ['a model nobody listed', 'openai', 'gpt-99-unheard-of'],
+    ['a model that is listed without a price', 'google', 'gemma-3'],
+    ['an embedding model that answers with text', 'azure', 'text-embedding-3-large'],
+    ['a server at home', 'ollama', 'llama3.2'],
+    ['LM Studio with a name of OpenAI', 'lmstudio', 'gpt-4o'],
+    ['a compatible server with a name of OpenAI', 'openai-compatible', 'gpt-4o'],
+    ['a vendor with a name of objects', 'constructor', 'gpt-4o'],
+  ])('%s has no price, which is not 0', async (_, vendor, model) => {
+    expect(await book.price(by(vendor), model, used(1_000, 1_000))).toBeUndefined()
+    expect(await book.worstCase(by(vendor), model, 1_000, 1_000)).toBeUndefined()
+    expect(await book.price(by(vendor), model, used(1_000, 1_000))).toBeUndefined()
+  })
+
+  test('unknown tokens have no price', async () => {
+    for (const usage of [
+      { source: 'unknown' },
+      { inputTokens: 5, source: 'reported' },
+      { outputTokens: 5, source: 'reported' },
+    ] as const satisfies readonly Usage[])
+      expect(await book.price(by('openai'), 'gpt-4o', usage)).toBeUndefined()
+  })
+
+  test('an estimate is marked as one', async () => {
+    expect(await book.price(by('openai'), 'gpt-4o', used(10, 10, { source: 'estimated' }))).toMatchObject({ estimated: true })
+  })
+
+  test('parts that a provider reports larger than their whole are priced as the whole', async () => {
+    expect(
+      await book.price(
+        by('anthropic'),
+        'claude-opus-4-6',
+        used(1_000_000, 0, { cachedInputTokens: 2_000_000, cacheWriteTokens: 5 }),
+      ),
+    ).toMatchObject({
+      costUsd: 0.5,
+    })
+    expect(await book.price(by('openai'), 'gpt-4o', used(0, 1_000_000, { reasoningTokens: 3_000_000 }))).toMatchObject({
+      costUsd: 10,
+    })
+  })
+
+  test('costs carry no dust of floating point', async () => {
+    // The list adds up to 0.0052499999999999995.
+    const usage = used(1_000, 100, { cachedInputTokens: 500 })
+    expect((await book.price(by('anthropic'), 'claude-opus-4-6', usage))?.costUsd).toBe(0.00525)
+  })
+
+  test('a price by time of day is the one of the moment', async () => {
+    const night = createPriceBook({ now: () => Date.UTC(2026, 10, 20, 20) })
+    expect(await night.price(by('deepseek'), 'deepseek-chat', used(1_000_000, 1_000_000))).toMatchObject({ costUsd: 0.685 })
+  })
+
+  test('the date of the list belongs to the installed version', () => {
+    const { version } = JSON.parse(
+      readFileSync(new URL('../../node_modules/@pydantic/genai-prices/package.json', import.meta.url), 'utf8'),
+    )
+    expect({ version, PRICES_DATE }).toEqual({ version: '0.1.8', PRICES_DATE: '2026-09-23' })
+  })
+})
+
+describe('configured prices', () => {
+  const configured = createPriceBook({
+    now: () => NOW,
+    overrides: {
+      'local/llama3.2': { inputPerMillion: 1, outputPerMillion: 2 },
+      'openai/gpt-4o': { inputPerMillion: 10, outputPerMillion: 20, cachedInputPerMillion: 1, cacheWritePerMillion: 12 },
+      'local/free': { inputPerMillion: 0, outputPerMillion: 0 },
+    },
+  })
+  const local = by('ollama', 'local')
+
+  test('name provider and model, and win over the list', async () => {
+    expect(await configured.price(local, 'llama3.2', used(1_000_000, 500_000))).toEqual({
+      costUsd: 2,
+      source: 'configured',
+      estimated: false,
+    })
+    expect(await configured.price(by('openai'), 'gpt-4o', used(1_000_000, 0))).toMatchObject({
+      costUsd: 10,
+      source: 'configured',
+    })
+    expect(await configured.price(by('openai', 'second'), 'gpt-4o', used(1_000_000, 0))).toMatchObject({
+      costUsd: 2.5,
+      source: 'prices',
+    })
+    expect(await configured.price(local, 'llama3.3', used(1, 1))).toBeUndefined()
+  })
+
+  test('hold for the names with date and tag that a provider answers with', async () => {
+    expect(await configured.price(by('openai'), 'gpt-4o-2024-08-06', used(1_000_000, 0))).toMatchObject({ source: 'configured' })
+    expect(await configured.price(local, 'llama3.2:latest', used(1_000_000, 0))).toMatchObject({ costUsd: 1 })
+    expect(await configured.price(local, 'llama3.2:70b', used(1_000_000, 0))).toBeUndefined()
+  })
+
+  test('have a price for each kind of input, as plain input where none is given', async () => {
+    const usage = used(1_000_000, 0, { cachedInputTokens: 500_000, cacheWriteTokens: 250_000 })
+    expect(await configured.price(by('openai'), 'gpt-4o', usage)).toMatchObject({ costUsd: 0.5 + 3 + 2.5 })
+    expect(await configured.price(local, 'llama3.2', usage)).toMatchObject({ costUsd: 1 })
+  })
+
+  test('of 0 are known and free', async () => {
+    expect(await configured.price(local, 'free', used(5, 5))).toMatchObject({ costUsd: 0, source: 'configured' })
+    expect(await configured.worstCase(local, 'free', 5, 5)).toBe(0)
+  })
+})
+
+describe('worst case', () => {
+  test('is no less than the same tokens can cost in any mix of cache', async () => {
+    const worst = await book.worstCase(by('anthropic'), 'claude-opus-4-6', 10_000, 1_000)
+    expect(worst).toBe(0.0625 + 0.025)
+    for (const cached of [0, 5_000, 10_000]) {
+      const usage = used(10_000, 1_000, { cachedInputTokens: cached, cacheWriteTokens: 10_000 - cached })
+      expect((await book.price(by('anthropic'), 'claude-opus-4-6', usage))?.costUsd).toBeLessThanOrEqual(worst ?? 0)
+    }
+  })
+
+  test('of a simulated provider is 0, and its answers have no cost', async () => {
+    const simulated = by('openai', 'openai', true)
+    expect(await book.worstCase(simulated, 'gpt-4o', 1_000, 1_000)).toBe(0)
+    expect(await book.price(simulated, 'gpt-4o', used(1_000, 1_000))).toBeUndefined()
+  })
+})
