@@ -1,7 +1,7 @@
 import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
 import type { FlowDefinition } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import { type StepResult, stepResultId } from '../domain/step-result.ts'
 import type { StoredFlow, StoredUpdate } from '../repositories/repository.ts'
 import { totalsOf } from './totals.ts'
 
@@ -113,4 +113,16 @@ export function toUpdates(
     // Stored by this very code with the data of its type; the compiler cannot see through the database.
     return { ...update, flowId: flow.id, data } as FlowUpdate
   })
+}
+
+/** A result of another flow: known here, paid there. */
+export function carriedInto(flowId: string, result: StepResult): StepResult {
+  return {
+    ...result,
+    id: stepResultId(flowId, result),
+    flowId,
+    attempts: [],
+    messageId: undefined,
+    notes: [...result.notes, `carried over from flow ${result.flowId}`],
+  }
 }

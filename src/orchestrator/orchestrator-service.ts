@@ -1,7 +1,7 @@
 import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
 import type { FlowDefinition, FlowDefinitionInput } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
-import { type StepResult, StepStatus, stepResultId } from '../domain/step-result.ts'
+import { type StepResult, StepStatus } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
 import type { CheckFlow, FlowCheck } from './check-flow.ts'
@@ -11,7 +11,7 @@ import type { FlowDefinitions } from './flow-definitions.ts'
 import { type FlowExecutions, resolveInput, statusError } from './flow-executions.ts'
 import { createFlowId } from './flow-id.ts'
 import type { FlowEnd } from './flow-runner.ts'
-import { joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
+import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
 import { type ListFlowsOptions, parseListOptions } from './list-options.ts'
 import type { LiveUpdates } from './live-updates.ts'
 import type { ExecuteOneStep } from './single-step.ts'
@@ -291,15 +291,3 @@ const toRunOptions = (options: ExecuteFlowOptions) => ({
   metadata: options.metadata ?? NO_METADATA,
   onUpdate: options.onUpdate,
 })
-
-/** A result of another flow: known here, paid there. */
-function carriedInto(flowId: string, result: StepResult): StepResult {
-  return {
-    ...result,
-    id: stepResultId(flowId, result),
-    flowId,
-    attempts: [],
-    messageId: undefined,
-    notes: [...result.notes, `carried over from flow ${result.flowId}`],
-  }
-}
