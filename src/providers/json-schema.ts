@@ -46,11 +46,13 @@ const known = new WeakMap<JsonSchema, StructuredSchema>()
 /**
  * The schema for OpenAI's strict mode: objects closed, all properties required, unknown keywords left out. A schema that strict mode can not
  * express without changing which answers fit (optional properties, open objects, `allOf`…) is passed on as it is, not strict.
+ * Undefined for anything but an object, which the vendors refuse.
  */
-export function toStructuredSchema(schema: JsonSchema): StructuredSchema {
+export function toStructuredSchema(schema: JsonSchema): StructuredSchema | undefined {
+  if (schema.type !== 'object') return undefined
   const earlier = known.get(schema)
   if (earlier) return earlier
-  const strict = recordOf(schema).type === 'object' ? toStrict(schema) : undefined
+  const strict = toStrict(schema)
   const structured = strict ? { schema: strict, strict: true } : { schema, strict: false }
   known.set(schema, structured)
   return structured

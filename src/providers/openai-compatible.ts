@@ -33,7 +33,7 @@ export const PRESET_TABLE: Readonly<Record<PresetName, Preset>> = {
   vllm: local('http://127.0.0.1:8000/v1'),
   groq: hosted('https://api.groq.com/openai/v1', 'GROQ_API_KEY', {
     maxTokensField: 'max_completion_tokens',
-    structuredOutput: /gpt-oss|llama-4|kimi-k2/,
+    structuredOutput: /gpt-oss/,
     maxStopSequences: 4,
     thinkTags: true,
   }),

@@ -1,3 +1,4 @@
+import { withCallFacts } from '../domain/call-facts.ts'
 import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readEventStream } from './event-stream.ts'
@@ -61,7 +62,7 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     logLevel: 'off',
     defaultHeaders: toHeaders(settings, variant, isOpenAi),
     ...(settings.apiVersion && { defaultQuery: { 'api-version': settings.apiVersion } }),
-    fetch: vendorFetch,
+    fetch: fetchWithWholeErrors,
   })
 
   async function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
@@ -69,7 +70,13 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     const streams = onDelta !== undefined
     const { path, body, notes } =
       api === 'chat' ? toChatRequest(request, streams, variant.dialect) : toResponsesRequest(request, streams)
-    const about = { provider: id, model: request.model }
+    const about: AttemptState & { readonly model: string } = {
+      provider: id,
+      model: request.model,
+      get privateTexts() {
+        return textsOf(request)
+      },
+    }
     const reader = api === 'chat' ? createChatReader(about, variant.dialect) : createResponsesReader(about)
     try {
       const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
@@ -77,9 +84,10 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
       if (onDelta) await readStreamed(await pending.asResponse(), reader, onDelta, onActivity)
       else reader.readWhole(await pending)
     } catch (error) {
-      throw signal.aborted ? signal.reason : toFailure(error, { ...reader.state(), privateTexts: textsOf(request) }, streams)
+      if (signal.aborted) throw reasonWithFacts(signal, reader)
+      throw toFailure(error, reader.state(), streams)
     }
-    if (signal.aborted) throw signal.reason
+    if (signal.aborted) throw reasonWithFacts(signal, reader)
     reader.endText()
     return reader.toResponse(notes)
   }
@@ -88,7 +96,7 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     if (OrchestratorError.is(error)) return error
     if (error instanceof APIConnectionError) return toConnectionError(error.cause ?? error, state)
     if (error instanceof APIError) {
-      return toVendorError({ ...state, status: error.status, headers: error.headers, body: error.error ?? error.message })
+      return toVendorError({ ...state, status: error.status, headers: error.headers, body: error.error })
     }
     if (error instanceof SyntaxError) return toBadReply('no valid JSON', state)
     if (networkCodeOf(error) === undefined) return error
@@ -115,6 +123,29 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
   }
 }
 
+/** The reason may be shared by many calls: what is known of this one goes with its signal. */
+function reasonWithFacts(signal: AbortSignal, reader: AnswerReader): unknown {
+  const { usage, model, generated = false } = reader.state()
+  withCallFacts(signal, { usage, model, generated })
+  return signal.reason
+}
+
+/** The SDK keeps only `error` of an error's body; Mistral, xAI and FastAPI servers say theirs beside it. */
+async function fetchWithWholeErrors(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  const response = await vendorFetch(input, init)
+  const { status, headers } = response
+  if (response.ok || status === 304) return response
+  return new Response(JSON.stringify({ error: parseOrText(await response.text()) }), { status, headers })
+}
+
+function parseOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
 async function readStreamed(
   response: Response,
   reader: AnswerReader,
@@ -138,6 +169,8 @@ async function readStreamed(
       )
     : false
   if (!hasEvents && !mediaType.startsWith('text/event-stream')) throw toBadReply('a body without events', reader.state())
+  if (ended && !reader.isFinished() && !reader.state().generated)
+    throw toBadReply('an end mark without an answer', reader.state())
   if (!ended && !reader.isFinished()) throw toStreamCut('its end mark', reader.state())
   deliver(reader.endText())
 

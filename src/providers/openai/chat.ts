@@ -43,8 +43,9 @@ function addResponseFormat(body: Record<string, unknown>, request: ModelRequest,
   const { structuredOutput } = dialect
   const knowsSchemas =
     structuredOutput instanceof RegExp ? structuredOutput.test(request.model) : structuredOutput === 'json_schema'
-  if (knowsSchemas) {
-    const { schema, strict } = toStructuredSchema(request.outputSchema)
+  const structured = toStructuredSchema(request.outputSchema)
+  if (knowsSchemas && structured) {
+    const { schema, strict } = structured
     body.response_format = { type: 'json_schema', json_schema: { name: 'answer', schema, strict } }
     return strict ? [] : ['outputSchema was sent without strict mode: it has parts that strict mode can not express']
   }
@@ -53,7 +54,7 @@ function addResponseFormat(body: Record<string, unknown>, request: ModelRequest,
     body.response_format = { type: 'json_object' }
     return ['outputSchema was sent as json_object: the provider has no schemas for this model']
   }
-  return ['outputSchema was left out: the provider has no structured output for this model']
+  return ['outputSchema was left out: the provider has no structured output for this model or schema']
 }
 
 const speaksOfJson = ({ system = '', messages }: ModelRequest) =>
@@ -91,7 +92,8 @@ export function createChatReader(about: AttemptState & { readonly model: string 
     if (!isRecord(event)) return ''
     const choice = findFirstChoice(event)
     readFacts(event, choice)
-    if (event.error || choice?.error) throw toVendorError({ ...state(), body: event.error ? event : choice })
+    const failed = event.error ? event : choice?.error ? choice : recordOf(event.x_groq)
+    if (failed.error) throw toVendorError({ ...state(), body: failed })
     if (!choice) return ''
     began = true
     const piece = readMessage(recordOf(choice.delta ?? choice.message))

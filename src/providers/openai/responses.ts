@@ -23,11 +23,13 @@ export function toResponsesRequest(request: ModelRequest, streams: boolean): Out
       allNotes.push(`maxTokens was raised to ${MIN_OUTPUT_TOKENS}: the provider refuses less`)
   }
   if (settings.stopSequences?.length) allNotes.push('stopSequences was left out: the Responses API has none')
-  if (request.outputSchema) {
-    const { schema, strict } = toStructuredSchema(request.outputSchema)
+  const structured = request.outputSchema && toStructuredSchema(request.outputSchema)
+  if (structured) {
+    const { schema, strict } = structured
     body.text = { format: { type: 'json_schema', name: 'answer', schema, strict } }
     if (!strict) allNotes.push('outputSchema was sent without strict mode: it has parts that strict mode can not express')
   }
+  if (request.outputSchema && !structured) allNotes.push('outputSchema was left out: only objects can be enforced')
   if (streams) body.stream = true
   return { path: '/responses', body, notes: allNotes }
 }
