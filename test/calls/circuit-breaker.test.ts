@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest'
+import { CIRCUIT_BREAKER_DEFAULTS, circuitBreaker } from '../../src/calls/circuit-breaker.ts'
+import { callFactsOf } from '../../src/domain/call-facts.ts'
+import type { ErrorCode } from '../../src/errors/error-codes.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { describeCallLayer } from '../contracts/call.ts'
+import { callAnswer, manualClock, prepared, settled, tryContext } from '../support/calls.ts'
+
+describeCallLayer({ name: 'circuit breaker', create: () => circuitBreaker(CIRCUIT_BREAKER_DEFAULTS, manualClock()) })
+
+function breaker() {
+  const clock = manualClock()
+  let sent = 0
+  let answer = (): Promise<ReturnType<typeof callAnswer>> => Promise.reject(new OrchestratorError('PROVIDER_UNAVAILABLE', 'down'))
+  const call = circuitBreaker(
+    { failureThreshold: 3, openMs: 10_000 },
+    clock,
+  )(() => {
+    sent += 1
+    return answer()
+  })
+  const attempt = (provider = 'alpha') =>
+    call(prepared({ provider }), tryContext()).then(
+      () => 'answer',
+      (error: unknown) => error,
+    )
+  return {
+    clock,
+    attempt,
+    sent: () => sent,
+    failWith: (code: ErrorCode) => {
+      answer = () => Promise.reject(new OrchestratorError(code, 'failed'))
+    },
+    answerWith: (next: typeof answer) => {
+      answer = next
+    },
+  }
+}
+
+const open = { code: 'PROVIDER_UNAVAILABLE', retryable: true, details: { circuit: 'open' } }
+
+describe('the circuit breaker', () => {
+  test('sends nothing more after so many failures in a row, and says for how long', async () => {
+    const { attempt, sent, clock } = breaker()
+    for (let time = 0; time < 3; time++) await attempt()
+    await clock.pass(4_000)
+    const error = await attempt()
+    expect(error).toMatchObject(open)
+    expect(callFactsOf(error)).toEqual({ retryAfterMs: 6_000, generated: false })
+    expect(sent()).toBe(3)
+  })
+
+  test('leaves other providers alone', async () => {
+    const { attempt, sent } = breaker()
+    for (let time = 0; time < 4; time++) await attempt()
+    await attempt('beta')
+    expect(sent()).toBe(4)
+  })
+
+  test.each<ErrorCode>([
+    'PROVIDER_AUTH',
+    'PROVIDER_REJECTED',
+    'PROVIDER_RATE_LIMITED',
+    'PROVIDER_QUOTA_EXHAUSTED',
+    'CONTENT_FILTERED',
+  ])('never opens for %s', async (code) => {
+    const { attempt, sent, failWith } = breaker()
+    failWith(code)
+    for (let time = 0; time < 10; time++) await attempt()
+    expect(sent()).toBe(10)
+  })
+
+  test('counts anew after an answer', async () => {
+    const { attempt, sent, failWith, answerWith } = breaker()
+    await attempt()
+    await attempt()
+    answerWith(async () => callAnswer())
+    await attempt()
+    failWith('PROVIDER_UNAVAILABLE')
+    for (let time = 0; time < 5; time++) await attempt()
+    expect(sent()).toBe(6)
+  })
+
+  test('lets one call probe when its time is over, and closes on its answer', async () => {
+    const { attempt, sent, clock, answerWith } = breaker()
+    for (let time = 0; time < 3; time++) await attempt()
+    let end = () => {}
+    answerWith(
+      () =>
+        new Promise((resolve) => {
+          end = () => resolve(callAnswer())
+        }),
+    )
+    await clock.pass(10_000)
+    const probe = attempt()
+    await settled()
+    expect(await attempt()).toMatchObject(open)
+    expect(sent()).toBe(4)
+    end()
+    expect(await probe).toBe('answer')
+    answerWith(async () => callAnswer())
+    expect(await attempt()).toBe('answer')
+  })
+
+  test('opens again when the probe fails', async () => {
+    const { attempt, sent, clock } = breaker()
+    for (let time = 0; time < 3; time++) await attempt()
+    await clock.pass(10_000)
+    await attempt()
+    expect(await attempt()).toMatchObject(open)
+    expect(sent()).toBe(4)
+  })
+
+  test('does not count a call that its caller gave up', async () => {
+    const controller = new AbortController()
+    let sent = 0
+    const call = circuitBreaker(
+      { failureThreshold: 1, openMs: 10_000 },
+      manualClock(),
+    )(() => {
+      sent += 1
+      controller.abort()
+      return Promise.reject(new OrchestratorError('PROVIDER_UNAVAILABLE', 'reset'))
+    })
+    await call(prepared(), tryContext({ signal: controller.signal })).catch(() => {})
+    await call(prepared(), tryContext()).catch(() => {})
+    expect(sent).toBe(2)
+  })
+})

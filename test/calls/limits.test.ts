@@ -1,0 +1,186 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Budget } from '../../src/calls/call.ts'
+import { createBudget, limits, type WorstCaseUsd } from '../../src/calls/limits.ts'
+import type { Attempt } from '../../src/domain/step-result.ts'
+import { UNKNOWN_USAGE } from '../../src/domain/usage.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { describeCallLayer } from '../contracts/call.ts'
+import { callAnswer, prepared, settled, tryContext } from '../support/calls.ts'
+
+const budgetOf = (...given: Parameters<typeof createBudget>): Budget => {
+  const budget = createBudget(...given)
+  if (!budget) throw new Error('expected a budget')
+  return budget
+}
+
+describeCallLayer({
+  name: 'limits',
+  create: () => limits(() => 1),
+  context: () => ({ budget: budgetOf({ maxTokens: 100_000, maxCostUsd: 100 }) }),
+})
+
+const row = (more: Partial<Attempt>): Attempt => ({
+  number: 1,
+  provider: 'alpha',
+  model: 'model-a',
+  startedAt: new Date(0),
+  executionTime: 1,
+  aborted: false,
+  simulated: false,
+  ...more,
+})
+
+const reported = (tokens: number) => ({ totalTokens: tokens, source: 'reported' as const })
+
+/** One call under the budget that leaves the given ledger row. */
+const spend = async (budget: Budget, left: Partial<Attempt> | undefined, worstCaseUsd: WorstCaseUsd = () => 1) => {
+  const layer = limits(worstCaseUsd)(async (_, { onAttempt }) => {
+    if (left) onAttempt(row(left))
+    return callAnswer()
+  })
+  await layer(prepared({ settings: { maxTokens: 90 } }), tryContext({ budget }))
+  return budget.spent
+}
+
+describe('limits', () => {
+  test('count what the ledger says, not what was reserved', async () => {
+    const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
+    expect(await spend(budget, { usage: reported(30), cost: 0.25 })).toEqual({ tokens: 30, costUsd: 0.25 })
+  })
+
+  test('count the worst case where the provider reported nothing', async () => {
+    const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
+    expect(await spend(budget, { usage: UNKNOWN_USAGE })).toEqual({ tokens: 100, costUsd: 1 })
+  })
+
+  test('count the worst case where tokens are only estimated', async () => {
+    const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
+    expect(await spend(budget, { usage: { totalTokens: 3, source: 'estimated' }, cost: 0.01 })).toEqual({
+      tokens: 100,
+      costUsd: 1,
+    })
+  })
+
+  test('count nothing for a refused request and for one that was not sent', async () => {
+    const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
+    expect(await spend(budget, {})).toEqual({ tokens: 0, costUsd: 0 })
+    expect(await spend(budget, undefined)).toEqual({ tokens: 0, costUsd: 0 })
+  })
+
+  test('refuse a call whose worst case does not fit, and say by how much', async () => {
+    const budget = budgetOf({ maxTokens: 150 }, { tokens: 60, costUsd: 0 })
+    await expect(spend(budget, { usage: reported(1) })).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      details: { limit: 'maxTokens', max: 150, spent: 60, reserved: 0, needed: 100 },
+    })
+  })
+
+  test('refuse a model without a price under a cost limit', async () => {
+    const budget = budgetOf({ maxCostUsd: 10 })
+    await expect(spend(budget, {}, () => undefined)).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      details: { reason: 'unpriced', provider: 'alpha', model: 'model-a' },
+    })
+  })
+
+  test('let a free model pass under a cost limit of 0', async () => {
+    const budget = budgetOf({ maxCostUsd: 0 })
+    expect(await spend(budget, { usage: reported(100), cost: 0 }, () => 0)).toEqual({ tokens: 100, costUsd: 0 })
+  })
+
+  test('do not ask for prices where only tokens are limited', async () => {
+    const budget = budgetOf({ maxTokens: 1_000 })
+    expect(await spend(budget, { usage: reported(10) }, () => Promise.reject(new Error('asked')))).toMatchObject({ tokens: 10 })
+  })
+
+  test('refuse nothing to a sum that only rounding puts above the limit', async () => {
+    const budget = budgetOf({ maxCostUsd: 0.3 }, { tokens: 0, costUsd: 0.1 })
+    await expect(spend(budget, { usage: reported(1), cost: 0.2 }, () => 0.2)).resolves.toMatchObject({ tokens: 1 })
+  })
+
+  test('are none where none is set', () => {
+    expect(createBudget({})).toBeUndefined()
+  })
+
+  test('make a call wait that only other calls keep out', async () => {
+    const budget = budgetOf({ maxTokens: 150 })
+    const first = budget.reserve({ tokens: 100, costUsd: 0 })
+    const second = Promise.resolve(budget.reserveWhenFree({ tokens: 100, costUsd: 0 }, new AbortController().signal))
+    let admitted = false
+    void second.then(() => {
+      admitted = true
+    })
+    await settled()
+    expect(admitted).toBe(false)
+    first.settle({ tokens: 50 })
+    ;(await second).settle({ tokens: 10 })
+    expect(budget.spent.tokens).toBe(60)
+  })
+
+  test('refuse a waiting call once what was spent keeps it out', async () => {
+    const budget = budgetOf({ maxTokens: 150 })
+    const first = budget.reserve({ tokens: 100, costUsd: 0 })
+    const second = Promise.resolve(budget.reserveWhenFree({ tokens: 100, costUsd: 0 }, new AbortController().signal))
+    first.settle({ tokens: 51 })
+    await expect(second).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+  })
+
+  test('end the wait of a call at once on abort', async () => {
+    const budget = budgetOf({ maxTokens: 150 })
+    const first = budget.reserve({ tokens: 100, costUsd: 0 })
+    const controller = new AbortController()
+    const second = Promise.resolve(budget.reserveWhenFree({ tokens: 100, costUsd: 0 }, controller.signal))
+    controller.abort('stop')
+    await expect(second).rejects.toBe('stop')
+    first.settle({})
+    expect(budget.spent.tokens).toBe(100)
+  })
+
+  test('are settled although counting or the call fails', async () => {
+    const budget = budgetOf({ maxTokens: 150 })
+    const layer = limits(() => 1)(() => Promise.reject(new OrchestratorError('PROVIDER_AUTH', 'bad key')))
+    for (let time = 0; time < 3; time++) {
+      await expect(layer(prepared({ settings: { maxTokens: 90 } }), tryContext({ budget }))).rejects.toMatchObject({
+        code: 'PROVIDER_AUTH',
+      })
+    }
+    expect(budget.spent.tokens).toBe(0)
+  })
+
+  test('are never passed by parallel calls that stay within maxTokens', async () => {
+    const call = fc.record({
+      inputTokens: fc.integer({ min: 0, max: 200 }),
+      maxTokens: fc.integer({ min: 1, max: 500 }),
+      usedShare: fc.double({ min: 0, max: 1, noNaN: true }),
+      turns: fc.integer({ min: 0, max: 8 }),
+      outcome: fc.constantFrom('reported', 'unknown', 'estimated', 'refused'),
+    })
+    const property = fc.asyncProperty(
+      fc.array(call, { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: 0, max: 3_000 }),
+      async (calls, max) => {
+        const usdPerToken = 0.001
+        const budget = budgetOf({ maxTokens: max, maxCostUsd: max * usdPerToken })
+        let billed = 0
+        const outcomes = await Promise.allSettled(
+          calls.map(({ inputTokens, maxTokens, usedShare, turns, outcome }) =>
+            limits((_provider, _model, input, output) => (input + output) * usdPerToken)(async (_, { onAttempt }) => {
+              for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+              const tokens = inputTokens + Math.floor(maxTokens * usedShare)
+              if (outcome !== 'refused') billed += tokens
+              if (outcome === 'reported') onAttempt(row({ usage: reported(tokens), cost: tokens * usdPerToken }))
+              else if (outcome === 'refused') onAttempt(row({}))
+              else onAttempt(row({ usage: { totalTokens: 0, source: outcome === 'unknown' ? 'unknown' : 'estimated' } }))
+              return callAnswer()
+            })(prepared({ settings: { maxTokens }, countInputTokens: async () => inputTokens }), tryContext({ budget })),
+          ),
+        )
+        expect(billed).toBeLessThanOrEqual(max)
+        for (const outcome of outcomes)
+          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'LIMIT_EXCEEDED' })
+      },
+    )
+    await fc.assert(property, { numRuns: 300 })
+  })
+})
