@@ -14,7 +14,8 @@ export function retryAfterMs(
   const header = headers?.get('retry-after')
   const seconds = numberOf(header)
   if (seconds !== undefined) return seconds * 1_000
-  const instant = header ? Date.parse(header) : Number.NaN
+  // Date.parse reads nearly anything as a date, "-5" for one; HTTP dates name their month.
+  const instant = header && /[A-Za-z]{3}/.test(header) ? Date.parse(header) : Number.NaN
   if (!Number.isNaN(instant)) return Math.max(0, instant - nowMs)
   return retryDelayOf(body)
 }

@@ -1,0 +1,177 @@
+import { describe, expect, test } from 'vitest'
+import { callFactsOf } from '../../src/domain/call-facts.ts'
+import { toConnectionError, toVendorError } from '../../src/providers/vendor-error.ts'
+
+const errorOf = (body: unknown, status?: number) => toVendorError({ provider: 'p', status, body })
+
+describe('words of the vendors', () => {
+  test.each([
+    [
+      'OpenAI quota',
+      429,
+      { error: { message: 'm', type: 'insufficient_quota', code: 'insufficient_quota' } },
+      'PROVIDER_QUOTA_EXHAUSTED',
+      false,
+    ],
+    ['OpenAI rate', 429, { error: { message: 'm', type: 'tokens', code: 'rate_limit_exceeded' } }, 'PROVIDER_RATE_LIMITED', true],
+    [
+      'DeepSeek balance',
+      402,
+      { error: { message: 'Insufficient Balance', type: 'unknown_error', code: 'invalid_request_error' } },
+      'PROVIDER_QUOTA_EXHAUSTED',
+      false,
+    ],
+    [
+      'Anthropic overload',
+      529,
+      { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } },
+      'PROVIDER_UNAVAILABLE',
+      true,
+    ],
+    [
+      'Anthropic overload in a stream',
+      undefined,
+      { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } },
+      'PROVIDER_UNAVAILABLE',
+      true,
+    ],
+    [
+      'Anthropic rate in a stream',
+      undefined,
+      { type: 'error', error: { type: 'rate_limit_error', message: 'm' } },
+      'PROVIDER_RATE_LIMITED',
+      true,
+    ],
+    [
+      'Anthropic request in a stream',
+      undefined,
+      { error: { type: 'invalid_request_error', message: 'm' } },
+      'PROVIDER_REJECTED',
+      false,
+    ],
+    [
+      'Google key',
+      400,
+      { error: { code: 400, status: 'INVALID_ARGUMENT', message: 'm', details: [{ reason: 'API_KEY_INVALID' }] } },
+      'PROVIDER_AUTH',
+      false,
+    ],
+    ['Google in a list', 503, [{ error: { code: 503, status: 'UNAVAILABLE', message: 'm' } }], 'PROVIDER_UNAVAILABLE', true],
+    [
+      'Google rate in a stream',
+      undefined,
+      { error: { code: 429, status: 'RESOURCE_EXHAUSTED', message: 'm' } },
+      'PROVIDER_RATE_LIMITED',
+      true,
+    ],
+    ['Azure filter', 400, { error: { code: 'content_filter', message: 'm' } }, 'CONTENT_FILTERED', false],
+    [
+      'OpenRouter moderation',
+      403,
+      { error: { code: 403, message: 'm', metadata: { reasons: ['violence'] } } },
+      'CONTENT_FILTERED',
+      false,
+    ],
+    ['xAI text', 400, { code: 'Client specified an invalid argument', error: 'm' }, 'PROVIDER_REJECTED', false],
+    ['Mistral', 422, { object: 'error', message: 'm', type: 'invalid_request_error', code: '1500' }, 'PROVIDER_REJECTED', false],
+    ['unknown words in a stream', undefined, { error: { message: 'm' } }, 'PROVIDER_UNAVAILABLE', true],
+    ['no body', 500, undefined, 'PROVIDER_UNAVAILABLE', true],
+    ['a redirect', 307, '', 'PROVIDER_REJECTED', false],
+  ] as const)('%s', (_, status, body, code, retryable) => {
+    expect(errorOf(body, status)).toMatchObject({ code, retryable })
+  })
+
+  test('a 401 stays an authentication error, whatever its words', () => {
+    expect(errorOf({ error: { code: 'insufficient_quota' } }, 401)).toMatchObject({ code: 'PROVIDER_AUTH' })
+  })
+
+  test('code and type of the vendor are details', () => {
+    expect(errorOf({ error: { message: 'm', type: 'a_type', code: 'a_code' } }, 400).details).toEqual({
+      provider: 'p',
+      status: 400,
+      vendorCode: 'a_code',
+      vendorType: 'a_type',
+    })
+  })
+})
+
+describe('the wait that is asked for', () => {
+  const nowMs = Date.parse('2026-11-20T10:00:00Z')
+  const waitOf = (headers: Record<string, string>, body?: unknown) =>
+    callFactsOf(toVendorError({ provider: 'p', status: 429, headers: new Headers(headers), body, nowMs })).retryAfterMs
+
+  test.each([
+    ['seconds', { 'retry-after': '20' }, 20_000],
+    ['fractions of seconds', { 'retry-after': '0.5' }, 500],
+    ['zero', { 'retry-after': '0' }, 0],
+    ['milliseconds, which win', { 'retry-after-ms': '1500', 'retry-after': '60' }, 1_500],
+    ['a date', { 'retry-after': 'Fri, 20 Nov 2026 10:00:30 GMT' }, 30_000],
+    ['a date that has passed', { 'retry-after': 'Fri, 20 Nov 2026 09:00:00 GMT' }, 0],
+    ['nonsense', { 'retry-after': 'soon' }, undefined],
+    ['a negative number', { 'retry-after': '-5' }, undefined],
+    ['nothing', {}, undefined],
+  ])('by %s', (_, headers, expected) => {
+    expect(waitOf(headers)).toBe(expected)
+  })
+
+  test.each(['34s', '34.000s'])('by RetryInfo of Google: %s', (retryDelay) => {
+    const details = [
+      { '@type': 'type.googleapis.com/google.rpc.QuotaFailure' },
+      { '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay },
+    ]
+    expect(waitOf({}, { error: { code: 429, details } })).toBe(34_000)
+    expect(waitOf({}, [{ error: { code: 429, details } }])).toBe(34_000)
+    expect(waitOf({}, details)).toBe(34_000)
+  })
+})
+
+describe('what a message must not carry', () => {
+  const messageOf = (message: string, privateTexts?: readonly string[]) =>
+    toVendorError({ provider: 'p', status: 400, body: { error: { message } }, privateTexts }).message
+
+  test.each([
+    'sk-proj-abcdefghijklmnop',
+    'sk-ant-api03-abcdefg',
+    'AIzaSyA1234567890abcdefghijklmnop',
+    'gsk_abcdefghijk',
+    'xai-abcdefghijk',
+    'Bearer abc.def.ghi',
+    'test-con****-key',
+    '0123456789abcdef0123456789abcdef01234567',
+  ])('the key %s', (key) => {
+    expect(messageOf(`Incorrect API key provided: ${key}. Find it in your account.`)).not.toContain(key.replace('Bearer ', ''))
+  })
+
+  test('a long message whole', () => {
+    expect(messageOf('word '.repeat(1_000)).length).toBeLessThan(400)
+  })
+
+  test('a part of the request', () => {
+    const prompt = `${'x'.repeat(500)} the patient is called Ada Lovelace and lives in London ${'y'.repeat(500)}`
+    expect(messageOf('could not parse "the patient is called Ada Lovelace and lives in London"', [prompt])).not.toContain('Ada')
+    expect(messageOf('could not parse "secret99"', ['secret99'])).not.toContain('secret99')
+  })
+
+  test('a message of its own stays', () => {
+    expect(messageOf('The model `x` does not exist', ['Write a poem about the sea.'])).toContain('The model `x` does not exist')
+  })
+})
+
+describe('connections that fail', () => {
+  test.each(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'UND_ERR_SOCKET'])(
+    '%s is found along the causes and retryable',
+    (code) => {
+      const cause = new TypeError('fetch failed', { cause: Object.assign(new Error('inner'), { code }) })
+      expect(toConnectionError(cause, { provider: 'p' })).toMatchObject({
+        code: 'PROVIDER_UNAVAILABLE',
+        retryable: true,
+        details: { provider: 'p', networkCode: code },
+      })
+    },
+  )
+
+  test('a wrong certificate is not retried', () => {
+    const cause = Object.assign(new Error('expired'), { code: 'CERT_HAS_EXPIRED' })
+    expect(toConnectionError(cause, { provider: 'p' })).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: false })
+  })
+})
