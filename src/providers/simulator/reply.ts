@@ -15,7 +15,7 @@ export function findReply(request: SimulatedRequest, scenarios: readonly Simulat
   const words = request.text.toLowerCase()
   const reply = scenarios
     .filter(({ topic }) => words.includes(topic))
-    .flatMap(({ replies }) => replies.filter((one) => fits(one, request)))[0]
+    .flatMap((scenario) => scenario.replies.filter((reply) => fits(reply, scenario, request)))[0]
   const text = reply ? toText(reply, request) : genericText(request)
   return {
     text,
@@ -25,11 +25,15 @@ export function findReply(request: SimulatedRequest, scenarios: readonly Simulat
   }
 }
 
-function fits({ role, when, unless, vendor }: ScenarioReply, { system, prompt, schema, ...request }: SimulatedRequest): boolean {
+function fits({ role, when, vendor }: ScenarioReply, scenario: SimulatedScenario, request: SimulatedRequest): boolean {
   if (vendor !== undefined && vendor !== request.vendor) return false
-  if (role === undefined ? schema !== undefined || prompt.includes('[begin ') : !system.includes(role)) return false
-  return (when ?? []).every((phrase) => prompt.includes(phrase)) && !(unless ?? []).some((phrase) => prompt.includes(phrase))
+  if (role === undefined ? !isPlain(request, scenario) : !request.system.includes(role)) return false
+  return (when ?? []).every((phrase) => request.prompt.includes(phrase))
 }
+
+/** The bare prompt of a scenario, perhaps in slightly other words, and no material to work on. */
+const isPlain = ({ schema, prompt }: SimulatedRequest, scenario: SimulatedScenario): boolean =>
+  schema === undefined && !prompt.includes('[begin ') && prompt.length < scenario.prompt.length * 2
 
 function toText({ says, broken }: ScenarioReply, request: SimulatedRequest): string {
   if (typeof says === 'string') return says

@@ -11,12 +11,10 @@ export interface SimulatedVerdict {
 
 /** One thing the simulator can say. It fits a request when all that it names is found there. */
 export interface ScenarioReply {
-  /** Words of the system prompt by which a step is known. Without it, the reply fits only plain requests: no fenced material, no schema. */
+  /** Words of the system prompt by which a step is known. Without it, the reply fits the bare prompt only. */
   readonly role?: string
   /** Phrases that the messages hold. */
   readonly when?: readonly string[]
-  /** Phrases that they do not hold. */
-  readonly unless?: readonly string[]
   /** Only for requests in this vendor's format. */
   readonly vendor?: SimulatedVendor
   readonly says: string | SimulatedVerdict | ((request: SimulatedRequest) => string)
@@ -34,7 +32,7 @@ export interface SimulatedScenario {
   readonly prompt: string
   /** Lower-case words of the prompt by which a request is known to belong here. */
   readonly topic: string
-  /** The first one that fits is said. */
+  /** The first one that fits is said: those with a role before those without. */
   readonly replies: readonly ScenarioReply[]
 }
 

@@ -97,7 +97,8 @@ export function parseSimulatedRequest(path: string, raw: string): SimulatedReque
   for (const { vendor, format, path: pattern, read } of ENDPOINTS) {
     const match = pattern.exec(path)
     if (!match) continue
-    return { vendor, format, raw, ...read(parseBody(raw), match) }
+    const request = { vendor, format, raw, ...read(parseBody(raw), match) }
+    return { ...request, schema: request.schema ?? schemaInWords(request.prompt) }
   }
   return undefined
 }
@@ -108,6 +109,13 @@ function parseBody(raw: string): Readonly<Record<string, unknown>> {
   } catch {
     return {}
   }
+}
+
+/** A schema that is told in the prompt, on one line, because the vendor's API has no place for it. */
+function schemaInWords(prompt: string): JsonSchema | undefined {
+  const [, text] = /JSON Schema:\s*(\{.*\})/.exec(prompt) ?? []
+  const schema = text === undefined ? {} : parseBody(text)
+  return Object.keys(schema).length === 0 ? undefined : schema
 }
 
 const toSchema = (value: unknown): JsonSchema | undefined => (isRecord(value) ? value : undefined)

@@ -9,6 +9,7 @@ export const comparisonScenario: SimulatedScenario = {
   prompt: 'A bat and a ball cost 1.10 euros together. The bat costs 1.00 euro more than the ball. How much does the ball cost?',
   topic: 'a bat and a ball cost',
   replies: [
+    { role: 'You judge several answers', says: compare },
     {
       vendor: 'openai',
       says: 'The ball costs 0.05 euros.\n\nLet x be the price of the ball. The bat costs x + 1.00, together they cost 2x + 1.00 = 1.10, so 2x = 0.10 and x = 0.05.',
@@ -18,7 +19,6 @@ export const comparisonScenario: SimulatedScenario = {
       says: '5 cents.\n\nCheck: the bat then costs 1.05 euros, which is exactly 1.00 euro more than the ball, and 1.05 + 0.05 = 1.10. The tempting answer of 10 cents fails this check: a bat for 1.10 would bring the total to 1.20.',
     },
     { vendor: 'google', says: `The ball costs 0.10 euros, ${WRONG}.` },
-    { role: 'You judge several answers', says: compare },
   ],
 }
 

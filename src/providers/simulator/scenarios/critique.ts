@@ -7,9 +7,6 @@ export const critiqueScenario: SimulatedScenario = {
   topic: 'why the sky is blue',
   replies: [
     {
-      says: `Sunlight looks white, but it is a mixture of all colours of the rainbow. On its way to us it passes through the atmosphere, where it meets countless molecules of air. The sky takes its colour from the oceans, whose blue surface it mirrors like a giant ceiling. That is why the sky looks deepest on clear days. At sunset the light travels a longer way through the air, and the sky turns orange and red.`,
-    },
-    {
       role: 'You review a draft',
       when: ['mirrors like a giant ceiling'],
       rateLimited: true,
@@ -36,6 +33,9 @@ export const critiqueScenario: SimulatedScenario = {
     {
       role: 'You revise a draft',
       says: `Sunlight looks white, but it is a mixture of all colours of the rainbow. On its way to us it passes through the atmosphere, where it meets countless molecules of air. These molecules scatter short, blue waves of light far more strongly than long, red ones, an effect called Rayleigh scattering. So on a clear day blue light reaches our eyes from every part of the sky, not only from the direction of the sun. At sunset the light travels a longer way through the air, most of the blue is scattered out of its path, and what is left looks orange and red.`,
+    },
+    {
+      says: `Sunlight looks white, but it is a mixture of all colours of the rainbow. On its way to us it passes through the atmosphere, where it meets countless molecules of air. The sky takes its colour from the oceans, whose blue surface it mirrors like a giant ceiling. That is why the sky looks deepest on clear days. At sunset the light travels a longer way through the air, and the sky turns orange and red.`,
     },
   ],
 }

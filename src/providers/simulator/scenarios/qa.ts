@@ -7,9 +7,6 @@ export const qaScenario: SimulatedScenario = {
   topic: '3-2-1 backup rule',
   replies: [
     {
-      says: 'The 3-2-1 rule says how to keep data so that no single accident can destroy it. Keep three copies of everything: the original and two backups. Store them on two different kinds of media, for example a disk and a tape, so that one fault cannot hit both. Keep two of the copies away from the building, so that a fire cannot take them all. And try from time to time whether a backup can really be restored.',
-    },
-    {
       role: 'You check a text for accuracy',
       says: `1. Three copies, the original included: correct.
 2. Two different kinds of media: correct.
@@ -35,6 +32,9 @@ PASS WITH CHANGES: one number of the rule is wrong, everything else is right and
 
 ## Text
 The 3-2-1 rule says how to keep data so that no single accident can destroy it. Keep three copies of everything: the original and two backups. Store them on two different kinds of media, for example a disk and a tape, so that one fault cannot hit both media. Keep one copy away from the building, so that a fire cannot take them all. And try from time to time whether a backup can really be restored.`,
+    },
+    {
+      says: 'The 3-2-1 rule says how to keep data so that no single accident can destroy it. Keep three copies of everything: the original and two backups. Store them on two different kinds of media, for example a disk and a tape, so that one fault cannot hit both. Keep two of the copies away from the building, so that a fire cannot take them all. And try from time to time whether a backup can really be restored.',
     },
   ],
 }

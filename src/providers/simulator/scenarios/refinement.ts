@@ -10,9 +10,6 @@ export const refinementScenario: SimulatedScenario = {
   topic: 'folding bicycle for commuters',
   replies: [
     {
-      says: 'Our folding bicycle is the best folding bicycle in the world. It is very good for commuters and for everybody else. It has many great features and excellent quality. You will love it. Buy it today and experience a completely new feeling of riding a bicycle that can be folded.',
-    },
-    {
       role: 'You score a draft',
       when: [THIRD],
       says: {
@@ -57,6 +54,9 @@ export const refinementScenario: SimulatedScenario = {
     {
       role: 'You improve a draft',
       says: `This folding bicycle ${SECOND} and weighs eleven kilos, light enough for stairs and trains. Eight gears and high-quality components make it ready for every commute. It fits under a desk or a train seat, so it needs no lock and no parking space. A bicycle for people who travel to work every day.`,
+    },
+    {
+      says: 'Our folding bicycle is the best folding bicycle in the world. It is very good for commuters and for everybody else. It has many great features and excellent quality. You will love it. Buy it today and experience a completely new feeling of riding a bicycle that can be folded.',
     },
   ],
 }

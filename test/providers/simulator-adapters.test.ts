@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { callFactsOf } from '../../src/domain/call-facts.ts'
+import type { ModelRequest } from '../../src/domain/model-call.ts'
+import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction } from '../../src/domain/verdict.ts'
+import type { ProviderService } from '../../src/providers/provider.ts'
+import { createProviderService } from '../../src/providers/registry.ts'
+import { SIMULATED_SCENARIOS, type Simulator, startSimulator } from '../../src/providers/simulator.ts'
+
+let simulator: Simulator
+let providers: ProviderService
+beforeAll(async () => {
+  simulator = await startSimulator()
+  providers = createProviderService({
+    providers: { openai: {}, anthropic: {}, google: {}, local: { kind: 'openai-compatible', preset: 'ollama' } },
+    simulator: async (kind) => simulator.endpoint(kind),
+  })
+})
+afterAll(() => simulator.close())
+
+const IDS = ['openai', 'anthropic', 'google', 'local'] as const
+const SKY = SIMULATED_SCENARIOS[0]?.prompt ?? ''
+
+const request = (content: string, more: Partial<ModelRequest> = {}): ModelRequest => ({
+  model: 'some-model',
+  messages: [{ role: 'user', content }],
+  settings: {},
+  ...more,
+})
+/** One per request, as a call has. */
+const quiet = () => ({ signal: new AbortController().signal })
+
+describe.each(IDS)('the adapter of %s without a key', (id) => {
+  test('gets a whole answer, marked as simulated, with reported usage', async () => {
+    const provider = await providers.get(id)
+    expect(provider.simulated).toBe(true)
+    const response = await provider.generate(request(SKY), quiet())
+    expect(response).toMatchObject({ finishReason: 'stop', model: 'some-model', usage: { inputTokens: 12, source: 'reported' } })
+    expect(response.text).toContain('mirrors like a giant ceiling')
+    expect(response.usage.outputTokens).toBe(Math.ceil(response.text.length / 4))
+  })
+
+  test('gets the same answer in pieces', async () => {
+    const provider = await providers.get(id)
+    const pieces: string[] = []
+    const streamed = await provider.generate(request(SKY), { ...quiet(), onDelta: (piece) => pieces.push(piece) })
+    const { text, usage } = await provider.generate(request(SKY), quiet())
+    expect(pieces.length).toBeGreaterThan(5)
+    expect(pieces.join('')).toBe(text)
+    expect(streamed).toMatchObject({ text, usage, finishReason: 'stop' })
+  })
+
+  test('gets a verdict for a request that wants one', async () => {
+    const provider = await providers.get(id)
+    const { text } = await provider.generate(
+      request(`Evaluate: "A table has four legs."\n${verdictInstruction()}`, { outputSchema: VERDICT_JSON_SCHEMA }),
+      quiet(),
+    )
+    expect(readVerdict(text)?.verdict).toMatchObject({ approved: false, score: 0.5 })
+  })
+
+  test('gets JSON for a schema', async () => {
+    const provider = await providers.get(id)
+    const shape = z.object({ city: z.string(), population: z.number().min(1000), size: z.enum(['small', 'large']) })
+    const outputSchema = z.toJSONSchema(shape)
+    const { text } = await provider.generate(
+      request(`Extract. Answer with JSON alone that fits this JSON Schema:\n${JSON.stringify(outputSchema)}`, { outputSchema }),
+      quiet(),
+    )
+    expect(shape.safeParse(JSON.parse(text)).error).toBeUndefined()
+  })
+
+  test('meets one rate limit that asks for no wait, and then gets the review', async () => {
+    const provider = await providers.get(id)
+    const review = request(`The task was: ${SKY}\nThe draft: It mirrors like a giant ceiling. (${id})`, {
+      system: 'You review a draft that someone else wrote for a task.',
+    })
+    const error: unknown = await provider.generate(review, quiet()).catch((failure: unknown) => failure)
+    expect(error).toMatchObject({ code: 'PROVIDER_RATE_LIMITED', retryable: true })
+    expect(callFactsOf(error).status).toBe(429)
+    expect((await provider.generate(review, quiet())).text).toContain('Rayleigh')
+  })
+
+  test('passes its own health check', async () => {
+    const provider = await providers.get(id)
+    await expect(provider.ping?.(quiet().signal)).resolves.toBeUndefined()
+  })
+
+  test('ends at once when it is aborted between two pieces', async () => {
+    const slow = await startSimulator({ pieceDelayMs: 20 })
+    try {
+      const own = createProviderService({
+        providers: { [id]: id === 'local' ? { kind: 'openai-compatible', preset: 'ollama' } : {} },
+        simulator: async (kind) => slow.endpoint(kind),
+      })
+      const provider = await own.get(id)
+      const abort = new AbortController()
+      const pieces: string[] = []
+      const onDelta = (piece: string) => {
+        pieces.push(piece)
+        abort.abort(new Error('enough'))
+      }
+      await expect(provider.generate(request(SKY), { signal: abort.signal, onDelta })).rejects.toThrow('enough')
+      expect(pieces).toHaveLength(1)
+    } finally {
+      await slow.close()
+    }
+  })
+})
