@@ -1,25 +1,17 @@
 import { SETTLED } from '../domain/flow.ts'
 import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createFlowRecords, type FlowRecord, type FlowRecordsOptions, type FlowRow } from './memory-records.ts'
 import type {
   FlowRepository,
   Journal,
   JournalEntry,
   ListFlowsQuery,
   NewFlow,
-  StoredDefinition,
   StoredFlow,
   StoredUpdate,
   UpdateRepository,
 } from './repository.ts'
-
-/** All that is known of one flow. Results and updates are created with the first of them: many flows wait long for it. */
-interface FlowRecord {
-  flow: StoredFlow
-  /** By id, in the order they were recorded. */
-  results: Map<string, StepResult> | undefined
-  updates: StoredUpdate[] | undefined
-}
 
 export interface MemoryFlows {
   readonly flows: FlowRepository
@@ -32,52 +24,28 @@ export interface MemoryFlows {
 
 const done = Promise.resolve()
 
-export function createMemoryFlows({ maxFlows, now }: { readonly maxFlows: number; readonly now: () => number }): MemoryFlows {
-  const records = new Map<string, FlowRecord>()
-  const definitions = createDefinitionPool()
-  // Both in the order in which flows came to rest, so that the oldest is found without a search.
-  const settled = new Set<string>()
-  const waiting = new Set<string>()
-
-  const remove = (record: FlowRecord) => {
-    records.delete(record.flow.id)
-    settled.delete(record.flow.id)
-    waiting.delete(record.flow.id)
-    definitions.release(record.flow.definition)
-  }
-
-  const rest = (record: FlowRecord) => {
-    const isSettled = SETTLED.includes(record.flow.status)
-    const resting = isSettled ? settled : waiting
-    resting.add(record.flow.id)
-    if (resting.size <= (isSettled ? maxFlows : maxFlows * 10)) return
-    const [oldestId] = resting
-    const oldest = oldestId === undefined ? undefined : records.get(oldestId)
-    if (oldest) remove(oldest)
-  }
+export function createMemoryFlows({ now, ...options }: FlowRecordsOptions & { readonly now: () => number }): MemoryFlows {
+  const records = createFlowRecords(options)
 
   const recordUnder = (entry: JournalEntry): FlowRecord | undefined => {
-    const record = records.get(entry.flowId)
+    const record = records.take(entry.flowId)
     return record?.flow.ownerEpoch === entry.epoch ? record : undefined
   }
 
   const journal: Journal = {
     createFlow: (flow) => {
-      if (records.has(flow.id))
+      if (records.status(flow.id)) {
         return Promise.reject(new OrchestratorError('INTERNAL', `Expected a new flow id, found ${flow.id} in use.`))
-      const record: FlowRecord = {
-        flow: toStoredFlow(flow, definitions.keep(flow.definition)),
-        results: undefined,
-        updates: undefined,
       }
+      const record = records.add(toStoredFlow(flow))
       if (flow.carried) recordResults(record, flow.carried)
-      records.set(flow.id, record)
-      rest(record)
+      records.rest(record)
       return done
     },
     claim: ({ flowId, from, ownerId, startedAt, input, metadata }) => {
-      const record = records.get(flowId)
-      if (!record || !from.includes(record.flow.status)) return Promise.resolve({ status: record?.flow.status })
+      const status = records.status(flowId)
+      const record = status && from.includes(status) ? records.take(flowId) : undefined
+      if (!record) return Promise.resolve({ status })
       const { flow } = record
       const epoch = flow.ownerEpoch + 1
       record.flow = {
@@ -92,8 +60,7 @@ export function createMemoryFlows({ maxFlows, now }: { readonly maxFlows: number
         result: undefined,
         error: undefined,
       }
-      settled.delete(flowId)
-      waiting.delete(flowId)
+      records.wake(flowId)
       return Promise.resolve({ epoch })
     },
     append: (entry) => {
@@ -108,40 +75,41 @@ export function createMemoryFlows({ maxFlows, now }: { readonly maxFlows: number
       write(record, entry)
       const { status, completedAt, result, error, simulated } = entry.outcome
       record.flow = { ...record.flow, status, completedAt, result, error, simulated }
-      rest(record)
+      records.rest(record)
       return done
     },
   }
 
   const flows: FlowRepository = {
-    find: (flowId) => Promise.resolve(records.get(flowId)?.flow),
-    list: async (query) => listFlows(records.values(), query),
+    find: (flowId) => Promise.resolve(records.read(flowId)?.flow),
+    list: async (query) => selectFlowIds(records.rows(), query).flatMap((flowId) => records.read(flowId)?.flow ?? []),
     delete: async (flowId) => {
-      const record = records.get(flowId)
-      if (!record) return 'missing'
-      if (record.flow.status === 'RUNNING') return 'running'
-      remove(record)
+      const status = records.status(flowId)
+      if (!status) return 'missing'
+      if (status === 'RUNNING') return 'running'
+      records.remove(flowId)
       return 'deleted'
     },
     stepResults: async (flowId, options) => {
-      const results = [...(records.get(flowId)?.results?.values() ?? [])]
+      const results = [...(records.read(flowId)?.results?.values() ?? [])]
       return options?.samples ? results : results.filter((result) => result.sample === 0)
     },
   }
 
   const updates: UpdateRepository = {
     read: async (flowId, afterSeq, limit) => {
-      const stored = records.get(flowId)?.updates ?? []
+      const stored = records.read(flowId)?.updates ?? []
       const start = firstAbove(stored, afterSeq)
       return stored.slice(start, start + limit)
     },
-    lastSeq: async (flowId) => records.get(flowId)?.updates?.at(-1)?.seq ?? 0,
+    lastSeq: async (flowId) => records.read(flowId)?.updates?.at(-1)?.seq ?? 0,
     prune: async (settledBefore) => {
       let touched = 0
-      for (const flowId of settled) {
-        const record = records.get(flowId)
-        if (!record?.updates || !record.flow.completedAt || record.flow.completedAt >= settledBefore) continue
-        record.updates = undefined
+      for (const { id, status, completedAtMs, hasUpdates } of [...records.rows()]) {
+        const isOld = completedAtMs !== undefined && completedAtMs < settledBefore.getTime()
+        if (!isOld || !hasUpdates || !SETTLED.includes(status)) continue
+        const record = records.take(id)
+        if (record) record.updates = undefined
         touched++
       }
       return touched
@@ -153,13 +121,13 @@ export function createMemoryFlows({ maxFlows, now }: { readonly maxFlows: number
     updates,
     journal,
     deleteFlowsOfThread: (threadId) => {
-      for (const record of records.values()) if (record.flow.threadId === threadId) remove(record)
+      for (const row of [...records.rows()]) if (row.threadId === threadId) records.remove(row.id)
     },
     interruptFlowsOf: (isDead) => {
       const ids: string[] = []
-      for (const record of records.values()) {
+      for (const record of [...records.running()]) {
         const { flow } = record
-        if (flow.status !== 'RUNNING' || !isDead(flow.ownerId)) continue
+        if (!isDead(flow.ownerId)) continue
         const timestamp = new Date(now())
         const error = new OrchestratorError('FLOW_INTERRUPTED', `The process that ran flow ${flow.id} is gone.`, {
           details: { flowId: flow.id },
@@ -167,7 +135,7 @@ export function createMemoryFlows({ maxFlows, now }: { readonly maxFlows: number
         const seq = (record.updates?.at(-1)?.seq ?? 0) + 1
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
-        rest(record)
+        records.rest(record)
         ids.push(flow.id)
       }
       return ids
@@ -205,8 +173,9 @@ const interrupted = ({ flowId, epoch }: JournalEntry) =>
     details: { flowId, epoch },
   })
 
-function toStoredFlow(flow: NewFlow, definition: StoredDefinition): StoredFlow {
-  const { id, threadId, userId, name, description, flowType, createdAt, input, metadata, parentFlowId, simulated } = flow
+function toStoredFlow(flow: NewFlow): StoredFlow {
+  const { id, threadId, userId, name, description, flowType, definition, createdAt, input, metadata, parentFlowId, simulated } =
+    flow
   return {
     id,
     threadId,
@@ -225,35 +194,22 @@ function toStoredFlow(flow: NewFlow, definition: StoredDefinition): StoredFlow {
   }
 }
 
-/** Keeps one definition per content, as long as a flow has it. */
-function createDefinitionPool() {
-  const pool = new Map<string, { readonly definition: StoredDefinition; flows: number }>()
-  return {
-    keep(definition: StoredDefinition): StoredDefinition {
-      const kept = pool.get(definition.hash)
-      if (!kept) pool.set(definition.hash, { definition, flows: 1 })
-      else kept.flows++
-      return kept?.definition ?? definition
-    },
-    release({ hash }: StoredDefinition) {
-      const kept = pool.get(hash)
-      if (kept && --kept.flows === 0) pool.delete(hash)
-    },
-  }
-}
+const SORT_KEYS = { name: 'name', createdAt: 'createdAtMs', completedAt: 'completedAtMs' } as const
 
-function listFlows(records: Iterable<FlowRecord>, { threadId, status, type, limit, offset, sortBy, sortOrder }: ListFlowsQuery) {
-  const found: StoredFlow[] = []
-  for (const { flow } of records) {
-    if (flow.threadId === threadId && (!status || flow.status === status) && (!type || flow.flowType === type)) found.push(flow)
+function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): string[] {
+  const { threadId, status, type, limit, offset, sortBy, sortOrder } = query
+  const found: FlowRow[] = []
+  for (const row of rows) {
+    if (row.threadId === threadId && (!status || row.status === status) && (!type || row.flowType === type)) found.push(row)
   }
   const direction = sortOrder === 'ASC' ? 1 : -1
-  found.sort((a, b) => direction * (compare(a[sortBy], b[sortBy]) || compare(a.id, b.id)))
-  return found.slice(offset, offset + limit)
+  const key = SORT_KEYS[sortBy]
+  found.sort((a, b) => direction * (compare(a[key], b[key]) || compare(a.id, b.id)))
+  return found.slice(offset, offset + limit).map((row) => row.id)
 }
 
 /** As Postgres orders: what is absent comes after everything else. */
-function compare(a: Date | string | undefined, b: Date | string | undefined): number {
+function compare(a: number | string | undefined, b: number | string | undefined): number {
   if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined)
   return a < b ? -1 : a > b ? 1 : 0
 }

@@ -5,6 +5,8 @@ import type { Owner, OwnerRepository, Store } from './repository.ts'
 export interface MemoryStoreOptions {
   /** Settled flows that are kept, the newest; default 1000. Running flows are never dropped. */
   readonly maxFlows?: number
+  /** Settled flows that are kept as they are, quick to read; older ones are packed. Default 64. */
+  readonly recentFlows?: number
   /** Milliseconds since 1970; default `Date.now`. */
   readonly now?: () => number
 }
@@ -14,9 +16,9 @@ export interface MemoryStoreOptions {
  * Writes are durable as soon as they are accepted: every promise is already resolved when it is returned.
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
-  const { maxFlows = 1000, now = Date.now } = options
+  const { maxFlows = 1000, recentFlows = 64, now = Date.now } = options
   const conversations = createMemoryConversations({ maxThreads: maxFlows * 10 })
-  const memory = createMemoryFlows({ maxFlows, now })
+  const memory = createMemoryFlows({ maxFlows, recentFlows, now })
   const owners = createMemoryOwners(memory.interruptFlowsOf, now)
 
   return {

@@ -1,11 +1,18 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { createMemoryStore } from '../../src/repositories/memory-store.ts'
-import type { Store } from '../../src/repositories/repository.ts'
+import type { NewFlow, Store } from '../../src/repositories/repository.ts'
 import { describeRepository } from '../contracts/repository.ts'
-import { newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
+import { instant, newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
 
 describeRepository('the memory store', async () => {
   const store = createMemoryStore()
+  return { store, close: () => store.close() }
+})
+
+describeRepository('the memory store that packs every settled flow at once', async () => {
+  const store = createMemoryStore({ recentFlows: 0 })
   return { store, close: () => store.close() }
 })
 
@@ -83,5 +90,85 @@ describe('the memory store, bounded', () => {
     await store.journal.createFlow(newFlow('thread', { id: 'b' }))
     const [a, b] = [await store.flows.find('a'), await store.flows.find('b')]
     expect(a?.definition).toBe(b?.definition)
+  })
+})
+
+describe('the memory store, packing', () => {
+  const settleAs = async (store: Store, id: string, overrides: Partial<NewFlow> & { parsed?: unknown; output?: string } = {}) => {
+    const { parsed, output, ...flow } = overrides
+    await store.journal.createFlow(newFlow('thread', { id, ...flow }))
+    await store.journal.claim(newClaim(id))
+    await store.journal.finish({
+      flowId: id,
+      epoch: 1,
+      results: [stepResult(id, 'draft', { parsed, ...(output === undefined ? {} : { output }) })],
+      updates: [update(1)],
+      outcome: outcome({ status: 'FAILED' }),
+    })
+  }
+
+  test('keeps what cannot be packed as it is', async () => {
+    const store = createMemoryStore({ recentFlows: 0 })
+    const parsed = { call: () => 'kept' }
+    await settleAs(store, 'a', { parsed })
+    await settleAs(store, 'b')
+    expect((await store.flows.stepResults('a'))[0]?.parsed).toBe(parsed)
+    expect(await store.flows.stepResults('b')).toHaveLength(1)
+  })
+
+  test('lists packed, recent and running flows together', async () => {
+    const store = createMemoryStore({ recentFlows: 3 })
+    const ids = Array.from({ length: 150 }, (_, index) => `flow${String(index).padStart(3, '0')}`)
+    for (const [index, id] of ids.entries()) await settleAs(store, id, { createdAt: instant(1_000 - index) })
+    await store.journal.createFlow(newFlow('thread', { id: 'waiting', createdAt: instant(0) }))
+    const query = { threadId: 'thread', limit: 1_000, offset: 0, sortBy: 'createdAt', sortOrder: 'DESC' } as const
+    expect((await store.flows.list(query)).map(({ id }) => id)).toEqual([...ids, 'waiting'])
+    expect((await store.flows.list({ ...query, status: 'FAILED', limit: 2, offset: 70 })).map(({ id }) => id)).toEqual(
+      ids.slice(70, 72),
+    )
+  })
+
+  test('lets a packed flow run again with all it had, and never drops it then', async () => {
+    const store = createMemoryStore({ maxFlows: 2, recentFlows: 0 })
+    await settleAs(store, 'resumed')
+    expect(await store.journal.claim(newClaim('resumed'))).toEqual({ epoch: 2 })
+    for (const id of ['b', 'c', 'd']) await settleAs(store, id)
+    expect(await store.flows.find('b')).toBeUndefined()
+    await store.journal.append({
+      flowId: 'resumed',
+      epoch: 2,
+      results: [stepResult('resumed', 'critique')],
+      updates: [update(2)],
+    })
+    expect((await store.flows.stepResults('resumed')).map(({ stepId }) => stepId)).toEqual(['draft', 'critique'])
+    expect((await store.updates.read('resumed', 0, 10)).map(({ seq }) => seq)).toEqual([1, 2])
+  })
+
+  test('refuses a late write to a packed flow and still reads it', async () => {
+    const store = createMemoryStore({ recentFlows: 0 })
+    await settleAs(store, 'a')
+    await expect(store.journal.append({ flowId: 'a', epoch: 0, updates: [update(2)] })).rejects.toMatchObject({
+      code: 'FLOW_INTERRUPTED',
+    })
+    expect(await store.updates.lastSeq('a')).toBe(1)
+  })
+
+  test('holds a finished flow in less room than its texts take', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect: () => void = runInNewContext('gc')
+    const held = () => {
+      collect()
+      const { heapUsed, external } = process.memoryUsage()
+      return heapUsed + external
+    }
+    const prose = (index: number) =>
+      Array.from({ length: 600 }, (_, word) => `w${(word * 7919 + index * 104_729) % 997}`).join(' ')
+    const store = createMemoryStore()
+    for (let index = 0; index < 100; index++) await settleAs(store, `early${index}`, { output: prose(index) })
+    const before = held()
+    for (let index = 0; index < 800; index++) await settleAs(store, `late${index}`, { output: prose(index) })
+    const bytesPerFlow = (held() - before) / 800
+    expect(await store.flows.find('late0')).toBeDefined()
+    expect(bytesPerFlow).toBeLessThan(prose(0).length)
   })
 })

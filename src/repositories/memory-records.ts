@@ -1,0 +1,180 @@
+import { SETTLED } from '../domain/flow.ts'
+import type { StepResult } from '../domain/step-result.ts'
+import { createPage, type FlowContents, type Page } from './memory-pages.ts'
+import type { StoredDefinition, StoredFlow, StoredUpdate } from './repository.ts'
+
+/** A flow that something may still happen to. Results and updates are created with the first of them: many flows wait long for it. */
+export interface FlowRecord {
+  flow: StoredFlow
+  /** By id, in the order they were recorded. */
+  results: Map<string, StepResult> | undefined
+  updates: StoredUpdate[] | undefined
+}
+
+/** A settled flow in a page, with what lists and retention ask of it. */
+interface PackedFlow {
+  readonly id: string
+  readonly threadId: string
+  readonly status: StoredFlow['status']
+  readonly flowType: StoredFlow['flowType']
+  readonly name: string
+  readonly createdAtMs: number
+  readonly completedAtMs: number | undefined
+  readonly hasUpdates: boolean
+  readonly definition: StoredDefinition
+  readonly page: Page
+  readonly position: number
+}
+
+/** What lists sort and filter by. */
+export interface FlowRow
+  extends Pick<PackedFlow, 'id' | 'threadId' | 'status' | 'flowType' | 'name' | 'createdAtMs' | 'completedAtMs'> {
+  readonly hasUpdates: boolean
+}
+
+export interface FlowRecordsOptions {
+  /** Settled flows that are kept. */
+  readonly maxFlows: number
+  /** Settled flows that stay as they are before they are packed. */
+  readonly recentFlows: number
+}
+
+const PAGE_FLOWS = 64
+// A page is packed at once, and everything else waits for it.
+const PAGE_CHARACTERS = 500_000
+const WAITING_PER_SETTLED = 10
+
+export type FlowRecords = ReturnType<typeof createFlowRecords>
+
+/** All flows of the process: open ones as they are, settled ones packed, the oldest settled ones dropped. */
+export function createFlowRecords({ maxFlows, recentFlows }: FlowRecordsOptions) {
+  const open = new Map<string, FlowRecord>()
+  const packed = new Map<string, PackedFlow>()
+  const definitions = createDefinitionPool()
+  // In the order in which flows came to rest, so that the oldest is found without a search.
+  const settled = new Set<string>()
+  const waiting = new Set<string>()
+  const unpacked = new Set<string>()
+
+  const read = (flowId: string): FlowRecord | undefined => {
+    const record = open.get(flowId)
+    if (record) return record
+    const place = packed.get(flowId)
+    const contents = place?.page.read(place.position)
+    return place && contents && toRecord(contents, place.definition)
+  }
+
+  const remove = (flowId: string) => {
+    const definition = (open.get(flowId)?.flow ?? packed.get(flowId))?.definition
+    if (definition) definitions.release(definition)
+    for (const flows of [open, packed, settled, waiting, unpacked]) flows.delete(flowId)
+  }
+
+  const packOldest = () => {
+    const records: FlowRecord[] = []
+    let characters = 0
+    for (const flowId of unpacked) {
+      const record = open.get(flowId)
+      if (!record || records.length === PAGE_FLOWS || characters > PAGE_CHARACTERS) break
+      records.push(record)
+      for (const result of record.results?.values() ?? []) characters += result.output?.length ?? 0
+    }
+    const page = createPage(records.map(toContents))
+    for (const [position, record] of records.entries()) {
+      unpacked.delete(record.flow.id)
+      if (!page) continue
+      open.delete(record.flow.id)
+      packed.set(record.flow.id, { ...toRow(record), definition: record.flow.definition, page, position })
+    }
+  }
+
+  return {
+    /** For reading only: what is written to a packed flow's record is lost. */
+    read,
+    /** For writing; unpacks the flow. */
+    take(flowId: string): FlowRecord | undefined {
+      const record = read(flowId)
+      if (record && packed.delete(flowId)) {
+        open.set(flowId, record)
+        unpacked.add(flowId)
+      }
+      return record
+    },
+    status: (flowId: string): StoredFlow['status'] | undefined => (open.get(flowId)?.flow ?? packed.get(flowId))?.status,
+    add(flow: StoredFlow): FlowRecord {
+      const definition = definitions.keep(flow.definition)
+      const record = {
+        flow: definition === flow.definition ? flow : { ...flow, definition },
+        results: undefined,
+        updates: undefined,
+      }
+      open.set(flow.id, record)
+      return record
+    },
+    remove,
+    /** Nothing will happen to the flow by itself: it may be packed, and dropped in its turn. */
+    rest({ flow }: FlowRecord) {
+      const isSettled = SETTLED.includes(flow.status)
+      const resting = isSettled ? settled : waiting
+      resting.add(flow.id)
+      if (resting.size > (isSettled ? maxFlows : maxFlows * WAITING_PER_SETTLED)) {
+        const [oldest] = resting
+        if (oldest !== undefined) remove(oldest)
+      }
+      if (!isSettled) return
+      unpacked.add(flow.id)
+      if (unpacked.size >= recentFlows + (recentFlows === 0 ? 1 : PAGE_FLOWS)) packOldest()
+    },
+    /** The flow runs: it is neither packed nor dropped. */
+    wake(flowId: string) {
+      for (const resting of [settled, waiting, unpacked]) resting.delete(flowId)
+    },
+    *running(): Generator<FlowRecord> {
+      for (const record of open.values()) if (record.flow.status === 'RUNNING') yield record
+    },
+    *rows(): Generator<FlowRow> {
+      for (const record of open.values()) yield toRow(record)
+      yield* packed.values()
+    },
+  }
+}
+
+const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
+  id: flow.id,
+  threadId: flow.threadId,
+  status: flow.status,
+  flowType: flow.flowType,
+  name: flow.name,
+  createdAtMs: flow.createdAt.getTime(),
+  completedAtMs: flow.completedAt?.getTime(),
+  hasUpdates: updates !== undefined,
+})
+
+function toContents({ flow: { definition: _shared, ...flow }, results, updates }: FlowRecord): FlowContents {
+  return { flow, results: results ? [...results.values()] : [], updates: updates ?? [] }
+}
+
+function toRecord({ flow, results, updates }: FlowContents, definition: StoredDefinition): FlowRecord {
+  return {
+    flow: { ...flow, definition },
+    results: results.length > 0 ? new Map(results.map((result) => [result.id, result])) : undefined,
+    updates: updates.length > 0 ? [...updates] : undefined,
+  }
+}
+
+/** Keeps one definition per content, as long as a flow has it. */
+function createDefinitionPool() {
+  const pool = new Map<string, { readonly definition: StoredDefinition; flows: number }>()
+  return {
+    keep(definition: StoredDefinition): StoredDefinition {
+      const kept = pool.get(definition.hash)
+      if (!kept) pool.set(definition.hash, { definition, flows: 1 })
+      else kept.flows++
+      return kept?.definition ?? definition
+    },
+    release({ hash }: StoredDefinition) {
+      const kept = pool.get(hash)
+      if (kept && --kept.flows === 0) pool.delete(hash)
+    },
+  }
+}
