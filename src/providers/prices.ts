@@ -45,25 +45,28 @@ const NOT_LISTED = 'not listed'
 /** Tokens of which input and output are known. */
 type CountedUsage = Usage & Required<Pick<Usage, 'inputTokens' | 'outputTokens'>>
 type ListPrice = (usage: CountedUsage) => number | undefined
+type PriceList = (vendor: string, model: string) => ListPrice | undefined
 
-/** Prices from the configuration, then from the bundled list, which is loaded at first use. A provider in the simulator costs nothing that anybody knows. */
+/** Prices from the configuration, then from the bundled list, which is loaded at first use. */
 export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOptions = {}): PriceBook {
-  let opened: Promise<(vendor: string, model: string) => ListPrice | undefined> | undefined
+  let opening: Promise<PriceList> | undefined
+  let opened: PriceList | undefined
 
-  async function findListPrice({ vendor }: PricedBy, model: string): Promise<ListPrice | undefined> {
-    const listed = Object.hasOwn(LISTED_VENDORS, vendor) ? LISTED_VENDORS[vendor] : undefined
-    if (!listed) return undefined
-    opened ??= openPriceList(now)
-    return (await opened)(listed, model)
+  async function open(): Promise<PriceList> {
+    opening ??= openPriceList(now)
+    opened = await opening
+    return opened
   }
 
-  async function price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> {
+  function price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> | Cost | undefined {
     if (provider.simulated || !isCounted(usage)) return undefined
-    const estimated = usage.source === 'estimated'
     const configured = findConfigured(overrides, provider.id, model)
-    if (configured) return { costUsd: round(configuredCost(configured, usage)), source: 'configured', estimated }
-    const costUsd = (await findListPrice(provider, model))?.(usage)
-    return costUsd === undefined ? undefined : { costUsd: round(costUsd), source: 'prices', pricesDate: PRICES_DATE, estimated }
+    if (configured) {
+      return { costUsd: round(configuredCost(configured, usage)), source: 'configured', estimated: usage.source === 'estimated' }
+    }
+    const vendor = Object.hasOwn(LISTED_VENDORS, provider.vendor) ? LISTED_VENDORS[provider.vendor] : undefined
+    if (!vendor) return undefined
+    return opened ? toListCost(opened, vendor, model, usage) : open().then((list) => toListCost(list, vendor, model, usage))
   }
 
   return {
@@ -72,17 +75,23 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
       if (provider.simulated) return 0
       const usage: Usage = { inputTokens, outputTokens: maxOutputTokens, source: 'estimated' }
       // Writing to a cache can cost more than plain input, and whether a vendor does so by itself is not known before.
-      const costs = await Promise.all([
-        price(provider, model, usage),
-        price(provider, model, { ...usage, cacheWriteTokens: inputTokens }),
-      ])
+      const costs = [
+        await price(provider, model, usage),
+        await price(provider, model, { ...usage, cacheWriteTokens: inputTokens }),
+      ]
       const known = costs.flatMap((cost) => (cost ? [cost.costUsd] : []))
       return known.length > 0 ? Math.max(...known) : undefined
     },
   }
 }
 
-async function openPriceList(now: () => number): Promise<(vendor: string, model: string) => ListPrice | undefined> {
+function toListCost(list: PriceList, vendor: string, model: string, usage: CountedUsage): Cost | undefined {
+  const costUsd = list(vendor, model)?.(usage)
+  if (costUsd === undefined) return undefined
+  return { costUsd: round(costUsd), source: 'prices', pricesDate: PRICES_DATE, estimated: usage.source === 'estimated' }
+}
+
+async function openPriceList(now: () => number): Promise<PriceList> {
   const [{ calcPrice }, { LRUCache }] = await Promise.all([import('@pydantic/genai-prices'), import('lru-cache')])
   // Finding a model compares its name with hundreds of patterns; what was found is kept as a list of that one model.
   const found = new LRUCache<string, Pick<PriceCalculation, 'model' | 'provider'> | typeof NOT_LISTED>({ max: MAX_KNOWN_MODELS })

@@ -41,9 +41,12 @@ export interface Provider {
 
 /** Prices of models. Loads its list at first use. */
 export interface PriceBook {
-  /** Cost of an answer; `undefined` for an unknown model or unknown tokens, never 0 for them. */
-  price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined>
-  /** Most that a call can cost, US dollars; `undefined` where the model has no price. */
+  /**
+   * Cost of an answer; `undefined` for an unknown model or unknown tokens, never 0 for them, and for answers of the simulator.
+   * A promise only until the list is loaded: it is asked once per attempt.
+   */
+  price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> | Cost | undefined
+  /** Most that a call can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
   worstCase(provider: PricedBy, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
 }
 
@@ -53,6 +56,8 @@ export type PricedBy = Pick<Provider, 'id' | 'vendor' | 'simulated'>
 export interface ProviderInfo {
   readonly id: string
   readonly kind: string
+  /** Preset or vendor name for prices. */
+  readonly vendor: string
   readonly active: boolean
   readonly simulated: boolean
   /** Origin the key is bound to. */

@@ -50,6 +50,7 @@ const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
 
 interface Entry {
   readonly kind: string
+  readonly vendor: string
   readonly origin: string
   readonly simulated: boolean
   /** Why it can not be used although it is named in the configuration. */
@@ -106,7 +107,9 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
     list: () =>
       [...entries]
         .filter(([, entry]) => !entry.missing)
-        .map(([id, { kind, active, simulated, origin }]): ProviderInfo => ({ id, kind, active, simulated, origin })),
+        .map(
+          ([id, { kind, vendor, active, simulated, origin }]): ProviderInfo => ({ id, kind, vendor, active, simulated, origin }),
+        ),
     setActive(id, active) {
       getEntry(id).active = active
     },
@@ -129,7 +132,14 @@ function toReadyEntry(id: string, provider: Provider): Entry {
           generate: (request, options) => provider.generate(request, options),
           ping: async (signal) => provider.ping?.(signal),
         }
-  return { kind: provider.kind, origin: 'in-process', simulated: provider.simulated, active: true, load: async () => named }
+  return {
+    kind: provider.kind,
+    vendor: provider.vendor,
+    origin: 'in-process',
+    simulated: provider.simulated,
+    active: true,
+    load: async () => named,
+  }
 }
 
 function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: ProviderServiceOptions['simulator']): Entry {
@@ -142,6 +152,7 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
   const baseUrl = settings.baseUrl ?? home.baseUrl
   return {
     kind,
+    vendor: account.vendor,
     origin: simulator ? 'simulator' : baseUrl ? new URL(baseUrl).origin : 'none',
     simulated: simulator !== undefined,
     missing: simulator ? undefined : findMissing(id, account, home),

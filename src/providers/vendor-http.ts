@@ -37,14 +37,16 @@ export async function withLinkedSignal<T>(
   } catch (error) {
     controller.abort()
     if (!signal.aborted) throw error
-    // The reason may be shared by many calls: what is known of this one goes with its signal.
+    // A reason may be shared by many calls, so what is known of this one goes with its signal too.
     const { usage, model, generated = false } = state()
-    withCallFacts(signal, { usage, model, generated })
+    for (const place of [signal, signal.reason]) if (isObject(place)) withCallFacts(place, { usage, model, generated })
     throw signal.reason
   } finally {
     signal.removeEventListener('abort', abort)
   }
 }
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 /** Text of an answer that is not streamed. */
 export async function readAnswerText(response: Response, state: () => AttemptState): Promise<string> {

@@ -77,6 +77,11 @@ describe('prices of the bundled list', () => {
       expect(await book.price(by('openai'), 'gpt-4o', usage)).toBeUndefined()
   })
 
+  test('is told without a promise once the list is loaded', async () => {
+    await book.price(by('openai'), 'gpt-4o', used(1, 1))
+    expect(book.price(by('openai'), 'gpt-4o', used(1_000_000, 0))).toMatchObject({ costUsd: 2.5 })
+  })
+
   test('an estimate is marked as one', async () => {
     expect(await book.price(by('openai'), 'gpt-4o', used(10, 10, { source: 'estimated' }))).toMatchObject({ estimated: true })
   })

@@ -55,22 +55,47 @@ describe('createProviderService', () => {
     expect(() => service.assertUsable('openai')).toThrow(expect.objectContaining({ code: 'PROVIDER_INACTIVE' }))
   })
 
-  test('takes the kind from the name, and refuses an entry that has neither', () => {
+  test('takes kind and preset from the name, and refuses an entry that names neither', () => {
     const service = createProviderService({
       providers: {
         google: { apiKey: 'k' },
         groq: { apiKey: 'k' },
+        ollama: {},
         second: { kind: 'anthropic', apiKey: 'k', baseUrl: 'https://eu.example/v1' },
+        gateway: { preset: 'openrouter', apiKey: 'k' },
+        local: { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:9/v1' },
       },
     })
     expect(service.list()).toMatchObject([
-      { id: 'google', kind: 'google', origin: 'https://generativelanguage.googleapis.com' },
-      { id: 'groq', kind: 'openai-compatible' },
-      { id: 'second', kind: 'anthropic', origin: 'https://eu.example' },
+      { id: 'google', kind: 'google', vendor: 'google', origin: 'https://generativelanguage.googleapis.com' },
+      { id: 'groq', kind: 'openai-compatible', vendor: 'groq', origin: 'https://api.groq.com' },
+      { id: 'ollama', kind: 'openai-compatible', vendor: 'ollama', origin: 'http://127.0.0.1:11434' },
+      { id: 'second', kind: 'anthropic', vendor: 'anthropic', origin: 'https://eu.example' },
+      { id: 'gateway', kind: 'openai-compatible', vendor: 'openrouter', origin: 'https://openrouter.ai' },
+      { id: 'local', kind: 'openai-compatible', vendor: 'openai-compatible', origin: 'http://127.0.0.1:9' },
     ])
     expect(() => createProviderService({ providers: { local: { baseUrl: 'http://127.0.0.1:9' } } })).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining('providers.local') }),
     )
+  })
+
+  test('names the base URL as missing where every account has its own', () => {
+    const service = createProviderService({
+      providers: { azure: { apiKey: 'k' }, mine: { kind: 'openai-compatible', apiKey: 'k' } },
+    })
+    for (const id of ['azure', 'mine'])
+      expect(() => service.assertUsable(id)).toThrow(
+        expect.objectContaining({ code: 'PROVIDER_NOT_CONFIGURED', message: expect.stringContaining('has no baseUrl') }),
+      )
+  })
+
+  test.each([
+    ['openai', 'openai'],
+    ['google', 'google'],
+    ['mistral', 'openai-compatible'],
+  ])('builds %s with the adapter %s', async (id, kind) => {
+    const service = createProviderService({ providers: { [id]: { apiKey: 'k' } } })
+    expect(await service.get(id)).toMatchObject({ id, kind, vendor: id, simulated: false })
   })
 
   test('shows no key in its list', () => {
