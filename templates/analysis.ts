@@ -18,6 +18,8 @@ export const analysisTemplate = defineTemplate({
   name: 'analysis',
   title: 'Sequential analysis',
   description: 'Extracts the facts of a text, examines its logic and credibility, and joins the findings.',
+  example:
+    'Analyse this claim: "We changed our logo in May and sold 20% more in June, so the new logo works. Everyone in the team agrees, and our main competitor changed its logo last year too."',
   type: 'sequential',
   parameters: {
     analyst: parameter(modelChoice.default(defaultModel('openai')), 'model', 'Does the three analyses.'),

@@ -1,13 +1,22 @@
 import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
 import { DEFAULT_PANEL, judgeFor } from './default-models.ts'
-import { anonymousTexts, defineTemplate, labelled, type ModelChoice, modelChoice, modelChoices, parameter } from './template.ts'
+import {
+  anonymousTexts,
+  defineTemplate,
+  isPanel,
+  labelled,
+  type ModelChoice,
+  modelChoice,
+  modelChoices,
+  parameter,
+} from './template.ts'
 
 /**
  * Several models answer the same prompt at once; a judge compares the answers.
  *
  * - From the studies of judge bias: the judge sees stable letters and never who wrote what, is told that order and length carry no
  *   information (order changes verdicts, arXiv 2406.07791), and is by default a model that is not on the panel (judges prefer their own
- *   text, arXiv 2404.13076).
+ *   text, arXiv 2404.13076). One judge reads one order: where answers are close, run the flow again with the list reversed.
  * - From panel-and-judge fusion: first a structured comparison (strengths, weaknesses and errors of each answer, then agreement and
  *   contradiction), then the result. The judge checks statements itself before it ranks, since a majority can be wrong.
  * - From Mixture-of-Agents (arXiv 2406.04692) and its critics (Self-MoA, arXiv 2502.00674): the result may join the best parts of several
@@ -21,6 +30,7 @@ export const comparisonTemplate = defineTemplate({
   title: 'Compare models',
   description:
     'Several models answer at once; a judge that does not know who wrote what compares the answers and gives the best result.',
+  example: 'A bat and a ball cost 1.10 euros together. The bat costs 1.00 euro more than the ball. How much does the ball cost?',
   type: 'parallel',
   parameters: {
     models: parameter(
@@ -79,11 +89,10 @@ export type ComparisonOptions = NonNullable<Parameters<typeof comparisonTemplate
 
 /** `createComparisonFlow()`, `createComparisonFlow([{ provider, model }, …])`, with a judge as second argument, or one options object. */
 export function createComparisonFlow(
-  models?: readonly ModelChoice[] | ComparisonOptions,
+  models?: readonly ModelChoice[] | string | ComparisonOptions,
   judge?: ModelChoice,
 ): FlowDefinitionInput {
-  return comparisonTemplate.create(isList(models) ? { models: [...models], judge } : models)
+  return comparisonTemplate.create(
+    isPanel(models) ? { models: typeof models === 'string' ? models : [...models], judge } : models,
+  )
 }
-
-const isList = (value: readonly ModelChoice[] | ComparisonOptions | undefined): value is readonly ModelChoice[] =>
-  Array.isArray(value)

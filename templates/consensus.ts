@@ -1,6 +1,15 @@
 import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
 import { DEFAULT_PANEL, judgeFor } from './default-models.ts'
-import { anonymousTexts, defineTemplate, labelled, type ModelChoice, modelChoice, modelChoices, parameter } from './template.ts'
+import {
+  anonymousTexts,
+  defineTemplate,
+  isPanel,
+  labelled,
+  type ModelChoice,
+  modelChoice,
+  modelChoices,
+  parameter,
+} from './template.ts'
 
 /**
  * Several models propose independently; one brings the proposals to a consensus that keeps the minority view visible.
@@ -20,6 +29,7 @@ export const consensusTemplate = defineTemplate({
   name: 'consensus',
   title: 'Consensus of a panel',
   description: 'Several models propose independently; a chair states the consensus, how strong it is, and the minority view.',
+  example: 'Will the year 2100 be a leap year?',
   type: 'parallel',
   parameters: {
     models: parameter(
@@ -83,11 +93,8 @@ export type ConsensusOptions = NonNullable<Parameters<typeof consensusTemplate.c
 
 /** `createConsensusFlow()`, `createConsensusFlow([{ provider, model }, …])`, with a judge as second argument, or one options object. */
 export function createConsensusFlow(
-  models?: readonly ModelChoice[] | ConsensusOptions,
+  models?: readonly ModelChoice[] | string | ConsensusOptions,
   judge?: ModelChoice,
 ): FlowDefinitionInput {
-  return consensusTemplate.create(isList(models) ? { models: [...models], judge } : models)
+  return consensusTemplate.create(isPanel(models) ? { models: typeof models === 'string' ? models : [...models], judge } : models)
 }
-
-const isList = (value: readonly ModelChoice[] | ConsensusOptions | undefined): value is readonly ModelChoice[] =>
-  Array.isArray(value)

@@ -21,6 +21,7 @@ export const critiqueTemplate = defineTemplate({
   name: 'critique',
   title: 'Draft, critique, refine',
   description: 'One model writes, others review the draft, the writer mends what must be mended.',
+  example: 'Explain in five sentences why the sky is blue.',
   type: 'critique',
   parameters: {
     generator: parameter(modelChoice.default(defaultModel('openai')), 'model', 'Writes the draft and refines it.'),

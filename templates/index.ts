@@ -76,4 +76,4 @@ export const listFlowTemplates = (): readonly TemplateFacts[] =>
     routingTemplate,
     consensusTemplate,
     qaTemplate,
-  ].map(({ name, title, description, type, parameters }) => ({ name, title, description, type, parameters }))
+  ].map(({ name, title, description, example, type, parameters }) => ({ name, title, description, example, type, parameters }))

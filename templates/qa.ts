@@ -19,6 +19,7 @@ export const qaTemplate = defineTemplate({
   name: 'qa',
   title: 'Quality assurance',
   description: 'A text is written, checked for accuracy and for clarity, and released with a verdict.',
+  example: 'Explain the 3-2-1 backup rule to a new colleague in one paragraph.',
   type: 'sequential',
   parameters: {
     generator: parameter(modelChoice.default(defaultModel('openai')), 'model', 'Writes the text.'),

@@ -20,6 +20,7 @@ export const refinementTemplate = defineTemplate({
   name: 'refinement',
   title: 'Refine until good enough',
   description: 'A draft is scored against a rubric and improved until it reaches the threshold; the best draft wins.',
+  example: 'Write a product description of about 50 words for a folding bicycle for commuters.',
   type: 'refinement',
   parameters: {
     maxIterations: parameter(z.number().int().min(1).max(20).default(3), 'integer', 'Most rounds of improvement.'),

@@ -18,6 +18,7 @@ export const routingTemplate = defineTemplate({
   name: 'routing',
   title: 'Route to an expert',
   description: 'A fast model classifies the request; the matching expert answers, or a generalist where none matches.',
+  example: 'The memory of my Node.js server grows by 50 MB per hour until it is killed. How do I find the cause?',
   type: 'conditional',
   parameters: {
     classifier: parameter(modelChoice.default(defaultModel('openai', 'fast')), 'model', 'Sorts the request.'),

@@ -1,5 +1,7 @@
 import { z } from 'zod'
-import type { FlowDefinitionInput, FlowType, Target } from '../src/domain/flow-definition.ts'
+import { toPathText, toProblems } from '../src/domain/definition-problems.ts'
+import type { DefinitionProblem, FlowDefinitionInput, FlowType, Target } from '../src/domain/flow-definition.ts'
+import { withSuggestion } from '../src/domain/suggestion.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
 
 /** What kind of value a parameter takes, for forms and `--set key=value`. Models may be written `provider/model`. */
@@ -18,6 +20,8 @@ export interface TemplateFacts {
   readonly name: string
   readonly title: string
   readonly description: string
+  /** A prompt that shows what it does; the simulator has a worked scene for it. */
+  readonly example: string
   readonly type: FlowType
   readonly parameters: readonly TemplateParameter[]
 }
@@ -40,17 +44,18 @@ interface TemplatePlan<Shape extends ParameterShape> extends Omit<TemplateFacts,
 export function defineTemplate<Shape extends ParameterShape>(
   plan: TemplatePlan<Shape>,
 ): Template<z.input<ParameterSchema<Shape>>> {
-  const { name, title, description, type, build } = plan
+  const { name, title, description, example, type, build } = plan
   const schema = z.strictObject(plan.parameters)
   return {
     name,
     title,
     description,
+    example,
     type,
     parameters: Object.entries(plan.parameters).map(([key, value]) => toParameter(key, value)),
     create(options) {
       const parsed = schema.safeParse(options ?? {})
-      if (!parsed.success) throw invalidOptions(name, parsed.error)
+      if (!parsed.success) throw invalidOptions(name, schema, parsed.error, options)
       return { name, description, type, ...build(parsed.data) }
     },
   }
@@ -70,9 +75,18 @@ function toParameter(name: string, schema: z.ZodType): TemplateParameter {
   return { name, ...facts, ...(byDefault === undefined ? {} : { default: byDefault }) }
 }
 
-function invalidOptions(name: string, error: z.ZodError): OrchestratorError {
-  const problems = error.issues.map(({ path, message }) => ({ path: path.join('.'), message }))
-  const lines = problems.map(({ path, message }) => (path ? `${path}: ${message}` : message))
+function invalidOptions(name: string, schema: z.ZodType, error: z.ZodError, options: unknown): OrchestratorError {
+  const problems = error.issues.flatMap((issue) => {
+    // A union says what it wants as a whole; its members' own complaints would only confuse.
+    if (issue.code === 'invalid_union') return [{ path: toPathText(issue.path), message: issue.message }]
+    const found = toProblems(schema, [issue], options)
+    return issue.path.length === 0 && issue.code !== 'unrecognized_keys'
+      ? found.map((one) => ({ ...one, path: 'options' }))
+      : found
+  })
+  const lines = problems.map(
+    ({ path, message, suggestion }: DefinitionProblem) => `${path}: ${withSuggestion(message, suggestion)}`,
+  )
   return new OrchestratorError('INPUT_INVALID', `Template "${name}": ${lines.join('; ')}`, {
     details: { template: name, problems },
   })
@@ -103,9 +117,11 @@ export const modelChoices = (min: number, max: number) =>
     .union([z.array(modelChoice), targetChoice.transform((one): Target[] => [one]), asList.pipe(z.array(modelChoice))], {
       error: 'expected a list of models, each { provider, model } or "provider/model"',
     })
-    .refine(({ length }) => length >= min && length <= max, {
-      error: ({ input }) => `expected ${min} to ${max} models, found ${Array.isArray(input) ? input.length : 'none'}`,
-    })
+    .refine(({ length }) => length >= min && length <= max, `expected ${min} to ${max} models`)
+
+/** Whether a first argument is a list of models and not an object with options. */
+export const isPanel = (value: unknown): value is readonly ModelChoice[] | string =>
+  Array.isArray(value) || typeof value === 'string'
 
 function toTarget(text: string): Target {
   const slash = text.indexOf('/')

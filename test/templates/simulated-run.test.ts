@@ -10,7 +10,13 @@ import { compileCondition } from '../../src/prompts/condition.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { findReply } from '../../src/providers/simulator/reply.ts'
 import { SIMULATED_SCENARIOS } from '../../src/providers/simulator/scenarios.ts'
-import { createComparisonFlow, createCritiqueFlow, createRefinementFlow, getFlowTemplate } from '../../templates/index.ts'
+import {
+  createComparisonFlow,
+  createCritiqueFlow,
+  createRefinementFlow,
+  getFlowTemplate,
+  listFlowTemplates,
+} from '../../templates/index.ts'
 import { stepResult } from '../support/stored-data.ts'
 
 const parser = createDefinitionParser({
@@ -22,7 +28,7 @@ const parser = createDefinitionParser({
 })
 
 const VENDORS = ['openai', 'anthropic', 'google'] as const
-const promptOf = (name: string) => SIMULATED_SCENARIOS.find(({ template }) => template === name)?.prompt ?? ''
+const promptOf = (name: string) => listFlowTemplates().find((facts) => facts.name === name)?.example ?? ''
 
 interface Run extends ExecutorResult {
   readonly definition: FlowDefinition
@@ -97,7 +103,12 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
   return { ...(await executors[definition.type].run(definition, context)), definition, calls, skipped, prompts, outputs }
 }
 
-describe('with its demo prompt', () => {
+test('every template has its example as the prompt of one simulated scenario', () => {
+  const scenarios = Object.fromEntries(SIMULATED_SCENARIOS.map(({ template, prompt }) => [template, prompt]))
+  expect(Object.fromEntries(listFlowTemplates().map(({ name, example }) => [name, example]))).toEqual(scenarios)
+})
+
+describe('with its example', () => {
   test.each(SIMULATED_SCENARIOS.map(({ template }) => template))(
     'every step of %s gets a scene of its scenario',
     async (name) => {

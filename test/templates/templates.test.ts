@@ -66,10 +66,11 @@ describe('every template', () => {
     expect(getFlowTemplate(name)).toEqual(getFlowTemplate(name))
   })
 
-  test.each(NAMES)('%s refuses an option it does not know, naming it', (name) => {
-    const error = failure(() => getFlowTemplate(name, { temprature: 1 }))
+  test.each(NAMES)('%s refuses an option it does not know, naming it and the one that was meant', (name) => {
+    const [parameter] = listFlowTemplates().find((facts) => facts.name === name)?.parameters ?? []
+    const error = failure(() => getFlowTemplate(name, { [`${parameter?.name}x`]: 1 }))
     expect(error.code).toBe('INPUT_INVALID')
-    expect(error.message).toContain('temprature')
+    expect(error.message).toBe(`Template "${name}": ${parameter?.name}x: unknown key; did you mean "${parameter?.name}"?`)
   })
 })
 
@@ -127,10 +128,13 @@ describe.each([
     const flow = create({ models: 'a/x, b/y', judge: 'c/z' })
     expect(targets(flow)).toEqual(['a/x', 'b/y', 'c/z'])
     expect(create(['a/x', 'b/y'], 'c/z')).toEqual(flow)
+    expect(create('a/x,b/y', { provider: 'c', model: 'z' })).toEqual(flow)
   })
 
   test('refuses a panel of one', () => {
-    expect(failure(() => create([{ provider: 'a', model: 'x' }])).message).toContain('expected 2 to 10 models, found 1')
+    expect(failure(() => create([{ provider: 'a', model: 'x' }])).message).toContain(
+      'models: expected 2 to 10 models, found a list of 1',
+    )
   })
 })
 
