@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
@@ -51,6 +52,8 @@ export function createCall(ports: CallPorts): Call {
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
+    // Node warns of a leak at the eleventh listener, but a flow's parallel steps share its signal by design.
+    setMaxListeners(0, context.signal)
     return wholeCall(request, toTryContext(context))
   }
 }

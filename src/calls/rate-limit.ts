@@ -53,7 +53,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
     rates: Rates,
   ): Promise<CallResponse> => {
     const { signal } = context
-    const gate = await gateOf(request.provider, rates)
+    const gate = await untilAborted(gateOf(request.provider, rates), signal)
     const tokens = rates.tokensPerMinute === undefined ? 0 : await untilAborted(worstCaseTokens(request), signal)
     const pass = await gate.enter(tokens, signal)
     try {

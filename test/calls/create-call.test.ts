@@ -3,22 +3,15 @@ import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
 import { createBudget } from '../../src/calls/limits.ts'
 import { withCallFacts } from '../../src/domain/call-facts.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { callPorts } from '../support/call-ports.ts'
 import { answer, callContext, manualClock, requestTo } from '../support/calls.ts'
-
-const ports = (more: Partial<CallPorts> = {}): CallPorts => ({
-  attempt: async () => answer(),
-  price: () => ({ costUsd: 0.5, source: 'prices', pricesDate: '2026-11-01', estimated: false }),
-  worstCaseUsd: () => 1,
-  ratesOf: () => ({}),
-  ...more,
-})
 
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'down')
 
 describe('a call', () => {
   test('answers with who answered and leaves one priced ledger row', async () => {
     const context = callContext()
-    const response = await createCall(ports())(requestTo(), context)
+    const response = await createCall(callPorts())(requestTo(), context)
     expect(response).toMatchObject({ text: 'hello', provider: 'alpha', requestedModel: 'model-a', simulated: false })
     expect(context.attempts).toHaveLength(1)
     expect(context.attempts[0]).toMatchObject({
@@ -38,7 +31,7 @@ describe('a call', () => {
       return answer()
     }
     const context = callContext({ maxRetries: 2 })
-    const call = createCall(ports({ attempt, clock }))(requestTo(), context)
+    const call = createCall(callPorts({ attempt, clock }))(requestTo(), context)
     await clock.pass(1_000)
     expect(await call).toMatchObject({ text: 'hello' })
     expect(context.attempts.map((row) => [row.number, row.error?.code])).toEqual([
@@ -55,7 +48,7 @@ describe('a call', () => {
       return answer()
     }
     const context = callContext({ maxRetries: 3 })
-    const response = await createCall(ports({ attempt }))(requestTo('alpha', 'beta'), context)
+    const response = await createCall(callPorts({ attempt }))(requestTo('alpha', 'beta'), context)
     expect(response).toMatchObject({ provider: 'beta', notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back'] })
     expect(context.retries).toMatchObject([{ delayMs: 0, provider: 'beta' }])
     expect(context.attempts.map((row) => row.provider)).toEqual(['alpha', 'beta'])
@@ -67,7 +60,7 @@ describe('a call', () => {
     const attempt: CallPorts['attempt'] = (_, { signal }) =>
       new Promise(() => signal.addEventListener('abort', () => (aborted = signal.reason)))
     const context = callContext({ timeoutMs: 1_000, maxRetries: 3 })
-    const call = createCall(ports({ attempt, clock }))(requestTo('alpha', 'beta'), context)
+    const call = createCall(callPorts({ attempt, clock }))(requestTo('alpha', 'beta'), context)
     const outcome = expect(call).rejects.toMatchObject({ code: 'STEP_TIMEOUT' })
     await clock.pass(1_000)
     await outcome
@@ -83,7 +76,7 @@ describe('a call', () => {
       return answer()
     }
     const budget = createBudget({ maxTokens: 10_000 })
-    await createCall(ports({ attempt }))(requestTo(), callContext({ budget }))
+    await createCall(callPorts({ attempt }))(requestTo(), callContext({ budget }))
     expect(seen).toEqual([4_096])
     expect(budget?.spent).toEqual({ costUsd: 0.5, tokens: 30 })
   })

@@ -1,4 +1,4 @@
-import { getEventListeners } from 'node:events'
+import { getEventListeners, setMaxListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Clock, systemClock } from '../../src/calls/clock.ts'
 import type { Rates } from '../../src/calls/gate.ts'
@@ -55,6 +55,7 @@ describe('concurrency', () => {
   test('lets a waiting call go at once on abort, without its listener and without a lost slot', async () => {
     const { started, call } = held({ maxConcurrency: 1 })
     const controller = new AbortController()
+    setMaxListeners(0, controller.signal)
     const first = call(prepared(), tryContext())
     await settled()
     const waiting = Array.from({ length: 50 }, () => call(prepared(), tryContext({ signal: controller.signal })))

@@ -1,0 +1,147 @@
+import { describe, expect, test } from 'vitest'
+import { attemptLedger, type LedgerPorts } from '../../src/calls/attempt-ledger.ts'
+import type { AttemptCall } from '../../src/calls/call.ts'
+import { withCallFacts } from '../../src/domain/call-facts.ts'
+import type { Usage } from '../../src/domain/usage.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { describeCallLayer } from '../contracts/call.ts'
+import { callAnswer, manualClock, prepared, settled, tryContext } from '../support/calls.ts'
+
+const price: LedgerPorts['price'] = (_provider, model) => ({
+  costUsd: model === 'model-a' ? 1 : 2,
+  source: 'prices',
+  pricesDate: '2026-11-01',
+  estimated: false,
+})
+
+describeCallLayer({ name: 'attempt ledger', create: () => attemptLedger({ price }, manualClock()) })
+
+async function rowOf(next: AttemptCall, ports: Partial<LedgerPorts> = {}, onDelta?: (text: string) => void) {
+  const context = tryContext({ ...(onDelta && { onDelta }) })
+  await attemptLedger({ price, ...ports }, manualClock())(next)(prepared(), context).catch(() => {})
+  expect(context.attempts).toHaveLength(1)
+  return context.attempts[0]
+}
+
+const failing =
+  (error: OrchestratorError): AttemptCall =>
+  () =>
+    Promise.reject(error)
+const REPORTED: Usage = { inputTokens: 7, outputTokens: 1, totalTokens: 8, source: 'reported' }
+
+describe('the ledger', () => {
+  test('prices the model that answered', async () => {
+    expect(await rowOf(async () => callAnswer({ model: 'model-b' }))).toMatchObject({
+      model: 'model-b',
+      cost: 2,
+      costSource: 'prices',
+    })
+  })
+
+  test('prefers the cost that the provider states', async () => {
+    const row = await rowOf(async () => callAnswer({ providerCostUsd: 0.125 }))
+    expect(row).toMatchObject({ cost: 0.125, costSource: 'provider' })
+    expect(row?.pricesDate).toBeUndefined()
+  })
+
+  test('leaves the cost open where the price is unknown or cannot be read', async () => {
+    expect((await rowOf(async () => callAnswer(), { price: () => undefined }))?.cost).toBeUndefined()
+    expect((await rowOf(async () => callAnswer(), { price: () => Promise.reject(new Error('no list')) }))?.cost).toBeUndefined()
+    const broken = () => {
+      throw new Error('no list')
+    }
+    expect((await rowOf(async () => callAnswer(), { price: broken }))?.cost).toBeUndefined()
+  })
+
+  test('has no usage for a request that was refused', async () => {
+    const refusal = withCallFacts(new OrchestratorError('PROVIDER_UNAVAILABLE', 'busy'), { status: 503, generated: false })
+    const row = await rowOf(failing(refusal))
+    expect(row).toMatchObject({ model: 'model-a', aborted: false, error: { code: 'PROVIDER_UNAVAILABLE' } })
+    expect([row?.usage, row?.cost]).toEqual([undefined, undefined])
+  })
+
+  test('keeps the usage that was reported before a failure, with the model that had begun', async () => {
+    const cut = withCallFacts(new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'), {
+      usage: REPORTED,
+      model: 'model-b',
+      generated: true,
+    })
+    expect(await rowOf(failing(cut))).toMatchObject({ model: 'model-b', usage: REPORTED, cost: 2 })
+  })
+
+  test('estimates the usage of text that broke off', async () => {
+    const cut = withCallFacts(new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'), { usage: REPORTED, generated: true })
+    const next: AttemptCall = (_, { onDelta }) => {
+      onDelta?.('x'.repeat(40))
+      return Promise.reject(cut)
+    }
+    const row = await rowOf(next, {}, () => {})
+    expect(row).toMatchObject({ usage: { inputTokens: 7, outputTokens: 10, totalTokens: 17, source: 'estimated' }, cost: 1 })
+  })
+
+  test('does not take the unknown usage of a broken answer for none', async () => {
+    const row = await rowOf(failing(new OrchestratorError('PROVIDER_BAD_REPLY', 'garbage')))
+    expect(row?.usage).toEqual({ source: 'unknown' })
+  })
+
+  test('names a try that the stream timeouts ended as aborted', async () => {
+    const silent = new OrchestratorError('PROVIDER_UNAVAILABLE', 'silent', { details: { timeout: 'idle' } })
+    expect(await rowOf(failing(silent))).toMatchObject({ aborted: true, usage: { source: 'unknown' } })
+  })
+
+  test('says whether the simulator would have answered a failed try', async () => {
+    expect(await rowOf(failing(new OrchestratorError('PROVIDER_AUTH', 'no')), { isSimulated: () => true })).toMatchObject({
+      simulated: true,
+    })
+  })
+
+  test('numbers the tries of a call', async () => {
+    const context = tryContext()
+    const call = attemptLedger({ price }, manualClock())(async () => callAnswer())
+    for (let time = 0; time < 3; time++) await call(prepared(), context)
+    expect(context.attempts.map(({ number }) => number)).toEqual([1, 2, 3])
+  })
+
+  test('is told before the caller is, and does not keep an aborted caller waiting for a price', async () => {
+    const clock = manualClock()
+    const controller = new AbortController()
+    const context = tryContext({ signal: controller.signal, onDelta: () => {} })
+    const call = attemptLedger(
+      { price: () => new Promise(() => {}) },
+      clock,
+    )((_, { onDelta }) => {
+      onDelta?.('text')
+      return new Promise((_resolve, reject) =>
+        controller.signal.addEventListener('abort', () => reject(controller.signal.reason)),
+      )
+    })(prepared(), context)
+    const outcome = expect(call).rejects.toBe('stop')
+    await settled()
+    controller.abort('stop')
+    await clock.pass(50)
+    await outcome
+    expect(context.attempts).toMatchObject([{ aborted: true, usage: { source: 'estimated', outputTokens: 1 } }])
+    expect(clock.pending).toBe(0)
+  })
+
+  test('does not read facts from the reason of an abort, which other calls share', async () => {
+    const controller = new AbortController()
+    const reason = withCallFacts(new OrchestratorError('FLOW_CANCELLED', 'stop'), { usage: REPORTED, generated: true })
+    const context = tryContext({ signal: controller.signal })
+    const call = attemptLedger(
+      { price },
+      manualClock(),
+    )(() => {
+      controller.abort(reason)
+      return Promise.reject(reason)
+    })
+    await expect(call(prepared(), context)).rejects.toBe(reason)
+    expect(context.attempts[0]?.usage).toEqual({ source: 'unknown' })
+  })
+
+  test('sends nothing for a call that is already cancelled', async () => {
+    const context = tryContext({ signal: AbortSignal.abort('stop') })
+    await expect(attemptLedger({ price }, manualClock())(async () => callAnswer())(prepared(), context)).rejects.toBe('stop')
+    expect(context.attempts).toHaveLength(0)
+  })
+})

@@ -1,0 +1,176 @@
+import { getEventListeners } from 'node:events'
+import { describe, expect, test } from 'vitest'
+import type { Budget, CallContext, CallRequest } from '../../src/calls/call.ts'
+import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
+import { createBudget } from '../../src/calls/limits.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { callPorts } from '../support/call-ports.ts'
+import { answer, callContext, manualClock, prepared, requestTo, settled } from '../support/calls.ts'
+
+const never = () => new Promise<never>(() => {})
+const unavailable = () => Promise.reject(new OrchestratorError('PROVIDER_UNAVAILABLE', 'down'))
+
+const fullBudget = (): Budget => {
+  const budget = createBudget({ maxTokens: 5_000 })
+  if (!budget) throw new Error('expected a budget')
+  budget.reserve({ tokens: 4_000, costUsd: 0 })
+  return budget
+}
+
+interface Phase {
+  readonly ports?: () => Partial<CallPorts>
+  readonly context?: () => Partial<CallContext>
+  readonly request?: CallRequest
+  /** Calls that must be under way before, so that this one has to wait. */
+  readonly before?: number
+}
+
+const PHASES: Readonly<Record<string, Phase>> = {
+  prepare: { request: { ...requestTo(), prepare: never } },
+  'prepare of a fallback': {
+    ports: () => ({ attempt: unavailable }),
+    request: { ...requestTo('alpha', 'beta'), prepare: (target) => (target.provider === 'alpha' ? prepared(target) : never()) },
+  },
+  'count of tokens': {
+    context: () => ({ budget: createBudget({ maxTokens: 5_000 }) }),
+    request: { ...requestTo(), prepare: (target) => prepared({ ...target, countInputTokens: never }) },
+  },
+  'worst case price': { ports: () => ({ worstCaseUsd: never }), context: () => ({ budget: createBudget({ maxCostUsd: 5 }) }) },
+  'wait for the budget': { context: () => ({ budget: fullBudget() }) },
+  'wait for a slot': { ports: () => ({ ratesOf: () => ({ maxConcurrency: 1 }), attempt: never }), before: 1 },
+  'wait for the rate': { ports: () => ({ ratesOf: () => ({ requestsPerMinute: 1 }) }), before: 1 },
+  'attempt that ignores its signal': { ports: () => ({ attempt: never }) },
+  'attempt that obeys its signal': {
+    ports: () => ({
+      attempt: (_, { signal }) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
+    }),
+  },
+  'streamed attempt with all timeouts': {
+    ports: () => ({ attempt: never }),
+    context: () => ({ timeoutMs: 60_000, firstChunkTimeoutMs: 60_000, idleTimeoutMs: 60_000, onDelta: () => {} }),
+  },
+  'wait for a retry': { ports: () => ({ attempt: unavailable }), context: () => ({ maxRetries: 5 }) },
+  'price of the answer': { ports: () => ({ price: never }) },
+}
+
+describe('a cancel', () => {
+  test.each(Object.entries(PHASES))(
+    'ends a call at once during: %s',
+    async (_, { ports, context, request = requestTo(), before = 0 }) => {
+      const clock = manualClock()
+      const call = createCall(callPorts({ clock, ...ports?.() }))
+      // Loaded at first use, which takes longer than a turn of the loop.
+      await import('limiter')
+      const warmUp = new AbortController()
+      for (let time = 0; time < before; time++) void call(requestTo(), callContext({ signal: warmUp.signal })).catch(() => {})
+      await settled()
+
+      const controller = new AbortController()
+      const reason = new OrchestratorError('FLOW_CANCELLED', 'enough')
+      let outcome: unknown = 'pending'
+      call(request, callContext({ ...context?.(), signal: controller.signal })).then(
+        (value) => {
+          outcome = value
+        },
+        (error: unknown) => {
+          outcome = error
+        },
+      )
+      await settled()
+      expect(outcome).toBe('pending')
+      controller.abort(reason)
+      await clock.pass(50)
+      expect(outcome).toBe(reason)
+      expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0)
+      warmUp.abort()
+      await settled()
+      expect(clock.pending).toBe(0)
+    },
+  )
+
+  test('sends nothing where it came first', async () => {
+    let asked = 0
+    const call = createCall(
+      callPorts({
+        attempt: async () => {
+          asked += 1
+          return answer()
+        },
+      }),
+    )
+    await expect(call(requestTo(), callContext({ signal: AbortSignal.abort('stop') }))).rejects.toBe('stop')
+    expect(asked).toBe(0)
+  })
+
+  test('aborts the signal of the adapter', async () => {
+    const controller = new AbortController()
+    let seen: AbortSignal | undefined
+    const attempt: CallPorts['attempt'] = (_, { signal }) => {
+      seen = signal
+      return never()
+    }
+    const outcome = createCall(callPorts({ attempt }))(
+      requestTo(),
+      callContext({ signal: controller.signal, timeoutMs: 60_000, idleTimeoutMs: 60_000, onDelta: () => {} }),
+    ).catch(() => {})
+    await settled()
+    controller.abort('stop')
+    await outcome
+    expect(seen?.reason).toBe('stop')
+  })
+
+  test('keeps text of an adapter that does not stop away from everyone', async () => {
+    const controller = new AbortController()
+    const pieces: string[] = []
+    let send = (_text: string) => {}
+    const attempt: CallPorts['attempt'] = (_, { onDelta }) => {
+      send = (text) => onDelta?.(text)
+      return never()
+    }
+    const context = callContext({ signal: controller.signal, onDelta: (text) => pieces.push(text) })
+    const outcome = createCall(callPorts({ attempt }))(requestTo(), context).catch(() => {})
+    await settled()
+    send('before')
+    controller.abort('stop')
+    await outcome
+    send('after')
+    expect(pieces).toEqual(['before'])
+    expect(context.attempts).toMatchObject([{ aborted: true, usage: { source: 'estimated', outputTokens: 2 } }])
+  })
+})
+
+test('10,000 calls on one signal leave no listener behind', async () => {
+  const { signal } = new AbortController()
+  const clock = manualClock(() => 0)
+  let tries = 0
+  const attempt: CallPorts['attempt'] = async () => {
+    tries += 1
+    if (tries % 3 === 0) throw new OrchestratorError('PROVIDER_AUTH', 'no')
+    return answer()
+  }
+  const call = createCall(callPorts({ attempt, clock, ratesOf: () => ({ maxConcurrency: 100 }) }))
+  const settings = { signal, maxRetries: 1, timeoutMs: 1_000, firstChunkTimeoutMs: 100, idleTimeoutMs: 100, onDelta: () => {} }
+  for (let batch = 0; batch < 50; batch++) {
+    await Promise.allSettled(Array.from({ length: 200 }, () => call(requestTo(), callContext(settings))))
+  }
+  expect(tries).toBe(10_000)
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+  expect(clock.pending).toBe(0)
+})
+
+test('many calls at once on one signal are no leak to Node', async () => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  const controller = new AbortController()
+  const call = createCall(callPorts({ attempt: never }))
+  const outcomes = Promise.allSettled(
+    Array.from({ length: 50 }, () => call(requestTo(), callContext({ signal: controller.signal }))),
+  )
+  await settled()
+  controller.abort('stop')
+  await outcomes
+  process.off('warning', onWarning)
+  expect(warnings).toEqual([])
+})

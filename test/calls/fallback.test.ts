@@ -1,0 +1,126 @@
+import { describe, expect, test } from 'vitest'
+import type { CallRequest, CallResponse, PreparedRequest, TryContext } from '../../src/calls/call.ts'
+import { fallback } from '../../src/calls/fallback.ts'
+import type { Target } from '../../src/domain/flow-definition.ts'
+import type { ErrorCode } from '../../src/errors/error-codes.ts'
+import { ERROR_CODES } from '../../src/errors/error-codes.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { callAnswer, prepared, requestTo, tryContext } from '../support/calls.ts'
+
+/** Asks the targets; every provider does what it is told, and answers where it is told nothing. */
+function ask(
+  failures: Readonly<Record<string, ErrorCode>>,
+  request: CallRequest = requestTo('alpha', 'beta', 'gamma'),
+  context: TryContext = tryContext(),
+) {
+  const asked: string[] = []
+  const call = fallback(async ({ provider }: PreparedRequest): Promise<CallResponse> => {
+    asked.push(provider)
+    const code = failures[provider]
+    if (code) throw new OrchestratorError(code, `${provider} failed`)
+    return callAnswer({ provider })
+  })
+  return { asked, outcome: call(request, context).catch((error: unknown) => error) }
+}
+
+const preparing = (prepare: (target: Target) => PreparedRequest | Promise<PreparedRequest>): CallRequest => ({
+  ...requestTo('alpha', 'beta', 'gamma'),
+  prepare,
+})
+
+const denied = new OrchestratorError('DATA_SHARING_DENIED', 'not allowed')
+
+const isErrorCode = (code: string): code is ErrorCode => code in ERROR_CODES
+const CODES = Object.keys(ERROR_CODES).filter(isErrorCode)
+
+describe('fallbacks', () => {
+  test('are not asked where the first target answers', async () => {
+    const { asked, outcome } = ask({})
+    expect(await outcome).toMatchObject({ provider: 'alpha', notes: [] })
+    expect(asked).toEqual(['alpha'])
+  })
+
+  test.each(CODES)('are asked after %s only where another provider may do better', async (code) => {
+    const { asked, outcome } = ask({ alpha: code })
+    const result = await outcome
+    const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED'
+    expect(asked).toEqual(falls ? ['alpha', 'beta'] : ['alpha'])
+    expect(result).toMatchObject(falls ? { provider: 'beta' } : { code })
+  })
+
+  test('fail with the error of the last one', async () => {
+    const { asked, outcome } = ask({ alpha: 'PROVIDER_AUTH', beta: 'PROVIDER_UNAVAILABLE', gamma: 'PROVIDER_REJECTED' })
+    expect(await outcome).toMatchObject({ code: 'PROVIDER_REJECTED' })
+    expect(asked).toEqual(['alpha', 'beta', 'gamma'])
+  })
+
+  test('are not asked after delivered text', async () => {
+    const context = tryContext({ progress: { attempts: 1, textDelivered: true, targetsLeft: 0 } })
+    const { asked, outcome } = ask({ alpha: 'PROVIDER_STREAM_CUT' }, requestTo('alpha', 'beta'), context)
+    expect(await outcome).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+    expect(asked).toEqual(['alpha'])
+  })
+
+  test('are asked after delivered text where a restart is allowed, which is told once', async () => {
+    const context = tryContext({ restartAfterFirstToken: true, progress: { attempts: 1, textDelivered: true, targetsLeft: 0 } })
+    const { outcome } = ask({ alpha: 'PROVIDER_STREAM_CUT', beta: 'PROVIDER_AUTH' }, requestTo('alpha', 'beta', 'gamma'), context)
+    expect(await outcome).toMatchObject({ provider: 'gamma' })
+    expect(context.retries.map(({ provider, restart, delayMs }) => [provider, restart, delayMs])).toEqual([
+      ['beta', true, 0],
+      ['gamma', false, 0],
+    ])
+  })
+
+  test('prepare anew for each target', async () => {
+    const targets: string[] = []
+    const request = preparing(async ({ provider }) => {
+      targets.push(provider)
+      return prepared({ provider })
+    })
+    await ask({ alpha: 'PROVIDER_AUTH' }, request).outcome
+    expect(targets).toEqual(['alpha', 'beta'])
+  })
+
+  test('pass over a target that may not see what the step needs', async () => {
+    const request = preparing(({ provider }) => {
+      if (provider === 'beta') throw denied
+      return prepared({ provider })
+    })
+    const { asked, outcome } = ask({ alpha: 'PROVIDER_AUTH' }, request)
+    expect(await outcome).toMatchObject({
+      provider: 'gamma',
+      notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back', 'beta/model-a was passed over: DATA_SHARING_DENIED'],
+    })
+    expect(asked).toEqual(['alpha', 'gamma'])
+  })
+
+  test('keep the failure of the last try where only forbidden targets are left', async () => {
+    const request = preparing(async ({ provider }) => {
+      if (provider !== 'alpha') throw denied
+      return prepared({ provider })
+    })
+    expect(await ask({ alpha: 'PROVIDER_AUTH' }, request).outcome).toMatchObject({ code: 'PROVIDER_AUTH' })
+  })
+
+  test('do not route around a refusal of the first target', async () => {
+    const request = preparing(({ provider }) => {
+      if (provider === 'alpha') throw denied
+      return prepared({ provider })
+    })
+    const { asked, outcome } = ask({}, request)
+    expect(await outcome).toBe(denied)
+    expect(asked).toEqual([])
+  })
+
+  test('are not asked after a cancel, even while one is prepared', async () => {
+    const controller = new AbortController()
+    const request = preparing(({ provider }) => {
+      if (provider === 'alpha') return prepared({ provider })
+      controller.abort('stop')
+      return new Promise(() => {})
+    })
+    const { asked, outcome } = ask({ alpha: 'PROVIDER_AUTH' }, request, tryContext({ signal: controller.signal }))
+    expect(await outcome).toBe('stop')
+    expect(asked).toEqual(['alpha'])
+  })
+})
