@@ -1,3 +1,4 @@
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createMemoryConversations } from './memory-conversations.ts'
 import { createMemoryFlows } from './memory-flows.ts'
 import type { Owner, OwnerRepository, Store } from './repository.ts'
@@ -17,6 +18,9 @@ export interface MemoryStoreOptions {
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   const { maxFlows = 1000, recentFlows = 64, now = Date.now } = options
+  if (!Number.isInteger(maxFlows) || maxFlows < 1) {
+    throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
+  }
   const conversations = createMemoryConversations({ maxThreads: maxFlows * 10 })
   const memory = createMemoryFlows({ maxFlows, recentFlows, now })
   const owners = createMemoryOwners(memory.interruptFlowsOf, now)

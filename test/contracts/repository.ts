@@ -918,7 +918,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
     test('never loses what it acknowledged and never keeps what it refused, however two owners interleave', async () => {
       const operation = fc.record({
-        kind: fc.constantFrom('claim', 'takeover', 'append', 'append', 'append', 'finish'),
+        kind: fc.constantFrom('claim', 'takeover', 'append', 'append', 'append', 'append', 'append', 'finish'),
         flow: fc.nat(2),
         owner: fc.nat(1),
         /** Whether the caller waits for everything so far before this. */
@@ -926,10 +926,13 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         failed: fc.boolean(),
       })
       const { id: threadId } = await thread()
+      const seen = { acknowledged: 0, refused: 0 }
       await fc.assert(
         fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 30 }), async (operations) => {
           const flows = await Promise.all([0, 1, 2].map(() => pendingFlow({ threadId })))
           const epochs = new Map<string, number>()
+          for (const [flow, { id }] of flows.entries())
+            epochs.set(`${flow}/0`, await claimed(newClaim(id, { ownerId: 'owner-0' })))
           const acknowledged = new Set<string>()
           const refused = new Set<string>()
           let open: Promise<unknown>[] = []
@@ -976,11 +979,15 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
           expect(seqs.flat()).toHaveLength(acknowledged.size)
           for (const list of seqs) expect(list).toEqual([...list].sort((a, b) => a - b))
           for (const id of refused) expect(kept.has(id)).toBe(false)
+          seen.acknowledged += acknowledged.size
+          seen.refused += refused.size
           const taken = new Set(await Promise.all(flows.map(async ({ id }) => (await store.flows.find(id))?.ownerEpoch ?? 0)))
           expect(Math.max(...taken)).toBe(Math.max(0, ...epochs.values()))
         }),
         { numRuns: 25 },
       )
+      expect(seen.acknowledged).toBeGreaterThan(50)
+      expect(seen.refused).toBeGreaterThan(5)
     }, 60_000)
 
     test('keeps everything over close and reopen', async (context) => {

@@ -84,6 +84,10 @@ describe('the memory store, bounded', () => {
     expect(await store.threads.find('thread1')).toBeDefined()
   })
 
+  test.each([0, -1, 1.5, Number.NaN])('cannot keep %d flows', (maxFlows) => {
+    expect(() => createMemoryStore({ maxFlows })).toThrowError(expect.objectContaining({ code: 'CONFIG_INVALID' }))
+  })
+
   test('keeps one definition for all flows of the same content', async () => {
     const store = createMemoryStore()
     await store.journal.createFlow(newFlow('thread', { id: 'a' }))
