@@ -8,13 +8,13 @@ import { defineTemplate, modelChoice, parameter } from './template.ts'
  *
  * - From Self-Refine (arXiv 2303.17651): the loop of feedback and rewrite, with feedback that names the place and the change. Its finding
  *   that later rounds bring less is why the loop also ends on a plateau.
- * - From the studies of judge bias: the evaluator is a model of another family than the writer by default (arXiv 2404.13076), scores one
- *   draft at a time against a written rubric with anchors, and is told neither the threshold nor the round nor earlier scores, so that
- *   nothing pulls the score. Scoring alone also avoids the order effect of pairwise verdicts (arXiv 2406.07791).
+ * - From the studies of judge bias: the evaluator is never the writer itself by default (judges favour their own text, arXiv 2404.13076),
+ *   scores one draft at a time against a written rubric with anchors, and is told neither the threshold nor the round nor earlier scores,
+ *   so that nothing pulls the score. Scoring alone also avoids the order effect of pairwise verdicts (arXiv 2406.07791).
  * - A reply that holds no readable score is "no verdict", never 0; the executor keeps the best draft whatever happens.
  *
- * Data sharing: drafts go to the evaluator's provider and verdicts to the generator's. Where these differ, the user must have allowed
- * `allowCrossProviderContext` for both; with one provider for both roles no policy is needed.
+ * Data sharing: drafts go to the evaluator's provider and verdicts to the generator's. By default both are models of one provider, so no
+ * policy is needed. An evaluator of another family is the better judge where the user has allowed both `allowCrossProviderContext`.
  */
 export const refinementTemplate = defineTemplate({
   name: 'refinement',
@@ -32,7 +32,7 @@ export const refinementTemplate = defineTemplate({
     ),
     patience: parameter(z.number().int().min(1).max(20).optional(), 'integer', 'Rounds without that gain before the loop ends.'),
     generator: parameter(modelChoice.default(defaultModel('openai')), 'model', 'Writes and improves the draft.'),
-    evaluator: parameter(modelChoice.default(defaultModel('anthropic')), 'model', 'Scores the drafts.'),
+    evaluator: parameter(modelChoice.default(defaultModel('openai', 'second')), 'model', 'Scores the drafts.'),
     criteria: parameter(
       z
         .string()

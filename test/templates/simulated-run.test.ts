@@ -7,6 +7,7 @@ import { readVerdict, VERDICT_JSON_SCHEMA } from '../../src/domain/verdict.ts'
 import type { ExecutorContext, ExecutorResult, RunStepOptions } from '../../src/executors/executor.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { compileCondition } from '../../src/prompts/condition.ts'
+import { stepReferences } from '../../src/prompts/step-references.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { findReply } from '../../src/providers/simulator/reply.ts'
 import { SIMULATED_SCENARIOS } from '../../src/providers/simulator/scenarios.ts'
@@ -37,6 +38,8 @@ interface Run extends ExecutorResult {
   readonly skipped: readonly string[]
   readonly prompts: Readonly<Record<string, string>>
   readonly outputs: Readonly<Record<string, string>>
+  /** Providers that read what another one wrote. */
+  readonly readers: ReadonlySet<string>
 }
 
 /** The real parser, executors and templates; each step is one reply of the simulator. */
@@ -46,6 +49,7 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
   const skipped: string[] = []
   const prompts: Record<string, string> = {}
   const outputs: Record<string, string> = {}
+  const readers = new Set<string>()
 
   const scopeOf = ({ input: given, visible, iteration = 1 }: RunStepOptions): PromptScope => {
     const steps: Record<string, StepView> = {}
@@ -82,6 +86,9 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
       },
       SIMULATED_SCENARIOS,
     )
+    const named = stepReferences(step).steps
+    const read = [...(options.input ?? []), ...options.visible.filter(({ stepId }) => named.includes(stepId))]
+    if (read.some(({ provider }) => provider !== step.provider)) readers.add(step.provider)
     calls.push(`${step.id}#${iteration}`)
     prompts[`${step.id}#${iteration}`] = `${system}\n${prompt}`
     outputs[`${step.id}#${iteration}`] = output
@@ -100,7 +107,7 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
     conditionHolds: async ({ condition }, visible) =>
       typeof condition === 'string' ? compileCondition(condition).evaluate(scopeOf({ visible })) : true,
   }
-  return { ...(await executors[definition.type].run(definition, context)), definition, calls, skipped, prompts, outputs }
+  return { ...(await executors[definition.type].run(definition, context)), definition, calls, skipped, prompts, outputs, readers }
 }
 
 test('every template has its example as the prompt of one simulated scenario', () => {
@@ -116,6 +123,19 @@ describe('with its example', () => {
       for (const [step, output] of Object.entries(outputs)) expect(output, step).not.toContain('Simulated')
     },
   )
+
+  test.each(SIMULATED_SCENARIOS.map(({ template }) => template))(
+    '%s needs at most the permission for Anthropic',
+    async (name) => {
+      const { readers } = await run(getFlowTemplate(name), promptOf(name))
+      expect([...readers].filter((provider) => provider !== 'anthropic')).toEqual([])
+    },
+  )
+
+  test('a generator of its own that refines needs permission to read the review', async () => {
+    const { readers } = await run(createCritiqueFlow('openai', 'a', 'anthropic', 'b'), promptOf('critique'))
+    expect([...readers].sort()).toEqual(['anthropic', 'openai'])
+  })
 
   test('critique finds the planted defect and mends it', async () => {
     const { calls, outputs, final } = await run(createCritiqueFlow(), promptOf('critique'))

@@ -81,6 +81,18 @@ describe('critique', () => {
     expect(ids(flow)).toEqual(['draft', 'critique', 'refine'])
   })
 
+  test('lets the critic refine when nothing is chosen, and the generator when anything is', () => {
+    const { openai, anthropic } = {
+      openai: `openai/${DEFAULT_MODELS.openai.strong}`,
+      anthropic: `anthropic/${DEFAULT_MODELS.anthropic.strong}`,
+    }
+    expect(targets(createCritiqueFlow())).toEqual([openai, anthropic, anthropic])
+    expect(targets(createCritiqueFlow({ rounds: 2 }))).toEqual([openai, anthropic, anthropic])
+    expect(targets(createCritiqueFlow({ critic: 'google/x' }))).toEqual([openai, 'google/x', openai])
+    expect(targets(createCritiqueFlow({ generator: 'google/x' }))).toEqual(['google/x', anthropic, 'google/x'])
+    expect(targets(createCritiqueFlow({ refiner: 'google/x' }))).toEqual([openai, anthropic, 'google/x'])
+  })
+
   test('takes only a generator and keeps the default critic', () => {
     expect(targets(createCritiqueFlow('openai', 'gpt-5.4'))[1]).toBe(`anthropic/${DEFAULT_MODELS.anthropic.strong}`)
   })
