@@ -9,6 +9,11 @@ const statements = [
     allow_attachments boolean not null,
     constraint polyphony_data_sharing_policies_pkey primary key (user_id, provider_key)
   )`,
+  `create table polyphony_flow_claims (
+    flow_id uuid not null,
+    owner_id text not null,
+    constraint polyphony_flow_claims_pkey primary key (flow_id)
+  )`,
   `create table polyphony_flow_definitions (
     hash text not null,
     json text not null,
@@ -17,20 +22,20 @@ const statements = [
     constraint polyphony_flow_definitions_pkey primary key (hash)
   )`,
   `create table polyphony_flow_updates (
-    flow_id text not null,
+    flow_id uuid not null,
     last_seq integer not null,
     batch json not null,
     constraint polyphony_flow_updates_pkey primary key (flow_id, last_seq)
   )`,
   `create table polyphony_flows (
-    id text not null,
+    id uuid not null,
     thread_id text not null,
     user_id text not null,
     name text not null,
     description text,
     flow_type text not null,
     definition_hash text not null,
-    parent_flow_id text,
+    parent_flow_id uuid,
     created_at timestamptz not null,
     schema_version smallint not null default 1,
     simulated boolean not null,
@@ -44,9 +49,8 @@ const statements = [
     result json,
     error json,
     constraint polyphony_flows_pkey primary key (id)
-  )`,
+  ) with (fillfactor = 30)`,
   `create index polyphony_flows_by_thread on polyphony_flows (thread_id, created_at)`,
-  `create index polyphony_flows_running on polyphony_flows (owner_id) where status = 'RUNNING'::text`,
   `create table polyphony_messages (
     id text not null,
     thread_id text not null,
@@ -67,7 +71,7 @@ const statements = [
     constraint polyphony_owners_pkey primary key (id)
   )`,
   `create table polyphony_step_attempts (
-    flow_id text not null,
+    flow_id uuid not null,
     step_id text not null,
     iteration integer not null,
     sample integer not null,
@@ -93,7 +97,7 @@ const statements = [
     constraint polyphony_step_attempts_pkey primary key (flow_id, step_id, iteration, sample, number)
   )`,
   `create table polyphony_step_results (
-    flow_id text not null,
+    flow_id uuid not null,
     step_id text not null,
     iteration integer not null,
     sample integer not null,
@@ -141,6 +145,7 @@ const statements = [
 
 const tables = [
   'data_sharing_policies',
+  'flow_claims',
   'flow_definitions',
   'flow_updates',
   'flows',

@@ -4,6 +4,7 @@ import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-cre
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
 import { FlowEntity } from './entities/flow.ts'
+import { FlowClaimEntity } from './entities/flow-claim.ts'
 import { FlowDefinitionEntity } from './entities/flow-definition.ts'
 import { FlowUpdateEntity } from './entities/flow-update.ts'
 import { MessageEntity } from './entities/message.ts'
@@ -23,6 +24,7 @@ const common = {
   type: 'postgres',
   entities: [
     DataSharingPolicyEntity,
+    FlowClaimEntity,
     FlowDefinitionEntity,
     FlowEntity,
     FlowUpdateEntity,

@@ -5,11 +5,11 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createBatchedRead } from './batched-read.ts'
 import { guarded } from './database-errors.ts'
 import { FlowEntity, type FlowRow } from './entities/flow.ts'
+import { canBeFlowId } from './flow-key.ts'
 import { type FlowRecord, fromFlowRecord, fromFlowRow } from './flow-rows.ts'
 import { present } from './present.ts'
 import type { FlowRepository, ListFlowsQuery, StoredDefinition, StoredFlow } from './repository.ts'
 import { fromStepResultRecord, STEP_RESULTS_SQL, type StepResultRecord } from './step-result-rows.ts'
-import { toStorableText } from './storable.ts'
 
 // Names of columns reach the SQL text, so callers choose among these and never give one.
 const SORT_COLUMNS = { createdAt: 'createdAt', completedAt: 'completedAt', name: 'name' } as const satisfies Record<
@@ -71,7 +71,7 @@ export function createFlowRepository(dataSource: DataSource, pool: Pool): FlowRe
   })
 
   return {
-    find: guarded((flowId: string) => findFlow(toStorableText(flowId))),
+    find: guarded(async (flowId: string) => (canBeFlowId(flowId) ? findFlow(flowId) : undefined)),
 
     list: guarded(async ({ threadId, status, type, limit, offset, sortBy, sortOrder }: ListFlowsQuery) => {
       const direction = sortOrder === 'ASC' ? 'ASC' : 'DESC'
@@ -87,16 +87,18 @@ export function createFlowRepository(dataSource: DataSource, pool: Pool): FlowRe
     }),
 
     delete: guarded(async (flowId: string) => {
-      const { rows } = await pool.query<{ deleted: string; found: string }>(DELETE_SQL, [toStorableText(flowId)])
+      if (!canBeFlowId(flowId)) return 'missing'
+      const { rows } = await pool.query<{ deleted: string; found: string }>(DELETE_SQL, [flowId])
       if (Number(rows[0]?.deleted) > 0) return 'deleted'
       return Number(rows[0]?.found) > 0 ? 'running' : 'missing'
     }),
 
     stepResults: guarded(async (flowId: string, options: { readonly samples?: boolean } = {}) => {
+      if (!canBeFlowId(flowId)) return []
       const { rows } = await pool.query<StepResultRecord>({
         name: 'polyphony_step_results',
         text: STEP_RESULTS_SQL,
-        values: [toStorableText(flowId), options.samples ?? false],
+        values: [flowId, options.samples ?? false],
       })
       return rows.map((row) => fromStepResultRecord(flowId, row))
     }),

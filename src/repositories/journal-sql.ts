@@ -36,19 +36,19 @@ const usage = {
   usage_source: 'text',
 } as const
 
-const stepKey = { flow_id: 'text', step_id: 'text', iteration: 'int', sample: 'int' } as const
+const stepKey = { flow_id: 'uuid', step_id: 'text', iteration: 'int', sample: 'int' } as const
 
 const definitionColumns = { hash: 'text', json: 'text', version: 'text', is_data: 'bool' } as const
 
 const flowColumns = {
-  id: 'text',
+  id: 'uuid',
   thread_id: 'text',
   user_id: 'text',
   name: 'text',
   description: 'text',
   flow_type: 'text',
   definition_hash: 'text',
-  parent_flow_id: 'text',
+  parent_flow_id: 'uuid',
   created_at: 'timestamptz',
   schema_version: 'int2',
   simulated: 'bool',
@@ -95,7 +95,7 @@ const attemptColumns = {
   error: 'json',
 } as const
 
-const updateColumns = { flow_id: 'text', last_seq: 'int', batch: 'json' } as const
+const updateColumns = { flow_id: 'uuid', last_seq: 'int', batch: 'json' } as const
 
 /** What each part's rows look like; the JSON sent for a part is an array of these. */
 export type JournalRow<Part extends JournalPart> = { readonly [Column in keyof (typeof PART_COLUMNS)[Part]]?: unknown }
@@ -103,10 +103,10 @@ export type JournalRow<Part extends JournalPart> = { readonly [Column in keyof (
 const PART_COLUMNS = {
   definitions: definitionColumns,
   flows: flowColumns,
-  claims: { flow_id: 'text', allowed: 'text[]', owner_id: 'text', started_at: 'timestamptz', input: 'text', metadata: 'json' },
-  entries: { flow_id: 'text', epoch: 'int' },
+  claims: { flow_id: 'uuid', allowed: 'text[]', owner_id: 'text', started_at: 'timestamptz', input: 'text', metadata: 'json' },
+  entries: { flow_id: 'uuid', epoch: 'int' },
   outcomes: {
-    flow_id: 'text',
+    flow_id: 'uuid',
     epoch: 'int',
     simulated: 'bool',
     completed_at: 'timestamptz',
@@ -124,8 +124,10 @@ const names = (columns: Columns) => Object.keys(columns).join(', ')
 const replaced = (columns: Columns) =>
   Object.keys(columns)
     .filter((column) => !(column in stepKey))
-    .map((column) => `${column} = excluded.${column}`)
+    .map((column) => `${column} = r.${column}`)
     .join(', ')
+
+const sameKey = (table: string, key: readonly string[]) => key.map((column) => `${table}.${column} = r.${column}`).join(' and ')
 
 /**
  * The text of one statement for the given parts; `$n` is the n-th part's JSON. All parts see one snapshot, so they must not touch the same flow but for
@@ -138,9 +140,14 @@ export function journalSql(mask: number): string {
     const columns = Object.entries(PART_COLUMNS[part]).map(([column, type]) => `${column} ${type}`)
     return `json_to_recordset($${parts.indexOf(part) + 1}::json) as ${alias}(${columns.join(', ')})`
   }
-  const insert = (part: JournalPart, table: string, columns: Columns, conflict: string) => `${part}_written as (
-  insert into ${table} (${names(columns)}) select ${names(columns)} from ${rows(part, 'r')}
-  where r.flow_id in (select id from held) on conflict ${conflict})`
+  // Of JSON Postgres expects 100 rows and would read whole tables to join them. A comparison it knows nothing about makes it expect one, so it takes the index.
+  const flowRows = (part: JournalPart, condition = '') =>
+    `${part} as (select * from ${rows(part, 'r')} where r.flow_id::text = r.flow_id::text || ''${condition})`
+  const heldRows = (part: JournalPart) => flowRows(part, ' and r.flow_id in (select id from held)')
+  // Not "on conflict do nothing", for which Postgres logs every row once more. The fence keeps other writers of the flow out.
+  const insertMissing = (part: JournalPart, table: string, key: readonly string[]) => `${part}_written as (
+  insert into ${table} (${names(PART_COLUMNS[part])}) select ${names(PART_COLUMNS[part])} from ${part} r
+  where not exists (select from ${table} t where ${sameKey('t', key)}))`
 
   const ctes: string[] = []
   const held: string[] = []
@@ -163,11 +170,14 @@ export function journalSql(mask: number): string {
   }
   if (has('claims')) {
     ctes.push(
-      `claims as (select * from ${rows('claims', 'r')})`,
+      flowRows('claims'),
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
     owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), result = null, error = null
-  from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch)`,
+  from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
+      `claims_written as (
+  insert into polyphony_flow_claims (flow_id, owner_id) select id, owner_id from claimed
+  on conflict (flow_id) do update set owner_id = excluded.owner_id)`,
     )
     replies.push(
       `select 'claimed', id, owner_epoch, null, null, null::timestamptz from claimed`,
@@ -177,7 +187,7 @@ export function journalSql(mask: number): string {
   }
   if (has('entries')) {
     ctes.push(
-      `entries as (select * from ${rows('entries', 'r')})`,
+      flowRows('entries'),
       `locked as (
   select f.id from polyphony_flows f join entries e on f.id = e.flow_id and f.owner_epoch = e.epoch for share of f)`,
     )
@@ -188,10 +198,11 @@ export function journalSql(mask: number): string {
   }
   if (has('outcomes')) {
     ctes.push(
-      `outcomes as (select * from ${rows('outcomes', 'r')})`,
+      flowRows('outcomes'),
       `finished as (
   update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result, error = o.error
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
+      `claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)`,
     )
     held.push('select id from finished')
     replies.push(
@@ -200,12 +211,18 @@ export function journalSql(mask: number): string {
   }
   if (held.length > 0) ctes.push(`held as (${held.join(' union all ')})`)
   if (has('results')) {
-    const success = `where polyphony_step_results.status <> 'SUCCESS'`
-    const conflict = `(${names(stepKey)}) do update set ${replaced(resultColumns)} ${success}`
-    ctes.push(insert('results', 'polyphony_step_results', resultColumns, conflict))
+    ctes.push(
+      heldRows('results'),
+      `results_replaced as (
+  update polyphony_step_results t set ${replaced(resultColumns)} from results r
+  where ${sameKey('t', Object.keys(stepKey))} and t.status <> 'SUCCESS')`,
+      insertMissing('results', 'polyphony_step_results', Object.keys(stepKey)),
+    )
   }
-  if (has('attempts')) ctes.push(insert('attempts', 'polyphony_step_attempts', attemptColumns, 'do nothing'))
-  if (has('updates')) ctes.push(insert('updates', 'polyphony_flow_updates', updateColumns, 'do nothing'))
-  const reply = replies.length > 0 ? replies.join('\nunion all ') : `select '', '', null, null, null, null where false`
+  if (has('attempts')) {
+    ctes.push(heldRows('attempts'), insertMissing('attempts', 'polyphony_step_attempts', [...Object.keys(stepKey), 'number']))
+  }
+  if (has('updates')) ctes.push(heldRows('updates'), insertMissing('updates', 'polyphony_flow_updates', ['flow_id', 'last_seq']))
+  const reply = replies.length > 0 ? replies.join('\nunion all ') : `select '', null, null, null, null, null where false`
   return `with ${ctes.join(',\n')}\n${reply}`
 }

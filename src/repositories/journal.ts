@@ -4,6 +4,7 @@ import type { Pool } from 'pg'
 import type { FlowStatus } from '../domain/flow.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { classifyDatabaseError, toDatabaseError } from './database-errors.ts'
+import { canBeFlowId } from './flow-key.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
 import { type JournalReplyRow, journalSql } from './journal-sql.ts'
 import type { Claim, FlowOutcome, Journal, JournalEntry, NewFlow } from './repository.ts'
@@ -123,6 +124,7 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
   const writeEntry = (entry: JournalEntry, outcome?: FlowOutcome) =>
     new Promise<void>((resolve, reject) => {
       const { flowId, epoch } = entry
+      if (!canBeFlowId(flowId)) return reject(fencedOut(flowId, epoch))
       const settle = (reply: JournalReplyRow | undefined) => (reply ? reject(fencedOut(flowId, epoch)) : resolve())
       enqueue({ kind: 'entry', flowId, entry, outcome, settle, fail: reject })
     })
@@ -135,6 +137,7 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
       }),
     claim: (claim: Claim) =>
       new Promise((resolve, reject) => {
+        if (!canBeFlowId(claim.flowId)) return resolve({ status: undefined })
         const settle: Operation['settle'] = (reply, repeated) => resolve(toClaimAnswer(claim, reply, repeated))
         enqueue({ kind: 'claim', flowId: claim.flowId, claim, settle, fail: reject })
       }),

@@ -11,6 +11,7 @@ const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 re
 messages as (delete from polyphony_messages where thread_id in (select id from gone)),
 permissions as (delete from polyphony_thread_permissions where thread_id in (select id from gone)),
 flows as (delete from polyphony_flows where thread_id in (select id from gone) returning id),
+claims as (delete from polyphony_flow_claims where flow_id in (select id from flows)),
 results as (delete from polyphony_step_results where flow_id in (select id from flows)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from flows)),
 updates as (delete from polyphony_flow_updates where flow_id in (select id from flows))

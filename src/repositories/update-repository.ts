@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import { guarded } from './database-errors.ts'
+import { canBeFlowId } from './flow-key.ts'
 import type { StoredUpdate, UpdateRepository } from './repository.ts'
-import { toStorableText } from './storable.ts'
 import { fromUpdateBatch, type UpdateCells } from './update-rows.ts'
 
 const ROWS_PER_READ = 100
@@ -26,11 +26,12 @@ select count(*) as flows from (select flow_id from emptied union select flow_id 
 export const createUpdateRepository = (pool: Pool): UpdateRepository => ({
   read: guarded(async (flowId: string, afterSeq: number, limit: number) => {
     const updates: StoredUpdate[] = []
+    if (!canBeFlowId(flowId)) return updates
     for (let after = afterSeq; ; ) {
       const { rows } = await pool.query<{ last_seq: number; batch: readonly UpdateCells[] }>({
         name: 'polyphony_updates',
         text: READ_SQL,
-        values: [toStorableText(flowId), after],
+        values: [flowId, after],
       })
       for (const { last_seq: lastSeq, batch } of rows) {
         for (const update of fromUpdateBatch(batch)) if (update.seq > afterSeq) updates.push(update)
@@ -42,7 +43,8 @@ export const createUpdateRepository = (pool: Pool): UpdateRepository => ({
   }),
 
   lastSeq: guarded(async (flowId: string) => {
-    const { rows } = await pool.query<{ last_seq: number }>(LAST_SEQ_SQL, [toStorableText(flowId)])
+    if (!canBeFlowId(flowId)) return 0
+    const { rows } = await pool.query<{ last_seq: number }>(LAST_SEQ_SQL, [flowId])
     return rows[0]?.last_seq ?? 0
   }),
 

@@ -13,7 +13,7 @@ export const FlowUpdateEntity = new EntitySchema<FlowUpdateRow>({
   name: 'PolyphonyFlowUpdate',
   tableName: 'polyphony_flow_updates',
   columns: {
-    flowId: { type: 'text', name: 'flow_id', primary: true, primaryKeyConstraintName },
+    flowId: { type: 'uuid', name: 'flow_id', primary: true, primaryKeyConstraintName },
     lastSeq: { type: 'integer', name: 'last_seq', primary: true, primaryKeyConstraintName },
     batch: { type: 'json' },
   },

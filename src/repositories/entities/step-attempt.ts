@@ -33,7 +33,7 @@ export const StepAttemptEntity = new EntitySchema<StepAttemptRow>({
   name: 'PolyphonyStepAttempt',
   tableName: 'polyphony_step_attempts',
   columns: {
-    flowId: { type: 'text', name: 'flow_id', primary: true, primaryKeyConstraintName },
+    flowId: { type: 'uuid', name: 'flow_id', primary: true, primaryKeyConstraintName },
     stepId: { type: 'text', name: 'step_id', primary: true, primaryKeyConstraintName },
     iteration: { type: 'integer', primary: true, primaryKeyConstraintName },
     sample: { type: 'integer', primary: true, primaryKeyConstraintName },

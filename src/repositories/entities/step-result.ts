@@ -38,7 +38,7 @@ export const StepResultEntity = new EntitySchema<StepResultRow>({
   name: 'PolyphonyStepResult',
   tableName: 'polyphony_step_results',
   columns: {
-    flowId: { type: 'text', name: 'flow_id', primary: true, primaryKeyConstraintName },
+    flowId: { type: 'uuid', name: 'flow_id', primary: true, primaryKeyConstraintName },
     stepId: { type: 'text', name: 'step_id', primary: true, primaryKeyConstraintName },
     iteration: { type: 'integer', primary: true, primaryKeyConstraintName },
     sample: { type: 'integer', primary: true, primaryKeyConstraintName },
