@@ -5,6 +5,9 @@ import { type Clock, wait } from './clock.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
 import { untilAborted } from './until-aborted.ts'
 
+/** Model names come from flows, so what is kept by their name must not grow with them. */
+const MAX_HELD = 1_000
+
 export interface RateLimitPorts {
   /** Rates of a configured provider; asked once per try. */
   readonly ratesOf: (provider: string) => Rates
@@ -43,7 +46,11 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
     if (!OrchestratorError.is(error) || error.code !== 'PROVIDER_RATE_LIMITED') return
     const { retryAfterMs } = callFactsOf(error)
     if (retryAfterMs === undefined || retryAfterMs > retryAfterCapMs) return
-    heldUntil.set(target, Math.max(heldUntil.get(target) ?? 0, clock.now() + retryAfterMs))
+    const until = Math.max(heldUntil.get(target) ?? 0, clock.now() + retryAfterMs)
+    heldUntil.delete(target)
+    heldUntil.set(target, until)
+    const [oldest] = heldUntil.keys()
+    if (heldUntil.size > MAX_HELD && oldest !== undefined) heldUntil.delete(oldest)
   }
 
   const inTurn = async (

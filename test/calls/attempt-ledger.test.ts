@@ -139,6 +139,17 @@ describe('the ledger', () => {
     expect(context.attempts[0]?.usage).toEqual({ source: 'unknown' })
   })
 
+  test('rejects with the reason of an abort that comes while a failure is priced', async () => {
+    const controller = new AbortController()
+    const context = tryContext({ signal: controller.signal })
+    const cut = withCallFacts(new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'), { usage: REPORTED, generated: true })
+    const call = attemptLedger({ price: () => new Promise(() => {}) }, manualClock())(failing(cut))(prepared(), context)
+    await settled()
+    controller.abort('stop')
+    await expect(call).rejects.toBe('stop')
+    expect(context.attempts).toMatchObject([{ error: { code: 'PROVIDER_STREAM_CUT' }, aborted: false }])
+  })
+
   test('sends nothing for a call that is already cancelled', async () => {
     const context = tryContext({ signal: AbortSignal.abort('stop') })
     await expect(attemptLedger({ price }, manualClock())(async () => callAnswer())(prepared(), context)).rejects.toBe('stop')

@@ -111,6 +111,26 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(4)
   })
 
+  test('probes again and again until there is an answer', async () => {
+    const { attempt, sent, clock } = breaker()
+    for (let time = 0; time < 3; time++) await attempt()
+    for (let time = 0; time < 3; time++) {
+      await clock.pass(10_000)
+      await attempt()
+    }
+    expect(sent()).toBe(6)
+  })
+
+  test('closes when the probe is refused, for whoever refuses lives', async () => {
+    const { attempt, sent, clock, failWith } = breaker()
+    for (let time = 0; time < 3; time++) await attempt()
+    await clock.pass(10_000)
+    failWith('PROVIDER_AUTH')
+    await attempt()
+    await attempt()
+    expect(sent()).toBe(5)
+  })
+
   test('does not count a call that its caller gave up', async () => {
     const controller = new AbortController()
     let sent = 0

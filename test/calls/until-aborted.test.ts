@@ -1,0 +1,60 @@
+import { getEventListeners } from 'node:events'
+import { describe, expect, test } from 'vitest'
+import { follow, untilAborted } from '../../src/calls/until-aborted.ts'
+
+describe('waiting until an abort', () => {
+  test.each([
+    ['an answer', () => Promise.resolve(1)],
+    ['a failure', () => Promise.reject(new Error('no'))],
+  ])('leaves no listener behind %s', async (_, work) => {
+    const { signal } = new AbortController()
+    await untilAborted(work(), signal).catch(() => {})
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+  })
+
+  test('rejects with the reason although the work never ends', async () => {
+    const controller = new AbortController()
+    const waiting = untilAborted(new Promise(() => {}), controller.signal)
+    controller.abort('stop')
+    await expect(waiting).rejects.toBe('stop')
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0)
+  })
+
+  test('takes work that is done for naught after an abort', async () => {
+    await expect(untilAborted(Promise.resolve(1), AbortSignal.abort('stop'))).rejects.toBe('stop')
+  })
+
+  test('handles a failure that comes after the abort', async () => {
+    const controller = new AbortController()
+    let fail = (_error: Error) => {}
+    const waiting = untilAborted(new Promise<never>((_, reject) => (fail = reject)), controller.signal)
+    controller.abort('stop')
+    await expect(waiting).rejects.toBe('stop')
+    fail(new Error('late'))
+  })
+})
+
+describe('a controller that follows a signal', () => {
+  test('aborts with its reason', () => {
+    const parent = new AbortController()
+    const child = new AbortController()
+    follow(parent.signal, child)
+    parent.abort('stop')
+    expect(child.signal.reason).toBe('stop')
+  })
+
+  test('is aborted at once by a signal that already is', () => {
+    const child = new AbortController()
+    follow(AbortSignal.abort('stop'), child)
+    expect(child.signal.reason).toBe('stop')
+  })
+
+  test('no longer follows once it is unlinked', () => {
+    const parent = new AbortController()
+    const child = new AbortController()
+    follow(parent.signal, child)()
+    parent.abort('stop')
+    expect(child.signal.aborted).toBe(false)
+    expect(getEventListeners(parent.signal, 'abort')).toHaveLength(0)
+  })
+})
