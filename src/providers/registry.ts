@@ -174,9 +174,10 @@ function findMissing(
 }
 
 function defaultKind(id: string, preset: PresetName | undefined): ProviderKind {
+  if (preset) return 'openai-compatible'
   const kind = PROVIDER_KINDS.find((name) => name === id)
   if (kind) return kind
-  if (preset ?? findPreset(id)) return 'openai-compatible'
+  if (findPreset(id)) return 'openai-compatible'
   throw new OrchestratorError(
     'CONFIG_INVALID',
     `providers.${id}: expected \`kind\` (${PROVIDER_KINDS.join(', ')}) or \`preset\` (${PRESETS.join(', ')}), because "${id}" is the name of neither`,

@@ -1,4 +1,5 @@
 import { withCallFacts } from '../domain/call-facts.ts'
+import type { ModelRequest } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readEventStream } from './event-stream.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
@@ -47,6 +48,15 @@ export async function withLinkedSignal<T>(
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+/** Proxies answer a streamed request with a whole answer or an error as JSON. */
+export const isJsonAnswer = (response: Response) => /\bjson\b/.test(response.headers.get('content-type') ?? '')
+
+/** What a vendor's message must not repeat into our errors. */
+export const privateTextsOf = ({ system = '', messages }: ModelRequest): readonly string[] => [
+  system,
+  ...messages.map(({ content }) => content),
+]
 
 /** Text of an answer that is not streamed. */
 export async function readAnswerText(response: Response, state: () => AttemptState): Promise<string> {

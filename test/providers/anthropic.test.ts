@@ -139,10 +139,13 @@ describe('anthropic', () => {
       })
     })
 
-    test('a step without a bound gets one, and a note', async () => {
-      const answer = await generate({ settings: {} })
-      expect(lastRequest()?.body).toMatchObject({ max_tokens: 4096 })
-      expect(answer.notes).toEqual([expect.stringContaining('max_tokens')])
+    test.each([
+      ['claude-sonnet-4-6', 8192],
+      ['claude-3-haiku-20240307', 4096],
+    ])('a step without a bound gets one that %s takes, and a note', async (model, bound) => {
+      const answer = await generate({ model, settings: {} })
+      expect(lastRequest()?.body).toMatchObject({ max_tokens: bound })
+      expect(answer.notes).toEqual([expect.stringContaining(`max_tokens was set to ${bound}`)])
     })
 
     test('temperature goes to a model that takes it, under the API version that still does', async () => {

@@ -64,6 +64,7 @@ describe('createProviderService', () => {
         second: { kind: 'anthropic', apiKey: 'k', baseUrl: 'https://eu.example/v1' },
         gateway: { preset: 'openrouter', apiKey: 'k' },
         local: { kind: 'openai-compatible', baseUrl: 'http://127.0.0.1:9/v1' },
+        openai: { preset: 'azure', baseUrl: 'https://mine.openai.azure.com' },
       },
     })
     expect(service.list()).toMatchObject([
@@ -73,6 +74,7 @@ describe('createProviderService', () => {
       { id: 'second', kind: 'anthropic', vendor: 'anthropic', origin: 'https://eu.example' },
       { id: 'gateway', kind: 'openai-compatible', vendor: 'openrouter', origin: 'https://openrouter.ai' },
       { id: 'local', kind: 'openai-compatible', vendor: 'openai-compatible', origin: 'http://127.0.0.1:9' },
+      { id: 'openai', kind: 'openai-compatible', vendor: 'azure', origin: 'https://mine.openai.azure.com' },
     ])
     expect(() => createProviderService({ providers: { local: { baseUrl: 'http://127.0.0.1:9' } } })).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining('providers.local') }),

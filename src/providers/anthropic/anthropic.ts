@@ -4,7 +4,15 @@ import type { AdapterSettings } from '../adapter-settings.ts'
 import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor-error.ts'
-import { parseForeignJson, readAnswerText, readEvents, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
+import {
+  isJsonAnswer,
+  parseForeignJson,
+  privateTextsOf,
+  readAnswerText,
+  readEvents,
+  vendorFetch,
+  withLinkedSignal,
+} from '../vendor-http.ts'
 import { toAnthropicRequest } from './anthropic-request.ts'
 import { createAnthropicUsage } from './anthropic-usage.ts'
 
@@ -38,12 +46,12 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
     const answer = createAnswer(request.model, notes, onDelta)
     const state = (): AttemptState => ({
       provider: id,
-      privateTexts: [request.system ?? '', ...request.messages.map(({ content }) => content)],
+      privateTexts: privateTextsOf(request),
       ...answer.known(),
     })
     return withLinkedSignal(signal, state, async (linked) => {
       const response = await send(client, sdk, '/v1/messages', { body, headers, signal: linked }, state)
-      if (onDelta && !isJson(response)) {
+      if (onDelta && !isJsonAnswer(response)) {
         const onEvent = (event: unknown) => answer.addEvent(recordOf(event), state)
         await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isWhole, state })
       } else {
@@ -122,8 +130,6 @@ async function send(
 
 /** The SDK puts the status before a body that is no JSON. */
 const plainText = (error: Error) => error.message.replace(/^\d+ /, '')
-
-const isJson = (response: Response) => /\bjson\b/.test(response.headers.get('content-type') ?? '')
 
 interface ToolCallParts {
   readonly id?: string

@@ -3,7 +3,15 @@ import type { AdapterSettings } from '../adapter-settings.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, toBadReply, toConnectionError, toContentFiltered, toVendorError } from '../vendor-error.ts'
-import { parseForeignJson, readAnswerText, readEvents, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
+import {
+  isJsonAnswer,
+  parseForeignJson,
+  privateTextsOf,
+  readAnswerText,
+  readEvents,
+  vendorFetch,
+  withLinkedSignal,
+} from '../vendor-http.ts'
 import { toGoogleRequest } from './google-request.ts'
 import { createGoogleUsage } from './google-usage.ts'
 
@@ -52,13 +60,13 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
     const answer = createAnswer(request.model, notes, onDelta)
     const state = (): AttemptState => ({
       provider: id,
-      privateTexts: [request.system ?? '', ...request.messages.map(({ content }) => content)],
+      privateTexts: privateTextsOf(request),
       ...answer.known(),
     })
     const path = `${toModelPath(request.model)}:${onDelta ? 'streamGenerateContent?alt=sse' : 'generateContent'}`
     return withLinkedSignal(signal, state, async (linked) => {
       const response = await send(path, { method: 'POST', body: JSON.stringify(body), signal: linked }, state)
-      if (onDelta && !isJson(response)) {
+      if (onDelta && !isJsonAnswer(response)) {
         const onEvent = (event: unknown) => answer.addPiece(recordOf(event), state)
         await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isFinished, state })
       } else {
@@ -95,8 +103,6 @@ function toModelPath(model: string): string {
   const path = model.includes('/') ? model : `models/${model}`
   return path.split('/').map(encodeURIComponent).join('/')
 }
-
-const isJson = (response: Response) => /\bjson\b/.test(response.headers.get('content-type') ?? '')
 
 function parseErrorBody(text: string): unknown {
   try {
