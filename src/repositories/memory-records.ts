@@ -35,6 +35,8 @@ export interface FlowRow
 export interface FlowRecordsOptions {
   /** Settled flows that are kept. */
   readonly maxFlows: number
+  /** Flows that are kept while they wait to be executed or resumed. */
+  readonly maxWaitingFlows: number
   /** Settled flows that stay as they are before they are packed. */
   readonly recentFlows: number
 }
@@ -42,12 +44,11 @@ export interface FlowRecordsOptions {
 const PAGE_FLOWS = 64
 // A page is packed at once, and everything else waits for it.
 const PAGE_CHARACTERS = 500_000
-const WAITING_PER_SETTLED = 10
 
 export type FlowRecords = ReturnType<typeof createFlowRecords>
 
 /** All flows of the process: open ones as they are, settled ones packed, the oldest settled ones dropped. */
-export function createFlowRecords({ maxFlows, recentFlows }: FlowRecordsOptions) {
+export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: FlowRecordsOptions) {
   const open = new Map<string, FlowRecord>()
   const packed = new Map<string, PackedFlow>()
   const definitions = createDefinitionPool()
@@ -117,7 +118,7 @@ export function createFlowRecords({ maxFlows, recentFlows }: FlowRecordsOptions)
       const isSettled = SETTLED.includes(flow.status)
       const resting = isSettled ? settled : waiting
       resting.add(flow.id)
-      if (resting.size > (isSettled ? maxFlows : maxFlows * WAITING_PER_SETTLED)) {
+      if (resting.size > (isSettled ? maxFlows : maxWaitingFlows)) {
         const [oldest] = resting
         if (oldest !== undefined) remove(oldest)
       }

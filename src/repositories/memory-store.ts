@@ -6,6 +6,10 @@ import type { Owner, OwnerRepository, Store } from './repository.ts'
 export interface MemoryStoreOptions {
   /** Settled flows that are kept, the newest; default 1000. Running flows are never dropped. */
   readonly maxFlows?: number
+  /** PENDING and PAUSED flows that are kept, the newest; default 100,000. */
+  readonly maxWaitingFlows?: number
+  /** Default 100,000, the newest. */
+  readonly maxThreads?: number
   /** Settled flows that are kept as they are, quick to read; older ones are packed. Default 64. */
   readonly recentFlows?: number
   /** Milliseconds since 1970; default `Date.now`. */
@@ -17,12 +21,12 @@ export interface MemoryStoreOptions {
  * Writes are durable as soon as they are accepted: every promise is already resolved when it is returned.
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
-  const { maxFlows = 1000, recentFlows = 64, now = Date.now } = options
+  const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options
   if (!Number.isInteger(maxFlows) || maxFlows < 1) {
     throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
   }
-  const conversations = createMemoryConversations({ maxThreads: maxFlows * 10 })
-  const memory = createMemoryFlows({ maxFlows, recentFlows, now })
+  const conversations = createMemoryConversations({ maxThreads })
+  const memory = createMemoryFlows({ maxFlows, maxWaitingFlows, recentFlows, now })
   const owners = createMemoryOwners(memory.interruptFlowsOf, now)
 
   return {

@@ -70,18 +70,22 @@ describe('the memory store, bounded', () => {
     expect(await present(store, ['resumed', 'other'])).toEqual(['resumed', 'other'])
   })
 
-  test('drops the oldest flow that was never executed only when ten times as many wait', async () => {
+  test('keeps flows that wait to be executed, however few settled ones it keeps', async () => {
     const store = createMemoryStore({ maxFlows: 1 })
-    const ids = Array.from({ length: 11 }, (_, index) => `flow${index}`)
-    for (const id of ids) await store.journal.createFlow(newFlow('thread', { id }))
-    expect(await present(store, ids)).toEqual(ids.slice(1))
+    const ids = Array.from({ length: 2_000 }, (_, index) => `flow${index}`)
+    await Promise.all(ids.map((id) => store.journal.createFlow(newFlow('thread', { id }))))
+    expect(await present(store, ids)).toEqual(ids)
   })
 
-  test('drops the oldest thread beyond ten times as many as flows', async () => {
-    const store = createMemoryStore({ maxFlows: 1 })
-    for (let index = 0; index < 11; index++) await store.threads.create(newThread({ id: `thread${index}` }))
-    expect(await store.threads.find('thread0')).toBeUndefined()
-    expect(await store.threads.find('thread1')).toBeDefined()
+  test('drops the oldest waiting flow and the oldest thread beyond their own bounds', async () => {
+    const store = createMemoryStore({ maxWaitingFlows: 2, maxThreads: 2 })
+    for (const id of ['a', 'b', 'c']) {
+      await store.threads.create(newThread({ id }))
+      await store.journal.createFlow(newFlow('thread', { id }))
+    }
+    expect(await present(store, ['a', 'b', 'c'])).toEqual(['b', 'c'])
+    expect(await store.threads.find('a')).toBeUndefined()
+    expect(await store.threads.find('b')).toBeDefined()
   })
 
   test.each([0, -1, 1.5, Number.NaN])('cannot keep %d flows', (maxFlows) => {
