@@ -69,7 +69,7 @@ const hasMethods = (value: unknown, ...names: readonly string[]): boolean =>
 
 const isDatabase = (value: unknown): boolean =>
   typeof value === 'string'
-    ? /^(pglite:\/\/.+|memory:\/\/|postgres(ql)?:\/\/.+)$/s.test(value)
+    ? /^(pglite:\/\/.+|memory:\/\/(\?flows=[1-9]\d*)?|postgres(ql)?:\/\/.+)$/s.test(value)
     : hasMethods(value, 'query', 'transaction')
 
 export const isPluggedProvider = (value: unknown): value is PluggedProvider => hasMethods(value, 'generate')

@@ -126,7 +126,10 @@ class GraphRun {
 
   #failed(step: FlowStep, result: StepResult): void {
     const isBranch = this.#of(step).waitsFor.size === 0
-    if (!this.#settings.tolerant || !isBranch) return this.#stop(failureOf(result))
+    if (!this.#settings.tolerant || !isBranch) {
+      this.#stop(failureOf(result))
+      return
+    }
     const branches = this.#definition.steps.filter((candidate) => this.#of(candidate).waitsFor.size === 0)
     const lost = branches.filter((branch) => {
       const outcome = this.#results.get(branch.id)
