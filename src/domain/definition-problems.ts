@@ -20,11 +20,14 @@ export function toPathText(path: readonly PropertyKey[]): string {
 
 /** `details.problems` holds every problem, in the order of the definition's steps as far as they were found so. */
 export function definitionError(problems: readonly DefinitionProblem[]): OrchestratorError {
-  const lines = problems
-    .slice(0, SHOWN_PROBLEMS)
-    .map(({ path, message, suggestion }) => `${path}: ${withSuggestion(message, suggestion)}`)
+  const lines = problems.slice(0, SHOWN_PROBLEMS).map(toLine)
   if (problems.length > SHOWN_PROBLEMS) lines.push(`and ${problems.length - SHOWN_PROBLEMS} more`)
   return new OrchestratorError('FLOW_INVALID', lines.join('\n'), { details: { problems: problems.slice(0, MAX_PROBLEMS) } })
+}
+
+function toLine({ path, message, suggestion, line, column }: DefinitionProblem): string {
+  const place = line === undefined ? '' : `${line}:${column} `
+  return `${place}${path}: ${withSuggestion(message, suggestion)}`
 }
 
 /** Zod's issues as problems: what was expected, what was found, and the name that was meant. */

@@ -77,7 +77,9 @@ export const flowStepSchema = z.strictObject({
   timeout: positiveMs.optional(),
   /** Milliseconds without a piece of a streamed answer. */
   idleTimeout: positiveMs.optional(),
-  condition: z.union([z.string().max(10_000), z.custom<ConditionFunction>(isFunction, 'expected a string or a function')]).optional(),
+  condition: z
+    .union([z.string().max(10_000), z.custom<ConditionFunction>(isFunction, 'expected a string or a function')])
+    .optional(),
   otherwise: z.boolean().optional(),
   optional: z.boolean().optional(),
   fallbacks: z.array(targetSchema).max(10).optional(),
@@ -126,7 +128,9 @@ const baseDefinitionSchema = z.strictObject(flowDefinitionShape)
 
 export type FlowStepInput = z.input<typeof flowStepSchema>
 /** What users write. */
-export type FlowDefinitionInput = z.input<typeof baseDefinitionSchema> & { readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }
+export type FlowDefinitionInput = z.input<typeof baseDefinitionSchema> & {
+  readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type]
+}
 
 export type ContextPolicy = z.output<typeof contextPolicySchema>
 export type FlowLimits = z.output<typeof flowLimitsSchema>
@@ -155,6 +159,9 @@ export interface DefinitionProblem {
   readonly message: string
   /** A name that may have been meant. */
   readonly suggestion?: string
+  /** Where in the file it was read from, both from 1. */
+  readonly line?: number
+  readonly column?: number
 }
 
 export type ParseFlowDefinition = (input: unknown) => FlowDefinition

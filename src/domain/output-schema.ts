@@ -9,7 +9,9 @@ const MAX_DEPTH = 40
 const MAX_KNOWN = 200
 
 const byText = new Map<string, z.ZodType>()
-const jsonSchemas = new WeakMap<z.ZodType, JsonSchema>()
+/** JSON Schemas as they came, by the validator made of them. */
+const sources = new WeakMap<z.ZodType, JsonSchema>()
+const requestForms = new WeakMap<z.ZodType, JsonSchema>()
 
 /**
  * The validator of a JSON Schema that came as data, or what is wrong with it. Never throws for JSON-like input.
@@ -25,7 +27,7 @@ export function parseOutputSchema(schema: unknown): { readonly schema: z.ZodType
   try {
     const jsonSchema: JsonSchema = JSON.parse(text)
     const validator = z.fromJSONSchema(withoutPatterns(jsonSchema))
-    jsonSchemas.set(validator, jsonSchema)
+    sources.set(validator, jsonSchema)
     remember(text, validator)
     return { schema: validator }
   } catch (error) {
@@ -33,13 +35,66 @@ export function parseOutputSchema(schema: unknown): { readonly schema: z.ZodType
   }
 }
 
-/** What the provider is told of an output schema: the JSON Schema it came as, else one made of the zod schema. Made once per schema. */
+/**
+ * What the provider is told of an output schema: the JSON Schema it came as, else one made of the zod schema, in which objects take no further keys.
+ * Made once per schema.
+ */
 export function toOutputJsonSchema(schema: z.ZodType): JsonSchema {
-  const known = jsonSchemas.get(schema)
+  const known = sources.get(schema) ?? requestForms.get(schema)
   if (known) return known
-  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
-  jsonSchemas.set(schema, jsonSchema)
+  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    override: ({ zodSchema, jsonSchema }) => {
+      if (zodSchema instanceof z.ZodObject && zodSchema.def.catchall === undefined) jsonSchema.additionalProperties = false
+    },
+  })
+  requestForms.set(schema, jsonSchema)
   return jsonSchema
+}
+
+const storedForms = new WeakMap<z.ZodType, { readonly schema: JsonSchema | undefined }>()
+
+/** The JSON Schema that says all the zod schema says; `undefined` where only code can say it: refinements, transforms, coercion, patterns. */
+export function toStoredJsonSchema(schema: z.ZodType): JsonSchema | undefined {
+  const known = storedForms.get(schema)
+  if (known) return known.schema
+  const stored = sources.get(schema) ?? withoutLoss(schema)
+  storedForms.set(schema, { schema: stored })
+  return stored
+}
+
+const CODE_TYPES = new Set([
+  'pipe',
+  'transform',
+  'custom',
+  'catch',
+  'date',
+  'bigint',
+  'map',
+  'set',
+  'symbol',
+  'function',
+  'file',
+  'nan',
+  'promise',
+])
+const CODE_CHECKS = new Set(['custom', 'overwrite'])
+
+function withoutLoss(schema: z.ZodType): JsonSchema | undefined {
+  let needsCode = false
+  const { $schema: _, ...jsonSchema } = z.toJSONSchema(schema, {
+    io: 'input',
+    unrepresentable: 'any',
+    override: ({ zodSchema }) => {
+      const { def } = zodSchema._zod
+      const checks = def.checks?.map((check) => check._zod.def) ?? []
+      if (CODE_TYPES.has(def.type) || ('coerce' in def && def.coerce)) needsCode = true
+      if (checks.some((check) => CODE_CHECKS.has(check.check) || ('format' in check && check.format === 'regex')))
+        needsCode = true
+    },
+  })
+  return needsCode ? undefined : jsonSchema
 }
 
 function remember(text: string, validator: z.ZodType): void {

@@ -1,4 +1,4 @@
-import type { Liquid, Template as LiquidNode, StaticAnalysis, Variable } from 'liquidjs'
+import type { Template as LiquidNode, StaticAnalysis, Variable } from 'liquidjs'
 import { LRUCache } from 'lru-cache'
 import {
   NO_REFERENCES,
@@ -10,7 +10,7 @@ import {
 } from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { createLiquid, TEMPLATE_LIMITS } from './liquid.ts'
+import { createLiquid, type LiquidEngine, TEMPLATE_LIMITS } from './liquid.ts'
 import { inWords, type SourcePosition, sourceError } from './source-error.ts'
 
 /** A prompt as data: a Liquid template over the names of a PromptScope. */
@@ -30,7 +30,7 @@ const compiled = new LRUCache<string, Template>({
   sizeCalculation: ({ source }) => source.length + 1_000,
 })
 
-let liquid: Liquid | undefined
+let liquid: LiquidEngine | undefined
 
 /**
  * Compiles a template, or returns the one compiled before. Text without `{{` and `{%` never reaches Liquid.
@@ -46,7 +46,6 @@ export function compileTemplate(source: string): Template {
 }
 
 function compileLiquid(source: string): Template {
-  assertSize(source)
   liquid ??= createLiquid()
   const engine = liquid
   const { nodes, analysis } = parse(engine, source)
@@ -55,24 +54,12 @@ function compileLiquid(source: string): Template {
   return { source, references, render: (scope) => render(engine, nodes, toEnvironment(scope, references)) }
 }
 
-function assertSize(source: string): void {
-  if (source.length > TEMPLATE_LIMITS.parseLength) {
-    throw sourceError(`expected a template of at most ${TEMPLATE_LIMITS.parseLength} characters, found ${source.length}`)
-  }
-  let marks = 0
-  for (const mark of ['{{', '{%']) {
-    for (let at = source.indexOf(mark); at !== -1; at = source.indexOf(mark, at + 2)) marks++
-  }
-  if (marks > TEMPLATE_LIMITS.marks)
-    throw sourceError(`expected at most ${TEMPLATE_LIMITS.marks} marks "{{" and "{%", found ${marks}`)
-}
-
-function parse(engine: Liquid, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {
+function parse(engine: LiquidEngine, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {
   try {
     const nodes = engine.parse(source)
-    return { nodes, analysis: engine.analyzeSync(nodes, { partials: false }) }
+    return { nodes, analysis: engine.analyze(nodes) }
   } catch (error) {
-    throw sourceError(rootCause(error).message, positionOf(error))
+    throw OrchestratorError.is(error) ? error : sourceError(rootCause(error).message, positionOf(error))
   }
 }
 
@@ -134,12 +121,11 @@ function toEnvironment(scope: PromptScope, references: References): object {
   return environment
 }
 
-function render(engine: Liquid, nodes: LiquidNode[], environment: object): string {
+function render(engine: LiquidEngine, nodes: LiquidNode[], environment: object): string {
   for (let attempt = 1; ; attempt++) {
     const startedMs = performance.now()
     try {
-      const text: unknown = engine.renderSync(nodes, environment)
-      return assertOutput(text)
+      return assertOutput(engine.render(nodes, environment))
     } catch (error) {
       // The limit is wall time: a busy process can use it up alone, a hostile template does so twice.
       if (attempt === 1 && performance.now() - startedMs >= TEMPLATE_LIMITS.renderMs && !OrchestratorError.is(error)) continue

@@ -1,0 +1,27 @@
+import { describe, expect, test } from 'vitest'
+import { StepAction } from '../../src/domain/flow-definition.ts'
+import { actionPrompt, composeUserContent } from '../../src/prompts/action-prompt.ts'
+
+test('every action has an instruction of its own', () => {
+  const prompts = Object.values(StepAction).map(actionPrompt)
+  expect(new Set(prompts).size).toBe(Object.keys(StepAction).length)
+  for (const prompt of prompts) expect(prompt).toMatch(/^[A-Z].*\.$/s)
+})
+
+describe('composing the message of a step', () => {
+  test('a prompt that speaks of everything itself stays as it is', () => {
+    expect(composeUserContent({ prompt: 'Write.', inputs: [] })).toBe('Write.')
+  })
+
+  test('the request stands plain, inputs stand fenced and labelled', () => {
+    const content = composeUserContent(
+      { prompt: 'Refine.', original: 'A haiku', inputs: [{ label: 'draft', text: 'Rain' }] },
+      () => 'm',
+    )
+    expect(content).toMatch(/^Refine\.\n\nThe request:\nA haiku\n\n\[begin draft m: [^\n]*\]\nRain\n\[end draft m\]$/)
+  })
+
+  test('the request is not told twice', () => {
+    expect(composeUserContent({ prompt: 'A haiku', original: 'A haiku', inputs: [] })).toBe('A haiku')
+  })
+})

@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest'
+import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { compileCondition } from '../../src/prompts/condition.ts'
+import { caught } from '../support/caught.ts'
+import { HOSTILE_CONDITIONS } from '../support/hostile-sources.ts'
+
+const scope: PromptScope = {
+  original: 'Hello',
+  steps: {
+    classify: {
+      output: 'TECHNICAL: pumps',
+      status: 'SUCCESS',
+      parsed: { score: 0.8, count: 3, issues: [{ severity: 'high' }] },
+      samples: ['a', 'b'],
+    },
+    'my-step': { status: 'SKIPPED' },
+  },
+  iteration: 2,
+  metadata: { tier: 'gold' },
+}
+const holds = (source: string, over: Partial<PromptScope> = {}) => compileCondition(source).evaluate({ ...scope, ...over })
+
+describe('evaluating', () => {
+  test.each([
+    ['steps.classify.output.contains("TECHNICAL")', true],
+    ['steps.classify.output.startsWith("LEGAL")', false],
+    ['steps.classify.output.lower().trim().endsWith("pumps")', true],
+    ['steps["my-step"].status == "SKIPPED"', true],
+    ['steps.classify.parsed.score > 0.5 && iteration < 3', true],
+    ['steps.classify.parsed.count == 3', true],
+    ['steps.classify.parsed.issues.exists(i, i.severity in ["high", "critical"])', true],
+    ['steps.classify.samples.filter(s, s == "a").size() == 1', true],
+    ['has(steps.classify.parsed) && !has(steps.missing)', true],
+    ['metadata.tier == "gold" ? iteration == 2 : false', true],
+    ['previous == "" && input == ""', true],
+    ['size(history) == 0', true],
+  ])('%s is %s', (source, expected) => {
+    expect(holds(source)).toBe(expected)
+  })
+
+  test('a value that is not there fails the step and is named', () => {
+    expect(caught(() => holds('steps["my-step"].output == "x"'))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringContaining('output'),
+    })
+    expect(caught(() => holds('metadata.missing == 1'))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringContaining('missing'),
+    })
+  })
+
+  test('a result that is neither true nor false is an error', () => {
+    expect(caught(() => holds('metadata.tier'))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringContaining('true or false'),
+    })
+  })
+
+  test('an error of an accessor comes out unchanged', () => {
+    const denied = new OrchestratorError('DATA_SHARING_DENIED', 'not for you')
+    const steps = {
+      classify: {
+        status: 'SUCCESS',
+        get output(): string {
+          throw denied
+        },
+      },
+    }
+    expect(caught(() => holds('steps.classify.output == "x"', { steps }))).toBe(denied)
+  })
+
+  test('lists over a thousand entries and endless reading are refused', () => {
+    const long = Array.from({ length: 1_001 }, (_, index) => index)
+    expect(caught(() => holds('metadata.long.exists(a, a == 1)', { metadata: { long } }))).toMatchObject({ code: 'STEP_FAILED' })
+    const list = long.slice(0, 1_000)
+    const steps = { big: { output: 'x'.repeat(100_000), status: 'SUCCESS' } }
+    const source = 'metadata.list.filter(a, steps.big.output.contains("y")).size() == 0'
+    expect(caught(() => holds(source, { metadata: { list }, steps }))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringContaining('reads more'),
+    })
+  })
+})
+
+describe('references', () => {
+  test('finds steps by name and by key', () => {
+    expect(compileCondition('steps.a.output == steps["b"].output && original != ""').references).toMatchObject({
+      steps: ['a', 'b'],
+      allSteps: false,
+      original: true,
+      previous: false,
+    })
+  })
+
+  test.each(['steps[original].output == "x"', 'steps.exists(k, k == "a")', 'size(steps) > 1'])(
+    '%s may read every step',
+    (source) => {
+      expect(compileCondition(source).references.allSteps).toBe(true)
+    },
+  )
+})
+
+describe('what cannot work is refused before it runs', () => {
+  test.each([
+    ['orignal == ""', 'unknown variable "orignal"; did you mean "original"?'],
+    ['steps.a.outptu == ""', 'did you mean "output"?'],
+    ['steps.my-step.output == ""', 'steps["my-step"]'],
+    ['original.contians("x")', 'did you mean "contains"?'],
+    ['original.matches("a+")', 'no method "matches"'],
+    ['original', 'true or false, found one of type string'],
+    ['iteration + 1', 'true or false, found one of type int'],
+    ['original == ', 'Unexpected'],
+    ['original == "x" && steps.a.samples.exists(a, steps.a.samples.all(b, a == b))', 'inside another loop'],
+  ])('%s', (source, message) => {
+    const error = caught(() => compileCondition(source))
+    expect(error).toMatchObject({ code: 'FLOW_INVALID' })
+    expect(error).toHaveProperty('message', expect.stringContaining(message))
+  })
+
+  test('the place of a mistake is told by line and column', () => {
+    expect(caught(() => compileCondition('original == "x" &&\n  orignal == "y"'))).toMatchObject({
+      details: { line: 2, column: 3 },
+    })
+  })
+})
+
+test('no hostile condition runs code, reaches a prototype or ends in an error without a code', () => {
+  const metadata = {
+    list: Array.from({ length: 1_000 }, (_, index) => index),
+    long: Array.from({ length: 100_000 }, (_, index) => index),
+  }
+  const steps = {
+    draft: { output: 'D', status: 'SUCCESS', parsed: { a: 1 } },
+    big: { output: 'lorem ipsum '.repeat(100_000), status: 'SUCCESS' },
+  }
+  for (const source of HOSTILE_CONDITIONS) {
+    try {
+      expect(typeof holds(source, { metadata, steps })).toBe('boolean')
+    } catch (error) {
+      expect(OrchestratorError.is(error), `${source.slice(0, 100)}: ${error}`).toBe(true)
+    }
+  }
+})

@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest'
+import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { compileTemplate } from '../../src/prompts/template.ts'
+import { caught } from '../support/caught.ts'
+import { HOSTILE_TEMPLATES } from '../support/hostile-sources.ts'
+
+const scope: PromptScope = {
+  original: 'Write a haiku',
+  steps: { draft: { output: 'Rain falls', status: 'SUCCESS', parsed: { score: 0.8 }, samples: ['a', 'b'] } },
+  iteration: 2,
+  metadata: { tone: 'dry' },
+}
+const render = (source: string, over: Partial<PromptScope> = {}) => compileTemplate(source).render({ ...scope, ...over })
+
+describe('rendering', () => {
+  test('gives every name of the scope to the template', () => {
+    const source =
+      '{{ original }}|{{ input }}|{{ previous }}|{{ steps.draft.output }}|{{ steps["draft"].parsed.score }}|{{ iteration }}|{{ metadata.tone }}|{% for m in history %}{{ m.role }}{% endfor %}'
+    const over = { input: 'in', previous: 'prev', history: [{ role: 'user', content: 'x' }] }
+    expect(render(source, over)).toBe('Write a haiku|in|prev|Rain falls|0.8|2|dry|user')
+  })
+
+  test('leaves text without marks alone, whatever braces it holds', () => {
+    expect(render('Answer as {"score": 1} } %} original')).toBe('Answer as {"score": 1} } %} original')
+  })
+
+  test('renders outputs as text, never as templates', () => {
+    const steps = { draft: { output: '{{ original }}{% if true %}x{% endif %}', status: 'SUCCESS' } }
+    expect(render('{{ steps.draft.output }}', { steps })).toBe('{{ original }}{% if true %}x{% endif %}')
+  })
+
+  test('the fence filter wraps an output under its label', () => {
+    expect(render('{{ steps.draft.output | fence: "draft" }}')).toMatch(
+      /^\[begin draft [0-9a-f]{16}: .*\]\nRain falls\n\[end draft [0-9a-f]{16}\]$/,
+    )
+  })
+
+  test('a missing variable fails the step and is named', () => {
+    expect(caught(() => render('a\n {{ previous }}'))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringContaining('"previous"'),
+      details: { variable: 'previous', line: 2, column: 5 },
+    })
+  })
+
+  test('a missing variable is false in a condition and replaced by default', () => {
+    expect(render('{% if previous %}yes{% else %}no{% endif %} {{ metadata.missing | default: "other" }}')).toBe('no other')
+  })
+
+  test('an error of an accessor comes out unchanged', () => {
+    const denied = new OrchestratorError('DATA_SHARING_DENIED', 'not for you', { details: { piece: 'draft' } })
+    const steps = {
+      draft: {
+        status: 'SUCCESS',
+        get output(): string {
+          throw denied
+        },
+      },
+    }
+    expect(caught(() => render('{{ steps.draft.output }}', { steps }))).toBe(denied)
+    expect(caught(() => render('{% if steps.draft.output contains "a" %}{% endif %}', { steps }))).toBe(denied)
+    expect(render('{{ steps.draft.status }}', { steps })).toBe('SUCCESS')
+  })
+
+  test('reads no accessor that the template does not name', () => {
+    const steps = {
+      draft: { output: 'ok', status: 'SUCCESS' },
+      get secret(): never {
+        throw new Error('read')
+      },
+    }
+    expect(render('{{ steps.draft.output }}', { steps })).toBe('ok')
+  })
+
+  test('a computed name reaches nothing that was not found statically', () => {
+    const steps = { draft: { output: 'a', status: 'SUCCESS' }, secret: { output: 'canary', status: 'SUCCESS' } }
+    const source = '{% assign k = "ste" | append: "ps" %}{{ steps.draft.status }}{{ [k].secret.output }}'
+    expect(caught(() => render(source, { steps }))).toBeInstanceOf(OrchestratorError)
+  })
+})
+
+describe('references', () => {
+  const references = (source: string) => compileTemplate(source).references
+
+  test('finds steps behind filters, tags, quotes and aliases', () => {
+    const source =
+      '{{ steps.a.output | append: steps["b"].output }}{% assign x = steps.c %}{% for s in steps.d.samples %}{% if steps.e.output contains original %}{% endif %}{% endfor %}{% case steps.f.status %}{% when steps.g.status %}{% endcase %}{% capture y %}{{ steps.h.output }}{% endcapture %}'
+    expect([...references(source).steps].sort()).toEqual(['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'])
+    expect(references(source)).toMatchObject({ original: true, previous: false, allSteps: false })
+  })
+
+  test.each(['{% assign s = steps %}{{ s.x }}', '{{ steps[original].output }}', '{% for s in steps %}{{ s[0] }}{% endfor %}'])(
+    '%s may read every step',
+    (source) => {
+      expect(references(source).allSteps).toBe(true)
+    },
+  )
+
+  test('tells input, previous and history apart', () => {
+    expect(references('{{ input }}')).toMatchObject({ input: true, previous: false, history: false })
+    expect(references('{{ previous }}')).toMatchObject({ input: false, previous: true, history: false })
+    expect(references('{% for m in history %}{% endfor %}')).toMatchObject({ history: true })
+  })
+})
+
+describe('what cannot work is refused before it runs', () => {
+  test.each([
+    ['{{ orignal }}', 'unknown variable "orignal"; did you mean "original"?'],
+    ['{{ steps.draft.outptu }}', 'did you mean "output"?'],
+    ['{{ original | upcse }}', 'undefined filter: upcse'],
+    ['{% include "x" %}', 'tag "include" not found'],
+    ['{{ original', 'not closed'],
+    ['{% if original %}', 'not closed'],
+  ])('%s', (source, message) => {
+    const error = caught(() => compileTemplate(source))
+    expect(error).toMatchObject({ code: 'FLOW_INVALID', details: { line: 1 } })
+    expect(error).toHaveProperty('message', expect.stringContaining(message))
+  })
+
+  test('a template compiles once', () => {
+    expect(compileTemplate('{{ original }} once')).toBe(compileTemplate('{{ original }} once'))
+  })
+})
+
+describe('hostile templates', () => {
+  test('there are at least 300 of them', () => {
+    expect(new Set(HOSTILE_TEMPLATES).size).toBeGreaterThanOrEqual(300)
+  })
+
+  test('none reads a file, reaches a prototype or ends in an error without a code', () => {
+    const metadata = { path: 'package.json', list: [1, 2] }
+    const steps = {
+      draft: { output: 'D', status: 'SUCCESS', parsed: { a: 1 } },
+      big: { output: 'lorem ipsum '.repeat(100_000), status: 'SUCCESS' },
+    }
+    for (const source of HOSTILE_TEMPLATES) {
+      let text = ''
+      try {
+        text = render(source, { metadata, steps })
+      } catch (error) {
+        expect(OrchestratorError.is(error), source.slice(0, 100)).toBe(true)
+      }
+      expect(text, source.slice(0, 100)).not.toMatch(/"devDependencies"|root:|\[native code\]|\[object process\]|function /)
+    }
+  })
+
+  test('a loop that never stops by itself ends at the memory limit, not at the clock', () => {
+    const source =
+      '{% assign a = (1..1000) %}{% for i in a %}{% for j in a %}{% for k in a %}{% endfor %}{% endfor %}{% endfor %}'
+    expect(caught(() => render(source))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringContaining('limit exceeded'),
+    })
+  })
+})
