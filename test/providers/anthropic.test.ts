@@ -404,6 +404,11 @@ describe('anthropic', () => {
       await server.clientClosed()
     })
 
+    test('an error whose body breaks off keeps the code of its status', async () => {
+      server.answer({ status: 401, headers: { 'content-type': 'application/json' }, body: '{"error":', after: 'drop' })
+      await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
+    })
+
     test('ping asks for models and judges the answer', async () => {
       server.answer({ body: { data: [] } })
       await provider.ping?.(new AbortController().signal)

@@ -265,6 +265,13 @@ describe('google', () => {
       expect(pieces).toEqual(['one ', 'two'])
     })
 
+    test('of several candidates the first by index is the answer, wherever it stands', async () => {
+      const other = { content: { parts: [text('another')] }, finishReason: 'STOP', index: 1 }
+      const first = { content: { parts: [text('ok')] }, finishReason: 'STOP', index: 0 }
+      server.answer(stream({ candidates: [other, first] }, { candidates: [other] }))
+      expect(await streamed()).toMatchObject({ text: 'ok', finishReason: 'stop' })
+    })
+
     test('usage after the finish reason is still read', async () => {
       server.answer(stream(piece([text('ok')], 'STOP'), { usageMetadata: USAGE, modelVersion: 'answering-model' }))
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
@@ -345,6 +352,11 @@ describe('google', () => {
       const error = await streamed().catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
       expect(callFactsOf(error)).toMatchObject({ generated: true, usage: { inputTokens: 10, outputTokens: 3 } })
+    })
+
+    test('an error whose body breaks off keeps the code of its status', async () => {
+      server.answer({ status: 401, headers: { 'content-type': 'application/json' }, body: '{"error":', after: 'drop' })
+      await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
     })
 
     test('ping asks for models and judges the answer', async () => {

@@ -112,6 +112,12 @@ function parseErrorBody(text: string): unknown {
   }
 }
 
+/** Pieces of a stream may hold other candidates, first in their list. */
+const firstCandidate = (piece: ForeignRecord): ForeignRecord =>
+  listOf(piece.candidates)
+    .map(recordOf)
+    .find(({ index = 0 }) => index === 0) ?? {}
+
 /** Gathers one answer, whole or piece by piece. */
 function createAnswer(requestedModel: string, requestNotes: readonly string[], onDelta: GenerateOptions['onDelta']) {
   const usage = createGoogleUsage()
@@ -139,7 +145,7 @@ function createAnswer(requestedModel: string, requestNotes: readonly string[], o
 
   function addPiece(piece: ForeignRecord, state: () => AttemptState): false {
     if (piece.error) throw toVendorError({ ...state(), body: piece })
-    const candidate = recordOf(listOf(piece.candidates)[0])
+    const candidate = firstCandidate(piece)
     begun ||= piece.candidates !== undefined || piece.usageMetadata !== undefined
     model = textOf(piece.modelVersion)?.replace(/^models\//, '') ?? model
     usage.add(recordOf(piece.usageMetadata))
