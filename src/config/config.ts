@@ -9,6 +9,7 @@ import {
   type PolyphonyConfigInput,
 } from './config-schema.ts'
 import { type Environment, readDotenv, toEnvironmentLayer } from './environment.ts'
+import { findMisboundKeys, type MisboundKey } from './key-origin.ts'
 import { type ConfigPath, isGroup, type MergedConfig, mergeLayers, type SourcedPath, toKey } from './layers.ts'
 import { providerSettingsSchema } from './provider-settings.ts'
 
@@ -79,8 +80,11 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
 
 function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
   const { plugged, rest } = setAsidePluggedProviders(values)
-  const parsed = configSchema.safeParse(rest)
-  if (!parsed.success) throw toConfigError(parsed.error.issues, rest, sources)
+  // Read once per process: compiling the schema would take longer than reading without.
+  const parsed = configSchema.safeParse(rest, { jitless: true })
+  if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
+  const misbound = findMisboundKeys({ values, sources })
+  if (misbound.length > 0) throw toConfigError(misbound.map(toKeyProblem))
   return { ...parsed.data, providers: { ...parsed.data.providers, ...plugged }, sources }
 }
 
@@ -95,29 +99,31 @@ function setAsidePluggedProviders(values: unknown): { plugged: Record<string, Pl
   return { plugged: Object.fromEntries(plugged), rest: { ...values, providers: Object.fromEntries(accounts) } }
 }
 
-function toConfigError(
-  issues: readonly z.core.$ZodIssue[],
-  values: unknown,
-  sources: MergedConfig['sources'],
-): OrchestratorError {
-  const problems = issues.flatMap((issue) => {
-    const paths = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path]
-    return paths.map((path) => toProblem(issue, path, values, sources))
-  })
+function toConfigError(problems: readonly ConfigProblem[]): OrchestratorError {
   const lines = problems.map(({ key, expected, found, source }) => {
     return `${key}: ${expected}${found === undefined ? '' : `, found ${found}`} (${source})`
   })
   return new OrchestratorError('CONFIG_INVALID', lines.join('\n'), { details: { problems } })
 }
 
-function toProblem(issue: z.core.$ZodIssue, path: ConfigPath, values: unknown, sources: MergedConfig['sources']): ConfigProblem {
-  const problem = { key: toKey(path), source: sourceOf(path, sources) }
-  // The value of a mistyped key may be a secret: `api_key`.
-  if (issue.code === 'unrecognized_keys') return { ...problem, expected: 'expected a known key' }
-  const value = valueAt(values, path)
-  const found = mayBeShown(path) ? toFound(value) : value === undefined ? 'nothing' : undefined
-  return { ...problem, expected: toExpected(issue.message), ...(found !== undefined && { found }) }
+function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedConfig['sources']): readonly ConfigProblem[] {
+  if (issue.code === 'unrecognized_keys') {
+    // No value is shown: that of a mistyped key may be a secret, as in `api_key`.
+    return issue.keys
+      .map((key) => [...issue.path, key])
+      .map((path) => ({ key: toKey(path), expected: 'expected a known key', source: sourceOf(path, sources) }))
+  }
+  const value = valueAt(values, issue.path)
+  const found = mayBeShown(issue.path) ? toFound(value) : value === undefined ? 'nothing' : undefined
+  const problem = { key: toKey(issue.path), expected: toExpected(issue.message), source: sourceOf(issue.path, sources) }
+  return [found === undefined ? problem : { ...problem, found }]
 }
+
+const toKeyProblem = ({ provider, key, baseUrl }: MisboundKey): ConfigProblem => ({
+  key: `providers.${provider}.baseUrl`,
+  expected: `expected to be set beside the key it would receive, which comes from ${key.place}`,
+  source: baseUrl.place,
+})
 
 /** The source of the value, of one beneath it, or of its group. */
 function sourceOf(path: ConfigPath, sources: MergedConfig['sources']): string {

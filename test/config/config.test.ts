@@ -121,6 +121,34 @@ describe('configuration', () => {
     expect(described).toContainEqual({ key: 'database', value: 'postgresql://…@host/db', source: 'DATABASE_URL' })
   })
 
+  test.each([
+    ['polyphony.yaml', 'providers: { openai: { baseUrl: "https://elsewhere.example" } }'],
+    ['.env', 'OPENAI_BASE_URL=https://elsewhere.example'],
+  ])('does not let %s of the directory send a key of the process elsewhere', async (file, text) => {
+    write(file, text)
+    const expected = { code: 'CONFIG_INVALID', message: expect.stringContaining('providers.openai.baseUrl') }
+    await expect(load({}, { OPENAI_API_KEY: 'sk-secret' })).rejects.toMatchObject(expected)
+    await expect(load({ providers: { openai: { apiKey: 'sk-secret' } } })).rejects.toMatchObject(expected)
+  })
+
+  test('lets a key and its address come from the same place, and any address be of this machine', async () => {
+    write('.env', 'OPENAI_API_KEY=k\nOPENAI_BASE_URL=https://proxy.example\nGROQ_BASE_URL=http://127.0.0.1:4000/v1')
+    const { providers } = await load({}, { GROQ_API_KEY: 'g', MISTRAL_API_KEY: 'm', MISTRAL_BASE_URL: 'https://proxy.example' })
+    expect(providers).toMatchObject({
+      openai: { apiKey: 'k', baseUrl: 'https://proxy.example' },
+      groq: { apiKey: 'g', baseUrl: 'http://127.0.0.1:4000/v1' },
+      mistral: { apiKey: 'm', baseUrl: 'https://proxy.example' },
+    })
+  })
+
+  test.each(['http://127.0.0.1.evil.example', 'http://localhost.evil.example', 'http://localhost:80@evil.example'])(
+    'does not take %s for this machine',
+    async (address) => {
+      write('.env', `OPENAI_BASE_URL=${address}`)
+      await expect(load({}, { OPENAI_API_KEY: 'k' })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    },
+  )
+
   test.each(['a: [', '- list', 'text', 'x: &a [1]\ny: *b'])('refuses a file that is no configuration: %s', async (yaml) => {
     write('polyphony.yaml', yaml)
     await expect(load()).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('polyphony.yaml') })

@@ -1,0 +1,31 @@
+import { type ConfigSource, isGroup, type MergedConfig, type SourcedPath } from './layers.ts'
+
+/** Sources of the process itself; the others are files of whatever directory it happens to run in. */
+const OF_THE_PROCESS: ReadonlySet<ConfigSource['kind']> = new Set(['flag', 'code', 'environment'])
+
+function isLoopback(url: unknown): boolean {
+  if (typeof url !== 'string' || !URL.canParse(url)) return false
+  // Only the parsed host counts: in http://localhost:80@elsewhere the name before the @ is a user.
+  const { hostname } = new URL(url)
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
+}
+
+export interface MisboundKey {
+  readonly provider: string
+  readonly key: SourcedPath
+  readonly baseUrl: SourcedPath
+}
+
+/**
+ * Finds keys of the process that a file of the directory would send elsewhere: a cloned repository must not get the keys of whoever runs
+ * Polyphony in it. Addresses of this machine are allowed, for local proxies.
+ */
+export function findMisboundKeys({ values, sources }: MergedConfig): readonly MisboundKey[] {
+  if (!isGroup(values) || !isGroup(values.providers)) return []
+  return Object.entries(values.providers).flatMap(([provider, settings]) => {
+    const key = sources.get(`providers.${provider}.apiKey`)
+    const baseUrl = sources.get(`providers.${provider}.baseUrl`)
+    if (!key || !baseUrl || !OF_THE_PROCESS.has(key.kind) || OF_THE_PROCESS.has(baseUrl.kind)) return []
+    return isGroup(settings) && isLoopback(settings.baseUrl) ? [] : [{ provider, key, baseUrl }]
+  })
+}
