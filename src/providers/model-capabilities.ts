@@ -7,6 +7,7 @@ export interface ModelCapabilities {
   readonly reasoning: boolean
 }
 
+const NO_NOTES: readonly string[] = []
 const ANY: ModelCapabilities = { refuses: [], reasoning: false }
 
 /**
@@ -33,8 +34,11 @@ export function fitSettings(
   model: string,
   settings: ModelSettings,
 ): { readonly settings: ModelSettings; readonly notes: readonly string[] } {
+  if (settings.temperature === undefined && settings.topP === undefined && settings.stopSequences === undefined) {
+    return { settings, notes: NO_NOTES }
+  }
   const left = capabilitiesOf(model).refuses.filter((name) => settings[name] !== undefined)
-  if (left.length === 0) return { settings, notes: [] }
+  if (left.length === 0) return { settings, notes: NO_NOTES }
   const sent = Object.fromEntries(Object.entries(settings).filter(([name]) => !left.some((refused) => refused === name)))
   return { settings: sent, notes: left.map((name) => `${name} was left out: ${model} does not accept it`) }
 }

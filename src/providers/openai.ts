@@ -180,13 +180,14 @@ async function readStreamed(
 }
 
 function toHeaders({ apiKey, headers }: OpenAiSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
-  const authorization = apiKey !== undefined && !keyHeader ? `Bearer ${apiKey}` : null
-  return {
-    ...(!isOpenAi && withoutCustomHeaders()),
-    Authorization: authorization,
-    ...(apiKey !== undefined && keyHeader && { [keyHeader]: apiKey }),
-    ...headers,
+  const removed = isOpenAi ? {} : withoutCustomHeaders()
+  if (apiKey === undefined || keyHeader)
+    return { ...removed, Authorization: null, ...(apiKey && keyHeader && { [keyHeader]: apiKey }), ...headers }
+  // The SDK sets it by itself, unless it was removed with the rest.
+  const authorization = Object.keys(removed).some((name) => name.toLowerCase() === 'authorization') && {
+    Authorization: `Bearer ${apiKey}`,
   }
+  return { ...removed, ...authorization, ...headers }
 }
 
 /** The SDK adds the headers of OPENAI_CUSTOM_HEADERS, which may hold secrets, to every request; null removes them. */

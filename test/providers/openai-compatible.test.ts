@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { PRESETS } from '../../src/config/provider-settings.ts'
 import { createThinkSplitter } from '../../src/providers/openai/think-tags.ts'
 import {
@@ -148,6 +148,23 @@ describe('what belongs to OpenAI stays at OpenAI', () => {
     expect(headers).toMatchObject({ authorization: 'Bearer sk-test' })
     expect(JSON.stringify(headers)).not.toContain('secret')
   })
+})
+
+test('nothing is written to the log, even where the environment asks the SDK for it', async () => {
+  const written: unknown[] = []
+  const methods = ['debug', 'info', 'log', 'warn', 'error'] as const
+  const spies = methods.map((method) => vi.spyOn(console, method).mockImplementation((...words) => void written.push(words)))
+  process.env.OPENAI_LOG = 'debug'
+  try {
+    const provider = await createAt()
+    await answerOf(provider, server, ok)
+    await answerOf(provider, server, { status: 500, body: 'broken' }).catch(() => undefined)
+    await streamOf(provider, server, ['{"broken"']).catch(() => undefined)
+  } finally {
+    delete process.env.OPENAI_LOG
+    for (const spy of spies) spy.mockRestore()
+  }
+  expect(written).toEqual([])
 })
 
 describe('ping', () => {

@@ -28,18 +28,16 @@ export function toUsage(raw: unknown): Usage {
   const besideInput = besideOutput ? 0 : addsTo(countOf(inputDetails.audio_tokens)) || addsTo((cached ?? 0) + (cacheWrite ?? 0))
   const inputTokens = input === undefined ? undefined : input + besideInput
   const outputTokens = output === undefined ? undefined : output + besideOutput
-  return {
-    ...(inputTokens !== undefined && { inputTokens }),
-    ...(cached !== undefined && { cachedInputTokens: cached }),
-    ...(cacheWrite !== undefined && { cacheWriteTokens: cacheWrite }),
-    ...(outputTokens !== undefined && { outputTokens }),
-    // OpenRouter counts reasoning with the tokenizer of the vendor and the output with its own, so a part can exceed its whole.
-    ...(reasoning !== undefined && {
-      reasoningTokens: outputTokens === undefined ? reasoning : Math.min(reasoning, outputTokens),
-    }),
-    ...(inputTokens !== undefined && outputTokens !== undefined && { totalTokens: inputTokens + outputTokens }),
-    source: 'reported',
-  }
+  // Built field by field: spreads of conditions cost as much as the rest of reading an answer.
+  const usage: { -readonly [Field in keyof Usage]: Usage[Field] } = { source: 'reported' }
+  if (inputTokens !== undefined) usage.inputTokens = inputTokens
+  if (cached !== undefined) usage.cachedInputTokens = cached
+  if (cacheWrite !== undefined) usage.cacheWriteTokens = cacheWrite
+  if (outputTokens !== undefined) usage.outputTokens = outputTokens
+  // OpenRouter counts reasoning with the tokenizer of the vendor and the output with its own, so a part can exceed its whole.
+  if (reasoning !== undefined) usage.reasoningTokens = outputTokens === undefined ? reasoning : Math.min(reasoning, outputTokens)
+  if (inputTokens !== undefined && outputTokens !== undefined) usage.totalTokens = inputTokens + outputTokens
+  return usage
 }
 
 /** US dollars that the vendor itself states for the answer: OpenRouter's `cost`, xAI's ticks. */

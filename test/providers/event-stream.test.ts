@@ -1,0 +1,77 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { readEventStream } from '../../src/providers/event-stream.ts'
+
+function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): ReadableStream<Uint8Array> {
+  const left = [...pieces]
+  return new ReadableStream(
+    {
+      pull(controller) {
+        const piece = left.shift()
+        if (piece) controller.enqueue(piece)
+        else if (fails) controller.error(new Error('reset'))
+        else controller.close()
+      },
+      cancel: onCancel,
+    },
+    { highWaterMark: 0 },
+  )
+}
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+async function eventsOf(text: string, cuts: readonly number[] = []) {
+  const data = bytes(text)
+  const places = [0, ...cuts.map((cut) => cut % (data.length + 1)).sort((a, b) => a - b), data.length]
+  const pieces = places.slice(1).map((end, index) => data.subarray(places[index], end))
+  const events: unknown[] = []
+  const ended = await readEventStream(bodyOf(pieces), (event) => {
+    events.push(event)
+    return false
+  })
+  return { events, ended }
+}
+
+test('events are the same wherever the bytes are cut, with every line end', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ text: fc.string({ unit: 'grapheme' }) }), { maxLength: 8 }),
+      fc.array(fc.nat(), { maxLength: 30 }),
+      fc.constantFrom('\n', '\r\n'),
+      async (sent, cuts, lineEnd) => {
+        const text = sent
+          .map((event) => `: ping${lineEnd}event: x${lineEnd}data: ${JSON.stringify(event)}${lineEnd}${lineEnd}`)
+          .join('')
+        expect(await eventsOf(`${text}data: [DONE]${lineEnd}${lineEnd}`, cuts)).toEqual({ events: sent, ended: true })
+        expect(await eventsOf(text, cuts)).toEqual({ events: sent, ended: false })
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
+test('a last event without the empty line after it counts when it is whole, and not when it is cut', async () => {
+  expect(await eventsOf('data: {"a":1}\n\ndata: {"b":2}')).toEqual({ events: [{ a: 1 }, { b: 2 }], ended: false })
+  expect(await eventsOf('data: {"a":1}\n\ndata: {"b":')).toEqual({ events: [{ a: 1 }], ended: false })
+  expect(await eventsOf('data: {"a":1}\n\ndata: [DONE]')).toEqual({ events: [{ a: 1 }], ended: true })
+})
+
+test('nothing behind the end mark is read as an event', async () => {
+  expect((await eventsOf('data: [DONE]\n\ndata: {"late":1}\n\n')).events).toEqual([])
+})
+
+test('data that is no JSON rejects with a SyntaxError and gives the connection up', async () => {
+  let cancelled = false
+  const body = bodyOf([bytes('data: nonsense\n\n'), bytes('data: {}\n\n')], {
+    onCancel: () => {
+      cancelled = true
+    },
+  })
+  await expect(readEventStream(body, () => false)).rejects.toThrow(SyntaxError)
+  expect(cancelled).toBe(true)
+})
+
+test('a stream that breaks rejects as it broke, and not when its end mark had come', async () => {
+  await expect(readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => false)).rejects.toThrow('reset')
+  expect(await readEventStream(bodyOf([bytes('data: [DONE]\n\n')], { fails: true }), () => false)).toBe(true)
+  expect(await readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => true)).toBe(true)
+})
