@@ -173,6 +173,7 @@ const interrupted = ({ flowId, epoch }: JournalEntry) =>
     details: { flowId, epoch },
   })
 
+/** Has every key from the start, also those that have no value yet: later copies keep its shape, which makes them cheap. */
 function toStoredFlow(flow: NewFlow): StoredFlow {
   const { id, threadId, userId, name, description, flowType, definition, createdAt, input, metadata, parentFlowId, simulated } =
     flow
@@ -186,10 +187,15 @@ function toStoredFlow(flow: NewFlow): StoredFlow {
     definition,
     status: 'PENDING',
     createdAt,
+    startedAt: undefined,
+    completedAt: undefined,
     input,
     metadata,
     parentFlowId,
     ownerEpoch: 0,
+    ownerId: undefined,
+    result: undefined,
+    error: undefined,
     simulated,
   }
 }

@@ -5,7 +5,7 @@ import type { StoredFlow, StoredUpdate } from './repository.ts'
 
 /** All that is known of one flow, but for its definition, which many flows share. */
 export interface FlowContents {
-  readonly flow: Omit<StoredFlow, 'definition'>
+  readonly flow: Omit<StoredFlow, 'definition'> & { readonly definition: undefined }
   /** In the order they were recorded. */
   readonly results: readonly StepResult[]
   readonly updates: readonly StoredUpdate[]

@@ -151,8 +151,8 @@ const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
   hasUpdates: updates !== undefined,
 })
 
-function toContents({ flow: { definition: _shared, ...flow }, results, updates }: FlowRecord): FlowContents {
-  return { flow, results: results ? [...results.values()] : [], updates: updates ?? [] }
+function toContents({ flow, results, updates }: FlowRecord): FlowContents {
+  return { flow: { ...flow, definition: undefined }, results: results ? [...results.values()] : [], updates: updates ?? [] }
 }
 
 function toRecord({ flow, results, updates }: FlowContents, definition: StoredDefinition): FlowRecord {
