@@ -1,0 +1,82 @@
+import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
+import type { FlowExecutionResult } from '../../domain/flow.ts'
+import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
+import { toPlainText } from '../plain-text.ts'
+import { runFlow, showResult } from '../run-flow.ts'
+import { neededSharing } from '../sharing.ts'
+
+const TEMPLATE = 'critique'
+
+/** The planted 429 is waited for, but not for long. */
+const RETRY = { baseDelayMs: 200, maxDelayMs: 1_000 }
+
+/** `polyphony demo`: the critique template from end to end, answered by the bundled simulator. */
+export async function demoCommand(context: CommandContext, options: DatabaseOptions): Promise<void> {
+  const { terminal, json } = context
+  const prompt = listFlowTemplates().find(({ name }) => name === TEMPLATE)?.example ?? ''
+  if (!json) {
+    const { style } = terminal
+    terminal.print(`${style(['black', 'bgYellow'], ' SIMULATED ')} Every answer below is invented by the bundled simulator.`)
+    terminal.print('The SDKs, the engine and the database are the real ones. No key is used, nothing is paid.\n')
+    terminal.print(`${style('bold', 'Prompt')}  ${prompt}\n`)
+  }
+  await withHouse(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
+    const { flowId, result } = await runDemo(context, open, prompt)
+    showWhatHappened(context, result)
+    showResult(context, result)
+    if (!json) showNext(context, flowId, keyedProviders(open))
+  })
+}
+
+async function runDemo(context: CommandContext, open: OpenHouse, prompt: string) {
+  const { orchestrator, conversations, dataSharing, permissions } = open
+  const definition = getFlowTemplate(TEMPLATE)
+  const thread = await conversations.createThread(DEMO_USER, { title: 'Demo (simulated)' })
+  await permissions.grant(thread.id, DEMO_USER, LOCAL_USER, ['read', 'write'])
+  for (const { to } of neededSharing(await orchestrator.checkFlow(definition, DEMO_USER))) {
+    await dataSharing.set(DEMO_USER, to, { allowCrossProviderContext: true })
+  }
+  const flow = await orchestrator.createFlow(thread.id, DEMO_USER, definition)
+  const run = { flowId: flow.id, userId: DEMO_USER, title: flow.name, input: prompt, streaming: true }
+  return { flowId: flow.id, result: await runFlow(context, open, run) }
+}
+
+/** The two faults that are planted, and what became of them. */
+function showWhatHappened({ terminal, json }: CommandContext, { steps }: FlowExecutionResult): void {
+  if (json) return
+  const { style } = terminal
+  const draft = steps.find(({ action }) => action === 'generate')
+  const critique = steps.find(({ action }) => action === 'critique')
+  terminal.print(`\n${style('bold', 'Draft')} (simulated, with a planted false statement)\n\n${toPlainText(draft?.output ?? '')}`)
+  terminal.print(`\n${style('bold', 'What the critic found')} (simulated)\n`)
+  for (const issue of issuesOf(critique?.parsed)) terminal.print(`- ${toPlainText(issue)}`)
+  for (const { number, error } of critique?.attempts ?? []) {
+    if (error) terminal.print(`\nTry ${number} of the critic met ${error.code}, planted too, and was repeated.`)
+  }
+}
+
+function issuesOf(parsed: unknown): readonly string[] {
+  if (typeof parsed !== 'object' || parsed === null || !('issues' in parsed) || !Array.isArray(parsed.issues)) return []
+  return parsed.issues.filter((issue) => typeof issue === 'string')
+}
+
+const keyedProviders = ({ config }: OpenHouse): readonly string[] =>
+  Object.entries(config.providers).flatMap(([id, account]) => ('apiKey' in account && account.apiKey ? [id] : []))
+
+function showNext({ terminal }: CommandContext, flowId: string, keyed: readonly string[]): void {
+  const polyphony = process.env.npm_lifecycle_event ? 'npm run -s polyphony --' : 'polyphony'
+  const run =
+    keyed.length > 0
+      ? [`${polyphony} run critique "Your question"`, `real models: keys for ${keyed.join(', ')} are there`]
+      : [
+          `${polyphony} run consensus "Your question" --simulate --allow-sharing`,
+          'another template; set a key and leave --simulate out for real models',
+        ]
+  const commands = [
+    [`${polyphony} flows show ${flowId}`, 'what is stored of this run'],
+    run,
+    [`${polyphony} templates`, 'all seven templates'],
+  ]
+  terminal.print(`\n${terminal.style('bold', 'Next')}`)
+  for (const [command = '', purpose = ''] of commands) terminal.print(`  ${terminal.style('cyan', command)}\n      ${purpose}`)
+}

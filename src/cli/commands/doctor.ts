@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs'
+import { describeSources, type PolyphonyConfig } from '../../config/config.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { createTokenCounter } from '../../prompts/token-count.ts'
+import { formatDuration } from '../amounts.ts'
+import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../house.ts'
+import { toPlainLine, toTable } from '../plain-text.ts'
+import { remedyOf } from '../report-error.ts'
+
+export interface DoctorOptions extends DatabaseOptions {
+  readonly offline?: boolean
+}
+
+/** One thing that was looked at. */
+interface Finding {
+  readonly check: string
+  readonly ok: boolean
+  readonly message: string
+  readonly remedy?: string
+  readonly error?: OrchestratorError
+}
+
+const PING_TIMEOUT_MS = 10_000
+
+/** `polyphony doctor`. Rejects with the first thing that is wrong, after everything was looked at. */
+export async function doctorCommand(context: CommandContext, options: DoctorOptions): Promise<void> {
+  const { house, terminal, json } = context
+  const wrong: OrchestratorError[] = []
+  const tell = ({ error, ...finding }: Finding) => {
+    if (error) wrong.push(error)
+    if (json) return terminal.printJson(finding)
+    const mark = finding.ok ? terminal.style('green', '✔') : terminal.style('red', '✖')
+    terminal.print(`${mark} ${finding.check}: ${toPlainLine(finding.message)}`)
+    if (finding.remedy) terminal.print(`    ${finding.remedy}`)
+  }
+
+  tell({ check: 'node', ok: true, message: `Node.js ${process.versions.node}` })
+  const config = await house.loadConfig(toFlags(options))
+  tellConfig(context, config)
+  if (missingDirectory(config) !== undefined) {
+    tell({ check: 'database', ok: true, message: `${missingDirectory(config)} is not there yet; the first run makes it` })
+  } else {
+    const opened = await attempt(
+      'database',
+      async () => (await house.open(toFlags(options))).close(),
+      'opens, migrated, not locked by another process',
+    )
+    tell(opened)
+  }
+  const open = await house.open({ database: 'memory://' })
+  try {
+    for (const finding of await checkProviders(open, options.offline ?? false)) tell(finding)
+  } finally {
+    await open.close()
+  }
+  tell(await attempt('tokenizers', countTokens, 'tiktoken counts for OpenAI models'))
+  tell({ check: 'prices', ok: true, message: `list of ${await house.pricesDate()}` })
+  if (wrong[0]) throw wrong[0]
+}
+
+function tellConfig({ terminal, json }: CommandContext, config: PolyphonyConfig): void {
+  const values = describeSources(config)
+  if (json) for (const value of values) terminal.printJson({ check: 'config', ok: true, ...value })
+  else {
+    const rows = values.map(({ key, value, source }) => [key, value, `(${source})`].map(toPlainLine))
+    for (const line of toTable(rows)) terminal.print(`  ${line}`)
+  }
+}
+
+/** Looking must not make the embedded database. */
+function missingDirectory({ database }: PolyphonyConfig): string | undefined {
+  const directory = typeof database === 'string' ? /^pglite:\/\/(?!memory$)(.+)$/.exec(database)?.[1] : undefined
+  return directory !== undefined && !existsSync(directory) ? directory : undefined
+}
+
+async function attempt(check: string, work: () => Promise<unknown>, good: string): Promise<Finding> {
+  const startedAtMs = performance.now()
+  try {
+    await work()
+    return { check, ok: true, message: `${good} (${formatDuration(performance.now() - startedAtMs)})` }
+  } catch (thrown) {
+    const error = OrchestratorError.from(thrown)
+    return { check, ok: false, message: `${error.code}: ${error.message}`, remedy: remedyOf(error.code), error }
+  }
+}
+
+async function checkProviders({ providers }: OpenHouse, offline: boolean): Promise<readonly Finding[]> {
+  const accounts = providers.list()
+  if (accounts.length === 0) {
+    const message = 'none configured: only simulated runs (--simulate, polyphony demo)'
+    return [{ check: 'providers', ok: true, message }]
+  }
+  return Promise.all(
+    accounts.map(async ({ id, kind, active, simulated, origin }): Promise<Finding> => {
+      const facts = `${kind} at ${origin}${active ? '' : ', not active'}${simulated ? ', simulated' : ''}`
+      const check = `provider ${toPlainLine(id)}`
+      if (offline || !active) return { check, ok: true, message: facts }
+      return attempt(check, () => ping(providers, id), `${facts}, answers`)
+    }),
+  )
+}
+
+async function ping(providers: OpenHouse['providers'], id: string): Promise<void> {
+  const provider = await providers.get(id)
+  const controller = new AbortController()
+  const late = new OrchestratorError('PROVIDER_UNAVAILABLE', `no answer within ${PING_TIMEOUT_MS / 1_000} s`)
+  const timer = setTimeout(() => controller.abort(late), PING_TIMEOUT_MS)
+  try {
+    await provider.ping?.(controller.signal)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function countTokens(): Promise<void> {
+  const counter = createTokenCounter()
+  await counter.count('Polyphony', 'openai', 'gpt-5.4')
+  counter.close()
+}

@@ -1,0 +1,142 @@
+import { FlowStatus, type OrchestrationFlow } from '../../domain/flow.ts'
+import type { SharingDecision } from '../../domain/sharing.ts'
+import type { StepResult } from '../../domain/step-result.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { formatCost, formatDuration, formatTotalCost } from '../amounts.ts'
+import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
+import { toPlainLine, toPlainText, toTable, truncate } from '../plain-text.ts'
+import { remedyOf } from '../report-error.ts'
+import { stepLabel } from '../run-state.ts'
+import { toStepTable } from '../step-table.ts'
+
+export interface ListOptions extends DatabaseOptions {
+  readonly limit: number
+  readonly status?: string
+  readonly thread?: string
+}
+
+/** `polyphony flows list`: flows of the local user's threads, the demo's among them. */
+export async function listCommand(context: CommandContext, options: ListOptions): Promise<void> {
+  const status = toStatus(options.status)
+  const flows = await withHouse(context, toFlags(options), (open) => findFlows(open, options, status))
+  const { terminal, json } = context
+  if (json) return flows.forEach(terminal.printJson)
+  if (flows.length === 0) return terminal.print('No flows yet: polyphony demo makes one.')
+  const head = ['FLOW', 'STATUS', 'NAME', 'STARTED', 'TIME', 'COST', 'PROMPT']
+  const [first = '', ...lines] = toTable([head, ...flows.map(toListRow)])
+  terminal.print(terminal.style('dim', first))
+  for (const line of lines) terminal.print(terminal.isLive ? truncate(line, terminal.columns) : line)
+}
+
+function toStatus(given: string | undefined): FlowStatus | undefined {
+  if (given === undefined) return undefined
+  const all = Object.values(FlowStatus)
+  const status = all.find((known) => known === given.toUpperCase())
+  if (status) return status
+  throw new OrchestratorError('INPUT_INVALID', `--status: expected one of ${all.join(', ')}, found "${given.slice(0, 30)}"`)
+}
+
+/** Threads that are read at once. */
+const PAGE = 100
+
+async function findFlows(
+  { conversations, orchestrator }: OpenHouse,
+  { limit, thread }: ListOptions,
+  status: FlowStatus | undefined,
+): Promise<readonly OrchestrationFlow[]> {
+  if (thread !== undefined) return orchestrator.listFlows(thread, LOCAL_USER, { limit, status })
+  const found: OrchestrationFlow[] = []
+  for (const userId of [LOCAL_USER, DEMO_USER]) {
+    for (let offset = 0, enough = limit; enough > 0; offset += PAGE) {
+      const threads = await conversations.listThreads(userId, { limit: PAGE, offset })
+      for (const { id } of threads) {
+        if (enough <= 0) break
+        const flows = await orchestrator.listFlows(id, userId, { limit, status })
+        found.push(...flows)
+        enough -= flows.length
+      }
+      if (threads.length < PAGE) break
+    }
+  }
+  return found.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime()).slice(0, limit)
+}
+
+const PROMPT_WIDTH = 50
+
+function toListRow(flow: OrchestrationFlow): readonly string[] {
+  const { result } = flow
+  return [
+    flow.id,
+    flow.status,
+    toPlainLine(flow.name),
+    (flow.startedAt ?? flow.createdAt).toISOString().slice(0, 16).replace('T', ' '),
+    result ? formatDuration(result.totalExecutionTime) : '',
+    result ? formatTotalCost(result) : flow.simulated ? 'simulated' : '',
+    truncate(toPlainLine(flow.input ?? flow.definition.input ?? ''), PROMPT_WIDTH),
+  ]
+}
+
+/** `polyphony flows show <id>`. */
+export async function showCommand(context: CommandContext, flowId: string, options: DatabaseOptions): Promise<void> {
+  const flow = await withHouse(context, toFlags(options), ({ orchestrator }) => orchestrator.getFlow(flowId, LOCAL_USER))
+  if (context.json) return context.terminal.printJson(flow)
+  show(context, flow)
+}
+
+function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
+  const { style } = terminal
+  const simulated = flow.simulated ? `  ${style(['black', 'bgYellow'], ' SIMULATED ')}` : ''
+  terminal.print(`${style('bold', toPlainLine(flow.name))}  ${flow.status}${simulated}`)
+  const facts = [
+    ['flow', flow.id],
+    ['thread', flow.threadId],
+    ['type', flow.flowType],
+    ['created', flow.createdAt.toISOString()],
+    ...(flow.parentFlowId ? [['rerun of', flow.parentFlowId]] : []),
+    ...(flow.result?.stopReason ? [['stopped by', flow.result.stopReason]] : []),
+    ['prompt', toPlainLine(flow.input ?? flow.definition.input ?? '')],
+  ]
+  for (const line of toTable(facts)) terminal.print(line)
+  if (flow.stepResults.length > 0) terminal.print()
+  for (const line of toStepTable(flow.stepResults, flow.result, style)) terminal.print(line)
+  const tries = flow.stepResults.flatMap(toTryLines)
+  if (tries.length > 0) terminal.print(`\n${style('bold', 'Tries')}`)
+  for (const line of toTable(tries)) terminal.print(line)
+  const withheld = flow.stepResults.flatMap((step) => step.withheld.map((decision) => toWithheldLine(step, decision)))
+  if (withheld.length > 0) terminal.print(`\n${style('bold', 'Withheld')}`)
+  for (const line of withheld) terminal.print(line)
+  const notes = flow.stepResults.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`))
+  if (notes.length > 0) terminal.print(`\n${style('bold', 'Notes')}`)
+  for (const note of notes) terminal.print(note)
+  if (flow.error) {
+    terminal.print(`\n${style(['bold', 'red'], flow.error.code)}: ${toPlainText(flow.error.message)}`)
+    terminal.print(remedyOf(flow.error.code, flow.id))
+  }
+  if (flow.result) terminal.print(`\n${style('bold', 'Answer')}\n\n${toPlainText(flow.result.finalOutput)}`)
+}
+
+const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))
+
+/** Every try, where a step had more than one. */
+function toTryLines(step: StepResult): readonly (readonly string[])[] {
+  if (step.attempts.length < 2 && !step.error) return []
+  return step.attempts.map((attempt) => [
+    labelOf(step),
+    String(attempt.number),
+    toPlainLine(`${attempt.provider}/${attempt.model}`),
+    // What was refused before anything was generated cost nothing that could be unknown.
+    attempt.error && !attempt.usage ? '' : formatCost(attempt),
+    formatDuration(attempt.executionTime),
+    `${attempt.error ? toPlainLine(attempt.error.code) : 'ok'}${attempt.possiblyDoubleBilled ? ', possibly billed twice' : ''}`,
+  ])
+}
+
+const toWithheldLine = (step: StepResult, { kind, piece, from, to, rule }: SharingDecision): string =>
+  toPlainLine(`${labelOf(step)}: ${kind} "${piece}"${from ? ` of ${from}` : ''} kept from ${to}: ${rule}`)
+
+/** `polyphony flows cancel <id>`. */
+export async function cancelCommand(context: CommandContext, flowId: string, options: DatabaseOptions): Promise<void> {
+  const status = await withHouse(context, toFlags(options), ({ orchestrator }) => orchestrator.cancelFlow(flowId, LOCAL_USER))
+  if (context.json) return context.terminal.printJson(status)
+  context.terminal.print(`${status.flowId} is ${status.status}`)
+}

@@ -1,0 +1,87 @@
+import { readFile } from 'node:fs/promises'
+import type { DefinitionParser } from '../domain/definition-parser.ts'
+import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+
+export interface SourceOptions {
+  /** `key=value` of `--set`, in order. */
+  readonly set?: readonly string[]
+  /** `provider/model` for every step. */
+  readonly model?: string
+  readonly maxCostUsd?: number
+}
+
+export interface SourcedDefinition {
+  readonly definition: FlowDefinitionInput
+  /** What prompts of a file read as `{{ metadata.key }}`. */
+  readonly metadata?: Readonly<Record<string, unknown>>
+}
+
+export const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name) || /[\\/]/.test(name)
+
+/**
+ * The definition that a template's name or a file stands for, checked whole. `set` fills the parameters of a template or the metadata of a file.
+ * Rejects with TEMPLATE_NOT_FOUND, INPUT_INVALID, or FLOW_INVALID with line and column of every problem of a file.
+ */
+export async function loadDefinition(name: string, options: SourceOptions, parser: DefinitionParser): Promise<SourcedDefinition> {
+  const settings = (options.set ?? []).map(parseSetting)
+  if (!isDefinitionFile(name)) return { definition: withOptions(await fromTemplate(name, settings), options) }
+  const definition = await fromFile(name, parser)
+  const metadata = Object.fromEntries(settings.map(([key, value]) => [key, toScalar(value)]))
+  return { definition: withOptions(definition, options), metadata }
+}
+
+function parseSetting(setting: string): readonly [string, string] {
+  const separator = setting.indexOf('=')
+  if (separator < 1) throw new OrchestratorError('INPUT_INVALID', `--set: expected key=value, found "${setting.slice(0, 60)}"`)
+  return [setting.slice(0, separator), setting.slice(separator + 1)]
+}
+
+async function fromTemplate(name: string, settings: readonly (readonly [string, string])[]): Promise<FlowDefinitionInput> {
+  const { getFlowTemplate, listFlowTemplates } = await import('../../templates/index.ts')
+  const parameters = listFlowTemplates().find((template) => template.name === name)?.parameters ?? []
+  const values = settings.map(([key, value]) => {
+    const type = parameters.find((parameter) => parameter.name === key)?.type
+    return [key, type === 'integer' || type === 'number' ? toScalar(value) : value] as const
+  })
+  return getFlowTemplate(name, Object.fromEntries(values))
+}
+
+async function fromFile(path: string, parser: DefinitionParser): Promise<FlowDefinitionInput> {
+  const [text, { parseDefinitionText }] = await Promise.all([readText(path), import('../domain/definition-file.ts')])
+  const parsed = await parseDefinitionText(text, path.toLowerCase().endsWith('.json') ? 'json' : 'yaml')
+  const isDefinition = (value: unknown): value is FlowDefinitionInput => parser.parse(value) !== undefined
+  try {
+    if (isDefinition(parsed.value)) return parsed.value
+  } catch (error) {
+    throw parsed.withPositions(error)
+  }
+  throw new OrchestratorError('INTERNAL', 'expected the parser to throw')
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const found = code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a directory' : String(code)
+    throw new OrchestratorError('INPUT_INVALID', `expected a definition file, found ${found}: ${path}`, { details: { path } })
+  }
+}
+
+/** A number, a truth value, or the text as it is. */
+function toScalar(value: string): string | number | boolean {
+  if (value === 'true' || value === 'false') return value === 'true'
+  const number = Number(value)
+  return value.trim() === '' || Number.isNaN(number) ? value : number
+}
+
+function withOptions(definition: FlowDefinitionInput, { model, maxCostUsd }: SourceOptions): FlowDefinitionInput {
+  const limited = maxCostUsd === undefined ? definition : { ...definition, limits: { ...definition.limits, maxCostUsd } }
+  if (model === undefined) return limited
+  if (!/^[^/]+\/.+$/.test(model)) {
+    throw new OrchestratorError('INPUT_INVALID', `--model: expected provider/model, found "${model.slice(0, 60)}"`)
+  }
+  const steps = limited.steps.map(({ provider, fallbacks, ...step }) => ({ ...step, model }))
+  return { ...limited, steps }
+}

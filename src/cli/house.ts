@@ -1,0 +1,65 @@
+import type { PolyphonyConfig, PolyphonyConfigInput } from '../config/config.ts'
+import type { ConversationService } from '../conversations/conversation-service.ts'
+import type { DefinitionParser } from '../domain/definition-parser.ts'
+import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import type { DataSharingService, PermissionService } from '../policies/policy.ts'
+import type { ProviderService } from '../providers/provider.ts'
+import type { Terminal } from './terminal.ts'
+
+/** What commands need of an opened Polyphony. */
+export interface OpenHouse {
+  readonly orchestrator: OrchestratorService
+  readonly conversations: ConversationService
+  readonly permissions: PermissionService
+  readonly dataSharing: DataSharingService
+  readonly providers: ProviderService
+  readonly config: PolyphonyConfig
+  close(): Promise<void>
+}
+
+/** The keys that main.ts passes on; each loads what it needs when it is used. */
+export interface House {
+  /** Reads the configuration with these values over everything else, opens the database, builds everything. */
+  open(flags: PolyphonyConfigInput): Promise<OpenHouse>
+  /** The configuration alone. */
+  loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
+  createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
+  /** Names of the migrations that were applied. */
+  migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
+  /** Day of the bundled price list. */
+  pricesDate(): Promise<string>
+}
+
+/** What every command gets. */
+export interface CommandContext {
+  readonly house: House
+  readonly terminal: Terminal
+  /** One JSON object per line on stdout and nothing else. */
+  readonly json: boolean
+}
+
+/** Options that every command with a database takes. */
+export interface DatabaseOptions {
+  readonly database?: string
+}
+
+/** Who runs flows at the command line. */
+export const LOCAL_USER = 'local'
+/** Who runs the demo: what is allowed there is allowed to the simulator only. */
+export const DEMO_USER = 'demo'
+
+export const toFlags = ({ database }: DatabaseOptions): PolyphonyConfigInput => (database === undefined ? {} : { database })
+
+/** Opens the house for one piece of work and closes it whatever happens. */
+export async function withHouse<Value>(
+  { house }: CommandContext,
+  flags: PolyphonyConfigInput,
+  work: (open: OpenHouse) => Promise<Value>,
+): Promise<Value> {
+  const open = await house.open(flags)
+  try {
+    return await work(open)
+  } finally {
+    await open.close()
+  }
+}

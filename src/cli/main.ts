@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+import { CommanderError } from 'commander'
+import type { CommandContext, House } from './house.ts'
+import { createProgram } from './program.ts'
+import { createTerminal, type Terminal } from './terminal.ts'
+
+const house: House = {
+  open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags }),
+  loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags }),
+  createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
+  migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
+  pricesDate: async () => (await import('../providers/prices.ts')).PRICES_DATE,
+}
+
+/** Runs one command line and returns its exit code. */
+async function main(words: readonly string[], terminal: Terminal): Promise<number> {
+  const createContext = (json: boolean): CommandContext => ({ house, terminal, json })
+  const program = createProgram(createContext)
+  try {
+    if (words.length === 0) program.outputHelp()
+    else await program.parseAsync(words, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    const [{ reportError }, usage] = await Promise.all([import('./report-error.ts'), toUsageError(error)])
+    return reportError(usage, createContext(words.includes('--json')))
+  }
+}
+
+/** A command line that was not understood is an error like all others. */
+async function toUsageError(error: unknown): Promise<unknown> {
+  if (!(error instanceof CommanderError)) return error
+  const { OrchestratorError } = await import('../errors/orchestrator-error.ts')
+  const message = error.code === 'commander.help' ? 'expected a command after "flows"' : error.message.replace(/^error: /, '')
+  return new OrchestratorError('INPUT_INVALID', message)
+}
+
+// The reader of a pipe may leave early: `polyphony flows list | head -1`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+process.exitCode = await main(process.argv.slice(2), createTerminal(process))

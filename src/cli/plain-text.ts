@@ -1,0 +1,77 @@
+import { stripVTControlCharacters } from 'node:util'
+
+// Everything but newline and tab of C0 and C1, and the marks that reorder text: a terminal would obey them.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove
+const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+
+/** Text of a model, a provider or a file that a terminal can show but not obey: tabs and newlines stay, other controls go. */
+export const toPlainText = (text: string): string => stripVTControlCharacters(text.replace(/\r\n/g, '\n')).replace(CONTROL, '')
+
+/** The same in one line. */
+export const toPlainLine = (text: string): string => toPlainText(text).replace(/\s+/g, ' ').trim()
+
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f000}-\u{3fffd}]/u
+const NO_WIDTH = /\p{Mark}|[\u200b-\u200d]/u
+
+const cellsOf = (character: string): number => (NO_WIDTH.test(character) ? 0 : WIDE.test(character) ? 2 : 1)
+
+/** Columns that a text takes on a terminal. */
+export function toWidth(text: string): number {
+  let width = 0
+  for (const character of stripVTControlCharacters(text)) width += cellsOf(character)
+  return width
+}
+
+/** The text without styles, cut to so many columns, with an ellipsis where something was cut. */
+export function truncate(text: string, columns: number): string {
+  if (toWidth(text) <= columns) return text
+  let cut = ''
+  let width = 1
+  for (const character of text) {
+    width += cellsOf(character)
+    if (width > columns) break
+    cut += character
+  }
+  return `${cut}…`
+}
+
+/** The last lines of a text as a terminal of that width would break it; looks only at its end. */
+export function lastLines(text: string, columns: number, count: number): readonly string[] {
+  const end = text.slice(-columns * (count + 1))
+  const lines = end.split('\n').flatMap((line) => wrap(line.trim(), columns))
+  return lines.filter((line) => line !== '').slice(-count)
+}
+
+function wrap(line: string, columns: number): readonly string[] {
+  const lines: string[] = []
+  let current = ''
+  for (const word of line.split(/\s+/)) {
+    const joined = current === '' ? word : `${current} ${word}`
+    if (toWidth(joined) <= columns || current === '') current = joined
+    else {
+      lines.push(current)
+      current = word
+    }
+  }
+  return [...lines, current]
+}
+
+/** Columns padded to the widest of each; the last is left as it is. Cells may carry styles. */
+export function toTable(rows: readonly (readonly string[])[], alignRight: readonly number[] = []): readonly string[] {
+  const widths: number[] = []
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, toWidth(cell))
+    })
+  }
+  return rows.map((row) =>
+    row
+      .map((cell, column) => {
+        const gap = ' '.repeat((widths[column] ?? 0) - toWidth(cell))
+        if (alignRight.includes(column)) return gap + cell
+        return column === row.length - 1 ? cell : cell + gap
+      })
+      .join('  '),
+  )
+}

@@ -1,0 +1,53 @@
+import type { FlowExecutionResult } from '../domain/flow.ts'
+import type { ExecuteFlowOptions } from '../orchestrator/orchestrator-service.ts'
+import type { CommandContext, OpenHouse } from './house.ts'
+import { toPlainText } from './plain-text.ts'
+import { createReporter } from './reporter.ts'
+import { toStepTable } from './step-table.ts'
+
+export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming'> {
+  readonly flowId: string
+  readonly userId: string
+  readonly title: string
+  readonly quiet?: boolean
+}
+
+/** Executes a flow and shows it. The first Ctrl-C cancels it, the second leaves at once. */
+export async function runFlow(
+  context: CommandContext,
+  { orchestrator }: Pick<OpenHouse, 'orchestrator'>,
+  { flowId, userId, title, quiet = false, ...options }: FlowRunOptions,
+): Promise<FlowExecutionResult> {
+  const reporter = createReporter(context, { title, quiet })
+  const cancelling = new AbortController()
+  const interrupt = () => {
+    if (cancelling.signal.aborted) process.exit(130)
+    reporter.stop()
+    context.terminal.warn('Cancelling the flow; press Ctrl-C again to leave at once.')
+    cancelling.abort()
+  }
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  try {
+    return await orchestrator.executeFlow(flowId, userId, {
+      ...options,
+      signal: cancelling.signal,
+      onUpdate: reporter.update,
+    })
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+    reporter.stop()
+  }
+}
+
+/** The answer and what it took. */
+export function showResult({ terminal, json }: CommandContext, result: FlowExecutionResult, quiet = false): void {
+  const answer = toPlainText(result.finalOutput)
+  if (json) terminal.printJson({ type: 'result', result })
+  else if (quiet) terminal.print(answer)
+  else {
+    const { style } = terminal
+    terminal.print(`\n${style('bold', 'Answer')}${result.simulated ? ' (simulated)' : ''}\n\n${answer}\n`)
+    for (const line of toStepTable(result.steps, result, style)) terminal.print(line)
+    if (result.stopReason) terminal.print(`\nStopped by: ${result.stopReason}`)
+  }
+}

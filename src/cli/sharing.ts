@@ -1,0 +1,82 @@
+import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { FlowCheck, FlowFinding } from '../orchestrator/check-flow.ts'
+import type { CommandContext, OpenHouse } from './house.ts'
+import { toPlainLine } from './plain-text.ts'
+
+/** One text that a step cannot do without and that may not go to its provider yet. */
+export interface NeededSharing {
+  readonly stepId: string
+  /** Step whose output it is. */
+  readonly piece: string
+  readonly from: string
+  readonly to: string
+}
+
+export const isSharing = ({ code }: FlowFinding): boolean => code === 'DATA_SHARING_DENIED'
+
+export const neededSharing = ({ problems }: FlowCheck): readonly NeededSharing[] =>
+  problems.filter(isSharing).map(({ details }) => ({
+    stepId: String(details.stepId),
+    piece: String(details.piece),
+    from: String(details.from),
+    to: String(details.to),
+  }))
+
+export const describeSharing = ({ stepId, piece, from, to }: NeededSharing): string =>
+  toPlainLine(`${from} → ${to}: the output of "${piece}", for step "${stepId}"`)
+
+export interface ConsentOptions {
+  readonly userId: string
+  /** The user has allowed it with the command. */
+  readonly allowSharing: boolean
+}
+
+/**
+ * Looks at everything that would stop the run before a cent is spent. Sharing that is missing is allowed by the flag or by the answer to one question,
+ * and remembered for the user. Rejects with the first problem's code, DATA_SHARING_DENIED where sharing is not allowed.
+ */
+export async function prepareRun(
+  context: CommandContext,
+  { orchestrator, dataSharing }: Pick<OpenHouse, 'orchestrator' | 'dataSharing'>,
+  definition: FlowDefinitionInput,
+  { userId, allowSharing }: ConsentOptions,
+): Promise<void> {
+  const check = await orchestrator.checkFlow(definition, userId)
+  const stops = check.problems.filter((problem) => !isSharing(problem))
+  if (stops.length > 0) throw toError(stops)
+  const needed = neededSharing(check)
+  if (needed.length === 0) return
+  if (!allowSharing && !(await askConsent(context, needed))) throw denied(needed)
+  for (const provider of new Set(needed.map(({ to }) => to))) {
+    const known = await dataSharing.get(userId, provider)
+    await dataSharing.set(userId, provider, {
+      allowConversationHistory: known?.allowConversationHistory,
+      allowAttachments: known?.allowAttachments,
+      allowCrossProviderContext: true,
+    })
+  }
+}
+
+export function toError(problems: readonly FlowFinding[]): OrchestratorError {
+  const lines = new Set(problems.map(({ path, message }) => (path ? `${path}: ${message}` : message)))
+  return new OrchestratorError(problems[0]?.code ?? 'INTERNAL', [...lines].join('\n'), { details: { problems } })
+}
+
+async function askConsent({ terminal, json }: CommandContext, needed: readonly NeededSharing[]): Promise<boolean> {
+  if (!terminal.canAsk || json) return false
+  const { confirm } = await import('@clack/prompts')
+  terminal.print('This flow hands the text of one provider to another:')
+  for (const one of needed) terminal.print(`  ${describeSharing(one)}`)
+  const answer = await confirm({ message: 'Allow it, for this and later runs?', initialValue: false })
+  return answer === true
+}
+
+function denied(needed: readonly NeededSharing[]): OrchestratorError {
+  const lines = needed.map((one) => `  ${describeSharing(one)}`)
+  return new OrchestratorError(
+    'DATA_SHARING_DENIED',
+    `the flow hands the text of one provider to another, which you have not allowed:\n${lines.join('\n')}`,
+    { details: { sharing: needed } },
+  )
+}
