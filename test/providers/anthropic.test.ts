@@ -352,14 +352,20 @@ describe('anthropic', () => {
       expect(pieces).toEqual(['hello'])
     })
 
-    test('the SDK prints nothing about models that end soon', async () => {
+    test('the SDK prints nothing, neither about models that end soon nor when its log is turned on', async () => {
       const printed: unknown[] = []
-      const warn = console.warn
-      console.warn = (...words) => printed.push(words)
+      const { warn, debug, info, error, log } = console
+      const print = (...words: unknown[]) => void printed.push(words)
+      Object.assign(console, { warn: print, debug: print, info: print, error: print, log: print })
+      process.env.ANTHROPIC_LOG = 'debug'
       try {
+        provider = await create(server.url, 'sk-ant-key')
         await generate({ model: 'claude-sonnet-4-5' })
+        server.answer(wire.error(400, 'no'))
+        await expect(generate({ model: 'claude-sonnet-4-5' })).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
       } finally {
-        console.warn = warn
+        delete process.env.ANTHROPIC_LOG
+        Object.assign(console, { warn, debug, info, error, log })
       }
       expect(printed).toEqual([])
     })

@@ -204,6 +204,13 @@ describe('google', () => {
       expect((await streamed()).usage).toMatchObject({ inputTokens: 9, outputTokens: 98, reasoningTokens: 78, totalTokens: 107 })
     })
 
+    test('a last figure that fell back takes nothing back', async () => {
+      server.answer(
+        stream(piece([text('a')], undefined, USAGE), piece([], 'STOP', { promptTokenCount: 10, totalTokenCount: 10 })),
+      )
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5, totalTokens: 15 })
+    })
+
     test('a last piece with an empty usage takes nothing back', async () => {
       server.answer(stream(piece([text('a')], undefined, USAGE), piece([text('b')], 'STOP', { trafficType: 'ON_DEMAND' })))
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })

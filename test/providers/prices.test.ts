@@ -68,6 +68,10 @@ describe('prices of the bundled list', () => {
     expect(await book.price(by(vendor), model, used(1_000, 1_000))).toBeUndefined()
   })
 
+  test('a model that is listed without a price has none for no tokens either', async () => {
+    expect(await book.price(by('google'), 'gemma-3', used(0, 0))).toBeUndefined()
+  })
+
   test('unknown tokens have no price', async () => {
     for (const usage of [
       { source: 'unknown' },
