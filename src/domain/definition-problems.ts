@@ -8,14 +8,16 @@ const MAX_PROBLEMS = 100
 /** Problems spelled out in the message; all kept ones are in `details`. */
 const SHOWN_PROBLEMS = 5
 
-/** `steps[2].inputFrom`; `definition` for the whole of it. */
+/** `steps[2].inputFrom`; odd keys quoted, as in `settings["a b"]`; `definition` for the whole of it. */
 export function toPathText(path: readonly PropertyKey[]): string {
   let text = ''
   for (const part of path) {
+    const key = String(part)
     if (typeof part === 'number') text += `[${part}]`
-    else text += text === '' ? String(part) : `.${String(part)}`
+    else if (!/^[\w$-]{1,100}$/.test(key)) text += `[${JSON.stringify(key.slice(0, 100))}]`
+    else text += text === '' ? key : `.${key}`
   }
-  return (text || 'definition').slice(0, 200)
+  return text || 'definition'
 }
 
 /** `details.problems` holds every problem, in the order of the definition's steps as far as they were found so. */

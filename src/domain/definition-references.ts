@@ -1,7 +1,7 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { type DefinitionProblem, INPUT_WORDS } from './flow-definition.ts'
 import type { References } from './prompt-scope.ts'
-import { findSuggestion } from './suggestion.ts'
+import { findSuggestion, quoted } from './suggestion.ts'
 
 /** What the rules between steps look at. Fields of the wrong shape are absent, so that one mistake does not hide another. */
 export interface LooseStep {
@@ -68,7 +68,7 @@ function indexIds(steps: readonly LooseStep[], problems: DefinitionProblem[]): M
     if (id === undefined) continue
     const first = indexes.get(id)
     if (first !== undefined)
-      problems.push({ path: `steps[${index}].id`, message: `expected a new id, found "${id}" of steps[${first}]` })
+      problems.push({ path: `steps[${index}].id`, message: `expected a new id, found ${quoted(id)} of steps[${first}]` })
     else indexes.set(id, index)
     if (INPUT_WORDS.some((word) => word === id)) {
       problems.push({ path: `steps[${index}].id`, message: `expected a step id, found "${id}", which inputFrom reserves` })
@@ -85,19 +85,17 @@ function stepChecker(index: number, step: LooseStep, indexes: ReadonlyMap<string
         id,
         [...indexes.keys(), ...words].filter((candidate) => candidate !== step.id),
       )
-      problems.push({ path, message: `no step "${shorten(id)}"`, ...(suggestion !== undefined && { suggestion }) })
+      problems.push({ path, message: `no step ${quoted(id)}`, ...(suggestion !== undefined && { suggestion }) })
       return false
     }
     if (forward || target < index) return true
     problems.push({
       path,
-      message: target === index ? `step "${id}" names itself` : `step "${id}" comes later (steps[${target}])`,
+      message: target === index ? `step ${quoted(id)} names itself` : `step ${quoted(id)} comes later (steps[${target}])`,
     })
     return target !== index
   }
 }
-
-const shorten = (id: string): string => (id.length > 70 ? `${id.slice(0, 70)}…` : id)
 
 function readReferences(
   path: string,
@@ -130,7 +128,7 @@ function findCycle(
     const start = trail.indexOf(index)
     if (start !== -1) {
       const names = [...trail.slice(start), index].map((at) => steps[at]?.id)
-      problems.push({ path: `steps[${index}]`, message: `steps wait for each other: ${names.join(' → ')}` })
+      problems.push({ path: `steps[${index}]`, message: `steps wait for each other: ${names.join(' → ').slice(0, 500)}` })
       return true
     }
     if (done.has(index)) return false

@@ -1,5 +1,5 @@
 import type { DefinitionProblem, StepSettings, Target } from './flow-definition.ts'
-import { findSuggestion } from './suggestion.ts'
+import { findSuggestion, quoted } from './suggestion.ts'
 
 /** A named preset of the configuration: what a step that names it gets where it says nothing itself. */
 export interface AgentPreset {
@@ -27,17 +27,23 @@ export interface ResolvedTargets extends Target {
   readonly preset: AgentPreset | undefined
 }
 
-/** Who answers a step. Pushes what is missing to `problems` and then returns nothing. */
+/** Who answers a step. Pushes what is missing to `problems` and then returns nothing; what already stands there is not told twice. */
 export function resolveTargets(
   step: WrittenTargets,
   path: string,
   agents: ReadonlyMap<string, AgentPreset>,
   problems: DefinitionProblem[],
 ): ResolvedTargets | undefined {
+  const fields = [path, `${path}.provider`, `${path}.model`, `${path}.agent`]
+  if (problems.some((problem) => fields.includes(problem.path))) return undefined
   const preset = step.agent === undefined ? undefined : agents.get(step.agent)
   if (step.agent !== undefined && !preset) {
     const suggestion = findSuggestion(step.agent, agents.keys())
-    problems.push({ path: `${path}.agent`, message: `no agent "${step.agent}"`, ...(suggestion !== undefined && { suggestion }) })
+    problems.push({
+      path: `${path}.agent`,
+      message: `no agent ${quoted(step.agent)}`,
+      ...(suggestion !== undefined && { suggestion }),
+    })
     return undefined
   }
   const target = complete(splitTarget(step), preset ? splitTarget(preset) : {})
@@ -65,6 +71,8 @@ function complete(own: WrittenTarget, defaults: WrittenTarget): Target | string 
   const model = own.model ?? defaults.model
   if (provider && model) return { provider, model }
   if (provider === '' || model === '') return 'expected text on both sides of the first slash of "provider/model"'
-  if (model) return `expected a provider beside model "${model}", or both as "provider/model"`
-  return provider ? `expected a model of provider "${provider}"` : 'expected a provider and a model, or an agent that gives them'
+  if (model) return `expected a provider beside model ${quoted(model)}, or both as "provider/model"`
+  return provider
+    ? `expected a model of provider ${quoted(provider)}`
+    : 'expected a provider and a model, or an agent that gives them'
 }

@@ -1,4 +1,4 @@
-/** The candidate that a mistyped name most likely means: at most a third of its letters differ. */
+/** The candidate that a mistyped name most likely means: at most a third of its letters differ, or one begins with the other. */
 export function findSuggestion(name: string, candidates: Iterable<string>): string | undefined {
   if (name.length > 100) return undefined
   const wanted = name.toLowerCase()
@@ -12,12 +12,19 @@ export function findSuggestion(name: string, candidates: Iterable<string>): stri
       bestDistance = distance
     }
   }
-  return best
+  return (
+    best ?? (wanted.length < 3 ? undefined : [...candidates].find((candidate) => beginsAlike(wanted, candidate.toLowerCase())))
+  )
 }
+
+const beginsAlike = (a: string, b: string): boolean => a !== b && b.length >= 3 && (a.startsWith(b) || b.startsWith(a))
+
+/** A name for a message; long ones are cut. */
+export const quoted = (name: string): string => (name.length > 70 ? `"${name.slice(0, 70)}…"` : `"${name}"`)
 
 /** Appends the question that names a suggestion, where there is one. */
 export const withSuggestion = (message: string, suggestion: string | undefined): string =>
-  suggestion === undefined ? message : `${message}; did you mean "${suggestion}"?`
+  suggestion === undefined ? message : `${message}; did you mean ${quoted(suggestion)}?`
 
 /** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`; `limit` when there are at least that many. */
 function editDistance(a: string, b: string, limit: number): number {
