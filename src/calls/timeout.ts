@@ -36,46 +36,45 @@ export const streamTimeout = (clock: Clock): CallLayer => {
 }
 
 async function watched(next: AttemptCall, request: PreparedRequest, context: TryContext, clock: Clock): Promise<CallResponse> {
-  const { firstChunkTimeoutMs, idleTimeoutMs, onDelta, onActivity } = context
+  const {
+    firstChunkTimeoutMs = Number.POSITIVE_INFINITY,
+    idleTimeoutMs = Number.POSITIVE_INFINITY,
+    onDelta,
+    onActivity,
+  } = context
   const controller = new AbortController()
   const unlink = follow(context.signal, controller)
+  const startedAt = clock.now()
   let lastActivity: number | undefined
   let stopTimer: StopTimer | undefined
 
-  const arm = (delayMs: number, run: () => void) => {
-    stopTimer?.()
-    stopTimer = clock.startTimer(delayMs, run)
-  }
   const giveUp = (timeout: 'first_chunk' | 'idle', timeoutMs: number) => {
     const { provider, model } = request
     const message = `Expected a piece of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none came`
     controller.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout, timeoutMs, provider, model } }))
   }
-  // One timer for all pieces: it looks at the time of the newest one instead of being renewed by each.
-  const checkIdle = (idleMs: number, since: number) => {
-    const leftMs = since + idleMs - clock.now()
-    if (leftMs <= 0) giveUp('idle', idleMs)
-    else arm(leftMs, () => checkIdle(idleMs, lastActivity ?? since))
-  }
-  const sawActivity = () => {
-    const first = lastActivity === undefined
-    lastActivity = clock.now()
-    if (!first) return
-    if (idleTimeoutMs !== undefined) checkIdle(idleTimeoutMs, lastActivity)
-    else stopTimer?.()
+  // Pieces only note their time. The timer looks at it, and never later than one idle time after its last look, so no deadline is missed.
+  const check = () => {
+    const now = clock.now()
+    const deadline = lastActivity === undefined ? startedAt + firstChunkTimeoutMs : lastActivity + idleTimeoutMs
+    const nextCheck = Math.min(deadline, now + idleTimeoutMs)
+    if (deadline > now) {
+      if (Number.isFinite(nextCheck)) stopTimer = clock.startTimer(nextCheck - now, check)
+    } else if (lastActivity === undefined) giveUp('first_chunk', firstChunkTimeoutMs)
+    else giveUp('idle', idleTimeoutMs)
   }
 
-  if (firstChunkTimeoutMs !== undefined) arm(firstChunkTimeoutMs, () => giveUp('first_chunk', firstChunkTimeoutMs))
+  check()
   try {
     return await next(request, {
       ...context,
       signal: controller.signal,
       onActivity: () => {
-        sawActivity()
+        lastActivity = clock.now()
         onActivity?.()
       },
       onDelta: (text) => {
-        sawActivity()
+        lastActivity = clock.now()
         onDelta?.(text)
       },
     })
