@@ -118,11 +118,11 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const conversations = new ConversationService({ threads, flows, permissions })
 
   const call = createCall({
-    attempt: async (request, attempt) => {
-      const provider = await providers.get(request.provider)
-      const answer = await provider.generate(request, attempt)
-      return { ...answer, simulated: provider.simulated }
-    },
+    attempt: (request, attempt) =>
+      providers.get(request.provider).then((provider) => {
+        const { simulated } = provider
+        return provider.generate(request, attempt).then((answer) => ({ ...answer, simulated }))
+      }),
     price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),

@@ -5,7 +5,5 @@ import { lastSuccess, runInOrder } from './step-outcome.ts'
 export const sequentialExecutor: Executor = {
   type: 'sequential',
   calls: (definition) => definition.steps.map((step) => ({ stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 })),
-  async run(definition, context) {
-    return { final: lastSuccess(await runInOrder(definition.steps, context)) }
-  },
+  run: (definition, context) => runInOrder(definition.steps, context).then((results) => ({ final: lastSuccess(results) })),
 }

@@ -12,18 +12,21 @@ export function failureOf(result: StepResult): OrchestratorError {
 }
 
 /** Runs a step whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
-export async function runOrSkip(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
-  if (step.condition !== undefined && !(await context.conditionHolds(step, options.visible, options.iteration))) {
-    return context.skipStep(step, 'condition')
-  }
-  return runRequired(step, context, options)
+export function runOrSkip(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+  return step.condition === undefined ? runRequired(step, context, options) : runIfHolds(step, context, options)
 }
 
-export async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
-  const result = await context.runStep(step, options)
-  if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
-  return result
+async function runIfHolds(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+  const holds = await context.conditionHolds(step, options.visible, options.iteration)
+  return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition')
 }
+
+// Not async: thousands of flows wait here, and a suspended function weighs more than a callback.
+export const runRequired = (step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> =>
+  context.runStep(step, options).then((result) => {
+    if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
+    return result
+  })
 
 /** Runs steps one after the other; each sees `before` and the steps ahead of it. Resolves with `before` and the new results. */
 export async function runInOrder(

@@ -10,25 +10,32 @@ export interface FlowDefinitionPorts {
   readonly fromStoredJson: (json: string) => FlowDefinition
 }
 
+interface Accepted {
+  readonly definition: FlowDefinition
+  readonly stored: StoredDefinition
+}
+
 /** Parsed definitions of this process: one object per content, however many flows share it. */
 export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionPorts) {
   const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
-  const storedForms = new LRUCache<string, StoredDefinition>({ max: 1_000 })
+  const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
   // Functions cannot be stored: these definitions live as long as this process, or until so many newer ones came.
   const ofFlow = new LRUCache<string, FlowDefinition>({ max: 10_000 })
   const registered = new Map<string, FlowDefinition>()
 
-  /** A definition as parsed, and as it is stored. */
-  function accept(input: unknown): { readonly definition: FlowDefinition; readonly stored: StoredDefinition } {
+  /** A definition as parsed, and as it is stored. One that was accepted before, letter by letter, is not looked at again. */
+  function accept(input: unknown): Accepted {
+    const text = dataText(input)
+    const known = text === undefined ? undefined : accepted.get(text)
+    if (known) return known
     const definition = parse(input)
     const { json, isData } = toStoredJson(definition)
     const hash = createHash('sha256').update(json).digest('hex')
-    if (!isData) return { definition, stored: { hash, json, isData, version: definition.version } }
-    const known = byHash.get(hash)
-    const stored = storedForms.get(hash) ?? { hash, json, isData, version: definition.version }
-    if (!known) byHash.set(hash, definition)
-    storedForms.set(hash, stored)
-    return { definition: known ?? definition, stored }
+    const entry = { definition: byHash.get(hash) ?? definition, stored: { hash, json, isData, version: definition.version } }
+    if (!isData) return { ...entry, definition }
+    byHash.set(hash, entry.definition)
+    if (text !== undefined) accepted.set(text, entry)
+    return entry
   }
 
   return {
@@ -74,3 +81,25 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
 export type FlowDefinitions = ReturnType<typeof createFlowDefinitions>
 
 const nameAndVersion = (name: string, version: string | undefined): string => JSON.stringify([name, version ?? null])
+
+/** The input as text, where text says all of it: plain objects, arrays and values, nothing with code of its own. */
+function dataText(input: unknown): string | undefined {
+  try {
+    return isPlainData(input, 0) ? JSON.stringify(input) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const MAX_DEPTH = 50
+
+function isPlainData(value: unknown, depth: number): boolean {
+  if (value === null || value === undefined || typeof value === 'string' || typeof value === 'boolean') return true
+  // JSON writes NaN and Infinity as null.
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || depth > MAX_DEPTH) return false
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return false
+  for (const key in value) if (!isPlainData(Reflect.get(value, key), depth + 1)) return false
+  return true
+}

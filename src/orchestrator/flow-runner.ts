@@ -29,16 +29,12 @@ export type FlowEnd = { readonly result: FlowExecutionResult } | { readonly erro
 
 /** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
 export function createFlowRunner(ports: FlowRunnerPorts): Advance {
-  return async (job, abort) => {
-    let end: FlowEnd
-    try {
-      const run = await ports.open(job, abort)
-      end = await drive(ports, run)
-    } catch (error) {
-      end = { error: OrchestratorError.from(error) }
-    }
-    ports.onEnd(job, end)
-  }
+  return (job, abort) =>
+    ports
+      .open(job, abort)
+      .then((run) => drive(ports, run))
+      .catch((error): FlowEnd => ({ error: OrchestratorError.from(error) }))
+      .then((end) => ports.onEnd(job, end))
 }
 
 async function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {

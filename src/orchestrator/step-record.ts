@@ -11,12 +11,13 @@ import { costOf } from './totals.ts'
 
 /** What one call of a step came to, before it is a result. */
 export interface Spoken {
-  readonly response?: CallResponse
-  readonly parsed?: unknown
-  readonly prompt?: StepPrompt
-  readonly attempts: readonly Attempt[]
-  readonly notes: readonly string[]
-  readonly error?: unknown
+  readonly attempts: Attempt[]
+  /** What the last target was given. */
+  prompt?: StepPrompt
+  response?: CallResponse
+  parsed?: unknown
+  notes: readonly string[]
+  error?: unknown
 }
 
 /** Keeps the answer that was no answer, so that its refusal and usage stay with the step. */

@@ -1,5 +1,6 @@
-import type { Call, CallContext, CallResponse } from '../calls/call.ts'
+import type { Call, CallContext, CallRequest, CallResponse } from '../calls/call.ts'
 import type { FlowStep, Target } from '../domain/flow-definition.ts'
+import type { ModelMessage } from '../domain/model-call.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../executors/executor.ts'
@@ -25,42 +26,51 @@ export interface StepRunnerPorts {
 
 /** Runs one step from start to record. */
 export function createStepRunner(ports: StepRunnerPorts) {
-  return async function runStep(run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
-    const iteration = options.iteration ?? 1
-    const recorded = run.recorded.get(recordKey(step.id, iteration, 0))
-    const slot = run.results.length
+  // Thousands of flows wait in here for their answers, and a suspended async function weighs several times a callback: only `answer` is one.
+  return function runStep(run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
+    const recorded = run.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
     if (recorded) {
       run.results.push(recorded)
-      return recorded
+      return Promise.resolve(recorded)
     }
     // Every step is durable before the next one spends money.
-    if (run.log.durable) await run.log.durable
-    throwIfEnded(run)
-    const startedAt = ports.now()
-    run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
-    const reader = answerReader(step, options.verdict)
-    const order: StepOrder = { run, step, options, iteration, answer: reader?.request }
-    run.results.push(emptyResult(run, step, iteration, startedAt))
-    const samples = step.samples ?? 1
-    const result =
-      samples === 1
-        ? await withMessage(ports, run, await answer(ports, order, reader, 0))
-        : await withMessage(
-            ports,
-            run,
-            joinSamples(order, await answerAll(ports, order, reader, samples), startedAt, ports.now()),
-          )
-    run.results[slot] = result
-    run.log.emit('step_complete', result, step.id, iteration)
-    // The ledger rows of samples stand with the samples.
-    run.log.record([samples === 1 ? result : { ...result, attempts: [] }])
-    notify(run, result)
-    throwIfEnded(run)
-    return result
+    const { durable } = run.log
+    return durable ? durable.then(() => begin(ports, run, step, options)) : begin(ports, run, step, options)
   }
 }
 
 export type RunStep = ReturnType<typeof createStepRunner>
+
+function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
+  const { signal } = run.abort
+  if (signal.aborted) return Promise.reject(signal.reason)
+  const iteration = options.iteration ?? 1
+  const startedAt = ports.now()
+  run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
+  const reader = answerReader(step, options.verdict)
+  const order: StepOrder = { run, step, options, iteration, answer: reader?.request }
+  const slot = run.results.push(emptyResult(run, step, iteration, startedAt)) - 1
+  const answered =
+    step.samples === undefined || step.samples === 1
+      ? answer(ports, order, reader, 0)
+      : answerAll(ports, order, reader, step.samples).then((samples) => joinSamples(order, samples, startedAt, ports.now()))
+  return answered.then((result) => conclude(ports, order, slot, result))
+}
+
+function conclude(ports: StepRunnerPorts, { run, step, iteration }: StepOrder, slot: number, result: StepResult) {
+  if (!run.options.saveMessages || result.status !== 'SUCCESS') return record(result)
+  return withMessage(ports, run, result).then(record)
+
+  function record(result: StepResult): StepResult {
+    run.results[slot] = result
+    run.log.emit('step_complete', result, step.id, iteration)
+    // The ledger rows of samples stand with the samples.
+    run.log.record([result.samples ? { ...result, attempts: [] } : result])
+    notify(run, result)
+    if (run.abort.signal.aborted) throw run.abort.signal.reason
+    return result
+  }
+}
 
 /** All samples at the same time, each recorded as soon as it is there; recorded ones are not called again. */
 function answerAll(
@@ -81,59 +91,111 @@ function answerAll(
   )
 }
 
+/** Asks, reads, and asks once more where the answer cannot be read. Never rejects: what goes wrong is the result. */
 async function answer(
   ports: StepRunnerPorts,
   order: StepOrder,
   reader: AnswerReader | undefined,
   sample: number,
 ): Promise<StepResult> {
+  const { step } = order
   const startedAt = ports.now()
-  return toResult(order, await speak(ports, order, reader, sample), startedAt, ports.now(), sample)
+  const spoken: Spoken = { attempts: [], notes: [] }
+  try {
+    assertStepsLeft(order)
+    spoken.prompt = await ports.prepare(order, step)
+    announce(order, spoken.prompt, sample)
+    spoken.response = await callWithSignal(ports, order, sample, spoken, toCallRequest(ports, order, spoken, spoken.prompt))
+    assertAnswered(step, spoken.response)
+    if (reader) {
+      const { value, notes } = await reader.read(spoken.response, (text, problem) =>
+        repair(ports, order, sample, spoken, text, problem),
+      )
+      spoken.parsed = value
+      spoken.notes = notes
+    }
+  } catch (error) {
+    spoken.error = error
+  }
+  return toResult(order, spoken, startedAt, ports.now(), sample)
 }
 
-async function speak(
+/** The first target gets what was prepared to announce the step; a fallback is judged and rendered anew. */
+function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken, first: StepPrompt): CallRequest {
+  const { step } = order
+  const prepareAgain = async (target: Target) => {
+    spoken.prompt = await ports.prepare(order, target)
+    return spoken.prompt
+  }
+  return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
+}
+
+async function repair(ports: StepRunnerPorts, order: StepOrder, sample: number, spoken: Spoken, text: string, problem: string) {
+  const { prompt, response } = spoken
+  if (!prompt || !response) return ''
+  const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
+  const target: Target = { provider: response.provider, model: response.requestedModel }
+  const messages: readonly ModelMessage[] = [
+    ...prompt.messages,
+    { role: 'assistant', content: text || '(no text)' },
+    { role: 'user', content },
+  ]
+  const request: CallRequest = { targets: [target], prepare: () => ({ ...prompt, ...target, messages }) }
+  return (await callWithSignal(ports, order, sample, spoken, request)).text
+}
+
+/** Calls under the flow's signal, or that and a sibling's; AbortSignal.any keeps its sources alive on Node 20. */
+function callWithSignal(
   ports: StepRunnerPorts,
   order: StepOrder,
-  reader: AnswerReader | undefined,
   sample: number,
-): Promise<Spoken> {
+  spoken: Spoken,
+  request: CallRequest,
+): Promise<CallResponse> {
+  const flow = order.run.abort.signal
+  const sibling = order.options.signal
+  if (!sibling) return ports.call(request, callContext(ports, order, sample, spoken, flow))
+  const either = new AbortController()
+  const onFlow = () => either.abort(flow.reason)
+  const onSibling = () => either.abort(sibling.reason)
+  if (flow.aborted) onFlow()
+  if (sibling.aborted) onSibling()
+  flow.addEventListener('abort', onFlow)
+  sibling.addEventListener('abort', onSibling)
+  return ports.call(request, callContext(ports, order, sample, spoken, either.signal)).finally(() => {
+    flow.removeEventListener('abort', onFlow)
+    sibling.removeEventListener('abort', onSibling)
+  })
+}
+
+function callContext(ports: StepRunnerPorts, order: StepOrder, sample: number, spoken: Spoken, signal: AbortSignal): CallContext {
   const { run, step, iteration } = order
-  const key = recordKey(step.id, iteration, sample)
-  const attempts: Attempt[] = []
-  const earlier = run.earlierAttempts.get(key) ?? 0
-  const possiblyDoubleBilled = run.inFlightAtCrash.has(`${step.id}#${iteration}`)
-  let prompt: StepPrompt | undefined
-  try {
-    assertStepsLeft(run, step)
-    const targets: readonly Target[] = [step, ...step.fallbacks]
-    const prepare = async (target: Target) => {
-      prompt = await ports.prepare(order, target)
-      return prompt
-    }
-    const first = await prepare(step)
-    announce(order, first, sample)
-    const context = callContext(ports, order, sample, (attempt) => {
-      const number = earlier + attempts.length + 1
-      attempts.push({ ...attempt, number, ...(possiblyDoubleBilled && attempts.length === 0 ? { possiblyDoubleBilled } : {}) })
-    })
-    const response = await withStepSignal(order, (signal) =>
-      ports.call({ targets, prepare: (target) => (target === step ? first : prepare(target)) }, { ...context, signal }),
-    )
-    assertAnswered(step, response)
-    if (!reader) return { response, prompt, attempts, notes: [] }
-    const read = await reader.read(response, async (text, problem) => {
-      const again = await withStepSignal(order, (signal) =>
-        ports.call(repairRequest(prompt ?? first, response, text, problem), { ...context, signal }),
-      )
-      return again.text
-    })
-    return { response, parsed: read.value, prompt, attempts, notes: read.notes }
-  } catch (error) {
-    return { prompt, attempts, notes: [], error }
+  const { defaults } = ports
+  return {
+    signal,
+    timeoutMs: step.timeout ?? run.options.stepTimeoutMs ?? defaults.timeoutMs,
+    firstChunkTimeoutMs: defaults.firstChunkTimeoutMs,
+    idleTimeoutMs: step.idleTimeout ?? defaults.idleTimeoutMs,
+    maxRetries: step.retryOnFailure === false ? 0 : (step.maxRetries ?? defaults.maxRetries),
+    restartAfterFirstToken: step.fallbackAfterFirstToken ?? false,
+    budget: run.budget,
+    onDelta: run.options.streaming
+      ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
+      : undefined,
+    onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
+    onAttempt: (attempt) => spoken.attempts.push(numbered(order, sample, attempt, spoken.attempts.length + 1)),
   }
 }
 
-function assertStepsLeft(run: FlowRun, step: FlowStep): void {
+/** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
+function numbered({ run, step, iteration }: StepOrder, sample: number, attempt: Attempt, number: number): Attempt {
+  const earlier = run.earlierAttempts.get(recordKey(step.id, iteration, sample)) ?? 0
+  const possiblyDoubleBilled = number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)
+  if (earlier === 0 && !possiblyDoubleBilled) return attempt.number === number ? attempt : { ...attempt, number }
+  return { ...attempt, number: earlier + number, ...(possiblyDoubleBilled && { possiblyDoubleBilled }) }
+}
+
+function assertStepsLeft({ run, step }: StepOrder): void {
   const maxSteps = run.definition.limits?.maxSteps
   run.stepsStarted++
   if (maxSteps === undefined || run.stepsStarted <= maxSteps) return
@@ -158,60 +220,6 @@ function announce({ run, step, iteration }: StepOrder, prompt: StepPrompt, sampl
   for (const decision of prompt.sharing) if (!decision.allowed) run.log.emit('context_withheld', decision, step.id, iteration)
 }
 
-function callContext(
-  ports: StepRunnerPorts,
-  order: StepOrder,
-  sample: number,
-  onAttempt: CallContext['onAttempt'],
-): Omit<CallContext, 'signal'> {
-  const { run, step, iteration } = order
-  const { defaults } = ports
-  return {
-    timeoutMs: step.timeout ?? run.options.stepTimeoutMs ?? defaults.timeoutMs,
-    firstChunkTimeoutMs: defaults.firstChunkTimeoutMs,
-    idleTimeoutMs: step.idleTimeout ?? defaults.idleTimeoutMs,
-    maxRetries: step.retryOnFailure === false ? 0 : (step.maxRetries ?? defaults.maxRetries),
-    restartAfterFirstToken: step.fallbackAfterFirstToken ?? false,
-    budget: run.budget,
-    onDelta: run.options.streaming
-      ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
-      : undefined,
-    onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
-    onAttempt,
-  }
-}
-
-/** The flow's signal, or that and a sibling's; AbortSignal.any keeps its sources alive on Node 20. */
-async function withStepSignal<T>({ run, options }: StepOrder, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { signal: sibling } = options
-  const flow = run.abort.signal
-  if (!sibling) return work(flow)
-  if (sibling.aborted) throw sibling.reason
-  const either = new AbortController()
-  const onFlow = () => either.abort(flow.reason)
-  const onSibling = () => either.abort(sibling.reason)
-  if (flow.aborted) onFlow()
-  flow.addEventListener('abort', onFlow)
-  sibling.addEventListener('abort', onSibling)
-  try {
-    return await work(either.signal)
-  } finally {
-    flow.removeEventListener('abort', onFlow)
-    sibling.removeEventListener('abort', onSibling)
-  }
-}
-
-function repairRequest(prompt: StepPrompt, response: CallResponse, text: string, problem: string) {
-  const target: Target = { provider: response.provider, model: response.requestedModel }
-  const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
-  const messages = [
-    ...prompt.messages,
-    { role: 'assistant' as const, content: text || '(no text)' },
-    { role: 'user' as const, content },
-  ]
-  return { targets: [target], prepare: () => ({ ...prompt, provider: target.provider, model: target.model, messages }) }
-}
-
 function assertAnswered(step: FlowStep, response: CallResponse): void {
   const refused = response.finishReason === 'refusal' || response.refusal !== undefined
   if (!refused && response.finishReason !== 'content_filter') return
@@ -227,10 +235,6 @@ async function withMessage(ports: StepRunnerPorts, run: FlowRun, result: StepRes
   } catch (error) {
     return { ...result, notes: [...result.notes, `the message was not saved: ${OrchestratorError.from(error).code}`] }
   }
-}
-
-function throwIfEnded(run: FlowRun): void {
-  if (run.abort.signal.aborted) throw run.abort.signal.reason
 }
 
 // The caller's code: whatever it does, the flow goes on.
