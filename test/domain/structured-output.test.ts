@@ -1,0 +1,107 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { readStructured, withoutThinking } from '../../src/domain/structured-output.ts'
+
+const person = z.strictObject({ name: z.string(), age: z.number() })
+
+describe('ways to a value, from strict to lenient', () => {
+  test.each([
+    ['json', '{"name": "Ada", "age": 36}'],
+    ['json', '  {"name": "Ada", "age": 36}\n'],
+    ['json', '<think>{"name": "Bob", "age": 1}</think>{"name": "Ada", "age": 36}'],
+    ['fenced', 'Sure:\n```json\n{"name": "Ada", "age": 36}\n```'],
+    ['fenced', '```\nnot this\n```\n```json\n{"name": "Ada", "age": 36}\n```'],
+    ['balanced', 'The person is {"name": "Ada", "age": 36}, I think.'],
+    ['balanced', 'First {"a": 1}, then {"name": "Ada", "age": 36}'],
+    ['balanced', 'A {brace, then {"name": "Ada", "age": 36}'],
+    ['repaired', "{name: 'Ada', age: 36,}"],
+    ['repaired', '```json\n{"name": "Ada", "age": 36,}\n```'],
+    ['repaired', 'It is {"name": "Ada", /* born 1815 */ "age": 36'.replace('36', '36,')],
+  ])('%s: %s', (how, answer) => {
+    expect(readStructured(answer, person)).toEqual({ value: { name: 'Ada', age: 36 }, how })
+  })
+
+  test('a brace inside a string ends nothing', () => {
+    const value = { name: 'a } b { c \\" d', age: 1 }
+    expect(readStructured(`x ${JSON.stringify(value)} y`, person)).toEqual({ value, how: 'balanced' })
+  })
+
+  test('lists are values too', () => {
+    expect(readStructured('Here: [1, 2, 3].', z.array(z.number()))).toEqual({ value: [1, 2, 3], how: 'balanced' })
+  })
+
+  test('a schema may change the value', () => {
+    expect(readStructured('{"n": "3"}', z.object({ n: z.coerce.number() }))).toEqual({ value: { n: 3 }, how: 'json' })
+  })
+})
+
+describe('no value', () => {
+  test.each([
+    ['', 'empty'],
+    ['No idea.', 'no JSON'],
+    ['{"name": "Ada"}', 'age'],
+    ['{"name": "Ada", "age": "old"}', 'age'],
+    ['{"name": "Ada", "age": 36, "more": 1}', 'more'],
+    ['<think>{"name": "Ada", "age": 36}', 'no JSON'],
+    ['null', 'the value'],
+  ])('%s', (answer, problem) => {
+    expect(readStructured(answer, person)).toEqual({ problem: expect.stringContaining(problem) })
+  })
+
+  test('a number that was cut off is not read as a smaller one', () => {
+    expect(readStructured('{"name": "Ada", "age": 3', person)).toHaveProperty('problem')
+  })
+
+  test('a schema that throws accepts nothing', () => {
+    const broken = z.any().refine(() => {
+      throw new Error('broken')
+    })
+    expect(readStructured('{}', broken)).toHaveProperty('problem')
+  })
+})
+
+test('any value comes back through prose and fences', () => {
+  const prose = fc.constantFrom('', 'Sure! ', 'Here it is:\n', '...')
+  fc.assert(
+    fc.property(
+      prose,
+      fc.record({ name: fc.string(), age: fc.integer() }),
+      prose,
+      fc.boolean(),
+      (before, value, after, fenced) => {
+        const json = JSON.stringify(value)
+        const body = fenced && !json.includes('```') ? `\`\`\`json\n${json}\n\`\`\`` : json
+        if (json.includes('think>')) return
+        expect(readStructured(before + body + after, person)).toMatchObject({ value })
+      },
+    ),
+    { numRuns: 2_000 },
+  )
+})
+
+test('whatever the answer, nothing is accepted that the schema refuses', () => {
+  const piece = fc.oneof(
+    fc.string(),
+    fc.constantFrom('{', '}', '[', ']', '"name": ', '"Ada"', ', ', '"age": 1', '```', '\n', "'", '\\', '<think>', '//'),
+  )
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 15 }), (pieces) => {
+      const reading = readStructured(pieces.join(''), person)
+      if ('value' in reading) expect(person.safeParse(reading.value).success).toBe(true)
+      else expect(reading.problem).not.toBe('')
+    }),
+    { numRuns: 5_000 },
+  )
+})
+
+test.each([
+  ['<think>a</think>b', 'b'],
+  ['a</think>b', 'b'],
+  ['<thinking>a</thinking>b', 'b'],
+  ['<think>a</think>b<think>c</think>d', 'd'],
+  ['b<think>never ends', 'b'],
+  ['plain', 'plain'],
+])('thinking in %s leaves %s', (text, rest) => {
+  expect(withoutThinking(text)).toBe(rest)
+})
