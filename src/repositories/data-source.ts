@@ -74,7 +74,7 @@ export async function openDataSource(options: DataSourceOptions): Promise<DataSo
 /** The pool below a DataSource. TypeORM's own `query` costs several times the CPU and knows no prepared statements (library seam). */
 export function poolOf(dataSource: DataSource): Pool {
   const { driver } = dataSource
-  if ('master' in driver && isPool(driver.master)) return driver.master
+  if (driver.options.type === 'postgres' && 'master' in driver && isPool(driver.master)) return driver.master
   throw new OrchestratorError(
     'CONFIG_INVALID',
     `\`database\`: expected an initialized DataSource of type "postgres", found "${driver.options.type}"`,
@@ -82,7 +82,7 @@ export function poolOf(dataSource: DataSource): Pool {
 }
 
 const isPool = (value: unknown): value is Pool =>
-  typeof value === 'object' && value !== null && 'connect' in value && 'totalCount' in value
+  typeof value === 'object' && value !== null && 'connect' in value && 'query' in value
 
 /** Brings the schema up to date and resolves with the names of what was applied. Processes that start together wait for each other. */
 export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {

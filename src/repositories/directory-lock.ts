@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync, rmSync } from 'node:fs'
 import { link, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 /** Who holds a directory, as its lock file says. */
@@ -19,6 +20,9 @@ export interface DirectoryLock {
 
 /** A takeover that has not ended after this time was killed in the middle. */
 const TAKEOVER_MS = 5_000
+/** How long a process that was killed may take to let go. */
+const EXIT_MS = 600
+const EXIT_POLL_MS = 20
 
 /**
  * Holds `<directory>.lock`, which names this process, so that no other one opens the directory. The lock of a dead process is taken over.
@@ -26,7 +30,7 @@ const TAKEOVER_MS = 5_000
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = `${directory}.lock`
-  const own: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid), token: randomUUID() }
+  const own: Holder = { pid: process.pid, host: hostname(), started: processFacts(process.pid)?.started, token: randomUUID() }
   const draft = `${path}.${own.token}`
   await writeFile(draft, JSON.stringify(own))
   try {
@@ -61,7 +65,7 @@ async function create(draft: string, path: string): Promise<boolean> {
 async function takeOver(path: string, draft: string, directory: string): Promise<void> {
   const gate = `${path}.takeover`
   const holder = readHolder(path)
-  if (holder && isAlive(holder)) throw locked(directory, path, holder)
+  if (holder && (await isAlive(holder))) throw locked(directory, path, holder)
   if (!(await create(draft, gate))) {
     const age = Date.now() - (await stat(gate).catch(() => ({ mtimeMs: Date.now() }))).mtimeMs
     if (age < TAKEOVER_MS) throw locked(directory, path, readHolder(gate))
@@ -70,7 +74,7 @@ async function takeOver(path: string, draft: string, directory: string): Promise
   }
   try {
     const current = readHolder(path)
-    if (current && isAlive(current)) throw locked(directory, path, current)
+    if (current && (await isAlive(current))) throw locked(directory, path, current)
     const replacement = `${draft}.replacement`
     await writeFile(replacement, await readFile(draft))
     await rename(replacement, path)
@@ -99,25 +103,44 @@ const isHolder = (value: unknown): value is Holder =>
   typeof value.token === 'string' &&
   (!('started' in value) || typeof value.started === 'string')
 
-/** Processes of other hosts cannot be asked, so they count as alive. */
-function isAlive({ pid, host, started }: Holder): boolean {
+/** Processes of other hosts cannot be asked, so they count as alive. A process that was just killed is waited for. */
+async function isAlive({ pid, host, started }: Holder): Promise<boolean> {
   if (host !== hostname()) return true
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    if (codeOf(error) === 'ESRCH') return false
+  for (const deadline = performance.now() + EXIT_MS; performance.now() < deadline; await sleep(EXIT_POLL_MS)) {
+    try {
+      process.kill(pid, 0)
+    } catch (error) {
+      if (codeOf(error) === 'ESRCH') return false
+    }
+    const facts = processFacts(pid)
+    if (!facts) return true
+    if (facts.ended || (started !== undefined && started !== facts.started)) return false
+    if (!facts.ending) return true
   }
-  const startedNow = startOf(pid)
-  return started === undefined || startedNow === undefined || started === startedNow
+  return true
 }
 
-/** Boot and start time of a process: Linux only, fields of `man 5 proc`. */
-function startOf(pid: number): string | undefined {
+interface ProcessFacts {
+  /** Boot and start time. */
+  readonly started: string
+  /** A killed process runs no more code but may still hold what it had. */
+  readonly ending: boolean
+  /** Only waits for its parent to take note. */
+  readonly ended: boolean
+}
+
+// PF_EXITING of linux/sched.h.
+const EXITING = 0x4
+
+/** Linux only; fields of `man 5 proc`. */
+function processFacts(pid: number): ProcessFacts | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-    const facts = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field, the name, may hold spaces and brackets; the start time is the 22nd, the 20th after the name.
-    return `${boot}/${facts.slice(facts.lastIndexOf(')') + 2).split(' ')[19]}`
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field, the name, may hold spaces and brackets; what follows begins with the third.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
+    return { started: `${boot}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }
   } catch {
     return undefined
   }

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
-import type { Pool } from 'pg'
 import type { FlowStatus } from '../domain/flow.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { classifyDatabaseError, toDatabaseError } from './database-errors.ts'
@@ -9,8 +8,18 @@ import { type JournalStatement, type Operation, takeBatch, toStatement } from '.
 import { type JournalReplyRow, journalSql } from './journal-sql.ts'
 import type { Claim, FlowOutcome, Journal, JournalEntry, NewFlow } from './repository.ts'
 
+/** What the journal needs of a pool of `pg`. */
+export interface JournalPool {
+  query(statement: {
+    readonly name: string
+    readonly text: string
+    readonly values: string[]
+    readonly rowMode: 'array'
+  }): Promise<{ readonly rows: readonly JournalReplyRow[] }>
+}
+
 export interface JournalOptions {
-  readonly pool: Pool
+  readonly pool: JournalPool
   readonly recorded: () => number
   /** Milliseconds for which writes are kept and tried again while the database does not answer. */
   readonly retryForMs: number
@@ -52,7 +61,7 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
 
   async function execute(batch: readonly Operation[], statement: JournalStatement, repeated: boolean): Promise<void> {
     const { mask, values, definitionHashes } = statement
-    const { rows } = await pool.query<JournalReplyRow & unknown[]>({
+    const { rows } = await pool.query({
       ...statementOf(mask),
       values: [...values],
       rowMode: 'array',

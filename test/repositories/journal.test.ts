@@ -1,0 +1,264 @@
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openStore } from '../../src/repositories/database.ts'
+import { type ClosableJournal, createJournal, type JournalPool } from '../../src/repositories/journal.ts'
+import { createRecordedClock } from '../../src/repositories/recorded.ts'
+import type { Store } from '../../src/repositories/repository.ts'
+import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
+import { newClaim, newFlow, outcome, stepResult, update } from '../support/stored-data.ts'
+
+let database: TestPostgres
+let store: Store
+let pool: pg.Pool
+beforeAll(async () => {
+  database = await openTestPostgres()
+  store = await openStore({ url: database.url })
+  pool = new pg.Pool({ connectionString: database.url })
+})
+afterAll(async () => {
+  await pool?.end()
+  await store?.close()
+  await database?.drop()
+})
+
+type Statement = Parameters<JournalPool['query']>[0]
+
+/** A pool between the journal and the database that counts statements and fails as told. */
+function scriptedPool(before: (statement: Statement) => void = () => undefined, after: () => void = () => undefined) {
+  const statements: Statement[] = []
+  const scripted: JournalPool = {
+    async query(statement) {
+      statements.push(statement)
+      before(statement)
+      const answer = await pool.query<Awaited<ReturnType<JournalPool['query']>>['rows'][number] & unknown[]>(statement)
+      after()
+      return answer
+    },
+  }
+  return { pool: scripted, statements }
+}
+
+const open = (scripted: JournalPool, retryForMs = 5_000): ClosableJournal =>
+  createJournal({ pool: scripted, recorded: createRecordedClock(Date.now), retryForMs })
+
+const failing = (code: string, times: number) => {
+  let left = times
+  return () => {
+    if (left-- > 0) throw Object.assign(new Error(code), { code })
+  }
+}
+
+async function runFlow(journal: ClosableJournal, steps = 3): Promise<void> {
+  const flow = newFlow('thread')
+  await journal.createFlow(flow)
+  const claimed = await journal.claim(newClaim(flow.id))
+  if (!('epoch' in claimed)) throw new Error('Expected to win the claim')
+  const { epoch } = claimed
+  for (let step = 0; step < steps; step++) {
+    await journal.append({ flowId: flow.id, epoch, results: [stepResult(flow.id, `step-${step}`)], updates: [update(step + 1)] })
+  }
+  await journal.finish({ flowId: flow.id, epoch, updates: [update(steps + 1)], outcome: outcome() })
+}
+
+describe('the journal', () => {
+  test('writes one flow alone with one statement per write', async () => {
+    const { pool: counted, statements } = scriptedPool()
+    const journal = open(counted)
+    await runFlow(journal)
+    expect(statements).toHaveLength(6)
+    await journal.close()
+  })
+
+  test('writes a hundred flows side by side with less than one statement per flow', async () => {
+    const { pool: counted, statements } = scriptedPool()
+    const journal = open(counted)
+    await Promise.all(Array.from({ length: 100 }, () => runFlow(journal)))
+    expect(statements.length).toBeLessThan(100)
+    await journal.close()
+  })
+
+  test('has one statement under way at a time and never two of one flow in it', async () => {
+    let underWay = 0
+    let most = 0
+    const { pool: counted } = scriptedPool(
+      () => {
+        most = Math.max(most, ++underWay)
+      },
+      () => underWay--,
+    )
+    const journal = open(counted)
+    const flow = newFlow('thread')
+    const answers = await Promise.all([
+      journal.createFlow(flow),
+      journal.claim(newClaim(flow.id)),
+      journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'a')] }),
+      journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'b')], updates: [update(1)] }),
+      journal.finish({ flowId: flow.id, epoch: 1, updates: [update(2)], outcome: outcome() }),
+    ])
+    expect(answers[1]).toEqual({ epoch: 1 })
+    expect(most).toBe(1)
+    expect((await store.flows.stepResults(flow.id)).map(({ stepId }) => stepId)).toEqual(['a', 'b'])
+    expect((await store.updates.read(flow.id, 0, 10)).map(({ seq }) => seq)).toEqual([1, 2])
+    await journal.close()
+  })
+
+  test('sends a definition once per process', async () => {
+    const { pool: counted, statements } = scriptedPool()
+    const journal = open(counted)
+    await journal.createFlow(newFlow('thread'))
+    await journal.createFlow(newFlow('thread'))
+    const withDefinition = statements.filter(({ values }) => values.some((value) => value.includes('"is_data"')))
+    expect(withDefinition).toHaveLength(1)
+    await journal.close()
+  })
+
+  test('rejects what cannot be written and writes everything else of the batch', async () => {
+    const journal = open(scriptedPool().pool)
+    const circular: Record<string, unknown> = {}
+    circular.self = circular
+    const flows = Array.from({ length: 12 }, (_, index) => {
+      if (index === 3) return newFlow('thread', { createdAt: new Date(Number.NaN) })
+      if (index === 7) return newFlow('thread', { metadata: circular })
+      if (index === 9) return newFlow('thread', { id: 'not a uuid' })
+      return newFlow('thread')
+    })
+    const settled = await Promise.allSettled(flows.map((flow) => journal.createFlow(flow)))
+    expect(settled.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))).toEqual([3, 7, 9])
+    for (const [index, flow] of flows.entries()) {
+      if (![3, 7, 9].includes(index)) expect(await store.flows.find(flow.id)).toBeDefined()
+    }
+    await journal.close()
+  })
+
+  test('tells of a refused write without repeating its text', async () => {
+    const journal = open(scriptedPool().pool)
+    const flow = newFlow('thread', { createdAt: new Date(Number.NaN), input: 'canary-7f3a' })
+    const error = await journal.createFlow(flow).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'INTERNAL', details: { sqlState: '23502', column: 'created_at' } })
+    expect(JSON.stringify(error) + String(error) + String(error instanceof Error && error.cause)).not.toContain('canary-7f3a')
+    await journal.close()
+  })
+
+  test.each(['ECONNREFUSED', '57P01', '40P01'])('keeps the batch while the database answers %s', async (code) => {
+    const { pool: away, statements } = scriptedPool(failing(code, 1))
+    const journal = open(away)
+    const flow = newFlow('thread')
+    await journal.createFlow(flow)
+    expect(statements).toHaveLength(2)
+    expect(await store.flows.find(flow.id)).toBeDefined()
+    await journal.close()
+  })
+
+  test('gives up with DATABASE_UNAVAILABLE when the database stays away', async () => {
+    const { pool: away } = scriptedPool(failing('ECONNREFUSED', 1_000))
+    const journal = open(away, 0)
+    await expect(journal.createFlow(newFlow('thread'))).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryable: true })
+    await journal.close()
+  })
+
+  describe('when the answer to a write is lost', () => {
+    let journal: ClosableJournal
+    let cut: () => void
+    beforeEach(() => {
+      cut = () => undefined
+      journal = open(scriptedPool(undefined, () => cut()).pool)
+      return () => journal.close()
+    })
+
+    test('a claim that was written is won, under the same epoch', async () => {
+      const flow = newFlow('thread')
+      await journal.createFlow(flow)
+      cut = failing('ECONNRESET', 1)
+      expect(await journal.claim(newClaim(flow.id))).toEqual({ epoch: 1 })
+      expect(await store.flows.find(flow.id)).toMatchObject({ ownerEpoch: 1, status: 'RUNNING' })
+    })
+
+    test('results, attempts and updates are stored once', async () => {
+      const flow = newFlow('thread')
+      cut = failing('ECONNRESET', 1)
+      await journal.createFlow(flow)
+      await journal.claim(newClaim(flow.id))
+      cut = failing('ECONNRESET', 1)
+      await journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'draft')], updates: [update(1)] })
+      cut = failing('ECONNRESET', 1)
+      await journal.finish({ flowId: flow.id, epoch: 1, outcome: outcome() })
+      const [result, ...more] = await store.flows.stepResults(flow.id)
+      expect([result?.attempts.length, more]).toEqual([1, []])
+      expect(await store.updates.read(flow.id, 0, 10)).toHaveLength(1)
+      expect((await store.flows.find(flow.id))?.status).toBe('COMPLETED')
+    })
+  })
+
+  test('finishes what it accepted when it is closed, and accepts nothing after', async () => {
+    const journal = open(scriptedPool().pool)
+    const flow = newFlow('thread')
+    const writing = journal.createFlow(flow)
+    await journal.close()
+    await writing
+    expect(await store.flows.find(flow.id)).toBeDefined()
+    await expect(journal.createFlow(newFlow('thread'))).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
+  })
+})
+
+describe('two processes on one Postgres', () => {
+  let other: Store
+  beforeAll(async () => {
+    other = await openStore({ url: database.url })
+  })
+  afterAll(() => other?.close())
+
+  test('win a claim once', async () => {
+    for (let round = 0; round < 10; round++) {
+      const flow = newFlow('thread')
+      await store.journal.createFlow(flow)
+      const answers = await Promise.all([store, other].map(({ journal }) => journal.claim(newClaim(flow.id))))
+      expect(answers.filter((answer) => 'epoch' in answer)).toHaveLength(1)
+      expect(answers).toContainEqual({ status: 'RUNNING' })
+    }
+  })
+
+  test('never record under an epoch that the other one has ended', async () => {
+    for (let round = 0; round < 10; round++) {
+      const flow = newFlow('thread')
+      await store.journal.createFlow(flow)
+      await store.journal.claim(newClaim(flow.id))
+      const write = { flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'draft')], updates: [update(1)] }
+      const [appended, taken] = await Promise.allSettled([
+        store.journal.append(write),
+        other.journal.claim(newClaim(flow.id, { from: ['RUNNING'] })),
+      ])
+      expect(taken).toMatchObject({ status: 'fulfilled', value: { epoch: 2 } })
+      expect(await other.flows.stepResults(flow.id)).toHaveLength(appended.status === 'fulfilled' ? 1 : 0)
+      await expect(store.journal.append({ ...write, updates: [update(2)] })).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
+    }
+  })
+
+  test('waits for a claim under way before it records', async () => {
+    const flow = newFlow('thread')
+    await store.journal.createFlow(flow)
+    await store.journal.claim(newClaim(flow.id))
+    const client = await pool.connect()
+    await client.query('begin')
+    await client.query('update polyphony_flows set owner_epoch = 2 where id = $1', [flow.id])
+    const append = store.journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'draft')] })
+    const settled = append.then(
+      () => 'recorded',
+      (error: { code: string }) => error.code,
+    )
+    await client.query('select pg_sleep(0.03)')
+    await client.query('commit')
+    client.release()
+    expect(await settled).toBe('FLOW_INTERRUPTED')
+    expect(await store.flows.stepResults(flow.id)).toEqual([])
+  })
+
+  test('survive that the server ends their connections', async () => {
+    const flow = newFlow('thread')
+    await store.journal.createFlow(flow)
+    await pool.query(
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    )
+    expect(await store.journal.claim(newClaim(flow.id, { ownerId: randomUUID() }))).toEqual({ epoch: 1 })
+  })
+})

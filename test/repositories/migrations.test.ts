@@ -1,0 +1,72 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import type { DataSource } from 'typeorm'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { dataSourceOptions, openDataSource, poolOf, runMigrations } from '../../src/repositories/data-source.ts'
+import { migrate, openStore } from '../../src/repositories/database.ts'
+import { openPglite } from '../../src/repositories/pglite.ts'
+import { openTestPostgres } from '../support/postgres.ts'
+import { dumpSchema } from '../support/schema-dump.ts'
+
+const golden = new URL('../fixtures/schema.sql', import.meta.url)
+
+const databases = {
+  async PGlite() {
+    const { pool, close } = await openPglite('memory')
+    return { options: dataSourceOptions({ pool }), close }
+  },
+  async Postgres() {
+    const { url, drop } = await openTestPostgres()
+    return { options: dataSourceOptions({ url }), close: drop }
+  },
+}
+
+describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
+  let dataSource: DataSource
+  let close: () => Promise<void>
+  beforeAll(async () => {
+    const opened = await open()
+    close = opened.close
+    dataSource = await openDataSource(opened.options)
+  })
+  afterAll(async () => {
+    await dataSource?.destroy()
+    await close?.()
+  })
+
+  test('build the schema that the entities describe, once', async () => {
+    expect(await runMigrations(dataSource)).toEqual(['CreatePolyphony1763596800000'])
+    expect(await runMigrations(dataSource)).toEqual([])
+    const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
+    expect(upQueries.map(({ query }) => query)).toEqual([])
+  })
+
+  // After an intended change: UPDATE_SCHEMA=1 npx vitest run test/repositories/migrations.test.ts
+  test('build the schema on record', async () => {
+    const schema = await dumpSchema(poolOf(dataSource))
+    if (process.env.UPDATE_SCHEMA) await writeFile(golden, schema)
+    expect(schema).toBe(await readFile(golden, 'utf8'))
+  })
+
+  test('can be undone', async () => {
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
+    expect(await runMigrations(dataSource)).toHaveLength(1)
+  })
+})
+
+describe('an empty Postgres', () => {
+  test('is opened by several processes at once, and one of them builds the schema', async () => {
+    const { url, drop } = await openTestPostgres()
+    const applied = await Promise.all([migrate(url), migrate(url), migrate(url)])
+    expect(applied.flat()).toEqual(['CreatePolyphony1763596800000'])
+    await drop()
+  })
+
+  test('gets its schema when a store opens it', async () => {
+    const { url, drop } = await openTestPostgres()
+    const store = await openStore({ url })
+    expect(await migrate(url)).toEqual([])
+    await store.close()
+    await drop()
+  })
+})
