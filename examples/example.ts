@@ -1,0 +1,24 @@
+import { realpathSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import { OrchestratorError } from 'polyphony'
+
+/** What every example takes. */
+export interface ExampleOptions {
+  /** Where it writes its lines. Default: the console. */
+  readonly log?: (line: string) => void
+  /** Ask the real vendors with the keys of the environment, which costs money. Default: the bundled simulator answers. */
+  readonly real?: boolean
+}
+
+/** Runs an example whose file was started directly; `--real` asks the real vendors. */
+export async function runDirectly(moduleUrl: string, main: (options: ExampleOptions) => Promise<unknown>): Promise<void> {
+  const [, started = ''] = process.argv
+  if (started === '' || pathToFileURL(realpathSync(started)).href !== moduleUrl) return
+  try {
+    await main({ real: process.argv.includes('--real') })
+  } catch (error) {
+    if (!OrchestratorError.is(error)) throw error
+    console.error(`${error.code}: ${error.message}\n${error.facts.remedy}`)
+    process.exitCode = error.facts.exitCode
+  }
+}

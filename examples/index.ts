@@ -1,0 +1,47 @@
+import { main as sequentialExample } from './01-sequential.ts'
+import { main as parallelExample } from './02-parallel.ts'
+import { main as conditionalExample } from './03-conditional-yaml.ts'
+import { main as critiqueExample } from './04-critique.ts'
+import { main as refinementExample } from './05-refinement.ts'
+import { main as streamingExample } from './06-streaming.ts'
+import { main as errorsExample } from './07-errors.ts'
+import { main as permissionsExample } from './08-permissions.ts'
+import { main as costExample } from './09-cost.ts'
+import { main as ownProviderExample } from './10-own-provider.ts'
+import type { ExampleOptions } from './example.ts'
+
+export type { ExampleOptions } from './example.ts'
+export {
+  conditionalExample,
+  costExample,
+  critiqueExample,
+  errorsExample,
+  ownProviderExample,
+  parallelExample,
+  permissionsExample,
+  refinementExample,
+  sequentialExample,
+  streamingExample,
+}
+
+/** One runnable example: `main` works without a key and resolves with what its user would look at. */
+export interface Example {
+  /** The file, without its ending. */
+  readonly name: string
+  readonly shows: string
+  readonly main: (options?: ExampleOptions) => Promise<unknown>
+}
+
+/** All ten, in reading order. */
+export const examples: readonly Example[] = [
+  { name: '01-sequential', shows: 'steps in order, prompts as templates and functions, messages', main: sequentialExample },
+  { name: '02-parallel', shows: 'a panel at the same time, a consensus of it', main: parallelExample },
+  { name: '03-conditional-yaml', shows: 'routing, written as YAML', main: conditionalExample },
+  { name: '04-critique', shows: 'draft, critique, refinement by two vendors', main: critiqueExample },
+  { name: '05-refinement', shows: 'a loop until a score is reached', main: refinementExample },
+  { name: '06-streaming', shows: 'a callback, and a stream that is rejoined', main: streamingExample },
+  { name: '07-errors', shows: 'retry, timeout, resume, fallback', main: errorsExample },
+  { name: '08-permissions', shows: 'rights of users, what providers may see', main: permissionsExample },
+  { name: '09-cost', shows: 'prices, what a run may cost, a hard limit', main: costExample },
+  { name: '10-own-provider', shows: 'an own provider; watch, cancel, resume, rerun', main: ownProviderExample },
+]
