@@ -108,7 +108,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const providers = createProviderService({ providers: accounts, simulator: config.simulator ? simulator.endpoint : undefined })
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
-  const pricedBy = createPricedBy(accounts, config.simulator)
+  const pricedBy = createPricedBy(providers)
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId
@@ -216,13 +216,9 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
 
 type Accounts = PolyphonyConfig['providers']
 
-/** Names that prices and tokenizers go by; made once per provider. */
-function createPricedBy(accounts: Accounts, simulated: boolean): (id: string) => PricedBy {
-  const known = new Map<string, PricedBy>()
-  for (const [id, account] of Object.entries(accounts)) {
-    if (isPluggedProvider(account)) known.set(id, account)
-    else known.set(id, { id, vendor: account.preset ?? account.kind ?? id, simulated })
-  }
+/** Names that prices and tokenizers go by. */
+function createPricedBy(providers: ProviderService): (id: string) => PricedBy {
+  const known = new Map<string, PricedBy>(providers.list().map((info) => [info.id, info]))
   return (id) => known.get(id) ?? { id, vendor: id, simulated: false }
 }
 

@@ -126,7 +126,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   /** How long a permission or sharing policy may be remembered; at most 1,000, so that a change counts within a second. */
-  policyCacheMs: z.number().int().min(0).max(1_000).default(0),
+  policyCacheMs: z.number().int().min(0).max(1_000).default(1_000),
 })
 
 type ConfigData = z.output<typeof configSchema>
