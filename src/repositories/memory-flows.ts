@@ -108,8 +108,7 @@ export function createMemoryFlows({ now, ...options }: FlowRecordsOptions & { re
       for (const { id, status, completedAtMs, hasUpdates } of [...records.rows()]) {
         const isOld = completedAtMs !== undefined && completedAtMs < settledBefore.getTime()
         if (!isOld || !hasUpdates || !SETTLED.includes(status)) continue
-        const record = records.take(id)
-        if (record) record.updates = undefined
+        records.forgetUpdates(id)
         touched++
       }
       return touched

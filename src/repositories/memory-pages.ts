@@ -19,15 +19,18 @@ export interface Page {
 // The lowest quality that finds repeated keys and texts at all: higher ones cost more time and gain nothing here.
 const COMPRESSION = { params: { [constants.BROTLI_PARAM_QUALITY]: 1, [constants.BROTLI_PARAM_LGWIN]: 22 } }
 
-/** Undefined where something in the flows cannot be written down, as a function in a parsed value. */
-export function createPage(flows: readonly FlowContents[]): Page | undefined {
-  let bytes: Uint8Array
+/** Flows that cannot be written down, because a parsed value holds a function, say, are kept as they are. */
+export function createPage(flows: readonly FlowContents[]): Page {
   try {
     // Copied, because the result is a view into a larger buffer that would stay in memory with it.
-    bytes = new Uint8Array(brotliCompressSync(serialize(flows), COMPRESSION))
+    return createPackedPage(new Uint8Array(brotliCompressSync(serialize(flows), COMPRESSION)))
   } catch {
-    return undefined
+    return { read: (position) => flows[position] }
   }
+}
+
+// On its own, because closures of one function share what any of them captures: the flows would stay in memory with the page.
+function createPackedPage(bytes: Uint8Array): Page {
   // Weak: a list reads many flows of one page in a row, but nobody should pay for pages that are not read.
   let unpacked: WeakRef<readonly FlowContents[]> | undefined
   return {

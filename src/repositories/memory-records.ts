@@ -20,7 +20,7 @@ interface PackedFlow {
   readonly name: string
   readonly createdAtMs: number
   readonly completedAtMs: number | undefined
-  readonly hasUpdates: boolean
+  hasUpdates: boolean
   readonly definition: StoredDefinition
   readonly page: Page
   readonly position: number
@@ -50,25 +50,28 @@ export type FlowRecords = ReturnType<typeof createFlowRecords>
 /** All flows of the process: open ones as they are, settled ones packed, the oldest settled ones dropped. */
 export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: FlowRecordsOptions) {
   const open = new Map<string, FlowRecord>()
-  const packed = new Map<string, PackedFlow>()
   const definitions = createDefinitionPool()
-  // In the order in which flows came to rest, so that the oldest is found without a search.
-  const settled = new Set<string>()
-  const waiting = new Set<string>()
+  // All three in the order in which flows came to rest, so that the oldest is found without a search.
+  const packed = new Map<string, PackedFlow>()
   const unpacked = new Set<string>()
+  const waiting = new Set<string>()
 
   const read = (flowId: string): FlowRecord | undefined => {
     const record = open.get(flowId)
     if (record) return record
     const place = packed.get(flowId)
     const contents = place?.page.read(place.position)
-    return place && contents && toRecord(contents, place.definition)
+    return place && contents && toRecord(contents, place)
   }
 
   const remove = (flowId: string) => {
     const definition = (open.get(flowId)?.flow ?? packed.get(flowId))?.definition
     if (definition) definitions.release(definition)
-    for (const flows of [open, packed, settled, waiting, unpacked]) flows.delete(flowId)
+    for (const flows of [open, packed, unpacked, waiting]) flows.delete(flowId)
+  }
+
+  const dropOldest = (flows: Iterable<string>) => {
+    for (const flowId of flows) return remove(flowId)
   }
 
   const packOldest = () => {
@@ -83,9 +86,8 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     const page = createPage(records.map(toContents))
     for (const [position, record] of records.entries()) {
       unpacked.delete(record.flow.id)
-      if (!page) continue
       open.delete(record.flow.id)
-      packed.set(record.flow.id, { ...toRow(record), definition: record.flow.definition, page, position })
+      packed.set(record.flow.id, toPackedFlow(record, page, position))
     }
   }
 
@@ -115,20 +117,24 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     remove,
     /** Nothing will happen to the flow by itself: it may be packed, and dropped in its turn. */
     rest({ flow }: FlowRecord) {
-      const isSettled = SETTLED.includes(flow.status)
-      const resting = isSettled ? settled : waiting
-      resting.add(flow.id)
-      if (resting.size > (isSettled ? maxFlows : maxWaitingFlows)) {
-        const [oldest] = resting
-        if (oldest !== undefined) remove(oldest)
+      if (!SETTLED.includes(flow.status)) {
+        waiting.add(flow.id)
+        if (waiting.size > maxWaitingFlows) dropOldest(waiting)
+        return
       }
-      if (!isSettled) return
       unpacked.add(flow.id)
+      if (packed.size + unpacked.size > maxFlows) dropOldest(packed.size > 0 ? packed.keys() : unpacked)
       if (unpacked.size >= recentFlows + (recentFlows === 0 ? 1 : PAGE_FLOWS)) packOldest()
     },
     /** The flow runs: it is neither packed nor dropped. */
     wake(flowId: string) {
-      for (const resting of [settled, waiting, unpacked]) resting.delete(flowId)
+      unpacked.delete(flowId)
+      waiting.delete(flowId)
+    },
+    forgetUpdates(flowId: string) {
+      const kept = open.get(flowId) ?? packed.get(flowId)
+      if (kept && 'page' in kept) kept.hasUpdates = false
+      else if (kept) kept.updates = undefined
     },
     *running(): Generator<FlowRecord> {
       for (const record of open.values()) if (record.flow.status === 'RUNNING') yield record
@@ -151,15 +157,30 @@ const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
   hasUpdates: updates !== undefined,
 })
 
+// Written out, because a spread row would carry its last keys in a second object.
+const toPackedFlow = ({ flow, updates }: FlowRecord, page: Page, position: number): PackedFlow => ({
+  id: flow.id,
+  threadId: flow.threadId,
+  status: flow.status,
+  flowType: flow.flowType,
+  name: flow.name,
+  createdAtMs: flow.createdAt.getTime(),
+  completedAtMs: flow.completedAt?.getTime(),
+  hasUpdates: updates !== undefined,
+  definition: flow.definition,
+  page,
+  position,
+})
+
 function toContents({ flow, results, updates }: FlowRecord): FlowContents {
   return { flow: { ...flow, definition: undefined }, results: results ? [...results.values()] : [], updates: updates ?? [] }
 }
 
-function toRecord({ flow, results, updates }: FlowContents, definition: StoredDefinition): FlowRecord {
+function toRecord({ flow, results, updates }: FlowContents, { definition, hasUpdates }: PackedFlow): FlowRecord {
   return {
     flow: { ...flow, definition },
     results: results.length > 0 ? new Map(results.map((result) => [result.id, result])) : undefined,
-    updates: updates.length > 0 ? [...updates] : undefined,
+    updates: hasUpdates ? [...updates] : undefined,
   }
 }
 
