@@ -1,7 +1,7 @@
 import { PRESETS, PROVIDER_KINDS, type ProviderSettings, type ProviderSettingsInput } from '../config/provider-settings.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
-import { PRESET_TABLE, type PresetName } from './openai-compatible.ts'
+import { PRESET_TABLE, type PresetName } from './presets.ts'
 import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
 
 type ProviderKind = (typeof PROVIDER_KINDS)[number]
@@ -29,7 +29,7 @@ interface Adapter {
 const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
   openai: {
     home: () => ({ baseUrl: 'https://api.openai.com/v1', needsKey: true }),
-    load: async (settings) => (await import('./openai.ts')).createOpenAiProvider(settings),
+    load: async (settings) => (await import('./openai/openai.ts')).createOpenAiProvider(settings),
   },
   anthropic: {
     home: () => ({ baseUrl: 'https://api.anthropic.com', needsKey: true }),

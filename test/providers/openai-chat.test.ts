@@ -288,6 +288,11 @@ describe('text and finish of Chat Completions', () => {
     expect(answer.text).toBe('a')
   })
 
+  test('JSON that does not say so in its content type is read', async () => {
+    const answer = { headers: { 'content-type': 'text/plain' }, body: JSON.stringify(whole({ content: 'plain' }).body) }
+    expect(await answerOf(provider, server, answer)).toMatchObject({ text: 'plain' })
+  })
+
   test('a server that ignores `stream` still delivers its text', async () => {
     server.answer(whole({ content: 'all at once' }))
     let streamed = ''

@@ -1,11 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { PRESETS } from '../../src/config/provider-settings.ts'
 import { createThinkSplitter } from '../../src/providers/openai/think-tags.ts'
-import {
-  createOpenAiCompatibleProvider,
-  type OpenAiCompatibleSettings,
-  PRESET_TABLE,
-} from '../../src/providers/openai-compatible.ts'
+import { createOpenAiCompatibleProvider, type OpenAiCompatibleSettings } from '../../src/providers/openai-compatible.ts'
+import { PRESET_TABLE } from '../../src/providers/presets.ts'
 import { describeProvider } from '../contracts/provider.ts'
 import { answerOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'
 import { chatWire } from '../support/openai-wires.ts'

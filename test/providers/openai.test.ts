@@ -1,4 +1,4 @@
-import { createOpenAiProvider } from '../../src/providers/openai.ts'
+import { createOpenAiProvider } from '../../src/providers/openai/openai.ts'
 import { describeProvider } from '../contracts/provider.ts'
 import { chatWire, responsesWire } from '../support/openai-wires.ts'
 

@@ -5,7 +5,7 @@ import { callFactsOf } from '../../src/domain/call-facts.ts'
 import type { ModelResponse } from '../../src/domain/model-call.ts'
 import { createAnthropicProvider } from '../../src/providers/anthropic/anthropic.ts'
 import { createGoogleProvider } from '../../src/providers/google/google.ts'
-import { createOpenAiProvider } from '../../src/providers/openai.ts'
+import { createOpenAiProvider } from '../../src/providers/openai/openai.ts'
 import { createOpenAiCompatibleProvider } from '../../src/providers/openai-compatible.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 

@@ -1,5 +1,5 @@
 import type { ModelRequest, ModelResponse } from '../../src/domain/model-call.ts'
-import { createOpenAiProvider, type OpenAiSettings } from '../../src/providers/openai.ts'
+import { createOpenAiProvider, type OpenAiSettings } from '../../src/providers/openai/openai.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { SSE_HEADERS, sse, type VendorAnswer, type VendorServer } from './vendor-server.ts'
 

@@ -1,14 +1,14 @@
-import { withCallFacts } from '../domain/call-facts.ts'
-import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { readEventStream } from './event-stream.ts'
-import type { AnswerReader } from './openai/answer.ts'
-import { createChatReader, toChatRequest } from './openai/chat.ts'
-import { type ChatDialect, OPENAI_DIALECT } from './openai/dialect.ts'
-import { createResponsesReader, toResponsesRequest } from './openai/responses.ts'
-import type { GenerateOptions, Provider } from './provider.ts'
-import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from './vendor-error.ts'
-import { vendorFetch } from './vendor-http.ts'
+import { withCallFacts } from '../../domain/call-facts.ts'
+import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { readEventStream } from '../event-stream.ts'
+import type { GenerateOptions, Provider } from '../provider.ts'
+import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from '../vendor-error.ts'
+import { vendorFetch } from '../vendor-http.ts'
+import type { AnswerReader } from './answer.ts'
+import { createChatReader, toChatRequest } from './chat.ts'
+import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
+import { createResponsesReader, toResponsesRequest } from './responses.ts'
 
 const OPENAI_BASE_URL = 'https://api.openai.com/v1'
 /** The longest timer there is: the layers around a call watch the time, the SDK must not. */
@@ -82,7 +82,7 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
       const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
       const pending = client.post<unknown>(url, { body, signal })
       if (onDelta) await readStreamed(await pending.asResponse(), reader, onDelta, onActivity)
-      else reader.readWhole(await pending)
+      else reader.readWhole(toJson(await pending))
     } catch (error) {
       if (signal.aborted) throw reasonWithFacts(signal, reader)
       throw toFailure(error, reader.state(), streams)
@@ -122,6 +122,9 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     },
   }
 }
+
+/** Some servers forget to call their JSON so, and the SDK leaves it as text. */
+const toJson = (reply: unknown): unknown => (typeof reply === 'string' ? parseOrText(reply) : reply)
 
 /** The reason may be shared by many calls: what is known of this one goes with its signal. */
 function reasonWithFacts(signal: AbortSignal, reader: AnswerReader): unknown {
