@@ -72,20 +72,32 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
     }
   }
 
-  return (next) => async (request, context) => {
-    const target = `${request.provider}/${request.model}`
-    if (heldUntil.size > 0) await afterHold(target, context.signal)
-    const rates = ratesOf(request.provider)
-    const limited =
-      rates.maxConcurrency !== undefined || rates.requestsPerMinute !== undefined || rates.tokensPerMinute !== undefined
-    try {
-      return limited ? await inTurn(next, request, context, rates) : await next(request, context)
-    } catch (error) {
-      hold(target, error)
-      throw error
+  return (next) => {
+    const observed: AttemptCall = async (request, context) => {
+      try {
+        return await next(request, context)
+      } catch (error) {
+        hold(nameOf(request), error)
+        throw error
+      }
+    }
+    // Asked in its turn, not before it: a pause may begin while a call stands in the queue.
+    const afterPause: AttemptCall = async (request, context) => {
+      await afterHold(nameOf(request), context.signal)
+      return observed(request, context)
+    }
+    return (request, context) => {
+      const rates = ratesOf(request.provider)
+      if (isLimited(rates)) return inTurn(afterPause, request, context, rates)
+      return heldUntil.size === 0 ? observed(request, context) : afterPause(request, context)
     }
   }
 }
+
+const isLimited = ({ maxConcurrency, requestsPerMinute, tokensPerMinute }: Rates): boolean =>
+  maxConcurrency !== undefined || requestsPerMinute !== undefined || tokensPerMinute !== undefined
+
+const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${model}`
 
 const worstCaseTokens = async ({ countInputTokens, settings }: PreparedRequest): Promise<number> =>
   (await countInputTokens()) + (settings.maxTokens ?? 0)

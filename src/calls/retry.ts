@@ -1,7 +1,7 @@
 import { callFactsOf } from '../domain/call-facts.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CallLayer, TryContext } from './call.ts'
+import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import { type Clock, wait } from './clock.ts'
 
 export interface RetrySettings {
@@ -27,33 +27,34 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
  * Once `maxRetries` are used up, the error of the last try is the outcome.
  */
 export const retry = (settings: RetrySettings, clock: Clock): CallLayer => {
-  return (next) => (request, context) => {
-    if (context.maxRetries === 0) return next(request, context)
-    return tryRepeatedly(request, context)
+  return (next) => (request, context) =>
+    context.maxRetries === 0 ? next(request, context) : tryRepeatedly(next, request, context, settings, clock)
+}
 
-    async function tryRepeatedly(...[request, context]: Parameters<typeof next>) {
-      for (let retries = 0; ; retries++) {
-        try {
-          return await next(request, context)
-        } catch (error) {
-          if (retries >= context.maxRetries || !mayRepeat(error, context)) throw error
-          const delayMs = delayBefore(error, retries, settings, clock)
-          if (delayMs === undefined) throw error
-          const { progress } = context
-          context.onRetry?.({
-            attempt: progress.attempts,
-            delayMs,
-            error: error.toJSON(),
-            provider: request.provider,
-            model: request.model,
-            restart: progress.textDelivered,
-          })
-          progress.textDelivered = false
-          await wait(clock, delayMs, context.signal)
-        }
-      }
+async function tryRepeatedly(
+  next: AttemptCall,
+  request: PreparedRequest,
+  context: TryContext,
+  settings: RetrySettings,
+  clock: Clock,
+): Promise<CallResponse> {
+  for (let retries = 0; ; retries++) {
+    try {
+      return await next(request, context)
+    } catch (error) {
+      if (retries >= context.maxRetries || !mayRepeat(error, context)) throw error
+      const delayMs = delayBefore(error, retries, settings, clock)
+      if (delayMs === undefined) throw error
+      announce(error, delayMs, request, context)
+      await wait(clock, delayMs, context.signal)
     }
   }
+}
+
+function announce(error: OrchestratorError, delayMs: number, { provider, model }: PreparedRequest, context: TryContext): void {
+  const { progress, onRetry } = context
+  onRetry?.({ attempt: progress.attempts, delayMs, error: error.toJSON(), provider, model, restart: progress.textDelivered })
+  progress.textDelivered = false
 }
 
 function mayRepeat(error: unknown, { signal, progress, restartAfterFirstToken }: TryContext): error is OrchestratorError {

@@ -168,6 +168,27 @@ describe('a pause that a provider asks for', () => {
     expect(await second).toMatchObject({ text: 'hello' })
   })
 
+  test('holds back a call that stood in the queue when it began', async () => {
+    const clock = manualClock()
+    let sent = 0
+    const call = layerWith(
+      { maxConcurrency: 1 },
+      clock,
+    )(async () => {
+      sent += 1
+      await settled()
+      if (sent > 1) return callAnswer()
+      throw withCallFacts(new OrchestratorError('PROVIDER_RATE_LIMITED', 'slow down'), { retryAfterMs: 5_000, generated: false })
+    })
+    const first = call(prepared(), tryContext()).catch(() => {})
+    const second = call(prepared(), tryContext())
+    await first
+    await clock.pass(4_999)
+    expect(sent).toBe(1)
+    await clock.pass(501)
+    expect(await second).toMatchObject({ text: 'hello' })
+  })
+
   test('does not hold back another model', async () => {
     const { clock, sent, call } = paused(5_000)
     await expect(call(prepared(), tryContext())).rejects.toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
