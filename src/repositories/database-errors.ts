@@ -10,6 +10,7 @@ export type DatabaseFailure = 'away' | 'again' | 'refused'
 const AGAIN = new Set(['40001', '40P01', '55P03'])
 // Connection exceptions, insufficient resources, operator intervention, system errors, read-only (a standby after a failover).
 const AWAY = /^(08|53|57P|58)|^25006$|^57014$/
+const DISK_FULL = '53100'
 const SQLSTATE = /^[0-9A-Z]{5}$/
 
 export function sqlStateOf(error: unknown): string | undefined {
@@ -31,7 +32,8 @@ export function toDatabaseError(error: unknown): OrchestratorError {
   const sqlState = sqlStateOf(error)
   if (classifyDatabaseError(error) !== 'refused') {
     const reason = error instanceof Error && 'code' in error ? String(error.code) : 'no answer'
-    return new OrchestratorError('DATABASE_UNAVAILABLE', `The database does not answer (${reason})`, {
+    const what = sqlState === DISK_FULL ? 'The disk of the database is full' : 'The database does not answer'
+    return new OrchestratorError('DATABASE_UNAVAILABLE', `${what} (${reason})`, {
       details: { reason },
       cause: sqlState === undefined ? error : undefined,
     })

@@ -1,40 +1,58 @@
-import { mkdir, realpath } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, realpath, rm, statfs, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import type { PoolConfig } from 'pg'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
+import { lockDirectory } from './directory-lock.ts'
 
 export interface EmbeddedDatabase {
   readonly pool: PoolConfig
   close(): Promise<void>
 }
 
-/** Opens Postgres inside this process, in a directory that is locked for as long, or in memory. */
+/** A new database takes 40 MB. */
+const FULL_DISK_BYTES = 60_000_000
+
+/** Opens Postgres inside this process: in a directory, which is locked for as long, or in memory. */
 export async function openPglite(location: string): Promise<EmbeddedDatabase> {
-  if (location === 'memory') return start('memory://', undefined)
-  const directory = await createParent(resolve(location))
-  const lock = await lockDirectory(directory).catch((error: unknown) => {
-    throw unavailable(directory, error)
+  if (location === 'memory') return start('memory://')
+  const directory = await createDirectory(resolve(location))
+  const lock = await lockDirectory(directory).catch(async (error: unknown) => {
+    throw await unavailable(directory, error)
   })
   try {
-    return await start(directory, lock)
+    const { pool, close } = await startIn(directory)
+    return { pool, close: () => close().finally(lock.release) }
   } catch (error) {
     await lock.release()
-    throw unavailable(directory, error)
+    throw await unavailable(directory, error)
   }
 }
 
-/** Two paths to one directory must meet in one lock file, so links are resolved as far as there is something. */
-async function createParent(directory: string): Promise<string> {
+/** Two paths to one directory must meet in one lock file. */
+async function createDirectory(directory: string): Promise<string> {
   try {
     await mkdir(directory, { recursive: true })
     return await realpath(directory)
   } catch (error) {
-    throw unavailable(directory, error)
+    throw await unavailable(directory, error)
   }
 }
 
-async function start(dataDir: string, lock: DirectoryLock | undefined): Promise<EmbeddedDatabase> {
+/** A database whose making was cut off, by a kill or a full disk, cannot be opened and holds nothing: it is made anew. */
+async function startIn(directory: string): Promise<EmbeddedDatabase> {
+  const mark = `${directory}.unfinished`
+  const entries = await readdir(directory)
+  const isUnfinished = existsSync(mark)
+  if (isUnfinished) await Promise.all(entries.map((entry) => rm(join(directory, entry), { recursive: true, force: true })))
+  const isNew = isUnfinished || entries.length === 0
+  if (isNew) await writeFile(mark, '')
+  const database = await start(directory)
+  if (isNew) await rm(mark)
+  return database
+}
+
+async function start(dataDir: string): Promise<EmbeddedDatabase> {
   const [{ PGlite }, { createPgConfig }] = await Promise.all([
     import('@electric-sql/pglite'),
     import('@electric-sql/pglite/node-postgres'),
@@ -43,20 +61,18 @@ async function start(dataDir: string, lock: DirectoryLock | undefined): Promise<
   return {
     // More than one connection would read each other's rows; a client that idles out would take the only connection with it.
     pool: { ...createPgConfig(pglite), max: 1, idleTimeoutMillis: 0 },
-    async close() {
-      await pglite.close()
-      await lock?.release()
-    },
+    close: () => pglite.close(),
   }
 }
 
-function unavailable(directory: string, error: unknown): OrchestratorError {
+async function unavailable(directory: string, error: unknown): Promise<OrchestratorError> {
   if (OrchestratorError.is(error)) return error
   const code = error instanceof Error && 'code' in error ? error.code : undefined
-  const why =
-    code === 'ENOSPC' ? 'the disk is full' : code === 'EACCES' || code === 'EROFS' ? 'it is not writable' : 'it cannot be opened'
+  const disk = await statfs(directory).catch(() => undefined)
+  const isFull = code === 'ENOSPC' || (disk !== undefined && disk.bavail * disk.bsize < FULL_DISK_BYTES)
+  const why = isFull ? 'the disk is full' : code === 'EACCES' || code === 'EROFS' ? 'it is not writable' : 'it cannot be opened'
   return new OrchestratorError('DATABASE_UNAVAILABLE', `The database directory ${directory} cannot be used: ${why}`, {
-    details: { directory, reason: code },
+    details: { directory, reason: isFull ? 'ENOSPC' : code },
     cause: error,
   })
 }

@@ -1,10 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openStore } from '../../src/repositories/database.ts'
 import { lockDirectory } from '../../src/repositories/directory-lock.ts'
 import { startWriter } from '../support/child-writer.ts'
+import { newThread } from '../support/stored-data.ts'
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 3)
 
@@ -38,6 +41,18 @@ test(`loses nothing it acknowledged when its process is killed ${ROUNDS} times`,
     await store.close()
   }
   expect(told.filter((line) => line.startsWith('step')).length).toBeGreaterThan(0)
+})
+
+test('opens where a process was killed while it made the database', { timeout: 60_000 }, async () => {
+  const writer = startWriter('write', `pglite://${directory}`)
+  while (!existsSync(join(directory, 'base'))) await sleep(20)
+  const told = await writer.kill()
+  expect(told).toEqual([])
+  expect(await readdir(folder)).toContain('data.unfinished')
+  const store = await openStore({ url: `pglite://${directory}` })
+  await store.threads.create(newThread())
+  await store.close()
+  expect(await readdir(folder)).toEqual(['data'])
 })
 
 test('a directory that a living process holds is refused, naming the process and how to go on', async () => {
