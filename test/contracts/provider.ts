@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/call-facts.ts'
@@ -226,6 +227,17 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       controller.abort(reason)
       expect(await pending).toBe(reason)
       await server.clientClosed()
+    })
+
+    test('a signal shared by many calls keeps nothing of them', async () => {
+      const controller = new AbortController()
+      for (const options of [{}, { onDelta: () => undefined }]) {
+        server.answer(options.onDelta ? wire.streamed(['a']) : wire.whole('a'))
+        await generate({ ...options, signal: controller.signal })
+        server.answer(wire.error(500, 'broken'))
+        await failure({ ...options, signal: controller.signal })
+      }
+      expect(getEventListeners(controller.signal, 'abort')).toEqual([])
     })
 
     test('an aborted signal sends no request', async () => {

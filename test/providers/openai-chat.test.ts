@@ -388,11 +388,14 @@ describe('errors inside a 200 of Chat Completions', () => {
     })
   })
 
-  test('an empty list of choices is no answer', async () => {
-    expect(await failure(answerOf(provider, server, { body: { model: 'm', choices: [], usage } }))).toMatchObject({
-      code: 'PROVIDER_BAD_REPLY',
-    })
-  })
+  test.each([[[]], [[null]], [[{}]], [[{ index: 0, message: null, finish_reason: 'stop' }]]])(
+    '%j as choices is no answer',
+    async (choices) => {
+      expect(await failure(answerOf(provider, server, { body: { model: 'm', choices, usage } }))).toMatchObject({
+        code: 'PROVIDER_BAD_REPLY',
+      })
+    },
+  )
 })
 
 describe('requests of Chat Completions', () => {

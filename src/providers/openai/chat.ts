@@ -174,6 +174,7 @@ export function createChatReader(about: AttemptState & { readonly model: string 
       throw failed ? toVendorError({ ...state(), body: reply }) : toBadReply('an answer without choices', state())
     }
     const piece = readEvent(reply)
+    if (!isRecord(findFirstChoice(reply)?.message)) throw toBadReply('a choice without a message', state())
     finish ??= 'unknown'
     return piece
   }

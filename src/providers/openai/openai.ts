@@ -1,10 +1,9 @@
-import { withCallFacts } from '../../domain/call-facts.ts'
 import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { readEventStream } from '../event-stream.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from '../vendor-error.ts'
-import { vendorFetch } from '../vendor-http.ts'
+import { vendorFetch, withLinkedSignal } from '../vendor-http.ts'
 import type { AnswerReader } from './answer.ts'
 import { createChatReader, toChatRequest } from './chat.ts'
 import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
@@ -65,8 +64,7 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     fetch: fetchWithWholeErrors,
   })
 
-  async function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
-    signal.throwIfAborted()
+  function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
     const streams = onDelta !== undefined
     const { path, body, notes } =
       api === 'chat' ? toChatRequest(request, streams, variant.dialect) : toResponsesRequest(request, streams)
@@ -78,18 +76,20 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
       },
     }
     const reader = api === 'chat' ? createChatReader(about, variant.dialect) : createResponsesReader(about)
-    try {
-      const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
-      const pending = client.post<unknown>(url, { body, signal })
-      if (onDelta) await readStreamed(await pending.asResponse(), reader, onDelta, onActivity)
-      else reader.readWhole(toJson(await pending))
-    } catch (error) {
-      if (signal.aborted) throw reasonWithFacts(signal, reader)
-      throw toFailure(error, reader.state(), streams)
-    }
-    if (signal.aborted) throw reasonWithFacts(signal, reader)
-    reader.endText()
-    return reader.toResponse(notes)
+    // The SDK never takes its listener from the signal it is given, and flows share theirs between many calls.
+    return withLinkedSignal(signal, reader.state, async (linked) => {
+      try {
+        const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
+        const pending = client.post<unknown>(url, { body, signal: linked })
+        if (onDelta) await readStreamed(await pending.asResponse(), reader, onDelta, onActivity)
+        else reader.readWhole(toJson(await pending))
+      } catch (error) {
+        throw toFailure(error, reader.state(), streams)
+      }
+      signal.throwIfAborted()
+      reader.endText()
+      return reader.toResponse(notes)
+    })
   }
 
   function toFailure(error: unknown, state: AttemptState, streams: boolean): unknown {
@@ -110,28 +110,25 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     vendor,
     simulated,
     generate,
-    async ping(signal) {
-      try {
-        await client.get<unknown>('/models', { signal })
-      } catch (error) {
-        if (signal.aborted) throw signal.reason
-        // Servers without a list of models are reached all the same.
-        if (error instanceof APIError && error.status === 404) return
-        throw toFailure(error, { provider: id }, false)
-      }
-    },
+    ping: (signal) =>
+      withLinkedSignal(
+        signal,
+        () => ({ provider: id }),
+        async (linked) => {
+          try {
+            await client.get<unknown>('/models', { signal: linked })
+          } catch (error) {
+            // Servers without a list of models are reached all the same.
+            if (error instanceof APIError && error.status === 404) return
+            throw toFailure(error, { provider: id }, false)
+          }
+        },
+      ),
   }
 }
 
 /** Some servers forget to call their JSON so, and the SDK leaves it as text. */
 const toJson = (reply: unknown): unknown => (typeof reply === 'string' ? parseOrText(reply) : reply)
-
-/** The reason may be shared by many calls: what is known of this one goes with its signal. */
-function reasonWithFacts(signal: AbortSignal, reader: AnswerReader): unknown {
-  const { usage, model, generated = false } = reader.state()
-  withCallFacts(signal, { usage, model, generated })
-  return signal.reason
-}
 
 /** The SDK keeps only `error` of an error's body; Mistral, xAI and FastAPI servers say theirs beside it. */
 async function fetchWithWholeErrors(input: string | URL | Request, init?: RequestInit): Promise<Response> {
