@@ -2,6 +2,8 @@ import { createRequire } from 'node:module'
 import type { ASTNode, Environment } from '@marcbachmann/cel-js'
 import { STEP_VIEW_FIELDS } from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { searchCost } from './search-cost.ts'
 import { positionAt, sourceError } from './source-error.ts'
 
 export type { ASTNode }
@@ -13,6 +15,17 @@ const METHODS: ReadonlySet<string> = new Set([
   ...['exists', 'exists_one', 'all', 'filter'],
 ])
 const LOOPS: ReadonlySet<string> = new Set(['exists', 'exists_one', 'all', 'filter'])
+
+/** What `contains` becomes: CEL's own cannot be replaced. */
+export const BOUNDED_CONTAINS = 'containsText'
+/** Search cost of one `contains`. */
+const MAX_SEARCH_COST = 2_000_000
+
+function containsBounded(text: string, pattern: string): boolean {
+  if (searchCost(text, pattern) <= MAX_SEARCH_COST) return text.includes(pattern)
+  const message = `condition: contains cannot look for ${pattern.length} characters in ${text.length}`
+  throw new OrchestratorError('STEP_FAILED', message)
+}
 
 /** CEL with the names of a PromptScope and their types, so that its check names unknown ones. */
 export function createCelEnvironment(): Environment {
@@ -29,14 +42,15 @@ export function createCelEnvironment(): Environment {
     .registerVariable('iteration', 'int')
     .registerVariable('metadata', 'map<string, dyn>')
     .registerVariable('history', 'list<map<string, string>>')
+    .registerFunction(`string.${BOUNDED_CONTAINS}(string): bool`, containsBounded)
     .registerFunction('string.lower(): string', (text: string) => text.toLowerCase())
 }
 
 /** `require` so that only processes with conditions pay its 14 ms; Node 20.19 and later load ES modules this way. */
 const loadCel = (): typeof import('@marcbachmann/cel-js') => createRequire(import.meta.url)('@marcbachmann/cel-js')
 
-/** Refuses what CEL allows and a condition may not use. Throws FLOW_INVALID with the position. */
-export function assertAllowed(source: string, node: ASTNode, insideLoop = false): void {
+/** Refuses what CEL allows and a condition may not use, and puts the bounded `contains` in place. Throws FLOW_INVALID with the position. */
+export function restrict(source: string, node: ASTNode, insideLoop = false): void {
   const refuse = (message: string) => {
     throw sourceError(message, positionAt(source, node.start))
   }
@@ -44,10 +58,11 @@ export function assertAllowed(source: string, node: ASTNode, insideLoop = false)
   if (node.op === 'rcall') {
     const method = node.args[0]
     if (!METHODS.has(method)) refuse(unknownCall('method', method, METHODS))
+    if (method === 'contains') node.args[0] = BOUNDED_CONTAINS
     if (LOOPS.has(method)) {
       if (insideLoop) refuse(`"${method}" may not stand inside another loop`)
-      assertAllowed(source, node.args[1], insideLoop)
-      for (const argument of node.args[2]) assertAllowed(source, argument, true)
+      restrict(source, node.args[1], insideLoop)
+      for (const argument of node.args[2]) restrict(source, argument, true)
       return
     }
   }
@@ -56,7 +71,7 @@ export function assertAllowed(source: string, node: ASTNode, insideLoop = false)
     const message = `a step has no "${field}" (it has ${STEP_VIEW_FIELDS.join(', ')})`
     refuse(withSuggestion(message, findSuggestion(field, STEP_VIEW_FIELDS)))
   }
-  for (const child of children(node)) assertAllowed(source, child, insideLoop)
+  for (const child of children(node)) restrict(source, child, insideLoop)
 }
 
 function unknownCall(kind: string, name: string, known: ReadonlySet<string>): string {

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { type PromptScope, type References, SCOPE_NAMES } from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { type ASTNode, assertAllowed, children, createCelEnvironment, stepAccess } from './cel.ts'
+import { type ASTNode, BOUNDED_CONTAINS, children, createCelEnvironment, restrict, stepAccess } from './cel.ts'
 import { toConditionContext } from './condition-context.ts'
 import { positionAt, sourceError } from './source-error.ts'
 
@@ -39,7 +39,7 @@ function compileCel(source: string): Condition {
     throw sourceError(`expected a condition of at most ${MAX_LENGTH} characters, found ${source.length}`)
   environment ??= createCelEnvironment()
   const parsed = parse(environment, source)
-  assertAllowed(source, parsed.ast)
+  restrict(source, parsed.ast)
   const references = toReferences(parsed.ast)
   assertBoolean(source, parsed)
   return { source, references, evaluate: (scope) => evaluate(parsed, scope, references) }
@@ -74,7 +74,8 @@ function toSourceError(source: string, error: unknown): OrchestratorError {
 /** What cel-js says about an error without the picture of the source that its `message` holds. */
 function celFacts(error: unknown): { summary: string; offset?: number } {
   if (!(error instanceof Error)) return { summary: String(error) }
-  const summary = 'summary' in error && typeof error.summary === 'string' ? error.summary : error.message
+  const written = 'summary' in error && typeof error.summary === 'string' ? error.summary : error.message
+  const summary = written.replaceAll(BOUNDED_CONTAINS, 'contains')
   const range = 'range' in error ? error.range : undefined
   if (typeof range !== 'object' || range === null || !('start' in range) || typeof range.start !== 'number') return { summary }
   return { summary, offset: range.start }

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import type { Context, Liquid, Template as LiquidNode, StaticAnalysis, TagToken, TopLevelToken } from 'liquidjs'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { fence } from './fence.ts'
+import { searchCost } from './search-cost.ts'
 import { sourceError } from './source-error.ts'
 
 type LiquidModule = typeof import('liquidjs')
@@ -36,15 +37,15 @@ export const TEMPLATE_LIMITS = {
 const TAGS = ['assign', 'capture', 'case', 'comment', 'if', 'unless', 'for', 'break', 'continue', 'raw', '#']
 
 const LIST_FILTERS = ['join', 'reverse', 'sort', 'map', 'sum', 'compact', 'concat', 'where', 'uniq']
-const PART_FILTERS = ['split', 'replace', 'remove', 'truncatewords']
+const PART_FILTERS = ['split', 'replace', 'replace_first', 'remove', 'remove_first', 'truncatewords']
 
 const FILTERS = [
   ...LIST_FILTERS,
   ...PART_FILTERS,
   ...['abs', 'at_least', 'at_most', 'ceil', 'divided_by', 'floor', 'minus', 'plus', 'modulo', 'times', 'round'],
   ...['last', 'first', 'size', 'slice'],
-  ...['append', 'prepend', 'strip', 'lstrip', 'rstrip', 'downcase', 'upcase', 'capitalize', 'remove_first'],
-  ...['replace_first', 'strip_newlines', 'truncate', 'default', 'json', 'escape'],
+  ...['append', 'prepend', 'strip', 'lstrip', 'rstrip', 'downcase', 'upcase', 'capitalize'],
+  ...['strip_newlines', 'truncate', 'default', 'json', 'escape'],
 ]
 
 export interface LiquidEngine {
@@ -63,6 +64,13 @@ export function createLiquid(): LiquidEngine {
     strictVariables: true,
     strictFilters: true,
     lenientIf: true,
+    operators: {
+      ...liquidjs.defaultOperators,
+      contains: (text: unknown, pattern: unknown, context) => {
+        context.memoryLimit.use(searchCost(text, pattern))
+        return liquidjs.defaultOperators.contains?.(text, pattern, context) ?? false
+      },
+    },
     renderLimit: TEMPLATE_LIMITS.renderMs,
     memoryLimit: TEMPLATE_LIMITS.memory,
   })
@@ -117,7 +125,7 @@ function chargeMore(liquid: Liquid, name: string, perUnit: number): void {
   if (typeof filter !== 'function') throw new OrchestratorError('INTERNAL', `expected Liquid to have a filter "${name}"`)
   liquid.registerFilter(name, function (value: unknown, ...options: unknown[]) {
     const units = Array.isArray(value) || typeof value === 'string' ? value.length : 0
-    this.context.memoryLimit.use(units * perUnit)
+    this.context.memoryLimit.use(units * perUnit + searchCost(value, options[0]))
     return filter.call(this, value, ...options)
   })
 }

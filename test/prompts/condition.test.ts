@@ -83,6 +83,14 @@ describe('evaluating', () => {
   })
 })
 
+test('a search that could take seconds is refused, a long one that cannot is made', () => {
+  const run = 'a'.repeat(100_000)
+  const steps = { a: { output: run, status: 'SUCCESS' }, b: { output: `${run}b${run}`, status: 'SUCCESS' } }
+  expect(caught(() => holds('steps.b.output.contains(steps.a.output)', { steps }))).toMatchObject({ code: 'STEP_FAILED' })
+  expect(holds('steps.b.output.contains("aba")', { steps })).toBe(true)
+  expect(holds('steps.b.output.contains(original)', { steps })).toBe(false)
+})
+
 describe('references', () => {
   test('finds steps by name and by key', () => {
     expect(compileCondition('steps.a.output == steps["b"].output && original != ""').references).toMatchObject({
@@ -107,6 +115,7 @@ describe('what cannot work is refused before it runs', () => {
     ['steps.a.outptu == ""', 'did you mean "output"?'],
     ['steps.my-step.output == ""', 'steps["my-step"]'],
     ['original.contians("x")', 'did you mean "contains"?'],
+    ['original.contains(3)', 'contains(int)'],
     ['original.matches("a+")', 'no method "matches"'],
     ['original', 'true or false, found one of type string'],
     ['iteration + 1', 'true or false, found one of type int'],
@@ -130,7 +139,10 @@ test('no hostile condition runs code, reaches a prototype or ends in an error wi
     list: Array.from({ length: 1_000 }, (_, index) => index),
     long: Array.from({ length: 100_000 }, (_, index) => index),
   }
+  const run = 'a'.repeat(100_000)
   const steps = {
+    runs: { output: run + run, status: 'SUCCESS' },
+    pattern: { output: `${run}b${run}`, status: 'SUCCESS' },
     draft: { output: 'D', status: 'SUCCESS', parsed: { a: 1 } },
     big: { output: 'lorem ipsum '.repeat(100_000), status: 'SUCCESS' },
   }

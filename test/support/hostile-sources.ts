@@ -45,6 +45,8 @@ const prototypeTemplates = REACHES.flatMap((name) => [
 const nested = (open: string, body: string, close: string, depth: number): string =>
   open.repeat(depth) + body + close.repeat(depth)
 
+const DOUBLED = '{% assign x = "a" %}{% for i in (1..16) %}{% assign x = x | append: x %}{% endfor %}'
+
 const bombs = [
   '{% for i in (1..100000000) %}x{% endfor %}',
   '{% for i in (1..9999999999999) %}x{% endfor %}',
@@ -92,6 +94,11 @@ const bombs = [
   '{% assign x = original | split: "" %}{% for i in (1..17) %}{% assign x = x | concat: x %}{% endfor %}{{ x | sort | size }}',
   '{% assign x = "aaaaaaaaaa" %}{% for i in (1..17) %}{% assign x = x | append: x %}{% endfor %}{{ x | replace: "a", "b" | size }}',
   '{% assign x = (1..4900000) %}{{ x | size }}',
+  `${DOUBLED}{% assign y = x | append: "b" | append: x %}{% assign z = y | append: y %}{% if z contains y %}{% endif %}`,
+  ...['split', 'remove', 'remove_first', 'replace: y,', 'replace_first: y,'].map(
+    (filter) =>
+      `${DOUBLED}{% assign y = x | append: "b" | append: x %}{% assign z = x | append: x | append: x %}{{ z | ${filter}${filter.endsWith(',') ? '' : ':'} y | size }}`,
+  ),
   '{{ steps.big.output | split: "" | uniq | sort | join }}',
   '{{ original | slice: 0, 99999999999 }}',
   '{{ original | truncate: 99999999999 }}',
@@ -140,6 +147,7 @@ const conditionBombs = [
   'metadata.long.exists(a, a == 1)',
   `${'(steps.big.output + '.repeat(40)}"x"${')'.repeat(40)} == ""`,
   `(${Array.from({ length: 70 }, () => 'steps.big.output').join(' + ')}).contains("zzzzzzzzzz")`,
+  'steps.runs.output.contains(steps.pattern.output)',
   'cel.bind(x, original, x == x)',
   'original.split("").size() > 0',
   'original.split("").exists(a, original.split("").exists(b, a == b))',
