@@ -1,5 +1,5 @@
 import type { Pool, PoolConfig } from 'pg'
-import { DataSource, type DataSourceOptions, MigrationExecutor, type QueryRunner } from 'typeorm'
+import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
 import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-create-polyphony.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
@@ -89,7 +89,9 @@ export async function runMigrations(dataSource: DataSource): Promise<readonly st
   const queryRunner = dataSource.createQueryRunner()
   try {
     const executor = new MigrationExecutor(dataSource, queryRunner)
-    if ((await executor.getPendingMigrations()).length === 0) return []
+    const executed = await executor.getExecutedMigrations()
+    refuseNewer(executed, dataSource)
+    if (executed.length === dataSource.migrations.length) return []
     return await withMigrationLock(queryRunner, async () => {
       const applied = await executor.executePendingMigrations()
       return applied.map((migration) => migration.name)
@@ -97,6 +99,14 @@ export async function runMigrations(dataSource: DataSource): Promise<readonly st
   } finally {
     await queryRunner.release()
   }
+}
+
+function refuseNewer(executed: readonly Migration[], dataSource: DataSource): void {
+  const known = new Set(dataSource.migrations.map((migration) => migration.name))
+  const unknown = executed.find((migration) => !known.has(migration.name))
+  if (!unknown) return
+  const message = `The database was brought up to date by a newer version of Polyphony (${unknown.name}): use that version`
+  throw new OrchestratorError('CONFIG_INVALID', message, { details: { migration: unknown.name } })
 }
 
 async function withMigrationLock<Value>(queryRunner: QueryRunner, work: () => Promise<Value>): Promise<Value> {

@@ -47,6 +47,17 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     expect(schema).toBe(await readFile(golden, 'utf8'))
   })
 
+  test('refuse a database that a newer version has changed', async () => {
+    await dataSource.query(
+      `insert into polyphony_migrations (timestamp, name) values (9999999999999, 'FromTheFuture9999999999999')`,
+    )
+    await expect(runMigrations(dataSource)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { migration: 'FromTheFuture9999999999999' },
+    })
+    await dataSource.query(`delete from polyphony_migrations where timestamp = 9999999999999`)
+  })
+
   test('can be undone', async () => {
     await dataSource.undoLastMigration()
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
