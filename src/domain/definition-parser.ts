@@ -60,11 +60,21 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
   const agentsByName = new Map(Object.entries(agents ?? {}))
   const schema = z.strictObject({ ...flowDefinitionShape, ...settingsBlocks(flowTypes) })
 
+  /** The only part that touches the input: getters and proxies can throw anything here, at any place. */
+  const read = (input: unknown) => {
+    try {
+      assertStepCount(input)
+      const shaped = schema.safeParse(input)
+      const problems = shaped.success ? [] : toProblems(schema, shaped.error.issues, input)
+      return { shaped, problems, known: shaped.success ? shaped.data : salvageDefinition(input) }
+    } catch (error) {
+      if (OrchestratorError.is(error)) throw error
+      throw definitionError([{ path: 'definition', message: 'expected plain data, found something that cannot be read' }])
+    }
+  }
+
   const parse = (input: unknown): FlowDefinition => {
-    assertStepCount(input)
-    const shaped = schema.safeParse(input)
-    const problems = shaped.success ? [] : toProblems(schema, shaped.error.issues, input)
-    const known = shaped.success ? shaped.data : salvageDefinition(input)
+    const { shaped, problems, known } = read(input)
     const rules = known.type && rulesByType.get(known.type)
     if (known.type && !rules) problems.push({ path: 'type', message: `no executor runs flow type "${known.type}"` })
     const targets = known.steps.map((step, index) => resolveTargets(step, `steps[${index}]`, agentsByName, problems))
@@ -83,18 +93,7 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
     return definition
   }
 
-  return {
-    parse(input) {
-      try {
-        return parse(input)
-      } catch (error) {
-        if (OrchestratorError.is(error)) throw error
-        // Getters and proxies of the input can throw anything, at any place.
-        throw definitionError([{ path: 'definition', message: 'expected plain data, found something that cannot be read' }])
-      }
-    },
-    jsonSchema: () => toDefinitionJsonSchema(schema),
-  }
+  return { parse, jsonSchema: () => toDefinitionJsonSchema(schema) }
 }
 
 function settingsBlocks(flowTypes: readonly FlowTypeRules[]): Record<string, z.ZodType> {

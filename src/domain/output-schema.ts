@@ -14,25 +14,27 @@ const sources = new WeakMap<z.ZodType, JsonSchema>()
 const requestForms = new WeakMap<z.ZodType, JsonSchema>()
 
 /**
- * The validator of a JSON Schema that came as data, or what is wrong with it. Never throws for JSON-like input.
+ * The validator of a JSON Schema that came as data, or what is wrong with it. Never throws.
  * Patterns are told to the provider but not checked: a regular expression that came as data could block the process.
  */
 export function parseOutputSchema(schema: unknown): { readonly schema: z.ZodType } | { readonly problem: string } {
-  if (!isSmall(schema)) return { problem: `expected a JSON Schema of at most ${MAX_VALUES} values and ${MAX_DEPTH} levels` }
-  const text = JSON.stringify(schema)
-  if (text.length > MAX_LENGTH)
-    return { problem: `expected a JSON Schema of at most ${MAX_LENGTH} characters, found ${text.length}` }
-  const known = byText.get(text)
-  if (known) return { schema: known }
   try {
-    const jsonSchema: JsonSchema = JSON.parse(text)
-    const validator = z.fromJSONSchema(withoutPatterns(jsonSchema))
-    sources.set(validator, jsonSchema)
-    remember(text, validator)
-    return { schema: validator }
+    if (!isSmall(schema)) return { problem: `expected a JSON Schema of at most ${MAX_VALUES} values and ${MAX_DEPTH} levels` }
+    const text = JSON.stringify(schema)
+    if (text.length > MAX_LENGTH)
+      return { problem: `expected a JSON Schema of at most ${MAX_LENGTH} characters, found ${text.length}` }
+    return { schema: byText.get(text) ?? toValidator(text) }
   } catch (error) {
     return { problem: `expected a zod schema or a JSON Schema: ${error instanceof Error ? error.message : String(error)}` }
   }
+}
+
+function toValidator(text: string): z.ZodType {
+  const jsonSchema: JsonSchema = JSON.parse(text)
+  const validator = z.fromJSONSchema(withoutPatterns(jsonSchema))
+  sources.set(validator, jsonSchema)
+  remember(text, validator)
+  return validator
 }
 
 /**

@@ -161,6 +161,10 @@ test.each<[string, unknown]>([
   ['a step that is a revoked proxy', definitionOf([]) && { ...definitionOf([]), steps: [revoked.proxy] }],
   ['an object that holds itself', cyclic],
   ['a schema that holds itself three times', definitionOf([{ outputSchema: wideCycle }])],
+  [
+    'a schema with a getter that throws',
+    definitionOf([{ outputSchema: { properties: Object.defineProperty({}, 'a', { enumerable: true, get: throwing }) } }]),
+  ],
   ['a schema 10,000 levels deep', definitionOf([{ outputSchema: deep(10_000) }])],
   ['a definition 10,000 levels deep', deep(10_000)],
   ['steps 10,000 lists deep', { name: 'x', type: 'sequential', steps: deepList(10_000) }],

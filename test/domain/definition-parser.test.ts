@@ -199,6 +199,15 @@ describe('problems', () => {
   })
 })
 
+test('a fault in the rules of a flow type is not blamed on the definition', () => {
+  const fault = new TypeError('fault')
+  const check = () => {
+    throw fault
+  }
+  const { parse } = createTestParser({ flowTypes: [{ type: 'critique', check }] })
+  expect(caught(() => parse(definitionOf([{}], { type: 'critique' })))).toBe(fault)
+})
+
 describe('references between steps', () => {
   test.each(['previous', 'original', 'all'])('no step may be called %s', (id) => {
     expect(problems([{ id }])).toMatchObject([{ path: 'steps[0].id', message: expect.stringContaining('inputFrom reserves') }])
