@@ -20,6 +20,8 @@ export const UNKNOWN_USAGE: Usage = { source: 'unknown' }
 
 /** Sums what is known; the source of the sum is the weakest of its parts. */
 export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
+  const [only] = usages
+  if (only && usages.length === 1) return only
   const sum: Record<string, number> = {}
   let source: Usage['source'] | undefined
   for (const usage of usages) {

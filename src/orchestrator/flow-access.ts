@@ -1,4 +1,5 @@
 import type { ThreadRight } from '../domain/thread.ts'
+import { permissionDenied, threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { PermissionService } from '../policies/policy.ts'
 import type { FlowRepository, StoredFlow } from '../repositories/repository.ts'
@@ -13,9 +14,7 @@ export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
   async function require(threadId: string, userId: string, right: ThreadRight, notFound: () => OrchestratorError): Promise<void> {
     if (await permissions.can(userId, threadId, right)) return
     if (right === 'read' || !(await permissions.can(userId, threadId, 'read'))) throw notFound()
-    throw new OrchestratorError('PERMISSION_DENIED', `The right "${right}" on the thread is needed`, {
-      details: { right, threadId },
-    })
+    throw permissionDenied(threadId, right)
   }
 
   async function loadFlow(flowId: string): Promise<StoredFlow> {
@@ -34,8 +33,7 @@ export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
       return flow
     },
     requireOnThread: (threadId: string, userId: string, right: ThreadRight): Promise<void> =>
-      require(threadId, userId, right, () =>
-        new OrchestratorError('THREAD_NOT_FOUND', `No thread "${threadId}"`, { details: { threadId } })),
+      require(threadId, userId, right, () => threadNotFound(threadId)),
   }
 }
 

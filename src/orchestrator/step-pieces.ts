@@ -2,7 +2,7 @@ import type { FlowStep, Target } from '../domain/flow-definition.ts'
 import type { JsonSchema } from '../domain/model-call.ts'
 import type { SharingDecision } from '../domain/sharing.ts'
 import type { StepResult } from '../domain/step-result.ts'
-import type { Message } from '../domain/thread.ts'
+import type { Attachment, Message } from '../domain/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../executors/executor.ts'
 import type { ContextPiece, DataSharingService, ShareContext, SharedContext } from '../policies/policy.ts'
@@ -30,75 +30,69 @@ export interface StepOrder {
   readonly answer?: { readonly schema: JsonSchema; readonly instruction: string }
 }
 
-/** The results whose outputs are the step's input. */
-export function inputResults({ run, step, options }: StepOrder, references: StepReferences): readonly StepResult[] {
-  if (options.input) return options.input
-  const visible = latest(options.visible)
-  if (step.inputFrom === 'original') return []
-  if (step.inputFrom === 'all') return visible
-  if (step.inputFrom !== undefined && step.inputFrom !== 'previous') {
-    const named = visible.find((result) => result.stepId === step.inputFrom)
-    if (named) return [named]
-    throw new OrchestratorError(
-      'STEP_FAILED',
-      `Step "${step.id}" takes its input from "${step.inputFrom}", which gave no output`,
-      {
-        details: { stepId: step.id, inputFrom: step.inputFrom },
-      },
-    )
-  }
-  if (step.inputFrom === undefined && step.dependsOn) return visible.filter((result) => step.dependsOn?.includes(result.stepId))
-  // In a graph nothing comes before by position alone.
-  const isGraph = run.definition.type === 'graph' || run.definition.type === 'parallel'
-  if (isGraph && step.inputFrom === undefined && !references.input && !references.previous) return []
-  return visible.slice(-1)
+/** The latest success of each step, in order: all that a step may be given. */
+export function latestSuccesses(visible: readonly StepResult[]): readonly StepResult[] {
+  return visible.filter(
+    (result, index) => result.status === 'SUCCESS' && !visible.some((later, at) => at > index && replaces(later, result)),
+  )
 }
 
-/** The latest success of each step, in order. */
-function latest(visible: readonly StepResult[]): readonly StepResult[] {
-  const byStep = new Map<string, StepResult>()
-  for (const result of visible) {
-    if (result.status !== 'SUCCESS') continue
-    byStep.delete(result.stepId)
-    byStep.set(result.stepId, result)
+const replaces = (later: StepResult, result: StepResult): boolean => later.stepId === result.stepId && later.status === 'SUCCESS'
+
+/** The results whose outputs are the step's input. */
+export function inputResults(
+  { run, step, options }: StepOrder,
+  visible: readonly StepResult[],
+  references: StepReferences,
+): readonly StepResult[] {
+  if (options.input) return options.input
+  const { inputFrom, dependsOn } = step
+  if (inputFrom === 'original') return []
+  if (inputFrom === 'all') return visible
+  if (inputFrom !== undefined && inputFrom !== 'previous') {
+    const named = visible.find((result) => result.stepId === inputFrom)
+    if (named) return [named]
+    const message = `Step "${step.id}" takes its input from "${inputFrom}", which gave no output`
+    throw new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, inputFrom } })
   }
-  return [...byStep.values()]
+  if (inputFrom === undefined && dependsOn) return visible.filter((result) => dependsOn.includes(result.stepId))
+  // In a graph nothing comes before by position alone.
+  const isGraph = run.definition.type === 'graph' || run.definition.type === 'parallel'
+  if (isGraph && inputFrom === undefined && !references.input && !references.previous) return []
+  return visible.slice(-1)
 }
 
 /** What one target gets to see. */
 export interface Shared {
-  readonly outputs: readonly { readonly result: StepResult; readonly text: string }[]
+  readonly outputs: ReadonlyMap<StepResult, string>
   readonly history: readonly Message[]
   readonly attachments: readonly PromptSection[]
   readonly decisions: readonly SharingDecision[]
   readonly notes: readonly string[]
 }
 
-const NOTHING_SHARED: Shared = { outputs: [], history: [], attachments: [], decisions: [], notes: [] }
+const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [], decisions: [], notes: [] }
 
+/** Judges every piece that the step might be given against what the target may see. */
 export async function shareWithTarget(
   ports: SharePorts,
   order: StepOrder,
   target: Target,
-  inputs: readonly StepResult[],
+  wanted: ReadonlyMap<StepResult, boolean>,
   references: StepReferences,
 ): Promise<Shared> {
   const { run, step, options } = order
   const { contextPolicy } = run.definition
-  const wanted = outputsWanted(order, inputs, references)
   const wantsHistory = contextPolicy.shareConversationHistory || references.history
   const history = wantsHistory ? (await ports.historyOf(run)).filter((message) => message.id !== run.inputMessageId) : []
   const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
-  if (wanted.length === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
-  const sources = new Map<ContextPiece, StepResult | Message | 'attachment'>()
-  for (const message of history) sources.set(historyPiece(message), message)
-  for (const { name, text = '' } of attachments)
-    sources.set({ kind: 'attachment', piece: name, text, required: false }, 'attachment')
-  for (const { result, required } of wanted) {
-    sources.set({ kind: 'step_output', piece: result.stepId, from: result.provider, text: result.output ?? '', required }, result)
+  if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
+  const pieces = [...history.map(historyPiece), ...attachments.map(attachmentPiece)]
+  let onlyOwn = pieces.length === 0
+  for (const [result, required] of wanted) {
+    pieces.push({ kind: 'step_output', piece: result.stepId, from: result.provider, text: result.output ?? '', required })
+    if (result.provider !== target.provider) onlyOwn = false
   }
-  const pieces = [...sources.keys()]
-  const onlyOwn = pieces.every((piece) => piece.kind === 'step_output' && piece.from === target.provider)
   const shared = await ports.shareContext({
     userId: run.userId,
     stepId: step.id,
@@ -108,26 +102,25 @@ export async function shareWithTarget(
     pieces,
     countTokens: (text) => ports.tokens.count(text, ports.vendorOf(target.provider), target.model),
   })
-  return gather(shared, pieces, sources)
+  return gather(shared, history, [...wanted.keys()])
 }
 
 function gather(
-  shared: SharedContext,
-  pieces: readonly ContextPiece[],
-  sources: ReadonlyMap<ContextPiece, StepResult | Message | 'attachment'>,
+  { visible, decisions, notes }: SharedContext,
+  messages: readonly Message[],
+  results: readonly StepResult[],
 ): Shared {
-  const byName = new Map(pieces.map((piece) => [`${piece.kind} ${piece.piece}`, sources.get(piece)]))
-  const outputs: { result: StepResult; text: string }[] = []
+  const outputs = new Map<StepResult, string>()
   const history: Message[] = []
   const attachments: PromptSection[] = []
-  for (const piece of shared.visible) {
-    const source = byName.get(`${piece.kind} ${piece.piece}`)
-    if (source === undefined) continue
-    if (source === 'attachment') attachments.push({ label: piece.piece, text: piece.text })
-    else if ('stepId' in source) outputs.push({ result: source, text: piece.text })
-    else history.push({ ...source, content: piece.text })
+  for (const { kind, piece, text } of visible) {
+    const result = kind === 'step_output' ? results.find((candidate) => candidate.stepId === piece) : undefined
+    const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === piece) : undefined
+    if (result) outputs.set(result, text)
+    else if (message) history.push({ ...message, content: text })
+    else attachments.push({ label: piece, text })
   }
-  return { outputs, history, attachments, decisions: shared.decisions, notes: shared.notes }
+  return { outputs, history, attachments, decisions, notes }
 }
 
 const historyPiece = (message: Message): ContextPiece => ({
@@ -138,21 +131,29 @@ const historyPiece = (message: Message): ContextPiece => ({
   required: false,
 })
 
-/** Outputs the step is to get, each once; those it names are required. With `shareStepOutputs: false` none is: the author hid them. */
-function outputsWanted(
+const attachmentPiece = ({ name, text = '' }: Attachment): ContextPiece => ({
+  kind: 'attachment',
+  piece: name,
+  text,
+  required: false,
+})
+
+/** Outputs the step is to get, each once, and whether it cannot do without. With `shareStepOutputs: false` it can: the author hid them. */
+export function outputsWanted(
   { run, step, options }: StepOrder,
+  visible: readonly StepResult[],
   inputs: readonly StepResult[],
   references: StepReferences,
-): readonly { readonly result: StepResult; readonly required: boolean }[] {
-  const hidden = !run.definition.contextPolicy.shareStepOutputs
+): ReadonlyMap<StepResult, boolean> {
+  const required = run.definition.contextPolicy.shareStepOutputs
   const named = options.input !== undefined || (step.inputFrom !== undefined && step.inputFrom !== 'all')
   const used = (references.input || references.previous) && step.inputFrom !== 'all'
   const wanted = new Map<StepResult, boolean>()
-  for (const result of inputs) wanted.set(result, (named || used) && !hidden)
-  const visible = latest(options.visible)
-  if (references.previous) for (const result of visible.slice(-1)) wanted.set(result, !hidden)
+  for (const result of inputs) wanted.set(result, (named || used) && required)
+  const previous = visible.at(-1)
+  if (references.previous && previous) wanted.set(previous, required)
   for (const result of visible) {
-    if (references.allSteps || references.steps.includes(result.stepId)) wanted.set(result, !hidden)
+    if (references.allSteps || references.steps.includes(result.stepId)) wanted.set(result, required)
   }
-  return [...wanted].map(([result, required]) => ({ result, required }))
+  return wanted
 }

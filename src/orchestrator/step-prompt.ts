@@ -11,7 +11,7 @@ import { actionPrompt, composeUserContent, type PromptSection } from '../prompts
 import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
 import { compileTemplate } from '../prompts/template.ts'
 import { createStepContext } from './step-context.ts'
-import { inputResults, type SharePorts, type StepOrder, shareWithTarget } from './step-pieces.ts'
+import { inputResults, latestSuccesses, outputsWanted, type SharePorts, type StepOrder, shareWithTarget } from './step-pieces.ts'
 
 export interface StepPromptPorts extends SharePorts {
   readonly judgePiece: JudgePiece
@@ -27,16 +27,18 @@ export function createStepPrompt(ports: StepPromptPorts) {
   return async function prepare(order: StepOrder, target: Target): Promise<StepPrompt> {
     const { step, run } = order
     const references = stepReferences(step)
-    const inputs = inputResults(order, references)
-    const shared = await shareWithTarget(ports, order, target, inputs, references)
-    const outputs = new Map<StepResult, string>()
-    for (const entry of shared.outputs) outputs.set(entry.result, entry.text)
-    const shownInputs = inputs.flatMap((result) => {
+    const visible = latestSuccesses(order.options.visible)
+    const inputs = inputResults(order, visible, references)
+    const shared = await shareWithTarget(ports, order, target, outputsWanted(order, visible, inputs, references), references)
+    const { outputs } = shared
+    const shownInputs: PromptSection[] = []
+    for (const result of inputs) {
       const text = outputs.get(result)
-      return text === undefined ? [] : [{ label: result.stepId, text }]
-    })
-    const scope = toScope(order, outputs, shownInputs, shared.history)
-    const written = await write(ports, order, target, scope, shared.history)
+      if (text !== undefined) shownInputs.push({ label: result.stepId, text })
+    }
+    const scope = toScope(order, visible.at(-1), outputs, shownInputs, shared.history)
+    const hasFunctions = typeof step.prompt === 'function' || typeof step.system === 'function'
+    const written = hasFunctions ? await call(ports, order, target, scope, shared.history) : render(order, scope)
     const content = composeUserContent({
       prompt: written.prompt,
       original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
@@ -54,7 +56,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
       messages,
       settings: step.settings ?? {},
       outputSchema: order.answer?.schema,
-      countInputTokens: () => countTokens(ports, target, system, messages),
+      countInputTokens: once(() => countTokens(ports, target, system, messages)),
       sharing: shared.decisions,
       promptNotes: shared.notes,
     }
@@ -65,6 +67,7 @@ export type PrepareStep = ReturnType<typeof createStepPrompt>
 
 function toScope(
   { run, options, iteration }: StepOrder,
+  previous: StepResult | undefined,
   outputs: ReadonlyMap<StepResult, string>,
   inputs: readonly PromptSection[],
   history: readonly Message[],
@@ -81,7 +84,6 @@ function toScope(
       samples: whole ? result.samples : undefined,
     }
   }
-  const previous = options.visible.findLast((result) => result.status === 'SUCCESS')
   const [only] = inputs
   return {
     original: run.input,
@@ -102,7 +104,21 @@ interface Written {
   readonly readOutputs: boolean
 }
 
-async function write(
+/** Prompts that are data. */
+function render({ run, step }: StepOrder, scope: PromptScope): Written {
+  return {
+    prompt: step.prompt === 'original' ? run.input : (rendered(step.prompt, scope) ?? actionPrompt(step.action)),
+    system: rendered(step.system, scope),
+    readOriginal: false,
+    readOutputs: false,
+  }
+}
+
+const rendered = (source: FlowStep['prompt'], scope: PromptScope): string | undefined =>
+  typeof source === 'string' ? compileTemplate(source).render(scope) : undefined
+
+/** Prompts that are code: what they read of their context is what decides. */
+async function call(
   ports: StepPromptPorts,
   order: StepOrder,
   target: Target,
@@ -111,19 +127,13 @@ async function write(
 ): Promise<Written> {
   const { step } = order
   const read = { original: false, output: false }
-  const context =
-    typeof step.prompt === 'function' || typeof step.system === 'function'
-      ? await functionContext(ports, order, target, shownHistory, (what) => {
-          read[what] = true
-        })
-      : undefined
-  const text = async (source: FlowStep['prompt']): Promise<string | undefined> => {
-    if (typeof source === 'string') return compileTemplate(source).render(scope)
-    return source && context ? await callPrompt(step, source, context) : undefined
-  }
-  const prompt = step.prompt === 'original' ? order.run.input : await text(step.prompt)
-  const system = await text(step.system)
-  return { prompt: prompt ?? actionPrompt(step.action), system, readOriginal: read.original, readOutputs: read.output }
+  const context = await functionContext(ports, order, target, shownHistory, (what) => {
+    read[what] = true
+  })
+  const strings = render(order, scope)
+  const prompt = typeof step.prompt === 'function' ? await callPrompt(step, step.prompt, context) : strings.prompt
+  const system = typeof step.system === 'function' ? await callPrompt(step, step.system, context) : strings.system
+  return { prompt, system, readOriginal: read.original, readOutputs: read.output }
 }
 
 async function functionContext(
@@ -232,4 +242,13 @@ async function countTokens(
   if (system !== undefined) tokens += (await ports.tokens.count(system, vendor, target.model)) + framing
   for (const message of messages) tokens += (await ports.tokens.count(message.content, vendor, target.model)) + framing
   return tokens
+}
+
+// Every try of a call asks.
+function once<T>(work: () => T): () => T {
+  let answer: { readonly value: T } | undefined
+  return () => {
+    answer ??= { value: work() }
+    return answer.value
+  }
 }
