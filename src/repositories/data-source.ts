@@ -18,7 +18,7 @@ import { ThreadPermissionEntity } from './entities/thread-permission.ts'
 const CONNECT_TIMEOUT_MS = 10_000
 
 // Any number that no one else uses for an advisory lock in the same database: "polyphon" as ASCII.
-const MIGRATION_LOCK = '8101815670912281454'
+const MIGRATION_LOCK = '8101813523495546734'
 
 const common = {
   type: 'postgres',

@@ -120,57 +120,61 @@ const PART_COLUMNS = {
 } as const satisfies Record<JournalPart, Columns>
 
 const names = (columns: Columns) => Object.keys(columns).join(', ')
+const sameKey = (key: Columns) =>
+  Object.keys(key)
+    .map((column) => `t.${column} = r.${column}`)
+    .join(' and ')
 
-const replaced = (columns: Columns) =>
-  Object.keys(columns)
-    .filter((column) => !(column in stepKey))
-    .map((column) => `${column} = r.${column}`)
-    .join(', ')
+const replaced = Object.keys(resultColumns)
+  .filter((column) => !(column in stepKey))
+  .map((column) => `${column} = r.${column}`)
+  .join(', ')
 
-const sameKey = (table: string, key: readonly string[]) => key.map((column) => `${table}.${column} = r.${column}`).join(' and ')
+/** What one part adds to the statement. */
+interface Fragment {
+  readonly ctes: readonly string[]
+  /** Selects the ids of flows whose results, attempts and updates may be written. */
+  readonly held?: string
+  /** Selects rows of the reply. */
+  readonly reply?: string
+}
 
-/**
- * The text of one statement for the given parts; `$n` is the n-th part's JSON. All parts see one snapshot, so they must not touch the same flow but for
- * `entries`, `results`, `attempts` and `updates` of one flow, or `outcomes` in place of `entries`.
- */
-export function journalSql(mask: number): string {
-  const parts = JOURNAL_PARTS.filter((part) => mask & JOURNAL_PART[part])
-  const has = (part: JournalPart) => parts.includes(part)
-  const rows = (part: JournalPart, alias: string) => {
-    const columns = Object.entries(PART_COLUMNS[part]).map(([column, type]) => `${column} ${type}`)
-    return `json_to_recordset($${parts.indexOf(part) + 1}::json) as ${alias}(${columns.join(', ')})`
-  }
-  // Of JSON Postgres expects 100 rows and would read whole tables to join them. A comparison it knows nothing about makes it expect one, so it takes the index.
-  const flowRows = (part: JournalPart, condition = '') =>
-    `${part} as (select * from ${rows(part, 'r')} where r.flow_id::text = r.flow_id::text || ''${condition})`
-  const heldRows = (part: JournalPart) => flowRows(part, ' and r.flow_id in (select id from held)')
-  // Not "on conflict do nothing", for which Postgres logs every row once more. The fence keeps other writers of the flow out.
-  const insertMissing = (part: JournalPart, table: string, key: readonly string[]) => `${part}_written as (
+// Of JSON Postgres expects 100 rows and would read whole tables to join them. A comparison it knows nothing about makes it expect one, so it takes the index.
+const expectOne = "r.flow_id::text = r.flow_id::text || ''"
+
+const lost = (part: JournalPart, kept: string) =>
+  `select 'lost', flow_id, null::int, null, null, null::timestamptz from ${part} where flow_id not in (select id from ${kept})`
+
+// Not "on conflict do nothing", for which Postgres logs every row once more. The fence keeps other writers of the flow out.
+const insertMissing = (part: JournalPart, table: string, key: Columns) => `${part}_written as (
   insert into ${table} (${names(PART_COLUMNS[part])}) select ${names(PART_COLUMNS[part])} from ${part} r
-  where not exists (select from ${table} t where ${sameKey('t', key)}))`
+  where not exists (select from ${table} t where ${sameKey(key)}))`
 
-  const ctes: string[] = []
-  const held: string[] = []
-  const replies: string[] = []
-  if (has('definitions')) {
-    ctes.push(`definitions_written as (
-  insert into polyphony_flow_definitions (${names(definitionColumns)}) select * from ${rows('definitions', 'r')}
-  on conflict (hash) do nothing)`)
-  }
-  if (has('flows')) {
-    ctes.push(
-      `flows_given as (select * from ${rows('flows', 'r')})`,
+const ofHeldFlows = (part: JournalPart, source: string) =>
+  `${part} as (select * from ${source} where ${expectOne} and r.flow_id in (select id from held))`
+
+/** Each part by its rows, which are called `r`. */
+const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
+  definitions: (source) => ({
+    ctes: [
+      `definitions_written as (
+  insert into polyphony_flow_definitions (${names(definitionColumns)}) select * from ${source} on conflict (hash) do nothing)`,
+    ],
+  }),
+
+  flows: (source) => ({
+    ctes: [
+      `flows as (select * from ${source})`,
       `flows_written as (
-  insert into polyphony_flows (${names(flowColumns)}) select * from flows_given on conflict (id) do nothing returning id)`,
-    )
-    replies.push(
-      `select 'exists', id, null::int, null, null, null::timestamptz from flows_given where id not in (select id from flows_written)`,
-    )
-    held.push('select id from flows_written')
-  }
-  if (has('claims')) {
-    ctes.push(
-      flowRows('claims'),
+  insert into polyphony_flows (${names(flowColumns)}) select * from flows on conflict (id) do nothing returning id)`,
+    ],
+    held: 'select id from flows_written',
+    reply: `select 'exists', id, null::int, null, null, null::timestamptz from flows where id not in (select id from flows_written)`,
+  }),
+
+  claims: (source) => ({
+    ctes: [
+      `claims as (select * from ${source} where ${expectOne})`,
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
     owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), result = null, error = null
@@ -178,51 +182,75 @@ export function journalSql(mask: number): string {
       `claims_written as (
   insert into polyphony_flow_claims (flow_id, owner_id) select id, owner_id from claimed
   on conflict (flow_id) do update set owner_id = excluded.owner_id)`,
-    )
-    replies.push(
-      `select 'claimed', id, owner_epoch, null, null, null::timestamptz from claimed`,
-      `select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from polyphony_flows f
+    ],
+    reply: `select 'claimed', id, owner_epoch, null, null, null::timestamptz from claimed
+union all
+select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from polyphony_flows f
   where f.id in (select flow_id from claims except select id from claimed)`,
-    )
-  }
-  if (has('entries')) {
-    ctes.push(
-      flowRows('entries'),
+  }),
+
+  entries: (source) => ({
+    ctes: [
+      `entries as (select * from ${source} where ${expectOne})`,
       `locked as (
   select f.id from polyphony_flows f join entries e on f.id = e.flow_id and f.owner_epoch = e.epoch for share of f)`,
-    )
-    held.push('select id from locked')
-    replies.push(
-      `select 'lost', flow_id, null::int, null, null, null::timestamptz from entries where flow_id not in (select id from locked)`,
-    )
-  }
-  if (has('outcomes')) {
-    ctes.push(
-      flowRows('outcomes'),
+    ],
+    held: 'select id from locked',
+    reply: lost('entries', 'locked'),
+  }),
+
+  outcomes: (source) => ({
+    ctes: [
+      `outcomes as (select * from ${source} where ${expectOne})`,
       `finished as (
   update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result, error = o.error
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
-      `claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)`,
-    )
-    held.push('select id from finished')
-    replies.push(
-      `select 'lost', flow_id, null::int, null, null, null::timestamptz from outcomes where flow_id not in (select id from finished)`,
-    )
-  }
-  if (held.length > 0) ctes.push(`held as (${held.join(' union all ')})`)
-  if (has('results')) {
-    ctes.push(
-      heldRows('results'),
+      'claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)',
+    ],
+    held: 'select id from finished',
+    reply: lost('outcomes', 'finished'),
+  }),
+
+  results: (source) => ({
+    ctes: [
+      ofHeldFlows('results', source),
       `results_replaced as (
-  update polyphony_step_results t set ${replaced(resultColumns)} from results r
-  where ${sameKey('t', Object.keys(stepKey))} and t.status <> 'SUCCESS')`,
-      insertMissing('results', 'polyphony_step_results', Object.keys(stepKey)),
-    )
-  }
-  if (has('attempts')) {
-    ctes.push(heldRows('attempts'), insertMissing('attempts', 'polyphony_step_attempts', [...Object.keys(stepKey), 'number']))
-  }
-  if (has('updates')) ctes.push(heldRows('updates'), insertMissing('updates', 'polyphony_flow_updates', ['flow_id', 'last_seq']))
-  const reply = replies.length > 0 ? replies.join('\nunion all ') : `select '', null, null, null, null, null where false`
-  return `with ${ctes.join(',\n')}\n${reply}`
+  update polyphony_step_results t set ${replaced} from results r where ${sameKey(stepKey)} and t.status <> 'SUCCESS')`,
+      insertMissing('results', 'polyphony_step_results', stepKey),
+    ],
+  }),
+
+  attempts: (source) => ({
+    ctes: [ofHeldFlows('attempts', source), insertMissing('attempts', 'polyphony_step_attempts', { ...stepKey, number: 'int' })],
+  }),
+
+  updates: (source) => ({
+    ctes: [
+      ofHeldFlows('updates', source),
+      insertMissing('updates', 'polyphony_flow_updates', { flow_id: 'uuid', last_seq: 'int' }),
+    ],
+  }),
+}
+
+const rowsOf = (part: JournalPart, parameter: number): string => {
+  const columns = Object.entries(PART_COLUMNS[part]).map(([column, type]) => `${column} ${type}`)
+  return `json_to_recordset($${parameter}::json) as r(${columns.join(', ')})`
+}
+
+/**
+ * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so they must not touch the same flow, but
+ * for `results`, `attempts` and `updates` of a flow that another part holds.
+ */
+export function journalSql(mask: number): string {
+  const fragments = JOURNAL_PARTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>
+    FRAGMENTS[part](rowsOf(part, index + 1)),
+  )
+  const held = fragments.flatMap((fragment) => fragment.held ?? [])
+  const replies = fragments.flatMap((fragment) => fragment.reply ?? [])
+  const ctes = fragments.flatMap((fragment) => fragment.ctes)
+  const heldCte = `held as (${held.join(' union all ')})`
+  const firstHeld = ctes.findIndex((cte) => cte.includes('from held'))
+  if (firstHeld >= 0) ctes.splice(firstHeld, 0, heldCte)
+  if (replies.length === 0) replies.push(`select '', null, null, null, null, null where false`)
+  return `with ${ctes.join(',\n')}\n${replies.join('\nunion all ')}`
 }
