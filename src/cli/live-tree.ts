@@ -23,7 +23,8 @@ export function renderTree(state: RunState, { nowMs, columns, style }: TreeView)
     return [heads[index] ?? '', ...notes, ...textOf(step, columns).map((line) => style('dim', `  │ ${line}`))]
   })
   const banner = state.simulated ? `  ${style(['black', 'bgYellow'], ' SIMULATED ')}` : ''
-  return [`${style('bold', truncate(toPlainLine(state.title), columns - 16))}${banner}`, ...lines]
+  const title = `${style('bold', truncate(toPlainLine(state.title), columns - 16))}${banner}`
+  return state.lastNotice === undefined ? [title, ...lines] : [title, ...lines, style('yellow', state.lastNotice)]
 }
 
 const MARKS = { done: ['green', '✔'], failed: ['red', '✖'], skipped: ['dim', '↷'], waiting: ['yellow', '↻'] } as const

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CommandContext, House } from './house.ts'
 import { createProgram } from './program.ts'
+import { reportError } from './report-error.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 const house: House = {
@@ -22,15 +24,13 @@ async function main(words: readonly string[], terminal: Terminal): Promise<numbe
     return 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
-    const [{ reportError }, usage] = await Promise.all([import('./report-error.ts'), toUsageError(error)])
-    return reportError(usage, createContext(words.includes('--json')))
+    return reportError(toUsageError(error), createContext(words.includes('--json')))
   }
 }
 
 /** A command line that was not understood is an error like all others. */
-async function toUsageError(error: unknown): Promise<unknown> {
+function toUsageError(error: unknown): unknown {
   if (!(error instanceof CommanderError)) return error
-  const { OrchestratorError } = await import('../errors/orchestrator-error.ts')
   const message = error.code === 'commander.help' ? 'expected a command after "flows"' : error.message.replace(/^error: /, '')
   return new OrchestratorError('INPUT_INVALID', message)
 }

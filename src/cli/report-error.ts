@@ -4,6 +4,7 @@ import type { CommandContext } from './house.ts'
 
 /** What to do about it at the command line, where that differs from what a program would do. */
 const REMEDIES: { readonly [Code in ErrorCode]?: string } = {
+  INPUT_INVALID: 'See what the command takes: polyphony help <command>.',
   FLOW_INPUT_MISSING: 'Give the prompt after the name: polyphony run critique "Write a haiku about rain".',
   FLOW_INTERRUPTED: 'Resume it; recorded steps are not paid twice.',
   FLOW_CANCELLED: 'Resume it; recorded steps are not paid twice.',
@@ -34,15 +35,18 @@ const RESUMABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** What the reader can do about an error at the command line. */
 export function remedyOf(code: ErrorCode, flowId?: unknown): string {
   const remedy = REMEDIES[code] ?? ERROR_CODES[code].remedy
-  return typeof flowId === 'string' && RESUMABLE.has(code) ? `${remedy} polyphony flows resume ${flowId}` : remedy
+  return typeof flowId === 'string' && RESUMABLE.has(code) ? `${remedy}\npolyphony flows resume ${flowId}` : remedy
 }
+
+/** Names the step, where the error is of one. */
+const placeOf = ({ stepId }: OrchestratorError['details']): string => (typeof stepId === 'string' ? ` (step "${stepId}")` : '')
 
 /** Tells what went wrong and returns the exit code. Only a bug of ours shows a stack trace. */
 export function reportError(thrown: unknown, { terminal, json }: Pick<CommandContext, 'terminal' | 'json'>): number {
   const error = OrchestratorError.from(thrown)
   const remedy = remedyOf(error.code, error.details.flowId)
   if (json) terminal.printJson({ type: 'failed', error: { ...error.toJSON(), remedy } })
-  terminal.warn(`${error.code}: ${error.message}`)
+  terminal.warn(`${error.code}: ${error.message}${placeOf(error.details)}`)
   terminal.warn(remedy)
   if (error.code === 'INTERNAL') terminal.warn(stackOf(thrown))
   return error.facts.exitCode

@@ -8,6 +8,8 @@ import { createRunState, stepLabel } from './run-state.ts'
 /** Shows a run while it happens. */
 export interface Reporter {
   update(update: FlowUpdate): void
+  /** Tells the user something besides. */
+  notice(text: string): void
   /** Nothing more is shown; safe to call twice. */
   stop(): void
 }
@@ -20,22 +22,21 @@ export interface ReporterOptions {
 
 /** JSON lines, a live tree or plain lines, as the terminal and the user want it. */
 export function createReporter({ terminal, json }: CommandContext, { title, quiet }: ReporterOptions): Reporter {
-  if (json) return { update: (update) => terminal.printJson(update), stop: () => {} }
-  if (quiet) return { update: () => {}, stop: () => {} }
+  const lineByLine = { notice: terminal.warn, stop: () => {} }
+  if (json) return { ...lineByLine, update: terminal.printJson }
+  if (quiet) return { ...lineByLine, update: () => {} }
   if (!terminal.isLive) {
-    const lineOf = createPlainLines(title)
-    return {
-      update(update) {
-        const line = lineOf(update)
-        if (line !== undefined) terminal.print(line)
-      },
-      stop: () => {},
+    const update = (update: FlowUpdate) => {
+      const line = toPlainUpdate(update, title)
+      if (line !== undefined) terminal.print(line)
     }
+    return { ...lineByLine, update }
   }
   const state = createRunState(title, Date.now)
   let tree: { stop(): void } | undefined = startLiveTree(state, terminal, Date.now)
   return {
     update: state.apply,
+    notice: state.notice,
     stop() {
       tree?.stop()
       tree = undefined
@@ -43,14 +44,12 @@ export function createReporter({ terminal, json }: CommandContext, { title, quie
   }
 }
 
-/** One line per thing that happens, streamed text left out. */
-export function createPlainLines(title: string): (update: FlowUpdate) => string | undefined {
-  return (update) => {
-    const text = describe(update, title)
-    if (text === undefined) return undefined
-    const label = update.stepId === undefined ? '' : `${stepLabel(update.stepId, update.iteration ?? 1)}: `
-    return toPlainLine(label + text)
-  }
+/** One line for a thing that happened; streamed text has none. */
+function toPlainUpdate(update: FlowUpdate, title: string): string | undefined {
+  const text = describe(update, title)
+  if (text === undefined) return undefined
+  const label = update.stepId === undefined ? '' : `${stepLabel(update.stepId, update.iteration ?? 1)}: `
+  return toPlainLine(label + text)
 }
 
 function describe(update: FlowUpdate, title: string): string | undefined {

@@ -22,10 +22,10 @@ export async function runFlow(
   const cancelling = new AbortController()
   const interrupt = () => {
     if (cancelling.signal.aborted) process.exit(130)
-    reporter.stop()
-    context.terminal.warn('Cancelling the flow; press Ctrl-C again to leave at once.')
+    reporter.notice('Cancelling the flow; press Ctrl-C again to leave at once.')
     cancelling.abort()
   }
+  // They stay: the second Ctrl-C may come while the database closes.
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
   try {
     return await orchestrator.executeFlow(flowId, userId, {
@@ -34,7 +34,6 @@ export async function runFlow(
       onUpdate: reporter.update,
     })
   } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
     reporter.stop()
   }
 }

@@ -1,4 +1,3 @@
-import type { FlowExecutionResult } from '../domain/flow.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { toPlainLine, toPlainText } from './plain-text.ts'
@@ -23,8 +22,10 @@ export interface RunState {
   /** In the order in which they started. */
   readonly steps: ReadonlyMap<string, StepLine>
   readonly simulated: boolean
-  readonly result?: FlowExecutionResult
+  /** Last thing the user was told besides. */
+  readonly lastNotice?: string
   apply(update: FlowUpdate): void
+  notice(text: string): void
 }
 
 /** Characters of streamed text that are kept to be shown. */
@@ -36,7 +37,7 @@ export const stepLabel = (stepId: string, iteration: number): string => (iterati
 export function createRunState(title: string, nowMs: () => number): RunState {
   const steps = new Map<string, StepLine>()
   let simulated = false
-  let result: FlowExecutionResult | undefined
+  let lastNotice: string | undefined
 
   const lineOf = ({ stepId = '', iteration = 1 }: FlowUpdate): StepLine => {
     const key = `${stepId}#${iteration}`
@@ -54,11 +55,13 @@ export function createRunState(title: string, nowMs: () => number): RunState {
     get simulated() {
       return simulated
     },
-    get result() {
-      return result
+    get lastNotice() {
+      return lastNotice
+    },
+    notice(text) {
+      lastNotice = text
     },
     apply(update) {
-      if (update.type === 'flow_complete') result = update.data
       if (update.type === 'flow_start' || update.type === 'flow_complete' || update.type === 'step_complete') {
         simulated ||= update.data.simulated
       }

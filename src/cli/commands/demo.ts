@@ -47,17 +47,18 @@ function showWhatHappened({ terminal, json }: CommandContext, { steps }: FlowExe
   const { style } = terminal
   const draft = steps.find(({ action }) => action === 'generate')
   const critique = steps.find(({ action }) => action === 'critique')
-  terminal.print(`\n${style('bold', 'Draft')} (simulated, with a planted false statement)\n\n${toPlainText(draft?.output ?? '')}`)
-  terminal.print(`\n${style('bold', 'What the critic found')} (simulated)\n`)
-  for (const issue of issuesOf(critique?.parsed)) terminal.print(`- ${toPlainText(issue)}`)
+  const show = (title: string, text: string) => terminal.print(`\n${style('bold', title)} (simulated)\n\n${toPlainText(text)}`)
+  show('Draft, with a false statement planted in it', draft?.output ?? '')
+  const issues = issuesOf(critique?.parsed)
+  show('What the critic found', issues.length > 0 ? issues.map((issue) => `- ${issue}`).join('\n') : (critique?.output ?? ''))
   for (const { number, error } of critique?.attempts ?? []) {
-    if (error) terminal.print(`\nTry ${number} of the critic met ${error.code}, planted too, and was repeated.`)
+    if (error) terminal.print(`\nTry ${number} of the critic met ${error.code}, planted too; the next one answered.`)
   }
 }
 
-function issuesOf(parsed: unknown): readonly string[] {
-  if (typeof parsed !== 'object' || parsed === null || !('issues' in parsed) || !Array.isArray(parsed.issues)) return []
-  return parsed.issues.filter((issue) => typeof issue === 'string')
+function issuesOf(verdict: unknown): readonly string[] {
+  if (typeof verdict !== 'object' || verdict === null || !('issues' in verdict) || !Array.isArray(verdict.issues)) return []
+  return verdict.issues.filter((issue) => typeof issue === 'string')
 }
 
 const keyedProviders = ({ config }: OpenHouse): readonly string[] =>

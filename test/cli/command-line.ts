@@ -1,0 +1,59 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const LOADER = import.meta.resolve('tsx')
+
+export interface CommandLineResult {
+  readonly exitCode: number | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly lines: readonly string[]
+}
+
+export interface CommandLine {
+  /** Working directory, empty home and place of the default database. */
+  readonly directory: string
+  /** Runs `polyphony` with these words in a process of its own. `onOutput` gets all of stdout so far, and the process id. */
+  run(
+    words: readonly string[],
+    options?: {
+      readonly env?: Readonly<Record<string, string>>
+      readonly stdin?: string
+      readonly onOutput?: (stdout: string, pid: number) => void
+    },
+  ): Promise<CommandLineResult>
+  remove(): void
+}
+
+/** A machine on which nothing is configured and no terminal is attached. */
+export function createCommandLine(): CommandLine {
+  const directory = mkdtempSync(join(tmpdir(), 'polyphony-cli-'))
+  return {
+    directory,
+    run: (words, { env = {}, stdin = '', onOutput } = {}) =>
+      new Promise((resolve, reject) => {
+        const child = spawn(process.execPath, ['--import', LOADER, MAIN, ...words], {
+          cwd: directory,
+          env: { PATH: process.env.PATH, HOME: directory, ...env },
+        })
+        let stdout = ''
+        let stderr = ''
+        child.stdout.setEncoding('utf8').on('data', (text: string) => {
+          stdout += text
+          onOutput?.(stdout, child.pid ?? 0)
+        })
+        child.stderr.setEncoding('utf8').on('data', (text: string) => {
+          stderr += text
+        })
+        child.once('error', reject)
+        child.once('close', (exitCode) => resolve({ exitCode, stdout, stderr, lines: stdout.trimEnd().split('\n') }))
+        child.stdin.on('error', () => {})
+        child.stdin.end(stdin)
+      }),
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  }
+}
