@@ -1,11 +1,13 @@
-// Polyphony as a contender of the peer bench (interface: its README). Public API only, the built package.
-// Variants: mem (memory://), pg (Postgres; every step durable before the next one starts).
-import { existsSync } from 'node:fs'
+// Polyphony as a contender, here and in the peer bench: public API only, the built package.
+// Variants: mem (memory://), pg (Postgres), pglite (the embedded Postgres, in memory); with the last two every step is durable before
+// the next one starts. POLYPHONY_DIST names the built package (its dist folder or entry file, path or file URL); without it, the build
+// next to this folder is taken, else the installed package.
+import { existsSync, statSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
 import { marks } from '../lib/llm.mjs'
 
-export const variants = ['mem', 'pg']
+export const variants = ['mem', 'pg', 'pglite']
 
-const BUILT = new URL('../../dist/src/index.js', import.meta.url)
 const USER = 'bench'
 const model = 'bench/fake-1'
 
@@ -49,6 +51,22 @@ const par = {
 
 const definitions = { seq, par }
 
+const databases = {
+  mem: () => 'memory://?flows=100',
+  pg: (url) => url,
+  pglite: () => 'pglite://memory',
+}
+
+function findEntry() {
+  const named = process.env.POLYPHONY_DIST
+  const url = named ? (named.startsWith('file:') ? new URL(named) : pathToFileURL(named)) : new URL('../../dist', import.meta.url)
+  if (!existsSync(url)) {
+    if (named) throw new Error(`POLYPHONY_DIST: expected the built package at ${named}, found nothing`)
+    return 'polyphony'
+  }
+  return statSync(url).isDirectory() ? `${url.href.replace(/\/$/, '')}/src/index.js` : url.href
+}
+
 // The first model call is the moment a request leaves, not the moment the engine is asked for a flow.
 const { fetch: send } = globalThis
 globalThis.fetch = (...request) => {
@@ -58,7 +76,7 @@ globalThis.fetch = (...request) => {
 }
 
 export default async function create(variant) {
-  const { createPolyphony } = await (existsSync(BUILT) ? import(BUILT) : import('polyphony'))
+  const { createPolyphony } = await import(findEntry())
   let polyphony
   let threadId
   const run = async (definition, input, options) => {
@@ -67,10 +85,10 @@ export default async function create(variant) {
     return { text: result.finalOutput, tokens: result.totalTokens }
   }
   return {
-    persisted: variant === 'pg',
+    persisted: variant !== 'mem',
     async setup({ baseURL, pgUrl }) {
       polyphony = await createPolyphony({
-        database: variant === 'pg' ? pgUrl : 'memory://?flows=100',
+        database: databases[variant](pgUrl),
         providers: { bench: { kind: 'openai-compatible', baseUrl: baseURL, apiKey: 'sk-fake' } },
       })
       threadId = (await polyphony.conversations.createThread(USER, { title: 'bench' })).id

@@ -1,0 +1,51 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { aliveBytes, runCount, runOne } from '../lib/load.mjs'
+import { createPacer } from '../lib/pacer.mjs'
+import { createSide } from '../lib/sides.mjs'
+
+const FOREVER_MS = 600_000
+const REACH_ALL_MS = 90_000
+const BACKGROUND_WRITES_MS = 400
+
+/** What finished flows leave behind and what waiting ones hold. One side per process: on a shared heap neither could be told from the other. */
+export async function measureSide({ side: name, variant, connection, quick, providerUrl }) {
+  const pacer = createPacer(providerUrl)
+  const finished = quick ? 500 : 1500
+  const waiting = quick ? 1000 : 2000
+  const side = await createSide(name, variant, connection)
+  await pacer.set(0)
+  const run = (count) => runCount(count, 20, () => runOne(side, 'seq'))
+  await run(300)
+  await sleep(BACKGROUND_WRITES_MS)
+  const before = await aliveBytes()
+  await run(finished)
+  await sleep(BACKGROUND_WRITES_MS)
+  const after = await aliveBytes()
+
+  const calls = await pacer.set(FOREVER_MS)
+  const failures = []
+  for (let flow = 0; flow < waiting; flow++) runOne(side, 'seq').catch((error) => failures.push(error))
+  const deadline = performance.now() + REACH_ALL_MS
+  while ((await pacer.calls()) - calls < waiting) {
+    if (failures.length > 0) throw new Error(`${failures.length} of ${waiting} flows failed`, { cause: failures[0] })
+    if (performance.now() > deadline) throw new Error(`${waiting} flows did not all reach the model in ${REACH_ALL_MS} ms`)
+    await sleep(100)
+  }
+  await sleep(BACKGROUND_WRITES_MS)
+  const held = await aliveBytes()
+  await pacer.set(0)
+  return { leftKb: (after - before) / finished / 1024, waitingKb: (held - after) / waiting / 1024, waiting }
+}
+
+export function compare({ ours, floor }) {
+  const row = (read) => ({
+    ours: read(ours),
+    floor: read(floor),
+    ratio: read(ours) / read(floor),
+    difference: read(ours) - read(floor),
+  })
+  return [
+    { figure: 'waiting', kind: 'seq', inFlight: ours.waiting, ...row((side) => side.waitingKb) },
+    { figure: 'left', kind: 'seq', inFlight: 20, ...row((side) => side.leftKb), ratio: undefined },
+  ]
+}

@@ -1,0 +1,43 @@
+const atMost = (of, limit, unit = '') => ({ of, limit, unit })
+const IN_MEMORY = ['mem']
+const ON_POSTGRES = ['pg']
+
+/** What is shown, in which unit, and what the overhead may be: `of` names the column that is held against the limit. */
+export const figures = {
+  cpu: {
+    title: 'CPU per flow',
+    unit: 'ms',
+    targets: [
+      [IN_MEMORY, atMost('ratio', 1.25)],
+      [ON_POSTGRES, atMost('ratio', 1.3)],
+    ],
+  },
+  throughput: { title: 'throughput', unit: 'flows/s', targets: [] },
+  allocations: { title: 'allocated per flow', unit: 'kB', targets: [[IN_MEMORY, atMost('ratio', 1.3)]] },
+  waiting: { title: 'heap per waiting flow', unit: 'kB', targets: [[IN_MEMORY, atMost('ratio', 1.25)]] },
+  left: { title: 'left per finished flow', unit: 'kB', targets: [[IN_MEMORY, atMost('ours', 1, ' kB')]] },
+  token: { title: 'CPU per streamed token', unit: 'µs', targets: [[IN_MEMORY, atMost('difference', 10, ' µs')]] },
+  'first-token': { title: 'time to first token', unit: 'ms', targets: [] },
+  latency: { title: 'p50 at 20 ms provider latency', unit: 'ms', targets: [[ON_POSTGRES, atMost('difference', 8, ' ms')]] },
+  statements: {
+    title: 'SQL statements per flow',
+    unit: '',
+    targets: [
+      [ON_POSTGRES, { ...atMost('ours', 6), only: { kind: 'seq', inFlight: 1 } }],
+      [ON_POSTGRES, { ...atMost('ours', 12), only: { kind: 'par', inFlight: 1 } }],
+      [ON_POSTGRES, { ...atMost('ours', 1), only: { inFlight: 100 } }],
+    ],
+  },
+  wal: { title: 'write-ahead log per flow', unit: 'kB', targets: [[ON_POSTGRES, atMost('ratio', 1.6)]] },
+  'cold-start': { title: 'start to first model call', unit: 'ms', targets: [[IN_MEMORY, atMost('ratio', 1.6)]] },
+}
+
+const applies = (target, row) => Object.entries(target.only ?? {}).every(([key, value]) => row[key] === value)
+
+/** Adds to a row what it is held against and whether it holds. */
+export function judge(row) {
+  const found = figures[row.figure].targets.find(([variants, target]) => variants.includes(row.variant) && applies(target, row))
+  if (!found) return row
+  const [, { of, limit, unit }] = found
+  return { ...row, target: { of, atMost: limit, unit }, met: row[of] <= limit }
+}

@@ -1,0 +1,69 @@
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { compare as compareColdStarts } from '../experiments/cold-start.mjs'
+import { compare as compareMemory } from '../experiments/memory.mjs'
+import { needsPostgres } from './sides.mjs'
+
+const MEASURE = fileURLToPath(new URL('../measure.mjs', import.meta.url))
+const TIMEOUT_MS = 300_000
+
+/** Runs one measuring process, with an empty database of its own where it needs one. */
+async function measureOnce(bench, task) {
+  const database = needsPostgres(task.variant) ? await bench.postgres.createDatabase() : undefined
+  try {
+    return await measureWith({ ...task, quick: bench.quick, providerUrl: bench.provider.url, pgUrl: database?.url })
+  } finally {
+    await database?.drop()
+  }
+}
+
+function measureWith(task) {
+  const child = fork(MEASURE, [JSON.stringify(task)], {
+    execArgv: ['--expose-gc', '--no-deprecation'],
+    env: { ...process.env, NODE_ENV: 'production' },
+    timeout: TIMEOUT_MS,
+  })
+  return new Promise((resolve, reject) => {
+    let answer
+    child.on('message', (message) => {
+      answer = message
+    })
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      if (answer?.measured !== undefined) resolve(answer.measured)
+      else reject(new Error(answer?.problem ?? `ended with ${signal ?? code} and no answer`))
+    })
+  })
+}
+
+const inOneProcess = (experiment) => (bench, variant) => measureOnce(bench, { experiment, variant })
+
+async function memory(bench, variant) {
+  const ours = await measureOnce(bench, { experiment: 'memory', variant, side: 'ours' })
+  const floor = await measureOnce(bench, { experiment: 'memory', variant, side: 'floor' })
+  return compareMemory({ ours, floor })
+}
+
+async function coldStart(bench, variant) {
+  const start = (side) => measureOnce(bench, { experiment: 'cold-start', variant, side })
+  const pairs = []
+  // The first pair reads the files into the page cache and is not counted.
+  for (let round = 0; round <= (bench.quick ? 4 : 10); round++) {
+    const pair = { floor: await start('floor'), ours: await start('ours') }
+    if (round > 0) pairs.push(pair)
+  }
+  return compareColdStarts(pairs)
+}
+
+/** Every experiment by name: what it runs, and which variants it says something about. */
+export const experiments = {
+  allocations: { run: inOneProcess('allocations'), variants: ['mem', 'pg', 'pglite'] },
+  memory: { run: memory, variants: ['mem', 'pg', 'pglite'] },
+  database: { run: inOneProcess('database'), variants: ['pg'] },
+  'cold-start': { run: coldStart, variants: ['mem', 'pg', 'pglite'] },
+  throughput: { run: inOneProcess('throughput'), variants: ['mem', 'pg', 'pglite'] },
+  streaming: { run: inOneProcess('streaming'), variants: ['mem', 'pg', 'pglite'] },
+  latency: { run: inOneProcess('latency'), variants: ['mem', 'pg', 'pglite'] },
+}
+
+export const profile = (bench, variant, side) => measureOnce(bench, { experiment: 'hot-spots', variant, side })

@@ -1,0 +1,78 @@
+import { Session } from 'node:inspector/promises'
+
+const ALLOCATION_SAMPLE_BYTES = 4096
+const CPU_SAMPLE_US = 200
+
+/** Where a frame belongs: a package, a part of Node, or a file of ours. */
+function toOrigin({ url, functionName, lineNumber }) {
+  if (!url) return functionName.startsWith('(') ? functionName : '(native)'
+  const packageName = /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(url)?.[1]
+  if (packageName) return packageName
+  if (url.startsWith('node:')) return url.split('/').slice(0, 3).join('/')
+  return `${url.split('/').slice(-2).join('/')}:${lineNumber + 1}`
+}
+
+const toPlace = (frame) => `${frame.functionName || '(anonymous)'} [${toOrigin(frame)}]`
+
+async function withSession(work) {
+  const session = new Session()
+  session.connect()
+  try {
+    return await work(session)
+  } finally {
+    session.disconnect()
+  }
+}
+
+/** Samples what `work` allocates on the heap. Resolves with bytes in total and by function. */
+export const sampleAllocations = (work) =>
+  withSession(async (session) => {
+    globalThis.gc()
+    await session.post('HeapProfiler.startSampling', {
+      samplingInterval: ALLOCATION_SAMPLE_BYTES,
+      includeObjectsCollectedByMajorGC: true,
+      includeObjectsCollectedByMinorGC: true,
+    })
+    await work()
+    const { profile } = await session.post('HeapProfiler.stopSampling')
+    const places = new Map()
+    let bytes = 0
+    const visit = (node) => {
+      bytes += node.selfSize
+      if (node.selfSize > 0) {
+        const place = toPlace(node.callFrame)
+        places.set(place, (places.get(place) ?? 0) + node.selfSize)
+      }
+      node.children.forEach(visit)
+    }
+    visit(profile.head)
+    return { bytes, places }
+  })
+
+/** Samples where `work` spends its time. Resolves with microseconds in total and by function, idle time left out. */
+export const sampleCpu = (work) =>
+  withSession(async (session) => {
+    await session.post('Profiler.enable')
+    await session.post('Profiler.setSamplingInterval', { interval: CPU_SAMPLE_US })
+    await session.post('Profiler.start')
+    await work()
+    const { profile } = await session.post('Profiler.stop')
+    const frames = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
+    const places = new Map()
+    let microseconds = 0
+    profile.samples.forEach((id, index) => {
+      const frame = frames.get(id)
+      if (frame.functionName === '(idle)') return
+      const place = toPlace(frame)
+      places.set(place, (places.get(place) ?? 0) + profile.timeDeltas[index])
+      microseconds += profile.timeDeltas[index]
+    })
+    return { microseconds, places }
+  })
+
+/** The places with the most, divided by `per`. */
+export const topPlaces = (places, per, count) =>
+  [...places]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, count)
+    .map(([place, amount]) => ({ place, amount: amount / per }))

@@ -1,0 +1,39 @@
+import { figures } from './figures.mjs'
+
+const COLUMNS = ['figure', 'in flight', 'ours', 'floor', 'ratio', 'middle half', 'difference', 'target', 'met']
+const TARGET_WORDS = { ratio: 'ratio', difference: 'difference', ours: 'ours' }
+
+const toNumber = (value, digits = 3) => {
+  if (value === undefined || !Number.isFinite(value)) return ''
+  if (Math.abs(value) >= 1000) return value.toFixed(0)
+  return Number(value.toPrecision(digits)).toString()
+}
+
+const withUnit = (value, unit) => (value === undefined ? '' : `${toNumber(value)}${unit ? ` ${unit}` : ''}`)
+
+function toCells(row) {
+  const { title, unit } = figures[row.figure]
+  return [
+    `${title} (${row.kind})`,
+    String(row.inFlight),
+    withUnit(row.ours, unit),
+    withUnit(row.floor, unit),
+    row.ratio === undefined ? '' : row.ratio.toFixed(2),
+    row.spread ? row.spread.map((ratio) => ratio.toFixed(2)).join(' to ') : '',
+    withUnit(row.difference, unit),
+    row.target ? `${TARGET_WORDS[row.target.of]} ≤ ${row.target.atMost}${row.target.unit}` : '',
+    row.target ? (row.met ? 'yes' : 'NO') : '',
+  ]
+}
+
+/** Rows as a Markdown table that also reads well on a terminal. */
+export function toTable(rows) {
+  const lines = [COLUMNS, ...rows.map(toCells)]
+  const widths = COLUMNS.map((_, column) => Math.max(...lines.map((cells) => cells[column].length)))
+  const toLine = (cells) => `| ${cells.map((cell, column) => cell.padEnd(widths[column])).join(' | ')} |`
+  const [head, ...body] = lines.map(toLine)
+  return [head, `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body].join('\n')
+}
+
+export const toPlaceList = (places, unit) =>
+  places.map(({ place, amount }) => `${amount.toFixed(2).padStart(9)} ${unit}  ${place}`).join('\n')

@@ -1,0 +1,19 @@
+// One experiment in a process of its own, started by run.mjs; answers with one message.
+const { experiment, variant, side, quick, providerUrl, pgUrl, profileOf } = JSON.parse(process.argv[2])
+
+const { measure, measureSide } = await import(`./experiments/${experiment}.mjs`)
+const context = {
+  variant,
+  side,
+  quick,
+  profileOf,
+  providerUrl,
+  connection: { baseURL: `${providerUrl}/v1`, pgUrl },
+}
+try {
+  const measured = await (side ? measureSide : measure)(context)
+  process.send({ measured }, () => process.exit())
+} catch (error) {
+  const cause = error.cause ? `: ${error.cause.code ?? ''} ${error.cause.message}` : ''
+  process.send({ problem: `${error.message}${cause}` }, () => process.exit(1))
+}
