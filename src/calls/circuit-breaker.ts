@@ -39,26 +39,42 @@ export const circuitBreaker = ({ failureThreshold, openMs }: CircuitBreakerSetti
     circuits.set(provider, circuit)
   }
 
-  return (next) => async (request, context) => {
-    const { provider } = request
+  /** Lets the call pass, or throws; true where it is the one that probes. */
+  const enter = (provider: string): boolean => {
     const circuit = circuits.get(provider)
-    const open = circuit !== undefined && circuit.failures >= failureThreshold
-    if (open) {
-      const leftMs = circuit.openUntil - clock.now()
-      if (leftMs > 0) throw refused(provider, leftMs)
-      if (circuit.probing) throw refused(provider, Math.min(openMs, 1_000))
-      circuit.probing = true
-    }
+    if (circuit === undefined || circuit.failures < failureThreshold) return false
+    const leftMs = circuit.openUntil - clock.now()
+    if (leftMs > 0) throw refused(provider, leftMs)
+    if (circuit.probing) throw refused(provider, Math.min(openMs, 1_000))
+    circuit.probing = true
+    return true
+  }
+
+  const settle = (provider: string, probes: boolean, error: unknown, aborted: boolean) => {
+    const circuit = circuits.get(provider)
+    if (probes && circuit) circuit.probing = false
+    if (aborted) return
+    if (OrchestratorError.is(error) && error.code === 'PROVIDER_UNAVAILABLE') failed(provider)
+    else circuits.delete(provider)
+  }
+
+  return (next) => (request, context) => {
+    const { provider } = request
+    let probes: boolean
     try {
-      const response = await next(request, context)
-      circuits.delete(provider)
-      return response
+      probes = enter(provider)
     } catch (error) {
-      if (OrchestratorError.is(error) && error.code === 'PROVIDER_UNAVAILABLE' && !context.signal.aborted) failed(provider)
-      else if (!context.signal.aborted) circuits.delete(provider)
-      throw error
-    } finally {
-      if (open) circuit.probing = false
+      return Promise.reject(error)
     }
+    return next(request, context).then(
+      (response) => {
+        settle(provider, probes, undefined, false)
+        return response
+      },
+      (error) => {
+        settle(provider, probes, error, context.signal.aborted)
+        throw error
+      },
+    )
   }
 }

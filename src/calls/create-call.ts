@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
-import type { AttemptCall, Call, CallContext, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { AttemptCall, Call, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { fallback } from './fallback.ts'
@@ -10,6 +10,7 @@ import { limits, type WorstCaseUsd } from './limits.ts'
 import { type RateLimitPorts, rateLimit } from './rate-limit.ts'
 import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
+import { toTryContext } from './try-context.ts'
 import { untilAborted } from './until-aborted.ts'
 
 export interface AttemptOptions {
@@ -58,25 +59,6 @@ export function createCall(ports: CallPorts): Call {
   }
 }
 
-// Written out, not spread: a spread that adds keys costs five times the memory, and every call of every flow comes by here.
-function toTryContext(context: CallContext): TryContext {
-  const complete: { readonly [Key in keyof Required<TryContext>]: TryContext[Key] } = {
-    signal: context.signal,
-    timeoutMs: context.timeoutMs,
-    firstChunkTimeoutMs: context.firstChunkTimeoutMs,
-    idleTimeoutMs: context.idleTimeoutMs,
-    maxRetries: context.maxRetries,
-    restartAfterFirstToken: context.restartAfterFirstToken,
-    budget: context.budget,
-    onDelta: context.onDelta,
-    onRetry: context.onRetry,
-    onAttempt: context.onAttempt,
-    onActivity: undefined,
-    progress: { attempts: 0, textDelivered: false, targetsLeft: 0 },
-  }
-  return complete
-}
-
 function toCallResponse(
   answer: ModelResponse & { readonly simulated: boolean },
   { provider, model: requestedModel }: PreparedRequest,
@@ -100,12 +82,19 @@ function toCallResponse(
 
 /** Hands the request over and stops waiting at an abort, even where an adapter does not obey its signal. */
 const send = (attempt: CallPorts['attempt']): AttemptCall => {
-  return async (request, { signal, onDelta, onActivity }) => {
+  const start: CallPorts['attempt'] = (request, options) => {
     try {
-      return toCallResponse(await untilAborted(attempt(request, { signal, onDelta, onActivity }), signal), request)
+      return attempt(request, options)
     } catch (error) {
-      if (signal.aborted) throw signal.reason
-      throw OrchestratorError.from(error, 'INTERNAL', { provider: request.provider, model: request.model })
+      return Promise.reject(error)
     }
   }
+  return (request, { signal, onDelta, onActivity }) =>
+    untilAborted(start(request, { signal, onDelta, onActivity }), signal).then(
+      (answer) => toCallResponse(answer, request),
+      (error) => {
+        if (signal.aborted) throw signal.reason
+        throw OrchestratorError.from(error, 'INTERNAL', { provider: request.provider, model: request.model })
+      },
+    )
 }

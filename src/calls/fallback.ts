@@ -23,7 +23,15 @@ const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
  * what the step needs (DATA_SHARING_DENIED) is passed over: the outcome stays that of the last try.
  */
 export const fallback = (next: AttemptCall) => {
-  return async ({ targets, prepare }: CallRequest, context: TryContext): Promise<CallResponse> => {
+  return (request: CallRequest, context: TryContext): Promise<CallResponse> => {
+    const [only] = request.targets
+    if (!only || request.targets.length > 1) return inOrder(request, context)
+    const prepared = request.prepare(only)
+    if (!(prepared instanceof Promise)) return next(prepared, context)
+    return untilAborted(prepared, context.signal).then((ready) => next(ready, context))
+  }
+
+  async function inOrder({ targets, prepare }: CallRequest, context: TryContext): Promise<CallResponse> {
     const { progress, signal } = context
     const notes: string[] = []
     let failure: OrchestratorError | undefined

@@ -73,14 +73,11 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
   }
 
   return (next) => {
-    const observed: AttemptCall = async (request, context) => {
-      try {
-        return await next(request, context)
-      } catch (error) {
+    const observed: AttemptCall = (request, context) =>
+      next(request, context).catch((error) => {
         hold(nameOf(request), error)
         throw error
-      }
-    }
+      })
     // Asked in its turn, not before it: a pause may begin while a call stands in the queue.
     const afterPause: AttemptCall = async (request, context) => {
       await afterHold(nameOf(request), context.signal)

@@ -27,28 +27,34 @@ const RETRIED: ReadonlySet<ErrorCode> = new Set([
  * Once `maxRetries` are used up, the error of the last try is the outcome.
  */
 export const retry = (settings: RetrySettings, clock: Clock): CallLayer => {
-  return (next) => (request, context) =>
-    context.maxRetries === 0 ? next(request, context) : tryRepeatedly(next, request, context, settings, clock)
+  return (next) => (request, context) => {
+    if (context.maxRetries === 0) return next(request, context)
+    // The first try is no part of the loop: nearly all calls need no other, and wait lighter without it.
+    return next(request, context).catch((error) => tryAgain(error, next, request, context, settings, clock))
+  }
 }
 
-async function tryRepeatedly(
+async function tryAgain(
+  failure: unknown,
   next: AttemptCall,
   request: PreparedRequest,
   context: TryContext,
   settings: RetrySettings,
   clock: Clock,
 ): Promise<CallResponse> {
-  for (let retries = 0; ; retries++) {
+  let error = failure
+  for (let retries = 0; retries < context.maxRetries && mayRepeat(error, context); retries++) {
+    const delayMs = delayBefore(error, retries, settings, clock)
+    if (delayMs === undefined) break
+    announce(error, delayMs, request, context)
+    await wait(clock, delayMs, context.signal)
     try {
       return await next(request, context)
-    } catch (error) {
-      if (retries >= context.maxRetries || !mayRepeat(error, context)) throw error
-      const delayMs = delayBefore(error, retries, settings, clock)
-      if (delayMs === undefined) throw error
-      announce(error, delayMs, request, context)
-      await wait(clock, delayMs, context.signal)
+    } catch (again) {
+      error = again
     }
   }
+  throw error
 }
 
 function announce(error: OrchestratorError, delayMs: number, { provider, model }: PreparedRequest, context: TryContext): void {

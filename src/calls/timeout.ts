@@ -1,6 +1,7 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallLayer, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import type { Clock, StopTimer } from './clock.ts'
+import { toTryContext } from './try-context.ts'
 import { follow } from './until-aborted.ts'
 
 type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>
@@ -10,19 +11,17 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
   return (request, context) =>
     context.timeoutMs === undefined ? next(request, context) : within(context.timeoutMs, request, context)
 
-  async function within(timeoutMs: number, request: CallRequest, context: TryContext): Promise<CallResponse> {
+  function within(timeoutMs: number, request: CallRequest, context: TryContext): Promise<CallResponse> {
     const controller = new AbortController()
     const unlink = follow(context.signal, controller)
     const stopTimer = clock.startTimer(timeoutMs, () => {
       const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; it did not come`
       controller.abort(new OrchestratorError('STEP_TIMEOUT', message, { details: { timeoutMs } }))
     })
-    try {
-      return await next(request, { ...context, signal: controller.signal })
-    } finally {
+    return next(request, toTryContext(context, controller.signal)).finally(() => {
       stopTimer()
       unlink()
-    }
+    })
   }
 }
 

@@ -1,0 +1,23 @@
+import type { CallContext, TryContext } from './call.ts'
+
+type Complete = { readonly [Key in keyof Required<TryContext>]: TryContext[Key] }
+
+/** The context of a call that starts, or of one under way, under another signal. */
+export function toTryContext(context: CallContext | TryContext, signal: AbortSignal = context.signal): TryContext {
+  // Written out, not spread: a spread that adds keys costs five times the memory, and every call of every flow comes by here.
+  const complete: Complete = {
+    signal,
+    timeoutMs: context.timeoutMs,
+    firstChunkTimeoutMs: context.firstChunkTimeoutMs,
+    idleTimeoutMs: context.idleTimeoutMs,
+    maxRetries: context.maxRetries,
+    restartAfterFirstToken: context.restartAfterFirstToken,
+    budget: context.budget,
+    onDelta: context.onDelta,
+    onRetry: context.onRetry,
+    onAttempt: context.onAttempt,
+    onActivity: 'onActivity' in context ? context.onActivity : undefined,
+    progress: 'progress' in context ? context.progress : { attempts: 0, textDelivered: false, targetsLeft: 0 },
+  }
+  return complete
+}
