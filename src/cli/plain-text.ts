@@ -1,11 +1,13 @@
-import { stripVTControlCharacters } from 'node:util'
-
 // Everything but newline and tab of C0 and C1, and the marks that reorder text: a terminal would obey them.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
 
+// Colours and cursor movement (ECMA-48, 5.4) go whole; of other sequences the text stays to be seen.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they begin with one
+const STYLE = /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]/g
+
 /** Text of a model, a provider or a file that a terminal can show but not obey: tabs and newlines stay, other controls go. */
-export const toPlainText = (text: string): string => stripVTControlCharacters(text.replace(/\r\n/g, '\n')).replace(CONTROL, '')
+export const toPlainText = (text: string): string => text.replace(STYLE, '').replace(CONTROL, '')
 
 /** The same in one line. */
 export const toPlainLine = (text: string): string => toPlainText(text).replace(/\s+/g, ' ').trim()
@@ -19,7 +21,7 @@ const cellsOf = (character: string): number => (NO_WIDTH.test(character) ? 0 : W
 /** Columns that a text takes on a terminal. */
 export function toWidth(text: string): number {
   let width = 0
-  for (const character of stripVTControlCharacters(text)) width += cellsOf(character)
+  for (const character of text.replace(STYLE, '')) width += cellsOf(character)
   return width
 }
 

@@ -1,7 +1,8 @@
-import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
+import { DEFAULT_MODELS, getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
 import type { FlowExecutionResult } from '../../domain/flow.ts'
+import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
 import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
-import { toPlainText } from '../plain-text.ts'
+import { toPlainLine, toPlainText } from '../plain-text.ts'
 import { runFlow, showResult } from '../run-flow.ts'
 import { neededSharing } from '../sharing.ts'
 
@@ -21,16 +22,21 @@ export async function demoCommand(context: CommandContext, options: DatabaseOpti
     terminal.print(`${style('bold', 'Prompt')}  ${prompt}\n`)
   }
   await withHouse(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
-    const { flowId, result } = await runDemo(context, open, prompt)
+    const definition = getFlowTemplate(TEMPLATE)
+    const result = await runDemo(context, open, definition, prompt)
     showWhatHappened(context, result)
     showResult(context, result)
-    if (!json) showNext(context, flowId, keyedProviders(open))
+    if (!json) showNext(context, result.flowId, toRealRun(open, definition))
   })
 }
 
-async function runDemo(context: CommandContext, open: OpenHouse, prompt: string) {
+async function runDemo(
+  context: CommandContext,
+  open: OpenHouse,
+  definition: FlowDefinitionInput,
+  prompt: string,
+): Promise<FlowExecutionResult> {
   const { orchestrator, conversations, dataSharing, permissions } = open
-  const definition = getFlowTemplate(TEMPLATE)
   const thread = await conversations.createThread(DEMO_USER, { title: 'Demo (simulated)' })
   await permissions.grant(thread.id, DEMO_USER, LOCAL_USER, ['read', 'write'])
   for (const { to } of neededSharing(await orchestrator.checkFlow(definition, DEMO_USER))) {
@@ -38,7 +44,7 @@ async function runDemo(context: CommandContext, open: OpenHouse, prompt: string)
   }
   const flow = await orchestrator.createFlow(thread.id, DEMO_USER, definition)
   const run = { flowId: flow.id, userId: DEMO_USER, title: flow.name, input: prompt, streaming: true }
-  return { flowId: flow.id, result: await runFlow(context, open, run) }
+  return runFlow(context, open, run)
 }
 
 /** The two faults that are planted, and what became of them. */
@@ -61,23 +67,31 @@ function issuesOf(verdict: unknown): readonly string[] {
   return verdict.issues.filter((issue) => typeof issue === 'string')
 }
 
-const keyedProviders = ({ config }: OpenHouse): readonly string[] =>
-  Object.entries(config.providers).flatMap(([id, account]) => ('apiKey' in account && account.apiKey ? [id] : []))
+/** The same template with real models, as far as keys are there. */
+function toRealRun(
+  { config }: OpenHouse,
+  { steps }: FlowDefinitionInput,
+): readonly [command: string, purpose: string] | undefined {
+  const keyed = Object.entries(config.providers).flatMap(([id, account]) => ('apiKey' in account && account.apiKey ? [id] : []))
+  const [first] = keyed
+  if (first === undefined) return undefined
+  const purpose = `real models are available: there are keys for ${keyed.join(', ')}`
+  const missing = steps.some(({ provider = '' }) => !keyed.includes(provider))
+  if (!missing) return [`run ${TEMPLATE} "Your question"`, purpose]
+  const [id, models] = Object.entries(DEFAULT_MODELS).find(([known]) => keyed.includes(known)) ?? [first, { strong: '<model>' }]
+  return [`run ${TEMPLATE} "Your question" --model ${id}/${models.strong}`, purpose]
+}
 
-function showNext({ terminal }: CommandContext, flowId: string, keyed: readonly string[]): void {
+const SIMULATED_RUN = [
+  'run consensus "Your question" --simulate --allow-sharing',
+  'another template; for real models set a key and leave --simulate out',
+] as const
+
+function showNext({ terminal }: CommandContext, flowId: string, run: readonly [string, string] = SIMULATED_RUN): void {
   const polyphony = process.env.npm_lifecycle_event ? 'npm run -s polyphony --' : 'polyphony'
-  const run =
-    keyed.length > 0
-      ? [`${polyphony} run critique "Your question"`, `real models: keys for ${keyed.join(', ')} are there`]
-      : [
-          `${polyphony} run consensus "Your question" --simulate --allow-sharing`,
-          'another template; set a key and leave --simulate out for real models',
-        ]
-  const commands = [
-    [`${polyphony} flows show ${flowId}`, 'what is stored of this run'],
-    run,
-    [`${polyphony} templates`, 'all seven templates'],
-  ]
+  const commands = [[`flows show ${flowId}`, 'what is stored of this run'], run, ['templates', 'all seven templates']] as const
   terminal.print(`\n${terminal.style('bold', 'Next')}`)
-  for (const [command = '', purpose = ''] of commands) terminal.print(`  ${terminal.style('cyan', command)}\n      ${purpose}`)
+  for (const [words, purpose] of commands) {
+    terminal.print(`  ${terminal.style('cyan', `${polyphony} ${toPlainLine(words)}`)}\n      ${toPlainLine(purpose)}`)
+  }
 }

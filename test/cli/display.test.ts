@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { formatCost, formatDuration, formatTotalCost, formatUsd } from '../../src/cli/amounts.ts'
+import { renderTree } from '../../src/cli/live-tree.ts'
+import { lastLines, toPlainText, toTable, toWidth, truncate } from '../../src/cli/plain-text.ts'
+import { createRunState } from '../../src/cli/run-state.ts'
+import type { FlowUpdate } from '../../src/domain/flow-update.ts'
+
+const ESCAPE = '\u001b'
+
+describe('text from outside', () => {
+  test.each([
+    [`a${ESCAPE}[31mred${ESCAPE}[0m`, 'ared'],
+    [`${ESCAPE}]8;;https://evil.example${ESCAPE}\\link`, ']8;;https://evil.example\\link'],
+    ['line\r\nline\ttab\rover', 'line\nline\ttabover'],
+    ['\u009b2Jx\u0007\u0000', 'x'],
+    ['abc\u202ecba', 'abccba'],
+    [ESCAPE, ''],
+  ])('%j is shown as %j', (text, plain) => {
+    expect(toPlainText(text)).toBe(plain)
+  })
+
+  test('an escape sequence that arrives in two pieces is no sequence any more', () => {
+    expect(toPlainText(toPlainText(`a${ESCAPE}`) + toPlainText('[2Jb'))).toBe('a[2Jb')
+  })
+})
+
+describe('columns', () => {
+  test('wide characters count two, marks and styles nothing', () => {
+    expect(toWidth('漢字')).toBe(4)
+    expect(toWidth('e\u0301')).toBe(1)
+    expect(toWidth(`${ESCAPE}[1mab${ESCAPE}[0m`)).toBe(2)
+  })
+
+  test('a cut text fits its columns, wide characters too', () => {
+    expect(truncate('漢字漢字', 5)).toBe('漢字…')
+    expect(truncate('abc', 3)).toBe('abc')
+  })
+
+  test('the end of a streamed text is broken between words', () => {
+    expect(lastLines('one two three four', 9, 2)).toEqual(['one two', 'three', 'four'].slice(-2))
+  })
+
+  test('a table aligns its numbers to the right', () => {
+    expect(
+      toTable(
+        [
+          ['a', '1', 'x'],
+          ['bb', '22', 'y'],
+        ],
+        [1],
+      ),
+    ).toEqual(['a    1  x', 'bb  22  y'])
+  })
+})
+
+describe('amounts', () => {
+  test('an unknown price is never a number', () => {
+    expect(formatCost({ simulated: false, cost: undefined })).toBe('unknown')
+    expect(formatTotalCost({ simulated: false, totalCost: 0, unpricedSteps: 2 })).toBe('unknown for 2 steps')
+    expect(formatTotalCost({ simulated: false, totalCost: 0.5, unpricedSteps: 1 })).toBe('$0.5000, unknown for 1 step')
+  })
+
+  test('what was simulated is never a number either', () => {
+    expect(formatCost({ simulated: true, cost: 0.3 })).toBe('simulated')
+    expect(formatTotalCost({ simulated: true, totalCost: 0, unpricedSteps: 0 })).toBe('simulated')
+  })
+
+  test('a tiny amount does not become nothing', () => {
+    expect(formatUsd(0.000_001)).toBe('<$0.0001')
+    expect(formatUsd(12.345)).toBe('$12.35')
+  })
+
+  test('durations keep the digits that matter', () => {
+    expect([12.4, 1_234, 61_000].map(formatDuration)).toEqual(['12 ms', '1.2 s', '1 min 1 s'])
+  })
+})
+
+describe('live tree', () => {
+  const timestamp = new Date(0)
+  const start = (stepId: string, iteration = 1): FlowUpdate => ({
+    ...{ seq: 1, flowId: 'f', type: 'step_start', stepId, iteration, timestamp },
+    data: { provider: 'openai', model: 'm', action: 'generate', stepIndex: 0, sharing: [] },
+  })
+  const progress = (stepId: string, delta: string): FlowUpdate => ({
+    ...{ seq: 2, flowId: 'f', type: 'step_progress', stepId, iteration: 1, timestamp },
+    data: { delta },
+  })
+  const retry = (stepId: string): FlowUpdate => ({
+    ...{ seq: 3, flowId: 'f', type: 'step_retry', stepId, iteration: 1, timestamp },
+    data: {
+      ...{ attempt: 1, delayMs: 5, provider: 'openai', model: 'm', restart: true },
+      error: { code: 'PROVIDER_RATE_LIMITED', message: 'slow down', retryable: true, details: {} },
+    },
+  })
+  const linesAfter = (...updates: readonly FlowUpdate[]) => {
+    const state = createRunState('my flow', () => 0)
+    for (const update of updates) state.apply(update)
+    return renderTree(state, { nowMs: 1_500, columns: 60, style: (_format, text) => text })
+  }
+
+  test('a running step shows its model, its time and the end of its text', () => {
+    const lines = linesAfter(start('draft'), progress('draft', `safe${ESCAPE}[2J text`))
+    expect(lines).toEqual(['my flow', expect.stringMatching(/draft {2}openai\/m {2}1\.5 s$/), '  │ safe text'])
+  })
+
+  test('a retry that starts anew voids the text and is named', () => {
+    const lines = linesAfter(start('draft'), progress('draft', 'half an ans'), retry('draft'))
+    expect(lines.slice(1)).toEqual([expect.stringMatching(/^↻/), '  ! retried after PROVIDER_RATE_LIMITED'])
+  })
+
+  test('every iteration of a loop has its own line', () => {
+    expect(linesAfter(start('judge'), start('judge', 2)).slice(1)).toEqual([
+      expect.stringContaining('judge  '),
+      expect.stringContaining('judge #2'),
+    ])
+  })
+})
+
+test('the command line starts with commander alone: everything else is loaded by the command that needs it', () => {
+  const source = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+  const packages = new Set<string>()
+  const rooms = new Set<string>()
+  const seen = new Set<string>()
+  const walk = (file: string) => {
+    if (seen.has(file)) return
+    seen.add(file)
+    rooms.add(dirname(file).split('/').at(-1) ?? '')
+    for (const [, specifier = ''] of readFileSync(file, 'utf8').matchAll(/^import (?!type\b)[^'\n]*'([^']+)'/gm)) {
+      if (specifier.startsWith('.')) walk(resolve(dirname(file), specifier))
+      else if (!specifier.startsWith('node:')) packages.add(specifier)
+    }
+  }
+  walk(source)
+  expect([...packages]).toEqual(['commander'])
+  expect([...rooms].sort()).toEqual(['cli', 'errors'])
+})
