@@ -74,6 +74,7 @@ export function toTable(rows: readonly (readonly string[])[], alignRight: readon
         if (alignRight.includes(column)) return gap + cell
         return column === row.length - 1 ? cell : cell + gap
       })
-      .join('  '),
+      .join('  ')
+      .trimEnd(),
   )
 }
