@@ -10,6 +10,8 @@ export type DatabaseFailure = 'away' | 'again' | 'refused'
 const AGAIN = new Set(['40001', '40P01', '55P03'])
 // Connection exceptions, insufficient resources, operator intervention, system errors, read-only (a standby after a failover).
 const AWAY = /^(08|53|57P|58)|^25006$|^57014$/
+// Invalid authorization, no such database, no right to create tables.
+const NOT_LET_IN = /^28|^3D000$|^42501$/
 const DISK_FULL = '53100'
 const SQLSTATE = /^[0-9A-Z]{5}$/
 
@@ -39,6 +41,10 @@ export function toDatabaseError(error: unknown): OrchestratorError {
     })
   }
   if (sqlState === undefined) return OrchestratorError.from(error)
+  if (NOT_LET_IN.test(sqlState)) {
+    const message = `The server does not let Polyphony use this database (SQLSTATE ${sqlState}): check user, password, name and rights`
+    return new OrchestratorError('DATABASE_UNAVAILABLE', message, { details: { reason: sqlState }, retryable: false })
+  }
   const details = { sqlState, ...namesOf(error) }
   return new OrchestratorError(
     'INTERNAL',

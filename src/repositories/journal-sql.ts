@@ -140,7 +140,7 @@ interface Fragment {
 }
 
 // Of JSON Postgres expects 100 rows and would read whole tables to join them. A comparison it knows nothing about makes it expect one, so it takes the index.
-const expectOne = "r.flow_id::text = r.flow_id::text || ''"
+const expectOne = (id: string) => `r.${id}::text = r.${id}::text || ''`
 
 const lost = (part: JournalPart, kept: string) =>
   `select 'lost', flow_id, null::int, null, null, null::timestamptz from ${part} where flow_id not in (select id from ${kept})`
@@ -151,7 +151,7 @@ const insertMissing = (part: JournalPart, table: string, key: Columns) => `${par
   where not exists (select from ${table} t where ${sameKey(key)}))`
 
 const ofHeldFlows = (part: JournalPart, source: string) =>
-  `${part} as (select * from ${source} where ${expectOne} and r.flow_id in (select id from held))`
+  `${part} as (select * from ${source} where ${expectOne('flow_id')} and r.flow_id in (select id from held))`
 
 /** Each part by its rows, which are called `r`. */
 const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
@@ -164,9 +164,10 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
 
   flows: (source) => ({
     ctes: [
-      `flows as (select * from ${source})`,
+      `flows as (select * from ${source} where ${expectOne('id')})`,
       `flows_written as (
-  insert into polyphony_flows (${names(flowColumns)}) select * from flows on conflict (id) do nothing returning id)`,
+  insert into polyphony_flows (${names(flowColumns)}) select * from flows r
+  where not exists (select from polyphony_flows t where t.id = r.id) returning id)`,
     ],
     held: 'select id from flows_written',
     reply: `select 'exists', id, null::int, null, null, null::timestamptz from flows where id not in (select id from flows_written)`,
@@ -174,14 +175,15 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
 
   claims: (source) => ({
     ctes: [
-      `claims as (select * from ${source} where ${expectOne})`,
+      `claims as (select * from ${source} where ${expectOne('flow_id')})`,
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
     owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), result = null, error = null
   from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
+      `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
       `claims_written as (
-  insert into polyphony_flow_claims (flow_id, owner_id) select id, owner_id from claimed
-  on conflict (flow_id) do update set owner_id = excluded.owner_id)`,
+  insert into polyphony_flow_claims (flow_id, owner_id) select id, owner_id from claimed r
+  where not exists (select from polyphony_flow_claims t where t.flow_id = r.id))`,
     ],
     reply: `select 'claimed', id, owner_epoch, null, null, null::timestamptz from claimed
 union all
@@ -191,7 +193,7 @@ select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from p
 
   entries: (source) => ({
     ctes: [
-      `entries as (select * from ${source} where ${expectOne})`,
+      `entries as (select * from ${source} where ${expectOne('flow_id')})`,
       `locked as (
   select f.id from polyphony_flows f join entries e on f.id = e.flow_id and f.owner_epoch = e.epoch for share of f)`,
     ],
@@ -201,7 +203,7 @@ select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from p
 
   outcomes: (source) => ({
     ctes: [
-      `outcomes as (select * from ${source} where ${expectOne})`,
+      `outcomes as (select * from ${source} where ${expectOne('flow_id')})`,
       `finished as (
   update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result, error = o.error
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,

@@ -31,7 +31,7 @@ export interface ClosableJournal extends Journal {
 }
 
 /** Writes in one statement at most; bounds its size and what one refused write costs the others. */
-const BATCH_LIMIT = 1_000
+const BATCH_LIMIT = 250
 /** From this many writes in a batch on, the next one waits a little for company. */
 const BUSY_BATCH = 16
 const LINGER_MS = 4
@@ -141,6 +141,8 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
   return {
     createFlow: (flow: NewFlow) =>
       new Promise<void>((resolve, reject) => {
+        if (!canBeFlowId(flow.id))
+          return reject(new OrchestratorError('INTERNAL', 'Expected a UUID in lower case as the id of a flow'))
         const settle: Operation['settle'] = (reply, repeated) => (reply && !repeated ? reject(alreadyThere(flow.id)) : resolve())
         enqueue({ kind: 'create', flowId: flow.id, flow, settle, fail: reject })
       }),

@@ -52,8 +52,9 @@ export const toStepResultRow = (flowId: string, result: StepResult, recorded: nu
 
 function toDetails(result: StepResult): Details | undefined {
   const { parsed, refusal, samples, sharing, withheld, notes, messageId } = result
-  // What was withheld is a part of what was decided: stored twice only where it is not.
-  const derivable = withheld.length === sharing.filter((decision) => !decision.allowed).length
+  // What was withheld is a part of what was decided: stored a second time only where it is not.
+  const refused = sharing.filter((decision) => !decision.allowed)
+  const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
   const details: Details = {
     parsed,
     refusal,

@@ -28,6 +28,13 @@ describe('opening a database', () => {
     await expect(opening).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', details: { reason: 'ECONNREFUSED' } })
   })
 
+  test('tells that the server has no such database', async () => {
+    const { url, drop } = await openTestPostgres()
+    await drop()
+    const opening = openStore({ url })
+    await expect(opening).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryable: false, details: { reason: '3D000' } })
+  })
+
   test('tells that the directory cannot be made', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'polyphony-blocked-'))
     await writeFile(join(folder, 'file'), '')
