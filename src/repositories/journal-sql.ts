@@ -150,8 +150,9 @@ const insertMissing = (part: JournalPart, table: string, key: Columns) => `${par
   insert into ${table} (${names(PART_COLUMNS[part])}) select ${names(PART_COLUMNS[part])} from ${part} r
   where not exists (select from ${table} t where ${sameKey(key)}))`
 
+// "is true" keeps the condition from becoming a join, which would compare every row with every flow: so it is one lookup in a hash table.
 const ofHeldFlows = (part: JournalPart, source: string) =>
-  `${part} as (select * from ${source} where ${expectOne('flow_id')} and r.flow_id in (select id from held))`
+  `${part} as (select * from ${source} where ${expectOne('flow_id')} and (r.flow_id in (select id from held)) is true)`
 
 /** Each part by its rows, which are called `r`. */
 const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
