@@ -15,7 +15,7 @@ export async function measure({ variant, connection, quick, providerUrl }) {
   const run = (side, kind, count) => runCount(count, IN_FLIGHT, () => runOne(side, kind))
   const rows = []
   for (const kind of ['seq', 'par']) {
-    await alternate(1, sides, (side) => run(side, kind, quick ? 300 : 600))
+    await alternate(1, sides, (side) => run(side, kind, quick ? 200 : 600))
     const pairs = await alternate(quick ? 1 : 3, sides, async (side) => {
       const sampled = await sampleAllocations(() => run(side, kind, flows))
       return sampled.bytes / flows / 1024

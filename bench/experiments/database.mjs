@@ -26,10 +26,10 @@ export async function measure({ variant, connection, quick, providerUrl }) {
   }
   const rows = []
   for (const kind of ['seq', 'par']) {
-    for (const inFlight of [1, 10, 100]) {
-      const flows = inFlight === 1 ? 60 : inFlight * (quick ? 3 : 6) + 100
+    for (const inFlight of quick ? [1, 100] : [1, 10, 100]) {
+      const flows = inFlight === 1 ? (quick ? 30 : 60) : inFlight * (quick ? 2 : 6) + 100
       await alternate(1, sides, slice(kind, inFlight, flows))
-      const pairs = await alternate(quick ? 2 : 5, sides, slice(kind, inFlight, flows))
+      const pairs = await alternate(quick ? 1 : 5, sides, slice(kind, inFlight, flows))
       const quiet = pairs.filter(({ ours, floor }) => ours.foreign + floor.foreign === 0)
       const used = quiet.length > 0 ? quiet : pairs
       const of = (read) => comparePairs(pairsOf(used, read))

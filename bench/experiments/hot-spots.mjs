@@ -1,10 +1,9 @@
 import { runCount, runFor, runOne } from '../lib/load.mjs'
 import { createPacer } from '../lib/pacer.mjs'
-import { sampleAllocations, sampleCpu, topPlaces } from '../lib/profiler.mjs'
+import { perFlow, sampleAllocations, sampleCpu } from '../lib/profiler.mjs'
 import { createSide } from '../lib/sides.mjs'
 
 const IN_FLIGHT = 10
-const PLACES = 40
 
 /** Where one side's allocations and CPU go, function by function: kB and microseconds per flow. */
 export async function measureSide({ side: name, variant, connection, quick, providerUrl }) {
@@ -21,7 +20,7 @@ export async function measureSide({ side: name, variant, connection, quick, prov
     }),
   )
   return {
-    allocatedKb: topPlaces(allocated.places, flows * 1024, PLACES),
-    cpuUs: topPlaces(spent.places, timedFlows, PLACES),
+    allocatedKb: perFlow(allocated.places, flows * 1024),
+    cpuUs: perFlow(spent.places, timedFlows),
   }
 }

@@ -23,7 +23,7 @@ export async function measure({ variant, connection, quick, providerUrl }) {
   const rows = []
   for (const kind of ['seq', 'par']) {
     await alternate(quick ? 1 : 3, sides, slice(kind, 60))
-    const pairs = await alternate(quick ? 4 : 10, sides, slice(kind, 60))
+    const pairs = await alternate(quick ? 3 : 10, sides, slice(kind, 60))
     rows.push({ figure: 'latency', kind, inFlight: IN_FLIGHT, ...comparePairs(pairsOf(pairs, (p50Ms) => p50Ms)) })
   }
   return rows

@@ -33,13 +33,13 @@ export async function measure({ variant, connection, quick, providerUrl }) {
   }
   const paced = async (side) => {
     const firstMs = []
-    await runCount(quick ? 6 : 14, 2, async () => {
+    await runCount(quick ? 4 : 14, 2, async () => {
       firstMs.push(await streamOne(side))
     })
     return median(firstMs)
   }
   await pacer.set(0)
-  await alternate(1, sides, burst(quick ? 700 : 1500))
+  await alternate(1, sides, burst(quick ? 500 : 1500))
   const bursts = await alternate(quick ? 4 : 10, sides, burst(quick ? 250 : 600))
   await pacer.set(20, 2)
   await alternate(1, sides, paced)

@@ -2,6 +2,7 @@ import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { compare as compareColdStarts } from '../experiments/cold-start.mjs'
 import { compare as compareMemory } from '../experiments/memory.mjs'
+import { aboveFloor } from './profiler.mjs'
 import { needsPostgres } from './sides.mjs'
 
 const MEASURE = fileURLToPath(new URL('../measure.mjs', import.meta.url))
@@ -48,22 +49,34 @@ async function coldStart(bench, variant) {
   const start = (side) => measureOnce(bench, { experiment: 'cold-start', variant, side })
   const pairs = []
   // The first pair reads the files into the page cache and is not counted.
-  for (let round = 0; round <= (bench.quick ? 4 : 10); round++) {
+  for (let round = 0; round <= (bench.quick ? 3 : 10); round++) {
     const pair = { floor: await start('floor'), ours: await start('ours') }
     if (round > 0) pairs.push(pair)
   }
   return compareColdStarts(pairs)
 }
 
-/** Every experiment by name: what it runs, and which variants it says something about. */
+const ALL = ['mem', 'pg', 'pglite']
+
+/** Every experiment by name: what it runs, which variants it says something about, and which of them have targets, all that `--quick` has time for. */
 export const experiments = {
-  allocations: { run: inOneProcess('allocations'), variants: ['mem', 'pg', 'pglite'] },
-  memory: { run: memory, variants: ['mem', 'pg', 'pglite'] },
-  database: { run: inOneProcess('database'), variants: ['pg'] },
-  'cold-start': { run: coldStart, variants: ['mem', 'pg', 'pglite'] },
-  throughput: { run: inOneProcess('throughput'), variants: ['mem', 'pg', 'pglite'] },
-  streaming: { run: inOneProcess('streaming'), variants: ['mem', 'pg', 'pglite'] },
-  latency: { run: inOneProcess('latency'), variants: ['mem', 'pg', 'pglite'] },
+  allocations: { run: inOneProcess('allocations'), variants: ALL, quick: ['mem'] },
+  memory: { run: memory, variants: ALL, quick: ['mem'] },
+  database: { run: inOneProcess('database'), variants: ['pg'], quick: ['pg'] },
+  'cold-start': { run: coldStart, variants: ALL, quick: ['mem'] },
+  throughput: { run: inOneProcess('throughput'), variants: ALL, quick: ['mem', 'pg'] },
+  streaming: { run: inOneProcess('streaming'), variants: ALL, quick: ['mem'] },
+  latency: { run: inOneProcess('latency'), variants: ALL, quick: ['pg'] },
 }
 
-export const profile = (bench, variant, side) => measureOnce(bench, { experiment: 'hot-spots', variant, side })
+const PLACES = 40
+
+/** Which functions allocate and compute more than at the floor: kB and microseconds per flow. */
+export async function profile(bench, variant) {
+  const ours = await measureOnce(bench, { experiment: 'hot-spots', variant, side: 'ours' })
+  const floor = await measureOnce(bench, { experiment: 'hot-spots', variant, side: 'floor' })
+  return {
+    allocatedKb: aboveFloor(ours.allocatedKb, floor.allocatedKb, PLACES),
+    cpuUs: aboveFloor(ours.cpuUs, floor.cpuUs, PLACES),
+  }
+}

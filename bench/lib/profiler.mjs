@@ -70,9 +70,14 @@ export const sampleCpu = (work) =>
     return { microseconds, places }
   })
 
-/** The places with the most, divided by `per`. */
-export const topPlaces = (places, per, count) =>
-  [...places]
-    .sort((a, b) => b[1] - a[1])
+/** What each place took for one flow, as [place, amount]. */
+export const perFlow = (places, divisor) => [...places].map(([place, amount]) => [place, amount / divisor])
+
+/** The places that took more on our side than on the floor, the most first. */
+export function aboveFloor(ours, floor, count) {
+  const bare = new Map(floor)
+  return ours
+    .map(([place, amount]) => ({ place, ours: amount, floor: bare.get(place) ?? 0 }))
+    .sort((a, b) => b.ours - b.floor - (a.ours - a.floor))
     .slice(0, count)
-    .map(([place, amount]) => ({ place, amount: amount / per }))
+}

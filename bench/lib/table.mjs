@@ -35,5 +35,11 @@ export function toTable(rows) {
   return [head, `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body].join('\n')
 }
 
-export const toPlaceList = (places, unit) =>
-  places.map(({ place, amount }) => `${amount.toFixed(2).padStart(9)} ${unit}  ${place}`).join('\n')
+export function toPlaceList(places, unit) {
+  const toLine = (difference, ours, floor, place) =>
+    `${difference.padStart(9)} ${ours.padStart(9)} ${floor.padStart(9)}  ${place}`
+  const lines = places.map(({ place, ours, floor }) =>
+    toLine((ours - floor).toFixed(2), ours.toFixed(2), floor.toFixed(2), place),
+  )
+  return [toLine('above', 'ours', 'floor', `function (${unit} per flow)`), ...lines].join('\n')
+}
