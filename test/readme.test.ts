@@ -6,11 +6,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { createProgram } from '../src/cli/program.ts'
 import { loadConfig } from '../src/config/config.ts'
-import { parseDefinitionText } from '../src/domain/definition-file.ts'
+import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
 import { ERROR_CODES } from '../src/errors/error-codes.ts'
-import { createParser } from '../src/polyphony.ts'
+import { createParser, createPolyphony } from '../src/polyphony.ts'
 import { DEFAULT_MODELS } from '../templates/default-models.ts'
 import { flowTemplates } from '../templates/index.ts'
 import { type CodeBlock, codeBlocks, codeIn, readMarkdown, tableOf } from './support/markdown.ts'
@@ -41,12 +42,24 @@ describe('every block of code', () => {
     expect(typeErrors({ 'wrong.ts': "import { nobody } from 'polyphony'\nnobody()" })).not.toEqual([])
   })
 
-  test.each(blocksIn('yaml').map((block) => [nameOf(block), block.code] as const))('is sound: %s', async (_, code) => {
-    if (!code.startsWith('# polyphony.yaml')) {
-      const { value } = await parseDefinitionText(code, 'yaml')
-      expect(createParser().parse(value).steps.length).toBeGreaterThan(0)
-      return
-    }
+  const isConfig = ({ code }: CodeBlock) => code.startsWith('# polyphony.yaml')
+  const configs = blocksIn('yaml').filter(isConfig)
+  const definitions = blocksIn('yaml').filter((block) => !isConfig(block))
+
+  test.each(definitions.map((block) => [nameOf(block), block.code] as const))('runs as a definition: %s', async (_, code) => {
+    const written: FlowDefinitionInput = parse(code)
+    const definition = createParser().parse(written)
+    const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: tmpdir() })
+    const { orchestrator, conversations, dataSharing } = polyphony
+    for (const { provider } of definition.steps) await dataSharing.set('ada', provider, { allowCrossProviderContext: true })
+    const thread = await conversations.createThread('ada')
+    const flow = await orchestrator.createFlow(thread.id, 'ada', written)
+    const result = await orchestrator.executeFlow(flow.id, 'ada', { input: 'a text', metadata: { language: 'French' } })
+    await polyphony.close()
+    expect(result.steps.map(({ status }) => status)).toEqual(definition.steps.map(() => 'SUCCESS'))
+  })
+
+  test.each(configs.map((block) => [nameOf(block), block.code] as const))('is a configuration: %s', async (_, code) => {
     const directory = await mkdtemp(join(tmpdir(), 'polyphony-readme-'))
     try {
       await writeFile(join(directory, 'polyphony.yaml'), code)
