@@ -17,10 +17,11 @@ export interface TreeView {
 /** The run as lines: every step with what is known of it, running ones with the end of their text. */
 export function renderTree(state: RunState, { nowMs, columns, style }: TreeView): readonly string[] {
   const steps = [...state.steps.values()]
-  const heads = toTable(steps.map((step) => [markOf(step, nowMs, style), step.label, step.model, factsOf(step, nowMs)]))
+  const heads = toTable(steps.map((step) => [step.label, step.model, factsOf(step, nowMs)]))
   const lines = steps.flatMap((step, index) => {
     const notes = step.notes.map((note) => style('yellow', `  ! ${truncate(note, columns - 4)}`))
-    return [heads[index] ?? '', ...notes, ...textOf(step, columns).map((line) => style('dim', `  │ ${line}`))]
+    const head = `${markOf(step, nowMs, style)} ${truncate(heads[index] ?? '', columns - 2)}`
+    return [head, ...notes, ...textOf(step, columns).map((line) => style('dim', `  │ ${line}`))]
   })
   const banner = state.simulated ? `  ${style(['black', 'bgYellow'], ' SIMULATED ')}` : ''
   const title = `${style('bold', truncate(toPlainLine(state.title), columns - 16))}${banner}`

@@ -42,8 +42,10 @@ export async function runFlow(
 export function showResult({ terminal, json }: CommandContext, result: FlowExecutionResult, quiet = false): void {
   const answer = toPlainText(result.finalOutput)
   if (json) terminal.printJson({ type: 'result', result })
-  else if (quiet) terminal.print(answer)
-  else {
+  else if (quiet) {
+    if (result.simulated) terminal.warn('Simulated: no model wrote this.')
+    terminal.print(answer)
+  } else {
     const { style } = terminal
     terminal.print(`\n${style('bold', 'Answer')}${result.simulated ? ' (simulated)' : ''}\n\n${answer}\n`)
     for (const line of toStepTable(result.steps, result, style)) terminal.print(line)

@@ -54,6 +54,25 @@ test(
 )
 
 test(
+  'a rerun from a later step asks for that step alone, and keeps what was paid before',
+  async () => {
+    const [, flowId = ''] = /polyphony flows show (\S+)/.exec(demo.stdout) ?? []
+    const words = ['flows', 'rerun', flowId, '--from', 'refine', '--simulate', '--json']
+    const refused = await run(words)
+    expect(refused.exitCode, 'what the demo was allowed to share is not allowed to the local user').toBe(8)
+    const { exitCode, lines } = await run([...words, '--allow-sharing'])
+    expect(exitCode).toBe(0)
+    const updates = lines.map((line) => JSON.parse(line))
+    expect(updates.filter(({ type }) => type === 'step_start').map(({ stepId }) => stepId)).toEqual(['refine'])
+    expect(updates.at(-1)).toMatchObject({
+      type: 'result',
+      result: { steps: [{ stepId: 'draft' }, { stepId: 'critique' }, { stepId: 'refine' }] },
+    })
+  },
+  TIMEOUT_MS,
+)
+
+test(
   'a directory that another process uses is refused with its pid and the way out',
   async () => {
     mkdirSync(join(directory, 'busy'))

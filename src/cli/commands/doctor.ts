@@ -37,8 +37,9 @@ export async function doctorCommand(context: CommandContext, options: DoctorOpti
   tell({ check: 'node', ok: true, message: `Node.js ${process.versions.node}` })
   const config = await house.loadConfig(toFlags(options))
   tellConfig(context, config)
-  if (missingDirectory(config) !== undefined) {
-    tell({ check: 'database', ok: true, message: `${missingDirectory(config)} is not there yet; the first run makes it` })
+  const missing = findMissingDirectory(config)
+  if (missing !== undefined) {
+    tell({ check: 'database', ok: true, message: `${missing} is not there yet; the first run makes it` })
   } else {
     const opened = await attempt(
       'database',
@@ -68,7 +69,7 @@ function tellConfig({ terminal, json }: CommandContext, config: PolyphonyConfig)
 }
 
 /** Looking must not make the embedded database. */
-function missingDirectory({ database }: PolyphonyConfig): string | undefined {
+function findMissingDirectory({ database }: PolyphonyConfig): string | undefined {
   const directory = typeof database === 'string' ? /^pglite:\/\/(?!memory$)(.+)$/.exec(database)?.[1] : undefined
   return directory !== undefined && !existsSync(directory) ? directory : undefined
 }

@@ -40,25 +40,32 @@ function toStatus(given: string | undefined): FlowStatus | undefined {
 const PAGE = 100
 
 async function findFlows(
-  { conversations, orchestrator }: OpenHouse,
+  open: OpenHouse,
   { limit, thread }: ListOptions,
   status: FlowStatus | undefined,
 ): Promise<readonly OrchestrationFlow[]> {
-  if (thread !== undefined) return orchestrator.listFlows(thread, LOCAL_USER, { limit, status })
+  if (thread !== undefined) return open.orchestrator.listFlows(thread, LOCAL_USER, { limit, status })
+  const own = await findFlowsOf(open, LOCAL_USER, limit, status)
+  const simulated = await findFlowsOf(open, DEMO_USER, limit, status)
+  return [...own, ...simulated].sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime()).slice(0, limit)
+}
+
+/** Flows of the user's threads, newest threads first, until there are enough. */
+async function findFlowsOf(
+  { conversations, orchestrator }: OpenHouse,
+  userId: string,
+  enough: number,
+  status: FlowStatus | undefined,
+): Promise<readonly OrchestrationFlow[]> {
   const found: OrchestrationFlow[] = []
-  for (const userId of [LOCAL_USER, DEMO_USER]) {
-    for (let offset = 0, enough = limit; enough > 0; offset += PAGE) {
-      const threads = await conversations.listThreads(userId, { limit: PAGE, offset })
-      for (const { id } of threads) {
-        if (enough <= 0) break
-        const flows = await orchestrator.listFlows(id, userId, { limit, status })
-        found.push(...flows)
-        enough -= flows.length
-      }
-      if (threads.length < PAGE) break
+  for (let offset = 0; ; offset += PAGE) {
+    const threads = await conversations.listThreads(userId, { limit: PAGE, offset })
+    for (const { id } of threads) {
+      found.push(...(await orchestrator.listFlows(id, userId, { limit: enough, status })))
+      if (found.length >= enough) return found
     }
+    if (threads.length < PAGE) return found
   }
-  return found.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime()).slice(0, limit)
 }
 
 const PROMPT_WIDTH = 50
@@ -97,22 +104,24 @@ function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
     ['prompt', toPlainLine(flow.input ?? flow.definition.input ?? '')],
   ]
   for (const line of toTable(facts)) terminal.print(line)
-  if (flow.stepResults.length > 0) terminal.print()
-  for (const line of toStepTable(flow.stepResults, flow.result, style)) terminal.print(line)
-  const tries = flow.stepResults.flatMap(toTryLines)
-  if (tries.length > 0) terminal.print(`\n${style('bold', 'Tries')}`)
-  for (const line of toTable(tries)) terminal.print(line)
-  const withheld = flow.stepResults.flatMap((step) => step.withheld.map((decision) => toWithheldLine(step, decision)))
-  if (withheld.length > 0) terminal.print(`\n${style('bold', 'Withheld')}`)
-  for (const line of withheld) terminal.print(line)
-  const notes = flow.stepResults.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`))
-  if (notes.length > 0) terminal.print(`\n${style('bold', 'Notes')}`)
-  for (const note of notes) terminal.print(note)
-  if (flow.error) {
-    terminal.print(`\n${style(['bold', 'red'], flow.error.code)}: ${toPlainText(flow.error.message)}`)
-    terminal.print(remedyOf(flow.error.code, flow.id))
+  const section = (title: string, lines: readonly string[]) => {
+    if (lines.length === 0) return
+    terminal.print(`\n${style('bold', title)}`)
+    for (const line of lines) terminal.print(line)
   }
-  if (flow.result) terminal.print(`\n${style('bold', 'Answer')}\n\n${toPlainText(flow.result.finalOutput)}`)
+  const { stepResults, error, result } = flow
+  if (stepResults.length > 0) section('Steps', toStepTable(stepResults, result, style))
+  section('Tries', toTable(stepResults.flatMap(toTryLines)))
+  section(
+    'Withheld',
+    stepResults.flatMap((step) => step.withheld.map((decision) => toWithheldLine(step, decision))),
+  )
+  section(
+    'Notes',
+    stepResults.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`)),
+  )
+  if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), remedyOf(error.code, flow.id)])
+  if (result) section(flow.simulated ? 'Answer (simulated)' : 'Answer', [toPlainText(result.finalOutput)])
 }
 
 const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))

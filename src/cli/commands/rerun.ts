@@ -1,6 +1,7 @@
 import type { OrchestrationFlow } from '../../domain/flow.ts'
 import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
-import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { runFlow, showResult } from '../run-flow.ts'
 import { prepareRun } from '../sharing.ts'
 
@@ -17,28 +18,40 @@ export interface RerunOptions extends ResumeOptions {
 /** `polyphony flows resume <id>`. */
 export async function resumeCommand(context: CommandContext, flowId: string, options: ResumeOptions): Promise<void> {
   await withHouse(context, toRunFlags(options), async (open) => {
-    await execute(context, open, await open.orchestrator.getFlow(flowId, LOCAL_USER), options)
+    const flow = await open.orchestrator.getFlow(flowId, LOCAL_USER)
+    if (flow.userId === DEMO_USER && !open.config.simulator) {
+      // Its sharing was allowed for the simulator only.
+      throw new OrchestratorError('INPUT_INVALID', 'a flow of the demo can be resumed with --simulate only', {
+        details: { flowId },
+      })
+    }
+    await prepare(context, open, flow, flow.userId, options)
+    await execute(context, open, flow)
   })
 }
 
 /** `polyphony flows rerun <id>`. */
 export async function rerunCommand(context: CommandContext, flowId: string, options: RerunOptions): Promise<void> {
   await withHouse(context, toRunFlags(options), async (open) => {
+    const { orchestrator } = open
+    await prepare(context, open, await orchestrator.getFlow(flowId, LOCAL_USER), LOCAL_USER, options)
     const { from: fromStep, input } = options
-    await execute(context, open, await open.orchestrator.rerunFlow(flowId, LOCAL_USER, { fromStep, input }), options)
+    await execute(context, open, await orchestrator.rerunFlow(flowId, LOCAL_USER, { fromStep, input }))
   })
 }
 
 const toRunFlags = (options: ResumeOptions) => ({ ...toFlags(options), ...(options.simulate && { simulator: true }) })
 
-async function execute(
+const prepare = (
   context: CommandContext,
   open: OpenHouse,
   flow: OrchestrationFlow,
+  userId: string,
   { allowSharing = false }: ResumeOptions,
-): Promise<void> {
-  await prepareRun(context, open, toInput(flow), { userId: flow.userId, allowSharing })
-  showResult(context, await runFlow(context, open, { flowId: flow.id, userId: LOCAL_USER, title: flow.name, streaming: true }))
+): Promise<void> => prepareRun(context, open, toInput(flow), { userId, allowSharing })
+
+async function execute(context: CommandContext, open: OpenHouse, { id, name }: OrchestrationFlow): Promise<void> {
+  showResult(context, await runFlow(context, open, { flowId: id, userId: LOCAL_USER, title: name, streaming: true }))
 }
 
 /** A stored definition as one that can be checked again. */
