@@ -126,9 +126,8 @@ describe('the two commands at the top', () => {
   })
 
   test('the demo prints what stands below it, but for ids and times', { timeout: 60_000 }, async () => {
-    const words = ['run', '-s', 'demo', '--', '--database', 'memory://']
-    const env = { PATH: process.env.PATH, HOME: process.env.HOME, NO_COLOR: '1' }
-    const { stdout } = await promisify(execFile)('npm', words, { cwd: ROOT, env })
+    const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: 'memory://', NO_COLOR: '1' }
+    const { stdout } = await promisify(execFile)('npm', ['run', 'demo'], { cwd: ROOT, env })
     const shown = blocks.find(({ page, language }) => page === 'README.md' && language === 'text')
     expect(timeless(stdout)).toEqual(timeless(shown?.code ?? ''))
   })
