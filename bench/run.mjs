@@ -43,14 +43,19 @@ const provider = await startProvider()
 const postgres = await openPostgres().catch((error) => ({ problem: error.message, close: async () => {} }))
 const bench = { provider, postgres, quick: options.quick }
 
+const close = async () => {
+  provider.stop()
+  await postgres.close()
+}
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void close().finally(() => process.exit(130)))
+
 async function runAll() {
   for (const variant of variants) {
     if (needsPostgres(variant) && postgres.problem) {
       skipped.push({ variant, reason: `no Postgres: ${postgres.problem}` })
       continue
     }
-    if (options.profile)
-      profiles[variant] = { ours: await profile(bench, variant, 'ours'), floor: await profile(bench, variant, 'floor') }
+    if (options.profile) profiles[variant] = await profile(bench, variant)
     else for (const name of asked) await runExperiment(name, variant)
   }
 }
@@ -65,6 +70,7 @@ async function runExperiment(name, variant) {
     if (process.stderr.isTTY) console.error(`${name} ${variant}: ${((performance.now() - start) / 1000).toFixed(0)} s`)
   } catch (error) {
     skipped.push({ variant, experiment: name, reason: error.message })
+    process.exitCode = 1
   }
 }
 
@@ -83,9 +89,8 @@ function print() {
   for (const variant of variants) {
     const ofVariant = rows.filter((row) => row.variant === variant)
     if (ofVariant.length > 0) tell(`\nPolyphony ${FLOOR_WORDS[variant] ?? variant}\n\n${toTable(ofVariant)}`)
-    for (const [side, { allocatedKb, cpuUs }] of Object.entries(profiles[variant] ?? {})) {
-      tell(`\n${variant}, ${side}: allocated per flow\n${toPlaceList(allocatedKb, 'kB')}`)
-      tell(`\n${variant}, ${side}: CPU per flow\n${toPlaceList(cpuUs, 'µs')}`)
+    for (const [title, { unit, places }] of Object.entries(profiles[variant] ?? {})) {
+      tell(`\n${title} (${variant})\n${toPlaceList(places, unit)}`)
     }
   }
   for (const { note } of rows) if (note) tell(`note: ${note}`)
@@ -100,6 +105,5 @@ try {
     console.log(JSON.stringify({ machine: { ...started, loadAfter: machine().load }, rows, skipped, profiles }, null, 2))
   else print()
 } finally {
-  provider.stop()
-  await postgres.close()
+  await close()
 }

@@ -3,9 +3,8 @@ import { aliveBytes, runCount, runOne } from '../lib/load.mjs'
 import { createPacer } from '../lib/pacer.mjs'
 import { createSide } from '../lib/sides.mjs'
 import { median } from '../lib/statistics.mjs'
+import { startWaiting } from '../lib/waiting.mjs'
 
-const FOREVER_MS = 600_000
-const REACH_ALL_MS = 90_000
 const BACKGROUND_WRITES_MS = 400
 const STRETCHES = 3
 
@@ -31,15 +30,7 @@ export async function measureSide({ side: name, variant, connection, quick, prov
     left.push(after - before)
   }
 
-  const calls = await pacer.set(FOREVER_MS)
-  const failures = []
-  for (let flow = 0; flow < waiting; flow++) runOne(side, 'seq').catch((error) => failures.push(error))
-  const deadline = performance.now() + REACH_ALL_MS
-  while ((await pacer.calls()) - calls < waiting) {
-    if (failures.length > 0) throw new Error(`${failures.length} of ${waiting} flows failed`, { cause: failures[0] })
-    if (performance.now() > deadline) throw new Error(`${waiting} flows did not all reach the model in ${REACH_ALL_MS} ms`)
-    await sleep(100)
-  }
+  await startWaiting(side, waiting, pacer)
   await sleep(BACKGROUND_WRITES_MS)
   const held = await aliveBytes()
   await pacer.set(0)

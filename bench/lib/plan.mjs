@@ -71,12 +71,13 @@ export const experiments = {
 
 const PLACES = 40
 
-/** Which functions allocate and compute more than at the floor: kB and microseconds per flow. */
+const sum = (places) => places.reduce((all, [, amount]) => all + amount, 0)
+const total = (ours, floor) => ({ place: 'all functions', ours: sum(ours), floor: sum(floor) })
+
+/** Which functions take more than at the floor, per flow. */
 export async function profile(bench, variant) {
   const ours = await measureOnce(bench, { experiment: 'hot-spots', variant, side: 'ours' })
   const floor = await measureOnce(bench, { experiment: 'hot-spots', variant, side: 'floor' })
-  return {
-    allocatedKb: aboveFloor(ours.allocatedKb, floor.allocatedKb, PLACES),
-    cpuUs: aboveFloor(ours.cpuUs, floor.cpuUs, PLACES),
-  }
+  const above = (of, unit) => ({ unit, places: [total(ours[of], floor[of]), ...aboveFloor(ours[of], floor[of], PLACES)] })
+  return { allocated: above('allocatedKb', 'kB'), 'held while waiting': above('heldKb', 'kB'), CPU: above('cpuUs', 'µs') }
 }

@@ -24,16 +24,17 @@ async function withSession(work) {
   }
 }
 
-/** Samples what `work` allocates on the heap. Resolves with bytes in total and by function. */
-export const sampleAllocations = (work) =>
+/** Samples what `work` allocates on the heap, or with `alive` what of it is still there afterwards. Resolves with bytes in total and by function. */
+export const sampleAllocations = (work, { alive = false } = {}) =>
   withSession(async (session) => {
     globalThis.gc()
     await session.post('HeapProfiler.startSampling', {
       samplingInterval: ALLOCATION_SAMPLE_BYTES,
-      includeObjectsCollectedByMajorGC: true,
-      includeObjectsCollectedByMinorGC: true,
+      includeObjectsCollectedByMajorGC: !alive,
+      includeObjectsCollectedByMinorGC: !alive,
     })
     await work()
+    if (alive) globalThis.gc()
     const { profile } = await session.post('HeapProfiler.stopSampling')
     const places = new Map()
     let bytes = 0
