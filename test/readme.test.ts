@@ -31,9 +31,13 @@ describe('every block of code', () => {
     expect(blocks.filter(({ language }) => !['ts', 'yaml', 'sh', 'text'].includes(language)).map(nameOf)).toEqual([])
   })
 
-  test.each(blocksIn('ts').map((block) => [nameOf(block), block.code] as const))('runs to its end: %s', async (_, code) => {
-    expect((await runBlock(code)).trim()).not.toBe('')
-  })
+  test.each(blocksIn('ts').map((block) => [nameOf(block), block.code] as const))(
+    'runs to its end: %s',
+    { timeout: 60_000 },
+    async (_, code) => {
+      expect((await runBlock(code)).trim()).not.toBe('')
+    },
+  )
 
   test('has no type error', { timeout: 60_000 }, () => {
     const programs = blocksIn('ts').map((block, index) => [`block-${index + 1}.ts`, block.code] as const)

@@ -74,7 +74,9 @@ test('S4-T2: neither a skipped branch nor the text of one that ran opens another
   expect(stepStarts(flow.updates)).toEqual(['classify', 'creative', 'classify', 'technical'])
 })
 
-test('S4-T3: after a restart a flow of data runs, and one with functions says what it lacks until it is registered', async () => {
+test('S4-T3: after a restart a flow of data runs, and one with functions says what it lacks until it is registered', {
+  timeout: 60_000,
+}, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'polyphony-traps-'))
   const open = () => {
     const provider = createScriptedProvider({ replies: () => 'answer' })
