@@ -5,7 +5,13 @@ import type { StepResult } from './step-result.ts'
 
 /** Data of each update type. */
 export interface FlowUpdateData {
-  flow_start: { readonly name: string; readonly flowType: string; readonly totalSteps: number; readonly resumed: boolean; readonly simulated: boolean }
+  flow_start: {
+    readonly name: string
+    readonly flowType: string
+    readonly totalSteps: number
+    readonly resumed: boolean
+    readonly simulated: boolean
+  }
   step_start: {
     readonly provider: string
     readonly model: string
