@@ -15,16 +15,16 @@ import { createFlowAccess } from './orchestrator/flow-access.ts'
 import { createFlowCache } from './orchestrator/flow-cache.ts'
 import { createFlowDefinitions } from './orchestrator/flow-definitions.ts'
 import { createFlowExecutions } from './orchestrator/flow-executions.ts'
-import type { FlowRun } from './orchestrator/flow-run.ts'
 import { createFlowRunner } from './orchestrator/flow-runner.ts'
 import { createLiveUpdates } from './orchestrator/live-updates.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { createReadUpdates } from './orchestrator/read-updates.ts'
-import { createRecovery } from './orchestrator/recovery.ts'
+import { createRecovery, processLives } from './orchestrator/recovery.ts'
+import { startPruning } from './orchestrator/retention.ts'
 import { createSingleStep } from './orchestrator/single-step.ts'
 import { createStepPrompt } from './orchestrator/step-prompt.ts'
 import { createStepRunner } from './orchestrator/step-runner.ts'
-import { createThreadHistory } from './orchestrator/thread-history.ts'
+import { createMessageWriter, createThreadHistory } from './orchestrator/thread-messages.ts'
 import { createUpdateLog } from './orchestrator/update-log.ts'
 import { createDataSharingService } from './policies/data-sharing.ts'
 import { createPermissionService } from './policies/permissions.ts'
@@ -57,7 +57,6 @@ export type CreatePolyphonyOptions = LoadConfigOptions
 const SIMULATED_PROVIDERS = { openai: { active: true }, anthropic: { active: true }, google: { active: true } }
 
 const POLL_OTHER_PROCESSES_MS = 200
-const PRUNE_EVERY_MS = 60_000
 
 /** Builds everything from configuration, environment and defaults. The only constructor users need. */
 export async function createPolyphony(
@@ -149,6 +148,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     rebuild: definitions.rebuild,
     createBudget,
     ownerId: owner.id,
+    defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
   const historyOf = createThreadHistory(threads)
@@ -164,7 +164,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     call,
     prepare,
     now,
-    saveMessage: (run, result) => saveMessage(store, run, result, now()),
+    saveMessage: createMessageWriter(threads, now),
     defaults: {
       maxRetries: 2,
       timeoutMs: config.timeouts.stepMs ?? 600_000,
@@ -174,9 +174,15 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
   engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
 
-  const recovery = createRecovery({ owners: store.owners, self: owner, isAlive, exclusive: store.kind !== 'postgres' })
+  const recovery = createRecovery({
+    owners: store.owners,
+    self: owner,
+    isAlive: processLives,
+    logger: config.logger,
+    exclusive: store.kind !== 'postgres',
+  })
   if (store.kind !== 'memory') await recovery.start()
-  const stopPruning = startPruning(store, config.updates.retentionMs)
+  const stopPruning = startPruning(store.updates, config.updates.retentionMs)
 
   const orchestrator = new OrchestratorService({
     store,
@@ -242,43 +248,6 @@ function createLazySimulator() {
       return (await started).endpoint(kind)
     },
     close: async () => (await started)?.close(),
-  }
-}
-
-async function saveMessage(
-  store: Store,
-  run: FlowRun,
-  result: import('./domain/step-result.ts').StepResult,
-  createdAt: Date,
-): Promise<string> {
-  const id = randomUUID()
-  const { stepId, iteration, provider, model, action, simulated } = result
-  await store.threads.addMessage({
-    id,
-    threadId: run.threadId,
-    role: 'assistant',
-    content: result.output ?? '',
-    metadata: { orchestrationFlowId: run.flowId, stepId, iteration, provider, model, action, simulated },
-    createdAt,
-  })
-  return id
-}
-
-function startPruning(store: Store, retentionMs: number | undefined): () => void {
-  if (retentionMs === undefined) return () => {}
-  const prune = () => void store.updates.prune(new Date(Date.now() - retentionMs)).catch(() => {})
-  const timer = setInterval(prune, Math.min(retentionMs, PRUNE_EVERY_MS))
-  timer.unref()
-  return () => clearInterval(timer)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it lives, under another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }
 

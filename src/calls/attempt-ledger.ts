@@ -26,8 +26,6 @@ const PRICE_GRACE_MS = 50
 /** Most tokenizers need about one token for four characters of English; good enough where no count will come. */
 const CHARACTERS_PER_TOKEN = 4
 
-const NO_FACTS: CallFacts = { generated: false }
-
 /** Failures after which the provider may bill what nobody got to see. */
 const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PROVIDER_STREAM_CUT'])
 
@@ -85,8 +83,8 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
       ended = true
       const executionTime = clock.now() - startedAtMs
       const aborted = signal.aborted || isTimeout(error)
-      // The reason of an abort may be shared by many calls: what is known of one of them must not be read for all.
-      const facts = error === signal.reason ? NO_FACTS : callFactsOf(error)
+      // The reason of an abort may be shared by many calls: what is known of this one stands with its signal.
+      const facts = callFactsOf(error === signal.reason ? signal : error)
       const outcome = {
         model: facts.model ?? request.model,
         usage: usageOfFailure(request, error, facts, deliveredCharacters, aborted),

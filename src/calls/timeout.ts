@@ -1,3 +1,4 @@
+import { callFactsOf, withCallFacts } from '../domain/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallLayer, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import type { Clock, StopTimer } from './clock.ts'
@@ -77,6 +78,10 @@ async function watched(next: AttemptCall, request: PreparedRequest, context: Try
         onDelta?.(text)
       },
     })
+  } catch (error) {
+    // What the adapter knew when it was aborted stands with the signal it was given.
+    if (controller.signal.aborted) withCallFacts(context.signal, callFactsOf(controller.signal))
+    throw error
   } finally {
     stopTimer?.()
     unlink()

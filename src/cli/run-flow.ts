@@ -1,5 +1,5 @@
 import type { FlowExecutionResult } from '../domain/flow.ts'
-import type { ExecuteFlowOptions } from '../orchestrator/orchestrator-service.ts'
+import type { ExecuteFlowOptions } from '../orchestrator/service-options.ts'
 import type { CommandContext, OpenHouse } from './house.ts'
 import { toPlainText } from './plain-text.ts'
 import { createReporter } from './reporter.ts'

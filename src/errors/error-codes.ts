@@ -20,7 +20,12 @@ const facts = (httpStatus: number, exitCode: number, retryable: boolean, remedy:
 /** Every code a caller can meet. The README table is compared with this one by a test. */
 export const ERROR_CODES = {
   FLOW_INVALID: facts(422, 2, false, 'Correct the definition at the paths that `details.problems` names.'),
-  FLOW_INTERRUPTED: facts(409, 20, true, 'The process that ran the flow died: execute the flow again, recorded steps are not paid twice.'),
+  FLOW_INTERRUPTED: facts(
+    409,
+    20,
+    true,
+    'The process that ran the flow died: execute the flow again, recorded steps are not paid twice.',
+  ),
   FLOW_NOT_FOUND: facts(404, 4, false, 'Check the flow id, and that you may read its thread.'),
   FLOW_INPUT_MISSING: facts(422, 2, false, 'Give `input` to executeFlow or the definition, or add a user message to the thread.'),
   FLOW_ALREADY_RUNNING: facts(409, 5, true, 'Follow the running flow with streamFlow, or cancel it first.'),
@@ -28,7 +33,12 @@ export const ERROR_CODES = {
   FLOW_RUNNING: facts(409, 5, true, 'Cancel the flow before deleting it.'),
   FLOW_CANCELLED: facts(409, 21, false, 'Execute the flow again to resume it; recorded steps are not paid twice.'),
   FLOW_TIMEOUT: facts(504, 22, false, 'Raise maxExecutionTime or timeout.flow and execute the flow again.'),
-  FLOW_NOT_REBUILDABLE: facts(409, 6, false, 'Call registerFlow with the definition of the same name and version in this process.'),
+  FLOW_NOT_REBUILDABLE: facts(
+    409,
+    6,
+    false,
+    'Call registerFlow with the definition of the same name and version in this process.',
+  ),
   NO_BRANCH_MATCHED: facts(422, 23, false, 'Give one step of the branch group `otherwise: true`.'),
   STEP_NOT_FOUND: facts(404, 4, false, 'Use a step id of the definition.'),
   STEP_TIMEOUT: facts(504, 22, false, "Raise the step's timeout and execute the flow again."),
@@ -48,7 +58,12 @@ export const ERROR_CODES = {
   PROVIDER_BAD_REPLY: facts(502, 15, true, 'Try again; if it stays, the base URL may not speak the expected protocol.'),
   PROVIDER_STREAM_CUT: facts(502, 15, true, 'The answer ended before its end mark: execute the flow again.'),
   CONTENT_FILTERED: facts(422, 16, false, 'The provider refused the content: change the prompt or the model.'),
-  OUTPUT_INVALID: facts(422, 17, false, "The answer does not fit the step's outputSchema: clarify the prompt or relax the schema."),
+  OUTPUT_INVALID: facts(
+    422,
+    17,
+    false,
+    "The answer does not fit the step's outputSchema: clarify the prompt or relax the schema.",
+  ),
   DATABASE_LOCKED: facts(503, 18, true, 'Another process uses this embedded database: end it, or use Postgres.'),
   DATABASE_UNAVAILABLE: facts(503, 18, true, 'Check DATABASE_URL, that the server runs, and that the disk is not full.'),
   CONFIG_INVALID: facts(500, 3, false, 'Correct the setting that the message names.'),

@@ -65,7 +65,8 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
   }
   const all = await runInOrder(after, context, seen)
   const final = after.length > 0 ? lastSuccess(all) : latest
-  return { final, stopReason: approved ? 'approved' : 'max_iterations' }
+  // A single round is no loop that could have stopped otherwise.
+  return { final, stopReason: approved ? 'approved' : rounds > 1 ? 'max_iterations' : undefined }
 }
 
 function rolesOf(definition: FlowDefinition): LoopRoles {

@@ -168,6 +168,9 @@ function sourcesOf(
   const sources = new Map<FlowStep, boolean>()
   const previous = earlier.at(-1)
   if (step.inputFrom === 'all') for (const source of earlier) sources.set(source, false)
+  if (step.inputFrom === undefined) {
+    for (const source of earlier) if (step.dependsOn?.includes(source.id)) sources.set(source, references.input)
+  }
   const usesPrevious = references.previous || references.input
   if (previous && step.inputFrom === undefined && previousIsOffered(definition, step)) sources.set(previous, usesPrevious)
   if (previous && (step.inputFrom === 'previous' || references.previous)) sources.set(previous, true)

@@ -1,7 +1,7 @@
 import type { Budget } from '../calls/call.ts'
 import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { Attempt, StepResult } from '../domain/step-result.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
 import type { Engine, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -9,6 +9,7 @@ import type { ProviderService } from '../providers/provider.ts'
 import type { Store, StoredFlow } from '../repositories/repository.ts'
 import { type FlowRun, type RunOptions, recordKey } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
+import { joinSampleRows } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
 import { totalsOf } from './totals.ts'
 import type { UpdateLog } from './update-log.ts'
@@ -25,6 +26,8 @@ export interface FlowExecutionPorts {
     alreadySpent: { readonly costUsd: number; readonly tokens: number },
   ) => Budget | undefined
   readonly ownerId: string
+  /** For flows that set none of their own. */
+  readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
   readonly now: () => Date
 }
 
@@ -99,6 +102,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
   ): Promise<FlowRun> {
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
+    const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
     const earlier = isFresh ? NOTHING_EARLIER : await readEarlier(store, flow)
     const log = ports.updateLog.open({
       flowId: flow.id,
@@ -120,14 +124,17 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       options,
       abort,
       log,
-      budget: budgetFor(definition, ports.createBudget, earlier.results),
+      limits,
+      budget: budgetFor(limits, ports.createBudget, earlier.results),
+      timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? ports.defaults.flowTimeoutMs,
       recorded: earlier.recorded,
       inFlightAtCrash: earlier.inFlight,
+      earlier: earlier.results,
       earlierAttempts: earlier.attempts,
       results: [],
       startedAt: ports.now(),
       simulated: definition.steps.some((step) => simulatedIds(providers).has(step.provider)),
-      stepsStarted: 0,
+      stepsStarted: earlier.results.filter((result) => result.status === 'SUCCESS').length,
       currentStepIndex: 0,
     }
     runs.set(flow.id, run)
@@ -172,7 +179,7 @@ export type FlowExecutions = ReturnType<typeof createFlowExecutions>
 interface Earlier {
   readonly results: readonly StepResult[]
   readonly recorded: ReadonlyMap<string, StepResult>
-  readonly attempts: ReadonlyMap<string, number>
+  readonly attempts: ReadonlyMap<string, readonly Attempt[]>
   readonly inFlight: ReadonlySet<string>
   readonly lastSeq: number
 }
@@ -181,14 +188,15 @@ const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: n
 
 /** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
 async function readEarlier(store: Store, flow: StoredFlow): Promise<Earlier> {
-  const results = await store.flows.stepResults(flow.id, { samples: true })
+  const rows = await store.flows.stepResults(flow.id, { samples: true })
+  const results = joinSampleRows(rows)
   const recorded = new Map<string, StepResult>()
-  const attempts = new Map<string, number>()
+  const attempts = new Map<string, readonly Attempt[]>()
   const settled = new Set<string>()
-  for (const result of results) {
+  for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
     const key = recordKey(result.stepId, result.iteration, result.sample)
     if (result.status === 'SUCCESS') recorded.set(key, result)
-    if (result.attempts.length > 0) attempts.set(key, result.attempts.length)
+    if (result.attempts.length > 0) attempts.set(key, result.attempts)
     settled.add(`${result.stepId}#${result.iteration}`)
   }
   const updates = await store.updates.read(flow.id, 0, Number.MAX_SAFE_INTEGER)
@@ -202,15 +210,18 @@ async function readEarlier(store: Store, flow: StoredFlow): Promise<Earlier> {
 
 /** Limits are hard over all executions of a flow: what earlier ones spent counts. */
 function budgetFor(
-  definition: FlowDefinition,
+  limits: FlowLimits | undefined,
   createBudget: FlowExecutionPorts['createBudget'],
   earlier: readonly StepResult[],
 ): Budget | undefined {
-  const { limits } = definition
   if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
   const { totalCost, totalTokens } = totalsOf(earlier)
   return createBudget(limits, { costUsd: totalCost, tokens: totalTokens })
 }
+
+/** Limits of one execution go over those of the flow, one by one. */
+const mergeLimits = (own: FlowLimits | undefined, given: FlowLimits | undefined): FlowLimits | undefined =>
+  given ? { ...own, ...given } : own
 
 const simulatedProviders = new WeakMap<ProviderService, ReadonlySet<string>>()
 

@@ -1,7 +1,7 @@
 import type { Budget } from '../calls/call.ts'
-import type { FlowDefinition } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { Attempt, StepResult } from '../domain/step-result.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
 import type { FlowLog } from './update-log.ts'
 
@@ -9,6 +9,8 @@ import type { FlowLog } from './update-log.ts'
 export interface RunOptions {
   readonly streaming: boolean
   readonly saveMessages: boolean
+  /** Raise or lower the definition's own limits for this execution. */
+  readonly limits?: FlowLimits
   readonly flowTimeoutMs?: number
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
@@ -30,13 +32,18 @@ export interface FlowRun {
   readonly options: RunOptions
   readonly abort: AbortController
   readonly log: FlowLog
+  readonly limits?: FlowLimits
   readonly budget?: Budget
+  /** Milliseconds for this execution. */
+  readonly timeoutMs?: number
   /** SUCCESS results of former executions, by `recordKey`. */
   readonly recorded: ReadonlyMap<string, StepResult>
   /** Keys of steps that a former execution started and never recorded: the provider may have billed them. */
   readonly inFlightAtCrash: ReadonlySet<string>
-  /** Tries per key before this execution. */
-  readonly earlierAttempts: ReadonlyMap<string, number>
+  /** What former executions left, one result per step and iteration. */
+  readonly earlier: readonly StepResult[]
+  /** Tries of former executions, by `recordKey`: the ledger goes on from there. */
+  readonly earlierAttempts: ReadonlyMap<string, readonly Attempt[]>
   /** Results in the order in which their steps were started. */
   readonly results: StepResult[]
   readonly startedAt: Date

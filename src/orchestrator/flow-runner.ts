@@ -44,7 +44,7 @@ async function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.recorded.size > 0 || run.earlierAttempts.size > 0,
+    resumed: run.earlier.length > 0,
     simulated: run.simulated,
   })
   try {
@@ -60,8 +60,7 @@ async function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
   }
 }
 
-function startFlowTimer({ definition, options, abort, flowId }: FlowRun): () => void {
-  const limitMs = options.flowTimeoutMs ?? definition.maxExecutionTime
+function startFlowTimer({ timeoutMs: limitMs, abort, flowId }: FlowRun): () => void {
   if (limitMs === undefined) return () => {}
   const timer = setTimeout(() => {
     abort.abort(
@@ -133,11 +132,18 @@ function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult)
     status: 'COMPLETED',
     finalOutput: outcome.final?.output ?? outcome.output ?? '',
     steps,
-    ...totalsOf(steps),
+    ...totalsOf([...steps, ...notReplayed(run)]),
     totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
     stopReason: outcome.stopReason,
     simulated: steps.some((step) => step.simulated),
   }
+}
+
+/** What earlier executions paid for and this one did not come by. */
+function notReplayed({ earlier, results }: FlowRun): readonly StepResult[] {
+  if (earlier.length === 0) return earlier
+  const replayed = new Set(results.map((result) => result.id))
+  return earlier.filter((result) => !replayed.has(result.id))
 }
 
 async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorError): Promise<FlowEnd> {

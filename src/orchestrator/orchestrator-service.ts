@@ -12,27 +12,9 @@ import { type FlowExecutions, resolveInput, statusError } from './flow-execution
 import { createFlowId } from './flow-id.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
-import { type ListFlowsOptions, parseListOptions } from './list-options.ts'
 import type { LiveUpdates } from './live-updates.ts'
+import { type ExecuteFlowOptions, type ListFlowsOptions, parseListOptions, toRunOptions } from './service-options.ts'
 import type { ExecuteOneStep } from './single-step.ts'
-
-export interface ExecuteFlowOptions {
-  /** The user's prompt. */
-  readonly input?: string
-  /** Ask providers for streams and send `step_progress`; default: whether `onUpdate` is given. */
-  readonly streaming?: boolean
-  /** Called synchronously with every update; what it throws is ignored. */
-  readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Write every step's output as a message of the thread. */
-  readonly saveMessages?: boolean
-  /** Milliseconds. */
-  readonly timeout?: { readonly flow?: number; readonly step?: number }
-  readonly metadata?: Readonly<Record<string, unknown>>
-  /** Must be the flow's own thread, where it is given. */
-  readonly threadId?: string
-  /** Cancels the flow. */
-  readonly signal?: AbortSignal
-}
 
 export interface OrchestratorServicePorts {
   readonly store: Store
@@ -117,7 +99,7 @@ export class OrchestratorService {
     }
     this.#ports.cache.forget(flowId)
     const prompt = await resolveInput({ flow, definition, given: input }, this.#newestUserMessage)
-    return this.#ports.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}) }, step)
+    return this.#ports.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
   }
 
   /** Ends a flow: aborts its calls down to the socket, and resolves when it is CANCELLED. A settled flow stays as it is. Needs `write`. */
@@ -181,7 +163,12 @@ export class OrchestratorService {
     const kept = new Set(definition.steps.slice(0, from).map((step) => step.id))
     const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
     const carried = rows.filter((row) => kept.has(row.stepId) && row.status === StepStatus.SUCCESS)
-    return this.#store(flow.threadId, userId, definition, { parentFlowId: flowId, input: input ?? flow.input, carried })
+    return this.#store(flow.threadId, userId, definition, {
+      parentFlowId: flowId,
+      input: input ?? flow.input,
+      metadata: flow.metadata,
+      carried,
+    })
   }
 
   /** Makes a definition with functions known by name and version, so that stored flows of it can run in this process. */
@@ -193,7 +180,7 @@ export class OrchestratorService {
     threadId: string,
     userId: string,
     input: FlowDefinitionInput | FlowDefinition,
-    extra: { readonly parentFlowId?: string; readonly input?: string; readonly carried?: readonly StepResult[] },
+    extra: Pick<NewFlow, 'parentFlowId' | 'input' | 'metadata' | 'carried'>,
   ): Promise<OrchestrationFlow> {
     const { definitions, store, cache, now } = this.#ports
     const { definition, stored } = definitions.accept(input)
@@ -209,6 +196,7 @@ export class OrchestratorService {
       createdAt: now(),
       input: extra.input,
       parentFlowId: extra.parentFlowId,
+      metadata: extra.metadata,
       simulated: false,
       carried: extra.carried?.map((result) => carriedInto(id, result)),
     }
@@ -240,7 +228,7 @@ export class OrchestratorService {
       throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
     signal?.addEventListener('abort', cancel)
     try {
-      const started = await executions.start({ flow, definition, input, options: toRunOptions(options) })
+      const started = await executions.start({ flow, definition, input, options: toRunOptions(options, flow) })
       const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
       return { end }
     } catch (error) {
@@ -280,14 +268,3 @@ export class OrchestratorService {
 
   readonly #newestUserMessage = (threadId: string) => this.#ports.store.threads.newestUserMessage(threadId)
 }
-
-const NO_METADATA = {}
-
-const toRunOptions = (options: ExecuteFlowOptions) => ({
-  streaming: options.streaming ?? options.onUpdate !== undefined,
-  saveMessages: options.saveMessages ?? false,
-  flowTimeoutMs: options.timeout?.flow,
-  stepTimeoutMs: options.timeout?.step,
-  metadata: options.metadata ?? NO_METADATA,
-  onUpdate: options.onUpdate,
-})

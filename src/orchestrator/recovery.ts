@@ -1,5 +1,10 @@
 import type { Owner, OwnerRepository } from '../repositories/repository.ts'
 
+/** Told of what was found; the configured logger fits. */
+export interface RecoveryLog {
+  warn(message: string, facts: Readonly<Record<string, unknown>>): void
+}
+
 const BEAT_EVERY_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
@@ -10,10 +15,11 @@ export interface RecoveryPorts {
   readonly isAlive: (pid: number) => boolean
   /** No other process can hold this database: every other owner is dead. */
   readonly exclusive: boolean
+  readonly logger?: RecoveryLog
 }
 
 /** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
-export function createRecovery({ owners, self, isAlive, exclusive }: RecoveryPorts) {
+export function createRecovery({ owners, self, isAlive, exclusive, logger }: RecoveryPorts) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
@@ -24,7 +30,8 @@ export function createRecovery({ owners, self, isAlive, exclusive }: RecoveryPor
   }
   const sweep = async () => {
     await owners.beat(self)
-    await owners.interruptFlowsOfDead({ staleMs: STALE_AFTER_MS, isDead })
+    const flowIds = await owners.interruptFlowsOfDead({ staleMs: STALE_AFTER_MS, isDead })
+    if (flowIds.length > 0) logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
   }
 
   return {
@@ -39,5 +46,16 @@ export function createRecovery({ owners, self, isAlive, exclusive }: RecoveryPor
       clearInterval(timer)
       await owners.leave(self.id)
     },
+  }
+}
+
+/** Whether a process of this host lives. */
+export function processLives(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: it lives, under another user.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

@@ -100,7 +100,8 @@ async function answer(
 ): Promise<StepResult> {
   const { step } = order
   const startedAt = ports.now()
-  const spoken: Spoken = { attempts: [], notes: [] }
+  const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
+  const spoken: Spoken = { attempts: earlier ? [...earlier] : [], notes: [] }
   try {
     assertStepsLeft(order)
     spoken.prompt = await ports.prepare(order, step)
@@ -183,20 +184,19 @@ function callContext(ports: StepRunnerPorts, order: StepOrder, sample: number, s
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
       : undefined,
     onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
-    onAttempt: (attempt) => spoken.attempts.push(numbered(order, sample, attempt, spoken.attempts.length + 1)),
+    onAttempt: (attempt) => spoken.attempts.push(numbered(order, attempt, spoken.attempts.length + 1)),
   }
 }
 
 /** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
-function numbered({ run, step, iteration }: StepOrder, sample: number, attempt: Attempt, number: number): Attempt {
-  const earlier = run.earlierAttempts.get(recordKey(step.id, iteration, sample)) ?? 0
-  const possiblyDoubleBilled = number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)
-  if (earlier === 0 && !possiblyDoubleBilled) return attempt.number === number ? attempt : { ...attempt, number }
-  return { ...attempt, number: earlier + number, ...(possiblyDoubleBilled && { possiblyDoubleBilled }) }
+function numbered({ run, step, iteration }: StepOrder, attempt: Attempt, number: number): Attempt {
+  const possiblyDoubleBilled = attempt.number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)
+  if (possiblyDoubleBilled) return { ...attempt, number, possiblyDoubleBilled }
+  return attempt.number === number ? attempt : { ...attempt, number }
 }
 
 function assertStepsLeft({ run, step }: StepOrder): void {
-  const maxSteps = run.definition.limits?.maxSteps
+  const maxSteps = run.limits?.maxSteps
   run.stepsStarted++
   if (maxSteps === undefined || run.stepsStarted <= maxSteps) return
   throw new OrchestratorError(

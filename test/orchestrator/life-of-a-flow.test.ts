@@ -343,6 +343,18 @@ describe('data sharing', () => {
     expect(JSON.stringify(other.requests)).not.toContain('secret')
   })
 
+  test('checkFlow takes dependsOn for the source of the input', async () => {
+    const other = createScriptedProvider({ id: 'other', replies: [] })
+    flow = await scripted([], { other })
+    const definition: FlowDefinitionInput = {
+      name: 'g',
+      type: 'graph',
+      steps: [step('a'), step('b', { model: 'other/m', dependsOn: ['a'], prompt: 'Mend: {{ input }}' })],
+    }
+    const check = await flow.polyphony.orchestrator.checkFlow(definition, USER)
+    expect(check.problems).toMatchObject([{ code: 'DATA_SHARING_DENIED', path: 'steps[1]' }])
+  })
+
   test('checkFlow finds it before the run', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
@@ -353,11 +365,68 @@ describe('data sharing', () => {
 })
 
 describe('definitions with functions', () => {
-  test('a stored flow whose functions are not here says so, and runs once they are registered', async () => {
+  test('run in the process that defined them', async () => {
     flow = await scripted(['one'])
     const definition: FlowDefinitionInput = { ...chain(step('a', { prompt: () => 'do a' })), name: 'coded', version: '2' }
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(flow.threadId, USER, definition)
     expect(await orchestrator.executeFlow(created.id, USER, { input: 'x' })).toMatchObject({ finalOutput: 'one' })
+  })
+})
+
+describe('what earlier executions left', () => {
+  test('a resumed flow counts the tries it paid before', async () => {
+    const usage = { inputTokens: 10, outputTokens: 10, totalTokens: 20, source: 'reported' as const }
+    const replies = [
+      { text: 'no json', usage },
+      { text: 'still none', usage },
+      { text: '{"ok":true}', usage },
+    ]
+    flow = await scripted((_, index) => replies[index] ?? 'none')
+    const { orchestrator } = flow.polyphony
+    const outputSchema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] }
+    const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a', { outputSchema })))
+    await expect(orchestrator.executeFlow(created.id, USER, { input: 'x' })).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
+    const result = await orchestrator.executeFlow(created.id, USER)
+    expect(result.totalTokens).toBe(60)
+    expect(result.steps[0]?.attempts.map(({ number }) => number)).toEqual([1, 2, 3])
+    expect((await orchestrator.getFlow(created.id, USER)).result?.totalTokens).toBe(60)
+  })
+
+  test('maxSteps holds over all executions, and a raised limit lets the flow go on', async () => {
+    flow = await scripted(['one', 'two', 'three'])
+    const { orchestrator } = flow.polyphony
+    const definition = { ...chain(step('a'), step('b'), step('c')), limits: { maxSteps: 2 } }
+    const created = await orchestrator.createFlow(flow.threadId, USER, definition)
+    await expect(orchestrator.executeFlow(created.id, USER, { input: 'x' })).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+    await expect(orchestrator.executeFlow(created.id, USER)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+    const result = await orchestrator.executeFlow(created.id, USER, { limits: { maxSteps: 3 } })
+    expect(result.finalOutput).toBe('three')
+    expect(flow.provider.requests).toHaveLength(3)
+  })
+
+  test('a limit that is no number is refused before anything runs', async () => {
+    flow = await scripted(['one'])
+    const { orchestrator } = flow.polyphony
+    const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
+    const limits = { maxSteps: -1 }
+    await expect(orchestrator.executeFlow(created.id, USER, { input: 'x', limits })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+    })
+  })
+
+  test('metadata of the first execution is there in the next one and in a rerun', async () => {
+    const replies = [rejected(), 'one', 'two']
+    flow = await scripted((_, index) => replies[index] ?? 'none')
+    const { orchestrator } = flow.polyphony
+    const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a', { prompt: 'do {{ metadata.k }}' })))
+    const first = orchestrator.executeFlow(created.id, USER, { input: 'x', metadata: { k: 'v' } })
+    await expect(first).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
+    await orchestrator.executeFlow(created.id, USER)
+    const rerun = await orchestrator.rerunFlow(created.id, USER)
+    await orchestrator.executeFlow(rerun.id, USER)
+    expect(
+      flow.provider.requests.map((_, index) => lastMessage(flow?.provider as ScriptedFlow['provider'], index).slice(0, 4)),
+    ).toEqual(['do v', 'do v', 'do v'])
   })
 })

@@ -1,7 +1,7 @@
 import type { FlowExecutionResult } from '../../src/domain/flow.ts'
 import type { FlowDefinitionInput } from '../../src/domain/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/flow-update.ts'
-import type { ExecuteFlowOptions } from '../../src/orchestrator/orchestrator-service.ts'
+import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { createScriptedProvider, type ScriptedProvider, type ScriptedReplies } from '../../src/providers/scripted.ts'
