@@ -3,7 +3,7 @@ import type { Attempt } from '../domain/step-result.ts'
 import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/usage.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CallLayer, CallResponse, PreparedRequest } from './call.ts'
+import type { CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import type { Clock } from './clock.ts'
 import { untilAborted } from './until-aborted.ts'
 
@@ -42,65 +42,91 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
     }
   }
 
-  return (next) => async (request, context) => {
-    const { progress, signal, onDelta } = context
-    if (signal.aborted) throw signal.reason
-    const { provider } = request
-    const number = ++progress.attempts
-    const startedAtMs = clock.now()
-    let deliveredCharacters = 0
-    let ended = false
-
-    // An adapter that ignores its signal must not add text to the next try.
-    const deliver = (text: string) => {
-      if (ended || text === '') return
-      deliveredCharacters += text.length
-      progress.textDelivered = true
-      onDelta?.(text)
+  const answered = (attempt: Try, request: PreparedRequest, context: TryContext, response: CallResponse) => {
+    const executionTime = end(attempt, clock)
+    const cost = costOf(request.provider, response, context.signal)
+    const conclude = (known: KnownCost | undefined): CallResponse => {
+      record(attempt, request, context, response, known, executionTime, false)
+      if (context.signal.aborted) throw context.signal.reason
+      return response
     }
-
-    const record = (outcome: Outcome, cost: KnownCost | undefined, executionTime: number, aborted: boolean) => {
-      context.onAttempt({
-        number,
-        provider,
-        model: outcome.model,
-        startedAt: new Date(startedAtMs),
-        executionTime,
-        usage: outcome.usage,
-        cost: cost?.costUsd,
-        costSource: cost?.source,
-        pricesDate: cost?.pricesDate,
-        error: outcome.error,
-        aborted,
-        simulated: outcome.simulated,
-      })
-    }
-
-    let response: CallResponse
-    try {
-      response = await next(request, onDelta ? { ...context, onDelta: deliver } : context)
-    } catch (error) {
-      ended = true
-      const executionTime = clock.now() - startedAtMs
-      const aborted = signal.aborted || isTimeout(error)
-      // The reason of an abort may be shared by many calls: what is known of this one stands with its signal.
-      const facts = callFactsOf(error === signal.reason ? signal : error)
-      const outcome = {
-        model: facts.model ?? request.model,
-        usage: usageOfFailure(request, error, facts, deliveredCharacters, aborted),
-        error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'INTERNAL').toJSON(),
-        simulated: isSimulated?.(provider) ?? false,
-      }
-      record(outcome, await costOf(provider, outcome, signal), executionTime, aborted)
-      throw signal.aborted ? signal.reason : error
-    }
-    ended = true
-    const executionTime = clock.now() - startedAtMs
-    const cost = costOf(provider, response, signal)
-    record(response, cost instanceof Promise ? await cost : cost, executionTime, false)
-    if (signal.aborted) throw signal.reason
-    return response
+    return cost instanceof Promise ? cost.then(conclude) : conclude(cost)
   }
+
+  const failed = async (attempt: Try, request: PreparedRequest, context: TryContext, error: unknown): Promise<never> => {
+    const executionTime = end(attempt, clock)
+    const { signal } = context
+    const aborted = signal.aborted || isTimeout(error)
+    // The reason of an abort may be shared by many calls: what is known of this one stands with its signal.
+    const facts = callFactsOf(error === signal.reason ? signal : error)
+    const outcome = {
+      model: facts.model ?? request.model,
+      usage: usageOfFailure(request, error, facts, attempt.deliveredCharacters, aborted),
+      error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'INTERNAL').toJSON(),
+      simulated: isSimulated?.(request.provider) ?? false,
+    }
+    record(attempt, request, context, outcome, await costOf(request.provider, outcome, signal), executionTime, aborted)
+    throw signal.aborted ? signal.reason : error
+  }
+
+  return (next) => (request, context) => {
+    const { progress, signal, onDelta } = context
+    if (signal.aborted) return Promise.reject(signal.reason)
+    const attempt: Try = { number: ++progress.attempts, startedAtMs: clock.now(), deliveredCharacters: 0, ended: false }
+    const watched = onDelta ? { ...context, onDelta: deliverer(attempt, context, onDelta) } : context
+    return next(request, watched).then(
+      (response) => answered(attempt, request, context, response),
+      (error) => failed(attempt, request, context, error),
+    )
+  }
+}
+
+/** One try under way. */
+interface Try {
+  readonly number: number
+  readonly startedAtMs: number
+  deliveredCharacters: number
+  ended: boolean
+}
+
+function end(attempt: Try, clock: Clock): number {
+  attempt.ended = true
+  return clock.now() - attempt.startedAtMs
+}
+
+/** An adapter that ignores its signal must not add text to the next try. */
+const deliverer =
+  (attempt: Try, { progress }: TryContext, onDelta: (text: string) => void) =>
+  (text: string): void => {
+    if (attempt.ended || text === '') return
+    attempt.deliveredCharacters += text.length
+    progress.textDelivered = true
+    onDelta(text)
+  }
+
+function record(
+  { number, startedAtMs }: Try,
+  { provider }: PreparedRequest,
+  { onAttempt }: TryContext,
+  outcome: Outcome,
+  cost: KnownCost | undefined,
+  executionTime: number,
+  aborted: boolean,
+): void {
+  onAttempt({
+    number,
+    provider,
+    model: outcome.model,
+    startedAt: new Date(startedAtMs),
+    executionTime,
+    usage: outcome.usage,
+    cost: cost?.costUsd,
+    costSource: cost?.source,
+    pricesDate: cost?.pricesDate,
+    error: outcome.error,
+    aborted,
+    simulated: outcome.simulated,
+  })
 }
 
 /** A paid answer is never lost over its price, and an abort not held up by it: unknown then. */

@@ -11,13 +11,51 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024
  * `fetch` for requests that carry a key. Redirects are answers, not followed: fetch strips `Authorization` on another origin, but not
  * `x-api-key` or `x-goog-api-key`, and would send the prompt along. Bodies of errors are cut to 64 kB, so that no vendor can fill the memory.
  */
-export async function vendorFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-  const response = await fetch(input, { ...init, redirect: 'manual' })
-  if (response.ok) return response
+export const vendorFetch = (input: string | URL | Request, init?: RequestInit): Promise<Response> =>
+  fetch(input, { ...init, redirect: 'manual' }).then((response) => (response.ok ? response : withBoundedBody(response)))
+
+async function withBoundedBody(response: Response): Promise<Response> {
   // An error whose body breaks off is still that error: a 401 must not turn into a connection failure, which is retried.
   const body = await readBytes(response, MAX_ERROR_BYTES).catch(() => ({ text: '' }))
   const { status, statusText, headers } = response
   return new Response(status === 304 ? null : body.text, { status, statusText, headers })
+}
+
+/** A signal for a vendor's SDK, which hangs its listener on it and never takes it back. */
+export interface SdkSignal {
+  readonly signal: AbortSignal
+  /** Ends the request, without touching the signal it stands for. */
+  abort(): void
+  /** Takes the listener off. */
+  release(): void
+}
+
+/**
+ * Stands for `signal` towards an SDK that only asks whether it is aborted and adds one listener. Thousands of requests wait at once, and a
+ * controller for each would weigh more than all else that is kept for them.
+ */
+export function createSdkSignal(signal: AbortSignal): SdkSignal {
+  let listener: (() => void) | undefined
+  const relay: Pick<AbortSignal, 'aborted' | 'addEventListener'> = {
+    aborted: signal.aborted,
+    addEventListener: (_type: string, given: unknown) => {
+      listener = given as () => void
+      signal.addEventListener('abort', listener, { once: true })
+    },
+  }
+  return {
+    // The seam to the SDK's types: it uses no more of a signal than this.
+    signal: relay as AbortSignal,
+    abort: () => listener?.(),
+    release: () => {
+      if (listener) signal.removeEventListener('abort', listener)
+    },
+  }
+}
+
+/** What is known of an aborted request goes with its signal: the reason may be shared by many. */
+export function keepAbortFacts(signal: AbortSignal, { usage, model, generated = false }: AttemptState): void {
+  for (const place of [signal, signal.reason]) if (isObject(place)) withCallFacts(place, { usage, model, generated })
 }
 
 /**
@@ -38,9 +76,7 @@ export async function withLinkedSignal<T>(
   } catch (error) {
     controller.abort()
     if (!signal.aborted) throw error
-    // A reason may be shared by many calls, so what is known of this one goes with its signal too.
-    const { usage, model, generated = false } = state()
-    for (const place of [signal, signal.reason]) if (isObject(place)) withCallFacts(place, { usage, model, generated })
+    keepAbortFacts(signal, state())
     throw signal.reason
   } finally {
     signal.removeEventListener('abort', abort)

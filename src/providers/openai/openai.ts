@@ -3,7 +3,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { readEventStream } from '../event-stream.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from '../vendor-error.ts'
-import { vendorFetch, withLinkedSignal } from '../vendor-http.ts'
+import { createSdkSignal, keepAbortFacts, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
 import type { AnswerReader } from './answer.ts'
 import { createChatReader, toChatRequest } from './chat.ts'
 import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
@@ -64,33 +64,49 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     fetch: fetchWithWholeErrors,
   })
 
+  // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
   function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
-    const streams = onDelta !== undefined
+    if (signal.aborted) return Promise.reject(signal.reason)
     const { path, body, notes } =
-      api === 'chat' ? toChatRequest(request, streams, variant.dialect) : toResponsesRequest(request, streams)
-    const about: AttemptState & { readonly model: string } = {
-      provider: id,
-      model: request.model,
-      get privateTexts() {
-        return textsOf(request)
-      },
+      api === 'chat'
+        ? toChatRequest(request, onDelta !== undefined, variant.dialect)
+        : toResponsesRequest(request, onDelta !== undefined)
+    let reader: AnswerReader | undefined
+    const openReader = () => {
+      reader = api === 'chat' ? createChatReader(aboutOf(request), variant.dialect) : createResponsesReader(aboutOf(request))
+      return reader
     }
-    const reader = api === 'chat' ? createChatReader(about, variant.dialect) : createResponsesReader(about)
-    // The SDK never takes its listener from the signal it is given, and flows share theirs between many calls.
-    return withLinkedSignal(signal, reader.state, async (linked) => {
-      try {
-        const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
-        const pending = client.post<unknown>(url, { body, signal: linked })
-        if (onDelta) await readStreamed(await pending.asResponse(), reader, onDelta, onActivity)
-        else reader.readWhole(toJson(await pending))
-      } catch (error) {
-        throw toFailure(error, reader.state(), streams)
-      }
-      signal.throwIfAborted()
-      reader.endText()
-      return reader.toResponse(notes)
-    })
+    const sdk = createSdkSignal(signal)
+    const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
+    const pending = client.post<unknown>(url, { body, signal: sdk.signal })
+    const read = onDelta
+      ? pending.asResponse().then((response) => readStreamed(response, openReader(), onDelta, onActivity))
+      : pending.then((reply) => readReply(openReader(), reply))
+    return read.then(
+      (whole) => {
+        sdk.release()
+        signal.throwIfAborted()
+        whole.endText()
+        return whole.toResponse(notes)
+      },
+      (error) => {
+        sdk.abort()
+        sdk.release()
+        const state = reader?.state() ?? aboutOf(request)
+        if (!signal.aborted) throw toFailure(error, state, onDelta !== undefined)
+        keepAbortFacts(signal, state)
+        throw signal.reason
+      },
+    )
   }
+
+  const aboutOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
+    provider: id,
+    model: request.model,
+    get privateTexts() {
+      return textsOf(request)
+    },
+  })
 
   function toFailure(error: unknown, state: AttemptState, streams: boolean): unknown {
     if (OrchestratorError.is(error)) return error
@@ -127,14 +143,20 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
   }
 }
 
+function readReply(reader: AnswerReader, reply: unknown): AnswerReader {
+  reader.readWhole(toJson(reply))
+  return reader
+}
+
 /** Some servers forget to call their JSON so, and the SDK leaves it as text. */
 const toJson = (reply: unknown): unknown => (typeof reply === 'string' ? parseOrText(reply) : reply)
 
 /** The SDK keeps only `error` of an error's body; Mistral, xAI and FastAPI servers say theirs beside it. */
-async function fetchWithWholeErrors(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-  const response = await vendorFetch(input, init)
+const fetchWithWholeErrors = (input: string | URL | Request, init?: RequestInit): Promise<Response> =>
+  vendorFetch(input, init).then((response) => (response.ok || response.status === 304 ? response : withWholeError(response)))
+
+async function withWholeError(response: Response): Promise<Response> {
   const { status, headers } = response
-  if (response.ok || status === 304) return response
   return new Response(JSON.stringify({ error: parseOrText(await response.text()) }), { status, headers })
 }
 
@@ -151,10 +173,13 @@ async function readStreamed(
   reader: AnswerReader,
   onDelta: (text: string) => void,
   onActivity: (() => void) | undefined,
-): Promise<void> {
+): Promise<AnswerReader> {
   const mediaType = response.headers.get('content-type') ?? ''
   // Some servers ignore `stream`, and some answer 200 with an error as JSON.
-  if (/^application\/([\w.+-]*\+)?json/i.test(mediaType)) return deliver(reader.readWhole(await response.json()))
+  if (/^application\/([\w.+-]*\+)?json/i.test(mediaType)) {
+    deliver(reader.readWhole(await response.json()))
+    return reader
+  }
   let hasEvents = false
   const ended = response.body
     ? await readEventStream(
@@ -173,6 +198,7 @@ async function readStreamed(
     throw toBadReply('an end mark without an answer', reader.state())
   if (!ended && !reader.isFinished()) throw toStreamCut('its end mark', reader.state())
   deliver(reader.endText())
+  return reader
 
   function deliver(text: string): void {
     if (text !== '') onDelta(text)
