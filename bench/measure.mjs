@@ -1,11 +1,12 @@
 // One experiment in a process of its own, started by run.mjs; answers with one message.
-const { experiment, variant, side, quick, providerUrl, pgUrl, profileOf } = JSON.parse(process.argv[2])
+const { experiment, variant, side, quick, inFlight, providerUrl, pgUrl, profileOf } = JSON.parse(process.argv[2])
 
 const { measure, measureSide } = await import(`./experiments/${experiment}.mjs`)
 const context = {
   variant,
   side,
   quick,
+  inFlight,
   profileOf,
   providerUrl,
   connection: { baseURL: `${providerUrl}/v1`, pgUrl },

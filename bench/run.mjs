@@ -1,4 +1,4 @@
-// npm run bench -- [--quick] [--json] [--only cpu…] [--variants mem,pg,pglite] [--profile]: what Polyphony costs above the bare calls. See README.md.
+// npm run bench -- [--quick] [--json] [--only cpu…] [--variants mem,pg,pglite] [--profile] [--in-flight 1]: what Polyphony costs above the bare calls. See README.md.
 import { cpus, loadavg, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { judge } from './lib/figures.mjs'
@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     only: { type: 'string' },
+    'in-flight': { type: 'string', default: '10' },
     variants: { type: 'string', default: 'mem,pg' },
   },
 })
@@ -55,7 +56,7 @@ async function runAll() {
       skipped.push({ variant, reason: `no Postgres: ${postgres.problem}` })
       continue
     }
-    if (options.profile) profiles[variant] = await profile(bench, variant)
+    if (options.profile) profiles[variant] = await profile(bench, variant, Number(options['in-flight']))
     else for (const name of asked) await runExperiment(name, variant)
   }
 }

@@ -1,30 +1,63 @@
-import { runCount, runFor, runOne } from '../lib/load.mjs'
+import { alternate, runCount, runFor, runOne } from '../lib/load.mjs'
 import { createPacer } from '../lib/pacer.mjs'
-import { perFlow, sampleAllocations, sampleCpu } from '../lib/profiler.mjs'
-import { createSide } from '../lib/sides.mjs'
+import { aboveFloor, sampleAllocations, sampleCpu } from '../lib/profiler.mjs'
+import { createSides } from '../lib/sides.mjs'
 import { startWaiting } from '../lib/waiting.mjs'
 
-const IN_FLIGHT = 10
+const PLACES = 40
 
-/** Where one side's allocations, waiting memory and CPU go, function by function: kB and microseconds per flow. */
-export async function measureSide({ side: name, variant, connection, quick, providerUrl }) {
+/** Which functions take more than at the floor: kB and microseconds per flow. */
+export async function measure({ variant, connection, quick, inFlight, providerUrl }) {
   const pacer = createPacer(providerUrl)
-  await pacer.set(0)
-  const side = await createSide(name, variant, connection)
-  const flows = quick ? 150 : 400
-  await runCount(quick ? 400 : 1000, IN_FLIGHT, () => runOne(side, 'seq'))
-  const allocated = await sampleAllocations(() => runCount(flows, IN_FLIGHT, () => runOne(side, 'seq')))
-  let timedFlows = 0
-  const spent = await sampleCpu(() =>
-    runFor(quick ? 1500 : 4000, IN_FLIGHT, async () => {
-      await runOne(side, 'seq')
-      timedFlows++
-    }),
-  )
-  const held = await sampleAllocations(() => startWaiting(side, flows, pacer), { alive: true })
-  return {
-    allocatedKb: perFlow(allocated.places, flows * 1024),
-    heldKb: perFlow(held.places, flows * 1024),
-    cpuUs: perFlow(spent.places, timedFlows),
+  const sides = await createSides(variant, connection)
+  const flows = quick ? 100 : 200
+  const run = (side) => runCount(flows, inFlight, () => runOne(side, 'seq'))
+  const allocations = async (side) => ({ flows, places: (await sampleAllocations(() => run(side))).places })
+  const cpu = async (side) => {
+    let finished = 0
+    const work = () =>
+      runFor(quick ? 300 : 700, inFlight, async () => {
+        await runOne(side, 'seq')
+        finished++
+      })
+    const { places } = await sampleCpu(work)
+    return { flows: finished, places }
   }
+  const waiting = async (side) => {
+    const { places } = await sampleAllocations(() => startWaiting(side, flows, pacer), { alive: true })
+    return { flows, places }
+  }
+  await pacer.set(0)
+  await alternate(4, sides, run)
+  return {
+    allocated: toAbove(await alternate(4, sides, allocations), 'kB', 1024),
+    CPU: toAbove(await alternate(8, sides, cpu), 'µs', 1),
+    'held while waiting': toAbove(await alternate(1, sides, waiting), 'kB', 1024),
+  }
+}
+
+function toAbove(pairs, unit, scale) {
+  const ours = perFlow(
+    pairs.map((pair) => pair.ours),
+    scale,
+  )
+  const floor = perFlow(
+    pairs.map((pair) => pair.floor),
+    scale,
+  )
+  return { unit, places: aboveFloor(ours, floor, PLACES) }
+}
+
+/** Samples of several slices as one amount per flow and place, all places included as one. */
+function perFlow(slices, scale) {
+  const divisor = slices.reduce((flows, slice) => flows + slice.flows, 0) * scale
+  const amounts = new Map()
+  const add = (place, amount) => amounts.set(place, (amounts.get(place) ?? 0) + amount / divisor)
+  for (const { places } of slices) {
+    for (const [place, amount] of places) {
+      add('(all functions)', amount)
+      add(place, amount)
+    }
+  }
+  return amounts
 }

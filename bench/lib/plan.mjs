@@ -2,7 +2,6 @@ import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { compare as compareColdStarts } from '../experiments/cold-start.mjs'
 import { compare as compareMemory } from '../experiments/memory.mjs'
-import { aboveFloor } from './profiler.mjs'
 import { needsPostgres } from './sides.mjs'
 
 const MEASURE = fileURLToPath(new URL('../measure.mjs', import.meta.url))
@@ -69,15 +68,5 @@ export const experiments = {
   latency: { run: inOneProcess('latency'), variants: ALL, quick: ['pg'] },
 }
 
-const PLACES = 40
-
-const sum = (places) => places.reduce((all, [, amount]) => all + amount, 0)
-const total = (ours, floor) => ({ place: 'all functions', ours: sum(ours), floor: sum(floor) })
-
 /** Which functions take more than at the floor, per flow. */
-export async function profile(bench, variant) {
-  const ours = await measureOnce(bench, { experiment: 'hot-spots', variant, side: 'ours' })
-  const floor = await measureOnce(bench, { experiment: 'hot-spots', variant, side: 'floor' })
-  const above = (of, unit) => ({ unit, places: [total(ours[of], floor[of]), ...aboveFloor(ours[of], floor[of], PLACES)] })
-  return { allocated: above('allocatedKb', 'kB'), 'held while waiting': above('heldKb', 'kB'), CPU: above('cpuUs', 'µs') }
-}
+export const profile = (bench, variant, inFlight) => measureOnce(bench, { experiment: 'hot-spots', variant, inFlight })

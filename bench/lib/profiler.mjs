@@ -71,14 +71,9 @@ export const sampleCpu = (work) =>
     return { microseconds, places }
   })
 
-/** What each place took for one flow, as [place, amount]. */
-export const perFlow = (places, divisor) => [...places].map(([place, amount]) => [place, amount / divisor])
-
 /** The places that took more on our side than on the floor, the most first. */
-export function aboveFloor(ours, floor, count) {
-  const bare = new Map(floor)
-  return ours
-    .map(([place, amount]) => ({ place, ours: amount, floor: bare.get(place) ?? 0 }))
+export const aboveFloor = (ours, floor, count) =>
+  [...ours]
+    .map(([place, amount]) => ({ place, ours: amount, floor: floor.get(place) ?? 0 }))
     .sort((a, b) => b.ours - b.floor - (a.ours - a.floor))
     .slice(0, count)
-}
