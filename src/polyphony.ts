@@ -137,8 +137,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     fromStoredJson: (json) => parser.parse(JSON.parse(json)),
   })
   const engine = createLocalEngine()
-  const updateLog = createUpdateLog({ journal: store.journal, now })
   const live = createLiveUpdates({ read: createReadUpdates(store), pollMs: POLL_OTHER_PROCESSES_MS })
+  const updateLog = createUpdateLog({ journal: store.journal, onStored: live.publish, now })
   const executions = createFlowExecutions({
     store,
     engine,

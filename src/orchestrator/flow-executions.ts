@@ -45,10 +45,11 @@ export interface FlowOrder {
   readonly options: RunOptions
 }
 
-interface Starting extends FlowOrder {
-  /** Set by a cancel that came before the engine had the flow. */
-  cancelled?: OrchestratorError
+interface Starting {
+  readonly order: FlowOrder
   readonly end: (end: FlowEnd) => void
+  /** Set by a cancel that came before the engine had the flow. */
+  cancelled: OrchestratorError | undefined
 }
 
 /** Flows of this process between their claim and their end. */
@@ -59,28 +60,14 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
 
   /** Claims the flow and hands it to the engine. Resolves when it runs; `end` resolves when it is over. */
   async function start(order: FlowOrder): Promise<{ readonly end: Promise<FlowEnd> }> {
-    const { flow, definition, input, options } = order
+    const { flow, definition } = order
     if (starting.has(flow.id)) throw statusError(flow.id, 'RUNNING')
     for (const step of definition.steps) providers.assertUsable(step.provider)
-    const startedAt = ports.now()
-    let settle: (end: FlowEnd) => void = () => {}
     const end = new Promise<FlowEnd>((resolve) => {
-      settle = resolve
+      starting.set(flow.id, { order, end: resolve, cancelled: undefined })
     })
-    const entry: Starting = { ...order, end: settle }
-    starting.set(flow.id, entry)
     try {
-      const claim = {
-        flowId: flow.id,
-        from: STARTABLE,
-        ownerId: ports.ownerId,
-        startedAt,
-        input: input.text,
-        metadata: options.metadata,
-      }
-      const claimed = await store.journal.claim(claim)
-      if (!('epoch' in claimed)) throw statusError(flow.id, claimed.status)
-      await engine.start({ flowId: flow.id, epoch: claimed.epoch })
+      await engine.start({ flowId: flow.id, epoch: await claim(order) })
       return { end }
     } catch (error) {
       starting.delete(flow.id)
@@ -88,10 +75,24 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     }
   }
 
+  async function claim({ flow, input, options }: FlowOrder): Promise<number> {
+    const { ownerId } = ports
+    const claimed = await store.journal.claim({
+      flowId: flow.id,
+      from: STARTABLE,
+      ownerId,
+      startedAt: ports.now(),
+      input: input.text,
+      metadata: options.metadata,
+    })
+    if ('epoch' in claimed) return claimed.epoch
+    throw statusError(flow.id, claimed.status)
+  }
+
   async function open(job: FlowJob, abort: AbortController): Promise<FlowRun> {
-    const order = starting.get(job.flowId) ?? (await orderFromStore(job.flowId))
-    const run = await openOrder(order, job, abort)
-    if (order.cancelled) abort.abort(order.cancelled)
+    const begun = starting.get(job.flowId)
+    const run = await openOrder(begun?.order ?? (await orderFromStore(job.flowId)), job, abort)
+    if (begun?.cancelled) abort.abort(begun.cancelled)
     return run
   }
 
@@ -109,8 +110,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       epoch: job.epoch,
       lastSeq: earlier.lastSeq,
       onUpdate: options.onUpdate,
-      onRefused: (error) => abort.abort(error),
-      onStored: ports.live.publisher(flow.id),
+      abort,
     })
     const run: FlowRun = {
       flowId: flow.id,
@@ -141,28 +141,28 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     return run
   }
 
-  async function orderFromStore(flowId: string): Promise<Starting> {
+  async function orderFromStore(flowId: string): Promise<FlowOrder> {
     const flow = await store.flows.find(flowId)
     if (!flow) throw new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
     const options: RunOptions = { streaming: false, saveMessages: false, metadata: flow.metadata ?? {} }
     const input = { text: flow.input ?? '', attachments: [] }
-    return { flow, definition: ports.rebuild(flow), input, options, end: () => {} }
+    return { flow, definition: ports.rebuild(flow), input, options }
   }
 
   function onEnd(job: FlowJob, end: FlowEnd): void {
-    const order = starting.get(job.flowId)
+    const begun = starting.get(job.flowId)
     starting.delete(job.flowId)
     close(job.flowId)
-    order?.end(end)
+    begun?.end(end)
   }
 
   /** Ends the flow if it is between claim and end in this process; resolves false where it is not. */
   async function cancel(flowId: string, reason: OrchestratorError): Promise<boolean> {
-    const order = starting.get(flowId)
-    if (order) order.cancelled ??= reason
+    const begun = starting.get(flowId)
+    if (begun) begun.cancelled ??= reason
     const run = runs.get(flowId)
     run?.abort.abort(reason)
-    return (await engine.cancel(flowId, reason)) || order !== undefined || run !== undefined
+    return (await engine.cancel(flowId, reason)) || begun !== undefined || run !== undefined
   }
 
   /** Forgets a run that was opened with `openOrder`. */

@@ -37,8 +37,11 @@ export function createFlowRunner(ports: FlowRunnerPorts): Advance {
       .then((end) => ports.onEnd(job, end))
 }
 
-async function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
+// Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
+function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
   const { definition, log, abort } = run
+  const executor = ports.executors[definition.type]
+  if (!executor) return fail(ports, run, new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`))
   const stopTimer = startFlowTimer(run)
   log.emit('flow_start', {
     name: definition.name,
@@ -47,17 +50,11 @@ async function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
     resumed: run.earlier.length > 0,
     simulated: run.simulated,
   })
-  try {
-    const executor = ports.executors[definition.type]
-    if (!executor) throw new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`)
-    const outcome = await executor.run(definition, contextFor(ports, run))
-    if (abort.signal.aborted) throw abort.signal.reason
-    return await complete(ports, run, outcome)
-  } catch (error) {
-    return await fail(ports, run, OrchestratorError.from(abort.signal.aborted ? abort.signal.reason : error))
-  } finally {
-    stopTimer()
-  }
+  return executor
+    .run(definition, contextFor(ports, run))
+    .then((outcome) => complete(ports, run, outcome))
+    .catch((error) => fail(ports, run, OrchestratorError.from(abort.signal.aborted ? abort.signal.reason : error)))
+    .finally(stopTimer)
 }
 
 function startFlowTimer({ timeoutMs: limitMs, abort, flowId }: FlowRun): () => void {
@@ -111,7 +108,6 @@ async function conditionHolds(
 }
 
 async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
-  if (run.log.durable) await run.log.durable
   if (run.abort.signal.aborted) throw run.abort.signal.reason
   const result = toResult(ports, run, outcome)
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result

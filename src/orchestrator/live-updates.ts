@@ -35,7 +35,7 @@ export interface LiveUpdatesOptions {
 export function createLiveUpdates({ read, pollMs }: LiveUpdatesOptions) {
   const channels = new Map<string, Channel>()
 
-  const publisher = (flowId: string) => (updates: readonly FlowUpdate[]) => {
+  const publish = (flowId: string, updates: readonly FlowUpdate[]) => {
     const channel = channels.get(flowId)
     if (!channel) return
     channel.recent.push(...updates)
@@ -69,7 +69,7 @@ export function createLiveUpdates({ read, pollMs }: LiveUpdatesOptions) {
   }
 
   return {
-    publisher,
+    publish,
     follow,
     ended(flowId: string) {
       const channel = channels.get(flowId)

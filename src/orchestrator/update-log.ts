@@ -5,115 +5,122 @@ import type { FlowOutcome, Journal, StoredUpdate } from '../repositories/reposit
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
 
-/** Numbers, stores and hands out the updates of one running flow. */
-export interface FlowLog {
-  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB. */
-  emit<Type extends FlowUpdateType>(type: Type, data: FlowUpdateData[Type], stepId?: string, iteration?: number): void
-  /** Stores a result, with the updates that wait, at once; see `durable`. */
-  record(results: readonly StepResult[]): void
-  /** The write under way; resolves when everything recorded so far is durable. Absent: nothing waits. */
-  readonly durable: Promise<void> | undefined
-  /** Stores the outcome with the last updates. After it the log is closed. */
-  finish(outcome: FlowOutcome): Promise<void>
-  /** Drops what waits: the flow belongs to another owner. */
-  discard(): void
-}
-
 export interface FlowLogOptions {
   readonly flowId: string
   readonly epoch: number
   /** Number of the newest stored update. */
   readonly lastSeq: number
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Told when the database refuses a write: the flow must stop. */
-  readonly onRefused: (error: unknown) => void
-  /** Told of updates that became durable, in order. */
-  readonly onStored?: (updates: readonly FlowUpdate[]) => void
+  /** Aborted with the error when the database refuses a write: the flow must stop. */
+  readonly abort: AbortController
 }
 
 export interface UpdateLogPorts {
   readonly journal: Journal
   readonly now: () => Date
+  /** Told of updates that became durable, in order. */
+  readonly onStored: (flowId: string, updates: readonly FlowUpdate[]) => void
 }
 
-/** One per process: all flows share one timer. */
-export function createUpdateLog({ journal, now }: UpdateLogPorts) {
-  const waiting = new Set<() => void>()
+/** Numbers, stores and hands out the updates of one running flow. One stands beside every flow that waits: a class, so that its functions are shared. */
+export class FlowLog {
+  readonly #ports: UpdateLogPorts & { readonly flushSoon: (log: FlowLog) => void }
+  readonly #options: FlowLogOptions
+  #seq: number
+  #bytes = 0
+  #pending: FlowUpdate[] = []
+  #durable: Promise<void> | undefined
+
+  constructor(ports: UpdateLogPorts & { readonly flushSoon: (log: FlowLog) => void }, options: FlowLogOptions) {
+    this.#ports = ports
+    this.#options = options
+    this.#seq = options.lastSeq
+  }
+
+  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB. */
+  emit<Type extends FlowUpdateType>(type: Type, data: FlowUpdateData[Type], stepId?: string, iteration?: number): void {
+    const { flowId, onUpdate } = this.#options
+    // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
+    const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#ports.now() } as FlowUpdate
+    this.#pending.push(update)
+    if (onUpdate) tell(onUpdate, update)
+    this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
+    if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
+    else if (this.#pending.length === 1) this.#ports.flushSoon(this)
+  }
+
+  /** Stores results, with the updates that wait, at once; see `durable`. */
+  record(results: readonly StepResult[]): void {
+    this.#append(results)
+  }
+
+  /** The write under way; resolves when everything recorded so far is durable. Absent: nothing waits. */
+  get durable(): Promise<void> | undefined {
+    return this.#durable
+  }
+
+  /** Stores the updates that wait. */
+  flush(): void {
+    if (this.#pending.length > 0) this.#append(undefined)
+  }
+
+  /** Stores the outcome with the last updates. After it nothing more may be logged. */
+  async finish(outcome: FlowOutcome): Promise<void> {
+    const { flowId, epoch } = this.#options
+    const updates = this.#take()
+    await this.#ports.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
+    this.#ports.onStored(flowId, updates)
+  }
+
+  /** Drops what waits: the flow belongs to another owner. */
+  discard(): void {
+    this.#take()
+  }
+
+  #take(): readonly FlowUpdate[] {
+    const updates = this.#pending
+    this.#pending = []
+    this.#bytes = 0
+    return updates
+  }
+
+  #append(results: readonly StepResult[] | undefined): void {
+    const { flowId, epoch, abort } = this.#options
+    const updates = this.#take()
+    const write = this.#ports.journal.append({ flowId, epoch, results, updates: updates.map(toStoredUpdate) })
+    const settled: Promise<void> = write.then(
+      () => {
+        if (this.#durable === settled) this.#durable = undefined
+        if (updates.length > 0) this.#ports.onStored(flowId, updates)
+      },
+      (error: unknown) => {
+        if (this.#durable === settled) this.#durable = undefined
+        abort.abort(error)
+      },
+    )
+    this.#durable = settled
+  }
+}
+
+/** Opens logs; one per process: all flows share one timer. */
+export function createUpdateLog(ports: UpdateLogPorts) {
+  const waiting = new Set<FlowLog>()
   let timer: NodeJS.Timeout | undefined
 
   const flushAll = () => {
     timer = undefined
-    const flushes = [...waiting]
+    const logs = [...waiting]
     waiting.clear()
-    for (const flush of flushes) flush()
+    for (const log of logs) log.flush()
   }
-  const flushSoon = (flush: () => void) => {
-    waiting.add(flush)
-    timer ??= setTimeout(flushAll, FLUSH_AFTER_MS)
+  const shared = {
+    ...ports,
+    flushSoon: (log: FlowLog) => {
+      waiting.add(log)
+      timer ??= setTimeout(flushAll, FLUSH_AFTER_MS)
+    },
   }
-
-  function open(options: FlowLogOptions): FlowLog {
-    const { flowId, epoch, onUpdate, onStored } = options
-    let seq = options.lastSeq
-    let bytes = 0
-    let pending: FlowUpdate[] = []
-    let durable: Promise<void> | undefined
-
-    const take = () => {
-      const updates = pending
-      pending = []
-      bytes = 0
-      waiting.delete(flush)
-      return updates
-    }
-    const watch = (write: Promise<void>, updates: readonly FlowUpdate[]): Promise<void> => {
-      const watched = write.then(
-        () => {
-          if (durable === watched) durable = undefined
-          if (updates.length > 0) onStored?.(updates)
-        },
-        (error: unknown) => {
-          if (durable === watched) durable = undefined
-          options.onRefused(error)
-        },
-      )
-      durable = watched
-      return watched
-    }
-    const append = (results?: readonly StepResult[]) => {
-      const updates = take()
-      void watch(journal.append({ flowId, epoch, results, updates: updates.map(toStoredUpdate) }), updates)
-    }
-    const flush = () => {
-      if (pending.length > 0) append()
-    }
-
-    return {
-      emit(type, data, stepId, iteration) {
-        // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
-        const update = { seq: ++seq, flowId, type, stepId, iteration, data, timestamp: now() } as FlowUpdate
-        pending.push(update)
-        if (onUpdate) tell(onUpdate, update)
-        bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
-        if (bytes >= FLUSH_AT_BYTES) append()
-        else if (pending.length === 1) flushSoon(flush)
-      },
-      record: append,
-      get durable() {
-        return durable
-      },
-      async finish(outcome) {
-        const updates = take()
-        await journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
-        onStored?.(updates)
-      },
-      discard() {
-        take()
-      },
-    }
-  }
-
-  return { open, close: () => clearTimeout(timer) }
+  return { open: (options: FlowLogOptions) => new FlowLog(shared, options), close: () => clearTimeout(timer) }
 }
 
 export type UpdateLog = ReturnType<typeof createUpdateLog>
