@@ -1,0 +1,181 @@
+import {
+  createPolyphony,
+  createScriptedProvider,
+  type ExecuteFlowOptions,
+  type FlowDefinitionInput,
+  type FlowExecutionResult,
+  type FlowStepInput,
+  type FlowUpdate,
+  type ModelRequest,
+  type OrchestrationFlow,
+  type Polyphony,
+} from 'polyphony'
+import { afterAll, beforeAll, describe } from 'vitest'
+import { openTestPostgres } from '../support/postgres.ts'
+import { createVendorServer, type VendorServer } from '../support/vendor-server.ts'
+
+type Replies = Parameters<typeof createScriptedProvider>[0]['replies']
+
+/** A model of a scripted provider that nobody else in this house uses. */
+export interface ScriptedModel {
+  /** Goes into a step: `{ id, ...model.target, action }`. */
+  readonly target: { readonly provider: string; readonly model: string }
+  /** What it was asked so far. */
+  readonly requests: readonly ModelRequest[]
+  /** Everything it was sent by request number, as one text. */
+  sent(index: number): string
+}
+
+export interface Person {
+  readonly userId: string
+  readonly threadId: string
+}
+
+export interface Run extends Person {
+  readonly flow: OrchestrationFlow
+  readonly result: FlowExecutionResult
+  readonly updates: readonly FlowUpdate[]
+}
+
+/** One Polyphony on one database, with three scripted providers and the real adapters in front of a loopback vendor. */
+export interface House {
+  readonly polyphony: Polyphony
+  readonly vendor: VendorServer
+  /** Replies in order, or worked out from the request; default provider `alpha`. */
+  model(replies: Replies, provider?: ScriptedName): ScriptedModel
+  /** A new user with a new thread. */
+  person(): Promise<Person>
+  /** A new user's flow, run to its end with the input `the question` unless another one is given. */
+  run(definition: FlowDefinitionInput, options?: ExecuteFlowOptions, whose?: Person): Promise<Run>
+}
+
+const SCRIPTED = ['alpha', 'beta', 'gamma'] as const
+type ScriptedName = (typeof SCRIPTED)[number]
+
+/** US dollars per million tokens of `alpha/priced`: simple enough to reckon in one's head. */
+export const PRICED = { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 }
+
+export const DATABASES = ['memory://', 'pglite://memory', 'postgres'] as const
+
+/** The same stories on all three kinds of database. */
+export function describeOnEveryDatabase(topic: string, story: (house: House) => void): void {
+  describe.each(DATABASES)(`${topic}, on %s`, (database) => {
+    let opened: OpenHouse | undefined
+    beforeAll(async () => {
+      opened = await openHouse(database)
+    })
+    afterAll(() => opened?.close())
+    const now = () => {
+      if (!opened) throw new Error('The house opens before the first test')
+      return opened
+    }
+    story({
+      get polyphony() {
+        return now().polyphony
+      },
+      get vendor() {
+        return now().vendor
+      },
+      model: (...given) => now().model(...given),
+      person: () => now().person(),
+      run: (...given) => now().run(...given),
+    })
+  })
+}
+
+interface OpenHouse extends House {
+  close(): Promise<void>
+}
+
+async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenHouse> {
+  const postgres = database === 'postgres' ? await openTestPostgres() : undefined
+  const vendor = await createVendorServer()
+  const scripts = new Map<string, Replies>()
+  const requests = new Map<string, ModelRequest[]>()
+  const scripted = SCRIPTED.map((id) => [id, createDispatcher(id, scripts, requests)] as const)
+  const polyphony = await createPolyphony(
+    {
+      database: postgres?.url ?? database,
+      providers: {
+        ...Object.fromEntries(scripted),
+        openai: { apiKey: 'key-o', baseUrl: `${vendor.url}/v1`, api: 'chat' },
+        answers: { kind: 'openai', apiKey: 'key-r', baseUrl: `${vendor.url}/v1`, api: 'responses' },
+        anthropic: { apiKey: 'key-a', baseUrl: vendor.url },
+        google: { apiKey: 'key-g', baseUrl: vendor.url },
+        local: { kind: 'openai-compatible', preset: 'ollama', baseUrl: `${vendor.url}/v1` },
+        asleep: { kind: 'openai', apiKey: 'key-s', baseUrl: `${vendor.url}/v1`, active: false },
+      },
+      prices: { 'alpha/priced': PRICED },
+      retry: { baseDelayMs: 1, maxDelayMs: 5 },
+    },
+    { env: {}, cwd: '/nonexistent' },
+  )
+  let people = 0
+  let models = 0
+  const person = async () => {
+    const userId = `user-${++people}`
+    const thread = await polyphony.conversations.createThread(userId, {})
+    return { userId, threadId: thread.id }
+  }
+  return {
+    polyphony,
+    vendor,
+    person,
+    model(replies, provider = 'alpha') {
+      const model = `model-${++models}`
+      const seen: ModelRequest[] = []
+      scripts.set(model, replies)
+      requests.set(model, seen)
+      return { target: { provider, model }, requests: seen, sent: (index) => JSON.stringify(seen[index] ?? null) }
+    },
+    async run(definition, options = {}, whose) {
+      const { userId, threadId } = whose ?? (await person())
+      const flow = await polyphony.orchestrator.createFlow(threadId, userId, definition)
+      const updates: FlowUpdate[] = []
+      const onUpdate = (update: FlowUpdate) => updates.push(update)
+      const result = await polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'the question', onUpdate, ...options })
+      return { userId, threadId, flow, result, updates }
+    },
+    async close() {
+      await polyphony.close()
+      await vendor.close()
+      await postgres?.drop()
+    },
+  }
+}
+
+/** One provider for all models: each model has its own script and its own count. */
+function createDispatcher(id: string, scripts: ReadonlyMap<string, Replies>, requests: ReadonlyMap<string, ModelRequest[]>) {
+  return createScriptedProvider({
+    id,
+    replies: async (request) => {
+      const script = scripts.get(request.model) ?? ((asked: ModelRequest) => `answer of ${asked.model}`)
+      const index = (requests.get(request.model)?.push(request) ?? 1) - 1
+      const reply = typeof script === 'function' ? await script(request, index) : script[index]
+      return reply ?? new Error(`no reply left for ${request.model}`)
+    },
+  })
+}
+
+export const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
+
+export const step = (id: string, model: ScriptedModel, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  id,
+  ...model.target,
+  action: 'generate',
+  prompt: `do ${id}`,
+  ...more,
+})
+
+/** Resolves when it holds; the timeout of the test ends a wait in vain. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
+export const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    (value) => {
+      throw new Error(`Expected a rejection, found ${JSON.stringify(value)}`)
+    },
+    (error: unknown) => error,
+  )
