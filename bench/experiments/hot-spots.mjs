@@ -4,8 +4,6 @@ import { aboveFloor, sampleAllocations, sampleCpu } from '../lib/profiler.mjs'
 import { createSides } from '../lib/sides.mjs'
 import { startWaiting } from '../lib/waiting.mjs'
 
-const PLACES = 40
-
 /** Which functions take more than at the floor: kB and microseconds per flow. */
 export async function measure({ variant, connection, quick, inFlight, providerUrl }) {
   const pacer = createPacer(providerUrl)
@@ -45,7 +43,7 @@ function toAbove(pairs, unit, scale) {
     pairs.map((pair) => pair.floor),
     scale,
   )
-  return { unit, places: aboveFloor(ours, floor, PLACES) }
+  return { unit, places: aboveFloor(ours, floor) }
 }
 
 /** Samples of several slices as one amount per flow and place, all places included as one. */

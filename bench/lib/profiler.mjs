@@ -63,7 +63,8 @@ export const sampleCpu = (work) =>
     let microseconds = 0
     profile.samples.forEach((id, index) => {
       const frame = frames.get(id)
-      if (frame.functionName === '(idle)') return
+      // `dispatch` without a file is the profiler itself.
+      if (frame.functionName === '(idle)' || (frame.functionName === 'dispatch' && !frame.url)) return
       const place = toPlace(frame)
       places.set(place, (places.get(place) ?? 0) + profile.timeDeltas[index])
       microseconds += profile.timeDeltas[index]
@@ -72,8 +73,7 @@ export const sampleCpu = (work) =>
   })
 
 /** The places that took more on our side than on the floor, the most first. */
-export const aboveFloor = (ours, floor, count) =>
+export const aboveFloor = (ours, floor) =>
   [...ours]
     .map(([place, amount]) => ({ place, ours: amount, floor: floor.get(place) ?? 0 }))
     .sort((a, b) => b.ours - b.floor - (a.ours - a.floor))
-    .slice(0, count)

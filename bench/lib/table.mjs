@@ -35,11 +35,14 @@ export function toTable(rows) {
   return [head, `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body].join('\n')
 }
 
+const PLACES = 40
+
+/** The functions that take most above the floor. */
 export function toPlaceList(places, unit) {
   const toLine = (difference, ours, floor, place) =>
     `${difference.padStart(9)} ${ours.padStart(9)} ${floor.padStart(9)}  ${place}`
-  const lines = places.map(({ place, ours, floor }) =>
-    toLine((ours - floor).toFixed(2), ours.toFixed(2), floor.toFixed(2), place),
-  )
+  const lines = places
+    .slice(0, PLACES)
+    .map(({ place, ours, floor }) => toLine((ours - floor).toFixed(2), ours.toFixed(2), floor.toFixed(2), place))
   return [toLine('above', 'ours', 'floor', `function (${unit} per flow)`), ...lines].join('\n')
 }
