@@ -117,11 +117,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const conversations = new ConversationService({ threads, flows, permissions })
 
   const call = createCall({
-    attempt: (request, attempt) =>
-      providers.get(request.provider).then((provider) => {
-        const { simulated } = provider
-        return provider.generate(request, attempt).then((answer) => ({ ...answer, simulated }))
-      }),
+    attempt: (request, attempt) => providers.get(request.provider).then((provider) => provider.generate(request, attempt)),
     price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),

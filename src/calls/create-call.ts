@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
@@ -22,10 +21,7 @@ export interface AttemptOptions {
 /** What the calls need from outside their room. */
 export interface CallPorts extends LedgerPorts, Pick<RateLimitPorts, 'ratesOf'> {
   /** Sends one request to one provider; keeps the promises of `Provider.generate`. */
-  readonly attempt: (
-    request: PreparedRequest,
-    options: AttemptOptions,
-  ) => Promise<ModelResponse & { readonly simulated: boolean }>
+  readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   readonly worstCaseUsd: WorstCaseUsd
   readonly retry?: Partial<RetrySettings>
   readonly circuitBreaker?: Partial<CircuitBreakerSettings>
@@ -48,20 +44,20 @@ export function createCall(ports: CallPorts): Call {
     attemptLedger(ports, clock),
     streamTimeout(clock),
   ]
-  const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports.attempt))
+  const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports))
   const wholeCall = totalTimeout(clock, fallback(oneTarget))
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
     // Node warns of a leak at the eleventh listener, but a flow's parallel steps share its signal by design.
-    setMaxListeners(0, context.signal)
     return wholeCall(request, toTryContext(context))
   }
 }
 
 function toCallResponse(
-  answer: ModelResponse & { readonly simulated: boolean },
+  answer: ModelResponse,
   { provider, model: requestedModel }: PreparedRequest,
+  simulated: boolean,
 ): CallResponse {
   const complete: { readonly [Key in keyof Required<CallResponse>]: CallResponse[Key] } = {
     text: answer.text,
@@ -75,13 +71,13 @@ function toCallResponse(
     notes: answer.notes,
     provider,
     requestedModel,
-    simulated: answer.simulated,
+    simulated,
   }
   return complete
 }
 
 /** Hands the request over and stops waiting at an abort, even where an adapter does not obey its signal. */
-const send = (attempt: CallPorts['attempt']): AttemptCall => {
+const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
   const start: CallPorts['attempt'] = (request, options) => {
     try {
       return attempt(request, options)
@@ -91,7 +87,7 @@ const send = (attempt: CallPorts['attempt']): AttemptCall => {
   }
   return (request, { signal, onDelta, onActivity }) =>
     untilAborted(start(request, { signal, onDelta, onActivity }), signal).then(
-      (answer) => toCallResponse(answer, request),
+      (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false),
       (error) => {
         if (signal.aborted) throw signal.reason
         throw OrchestratorError.from(error, 'INTERNAL', { provider: request.provider, model: request.model })

@@ -19,10 +19,20 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
       const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; it did not come`
       controller.abort(new OrchestratorError('STEP_TIMEOUT', message, { details: { timeoutMs } }))
     })
-    return next(request, toTryContext(context, controller.signal)).finally(() => {
+    const done = () => {
       stopTimer()
       unlink()
-    })
+    }
+    return next(request, toTryContext(context, controller.signal)).then(
+      (response) => {
+        done()
+        return response
+      },
+      (error) => {
+        done()
+        throw error
+      },
+    )
   }
 }
 

@@ -12,21 +12,19 @@ export function failureOf(result: StepResult): OrchestratorError {
 }
 
 /** Runs a step whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
-export function runOrSkip(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
-  return step.condition === undefined ? runRequired(step, context, options) : runIfHolds(step, context, options)
-}
-
 async function runIfHolds(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
   const holds = await context.conditionHolds(step, options.visible, options.iteration)
   return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition')
 }
 
-// Not async: thousands of flows wait here, and a suspended function weighs more than a callback.
-export const runRequired = (step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> =>
-  context.runStep(step, options).then((result) => {
-    if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
-    return result
-  })
+export async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+  return required(step, await context.runStep(step, options))
+}
+
+function required(step: FlowStep, result: StepResult): StepResult {
+  if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
+  return result
+}
 
 /** Runs steps one after the other; each sees `before` and the steps ahead of it. Resolves with `before` and the new results. */
 export async function runInOrder(
@@ -35,7 +33,12 @@ export async function runInOrder(
   before: readonly StepResult[] = [],
 ): Promise<readonly StepResult[]> {
   const results = [...before]
-  for (const step of steps) results.push(await runOrSkip(step, context, { visible: results.slice() }))
+  for (const step of steps) {
+    const visible = results.slice()
+    // Thousands of flows wait in this line at once: one suspended function is enough.
+    if (step.condition === undefined) results.push(required(step, await context.runStep(step, { visible })))
+    else results.push(await runIfHolds(step, context, { visible }))
+  }
   return results
 }
 

@@ -9,8 +9,8 @@ export function createFlowCache() {
   const flows = new LRUCache<string, StoredFlow>({ max: 5_000 })
   return {
     find: (flowId: string): StoredFlow | undefined => flows.get(flowId),
-    remember({ carried, ...flow }: NewFlow): StoredFlow {
-      const pending: StoredFlow = { ...flow, status: 'PENDING', ownerEpoch: 0 }
+    remember(flow: NewFlow): StoredFlow {
+      const pending = toPending(flow)
       flows.set(flow.id, pending)
       return pending
     },
@@ -21,3 +21,21 @@ export function createFlowCache() {
 }
 
 export type FlowCache = ReturnType<typeof createFlowCache>
+
+// Written out: a rest pattern makes a slow object of three times the size, and one stands beside every flow that waits.
+const toPending = (flow: NewFlow): StoredFlow => ({
+  id: flow.id,
+  threadId: flow.threadId,
+  userId: flow.userId,
+  name: flow.name,
+  description: flow.description,
+  flowType: flow.flowType,
+  definition: flow.definition,
+  status: 'PENDING',
+  createdAt: flow.createdAt,
+  input: flow.input,
+  metadata: flow.metadata,
+  parentFlowId: flow.parentFlowId,
+  ownerEpoch: 0,
+  simulated: flow.simulated,
+})

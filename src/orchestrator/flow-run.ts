@@ -44,8 +44,8 @@ export interface FlowRun {
   readonly earlier: readonly StepResult[]
   /** Tries of former executions, by `recordKey`: the ledger goes on from there. */
   readonly earlierAttempts: ReadonlyMap<string, readonly Attempt[]>
-  /** Results in the order in which their steps were started. */
-  readonly results: StepResult[]
+  /** Results in the order in which their steps were started; a step that runs holds its place. */
+  readonly results: (StepResult | undefined)[]
   readonly startedAt: Date
   /** A provider of the flow is the simulator. */
   readonly simulated: boolean
@@ -55,5 +55,8 @@ export interface FlowRun {
   /** Messages of the thread, loaded once, at first need. */
   history?: Promise<readonly Message[]>
 }
+
+/** What is there of the run so far. */
+export const settledResults = ({ results }: FlowRun): readonly StepResult[] => results.filter((result) => result !== undefined)
 
 export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`

@@ -8,7 +8,7 @@ import type { Executor, ExecutorContext, ExecutorResult } from '../executors/exe
 import { compileCondition } from '../prompts/condition.ts'
 import type { FlowOutcome } from '../repositories/repository.ts'
 import { conditionScope } from './condition-scope.ts'
-import type { FlowRun } from './flow-run.ts'
+import { type FlowRun, settledResults } from './flow-run.ts'
 import { createStepContext } from './step-context.ts'
 import { emptyResult } from './step-record.ts'
 import type { RunStep } from './step-runner.ts'
@@ -32,8 +32,10 @@ export function createFlowRunner(ports: FlowRunnerPorts): Advance {
   return (job, abort) =>
     ports
       .open(job, abort)
-      .then((run) => drive(ports, run))
-      .catch((error): FlowEnd => ({ error: OrchestratorError.from(error) }))
+      .then(
+        (run) => drive(ports, run),
+        (error): FlowEnd => ({ error: OrchestratorError.from(error) }),
+      )
       .then((end) => ports.onEnd(job, end))
 }
 
@@ -50,11 +52,14 @@ function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
     resumed: run.earlier.length > 0,
     simulated: run.simulated,
   })
-  return executor
-    .run(definition, contextFor(ports, run))
-    .then((outcome) => complete(ports, run, outcome))
-    .catch((error) => fail(ports, run, OrchestratorError.from(abort.signal.aborted ? abort.signal.reason : error)))
-    .finally(stopTimer)
+  const failed = (error: unknown) => {
+    stopTimer()
+    return fail(ports, run, OrchestratorError.from(abort.signal.aborted ? abort.signal.reason : error))
+  }
+  return executor.run(definition, contextFor(ports, run)).then((outcome) => {
+    stopTimer()
+    return complete(ports, run, outcome).catch(failed)
+  }, failed)
 }
 
 function startFlowTimer({ timeoutMs: limitMs, abort, flowId }: FlowRun): () => void {
@@ -122,7 +127,7 @@ async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorR
 }
 
 function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): FlowExecutionResult {
-  const steps = run.results.slice()
+  const steps = settledResults(run)
   return {
     flowId: run.flowId,
     status: 'COMPLETED',
@@ -138,7 +143,7 @@ function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult)
 /** What earlier executions paid for and this one did not come by. */
 function notReplayed({ earlier, results }: FlowRun): readonly StepResult[] {
   if (earlier.length === 0) return earlier
-  const replayed = new Set(results.map((result) => result.id))
+  const replayed = new Set(results.map((result) => result?.id))
   return earlier.filter((result) => !replayed.has(result.id))
 }
 
@@ -157,7 +162,7 @@ async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorErr
     status,
     completedAt: ports.now(),
     error: error.toJSON(),
-    simulated: run.results.some((step) => step.simulated),
+    simulated: run.results.some((step) => step?.simulated),
   }
   notify(() =>
     cancelled ? undefined : run.definition.onError?.({ ...error.toJSON(), flowId: run.flowId, stepId: stepOf(error) }),

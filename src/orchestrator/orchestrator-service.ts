@@ -10,6 +10,7 @@ import type { FlowCache } from './flow-cache.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
 import { type FlowExecutions, resolveInput, statusError } from './flow-executions.ts'
 import { createFlowId } from './flow-id.ts'
+import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
@@ -117,7 +118,7 @@ export class OrchestratorService {
     const definition = this.#ports.definitions.describe(flow)
     const run = this.#ports.executions.find(flowId)
     if (run) {
-      const steps = [...run.recorded.values(), ...run.results]
+      const steps = [...run.recorded.values(), ...settledResults(run)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
     }
     return toStatusReport(flow, definition, await this.#ports.store.flows.stepResults(flowId))

@@ -46,7 +46,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
       throw new OrchestratorError(code, message, { details, retryable })
     } finally {
       const { status, completedAt, result, error, simulated } = flow
-      const outcome = { status, completedAt, result, error, simulated: simulated || run.results.some((done) => done.simulated) }
+      const outcome = { status, completedAt, result, error, simulated: simulated || run.results.some((done) => done?.simulated) }
       await run.log.finish(outcome).finally(() => executions.close(flow.id))
     }
   }

@@ -117,7 +117,7 @@ function toErrorInfo(run: FlowRun, step: FlowStep, iteration: number, attempt: n
   return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()
 }
 
-/** Holds the step's place while it runs. */
+/** A result of a step that asked nobody. */
 export function emptyResult(run: FlowRun, step: FlowStep, iteration: number, startedAt: Date): StepResult {
   const { provider, model, action } = step
   return {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Call, CallContext, CallRequest, CallResponse } from '../calls/call.ts'
 import type { FlowStep, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
@@ -8,7 +9,7 @@ import { type AnswerReader, answerReader } from './answer-reader.ts'
 import { type FlowRun, recordKey } from './flow-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
-import { emptyResult, joinSamples, Refusal, type Spoken, toResult } from './step-record.ts'
+import { joinSamples, Refusal, type Spoken, toResult } from './step-record.ts'
 
 export interface StepRunnerPorts {
   readonly call: Call
@@ -44,17 +45,18 @@ export type RunStep = ReturnType<typeof createStepRunner>
 function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
   const { signal } = run.abort
   if (signal.aborted) return Promise.reject(signal.reason)
-  const iteration = options.iteration ?? 1
-  const startedAt = ports.now()
   run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
-  const order: StepOrder = { run, step, options, iteration, answer: reader?.request }
-  const slot = run.results.push(emptyResult(run, step, iteration, startedAt)) - 1
-  const answered =
-    step.samples === undefined || step.samples === 1
-      ? answer(ports, order, reader, 0)
-      : answerAll(ports, order, reader, step.samples).then((samples) => joinSamples(order, samples, startedAt, ports.now()))
-  return answered.then((result) => conclude(ports, order, slot, result))
+  const order: StepOrder = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
+  const slot = run.results.push(undefined) - 1
+  if (step.samples === undefined || step.samples === 1) return answer(ports, order, reader, 0, slot)
+  return sample(ports, order, reader, step.samples, slot)
+}
+
+async function sample(ports: StepRunnerPorts, order: StepOrder, reader: AnswerReader | undefined, samples: number, slot: number) {
+  const startedAt = ports.now()
+  const answers = await answerAll(ports, order, reader, samples)
+  return conclude(ports, order, slot, joinSamples(order, answers, startedAt, ports.now()))
 }
 
 function conclude(ports: StepRunnerPorts, { run, step, iteration }: StepOrder, slot: number, result: StepResult) {
@@ -80,6 +82,7 @@ function answerAll(
   samples: number,
 ): Promise<readonly StepResult[]> {
   const { run, step, iteration } = order
+  setMaxListeners(0, run.abort.signal)
   return Promise.all(
     Array.from({ length: samples }, async (_, index) => {
       const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
@@ -91,12 +94,16 @@ function answerAll(
   )
 }
 
-/** Asks, reads, and asks once more where the answer cannot be read. Never rejects: what goes wrong is the result. */
+/**
+ * Asks, reads, and asks once more where the answer cannot be read: what goes wrong is the result. With a `slot` the answer is the step's own
+ * and is concluded here; a sample is not.
+ */
 async function answer(
   ports: StepRunnerPorts,
   order: StepOrder,
   reader: AnswerReader | undefined,
   sample: number,
+  slot?: number,
 ): Promise<StepResult> {
   const { step } = order
   const startedAt = ports.now()
@@ -118,7 +125,8 @@ async function answer(
   } catch (error) {
     spoken.error = error
   }
-  return toResult(order, spoken, startedAt, ports.now(), sample)
+  const result = toResult(order, spoken, startedAt, ports.now(), sample)
+  return slot === undefined ? result : conclude(ports, order, slot, result)
 }
 
 /** The first target gets what was prepared to announce the step; a fallback is judged and rendered anew. */
@@ -157,6 +165,8 @@ function callWithSignal(
   const sibling = order.options.signal
   if (!sibling) return ports.call(request, callContext(ports, order, sample, spoken, flow))
   const either = new AbortController()
+  // Many siblings hang on both; Node would take that for a leak.
+  setMaxListeners(0, flow, sibling)
   const onFlow = () => either.abort(flow.reason)
   const onSibling = () => either.abort(sibling.reason)
   if (flow.aborted) onFlow()

@@ -158,19 +158,3 @@ test('10,000 calls on one signal leave no listener behind', async () => {
   expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   expect(clock.pending).toBe(0)
 })
-
-test('many calls at once on one signal are no leak to Node', async () => {
-  const warnings: Error[] = []
-  const onWarning = (warning: Error) => warnings.push(warning)
-  process.on('warning', onWarning)
-  const controller = new AbortController()
-  const call = createCall(callPorts({ attempt: never }))
-  const outcomes = Promise.allSettled(
-    Array.from({ length: 50 }, () => call(requestTo(), callContext({ signal: controller.signal }))),
-  )
-  await settled()
-  controller.abort('stop')
-  await outcomes
-  process.off('warning', onWarning)
-  expect(warnings).toEqual([])
-})

@@ -350,3 +350,14 @@ describe('samples', () => {
     expect(voted?.attempts).toHaveLength(4)
   })
 })
+
+test('many branches and samples at once are no leak of listeners to Node', async () => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  flow = await scripted(() => ({ text: 'ok', delayMs: 5 }))
+  const branches = Array.from({ length: 30 }, (_, index) => step(`b${index}`))
+  await flow.run({ name: 'wide', type: 'parallel', steps: [...branches, step('vote', { samples: 30 })] })
+  process.off('warning', onWarning)
+  expect(warnings).toEqual([])
+})
