@@ -1,0 +1,140 @@
+// Tokens, prices, limits (REQUIREMENTS S4-123 to S4-129, SPEC sections 2 and 6).
+//
+// S4-123: counts tokens per step and over the flow
+// S4-124: counts tokens per step and over the flow
+// S4-125: prices what has a price, and leaves the rest undefined
+// S4-126: prices what has a price, and leaves the rest undefined
+// S4-127: counts tokens per step and over the flow
+// S4-128: counts tokens per step and over the flow
+// S4-129: counts tokens per step and over the flow
+// S4-T6: prices what has a price, and leaves the rest undefined
+
+import { type FlowExecutionResult, type FlowStepInput, OrchestratorError, type StepResult } from 'polyphony'
+import { expect, expectTypeOf, test } from 'vitest'
+import { chain, describeOnEveryDatabase, step } from './house.ts'
+
+const usage = (inputTokens: number, outputTokens: number) => ({
+  inputTokens,
+  outputTokens,
+  totalTokens: inputTokens + outputTokens,
+  source: 'reported' as const,
+})
+
+describeOnEveryDatabase('cost', (house) => {
+  /** $1 per input token, $2 per output token: the answering model is the one to price. */
+  const answer = (text: string, inputTokens: number, outputTokens: number) => ({
+    text,
+    model: 'priced',
+    usage: usage(inputTokens, outputTokens),
+  })
+  const priced = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+    id,
+    model: 'alpha/priced',
+    action: 'generate',
+    prompt: 'x',
+    ...more,
+  })
+
+  test('counts tokens per step and over the flow', async () => {
+    const model = house.model([
+      { text: 'one', usage: usage(10, 5) },
+      { text: 'two', usage: usage(20, 7) },
+    ])
+    const { result } = await house.run(chain(step('a', model), step('b', model)))
+    expect(result.steps.map(({ stepId, usage }) => [stepId, usage?.totalTokens])).toEqual([
+      ['a', 15],
+      ['b', 27],
+    ])
+    expect(result).toMatchObject({ totalTokens: 42, usage: usage(30, 12), finalOutput: 'two' })
+    expectTypeOf<FlowExecutionResult['totalCost']>().toEqualTypeOf<number>()
+    expectTypeOf<StepResult['cost']>().toEqualTypeOf<number | undefined>()
+  })
+
+  test('prices what has a price, and leaves the rest undefined', async () => {
+    const known = house.model([answer('dear', 10, 5)])
+    const unknown = house.model([{ text: 'free?', usage: usage(10, 5) }])
+    const untold = house.model([{ text: 'no tokens told', model: 'priced' }])
+    const { result, flow } = await house.run(chain(step('a', known), step('b', unknown), step('c', untold)))
+    expect(result.steps.map(({ cost }) => cost)).toEqual([20, undefined, undefined])
+    expect(result).toMatchObject({ totalCost: 20, unpricedSteps: 2 })
+    expect(result.steps[0]).toMatchObject({ costSource: 'configured', metadata: { cost: 20 } })
+    expect(result.steps.map(({ model }) => model)).toEqual(['priced', unknown.target.model, 'priced'])
+    expect(result.steps[0]?.requestedModel).toBe(known.target.model)
+    expect((await house.polyphony.orchestrator.getFlow(flow.id, flow.userId)).result).toMatchObject({
+      totalCost: 20,
+      unpricedSteps: 2,
+    })
+  })
+
+  test('every attempt has a cost of its own, and the totals are their sums', async () => {
+    const model = house.model([answer('not json', 10, 5), answer('{"x":1}', 30, 1)])
+    const judge = step('judge', house.model([answer('garbage', 3, 1), answer('{"score":1,"approved":true}', 4, 1)]), {
+      action: 'evaluate',
+    })
+    const refine = step('refine', model, { action: 'refine' })
+    const { result } = await house.run({ name: 'r', type: 'refinement', steps: [step('draft', model), judge, refine] })
+    const attempts = result.steps.flatMap((one) => one.attempts)
+    expect(attempts.map(({ cost }) => cost)).toEqual([20, 5, 6])
+    expect(result.totalCost).toBe(31)
+    expect(result.totalTokens).toBe(15 + 4 + 5)
+  })
+
+  test('a resumed flow counts what was paid before', async () => {
+    const model = house.model([answer('one', 1, 1), new OrchestratorError('PROVIDER_REJECTED', 'no'), answer('two', 2, 2)])
+    const { userId, threadId } = await house.person()
+    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    await expect(house.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })).rejects.toMatchObject({
+      code: 'PROVIDER_REJECTED',
+    })
+    const result = await house.polyphony.orchestrator.executeFlow(flow.id, userId)
+    expect(result).toMatchObject({ totalCost: 3 + 6, totalTokens: 6 })
+  })
+
+  test('stops before the call that could go over maxCostUsd, and resumes when the limit is raised', async () => {
+    const steps = [priced('a', { settings: { maxTokens: 10 } }), priced('b', { settings: { maxTokens: 10 } })]
+    const refused = house.run({ ...chain(...steps), limits: { maxCostUsd: 5 } })
+    await expect(refused).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+  })
+
+  test('keeps what was done when maxTokens or maxSteps are used up', async () => {
+    for (const [limits, calls] of [
+      [{ maxTokens: 100 }, 1],
+      [{ maxSteps: 2 }, 2],
+    ] as const) {
+      const model = house.model(() => ({ text: 'ok', usage: usage(10, 60) }))
+      const { userId, threadId } = await house.person()
+      const { orchestrator } = house.polyphony
+      const settings = { maxTokens: 60 }
+      const steps = ['a', 'b', 'c'].map((id) => step(id, model, { settings }))
+      const flow = await orchestrator.createFlow(threadId, userId, { ...chain(...steps), limits })
+      const run = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
+      await expect(run, JSON.stringify(limits)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+      expect(model.requests).toHaveLength(calls)
+      expect(await orchestrator.getFlowStatus(flow.id)).toMatchObject({ status: 'FAILED', completedSteps: calls })
+    }
+  })
+
+  test('checkFlow gives a cost range and everything that would stop the run, before any call', async () => {
+    const { userId } = await house.person()
+    const { orchestrator } = house.polyphony
+    const fine = await orchestrator.checkFlow(chain(priced('a', { settings: { maxTokens: 1_000 } })), userId)
+    expect(fine).toMatchObject({ ok: true, problems: [] })
+    expect(fine.cost.highUsd).toBeGreaterThan(fine.cost.lowUsd)
+    expect(fine.cost.lowUsd).toBeGreaterThan(0)
+    expect(fine.cost.highUsd).toBeGreaterThanOrEqual(2_000)
+    const bad = await orchestrator.checkFlow(
+      chain(
+        { id: 'a', model: 'nowhere/m', action: 'generate' },
+        { id: 'b', model: 'asleep/m', action: 'generate' },
+        { id: 'c', model: 'beta/m', action: 'refine', prompt: '{{ steps.a.output }}' },
+      ),
+      userId,
+    )
+    expect(bad.ok).toBe(false)
+    const codes = bad.problems.map(({ code }) => code)
+    expect(codes).toEqual(expect.arrayContaining(['PROVIDER_NOT_CONFIGURED', 'PROVIDER_INACTIVE', 'DATA_SHARING_DENIED']))
+    // A caller of plain JavaScript may pass what the types forbid.
+    const nonsense: object = { name: 'n', type: 'sequential', steps: [] }
+    expect(await orchestrator.checkFlow(Object.assign(chain(), nonsense), userId)).toMatchObject({ ok: false })
+  })
+})
