@@ -1,0 +1,33 @@
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
+
+/** Steps name their run and themselves, so that the server can count who asks. */
+const step = (run: string, id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  id,
+  provider: 'desk',
+  model: 'm',
+  action: 'generate',
+  system: `RUN(${run})STEP(${id})`,
+  prompt: '{{ original }}',
+  maxRetries: 0,
+  ...more,
+})
+
+/** What the killed process runs; the surviving one resumes it from the database. */
+export const killDefinitions: Readonly<Record<string, (run: string) => FlowDefinitionInput>> = {
+  sequential: (run) => ({
+    name: run,
+    type: 'sequential',
+    steps: ['a', 'b', 'c', 'd', 'e'].map((id) => step(run, id)),
+  }),
+  parallel: (run) => ({
+    name: run,
+    type: 'parallel',
+    steps: [...['a', 'b', 'c', 'd'].map((id) => step(run, id)), step(run, 'join', { inputFrom: 'all' })],
+  }),
+  refinement: (run) => ({
+    name: run,
+    type: 'refinement',
+    refinement: { maxIterations: 2, qualityThreshold: 1 },
+    steps: [step(run, 'a'), step(run, 'judge', { action: 'evaluate' }), step(run, 'mend', { action: 'refine' })],
+  }),
+}
