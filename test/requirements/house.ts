@@ -22,7 +22,7 @@ export interface ScriptedModel {
   readonly target: { readonly provider: string; readonly model: string }
   /** What it was asked so far. */
   readonly requests: readonly ModelRequest[]
-  /** Everything it was sent by request number, as one text. */
+  /** System prompt and messages of one request, as JSON. */
   sent(index: number): string
 }
 
@@ -126,7 +126,8 @@ async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenHous
       const seen: ModelRequest[] = []
       scripts.set(model, replies)
       requests.set(model, seen)
-      return { target: { provider, model }, requests: seen, sent: (index) => JSON.stringify(seen[index] ?? null) }
+      const sent = (index: number) => JSON.stringify([seen[index]?.system, seen[index]?.messages])
+      return { target: { provider, model }, requests: seen, sent }
     },
     async run(definition, options = {}, whose) {
       const { userId, threadId } = whose ?? (await person())
