@@ -1,10 +1,10 @@
 import { alternate, runCount, runFor, runOne } from '../lib/load.mjs'
 import { createPacer } from '../lib/pacer.mjs'
-import { aboveFloor, sampleAllocations, sampleCpu } from '../lib/profiler.mjs'
+import { aboveFloor, countCalls, sampleAllocations, sampleCpu } from '../lib/profiler.mjs'
 import { createSides } from '../lib/sides.mjs'
 import { startWaiting } from '../lib/waiting.mjs'
 
-/** Which functions take more than at the floor: kB and microseconds per flow. */
+/** Which functions take more than at the floor: kB, microseconds and calls per flow. */
 export async function measure({ variant, connection, quick, inFlight, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const sides = await createSides(variant, connection)
@@ -21,6 +21,7 @@ export async function measure({ variant, connection, quick, inFlight, providerUr
     const { places } = await sampleCpu(work)
     return { flows: finished, places }
   }
+  const calls = async (side) => ({ flows, places: (await countCalls(() => run(side))).places })
   const waiting = async (side) => {
     const { places } = await sampleAllocations(() => startWaiting(side, flows, pacer), { alive: true })
     return { flows, places }
@@ -30,6 +31,7 @@ export async function measure({ variant, connection, quick, inFlight, providerUr
   return {
     allocated: toAbove(await alternate(4, sides, allocations), 'kB', 1024),
     CPU: toAbove(await alternate(8, sides, cpu), 'µs', 1),
+    calls: toAbove(await alternate(1, sides, calls), '', 1),
     'held while waiting': toAbove(await alternate(1, sides, waiting), 'kB', 1024),
   }
 }

@@ -9,9 +9,10 @@ const IN_FLIGHT = 10
 /** The median time of a flow when each call takes 20 ms. */
 export async function measure({ variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
+  const flows = quick ? 30 : 60
   const sides = await createSides(variant, connection)
   await pacer.set(PROVIDER_LATENCY_MS)
-  const slice = (kind, flows) => async (side) => {
+  const slice = (kind) => async (side) => {
     const tookMs = []
     await runCount(flows, IN_FLIGHT, async () => {
       const start = performance.now()
@@ -22,8 +23,8 @@ export async function measure({ variant, connection, quick, providerUrl }) {
   }
   const rows = []
   for (const kind of ['seq', 'par']) {
-    await alternate(quick ? 1 : 3, sides, slice(kind, 60))
-    const pairs = await alternate(quick ? 3 : 10, sides, slice(kind, 60))
+    await alternate(quick ? 1 : 3, sides, slice(kind))
+    const pairs = await alternate(quick ? 3 : 10, sides, slice(kind))
     rows.push({ figure: 'latency', kind, inFlight: IN_FLIGHT, ...comparePairs(pairsOf(pairs, (p50Ms) => p50Ms)) })
   }
   return rows

@@ -11,7 +11,7 @@ const STRETCHES = 3
 /** What finished flows leave behind and what waiting ones hold. One side per process: on a shared heap neither could be told from the other. */
 export async function measureSide({ side: name, variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
-  const stretch = quick ? 300 : 1000
+  const stretch = quick ? 200 : 1000
   const waiting = quick ? 1000 : 2000
   const side = await createSide(name, variant, connection)
   await pacer.set(0)
@@ -22,7 +22,7 @@ export async function measureSide({ side: name, variant, connection, quick, prov
     return aliveBytes()
   }
   // Code that is compiled again while it warms up stays on the heap too: the first flows are not counted, and one such jump changes one stretch, not the median.
-  let after = await aliveAfter(quick ? 600 : 1500)
+  let after = await aliveAfter(quick ? 400 : 1500)
   const left = []
   for (let round = 0; round < STRETCHES; round++) {
     const before = after

@@ -39,8 +39,8 @@ export async function measure({ variant, connection, quick, providerUrl }) {
     return median(firstMs)
   }
   await pacer.set(0)
-  await alternate(1, sides, burst(quick ? 500 : 1500))
-  const bursts = await alternate(quick ? 4 : 10, sides, burst(quick ? 250 : 600))
+  await alternate(1, sides, burst(quick ? 300 : 1500))
+  const bursts = await alternate(quick ? 3 : 10, sides, burst(quick ? 200 : 600))
   await pacer.set(20, 2)
   await alternate(1, sides, paced)
   const first = await alternate(quick ? 2 : 6, sides, paced)

@@ -7,7 +7,7 @@ import { comparePairs } from '../lib/statistics.mjs'
 export async function measure({ variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const rounds = quick ? 3 : 8
-  const sliceMs = quick ? 120 : 400
+  const sliceMs = quick ? 90 : 400
   const sides = await createSides(variant, connection)
   await pacer.set(0)
   const slice = (kind, inFlight, durationMs) => async (side) => {
@@ -22,7 +22,7 @@ export async function measure({ variant, connection, quick, providerUrl }) {
   }
   const rows = []
   for (const kind of ['seq', 'par']) {
-    await alternate(1, sides, slice(kind, 10, quick ? 500 : 1500))
+    await alternate(1, sides, slice(kind, 10, quick ? 300 : 1500))
     for (const inFlight of [1, 10, 100]) {
       const pairs = await alternate(rounds, sides, slice(kind, inFlight, sliceMs))
       const of = (read) => comparePairs(pairsOf(pairs, read))

@@ -72,6 +72,24 @@ export const sampleCpu = (work) =>
     return { microseconds, places }
   })
 
+/** Counts calls of every function while `work` runs: the one number no neighbour changes. */
+export const countCalls = (work) =>
+  withSession(async (session) => {
+    await session.post('Profiler.enable')
+    await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
+    await work()
+    const { result: scripts } = await session.post('Profiler.takePreciseCoverage')
+    await session.post('Profiler.stopPreciseCoverage')
+    const places = new Map()
+    for (const { url, functions } of scripts) {
+      for (const { functionName, ranges } of functions) {
+        const place = `${functionName || '(anonymous)'} [${url.split('/').slice(-2).join('/')} at character ${ranges[0].startOffset}]`
+        places.set(place, (places.get(place) ?? 0) + ranges[0].count)
+      }
+    }
+    return { places }
+  })
+
 /** The places that took more on our side than on the floor, the most first. */
 export const aboveFloor = (ours, floor) =>
   [...ours]

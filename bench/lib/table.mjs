@@ -44,5 +44,5 @@ export function toPlaceList(places, unit) {
   const lines = places
     .slice(0, PLACES)
     .map(({ place, ours, floor }) => toLine((ours - floor).toFixed(2), ours.toFixed(2), floor.toFixed(2), place))
-  return [toLine('above', 'ours', 'floor', `function (${unit} per flow)`), ...lines].join('\n')
+  return [toLine('above', 'ours', 'floor', unit ? `function (${unit} per flow)` : 'function (per flow)'), ...lines].join('\n')
 }
