@@ -49,6 +49,7 @@ export async function openPostgres() {
   const configured = process.env.DATABASE_URL
   const given = configured?.startsWith('postgres') ? { url: configured, stop: async () => {} } : undefined
   const { url: server, stop } = given ?? (await startEmbedded())
+  await administrate(server, 'select 1')
   const databases = new Set()
   const drop = async (name) => {
     await administrate(server, `drop database if exists ${name} with (force)`)
@@ -58,8 +59,8 @@ export async function openPostgres() {
     origin: given ? 'the server of DATABASE_URL' : 'an own server without fsync',
     async createDatabase() {
       const name = `polyphony_bench_${randomBytes(8).toString('hex')}`
-      databases.add(name)
       await administrate(server, `create database ${name}`)
+      databases.add(name)
       const url = new URL(server)
       url.pathname = `/${name}`
       return { url: url.href, drop: () => drop(name) }

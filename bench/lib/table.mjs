@@ -32,7 +32,7 @@ export function toTable(rows) {
   const widths = COLUMNS.map((_, column) => Math.max(...lines.map((cells) => cells[column].length)))
   const toLine = (cells) => `| ${cells.map((cell, column) => cell.padEnd(widths[column])).join(' | ')} |`
   const [head, ...body] = lines.map(toLine)
-  return [head, `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body].join('\n')
+  return [head, toLine(widths.map((width) => '-'.repeat(width))), ...body].join('\n')
 }
 
 const PLACES = 40
