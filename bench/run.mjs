@@ -94,7 +94,7 @@ function print() {
       tell(`\n${title} (${variant})\n${toPlaceList(places, unit)}`)
     }
   }
-  for (const { note } of rows) if (note) tell(`note: ${note}`)
+  for (const note of new Set(rows.flatMap((row) => row.note ?? []))) tell(`note: ${note}`)
   for (const { variant, experiment, reason } of skipped) tell(`skipped: ${experiment ?? 'everything'} ${variant}: ${reason}`)
   const judged = rows.filter((row) => row.target)
   if (judged.length > 0) tell(`\n${judged.filter((row) => row.met).length} of ${judged.length} targets met`)
