@@ -11,6 +11,7 @@ import {
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createLiquid, type LiquidEngine, TEMPLATE_LIMITS } from './liquid.ts'
+import { compilePlainTemplate } from './plain-template.ts'
 import { inWords, type SourcePosition, sourceError } from './source-error.ts'
 
 /** A prompt as data: a Liquid template over the names of a PromptScope. */
@@ -51,7 +52,10 @@ function compileLiquid(source: string): Template {
   const { nodes, analysis } = parse(engine, source)
   assertKnownNames(analysis)
   const references = toReferences(analysis)
-  return { source, references, render: (scope) => render(engine, nodes, toEnvironment(scope, references)) }
+  const renderLiquid = (scope: PromptScope) => render(engine, nodes, toEnvironment(scope, references))
+  const renderPlain = compilePlainTemplate(source)
+  if (!renderPlain) return { source, references, render: renderLiquid }
+  return { source, references, render: (scope) => assertOutput(renderPlain(scope) ?? renderLiquid(scope)) }
 }
 
 function parse(engine: LiquidEngine, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {

@@ -1,0 +1,75 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import { createLiquid } from '../../src/prompts/liquid.ts'
+import { compilePlainTemplate } from '../../src/prompts/plain-template.ts'
+import { compileTemplate } from '../../src/prompts/template.ts'
+
+const scope: PromptScope = {
+  original: 'the question {{ original }}',
+  input: 'the input',
+  previous: 'before',
+  steps: { draft: { output: 'a draft', status: 'SUCCESS' }, 'my-step': { output: '{% if %}', status: 'SUCCESS' } },
+  iteration: 2,
+  metadata: {},
+}
+
+const engine = createLiquid()
+/** Undefined for what Liquid refuses, which is never rendered at all. */
+const parsed = (source: string) => {
+  try {
+    return engine.parse(source)
+  } catch {
+    return undefined
+  }
+}
+
+test('renders as Liquid does, whatever text and values stand beside each other', () => {
+  const piece = fc.oneof(
+    fc.string(),
+    fc.constantFrom(
+      '{{ original }}',
+      '{{input}}',
+      '{{  previous }}',
+      '{{ steps.draft.output }}',
+      '{{ steps.my-step.output }}',
+      '\n',
+      ' }} ',
+    ),
+  )
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 8 }), (pieces) => {
+      const source = pieces.join('')
+      const plain = compilePlainTemplate(source)
+      if (!plain || !source.includes('{{')) return
+      const nodes = parsed(source)
+      if (nodes) expect(plain(scope)).toBe(engine.render(nodes, { ...scope }))
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('leaves filters, tags, other names and white space control to Liquid', () => {
+  for (const source of [
+    '{{ original | upcase }}',
+    '{% if true %}x{% endif %}',
+    '{{ iteration }}',
+    '{{- original }}',
+    '{{ steps.draft.parsed }}',
+  ]) {
+    expect(compilePlainTemplate(source)).toBeUndefined()
+  }
+})
+
+test('a missing value is still an error that names it', () => {
+  expect(() => compileTemplate('use {{ steps.nobody.output }}').render(scope)).toThrowError(
+    expect.objectContaining({
+      code: 'STEP_FAILED',
+      details: expect.objectContaining({ variable: expect.stringContaining('nobody') }),
+    }),
+  )
+})
+
+test('what a value holds is never taken for a template', () => {
+  expect(compileTemplate('{{ original }}').render(scope)).toBe('the question {{ original }}')
+})
