@@ -41,8 +41,8 @@ export interface Run extends Person {
 export interface House {
   readonly polyphony: Polyphony
   readonly vendor: VendorServer
-  /** Replies in order, or worked out from the request; default provider `alpha`. */
-  model(replies: Replies, provider?: ScriptedName): ScriptedModel
+  /** Replies in order, or worked out from the request; default provider `alpha`, default name one of its own. */
+  model(replies: Replies, provider?: ScriptedName, name?: string): ScriptedModel
   /** A new user with a new thread. */
   person(): Promise<Person>
   /** A new user's flow, run to its end with the input `the question` unless another one is given. */
@@ -121,8 +121,7 @@ async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenHous
     polyphony,
     vendor,
     person,
-    model(replies, provider = 'alpha') {
-      const model = `model-${++models}`
+    model(replies, provider = 'alpha', model = `model-${++models}`) {
       const seen: ModelRequest[] = []
       scripts.set(model, replies)
       requests.set(model, seen)
