@@ -41,9 +41,21 @@ export function compileTemplate(source: string): Template {
   if (!source.includes('{{') && !source.includes('{%')) return { source, references: NO_REFERENCES, render: () => source }
   const known = compiled.get(source)
   if (known) return known
-  const template = compileLiquid(source)
+  const template = compile(source)
   compiled.set(source, template)
   return template
+}
+
+function compile(source: string): Template {
+  const plain = compilePlainTemplate(source)
+  if (!plain) return compileLiquid(source)
+  let liquid: Template | undefined
+  const renderLiquid = (scope: PromptScope) => {
+    liquid ??= compileLiquid(source)
+    return liquid.render(scope)
+  }
+  const { references } = plain
+  return { source, references, render: (scope) => assertOutput(plain.render(scope) ?? renderLiquid(scope)) }
 }
 
 function compileLiquid(source: string): Template {
@@ -52,10 +64,7 @@ function compileLiquid(source: string): Template {
   const { nodes, analysis } = parse(engine, source)
   assertKnownNames(analysis)
   const references = toReferences(analysis)
-  const renderLiquid = (scope: PromptScope) => render(engine, nodes, toEnvironment(scope, references))
-  const renderPlain = compilePlainTemplate(source)
-  if (!renderPlain) return { source, references, render: renderLiquid }
-  return { source, references, render: (scope) => assertOutput(renderPlain(scope) ?? renderLiquid(scope)) }
+  return { source, references, render: (scope) => render(engine, nodes, toEnvironment(scope, references)) }
 }
 
 function parse(engine: LiquidEngine, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {

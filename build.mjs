@@ -1,0 +1,26 @@
+// Builds dist/: JavaScript by esbuild, types by tsc (see docs/decisions/0015-bundled-build.md).
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import { build } from 'esbuild'
+
+const outdir = process.argv[2] ?? 'dist'
+const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+
+rmSync(outdir, { recursive: true, force: true })
+await build({
+  entryPoints: ['src/index.ts', 'src/cli/main.ts', 'templates/index.ts', 'examples/index.ts'],
+  outdir,
+  outbase: '.',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  chunkNames: 'chunks/[name]-[hash]',
+  // Of zod a tenth is used; as a package it opens 95 files at every start.
+  external: ['polyphony', ...Object.keys(dependencies).filter((name) => name !== 'zod')],
+  logLevel: 'warning',
+})
+execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', outdir], {
+  stdio: 'inherit',
+})
