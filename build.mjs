@@ -7,8 +7,7 @@ const outdir = process.argv[2] ?? 'dist'
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 
 rmSync(outdir, { recursive: true, force: true })
-await build({
-  entryPoints: ['src/index.ts', 'src/cli/main.ts', 'templates/index.ts', 'examples/index.ts'],
+const shared = {
   outdir,
   outbase: '.',
   bundle: true,
@@ -17,10 +16,13 @@ await build({
   platform: 'node',
   target: 'node20.19',
   chunkNames: 'chunks/[name]-[hash]',
-  // Of zod a tenth is used; as a package it opens 95 files at every start.
-  external: ['polyphony', ...Object.keys(dependencies).filter((name) => name !== 'zod')],
   logLevel: 'warning',
-})
+}
+const external = ['polyphony', ...Object.keys(dependencies)]
+// Of zod a tenth is used; as a package it opens 95 files at every start.
+const withZod = external.filter((name) => name !== 'zod')
+await build({ ...shared, entryPoints: ['src/index.ts', 'src/cli/main.ts', 'templates/index.ts'], external: withZod })
+await build({ ...shared, entryPoints: ['examples/index.ts'], external })
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', outdir], {
   stdio: 'inherit',
 })

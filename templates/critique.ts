@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { FlowDefinitionInput, Target } from '../src/domain/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, modelChoices, parameter, positionalModel } from './template.ts'

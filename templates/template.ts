@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { toPathText, toProblems } from '../src/domain/definition-problems.ts'
 import type { DefinitionProblem, FlowDefinitionInput, FlowType, Target } from '../src/domain/flow-definition.ts'
 import { withSuggestion } from '../src/domain/suggestion.ts'

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm'
-import { z } from 'zod'
+import * as z from 'zod'
 import { flowLimitsSchema, stepSettingsSchema } from '../domain/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
 import type { ThreadRight } from '../domain/thread.ts'

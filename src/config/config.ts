@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readConfigFile } from './config-file.ts'
 import {

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
 import { requireRight, threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** Freezes lists and plain objects, however deep. Functions, zod schemas and other instances stay as they are. */
 export function deepFreeze<T>(value: T): T {

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { JsonSchema } from './model-call.ts'
 
 /** JSON Schema of a definition as data: what only code can give (functions, zod schemas) is left out. */

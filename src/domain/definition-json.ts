@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-definition.ts'
 import { toStoredJsonSchema } from './output-schema.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { deepFreeze } from './deep-freeze.ts'
 import { toDefinitionJsonSchema } from './definition-json-schema.ts'

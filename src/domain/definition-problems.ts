@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { DefinitionProblem } from './flow-definition.ts'
 import { findSuggestion, withSuggestion } from './suggestion.ts'

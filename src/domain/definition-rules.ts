@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { LooseStep } from './definition-references.ts'
 import type { WrittenTargets } from './definition-targets.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema, OrchestrationFlowType } from './flow-definition.ts'

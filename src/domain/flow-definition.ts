@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowError, FlowExecutionResult } from './flow.ts'
 import type { StepContext } from './step-context.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { JsonSchema } from './model-call.ts'
 
 /** Characters, values and levels of a JSON Schema that comes as data. */

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import type { z } from 'zod'
+import type * as z from 'zod'
 
 /** Which way led to the value, from strict to lenient. */
 export type HowRead = 'json' | 'fenced' | 'balanced' | 'repaired'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { JsonSchema } from './model-call.ts'
 import { parseScore, readProseVerdict } from './prose-verdict.ts'
 import { type HowRead, readStructured, withoutThinking } from './structured-output.ts'

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { StopReason } from '../domain/flow.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'

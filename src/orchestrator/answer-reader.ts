@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { JsonSchema, ModelResponse } from '../domain/model-call.ts'
 import { readStructured } from '../domain/structured-output.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { FlowStatus } from '../domain/flow.ts'
 import { type FlowLimits, flowLimitsSchema, OrchestrationFlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'

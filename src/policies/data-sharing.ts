@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { DataSharingPolicy } from '../domain/sharing.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
