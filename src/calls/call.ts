@@ -24,6 +24,8 @@ export interface PreparedRequest extends ModelRequest {
 export interface CallContext {
   /** Cancel of the flow, its timeouts, a failed sibling. */
   readonly signal: AbortSignal
+  /** The controller of `signal`, where it was made for this call alone: its timeout aborts that one instead of another of its own. */
+  readonly abort?: AbortController
   /** Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. */
   readonly timeoutMs?: number
   /** Milliseconds from sending a streamed request to its first piece; over it: PROVIDER_UNAVAILABLE. */

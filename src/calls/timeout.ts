@@ -13,17 +13,18 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
     context.timeoutMs === undefined ? next(request, context) : within(context.timeoutMs, request, context)
 
   function within(timeoutMs: number, request: CallRequest, context: TryContext): Promise<CallResponse> {
-    const controller = new AbortController()
-    const unlink = follow(context.signal, controller)
+    const controller = context.abort ?? new AbortController()
+    const unlink = context.abort ? undefined : follow(context.signal, controller)
     const stopTimer = clock.startTimer(timeoutMs, () => {
       const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; it did not come`
       controller.abort(new OrchestratorError('STEP_TIMEOUT', message, { details: { timeoutMs } }))
     })
     const done = () => {
       stopTimer()
-      unlink()
+      unlink?.()
     }
-    return next(request, toTryContext(context, controller.signal)).then(
+    const bounded = unlink ? toTryContext(context, controller.signal) : context
+    return next(request, bounded).then(
       (response) => {
         done()
         return response

@@ -7,6 +7,7 @@ export function toTryContext(context: CallContext | TryContext, signal: AbortSig
   // Written out, not spread: a spread that adds keys costs five times the memory, and every call of every flow comes by here.
   const complete: Complete = {
     signal,
+    abort: context.abort,
     timeoutMs: context.timeoutMs,
     firstChunkTimeoutMs: context.firstChunkTimeoutMs,
     idleTimeoutMs: context.idleTimeoutMs,

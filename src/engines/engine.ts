@@ -1,3 +1,5 @@
+import type { Stop } from '../domain/stop.ts'
+
 /** One order to drive a flow; holds nothing that is not in the database. */
 export interface FlowJob {
   readonly flowId: string
@@ -5,8 +7,8 @@ export interface FlowJob {
   readonly epoch: number
 }
 
-/** Drives a claimed flow to its end. Must never reject: what goes wrong is the flow's outcome. `abort` ends the flow, from either side. */
-export type Advance = (job: FlowJob, abort: AbortController) => Promise<void>
+/** Drives a claimed flow to its end. Must never reject: what goes wrong is the flow's outcome. `stop` ends the flow, from either side. */
+export type Advance = (job: FlowJob, stop: Stop) => Promise<void>
 
 export interface EngineHealth {
   readonly engine: string

@@ -1,9 +1,10 @@
+import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Advance, Engine, FlowJob } from './engine.ts'
 
 /** Drives flows in this process, at once; as many as are started. */
 export function createLocalEngine(): Engine {
-  const running = new Map<string, { readonly abort: AbortController; readonly done: Promise<void> }>()
+  const running = new Map<string, { readonly stop: Stop; readonly done: Promise<void> }>()
   let advance: Advance | undefined
   let closed = false
 
@@ -14,14 +15,14 @@ export function createLocalEngine(): Engine {
     async start(job: FlowJob) {
       if (!advance) throw new OrchestratorError('INTERNAL', 'The engine was started before work() was called')
       if (closed) throw new OrchestratorError('FLOW_INTERRUPTED', 'The engine is closed', { details: { flowId: job.flowId } })
-      const abort = new AbortController()
-      const done = advance(job, abort).finally(() => running.delete(job.flowId))
-      running.set(job.flowId, { abort, done })
+      const stop = new Stop()
+      const done = advance(job, stop).finally(() => running.delete(job.flowId))
+      running.set(job.flowId, { stop, done })
     },
     async cancel(flowId, reason) {
       const flow = running.get(flowId)
       if (!flow) return false
-      flow.abort.abort(reason)
+      flow.stop.stop(reason)
       await flow.done
       return true
     },
@@ -33,7 +34,7 @@ export function createLocalEngine(): Engine {
     async close(reason) {
       closed = true
       const flows = [...running.values()]
-      for (const flow of flows) flow.abort.abort(reason)
+      for (const flow of flows) flow.stop.stop(reason)
       await Promise.all(flows.map((flow) => flow.done))
     },
   }

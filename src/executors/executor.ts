@@ -2,6 +2,7 @@ import type * as z from 'zod'
 import type { StopReason } from '../domain/flow.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
+import type { Stop } from '../domain/stop.ts'
 
 /** How one step is to run this time. */
 export interface RunStepOptions {
@@ -16,14 +17,12 @@ export interface RunStepOptions {
    * An unreadable verdict leaves `parsed` undefined, and the step succeeds.
    */
   readonly verdict?: 'ask' | 'read'
-  /** Aborts this step only: a failed sibling. */
-  readonly signal?: AbortSignal
+  /** Ends this step only: a failed sibling. */
+  readonly stop?: Stop
 }
 
 /** What the conductor lends to an executor for one run of one flow. */
 export interface ExecutorContext {
-  /** Cancel and timeouts of the flow. */
-  readonly signal: AbortSignal
   /**
    * Runs a step, or returns its recorded result without a call when a former run of the flow left one with SUCCESS.
    * Resolves with SUCCESS or FAILED (FAILED only for the step's own failure). Rejects when the flow as a whole must end: cancel, flow timeout, lost ownership.

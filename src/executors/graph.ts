@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
+import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { type StepDependencies, stepDependencies } from '../prompts/step-dependencies.ts'
 import type { CallRange, Executor, ExecutorContext, ExecutorResult } from './executor.ts'
@@ -61,7 +62,7 @@ class GraphRun {
   readonly #settings: GraphSettings
   readonly #results = new Map<string, StepResult>()
   readonly #waiting: FlowStep[]
-  readonly #siblings = new AbortController()
+  readonly #siblings = new Stop()
   #underWay = 0
   #failure: unknown
   #done: () => void = () => {}
@@ -121,7 +122,7 @@ class GraphRun {
     if (step.condition !== undefined && !(await this.#context.conditionHolds(step, visible))) {
       return this.#context.skipStep(step, 'condition')
     }
-    return this.#context.runStep(step, { visible, signal: this.#siblings.signal })
+    return this.#context.runStep(step, { visible, stop: this.#siblings })
   }
 
   #failed(step: FlowStep, result: StepResult): void {
@@ -141,7 +142,7 @@ class GraphRun {
   #stop(error: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = error ?? new OrchestratorError('INTERNAL', 'A step ended without a reason')
-    this.#siblings.abort(this.#failure)
+    this.#siblings.stop(this.#failure)
   }
 
   #settled(step: FlowStep): boolean {

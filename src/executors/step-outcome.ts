@@ -1,5 +1,6 @@
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
+import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ExecutorContext, RunStepOptions } from './executor.ts'
 
@@ -53,14 +54,14 @@ export async function runTogether(
 ): Promise<readonly StepResult[]> {
   const [only] = steps
   if (only && steps.length === 1) return [await runRequired(only, context, options)]
-  const siblings = new AbortController()
+  const siblings = new Stop()
   let failure: OrchestratorError | undefined
   const settled = await Promise.allSettled(
     steps.map(async (step) => {
-      const result = await context.runStep(step, { ...options, signal: siblings.signal })
+      const result = await context.runStep(step, { ...options, stop: siblings })
       if (result.status === 'FAILED' && !step.optional && !failure) {
         failure = failureOf(result)
-        siblings.abort(failure)
+        siblings.stop(failure)
       }
       return result
     }),

@@ -2,6 +2,7 @@ import type { Budget } from '../calls/call.ts'
 import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
+import type { Stop } from '../domain/stop.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
 import type { Engine, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -89,18 +90,14 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     throw statusError(flow.id, claimed.status)
   }
 
-  async function open(job: FlowJob, abort: AbortController): Promise<FlowRun> {
+  async function open(job: FlowJob, stop: Stop): Promise<FlowRun> {
     const begun = starting.get(job.flowId)
-    const run = await openOrder(begun?.order ?? (await orderFromStore(job.flowId)), job, abort)
-    if (begun?.cancelled) abort.abort(begun.cancelled)
+    const run = await openOrder(begun?.order ?? (await orderFromStore(job.flowId)), job, stop)
+    if (begun?.cancelled) stop.stop(begun.cancelled)
     return run
   }
 
-  async function openOrder(
-    { flow, definition, input, options }: FlowOrder,
-    job: FlowJob,
-    abort: AbortController,
-  ): Promise<FlowRun> {
+  async function openOrder({ flow, definition, input, options }: FlowOrder, job: FlowJob, stop: Stop): Promise<FlowRun> {
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
     const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
@@ -110,7 +107,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       epoch: job.epoch,
       lastSeq: earlier.lastSeq,
       onUpdate: options.onUpdate,
-      abort,
+      stop,
     })
     const run: FlowRun = {
       flowId: flow.id,
@@ -122,7 +119,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       inputMessageId: input.messageId,
       attachments: input.attachments,
       options,
-      abort,
+      stop,
       log,
       limits,
       budget: budgetFor(limits, ports.createBudget, earlier.results),
@@ -161,7 +158,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     const begun = starting.get(flowId)
     if (begun) begun.cancelled ??= reason
     const run = runs.get(flowId)
-    run?.abort.abort(reason)
+    run?.stop.stop(reason)
     return (await engine.cancel(flowId, reason)) || begun !== undefined || run !== undefined
   }
 

@@ -2,6 +2,7 @@ import type { Budget } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
+import type { Stop } from '../domain/stop.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
 import type { FlowLog } from './update-log.ts'
 
@@ -30,7 +31,7 @@ export interface FlowRun {
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
-  readonly abort: AbortController
+  readonly stop: Stop
   readonly log: FlowLog
   readonly limits?: FlowLimits
   readonly budget?: Budget

@@ -1,6 +1,7 @@
 import type { FlowExecutionResult, FlowStatus } from '../domain/flow.ts'
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
+import type { Stop } from '../domain/stop.ts'
 import type { Message } from '../domain/thread.ts'
 import type { Advance, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -18,7 +19,7 @@ export interface FlowRunnerPorts {
   readonly executors: Readonly<Record<string, Executor>>
   readonly runStep: RunStep
   /** Builds the run of a claimed flow from what the caller left here, or from the database. */
-  readonly open: (job: FlowJob, abort: AbortController) => Promise<FlowRun>
+  readonly open: (job: FlowJob, stop: Stop) => Promise<FlowRun>
   readonly historyOf: (run: FlowRun) => Promise<readonly Message[]>
   readonly now: () => Date
   /** Told of the end, in whatever way, once. */
@@ -29,9 +30,9 @@ export type FlowEnd = { readonly result: FlowExecutionResult } | { readonly erro
 
 /** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
 export function createFlowRunner(ports: FlowRunnerPorts): Advance {
-  return (job, abort) =>
+  return (job, stop) =>
     ports
-      .open(job, abort)
+      .open(job, stop)
       .then(
         (run) => drive(ports, run),
         (error): FlowEnd => ({ error: OrchestratorError.from(error) }),
@@ -41,7 +42,7 @@ export function createFlowRunner(ports: FlowRunnerPorts): Advance {
 
 // Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
 function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
-  const { definition, log, abort } = run
+  const { definition, log, stop } = run
   const executor = ports.executors[definition.type]
   if (!executor) return fail(ports, run, new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`))
   const stopTimer = startFlowTimer(run)
@@ -54,7 +55,7 @@ function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
   })
   const failed = (error: unknown) => {
     stopTimer()
-    return fail(ports, run, OrchestratorError.from(abort.signal.aborted ? abort.signal.reason : error))
+    return fail(ports, run, OrchestratorError.from(stop.stopped ? stop.reason : error))
   }
   return executor.run(definition, contextFor(ports, run)).then((outcome) => {
     stopTimer()
@@ -62,19 +63,16 @@ function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
   }, failed)
 }
 
-function startFlowTimer({ timeoutMs: limitMs, abort, flowId }: FlowRun): () => void {
+function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowRun): () => void {
   if (limitMs === undefined) return () => {}
   const timer = setTimeout(() => {
-    abort.abort(
-      new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
-    )
+    stop.stop(new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }))
   }, limitMs)
   return () => clearTimeout(timer)
 }
 
 function contextFor(ports: FlowRunnerPorts, run: FlowRun): ExecutorContext {
   return {
-    signal: run.abort.signal,
     runStep: (step, options) => ports.runStep(run, step, options),
     skipStep: (step, reason) => skipStep(ports, run, step, reason),
     conditionHolds: (step, visible, iteration = 1) => conditionHolds(ports, run, step, visible, iteration),
@@ -113,7 +111,7 @@ async function conditionHolds(
 }
 
 async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
-  if (run.abort.signal.aborted) throw run.abort.signal.reason
+  if (run.stop.stopped) throw run.stop.reason
   const result = toResult(ports, run, outcome)
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result
   const final = outcome.final

@@ -1,6 +1,7 @@
 import type { FlowStatus } from '../domain/flow.ts'
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
+import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Store } from '../repositories/repository.ts'
 import { type FlowExecutions, type FlowOrder, statusError } from './flow-executions.ts'
@@ -32,7 +33,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
     }
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) throw statusError(flow.id, claimed.status)
-    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new AbortController())
+    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new Stop())
     try {
       const index = definition.steps.indexOf(step)
       const before = new Set(definition.steps.slice(0, index).map(({ id }) => id))

@@ -111,7 +111,7 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
 }
 
 /** Cancelled by the flow's end or by a sibling's failure, not by itself. */
-const endedFromOutside = ({ run, options }: StepOrder): boolean => run.abort.signal.aborted || options.signal?.aborted === true
+const endedFromOutside = ({ run, options }: StepOrder): boolean => run.stop.stopped || options.stop?.stopped === true
 
 function toErrorInfo(run: FlowRun, step: FlowStep, iteration: number, attempt: number, error: unknown): ErrorInfo {
   return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()

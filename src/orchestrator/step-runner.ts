@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { Call, CallContext, CallRequest, CallResponse } from '../calls/call.ts'
 import type { FlowStep, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
@@ -43,8 +42,7 @@ export function createStepRunner(ports: StepRunnerPorts) {
 export type RunStep = ReturnType<typeof createStepRunner>
 
 function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
-  const { signal } = run.abort
-  if (signal.aborted) return Promise.reject(signal.reason)
+  if (run.stop.stopped) return Promise.reject(run.stop.reason)
   run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
   const order: StepOrder = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
@@ -69,7 +67,7 @@ function conclude(ports: StepRunnerPorts, { run, step, iteration }: StepOrder, s
     // The ledger rows of samples stand with the samples.
     run.log.record([result.samples ? { ...result, attempts: [] } : result])
     notify(run, result)
-    if (run.abort.signal.aborted) throw run.abort.signal.reason
+    if (run.stop.stopped) throw run.stop.reason
     return result
   }
 }
@@ -82,7 +80,6 @@ function answerAll(
   samples: number,
 ): Promise<readonly StepResult[]> {
   const { run, step, iteration } = order
-  setMaxListeners(0, run.abort.signal)
   return Promise.all(
     Array.from({ length: samples }, async (_, index) => {
       const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
@@ -108,22 +105,28 @@ async function answer(
   const { step } = order
   const startedAt = ports.now()
   const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
+  const abort = openAbort(order)
   const spoken: Spoken = { attempts: earlier ? [...earlier] : [], notes: [] }
   try {
     assertStepsLeft(order)
     spoken.prompt = await ports.prepare(order, step)
     announce(order, spoken.prompt, sample)
-    spoken.response = await callWithSignal(ports, order, sample, spoken, toCallRequest(ports, order, spoken, spoken.prompt))
+    spoken.response = await ports.call(
+      toCallRequest(ports, order, spoken, spoken.prompt),
+      callContext(ports, order, sample, spoken, abort),
+    )
     assertAnswered(step, spoken.response)
     if (reader) {
       const { value, notes } = await reader.read(spoken.response, (text, problem) =>
-        repair(ports, order, sample, spoken, text, problem),
+        repair(ports, callContext(ports, order, sample, spoken, abort), spoken, text, problem),
       )
       spoken.parsed = value
       spoken.notes = notes
     }
   } catch (error) {
     spoken.error = error
+  } finally {
+    closeAbort(order, abort)
   }
   const result = toResult(order, spoken, startedAt, ports.now(), sample)
   return slot === undefined ? result : conclude(ports, order, slot, result)
@@ -139,7 +142,13 @@ function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken,
   return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
 }
 
-async function repair(ports: StepRunnerPorts, order: StepOrder, sample: number, spoken: Spoken, text: string, problem: string) {
+async function repair(
+  ports: StepRunnerPorts,
+  context: CallContext,
+  spoken: Spoken,
+  text: string,
+  problem: string,
+): Promise<string> {
   const { prompt, response } = spoken
   if (!prompt || !response) return ''
   const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
@@ -150,40 +159,34 @@ async function repair(ports: StepRunnerPorts, order: StepOrder, sample: number, 
     { role: 'user', content },
   ]
   const request: CallRequest = { targets: [target], prepare: () => ({ ...prompt, ...target, messages }) }
-  return (await callWithSignal(ports, order, sample, spoken, request)).text
+  return (await ports.call(request, context)).text
 }
 
-/** Calls under the flow's signal, or that and a sibling's; AbortSignal.any keeps its sources alive on Node 20. */
-function callWithSignal(
+/** Ends with the flow, or with a sibling's failure, or by its own timeout. */
+function openAbort({ run, options }: StepOrder): AbortController {
+  const abort = new AbortController()
+  run.stop.add(abort)
+  options.stop?.add(abort)
+  return abort
+}
+
+function closeAbort({ run, options }: StepOrder, abort: AbortController): void {
+  run.stop.delete(abort)
+  options.stop?.delete(abort)
+}
+
+function callContext(
   ports: StepRunnerPorts,
   order: StepOrder,
   sample: number,
   spoken: Spoken,
-  request: CallRequest,
-): Promise<CallResponse> {
-  const flow = order.run.abort.signal
-  const sibling = order.options.signal
-  if (!sibling) return ports.call(request, callContext(ports, order, sample, spoken, flow))
-  const either = new AbortController()
-  // Many siblings hang on both; Node would take that for a leak.
-  setMaxListeners(0, flow, sibling)
-  const onFlow = () => either.abort(flow.reason)
-  const onSibling = () => either.abort(sibling.reason)
-  if (flow.aborted) onFlow()
-  if (sibling.aborted) onSibling()
-  flow.addEventListener('abort', onFlow)
-  sibling.addEventListener('abort', onSibling)
-  return ports.call(request, callContext(ports, order, sample, spoken, either.signal)).finally(() => {
-    flow.removeEventListener('abort', onFlow)
-    sibling.removeEventListener('abort', onSibling)
-  })
-}
-
-function callContext(ports: StepRunnerPorts, order: StepOrder, sample: number, spoken: Spoken, signal: AbortSignal): CallContext {
+  abort: AbortController,
+): CallContext {
   const { run, step, iteration } = order
   const { defaults } = ports
   return {
-    signal,
+    signal: abort.signal,
+    abort,
     timeoutMs: step.timeout ?? run.options.stepTimeoutMs ?? defaults.timeoutMs,
     firstChunkTimeoutMs: defaults.firstChunkTimeoutMs,
     idleTimeoutMs: step.idleTimeout ?? defaults.idleTimeoutMs,

@@ -1,5 +1,6 @@
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
+import type { Stop } from '../domain/stop.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../repositories/repository.ts'
 
 const FLUSH_AFTER_MS = 50
@@ -11,8 +12,8 @@ export interface FlowLogOptions {
   /** Number of the newest stored update. */
   readonly lastSeq: number
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Aborted with the error when the database refuses a write: the flow must stop. */
-  readonly abort: AbortController
+  /** Ended with the error when the database refuses a write: the flow must stop. */
+  readonly stop: Stop
 }
 
 export interface UpdateLogPorts {
@@ -85,7 +86,7 @@ export class FlowLog {
   }
 
   #append(results: readonly StepResult[] | undefined): void {
-    const { flowId, epoch, abort } = this.#options
+    const { flowId, epoch, stop } = this.#options
     const updates = this.#take()
     const write = this.#ports.journal.append({ flowId, epoch, results, updates: updates.map(toStoredUpdate) })
     const settled: Promise<void> = write.then(
@@ -95,7 +96,7 @@ export class FlowLog {
       },
       (error: unknown) => {
         if (this.#durable === settled) this.#durable = undefined
-        abort.abort(error)
+        stop.stop(error)
       },
     )
     this.#durable = settled

@@ -23,16 +23,21 @@ export type Operation = Waiting &
 
 /**
  * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is created, or claimed, or gets entries of one
- * epoch of which the last may carry the outcome: its parts see one snapshot and could not follow on each other.
+ * epoch of which the last may carry the outcome: its parts see one snapshot and could not follow on each other. Nothing is taken of `flowsUnderWay`.
  */
-export function takeBatch(queue: Operation[], limit: number): Operation[] {
+export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlySet<string>): Operation[] {
   const taken: Operation[] = []
   const left: Operation[] = []
   const takenOf = new Map<string, Operation[]>()
   const leftOf = new Set<string>()
   for (const operation of queue) {
     const before = takenOf.get(operation.flowId)
-    if (taken.length < limit && !leftOf.has(operation.flowId) && (!before || joins(before, operation))) {
+    if (
+      taken.length < limit &&
+      !flowsUnderWay.has(operation.flowId) &&
+      !leftOf.has(operation.flowId) &&
+      (!before || joins(before, operation))
+    ) {
       taken.push(operation)
       if (before) before.push(operation)
       else takenOf.set(operation.flowId, [operation])

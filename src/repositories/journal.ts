@@ -23,6 +23,8 @@ export interface JournalOptions {
   readonly recorded: () => number
   /** Milliseconds for which writes are kept and tried again while the database does not answer. */
   readonly retryForMs: number
+  /** Each takes a connection of the pool. */
+  readonly statementsAtOnce: number
 }
 
 export interface ClosableJournal extends Journal {
@@ -32,20 +34,22 @@ export interface ClosableJournal extends Journal {
 
 /** Writes in one statement at most; bounds its size and what one refused write costs the others. */
 const BATCH_LIMIT = 250
-/** From this many writes in a batch on, the next one waits a little for company. */
-const BUSY_BATCH = 16
-const LINGER_MS = 4
+/** Milliseconds within which a statement that lost a race is repeated. */
+const AGAIN_WITHIN_MS = 4
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
 
 /**
- * One queue, one statement under way at a time; what arrives meanwhile goes together in the next. Each statement is its own transaction.
+ * One queue and a few statements under way, never two with writes of one flow; what arrives meanwhile goes together in the next. Each statement is its own
+ * transaction.
  */
-export function createJournal({ pool, recorded, retryForMs }: JournalOptions): ClosableJournal {
+export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: JournalOptions): ClosableJournal {
   const queue: Operation[] = []
+  const underWay = new Set<Promise<void>>()
+  const flowsUnderWay = new Set<string>()
   const knownDefinitions = new LRUCache<string, true>({ max: 10_000 })
   const statements = new Map<number, { readonly name: string; readonly text: string }>()
-  let draining: Promise<void> | undefined
+  let scheduled = false
   let closed = false
   let awaySince: number | undefined
 
@@ -94,7 +98,7 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
         if (failure === 'away') repeated = true
         awaySince ??= performance.now()
         if (performance.now() - awaySince >= retryForMs) return failAll(batch, toDatabaseError(error))
-        await sleep(failure === 'again' ? Math.random() * LINGER_MS : pauseMs)
+        await sleep(failure === 'again' ? Math.random() * AGAIN_WITHIN_MS : pauseMs)
       }
     }
   }
@@ -107,16 +111,25 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
     await write(batch.slice(middle), repeated)
   }
 
-  async function drain(): Promise<void> {
-    await nextTurn()
-    while (queue.length > 0) {
-      const batch = takeBatch(queue, BATCH_LIMIT)
-      await write(batch)
-      // Whoever was answered just now writes again in this turn, or after a model call.
-      if (batch.length >= BUSY_BATCH) await sleep(LINGER_MS)
-      else await nextTurn()
-    }
-    draining = undefined
+  // Whoever was answered in this turn writes again in this turn, or after a model call: so the next batch is taken when it is over.
+  const schedule = () => {
+    if (scheduled || queue.length === 0 || underWay.size >= statementsAtOnce) return
+    scheduled = true
+    setImmediate(start)
+  }
+
+  function start(): void {
+    scheduled = false
+    const batch = takeBatch(queue, BATCH_LIMIT, flowsUnderWay)
+    if (batch.length === 0) return
+    for (const { flowId } of batch) flowsUnderWay.add(flowId)
+    const writing = write(batch).then(() => {
+      underWay.delete(writing)
+      for (const { flowId } of batch) flowsUnderWay.delete(flowId)
+      schedule()
+    })
+    underWay.add(writing)
+    schedule()
   }
 
   const enqueue = (operation: Operation) => {
@@ -127,7 +140,7 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
       return
     }
     queue.push(operation)
-    draining ??= drain()
+    schedule()
   }
 
   const writeEntry = (entry: JournalEntry, outcome?: FlowOutcome) =>
@@ -156,7 +169,10 @@ export function createJournal({ pool, recorded, retryForMs }: JournalOptions): C
     finish: ({ outcome, ...entry }) => writeEntry(entry, outcome),
     async close() {
       closed = true
-      await draining
+      while (queue.length > 0 || underWay.size > 0) {
+        await nextTurn()
+        await Promise.all(underWay)
+      }
     },
   }
 }

@@ -18,6 +18,8 @@ export interface TypeormStoreOptions {
   readonly retryForMs: number
 }
 
+const STATEMENTS_AT_ONCE = 3
+
 interface OpenedDatabase {
   readonly kind: 'pglite' | 'postgres'
   readonly dataSource: DataSource
@@ -30,8 +32,14 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
   const { kind, dataSource, close } = await openDatabase(options.database)
   const pool = poolOf(dataSource)
   const recorded = createRecordedClock(Date.now)
-  // An embedded database that does not answer does not come back.
-  const journal = createJournal({ pool, recorded, retryForMs: kind === 'pglite' ? 0 : options.retryForMs })
+  const journal = createJournal({
+    pool,
+    recorded,
+    // An embedded database has one connection, and when it does not answer it does not come back.
+    ...(kind === 'pglite'
+      ? { retryForMs: 0, statementsAtOnce: 1 }
+      : { retryForMs: options.retryForMs, statementsAtOnce: STATEMENTS_AT_ONCE }),
+  })
   return {
     kind,
     journal,

@@ -98,7 +98,6 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
   }
 
   const context: ExecutorContext = {
-    signal: new AbortController().signal,
     runStep: async (step, options) => answer(step, options),
     skipStep: async (step) => {
       skipped.push(step.id)
