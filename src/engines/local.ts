@@ -16,7 +16,10 @@ export function createLocalEngine(): Engine {
       if (!advance) throw new OrchestratorError('INTERNAL', 'The engine was started before work() was called')
       if (closed) throw new OrchestratorError('FLOW_INTERRUPTED', 'The engine is closed', { details: { flowId: job.flowId } })
       const stop = new Stop()
-      const done = advance(job, stop).finally(() => running.delete(job.flowId))
+      const done = advance(job, stop).finally(() => {
+        // The flow may be here again, under its next epoch, before its last owner has let go.
+        if (running.get(job.flowId)?.stop === stop) running.delete(job.flowId)
+      })
       running.set(job.flowId, { stop, done })
     },
     async cancel(flowId, reason) {

@@ -1,9 +1,9 @@
 import * as z from 'zod'
+import type { StopReason } from '../domain/flow.ts'
 import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { isRoles, type LoopRoles, loopFeeds, loopRoles } from './loop-roles.ts'
+import { getLoopRoles, isRoles, loopFeeds, loopRoles } from './loop-roles.ts'
 import { lastSuccess, runInOrder, runRequired, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
@@ -30,7 +30,7 @@ export const critiqueExecutor: Executor = {
     return isRoles(roles) ? [] : roles
   },
   calls: (definition) => {
-    const roles = rolesOf(definition)
+    const roles = getLoopRoles(definition, JUDGING)
     const rounds = definition.critique?.rounds ?? 1
     const looping = new Set([...roles.judges, roles.refine])
     return definition.steps.map((step) => ({
@@ -39,12 +39,12 @@ export const critiqueExecutor: Executor = {
       max: looping.has(step) ? rounds : 1,
     }))
   },
-  feeds: (definition) => loopFeeds(rolesOf(definition)),
+  feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
   run: runCritique,
 }
 
 async function runCritique(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
-  const { before, draft, judges, refine, after } = rolesOf(definition)
+  const { before, draft, judges, refine, after } = getLoopRoles(definition, JUDGING)
   const rounds = definition.critique?.rounds ?? 1
   // With one round nothing is steered but the last step, so plain prose from a critic is as good as a verdict.
   const verdict = rounds > 1 ? 'ask' : 'read'
@@ -52,27 +52,22 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
   const first = await runRequired(draft, context, { visible: start })
   let latest = first
   let seen: readonly StepResult[] = [...start, first]
-  let approved = false
-  for (let iteration = 1; iteration <= rounds && !approved && succeeded(latest); iteration++) {
+  let stopReason: StopReason | undefined
+  for (let iteration = 1; iteration <= rounds && succeeded(latest); iteration++) {
     const critiques = await runTogether(judges, context, { iteration, verdict, input: [latest], visible: seen })
-    approved = critiques.every((critique) => succeeded(critique) && approvedBy(critique.parsed))
     seen = [...start, ...(latest === first ? [first] : [first, latest]), ...critiques]
-    if (approved) break
+    if (critiques.every((critique) => succeeded(critique) && approvedBy(critique.parsed))) {
+      stopReason = 'approved'
+      break
+    }
     const refined = await runRequired(refine, context, { iteration, input: [latest], visible: seen })
     if (!succeeded(refined)) break
     latest = refined
     seen = [...start, first, refined]
+    // A single round is no loop that could have stopped otherwise.
+    if (iteration === rounds && rounds > 1) stopReason = 'max_iterations'
   }
   const all = await runInOrder(after, context, seen)
-  const final = after.length > 0 ? lastSuccess(all) : latest
-  // A single round is no loop that could have stopped otherwise.
-  return { final, stopReason: approved ? 'approved' : rounds > 1 ? 'max_iterations' : undefined }
-}
-
-function rolesOf(definition: FlowDefinition): LoopRoles {
-  const roles = loopRoles(definition, JUDGING)
-  if (isRoles(roles)) return roles
-  throw new OrchestratorError('FLOW_INVALID', roles.map((problem) => `${problem.path}: ${problem.message}`).join('\n'), {
-    details: { problems: roles },
-  })
+  // What the critics said is seen by the steps after the loop, but is never the output of the flow.
+  return { final: lastSuccess([...start, latest, ...all.slice(seen.length)]), stopReason }
 }

@@ -25,7 +25,8 @@ export interface RunStepOptions {
 export interface ExecutorContext {
   /**
    * Runs a step, or returns its recorded result without a call when a former run of the flow left one with SUCCESS.
-   * Resolves with SUCCESS or FAILED (FAILED only for the step's own failure). Rejects when the flow as a whole must end: cancel, flow timeout, lost ownership.
+   * Resolves with SUCCESS, with FAILED for the step's own failure, or with CANCELLED when its `stop` ended it.
+   * Rejects when the flow as a whole must end: cancel, flow timeout, lost ownership.
    */
   runStep(step: FlowStep, options: RunStepOptions): Promise<StepResult>
   /** Records a step as SKIPPED. */
@@ -42,9 +43,10 @@ export interface ExecutorResult {
   readonly stopReason?: StopReason
 }
 
-/** How often each step may be called, for checkFlow's cost range. */
+/** How often a step may be called, for checkFlow's cost range. */
 export interface CallRange {
   readonly stepId: string
+  /** In a flow in which no step fails. */
   readonly min: number
   readonly max: number
 }
@@ -63,6 +65,7 @@ export interface Executor {
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
   /** Steps may name later ones in prompts: a loop comes back to them. */
   readonly forwardReferences?: boolean
+  /** One range per step, in definition order. */
   calls(definition: FlowDefinition): readonly CallRange[]
   /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
   feeds?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]

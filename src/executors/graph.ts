@@ -22,8 +22,17 @@ declare module '../domain/flow-definition.ts' {
   }
 }
 
-const calls = (definition: FlowDefinition): readonly CallRange[] =>
-  definition.steps.map((step) => ({ stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 }))
+/** A step may be left out where it has a condition, and where it needs the output of one that may be left out. */
+function calls(definition: FlowDefinition): readonly CallRange[] {
+  const dependencies = stepDependencies(definition)
+  const certain = new Set<string>()
+  return definition.steps.map((step) => {
+    const needs = [...(dependencies.get(step.id)?.needs ?? [])]
+    const runs = step.condition === undefined && needs.every((id) => certain.has(id))
+    if (runs) certain.add(step.id)
+    return { stepId: step.id, min: runs ? 1 : 0, max: 1 }
+  })
+}
 
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
 export const parallelExecutor: Executor = { type: 'parallel', settings: parallelSettings, calls, run: runGraph }

@@ -1,3 +1,4 @@
+import { definitionError } from '../domain/definition-problems.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
 
 /** The parts that steps play in a loop: what comes before the draft, the draft, those who judge it, who mends it, what comes after. */
@@ -35,6 +36,13 @@ export function loopRoles(definition: FlowDefinition, judging: readonly StepActi
 }
 
 export const isRoles = (roles: LoopRoles | readonly DefinitionProblem[]): roles is LoopRoles => 'draft' in roles
+
+/** The roles of a definition that was checked for them. Throws FLOW_INVALID with `details.problems` for one that was not. */
+export function getLoopRoles(definition: FlowDefinition, judging: readonly StepAction[]): LoopRoles {
+  const roles = loopRoles(definition, judging)
+  if (isRoles(roles)) return roles
+  throw definitionError(roles)
+}
 
 /** Drafts go to those who judge and to the one who mends. */
 export const loopFeeds = ({ draft, judges, refine }: LoopRoles): readonly { readonly from: string; readonly to: string }[] => [

@@ -4,8 +4,8 @@ import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { isRoles, type LoopRoles, loopFeeds, loopRoles } from './loop-roles.ts'
-import { failureOf, lastSuccess, runInOrder, runRequired } from './step-outcome.ts'
+import { getLoopRoles, isRoles, loopFeeds, loopRoles } from './loop-roles.ts'
+import { lastSuccess, required, runInOrder, runRequired, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
@@ -41,7 +41,7 @@ export const refinementExecutor: Executor = {
     }))
   },
   calls: (definition) => {
-    const { judges, refine } = rolesOf(definition)
+    const { judges, refine } = getLoopRoles(definition, JUDGING)
     const { maxIterations } = settingsOf(definition)
     return definition.steps.map((step) => {
       if (step === refine) return { stepId: step.id, min: 0, max: maxIterations }
@@ -49,30 +49,28 @@ export const refinementExecutor: Executor = {
       return { stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 }
     })
   },
-  feeds: (definition) => loopFeeds(rolesOf(definition)),
+  feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
   run: runRefinement,
 }
 
 async function runRefinement(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
-  const { before, draft, judges, refine, after } = rolesOf(definition)
+  const { before, draft, judges, refine, after } = getLoopRoles(definition, JUDGING)
   const [evaluate] = judges
   if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a step that judges')
   const start = await runInOrder(before, context)
   const best = bestSoFar(await runRequired(draft, context, { visible: start }))
   let stopReason: StopReason | undefined
-  for (let iteration = 1; !stopReason; iteration++) {
+  for (let iteration = 1; !stopReason && succeeded(best.latest); iteration++) {
     const seen = best.latest === best.first ? [...start, best.first] : [...start, best.first, best.latest]
     const verdict = await context.runStep(evaluate, { iteration, verdict: 'ask', input: [best.latest], visible: seen })
     if (limited(verdict)) stopReason = 'limit'
-    else if (verdict.status === 'FAILED' && !evaluate.optional) throw failureOf(verdict)
-    else stopReason = best.judge(scoreOf(verdict.parsed), iteration, settingsOf(definition))
+    else stopReason = best.judge(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
     if (stopReason) break
     const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: [...seen, verdict] })
     if (limited(refined)) stopReason = 'limit'
-    else if (refined.status !== 'SUCCESS') throw failureOf(refined)
-    else best.add(refined)
+    else if (succeeded(required(refine, refined))) best.add(refined)
+    else break
   }
-  if (after.length === 0) return { final: best.result(), stopReason }
   return { final: lastSuccess(await runInOrder(after, context, [...start, best.result()])), stopReason }
 }
 
@@ -123,11 +121,3 @@ function settingsOf(definition: FlowDefinition): Settings {
 }
 
 const limited = (result: StepResult): boolean => result.error?.code === 'LIMIT_EXCEEDED'
-
-function rolesOf(definition: FlowDefinition): LoopRoles {
-  const roles = loopRoles(definition, JUDGING)
-  if (isRoles(roles)) return roles
-  throw new OrchestratorError('FLOW_INVALID', roles.map((problem) => `${problem.path}: ${problem.message}`).join('\n'), {
-    details: { problems: roles },
-  })
-}

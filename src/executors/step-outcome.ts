@@ -18,11 +18,13 @@ async function runIfHolds(step: FlowStep, context: ExecutorContext, options: Run
   return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition')
 }
 
+/** Runs a step whatever its condition; a failure ends the flow unless the step is optional. */
 export async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
   return required(step, await context.runStep(step, options))
 }
 
-function required(step: FlowStep, result: StepResult): StepResult {
+/** The result, unless it is a failure that ends the flow. */
+export function required(step: FlowStep, result: StepResult): StepResult {
   if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
   return result
 }

@@ -1,0 +1,158 @@
+import { describe, expect, test } from 'vitest'
+import type { FlowDefinition } from '../../src/domain/flow-definition.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import type { Executor } from '../../src/executors/executor.ts'
+import { type Walk, type WalkAnswer, walk } from '../support/walk.ts'
+
+export interface ExecutorSuite {
+  readonly name: string
+  readonly executor: Executor
+  /** Definitions that between them take every way through the executor; conditions are judged by the suite. */
+  readonly definitions: Readonly<Record<string, FlowDefinition>>
+}
+
+const SCORES: Readonly<Record<string, (iteration: number) => number>> = {
+  'rise to the goal': (iteration) => Math.min(1, 0.2 + 0.2 * iteration),
+  'never rise': () => 0.3,
+  'are good at once': () => 1,
+}
+
+/** The promises of `Executor` (src/executors/executor.ts); every flow type keeps them, whatever its own order of steps is. */
+export function describeExecutor({ name, executor, definitions }: ExecutorSuite): void {
+  describe.each(Object.entries(definitions))(`${name} as an executor, over %s`, (_, definition) => {
+    const conditional = definition.steps.filter((step) => step.condition !== undefined).map(({ id }) => id)
+    const ways = Object.entries(SCORES).flatMap(([scores, scoreOf]) =>
+      subsetsOf(conditional).map((holding) => ({
+        way: `with scores that ${scores}, the conditions of ${holding.join(' and ') || 'no step'} holding`,
+        options: {
+          answer: (_stepId: string, iteration: number): WalkAnswer => ({ parsed: verdict(scoreOf(iteration)) }),
+          holds: (stepId: string) => holding.includes(stepId),
+        },
+      })),
+    )
+    const usual = { answer: (_stepId: string, iteration: number) => ({ parsed: verdict(0.2 + 0.2 * iteration) }) }
+
+    test('the same steps see the same results, whatever ends first', async () => {
+      for (const { way, options } of ways) {
+        const oldest = await walk(executor, definition, { ...options, order: 'oldest first' })
+        const newest = await walk(executor, definition, { ...options, order: 'newest first' })
+        expect(shown(newest), way).toEqual(shown(oldest))
+      }
+    })
+
+    test('recorded results replay to the same end without a call', async () => {
+      for (const { way, options } of ways) {
+        const first = await walk(executor, definition, options)
+        const again = await walk(executor, definition, { ...options, recorded: first.successes })
+        expect(again.called, way).toEqual([])
+        expect(shown(again), way).toEqual(shown(first))
+      }
+    })
+
+    test('stopped after any answer, it resumes with the rest alone', async () => {
+      for (const { way, options } of ways) {
+        const whole = await walk(executor, definition, options)
+        for (let cancelAfter = 1; cancelAfter < whole.called.length; cancelAfter++) {
+          const stopped = await walk(executor, definition, { ...options, cancelAfter })
+          expect(stopped.error, way).toMatchObject({ code: 'FLOW_CANCELLED' })
+          const resumed = await walk(executor, definition, { ...options, recorded: stopped.successes })
+          expect([...stopped.successes.keys(), ...resumed.called].sort(), way).toEqual(whole.called.toSorted())
+          expect(shown(resumed), way).toEqual(shown(whole))
+        }
+      }
+    })
+
+    test('no step is called less or more often than calls() says', async () => {
+      const ranges = executor.calls(definition)
+      expect(ranges.map(({ stepId }) => stepId)).toEqual(definition.steps.map(({ id }) => id))
+      for (const { way, options } of ways) {
+        const { error, called } = await walk(executor, definition, options)
+        for (const { stepId, min, max } of ranges) {
+          const count = called.filter((key) => key.startsWith(`${stepId}#`)).length
+          expect(count, `calls of "${stepId}" ${way}`).toBeLessThanOrEqual(max)
+          if (error === undefined) expect(count, `calls of "${stepId}" ${way}`).toBeGreaterThanOrEqual(min)
+        }
+      }
+    })
+
+    test('no step is asked for twice in one iteration, and none sees a result twice', async () => {
+      for (const { way, options } of ways) {
+        const { asks } = await walk(executor, definition, options)
+        const keys = asks.map(({ key }) => key)
+        expect(new Set(keys).size, way).toBe(keys.length)
+        for (const { key, visible } of asks) expect(new Set(visible).size, `what ${key} sees ${way}`).toBe(visible.length)
+      }
+    })
+
+    test('the output of a flow that ends well is that of a step that succeeded', async () => {
+      for (const { way, options } of ways) {
+        const { outcome, error, successes } = await walk(executor, definition, options)
+        if (outcome?.final) expect([...successes.values()], way).toContain(outcome.final)
+        else expect(error ?? outcome?.output, way).toBeDefined()
+      }
+    })
+
+    test('a step that fails ends the flow with its own code; nothing starts after it and nothing is left under way', async () => {
+      const { called } = await walk(executor, definition, usual)
+      for (const order of ['oldest first', 'newest first'] as const) {
+        for (const key of called) {
+          const ended = await walk(executor, definition, { ...usual, order, answer: failingAt(key, usual.answer) })
+          expect(ended.error, `the end of a flow whose ${key} fails`).toMatchObject({ code: 'PROVIDER_REJECTED', message: key })
+          expect(ended.afterFailure).toEqual([])
+          expect(ended.abandoned).toBe(0)
+        }
+      }
+    })
+
+    test('the failure of a step aborts those that run beside it', async () => {
+      const { called } = await walk(executor, definition, usual)
+      for (const key of called) {
+        const ended = await walk(executor, definition, { ...usual, order: 'newest first', answer: failingAt(key, usual.answer) })
+        const answered = [...ended.successes.keys(), key]
+        expect(ended.aborted.toSorted()).toEqual(ended.called.filter((other) => !answered.includes(other)).toSorted())
+      }
+    })
+
+    test('an optional step may fail, and the flow ends well', async () => {
+      const { called } = await walk(executor, definition, usual)
+      for (const key of called) {
+        const [stepId] = key.split('#')
+        const steps = definition.steps.map((step) => (step.id === stepId ? { ...step, optional: true } : step))
+        const ended = await walk(executor, { ...definition, steps }, { ...usual, answer: failingAt(key, usual.answer) })
+        expect(ended.error, `the end of a flow whose optional ${key} fails`).toBeUndefined()
+        expect(ended.outcome?.final?.status ?? 'SUCCESS').toBe('SUCCESS')
+      }
+    })
+
+    test('a cancelled flow ends with the reason of its cancel', async () => {
+      const { called } = await walk(executor, definition, usual)
+      for (let cancelAfter = 1; cancelAfter < called.length; cancelAfter++) {
+        const ended = await walk(executor, definition, { ...usual, cancelAfter })
+        expect(ended).toMatchObject({ error: { code: 'FLOW_CANCELLED' }, outcome: undefined, abandoned: 0 })
+      }
+    })
+  })
+}
+
+const verdict = (score: number) => ({ score, approved: score >= 1, issues: [], feedback: '' })
+
+const failingAt =
+  (failing: string, answer: (stepId: string, iteration: number) => WalkAnswer) =>
+  (stepId: string, iteration: number): WalkAnswer =>
+    `${stepId}#${iteration}` === failing
+      ? { error: new OrchestratorError('PROVIDER_REJECTED', failing) }
+      : answer(stepId, iteration)
+
+/** All that must not depend on timing. */
+const shown = ({ asks, skipped, outcome, error }: Walk) => ({
+  asks: asks.toSorted((one, other) => one.key.localeCompare(other.key)),
+  skipped: skipped.toSorted(),
+  outcome: outcome && { final: outcome.final?.id, output: outcome.output, stopReason: outcome.stopReason },
+  error,
+})
+
+function subsetsOf(ids: readonly string[]): readonly (readonly string[])[] {
+  const [first, ...rest] = ids
+  if (first === undefined) return [[]]
+  return subsetsOf(rest).flatMap((set) => [set, [first, ...set]])
+}
