@@ -21,11 +21,14 @@ export { FlowStatus } from './domain/flow.ts'
 export type {
   ContextPolicy,
   DefinitionProblem,
-  FlowDefinition,
+  FlowDefinition as ParsedFlowDefinition,
   FlowDefinitionInput,
+  // What users write is what they call a definition and a step.
+  FlowDefinitionInput as FlowDefinition,
   FlowLimits,
-  FlowStep,
+  FlowStep as ParsedFlowStep,
   FlowStepInput,
+  FlowStepInput as FlowStep,
   FlowType,
   Target,
 } from './domain/flow-definition.ts'
@@ -34,7 +37,12 @@ export type { FlowUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-u
 export type { FinishReason, ModelRequest, ModelResponse } from './domain/model-call.ts'
 export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/sharing.ts'
 export type { StepContext } from './domain/step-context.ts'
-export type { Attempt, StepResult } from './domain/step-result.ts'
+export type {
+  Attempt,
+  StepResult,
+  StepResult as FlowStepResult,
+  StepResult as OrchestrationStepResult,
+} from './domain/step-result.ts'
 export { StepStatus } from './domain/step-result.ts'
 export type { Attachment, Message, Thread, ThreadRight } from './domain/thread.ts'
 export type { Usage } from './domain/usage.ts'
@@ -42,7 +50,7 @@ export { ERROR_CODES, type ErrorCode, type ErrorCodeFacts } from './errors/error
 export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
 export type { FlowCheck, FlowFinding } from './orchestrator/check-flow.ts'
 export { OrchestratorService } from './orchestrator/orchestrator-service.ts'
-export type { ExecuteFlowOptions, ListFlowsOptions } from './orchestrator/service-options.ts'
+export type { ExecuteFlowOptions, ListFlowsOptions, TimeoutConfig } from './orchestrator/service-options.ts'
 export type { DataSharingService, PermissionService } from './policies/policy.ts'
 export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'

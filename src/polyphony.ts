@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import type { PreparedRequest } from './calls/call.ts'
 import { createCall } from './calls/create-call.ts'
 import { createBudget } from './calls/limits.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
@@ -7,6 +8,7 @@ import { isPluggedProvider } from './config/config-schema.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { toStoredJson } from './domain/definition-json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
+import type { ModelRequest } from './domain/model-call.ts'
 import { createLocalEngine } from './engines/local.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
@@ -117,7 +119,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const conversations = new ConversationService({ threads, flows, permissions })
 
   const call = createCall({
-    attempt: (request, attempt) => providers.get(request.provider).then((provider) => provider.generate(request, attempt)),
+    attempt: (request, attempt) =>
+      providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
     price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
@@ -142,6 +145,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     updateLog,
     live,
     rebuild: definitions.rebuild,
+    isLoop: (type) => executors[type].forwardReferences === true,
     createBudget,
     ownerId: owner.id,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
@@ -215,6 +219,15 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     },
   }
 }
+
+/** What a provider gets, and nothing of how it came about. */
+const toModelRequest = ({ model, system, messages, settings, outputSchema }: PreparedRequest): ModelRequest => ({
+  model,
+  system,
+  messages,
+  settings,
+  outputSchema,
+})
 
 type Accounts = PolyphonyConfig['providers']
 

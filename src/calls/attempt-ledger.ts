@@ -62,7 +62,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
     const outcome = {
       model: facts.model ?? request.model,
       usage: usageOfFailure(request, error, facts, attempt.deliveredCharacters, aborted),
-      error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'INTERNAL').toJSON(),
+      error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'STEP_FAILED').toJSON(),
       simulated: isSimulated?.(request.provider) ?? false,
     }
     record(attempt, request, context, outcome, await costOf(request.provider, outcome, signal), executionTime, aborted)

@@ -90,7 +90,7 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
       (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false),
       (error) => {
         if (signal.aborted) throw signal.reason
-        throw OrchestratorError.from(error, 'INTERNAL', { provider: request.provider, model: request.model })
+        throw OrchestratorError.from(error, 'STEP_FAILED', { provider: request.provider, model: request.model })
       },
     )
 }

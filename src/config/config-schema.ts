@@ -40,6 +40,7 @@ export interface PluggedPermissions {
     byUserId: string,
   ): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
   threadCreated(threadId: string, userId: string): Promise<void>
+  threadDeleted?(threadId: string): void
 }
 
 const milliseconds = z.number().int().nonnegative()

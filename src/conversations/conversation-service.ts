@@ -8,7 +8,7 @@ import type { FlowRepository, ThreadRepository } from '../repositories/repositor
 export interface ConversationServiceParts {
   readonly threads: ThreadRepository
   readonly flows: Pick<FlowRepository, 'list'>
-  readonly permissions: Pick<PermissionService, 'can' | 'rightsOf' | 'threadCreated'>
+  readonly permissions: Pick<PermissionService, 'can' | 'rightsOf' | 'threadCreated' | 'threadDeleted'>
   /** Unique ids of threads and messages; default UUIDs. */
   readonly newId?: () => string
   /** Milliseconds since 1970. */
@@ -121,6 +121,7 @@ export class ConversationService {
       })
     }
     if (!(await this.#threads.delete(found))) throw threadNotFound(found)
+    this.#permissions.threadDeleted?.(found)
   }
 
   async addMessage(threadId: string, userId: string, message: NewMessage): Promise<Message> {

@@ -126,9 +126,19 @@ export const flowDefinitionShape = {
 
 const baseDefinitionSchema = z.strictObject(flowDefinitionShape)
 
-export type FlowStepInput = z.input<typeof flowStepSchema>
+/** What a caller may have made read-only, `as const` say. */
+type Written<T> = T extends ((...given: never[]) => unknown) | z.ZodType
+  ? T
+  : T extends readonly (infer Item)[]
+    ? readonly Written<Item>[]
+    : T extends object
+      ? { readonly [Key in keyof T]: Written<T[Key]> }
+      : T
+
+/** One step as users write it. */
+export type FlowStepInput = Written<z.input<typeof flowStepSchema>>
 /** What users write. */
-export type FlowDefinitionInput = z.input<typeof baseDefinitionSchema> & {
+export type FlowDefinitionInput = Written<z.input<typeof baseDefinitionSchema>> & {
   readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type]
 }
 

@@ -50,7 +50,7 @@ export interface OrchestrationFlow {
   readonly ownerEpoch: number
   /** True when any step was answered by the simulator. */
   readonly simulated: boolean
-  /** In getFlow always there, in listFlows left out. */
+  /** In the order they were recorded. */
   readonly stepResults: readonly StepResult[]
 }
 

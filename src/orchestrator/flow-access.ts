@@ -11,13 +11,26 @@ export interface FlowAccessPorts {
 
 /** Finds flows for callers, never past their rights. Who may not even read learns nothing: a foreign id looks like an unknown one. */
 export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
+  /** Rights of a thread are looked up by these: anything but text would reach the database. */
+  function assertIds(ids: Readonly<Record<string, unknown>>): void {
+    for (const [name, id] of Object.entries(ids)) {
+      if (typeof id === 'string' && id !== '' && !id.includes('\0')) continue
+      throw new OrchestratorError(
+        'INPUT_INVALID',
+        `${name}: expected text that is not empty, found ${id === '' ? 'none' : typeof id}`,
+      )
+    }
+  }
+
   async function require(threadId: string, userId: string, right: ThreadRight, notFound: () => OrchestratorError): Promise<void> {
+    assertIds({ threadId, userId })
     if (await permissions.can(userId, threadId, right)) return
     if (right === 'read' || !(await permissions.can(userId, threadId, 'read'))) throw notFound()
     throw permissionDenied(threadId, right)
   }
 
   async function loadFlow(flowId: string): Promise<StoredFlow> {
+    assertIds({ flowId })
     const flow = await flows.find(flowId)
     if (!flow) throw flowNotFound(flowId)
     return flow

@@ -1,6 +1,6 @@
 import type { Budget } from '../calls/call.ts'
 import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
-import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowLimits, FlowType } from '../domain/flow-definition.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
@@ -22,6 +22,8 @@ export interface FlowExecutionPorts {
   readonly updateLog: UpdateLog
   readonly live: LiveUpdates
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
+  /** Whether steps of flows of this type run several times by themselves. */
+  readonly isLoop: (type: FlowType) => boolean
   readonly createBudget: (
     limits: FlowLimits,
     alreadySpent: { readonly costUsd: number; readonly tokens: number },
@@ -101,7 +103,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
     const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
-    const earlier = isFresh ? NOTHING_EARLIER : await readEarlier(store, flow)
+    const earlier = isFresh ? NOTHING_EARLIER : await readEarlier(store, flow, ports.isLoop(flow.flowType))
     const log = ports.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -184,7 +186,7 @@ interface Earlier {
 const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
 
 /** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
-async function readEarlier(store: Store, flow: StoredFlow): Promise<Earlier> {
+async function readEarlier(store: Store, flow: StoredFlow, isLoop: boolean): Promise<Earlier> {
   const rows = await store.flows.stepResults(flow.id, { samples: true })
   const results = joinSampleRows(rows)
   const recorded = new Map<string, StepResult>()
@@ -192,7 +194,8 @@ async function readEarlier(store: Store, flow: StoredFlow): Promise<Earlier> {
   const settled = new Set<string>()
   for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
     const key = recordKey(result.stepId, result.iteration, result.sample)
-    if (result.status === 'SUCCESS') recorded.set(key, result)
+    // Outside a loop a further iteration is a repetition by executeStep, and takes the place of the first.
+    if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
     if (result.attempts.length > 0) attempts.set(key, result.attempts)
     settled.add(`${result.stepId}#${result.iteration}`)
   }
@@ -244,8 +247,10 @@ export async function resolveInput(
   newestUserMessage: (threadId: string) => Promise<Message | undefined>,
 ): Promise<RunInput> {
   const text = given ?? flow.input ?? definition.input
-  if (text !== undefined) return { text, attachments: [] }
+  if (text !== undefined && text !== flow.input) return { text, attachments: [] }
   const message = await newestUserMessage(flow.threadId)
+  // An earlier run may have taken its prompt from this message, with what is attached to it.
+  if (text !== undefined && message?.content !== text) return { text, attachments: [] }
   if (message) return { text: message.content, messageId: message.id, attachments: message.attachments ?? [] }
   throw new OrchestratorError(
     'FLOW_INPUT_MISSING',

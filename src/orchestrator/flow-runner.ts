@@ -14,6 +14,7 @@ import { createStepContext } from './step-context.ts'
 import { emptyResult } from './step-record.ts'
 import type { RunStep } from './step-runner.ts'
 import { totalsOf } from './totals.ts'
+import { untilStopped } from './until-stopped.ts'
 
 export interface FlowRunnerPorts {
   readonly executors: Readonly<Record<string, Executor>>
@@ -63,8 +64,11 @@ function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
   }, failed)
 }
 
+// Node fires a longer timer at once; nothing in this process will run for 24 days.
+const LONGEST_TIMER_MS = 2_147_483_647
+
 function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowRun): () => void {
-  if (limitMs === undefined) return () => {}
+  if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
   const timer = setTimeout(() => {
     stop.stop(new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }))
   }, limitMs)
@@ -99,8 +103,11 @@ async function conditionHolds(
     if (typeof step.condition === 'string')
       return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
     const history = await ports.historyOf(run)
-    return (await step.condition(createStepContext({ run, step, iteration, visible, history }))) === true
+    const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
+    // As JavaScript takes it: what a text match gives is as good as true.
+    return Boolean(await untilStopped(judged, [run.stop]))
   } catch (error) {
+    if (run.stop.stopped) throw run.stop.reason
     const path = `steps[${run.definition.steps.indexOf(step)}].condition`
     const cause = OrchestratorError.is(error) ? error.message : error instanceof Error ? error.name : typeof error
     throw new OrchestratorError('STEP_FAILED', `The condition of step "${step.id}" could not be judged: ${cause}`, {

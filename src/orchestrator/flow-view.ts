@@ -6,7 +6,12 @@ import type { StoredFlow, StoredUpdate } from '../repositories/repository.ts'
 import { totalsOf } from './totals.ts'
 
 /** A stored flow with its results, as callers see it. */
-export function toFlow(flow: StoredFlow, definition: FlowDefinition, rows: readonly StepResult[]): OrchestrationFlow {
+export function toFlow(
+  flow: StoredFlow,
+  definition: FlowDefinition,
+  rows: readonly StepResult[],
+  currentStepIndex = 0,
+): OrchestrationFlow {
   const stepResults = joinSampleRows(rows)
   return {
     id: flow.id,
@@ -17,7 +22,7 @@ export function toFlow(flow: StoredFlow, definition: FlowDefinition, rows: reado
     flowType: flow.flowType,
     definition,
     steps: definition.steps,
-    currentStepIndex: furthestStep(definition, stepResults),
+    currentStepIndex: Math.max(currentStepIndex, furthestStep(definition, stepResults)),
     status: flow.status,
     createdAt: flow.createdAt,
     startedAt: flow.startedAt,

@@ -46,15 +46,14 @@ export class OrchestratorService {
   /** The flow with its step results. Needs `read`. */
   async getFlow(flowId: string, userId: string): Promise<OrchestrationFlow> {
     const flow = await this.#ports.access.findFlow(flowId, userId, 'read')
-    const rows = await this.#ports.store.flows.stepResults(flow.id, { samples: true })
-    return toFlow(flow, this.#ports.definitions.describe(flow), rows)
+    return this.#describe(flow)
   }
 
-  /** Flows of a thread, newest first unless asked otherwise, without step results. Needs `read`. */
+  /** Flows of a thread, newest first unless asked otherwise. Needs `read`. */
   async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
     await this.#ports.access.requireOnThread(threadId, userId, 'read')
     const flows = await this.#ports.store.flows.list({ threadId, ...parseListOptions(options) })
-    return flows.map((flow) => toFlow(flow, this.#ports.definitions.describe(flow), []))
+    return Promise.all(flows.map((flow) => this.#describe(flow)))
   }
 
   /** Removes the flow and everything of it. Needs `delete`. FLOW_RUNNING while it runs. */
@@ -177,6 +176,12 @@ export class OrchestratorService {
     this.#ports.definitions.register(definition)
   }
 
+  async #describe(flow: StoredFlow): Promise<OrchestrationFlow> {
+    const { definitions, executions, store } = this.#ports
+    const rows = await store.flows.stepResults(flow.id, { samples: true })
+    return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.currentStepIndex)
+  }
+
   async #store(
     threadId: string,
     userId: string,
@@ -218,6 +223,7 @@ export class OrchestratorService {
     }
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
     const definition = definitions.rebuild(flow)
+    const runOptions = toRunOptions(options, flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
     const { signal } = options
     const cancel = () =>
@@ -229,7 +235,7 @@ export class OrchestratorService {
       throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
     signal?.addEventListener('abort', cancel)
     try {
-      const started = await executions.start({ flow, definition, input, options: toRunOptions(options, flow) })
+      const started = await executions.start({ flow, definition, input, options: runOptions })
       const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
       return { end }
     } catch (error) {

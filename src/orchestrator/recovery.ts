@@ -18,12 +18,15 @@ export interface RecoveryPorts {
   readonly logger?: RecoveryLog
 }
 
+/** Owners of this process: a backend may build several over one database. */
+const ownersHere = new Set<string>()
+
 /** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
 export function createRecovery({ owners, self, isAlive, exclusive, logger }: RecoveryPorts) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
-    if (owner.id === self.id) return false
+    if (ownersHere.has(owner.id)) return false
     if (exclusive) return true
     // A restarted container often comes back under the same host name and process id.
     return owner.host === self.host && (owner.pid === self.pid || !isAlive(owner.pid))
@@ -37,6 +40,7 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger }: Rec
   return {
     /** The first look happens before anything is started; later ones in the background. */
     async start(): Promise<void> {
+      ownersHere.add(self.id)
       await sweep()
       // A database that is away for a moment is asked again at the next beat.
       timer = setInterval(() => void sweep().catch(() => {}), BEAT_EVERY_MS)
@@ -44,6 +48,7 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger }: Rec
     },
     async stop(): Promise<void> {
       clearInterval(timer)
+      ownersHere.delete(self.id)
       await owners.leave(self.id)
     },
   }

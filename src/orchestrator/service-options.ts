@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { deepFreeze } from '../domain/deep-freeze.ts'
 import { FlowStatus } from '../domain/flow.ts'
 import { type FlowLimits, flowLimitsSchema, OrchestrationFlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
@@ -23,14 +24,17 @@ export type ListFlowsOptions = z.input<typeof listOptionsSchema>
 export const parseListOptions = (options: ListFlowsOptions): z.output<typeof listOptionsSchema> =>
   parseOptions(listOptionsSchema, options, 'listFlows')
 
-/** The same for limits of one execution. */
-export const parseLimits = (limits: FlowLimits): FlowLimits => parseOptions(flowLimitsSchema, limits, 'executeFlow limits')
-
 function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`)
   throw new OrchestratorError('INPUT_INVALID', `${where}: ${problems.join('; ')}`, { details: { problems } })
+}
+
+/** Milliseconds; over them FLOW_TIMEOUT and STEP_TIMEOUT. */
+export interface TimeoutConfig {
+  readonly flow?: number
+  readonly step?: number
 }
 
 /** What executeFlow and startFlow take. */
@@ -43,8 +47,7 @@ export interface ExecuteFlowOptions {
   readonly onUpdate?: (update: FlowUpdate) => unknown
   /** Write every step's output as a message of the thread. */
   readonly saveMessages?: boolean
-  /** Milliseconds. */
-  readonly timeout?: { readonly flow?: number; readonly step?: number }
+  readonly timeout?: TimeoutConfig
   /** Default: that of the flow's last execution. */
   readonly metadata?: Readonly<Record<string, unknown>>
   /** Over the definition's own, one by one: a higher one lets a flow go on that met its limit. */
@@ -55,15 +58,42 @@ export interface ExecuteFlowOptions {
   readonly signal?: AbortSignal
 }
 
-const NO_METADATA = {}
+const isFunction = (value: unknown) => typeof value === 'function'
+const positiveMs = z.number().positive()
 
-/** The same, with what the flow's last execution left where the caller says nothing. */
-export const toRunOptions = (options: ExecuteFlowOptions, flow: StoredFlow): RunOptions => ({
-  streaming: options.streaming ?? options.onUpdate !== undefined,
-  saveMessages: options.saveMessages ?? false,
-  flowTimeoutMs: options.timeout?.flow,
-  stepTimeoutMs: options.timeout?.step,
-  limits: options.limits && parseLimits(options.limits),
-  metadata: options.metadata ?? flow.metadata ?? NO_METADATA,
-  onUpdate: options.onUpdate,
+const executeOptionsSchema = z.strictObject({
+  input: z.string().optional(),
+  streaming: z.boolean().optional(),
+  onUpdate: z.custom<ExecuteFlowOptions['onUpdate']>(isFunction, 'expected a function').optional(),
+  saveMessages: z.boolean().optional(),
+  timeout: z.strictObject({ flow: positiveMs.optional(), step: positiveMs.optional() }).optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+  limits: flowLimitsSchema.optional(),
+  threadId: z.string().optional(),
+  signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
 })
+
+const NO_METADATA = Object.freeze({})
+
+/** The same, checked, with what the flow's last execution left where the caller says nothing. Throws INPUT_INVALID. */
+export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOptions {
+  const options = parseOptions(executeOptionsSchema, given, 'executeFlow')
+  return {
+    streaming: options.streaming ?? options.onUpdate !== undefined,
+    saveMessages: options.saveMessages ?? false,
+    flowTimeoutMs: options.timeout?.flow,
+    stepTimeoutMs: options.timeout?.step,
+    limits: options.limits,
+    metadata: options.metadata ? toStorableMetadata(options.metadata) : (flow.metadata ?? NO_METADATA),
+    onUpdate: options.onUpdate,
+  }
+}
+
+/** A copy of its own that nobody can change while steps read it. */
+function toStorableMetadata(metadata: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  try {
+    return deepFreeze(JSON.parse(JSON.stringify(metadata)))
+  } catch (cause) {
+    throw new OrchestratorError('INPUT_INVALID', 'executeFlow: metadata: expected values that JSON can hold', { cause })
+  }
+}

@@ -5,7 +5,9 @@ import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Store } from '../repositories/repository.ts'
 import { type FlowExecutions, type FlowOrder, statusError } from './flow-executions.ts'
+import { settledResults } from './flow-run.ts'
 import type { RunStep } from './step-runner.ts'
+import { totalsOf } from './totals.ts'
 
 export interface SingleStepPorts {
   readonly store: Store
@@ -46,7 +48,8 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
       const { code = 'STEP_FAILED', message = `Step "${step.id}" failed`, details, retryable } = result.error ?? {}
       throw new OrchestratorError(code, message, { details, retryable })
     } finally {
-      const { status, completedAt, result, error, simulated } = flow
+      const { status, completedAt, error, simulated } = flow
+      const result = flow.result && { ...flow.result, ...totalsOf([...run.earlier, ...settledResults(run)]) }
       const outcome = { status, completedAt, result, error, simulated: simulated || run.results.some((done) => done?.simulated) }
       await run.log.finish(outcome).finally(() => executions.close(flow.id))
     }

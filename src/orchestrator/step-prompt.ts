@@ -1,5 +1,5 @@
 import type { PreparedRequest } from '../calls/call.ts'
-import type { FlowStep, Target } from '../domain/flow-definition.ts'
+import type { FlowStep, PromptFunction, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
 import type { PromptScope, StepView } from '../domain/prompt-scope.ts'
 import type { SharingDecision } from '../domain/sharing.ts'
@@ -12,6 +12,7 @@ import { type StepReferences, stepReferences } from '../prompts/step-references.
 import { compileTemplate } from '../prompts/template.ts'
 import { createStepContext } from './step-context.ts'
 import { inputResults, latestSuccesses, outputsWanted, type SharePorts, type StepOrder, shareWithTarget } from './step-pieces.ts'
+import { untilStopped } from './until-stopped.ts'
 
 export interface StepPromptPorts extends SharePorts {
   readonly judgePiece: JudgePiece
@@ -131,9 +132,20 @@ async function call(
     read[what] = true
   })
   const strings = render(order, scope)
-  const prompt = typeof step.prompt === 'function' ? await callPrompt(step, step.prompt, context) : strings.prompt
-  const system = typeof step.system === 'function' ? await callPrompt(step, step.system, context) : strings.system
+  const ask = (source: PromptFunction) => bounded(order, callPrompt(step, source, context))
+  const prompt = typeof step.prompt === 'function' ? await ask(step.prompt) : strings.prompt
+  const system = typeof step.system === 'function' ? await ask(step.system) : strings.system
   return { prompt, system, readOriginal: read.original, readOutputs: read.output }
+}
+
+/** A prompt function may never come back: the step's time and every stop hold for it as for a call. */
+function bounded<T>({ run, step, options }: StepOrder, work: Promise<T>): Promise<T> {
+  const limitMs = step.timeout ?? run.options.stepTimeoutMs
+  const error = () =>
+    new OrchestratorError('STEP_TIMEOUT', `Expected the prompt function of step "${step.id}" to return within ${limitMs} ms`, {
+      details: { stepId: step.id, timeoutMs: limitMs },
+    })
+  return untilStopped(work, [run.stop, options.stop], limitMs === undefined ? undefined : { limitMs, error })
 }
 
 async function functionContext(

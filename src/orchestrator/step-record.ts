@@ -86,7 +86,7 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
     status: error === undefined ? 'SUCCESS' : endedFromOutside(order) ? 'CANCELLED' : 'FAILED',
     provider,
     model,
-    requestedModel: response?.requestedModel ?? step.model,
+    requestedModel: step.model,
     action: step.action,
     output: error === undefined ? response?.text : undefined,
     parsed: spoken.parsed,

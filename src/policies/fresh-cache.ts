@@ -13,6 +13,8 @@ export interface FreshCache<Value> {
   get(key: CacheKey, read: () => Promise<Value>): Promise<Value>
   /** Call after a write: whoever asks from now on gets a new read, also when an older one is still under way. */
   drop(key: CacheKey): void
+  /** The same for all keys. */
+  clear(): void
 }
 
 export type CacheKey = readonly [string, string]
@@ -43,6 +45,9 @@ export function createFreshCache<Value>({ cacheMs, now }: FreshCacheOptions): Fr
     },
     drop: (key) => {
       entries?.delete(toText(key))
+    },
+    clear: () => {
+      entries = undefined
     },
   }
 }

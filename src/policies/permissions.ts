@@ -82,6 +82,8 @@ export function createPermissionService(records: PermissionRecords, options: Per
       return records.list(threadId)
     },
     threadCreated: (threadId, userId) => set(threadId, userId, new Set(THREAD_RIGHTS)),
+    // Entries are by thread and user, and nobody lists the users: all go, which costs one read each.
+    threadDeleted: () => cache.clear(),
   }
 }
 

@@ -20,6 +20,8 @@ export interface PermissionService {
   ): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
   /** Gives the creator of a new thread all rights. */
   threadCreated(threadId: string, userId: string): Promise<void>
+  /** Forgets what it remembers of a thread that is gone. */
+  threadDeleted?(threadId: string): void
 }
 
 /** Policies of users for providers (S4-116 to S4-122). */

@@ -1,4 +1,5 @@
 import { PRESETS, PROVIDER_KINDS, type ProviderSettings, type ProviderSettingsInput } from '../config/provider-settings.ts'
+import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
 import { PRESET_TABLE, type PresetName } from './presets.ts'
@@ -76,11 +77,11 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
     const entry = entries.get(id)
     if (entry && !entry.missing) return entry
     const configured = [...entries].filter(([, other]) => !other.missing).map(([name]) => name)
-    const suggestion = entry ? undefined : findNearName(id, configured)
+    const suggestion = entry ? undefined : findSuggestion(id, configured)
     const reason = entry?.missing ?? `provider "${id}" is not configured`
     throw new OrchestratorError(
       'PROVIDER_NOT_CONFIGURED',
-      `${reason}${suggestion ? `; did you mean "${suggestion}"?` : ''} (configured: ${configured.join(', ') || 'none'})`,
+      `${withSuggestion(reason, suggestion)} (configured: ${configured.join(', ') || 'none'})`,
       { details: { provider: id, configured, ...(suggestion && { suggestion }) } },
     )
   }
@@ -186,24 +187,3 @@ function defaultKind(id: string, preset: PresetName | undefined): ProviderKind {
 }
 
 const findPreset = (name: string): PresetName | undefined => PRESETS.find((preset) => preset === name)
-
-/** The name that differs least, if it differs by no more than a third. */
-function findNearName(name: string, known: readonly string[]): string | undefined {
-  const [best] = known
-    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)
-  return best && best.distance <= Math.max(2, Math.floor(name.length / 3)) ? best.candidate : undefined
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= b.length; column++) {
-      const substitution = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1)
-      current.push(Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
-    }
-    previous = current
-  }
-  return previous[b.length] ?? 0
-}

@@ -102,16 +102,16 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     attempt: () => {
       throw new TypeError('undefined is not a function')
     },
-    code: 'INTERNAL',
+    code: 'STEP_FAILED',
     tries: 1,
   },
   'adapter that rejects with a foreign error': {
     attempt: () => Promise.reject(new TypeError('bug')),
-    code: 'INTERNAL',
+    code: 'STEP_FAILED',
     tries: 1,
   },
-  'adapter that rejects with nothing': { attempt: () => Promise.reject(undefined), code: 'INTERNAL', tries: 1 },
-  'adapter that rejects with text': { attempt: () => Promise.reject('bug'), code: 'INTERNAL', tries: 1 },
+  'adapter that rejects with nothing': { attempt: () => Promise.reject(undefined), code: 'STEP_FAILED', tries: 1 },
+  'adapter that rejects with text': { attempt: () => Promise.reject('bug'), code: 'STEP_FAILED', tries: 1 },
   'provider that is not configured': { attempt: fails('PROVIDER_NOT_CONFIGURED'), code: 'PROVIDER_NOT_CONFIGURED', tries: 1 },
 }
 
@@ -182,7 +182,7 @@ describe.each(Object.entries(FAULTS))('after %s', (_, { attempt, code, tries }) 
     const first: Attempt = (...given) => (given[0].provider === 'alpha' ? attempt(...given) : Promise.resolve(answer()))
     const { outcome, requests, context } = await run(first, ['alpha', 'beta'])
     const delivered = context.attempts.some(({ usage }) => (usage?.source === 'estimated' && usage.outputTokens) || 0)
-    if (delivered || code === 'INTERNAL') expect(outcome).toMatchObject({ code })
+    if (delivered || code === 'STEP_FAILED') expect(outcome).toMatchObject({ code })
     else expect(outcome).toMatchObject({ provider: 'beta' })
     expect(requests.filter((provider) => provider === 'alpha')).toHaveLength(tries)
   })

@@ -1,0 +1,177 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import type { FlowDefinition, FlowStep } from '../../src/index.ts'
+import { createPolyphony } from '../../src/polyphony.ts'
+import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openTestPostgres } from '../support/postgres.ts'
+import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
+
+let flow: ScriptedFlow | undefined
+afterEach(async () => {
+  await flow?.polyphony.close()
+  flow = undefined
+})
+
+const step = (id: string, more: Partial<FlowStep> = {}): FlowStep => ({
+  id,
+  model: 'scripted/m',
+  action: 'generate',
+  prompt: `do ${id}`,
+  ...more,
+})
+const chain = (...steps: FlowStep[]): FlowDefinition => ({ name: 'chain', type: 'sequential', steps })
+const never = () => new Promise<never>(() => {})
+
+describe('functions of the definition that never come back', () => {
+  test('a prompt ends with the time of its step', async () => {
+    flow = await scripted([])
+    await expect(flow.run(chain(step('a', { prompt: never, timeout: 20 })))).rejects.toMatchObject({ code: 'STEP_TIMEOUT' })
+  })
+
+  test('a prompt and a condition end with the flow', async () => {
+    flow = await scripted(['one', 'two'])
+    await expect(flow.run(chain(step('a', { prompt: never })), { timeout: { flow: 20 } })).rejects.toMatchObject({
+      code: 'FLOW_TIMEOUT',
+    })
+    const signal = AbortSignal.timeout(20)
+    await expect(flow.run(chain(step('a', { condition: never })), { signal })).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
+  })
+})
+
+describe('arguments', () => {
+  test('that are no text, no JSON or no option are refused by name', async () => {
+    flow = await scripted(['one'])
+    const { orchestrator } = flow.polyphony
+    const { id } = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
+    const circular: Record<string, unknown> = {}
+    circular.self = circular
+    const wrong: readonly (readonly [unknown, string])[] = [
+      [{ metadata: circular }, 'metadata'],
+      [{ metadata: { big: 1n } }, 'metadata'],
+      [{ input: 5 }, 'input'],
+      [{ timeout: { flow: Number.NaN } }, 'timeout.flow'],
+      [{ onUpdate: 5 }, 'onUpdate'],
+      [{ inptu: 'x' }, 'inptu'],
+    ]
+    for (const [options, name] of wrong) {
+      await expect(Reflect.apply(orchestrator.executeFlow, orchestrator, [id, USER, options])).rejects.toMatchObject({
+        code: 'INPUT_INVALID',
+        message: expect.stringContaining(name),
+      })
+    }
+    await expect(Reflect.apply(orchestrator.createFlow, orchestrator, [undefined, USER, chain(step('a'))])).rejects.toMatchObject(
+      {
+        code: 'INPUT_INVALID',
+        message: expect.stringContaining('threadId'),
+      },
+    )
+    expect(flow.provider.requests).toHaveLength(0)
+  })
+
+  test('a time too long for a timer of Node is no time at all', async () => {
+    flow = await scripted(['one'])
+    expect(await flow.run({ ...chain(step('a')), maxExecutionTime: 30 * 86_400_000 })).toMatchObject({ finalOutput: 'one' })
+  })
+
+  test('metadata is a copy that no step can change', async () => {
+    flow = await scripted(['one', 'two'])
+    const metadata = { deep: { k: 'v' } }
+    const seen: unknown[] = []
+    const definition = chain(
+      step('a', {
+        prompt: (context) => {
+          seen.push(Object.isFrozen(context.metadata.deep))
+          return 'do a'
+        },
+      }),
+    )
+    await flow.run(definition, { metadata })
+    metadata.deep.k = 'changed'
+    expect(seen).toEqual([true])
+  })
+})
+
+describe('what a provider is handed', () => {
+  test('is the request alone, without the names of what was withheld', async () => {
+    flow = await scripted(['one'])
+    await flow.run(chain(step('a')))
+    expect(Object.keys(flow.provider.requests[0] ?? {}).sort()).toEqual([
+      'messages',
+      'model',
+      'outputSchema',
+      'settings',
+      'system',
+    ])
+  })
+
+  test('an error of its own code is the failure of the step, no bug of ours', async () => {
+    flow = await scripted([new TypeError('x is not a function')])
+    await expect(flow.run(chain(step('a')))).rejects.toMatchObject({ code: 'STEP_FAILED' })
+  })
+
+  test('attachments of the prompt are there again when the flow is resumed and rerun', async () => {
+    const replies = [new Error('broken'), 'one', 'two']
+    flow = await scripted((_, index) => replies[index] ?? 'none')
+    const { orchestrator, conversations, dataSharing } = flow.polyphony
+    await dataSharing.set(USER, 'scripted', { allowAttachments: true })
+    const attachments = [{ name: 'notes.txt', mediaType: 'text/plain', text: 'CANARY' }]
+    await conversations.addMessage(flow.threadId, USER, { role: 'user', content: 'read it', attachments })
+    const { id } = await orchestrator.createFlow(flow.threadId, USER, chain(step('a', { prompt: 'original' })))
+    await expect(orchestrator.executeFlow(id, USER)).rejects.toMatchObject({ code: 'STEP_FAILED' })
+    await orchestrator.executeFlow(id, USER)
+    await orchestrator.executeFlow((await orchestrator.rerunFlow(id, USER)).id, USER)
+    expect(flow.provider.requests.map((request) => JSON.stringify(request).includes('CANARY'))).toEqual([true, true, true])
+  })
+})
+
+describe('lists and repetitions', () => {
+  test('a list shows the outcome that the flow itself shows', async () => {
+    flow = await scripted(['one', 'two'])
+    const { flowId } = await flow.run(chain(step('a'), step('b')))
+    const [listed] = await flow.polyphony.orchestrator.listFlows(flow.threadId, USER)
+    const whole = await flow.polyphony.orchestrator.getFlow(flowId, USER)
+    expect(listed).toEqual(whole)
+    expect(listed).toMatchObject({ currentStepIndex: 1, result: { finalOutput: 'two' } })
+  })
+
+  test('a step repeated alone is what the flow goes on with', async () => {
+    flow = await scripted(['first', 'second', 'end'])
+    const { orchestrator } = flow.polyphony
+    const { id } = await orchestrator.createFlow(
+      flow.threadId,
+      USER,
+      chain(step('a'), step('b', { prompt: 'do b {{ previous }}' })),
+    )
+    await orchestrator.executeStep(id, 'a', USER, 'x')
+    expect(await orchestrator.executeStep(id, 'a', USER, 'x')).toMatchObject({ iteration: 2, output: 'second' })
+    await orchestrator.executeFlow(id, USER, { input: 'x' })
+    expect(flow.provider.requests[2]?.messages.at(-1)?.content).toContain('do b second')
+  })
+
+  test('a flow cannot be created in a thread that was just deleted', async () => {
+    flow = await scripted([])
+    const { orchestrator, conversations } = flow.polyphony
+    await orchestrator.listFlows(flow.threadId, USER)
+    await conversations.deleteThread(flow.threadId, USER)
+    await expect(orchestrator.createFlow(flow.threadId, USER, chain(step('a')))).rejects.toMatchObject({
+      code: 'THREAD_NOT_FOUND',
+    })
+  })
+})
+
+describe('several instances in one process', () => {
+  test('a later one leaves the running flows of an earlier one alone', async () => {
+    const database = await openTestPostgres()
+    const provider = createScriptedProvider({ id: 'scripted', replies: [{ text: 'one', delayMs: 40 }] })
+    const open = () =>
+      createPolyphony({ database: database.url, providers: { scripted: provider } }, { env: {}, cwd: '/nonexistent' })
+    const first = await open()
+    const thread = await first.conversations.createThread(USER, {})
+    const { id } = await first.orchestrator.createFlow(thread.id, USER, chain(step('a')))
+    const running = first.orchestrator.executeFlow(id, USER, { input: 'x' })
+    const second = await open()
+    expect(await running).toMatchObject({ status: 'COMPLETED' })
+    await second.close()
+    await first.close()
+    await database.drop()
+  })
+})
