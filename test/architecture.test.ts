@@ -96,6 +96,16 @@ test('only entry points and tests have the keys to the whole house', () => {
   expect(wrong.map(shown)).toEqual([])
 })
 
+test('faces name the services and the doors of trades by type; only a main.ts reaches further', () => {
+  const wrong = imports.filter(({ from, to, typeOnly }) => {
+    const room = roomOf(to)
+    if (!FACES.includes(roomOf(from)) || from.endsWith('/main.ts')) return false
+    if ([roomOf(from), ...LANGUAGE, 'errors', 'templates'].includes(room)) return false
+    return !(typeOnly && (CONDUCTORS.includes(room) || (TRADES.includes(room) && to === doorOf(room))))
+  })
+  expect(wrong.map(shown)).toEqual([])
+})
+
 test('templates are data: they know domain and errors, nothing that runs', () => {
   const wrong = imports.filter(
     ({ from, to }) => roomOf(from) === 'templates' && !['templates', 'domain', 'errors'].includes(roomOf(to)),

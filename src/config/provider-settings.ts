@@ -1,6 +1,9 @@
 import * as z from 'zod'
 
 export const PROVIDER_KINDS = ['openai', 'anthropic', 'google', 'openai-compatible'] as const
+/** Which adapter speaks to an account. */
+export type ProviderKind = (typeof PROVIDER_KINDS)[number]
+
 export const PRESETS = [
   'ollama',
   'lmstudio',

@@ -1,15 +1,12 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AdapterSettings } from './adapter-settings.ts'
 import { UNKNOWN_DIALECT } from './openai/dialect.ts'
-import { createOpenAiProvider, type OpenAiSettings } from './openai/openai.ts'
-import { PRESET_TABLE, type PresetName } from './presets.ts'
+import { createOpenAiProvider } from './openai/openai.ts'
+import { PRESET_TABLE } from './presets.ts'
 import type { Provider } from './provider.ts'
 
-export interface OpenAiCompatibleSettings extends OpenAiSettings {
-  readonly preset?: PresetName
-}
-
 /** Speaks Chat Completions to a named preset, or to any server at `baseUrl`. Rejects with CONFIG_INVALID when neither tells an address. */
-export async function createOpenAiCompatibleProvider(settings: OpenAiCompatibleSettings): Promise<Provider> {
+export async function createOpenAiCompatibleProvider(settings: AdapterSettings): Promise<Provider> {
   const preset = settings.preset && PRESET_TABLE[settings.preset]
   const baseUrl = settings.baseUrl ?? preset?.baseUrl
   if (!baseUrl) {

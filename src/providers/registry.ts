@@ -1,11 +1,15 @@
-import { PRESETS, PROVIDER_KINDS, type ProviderSettings, type ProviderSettingsInput } from '../config/provider-settings.ts'
+import {
+  PRESETS,
+  PROVIDER_KINDS,
+  type ProviderKind,
+  type ProviderSettings,
+  type ProviderSettingsInput,
+} from '../config/provider-settings.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
 import { PRESET_TABLE, type PresetName } from './presets.ts'
 import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
-
-type ProviderKind = (typeof PROVIDER_KINDS)[number]
 
 /** Where the simulator answers for one kind of adapter. */
 export interface SimulatedEndpoint {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ProviderKind } from '../config/provider-settings.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { findReply } from './simulator/reply.ts'
 import type { SimulatedScenario } from './simulator/scenario.ts'
@@ -24,8 +25,8 @@ export interface SimulatorOptions {
 
 export interface Simulator {
   readonly baseUrls: { readonly [Vendor in SimulatedVendor]: string }
-  /** What an adapter of that kind needs to be answered here. */
-  endpoint(kind: SimulatedVendor | 'openai-compatible'): { baseUrl: string; apiKey: string; api?: 'responses' | 'chat' }
+  /** What an adapter of that kind needs to be answered here. Throws PROVIDER_NOT_CONFIGURED for a protocol that is not spoken here. */
+  endpoint(kind: ProviderKind): { baseUrl: string; apiKey: string; api?: 'responses' | 'chat' }
   /** Cuts what is under way and resolves when the port is free. */
   close(): Promise<void>
 }
@@ -49,17 +50,24 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const baseUrls = { openai: `${origin}/openai/v1`, anthropic: `${origin}/anthropic`, google: `${origin}/google` }
   return {
     baseUrls,
-    endpoint: (kind) => ({
-      baseUrl: kind === 'openai-compatible' ? baseUrls.openai : baseUrls[kind],
-      apiKey: 'simulated',
-      ...(kind === 'openai' && { api: 'responses' }),
-    }),
+    endpoint(kind) {
+      const baseUrl = baseUrlOf(kind, baseUrls)
+      return { baseUrl, apiKey: 'simulated', ...(kind === 'openai' && { api: 'responses' }) }
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
         server.closeAllConnections()
       }),
   }
+}
+
+function baseUrlOf(kind: ProviderKind, baseUrls: Simulator['baseUrls']): string {
+  const spoken: { readonly [Kind in ProviderKind]?: string } = { ...baseUrls, 'openai-compatible': baseUrls.openai }
+  const baseUrl = spoken[kind]
+  if (baseUrl !== undefined) return baseUrl
+  const message = `expected a provider whose protocol the simulator speaks (${Object.keys(spoken).join(', ')}), found "${kind}"`
+  throw new OrchestratorError('PROVIDER_NOT_CONFIGURED', message, { details: { kind } })
 }
 
 interface Stage {

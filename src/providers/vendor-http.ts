@@ -2,7 +2,11 @@ import { withCallFacts } from '../domain/call-facts.ts'
 import type { ModelRequest } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readEventStream } from './event-stream.ts'
+import { recordOf } from './foreign-json.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
+
+/** The longest timer there is: the layers around a call watch the time, an SDK must not. */
+export const NO_TIMEOUT_MS = 2_147_483_647
 
 const MAX_ERROR_BYTES = 64 * 1024
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -138,13 +142,19 @@ export async function readEvents(response: Response, reading: StreamReading): Pr
   if (!isWhole()) throw toStreamCut(endMark, state())
 }
 
-/** Parsed JSON of a vendor; rejects what is none as PROVIDER_BAD_REPLY. `what` names it for people. */
-export function parseForeignJson(text: string, what: string, state: () => AttemptState): unknown {
+/** Parsed JSON of an answer that is not streamed. Rejects with PROVIDER_BAD_REPLY for what is none. */
+export async function readJsonAnswer(response: Response, state: () => AttemptState): Promise<unknown> {
+  const text = await readAnswerText(response, state)
   try {
     return JSON.parse(text)
   } catch {
-    throw toBadReply(what, state())
+    throw toBadReply('text that is no JSON', state())
   }
+}
+
+/** For `ping`: the answer to a question for models, whichever they are. Rejects with PROVIDER_BAD_REPLY for anything else. */
+export async function readModelList(response: Response, field: 'data' | 'models', state: () => AttemptState): Promise<void> {
+  if (!Array.isArray(recordOf(await readJsonAnswer(response, state))[field])) throw toBadReply('no list of models', state())
 }
 
 async function readBytes(response: Response, limit: number): Promise<{ readonly text: string; readonly cut: boolean }> {

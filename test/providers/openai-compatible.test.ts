@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { PRESETS } from '../../src/config/provider-settings.ts'
+import type { AdapterSettings } from '../../src/providers/adapter-settings.ts'
 import { createThinkSplitter } from '../../src/providers/openai/think-tags.ts'
-import { createOpenAiCompatibleProvider, type OpenAiCompatibleSettings } from '../../src/providers/openai-compatible.ts'
+import { createOpenAiCompatibleProvider } from '../../src/providers/openai-compatible.ts'
 import { PRESET_TABLE } from '../../src/providers/presets.ts'
 import { describeProvider } from '../contracts/provider.ts'
 import { answerOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'
@@ -23,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 const ok = { body: { model: 'm', choices: [{ index: 0, message: { content: 'a' }, finish_reason: 'stop' }] } }
-const createAt = (settings: Partial<OpenAiCompatibleSettings> = {}) =>
+const createAt = (settings: Partial<AdapterSettings> = {}) =>
   createOpenAiCompatibleProvider({
     id: 'mine',
     vendor: 'mine',

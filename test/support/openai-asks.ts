@@ -1,10 +1,11 @@
 import type { ModelRequest, ModelResponse } from '../../src/domain/model-call.ts'
-import { createOpenAiProvider, type OpenAiSettings } from '../../src/providers/openai/openai.ts'
+import type { AdapterSettings } from '../../src/providers/adapter-settings.ts'
+import { createOpenAiProvider } from '../../src/providers/openai/openai.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { SSE_HEADERS, sse, type VendorAnswer, type VendorServer } from './vendor-server.ts'
 
 /** A provider that asks the scripted vendor. */
-export const createOpenAiAt = (server: VendorServer, settings: Partial<OpenAiSettings> = {}): Promise<Provider> =>
+export const createOpenAiAt = (server: VendorServer, settings: Partial<AdapterSettings> = {}): Promise<Provider> =>
   createOpenAiProvider({
     id: 'openai',
     vendor: 'openai',

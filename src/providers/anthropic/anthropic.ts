@@ -6,10 +6,11 @@ import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor-error.ts'
 import {
   isJsonAnswer,
-  parseForeignJson,
+  NO_TIMEOUT_MS,
   privateTextsOf,
-  readAnswerText,
   readEvents,
+  readJsonAnswer,
+  readModelList,
   vendorFetch,
   withLinkedSignal,
 } from '../vendor-http.ts'
@@ -18,8 +19,6 @@ import { createAnthropicUsage } from './anthropic-usage.ts'
 
 const OWN_BASE_URL = 'https://api.anthropic.com'
 const END_MARK = '"message_stop"'
-/** The timers of the call decide; the SDK only knows timeouts that it may not pass on as ours. Longest timer Node can set. */
-const NO_TIMEOUT_MS = 2 ** 31 - 1
 
 /** Stop reasons of the Messages API (SDK 1.10.0, November 2026); `refusal` and `tool_use` need no look at the content. */
 const FINISH: Readonly<Record<string, FinishReason>> = {
@@ -55,7 +54,7 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
         const onEvent = (event: unknown) => answer.addEvent(recordOf(event), state)
         await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isWhole, state })
       } else {
-        answer.addMessage(parseForeignJson(await readAnswerText(response, state), 'text that is no JSON', state), state)
+        answer.addMessage(await readJsonAnswer(response, state), state)
       }
       return answer.response()
     })
@@ -71,8 +70,7 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
       const state = (): AttemptState => ({ provider: id })
       await withLinkedSignal(signal, state, async (linked) => {
         const response = await send(client, sdk, '/v1/models?limit=1', { signal: linked }, state)
-        const { data } = recordOf(parseForeignJson(await readAnswerText(response, state), 'text that is no JSON', state))
-        if (!Array.isArray(data)) throw toBadReply('no list of models', state())
+        await readModelList(response, 'data', state)
       })
     },
   }

@@ -5,10 +5,11 @@ import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, toBadReply, toConnectionError, toContentFiltered, toVendorError } from '../vendor-error.ts'
 import {
   isJsonAnswer,
-  parseForeignJson,
   privateTextsOf,
   readAnswerText,
   readEvents,
+  readJsonAnswer,
+  readModelList,
   vendorFetch,
   withLinkedSignal,
 } from '../vendor-http.ts'
@@ -70,7 +71,7 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
         const onEvent = (event: unknown) => answer.addPiece(recordOf(event), state)
         await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isFinished, state })
       } else {
-        answer.addWhole(parseForeignJson(await readAnswerText(response, state), 'text that is no JSON', state), state)
+        answer.addWhole(await readJsonAnswer(response, state), state)
       }
       return answer.response()
     })
@@ -86,8 +87,7 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
       const state = (): AttemptState => ({ provider: id })
       await withLinkedSignal(signal, state, async (linked) => {
         const response = await send('models?pageSize=1', { signal: linked }, state)
-        const { models } = recordOf(parseForeignJson(await readAnswerText(response, state), 'text that is no JSON', state))
-        if (!Array.isArray(models)) throw toBadReply('no list of models', state())
+        await readModelList(response, 'models', state)
       })
     },
   }

@@ -1,34 +1,16 @@
 import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { AdapterSettings } from '../adapter-settings.ts'
 import { readEventStream } from '../event-stream.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from '../vendor-error.ts'
-import { createSdkSignal, keepAbortFacts, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
+import { createSdkSignal, keepAbortFacts, NO_TIMEOUT_MS, privateTextsOf, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
 import type { AnswerReader } from './answer.ts'
 import { createChatReader, toChatRequest } from './chat.ts'
 import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
 import { createResponsesReader, toResponsesRequest } from './responses.ts'
 
 const OPENAI_BASE_URL = 'https://api.openai.com/v1'
-/** The longest timer there is: the layers around a call watch the time, the SDK must not. */
-const NO_TIMEOUT_MS = 2_147_483_647
-
-export interface OpenAiSettings {
-  /** Id as steps name it. */
-  readonly id: string
-  /** Name for prices. */
-  readonly vendor: string
-  /** Absent for local servers: then no authorization is sent. */
-  readonly apiKey?: string
-  /** Default: OpenAI's own. */
-  readonly baseUrl?: string
-  /** Default: `responses` against OpenAI's own origin, `chat` elsewhere. */
-  readonly api?: 'responses' | 'chat'
-  readonly headers?: Readonly<Record<string, string>>
-  /** Query parameter `api-version` of Azure. */
-  readonly apiVersion?: string
-  readonly simulated: boolean
-}
 
 /** How a compatible service differs from OpenAI. */
 export interface OpenAiVariant {
@@ -43,7 +25,7 @@ export interface OpenAiVariant {
 const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
 
 /** Speaks to OpenAI, or to whatever speaks its protocol at `baseUrl`. Loads the SDK. Stateless but for the SDK's connections. */
-export async function createOpenAiProvider(settings: OpenAiSettings, variant: OpenAiVariant = OPENAI): Promise<Provider> {
+export async function createOpenAiProvider(settings: AdapterSettings, variant: OpenAiVariant = OPENAI): Promise<Provider> {
   const { APIError, APIConnectionError, OpenAI: Client } = await import('openai')
   const { id, vendor, simulated, baseUrl = OPENAI_BASE_URL } = settings
   const isOpenAi = new URL(baseUrl).origin === new URL(OPENAI_BASE_URL).origin
@@ -104,7 +86,7 @@ export async function createOpenAiProvider(settings: OpenAiSettings, variant: Op
     provider: id,
     model: request.model,
     get privateTexts() {
-      return textsOf(request)
+      return privateTextsOf(request)
     },
   })
 
@@ -205,7 +187,7 @@ async function readStreamed(
   }
 }
 
-function toHeaders({ apiKey, headers }: OpenAiSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
+function toHeaders({ apiKey, headers }: AdapterSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
   const removed = isOpenAi ? {} : withoutCustomHeaders()
   if (apiKey === undefined || keyHeader)
     return { ...removed, Authorization: null, ...(apiKey && keyHeader && { [keyHeader]: apiKey }), ...headers }
@@ -221,8 +203,3 @@ function withoutCustomHeaders(): Record<string, null> {
   const names = (process.env.OPENAI_CUSTOM_HEADERS ?? '').split('\n').map((line) => line.slice(0, line.indexOf(':')).trim())
   return Object.fromEntries(names.filter((name) => name !== '').map((name) => [name, null]))
 }
-
-const textsOf = ({ system, messages }: ModelRequest): readonly string[] => [
-  ...(system === undefined ? [] : [system]),
-  ...messages.map((message) => message.content),
-]
