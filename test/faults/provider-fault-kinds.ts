@@ -25,6 +25,8 @@ export interface Fault {
   readonly whole?: Expected
   readonly streamed?: Expected
   readonly step?: Partial<FlowStepInput>
+  /** Milliseconds for a step in the run that fails; the resumed one has all the time it needs. */
+  readonly stepTimeoutMs?: number
 }
 
 const ALL = 3
@@ -219,19 +221,19 @@ export const FAULTS: readonly Fault[] = [
     name: 'bytes that come slowly, with a step timeout',
     play: trickle,
     ...both(final('STEP_TIMEOUT')),
-    step: { timeout: 400 },
+    stepTimeoutMs: 800,
   },
   {
     name: 'silence after text, with an idle timeout',
     play: cut('open'),
     streamed: final('PROVIDER_UNAVAILABLE'),
-    step: { idleTimeout: 60 },
+    step: { idleTimeout: 400 },
   },
   {
     name: 'no answer at all, with a step timeout',
     play: () => undefined,
     ...both(final('STEP_TIMEOUT')),
-    step: { timeout: 400 },
+    stepTimeoutMs: 800,
   },
   { name: '302 to another origin', play: redirect(302, 'elsewhere'), ...both(final('PROVIDER_REJECTED')) },
   { name: '307 to another origin', play: redirect(307, 'elsewhere'), ...both(final('PROVIDER_REJECTED')) },

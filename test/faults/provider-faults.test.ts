@@ -100,6 +100,7 @@ async function runInto(fault: Fault, { wire, type, streamed }: Case, badUrl?: st
   const run = polyphony.orchestrator.executeFlow(flow.id, USER, {
     input: 'the question',
     streaming: streamed,
+    timeout: { step: fault.stepTimeoutMs },
     onUpdate: (update) => updates.push(update),
   })
   const error = await unlessHung(rejectionOf(run), `${fault.name}, ${wire.name}, ${type}, ${streamed ? 'streamed' : 'whole'}`)
