@@ -3,8 +3,8 @@ import type { StopReason } from '../domain/flow.ts'
 import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, isRoles, loopFeeds, loopRoles } from './loop-roles.ts'
-import { lastSuccess, runInOrder, runRequired, runTogether, succeeded } from './step-outcome.ts'
+import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
+import { keepHolding, lastSuccess, runIfHolds, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
 export const critiqueSettings = z.strictObject({
@@ -35,7 +35,7 @@ export const critiqueExecutor: Executor = {
     const looping = new Set([...roles.judges, roles.refine])
     return definition.steps.map((step) => ({
       stepId: step.id,
-      min: step === roles.refine || step.condition !== undefined ? 0 : 1,
+      min: step === roles.refine || step.condition !== undefined || mayBeIdle(step, roles) ? 0 : 1,
       max: looping.has(step) ? rounds : 1,
     }))
   },
@@ -49,18 +49,20 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
   // With one round nothing is steered but the last step, so plain prose from a critic is as good as a verdict.
   const verdict = rounds > 1 ? 'ask' : 'read'
   const start = await runInOrder(before, context)
-  const first = await runRequired(draft, context, { visible: start })
+  const first = await runIfHolds(draft, context, { visible: start })
   let latest = first
   let seen: readonly StepResult[] = [...start, first]
   let stopReason: StopReason | undefined
   for (let iteration = 1; iteration <= rounds && succeeded(latest); iteration++) {
-    const critiques = await runTogether(judges, context, { iteration, verdict, input: [latest], visible: seen })
+    const critics = await keepHolding(judges, context, { iteration, visible: seen })
+    if (critics.length === 0) break
+    const critiques = await runTogether(critics, context, { iteration, verdict, input: [latest], visible: seen })
     seen = [...start, ...(latest === first ? [first] : [first, latest]), ...critiques]
     if (critiques.every((critique) => succeeded(critique) && approvedBy(critique.parsed))) {
       stopReason = 'approved'
       break
     }
-    const refined = await runRequired(refine, context, { iteration, input: [latest], visible: seen })
+    const refined = await runIfHolds(refine, context, { iteration, input: [latest], visible: seen })
     if (!succeeded(refined)) break
     latest = refined
     seen = [...start, first, refined]

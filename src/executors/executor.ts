@@ -29,8 +29,8 @@ export interface ExecutorContext {
    * Rejects when the flow as a whole must end: cancel, flow timeout, lost ownership.
    */
   runStep(step: FlowStep, options: RunStepOptions): Promise<StepResult>
-  /** Records a step as SKIPPED. */
-  skipStep(step: FlowStep, reason: string): Promise<StepResult>
+  /** Records a step as SKIPPED, in the iteration given; default 1. */
+  skipStep(step: FlowStep, reason: string, iteration?: number): Promise<StepResult>
   /** True when the step has no condition or it holds. Rejects with STEP_FAILED (`details.path`) when the condition itself fails. */
   conditionHolds(step: FlowStep, visible: readonly StepResult[], iteration?: number): Promise<boolean>
 }

@@ -44,6 +44,10 @@ export function getLoopRoles(definition: FlowDefinition, judging: readonly StepA
   throw definitionError(roles)
 }
 
+/** Whether a judge may have nothing to judge, because the draft may be left out. */
+export const mayBeIdle = (step: FlowStep, { judges, draft }: LoopRoles): boolean =>
+  draft.condition !== undefined && judges.includes(step)
+
 /** Drafts go to those who judge and to the one who mends. */
 export const loopFeeds = ({ draft, judges, refine }: LoopRoles): readonly { readonly from: string; readonly to: string }[] => [
   ...[...judges, refine].map((step) => ({ from: draft.id, to: step.id })),

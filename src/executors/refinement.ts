@@ -4,8 +4,8 @@ import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, isRoles, loopFeeds, loopRoles } from './loop-roles.ts'
-import { lastSuccess, required, runInOrder, runRequired, succeeded } from './step-outcome.ts'
+import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
+import { keepHolding, lastSuccess, required, runIfHolds, runInOrder, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
@@ -41,12 +41,12 @@ export const refinementExecutor: Executor = {
     }))
   },
   calls: (definition) => {
-    const { judges, refine } = getLoopRoles(definition, JUDGING)
+    const roles = getLoopRoles(definition, JUDGING)
     const { maxIterations } = settingsOf(definition)
     return definition.steps.map((step) => {
-      if (step === refine) return { stepId: step.id, min: 0, max: maxIterations }
-      if (judges.includes(step)) return { stepId: step.id, min: 1, max: maxIterations + 1 }
-      return { stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 }
+      if (step === roles.refine) return { stepId: step.id, min: 0, max: maxIterations }
+      const min = step.condition !== undefined || mayBeIdle(step, roles) ? 0 : 1
+      return { stepId: step.id, min, max: roles.judges.includes(step) ? maxIterations + 1 : 1 }
     })
   },
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
@@ -58,15 +58,21 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
   const [evaluate] = judges
   if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a step that judges')
   const start = await runInOrder(before, context)
-  const best = bestSoFar(await runRequired(draft, context, { visible: start }))
+  const best = bestSoFar(await runIfHolds(draft, context, { visible: start }))
   let stopReason: StopReason | undefined
   for (let iteration = 1; !stopReason && succeeded(best.latest); iteration++) {
     const seen = best.latest === best.first ? [...start, best.first] : [...start, best.first, best.latest]
+    if ((await keepHolding([evaluate], context, { iteration, visible: seen })).length === 0) {
+      stopReason = 'no_verdict'
+      break
+    }
     const verdict = await context.runStep(evaluate, { iteration, verdict: 'ask', input: [best.latest], visible: seen })
     if (limited(verdict)) stopReason = 'limit'
     else stopReason = best.judge(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
     if (stopReason) break
-    const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: [...seen, verdict] })
+    const judged = [...seen, verdict]
+    if ((await keepHolding([refine], context, { iteration, visible: judged })).length === 0) break
+    const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: judged })
     if (limited(refined)) stopReason = 'limit'
     else if (succeeded(required(refine, refined))) best.add(refined)
     else break

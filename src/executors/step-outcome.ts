@@ -13,13 +13,28 @@ export function failureOf(result: StepResult): OrchestratorError {
 }
 
 /** Runs a step whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
-async function runIfHolds(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
-  const holds = await context.conditionHolds(step, options.visible, options.iteration)
-  return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition')
+export async function runIfHolds(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+  const { visible, iteration } = options
+  const holds = step.condition === undefined || (await context.conditionHolds(step, visible, iteration))
+  return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition', iteration)
+}
+
+/** The steps whose condition holds, in order; the others are recorded as skipped. */
+export async function keepHolding(
+  steps: readonly FlowStep[],
+  context: ExecutorContext,
+  { visible, iteration }: Pick<RunStepOptions, 'visible' | 'iteration'>,
+): Promise<readonly FlowStep[]> {
+  const holding: FlowStep[] = []
+  for (const step of steps) {
+    if (step.condition === undefined || (await context.conditionHolds(step, visible, iteration))) holding.push(step)
+    else await context.skipStep(step, 'condition', iteration)
+  }
+  return holding
 }
 
 /** Runs a step whatever its condition; a failure ends the flow unless the step is optional. */
-export async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
+async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
   return required(step, await context.runStep(step, options))
 }
 

@@ -68,6 +68,7 @@ describeExecutor({
 })
 
 const judge = (id: string) => step(id, { action: 'critique', prompt: 'judge {{ input }}' })
+const SOMETIMES = { condition: 'true' }
 const REFINE = step('refine', { action: 'refine', prompt: 'mend {{ input }}' })
 
 describeExecutor({
@@ -75,6 +76,16 @@ describeExecutor({
   executor: executors.critique,
   definitions: {
     'one round': define('critique', [step('draft'), judge('critic'), REFINE]),
+    'rounds whose steps all have conditions': define(
+      'critique',
+      [
+        step('draft', SOMETIMES),
+        { ...judge('critic'), ...SOMETIMES },
+        { ...judge('second'), ...SOMETIMES },
+        { ...REFINE, ...SOMETIMES },
+      ],
+      { critique: { rounds: 2 } },
+    ),
     'three rounds of two critics, with steps around': define(
       'critique',
       [
@@ -95,6 +106,11 @@ describeExecutor({
   executor: executors.refinement,
   definitions: {
     'a loop': define('refinement', [step('draft'), step('evaluate', { action: 'evaluate' }), REFINE]),
+    'a loop whose steps all have conditions': define('refinement', [
+      step('draft', SOMETIMES),
+      step('evaluate', { action: 'evaluate', ...SOMETIMES }),
+      { ...REFINE, ...SOMETIMES },
+    ]),
     'a loop that may reach a plateau, with steps around': define(
       'refinement',
       [

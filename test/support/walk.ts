@@ -36,6 +36,7 @@ export interface Walk {
   readonly asks: readonly Ask[]
   /** Keys of the asks that reached a model: those that were not recorded. */
   readonly called: readonly string[]
+  /** Keys of the steps that were recorded as skipped. */
   readonly skipped: readonly string[]
   readonly successes: ReadonlyMap<string, StepResult>
   /** Keys of the steps whose own signal ended them. */
@@ -116,10 +117,10 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
       asks.push({ key, stepId: step.id, visible: visible.map(({ id }) => id), input: input?.map(({ id }) => id), verdict })
       return recorded.get(key) ?? call(step, key, iteration, stop)
     },
-    async skipStep(step) {
+    async skipStep(step, _reason, iteration = 1) {
       note(`skip ${step.id}`)
-      skipped.push(step.id)
-      return resultOf(step, 1, { status: 'SKIPPED' })
+      skipped.push(askKey(step.id, iteration))
+      return resultOf(step, iteration, { status: 'SKIPPED' })
     },
     async conditionHolds(step) {
       note(`judge ${step.id}`)
