@@ -1,17 +1,21 @@
-import { LRUCache } from 'lru-cache'
 import type { NewFlow, StoredFlow } from '../repositories/repository.ts'
+
+const MAX_FLOWS = 5_000
 
 /**
  * Flows that this process created and did not start yet, so that starting one need not read back what was just written.
  * What stands here never changes but for the status, and the claim decides on that.
  */
 export function createFlowCache() {
-  const flows = new LRUCache<string, StoredFlow>({ max: 5_000 })
+  // Oldest first: whoever is not started for so long is read from the database again.
+  const flows = new Map<string, StoredFlow>()
   return {
     find: (flowId: string): StoredFlow | undefined => flows.get(flowId),
     remember(flow: NewFlow): StoredFlow {
       const pending = toPending(flow)
       flows.set(flow.id, pending)
+      const [oldest] = flows.size > MAX_FLOWS ? flows.keys() : []
+      if (oldest !== undefined) flows.delete(oldest)
       return pending
     },
     forget(flowId: string): void {
