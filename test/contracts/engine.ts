@@ -33,7 +33,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
     })
     afterEach(() => engine.close(CANCELLED))
 
-    /** Drives flows that end when told, or as soon as they are stopped. */
+    /** Drives flows that end when told, or a while after they were stopped. */
     const work = () =>
       engine.work(
         (job, stop) =>
@@ -43,7 +43,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
               stop.delete(underWay)
               resolve()
             }
-            underWay.signal.addEventListener('abort', end)
+            underWay.signal.addEventListener('abort', () => setImmediate(end))
             driven.push({ job, stop, end })
             stop.add(underWay)
             onDriven()

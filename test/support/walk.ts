@@ -39,7 +39,9 @@ export interface Walk {
   /** Keys of the steps that were recorded as skipped. */
   readonly skipped: readonly string[]
   readonly successes: ReadonlyMap<string, StepResult>
-  /** Keys of the steps whose own signal ended them. */
+  /** Keys of the steps that were under way when the first one failed that is not optional. */
+  readonly besideFailure: readonly string[]
+  /** Keys of the steps that their `stop` ended. */
   readonly aborted: readonly string[]
   /** What the executor asked of its context after it was given the first failure of a step that is not optional. */
   readonly afterFailure: readonly string[]
@@ -60,11 +62,12 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
     recorded = new Map<string, StepResult>(),
   } = options
   const flow = new Stop()
-  const underWay: (() => void)[] = []
+  const underWay: { readonly key: string; readonly end: () => void }[] = []
   const asks: Ask[] = []
   const called: string[] = []
   const skipped: string[] = []
   const aborted: string[] = []
+  const besideFailure: string[] = []
   const afterFailure: string[] = []
   const successes = new Map(recorded)
   let failed = false
@@ -74,15 +77,15 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
     if (failed) afterFailure.push(what)
   }
   const endOne = () => {
-    const end = order === 'oldest first' ? underWay.shift() : underWay.pop()
-    end?.()
+    const next = order === 'oldest first' ? underWay.shift() : underWay.pop()
+    next?.end()
     if (underWay.length > 0) setImmediate(endOne)
   }
   const call = (step: FlowStep, key: string, iteration: number, sibling = new Stop()) =>
     new Promise<StepResult>((resolve, reject) => {
       const work = new AbortController()
       const leave = () => {
-        const place = underWay.indexOf(end)
+        const place = underWay.indexOf(entry)
         if (place >= 0) underWay.splice(place, 1)
         sibling.delete(work)
         flow.delete(work)
@@ -91,12 +94,16 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
         leave()
         answered++
         const { parsed, error } = answer(step.id, iteration)
-        if (error && !step.optional) failed = true
+        if (error && !step.optional && !failed) {
+          failed = true
+          besideFailure.push(...underWay.map((other) => other.key))
+        }
         const result = resultOf(step, iteration, error ? { status: 'FAILED', error: error.toJSON() } : { parsed })
         if (!error) successes.set(key, result)
         resolve(result)
         if (answered === options.cancelAfter) flow.stop(new OrchestratorError('FLOW_CANCELLED', 'enough'))
       }
+      const entry = { key, end }
       work.signal.addEventListener('abort', () => {
         leave()
         if (flow.stopped) return reject(flow.reason)
@@ -104,7 +111,7 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
         resolve(resultOf(step, iteration, { status: 'CANCELLED' }))
       })
       called.push(key)
-      underWay.push(end)
+      underWay.push(entry)
       if (underWay.length === 1) setImmediate(endOne)
       sibling.add(work)
       flow.add(work)
@@ -135,7 +142,7 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
     error = thrown
   }
   const abandoned = underWay.length
-  return { asks, called, skipped, successes, aborted, afterFailure, abandoned, outcome, error }
+  return { asks, called, skipped, successes, besideFailure, aborted, afterFailure, abandoned, outcome, error }
 }
 
 function resultOf(step: FlowStep, iteration: number, more: Partial<StepResult>): StepResult {
