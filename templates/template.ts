@@ -133,7 +133,7 @@ export const positionalModel = (provider: string | undefined, model: string | un
   provider === undefined && model === undefined ? undefined : { provider: provider ?? '', model: model ?? '' }
 
 /** Letters that stand for authors wherever one model reads the texts of several. */
-export const ANONYMOUS_LABELS = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'] as const
+const ANONYMOUS_LABELS = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'] as const
 
 export interface PanelMember extends Target {
   readonly label: string

@@ -17,7 +17,7 @@ export interface SourcedDefinition {
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 
-export const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name) || /[\\/]/.test(name)
+const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name) || /[\\/]/.test(name)
 
 /**
  * The definition that a template's name or a file stands for, checked whole. `set` fills the parameters of a template or the metadata of a file.

@@ -5,7 +5,7 @@ import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
 import type { ThreadRight } from '../domain/thread.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
 
-export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
+const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Where log lines go. Never receives prompts, answers or keys. */
@@ -48,16 +48,18 @@ const positiveMilliseconds = z.number().int().positive()
 const usdPerMillion = z.number().nonnegative()
 
 /** US dollars per million tokens. */
-export const priceSchema = z.strictObject({
+const priceSchema = z.strictObject({
   inputPerMillion: usdPerMillion,
   outputPerMillion: usdPerMillion,
+  /** Default: as input. */
   cachedInputPerMillion: usdPerMillion.optional(),
+  /** Default: as input. */
   cacheWritePerMillion: usdPerMillion.optional(),
 })
 export type ConfiguredPrice = z.output<typeof priceSchema>
 
 /** A named preset that steps refer to with `agent`. */
-export const agentSchema = z.strictObject({
+const agentSchema = z.strictObject({
   system: z.string().max(200_000).optional(),
   provider: z.string().min(1).optional(),
   model: z.string().min(1).optional(),

@@ -61,7 +61,7 @@ export function resolveTargets(
 }
 
 /** Two fields are taken as they stand, so a model may hold slashes; a model alone is split at its first slash. */
-export function splitTarget({ provider, model }: WrittenTarget): WrittenTarget {
+function splitTarget({ provider, model }: WrittenTarget): WrittenTarget {
   const slash = provider === undefined && model !== undefined ? model.indexOf('/') : -1
   return slash === -1 ? { provider, model } : { provider: model?.slice(0, slash), model: model?.slice(slash + 1) }
 }

@@ -1,5 +1,4 @@
 import * as z from 'zod'
-import type { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowError, FlowExecutionResult } from './flow.ts'
 import type { StepContext } from './step-context.ts'
 import type { StepResult } from './step-result.ts'
@@ -54,7 +53,7 @@ export const stepSettingsSchema = z.strictObject({
 const isFunction = (value: unknown) => typeof value === 'function'
 const isZodSchema = (value: unknown): value is z.ZodType => value instanceof z.ZodType
 
-export const targetSchema = z.strictObject({ provider: z.string().min(1).optional(), model: z.string().min(1) })
+const targetSchema = z.strictObject({ provider: z.string().min(1).optional(), model: z.string().min(1) })
 
 /** The shape of one step; what it may refer to is judged with the whole definition. */
 export const flowStepSchema = z.strictObject({
@@ -175,4 +174,3 @@ export interface DefinitionProblem {
 }
 
 export type ParseFlowDefinition = (input: unknown) => FlowDefinition
-export type DefinitionError = OrchestratorError & { readonly details: { readonly problems: readonly DefinitionProblem[] } }

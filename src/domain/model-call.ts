@@ -2,8 +2,7 @@ import type { Usage } from './usage.ts'
 
 export type JsonSchema = Readonly<Record<string, unknown>>
 
-export const FINISH_REASONS = ['stop', 'length', 'tool_calls', 'content_filter', 'refusal', 'other'] as const
-export type FinishReason = (typeof FINISH_REASONS)[number]
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'refusal' | 'other'
 
 /** One turn of the conversation that a model gets. */
 export interface ModelMessage {

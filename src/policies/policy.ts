@@ -7,13 +7,18 @@ import type { ThreadRight } from '../domain/thread.ts'
  * a backend may plug in its own. Asked at least once per public call.
  */
 export interface PermissionService {
-  /** Must answer from current state; at most one second old across processes. */
+  /** Must answer from current state; at most one second old across processes. False for an unknown thread too. */
   can(userId: string, threadId: string, right: ThreadRight): Promise<boolean>
   /** Rights of the user on the thread; empty for none. */
   rightsOf(userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>>
-  /** Rejects with PERMISSION_DENIED when `byUserId` does not hold every right given, THREAD_NOT_FOUND when it cannot read. */
+  /**
+   * Adds the rights to those that `toUserId` holds. Rejects with PERMISSION_DENIED when `byUserId` does not hold every right given,
+   * THREAD_NOT_FOUND when it cannot read, INPUT_INVALID for no rights or unknown ones.
+   */
   grant(threadId: string, byUserId: string, toUserId: string, rights: readonly ThreadRight[]): Promise<void>
+  /** Takes the rights, all where none are named. Rejects as `grant` does, and with PERMISSION_DENIED for the creator of the thread. */
   revoke(threadId: string, byUserId: string, fromUserId: string, rights?: readonly ThreadRight[]): Promise<void>
+  /** Everybody who holds a right on the thread. Rejects with THREAD_NOT_FOUND when `byUserId` cannot read. */
   list(
     threadId: string,
     byUserId: string,
@@ -24,12 +29,14 @@ export interface PermissionService {
   threadDeleted?(threadId: string): void
 }
 
-/** Policies of users for providers (S4-116 to S4-122). */
+/** Policies of users for providers (S4-116 to S4-122). `providerKey` is the provider's id as steps name it. Read once per target of every step. */
 export interface DataSharingService {
-  /** Missing rules are false. */
+  /** Replaces the policy; rules that are not named are false. Rejects with INPUT_INVALID for anything that is no policy. */
   set(userId: string, providerKey: string, rules: Partial<DataSharingRules>): Promise<DataSharingPolicy>
+  /** `undefined`: nothing is shared. Must be at most one second old across processes. */
   get(userId: string, providerKey: string): Promise<DataSharingPolicy | undefined>
   list(userId: string): Promise<readonly DataSharingPolicy[]>
+  /** Resolves also where there was none. */
   remove(userId: string, providerKey: string): Promise<void>
 }
 
@@ -40,12 +47,12 @@ export interface ContextPiece {
   readonly piece: string
   /** Provider that wrote it; absent for text of the user. */
   readonly from?: string
-  /** Position from oldest to newest among pieces of its kind. */
   readonly text: string
   /** Named by `inputFrom` or used in the prompt: forbidden means the step fails. */
   readonly required: boolean
 }
 
+/** What one step might be given, and what decides. */
 export interface SharedContextRequest {
   readonly userId: string
   readonly stepId: string

@@ -1,19 +1,10 @@
 import type { PriceCalculation } from '@pydantic/genai-prices'
+import type { ConfiguredPrice } from '../config/config-schema.ts'
 import type { Cost, Usage } from '../domain/usage.ts'
 import type { PriceBook, PricedBy } from './provider.ts'
 
 /** Day on which the bundled list (`@pydantic/genai-prices` 0.1.8) was published. */
 export const PRICES_DATE = '2026-09-23'
-
-/** US dollars for a million tokens each. */
-export interface ConfiguredPrice {
-  readonly inputPerMillion: number
-  readonly outputPerMillion: number
-  /** Default: as input. */
-  readonly cachedInputPerMillion?: number
-  /** Default: as input. */
-  readonly cacheWritePerMillion?: number
-}
 
 export interface PriceBookOptions {
   /** By `provider/model`, provider as steps name it. Wins over the bundled list; a price of 0 is known and free. */
