@@ -6,6 +6,7 @@ import type { Stop } from '../domain/stop.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
 import type { Engine, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { stepDependencies } from '../prompts/step-dependencies.ts'
 import type { ProviderService } from '../providers/provider.ts'
 import type { Store, StoredFlow } from '../repositories/repository.ts'
 import { type FlowRun, type RunOptions, recordKey } from './flow-run.ts'
@@ -103,7 +104,9 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
     const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
-    const earlier = isFresh ? NOTHING_EARLIER : await readEarlier(store, flow, ports.isLoop(flow.flowType))
+    const earlier = isFresh
+      ? NOTHING_EARLIER
+      : await readEarlier(store, flow, firstSteps(definition), ports.isLoop(flow.flowType))
     const log = ports.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -186,26 +189,34 @@ interface Earlier {
 const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
 
 /** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
-async function readEarlier(store: Store, flow: StoredFlow, isLoop: boolean): Promise<Earlier> {
+async function readEarlier(store: Store, flow: StoredFlow, stepIds: readonly string[], isLoop: boolean): Promise<Earlier> {
   const rows = await store.flows.stepResults(flow.id, { samples: true })
   const results = joinSampleRows(rows)
   const recorded = new Map<string, StepResult>()
   const attempts = new Map<string, readonly Attempt[]>()
-  const settled = new Set<string>()
   for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
     const key = recordKey(result.stepId, result.iteration, result.sample)
     // Outside a loop a further iteration is a repetition by executeStep, and takes the place of the first.
     if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
     if (result.attempts.length > 0) attempts.set(key, result.attempts)
-    settled.add(`${result.stepId}#${result.iteration}`)
   }
   const updates = await store.updates.read(flow.id, 0, Number.MAX_SAFE_INTEGER)
   const inFlight = new Set<string>()
   for (const { type, stepId, iteration } of updates) {
-    const key = `${stepId}#${iteration}`
-    if (type === 'step_start' && !settled.has(key)) inFlight.add(key)
+    if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
+    if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
   }
+  // Starts of the first steps are not waited for: a crash may have left no trace of them.
+  const leftNothing = flow.error?.code === 'FLOW_INTERRUPTED' && results.length === 0
+  if (leftNothing) for (const id of stepIds) inFlight.add(`${id}#1`)
   return { results, recorded, attempts, inFlight, lastSeq: updates.at(-1)?.seq ?? 0 }
+}
+
+/** Steps that a run may start before any other has ended. */
+const firstSteps = (definition: FlowDefinition): readonly string[] => {
+  const waiting = stepDependencies(definition)
+  const free = definition.steps.filter((step) => waiting.get(step.id)?.waitsFor.size === 0).map((step) => step.id)
+  return definition.type === 'parallel' || definition.type === 'graph' ? free : free.slice(0, 1)
 }
 
 /** Limits are hard over all executions of a flow: what earlier ones spent counts. */

@@ -1,5 +1,6 @@
 import type { CallResponse } from '../calls/call.ts'
 import type { FlowStep } from '../domain/flow-definition.ts'
+import type { SharingDecision } from '../domain/sharing.ts'
 import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
 import { addUsage } from '../domain/usage.ts'
 import { type ErrorInfo, OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -12,6 +13,8 @@ import { costOf } from './totals.ts'
 /** What one call of a step came to, before it is a result. */
 export interface Spoken {
   readonly attempts: Attempt[]
+  /** Decisions for all targets. */
+  readonly sharing: SharingDecision[]
   /** What the last target was given. */
   prompt?: StepPrompt
   response?: CallResponse
@@ -76,7 +79,7 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
   const usage = attempts.length === 0 ? undefined : addUsage(attempts.map((attempt) => attempt.usage))
   const { cost, costSource } = costOf(attempts)
   const retryCount = Math.max(0, attempts.length - 1)
-  const sharing = prompt?.sharing ?? []
+  const { sharing } = spoken
   return {
     id: stepResultId(run.flowId, { stepId: step.id, iteration, sample }),
     flowId: run.flowId,

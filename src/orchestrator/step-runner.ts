@@ -1,6 +1,7 @@
 import type { Call, CallContext, CallRequest, CallResponse } from '../calls/call.ts'
 import type { FlowStep, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
+import { PIECE_KINDS, type SharingDecision } from '../domain/sharing.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../executors/executor.ts'
@@ -33,9 +34,7 @@ export function createStepRunner(ports: StepRunnerPorts) {
       run.results.push(recorded)
       return Promise.resolve(recorded)
     }
-    // Every step is durable before the next one spends money.
-    const { durable } = run.log
-    return durable ? durable.then(() => begin(ports, run, step, options)) : begin(ports, run, step, options)
+    return begin(ports, run, step, options)
   }
 }
 
@@ -47,6 +46,13 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
   const reader = answerReader(step, options.verdict)
   const order: StepOrder = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
   const slot = run.results.push(undefined) - 1
+  const refusal = refusalOf(order)
+  if (refusal) {
+    const at = ports.now()
+    return Promise.resolve(
+      conclude(ports, order, slot, toResult(order, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
+    )
+  }
   if (step.samples === undefined || step.samples === 1) return answer(ports, order, reader, 0, slot)
   return sample(ports, order, reader, step.samples, slot)
 }
@@ -106,11 +112,11 @@ async function answer(
   const startedAt = ports.now()
   const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
-  const spoken: Spoken = { attempts: earlier ? [...earlier] : [], notes: [] }
+  const spoken: Spoken = { attempts: earlier ? [...earlier] : [], sharing: [], notes: [] }
   try {
-    assertStepsLeft(order)
     spoken.prompt = await ports.prepare(order, step)
-    announce(order, spoken.prompt, sample)
+    announce(order, spoken, spoken.prompt, sample)
+    await settleBefore(order.run)
     spoken.response = await ports.call(
       toCallRequest(ports, order, spoken, spoken.prompt),
       callContext(ports, order, sample, spoken, abort),
@@ -125,6 +131,8 @@ async function answer(
     }
   } catch (error) {
     spoken.error = error
+    const denied = deniedDecision(error)
+    if (denied) tellSharing(order, spoken, [denied])
   } finally {
     closeAbort(order, abort)
   }
@@ -137,6 +145,7 @@ function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken,
   const { step } = order
   const prepareAgain = async (target: Target) => {
     spoken.prompt = await ports.prepare(order, target)
+    tellSharing(order, spoken, spoken.prompt.sharing)
     return spoken.prompt
   }
   return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
@@ -208,29 +217,48 @@ function numbered({ run, step, iteration }: StepOrder, attempt: Attempt, number:
   return attempt.number === number ? attempt : { ...attempt, number }
 }
 
-function assertStepsLeft({ run, step }: StepOrder): void {
+/** Why the step may not run any more; a step counts once, however many samples it takes. */
+function refusalOf({ run, step }: StepOrder): OrchestratorError | undefined {
   const maxSteps = run.limits?.maxSteps
   run.stepsStarted++
-  if (maxSteps === undefined || run.stepsStarted <= maxSteps) return
-  throw new OrchestratorError(
-    'LIMIT_EXCEEDED',
-    `Step "${step.id}" would be number ${run.stepsStarted} of at most ${maxSteps} steps`,
-    {
-      details: { limit: 'maxSteps', max: maxSteps, stepId: step.id },
-    },
-  )
+  if (maxSteps === undefined || run.stepsStarted <= maxSteps) return undefined
+  const message = `Step "${step.id}" would be number ${run.stepsStarted} of at most ${maxSteps} steps`
+  return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit: 'maxSteps', max: maxSteps, stepId: step.id } })
 }
 
-function announce({ run, step, iteration }: StepOrder, prompt: StepPrompt, sample: number): void {
-  if (sample > 1) return
+/**
+ * Every step is durable before the next one spends money, and so is its start: after a crash the step in flight is known. The first steps of
+ * a flow need no such mark; a flow that a crash leaves without any result was in them.
+ */
+async function settleBefore(run: FlowRun): Promise<void> {
+  const isFirst = run.earlier.length === 0 && run.results.every((result) => result === undefined)
+  if (!isFirst) run.log.flush()
+  if (run.log.durable) await run.log.durable
+  if (run.stop.stopped) throw run.stop.reason
+}
+
+function announce(order: StepOrder, spoken: Spoken, { provider, model, sharing }: StepPrompt, sample: number): void {
+  const { run, step, iteration } = order
   const stepIndex = run.definition.steps.indexOf(step)
-  run.log.emit(
-    'step_start',
-    { provider: prompt.provider, model: prompt.model, action: step.action, stepIndex, sharing: prompt.sharing },
-    step.id,
-    iteration,
-  )
-  for (const decision of prompt.sharing) if (!decision.allowed) run.log.emit('context_withheld', decision, step.id, iteration)
+  if (sample <= 1) run.log.emit('step_start', { provider, model, action: step.action, stepIndex, sharing }, step.id, iteration)
+  tellSharing(order, spoken, sharing, sample)
+}
+
+/** Keeps decisions for the result, and tells of what is held back, once for all samples. */
+function tellSharing({ run, step, iteration }: StepOrder, spoken: Spoken, sharing: readonly SharingDecision[], sample = 0): void {
+  spoken.sharing.push(...sharing)
+  if (sample > 1) return
+  for (const decision of sharing) if (!decision.allowed) run.log.emit('context_withheld', decision, step.id, iteration)
+}
+
+/** The decision that stopped a step before its call. */
+function deniedDecision(error: unknown): SharingDecision | undefined {
+  if (!OrchestratorError.is(error) || error.code !== 'DATA_SHARING_DENIED') return undefined
+  const { kind, piece, from, to, rule } = error.details
+  const known = PIECE_KINDS.find((candidate) => candidate === kind)
+  if (!known) return undefined
+  const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
+  return from === undefined ? decision : { ...decision, from: String(from) }
 }
 
 function assertAnswered(step: FlowStep, response: CallResponse): void {
