@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import type { StopReason } from '../domain/flow.ts'
-import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
-import { keepHolding, lastSuccess, runIfHolds, runInOrder, runTogether, succeeded } from './step-outcome.ts'
+import { holdsOrSkips, lastSuccess, runIfHolds, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
 export const critiqueSettings = z.strictObject({
@@ -54,7 +54,8 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
   let seen: readonly StepResult[] = [...start, first]
   let stopReason: StopReason | undefined
   for (let iteration = 1; iteration <= rounds && succeeded(latest); iteration++) {
-    const critics = await keepHolding(judges, context, { iteration, visible: seen })
+    const critics: FlowStep[] = []
+    for (const judge of judges) if (await holdsOrSkips(judge, context, { iteration, visible: seen })) critics.push(judge)
     if (critics.length === 0) break
     const critiques = await runTogether(critics, context, { iteration, verdict, input: [latest], visible: seen })
     seen = [...start, ...(latest === first ? [first] : [first, latest]), ...critiques]

@@ -5,7 +5,7 @@ import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
-import { keepHolding, lastSuccess, required, runIfHolds, runInOrder, succeeded } from './step-outcome.ts'
+import { holdsOrSkips, lastSuccess, required, runIfHolds, runInOrder, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
@@ -62,7 +62,7 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
   let stopReason: StopReason | undefined
   for (let iteration = 1; !stopReason && succeeded(best.latest); iteration++) {
     const seen = best.latest === best.first ? [...start, best.first] : [...start, best.first, best.latest]
-    if ((await keepHolding([evaluate], context, { iteration, visible: seen })).length === 0) {
+    if (!(await holdsOrSkips(evaluate, context, { iteration, visible: seen }))) {
       stopReason = 'no_verdict'
       break
     }
@@ -71,7 +71,7 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
     else stopReason = best.judge(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
     if (stopReason) break
     const judged = [...seen, verdict]
-    if ((await keepHolding([refine], context, { iteration, visible: judged })).length === 0) break
+    if (!(await holdsOrSkips(refine, context, { iteration, visible: judged }))) break
     const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: judged })
     if (limited(refined)) stopReason = 'limit'
     else if (succeeded(required(refine, refined))) best.add(refined)

@@ -19,18 +19,15 @@ export async function runIfHolds(step: FlowStep, context: ExecutorContext, optio
   return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition', iteration)
 }
 
-/** The steps whose condition holds, in order; the others are recorded as skipped. */
-export async function keepHolding(
-  steps: readonly FlowStep[],
+/** Whether the condition of a step holds; the step is recorded as skipped where it does not. */
+export async function holdsOrSkips(
+  step: FlowStep,
   context: ExecutorContext,
   { visible, iteration }: Pick<RunStepOptions, 'visible' | 'iteration'>,
-): Promise<readonly FlowStep[]> {
-  const holding: FlowStep[] = []
-  for (const step of steps) {
-    if (step.condition === undefined || (await context.conditionHolds(step, visible, iteration))) holding.push(step)
-    else await context.skipStep(step, 'condition', iteration)
-  }
-  return holding
+): Promise<boolean> {
+  if (step.condition === undefined || (await context.conditionHolds(step, visible, iteration))) return true
+  await context.skipStep(step, 'condition', iteration)
+  return false
 }
 
 /** Runs a step whatever its condition; a failure ends the flow unless the step is optional. */
