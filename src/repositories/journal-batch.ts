@@ -1,31 +1,37 @@
 import type { StepResult } from '../domain/step-result.ts'
 import { FLOW_SCHEMA_VERSION } from './entities/flow.ts'
-import { JOURNAL_PART, JOURNAL_PARTS, type JournalPart, type JournalReplyRow, type JournalRow } from './journal-sql.ts'
-import type { Claim, FlowOutcome, JournalEntry, NewFlow, StoredUpdate } from './repository.ts'
-import { toAttemptRow, toStepResultRow } from './step-result-rows.ts'
+import { JOURNAL_PART, JOURNAL_PARTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
+import type { Claim, FlowOutcome, JournalEntry, NewFlow, StoredDefinition } from './repository.ts'
+import { toStepResultRow } from './step-result-rows.ts'
 import { toStorableJson } from './storable.ts'
 import { toUpdateBatch } from './update-rows.ts'
 
 interface Waiting {
   readonly flowId: string
-  /** With the flow's row of the reply, where it has one. `repeated`: an earlier try may have been written although its answer was lost. */
-  readonly settle: (reply: JournalReplyRow | undefined, repeated: boolean) => void
+  /** With what the reply tells of the flow, where it does. `repeated`: an earlier try may have been written although its answer was lost. */
+  readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void
   readonly fail: (error: unknown) => void
 }
 
+interface EntryOperation extends Waiting {
+  readonly kind: 'entry'
+  readonly entry: JournalEntry
+  readonly outcome?: FlowOutcome
+}
+
 /** One write that waits. */
-export type Operation = Waiting &
-  (
-    | { readonly kind: 'create'; readonly flow: NewFlow }
-    | { readonly kind: 'claim'; readonly claim: Claim }
-    | { readonly kind: 'entry'; readonly entry: JournalEntry; readonly outcome?: FlowOutcome }
-  )
+export type Operation =
+  | EntryOperation
+  | (Waiting & { readonly kind: 'create'; readonly flow: NewFlow })
+  | (Waiting & { readonly kind: 'claim'; readonly claim: Claim })
 
 /**
  * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is created, or claimed, or gets entries of one
  * epoch of which the last may carry the outcome: its parts see one snapshot and could not follow on each other. Nothing is taken of `flowsUnderWay`.
  */
-export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlySet<string>): Operation[] {
+export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlyMap<string, unknown>): Operation[] {
+  const [only] = queue
+  if (only && queue.length === 1) return flowsUnderWay.has(only.flowId) ? [] : queue.splice(0)
   const taken: Operation[] = []
   const left: Operation[] = []
   const takenOf = new Map<string, Operation[]>()
@@ -72,7 +78,7 @@ export interface JournalStatement {
   /** Which parts there are. */
   readonly mask: number
   /** JSON text per part. */
-  readonly values: readonly string[]
+  readonly values: string[]
   readonly definitionHashes: readonly string[]
 }
 
@@ -82,10 +88,9 @@ export function toStatement(
   isKnown: (definitionHash: string) => boolean,
   recorded: () => number,
 ): JournalStatement {
-  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], attempts: [], updates: [] }
-  const definitions = new Map<string, JournalRow<'definitions'>>()
-  const updatesOf = new Map<string, StoredUpdate[]>()
-  const heldFlows = new Map<string, Operation>()
+  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [] }
+  const definitions = new Map<string, StoredDefinition>()
+  const entriesOf = new Map<string, EntryOperation[]>()
   for (const operation of batch) {
     const { flowId } = operation
     if (operation.kind === 'claim') {
@@ -93,56 +98,50 @@ export function toStatement(
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
       rows.flows.push(toFlowRow(operation.flow))
-      for (const result of carried) addResult(rows, flowId, result, recorded())
-      if (!isKnown(definition.hash)) definitions.set(definition.hash, toDefinitionRow(operation.flow))
+      for (const result of carried) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
-      const { results = [], updates = [] } = operation.entry
-      heldFlows.set(flowId, operation)
-      for (const result of results) addResult(rows, flowId, result, recorded())
-      if (updates.length > 0) updatesOf.set(flowId, [...(updatesOf.get(flowId) ?? []), ...updates])
+      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      const before = entriesOf.get(flowId)
+      if (before) before.push(operation)
+      else entriesOf.set(flowId, [operation])
     }
   }
-  for (const operation of heldFlows.values()) addHold(rows, operation)
-  for (const [flowId, updates] of updatesOf) {
-    rows.updates.push({
-      flow_id: flowId,
-      last_seq: Math.max(...updates.map((update) => update.seq)),
-      batch: toUpdateBatch(updates),
-    })
-  }
+  for (const [flowId, operations] of entriesOf) addEntries(rows, flowId, operations)
   // In one order everywhere, or two processes storing the same definitions could wait for each other.
-  rows.definitions = [...definitions.keys()].sort().flatMap((hash) => definitions.get(hash) ?? [])
-  const parts = JOURNAL_PARTS.filter((part) => rows[part].length > 0)
-  return {
-    mask: parts.reduce((mask, part) => mask | JOURNAL_PART[part], 0),
-    values: parts.map((part) => toStorableJson(rows[part])),
-    definitionHashes: [...definitions.keys()],
+  rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionRow)
+  let mask = 0
+  const values: string[] = []
+  for (const part of JOURNAL_PARTS) {
+    if (rows[part].length === 0) continue
+    mask |= JOURNAL_PART[part]
+    values.push(toStorableJson(rows[part]))
   }
+  return { mask, values, definitionHashes: [...definitions.keys()] }
 }
 
 /** The last operation of a flow in a batch stands for all: it is the one that may carry the outcome. */
-function addHold(rows: Rows, operation: Operation): void {
-  if (operation.kind !== 'entry') return
-  const { flowId, entry, outcome } = operation
-  if (!outcome) {
-    rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
-    return
+function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperation[]): void {
+  const updates = operations.flatMap(({ entry }) => entry.updates ?? [])
+  if (updates.length > 0) {
+    const last = Math.max(...updates.map((update) => update.seq))
+    rows.updates.push({ flow_id: flowId, last_seq: last, batch: toUpdateBatch(updates) })
   }
-  rows.outcomes.push({
-    flow_id: flowId,
-    epoch: entry.epoch,
-    simulated: outcome.simulated,
-    completed_at: outcome.completedAt,
-    status: outcome.status,
-    result: outcome.result,
-    error: outcome.error,
-  })
+  for (const { entry, outcome } of operations.slice(-1)) {
+    if (outcome) rows.outcomes.push(toOutcomeRow(flowId, entry.epoch, outcome))
+    else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
+  }
 }
 
-function addResult(rows: Rows, flowId: string, result: StepResult, recorded: number): void {
-  rows.results.push(toStepResultRow(flowId, result, recorded))
-  for (const attempt of result.attempts) rows.attempts.push(toAttemptRow(flowId, result, attempt))
-}
+const toOutcomeRow = (flowId: string, epoch: number, outcome: FlowOutcome): JournalRow<'outcomes'> => ({
+  flow_id: flowId,
+  epoch,
+  simulated: outcome.simulated,
+  completed_at: outcome.completedAt,
+  status: outcome.status,
+  result: outcome.result,
+  error: outcome.error,
+})
 
 const toClaimRow = (claim: Claim): JournalRow<'claims'> => ({
   flow_id: claim.flowId,
@@ -153,7 +152,9 @@ const toClaimRow = (claim: Claim): JournalRow<'claims'> => ({
   metadata: claim.metadata,
 })
 
-const toDefinitionRow = ({ definition }: NewFlow): JournalRow<'definitions'> => ({
+const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
+
+const toDefinitionRow = (definition: StoredDefinition): JournalRow<'definitions'> => ({
   hash: definition.hash,
   json: definition.json,
   version: definition.version,

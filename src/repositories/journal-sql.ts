@@ -8,21 +8,23 @@ export const JOURNAL_PART = {
   entries: 8,
   outcomes: 16,
   results: 32,
-  attempts: 64,
-  updates: 128,
+  updates: 64,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
-export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'attempts', 'updates'] as const
+export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'updates'] as const
 
-/** One row of the reply: `kind`, flow id, epoch, status, owner, start of the run. */
-export type JournalReplyRow = readonly [
-  kind: 'exists' | 'claimed' | 'refused' | 'lost',
-  flowId: string,
-  epoch: number | null,
-  status: FlowStatus | null,
-  ownerId: string | null,
-  startedAt: Date | null,
-]
+/** What a statement tells of a flow; one JSON column of the reply, because a driver pays for each column of every reply. */
+export type JournalReply =
+  | readonly [kind: 'exists' | 'lost', flowId: string]
+  | readonly [kind: 'claimed', flowId: string, epoch: number]
+  | readonly [
+      kind: 'refused',
+      flowId: string,
+      epoch: number,
+      status: FlowStatus,
+      ownerId: string | null,
+      startedMs: number | null,
+    ]
 
 type Columns = Readonly<Record<string, string>>
 
@@ -78,8 +80,8 @@ const resultColumns = {
   details: 'json',
 } as const
 
+/** A row of `results` brings its attempts along. */
 const attemptColumns = {
-  ...stepKey,
   number: 'int',
   started_at: 'timestamptz',
   execution_ms: 'float8',
@@ -96,6 +98,8 @@ const attemptColumns = {
 } as const
 
 const updateColumns = { flow_id: 'uuid', last_seq: 'int', batch: 'json' } as const
+
+export type AttemptRow = { readonly [Column in keyof typeof attemptColumns]?: unknown }
 
 /** What each part's rows look like; the JSON sent for a part is an array of these. */
 export type JournalRow<Part extends JournalPart> = { readonly [Column in keyof (typeof PART_COLUMNS)[Part]]?: unknown }
@@ -114,12 +118,19 @@ const PART_COLUMNS = {
     result: 'json',
     error: 'json',
   },
-  results: resultColumns,
-  attempts: attemptColumns,
+  results: { ...resultColumns, attempts: 'json' },
   updates: updateColumns,
 } as const satisfies Record<JournalPart, Columns>
 
 const names = (columns: Columns) => Object.keys(columns).join(', ')
+const namesOf = (rows: string, columns: Columns) =>
+  Object.keys(columns)
+    .map((column) => `${rows}.${column}`)
+    .join(', ')
+const recordset = (json: string, rows: string, columns: Columns) =>
+  `json_to_recordset(${json}) as ${rows}(${Object.entries(columns)
+    .map(([column, type]) => `${column} ${type}`)
+    .join(', ')})`
 const sameKey = (key: Columns) =>
   Object.keys(key)
     .map((column) => `t.${column} = r.${column}`)
@@ -133,26 +144,26 @@ const replaced = Object.keys(resultColumns)
 /** What one part adds to the statement. */
 interface Fragment {
   readonly ctes: readonly string[]
-  /** Selects the ids of flows whose results, attempts and updates may be written. */
+  /** Selects the ids of flows whose results and updates may be written. */
   readonly held?: string
   /** Selects rows of the reply. */
   readonly reply?: string
 }
 
 // Of JSON Postgres expects 100 rows and would read whole tables to join them. A comparison it knows nothing about makes it expect one, so it takes the index.
-const expectOne = (id: string) => `r.${id}::text = r.${id}::text || ''`
+const expectOne = (column: string) => `${column}::text = ${column}::text || ''`
 
 const lost = (part: JournalPart, kept: string) =>
-  `select 'lost', flow_id, null::int, null, null, null::timestamptz from ${part} where flow_id not in (select id from ${kept})`
+  `select json_build_array('lost', flow_id) from ${part} where flow_id not in (select id from ${kept})`
 
 // Not "on conflict do nothing", for which Postgres logs every row once more. The fence keeps other writers of the flow out.
-const insertMissing = (part: JournalPart, table: string, key: Columns) => `${part}_written as (
-  insert into ${table} (${names(PART_COLUMNS[part])}) select ${names(PART_COLUMNS[part])} from ${part} r
+const insertMissing = (rows: string, table: string, columns: Columns, key: Columns) => `${rows}_written as (
+  insert into ${table} (${names(columns)}) select ${names(columns)} from ${rows} r
   where not exists (select from ${table} t where ${sameKey(key)}))`
 
 // "is true" keeps the condition from becoming a join, which would compare every row with every flow: so it is one lookup in a hash table.
 const ofHeldFlows = (part: JournalPart, source: string) =>
-  `${part} as (select * from ${source} where ${expectOne('flow_id')} and (r.flow_id in (select id from held)) is true)`
+  `${part} as (select * from ${source} where ${expectOne('r.flow_id')} and (r.flow_id in (select id from held)) is true)`
 
 /** Each part by its rows, which are called `r`. */
 const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
@@ -165,18 +176,18 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
 
   flows: (source) => ({
     ctes: [
-      `flows as (select * from ${source} where ${expectOne('id')})`,
+      `flows as (select * from ${source} where ${expectOne('r.id')})`,
       `flows_written as (
   insert into polyphony_flows (${names(flowColumns)}) select * from flows r
   where not exists (select from polyphony_flows t where t.id = r.id) returning id)`,
     ],
     held: 'select id from flows_written',
-    reply: `select 'exists', id, null::int, null, null, null::timestamptz from flows where id not in (select id from flows_written)`,
+    reply: `select json_build_array('exists', id) from flows where id not in (select id from flows_written)`,
   }),
 
   claims: (source) => ({
     ctes: [
-      `claims as (select * from ${source} where ${expectOne('flow_id')})`,
+      `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
     owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), result = null, error = null
@@ -186,15 +197,15 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
   insert into polyphony_flow_claims (flow_id, owner_id) select id, owner_id from claimed r
   where not exists (select from polyphony_flow_claims t where t.flow_id = r.id))`,
     ],
-    reply: `select 'claimed', id, owner_epoch, null, null, null::timestamptz from claimed
+    reply: `select json_build_array('claimed', id, owner_epoch) from claimed
 union all
-select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from polyphony_flows f
+select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, extract(epoch from f.started_at) * 1000) from polyphony_flows f
   where f.id in (select flow_id from claims except select id from claimed)`,
   }),
 
   entries: (source) => ({
     ctes: [
-      `entries as (select * from ${source} where ${expectOne('flow_id')})`,
+      `entries as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `locked as (
   select f.id from polyphony_flows f join entries e on f.id = e.flow_id and f.owner_epoch = e.epoch for share of f)`,
     ],
@@ -204,7 +215,7 @@ select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from p
 
   outcomes: (source) => ({
     ctes: [
-      `outcomes as (select * from ${source} where ${expectOne('flow_id')})`,
+      `outcomes as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `finished as (
   update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result, error = o.error
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
@@ -219,34 +230,29 @@ select 'refused', f.id, f.owner_epoch, f.status, f.owner_id, f.started_at from p
       ofHeldFlows('results', source),
       `results_replaced as (
   update polyphony_step_results t set ${replaced} from results r where ${sameKey(stepKey)} and t.status <> 'SUCCESS')`,
-      insertMissing('results', 'polyphony_step_results', stepKey),
+      insertMissing('results', 'polyphony_step_results', resultColumns, stepKey),
+      `attempts as (
+  select ${namesOf('r', stepKey)}, ${namesOf('a', attemptColumns)} from results r, ${recordset('r.attempts', 'a', attemptColumns)}
+  where ${expectOne('a.number')})`,
+      insertMissing('attempts', 'polyphony_step_attempts', { ...stepKey, ...attemptColumns }, { ...stepKey, number: 'int' }),
     ],
-  }),
-
-  attempts: (source) => ({
-    ctes: [ofHeldFlows('attempts', source), insertMissing('attempts', 'polyphony_step_attempts', { ...stepKey, number: 'int' })],
   }),
 
   updates: (source) => ({
     ctes: [
       ofHeldFlows('updates', source),
-      insertMissing('updates', 'polyphony_flow_updates', { flow_id: 'uuid', last_seq: 'int' }),
+      insertMissing('updates', 'polyphony_flow_updates', updateColumns, { flow_id: 'uuid', last_seq: 'int' }),
     ],
   }),
 }
 
-const rowsOf = (part: JournalPart, parameter: number): string => {
-  const columns = Object.entries(PART_COLUMNS[part]).map(([column, type]) => `${column} ${type}`)
-  return `json_to_recordset($${parameter}::json) as r(${columns.join(', ')})`
-}
-
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so they must not touch the same flow, but
- * for `results`, `attempts` and `updates` of a flow that another part holds.
+ * for `results` and `updates` of a flow that another part holds.
  */
 export function journalSql(mask: number): string {
   const fragments = JOURNAL_PARTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>
-    FRAGMENTS[part](rowsOf(part, index + 1)),
+    FRAGMENTS[part](recordset(`$${index + 1}::json`, 'r', PART_COLUMNS[part])),
   )
   const held = fragments.flatMap((fragment) => fragment.held ?? [])
   const replies = fragments.flatMap((fragment) => fragment.reply ?? [])
@@ -254,6 +260,6 @@ export function journalSql(mask: number): string {
   const heldCte = `held as (${held.join(' union all ')})`
   const firstHeld = ctes.findIndex((cte) => cte.includes('from held'))
   if (firstHeld >= 0) ctes.splice(firstHeld, 0, heldCte)
-  if (replies.length === 0) replies.push(`select '', null, null, null, null, null where false`)
+  if (replies.length === 0) replies.push('select null::json where false')
   return `with ${ctes.join(',\n')}\n${replies.join('\nunion all ')}`
 }

@@ -5,7 +5,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { classifyDatabaseError, toDatabaseError } from './database-errors.ts'
 import { canBeFlowId } from './flow-key.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
-import { type JournalReplyRow, journalSql } from './journal-sql.ts'
+import { type JournalReply, journalSql } from './journal-sql.ts'
 import type { Claim, FlowOutcome, Journal, JournalEntry, NewFlow } from './repository.ts'
 
 /** What the journal needs of a pool of `pg`. */
@@ -15,7 +15,7 @@ export interface JournalPool {
     readonly text: string
     readonly values: string[]
     readonly rowMode: 'array'
-  }): Promise<{ readonly rows: readonly JournalReplyRow[] }>
+  }): Promise<{ readonly rows: readonly (readonly [JournalReply])[] }>
 }
 
 export interface JournalOptions {
@@ -46,7 +46,8 @@ const LONGEST_PAUSE_MS = 1_000
 export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: JournalOptions): ClosableJournal {
   const queue: Operation[] = []
   const underWay = new Set<Promise<void>>()
-  const flowsUnderWay = new Set<string>()
+  /** Flows with writes under way; with the error of the entry they lost in this statement, if any. */
+  const flowsUnderWay = new Map<string, OrchestratorError | undefined>()
   const knownDefinitions = new LRUCache<string, true>({ max: 10_000 })
   const statements = new Map<number, { readonly name: string; readonly text: string }>()
   let scheduled = false
@@ -65,14 +66,11 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
 
   async function execute(batch: readonly Operation[], statement: JournalStatement, repeated: boolean): Promise<void> {
     const { mask, values, definitionHashes } = statement
-    const { rows } = await pool.query({
-      ...statementOf(mask),
-      values: [...values],
-      rowMode: 'array',
-    })
+    const { name, text } = statementOf(mask)
+    const { rows } = await pool.query({ name, text, values, rowMode: 'array' })
     for (const hash of definitionHashes) knownDefinitions.set(hash, true)
-    const replies = new Map(rows.map((row) => [row[1], row]))
-    for (const operation of batch) operation.settle(replies.get(operation.flowId), repeated)
+    const replies = rows.length > 0 ? new Map(rows.map(([reply]) => [reply[1], reply])) : undefined
+    for (const operation of batch) operation.settle(replies?.get(operation.flowId), repeated)
   }
 
   async function write(batch: readonly Operation[], mayBeRepeated = false): Promise<void> {
@@ -97,7 +95,7 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
         if (failure === 'refused') return refuse(batch, toDatabaseError(error), repeated)
         if (failure === 'away') repeated = true
         awaySince ??= performance.now()
-        if (performance.now() - awaySince >= retryForMs) return failAll(batch, toDatabaseError(error))
+        if (performance.now() - awaySince >= retryForMs) return fail(batch, toDatabaseError(error))
         await sleep(failure === 'again' ? Math.random() * AGAIN_WITHIN_MS : pauseMs)
       }
     }
@@ -105,24 +103,43 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
 
   /** Halves the batch until the write that the database refuses stands alone. */
   async function refuse(batch: readonly Operation[], error: OrchestratorError, repeated: boolean): Promise<void> {
-    if (batch.length === 1) return failAll(batch, error)
+    if (batch.length === 1) return fail(batch, error)
     const middle = batch.length >> 1
     await write(batch.slice(0, middle), repeated)
-    await write(batch.slice(middle), repeated)
+    const rest = batch.slice(middle).filter((operation) => !failBehind(operation))
+    if (rest.length > 0) await write(rest, repeated)
   }
 
-  // Whoever was answered in this turn writes again in this turn, or after a model call: so the next batch is taken when it is over.
+  /** What already waits behind a lost entry is lost with it: no flow may be finished over a result that is not stored. */
+  function fail(batch: readonly Operation[], error: OrchestratorError): void {
+    const flowIds = new Set(batch.map((operation) => operation.flowId))
+    for (const operation of batch) {
+      operation.fail(error)
+      if (operation.kind === 'entry') flowsUnderWay.set(operation.flowId, error)
+    }
+    const rest = queue.filter((operation) => !(flowIds.has(operation.flowId) && failBehind(operation)))
+    queue.splice(0, queue.length, ...rest)
+  }
+
+  function failBehind(operation: Operation): boolean {
+    const error = operation.kind === 'entry' ? flowsUnderWay.get(operation.flowId) : undefined
+    if (error) operation.fail(error)
+    return error !== undefined
+  }
+
+  // Not at once: what a flow writes in one go belongs into one statement. While one is under way, what else arrives in this turn is worth the wait for its end.
   const schedule = () => {
     if (scheduled || queue.length === 0 || underWay.size >= statementsAtOnce) return
     scheduled = true
-    setImmediate(start)
+    if (underWay.size === 0) process.nextTick(start)
+    else setImmediate(start)
   }
 
   function start(): void {
     scheduled = false
     const batch = takeBatch(queue, BATCH_LIMIT, flowsUnderWay)
     if (batch.length === 0) return
-    for (const { flowId } of batch) flowsUnderWay.add(flowId)
+    for (const { flowId } of batch) flowsUnderWay.set(flowId, undefined)
     const writing = write(batch).then(() => {
       underWay.delete(writing)
       for (const { flowId } of batch) flowsUnderWay.delete(flowId)
@@ -147,7 +164,7 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
     new Promise<void>((resolve, reject) => {
       const { flowId, epoch } = entry
       if (!canBeFlowId(flowId)) return reject(fencedOut(flowId, epoch))
-      const settle = (reply: JournalReplyRow | undefined) => (reply ? reject(fencedOut(flowId, epoch)) : resolve())
+      const settle = (reply: JournalReply | undefined) => (reply ? reject(fencedOut(flowId, epoch)) : resolve())
       enqueue({ kind: 'entry', flowId, entry, outcome, settle, fail: reject })
     })
 
@@ -179,22 +196,19 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
 
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-function failAll(batch: readonly Operation[], error: OrchestratorError): void {
-  for (const operation of batch) operation.fail(error)
-}
-
 function toClaimAnswer(
   claim: Claim,
-  reply: JournalReplyRow | undefined,
+  reply: JournalReply | undefined,
   repeated: boolean,
 ): { epoch: number } | { status: FlowStatus | undefined } {
   if (!reply) return { status: undefined }
-  const [kind, , epoch, status, ownerId, startedAt] = reply
-  if (kind === 'claimed' && epoch !== null) return { epoch }
-  const ours = status === 'RUNNING' && ownerId === claim.ownerId && startedAt?.getTime() === claim.startedAt.getTime()
-  if (repeated && ours && epoch !== null) return { epoch }
+  if (reply[0] === 'claimed') return { epoch: reply[2] }
+  if (reply[0] !== 'refused') return { status: undefined }
+  const [, , epoch, status, ownerId, startedMs] = reply
+  const ours = status === 'RUNNING' && ownerId === claim.ownerId && startedMs === claim.startedAt.getTime()
+  if (repeated && ours) return { epoch }
   // The reply is as old as the statement: where it shows a status that may be claimed, another claim came first.
-  return { status: claim.from.some((from) => from === status) ? 'RUNNING' : (status ?? undefined) }
+  return { status: claim.from.some((from) => from === status) ? 'RUNNING' : status }
 }
 
 const alreadyThere = (flowId: string) =>

@@ -1,7 +1,7 @@
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import { stepResultId } from '../domain/step-result.ts'
 import type { Usage } from '../domain/usage.ts'
-import type { JournalRow } from './journal-sql.ts'
+import type { AttemptRow, JournalRow } from './journal-sql.ts'
 import { present } from './present.ts'
 
 /** What is seldom there, or only read whole, shares one JSON column; empty lists are left out. */
@@ -48,6 +48,7 @@ export const toStepResultRow = (flowId: string, result: StepResult, recorded: nu
   output: result.output,
   error: result.error,
   details: toDetails(result),
+  attempts: result.attempts.length > 0 ? result.attempts.map(toAttemptRow) : undefined,
 })
 
 function toDetails(result: StepResult): Details | undefined {
@@ -67,11 +68,7 @@ function toDetails(result: StepResult): Details | undefined {
   return Object.values(details).some((value) => value !== undefined) ? details : undefined
 }
 
-export const toAttemptRow = (flowId: string, result: StepResult, attempt: Attempt): JournalRow<'attempts'> => ({
-  flow_id: flowId,
-  step_id: result.stepId,
-  iteration: result.iteration,
-  sample: result.sample,
+const toAttemptRow = (attempt: Attempt): AttemptRow => ({
   number: attempt.number,
   started_at: attempt.startedAt,
   execution_ms: attempt.executionTime,

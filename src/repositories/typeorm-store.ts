@@ -18,7 +18,7 @@ export interface TypeormStoreOptions {
   readonly retryForMs: number
 }
 
-const STATEMENTS_AT_ONCE = 3
+const STATEMENTS_AT_ONCE = 4
 
 interface OpenedDatabase {
   readonly kind: 'pglite' | 'postgres'

@@ -40,7 +40,7 @@ function scriptedPool(before: (statement: Statement) => void = () => undefined, 
 }
 
 const open = (scripted: JournalPool, retryForMs = 5_000): ClosableJournal =>
-  createJournal({ pool: scripted, recorded: createRecordedClock(Date.now), retryForMs })
+  createJournal({ pool: scripted, recorded: createRecordedClock(Date.now), retryForMs, statementsAtOnce: 4 })
 
 const failing = (code: string, times: number) => {
   let left = times
