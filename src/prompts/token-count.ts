@@ -6,8 +6,6 @@ import { estimateTokens } from './token-estimate.ts'
 export interface TokenCounter {
   /** Exact up to a few tokens for models of OpenAI (a promise while the tokenizer loads and for long texts), the estimate for all others. */
   count(text: string, vendor: string, model: string): number | Promise<number>
-  /** For any model, meant to be a little high. */
-  estimate(text: string): number
   /** Frees the tokenizer. Counts that are under way or come later are estimates. */
   close(): void
 }
@@ -62,7 +60,6 @@ export function createTokenCounter(): TokenCounter {
         ? encodedLength(tokenizer, text, 0, text.length)
         : countSlowly(text, encoding)
     },
-    estimate: estimateTokens,
     close() {
       closed = true
       // The tokenizer lives in WebAssembly memory, which no garbage collector sees.
