@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { StepResult } from '../../src/domain/step-result.ts'
 import { openStore } from '../../src/repositories/database.ts'
 import { type ClosableJournal, createJournal, type JournalPool } from '../../src/repositories/journal.ts'
 import { createRecordedClock } from '../../src/repositories/recorded.ts'
@@ -78,29 +79,115 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('has one statement under way at a time and never two of one flow in it', async () => {
+  test('has four statements under way at most, and writes what one flow asks for in its order', async () => {
+    let started = 0
     let underWay = 0
     let most = 0
-    const { pool: counted } = scriptedPool(
-      () => {
+    let release: () => void = () => undefined
+    const fourStarted = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const journal = open({
+      async query(statement) {
         most = Math.max(most, ++underWay)
+        if (++started === 4) release()
+        await fourStarted
+        try {
+          return await scriptedPool().pool.query(statement)
+        } finally {
+          underWay--
+        }
       },
-      () => underWay--,
-    )
+    })
+    const runs = Array.from({ length: 12 }, async (_, index) => {
+      // Each in a turn of its own, or all would be one batch.
+      for (let turn = 0; turn < index; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+      const flow = newFlow('thread')
+      const answers = await Promise.all([
+        journal.createFlow(flow),
+        journal.claim(newClaim(flow.id)),
+        journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'a')] }),
+        journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'b')], updates: [update(1)] }),
+        journal.finish({ flowId: flow.id, epoch: 1, updates: [update(2)], outcome: outcome() }),
+      ])
+      expect(answers[1]).toEqual({ epoch: 1 })
+      expect((await store.flows.stepResults(flow.id)).map(({ stepId }) => stepId)).toEqual(['a', 'b'])
+      expect((await store.updates.read(flow.id, 0, 10)).map(({ seq }) => seq)).toEqual([1, 2])
+    })
+    await Promise.all(runs)
+    expect(most).toBe(4)
+    await journal.close()
+  })
+
+  test('finishes a flow in the statement of its last results', async () => {
+    const { pool: counted, statements } = scriptedPool()
     const journal = open(counted)
     const flow = newFlow('thread')
-    const answers = await Promise.all([
-      journal.createFlow(flow),
-      journal.claim(newClaim(flow.id)),
-      journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'a')] }),
-      journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'b')], updates: [update(1)] }),
-      journal.finish({ flowId: flow.id, epoch: 1, updates: [update(2)], outcome: outcome() }),
-    ])
-    expect(answers[1]).toEqual({ epoch: 1 })
-    expect(most).toBe(1)
-    expect((await store.flows.stepResults(flow.id)).map(({ stepId }) => stepId)).toEqual(['a', 'b'])
-    expect((await store.updates.read(flow.id, 0, 10)).map(({ seq }) => seq)).toEqual([1, 2])
+    await journal.createFlow(flow)
+    await journal.claim(newClaim(flow.id))
+    const appended = journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'a')], updates: [update(1)] })
+    // A conductor comes to the end a few promises later.
+    const finished = Promise.resolve().then(() => journal.finish({ flowId: flow.id, epoch: 1, outcome: outcome() }))
+    await Promise.all([appended, finished])
+    expect(statements).toHaveLength(3)
+    expect(await store.flows.find(flow.id)).toMatchObject({ status: 'COMPLETED' })
     await journal.close()
+  })
+
+  describe('when an entry is refused', () => {
+    const poison = (flowId: string) => stepResult(flowId, 'poison', { startedAt: new Date(Number.NaN) })
+    let journal: ClosableJournal
+    let before: () => void
+    beforeEach(() => {
+      before = () => undefined
+      journal = open(scriptedPool(() => before()).pool)
+      return () => journal.close()
+    })
+    const claimed = async () => {
+      const flow = newFlow('thread')
+      await journal.createFlow(flow)
+      await journal.claim(newClaim(flow.id))
+      return flow.id
+    }
+    const write = (flowId: string, results: readonly StepResult[]) => journal.append({ flowId, epoch: 1, results })
+    const finish = (flowId: string, status: 'COMPLETED' | 'FAILED') =>
+      journal.finish({ flowId, epoch: 1, outcome: outcome({ status }) })
+    const codeOf = (writing: Promise<void>) =>
+      writing.then(
+        () => 'written',
+        (error: { code: string }) => error.code,
+      )
+
+    test('the flow is not finished by what follows in the statement, and its neighbours are', async () => {
+      const [broken, neighbour] = [await claimed(), await claimed()]
+      const codes = await Promise.all(
+        [
+          write(broken, [stepResult(broken, 'before')]),
+          write(neighbour, [stepResult(neighbour, 'a')]),
+          write(broken, [poison(broken)]),
+          write(broken, [stepResult(broken, 'after')]),
+          finish(neighbour, 'COMPLETED'),
+          finish(broken, 'COMPLETED'),
+        ].map(codeOf),
+      )
+      expect(codes).toEqual(['written', 'written', 'INTERNAL', 'INTERNAL', 'written', 'INTERNAL'])
+      expect((await store.flows.find(broken))?.status).toBe('RUNNING')
+      expect((await store.flows.stepResults(broken)).map(({ stepId }) => stepId)).toEqual(['before'])
+      expect((await store.flows.find(neighbour))?.status).toBe('COMPLETED')
+    })
+
+    test('the flow is not finished by what waited for the next statement, and can be finished by who knows', async () => {
+      const flowId = await claimed()
+      let finished: Promise<string> | undefined
+      before = () => {
+        before = () => undefined
+        finished = codeOf(finish(flowId, 'COMPLETED'))
+      }
+      expect(await codeOf(write(flowId, [poison(flowId)]))).toBe('INTERNAL')
+      expect(await codeOf(finish(flowId, 'FAILED'))).toBe('written')
+      expect(await finished).toBe('INTERNAL')
+      expect((await store.flows.find(flowId))?.status).toBe('FAILED')
+    })
   })
 
   test('sends a definition once per process', async () => {
