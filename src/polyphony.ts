@@ -199,7 +199,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   let closing: Promise<void> | undefined
   const close = async () => {
     stopPruning()
-    await engine.close(new OrchestratorError('FLOW_CANCELLED', 'Polyphony is closing'))
+    const reason = new OrchestratorError('FLOW_CANCELLED', 'Polyphony is closing')
+    await Promise.all([engine.close(reason), executions.stopAll(reason)])
     updateLog.close()
     if (store.kind !== 'memory') await recovery.stop()
     await store.close()

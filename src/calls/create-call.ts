@@ -1,4 +1,5 @@
 import type { ModelResponse } from '../domain/model-call.ts'
+import { plausibleUsage } from '../domain/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
 import type { AttemptCall, Call, CallLayer, CallResponse, PreparedRequest } from './call.ts'
@@ -66,7 +67,7 @@ function toCallResponse(
     toolCalls: answer.toolCalls,
     finishReason: answer.finishReason,
     model: answer.model,
-    usage: answer.usage,
+    usage: plausibleUsage(answer.usage),
     providerCostUsd: answer.providerCostUsd,
     notes: answer.notes,
     provider,

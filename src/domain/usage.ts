@@ -35,6 +35,19 @@ export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
   return { ...sum, source: source ?? 'unknown' }
 }
 
+/** More tokens than any answer has; the largest figure that the ledger's columns hold. */
+const MOST_TOKENS = 2_147_483_647
+
+/** The usage with figures that no answer can have left out: they are unknown, not believed. */
+export function plausibleUsage(usage: Usage): Usage {
+  if (TOKEN_FIELDS.every((field) => isPlausible(usage[field]))) return usage
+  const kept = TOKEN_FIELDS.filter((field) => isPlausible(usage[field])).map((field) => [field, usage[field]] as const)
+  return { ...Object.fromEntries(kept), source: 'unknown' }
+}
+
+const isPlausible = (tokens: number | undefined): boolean =>
+  tokens === undefined || (Number.isInteger(tokens) && tokens >= 0 && tokens <= MOST_TOKENS)
+
 const TOKEN_FIELDS = [
   'inputTokens',
   'cachedInputTokens',

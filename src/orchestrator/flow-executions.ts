@@ -1,4 +1,4 @@
-import type { Budget } from '../calls/call.ts'
+import type { Budget, Spend } from '../calls/call.ts'
 import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
 import type { FlowDefinition, FlowLimits, FlowType } from '../domain/flow-definition.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
@@ -25,10 +25,7 @@ export interface FlowExecutionPorts {
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
   /** Whether steps of flows of this type run several times by themselves. */
   readonly isLoop: (type: FlowType) => boolean
-  readonly createBudget: (
-    limits: FlowLimits,
-    alreadySpent: { readonly costUsd: number; readonly tokens: number },
-  ) => Budget | undefined
+  readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
   readonly ownerId: string
   /** For flows that set none of their own. */
   readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
@@ -61,6 +58,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
   const { store, engine, providers } = ports
   const starting = new Map<string, Starting>()
   const runs = new Map<string, FlowRun>()
+  const apart = new Map<string, Promise<unknown>>()
 
   /** Claims the flow and hands it to the engine. Resolves when it runs; `end` resolves when it is over. */
   async function start(order: FlowOrder): Promise<{ readonly end: Promise<FlowEnd> }> {
@@ -127,7 +125,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       stop,
       log,
       limits,
-      budget: budgetFor(limits, ports.createBudget, earlier.results),
+      budget: budgetFor(limits, ports.createBudget, earlier.results, flow.result?.spent),
       timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? ports.defaults.flowTimeoutMs,
       recorded: earlier.recorded,
       inFlightAtCrash: earlier.inFlight,
@@ -164,7 +162,21 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     if (begun) begun.cancelled ??= reason
     const run = runs.get(flowId)
     run?.stop.stop(reason)
+    await apart.get(flowId)?.catch(() => {})
     return (await engine.cancel(flowId, reason)) || begun !== undefined || run !== undefined
+  }
+
+  /** Work on a flow that no engine drives; cancel and closing wait for it. */
+  function track<T>(flowId: string, work: Promise<T>): Promise<T> {
+    const tracked = work.finally(() => apart.delete(flowId))
+    apart.set(flowId, tracked)
+    return tracked
+  }
+
+  /** Ends everything that runs apart from the engine. */
+  async function stopAll(reason: unknown): Promise<void> {
+    for (const flowId of apart.keys()) runs.get(flowId)?.stop.stop(reason)
+    await Promise.allSettled(apart.values())
   }
 
   /** Forgets a run that was opened with `openOrder`. */
@@ -173,7 +185,17 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     ports.live.ended(flowId)
   }
 
-  return { start, open, openOrder, close, onEnd, cancel, find: (flowId: string): FlowRun | undefined => runs.get(flowId) }
+  return {
+    start,
+    open,
+    openOrder,
+    track,
+    stopAll,
+    close,
+    onEnd,
+    cancel,
+    find: (flowId: string): FlowRun | undefined => runs.get(flowId),
+  }
 }
 
 export type FlowExecutions = ReturnType<typeof createFlowExecutions>
@@ -224,10 +246,11 @@ function budgetFor(
   limits: FlowLimits | undefined,
   createBudget: FlowExecutionPorts['createBudget'],
   earlier: readonly StepResult[],
+  settled: Spend = { costUsd: 0, tokens: 0 },
 ): Budget | undefined {
   if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
   const { totalCost, totalTokens } = totalsOf(earlier)
-  return createBudget(limits, { costUsd: totalCost, tokens: totalTokens })
+  return createBudget(limits, { costUsd: Math.max(totalCost, settled.costUsd), tokens: Math.max(totalTokens, settled.tokens) })
 }
 
 /** Limits of one execution go over those of the flow, one by one. */

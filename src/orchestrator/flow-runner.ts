@@ -123,9 +123,10 @@ async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorR
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result
   const final = outcome.final
   run.log.emit('flow_complete', result)
+  const spent = run.budget && { ...run.budget.spent }
   const stored = final
-    ? { ...totals, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
-    : { ...totals, output: finalOutput }
+    ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
+    : { ...totals, spent, output: finalOutput }
   await run.log.finish({ status, completedAt: ports.now(), result: stored, simulated })
   notify(() => run.definition.onFlowComplete?.(result))
   return { result }
@@ -167,6 +168,11 @@ async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorErr
     status,
     completedAt: ports.now(),
     error: error.toJSON(),
+    result: run.budget && {
+      ...totalsOf([...settledResults(run), ...notReplayed(run)]),
+      totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
+      spent: { ...run.budget.spent },
+    },
     simulated: run.results.some((step) => step?.simulated),
   }
   notify(() =>

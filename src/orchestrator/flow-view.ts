@@ -3,6 +3,7 @@ import type { FlowDefinition } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import { type StepResult, stepResultId } from '../domain/step-result.ts'
 import type { StoredFlow, StoredUpdate } from '../repositories/repository.ts'
+import { writerOf } from './step-pieces.ts'
 import { totalsOf } from './totals.ts'
 
 /** A stored flow with its results, as callers see it. */
@@ -51,8 +52,8 @@ export function joinSampleRows(rows: readonly StepResult[]): readonly StepResult
 /** The outcome of a settled flow, put together from its row and its results. */
 export function toExecutionResult(flow: StoredFlow, steps: readonly StepResult[]): FlowExecutionResult | undefined {
   const { result, id, status, simulated } = flow
-  if (!result) return undefined
-  const { final, output, ...totals } = result
+  if (!result || status !== 'COMPLETED') return undefined
+  const { final, output, spent: _, ...totals } = result
   const last = final && steps.find((step) => step.stepId === final.stepId && step.iteration === final.iteration)
   return { ...totals, flowId: id, status, finalOutput: last?.output ?? output ?? '', steps, simulated }
 }
@@ -127,6 +128,8 @@ export function carriedInto(flowId: string, result: StepResult): StepResult {
     id: stepResultId(flowId, result),
     flowId,
     attempts: [],
+    // Who wrote which sample is known from the attempts alone.
+    samples: writerOf(result, result.provider) === result.provider ? result.samples : undefined,
     messageId: undefined,
     notes: [...result.notes, `carried over from flow ${result.flowId}`],
   }

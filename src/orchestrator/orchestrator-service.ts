@@ -14,7 +14,16 @@ import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
-import { type ExecuteFlowOptions, type ListFlowsOptions, parseListOptions, toRunOptions } from './service-options.ts'
+import {
+  type ExecuteFlowOptions,
+  type FollowFlowOptions,
+  type ListFlowsOptions,
+  parseFollowOptions,
+  parseListOptions,
+  parseRerunOptions,
+  type RerunFlowOptions,
+  toRunOptions,
+} from './service-options.ts'
 import type { ExecuteOneStep } from './single-step.ts'
 
 export interface OrchestratorServicePorts {
@@ -132,26 +141,20 @@ export class OrchestratorService {
    * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never cancels the flow.
    * Only durable updates are delivered, so the same call after a crash continues without gap or repetition.
    */
-  async *streamFlow(
-    flowId: string,
-    userId: string,
-    options: { readonly afterSeq?: number; readonly signal?: AbortSignal } = {},
-  ): AsyncGenerator<FlowUpdate, void> {
+  async *streamFlow(flowId: string, userId: string, options: FollowFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
+    const { afterSeq, signal } = parseFollowOptions(options)
     await this.#ports.access.findFlow(flowId, userId, 'read')
     const isSettled = async () => {
       if (this.#ports.executions.find(flowId)) return false
       const flow = await this.#ports.store.flows.find(flowId)
       return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
     }
-    yield* this.#ports.live.follow(flowId, { afterSeq: options.afterSeq ?? 0, signal: options.signal, isSettled })
+    yield* this.#ports.live.follow(flowId, { afterSeq, signal, isSettled })
   }
 
   /** A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again. Needs `write`. */
-  async rerunFlow(
-    flowId: string,
-    userId: string,
-    { fromStep, input }: { readonly fromStep?: string; readonly input?: string } = {},
-  ): Promise<OrchestrationFlow> {
+  async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
+    const { fromStep, input } = parseRerunOptions(options)
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const definition = this.#ports.definitions.rebuild(flow)
     const from = fromStep === undefined ? 0 : definition.steps.findIndex((step) => step.id === fromStep)
@@ -216,6 +219,7 @@ export class OrchestratorService {
     const { executions, definitions, cache, access } = this.#ports
     const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
     cache.forget(flowId)
+    const runOptions = toRunOptions(options, flow)
     if (options.threadId !== undefined && options.threadId !== flow.threadId) {
       throw new OrchestratorError('INPUT_INVALID', 'options.threadId: expected the thread of the flow, found another one', {
         details: { flowId },
@@ -223,7 +227,6 @@ export class OrchestratorService {
     }
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
     const definition = definitions.rebuild(flow)
-    const runOptions = toRunOptions(options, flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
     const { signal } = options
     const cancel = () =>

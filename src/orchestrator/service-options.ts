@@ -24,6 +24,31 @@ export type ListFlowsOptions = z.input<typeof listOptionsSchema>
 export const parseListOptions = (options: ListFlowsOptions): z.output<typeof listOptionsSchema> =>
   parseOptions(listOptionsSchema, options, 'listFlows')
 
+const followOptionsSchema = z.strictObject({
+  /** Number of the last update that the caller has; default 0. */
+  afterSeq: z.number().int().min(0).default(0),
+  /** Ends the following, not the flow. */
+  signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
+})
+
+/** What streamFlow takes. */
+export type FollowFlowOptions = z.input<typeof followOptionsSchema>
+
+export const parseFollowOptions = (options: FollowFlowOptions): z.output<typeof followOptionsSchema> =>
+  parseOptions(followOptionsSchema, options, 'streamFlow')
+
+const rerunOptionsSchema = z.strictObject({
+  /** The first step that is to run again; default: all. */
+  fromStep: z.string().optional(),
+  input: z.string().optional(),
+})
+
+/** What rerunFlow takes. */
+export type RerunFlowOptions = z.input<typeof rerunOptionsSchema>
+
+export const parseRerunOptions = (options: RerunFlowOptions): RerunFlowOptions =>
+  parseOptions(rerunOptionsSchema, options, 'rerunFlow')
+
 function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data

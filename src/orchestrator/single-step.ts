@@ -23,7 +23,9 @@ const NOT_RUNNING: readonly FlowStatus[] = ['PENDING', 'PAUSED', 'COMPLETED', 'F
 
 /** Runs one step of a flow that stands still, and leaves the flow in the status it had. */
 export function createSingleStep({ store, executions, runStep, ownerId, now }: SingleStepPorts): ExecuteOneStep {
-  return async (order, step) => {
+  return (order, step) => executions.track(order.flow.id, execute(order, step))
+
+  async function execute(order: FlowOrder, step: FlowStep): Promise<StepResult> {
     const { flow, input, definition } = order
     const claim = {
       flowId: flow.id,

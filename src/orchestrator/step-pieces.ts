@@ -89,9 +89,11 @@ export async function shareWithTarget(
   if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
   const pieces = [...history.map(historyPiece), ...attachments.map(attachmentPiece)]
   let onlyOwn = pieces.length === 0
+  const names = pieceNames([...wanted.keys()])
   for (const [result, required] of wanted) {
-    pieces.push({ kind: 'step_output', piece: result.stepId, from: result.provider, text: result.output ?? '', required })
-    if (result.provider !== target.provider) onlyOwn = false
+    const from = writerOf(result, target.provider)
+    pieces.push({ kind: 'step_output', piece: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
+    if (from !== target.provider) onlyOwn = false
   }
   const shared = await ports.shareContext({
     userId: run.userId,
@@ -102,19 +104,20 @@ export async function shareWithTarget(
     pieces,
     countTokens: (text) => ports.tokens.count(text, ports.vendorOf(target.provider), target.model),
   })
-  return gather(shared, history, [...wanted.keys()])
+  return gather(shared, history, names)
 }
 
 function gather(
   { visible, decisions, notes }: SharedContext,
   messages: readonly Message[],
-  results: readonly StepResult[],
+  names: ReadonlyMap<StepResult, string>,
 ): Shared {
+  const byName = new Map([...names].map(([result, name]) => [name, result]))
   const outputs = new Map<StepResult, string>()
   const history: Message[] = []
   const attachments: PromptSection[] = []
   for (const { kind, piece, text } of visible) {
-    const result = kind === 'step_output' ? results.find((candidate) => candidate.stepId === piece) : undefined
+    const result = kind === 'step_output' ? byName.get(piece) : undefined
     const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === piece) : undefined
     if (result) outputs.set(result, text)
     else if (message) history.push({ ...message, content: text })
@@ -138,12 +141,28 @@ const attachmentPiece = ({ name, text = '' }: Attachment): ContextPiece => ({
   required: false,
 })
 
+/** The step's id, with the iteration where several results of one step are meant. */
+const pieceNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
+  new Map(
+    results.map((result) => {
+      const isOne = results.every((other) => other === result || other.stepId !== result.stepId)
+      return [result, isOne ? result.stepId : `${result.stepId}#${result.iteration}`]
+    }),
+  )
+
+/** Who wrote an output, as one target sees it: of a step that several providers sampled, one that is not the target. */
+export function writerOf({ provider, samples, attempts }: StepResult, target: string): string {
+  const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)
+  return other?.provider ?? provider
+}
+
 /** Outputs the step is to get, each once, and whether it cannot do without. With `shareStepOutputs: false` it can: the author hid them. */
 export function outputsWanted(
   { run, step, options }: StepOrder,
   visible: readonly StepResult[],
   inputs: readonly StepResult[],
   references: StepReferences,
+  offersAll: boolean,
 ): ReadonlyMap<StepResult, boolean> {
   const required = run.definition.contextPolicy.shareStepOutputs
   const named = options.input !== undefined || (step.inputFrom !== undefined && step.inputFrom !== 'all')
@@ -155,5 +174,8 @@ export function outputsWanted(
   for (const result of visible) {
     if (references.allSteps || references.steps.includes(result.stepId)) wanted.set(result, required)
   }
+  // A prompt function may read whatever is there.
+  if (offersAll)
+    for (const result of options.visible) if (result.status === 'SUCCESS' && !wanted.has(result)) wanted.set(result, false)
   return wanted
 }

@@ -11,7 +11,16 @@ import { actionPrompt, composeUserContent, type PromptSection } from '../prompts
 import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
 import { compileTemplate } from '../prompts/template.ts'
 import { createStepContext } from './step-context.ts'
-import { inputResults, latestSuccesses, outputsWanted, type SharePorts, type StepOrder, shareWithTarget } from './step-pieces.ts'
+import {
+  inputResults,
+  latestSuccesses,
+  outputsWanted,
+  type Shared,
+  type SharePorts,
+  type StepOrder,
+  shareWithTarget,
+  writerOf,
+} from './step-pieces.ts'
 import { untilStopped } from './until-stopped.ts'
 
 export interface StepPromptPorts extends SharePorts {
@@ -29,8 +38,15 @@ export function createStepPrompt(ports: StepPromptPorts) {
     const { step, run } = order
     const references = stepReferences(step)
     const visible = latestSuccesses(order.options.visible)
+    const hasFunctions = typeof step.prompt === 'function' || typeof step.system === 'function'
     const inputs = inputResults(order, visible, references)
-    const shared = await shareWithTarget(ports, order, target, outputsWanted(order, visible, inputs, references), references)
+    const shared = await shareWithTarget(
+      ports,
+      order,
+      target,
+      outputsWanted(order, visible, inputs, references, hasFunctions),
+      references,
+    )
     const { outputs } = shared
     const shownInputs: PromptSection[] = []
     for (const result of inputs) {
@@ -38,8 +54,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
       if (text !== undefined) shownInputs.push({ label: result.stepId, text })
     }
     const scope = toScope(order, visible.at(-1), outputs, shownInputs, shared.history)
-    const hasFunctions = typeof step.prompt === 'function' || typeof step.system === 'function'
-    const written = hasFunctions ? await call(ports, order, target, scope, shared.history) : render(order, scope)
+    const written = hasFunctions ? await call(ports, order, target, scope, shared) : render(order, scope)
     const content = composeUserContent({
       prompt: written.prompt,
       original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
@@ -94,7 +109,7 @@ function toScope(
     steps,
     iteration,
     metadata: run.options.metadata,
-    history,
+    history: history.map(({ role, content }) => ({ role, content })),
   }
 }
 
@@ -124,11 +139,11 @@ async function call(
   order: StepOrder,
   target: Target,
   scope: PromptScope,
-  shownHistory: readonly Message[],
+  shared: Shared,
 ): Promise<Written> {
   const { step } = order
   const read = { original: false, output: false }
-  const context = await functionContext(ports, order, target, shownHistory, (what) => {
+  const context = await functionContext(ports, order, target, shared, (what) => {
     read[what] = true
   })
   const strings = render(order, scope)
@@ -152,35 +167,26 @@ async function functionContext(
   ports: StepPromptPorts,
   { run, step, options, iteration }: StepOrder,
   target: Target,
-  shownHistory: readonly Message[],
+  { outputs, history }: Shared,
   onRead: (what: 'original' | 'output') => void,
 ) {
   const policy = await ports.dataSharing.get(run.userId, target.provider)
   const hidden = !run.definition.contextPolicy.shareStepOutputs
   const reveal = (result: StepResult): StepResult => {
-    if (hidden) return { ...result, output: undefined, parsed: undefined, samples: undefined, refusal: undefined }
-    const decision = ports.judgePiece(
-      { kind: 'step_output', piece: result.stepId, from: result.provider },
-      target.provider,
-      policy,
-    )
-    if (decision.allowed) return result
+    const text = outputs.get(result)
+    if (text !== undefined && text === result.output) return result
+    const piece = { kind: 'step_output' as const, piece: result.stepId, from: writerOf(result, target.provider) }
+    const decision = ports.judgePiece(piece, target.provider, policy)
+    if (hidden || decision.allowed) return { ...result, output: text, parsed: undefined, samples: undefined, refusal: undefined }
     throw new OrchestratorError(
       'DATA_SHARING_DENIED',
-      `The prompt of step "${step.id}" reads the output of "${result.stepId}" (${result.provider}), which may not go to ${target.provider}: ${decision.rule}`,
-      {
-        details: {
-          stepId: step.id,
-          piece: result.stepId,
-          kind: 'step_output',
-          from: result.provider,
-          to: target.provider,
-          rule: decision.rule,
-        },
-      },
+      `The prompt of step "${step.id}" reads the output of "${result.stepId}" (${piece.from}), which may not go to ${target.provider}: ${decision.rule}`,
+      { details: { stepId: step.id, ...piece, to: target.provider, rule: decision.rule } },
     )
   }
-  return createStepContext({ run, step, iteration, visible: options.visible, history: shownHistory, reveal, onRead })
+  // Attachments have rules of their own, and nobody judged what else stands with a message.
+  const told = history.map((message) => ({ ...message, attachments: undefined, metadata: {} }))
+  return createStepContext({ run, step, iteration, visible: options.visible, history: told, reveal, onRead })
 }
 
 async function callPrompt(

@@ -21,7 +21,9 @@ export const vendorFetch = (input: string | URL | Request, init?: RequestInit): 
 async function withBoundedBody(response: Response): Promise<Response> {
   // An error whose body breaks off is still that error: a 401 must not turn into a connection failure, which is retried.
   const body = await readBytes(response, MAX_ERROR_BYTES).catch(() => ({ text: '' }))
-  const { status, statusText, headers } = response
+  const { statusText, headers } = response
+  // Some servers make up statuses that no Response can be built with.
+  const status = Math.min(response.status, 599)
   return new Response(status === 304 ? null : body.text, { status, statusText, headers })
 }
 

@@ -67,6 +67,8 @@ export interface StoredFlowResult {
   readonly unpricedSteps: number
   readonly totalExecutionTime: number
   readonly stopReason?: StopReason
+  /** What counts against the flow's limits: more than the totals where usage is unknown. */
+  readonly spent?: { readonly costUsd: number; readonly tokens: number }
 }
 
 export interface NewFlow

@@ -175,3 +175,101 @@ describe('several instances in one process', () => {
     await database.drop()
   })
 })
+
+describe('one step alone, cut short', () => {
+  test('cancelFlow and close reach it, and leave the flow as it was', async () => {
+    flow = await scripted(() => ({ text: '', hang: true }))
+    const { orchestrator } = flow.polyphony
+    const { id } = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
+    const first = expect(orchestrator.executeStep(id, 'a', USER, 'x')).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
+    while (flow.provider.requests.length < 1) await new Promise((resolve) => setTimeout(resolve, 1))
+    expect(await orchestrator.cancelFlow(id, USER)).toMatchObject({ status: 'PENDING' })
+    await first
+    const second = expect(orchestrator.executeStep(id, 'a', USER, 'x')).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
+    while (flow.provider.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 1))
+    await flow.polyphony.close()
+    await second
+  })
+})
+
+describe('what leaves by side doors', () => {
+  const secret = 'SECRET'
+
+  test('samples of another provider are not an own output', async () => {
+    const { OrchestratorError } = await import('../../src/errors/orchestrator-error.ts')
+    const other = createScriptedProvider({ id: 'other', replies: () => 'from other' })
+    const replies = [secret, new OrchestratorError('PROVIDER_REJECTED', 'no')]
+    flow = await scripted((_, index) => replies[index] ?? 'none', { other })
+    const definition = chain(
+      step('vote', { samples: 2, fallbacks: [{ provider: 'other', model: 'm' }] }),
+      step('next', { model: 'other/m', prompt: 'use {{ steps.vote.samples | join: "," }}' }),
+    )
+    await expect(flow.run(definition)).rejects.toMatchObject({ code: 'DATA_SHARING_DENIED' })
+    expect(JSON.stringify(other.requests)).not.toContain(secret)
+  })
+
+  test('a prompt function sees neither attachments nor metadata of the history, and no more output than the limit lets through', async () => {
+    flow = await scripted(['x'.repeat(5_000), 'end'])
+    const { conversations, dataSharing } = flow.polyphony
+    await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
+    const attachments = [{ name: 'notes.txt', mediaType: 'text/plain', text: secret }]
+    await conversations.addMessage(flow.threadId, USER, {
+      role: 'user',
+      content: 'earlier',
+      attachments,
+      metadata: { note: secret },
+    })
+    const definition: FlowDefinition = {
+      ...chain(
+        step('a'),
+        step('b', { prompt: (context) => JSON.stringify([context.threadHistory, context.previousStepOutput]) }),
+      ),
+      contextPolicy: { shareConversationHistory: true, maxSharedTokens: 100 },
+    }
+    await flow.run(definition)
+    const sent = JSON.stringify(flow.provider.requests[1])
+    expect(sent).not.toContain(secret)
+    expect(sent.length).toBeLessThan(1_500)
+  })
+
+  test('a step that is refused says so in its result and in an update', async () => {
+    const other = createScriptedProvider({ id: 'other', replies: [] })
+    flow = await scripted(['one'], { other })
+    await expect(flow.run(chain(step('a'), step('b', { model: 'other/m', inputFrom: 'a' })))).rejects.toMatchObject({
+      code: 'DATA_SHARING_DENIED',
+    })
+    const [stored] = await flow.polyphony.orchestrator.listFlows(flow.threadId, USER)
+    expect(stored?.stepResults[1]?.withheld).toMatchObject([{ piece: 'a', from: 'scripted', to: 'other', allowed: false }])
+    expect(flow.updates.filter(({ type }) => type === 'context_withheld')).toHaveLength(1)
+  })
+})
+
+describe('figures', () => {
+  test('that no answer can have are unknown', async () => {
+    const usage = { inputTokens: 3e9, outputTokens: 1.5, totalTokens: 1e308, source: 'reported' as const }
+    flow = await scripted([{ text: 'one', usage }])
+    const result = await flow.run(chain(step('a')))
+    expect(result.steps[0]?.usage).toEqual({ source: 'unknown' })
+    expect(result).toMatchObject({ totalTokens: 0, unpricedSteps: 1 })
+  })
+
+  test('what a run had to take for spent stays spent in the next one', async () => {
+    const { OrchestratorError } = await import('../../src/errors/orchestrator-error.ts')
+    flow = await scripted(() => new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'))
+    const { orchestrator } = flow.polyphony
+    const definition: FlowDefinition = {
+      ...chain(step('a', { maxRetries: 0, settings: { maxTokens: 50 } })),
+      limits: { maxTokens: 100 },
+    }
+    const { id } = await orchestrator.createFlow(flow.threadId, USER, definition)
+    await expect(orchestrator.executeFlow(id, USER, { input: 'x' })).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+    await expect(orchestrator.executeFlow(id, USER)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+    expect(flow.provider.requests).toHaveLength(1)
+  })
+
+  test('a step with samples is one step of the limit', async () => {
+    flow = await scripted(() => 'same')
+    const result = await flow.run({ ...chain(step('vote', { samples: 3 })), limits: { maxSteps: 1 } })
+    expect(result.steps[0]?.samples).toHaveLength(3)
+  })
+})

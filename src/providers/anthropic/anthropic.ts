@@ -21,15 +21,18 @@ const OWN_BASE_URL = 'https://api.anthropic.com'
 const END_MARK = '"message_stop"'
 
 /** Stop reasons of the Messages API (SDK 1.10.0, November 2026); `refusal` and `tool_use` need no look at the content. */
-const FINISH: Readonly<Record<string, FinishReason>> = {
-  end_turn: 'stop',
-  stop_sequence: 'stop',
-  max_tokens: 'length',
-  model_context_window_exceeded: 'length',
-  tool_use: 'tool_calls',
-  refusal: 'refusal',
-  pause_turn: 'other',
-}
+// A map: a vendor's word must not reach what every object inherits.
+const FINISH: ReadonlyMap<string, FinishReason> = new Map(
+  Object.entries<FinishReason>({
+    end_turn: 'stop',
+    stop_sequence: 'stop',
+    max_tokens: 'length',
+    model_context_window_exceeded: 'length',
+    tool_use: 'tool_calls',
+    refusal: 'refusal',
+    pause_turn: 'other',
+  }),
+)
 
 /** Speaks the Messages API through `@anthropic-ai/sdk`, which sends; the answers are read here, byte by byte. */
 export async function createAnthropicProvider(settings: AdapterSettings): Promise<Provider> {
@@ -215,7 +218,7 @@ function createAnswer(requestedModel: string, requestNotes: readonly string[], o
       whole = true
     },
     response(): ModelResponse {
-      const known = FINISH[stopReason ?? '']
+      const known = FINISH.get(stopReason ?? '')
       const toolCalls = [...tools.values()].map(toToolCall)
       return {
         text,

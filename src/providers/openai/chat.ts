@@ -60,19 +60,22 @@ function addResponseFormat(body: Record<string, unknown>, request: ModelRequest,
 const speaksOfJson = ({ system = '', messages }: ModelRequest) =>
   /json/i.test(system) || messages.some((message) => /json/i.test(message.content))
 
-const FINISH_REASONS: Readonly<Record<string, FinishReason>> = {
-  stop: 'stop',
-  end_turn: 'stop',
-  eos: 'stop',
-  length: 'length',
-  max_tokens: 'length',
-  model_length: 'length',
-  tool_calls: 'tool_calls',
-  function_call: 'tool_calls',
-  content_filter: 'content_filter',
-  sensitive: 'content_filter',
-  refusal: 'refusal',
-}
+// A map: a vendor's word must not reach what every object inherits.
+const FINISH_REASONS: ReadonlyMap<string, FinishReason> = new Map(
+  Object.entries<FinishReason>({
+    stop: 'stop',
+    end_turn: 'stop',
+    eos: 'stop',
+    length: 'length',
+    max_tokens: 'length',
+    model_length: 'length',
+    tool_calls: 'tool_calls',
+    function_call: 'tool_calls',
+    content_filter: 'content_filter',
+    sensitive: 'content_filter',
+    refusal: 'refusal',
+  }),
+)
 /** Finish reasons that say the service failed: OpenRouter, DeepSeek, z.ai. */
 const FAILURES = new Set(['error', 'insufficient_system_resource', 'network_error'])
 
@@ -175,6 +178,8 @@ export function createChatReader(about: AttemptState & { readonly model: string 
     }
     const piece = readEvent(reply)
     if (!isRecord(findFirstChoice(reply)?.message)) throw toBadReply('a choice without a message', state())
+    const says = text || refusal || reasoningText || toolCalls.length > 0
+    if (finish === undefined && !says) throw toBadReply('a choice with neither content nor a finish reason', state())
     finish ??= 'unknown'
     return piece
   }
@@ -201,7 +206,7 @@ export function createChatReader(about: AttemptState & { readonly model: string 
         refusal,
         reasoningText,
         toolCalls: toolCalls.map(({ index: _, ...call }): ToolCall => call),
-        finishReason: FINISH_REASONS[finish ?? ''] ?? 'other',
+        finishReason: FINISH_REASONS.get(finish ?? '') ?? 'other',
         model: model || about.model,
         usage: toUsage(usage),
         providerCostUsd: toStatedCostUsd(usage),

@@ -34,11 +34,14 @@ export function toResponsesRequest(request: ModelRequest, streams: boolean): Out
   return { path: '/responses', body, notes: allNotes }
 }
 
-const FINISH_REASONS: Readonly<Record<string, FinishReason>> = {
-  max_output_tokens: 'length',
-  max_tokens: 'length',
-  content_filter: 'content_filter',
-}
+// A map: a vendor's word must not reach what every object inherits.
+const FINISH_REASONS: ReadonlyMap<string, FinishReason> = new Map(
+  Object.entries<FinishReason>({
+    max_output_tokens: 'length',
+    max_tokens: 'length',
+    content_filter: 'content_filter',
+  }),
+)
 
 /** Reads answers of the Responses API. */
 export function createResponsesReader(about: AttemptState & { readonly model: string }): AnswerReader {
@@ -135,7 +138,7 @@ export function createResponsesReader(about: AttemptState & { readonly model: st
         toolCalls: output.map(toToolCall).filter((call) => call !== undefined),
         finishReason:
           response.status === 'incomplete'
-            ? (FINISH_REASONS[textOf(recordOf(response.incomplete_details).reason) ?? ''] ?? 'other')
+            ? (FINISH_REASONS.get(textOf(recordOf(response.incomplete_details).reason) ?? '') ?? 'other')
             : 'stop',
         model: model || about.model,
         usage: toUsage(usage),
