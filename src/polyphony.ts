@@ -5,8 +5,10 @@ import { createCall } from './calls/create-call.ts'
 import { createBudget } from './calls/limits.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { isPluggedProvider } from './config/config-schema.ts'
+import { createLogger } from './config/logger.ts'
+import type { ProviderKind } from './config/provider-settings.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
-import { toStoredJson } from './domain/definition-json.ts'
+import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
 import type { ModelRequest } from './domain/model-call.ts'
 import { createLocalEngine } from './engines/local.ts'
@@ -133,7 +135,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const definitions = createFlowDefinitions({
     parse: parser.parse,
     toStoredJson,
-    fromStoredJson: (json) => parser.parse(JSON.parse(json)),
+    fromStoredJson: (json) => fromStoredJson(json, parser.parse),
   })
   const engine = createLocalEngine()
   const live = createLiveUpdates({ read: createReadUpdates(store), pollMs: POLL_OTHER_PROCESSES_MS })
@@ -145,7 +147,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     updateLog,
     live,
     rebuild: definitions.rebuild,
-    isLoop: (type) => executors[type].forwardReferences === true,
+    executorOf: (type) => executors[type],
     createBudget,
     ownerId: owner.id,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
@@ -178,7 +180,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     owners: store.owners,
     self: owner,
     isAlive: processLives,
-    logger: config.logger,
+    logger: createLogger(config.logger, config.logLevel),
     exclusive: store.kind !== 'postgres',
   })
   if (store.kind !== 'memory') await recovery.start()
@@ -251,7 +253,7 @@ function createRates(accounts: Accounts) {
 function createLazySimulator() {
   let started: Promise<import('./providers/simulator.ts').Simulator> | undefined
   return {
-    endpoint: async (kind: 'openai' | 'anthropic' | 'google' | 'openai-compatible') => {
+    endpoint: async (kind: ProviderKind) => {
       started ??= import('./providers/simulator.ts').then(({ startSimulator }) =>
         startSimulator({ latencyMs: 20, pieceDelayMs: 8 }),
       )

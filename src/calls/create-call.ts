@@ -50,7 +50,6 @@ export function createCall(ports: CallPorts): Call {
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
-    // Node warns of a leak at the eleventh listener, but a flow's parallel steps share its signal by design.
     return wholeCall(request, toTryContext(context))
   }
 }

@@ -5,7 +5,7 @@ import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
 import type { ThreadRight } from '../domain/thread.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
 
-const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Where log lines go. Never receives prompts, answers or keys. */

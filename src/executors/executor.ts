@@ -63,6 +63,8 @@ export interface Executor {
   readonly settingsKey?: string
   /** What is wrong with the definition for this type, beyond the general rules. */
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
+  /** No step has a predecessor by its position alone: only what it names comes before it. */
+  readonly unordered?: boolean
   /** Steps may name later ones in prompts: a loop comes back to them. */
   readonly forwardReferences?: boolean
   /** One range per step, in definition order. */

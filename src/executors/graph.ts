@@ -35,11 +35,12 @@ function calls(definition: FlowDefinition): readonly CallRange[] {
 }
 
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
-export const parallelExecutor: Executor = { type: 'parallel', settings: parallelSettings, calls, run: runGraph }
+export const parallelExecutor: Executor = { type: 'parallel', unordered: true, settings: parallelSettings, calls, run: runGraph }
 
 /** The same scheduler, with the dependencies written out. Takes the `parallel` block. */
 export const graphExecutor: Executor = {
   type: 'graph',
+  unordered: true,
   settings: parallelSettings,
   settingsKey: 'parallel',
   calls,

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { JsonSchema, ModelResponse } from '../domain/model-call.ts'
+import { toOutputJsonSchema } from '../domain/output-schema.ts'
 import { readStructured } from '../domain/structured-output.ts'
 import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction } from '../domain/verdict.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -49,7 +50,7 @@ const offeredVerdict: AnswerReader = {
 const NO_VERDICT = 'no verdict: the answer could not be read as one'
 
 function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): AnswerReader {
-  const json = jsonSchemaOf(schema)
+  const json = toOutputJsonSchema(schema)
   return {
     request: { schema: json, instruction: `Answer with JSON alone that fits this JSON Schema:\n${JSON.stringify(json)}` },
     async read({ text, finishReason }, repair) {
@@ -80,14 +81,4 @@ async function repairOrEmpty(repair: Repair, text: string, problem: string): Pro
     if (OrchestratorError.is(error) && error.code.startsWith('PROVIDER_')) return ''
     throw error
   }
-}
-
-const schemas = new WeakMap<z.ZodType, JsonSchema>()
-
-function jsonSchemaOf(schema: z.ZodType): JsonSchema {
-  const known = schemas.get(schema)
-  if (known) return known
-  const json = z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' })
-  schemas.set(schema, json)
-  return json
 }

@@ -80,7 +80,8 @@ interface Findings {
 
 function definitionProblems(error: unknown): readonly FlowFinding[] {
   if (!OrchestratorError.is(error) || error.code !== 'FLOW_INVALID') throw error
-  const problems = error.details.problems as readonly DefinitionProblem[] | undefined
+  const found = error.details.problems
+  const problems: readonly DefinitionProblem[] | undefined = Array.isArray(found) ? found : undefined
   if (!problems) return [{ code: 'FLOW_INVALID', path: '', message: error.message, details: {} }]
   return problems.map(({ path, message, suggestion }) => ({
     code: 'FLOW_INVALID',
@@ -163,6 +164,7 @@ function sourcesOf(
   step: FlowStep,
   index: number,
 ): ReadonlyMap<FlowStep, boolean> {
+  const executor = ports.executors[definition.type]
   const references = stepReferences(step)
   const earlier = definition.steps.slice(0, index)
   const sources = new Map<FlowStep, boolean>()
@@ -172,9 +174,12 @@ function sourcesOf(
     for (const source of earlier) if (step.dependsOn?.includes(source.id)) sources.set(source, references.input)
   }
   const usesPrevious = references.previous || references.input
-  if (previous && step.inputFrom === undefined && previousIsOffered(definition, step)) sources.set(previous, usesPrevious)
+  const feeds = executor?.feeds?.(definition) ?? []
+  const isFed = feeds.some((fed) => fed.to === step.id)
+  if (previous && step.inputFrom === undefined && !isFed && !executor?.unordered && takesPrevious(step))
+    sources.set(previous, usesPrevious)
   if (previous && (step.inputFrom === 'previous' || references.previous)) sources.set(previous, true)
-  for (const fed of ports.executors[definition.type]?.feeds?.(definition) ?? []) {
+  for (const fed of feeds) {
     const source = definition.steps.find((candidate) => candidate.id === fed.from)
     if (fed.to === step.id && source) sources.set(source, true)
   }
@@ -185,11 +190,9 @@ function sourcesOf(
   return sources
 }
 
-/** By position alone a step is given its predecessor's output only where steps run in order and its prompt is not whole in itself. */
-function previousIsOffered(definition: FlowDefinition, step: FlowStep): boolean {
-  const inOrder = definition.type === 'sequential' || definition.type === 'conditional'
-  return inOrder && step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0
-}
+/** A prompt that is whole in itself is given nothing by position alone. */
+const takesPrevious = (step: FlowStep): boolean =>
+  step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0
 
 async function costRange(
   ports: CheckFlowPorts,

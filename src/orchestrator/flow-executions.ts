@@ -1,18 +1,18 @@
 import type { Budget, Spend } from '../calls/call.ts'
 import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
 import type { FlowDefinition, FlowLimits, FlowType } from '../domain/flow-definition.ts'
-import type { Attempt, StepResult } from '../domain/step-result.ts'
+import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
-import type { Attachment, Message } from '../domain/thread.ts'
 import type { Engine, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { stepDependencies } from '../prompts/step-dependencies.ts'
+import type { Executor } from '../executors/executor.ts'
 import type { ProviderService } from '../providers/provider.ts'
 import type { Store, StoredFlow } from '../repositories/repository.ts'
-import { type FlowRun, type RunOptions, recordKey } from './flow-run.ts'
+import { NOTHING_EARLIER, readEarlier } from './earlier-executions.ts'
+import type { FlowRun, RunOptions } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
-import { joinSampleRows } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
+import type { RunInput } from './run-input.ts'
 import { totalsOf } from './totals.ts'
 import type { UpdateLog } from './update-log.ts'
 
@@ -23,20 +23,12 @@ export interface FlowExecutionPorts {
   readonly updateLog: UpdateLog
   readonly live: LiveUpdates
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
-  /** Whether steps of flows of this type run several times by themselves. */
-  readonly isLoop: (type: FlowType) => boolean
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'forwardReferences'>
   readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
   readonly ownerId: string
   /** For flows that set none of their own. */
   readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
   readonly now: () => Date
-}
-
-/** The prompt of a run and what came with it. */
-export interface RunInput {
-  readonly text: string
-  readonly messageId?: string
-  readonly attachments: readonly Attachment[]
 }
 
 export interface FlowOrder {
@@ -101,10 +93,11 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
   async function openOrder({ flow, definition, input, options }: FlowOrder, job: FlowJob, stop: Stop): Promise<FlowRun> {
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
+    const { unordered = false, forwardReferences = false } = ports.executorOf(flow.flowType)
     const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
     const earlier = isFresh
       ? NOTHING_EARLIER
-      : await readEarlier(store, flow, firstSteps(definition), ports.isLoop(flow.flowType))
+      : await readEarlier(store, flow, definition, { unordered, isLoop: forwardReferences })
     const log = ports.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -118,6 +111,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       userId: flow.userId,
       epoch: job.epoch,
       definition,
+      unordered,
       input: input.text,
       inputMessageId: input.messageId,
       attachments: input.attachments,
@@ -200,47 +194,6 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
 
 export type FlowExecutions = ReturnType<typeof createFlowExecutions>
 
-interface Earlier {
-  readonly results: readonly StepResult[]
-  readonly recorded: ReadonlyMap<string, StepResult>
-  readonly attempts: ReadonlyMap<string, readonly Attempt[]>
-  readonly inFlight: ReadonlySet<string>
-  readonly lastSeq: number
-}
-
-const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
-
-/** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
-async function readEarlier(store: Store, flow: StoredFlow, stepIds: readonly string[], isLoop: boolean): Promise<Earlier> {
-  const rows = await store.flows.stepResults(flow.id, { samples: true })
-  const results = joinSampleRows(rows)
-  const recorded = new Map<string, StepResult>()
-  const attempts = new Map<string, readonly Attempt[]>()
-  for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
-    const key = recordKey(result.stepId, result.iteration, result.sample)
-    // Outside a loop a further iteration is a repetition by executeStep, and takes the place of the first.
-    if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
-    if (result.attempts.length > 0) attempts.set(key, result.attempts)
-  }
-  const updates = await store.updates.read(flow.id, 0, Number.MAX_SAFE_INTEGER)
-  const inFlight = new Set<string>()
-  for (const { type, stepId, iteration } of updates) {
-    if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
-    if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
-  }
-  // Starts of the first steps are not waited for: a crash may have left no trace of them.
-  const leftNothing = flow.error?.code === 'FLOW_INTERRUPTED' && results.length === 0
-  if (leftNothing) for (const id of stepIds) inFlight.add(`${id}#1`)
-  return { results, recorded, attempts, inFlight, lastSeq: updates.at(-1)?.seq ?? 0 }
-}
-
-/** Steps that a run may start before any other has ended. */
-const firstSteps = (definition: FlowDefinition): readonly string[] => {
-  const waiting = stepDependencies(definition)
-  const free = definition.steps.filter((step) => waiting.get(step.id)?.waitsFor.size === 0).map((step) => step.id)
-  return definition.type === 'parallel' || definition.type === 'graph' ? free : free.slice(0, 1)
-}
-
 /** Limits are hard over all executions of a flow: what earlier ones spent counts. */
 function budgetFor(
   limits: FlowLimits | undefined,
@@ -273,24 +226,4 @@ export function statusError(flowId: string, status: FlowStatus | undefined): Orc
   if (status === undefined) return new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
   if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
   return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" is running`, { details })
-}
-
-/** Where the prompt of a run comes from: the option, an earlier run, the definition, the thread's newest user message. */
-export async function resolveInput(
-  { flow, definition, given }: { readonly flow: StoredFlow; readonly definition: FlowDefinition; readonly given?: string },
-  newestUserMessage: (threadId: string) => Promise<Message | undefined>,
-): Promise<RunInput> {
-  const text = given ?? flow.input ?? definition.input
-  if (text !== undefined && text !== flow.input) return { text, attachments: [] }
-  const message = await newestUserMessage(flow.threadId)
-  // An earlier run may have taken its prompt from this message, with what is attached to it.
-  if (text !== undefined && message?.content !== text) return { text, attachments: [] }
-  if (message) return { text: message.content, messageId: message.id, attachments: message.attachments ?? [] }
-  throw new OrchestratorError(
-    'FLOW_INPUT_MISSING',
-    'Expected options.input, an input in the definition or a user message in the thread; found none',
-    {
-      details: { flowId: flow.id, threadId: flow.threadId },
-    },
-  )
 }

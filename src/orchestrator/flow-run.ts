@@ -25,6 +25,8 @@ export interface FlowRun {
   readonly userId: string
   readonly epoch: number
   readonly definition: FlowDefinition
+  /** No step has a predecessor by its position alone. */
+  readonly unordered: boolean
   /** The user's prompt. */
   readonly input: string
   /** Message the prompt was taken from, with what is attached to it. */

@@ -78,15 +78,21 @@ function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowRun): () => vo
 function contextFor(ports: FlowRunnerPorts, run: FlowRun): ExecutorContext {
   return {
     runStep: (step, options) => ports.runStep(run, step, options),
-    skipStep: (step, reason) => skipStep(ports, run, step, reason),
+    skipStep: (step, reason, iteration = 1) => skipStep(ports, run, step, reason, iteration),
     conditionHolds: (step, visible, iteration = 1) => conditionHolds(ports, run, step, visible, iteration),
   }
 }
 
-async function skipStep(ports: FlowRunnerPorts, run: FlowRun, step: FlowStep, reason: string): Promise<StepResult> {
-  const result: StepResult = { ...emptyResult(run, step, 1, ports.now()), status: 'SKIPPED', notes: [reason] }
+async function skipStep(
+  ports: FlowRunnerPorts,
+  run: FlowRun,
+  step: FlowStep,
+  reason: string,
+  iteration: number,
+): Promise<StepResult> {
+  const result: StepResult = { ...emptyResult(run, step, iteration, ports.now()), status: 'SKIPPED', notes: [reason] }
   run.results.push(result)
-  run.log.emit('step_skipped', { reason }, step.id, 1)
+  run.log.emit('step_skipped', { reason }, step.id, iteration)
   run.log.record([result])
   return result
 }
@@ -162,7 +168,7 @@ async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorErr
   }
   const cancelled = error.code === 'FLOW_CANCELLED'
   if (cancelled) run.log.emit('flow_cancelled', { reason: error.message })
-  else run.log.emit('error', error.toJSON(), typeof error.details.stepId === 'string' ? error.details.stepId : undefined)
+  else run.log.emit('error', error.toJSON(), stepOf(error))
   const status: FlowStatus = cancelled ? 'CANCELLED' : 'FAILED'
   const outcome: FlowOutcome = {
     status,

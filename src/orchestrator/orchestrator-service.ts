@@ -8,12 +8,13 @@ import type { CheckFlow, FlowCheck } from './check-flow.ts'
 import { type FlowAccess, flowNotFound } from './flow-access.ts'
 import type { FlowCache } from './flow-cache.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
-import { type FlowExecutions, resolveInput, statusError } from './flow-executions.ts'
+import { type FlowExecutions, statusError } from './flow-executions.ts'
 import { createFlowId } from './flow-id.ts'
 import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
+import { resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
   type FollowFlowOptions,
@@ -25,6 +26,9 @@ import {
   toRunOptions,
 } from './service-options.ts'
 import type { ExecuteOneStep } from './single-step.ts'
+
+/** Owner of no process: the claim only takes the flow from the one it has. */
+const CANCELLER = 'cancel'
 
 export interface OrchestratorServicePorts {
   readonly store: Store
@@ -264,7 +268,7 @@ export class OrchestratorService {
     const claim = {
       flowId: flow.id,
       from: ['PENDING', 'PAUSED', 'RUNNING'] as const,
-      ownerId: 'cancel',
+      ownerId: CANCELLER,
       startedAt,
       input: flow.input ?? '',
     }

@@ -57,8 +57,7 @@ export function inputResults(
   }
   if (inputFrom === undefined && dependsOn) return visible.filter((result) => dependsOn.includes(result.stepId))
   // In a graph nothing comes before by position alone.
-  const isGraph = run.definition.type === 'graph' || run.definition.type === 'parallel'
-  if (isGraph && inputFrom === undefined && !references.input && !references.previous) return []
+  if (run.unordered && inputFrom === undefined && !references.input && !references.previous) return []
   return visible.slice(-1)
 }
 

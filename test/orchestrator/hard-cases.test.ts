@@ -273,3 +273,30 @@ describe('figures', () => {
     expect(result.steps[0]?.samples).toHaveLength(3)
   })
 })
+
+describe('what providers and checkFlow are told', () => {
+  test('a schema given as data goes to the provider as it was written', async () => {
+    flow = await scripted(['{"code":"ab"}'])
+    const outputSchema = { type: 'object', properties: { code: { type: 'string', pattern: '^[a-z]+$' } }, required: ['code'] }
+    await flow.run(chain(step('a', { outputSchema })))
+    expect(flow.provider.requests[0]?.outputSchema).toEqual(outputSchema)
+  })
+
+  test('checkFlow sees what a step behind a loop is given', async () => {
+    const other = createScriptedProvider({ id: 'other', replies: [] })
+    flow = await scripted([], { other })
+    const definition: FlowDefinition = {
+      name: 'c',
+      type: 'critique',
+      steps: [
+        step('draft'),
+        step('critic', { action: 'critique' }),
+        step('refine', { action: 'refine' }),
+        step('last', { action: 'summarize', model: 'other/m', prompt: 'Sum up {{ input }}' }),
+      ],
+    }
+    expect((await flow.polyphony.orchestrator.checkFlow(definition, USER)).problems).toMatchObject([
+      { code: 'DATA_SHARING_DENIED', path: 'steps[3]' },
+    ])
+  })
+})

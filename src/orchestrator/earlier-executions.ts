@@ -1,0 +1,53 @@
+import type { FlowDefinition } from '../domain/flow-definition.ts'
+import type { Attempt, StepResult } from '../domain/step-result.ts'
+import { stepDependencies } from '../prompts/step-dependencies.ts'
+import type { Store, StoredFlow } from '../repositories/repository.ts'
+import { recordKey } from './flow-run.ts'
+import { joinSampleRows } from './flow-view.ts'
+
+/** What earlier executions of a flow left behind. */
+export interface Earlier {
+  readonly results: readonly StepResult[]
+  readonly recorded: ReadonlyMap<string, StepResult>
+  readonly attempts: ReadonlyMap<string, readonly Attempt[]>
+  readonly inFlight: ReadonlySet<string>
+  readonly lastSeq: number
+}
+
+export const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
+
+/** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
+export async function readEarlier(
+  store: Store,
+  flow: StoredFlow,
+  definition: FlowDefinition,
+  { unordered, isLoop }: { readonly unordered: boolean; readonly isLoop: boolean },
+): Promise<Earlier> {
+  const rows = await store.flows.stepResults(flow.id, { samples: true })
+  const results = joinSampleRows(rows)
+  const recorded = new Map<string, StepResult>()
+  const attempts = new Map<string, readonly Attempt[]>()
+  for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
+    const key = recordKey(result.stepId, result.iteration, result.sample)
+    // Outside a loop a further iteration is a repetition by executeStep, and takes the place of the first.
+    if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
+    if (result.attempts.length > 0) attempts.set(key, result.attempts)
+  }
+  const updates = await store.updates.read(flow.id, 0, Number.MAX_SAFE_INTEGER)
+  const inFlight = new Set<string>()
+  for (const { type, stepId, iteration } of updates) {
+    if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
+    if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
+  }
+  // Starts of the first steps are not waited for: a crash may have left no trace of them.
+  const leftNothing = flow.error?.code === 'FLOW_INTERRUPTED' && results.length === 0
+  if (leftNothing) for (const id of firstSteps(definition, unordered)) inFlight.add(`${id}#1`)
+  return { results, recorded, attempts, inFlight, lastSeq: updates.at(-1)?.seq ?? 0 }
+}
+
+/** Steps that a run may start before any other has ended. */
+const firstSteps = (definition: FlowDefinition, unordered: boolean): readonly string[] => {
+  const waiting = stepDependencies(definition)
+  const free = definition.steps.filter((step) => waiting.get(step.id)?.waitsFor.size === 0).map((step) => step.id)
+  return unordered ? free : free.slice(0, 1)
+}
