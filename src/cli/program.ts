@@ -121,6 +121,7 @@ function addFlowCommands(program: Command, contextOf: (options: CommonOptions) =
     .command('resume')
     .description('run a failed, cancelled or interrupted flow to its end; recorded steps are not paid twice')
     .argument('<id>')
+    .option('--max-cost <usd>', 'most that all runs of the flow may cost, in US dollars', parseUsd)
     .option('--allow-sharing', 'allow the sharing between providers that the flow needs, for this and later runs')
     .option('--simulate', 'let the bundled simulator answer')
     .addOption(database())

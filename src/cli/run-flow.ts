@@ -5,7 +5,7 @@ import { toPlainText } from './plain-text.ts'
 import { createReporter } from './reporter.ts'
 import { toStepTable } from './step-table.ts'
 
-export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming'> {
+export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming' | 'limits'> {
   readonly flowId: string
   readonly userId: string
   readonly title: string

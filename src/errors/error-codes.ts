@@ -47,7 +47,7 @@ export const ERROR_CODES = {
   THREAD_NOT_FOUND: facts(404, 4, false, 'Check the thread id, and that you may read it.'),
   PERMISSION_DENIED: facts(403, 7, false, 'Ask the creator of the thread for the right that `details.right` names.'),
   DATA_SHARING_DENIED: facts(403, 8, false, 'Allow it with dataSharing.set for the user and provider that `details` names.'),
-  LIMIT_EXCEEDED: facts(402, 9, false, "Raise the flow's limits and execute it again; everything done so far is kept."),
+  LIMIT_EXCEEDED: facts(402, 9, false, 'Execute the flow again with higher `limits`; everything done so far is kept.'),
   PROVIDER_NOT_CONFIGURED: facts(422, 10, false, 'Configure the provider: set its key in the environment or in `providers`.'),
   PROVIDER_INACTIVE: facts(409, 10, false, 'Activate the provider, or choose another one in the step.'),
   PROVIDER_AUTH: facts(502, 11, false, 'Check the API key of the provider.'),

@@ -1,5 +1,5 @@
 import type { OrchestrationFlow } from '../../domain/flow.ts'
-import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
+import type { FlowLimits } from '../../domain/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { runFlow, showResult } from '../run-flow.ts'
@@ -16,7 +16,11 @@ export interface RerunOptions extends ResumeOptions {
 }
 
 /** `polyphony flows resume <id>`. */
-export async function resumeCommand(context: CommandContext, flowId: string, options: ResumeOptions): Promise<void> {
+export async function resumeCommand(
+  context: CommandContext,
+  flowId: string,
+  options: ResumeOptions & { readonly maxCost?: number },
+): Promise<void> {
   await withHouse(context, toRunFlags(options), async (open) => {
     const flow = await open.orchestrator.getFlow(flowId, LOCAL_USER)
     if (flow.userId === DEMO_USER && !open.config.simulator) {
@@ -26,7 +30,7 @@ export async function resumeCommand(context: CommandContext, flowId: string, opt
       })
     }
     await prepare(context, open, flow, flow.userId, options)
-    await execute(context, open, flow)
+    await execute(context, open, flow, options.maxCost === undefined ? undefined : { maxCostUsd: options.maxCost })
   })
 }
 
@@ -48,14 +52,13 @@ const prepare = (
   flow: OrchestrationFlow,
   userId: string,
   { allowSharing = false }: ResumeOptions,
-): Promise<void> => prepareRun(context, open, toInput(flow), { userId, allowSharing })
+): Promise<void> => prepareRun(context, open, flow.definition, { userId, allowSharing })
 
-async function execute(context: CommandContext, open: OpenHouse, { id, name }: OrchestrationFlow): Promise<void> {
-  showResult(context, await runFlow(context, open, { flowId: id, userId: LOCAL_USER, title: name, streaming: true }))
+async function execute(
+  context: CommandContext,
+  open: OpenHouse,
+  { id, name }: OrchestrationFlow,
+  limits?: FlowLimits,
+): Promise<void> {
+  showResult(context, await runFlow(context, open, { flowId: id, userId: LOCAL_USER, title: name, streaming: true, limits }))
 }
-
-/** A stored definition as one that can be checked again. */
-const toInput = ({ definition }: OrchestrationFlow): FlowDefinitionInput => ({
-  ...definition,
-  steps: definition.steps.map((step) => ({ ...step, fallbacks: [...step.fallbacks] })),
-})
