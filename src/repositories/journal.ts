@@ -34,6 +34,8 @@ export interface ClosableJournal extends Journal {
 
 /** Writes in one statement at most; bounds its size and what one refused write costs the others. */
 const BATCH_LIMIT = 250
+/** Writes that are not worth a second statement: what waits is shared out between those that may start, so that the server works on them side by side. */
+const SMALL_BATCH = 6
 /** Milliseconds within which a statement that lost a race is repeated. */
 const AGAIN_WITHIN_MS = 4
 const FIRST_PAUSE_MS = 50
@@ -137,16 +139,22 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
 
   function start(): void {
     scheduled = false
-    const batch = takeBatch(queue, BATCH_LIMIT, flowsUnderWay)
-    if (batch.length === 0) return
+    while (underWay.size < statementsAtOnce) {
+      const share = Math.ceil(queue.length / (statementsAtOnce - underWay.size))
+      const batch = takeBatch(queue, Math.min(Math.max(share, SMALL_BATCH), BATCH_LIMIT), flowsUnderWay)
+      if (batch.length === 0) return
+      underWay.add(startWriting(batch))
+    }
+  }
+
+  function startWriting(batch: readonly Operation[]): Promise<void> {
     for (const { flowId } of batch) flowsUnderWay.set(flowId, undefined)
     const writing = write(batch).then(() => {
       underWay.delete(writing)
       for (const { flowId } of batch) flowsUnderWay.delete(flowId)
       schedule()
     })
-    underWay.add(writing)
-    schedule()
+    return writing
   }
 
   const enqueue = (operation: Operation) => {
