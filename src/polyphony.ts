@@ -22,6 +22,7 @@ import { createFlowExecutions } from './orchestrator/flow-executions.ts'
 import { createFlowRunner } from './orchestrator/flow-runner.ts'
 import { createLiveUpdates } from './orchestrator/live-updates.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
+import { startOwnershipWatch } from './orchestrator/ownership-watch.ts'
 import { createReadUpdates } from './orchestrator/read-updates.ts'
 import { createRecovery, processLives } from './orchestrator/recovery.ts'
 import { startPruning } from './orchestrator/retention.ts'
@@ -184,6 +185,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     exclusive: store.kind !== 'postgres',
   })
   if (store.kind !== 'memory') await recovery.start()
+  // Nobody else can take a flow of a database that this process holds alone.
+  const stopWatching = store.kind === 'postgres' ? startOwnershipWatch({ runs: executions.all, flows }) : () => {}
   const stopPruning = startPruning(store.updates, config.updates.retentionMs)
 
   const orchestrator = new OrchestratorService({
@@ -201,6 +204,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   let closing: Promise<void> | undefined
   const close = async () => {
     stopPruning()
+    stopWatching()
     const reason = new OrchestratorError('FLOW_CANCELLED', 'Polyphony is closing')
     await Promise.all([engine.close(reason), executions.stopAll(reason)])
     updateLog.close()

@@ -189,6 +189,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     onEnd,
     cancel,
     find: (flowId: string): FlowRun | undefined => runs.get(flowId),
+    all: () => runs.values(),
   }
 }
 
