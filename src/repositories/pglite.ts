@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, realpath, rm, statfs, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { PoolConfig } from 'pg'
+import type { Pool, PoolConfig, QueryConfig } from 'pg'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { lockDirectory } from './directory-lock.ts'
 
@@ -63,6 +63,26 @@ async function start(dataDir: string): Promise<EmbeddedDatabase> {
     pool: { ...createPgConfig(pglite), max: 1, idleTimeoutMillis: 0 },
     close: () => pglite.close(),
   }
+}
+
+/**
+ * Makes the pool keep its client when a statement fails. `pg` throws the client away then; over an embedded database its successor shares the connection and
+ * would take the rest of the failed statement's answer for its own.
+ */
+export function keepClientAfterErrors(pool: Pool): void {
+  // Whoever waits for an answer of a lost connection is told by the query itself.
+  const ignore = () => undefined
+  const query = async (statement: string | QueryConfig, values?: unknown[]) => {
+    const client = await pool.connect()
+    client.on('error', ignore)
+    try {
+      return await client.query(statement, values)
+    } finally {
+      client.off('error', ignore)
+      client.release()
+    }
+  }
+  Object.assign(pool, { query })
 }
 
 async function unavailable(directory: string, error: unknown): Promise<OrchestratorError> {

@@ -6,7 +6,7 @@ import { createFlowRepository } from './flow-repository.ts'
 import { createJournal } from './journal.ts'
 import { createOwnerRepository } from './owner-repository.ts'
 import { createPermissionRepository } from './permission-repository.ts'
-import { openPglite } from './pglite.ts'
+import { keepClientAfterErrors, openPglite } from './pglite.ts'
 import { createRecordedClock } from './recorded.ts'
 import type { Store } from './repository.ts'
 import { createThreadRepository } from './thread-repository.ts'
@@ -31,6 +31,7 @@ interface OpenedDatabase {
 export async function createTypeormStore(options: TypeormStoreOptions): Promise<Store> {
   const { kind, dataSource, close } = await openDatabase(options.database)
   const pool = poolOf(dataSource)
+  if (kind === 'pglite') keepClientAfterErrors(pool)
   const recorded = createRecordedClock(Date.now)
   const journal = createJournal({
     pool,
