@@ -15,7 +15,7 @@ export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outc
 
 /** What a statement tells of a flow; one JSON column of the reply, because a driver pays for each column of every reply. */
 export type JournalReply =
-  | readonly [kind: 'exists' | 'lost', flowId: string]
+  | readonly [kind: 'exists' | 'threadless' | 'lost', flowId: string]
   | readonly [kind: 'claimed', flowId: string, epoch: number]
   | readonly [
       kind: 'refused',
@@ -162,6 +162,7 @@ const insertMissing = (rows: string, table: string, columns: Columns, key: Colum
   where not exists (select from ${table} t where ${sameKey(key)}))`
 
 // "is true" keeps the condition from becoming a join, which would compare every row with every flow: so it is one lookup in a hash table.
+const ofHeldThread = '(r.thread_id in (select id from threads_held)) is true'
 const ofHeldFlows = (part: JournalPart, source: string) =>
   `${part} as (select * from ${source} where ${expectOne('r.flow_id')} and (r.flow_id in (select id from held)) is true)`
 
@@ -177,12 +178,16 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
   flows: (source) => ({
     ctes: [
       `flows as (select * from ${source} where ${expectOne('r.id')})`,
+      // A locked thread is one that is being deleted. Waiting for it could be a deadlock: the deletion may wait for flows that this statement holds.
+      `threads_held as (
+  select t.id from polyphony_threads t where t.id in (select thread_id from flows) for key share of t skip locked)`,
       `flows_written as (
   insert into polyphony_flows (${names(flowColumns)}) select * from flows r
-  where not exists (select from polyphony_flows t where t.id = r.id) returning id)`,
+  where ${ofHeldThread} and not exists (select from polyphony_flows t where t.id = r.id) returning id)`,
     ],
     held: 'select id from flows_written',
-    reply: `select json_build_array('exists', id) from flows where id not in (select id from flows_written)`,
+    reply: `select json_build_array(case when ${ofHeldThread} then 'exists' else 'threadless' end, id) from flows r
+  where id not in (select id from flows_written)`,
   }),
 
   claims: (source) => ({

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { FlowStatus } from '../domain/flow.ts'
+import { threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { classifyDatabaseError, toDatabaseError } from './database-errors.ts'
 import { canBeFlowId } from './flow-key.ts'
@@ -181,7 +182,11 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
       new Promise<void>((resolve, reject) => {
         if (!canBeFlowId(flow.id))
           return reject(new OrchestratorError('INTERNAL', 'Expected a UUID in lower case as the id of a flow'))
-        const settle: Operation['settle'] = (reply, repeated) => (reply && !repeated ? reject(alreadyThere(flow.id)) : resolve())
+        const settle: Operation['settle'] = (reply, repeated) => {
+          if (reply?.[0] === 'threadless') reject(threadNotFound(flow.threadId))
+          else if (reply && !repeated) reject(alreadyThere(flow.id))
+          else resolve()
+        }
         enqueue({ kind: 'create', flowId: flow.id, flow, settle, fail: reject })
       }),
     claim: (claim: Claim) =>

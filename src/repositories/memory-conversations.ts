@@ -1,5 +1,6 @@
 import type { DataSharingPolicy } from '../domain/sharing.ts'
 import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
+import { threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './repository.ts'
 
@@ -12,6 +13,7 @@ export interface MemoryConversations {
   readonly threads: ThreadRepository
   readonly permissions: PermissionRepository
   readonly dataSharing: DataSharingRepository
+  hasThread(threadId: string): boolean
 }
 
 const MAX_MESSAGES_PER_THREAD = 10_000
@@ -45,10 +47,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     delete: async (threadId) => remove(threadId),
     addMessage: async (message) => {
       const record = records.get(message.threadId)
-      if (!record)
-        throw new OrchestratorError('THREAD_NOT_FOUND', `No thread ${message.threadId}.`, {
-          details: { threadId: message.threadId },
-        })
+      if (!record) throw threadNotFound(message.threadId)
       record.messages.push(message)
       if (record.messages.length > MAX_MESSAGES_PER_THREAD) record.messages.shift()
     },
@@ -84,5 +83,5 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     },
   }
 
-  return { threads, permissions, dataSharing }
+  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId) }
 }

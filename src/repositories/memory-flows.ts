@@ -1,5 +1,6 @@
 import { SETTLED } from '../domain/flow.ts'
 import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
+import { threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFlowRecords, type FlowRecord, type FlowRecordsOptions, type FlowRow } from './memory-records.ts'
 import type {
@@ -24,7 +25,12 @@ export interface MemoryFlows {
 
 const done = Promise.resolve()
 
-export function createMemoryFlows({ now, ...options }: FlowRecordsOptions & { readonly now: () => number }): MemoryFlows {
+export interface MemoryFlowsOptions extends FlowRecordsOptions {
+  readonly now: () => number
+  hasThread(threadId: string): boolean
+}
+
+export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
 
   const recordUnder = (entry: JournalEntry): FlowRecord | undefined => {
@@ -34,6 +40,7 @@ export function createMemoryFlows({ now, ...options }: FlowRecordsOptions & { re
 
   const journal: Journal = {
     createFlow: (flow) => {
+      if (!hasThread(flow.threadId)) return Promise.reject(threadNotFound(flow.threadId))
       if (records.status(flow.id)) {
         return Promise.reject(new OrchestratorError('INTERNAL', `Expected a new flow id, found ${flow.id} in use.`))
       }

@@ -171,6 +171,7 @@ export interface Owner {
  * one started. A promise resolves when its write is durable. A write that the database refuses must not fail the others of its batch.
  */
 export interface Journal {
+  /** Rejects with THREAD_NOT_FOUND where the flow's thread does not exist or is being deleted. */
   createFlow(flow: NewFlow): Promise<void>
   /**
    * Takes the flow when its status is one of `from`: RUNNING, epoch + 1, owner, startedAt, input. Resolves with the new epoch, or with the status that stood in the way

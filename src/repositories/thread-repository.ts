@@ -7,6 +7,9 @@ import { present } from './present.ts'
 import type { ThreadRepository } from './repository.ts'
 import { toStorableText } from './storable.ts'
 
+// A statement of its own, before the other one takes its snapshot: that must show all flows that were created in the thread until it was locked.
+const LOCK_SQL = 'select from polyphony_threads where id = $1 for update'
+
 const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 returning id),
 messages as (delete from polyphony_messages where thread_id in (select id from gone)),
 permissions as (delete from polyphony_thread_permissions where thread_id in (select id from gone)),
@@ -37,7 +40,11 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
     }),
 
     delete: guarded(async (threadId: string) => {
-      const gone: unknown = await dataSource.query(DELETE_SQL, [toStorableText(threadId)])
+      const key = [toStorableText(threadId)]
+      const gone: unknown = await dataSource.transaction('READ COMMITTED', async (manager) => {
+        await manager.query(LOCK_SQL, key)
+        return manager.query(DELETE_SQL, key)
+      })
       return Array.isArray(gone) && gone.length > 0
     }),
 

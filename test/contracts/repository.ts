@@ -102,6 +102,37 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         for (const other of others) expect(await store.flows.find(other.id)).toBeDefined()
       })
 
+      test('refuses a new flow whose thread does not exist or is gone, while others of the same moment are written', async () => {
+        const gone = await thread()
+        await store.threads.delete(gone.id)
+        const carried = [stepResult(randomUUID(), 'draft')]
+        const threadIds = [(await thread()).id, gone.id, randomUUID()]
+        const flows = threadIds.map((threadId) => newFlow(threadId, { carried }))
+        const codes = await Promise.all(flows.map((flow) => refusal(store.journal.createFlow(flow))))
+        expect(codes).toEqual(['accepted', 'THREAD_NOT_FOUND', 'THREAD_NOT_FOUND'])
+        expect((await Promise.all(flows.map(({ id }) => store.flows.find(id)))).map((flow) => flow !== undefined)).toEqual([
+          true,
+          false,
+          false,
+        ])
+        expect((await Promise.all(flows.map(({ id }) => resultIds(id)))).map((ids) => ids.length)).toEqual([1, 0, 0])
+      })
+
+      test('leaves no flow of a thread that is deleted while flows are created in it', async () => {
+        for (let round = 0; round < 5; round++) {
+          const { id: threadId } = await thread()
+          const flows = Array.from({ length: 12 }, () => newFlow(threadId))
+          const creating = flows.map(async (flow, index) => {
+            for (let turn = 0; turn < index; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+            return refusal(store.journal.createFlow(flow))
+          })
+          const deleting = sleep(round).then(() => store.threads.delete(threadId))
+          expect(['accepted', 'THREAD_NOT_FOUND']).toEqual(expect.arrayContaining(await Promise.all(creating)))
+          expect(await deleting).toBe(true)
+          expect(await Promise.all(flows.map(({ id }) => store.flows.find(id)))).toEqual(flows.map(() => undefined))
+        }
+      })
+
       test('gives flows of one definition the same definition, and keeps it when one of them goes', async () => {
         const definition = definitionOf(`{"name":"shared","mark":"${randomUUID()}"}`)
         const [a, b] = [await pendingFlow({ definition }), await pendingFlow({ definition: { ...definition } })]

@@ -7,7 +7,7 @@ import { type ClosableJournal, createJournal, type JournalPool } from '../../src
 import { createRecordedClock } from '../../src/repositories/recorded.ts'
 import type { Store } from '../../src/repositories/repository.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
-import { newClaim, newFlow, outcome, stepResult, update } from '../support/stored-data.ts'
+import { newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
 
 let database: TestPostgres
 let store: Store
@@ -16,6 +16,9 @@ beforeAll(async () => {
   database = await openTestPostgres()
   store = await openStore({ url: database.url })
   pool = new pg.Pool({ connectionString: database.url })
+  // One test ends the connections of all others.
+  pool.on('error', () => undefined)
+  await store.threads.create(newThread({ id: 'thread' }))
 })
 afterAll(async () => {
   await pool?.end()
@@ -24,6 +27,7 @@ afterAll(async () => {
 })
 
 type Statement = Parameters<JournalPool['query']>[0]
+type Reply = Awaited<ReturnType<JournalPool['query']>>['rows'][number] & unknown[]
 
 /** A pool between the journal and the database that counts statements and fails as told. */
 function scriptedPool(before: (statement: Statement) => void = () => undefined, after: () => void = () => undefined) {
@@ -32,7 +36,7 @@ function scriptedPool(before: (statement: Statement) => void = () => undefined, 
     async query(statement) {
       statements.push(statement)
       before(statement)
-      const answer = await pool.query<Awaited<ReturnType<JournalPool['query']>>['rows'][number] & unknown[]>(statement)
+      const answer = await pool.query<Reply>(statement)
       after()
       return answer
     },
@@ -338,6 +342,42 @@ describe('two processes on one Postgres', () => {
     client.release()
     expect(await settled).toBe('FLOW_INTERRUPTED')
     expect(await store.flows.stepResults(flow.id)).toEqual([])
+  })
+
+  test('keep no flow that one creates while the other deletes its thread', async () => {
+    const thread = newThread()
+    await store.threads.create(thread)
+    const client = await pool.connect()
+    await client.query('begin')
+    const late = createJournal({
+      pool: { query: (statement) => client.query<Reply>(statement) },
+      recorded: createRecordedClock(Date.now),
+      retryForMs: 0,
+      statementsAtOnce: 1,
+    })
+    const flow = newFlow(thread.id)
+    await late.createFlow(flow)
+    const deleted = store.threads.delete(thread.id)
+    await pool.query('select pg_sleep(0.03)')
+    await client.query('commit')
+    client.release()
+    expect(await deleted).toBe(true)
+    expect(await store.flows.find(flow.id)).toBeUndefined()
+  })
+
+  test('create no flow in a thread that the other is about to delete, and do not wait for it', async () => {
+    const thread = newThread()
+    await store.threads.create(thread)
+    const client = await pool.connect()
+    await client.query('begin')
+    await client.query('delete from polyphony_threads where id = $1', [thread.id])
+    const created = Promise.allSettled([
+      store.journal.createFlow(newFlow(thread.id)),
+      store.journal.createFlow(newFlow('thread')),
+    ])
+    expect(await created).toMatchObject([{ reason: { code: 'THREAD_NOT_FOUND' } }, { status: 'fulfilled' }])
+    await client.query('commit')
+    client.release()
   })
 
   test('survive that the server ends their connections', async () => {

@@ -16,6 +16,12 @@ describeRepository('the memory store that packs every settled flow at once', asy
   return { store, close: () => store.close() }
 })
 
+async function createStoreWithThread(options: Parameters<typeof createMemoryStore>[0] = {}): Promise<Store> {
+  const store = createMemoryStore(options)
+  await store.threads.create(newThread({ id: 'thread' }))
+  return store
+}
+
 describe('the memory store, bounded', () => {
   const settle = async (store: Store, id: string) => {
     const answer = await store.journal.claim(newClaim(id))
@@ -34,7 +40,7 @@ describe('the memory store, bounded', () => {
   }
 
   test('keeps the newest settled flows and drops older ones with all they hold', async () => {
-    const store = createMemoryStore({ maxFlows: 3 })
+    const store = await createStoreWithThread({ maxFlows: 3 })
     for (const id of ['a', 'b', 'c', 'd', 'e']) {
       await store.journal.createFlow(newFlow('thread', { id }))
       await settle(store, id)
@@ -46,7 +52,7 @@ describe('the memory store, bounded', () => {
   })
 
   test('never drops a running flow, nor one that was just created, however many there are', async () => {
-    const store = createMemoryStore({ maxFlows: 2 })
+    const store = await createStoreWithThread({ maxFlows: 2 })
     const ids = Array.from({ length: 20 }, (_, index) => `flow${index}`)
     for (const id of ids) {
       await store.journal.createFlow(newFlow('thread', { id }))
@@ -57,7 +63,7 @@ describe('the memory store, bounded', () => {
   })
 
   test('counts a resumed flow as running again', async () => {
-    const store = createMemoryStore({ maxFlows: 1 })
+    const store = await createStoreWithThread({ maxFlows: 1 })
     for (const id of ['resumed', 'other']) await store.journal.createFlow(newFlow('thread', { id }))
     const answer = await store.journal.claim(newClaim('resumed'))
     await store.journal.finish({
@@ -71,7 +77,7 @@ describe('the memory store, bounded', () => {
   })
 
   test('keeps flows that wait to be executed, however few settled ones it keeps', async () => {
-    const store = createMemoryStore({ maxFlows: 1 })
+    const store = await createStoreWithThread({ maxFlows: 1 })
     const ids = Array.from({ length: 2_000 }, (_, index) => `flow${index}`)
     await Promise.all(ids.map((id) => store.journal.createFlow(newFlow('thread', { id }))))
     expect(await present(store, ids)).toEqual(ids)
@@ -81,7 +87,7 @@ describe('the memory store, bounded', () => {
     const store = createMemoryStore({ maxWaitingFlows: 2, maxThreads: 2 })
     for (const id of ['a', 'b', 'c']) {
       await store.threads.create(newThread({ id }))
-      await store.journal.createFlow(newFlow('thread', { id }))
+      await store.journal.createFlow(newFlow(id, { id }))
     }
     expect(await present(store, ['a', 'b', 'c'])).toEqual(['b', 'c'])
     expect(await store.threads.find('a')).toBeUndefined()
@@ -93,7 +99,7 @@ describe('the memory store, bounded', () => {
   })
 
   test('keeps one definition for all flows of the same content', async () => {
-    const store = createMemoryStore()
+    const store = await createStoreWithThread()
     await store.journal.createFlow(newFlow('thread', { id: 'a' }))
     await store.journal.createFlow(newFlow('thread', { id: 'b' }))
     const [a, b] = [await store.flows.find('a'), await store.flows.find('b')]
@@ -116,7 +122,7 @@ describe('the memory store, packing', () => {
   }
 
   test('keeps what cannot be packed as it is', async () => {
-    const store = createMemoryStore({ recentFlows: 0 })
+    const store = await createStoreWithThread({ recentFlows: 0 })
     const parsed = { call: () => 'kept' }
     await settleAs(store, 'a', { parsed })
     await settleAs(store, 'b')
@@ -125,7 +131,7 @@ describe('the memory store, packing', () => {
   })
 
   test('lists packed, recent and running flows together', async () => {
-    const store = createMemoryStore({ recentFlows: 3 })
+    const store = await createStoreWithThread({ recentFlows: 3 })
     const ids = Array.from({ length: 150 }, (_, index) => `flow${String(index).padStart(3, '0')}`)
     for (const [index, id] of ids.entries()) await settleAs(store, id, { createdAt: instant(1_000 - index) })
     await store.journal.createFlow(newFlow('thread', { id: 'waiting', createdAt: instant(0) }))
@@ -137,7 +143,7 @@ describe('the memory store, packing', () => {
   })
 
   test('lets a packed flow run again with all it had, and never drops it then', async () => {
-    const store = createMemoryStore({ maxFlows: 2, recentFlows: 0 })
+    const store = await createStoreWithThread({ maxFlows: 2, recentFlows: 0 })
     await settleAs(store, 'resumed')
     expect(await store.journal.claim(newClaim('resumed'))).toEqual({ epoch: 2 })
     for (const id of ['b', 'c', 'd']) await settleAs(store, id)
@@ -153,7 +159,7 @@ describe('the memory store, packing', () => {
   })
 
   test('refuses a late write to a packed flow and still reads it', async () => {
-    const store = createMemoryStore({ recentFlows: 0 })
+    const store = await createStoreWithThread({ recentFlows: 0 })
     await settleAs(store, 'a')
     await expect(store.journal.append({ flowId: 'a', epoch: 0, updates: [update(2)] })).rejects.toMatchObject({
       code: 'FLOW_INTERRUPTED',
@@ -175,7 +181,7 @@ describe('the memory store, packing', () => {
     }
     const prose = (index: number) =>
       Array.from({ length: 600 }, (_, word) => `w${(word * 7919 + index * 104_729) % 997}`).join(' ')
-    const store = createMemoryStore()
+    const store = await createStoreWithThread()
     for (let index = 0; index < 100; index++) await settleAs(store, `early${index}`, { output: prose(index) })
     const before = await held()
     for (let index = 0; index < 800; index++) await settleAs(store, `late${index}`, { output: prose(index) })

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import { openStore } from '../../src/repositories/database.ts'
 import { lockDirectory } from '../../src/repositories/directory-lock.ts'
-import { newClaim, newFlow, stepResult, update } from './stored-data.ts'
+import { newClaim, newFlow, newThread, stepResult, update } from './stored-data.ts'
 
 /** `write <url>`: writes flows until it is killed. `hold <directory>`: only locks the directory. Tells on stdout what it has done, one line each. */
 const [mode, place = ''] = process.argv.slice(2)
@@ -12,9 +11,11 @@ if (mode === 'hold') {
   tell('locked')
   setInterval(() => undefined, 1_000)
 } else {
-  const { journal } = await openStore({ url: place })
+  const { journal, threads } = await openStore({ url: place })
   const writeFlow = async () => {
-    const flow = newFlow(randomUUID())
+    const thread = newThread()
+    await threads.create(thread)
+    const flow = newFlow(thread.id)
     await journal.createFlow(flow)
     tell('flow', flow.id)
     const claimed = await journal.claim(newClaim(flow.id))
