@@ -75,10 +75,11 @@ export function createFlowRepository(dataSource: DataSource, pool: Pool): FlowRe
 
     list: guarded(async ({ threadId, status, type, limit, offset, sortBy, sortOrder }: ListFlowsQuery) => {
       const direction = sortOrder === 'ASC' ? 'ASC' : 'DESC'
+      const column = SORT_COLUMNS[sortBy] ?? SORT_COLUMNS.createdAt
       const rows = await dataSource.getRepository(FlowEntity).find({
         where: { threadId, ...present({ status, flowType: type }) },
-        // Unfinished flows have no time of completion: last when ascending, first when descending, as Postgres sorts nulls.
-        order: { [SORT_COLUMNS[sortBy] ?? SORT_COLUMNS.createdAt]: direction, id: direction },
+        // Elsewhere nothing is absent, and an index cannot be read backwards for nulls that come last.
+        order: { [column]: column === 'completedAt' ? { direction, nulls: 'LAST' } : direction, id: direction },
         take: limit,
         skip: offset,
       })

@@ -216,13 +216,16 @@ function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): string[]
   }
   const direction = sortOrder === 'ASC' ? 1 : -1
   const key = SORT_KEYS[sortBy]
-  found.sort((a, b) => direction * (compare(a[key], b[key]) || compare(a.id, b.id)))
+  found.sort((a, b) => absentLast(a[key], b[key]) || direction * (compare(a[key], b[key]) || compare(a.id, b.id)))
   return found.slice(offset, offset + limit).map((row) => row.id)
 }
 
-/** As Postgres orders: what is absent comes after everything else. */
-function compare(a: number | string | undefined, b: number | string | undefined): number {
-  if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined)
+type SortValue = number | string | undefined
+
+const absentLast = (a: SortValue, b: SortValue): number => Number(a === undefined) - Number(b === undefined)
+
+function compare(a: SortValue, b: SortValue): number {
+  if (a === undefined || b === undefined) return 0
   return a < b ? -1 : a > b ? 1 : 0
 }
 

@@ -90,7 +90,7 @@ export interface ListFlowsQuery {
 
 export interface FlowRepository {
   find(flowId: string): Promise<StoredFlow | undefined>
-  /** Ties are broken by id, so that pages never overlap. */
+  /** By `completedAt`, flows without one come last in both orders. Ties are broken by id, so that pages never overlap. */
   list(query: ListFlowsQuery): Promise<readonly StoredFlow[]>
   /** Removes the flow, its results, attempts and updates, unless it is RUNNING. Resolves with what was found. */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>

@@ -232,6 +232,23 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect(await names(threadId, { sortBy: 'name', sortOrder: 'DESC' })).toEqual(['gamma', 'beta', 'alpha'])
       })
 
+      test('by completion have unfinished flows at their end, both ways', async () => {
+        const { id: threadId } = await thread()
+        const unfinished = await pendingFlow({ threadId })
+        const alsoUnfinished = await pendingFlow({ threadId })
+        const finished: string[] = []
+        for (const second of [100, 200]) {
+          const { flowId, epoch } = await runningFlow({ threadId })
+          await store.journal.finish({ flowId, epoch, outcome: outcome({ completedAt: instant(second) }) })
+          finished.push(flowId)
+        }
+        const waiting = [unfinished.id, alsoUnfinished.id].sort()
+        const ids = async (sortOrder: 'ASC' | 'DESC') =>
+          (await store.flows.list(query(threadId, { sortBy: 'completedAt', sortOrder }))).map(({ id }) => id)
+        expect(await ids('ASC')).toEqual([...finished, ...waiting])
+        expect(await ids('DESC')).toEqual([...finished.toReversed(), ...waiting.toReversed()])
+      })
+
       test.each(['createdAt', 'completedAt', 'name'] as const)(
         'show every flow on exactly one page when all tie by %s',
         async (sortBy) => {
