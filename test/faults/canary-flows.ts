@@ -133,7 +133,7 @@ export function toDefinition({ type, steps, contextPolicy }: Combination, run: s
         inputFrom: index === 0 ? undefined : plan.inputFrom === 'earlier' ? earlier : plan.inputFrom,
         ...(type === 'graph' && index > 0 && { dependsOn: [earlier ?? 's0'] }),
         maxRetries: 0,
-        samples: plan.refused ? undefined : plan.samples,
+        samples: plan.samples,
         fallbacks: plan.fallback && [{ provider: plan.fallback, model: HOUSE_WIRES[plan.fallback]?.model ?? '' }],
         ...(plan.optional && !isLoop && { optional: true }),
         ...(branches && { condition: index === 1 ? 'steps.s0.output.contains("canary")' : 'false' }),

@@ -63,6 +63,7 @@ async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]
       role,
       content: `Said: ${house.mark({ kind: 'history', run: name, from })}`,
       metadata: { ...(from && { provider: from }), remark: house.mark({ kind: 'history', run: name, from }) },
+      attachments: [{ name: 'old.txt', mediaType: 'text/plain', text: house.mark({ kind: 'attachment', run: name }) }],
     })
   await say('system')
   await say('user')
