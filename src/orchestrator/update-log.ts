@@ -1,10 +1,12 @@
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../repositories/repository.ts'
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
+const REWRITE_EVERY_MS = 5_000
 
 export interface FlowLogOptions {
   readonly flowId: string
@@ -21,18 +23,27 @@ export interface UpdateLogPorts {
   readonly now: () => Date
   /** Told of updates that became durable, in order. */
   readonly onStored: (flowId: string, updates: readonly FlowUpdate[]) => void
+  /** Milliseconds between two tries to write an end that the database could not take; default 5,000. */
+  readonly rewriteMs?: number
+}
+
+/** What all logs of a process share. */
+interface SharedPorts extends UpdateLogPorts {
+  readonly flushSoon: (log: FlowLog) => void
+  /** Writes the end of a flow when the database is back: no flow may stay RUNNING that nobody runs. A later end of the same flow takes its place. */
+  readonly writeLater: (flowId: string, write: () => Promise<void>) => void
 }
 
 /** Numbers, stores and hands out the updates of one running flow. One stands beside every flow that waits: a class, so that its functions are shared. */
 export class FlowLog {
-  readonly #ports: UpdateLogPorts & { readonly flushSoon: (log: FlowLog) => void }
+  readonly #ports: SharedPorts
   readonly #options: FlowLogOptions
   #seq: number
   #bytes = 0
   #pending: FlowUpdate[] = []
   #durable: Promise<void> | undefined
 
-  constructor(ports: UpdateLogPorts & { readonly flushSoon: (log: FlowLog) => void }, options: FlowLogOptions) {
+  constructor(ports: SharedPorts, options: FlowLogOptions) {
     this.#ports = ports
     this.#options = options
     this.#seq = options.lastSeq
@@ -69,8 +80,16 @@ export class FlowLog {
   async finish(outcome: FlowOutcome): Promise<void> {
     const { flowId, epoch } = this.#options
     const updates = this.#take()
-    await this.#ports.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
-    this.#ports.onStored(flowId, updates)
+    const write = async () => {
+      await this.#ports.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
+      this.#ports.onStored(flowId, updates)
+    }
+    try {
+      await write()
+    } catch (error) {
+      if (OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE') this.#ports.writeLater(flowId, write)
+      throw error
+    }
   }
 
   /** Drops what waits: the flow belongs to another owner. */
@@ -114,14 +133,38 @@ export function createUpdateLog(ports: UpdateLogPorts) {
     waiting.clear()
     for (const log of logs) log.flush()
   }
-  const shared = {
+  const unwritten = new Map<string, () => Promise<void>>()
+  let rewriting: NodeJS.Timeout | undefined
+
+  const rewrite = async () => {
+    for (const [flowId, write] of unwritten) {
+      try {
+        await write()
+      } catch (error) {
+        if (OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE') continue
+      }
+      if (unwritten.get(flowId) === write) unwritten.delete(flowId)
+    }
+    rewriting = unwritten.size > 0 ? startRewriting() : undefined
+  }
+  const startRewriting = () => setTimeout(() => void rewrite(), ports.rewriteMs ?? REWRITE_EVERY_MS).unref()
+
+  const shared: SharedPorts = {
     ...ports,
+    writeLater: (flowId, write) => {
+      unwritten.set(flowId, write)
+      rewriting ??= startRewriting()
+    },
     flushSoon: (log: FlowLog) => {
       waiting.add(log)
       timer ??= setTimeout(flushAll, FLUSH_AFTER_MS)
     },
   }
-  return { open: (options: FlowLogOptions) => new FlowLog(shared, options), close: () => clearTimeout(timer) }
+  const stop = () => {
+    clearTimeout(timer)
+    clearTimeout(rewriting)
+  }
+  return { open: (options: FlowLogOptions) => new FlowLog(shared, options), close: stop }
 }
 
 export type UpdateLog = ReturnType<typeof createUpdateLog>
