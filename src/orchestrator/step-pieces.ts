@@ -32,12 +32,16 @@ export interface StepOrder {
 
 /** The latest success of each step, in order: all that a step may be given. */
 export function latestSuccesses(visible: readonly StepResult[]): readonly StepResult[] {
-  return visible.filter(
-    (result, index) => result.status === 'SUCCESS' && !visible.some((later, at) => at > index && replaces(later, result)),
-  )
+  const seen = new Set<string>()
+  return visible
+    .toReversed()
+    .filter(({ status, stepId }) => {
+      if (status !== 'SUCCESS' || seen.has(stepId)) return false
+      seen.add(stepId)
+      return true
+    })
+    .reverse()
 }
-
-const replaces = (later: StepResult, result: StepResult): boolean => later.stepId === result.stepId && later.status === 'SUCCESS'
 
 /** The results whose outputs are the step's input. */
 export function inputResults(
