@@ -110,6 +110,7 @@ async function resume(polyphony: Polyphony, run: string, flowId: string, steps: 
     const doubled = rows.flatMap((row) => row.attempts).filter((attempt: Attempt) => attempt.possiblyDoubleBilled)
     expect(doubled.length).toBeLessThanOrEqual(1)
     if (inFlight === 0) continue
+    expect(doubled, `${step} was in flight when its process died`).toHaveLength(1)
     counted.doubled += doubled.length
     if (process.env.REPORT_KILLS) console.log(step, 'was in flight; flagged', doubled.length)
   }
