@@ -4,6 +4,7 @@ import { flowLimitsSchema, stepSettingsSchema } from '../domain/flow-definition.
 import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
 import type { ThreadRight } from '../domain/thread.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
+import { serverSettingsSchema, telemetrySettingsSchema } from './server-settings.ts'
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -130,6 +131,8 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /** How long a permission or sharing policy may be remembered; at most 1,000, so that a change counts within a second. */
   policyCacheMs: z.number().int().min(0).max(1_000).default(1_000),
+  server: serverSettingsSchema.prefault({}),
+  telemetry: telemetrySettingsSchema.prefault({}),
 })
 
 type ConfigData = z.output<typeof configSchema>

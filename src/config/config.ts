@@ -14,6 +14,7 @@ import { type ConfigPath, isGroup, type MergedConfig, mergeLayers, type SourcedP
 import { providerSettingsSchema } from './provider-settings.ts'
 
 export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
+export type { ServerSettings } from './server-settings.ts'
 
 /** The checked configuration. Built once by the composition root. */
 export interface PolyphonyConfig extends ConfigValues {

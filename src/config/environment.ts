@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ConfigLayer, ConfigPath, ConfigSource } from './layers.ts'
-import { toKey } from './layers.ts'
+import { isGroup, toKey } from './layers.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -21,12 +21,34 @@ const PROVIDER_VARIABLES: Readonly<Record<string, { readonly apiKey: readonly st
     together: { apiKey: ['TOGETHER_API_KEY'], baseUrl: ['TOGETHER_BASE_URL'] },
   }
 
-const PLAIN_VARIABLES: Readonly<Record<string, string>> = {
-  database: 'DATABASE_URL',
-  redisUrl: 'REDIS_URL',
-  engine: 'POLYPHONY_ENGINE',
-  logLevel: 'LOG_LEVEL',
-}
+const asText = (text: string): unknown => text
+/** A text that is no number stays one, so that the schema can say what was found. */
+const asNumber = (text: string): unknown => (Number.isNaN(Number(text)) ? text : Number(text))
+const asList = (text: string): unknown => text.split(',').map((item) => item.trim())
+const asFlag = (text: string): unknown => (/^(true|false)$/i.test(text) ? text.toLowerCase() === 'true' : text)
+
+/** Variables of single settings, with what is made of their text. */
+const PLAIN_VARIABLES: readonly (readonly [
+  name: string,
+  path: readonly [string, ...string[]],
+  read: (text: string) => unknown,
+])[] = [
+  ['DATABASE_URL', ['database'], asText],
+  ['REDIS_URL', ['redisUrl'], asText],
+  ['POLYPHONY_ENGINE', ['engine'], asText],
+  ['LOG_LEVEL', ['logLevel'], (text) => text.toLowerCase()],
+  ['POLYPHONY_SIMULATOR', ['simulator'], asFlag],
+  ['POLYPHONY_HOST', ['server', 'host'], asText],
+  ['POLYPHONY_PORT', ['server', 'port'], asNumber],
+  ['POLYPHONY_PUBLIC_URL', ['server', 'publicUrl'], asText],
+  ['POLYPHONY_ALLOWED_HOSTS', ['server', 'allowedHosts'], asList],
+  ['POLYPHONY_CORS_ORIGINS', ['server', 'corsOrigins'], asList],
+  ['POLYPHONY_TRUST_PROXY', ['server', 'trustProxy'], asFlag],
+  ['POLYPHONY_REQUESTS_PER_MINUTE', ['server', 'requestsPerMinute'], asNumber],
+  ['POLYPHONY_JWT_ISSUER', ['server', 'jwt', 'issuer'], asText],
+  ['POLYPHONY_JWT_AUDIENCE', ['server', 'jwt', 'audience'], asText],
+  ['POLYPHONY_JWKS_URL', ['server', 'jwt', 'jwksUrl'], asText],
+]
 
 /** The values of `.env` in the directory; empty where there is no such file. */
 export function readDotenv(directory: string): Environment {
@@ -53,9 +75,9 @@ export function toEnvironmentLayer(environment: Environment, kind: 'environment'
   }
 
   const values: Record<string, unknown> = {}
-  for (const [key, name] of Object.entries(PLAIN_VARIABLES)) {
-    const value = find([key], [name])
-    if (value !== undefined) values[key] = key === 'logLevel' ? value.toLowerCase() : value
+  for (const [name, path, read] of PLAIN_VARIABLES) {
+    const text = find(path, [name])
+    if (text !== undefined) setAt(values, path, read(text))
   }
   const providers: Record<string, unknown> = {}
   for (const [id, names] of Object.entries(PROVIDER_VARIABLES)) {
@@ -68,4 +90,15 @@ export function toEnvironmentLayer(environment: Environment, kind: 'environment'
     return { kind, place: kind === 'dotenv' ? `${name} in .env` : name }
   }
   return { values: { ...values, providers }, sourceOf }
+}
+
+function setAt(values: Record<string, unknown>, [first, ...rest]: readonly [string, ...string[]], value: unknown): void {
+  const [next, ...deeper] = rest
+  if (next === undefined) {
+    values[first] = value
+    return
+  }
+  const group = { ...(isGroup(values[first]) ? values[first] : {}) }
+  setAt(group, [next, ...deeper], value)
+  values[first] = group
 }

@@ -68,6 +68,27 @@ export const ERROR_CODES = {
   DATABASE_UNAVAILABLE: facts(503, 18, true, 'Check DATABASE_URL, that the server runs, and that the disk is not full.'),
   CONFIG_INVALID: facts(500, 3, false, 'Correct the setting that the message names.'),
   INPUT_INVALID: facts(422, 2, false, 'Correct the argument that the message names.'),
+  UNAUTHENTICATED: facts(
+    401,
+    7,
+    false,
+    'Send `Authorization: Bearer <key>` with a key of `polyphony keys create` or a token of the issuer.',
+  ),
+  KEY_NOT_FOUND: facts(404, 4, false, 'See what there is: polyphony keys list.'),
+  HOST_REFUSED: facts(421, 7, false, 'Use an address of the server, or add the host name to server.allowedHosts.'),
+  ORIGIN_REFUSED: facts(403, 7, false, 'Open the page from the server itself, or add its origin to server.corsOrigins.'),
+  RATE_LIMITED: facts(429, 12, true, 'Wait for the seconds of the Retry-After header.'),
+  ROUTE_NOT_FOUND: facts(404, 4, false, 'See /docs for the addresses and methods there are.'),
+  REQUEST_TOO_LARGE: facts(413, 2, false, 'Send less at once, or raise server.bodyLimitBytes.'),
+  MEDIA_TYPE_UNSUPPORTED: facts(415, 2, false, 'Send JSON with `Content-Type: application/json`.'),
+  REQUEST_IN_PROGRESS: facts(
+    409,
+    5,
+    true,
+    'The first request with this Idempotency-Key is still being answered: ask again a little later.',
+  ),
+  IDEMPOTENCY_KEY_REUSED: facts(422, 2, false, 'Use a new Idempotency-Key: this one belongs to another request.'),
+  SERVER_CLOSING: facts(503, 13, true, 'The server is shutting down: ask again in a moment.'),
   INTERNAL: facts(500, 1, false, 'This is a bug in Polyphony: please report it with the stack trace.'),
 } as const satisfies Record<string, ErrorCodeFacts>
 
