@@ -12,7 +12,7 @@ interface Import {
 }
 
 const TRADES = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'services']
-const LANGUAGE = ['domain', 'prompts', 'config']
+const LANGUAGE = ['domain', 'prompts', 'config', 'protocol']
 const CONDUCTORS = ['orchestrator', 'conversations']
 const FACES = ['server', 'cli', 'client']
 const MAX_LINES = 300
@@ -69,11 +69,12 @@ test('a trade knows only itself, the language and the errors', () => {
   expect(wrong.map(shown)).toEqual([])
 })
 
-test('domain knows only itself and the errors; prompts and config know domain besides', () => {
+test('domain knows only itself and the errors; prompts, config and protocol know domain besides', () => {
   const allowed: Record<string, readonly string[]> = {
     domain: ['domain', 'errors'],
     prompts: ['prompts', 'domain', 'errors'],
     config: ['config', 'domain', 'errors'],
+    protocol: ['protocol', 'domain', 'errors'],
     errors: ['errors'],
   }
   const wrong = imports.filter(({ from, to }) => allowed[roomOf(from)]?.includes(roomOf(to)) === false)
@@ -103,6 +104,14 @@ test('faces name the services and the doors of trades by type; only a main.ts re
     if ([roomOf(from), ...LANGUAGE, 'errors', 'templates'].includes(room)) return false
     return !(typeOnly && (CONDUCTORS.includes(room) || (TRADES.includes(room) && to === doorOf(room))))
   })
+  expect(wrong.map(shown)).toEqual([])
+})
+
+test('the client knows the protocol by type only, and nothing else: what it brings to a browser is its own', () => {
+  const wrong = imports.filter(
+    ({ from, to, typeOnly }) =>
+      roomOf(from) === 'client' && roomOf(to) !== 'client' && !(typeOnly && !to.startsWith('src/server/')),
+  )
   expect(wrong.map(shown)).toEqual([])
 })
 

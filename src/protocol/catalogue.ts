@@ -1,0 +1,83 @@
+import * as z from 'zod'
+import { SCOPES } from '../domain/scope.ts'
+import { id, listOf, queryInteger } from './instant.ts'
+
+const data = z.record(z.string(), z.unknown())
+
+export const template = z.object({
+  name: z.string(),
+  title: z.string(),
+  description: z.string(),
+  example: z.string(),
+  type: z.string(),
+  parameters: listOf(z.object({ name: z.string(), type: z.string(), description: z.string(), default: z.unknown().optional() })),
+})
+export const templates = z.object({ items: listOf(template) })
+export const templateParams = z.object({ name: id })
+export const templateArguments = z.strictObject({ parameters: data.optional() })
+export const instantiated = z.object({ definition: data })
+
+export const provider = z.object({
+  id: z.string(),
+  kind: z.string(),
+  vendor: z.string(),
+  active: z.boolean(),
+  simulated: z.boolean(),
+  /** Where its key goes. */
+  origin: z.string(),
+})
+export const providers = z.object({ items: listOf(provider) })
+export const providerParams = z.object({ providerId: id })
+export const providerHealth = z.object({
+  providerId: z.string(),
+  /** `unknown`: the adapter has no way to ask. */
+  status: z.enum(['up', 'down', 'unknown']),
+  code: z.string().optional(),
+  checkedAt: z.string(),
+})
+
+export const me = z.object({ userId: z.string(), scopes: listOf(z.enum(SCOPES)), via: z.enum(['local', 'key', 'jwt']) })
+
+const tokens = {
+  calls: z.number(),
+  failedCalls: z.number(),
+  inputTokens: z.number(),
+  cachedInputTokens: z.number(),
+  cacheWriteTokens: z.number(),
+  outputTokens: z.number(),
+  reasoningTokens: z.number(),
+  totalTokens: z.number(),
+  /** US dollars: what is known. */
+  costUsd: z.number(),
+  /** Calls that were billed and have no known price. */
+  unpricedCalls: z.number(),
+  /** Calls that the simulator answered: in no other figure. */
+  simulatedCalls: z.number(),
+  simulatedTokens: z.number(),
+}
+export const usageQuery = z.strictObject({
+  /** Inclusive; an instant or a day (UTC). */
+  from: z.string().max(40).optional(),
+  /** Exclusive. */
+  to: z.string().max(40).optional(),
+  /** Of `day`, `provider`, `model`, `flow`, separated by commas. */
+  groupBy: z.string().max(100).optional(),
+  flowId: id.optional(),
+  limit: queryInteger(1, 1_000).optional(),
+})
+export const usageReport = z.object({
+  rows: listOf(
+    z.object({
+      /** `2026-11-20`, UTC. */
+      day: z.string().optional(),
+      provider: z.string().optional(),
+      model: z.string().optional(),
+      flowId: z.string().optional(),
+      flowName: z.string().optional(),
+      ...tokens,
+    }),
+  ),
+  totals: z.object(tokens),
+  /** There are more rows than were asked for; the totals count them all. */
+  truncated: z.boolean(),
+})

@@ -1,0 +1,190 @@
+import * as z from 'zod'
+import { FlowStatus } from '../domain/flow.ts'
+import { flowLimitsSchema, OrchestrationFlowType, StepAction } from '../domain/flow-definition.ts'
+import { StepStatus } from '../domain/step-result.ts'
+import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
+import { errorInfo } from './problem.ts'
+
+const flowStatus = z.enum(FlowStatus)
+const flowType = z.enum(OrchestrationFlowType)
+const data = z.record(z.string(), z.unknown())
+
+export const usage = z.object({
+  inputTokens: z.number().optional(),
+  cachedInputTokens: z.number().optional(),
+  cacheWriteTokens: z.number().optional(),
+  outputTokens: z.number().optional(),
+  reasoningTokens: z.number().optional(),
+  totalTokens: z.number().optional(),
+  source: z.enum(['reported', 'estimated', 'unknown']),
+})
+
+const sharingDecision = z.object({
+  kind: z.string(),
+  piece: z.string(),
+  from: z.string().optional(),
+  to: z.string(),
+  allowed: z.boolean(),
+  rule: z.string(),
+})
+
+const attempt = z.object({
+  number: z.number(),
+  provider: z.string(),
+  model: z.string(),
+  startedAt: instant,
+  /** Milliseconds. */
+  executionTime: z.number(),
+  usage: usage.optional(),
+  /** US dollars; absent where it is unknown. */
+  cost: z.number().optional(),
+  costSource: z.string().optional(),
+  pricesDate: z.string().optional(),
+  error: errorInfo.optional(),
+  aborted: z.boolean(),
+  possiblyDoubleBilled: z.boolean().optional(),
+  simulated: z.boolean(),
+})
+
+export const stepResult = z.object({
+  id: z.string(),
+  flowId: z.string(),
+  stepId: z.string(),
+  iteration: z.number(),
+  sample: z.number(),
+  status: z.enum(StepStatus),
+  provider: z.string(),
+  model: z.string(),
+  requestedModel: z.string(),
+  action: z.enum(StepAction),
+  output: z.string().optional(),
+  parsed: z.unknown().optional(),
+  refusal: z.string().optional(),
+  finishReason: z.string().optional(),
+  usage: usage.optional(),
+  cost: z.number().optional(),
+  costSource: z.string().optional(),
+  executionTime: z.number(),
+  retryCount: z.number(),
+  attempts: listOf(attempt),
+  samples: listOf(z.string()).optional(),
+  withheld: listOf(sharingDecision),
+  sharing: listOf(sharingDecision),
+  notes: listOf(z.string()),
+  error: errorInfo.optional(),
+  messageId: z.string().optional(),
+  startedAt: instant,
+  completedAt: instant,
+  executedAt: instant,
+  metadata: data,
+  simulated: z.boolean(),
+})
+
+export const flowResult = z.object({
+  flowId: z.string(),
+  status: flowStatus,
+  finalOutput: z.string(),
+  steps: listOf(stepResult),
+  /** US dollars: the sum of what is known. */
+  totalCost: z.number(),
+  totalTokens: z.number(),
+  usage,
+  /** Steps without a known price. */
+  unpricedSteps: z.number(),
+  totalExecutionTime: z.number(),
+  stopReason: z.string().optional(),
+  simulated: z.boolean(),
+})
+
+export const flow = z.object({
+  id: z.string(),
+  threadId: z.string(),
+  userId: z.string(),
+  name: z.string(),
+  description: z.string().optional(),
+  flowType,
+  definition: data,
+  currentStepIndex: z.number(),
+  status: flowStatus,
+  createdAt: instant,
+  startedAt: instant.optional(),
+  completedAt: instant.optional(),
+  result: flowResult.optional(),
+  error: errorInfo.optional(),
+  input: z.string().optional(),
+  metadata: data.optional(),
+  parentFlowId: z.string().optional(),
+  simulated: z.boolean(),
+  stepResults: listOf(stepResult),
+})
+
+/** One line of a list: the flow without its definition and its results. */
+export const flowSummary = flow.omit({ definition: true, stepResults: true, result: true, metadata: true, input: true })
+export const flowPage = pageOf(flowSummary)
+
+export const flowStatusReport = z.object({
+  flowId: z.string(),
+  status: flowStatus,
+  /** 0 to 100; never falls. */
+  progress: z.number(),
+  currentStepIndex: z.number(),
+  totalSteps: z.number(),
+  completedSteps: z.number(),
+  failedSteps: listOf(z.string()),
+  startedAt: instant.optional(),
+  completedAt: instant.optional(),
+  error: errorInfo.optional(),
+})
+
+/** A definition as data, or a template with its parameters: one of the two. */
+export const definitionSource = {
+  definition: data.optional(),
+  template: id.optional(),
+  parameters: data.optional(),
+}
+const hasOneSource = ({ definition, template }: { definition?: unknown; template?: unknown }) =>
+  (definition === undefined) !== (template === undefined)
+const ONE_SOURCE = 'expected either `definition` or `template`'
+
+export const newFlow = z.strictObject({ threadId: id, ...definitionSource }).refine(hasOneSource, ONE_SOURCE)
+export const flowToCheck = z.strictObject(definitionSource).refine(hasOneSource, ONE_SOURCE)
+
+const finding = z.object({ code: z.string(), path: z.string(), message: z.string(), details: data })
+export const flowCheck = z.object({
+  ok: z.boolean(),
+  problems: listOf(finding),
+  warnings: listOf(finding),
+  calls: z.object({ min: z.number(), max: z.number() }),
+  cost: z.object({ lowUsd: z.number(), highUsd: z.number(), unpriced: listOf(z.string()) }),
+})
+
+const positiveMs = z.number().positive()
+/** How one execution is to go. */
+export const execution = z.strictObject({
+  input: z.string().max(5_000_000).optional(),
+  /** Ask providers for streams and send `step_progress`; default true. */
+  streaming: z.boolean().optional(),
+  saveMessages: z.boolean().optional(),
+  timeout: z.strictObject({ flow: positiveMs.optional(), step: positiveMs.optional() }).optional(),
+  metadata: data.optional(),
+  limits: flowLimitsSchema.optional(),
+})
+export const stepExecution = z.strictObject({ input: z.string().max(5_000_000).optional() })
+export const rerun = z.strictObject({ fromStep: id.optional(), input: z.string().max(5_000_000).optional() })
+
+export const flowParams = z.object({ flowId: id })
+export const stepParams = z.object({ flowId: id, stepId: id })
+export const flowListQuery = z.strictObject({
+  /** Of this thread; absent: all flows that the caller created. */
+  threadId: id.optional(),
+  status: flowStatus.optional(),
+  type: flowType.optional(),
+  limit: queryInteger(1, 1_000).optional(),
+  offset: queryInteger(0, 1_000_000).optional(),
+  sortBy: z.enum(['createdAt', 'completedAt', 'name']).optional(),
+  sortOrder: z.enum(['ASC', 'DESC']).optional(),
+  cursor: z.string().max(1_000).optional(),
+})
+/** Milliseconds to wait for the end; 0 answers at once. */
+export const executeQuery = z.strictObject({ wait: queryInteger(0, 86_400_000).optional() })
+export const updatesQuery = z.strictObject({ afterSeq: queryInteger(0, 2_147_483_647).optional() })

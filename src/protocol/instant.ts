@@ -1,0 +1,28 @@
+import * as z from 'zod'
+
+/** An instant: a Date in the process, ISO 8601 text on the wire. */
+export const instant = z.codec(z.iso.datetime({ offset: true }), z.date(), {
+  decode: (text) => new Date(text),
+  encode: (date) => date.toISOString(),
+})
+
+/** Text that every store can hold as an id or a name: not empty, bounded, without NUL. */
+export const id = z
+  .string()
+  .min(1)
+  .max(200)
+  .regex(/^[^\0]*$/, 'expected text without NUL')
+
+/** A list of the domain, which nobody may change. */
+export const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()
+
+/** A page of a list. */
+export const pageOf = <Item extends z.ZodType>(item: Item) =>
+  z.object({
+    items: listOf(item),
+    /** Give it back as `cursor` for the next page; absent on the last one. */
+    nextCursor: z.string().optional(),
+  })
+
+/** A whole number in a query string. */
+export const queryInteger = (min: number, max: number) => z.coerce.number().int().min(min).max(max)

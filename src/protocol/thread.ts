@@ -1,0 +1,47 @@
+import * as z from 'zod'
+import { THREAD_RIGHTS } from '../domain/thread.ts'
+import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
+
+export const thread = z.object({ id: z.string(), userId: z.string(), title: z.string().optional(), createdAt: instant })
+export const threadPage = pageOf(thread)
+
+export const newThread = z.strictObject({ title: z.string().max(500).optional() })
+
+const attachment = z.object({
+  name: z.string().min(1).max(500),
+  mediaType: z.string().min(1).max(200),
+  /** What is sent to models; other attachments are recorded only. */
+  text: z.string().max(5_000_000).optional(),
+})
+
+export const message = z.object({
+  id: z.string(),
+  threadId: z.string(),
+  role: z.enum(['user', 'assistant', 'system']),
+  content: z.string(),
+  attachments: listOf(attachment).optional(),
+  metadata: z.record(z.string(), z.unknown()),
+  createdAt: instant,
+})
+export const messagePage = pageOf(message)
+
+export const newMessage = z.strictObject({
+  role: z.enum(['user', 'assistant', 'system']),
+  content: z.string().max(5_000_000),
+  attachments: z.array(z.strictObject(attachment.shape)).max(50).optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+})
+
+export const threadParams = z.object({ threadId: id })
+export const threadListQuery = z.strictObject({
+  limit: queryInteger(1, 1_000).optional(),
+  offset: queryInteger(0, 1_000_000).optional(),
+})
+export const messageListQuery = z.strictObject({ limit: queryInteger(1, 10_000).optional() })
+
+const rights = z.array(z.enum(THREAD_RIGHTS))
+export const threadPermission = z.object({ userId: z.string(), rights: rights.readonly() })
+export const threadPermissions = z.object({ items: listOf(threadPermission) })
+/** The rights that the user is to have from now on; none takes all. */
+export const newPermission = z.strictObject({ rights: rights.max(THREAD_RIGHTS.length) })
+export const permissionParams = z.object({ threadId: id, userId: id })

@@ -1,0 +1,69 @@
+import * as z from 'zod'
+import { flowResult, stepResult } from './flow.ts'
+import { instant, listOf } from './instant.ts'
+import { errorInfo } from './problem.ts'
+
+const common = {
+  /** Rises with every update of a flow, from 1. */
+  seq: z.number().int(),
+  flowId: z.string(),
+  stepId: z.string().optional(),
+  iteration: z.number().optional(),
+  timestamp: instant,
+}
+const of = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
+  z.object({ ...common, type: z.literal(type), data })
+
+const sharing = z.object({
+  kind: z.string(),
+  piece: z.string(),
+  from: z.string().optional(),
+  to: z.string(),
+  allowed: z.boolean(),
+  rule: z.string(),
+})
+
+/** One update of a running flow (SPEC section 9), the same in SSE and on WebSockets. */
+export const flowUpdate = z.discriminatedUnion('type', [
+  of(
+    'flow_start',
+    z.object({
+      name: z.string(),
+      flowType: z.string(),
+      totalSteps: z.number(),
+      resumed: z.boolean(),
+      simulated: z.boolean(),
+    }),
+  ),
+  of(
+    'step_start',
+    z.object({
+      provider: z.string(),
+      model: z.string(),
+      action: z.string(),
+      stepIndex: z.number(),
+      sharing: listOf(sharing),
+    }),
+  ),
+  of('step_progress', z.object({ delta: z.string(), sample: z.number().optional() })),
+  of(
+    'step_retry',
+    z.object({
+      attempt: z.number(),
+      delayMs: z.number(),
+      error: errorInfo,
+      provider: z.string(),
+      model: z.string(),
+      restart: z.boolean(),
+    }),
+  ),
+  of('step_skipped', z.object({ reason: z.string() })),
+  of('step_complete', stepResult),
+  of('context_withheld', sharing),
+  of('flow_paused', z.object({ reason: z.string() })),
+  of('flow_complete', flowResult),
+  of('flow_cancelled', z.object({ reason: z.string() })),
+  of('error', errorInfo),
+])
+/** As it crosses the wire: instants are text. */
+export type WireUpdate = z.input<typeof flowUpdate>
