@@ -16,6 +16,7 @@ export {
 } from '../templates/index.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
 export { ConversationService } from './conversations/conversation-service.ts'
+export type { ApiKey } from './domain/api-key.ts'
 export type { FlowError, FlowExecutionResult, FlowStatusReport, OrchestrationFlow, StopReason } from './domain/flow.ts'
 export { FlowStatus } from './domain/flow.ts'
 export type {
@@ -34,7 +35,9 @@ export type {
 } from './domain/flow-definition.ts'
 export { OrchestrationFlowType, StepAction } from './domain/flow-definition.ts'
 export type { FlowUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-update.ts'
+export type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from './domain/idempotency.ts'
 export type { FinishReason, ModelRequest, ModelResponse } from './domain/model-call.ts'
+export { SCOPES, type Scope } from './domain/scope.ts'
 export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/sharing.ts'
 export type { StepContext } from './domain/step-context.ts'
 export type {
@@ -51,10 +54,11 @@ export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from
 export type { FlowCheck, FlowFinding } from './orchestrator/check-flow.ts'
 export { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 export type { ExecuteFlowOptions, ListFlowsOptions, TimeoutConfig } from './orchestrator/service-options.ts'
-export type { DataSharingService, PermissionService } from './policies/policy.ts'
+export type { ApiKeyService, DataSharingService, NewApiKey, PermissionService } from './policies/policy.ts'
 export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'
 export { createScriptedProvider } from './providers/scripted.ts'
+export type { IdempotencyRepository, TicketRepository } from './repositories/repository.ts'
 
 type OnDefault<Service> = {
   [Name in keyof Service]: Service[Name] extends (...parameters: infer Parameters) => infer Answer

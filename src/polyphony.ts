@@ -6,7 +6,6 @@ import { createBudget } from './calls/limits.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { isPluggedProvider } from './config/config-schema.ts'
 import { createLogger } from './config/logger.ts'
-import type { ProviderKind } from './config/provider-settings.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
@@ -25,24 +24,26 @@ import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startOwnershipWatch } from './orchestrator/ownership-watch.ts'
 import { createReadUpdates } from './orchestrator/read-updates.ts'
 import { createRecovery, processLives } from './orchestrator/recovery.ts'
-import { startPruning } from './orchestrator/retention.ts'
+import { startPruning, startPruningCallers } from './orchestrator/retention.ts'
 import { createSingleStep } from './orchestrator/single-step.ts'
 import { createStepPrompt } from './orchestrator/step-prompt.ts'
 import { createStepRunner } from './orchestrator/step-runner.ts'
 import { createMessageWriter, createThreadHistory } from './orchestrator/thread-messages.ts'
 import { createUpdateLog } from './orchestrator/update-log.ts'
+import { createApiKeyService } from './policies/api-keys.ts'
 import { createDataSharingService } from './policies/data-sharing.ts'
 import { createPermissionService } from './policies/permissions.ts'
-import type { DataSharingService, PermissionService } from './policies/policy.ts'
+import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
 import { judgePiece, shareContext } from './policies/shared-context.ts'
 import { compileCondition } from './prompts/condition.ts'
 import { compileTemplate } from './prompts/template.ts'
 import { createTokenCounter } from './prompts/token-count.ts'
+import { createLazySimulator } from './providers/lazy-simulator.ts'
 import { createPriceBook } from './providers/prices.ts'
 import type { PricedBy, ProviderService } from './providers/provider.ts'
 import { createProviderService } from './providers/registry.ts'
 import { createMemoryStore } from './repositories/memory-store.ts'
-import type { Owner, Store } from './repositories/repository.ts'
+import type { IdempotencyRepository, Owner, Store, TicketRepository } from './repositories/repository.ts'
 
 /** One Polyphony: everything a backend needs, over one database. */
 export interface Polyphony {
@@ -51,6 +52,12 @@ export interface Polyphony {
   readonly permissions: PermissionService
   readonly dataSharing: DataSharingService
   readonly providers: ProviderService
+  /** Keys that stand for users at the server. */
+  readonly apiKeys: ApiKeyService
+  /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed by themselves. */
+  readonly tickets: TicketRepository
+  /** Requests to the server that must not be done twice, and their answers; kept for a day. */
+  readonly idempotency: IdempotencyRepository
   readonly config: PolyphonyConfig
   /** Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. */
   close(): Promise<void>
@@ -119,6 +126,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const permissions =
     config.permissions ?? createPermissionService(store.permissions, { cacheMs: config.policyCacheMs, findCreator })
   const dataSharing = createDataSharingService(store.dataSharing, { cacheMs: config.policyCacheMs })
+  const apiKeys = createApiKeyService(store.apiKeys, { cacheMs: config.policyCacheMs })
   const conversations = new ConversationService({ threads, flows, permissions })
 
   const call = createCall({
@@ -188,6 +196,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   // Nobody else can take a flow of a database that this process holds alone.
   const stopWatching = store.kind === 'postgres' ? startOwnershipWatch({ runs: executions.all, flows }) : () => {}
   const stopPruning = startPruning(store.updates, config.updates.retentionMs)
+  const stopPruningCallers = startPruningCallers(store)
 
   const orchestrator = new OrchestratorService({
     store,
@@ -204,6 +213,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   let closing: Promise<void> | undefined
   const close = async () => {
     stopPruning()
+    stopPruningCallers()
     stopWatching()
     const reason = new OrchestratorError('FLOW_CANCELLED', 'Polyphony is closing')
     await Promise.all([engine.close(reason), executions.stopAll(reason)])
@@ -219,6 +229,9 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     permissions,
     dataSharing,
     providers,
+    apiKeys,
+    tickets: store.tickets,
+    idempotency: store.idempotency,
     config,
     close: () => {
       closing ??= close()
@@ -251,20 +264,6 @@ function createRates(accounts: Accounts) {
     Object.entries(accounts).flatMap(([id, account]) => (isPluggedProvider(account) ? [] : [[id, account] as const])),
   )
   return (id: string) => rates.get(id) ?? NO_RATES
-}
-
-/** The simulator is a server of its own: it starts with the first provider that is asked. */
-function createLazySimulator() {
-  let started: Promise<import('./providers/simulator.ts').Simulator> | undefined
-  return {
-    endpoint: async (kind: ProviderKind) => {
-      started ??= import('./providers/simulator.ts').then(({ startSimulator }) =>
-        startSimulator({ latencyMs: 20, pieceDelayMs: 8 }),
-      )
-      return (await started).endpoint(kind)
-    },
-    close: async () => (await started)?.close(),
-  }
 }
 
 let defaultInstance: Promise<Polyphony> | undefined

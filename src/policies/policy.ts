@@ -1,4 +1,6 @@
+import type { ApiKey } from '../domain/api-key.ts'
 import type { ContextPolicy } from '../domain/flow-definition.ts'
+import type { Scope } from '../domain/scope.ts'
 import type { DataSharingPolicy, DataSharingRules, PieceKind, SharingDecision } from '../domain/sharing.ts'
 import type { ThreadRight } from '../domain/thread.ts'
 
@@ -38,6 +40,35 @@ export interface DataSharingService {
   list(userId: string): Promise<readonly DataSharingPolicy[]>
   /** Resolves also where there was none. */
   remove(userId: string, providerKey: string): Promise<void>
+}
+
+/** What a new key is to be. */
+export interface NewApiKey {
+  /** For people, at most 200 characters. */
+  readonly name?: string
+  /** One or more; default: all but `metrics`. */
+  readonly scopes?: readonly Scope[]
+  /** In the future; default: never. */
+  readonly expiresAt?: Date
+}
+
+/** Keys that stand for users at the server. Asked on every request. */
+export interface ApiKeyService {
+  /** A token is `pk_<id>_<secret>`, shown here and never again: only a hash is stored. Rejects with INPUT_INVALID. */
+  create(userId: string, options?: NewApiKey): Promise<{ readonly key: ApiKey; readonly token: string }>
+  /** Newest first, revoked and expired ones too; of one user, or of all. */
+  list(userId?: string): Promise<readonly ApiKey[]>
+  /** Counts at once in this process, within a second in others. Revoking twice keeps the first instant. Rejects with KEY_NOT_FOUND. */
+  revoke(id: string): Promise<ApiKey>
+  /**
+   * The key of a token; `undefined` for anything malformed, unknown, wrong, revoked or expired. Must do the same work for all of them. Notes the use, without
+   * making the caller wait for it.
+   */
+  verify(token: string): Promise<ApiKey | undefined>
+  /** Whether any usable key exists: one that is neither revoked nor expired. */
+  exist(): Promise<boolean>
+  /** Whether the key still is usable now; for connections that stay open. */
+  isUsable(id: string): Promise<boolean>
 }
 
 /** One piece of text that might go to a provider. */

@@ -1,18 +1,22 @@
 import type { Pool, PoolConfig } from 'pg'
 import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
 import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-create-polyphony.ts'
+import { ServeCallers1764201600000 } from '../../migrations/1764201600000-serve-callers.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { ApiKeyEntity } from './entities/api-key.ts'
 import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
 import { FlowEntity } from './entities/flow.ts'
 import { FlowClaimEntity } from './entities/flow-claim.ts'
 import { FlowDefinitionEntity } from './entities/flow-definition.ts'
 import { FlowUpdateEntity } from './entities/flow-update.ts'
+import { IdempotencyEntity } from './entities/idempotency.ts'
 import { MessageEntity } from './entities/message.ts'
 import { OwnerEntity } from './entities/owner.ts'
 import { StepAttemptEntity } from './entities/step-attempt.ts'
 import { StepResultEntity } from './entities/step-result.ts'
 import { ThreadEntity } from './entities/thread.ts'
 import { ThreadPermissionEntity } from './entities/thread-permission.ts'
+import { TicketEntity } from './entities/ticket.ts'
 
 /** Milliseconds to wait for a connection; without it a query inside its own transaction on a pool of one would wait for ever. */
 const CONNECT_TIMEOUT_MS = 10_000
@@ -23,19 +27,22 @@ const MIGRATION_LOCK = '8101813523495546734'
 const common = {
   type: 'postgres',
   entities: [
+    ApiKeyEntity,
     DataSharingPolicyEntity,
     FlowClaimEntity,
     FlowDefinitionEntity,
     FlowEntity,
     FlowUpdateEntity,
+    IdempotencyEntity,
     MessageEntity,
     OwnerEntity,
     StepAttemptEntity,
     StepResultEntity,
     ThreadEntity,
     ThreadPermissionEntity,
+    TicketEntity,
   ],
-  migrations: [CreatePolyphony1763596800000],
+  migrations: [CreatePolyphony1763596800000, ServeCallers1764201600000],
   migrationsTableName: 'polyphony_migrations',
   synchronize: false,
   logging: false,

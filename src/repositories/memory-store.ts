@@ -1,4 +1,5 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createMemoryCallers } from './memory-callers.ts'
 import { createMemoryConversations } from './memory-conversations.ts'
 import { createMemoryFlows } from './memory-flows.ts'
 import type { Owner, OwnerRepository, Store } from './repository.ts'
@@ -10,6 +11,10 @@ export interface MemoryStoreOptions {
   readonly maxWaitingFlows?: number
   /** Default 100,000, the newest. */
   readonly maxThreads?: number
+  /** Tickets that nobody redeemed yet; default 10,000, the newest. */
+  readonly maxTickets?: number
+  /** Characters of answers to repeated requests; default 16 million. */
+  readonly maxAnswerCharacters?: number
   /** Settled flows that are kept as they are, quick to read; older ones are packed. Default 64. */
   readonly recentFlows?: number
   /** Milliseconds since 1970; default `Date.now`. */
@@ -22,6 +27,7 @@ export interface MemoryStoreOptions {
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options
+  const { maxTickets = 10_000, maxAnswerCharacters = 16_000_000 } = options
   if (!Number.isInteger(maxFlows) || maxFlows < 1) {
     throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
   }
@@ -44,6 +50,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     permissions: conversations.permissions,
     dataSharing: conversations.dataSharing,
     owners,
+    ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     close: () => Promise.resolve(),
   }
 }

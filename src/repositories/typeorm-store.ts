@@ -1,8 +1,10 @@
 import type { DataSource } from 'typeorm'
+import { createApiKeyRepository } from './api-key-repository.ts'
 import { createDataSharingRepository } from './data-sharing-repository.ts'
 import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
 import { toDatabaseError } from './database-errors.ts'
 import { createFlowRepository } from './flow-repository.ts'
+import { createIdempotencyRepository } from './idempotency-repository.ts'
 import { createJournal } from './journal.ts'
 import { createOwnerRepository } from './owner-repository.ts'
 import { createPermissionRepository } from './permission-repository.ts'
@@ -10,6 +12,7 @@ import { keepClientAfterErrors, openPglite } from './pglite.ts'
 import { createRecordedClock } from './recorded.ts'
 import type { Store } from './repository.ts'
 import { createThreadRepository } from './thread-repository.ts'
+import { createTicketRepository } from './ticket-repository.ts'
 import { createUpdateRepository } from './update-repository.ts'
 
 export interface TypeormStoreOptions {
@@ -50,6 +53,9 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     dataSharing: createDataSharingRepository(dataSource, pool),
     updates: createUpdateRepository(pool),
     owners: createOwnerRepository(pool),
+    apiKeys: createApiKeyRepository(dataSource, pool),
+    tickets: createTicketRepository(pool),
+    idempotency: createIdempotencyRepository(pool),
     async close() {
       await journal.close()
       await close()

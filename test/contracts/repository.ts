@@ -20,6 +20,7 @@ import {
   update,
   wellFormed,
 } from '../support/stored-data.ts'
+import { describeCallers, newApiKey, newHash, newRequest } from './repository-callers.ts'
 
 export interface OpenedStore {
   readonly store: Store
@@ -964,6 +965,8 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
       })
     })
 
+    describeCallers(() => store)
+
     test('never loses what it acknowledged and never keeps what it refused, however two owners interleave', async () => {
       const operation = fc.record({
         kind: fc.constantFrom('claim', 'takeover', 'append', 'append', 'append', 'append', 'append', 'finish'),
@@ -1051,6 +1054,10 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         allowCrossProviderContext: true,
         allowAttachments: false,
       })
+      const [key, hash, request] = [newApiKey(), newHash(), newRequest()]
+      await store.apiKeys.create(key, hash)
+      await store.tickets.create({ hash, caller: { userId }, expiresAt: instant(30) })
+      await store.idempotency.begin(request)
       const settled = await runningFlow({ threadId: flow.threadId })
       await store.journal.finish({
         ...settled,
@@ -1066,12 +1073,16 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         messages: await store.threads.messages(flow.threadId),
         rights: await store.permissions.rightsOf('user-2', flow.threadId),
         policies: await store.dataSharing.list(userId),
+        key: await store.apiKeys.find(key.id),
+        request: await store.idempotency.begin(request),
       })
       const unawaited = store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')], updates: [update(1)] })
       const before = await unawaited.then(all)
       store = await opened.reopen()
       expect(await all()).toEqual(before)
       expect(before.results[0]).toHaveLength(1)
+      expect(before.key).toEqual({ key, hash })
+      expect(await store.tickets.redeem(hash, instant(0))).toEqual({ userId })
       expect(await store.journal.claim(newClaim(flowId))).toEqual({ status: 'RUNNING' })
     })
 

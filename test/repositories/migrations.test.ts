@@ -7,6 +7,8 @@ import { openPglite } from '../../src/repositories/pglite.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { dumpSchema } from '../support/schema-dump.ts'
 
+const MIGRATIONS = ['CreatePolyphony1763596800000', 'ServeCallers1764201600000']
+
 const golden = new URL('../fixtures/schema.sql', import.meta.url)
 
 const databases = {
@@ -34,7 +36,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
   })
 
   test('build the schema that the entities describe, once', async () => {
-    expect(await runMigrations(dataSource)).toEqual(['CreatePolyphony1763596800000'])
+    expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
     expect(await runMigrations(dataSource)).toEqual([])
     const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
     expect(upQueries.map(({ query }) => query)).toEqual([])
@@ -60,8 +62,11 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
 
   test('can be undone', async () => {
     await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_api_keys')
+    await dataSource.undoLastMigration()
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
-    expect(await runMigrations(dataSource)).toHaveLength(1)
+    expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
+    expect(await dumpSchema(poolOf(dataSource))).toBe(await readFile(golden, 'utf8'))
   })
 })
 
@@ -69,7 +74,7 @@ describe('an empty Postgres', () => {
   test('is opened by several processes at once, and one of them builds the schema', async () => {
     const { url, drop } = await openTestPostgres()
     const applied = await Promise.all([migrate(url), migrate(url), migrate(url)])
-    expect(applied.flat()).toEqual(['CreatePolyphony1763596800000'])
+    expect(applied.flat()).toEqual(MIGRATIONS)
     await drop()
   })
 

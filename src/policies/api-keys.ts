@@ -1,0 +1,160 @@
+import { createHash, randomBytes, randomInt, timingSafeEqual } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import * as z from 'zod'
+import { type ApiKey, isUsableKey } from '../domain/api-key.ts'
+import { SCOPES, USER_SCOPES } from '../domain/scope.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createFreshCache } from './fresh-cache.ts'
+import type { ApiKeyService, NewApiKey } from './policy.ts'
+
+/** A key with what its secret is compared with. */
+interface HashedApiKey {
+  readonly key: ApiKey
+  /** SHA-256 of the secret, hexadecimal. */
+  readonly hash: string
+}
+
+/** What the service needs of a store. */
+export interface ApiKeyRecords {
+  create(key: ApiKey, hash: string): Promise<void>
+  find(id: string): Promise<HashedApiKey | undefined>
+  list(userId?: string): Promise<readonly ApiKey[]>
+  revoke(id: string, at: Date): Promise<ApiKey | undefined>
+  touch(id: string, at: Date): Promise<void>
+  existUsable(now: Date): Promise<boolean>
+}
+
+export interface ApiKeyServiceOptions {
+  /** Milliseconds a key may be remembered; default and at most 1000. */
+  readonly cacheMs?: number
+  /** Milliseconds on any clock that only rises. */
+  readonly elapsedMs?: () => number
+  readonly now?: () => Date
+}
+
+const MAX_CACHE_MS = 1_000
+const TOUCH_EVERY_MS = 60_000
+/** Keys whose last use is remembered; of others it may be written more often. */
+const MAX_TOUCHED = 10_000
+
+const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+/** 62^43 is a little more than 2^256. */
+const SECRET_LENGTH = 43
+const ID = /^[0-9a-f]{16}$/
+const TOKEN = /^pk_([0-9a-f]{16})_([0-9A-Za-z]{43})$/
+/** In place of the id and the hash of a token that has none: the work is the same, and no key has them. */
+const NO_ID = 'none'
+const NO_HASH = Buffer.alloc(32)
+
+const userIdSchema = z
+  .string()
+  .min(1)
+  .max(200)
+  // Postgres refuses NUL in text.
+  .regex(/^[^\0]*$/, 'expected a string without NUL')
+const newKeySchema = z.strictObject({
+  name: z
+    .string()
+    .max(200)
+    .regex(/^[^\0]*$/, 'expected a string without NUL')
+    .default(''),
+  scopes: z
+    .array(z.enum(SCOPES))
+    .min(1)
+    .transform((given) => SCOPES.filter((scope) => given.includes(scope)))
+    .default([...USER_SCOPES]),
+  expiresAt: z.date().optional(),
+})
+
+/** Keys kept in a store as hashes, remembered for a second at most. Keys revoked in this process are refused at once. */
+export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServiceOptions = {}): ApiKeyService {
+  const { cacheMs = MAX_CACHE_MS, elapsedMs = () => performance.now(), now = () => new Date() } = options
+  const freshness = { cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now: elapsedMs }
+  const known = createFreshCache<HashedApiKey | undefined>(freshness)
+  const anyUsable = createFreshCache<boolean>(freshness)
+  const touch = createTouch(records)
+
+  const find = (id: string) => known.get([id, ''], () => records.find(id))
+
+  return {
+    create: async (userId, given = {}) => {
+      const createdAt = now()
+      const { expiresAt, ...named } = parseNewKey(given, createdAt)
+      const id = randomBytes(8).toString('hex')
+      const secret = Array.from({ length: SECRET_LENGTH }, () => ALPHABET.charAt(randomInt(ALPHABET.length))).join('')
+      const key = { id, userId: parse(userIdSchema, userId, 'userId'), ...named, createdAt, ...(expiresAt && { expiresAt }) }
+      try {
+        await records.create(key, toHash(secret).toString('hex'))
+      } finally {
+        known.drop([id, ''])
+        anyUsable.clear()
+      }
+      return { key, token: `pk_${id}_${secret}` }
+    },
+
+    list: async (userId) => records.list(userId === undefined ? undefined : parse(userIdSchema, userId, 'userId')),
+
+    revoke: async (id) => {
+      // The text may be a whole token by mistake, so that it is repeated only where it cannot be one.
+      if (!isId(id)) throw new OrchestratorError('KEY_NOT_FOUND', 'Expected the id of a key: 16 hexadecimal digits.')
+      try {
+        const revoked = await records.revoke(id, now())
+        if (revoked) return revoked
+      } finally {
+        // Also after a failure: the write may have reached the store.
+        known.drop([id, ''])
+        anyUsable.clear()
+      }
+      throw new OrchestratorError('KEY_NOT_FOUND', `Expected a key, found none with id "${id}".`, { details: { id } })
+    },
+
+    verify: async (token) => {
+      const [, id, secret] = TOKEN.exec(typeof token === 'string' ? token : '') ?? []
+      const given = toHash(secret ?? '')
+      const found = await find(id ?? NO_ID)
+      const fits = timingSafeEqual(given, found ? Buffer.from(found.hash, 'hex') : NO_HASH)
+      const at = now()
+      if (!found || !fits || !isUsableKey(found.key, at)) return undefined
+      touch(found.key, at)
+      return found.key
+    },
+
+    exist: () => anyUsable.get(['', ''], () => records.existUsable(now())),
+
+    isUsable: async (id) => {
+      const found = await find(isId(id) ? id : NO_ID)
+      return found !== undefined && isUsableKey(found.key, now())
+    },
+  }
+}
+
+const isId = (id: unknown): id is string => typeof id === 'string' && ID.test(id)
+
+// A slow hash protects secrets that people choose, of which one can try the likely ones. This one is 256 random bits: nobody can try them at any speed, and a slow
+// hash on every request would be a way to keep the server busy.
+const toHash = (secret: string): Buffer => createHash('sha256').update(secret).digest()
+
+/** Notes that a key was used, at most once a minute; a use that cannot be noted is none the less one. */
+function createTouch(records: Pick<ApiKeyRecords, 'touch'>) {
+  let touched: LRUCache<string, number> | undefined
+  return ({ id, lastUsedAt }: ApiKey, at: Date): void => {
+    touched ??= new LRUCache({ max: MAX_TOUCHED })
+    const lastMs = Math.max(touched.get(id) ?? 0, lastUsedAt?.getTime() ?? 0)
+    if (at.getTime() - lastMs < TOUCH_EVERY_MS) return
+    touched.set(id, at.getTime())
+    void records.touch(id, at).catch(() => {})
+  }
+}
+
+function parseNewKey(given: NewApiKey, now: Date): z.output<typeof newKeySchema> {
+  const options = parse(newKeySchema, given, 'options')
+  if (options.expiresAt === undefined || options.expiresAt > now) return options
+  throw new OrchestratorError('INPUT_INVALID', 'options.expiresAt: expected an instant in the future.')
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, name: string): z.output<Schema> {
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(({ path, message }) => `${[name, ...path].join('.')}: ${message}`)
+  throw new OrchestratorError('INPUT_INVALID', `${problems.join('; ')}.`, { details: { problems } })
+}
