@@ -43,6 +43,8 @@ import type { PricedBy, ProviderService } from './providers/provider.ts'
 import { createProviderService } from './providers/registry.ts'
 import { createMemoryStore } from './repositories/memory-store.ts'
 import type { Owner, Store } from './repositories/repository.ts'
+import { createTelemetry } from './telemetry/create-telemetry.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
 
 /** One Polyphony: everything a backend needs, over one database. */
 export interface Polyphony {
@@ -51,6 +53,7 @@ export interface Polyphony {
   readonly permissions: PermissionService
   readonly dataSharing: DataSharingService
   readonly providers: ProviderService
+  readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. */
   close(): Promise<void>
@@ -113,6 +116,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
+  const { telemetry, observer } = createTelemetry({ providers: providers.list() })
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId
@@ -150,6 +154,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     rebuild: definitions.rebuild,
     executorOf: (type) => executors[type],
     createBudget,
+    observer,
     ownerId: owner.id,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
@@ -219,6 +224,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     permissions,
     dataSharing,
     providers,
+    telemetry,
     config,
     close: () => {
       closing ??= close()
