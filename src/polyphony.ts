@@ -44,6 +44,8 @@ import type { PricedBy, ProviderService } from './providers/provider.ts'
 import { createProviderService } from './providers/registry.ts'
 import { createMemoryStore } from './repositories/memory-store.ts'
 import type { IdempotencyRepository, Owner, Store, TicketRepository } from './repositories/repository.ts'
+import { createTelemetry } from './telemetry/create-telemetry.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
 
 /** One Polyphony: everything a backend needs, over one database. */
 export interface Polyphony {
@@ -58,6 +60,7 @@ export interface Polyphony {
   readonly tickets: TicketRepository
   /** Requests to the server that must not be done twice, and their answers; kept for a day. */
   readonly idempotency: IdempotencyRepository
+  readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. */
   close(): Promise<void>
@@ -120,6 +123,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
+  const { telemetry, observer } = createTelemetry({ providers: providers.list() })
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId
@@ -158,6 +162,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     rebuild: definitions.rebuild,
     executorOf: (type) => executors[type],
     createBudget,
+    observer,
     ownerId: owner.id,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
@@ -232,6 +237,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,
+    telemetry,
     config,
     close: () => {
       closing ??= close()

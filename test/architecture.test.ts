@@ -11,7 +11,7 @@ interface Import {
   readonly typeOnly: boolean
 }
 
-const TRADES = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'services']
+const TRADES = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'telemetry', 'services']
 const LANGUAGE = ['domain', 'prompts', 'config', 'protocol']
 const CONDUCTORS = ['orchestrator', 'conversations']
 const FACES = ['server', 'cli', 'client']
@@ -165,10 +165,10 @@ test('no code branches over our variants with switch outside a registry', () => 
 
 test('heavy libraries are loaded at first use, never with the module', () => {
   const heavy =
-    /^import (?!type\b)[^'"\n]*from ['"](openai|@anthropic-ai\/sdk|@google\/generative-ai|typeorm|pg|@electric-sql\/pglite[^'"]*|tiktoken[^'"]*|@copilotkit\/aimock[^'"]*|@pydantic\/genai-prices)['"]/m
+    /^import (?!type\b)[^'"\n]*from ['"](openai|@anthropic-ai\/sdk|@google\/generative-ai|typeorm|pg|@electric-sql\/pglite[^'"]*|tiktoken[^'"]*|@copilotkit\/aimock[^'"]*|@pydantic\/genai-prices|@opentelemetry\/api|prom-client|pino|fastify|@fastify\/[^'"]+|fastify-type-provider-zod|ws|jose|@modelcontextprotocol\/[^'"]+)['"]/m
   // These files are themselves loaded at first use, through a dynamic import.
   const lazyRooms =
-    /^src\/repositories\/(?!repository\.ts|memory-|database\.ts)|^src\/providers\/(simulator|openai|anthropic|google)/
+    /^src\/repositories\/(?!repository\.ts|memory-|database\.ts)|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|logs)\.ts|^src\/server\//
   const eager = sources.filter((file) => !lazyRooms.test(file) && heavy.test(readFileSync(join(root, file), 'utf8')))
   expect(eager).toEqual([])
 })

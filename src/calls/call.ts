@@ -1,5 +1,6 @@
 import type { Target } from '../domain/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
+import type { CallObservation, CallStart } from '../domain/observation.ts'
 import type { Attempt } from '../domain/step-result.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
@@ -43,6 +44,8 @@ export interface CallContext {
   readonly onRetry?: (retry: RetryNotice) => void
   /** Receives one ledger row per try, in order, also for failed and aborted tries. Numbers are from 1 within this call. */
   readonly onAttempt: (attempt: Attempt) => void
+  /** Asked once, before the first try, for who watches this call. Absent: nobody does. */
+  readonly observe?: (call: Pick<CallStart, 'provider' | 'model' | 'streamed'>) => CallObservation
 }
 
 export interface RetryNotice {
@@ -78,7 +81,7 @@ export interface CallProgress {
 }
 
 /** The context as the layers around one try see it. Must not be kept after the try. */
-export interface TryContext extends CallContext {
+export interface TryContext extends Omit<CallContext, 'observe'> {
   readonly progress: CallProgress
   /** Called once per piece that arrives from the provider, text or not. */
   readonly onActivity?: () => void

@@ -7,6 +7,7 @@ import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker }
 import { type Clock, systemClock } from './clock.ts'
 import { fallback } from './fallback.ts'
 import { limits, type WorstCaseUsd } from './limits.ts'
+import { observedCall } from './observed-call.ts'
 import { type RateLimitPorts, rateLimit } from './rate-limit.ts'
 import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
@@ -50,6 +51,7 @@ export function createCall(ports: CallPorts): Call {
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
+    if (context.observe) return observedCall(wholeCall, clock, request, context, context.observe)
     return wholeCall(request, toTryContext(context))
   }
 }

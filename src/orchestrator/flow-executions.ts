@@ -1,6 +1,7 @@
 import type { Budget, Spend } from '../calls/call.ts'
 import { type FlowStatus, STARTABLE } from '../domain/flow.ts'
 import type { FlowDefinition, FlowLimits, FlowType } from '../domain/flow-definition.ts'
+import type { FlowObserver } from '../domain/observation.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
 import type { Engine, FlowJob } from '../engines/engine.ts'
@@ -24,6 +25,8 @@ export interface FlowExecutionPorts {
   readonly live: LiveUpdates
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
   readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'forwardReferences'>
+  /** Who watches executions from outside. */
+  readonly observer: FlowObserver
   readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
   readonly ownerId: string
   /** For flows that set none of their own. */
@@ -90,7 +93,8 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     return run
   }
 
-  async function openOrder({ flow, definition, input, options }: FlowOrder, job: FlowJob, stop: Stop): Promise<FlowRun> {
+  async function openOrder(order: FlowOrder, job: FlowJob, stop: Stop, onlyStepId?: string): Promise<FlowRun> {
+    const { flow, definition, input, options } = order
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
     const { unordered = false, forwardReferences = false } = ports.executorOf(flow.flowType)
@@ -105,6 +109,18 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       onUpdate: options.onUpdate,
       stop,
     })
+    const simulated = definition.steps.some((step) => simulatedIds(providers).has(step.provider))
+    const observation = ports.observer.isWatching()
+      ? await ports.observer.flowStarted({
+          flowId: flow.id,
+          threadId: flow.threadId,
+          name: flow.name,
+          flowType: flow.flowType,
+          stepId: onlyStepId,
+          simulated,
+          resumed: earlier.results.length > 0,
+        })
+      : undefined
     const run: FlowRun = {
       flowId: flow.id,
       threadId: flow.threadId,
@@ -127,7 +143,8 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       earlierAttempts: earlier.attempts,
       results: [],
       startedAt: ports.now(),
-      simulated: definition.steps.some((step) => simulatedIds(providers).has(step.provider)),
+      simulated,
+      observation,
       stepsStarted: earlier.results.filter((result) => result.status === 'SUCCESS').length,
       currentStepIndex: 0,
     }

@@ -1,6 +1,7 @@
 import type { Budget } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
+import type { FlowObservation } from '../domain/observation.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
@@ -52,6 +53,8 @@ export interface FlowRun {
   readonly startedAt: Date
   /** A provider of the flow is the simulator. */
   readonly simulated: boolean
+  /** Absent where nobody watches. */
+  readonly observation?: FlowObservation
   stepsStarted: number
   /** Index of the furthest step that has started. */
   currentStepIndex: number
@@ -61,5 +64,12 @@ export interface FlowRun {
 
 /** What is there of the run so far. */
 export const settledResults = ({ results }: FlowRun): readonly StepResult[] => results.filter((result) => result !== undefined)
+
+/** What earlier executions paid for and this one did not come by. */
+export function notReplayed({ earlier, results }: FlowRun): readonly StepResult[] {
+  if (earlier.length === 0) return earlier
+  const replayed = new Set(results.map((result) => result?.id))
+  return earlier.filter((result) => !replayed.has(result.id))
+}
 
 export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`

@@ -1,5 +1,6 @@
 import type { FlowExecutionResult, FlowStatus } from '../domain/flow.ts'
 import type { FlowStep } from '../domain/flow-definition.ts'
+import type { FlowObservation } from '../domain/observation.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
 import type { Message } from '../domain/thread.ts'
@@ -9,7 +10,8 @@ import type { Executor, ExecutorContext, ExecutorResult } from '../executors/exe
 import { compileCondition } from '../prompts/condition.ts'
 import type { FlowOutcome } from '../repositories/repository.ts'
 import { conditionScope } from './condition-scope.ts'
-import { type FlowRun, settledResults } from './flow-run.ts'
+import { type FlowRun, notReplayed, settledResults } from './flow-run.ts'
+import { endObservation } from './observed-run.ts'
 import { createStepContext } from './step-context.ts'
 import { emptyResult } from './step-record.ts'
 import type { RunStep } from './step-runner.ts'
@@ -35,10 +37,17 @@ export function createFlowRunner(ports: FlowRunnerPorts): Advance {
     ports
       .open(job, stop)
       .then(
-        (run) => drive(ports, run),
+        (run) => (run.observation ? watched(ports, run, run.observation) : drive(ports, run)),
         (error): FlowEnd => ({ error: OrchestratorError.from(error) }),
       )
       .then((end) => ports.onEnd(job, end))
+}
+
+function watched(ports: FlowRunnerPorts, run: FlowRun, { within }: FlowObservation): Promise<FlowEnd> {
+  return within(() => drive(ports, run)).then((end) => {
+    endObservation(run, 'error' in end ? end.error.code : undefined, ports.now())
+    return end
+  })
 }
 
 // Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
@@ -150,13 +159,6 @@ function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult)
     stopReason: outcome.stopReason,
     simulated: steps.some((step) => step.simulated),
   }
-}
-
-/** What earlier executions paid for and this one did not come by. */
-function notReplayed({ earlier, results }: FlowRun): readonly StepResult[] {
-  if (earlier.length === 0) return earlier
-  const replayed = new Set(results.map((result) => result?.id))
-  return earlier.filter((result) => !replayed.has(result.id))
 }
 
 async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorError): Promise<FlowEnd> {

@@ -2,10 +2,12 @@ import type { FlowStatus } from '../domain/flow.ts'
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
+import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Store } from '../repositories/repository.ts'
 import { type FlowExecutions, type FlowOrder, statusError } from './flow-executions.ts'
-import { settledResults } from './flow-run.ts'
+import { type FlowRun, settledResults } from './flow-run.ts'
+import { endObservation } from './observed-run.ts'
 import type { RunStep } from './step-runner.ts'
 import { totalsOf } from './totals.ts'
 
@@ -26,7 +28,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
   return (order, step) => executions.track(order.flow.id, execute(order, step))
 
   async function execute(order: FlowOrder, step: FlowStep): Promise<StepResult> {
-    const { flow, input, definition } = order
+    const { flow, input } = order
     const claim = {
       flowId: flow.id,
       from: NOT_RUNNING,
@@ -37,23 +39,34 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
     }
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) throw statusError(flow.id, claimed.status)
-    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new Stop())
+    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new Stop(), step.id)
+    const work = () => runNext(run, step)
+    let errorCode: ErrorCode | undefined
     try {
-      const index = definition.steps.indexOf(step)
-      const before = new Set(definition.steps.slice(0, index).map(({ id }) => id))
-      const recorded = [...run.recorded.values()].filter((result) => result.sample === 0)
-      const visible = recorded.filter((result) => before.has(result.stepId))
-      const iteration =
-        Math.max(0, ...recorded.filter((result) => result.stepId === step.id).map((result) => result.iteration)) + 1
-      const result = await runStep(run, step, { iteration, visible, verdict: 'read' })
-      if (result.status === 'SUCCESS') return result
-      const { code = 'STEP_FAILED', message = `Step "${step.id}" failed`, details, retryable } = result.error ?? {}
-      throw new OrchestratorError(code, message, { details, retryable })
+      return await (run.observation ? run.observation.within(work) : work())
+    } catch (error) {
+      errorCode = OrchestratorError.from(error).code
+      throw error
     } finally {
       const { status, completedAt, error, simulated } = flow
       const result = flow.result && { ...flow.result, ...totalsOf([...run.earlier, ...settledResults(run)]) }
       const outcome = { status, completedAt, result, error, simulated: simulated || run.results.some((done) => done?.simulated) }
-      await run.log.finish(outcome).finally(() => executions.close(flow.id))
+      await run.log.finish(outcome).finally(() => {
+        executions.close(flow.id)
+        endObservation(run, errorCode, now())
+      })
     }
+  }
+
+  async function runNext(run: FlowRun, step: FlowStep): Promise<StepResult> {
+    const { steps } = run.definition
+    const before = new Set(steps.slice(0, steps.indexOf(step)).map(({ id }) => id))
+    const recorded = [...run.recorded.values()].filter((result) => result.sample === 0)
+    const visible = recorded.filter((result) => before.has(result.stepId))
+    const iteration = Math.max(0, ...recorded.filter((result) => result.stepId === step.id).map((result) => result.iteration)) + 1
+    const result = await runStep(run, step, { iteration, visible, verdict: 'read' })
+    if (result.status === 'SUCCESS') return result
+    const { code = 'STEP_FAILED', message = `Step "${step.id}" failed`, details, retryable } = result.error ?? {}
+    throw new OrchestratorError(code, message, { details, retryable })
   }
 }

@@ -7,6 +7,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../executors/executor.ts'
 import { type AnswerReader, answerReader } from './answer-reader.ts'
 import { type FlowRun, recordKey } from './flow-run.ts'
+import { observeCalls } from './observed-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
 import { joinSamples, Refusal, type Spoken, toResult } from './step-record.ts'
@@ -206,6 +207,7 @@ function callContext(
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
       : undefined,
     onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
+    observe: observeCalls(order, sample),
     onAttempt: (attempt) => spoken.attempts.push(numbered(order, attempt, spoken.attempts.length + 1)),
   }
 }

@@ -1,0 +1,89 @@
+import type { CallEnding, CallObservation } from '../domain/observation.ts'
+import type { Attempt } from '../domain/step-result.ts'
+import { addUsage } from '../domain/usage.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { CallContext, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { Clock } from './clock.ts'
+import { toTryContext } from './try-context.ts'
+
+type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>
+type Observe = NonNullable<CallContext['observe']>
+
+/** One logical call before the eyes of who watches: start, every try, end. Calls that nobody watches never come by here. */
+export function observedCall(
+  call: WholeCall,
+  clock: Clock,
+  request: CallRequest,
+  context: CallContext,
+  observe: Observe,
+): Promise<CallResponse> {
+  const { onAttempt, onDelta, signal } = context
+  const { provider = '', model = '' } = request.targets[0] ?? {}
+  const observation = observe({ provider, model, streamed: onDelta !== undefined })
+  const startedAtMs = clock.now()
+  const attempts: Attempt[] = []
+  let firstPieceMs: number | undefined
+
+  const watched = toTryContext({
+    ...context,
+    onAttempt: (attempt) => {
+      attempts.push(attempt)
+      observation.attempted(attempt)
+      onAttempt(attempt)
+    },
+    onDelta:
+      onDelta &&
+      ((text) => {
+        firstPieceMs ??= clock.now() - startedAtMs
+        onDelta(text)
+      }),
+  })
+  const ended = (how: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
+    observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstPieceMs })
+
+  return observation
+    .within(() => call(readable(request, observation), watched))
+    .then(
+      (response) => {
+        observation.content?.answered(response)
+        ended({ answer: answeredBy(response), aborted: false })
+        return response
+      },
+      (error) => {
+        const aborted = signal.aborted || attempts.at(-1)?.aborted === true
+        ended({ errorCode: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'STEP_FAILED').code, aborted })
+        throw error
+      },
+    )
+}
+
+/** The request, told to who may read it each time it is prepared for a target. */
+function readable(request: CallRequest, { content }: CallObservation): CallRequest {
+  if (!content) return request
+  const tell = (prepared: PreparedRequest): PreparedRequest => {
+    content.asked(prepared)
+    return prepared
+  }
+  return {
+    targets: request.targets,
+    prepare: (target) => {
+      const prepared = request.prepare(target)
+      return prepared instanceof Promise ? prepared.then(tell) : tell(prepared)
+    },
+  }
+}
+
+// Only these: the response itself holds what the model wrote.
+const answeredBy = ({ provider, model, finishReason }: CallResponse): CallEnding['answer'] => ({ provider, model, finishReason })
+
+function sumOf(attempts: readonly Attempt[]): Pick<CallEnding, 'attempts' | 'usage' | 'costUsd' | 'unpriced' | 'simulated'> {
+  const billed = attempts.filter(({ usage }) => usage !== undefined)
+  const priced = attempts.filter(({ cost }) => cost !== undefined)
+  return {
+    attempts: attempts.length,
+    usage: billed.length === 0 ? undefined : addUsage(billed.map(({ usage }) => usage)),
+    costUsd: priced.length === 0 ? undefined : priced.reduce((sum, { cost = 0 }) => sum + cost, 0),
+    unpriced: billed.some(({ cost, simulated }) => cost === undefined && !simulated),
+    simulated: attempts.at(-1)?.simulated ?? false,
+  }
+}

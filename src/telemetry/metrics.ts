@@ -1,0 +1,197 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { OrchestrationFlowType } from '../domain/flow-definition.ts'
+import type { CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
+import type { Attempt } from '../domain/step-result.ts'
+import { cappedLabel, knownLabel, OTHER } from './bounded-label.ts'
+import type { HttpRequestFacts, Metrics } from './telemetry.ts'
+
+export interface MetricsOptions {
+  /** Ids of the configured providers, the only ones that become labels. */
+  readonly providerIds: readonly string[]
+}
+
+export interface CreatedMetrics {
+  readonly metrics: Metrics
+  readonly observer: FlowObserver
+}
+
+const CALL_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640]
+const FLOW_SECONDS = [1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1_280, 3_600]
+const REQUEST_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx']
+/** Several times what any server of ours has. */
+const MAX_ROUTES = 300
+
+/** Counts calls, flows and requests. The registry is its own: another Polyphony or the backend around it may have theirs. */
+export function createMetrics({ providerIds }: MetricsOptions): CreatedMetrics {
+  const registry = new Registry()
+  const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(providerIds)) }
+  const ofProcess = processRegistry()
+  const text = async () => `${await registry.metrics()}\n${await ofProcess.metrics()}`
+  return { observer, metrics: { ...countRequests(registry), text, contentType: registry.contentType } }
+}
+
+let shared: Registry | undefined
+
+/** Figures of the process are collected once: their collectors cannot be taken down again. */
+function processRegistry(): Registry {
+  if (!shared) {
+    shared = new Registry()
+    collectDefaultMetrics({ register: shared })
+  }
+  return shared
+}
+
+function countFlows(registry: Registry, providerLabel: (id: string) => string): (flow: FlowStart) => FlowObservation {
+  const registers = [registry]
+  const typeLabel = knownLabel(Object.values(OrchestrationFlowType))
+  const running = new Gauge({ name: 'polyphony_running_flows', help: 'Flows that this process executes now.', registers })
+  const flows = new Counter({
+    name: 'polyphony_flows_total',
+    help: 'Executions of flows that ended.',
+    labelNames: ['type', 'status', 'simulated'],
+    registers,
+  })
+  const flowSeconds = new Histogram({
+    name: 'polyphony_flow_duration_seconds',
+    help: 'How long executions of flows took.',
+    labelNames: ['type'],
+    buckets: FLOW_SECONDS,
+    registers,
+  })
+  const callStarted = countCalls(registry, providerLabel)
+
+  return ({ flowType, stepId }) => {
+    // One step of a flow that stands still is no execution of it.
+    if (stepId !== undefined) return { within: (work) => work(), callStarted, ended: () => {} }
+    const type = typeLabel(flowType)
+    running.inc()
+    return {
+      within: (work) => work(),
+      callStarted,
+      ended({ status, durationMs, simulated }) {
+        running.dec()
+        flows.inc({ type, status, simulated: String(simulated) })
+        flowSeconds.observe({ type }, durationMs / 1_000)
+      },
+    }
+  }
+}
+
+function countCalls(registry: Registry, providerLabel: (id: string) => string): (call: CallStart) => CallObservation {
+  const registers = [registry]
+  const labelNames = ['provider', 'simulated'] as const
+  const outcomes = ['provider', 'outcome', 'simulated'] as const
+  const calls = new Counter({
+    name: 'polyphony_calls_total',
+    help: 'Logical calls, tries and fallbacks included, by who answered or was asked last; "ok" or the code of the error.',
+    labelNames: outcomes,
+    registers,
+  })
+  const attempts = new Counter({
+    name: 'polyphony_attempts_total',
+    help: 'Tries that were sent to a provider; "ok" or the code of the error.',
+    labelNames: outcomes,
+    registers,
+  })
+  const retries = new Counter({
+    name: 'polyphony_retries_total',
+    help: 'Tries of a call beyond its first, at the same provider or at a fallback.',
+    labelNames,
+    registers,
+  })
+  const callSeconds = new Histogram({
+    name: 'polyphony_call_duration_seconds',
+    help: 'How long logical calls took, waits included.',
+    labelNames,
+    buckets: CALL_SECONDS,
+    registers,
+  })
+  const tokens = new Counter({
+    name: 'polyphony_tokens_total',
+    help: 'Tokens of all tries. Cached and cache_write are part of input, reasoning is part of output.',
+    labelNames: ['provider', 'kind', 'simulated'],
+    registers,
+  })
+  const costUsd = new Counter({
+    name: 'polyphony_cost_usd_total',
+    help: 'US dollars of all tries with a known price.',
+    labelNames,
+    registers,
+  })
+  const unpriced = new Counter({
+    name: 'polyphony_unpriced_attempts_total',
+    help: 'Tries that were billed without a known price. What the simulator answers is never billed.',
+    labelNames: ['provider'],
+    registers,
+  })
+
+  const countAttempt = (attempt: Attempt) => {
+    const { usage, cost, error } = attempt
+    const provider = providerLabel(attempt.provider)
+    const simulated = String(attempt.simulated)
+    attempts.inc({ provider, outcome: error?.code ?? 'ok', simulated })
+    if (attempt.number > 1) retries.inc({ provider, simulated })
+    const kinds = {
+      input: usage?.inputTokens,
+      cached: usage?.cachedInputTokens,
+      cache_write: usage?.cacheWriteTokens,
+      output: usage?.outputTokens,
+      reasoning: usage?.reasoningTokens,
+    }
+    for (const [kind, count] of Object.entries(kinds)) if (count) tokens.inc({ provider, kind, simulated }, count)
+    if (cost !== undefined) costUsd.inc({ provider, simulated }, cost)
+    else if (usage && !attempt.simulated) unpriced.inc({ provider })
+  }
+
+  return (call) => {
+    let asked = call.provider
+    return {
+      within: (work) => work(),
+      attempted(attempt) {
+        asked = attempt.provider
+        countAttempt(attempt)
+      },
+      ended({ answer, errorCode, durationMs, simulated }) {
+        const labels = { provider: providerLabel(answer?.provider ?? asked), simulated: String(simulated) }
+        calls.inc({ ...labels, outcome: errorCode ?? 'ok' })
+        callSeconds.observe(labels, durationMs / 1_000)
+      },
+    }
+  }
+}
+
+function countRequests(registry: Registry) {
+  const registers = [registry]
+  const methodLabel = knownLabel(METHODS)
+  const classLabel = knownLabel(STATUS_CLASSES)
+  const routeLabel = cappedLabel(MAX_ROUTES)
+  const requestSeconds = new Histogram({
+    name: 'polyphony_http_request_duration_seconds',
+    help: 'How long HTTP requests took, by the pattern of their route.',
+    labelNames: ['method', 'route', 'status_class'],
+    buckets: REQUEST_SECONDS,
+    registers,
+  })
+  const sockets = new Gauge({ name: 'polyphony_open_sockets', help: 'WebSockets that are open now.', registers })
+  const subscriptions = new Gauge({
+    name: 'polyphony_subscriptions',
+    help: 'Subscriptions to flows that are open now, over sockets and event streams.',
+    registers,
+  })
+  return {
+    httpRequest({ method, route, status, seconds }: HttpRequestFacts) {
+      const statusClass = classLabel(`${Math.floor(status / 100)}xx`)
+      const labels = {
+        method: methodLabel(method),
+        route: route === undefined ? OTHER : routeLabel(route),
+        status_class: statusClass,
+      }
+      requestSeconds.observe(labels, seconds)
+    },
+    openSockets: (count: number) => sockets.set(count),
+    subscriptions: (count: number) => subscriptions.set(count),
+  }
+}

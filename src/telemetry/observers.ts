@@ -1,0 +1,68 @@
+import type { CallContent, CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
+
+/** One observer of several. What one of them throws stays here: nobody's flow fails because it was watched. */
+export function joinObservers(observers: readonly FlowObserver[]): FlowObserver {
+  return {
+    isWatching: () => observers.some((observer) => observer.isWatching()),
+    flowStarted(flow) {
+      const started = observers.filter((observer) => observer.isWatching()).map((observer) => startWith(observer, flow))
+      if (!started.some((observation) => observation instanceof Promise)) return joinFlows(started.filter(isObservation))
+      return Promise.all(started).then((observations) => joinFlows(observations.filter(isObservation)))
+    },
+  }
+}
+
+type Started = FlowObservation | undefined | Promise<FlowObservation | undefined>
+
+const isObservation = (started: Started): started is FlowObservation => started !== undefined && !(started instanceof Promise)
+
+function startWith(observer: FlowObserver, flow: FlowStart): Started {
+  const started = guarded(() => observer.flowStarted(flow))
+  return started instanceof Promise ? started.catch(() => undefined) : started
+}
+
+function joinFlows(observations: readonly FlowObservation[]): FlowObservation {
+  const watchesCalls = observations.some(({ callStarted }) => callStarted)
+  return {
+    within: nested(observations),
+    callStarted: watchesCalls ? (call) => startCalls(observations, call) : undefined,
+    ended: (ending) => tell(observations, (observation) => observation.ended(ending)),
+  }
+}
+
+function startCalls(observations: readonly FlowObservation[], call: CallStart): CallObservation {
+  const calls = observations.flatMap((observation) => guarded(() => observation.callStarted?.(call)) ?? [])
+  const readers = calls.flatMap(({ content }) => content ?? [])
+  return {
+    within: nested(calls),
+    attempted: (attempt) => tell(calls, (observation) => observation.attempted(attempt)),
+    ended: (ending) => tell(calls, (observation) => observation.ended(ending)),
+    content: readers.length === 0 ? undefined : joinContent(readers),
+  }
+}
+
+const joinContent = (readers: readonly CallContent[]): CallContent => ({
+  asked: (prompt) => tell(readers, (reader) => reader.asked(prompt)),
+  answered: (answer) => tell(readers, (reader) => reader.answered(answer)),
+})
+
+interface Surrounding {
+  within<T>(work: () => T): T
+}
+
+const nested =
+  (around: readonly Surrounding[]) =>
+  <T>(work: () => T): T =>
+    around.reduceRight<() => T>((inner, outer) => () => outer.within(inner), work)()
+
+function tell<Watcher>(watchers: readonly Watcher[], notice: (watcher: Watcher) => void): void {
+  for (const watcher of watchers) guarded(() => notice(watcher))
+}
+
+function guarded<T>(work: () => T): T | undefined {
+  try {
+    return work()
+  } catch {
+    return undefined
+  }
+}
