@@ -71,6 +71,7 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   createFlow: async (...given) => (await defaultPolyphony()).orchestrator.createFlow(...given),
   getFlow: async (...given) => (await defaultPolyphony()).orchestrator.getFlow(...given),
   listFlows: async (...given) => (await defaultPolyphony()).orchestrator.listFlows(...given),
+  getThreadId: async (...given) => (await defaultPolyphony()).orchestrator.getThreadId(...given),
   deleteFlow: async (...given) => (await defaultPolyphony()).orchestrator.deleteFlow(...given),
   executeFlow: async (...given) => (await defaultPolyphony()).orchestrator.executeFlow(...given),
   startFlow: async (...given) => (await defaultPolyphony()).orchestrator.startFlow(...given),

@@ -62,6 +62,11 @@ export class OrchestratorService {
     return this.#describe(flow)
   }
 
+  /** Thread of a flow that the user may read: what permissions are asked about. Needs `read`. */
+  async getThreadId(flowId: string, userId: string): Promise<string> {
+    return (await this.#ports.access.findFlow(flowId, userId, 'read')).threadId
+  }
+
   /** Flows of a thread, newest first unless asked otherwise. Needs `read`. */
   async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
     await this.#ports.access.requireOnThread(threadId, userId, 'read')

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { FlowStatus } from '../domain/flow.ts'
-import { flowLimitsSchema, OrchestrationFlowType, StepAction } from '../domain/flow-definition.ts'
+import { type FlowDefinitionInput, flowLimitsSchema, OrchestrationFlowType, StepAction } from '../domain/flow-definition.ts'
 import { StepStatus } from '../domain/step-result.ts'
 import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
 import { errorInfo } from './problem.ts'
@@ -76,7 +76,14 @@ export const stepResult = z.object({
   startedAt: instant,
   completedAt: instant,
   executedAt: instant,
-  metadata: data,
+  metadata: z.object({
+    provider: z.string(),
+    model: z.string(),
+    action: z.string(),
+    usage: usage.optional(),
+    cost: z.number().optional(),
+    retryCount: z.number(),
+  }),
   simulated: z.boolean(),
 })
 
@@ -136,9 +143,15 @@ export const flowStatusReport = z.object({
   error: errorInfo.optional(),
 })
 
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+/** Only its outside: the service parses it whole, and names every place that is wrong. */
+const definitionData = z
+  .custom<FlowDefinitionInput>(isObject, 'expected an object')
+  .meta({ title: 'FlowDefinition', description: 'A flow as data; `polyphony schema` prints its JSON Schema.' })
+
 /** A definition as data, or a template with its parameters: one of the two. */
 export const definitionSource = {
-  definition: data.optional(),
+  definition: definitionData.optional(),
   template: id.optional(),
   parameters: data.optional(),
 }

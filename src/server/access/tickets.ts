@@ -1,0 +1,23 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
+import type { TicketRepository } from '../../repositories/repository.ts'
+import { type Caller, storedCaller } from './caller.ts'
+
+const VALID_FOR_MS = 30_000
+
+const hashOf = (ticket: string): string => createHash('sha256').update(ticket).digest('hex')
+
+/** A ticket for one WebSocket of the caller, which any process over the same database takes. Only its hash is stored. */
+export async function issueTicket(tickets: TicketRepository, caller: Caller) {
+  const ticket = randomBytes(32).toString('base64url')
+  const expiresAt = new Date(Date.now() + VALID_FOR_MS)
+  await tickets.create({ hash: hashOf(ticket), caller: { ...caller }, expiresAt })
+  return { ticket, protocols: [SOCKET_PROTOCOL, `${TICKET_PREFIX}${ticket}`], expiresAt: expiresAt.toISOString() }
+}
+
+/** Who got the ticket; `undefined` ever after, and for one that is unknown or too old. */
+export async function redeemTicket(tickets: TicketRepository, ticket: string): Promise<Caller | undefined> {
+  if (!/^[\w-]{43}$/.test(ticket)) return undefined
+  const stored = storedCaller.safeParse(await tickets.redeem(hashOf(ticket), new Date()))
+  return stored.success ? stored.data : undefined
+}

@@ -1,0 +1,125 @@
+import type { Server } from 'node:http'
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import rateLimit from '@fastify/rate-limit'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, LogController } from 'fastify'
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
+import type { ServerSettings } from '../../config/config.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Authenticator } from '../access/authenticate.ts'
+import { requireScope } from '../access/caller.ts'
+import type { OriginCheck } from '../access/origins.ts'
+import { toOrchestratorError, toProblem } from './problem-details.ts'
+import './requests.ts'
+
+export interface AppParts {
+  readonly settings: ServerSettings
+  readonly logger: FastifyBaseLogger
+  readonly origins: OriginCheck
+  readonly authenticator: Authenticator
+  /** The server takes no new work any more. */
+  readonly isClosing: () => boolean
+}
+
+const PROBLEM_TYPE = 'application/problem+json'
+/** Milliseconds for a client to send its headers, and its whole request: slower ones only hold connections. */
+const HEADERS_TIMEOUT_MS = 10_000
+const REQUEST_TIMEOUT_MS = 60_000
+
+/** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
+export async function createApp({ settings, logger, origins, authenticator, isClosing }: AppParts): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: logger,
+    // One line per request, written at its end by the telemetry hook.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    genReqId: (request) => toRequestId(request.headers['x-request-id']),
+    bodyLimit: settings.bodyLimitBytes,
+    trustProxy: settings.trustProxy,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
+    // An address that cannot be decoded never reaches the hooks.
+    frameworkErrors: (error, request, { raw }) => {
+      const problem = toProblem(toOrchestratorError(error), { requestId: request.id })
+      raw.writeHead(problem.status, { 'content-type': PROBLEM_TYPE, 'x-request-id': request.id })
+      raw.end(JSON.stringify(problem))
+    },
+    clientErrorHandler: (_, socket) => {
+      // The parser gave up: what was sent is not looked at, nor told.
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n')
+      else socket.destroy()
+    },
+  })
+  limitSlowClients(app.server)
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  // Only JSON: a page can send text/plain to any address without asking first.
+  app.removeAllContentTypeParsers()
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined)
+    else void parseJson(request, body, done)
+  })
+  // No body says as much as an empty object.
+  app.addHook('preValidation', async (request) => {
+    if (request.routeOptions.schema?.body !== undefined) request.body ??= {}
+  })
+  app.decorateRequest('caller', undefined)
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+    origins.assertAllowed(request.headers)
+  })
+  await app.register(helmet, { contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } } })
+  await app.register(cors, {
+    origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
+    methods: ['GET', 'POST', 'PUT', 'DELETE'],
+    exposedHeaders: ['location', 'retry-after', 'x-request-id', 'idempotency-replayed'],
+    maxAge: 600,
+  })
+  app.addHook('onRequest', async (request) => {
+    // Who is asked for before anything of the body is read.
+    if (request.is404 || request.routeOptions.config.public) return
+    if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
+    request.caller = await authenticator.authenticate(request.headers)
+    const { scope } = request.routeOptions.config
+    if (scope) requireScope(request.caller, scope)
+  })
+  await app.register(rateLimit, {
+    max: settings.requestsPerMinute,
+    timeWindow: 60_000,
+    cache: 20_000,
+    keyGenerator: rateKey,
+    allowList: (request) => request.routeOptions.config.public === true,
+    errorResponseBuilder: (_, { max }) => new OrchestratorError('RATE_LIMITED', `More than ${max} requests in a minute`),
+  })
+
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = toOrchestratorError(thrown)
+    if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
+    const problem = toProblem(error, { requestId: request.id, instance: pathOf(request) })
+    if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer')
+    return reply.code(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem)
+  })
+  app.setNotFoundHandler((request) => {
+    throw new OrchestratorError('ROUTE_NOT_FOUND', `Nothing answers ${request.method} here`)
+  })
+  return app
+}
+
+const toRequestId = (given: string | string[] | undefined): string =>
+  typeof given === 'string' && /^[\w.:-]{1,100}$/.test(given) ? given : crypto.randomUUID()
+
+/** The path alone: what stands behind a question mark may be secret. */
+export const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
+
+function rateKey({ caller, ip }: FastifyRequest): string {
+  if (!caller || caller.via === 'local') return `ip:${ip}`
+  return caller.keyId === undefined ? `user:${caller.userId}` : `key:${caller.keyId}`
+}
+
+function limitSlowClients(server: Server): void {
+  server.headersTimeout = HEADERS_TIMEOUT_MS
+  server.maxHeadersCount = 100
+}

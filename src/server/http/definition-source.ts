@@ -1,0 +1,24 @@
+import { getFlowTemplate, listFlowTemplates, type TemplateFacts } from '../../../templates/index.ts'
+import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+
+export interface DefinitionSource {
+  readonly definition?: FlowDefinitionInput
+  readonly template?: string
+  readonly parameters?: Readonly<Record<string, unknown>>
+}
+
+/** What a body asks for: a definition as data, or a template with its parameters. Throws TEMPLATE_NOT_FOUND, or INPUT_INVALID for parameters. */
+export function toDefinition({ definition, template, parameters = {} }: DefinitionSource): FlowDefinitionInput {
+  if (template !== undefined) return getFlowTemplate(template, parameters)
+  if (definition) return definition
+  throw new OrchestratorError('INPUT_INVALID', 'expected either `definition` or `template`')
+}
+
+/** The facts of a template. Throws TEMPLATE_NOT_FOUND with a suggestion. */
+export function getTemplateFacts(name: string): TemplateFacts {
+  const facts = listFlowTemplates().find((template) => template.name === name)
+  if (facts) return facts
+  getFlowTemplate(name)
+  throw new OrchestratorError('TEMPLATE_NOT_FOUND', `no template "${name}"`)
+}

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { IdempotencyRepository } from '../../repositories/repository.ts'
+import { callerOf } from './requests.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The key under which the answer to this request is to be remembered. */
+    idempotencyKey: string | undefined
+  }
+}
+
+/** A process that died with a request in hand blocks its key for so long. */
+const LOCKED_FOR_MS = 120_000
+/** Headers of the answer that a repetition needs. */
+const KEPT_HEADERS = ['content-type', 'location']
+
+/**
+ * A repeated request with the same Idempotency-Key gets the first answer again, from whichever process. Only what was done is remembered: after an
+ * error the repetition is tried anew.
+ */
+export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepository): void {
+  app.decorateRequest('idempotencyKey', undefined)
+
+  app.addHook('preHandler', async (request, reply) => {
+    const key = keyOf(request)
+    if (key === undefined) return
+    const { userId } = callerOf(request)
+    const now = new Date()
+    const lockedUntil = new Date(now.getTime() + LOCKED_FOR_MS)
+    const begun = await repository.begin({ userId, key, fingerprint: fingerprintOf(request), now, lockedUntil })
+    if (begun.state === 'new') {
+      request.idempotencyKey = key
+    } else if (begun.state === 'done') {
+      const { statusCode, headers, body } = begun.answer
+      return reply.code(statusCode).headers(headers).header('idempotency-replayed', 'true').serializer(String).send(body)
+    } else if (begun.state === 'running') {
+      throw new OrchestratorError('REQUEST_IN_PROGRESS', 'The first request with this Idempotency-Key is still being answered')
+    } else {
+      throw new OrchestratorError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request')
+    }
+  })
+
+  app.addHook('onSend', async (request, reply, payload) => {
+    const { idempotencyKey: key, caller } = request
+    if (key === undefined || !caller) return payload
+    request.idempotencyKey = undefined
+    if (reply.statusCode >= 300 || typeof payload !== 'string') await repository.release(caller.userId, key)
+    else await repository.finish(caller.userId, key, { statusCode: reply.statusCode, headers: keptHeaders(reply), body: payload })
+    return payload
+  })
+}
+
+function keyOf({ routeOptions, headers }: FastifyRequest): string | undefined {
+  const key = headers['idempotency-key']
+  if (!routeOptions.config.idempotent || key === undefined) return undefined
+  if (typeof key === 'string' && /^[\x21-\x7e]{1,200}$/.test(key)) return key
+  throw new OrchestratorError('INPUT_INVALID', 'Idempotency-Key: expected 1 to 200 printable characters without spaces')
+}
+
+const fingerprintOf = ({ method, url, body }: FastifyRequest): string =>
+  createHash('sha256')
+    .update(JSON.stringify([method, url, body ?? null]))
+    .digest('hex')
+
+const keptHeaders = (reply: { getHeader(name: string): unknown }): Record<string, string> =>
+  Object.fromEntries(
+    KEPT_HEADERS.flatMap((name) => {
+      const value = reply.getHeader(name)
+      return typeof value === 'string' ? [[name, value]] : []
+    }),
+  )

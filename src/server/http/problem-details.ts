@@ -1,0 +1,101 @@
+import type { FastifyError } from 'fastify'
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
+import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Problem } from '../../protocol/problem.ts'
+
+/** What Fastify itself refuses, by its code. */
+const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'REQUEST_TOO_LARGE',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'MEDIA_TYPE_UNSUPPORTED',
+  FST_ERR_NOT_FOUND: 'ROUTE_NOT_FOUND',
+}
+
+interface Place {
+  readonly pointer: string
+  readonly detail: string
+}
+
+/** Any thrown value as the error that is told. What is a bug of ours stays one, and says nothing of itself. */
+export function toOrchestratorError(thrown: unknown): OrchestratorError {
+  if (OrchestratorError.is(thrown)) return thrown
+  if (hasZodFastifySchemaValidationErrors(thrown)) {
+    const where = 'validationContext' in thrown ? String(thrown.validationContext) : 'request'
+    const problems = thrown.validation.map(({ instancePath, message }) => ({
+      pointer: instancePath === '/' ? '#' : `#${instancePath}`,
+      detail: message ?? 'not valid',
+    }))
+    const [first] = problems
+    return new OrchestratorError(
+      'INPUT_INVALID',
+      `${where}${first ? `${first.pointer.slice(1)}: ${first.detail}` : ' is not valid'}`,
+      {
+        details: { problems },
+      },
+    )
+  }
+  if (!isFastifyError(thrown)) return OrchestratorError.from(thrown)
+  const code = FASTIFY_CODES[thrown.code]
+  if (code) return new OrchestratorError(code, thrown.message)
+  const { statusCode = 500 } = thrown
+  return statusCode >= 400 && statusCode < 500
+    ? new OrchestratorError('INPUT_INVALID', thrown.message)
+    : OrchestratorError.from(thrown)
+}
+
+const isFastifyError = (thrown: unknown): thrown is FastifyError =>
+  thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' && 'statusCode' in thrown
+
+export interface ProblemContext {
+  readonly requestId?: string
+  /** Path of the request. */
+  readonly instance?: string
+}
+
+/** The error as RFC 9457 writes it. An error of ours that has no other code tells only that there was one. */
+export function toProblem(error: OrchestratorError, { requestId, instance }: ProblemContext = {}): Problem {
+  const { code, retryable } = error
+  const isBug = code === 'INTERNAL'
+  const places = toPlaces(error.details.problems)
+  return {
+    type: `urn:polyphony:problem:${code}`,
+    title: code.toLowerCase().replaceAll('_', ' '),
+    status: ERROR_CODES[code].httpStatus,
+    detail: isBug ? 'The server met an error of its own; the request id finds it in the log' : error.message,
+    instance,
+    code,
+    pointer: places[0]?.pointer,
+    remedy: ERROR_CODES[code].remedy,
+    retryable,
+    errors: places.length > 0 ? places : undefined,
+    details: isBug || Object.keys(error.details).length === 0 ? undefined : toPlainDetails(error.details),
+    requestId,
+  }
+}
+
+/** Problems of requests and of definitions, each with its place. */
+function toPlaces(problems: unknown): readonly Place[] {
+  if (!Array.isArray(problems)) return []
+  return problems.flatMap((problem: unknown) => {
+    if (typeof problem !== 'object' || problem === null) return []
+    const { pointer, detail, path, message } = toTexts(problem)
+    if (pointer !== undefined) return [{ pointer, detail: detail ?? '' }]
+    return path === undefined ? [] : [{ pointer: toPointer(path), detail: message ?? '' }]
+  })
+}
+
+function toTexts(problem: object): Partial<Record<'pointer' | 'detail' | 'path' | 'message', string>> {
+  return Object.fromEntries(Object.entries(problem).filter(([, value]) => typeof value === 'string'))
+}
+
+/** `steps[2].inputFrom` of a definition in the body as a JSON Pointer. */
+const toPointer = (path: string): string =>
+  `#/definition/${path
+    .split(/[.[\]]+/)
+    .filter((part) => part !== '')
+    .map((part) => part.replaceAll('~', '~0').replaceAll('/', '~1'))
+    .join('/')}`
+
+function toPlainDetails({ problems: _, ...details }: OrchestratorError['details']): Record<string, unknown> | undefined {
+  return Object.keys(details).length === 0 ? undefined : details
+}

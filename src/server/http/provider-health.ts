@@ -1,0 +1,56 @@
+import { LRUCache } from 'lru-cache'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ProviderInfo, ProviderService } from '../../providers/provider.ts'
+
+export interface ProviderHealth {
+  readonly providerId: string
+  readonly status: 'up' | 'down' | 'unknown'
+  readonly code?: string
+  /** ISO 8601. */
+  readonly checkedAt: string
+}
+
+const REMEMBERED_MS = 15_000
+const PING_TIMEOUT_MS = 5_000
+
+/** Asks configured providers whether they answer: at most one question at once and one in 15 seconds for each, however many ask here. */
+export function createProviderHealth(providers: ProviderService) {
+  const remembered = new LRUCache<string, Promise<ProviderHealth>>({ max: 100, ttl: REMEMBERED_MS })
+
+  function describe(id: string): ProviderInfo {
+    const info = providers.list().find((candidate) => candidate.id === id)
+    if (info) return info
+    // Throws with what is configured.
+    providers.assertUsable(id)
+    throw new OrchestratorError('PROVIDER_NOT_CONFIGURED', `No provider "${id}"`)
+  }
+
+  async function ping(id: string): Promise<ProviderHealth> {
+    const answer = (status: ProviderHealth['status'], code?: string): ProviderHealth => ({
+      providerId: id,
+      status,
+      code,
+      checkedAt: new Date().toISOString(),
+    })
+    try {
+      const provider = await providers.get(id)
+      if (!provider.ping) return answer('unknown')
+      await provider.ping(AbortSignal.timeout(PING_TIMEOUT_MS))
+      return answer('up')
+    } catch (error) {
+      return answer('down', OrchestratorError.is(error) ? error.code : 'PROVIDER_UNAVAILABLE')
+    }
+  }
+
+  return {
+    describe,
+    check(id: string): Promise<ProviderHealth> {
+      describe(id)
+      const known = remembered.get(id)
+      if (known) return known
+      const asked = ping(id)
+      remembered.set(id, asked)
+      return asked
+    },
+  }
+}

@@ -1,0 +1,102 @@
+import { listFlowTemplates } from '../../../../templates/index.ts'
+import {
+  instantiated,
+  me,
+  provider,
+  providerHealth,
+  providers as providerList,
+  providerParams,
+  template,
+  templateArguments,
+  templateParams,
+  templates,
+} from '../../../protocol/catalogue.ts'
+import type { ServerParts } from '../../parts.ts'
+import { getTemplateFacts, toDefinition } from '../definition-source.ts'
+import { createProviderHealth } from '../provider-health.ts'
+import { callerOf, type Routes } from '../requests.ts'
+
+/** What there is to choose from: templates, providers, and who the caller is. */
+export const catalogueRoutes =
+  ({ providers }: ServerParts): Routes =>
+  async (app) => {
+    const healthOf = createProviderHealth(providers)
+
+    app.get(
+      '/me',
+      { schema: { tags: ['caller'], summary: 'Who you are', response: { 200: me } }, config: { scope: 'read' } },
+      async (request) => {
+        const { userId, scopes, via } = callerOf(request)
+        return { userId, scopes, via }
+      },
+    )
+
+    app.get(
+      '/templates',
+      { schema: { tags: ['templates'], summary: 'List the templates', response: { 200: templates } }, config: { scope: 'read' } },
+      async () => ({ items: listFlowTemplates() }),
+    )
+
+    app.get(
+      '/templates/:name',
+      {
+        schema: {
+          tags: ['templates'],
+          summary: 'Describe a template with its parameters',
+          params: templateParams,
+          response: { 200: template },
+        },
+        config: { scope: 'read' },
+      },
+      async (request) => getTemplateFacts(request.params.name),
+    )
+
+    app.post(
+      '/templates/:name/instantiate',
+      {
+        schema: {
+          tags: ['templates'],
+          summary: 'Make a definition of a template; nothing is stored',
+          params: templateParams,
+          body: templateArguments,
+          response: { 200: instantiated },
+        },
+        config: { scope: 'read' },
+      },
+      async (request) => ({
+        definition: { ...toDefinition({ template: request.params.name, parameters: request.body.parameters }) },
+      }),
+    )
+
+    app.get(
+      '/providers',
+      {
+        schema: { tags: ['providers'], summary: 'List what is configured', response: { 200: providerList } },
+        config: { scope: 'read' },
+      },
+      async () => ({ items: providers.list() }),
+    )
+
+    app.get(
+      '/providers/:providerId',
+      {
+        schema: { tags: ['providers'], summary: 'Describe a provider', params: providerParams, response: { 200: provider } },
+        config: { scope: 'read' },
+      },
+      async (request) => healthOf.describe(request.params.providerId),
+    )
+
+    app.get(
+      '/providers/:providerId/health',
+      {
+        schema: {
+          tags: ['providers'],
+          summary: 'Ask a provider whether it answers; remembered for a short while',
+          params: providerParams,
+          response: { 200: providerHealth },
+        },
+        config: { scope: 'read' },
+      },
+      (request) => healthOf.check(request.params.providerId),
+    )
+  }

@@ -1,0 +1,103 @@
+import * as z from 'zod'
+import {
+  executeQuery,
+  execution,
+  flow,
+  flowParams,
+  flowStatusReport,
+  stepExecution,
+  stepParams,
+  stepResult,
+  updatesQuery,
+} from '../../../protocol/flow.ts'
+import type { ServerParts } from '../../parts.ts'
+import type { EventStreams } from '../event-stream.ts'
+import { API, callerOf, type Routes } from '../requests.ts'
+import { waitForEnd } from '../wait-for-end.ts'
+
+const tags = ['executions']
+const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)
+
+/** Running flows: start, follow, stop. */
+export const executionRoutes =
+  (parts: ServerParts, streams: EventStreams): Routes =>
+  async (app) => {
+    const { orchestrator, config } = parts
+
+    app.post(
+      '/flows/:flowId/execute',
+      {
+        schema: {
+          tags,
+          summary: 'Run a flow, or go on after the last recorded step; with `wait` the answer comes when it has ended',
+          params: flowParams,
+          querystring: executeQuery,
+          body: execution,
+          response: { 200: flow, 202: flowStatusReport },
+        },
+        config: { scope: 'execute', idempotent: true },
+      },
+      async (request, reply) => {
+        const { flowId } = request.params
+        const { userId } = callerOf(request)
+        const started = await orchestrator.startFlow(flowId, userId, { streaming: true, ...request.body })
+        const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
+        const ended = waitMs > 0 ? await waitForEnd(parts, { flowId, userId, waitMs, gone: request.signal }) : undefined
+        if (ended) {
+          const read = await orchestrator.getFlow(flowId, userId)
+          return reply.code(200).send(read)
+        }
+        return reply.code(202).header('location', `${API}/flows/${flowId}/status`).send(started)
+      },
+    )
+
+    app.post(
+      '/flows/:flowId/steps/:stepId/execute',
+      {
+        schema: {
+          tags,
+          summary: 'Run one step of a flow that is not running, and answer with its result',
+          params: stepParams,
+          body: stepExecution,
+          response: { 200: stepResult },
+        },
+        config: { scope: 'execute', idempotent: true },
+      },
+      (request) => {
+        const { flowId, stepId } = request.params
+        return orchestrator.executeStep(flowId, stepId, callerOf(request).userId, request.body.input)
+      },
+    )
+
+    app.post(
+      '/flows/:flowId/cancel',
+      {
+        schema: {
+          tags,
+          summary: 'End a flow and its calls; answers when it is over',
+          params: flowParams,
+          response: { 200: flowStatusReport },
+        },
+        config: { scope: 'execute' },
+      },
+      (request) => orchestrator.cancelFlow(request.params.flowId, callerOf(request).userId),
+    )
+
+    app.get(
+      '/flows/:flowId/updates',
+      {
+        schema: {
+          tags,
+          summary: 'Follow a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
+          params: flowParams,
+          querystring: updatesQuery,
+          produces: ['text/event-stream'],
+        },
+        config: { scope: 'read' },
+      },
+      (request, reply) => {
+        const afterSeq = lastEventId.parse(request.headers['last-event-id']) ?? request.query.afterSeq ?? 0
+        return streams.send(request, reply, request.params.flowId, afterSeq)
+      },
+    )
+  }

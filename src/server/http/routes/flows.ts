@@ -1,0 +1,121 @@
+import * as z from 'zod'
+import {
+  flow,
+  flowCheck,
+  flowListQuery,
+  flowPage,
+  flowParams,
+  flowStatusReport,
+  flowToCheck,
+  newFlow,
+  rerun,
+} from '../../../protocol/flow.ts'
+import type { ServerParts } from '../../parts.ts'
+import { toDefinition } from '../definition-source.ts'
+import { API, callerOf, type Routes } from '../requests.ts'
+
+const tags = ['flows']
+
+/** Flows: stored definitions with what came of them. */
+export const flowRoutes =
+  ({ orchestrator }: ServerParts): Routes =>
+  async (app) => {
+    app.post(
+      '/flows',
+      {
+        schema: { tags, summary: 'Create a flow from a definition or a template', body: newFlow, response: { 201: flow } },
+        config: { scope: 'write', idempotent: true },
+      },
+      async (request, reply) => {
+        const { threadId, ...source } = request.body
+        const created = await orchestrator.createFlow(threadId, callerOf(request).userId, toDefinition(source))
+        reply.code(201).header('location', `${API}/flows/${created.id}`)
+        return created
+      },
+    )
+
+    app.get(
+      '/flows',
+      {
+        schema: {
+          tags,
+          summary: 'List the flows of a thread, or all that you created',
+          querystring: flowListQuery,
+          response: { 200: flowPage },
+        },
+        config: { scope: 'read' },
+      },
+      async (request) => {
+        const { threadId = '', cursor: _, ...options } = request.query
+        return { items: await orchestrator.listFlows(threadId, callerOf(request).userId, options) }
+      },
+    )
+
+    app.post(
+      '/flows/check',
+      {
+        schema: {
+          tags,
+          summary: 'Find what would stop or surprise a run, and what it may cost; calls nobody',
+          body: flowToCheck,
+          response: { 200: flowCheck },
+        },
+        config: { scope: 'read' },
+      },
+      (request) => orchestrator.checkFlow(toDefinition(request.body), callerOf(request).userId),
+    )
+
+    app.get(
+      '/flows/:flowId',
+      {
+        schema: { tags, summary: 'Read a flow with its step results', params: flowParams, response: { 200: flow } },
+        config: { scope: 'read' },
+      },
+      (request) => orchestrator.getFlow(request.params.flowId, callerOf(request).userId),
+    )
+
+    app.delete(
+      '/flows/:flowId',
+      {
+        schema: {
+          tags,
+          summary: 'Delete a flow and everything of it',
+          params: flowParams,
+          response: { 204: z.undefined() },
+        },
+        config: { scope: 'write' },
+      },
+      async (request, reply) => {
+        await orchestrator.deleteFlow(request.params.flowId, callerOf(request).userId)
+        reply.code(204)
+      },
+    )
+
+    app.get(
+      '/flows/:flowId/status',
+      {
+        schema: { tags, summary: 'Where a flow stands', params: flowParams, response: { 200: flowStatusReport } },
+        config: { scope: 'read' },
+      },
+      (request) => orchestrator.getFlowStatus(request.params.flowId, callerOf(request).userId),
+    )
+
+    app.post(
+      '/flows/:flowId/rerun',
+      {
+        schema: {
+          tags,
+          summary: 'Make a new flow of the same definition, with the results before `fromStep` carried over',
+          params: flowParams,
+          body: rerun,
+          response: { 201: flow },
+        },
+        config: { scope: 'write', idempotent: true },
+      },
+      async (request, reply) => {
+        const created = await orchestrator.rerunFlow(request.params.flowId, callerOf(request).userId, request.body)
+        reply.code(201).header('location', `${API}/flows/${created.id}`)
+        return created
+      },
+    )
+  }

@@ -1,0 +1,64 @@
+import * as z from 'zod'
+import type { Routes } from '../requests.ts'
+
+export interface HealthParts {
+  readonly isClosing: () => boolean
+  /** Rejects where the database does not answer. */
+  readonly askDatabase: () => Promise<unknown>
+  readonly startedAtMs: number
+  readonly version: string
+}
+
+const health = z.object({
+  status: z.enum(['ok', 'closing', 'unavailable']),
+  database: z.enum(['up', 'down']),
+  version: z.string(),
+  uptimeSeconds: z.number(),
+  timestamp: z.string(),
+})
+const ANSWER_WITHIN_MS = 3_000
+
+/** For those who watch over the process; open to everybody, and they tell nothing of users. */
+export const healthRoutes =
+  ({ isClosing, askDatabase, startedAtMs, version }: HealthParts): Routes =>
+  async (app) => {
+    const isDatabaseUp = async () => {
+      const late = new Promise<false>((resolve) => setTimeout(resolve, ANSWER_WITHIN_MS, false).unref())
+      return Promise.race([
+        askDatabase().then(
+          () => true,
+          () => false,
+        ),
+        late,
+      ])
+    }
+    const config = { public: true }
+    const tags = ['health']
+    const alive = z.object({ status: z.literal('ok') })
+
+    app.get('/livez', { schema: { tags, summary: 'The process answers', response: { 200: alive } }, config }, async () => ({
+      status: 'ok' as const,
+    }))
+
+    for (const path of ['/readyz', '/health']) {
+      app.get(
+        path,
+        {
+          schema: { tags, summary: 'The server takes work, and its database answers', response: { 200: health, 503: health } },
+          config,
+        },
+        async (_, reply) => {
+          const isUp = await isDatabaseUp()
+          const status = isClosing() ? ('closing' as const) : isUp ? ('ok' as const) : ('unavailable' as const)
+          const answer = {
+            status,
+            database: isUp ? ('up' as const) : ('down' as const),
+            version,
+            uptimeSeconds: Math.floor((Date.now() - startedAtMs) / 1_000),
+            timestamp: new Date().toISOString(),
+          }
+          return status === 'ok' ? reply.code(200).send(answer) : reply.code(503).send(answer)
+        },
+      )
+    }
+  }

@@ -1,0 +1,137 @@
+import * as z from 'zod'
+import { THREAD_RIGHTS } from '../../../domain/thread.ts'
+import {
+  message,
+  messageListQuery,
+  messagePage,
+  newMessage,
+  newPermission,
+  newThread,
+  permissionParams,
+  thread,
+  threadListQuery,
+  threadPage,
+  threadParams,
+  threadPermission,
+  threadPermissions,
+} from '../../../protocol/thread.ts'
+import type { ServerParts } from '../../parts.ts'
+import { API, callerOf, type Routes } from '../requests.ts'
+
+const tags = ['threads']
+
+/** Conversations, their messages, and who may see them. */
+export const threadRoutes =
+  ({ conversations }: ServerParts): Routes =>
+  async (app) => {
+    app.post(
+      '/threads',
+      {
+        schema: { tags, summary: 'Create a thread', body: newThread, response: { 201: thread } },
+        config: { scope: 'write', idempotent: true },
+      },
+      async (request, reply) => {
+        const created = await conversations.createThread(callerOf(request).userId, request.body)
+        reply.code(201).header('location', `${API}/threads/${created.id}`)
+        return created
+      },
+    )
+
+    app.get(
+      '/threads',
+      {
+        schema: { tags, summary: 'List your threads, newest first', querystring: threadListQuery, response: { 200: threadPage } },
+        config: { scope: 'read' },
+      },
+      async (request) => ({ items: await conversations.listThreads(callerOf(request).userId, request.query) }),
+    )
+
+    app.get(
+      '/threads/:threadId',
+      { schema: { tags, summary: 'Read a thread', params: threadParams, response: { 200: thread } }, config: { scope: 'read' } },
+      (request) => conversations.getThread(request.params.threadId, callerOf(request).userId),
+    )
+
+    app.delete(
+      '/threads/:threadId',
+      {
+        schema: {
+          tags,
+          summary: 'Delete a thread with its messages and flows',
+          params: threadParams,
+          response: { 204: z.undefined() },
+        },
+        config: { scope: 'write' },
+      },
+      async (request, reply) => {
+        await conversations.deleteThread(request.params.threadId, callerOf(request).userId)
+        reply.code(204)
+      },
+    )
+
+    app.post(
+      '/threads/:threadId/messages',
+      {
+        schema: { tags, summary: 'Add a message', params: threadParams, body: newMessage, response: { 201: message } },
+        config: { scope: 'write', idempotent: true },
+      },
+      async (request, reply) => {
+        reply.code(201)
+        return conversations.addMessage(request.params.threadId, callerOf(request).userId, request.body)
+      },
+    )
+
+    app.get(
+      '/threads/:threadId/messages',
+      {
+        schema: {
+          tags,
+          summary: 'Read the messages, oldest first; with `limit` the newest of them',
+          params: threadParams,
+          querystring: messageListQuery,
+          response: { 200: messagePage },
+        },
+        config: { scope: 'read' },
+      },
+      async (request) => ({
+        items: await conversations.getMessages(request.params.threadId, callerOf(request).userId, request.query),
+      }),
+    )
+  }
+
+/** Who may do what with a thread and its flows. */
+export const permissionRoutes =
+  ({ permissions }: ServerParts): Routes =>
+  async (app) => {
+    app.get(
+      '/threads/:threadId/permissions',
+      {
+        schema: { tags, summary: 'List who may do what', params: threadParams, response: { 200: threadPermissions } },
+        config: { scope: 'read' },
+      },
+      async (request) => ({ items: await permissions.list(request.params.threadId, callerOf(request).userId) }),
+    )
+
+    app.put(
+      '/threads/:threadId/permissions/:userId',
+      {
+        schema: {
+          tags,
+          summary: 'Set the rights of a user: those named, and no others',
+          params: permissionParams,
+          body: newPermission,
+          response: { 200: threadPermission },
+        },
+        config: { scope: 'share' },
+      },
+      async (request) => {
+        const { threadId, userId } = request.params
+        const by = callerOf(request).userId
+        const rights = THREAD_RIGHTS.filter((right) => request.body.rights.includes(right))
+        const taken = THREAD_RIGHTS.filter((right) => !rights.includes(right))
+        if (rights.length > 0) await permissions.grant(threadId, by, userId, rights)
+        if (taken.length > 0) await permissions.revoke(threadId, by, userId, taken)
+        return { userId, rights }
+      },
+    )
+  }

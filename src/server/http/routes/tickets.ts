@@ -1,0 +1,25 @@
+import { ticket } from '../../../protocol/socket.ts'
+import { issueTicket } from '../../access/tickets.ts'
+import type { ServerParts } from '../../parts.ts'
+import { callerOf, type Routes } from '../requests.ts'
+
+/** Tickets for WebSockets of browsers. */
+export const ticketRoutes =
+  ({ tickets }: ServerParts): Routes =>
+  async (app) => {
+    app.post(
+      '/tickets',
+      {
+        schema: {
+          tags: ['caller'],
+          summary: 'Get a ticket that opens one WebSocket within 30 seconds: `new WebSocket(url, protocols)`',
+          response: { 201: ticket },
+        },
+        config: { scope: 'read' },
+      },
+      async (request, reply) => {
+        reply.code(201).header('cache-control', 'no-store')
+        return issueTicket(tickets, callerOf(request))
+      },
+    )
+  }

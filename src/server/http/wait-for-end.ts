@@ -1,0 +1,27 @@
+import type { FlowStatusReport } from '../../domain/flow.ts'
+import { SETTLED } from '../../domain/flow.ts'
+import type { ServerParts } from '../parts.ts'
+
+export interface Wait {
+  readonly flowId: string
+  readonly userId: string
+  readonly waitMs: number
+  /** The client went away: nobody waits any more. The flow goes on. */
+  readonly gone: AbortSignal
+}
+
+/**
+ * Waits for the end of a flow, whichever process runs it. Resolves with the status where it has ended, with `undefined` where the time was over
+ * or the client left.
+ */
+export async function waitForEnd(
+  { orchestrator }: Pick<ServerParts, 'orchestrator'>,
+  { flowId, userId, waitMs, gone }: Wait,
+): Promise<FlowStatusReport | undefined> {
+  const signal = AbortSignal.any([gone, AbortSignal.timeout(waitMs)])
+  for await (const _ of orchestrator.streamFlow(flowId, userId, { signal })) {
+    if (signal.aborted) break
+  }
+  const status = await orchestrator.getFlowStatus(flowId, userId)
+  return SETTLED.includes(status.status) || status.status === 'PAUSED' ? status : undefined
+}

@@ -1,0 +1,49 @@
+import type { Caller } from '../access/caller.ts'
+import type { ServerParts } from '../parts.ts'
+import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
+import { createFollower, type Follower, type UpdateSink } from './follower.ts'
+
+export type SubscriptionsParts = Pick<ServerParts, 'orchestrator' | 'permissions'>
+
+/** One caller following one flow. */
+export interface Subscription extends Follower {
+  readonly flowId: string
+  /** Whether the caller may still read the flow. */
+  isAllowed(): Promise<boolean>
+}
+
+export interface Subscriptions {
+  /** Rejects with FLOW_NOT_FOUND for a flow that the caller may not read. Nothing reaches the sink before the next turn of the event loop. */
+  open(caller: Caller, flowId: string, afterSeq: number, sink: UpdateSink): Promise<Subscription>
+  readonly feeds: FlowFeeds
+  close(): void
+}
+
+export function createSubscriptions({ orchestrator, permissions }: SubscriptionsParts): Subscriptions {
+  const feeds = createFlowFeeds({
+    stream: (flowId, userId, afterSeq, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq, signal }),
+    statusOf: async (flowId) => (await orchestrator.getFlowStatus(flowId)).status,
+  })
+  return {
+    feeds,
+    async open({ userId }, flowId, afterSeq, sink) {
+      const threadId = await orchestrator.getThreadId(flowId, userId)
+      const follower = createFollower({
+        feed: feeds.open(flowId, userId, afterSeq),
+        afterSeq,
+        sink,
+        readBack: (after, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq: after, signal }),
+      })
+      return {
+        flowId,
+        get lastSeq() {
+          return follower.lastSeq
+        },
+        resume: follower.resume,
+        stop: follower.stop,
+        isAllowed: () => permissions.can(userId, threadId, 'read'),
+      }
+    },
+    close: () => feeds.close(),
+  }
+}

@@ -1,0 +1,21 @@
+import type { PolyphonyConfig } from '../config/config.ts'
+import type { ConversationService } from '../conversations/conversation-service.ts'
+import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
+import type { ProviderService } from '../providers/provider.ts'
+import type { IdempotencyRepository, TicketRepository } from '../repositories/repository.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+
+/** What the server stands on; an opened Polyphony is one. */
+export interface ServerParts {
+  readonly orchestrator: OrchestratorService
+  readonly conversations: ConversationService
+  readonly permissions: PermissionService
+  readonly dataSharing: DataSharingService
+  readonly providers: ProviderService
+  readonly apiKeys: ApiKeyService
+  readonly tickets: TicketRepository
+  readonly idempotency: IdempotencyRepository
+  readonly telemetry: Telemetry
+  readonly config: PolyphonyConfig
+}

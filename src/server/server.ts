@@ -1,0 +1,122 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { ServerSettings } from '../config/config.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createAuthenticator } from './access/authenticate.ts'
+import { createOriginCheck, isLoopbackHost } from './access/origins.ts'
+import { createApp } from './http/app.ts'
+import { createEventStreams } from './http/event-stream.ts'
+import { addIdempotency } from './http/idempotency.ts'
+import { addDocs, addOpenApi } from './http/openapi.ts'
+import { API } from './http/requests.ts'
+import { catalogueRoutes } from './http/routes/catalogue.ts'
+import { dataSharingRoutes } from './http/routes/data-sharing.ts'
+import { executionRoutes } from './http/routes/executions.ts'
+import { flowRoutes } from './http/routes/flows.ts'
+import { healthRoutes } from './http/routes/health.ts'
+import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
+import { ticketRoutes } from './http/routes/tickets.ts'
+import { createSubscriptions } from './live/subscriptions.ts'
+import type { ServerParts } from './parts.ts'
+
+export interface ServerOptions {
+  /** Default: nothing is logged. */
+  readonly logger?: FastifyBaseLogger
+  /** Shown in /health and /openapi.json. */
+  readonly version?: string
+}
+
+/** Flows over HTTP and WebSocket, as models and as tools. */
+export interface PolyphonyServer {
+  /** For tests, and for backends that add routes of their own. */
+  readonly app: FastifyInstance
+  /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
+  listen(): Promise<string>
+  /** Takes no new work, ends streams and sockets so that clients come back elsewhere, and resolves when nobody is connected. Flows go on. */
+  close(): Promise<void>
+}
+
+/** Builds the server over an opened Polyphony, which it does not close. */
+export async function createServer(parts: ServerParts, options: ServerOptions = {}): Promise<PolyphonyServer> {
+  const settings = parts.config.server
+  const { logger = silentLogger, version = 'unknown' } = options
+  let closing = false
+  const isClosing = () => closing
+
+  const origins = createOriginCheck(settings)
+  const authenticator = createAuthenticator({
+    apiKeys: parts.apiKeys,
+    settings,
+    isLoopback: isLoopbackHost(settings.host),
+    now: Date.now,
+  })
+  const subscriptions = createSubscriptions(parts)
+  const streams = createEventStreams({ subscriptions, authenticator, settings })
+
+  const app = await createApp({ settings, logger, origins, authenticator, isClosing })
+  await addOpenApi(app, { version, publicUrl: settings.publicUrl })
+  addIdempotency(app, parts.idempotency)
+  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))
+  await app.register(
+    async (api) => {
+      for (const routes of [
+        catalogueRoutes(parts),
+        threadRoutes(parts),
+        permissionRoutes(parts),
+        dataSharingRoutes(parts),
+        flowRoutes(parts),
+        executionRoutes(parts, streams),
+        ticketRoutes(parts),
+      ]) {
+        await api.register(routes)
+      }
+    },
+    { prefix: API },
+  )
+  await addDocs(app)
+
+  return {
+    app,
+    async listen() {
+      await refuseOpenDoor(parts, settings)
+      await app.listen({ host: settings.host, port: settings.port })
+      return addressOf(app, settings)
+    },
+    async close() {
+      closing = true
+      streams.close()
+      subscriptions.close()
+      await app.close()
+    },
+  }
+}
+
+/** Without keys whoever reaches the server is the local user: then only this machine may reach it. */
+async function refuseOpenDoor({ apiKeys }: ServerParts, { host, jwt }: ServerSettings): Promise<void> {
+  if (isLoopbackHost(host) || jwt || (await apiKeys.exist())) return
+  throw new OrchestratorError(
+    'CONFIG_INVALID',
+    `server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys, found "${host}". Make one with \`polyphony keys create\`, or configure server.jwt`,
+    { details: { key: 'server.host' } },
+  )
+}
+
+function addressOf(app: FastifyInstance, { host, publicUrl }: ServerSettings): string {
+  if (publicUrl !== undefined) return publicUrl
+  const address: AddressInfo | string | null = app.server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : ''
+  return `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`
+}
+
+const nothing = () => {}
+const silentLogger: FastifyBaseLogger = {
+  level: 'silent',
+  fatal: nothing,
+  error: nothing,
+  warn: nothing,
+  info: nothing,
+  debug: nothing,
+  trace: nothing,
+  silent: nothing,
+  child: () => silentLogger,
+}
