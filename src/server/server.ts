@@ -18,6 +18,7 @@ import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { createSubscriptions } from './live/subscriptions.ts'
 import type { ServerParts } from './parts.ts'
+import { createSockets } from './socket/sockets.ts'
 
 export interface ServerOptions {
   /** Default: nothing is logged. */
@@ -52,6 +53,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   })
   const subscriptions = createSubscriptions(parts)
   const streams = createEventStreams({ subscriptions, authenticator, settings })
+  const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics: undefined })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl })
@@ -74,6 +76,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     { prefix: API },
   )
   await addDocs(app)
+  sockets.attach(app.server)
 
   return {
     app,
@@ -85,6 +88,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     async close() {
       closing = true
       streams.close()
+      sockets.close()
       subscriptions.close()
       await app.close()
     },

@@ -27,7 +27,11 @@ export function createEventStreams({ subscriptions, authenticator, settings }: E
     const stream = createWriter(reply.raw, settings.sockets)
     const subscription = await subscriptions.open(caller, flowId, afterSeq, {
       isFull: stream.isFull,
-      send: ({ seq, text }, type) => stream.write(`id: ${seq}\nevent: ${type}\ndata: ${text}\n\n`),
+      send: ({ seq, update, bytes }) => {
+        stream.write(`id: ${seq}\nevent: ${update.type}\ndata: `)
+        stream.write(bytes)
+        stream.write('\n\n')
+      },
       end: (end, lastSeq) => {
         if ('error' in end) stream.write(problemEvent(end.error, request))
         else stream.write(`event: end\ndata: ${JSON.stringify({ flowId, status: end.status, lastSeq })}\n\n`)
@@ -95,8 +99,8 @@ export type EventStreams = ReturnType<typeof createEventStreams>
 function createWriter(response: ServerResponse, { maxBufferedBytes, slowAfterMs }: ServerSettings['sockets']) {
   let fullSinceMs: number | undefined
   return {
-    write(text: string): void {
-      response.write(text)
+    write(piece: string | Buffer): void {
+      response.write(piece)
     },
     isFull(): boolean {
       const full = response.writableLength >= maxBufferedBytes

@@ -1,12 +1,18 @@
 import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** An update with its text, which is made once for all who follow. */
+/** An update with the bytes of its JSON, which are made once for all who follow. */
 export interface FeedEntry {
   readonly seq: number
   readonly update: FlowUpdate
-  readonly text: string
+  readonly bytes: Buffer
 }
+
+export const toEntry = (update: FlowUpdate): FeedEntry => ({
+  seq: update.seq,
+  update,
+  bytes: Buffer.from(JSON.stringify(update)),
+})
 
 /** How a feed ended: nothing follows, or it could not be read on. */
 export type FeedEnd = { readonly status: string } | { readonly error: OrchestratorError }
@@ -93,9 +99,9 @@ function openFeed({ stream, statusOf }: FlowFeedPorts, place: FeedPlace, onIdle:
     })
   }
   const add = (update: FlowUpdate) => {
-    const entry = { seq: update.seq, update, text: JSON.stringify(update) }
+    const entry = toEntry(update)
     entries.push(entry)
-    bytes += entry.text.length
+    bytes += entry.bytes.length
     if (entries.length > KEPT_ENTRIES * 2 || (bytes > KEPT_BYTES * 2 && entries.length > 1)) shorten()
     tellSoon()
   }
@@ -103,12 +109,12 @@ function openFeed({ stream, statusOf }: FlowFeedPorts, place: FeedPlace, onIdle:
     let from = Math.max(0, entries.length - KEPT_ENTRIES)
     let kept = 0
     for (let index = entries.length - 1; index >= from; index--) {
-      kept += entries[index]?.text.length ?? 0
+      kept += entries[index]?.bytes.length ?? 0
       if (kept > KEPT_BYTES) from = Math.min(index + 1, entries.length - 1)
     }
     floor = entries[from - 1]?.seq ?? floor
     entries = entries.slice(from)
-    bytes = entries.reduce((sum, { text }) => sum + text.length, 0)
+    bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0)
   }
   const read = async () => {
     try {

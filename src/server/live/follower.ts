@@ -1,13 +1,13 @@
 import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FeedEnd, FeedEntry, FlowFeed } from './flow-feed.ts'
+import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feed.ts'
 
 /** Where updates go: one subscription of one connection. */
 export interface UpdateSink {
   /** More than it should hold waits for its reader. */
   isFull(): boolean
-  /** Takes the update as text, in order. */
-  send(entry: Pick<FeedEntry, 'seq' | 'text'>, type: FlowUpdate['type']): void
+  /** Takes the next update. */
+  send(entry: FeedEntry): void
   /** Nothing follows; called once. */
   end(end: FeedEnd, lastSeq: number): void
 }
@@ -50,7 +50,7 @@ export function createFollower({ feed, afterSeq, sink, readBack }: FollowerOptio
         return
       }
       seq = entry.seq
-      sink.send(entry, entry.update.type)
+      sink.send(entry)
     }
     isBehind = false
   }
@@ -72,7 +72,7 @@ export function createFollower({ feed, afterSeq, sink, readBack }: FollowerOptio
     isReadingBack = true
     try {
       for await (const update of readBack(seq, abort.signal)) {
-        pass([{ seq: update.seq, update, text: JSON.stringify(update) }])
+        pass([toEntry(update)])
         // Full: the rest is read again when there is room.
         if (stopped || isBehind || feed.after(seq) !== undefined) break
       }
@@ -108,7 +108,7 @@ function mergePieces(entries: readonly FeedEntry[]): readonly FeedEntry[] {
   const closeOpen = () => {
     if (!open) return
     const { update, alone, pieces } = open
-    merged.push(pieces === 1 ? alone : { seq: update.seq, update, text: JSON.stringify(update) })
+    merged.push(pieces === 1 ? alone : toEntry(update))
   }
   for (const entry of entries) {
     const joined = open && joinPieces(open.update, entry.update)

@@ -1,0 +1,188 @@
+import type { Duplex } from 'node:stream'
+import { TokenBucket } from 'limiter'
+import type { RawData, WebSocket } from 'ws'
+import type { ServerSettings } from '../../config/config.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { type ClientFrame, type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
+import type { Caller } from '../access/caller.ts'
+import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
+import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
+import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
+import type { Command } from './commands.ts'
+import { readFrame } from './read-frame.ts'
+
+export interface ConnectionParts {
+  readonly subscriptions: Subscriptions
+  readonly command: Command
+  readonly settings: ServerSettings['sockets']
+}
+
+/** One open WebSocket of one caller. */
+export interface Connection {
+  readonly caller: Caller
+  readonly subscriptionCount: number
+  /** Ends subscriptions to flows that the caller may no longer read. */
+  recheck(): Promise<void>
+  /** Closes a reader that has taken nothing for too long. */
+  closeIfSlow(): void
+  /** Asks whether the other side lives; ends the connection where the last question was not answered. */
+  ping(): void
+  close(why: { readonly code: number; readonly reason: string }): void
+}
+
+/** Messages of a client in a second, and at once. */
+const MESSAGES_PER_SECOND = 200
+const MESSAGE_BURST = 1_000
+/** Messages that wait for their turn before no more are read. */
+const MAX_WAITING = 32
+/** Frames in a row that are none of ours. */
+const MAX_MISFITS = 50
+/** Milliseconds for the other side to answer the closing of a connection. */
+const CLOSE_TIMEOUT_MS = 2_000
+
+export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, parts: ConnectionParts): Connection {
+  const { subscriptions, command, settings } = parts
+  const open = new Map<string, Subscription>()
+  const bucket = new TokenBucket({ bucketSize: MESSAGE_BURST, tokensPerInterval: MESSAGES_PER_SECOND, interval: 'second' })
+  bucket.content = MESSAGE_BURST
+  let turns: Promise<void> = Promise.resolve()
+  let waiting = 0
+  let misfits = 0
+  let isAlive = true
+  let isClosed = false
+  let isCorked = false
+  let fullSinceMs: number | undefined
+
+  const isFull = (): boolean => {
+    const full = webSocket.bufferedAmount >= settings.maxBufferedBytes
+    if (full) fullSinceMs ??= performance.now()
+    return full
+  }
+  const onFlushed = () => {
+    if (fullSinceMs === undefined || webSocket.bufferedAmount > settings.maxBufferedBytes / 2) return
+    fullSinceMs = undefined
+    for (const subscription of open.values()) subscription.resume()
+  }
+  const sendData = (data: string | Buffer) => {
+    if (webSocket.readyState !== webSocket.OPEN) return
+    // What is sent in one turn of the event loop leaves in one write.
+    if (!isCorked) {
+      isCorked = true
+      stream.cork()
+      process.nextTick(() => {
+        isCorked = false
+        stream.uncork()
+      })
+    }
+    webSocket.send(data, { binary: false }, onFlushed)
+  }
+  const send = (frame: ServerFrame) => sendData(JSON.stringify(serverFrame.encode(frame)))
+  const refuse = (thrown: unknown, { requestId, flowId }: { readonly requestId?: string; readonly flowId?: string }): void => {
+    send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
+  }
+  const close: Connection['close'] = ({ code, reason }) => {
+    if (isClosed) return
+    isClosed = true
+    webSocket.close(code, reason)
+    setTimeout(() => webSocket.terminate(), CLOSE_TIMEOUT_MS).unref()
+    stopAll()
+  }
+  const stopAll = () => {
+    for (const subscription of open.values()) subscription.stop()
+    open.clear()
+  }
+
+  async function subscribe({ flowId, afterSeq, requestId }: Extract<ClientFrame, { type: 'subscribe' }>): Promise<void> {
+    if (!open.has(flowId) && open.size >= settings.maxSubscriptions) {
+      throw new OrchestratorError('INPUT_INVALID', `expected at most ${settings.maxSubscriptions} flows on one socket`)
+    }
+    const ended = (end: FeedEnd, lastSeq: number) => {
+      if (open.get(flowId) === subscription) open.delete(flowId)
+      if ('error' in end) refuse(end.error, { flowId })
+      else send({ type: 'end', flowId, status: end.status, lastSeq })
+    }
+    const sink = { isFull, send: ({ bytes }: Pick<FeedEntry, 'bytes'>) => sendData(bytes), end: ended }
+    const subscription = await subscriptions.open(caller, flowId, afterSeq, sink)
+    if (isClosed) return subscription.stop()
+    open.get(flowId)?.stop()
+    open.set(flowId, subscription)
+    send({ type: 'subscribed', requestId, flowId, afterSeq })
+  }
+
+  async function obey(frame: ClientFrame): Promise<void> {
+    const { requestId } = frame
+    if (frame.type === 'subscribe') return subscribe(frame)
+    if (frame.type === 'ping') return send({ type: 'pong', requestId })
+    const { flowId } = frame
+    if (frame.type === 'unsubscribe') {
+      open.get(flowId)?.stop()
+      open.delete(flowId)
+      return send({ type: 'unsubscribed', requestId, flowId })
+    }
+    send({ type: 'status', requestId, flowId, status: await command(caller, frame) })
+  }
+
+  function receive(data: RawData, isBinary: boolean): void {
+    if (isClosed) return
+    if (!bucket.tryRemoveTokens(1)) {
+      close(SOCKET_CLOSE.flooded)
+      return
+    }
+    const read = readFrame(data, isBinary)
+    if ('problem' in read) {
+      if (++misfits > MAX_MISFITS) close(SOCKET_CLOSE.policy)
+      else refuse(read.problem, {})
+      return
+    }
+    misfits = 0
+    const { frame } = read
+    // One after the other: what a client asks last is what holds.
+    if (++waiting >= MAX_WAITING) webSocket.pause()
+    turns = turns
+      .then(() => (isClosed ? undefined : obey(frame)))
+      .catch((error: unknown) => refuse(error, frame))
+      .then(() => {
+        if (--waiting < MAX_WAITING && webSocket.isPaused) webSocket.resume()
+      })
+  }
+
+  webSocket.on('message', receive)
+  webSocket.on('pong', () => {
+    isAlive = true
+  })
+  webSocket.on('ping', () => {
+    if (!bucket.tryRemoveTokens(1)) close(SOCKET_CLOSE.flooded)
+  })
+  // The other side broke the protocol or the line: `close` follows.
+  webSocket.on('error', () => webSocket.terminate())
+  webSocket.on('close', () => {
+    isClosed = true
+    stopAll()
+  })
+
+  return {
+    caller,
+    get subscriptionCount() {
+      return open.size
+    },
+    async recheck() {
+      for (const subscription of [...open.values()]) {
+        if (await subscription.isAllowed()) continue
+        const { flowId } = subscription
+        subscription.stop()
+        if (open.get(flowId) === subscription) open.delete(flowId)
+        refuse(new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } }), { flowId })
+      }
+    },
+    closeIfSlow() {
+      if (fullSinceMs === undefined || performance.now() - fullSinceMs < settings.slowAfterMs) return
+      close(SOCKET_CLOSE.slow)
+    },
+    ping() {
+      if (isAlive) webSocket.ping()
+      else webSocket.terminate()
+      isAlive = false
+    },
+    close,
+  }
+}

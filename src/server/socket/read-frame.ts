@@ -1,0 +1,29 @@
+import type { RawData } from 'ws'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { type ClientFrame, clientFrame } from '../../protocol/socket.ts'
+
+/** What a client sent, or what is wrong with it, with the place. */
+export function readFrame(
+  data: RawData,
+  isBinary: boolean,
+): { readonly frame: ClientFrame } | { readonly problem: OrchestratorError } {
+  if (isBinary) return misfit('expected a text frame with a JSON object, found bytes')
+  let value: unknown
+  try {
+    value = JSON.parse(String(data))
+  } catch {
+    return misfit('expected a JSON object, found text that is none')
+  }
+  const parsed = clientFrame.safeParse(value)
+  if (parsed.success) return { frame: parsed.data }
+  const problems = parsed.error.issues.map(({ path, message }) => ({
+    pointer: ['#', ...path.map(String)].join('/'),
+    detail: message,
+  }))
+  const [first] = problems
+  return misfit(first ? `${first.pointer}: ${first.detail}` : 'the frame is not valid', problems)
+}
+
+const misfit = (message: string, problems?: readonly object[]) => ({
+  problem: new OrchestratorError('INPUT_INVALID', message, problems && { details: { problems } }),
+})

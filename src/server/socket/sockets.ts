@@ -1,0 +1,183 @@
+import type { IncomingMessage, Server } from 'node:http'
+import { type Duplex, finished } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import type { ServerSettings } from '../../config/config.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { SOCKET_CLOSE, SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
+import type { Metrics } from '../../telemetry/telemetry.ts'
+import type { Authenticator } from '../access/authenticate.ts'
+import { type Caller, requireScope } from '../access/caller.ts'
+import type { OriginCheck } from '../access/origins.ts'
+import { redeemTicket } from '../access/tickets.ts'
+import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
+import type { Subscriptions } from '../live/subscriptions.ts'
+import type { ServerParts } from '../parts.ts'
+import { createCommand } from './commands.ts'
+import { type Connection, createConnection } from './connection.ts'
+
+export interface SocketsParts extends Pick<ServerParts, 'orchestrator' | 'tickets'> {
+  readonly origins: OriginCheck
+  readonly authenticator: Authenticator
+  readonly subscriptions: Subscriptions
+  readonly settings: Pick<ServerSettings, 'sockets'>
+  readonly isClosing: () => boolean
+  readonly metrics: Pick<Metrics, 'openSockets'> | undefined
+}
+
+export interface Sockets {
+  /** Takes the upgrades of the server. */
+  attach(server: Server): void
+  readonly size: number
+  readonly subscriptionCount: number
+  close(): void
+}
+
+const PATH = '/ws'
+/** A message of ours comes in one piece; below 8.21.1 of `ws` tiny ones exhausted the memory. */
+const MAX_FRAGMENTS = 64
+const MAX_BUFFERED_CHUNKS = 1_024
+const LOOK_EVERY_MS = 5_000
+const SLOW_LOOK_MS = 1_000
+
+/** All WebSockets of this process. */
+export function createSockets(parts: SocketsParts): Sockets {
+  const { settings, subscriptions, authenticator, isClosing, metrics } = parts
+  const { maxConnections, maxConnectionsPerUser, maxMessageBytes, pingEveryMs } = settings.sockets
+  const connections = new Set<Connection>()
+  const perUser = new Map<string, number>()
+  const command = createCommand(parts)
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: maxMessageBytes,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: MAX_BUFFERED_CHUNKS,
+    handleProtocols: (protocols) => (protocols.has(SOCKET_PROTOCOL) ? SOCKET_PROTOCOL : false),
+  })
+
+  async function admit(request: IncomingMessage): Promise<Caller> {
+    parts.origins.assertAllowed(request.headers)
+    if (request.url?.split('?', 1)[0] !== PATH) throw new OrchestratorError('ROUTE_NOT_FOUND', 'No WebSocket is opened here')
+    if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
+    if (connections.size >= maxConnections) throw new OrchestratorError('RATE_LIMITED', 'Too many WebSockets are open')
+    const caller = await callerOf(request, parts)
+    requireScope(caller, 'read')
+    if ((perUser.get(caller.userId) ?? 0) >= maxConnectionsPerUser) {
+      throw new OrchestratorError('RATE_LIMITED', 'Too many WebSockets of this user are open')
+    }
+    return caller
+  }
+
+  async function upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
+    // Without a listener a reset connection would end the process.
+    stream.on('error', () => stream.destroy())
+    try {
+      const caller = await admit(request)
+      if (!stream.writable) return
+      count(caller.userId, 1)
+      finished(stream, () => count(caller.userId, -1))
+      webSockets.handleUpgrade(request, stream, head, (webSocket) => {
+        const connection = createConnection(webSocket, stream, caller, { subscriptions, command, settings: settings.sockets })
+        connections.add(connection)
+        metrics?.openSockets(connections.size)
+        webSocket.on('close', () => {
+          connections.delete(connection)
+          metrics?.openSockets(connections.size)
+        })
+      })
+    } catch (error) {
+      refuse(stream, error)
+    }
+  }
+
+  function count(userId: string, change: number): void {
+    const left = (perUser.get(userId) ?? 0) + change
+    if (left > 0) perUser.set(userId, left)
+    else perUser.delete(userId)
+  }
+
+  async function recheck(): Promise<void> {
+    for (const connection of [...connections]) {
+      if (await authenticator.isCurrent(connection.caller)) await connection.recheck()
+      else connection.close(SOCKET_CLOSE.unauthenticated)
+    }
+  }
+
+  let looking = false
+  const look = () => {
+    if (looking) return
+    looking = true
+    // A database that is away for a moment is asked again at the next look.
+    void recheck()
+      .catch(() => {})
+      .finally(() => {
+        looking = false
+      })
+  }
+  const each = (work: (connection: Connection) => void) => () => {
+    for (const connection of connections) work(connection)
+  }
+  const timers = [
+    setInterval(look, LOOK_EVERY_MS),
+    setInterval(
+      each((connection) => connection.closeIfSlow()),
+      SLOW_LOOK_MS,
+    ),
+    setInterval(
+      each((connection) => connection.ping()),
+      pingEveryMs,
+    ),
+  ].map((timer) => timer.unref())
+
+  return {
+    attach(server) {
+      server.on('upgrade', (request, stream, head) => void upgrade(request, stream, head))
+    },
+    get size() {
+      return connections.size
+    },
+    get subscriptionCount() {
+      let sum = 0
+      for (const { subscriptionCount } of connections) sum += subscriptionCount
+      return sum
+    },
+    close() {
+      for (const timer of timers) clearInterval(timer)
+      for (const connection of connections) connection.close(SOCKET_CLOSE.goingAway)
+      webSockets.close()
+    },
+  }
+}
+
+/** A ticket among the subprotocols, else the Authorization header. A page always needs a ticket: its browser would send it along for any other page too. */
+async function callerOf(request: IncomingMessage, { tickets, authenticator }: SocketsParts): Promise<Caller> {
+  const { origin, 'sec-websocket-protocol': protocols = '' } = request.headers
+  const offered = protocols.split(',').map((name) => name.trim())
+  const ticket = offered.find((name) => name.startsWith(TICKET_PREFIX))
+  if (ticket !== undefined) {
+    const caller = await redeemTicket(tickets, ticket.slice(TICKET_PREFIX.length))
+    if (caller && (await authenticator.isCurrent(caller))) return caller
+    throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated: this ticket was used, or is too old')
+  }
+  if (origin !== undefined)
+    throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated: a page needs a ticket, see POST /api/v1/tickets')
+  return authenticator.authenticate(request.headers)
+}
+
+/** Answers an upgrade with an error, in the form of all others. */
+function refuse(stream: Duplex, thrown: unknown): void {
+  const problem = toProblem(toOrchestratorError(thrown), { instance: PATH })
+  const body = JSON.stringify(problem)
+  if (!stream.writable) return void stream.destroy()
+  stream.end(
+    [
+      `HTTP/1.1 ${problem.status} ${problem.title}`,
+      'content-type: application/problem+json',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
