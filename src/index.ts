@@ -1,6 +1,6 @@
 import type { ConversationService } from './conversations/conversation-service.ts'
 import type { OrchestratorService } from './orchestrator/orchestrator-service.ts'
-import { defaultPolyphony } from './polyphony.ts'
+import { createPolyphony, type Polyphony } from './polyphony.ts'
 
 export {
   createComparisonFlow,
@@ -59,6 +59,17 @@ export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'
 export { createScriptedProvider } from './providers/scripted.ts'
 export type { IdempotencyRepository, TicketRepository } from './repositories/repository.ts'
+
+let defaultInstance: Promise<Polyphony> | undefined
+
+/** The instance behind `orchestratorService`, built from the environment at first use. */
+function defaultPolyphony(): Promise<Polyphony> {
+  defaultInstance ??= createPolyphony().catch((error) => {
+    defaultInstance = undefined
+    throw error
+  })
+  return defaultInstance
+}
 
 type OnDefault<Service> = {
   [Name in keyof Service]: Service[Name] extends (...parameters: infer Parameters) => infer Answer

@@ -4,8 +4,8 @@ import type { PreparedRequest } from './calls/call.ts'
 import { createCall } from './calls/create-call.ts'
 import { createBudget } from './calls/limits.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
-import { isPluggedProvider } from './config/config-schema.ts'
 import { createLogger } from './config/logger.ts'
+import { createRatesOf } from './config/provider-rates.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
@@ -24,6 +24,7 @@ import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startOwnershipWatch } from './orchestrator/ownership-watch.ts'
 import { createReadUpdates } from './orchestrator/read-updates.ts'
 import { createRecovery, processLives } from './orchestrator/recovery.ts'
+import { createResumption } from './orchestrator/resumption.ts'
 import { startPruning, startPruningCallers } from './orchestrator/retention.ts'
 import { createSingleStep } from './orchestrator/single-step.ts'
 import { createStepPrompt } from './orchestrator/step-prompt.ts'
@@ -39,8 +40,9 @@ import { compileCondition } from './prompts/condition.ts'
 import { compileTemplate } from './prompts/template.ts'
 import { createTokenCounter } from './prompts/token-count.ts'
 import { createLazySimulator } from './providers/lazy-simulator.ts'
+import { createPricedBy } from './providers/priced-by.ts'
 import { createPriceBook } from './providers/prices.ts'
-import type { PricedBy, ProviderService } from './providers/provider.ts'
+import type { ProviderService } from './providers/provider.ts'
 import { createProviderService } from './providers/registry.ts'
 import { createMemoryStore } from './repositories/memory-store.ts'
 import type { IdempotencyRepository, Owner, Store, TicketRepository } from './repositories/repository.ts'
@@ -62,8 +64,16 @@ export interface Polyphony {
   readonly idempotency: IdempotencyRepository
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
-  /** Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. */
-  close(): Promise<void>
+  /**
+   * From now on this process goes on with flows that a dead one left, where they were started with `resumeAfterCrash`. Resolves when those found so
+   * far run again.
+   */
+  resumeInterrupted(): Promise<void>
+  /**
+   * Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. `handOver`: flows are not ended but left to
+   * the other processes over the same database, and to the next one.
+   */
+  close(options?: { readonly handOver?: boolean }): Promise<void>
 }
 
 export type CreatePolyphonyOptions = LoadConfigOptions
@@ -140,7 +150,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
     isSimulated: (provider) => pricedBy(provider).simulated,
-    ratesOf: createRates(accounts),
+    ratesOf: createRatesOf(accounts),
     retry: config.retry,
   })
 
@@ -190,12 +200,19 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
   engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
 
+  const logger = createLogger(config.logger, config.logLevel)
+  const resumption = createResumption({
+    flows,
+    start: (flowId, userId, options) => orchestrator.startFlow(flowId, userId, { ...options, resumeAfterCrash: true }),
+    logger,
+  })
   const recovery = createRecovery({
     owners: store.owners,
     self: owner,
     isAlive: processLives,
-    logger: createLogger(config.logger, config.logLevel),
+    logger,
     exclusive: store.kind !== 'postgres',
+    onInterrupted: (flowIds) => resumption.interrupted(flowIds),
   })
   if (store.kind !== 'memory') await recovery.start()
   // Nobody else can take a flow of a database that this process holds alone.
@@ -216,14 +233,16 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
 
   let closing: Promise<void> | undefined
-  const close = async () => {
+  const close = async (handOver: boolean) => {
+    resumption.stop()
     stopPruning()
     stopPruningCallers()
     stopWatching()
-    const reason = new OrchestratorError('FLOW_CANCELLED', 'Polyphony is closing')
+    // Who is interrupted writes nothing: the flow stays RUNNING for whoever takes it over.
+    const reason = new OrchestratorError(handOver ? 'FLOW_INTERRUPTED' : 'FLOW_CANCELLED', 'Polyphony is closing')
     await Promise.all([engine.close(reason), executions.stopAll(reason)])
     updateLog.close()
-    if (store.kind !== 'memory') await recovery.stop()
+    if (store.kind !== 'memory') await recovery.stop({ handOver })
     await store.close()
     await simulator.close()
     tokens.close()
@@ -239,8 +258,9 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     idempotency: store.idempotency,
     telemetry,
     config,
-    close: () => {
-      closing ??= close()
+    resumeInterrupted: resumption.start,
+    close: ({ handOver = false } = {}) => {
+      closing ??= close(handOver)
       return closing
     },
   }
@@ -254,31 +274,3 @@ const toModelRequest = ({ model, system, messages, settings, outputSchema }: Pre
   settings,
   outputSchema,
 })
-
-type Accounts = PolyphonyConfig['providers']
-
-/** Names that prices and tokenizers go by. */
-function createPricedBy(providers: ProviderService): (id: string) => PricedBy {
-  const known = new Map<string, PricedBy>(providers.list().map((info) => [info.id, info]))
-  return (id) => known.get(id) ?? { id, vendor: id, simulated: false }
-}
-
-const NO_RATES = {}
-
-function createRates(accounts: Accounts) {
-  const rates = new Map(
-    Object.entries(accounts).flatMap(([id, account]) => (isPluggedProvider(account) ? [] : [[id, account] as const])),
-  )
-  return (id: string) => rates.get(id) ?? NO_RATES
-}
-
-let defaultInstance: Promise<Polyphony> | undefined
-
-/** The instance behind `orchestratorService`, built from the environment at first use. */
-export function defaultPolyphony(): Promise<Polyphony> {
-  defaultInstance ??= createPolyphony().catch((error) => {
-    defaultInstance = undefined
-    throw error
-  })
-  return defaultInstance
-}

@@ -81,6 +81,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
       startedAt: ports.now(),
       input: input.text,
       metadata: options.metadata,
+      runOptions: options.stored,
     })
     if ('epoch' in claimed) return claimed.epoch
     throw statusError(flow.id, claimed.status)

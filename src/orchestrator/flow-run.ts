@@ -5,6 +5,7 @@ import type { FlowObservation } from '../domain/observation.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
 import type { Attachment, Message } from '../domain/thread.ts'
+import type { StoredRunOptions } from '../repositories/repository.ts'
 import type { FlowLog } from './update-log.ts'
 
 /** How one execution is to go; the options of executeFlow, resolved. */
@@ -17,6 +18,8 @@ export interface RunOptions {
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
   readonly onUpdate?: (update: FlowUpdate) => unknown
+  /** Given: another process may go on with the flow after a crash without being asked, in this way. */
+  readonly stored?: StoredRunOptions
 }
 
 /** One execution of one flow in this process. */

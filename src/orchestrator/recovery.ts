@@ -16,13 +16,15 @@ export interface RecoveryPorts {
   /** No other process can hold this database: every other owner is dead. */
   readonly exclusive: boolean
   readonly logger?: RecoveryLog
+  /** Told of flows that were marked. */
+  readonly onInterrupted?: (flowIds: readonly string[]) => void
 }
 
 /** Owners of this process: a backend may build several over one database. */
 const ownersHere = new Set<string>()
 
 /** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
-export function createRecovery({ owners, self, isAlive, exclusive, logger }: RecoveryPorts) {
+export function createRecovery({ owners, self, isAlive, exclusive, logger, onInterrupted }: RecoveryPorts) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
@@ -34,7 +36,9 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger }: Rec
   const sweep = async () => {
     await owners.beat(self)
     const flowIds = await owners.interruptFlowsOfDead({ staleMs: STALE_AFTER_MS, isDead })
-    if (flowIds.length > 0) logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
+    if (flowIds.length === 0) return
+    logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
+    onInterrupted?.(flowIds)
   }
 
   return {
@@ -46,10 +50,12 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger }: Rec
       timer = setInterval(() => void sweep().catch(() => {}), BEAT_EVERY_MS)
       timer.unref()
     },
-    async stop(): Promise<void> {
+    /** `handOver`: flows of this process still run in the database, and the others are to find them at once. */
+    async stop({ handOver = false }: { readonly handOver?: boolean } = {}): Promise<void> {
       clearInterval(timer)
       ownersHere.delete(self.id)
-      await owners.leave(self.id)
+      if (handOver) await owners.abdicate(self.id)
+      else await owners.leave(self.id)
     },
   }
 }

@@ -4,7 +4,7 @@ import { FlowStatus } from '../domain/flow.ts'
 import { type FlowLimits, flowLimitsSchema, OrchestrationFlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { StoredFlow } from '../repositories/repository.ts'
+import type { StoredFlow, StoredRunOptions } from '../repositories/repository.ts'
 import type { RunOptions } from './flow-run.ts'
 
 const listOptionsSchema = z.strictObject({
@@ -77,6 +77,8 @@ export interface ExecuteFlowOptions {
   readonly metadata?: Readonly<Record<string, unknown>>
   /** Over the definition's own, one by one: a higher one lets a flow go on that met its limit. */
   readonly limits?: FlowLimits
+  /** A process that finds the flow interrupted may go on with it by itself, with these options; default false: whoever started it decides. */
+  readonly resumeAfterCrash?: boolean
   /** Must be the flow's own thread, where it is given. */
   readonly threadId?: string
   /** Cancels the flow. */
@@ -94,6 +96,7 @@ const executeOptionsSchema = z.strictObject({
   timeout: z.strictObject({ flow: positiveMs.optional(), step: positiveMs.optional() }).optional(),
   metadata: z.record(z.string(), z.unknown()).optional(),
   limits: flowLimitsSchema.optional(),
+  resumeAfterCrash: z.boolean().optional(),
   threadId: z.string().optional(),
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
 })
@@ -111,8 +114,16 @@ export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOp
     limits: options.limits,
     metadata: options.metadata ? toStorableMetadata(options.metadata) : (flow.metadata ?? NO_METADATA),
     onUpdate: options.onUpdate,
+    stored: options.resumeAfterCrash ? toStoredOptions(options) : undefined,
   }
 }
+
+const toStoredOptions = ({ streaming, saveMessages, timeout, limits }: ExecuteFlowOptions): StoredRunOptions => ({
+  streaming,
+  saveMessages,
+  timeout,
+  limits,
+})
 
 /** A copy of its own that nobody can change while steps read it. */
 function toStorableMetadata(metadata: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

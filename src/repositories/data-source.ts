@@ -2,6 +2,7 @@ import type { Pool, PoolConfig } from 'pg'
 import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
 import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-create-polyphony.ts'
 import { ServeCallers1764201600000 } from '../../migrations/1764201600000-serve-callers.ts'
+import { KeepRunOptions1764288000000 } from '../../migrations/1764288000000-keep-run-options.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { ApiKeyEntity } from './entities/api-key.ts'
 import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
@@ -42,7 +43,7 @@ const common = {
     ThreadPermissionEntity,
     TicketEntity,
   ],
-  migrations: [CreatePolyphony1763596800000, ServeCallers1764201600000],
+  migrations: [CreatePolyphony1763596800000, ServeCallers1764201600000, KeepRunOptions1764288000000],
   migrationsTableName: 'polyphony_migrations',
   synchronize: false,
   logging: false,

@@ -24,6 +24,7 @@ export interface FlowRecord {
   readonly metadata: FlowRow['metadata']
   readonly result: FlowRow['result']
   readonly error: FlowRow['error']
+  readonly run_options: FlowRow['runOptions']
 }
 
 export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): StoredFlow =>
@@ -49,13 +50,14 @@ export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): S
       metadata: row.metadata,
       result: row.result,
       error: row.error,
+      runOptions: row.run_options,
     },
     definition,
   )
 
 export function fromFlowRow(row: FlowRow, definition: StoredDefinition): StoredFlow {
   const { id, threadId, userId, name, flowType, createdAt, status, ownerEpoch, simulated } = row
-  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error } = row
+  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error, runOptions } = row
   return {
     id,
     threadId,
@@ -67,6 +69,6 @@ export function fromFlowRow(row: FlowRow, definition: StoredDefinition): StoredF
     createdAt,
     ownerEpoch,
     simulated,
-    ...present({ description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error }),
+    ...present({ description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error, runOptions }),
   }
 }

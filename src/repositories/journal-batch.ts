@@ -150,6 +150,7 @@ const toClaimRow = (claim: Claim): JournalRow<'claims'> => ({
   started_at: claim.startedAt,
   input: claim.input,
   metadata: claim.metadata,
+  run_options: claim.runOptions,
 })
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)

@@ -107,7 +107,15 @@ export type JournalRow<Part extends JournalPart> = { readonly [Column in keyof (
 const PART_COLUMNS = {
   definitions: definitionColumns,
   flows: flowColumns,
-  claims: { flow_id: 'uuid', allowed: 'text[]', owner_id: 'text', started_at: 'timestamptz', input: 'text', metadata: 'json' },
+  claims: {
+    flow_id: 'uuid',
+    allowed: 'text[]',
+    owner_id: 'text',
+    started_at: 'timestamptz',
+    input: 'text',
+    metadata: 'json',
+    run_options: 'json',
+  },
   entries: { flow_id: 'uuid', epoch: 'int' },
   outcomes: {
     flow_id: 'uuid',
@@ -195,7 +203,7 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
       `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
-    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), result = null, error = null
+    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, error = null
   from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
       `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
       `claims_written as (

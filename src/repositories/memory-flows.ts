@@ -49,7 +49,7 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
       records.rest(record)
       return done
     },
-    claim: ({ flowId, from, ownerId, startedAt, input, metadata }) => {
+    claim: ({ flowId, from, ownerId, startedAt, input, metadata, runOptions }) => {
       const status = records.status(flowId)
       const record = status && from.includes(status) ? records.take(flowId) : undefined
       if (!record) return Promise.resolve({ status })
@@ -66,6 +66,7 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
         metadata: metadata ?? flow.metadata,
         result: undefined,
         error: undefined,
+        runOptions,
       }
       records.wake(flowId)
       return Promise.resolve({ epoch })
@@ -202,6 +203,7 @@ function toStoredFlow(flow: NewFlow): StoredFlow {
     ownerId: undefined,
     result: undefined,
     error: undefined,
+    runOptions: undefined,
     simulated,
   }
 }

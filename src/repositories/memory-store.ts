@@ -67,6 +67,10 @@ function createMemoryOwners(
     leave: async (ownerId) => {
       beats.delete(ownerId)
     },
+    abdicate: async (ownerId) => {
+      const beat = beats.get(ownerId)
+      if (beat) beats.set(ownerId, { ...beat, beatAtMs: Number.NEGATIVE_INFINITY })
+    },
     interruptFlowsOfDead: async ({ staleMs, isDead }) => {
       const living = new Set<string>()
       for (const { owner, beatAtMs } of beats.values()) {

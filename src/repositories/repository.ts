@@ -1,6 +1,6 @@
 import type { ApiKey } from '../domain/api-key.ts'
 import type { FlowStatus, StopReason } from '../domain/flow.ts'
-import type { FlowType } from '../domain/flow-definition.ts'
+import type { FlowLimits, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdateType } from '../domain/flow-update.ts'
 import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../domain/idempotency.ts'
 import type { DataSharingPolicy } from '../domain/sharing.ts'
@@ -47,6 +47,17 @@ export interface StoredFlow {
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
   readonly simulated: boolean
+  /** Of the last execution, where another process may go on with it after a crash without being asked. */
+  readonly runOptions?: StoredRunOptions
+}
+
+/** How an execution was to go, as executeFlow takes it. */
+export interface StoredRunOptions {
+  readonly streaming?: boolean
+  readonly saveMessages?: boolean
+  /** Milliseconds. */
+  readonly timeout?: { readonly flow?: number; readonly step?: number }
+  readonly limits?: FlowLimits
 }
 
 /** A definition is stored once per content. */
@@ -77,7 +88,10 @@ export interface StoredFlowResult {
 }
 
 export interface NewFlow
-  extends Omit<StoredFlow, 'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error'> {
+  extends Omit<
+    StoredFlow,
+    'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error' | 'runOptions'
+  > {
   /** Results carried over by rerunFlow. */
   readonly carried?: readonly StepResult[]
 }
@@ -194,6 +208,8 @@ export interface OwnerRepository {
   beat(owner: Owner): Promise<void>
   /** The owner ends by its own will. */
   leave(ownerId: string): Promise<void>
+  /** The owner ends and leaves flows RUNNING: from now on it counts as dead. */
+  abdicate(ownerId: string): Promise<void>
   /**
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, with an `error` update as their last, and raises their epoch. Dead: no beat for `staleMs`,
    * or `isDead` says so (same host, process gone). Safe to call from several processes at once. Resolves with the ids.
@@ -238,6 +254,7 @@ export interface Claim {
   readonly startedAt: Date
   readonly input: string
   readonly metadata?: Readonly<Record<string, unknown>>
+  readonly runOptions?: StoredRunOptions
 }
 
 export interface JournalEntry {

@@ -285,6 +285,17 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         })
       })
 
+      test('keep how the execution was to go, until the next one', async () => {
+        const runOptions = { streaming: true, saveMessages: true, timeout: { flow: 5 }, limits: { maxCostUsd: 0.5 } }
+        const flow = await pendingFlow()
+        await store.journal.claim(newClaim(flow.id, { runOptions }))
+        expect((await store.flows.find(flow.id))?.runOptions).toEqual(runOptions)
+        await store.journal.finish({ flowId: flow.id, epoch: 1, outcome: outcome({ status: 'FAILED' }) })
+        expect((await store.flows.find(flow.id))?.runOptions).toEqual(runOptions)
+        await store.journal.claim(newClaim(flow.id))
+        expect((await store.flows.find(flow.id))?.runOptions).toBeUndefined()
+      })
+
       test('without metadata leave the metadata of the flow', async () => {
         const { flowId } = await runningFlow({ metadata: { tag: 'given at creation' } })
         expect((await store.flows.find(flowId))?.metadata).toEqual({ tag: 'given at creation' })
@@ -939,6 +950,15 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const ids = await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })
         expect(ids).toContain(left.flowId)
         expect(ids).toContain(unknown.flowId)
+      })
+
+      test('that abdicated are dead at once, and leave no flow RUNNING', async () => {
+        const gone = owner()
+        await store.owners.beat(gone)
+        const { flowId } = await ownedFlow(gone.id)
+        await store.owners.abdicate(gone.id)
+        await store.owners.abdicate(`owner-${randomUUID()}`)
+        expect(await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })).toContain(flowId)
       })
 
       test('are found dead once, though several look at the same time', async () => {

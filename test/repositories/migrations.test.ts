@@ -7,7 +7,7 @@ import { openPglite } from '../../src/repositories/pglite.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { dumpSchema } from '../support/schema-dump.ts'
 
-const MIGRATIONS = ['CreatePolyphony1763596800000', 'ServeCallers1764201600000']
+const MIGRATIONS = ['CreatePolyphony1763596800000', 'ServeCallers1764201600000', 'KeepRunOptions1764288000000']
 
 const golden = new URL('../fixtures/schema.sql', import.meta.url)
 
@@ -61,6 +61,8 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
   })
 
   test('can be undone', async () => {
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('run_options')
     await dataSource.undoLastMigration()
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_api_keys')
     await dataSource.undoLastMigration()

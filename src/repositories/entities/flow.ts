@@ -2,7 +2,7 @@ import { EntitySchema } from 'typeorm'
 import type { FlowStatus } from '../../domain/flow.ts'
 import type { FlowType } from '../../domain/flow-definition.ts'
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
-import type { StoredFlowResult } from '../repository.ts'
+import type { StoredFlowResult, StoredRunOptions } from '../repository.ts'
 import { storableText } from '../storable.ts'
 
 /** The layout of a flow's rows that this version writes; raised when their meaning changes. */
@@ -29,6 +29,7 @@ export interface FlowRow {
   readonly metadata: Readonly<Record<string, unknown>> | null
   readonly result: StoredFlowResult | null
   readonly error: ErrorInfo | null
+  readonly runOptions: StoredRunOptions | null
 }
 
 /**
@@ -60,6 +61,7 @@ export const FlowEntity = new EntitySchema<FlowRow>({
     metadata: { type: 'json', nullable: true },
     result: { type: 'json', nullable: true },
     error: { type: 'json', nullable: true },
+    runOptions: { type: 'json', name: 'run_options', nullable: true },
   },
   indices: [{ name: 'polyphony_flows_by_thread', columns: ['threadId', 'createdAt'] }],
 })
