@@ -116,7 +116,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
-  const { telemetry, observer } = createTelemetry({ providers: providers.list() })
+  const { telemetry, observer } = createTelemetry({ providers: providers.list(), ...config.telemetry })
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId

@@ -1,16 +1,10 @@
-import type { FlowObserver } from '../domain/observation.ts'
+import type { FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
 import { joinObservers } from './observers.ts'
 import { requestContext } from './request-context.ts'
 import type { Metrics, Telemetry } from './telemetry.ts'
+import type { TracingOptions } from './tracing.ts'
 
-export interface TelemetryOptions {
-  readonly providers: readonly ObservedProvider[]
-}
-
-/** What is known of a configured provider. */
-export interface ObservedProvider {
-  readonly id: string
-}
+export interface TelemetryOptions extends TracingOptions {}
 
 export interface CreatedTelemetry {
   readonly telemetry: Telemetry
@@ -19,13 +13,13 @@ export interface CreatedTelemetry {
 }
 
 /** Everything that looks at Polyphony from outside. */
-export function createTelemetry({ providers }: TelemetryOptions): CreatedTelemetry {
-  const observers: FlowObserver[] = []
+export function createTelemetry(options: TelemetryOptions): CreatedTelemetry {
+  const observers: FlowObserver[] = [createLazyTracing(options)]
   let metrics: Promise<Metrics> | undefined
 
   async function startMetrics(): Promise<Metrics> {
     const { createMetrics } = await import('./metrics.ts')
-    const created = createMetrics({ providerIds: providers.map(({ id }) => id) })
+    const created = createMetrics({ providerIds: options.providers.map(({ id }) => id) })
     observers.push(created.observer)
     return created.metrics
   }
@@ -40,4 +34,23 @@ export function createTelemetry({ providers }: TelemetryOptions): CreatedTelemet
       },
     },
   }
+}
+
+/** Tracing costs the loading of its API, so it is loaded with the first flow that somebody traces. */
+function createLazyTracing(options: TracingOptions): FlowObserver {
+  let loaded: ((flow: FlowStart) => FlowObservation) | undefined
+  const load = async (flow: FlowStart) => {
+    const { createTracing } = await import('./tracing.ts')
+    loaded ??= createTracing(options)
+    return loaded(flow)
+  }
+  return { isWatching: isSdkRegistered, flowStarted: (flow) => (loaded ? loaded(flow) : load(flow)) }
+}
+
+/** Where every copy of the OpenTelemetry API of major version 1 finds what was registered (`@opentelemetry/api`, global-utils). */
+const API_GLOBAL = Symbol.for('opentelemetry.js.api.1')
+
+function isSdkRegistered(): boolean {
+  const registered: unknown = Reflect.get(globalThis, API_GLOBAL)
+  return typeof registered === 'object' && registered !== null && 'trace' in registered && registered.trace !== undefined
 }
