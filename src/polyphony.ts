@@ -5,7 +5,6 @@ import { createCall } from './calls/create-call.ts'
 import { createBudget } from './calls/limits.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { isPluggedProvider } from './config/config-schema.ts'
-import { createLogger } from './config/logger.ts'
 import type { ProviderKind } from './config/provider-settings.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
@@ -116,7 +115,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
-  const { telemetry, observer } = createTelemetry({ providers: providers.list(), ...config.telemetry })
+  const { telemetry, observer, logger } = createTelemetry(config, providers.list())
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId
@@ -186,7 +185,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     owners: store.owners,
     self: owner,
     isAlive: processLives,
-    logger: createLogger(config.logger, config.logLevel),
+    logger,
     exclusive: store.kind !== 'postgres',
   })
   if (store.kind !== 'memory') await recovery.start()

@@ -1,30 +1,41 @@
+import type { Logger, PolyphonyConfig } from '../config/config.ts'
+import { createLogger } from '../config/logger.ts'
 import type { FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
+import { createFlowLog } from './flow-log.ts'
 import { joinObservers } from './observers.ts'
 import { requestContext } from './request-context.ts'
 import type { Metrics, Telemetry } from './telemetry.ts'
-import type { TracingOptions } from './tracing.ts'
-
-export interface TelemetryOptions extends TracingOptions {}
+import type { TracedProvider, TracingOptions } from './tracing.ts'
 
 export interface CreatedTelemetry {
   readonly telemetry: Telemetry
+  /** The configured one; it is also told of flows and calls, as far as its level allows. */
+  readonly logger: Logger
   /** Who the flows are to tell. */
   readonly observer: FlowObserver
 }
 
 /** Everything that looks at Polyphony from outside. */
-export function createTelemetry(options: TelemetryOptions): CreatedTelemetry {
-  const observers: FlowObserver[] = [createLazyTracing(options)]
+export function createTelemetry(
+  config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
+  providers: readonly TracedProvider[],
+): CreatedTelemetry {
+  const logger = createLogger(config.logger, config.logLevel)
+  const observers: FlowObserver[] = [
+    createLazyTracing({ providers, ...config.telemetry }),
+    createFlowLog(logger, config.logLevel),
+  ]
   let metrics: Promise<Metrics> | undefined
 
   async function startMetrics(): Promise<Metrics> {
     const { createMetrics } = await import('./metrics.ts')
-    const created = createMetrics({ providerIds: options.providers.map(({ id }) => id) })
+    const created = createMetrics({ providerIds: providers.map(({ id }) => id) })
     observers.push(created.observer)
     return created.metrics
   }
 
   return {
+    logger,
     observer: joinObservers(observers),
     telemetry: {
       requestContext,
