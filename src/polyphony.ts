@@ -4,7 +4,6 @@ import type { PreparedRequest } from './calls/call.ts'
 import { createCall } from './calls/create-call.ts'
 import { createBudget } from './calls/limits.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
-import { createLogger } from './config/logger.ts'
 import { createRatesOf } from './config/provider-rates.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
@@ -133,7 +132,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
-  const { telemetry, observer } = createTelemetry({ providers: providers.list() })
+  const { telemetry, observer, logger } = createTelemetry(config, providers.list())
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId
@@ -200,7 +199,6 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
   engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
 
-  const logger = createLogger(config.logger, config.logLevel)
   const resumption = createResumption({
     flows,
     start: (flowId, userId, options) => orchestrator.startFlow(flowId, userId, { ...options, resumeAfterCrash: true }),

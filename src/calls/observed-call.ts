@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { CallEnding, CallObservation } from '../domain/observation.ts'
 import type { Attempt } from '../domain/step-result.ts'
 import { addUsage } from '../domain/usage.ts'
@@ -17,15 +18,17 @@ export function observedCall(
   context: CallContext,
   observe: Observe,
 ): Promise<CallResponse> {
-  const { onAttempt, onDelta, signal } = context
   const { provider = '', model = '' } = request.targets[0] ?? {}
-  const observation = observe({ provider, model, streamed: onDelta !== undefined })
+  const observation = observe({ provider, model, streamed: context.onDelta !== undefined })
+  // What the caller is told or asked meanwhile happens in its own async context, not in the one of the call.
+  const { onAttempt, onDelta, onRetry, prepare } = observation.within ? bound(request, context) : { ...context, ...request }
   const startedAtMs = clock.now()
   const attempts: Attempt[] = []
   let firstPieceMs: number | undefined
 
   const watched = toTryContext({
     ...context,
+    onRetry,
     onAttempt: (attempt) => {
       attempts.push(attempt)
       observation.attempted(attempt)
@@ -38,38 +41,43 @@ export function observedCall(
         onDelta(text)
       }),
   })
-  const ended = (how: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
+  const work = () => call({ targets: request.targets, prepare: told(prepare, observation) }, watched)
+  const end = (how: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
     observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstPieceMs })
 
-  return observation
-    .within(() => call(readable(request, observation), watched))
-    .then(
-      (response) => {
-        observation.content?.answered(response)
-        ended({ answer: answeredBy(response), aborted: false })
-        return response
-      },
-      (error) => {
-        const aborted = signal.aborted || attempts.at(-1)?.aborted === true
-        ended({ errorCode: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'STEP_FAILED').code, aborted })
-        throw error
-      },
-    )
+  return (observation.within ? observation.within(work) : work()).then(
+    (response) => {
+      observation.content?.answered(response)
+      end({ answer: answeredBy(response), aborted: false })
+      return response
+    },
+    (error) => {
+      const aborted = context.signal.aborted || attempts.at(-1)?.aborted === true
+      end({ errorCode: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'STEP_FAILED').code, aborted })
+      throw error
+    },
+  )
 }
 
-/** The request, told to who may read it each time it is prepared for a target. */
-function readable(request: CallRequest, { content }: CallObservation): CallRequest {
-  if (!content) return request
+type Callbacks = Pick<CallContext, 'onAttempt' | 'onDelta' | 'onRetry'> & Pick<CallRequest, 'prepare'>
+
+const bound = ({ prepare }: CallRequest, { onAttempt, onDelta, onRetry }: CallContext): Callbacks => ({
+  prepare: AsyncResource.bind(prepare),
+  onAttempt: AsyncResource.bind(onAttempt),
+  onDelta: onDelta && AsyncResource.bind(onDelta),
+  onRetry: onRetry && AsyncResource.bind(onRetry),
+})
+
+/** Preparing, with what it comes to told to who may read it. */
+function told(prepare: CallRequest['prepare'], { content }: CallObservation): CallRequest['prepare'] {
+  if (!content) return prepare
   const tell = (prepared: PreparedRequest): PreparedRequest => {
     content.asked(prepared)
     return prepared
   }
-  return {
-    targets: request.targets,
-    prepare: (target) => {
-      const prepared = request.prepare(target)
-      return prepared instanceof Promise ? prepared.then(tell) : tell(prepared)
-    },
+  return (target) => {
+    const prepared = prepare(target)
+    return prepared instanceof Promise ? prepared.then(tell) : tell(prepared)
   }
 }
 

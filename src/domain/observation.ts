@@ -32,8 +32,8 @@ export interface FlowStart {
 
 /** Watches one execution. */
 export interface FlowObservation {
-  /** Must run the work at once and give back what it gives. The work reaches to the end of the execution. */
-  within<T>(work: () => T): T
+  /** Must run the work at once and give back what it gives. The work reaches to the end of the execution. Absent: it runs as it is. */
+  readonly within?: <T>(work: () => T) => T
   /** Called once per logical call, tries and fallbacks included. Absent: nobody looks at calls. */
   readonly callStarted?: (call: CallStart) => CallObservation
   /** Called once, whatever the end. */
@@ -72,8 +72,11 @@ export interface CallStart {
 
 /** Watches one logical call. */
 export interface CallObservation {
-  /** Must run the work at once and give back what it gives. The work reaches to the end of the call. */
-  within<T>(work: () => T): T
+  /**
+   * Must run the work at once and give back what it gives. The work reaches to the end of the call. Absent: it runs as it is.
+   * What the caller is told meanwhile (pieces, retries) it is told outside of this.
+   */
+  readonly within?: <T>(work: () => T) => T
   /** Called with the ledger row of every try, in order, numbered from 1 within the call. Its error message may quote what a vendor wrote. */
   attempted(attempt: Attempt): void
   /** Called once, whatever the end, after the last try. */

@@ -44,7 +44,8 @@ export function createFlowRunner(ports: FlowRunnerPorts): Advance {
 }
 
 function watched(ports: FlowRunnerPorts, run: FlowRun, { within }: FlowObservation): Promise<FlowEnd> {
-  return within(() => drive(ports, run)).then((end) => {
+  const ended = within ? within(() => drive(ports, run)) : drive(ports, run)
+  return ended.then((end) => {
     endObservation(run, 'error' in end ? end.error.code : undefined, ports.now())
     return end
   })

@@ -43,7 +43,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
     const work = () => runNext(run, step)
     let errorCode: ErrorCode | undefined
     try {
-      return await (run.observation ? run.observation.within(work) : work())
+      return await (run.observation?.within ? run.observation.within(work) : work())
     } catch (error) {
       errorCode = OrchestratorError.from(error).code
       throw error

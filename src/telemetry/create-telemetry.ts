@@ -1,26 +1,30 @@
-import type { FlowObserver } from '../domain/observation.ts'
+import type { Logger, PolyphonyConfig } from '../config/config.ts'
+import { createLogger } from '../config/logger.ts'
+import type { FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
+import { createFlowLog } from './flow-log.ts'
 import { joinObservers } from './observers.ts'
 import { requestContext } from './request-context.ts'
 import type { Metrics, Telemetry } from './telemetry.ts'
-
-export interface TelemetryOptions {
-  readonly providers: readonly ObservedProvider[]
-}
-
-/** What is known of a configured provider. */
-export interface ObservedProvider {
-  readonly id: string
-}
+import type { TracedProvider, TracingOptions } from './tracing.ts'
 
 export interface CreatedTelemetry {
   readonly telemetry: Telemetry
+  /** The configured one; it is also told of flows and calls, as far as its level allows. */
+  readonly logger: Logger
   /** Who the flows are to tell. */
   readonly observer: FlowObserver
 }
 
 /** Everything that looks at Polyphony from outside. */
-export function createTelemetry({ providers }: TelemetryOptions): CreatedTelemetry {
-  const observers: FlowObserver[] = []
+export function createTelemetry(
+  config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
+  providers: readonly TracedProvider[],
+): CreatedTelemetry {
+  const logger = createLogger(config.logger, config.logLevel)
+  const observers: FlowObserver[] = [
+    createLazyTracing({ providers, ...config.telemetry }),
+    createFlowLog(logger, config.logLevel),
+  ]
   let metrics: Promise<Metrics> | undefined
 
   async function startMetrics(): Promise<Metrics> {
@@ -31,6 +35,7 @@ export function createTelemetry({ providers }: TelemetryOptions): CreatedTelemet
   }
 
   return {
+    logger,
     observer: joinObservers(observers),
     telemetry: {
       requestContext,
@@ -40,4 +45,23 @@ export function createTelemetry({ providers }: TelemetryOptions): CreatedTelemet
       },
     },
   }
+}
+
+/** Tracing costs the loading of its API, so it is loaded with the first flow that somebody traces. */
+function createLazyTracing(options: TracingOptions): FlowObserver {
+  let loaded: ((flow: FlowStart) => FlowObservation) | undefined
+  const load = async (flow: FlowStart) => {
+    const { createTracing } = await import('./tracing.ts')
+    loaded ??= createTracing(options)
+    return loaded(flow)
+  }
+  return { isWatching: isSdkRegistered, flowStarted: (flow) => (loaded ? loaded(flow) : load(flow)) }
+}
+
+/** Where every copy of the OpenTelemetry API of major version 1 finds what was registered (`@opentelemetry/api`, global-utils). */
+const API_GLOBAL = Symbol.for('opentelemetry.js.api.1')
+
+function isSdkRegistered(): boolean {
+  const registered: unknown = Reflect.get(globalThis, API_GLOBAL)
+  return typeof registered === 'object' && registered !== null && 'trace' in registered && registered.trace !== undefined
 }

@@ -65,11 +65,10 @@ function countFlows(registry: Registry, providerLabel: (id: string) => string): 
 
   return ({ flowType, stepId }) => {
     // One step of a flow that stands still is no execution of it.
-    if (stepId !== undefined) return { within: (work) => work(), callStarted, ended: () => {} }
+    if (stepId !== undefined) return { callStarted, ended: () => {} }
     const type = typeLabel(flowType)
     running.inc()
     return {
-      within: (work) => work(),
       callStarted,
       ended({ status, durationMs, simulated }) {
         running.dec()
@@ -149,7 +148,6 @@ function countCalls(registry: Registry, providerLabel: (id: string) => string): 
   return (call) => {
     let asked = call.provider
     return {
-      within: (work) => work(),
       attempted(attempt) {
         asked = attempt.provider
         countAttempt(attempt)

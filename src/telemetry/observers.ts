@@ -47,13 +47,14 @@ const joinContent = (readers: readonly CallContent[]): CallContent => ({
 })
 
 interface Surrounding {
-  within<T>(work: () => T): T
+  readonly within?: <T>(work: () => T) => T
 }
 
-const nested =
-  (around: readonly Surrounding[]) =>
-  <T>(work: () => T): T =>
-    around.reduceRight<() => T>((inner, outer) => () => outer.within(inner), work)()
+function nested(around: readonly Surrounding[]): Surrounding['within'] {
+  const surroundings = around.flatMap(({ within }) => within ?? [])
+  if (surroundings.length === 0) return undefined
+  return <T>(work: () => T): T => surroundings.reduceRight<() => T>((inner, within) => () => within(inner), work)()
+}
 
 function tell<Watcher>(watchers: readonly Watcher[], notice: (watcher: Watcher) => void): void {
   for (const watcher of watchers) guarded(() => notice(watcher))

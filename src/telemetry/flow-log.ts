@@ -1,0 +1,43 @@
+import type { Logger, LogLevel } from '../config/config.ts'
+import type { CallObservation, CallStart, FlowObserver } from '../domain/observation.ts'
+import { requestContext } from './request-context.ts'
+
+/** Lines about flows (info) and calls (debug): ids, codes and figures, never text. Above these levels nothing is built. */
+export function createFlowLog(logger: Logger, level: LogLevel): FlowObserver {
+  const logsCalls = level === 'debug'
+  return {
+    isWatching: () => logsCalls || level === 'info',
+    flowStarted({ flowId, flowType, stepId, simulated, resumed }) {
+      // Told here, and not only by the context: the logger may be one that does not know it.
+      const ids = { flowId, requestId: requestContext.current()?.requestId }
+      logger.info('flow started', { ...ids, flowType, stepId, simulated, resumed })
+      return {
+        within: (work) => requestContext.run({ flowId }, work),
+        callStarted: logsCalls ? (call) => logCall(logger, ids, call) : undefined,
+        ended: (ending) => logger.info('flow ended', { ...ids, flowType, stepId, ...ending }),
+      }
+    },
+  }
+}
+
+function logCall(logger: Logger, ids: Readonly<Record<string, string | undefined>>, call: CallStart): CallObservation {
+  const { stepId, iteration, sample } = call
+  const place = { ...ids, stepId, iteration, sample: sample || undefined }
+  return {
+    attempted({ number, provider, model, error, executionTime }) {
+      if (error)
+        logger.debug('attempt failed', {
+          ...place,
+          attempt: number,
+          provider,
+          model,
+          code: error.code,
+          durationMs: executionTime,
+        })
+    },
+    ended({ answer, errorCode, durationMs, attempts, costUsd, simulated }) {
+      const { provider, model } = answer ?? call
+      logger.debug('call ended', { ...place, provider, model, code: errorCode ?? 'ok', durationMs, attempts, costUsd, simulated })
+    },
+  }
+}

@@ -1,0 +1,69 @@
+import type { PolyphonyConfigInput } from '../../src/config/config.ts'
+import type { FlowExecutionResult } from '../../src/domain/flow.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
+import type { ModelResponse } from '../../src/domain/model-call.ts'
+import type { ErrorCode } from '../../src/errors/error-codes.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
+import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Provider } from '../../src/providers/provider.ts'
+import { createScriptedProvider, type ScriptedReplies, type ScriptedReply } from '../../src/providers/scripted.ts'
+
+export const USER = 'user-secret-name'
+
+export interface House {
+  readonly polyphony: Polyphony
+  readonly threadId: string
+  create(definition: FlowDefinitionInput): Promise<string>
+  execute(flowId: string, options?: ExecuteFlowOptions): Promise<FlowExecutionResult>
+  run(definition: FlowDefinitionInput, options?: ExecuteFlowOptions): Promise<FlowExecutionResult>
+}
+
+/** A Polyphony in memory that retries without waiting. */
+export async function openHouse(
+  providers: Readonly<Record<string, Provider>>,
+  more: Omit<PolyphonyConfigInput, 'providers'> = {},
+): Promise<House> {
+  const polyphony = await createPolyphony(
+    { database: 'memory://', providers, retry: { baseDelayMs: 0 }, ...more },
+    { env: {}, cwd: '/nonexistent' },
+  )
+  const { orchestrator, conversations } = polyphony
+  const { id: threadId } = await conversations.createThread(USER, {})
+  const create = async (definition: FlowDefinitionInput) => (await orchestrator.createFlow(threadId, USER, definition)).id
+  const execute = (flowId: string, options: ExecuteFlowOptions = {}) =>
+    orchestrator.executeFlow(flowId, USER, { input: 'the question', ...options })
+  return {
+    polyphony,
+    threadId,
+    create,
+    execute,
+    run: async (definition, options) => execute(await create(definition), options),
+  }
+}
+
+export const scriptedProvider = (id: string, replies: ScriptedReplies, more: { vendor?: string; simulated?: boolean } = {}) =>
+  createScriptedProvider({ id, replies, ...more })
+
+export const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  id,
+  model: 'scripted/model-a',
+  action: 'generate',
+  prompt: `do ${id}`,
+  ...more,
+})
+
+export const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
+
+export const failure = (code: ErrorCode): OrchestratorError => new OrchestratorError(code, `a message of ${code}`)
+
+/** An answer with reported tokens. */
+export const counted = (text: string, more: Partial<ModelResponse> = {}): ScriptedReply => ({
+  text,
+  usage: { inputTokens: 100, cachedInputTokens: 40, outputTokens: 20, totalTokens: 120, source: 'reported' },
+  ...more,
+})
+
+export const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1))
+}
