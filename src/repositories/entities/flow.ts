@@ -61,5 +61,9 @@ export const FlowEntity = new EntitySchema<FlowRow>({
     result: { type: 'json', nullable: true },
     error: { type: 'json', nullable: true },
   },
-  indices: [{ name: 'polyphony_flows_by_thread', columns: ['threadId', 'createdAt'] }],
+  indices: [
+    { name: 'polyphony_flows_by_thread', columns: ['threadId', 'createdAt'] },
+    { name: 'polyphony_flows_by_user', columns: ['userId', 'createdAt', 'id'] },
+    { name: 'polyphony_flows_by_name', columns: ['userId', 'name', 'createdAt', 'id'] },
+  ],
 })
