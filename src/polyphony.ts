@@ -9,6 +9,7 @@ import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
 import type { ModelRequest } from './domain/model-call.ts'
+import { untilIdle } from './engines/engine.ts'
 import { createLocalEngine } from './engines/local.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
@@ -70,9 +71,9 @@ export interface Polyphony {
   resumeInterrupted(): Promise<void>
   /**
    * Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. `handOver`: flows are not ended but left to
-   * the other processes over the same database, and to the next one.
+   * the other processes over the same database, and to the next one. `graceMs`: flows get so long to end by themselves; default 0.
    */
-  close(options?: { readonly handOver?: boolean }): Promise<void>
+  close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
 
 export type CreatePolyphonyOptions = LoadConfigOptions
@@ -231,8 +232,9 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
 
   let closing: Promise<void> | undefined
-  const close = async (handOver: boolean) => {
+  const close = async (handOver: boolean, graceMs: number) => {
     resumption.stop()
+    await untilIdle(engine, graceMs)
     stopPruning()
     stopPruningCallers()
     stopWatching()
@@ -257,8 +259,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     telemetry,
     config,
     resumeInterrupted: resumption.start,
-    close: ({ handOver = false } = {}) => {
-      closing ??= close(handOver)
+    close: ({ handOver = false, graceMs = 0 } = {}) => {
+      closing ??= close(handOver, graceMs)
       return closing
     },
   }

@@ -26,8 +26,18 @@ export interface House {
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
   /** Names of the migrations that were applied. */
   migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
+  /** Starts a server that owns everything it needs. */
+  serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Day of the bundled price list. */
   pricesDate(): Promise<string>
+}
+
+/** What the command line needs of a server. */
+export interface RunningServer {
+  readonly url: string
+  /** Nobody has a key. */
+  readonly isOpen: boolean
+  close(): Promise<void>
 }
 
 /** What every command gets. */

@@ -11,6 +11,7 @@ const house: House = {
   loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags }),
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
   migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
+  serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
   pricesDate: async () => (await import('../providers/prices.ts')).PRICES_DATE,
 }
 

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { readVersion } from '../config/version.ts'
 import type { CommandContext } from './house.ts'
 
 /** Makes the context of a command from its `--json`. */
@@ -50,6 +50,16 @@ export function createProgram(createContext: CreateContext): Command {
     )
 
   addFlowCommands(program, contextOf)
+
+  program
+    .command('serve')
+    .description('answer over HTTP and WebSocket, as models and as tools, until it is ended')
+    .option('--host <address>', 'address to listen at; others than this machine need keys')
+    .option('--port <number>', 'port to listen at; 0 for any', parsePort)
+    .option('--simulate', 'let the bundled simulator answer')
+    .addOption(database())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/serve.ts')).serveCommand(contextOf(options), options))
 
   program
     .command('templates')
@@ -157,13 +167,10 @@ function parseCount(value: string): number {
   return count
 }
 
-/** Compiled files lie one folder deeper. */
-function readVersion(): string {
-  for (const path of ['../../package.json', '../../../package.json']) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'))
-      if (name === 'polyphony') return version
-    } catch {}
+function parsePort(value: string): number {
+  const port = Number(value)
+  if (value.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('expected 0 to 65535.')
   }
-  return 'unknown'
+  return port
 }

@@ -40,3 +40,13 @@ export interface Engine {
   /** Ends running flows with `reason` and resolves when nothing runs any more; accepts none from then on. Safe to call twice. */
   close(reason: unknown): Promise<void>
 }
+
+const IDLE_LOOK_MS = 50
+
+/** Resolves when the engine drives nothing any more, or when the time is over. */
+export async function untilIdle(engine: Pick<Engine, 'health'>, withinMs: number): Promise<void> {
+  for (const deadlineMs = performance.now() + withinMs; performance.now() < deadlineMs; ) {
+    if ((await engine.health()).running === 0) return
+    await new Promise((resolve) => setTimeout(resolve, IDLE_LOOK_MS))
+  }
+}

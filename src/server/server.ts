@@ -7,6 +7,7 @@ import { createOriginCheck, isLoopbackHost } from './access/origins.ts'
 import { createApp } from './http/app.ts'
 import { createEventStreams } from './http/event-stream.ts'
 import { addIdempotency } from './http/idempotency.ts'
+import { addObservation } from './http/observe.ts'
 import { addDocs, addOpenApi } from './http/openapi.ts'
 import { API } from './http/requests.ts'
 import { catalogueRoutes } from './http/routes/catalogue.ts'
@@ -14,6 +15,7 @@ import { dataSharingRoutes } from './http/routes/data-sharing.ts'
 import { executionRoutes } from './http/routes/executions.ts'
 import { flowRoutes } from './http/routes/flows.ts'
 import { healthRoutes } from './http/routes/health.ts'
+import { metricsRoutes } from './http/routes/metrics.ts'
 import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { createSubscriptions } from './live/subscriptions.ts'
@@ -51,14 +53,18 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     isLoopback: isLoopbackHost(settings.host),
     now: Date.now,
   })
+  const metrics = await parts.telemetry.metrics()
+  const observe = (observed: FastifyInstance) =>
+    addObservation(observed, { requestContext: parts.telemetry.requestContext, metrics })
   const subscriptions = createSubscriptions(parts)
   const streams = createEventStreams({ subscriptions, authenticator, settings })
-  const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics: undefined })
+  const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics })
 
-  const app = await createApp({ settings, logger, origins, authenticator, isClosing })
+  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl })
   addIdempotency(app, parts.idempotency)
   await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))
+  await app.register(metricsRoutes(metrics))
   await app.register(
     async (api) => {
       for (const routes of [

@@ -19,6 +19,8 @@ export interface AppParts {
   readonly authenticator: Authenticator
   /** The server takes no new work any more. */
   readonly isClosing: () => boolean
+  /** Adds what looks at every request from its beginning, refused ones included. */
+  readonly observe: (app: FastifyInstance) => void
 }
 
 const PROBLEM_TYPE = 'application/problem+json'
@@ -27,7 +29,14 @@ const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 60_000
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
-export async function createApp({ settings, logger, origins, authenticator, isClosing }: AppParts): Promise<FastifyInstance> {
+export async function createApp({
+  settings,
+  logger,
+  origins,
+  authenticator,
+  isClosing,
+  observe,
+}: AppParts): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
     // One line per request, written at its end by the telemetry hook.
@@ -67,6 +76,7 @@ export async function createApp({ settings, logger, origins, authenticator, isCl
   })
   app.decorateRequest('caller', undefined)
 
+  observe(app)
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     origins.assertAllowed(request.headers)

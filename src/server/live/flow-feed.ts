@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { FlowStatusReport } from '../../domain/flow.ts'
 import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
@@ -28,11 +30,14 @@ export interface FlowFeed {
 export interface FlowFeedPorts {
   /** Updates after `afterSeq`, then live to the end of the flow. */
   readonly stream: (flowId: string, userId: string, afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
-  readonly statusOf: (flowId: string) => Promise<string>
+  readonly statusOf: (flowId: string) => Promise<Pick<FlowStatusReport, 'status' | 'error'>>
+  /** Milliseconds in which another process may go on with a flow that a crash interrupted; until then its feed has not ended. */
+  readonly resumedWithinMs: number
 }
 
 const KEPT_ENTRIES = 1_024
 const KEPT_BYTES = 2_000_000
+const RESUME_LOOK_MS = 100
 
 /**
  * One reader per followed flow in this process, however many follow: every update is read once and written as text once. It reads from the
@@ -75,7 +80,7 @@ interface FeedPlace {
   readonly afterSeq: number
 }
 
-function openFeed({ stream, statusOf }: FlowFeedPorts, place: FeedPlace, onIdle: () => void): OpenFeed {
+function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedPorts, place: FeedPlace, onIdle: () => void): OpenFeed {
   const { flowId, userId, afterSeq } = place
   const abort = new AbortController()
   const watchers = new Set<() => void>()
@@ -116,10 +121,28 @@ function openFeed({ stream, statusOf }: FlowFeedPorts, place: FeedPlace, onIdle:
     entries = entries.slice(from)
     bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0)
   }
+  /** Resolves true when the flow runs again. */
+  const isResumed = async () => {
+    for (const deadlineMs = performance.now() + resumedWithinMs; performance.now() < deadlineMs; ) {
+      await delay(RESUME_LOOK_MS, undefined, { signal: abort.signal })
+      if ((await statusOf(flowId)).status === 'RUNNING') return true
+    }
+    return false
+  }
+  const readToEnd = async (): Promise<FeedEnd> => {
+    let lastSeq = afterSeq
+    for (;;) {
+      for await (const update of stream(flowId, userId, lastSeq, abort.signal)) {
+        lastSeq = update.seq
+        add(update)
+      }
+      const { status, error } = await statusOf(flowId)
+      if (error?.code !== 'FLOW_INTERRUPTED' || !(await isResumed())) return { status }
+    }
+  }
   const read = async () => {
     try {
-      for await (const update of stream(flowId, userId, afterSeq, abort.signal)) add(update)
-      if (!abort.signal.aborted) end = { status: await statusOf(flowId) }
+      end = await readToEnd()
     } catch (error) {
       end = { error: OrchestratorError.from(error) }
     }

@@ -3,7 +3,7 @@ import type { ServerParts } from '../parts.ts'
 import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
 import { createFollower, type Follower, type UpdateSink } from './follower.ts'
 
-export type SubscriptionsParts = Pick<ServerParts, 'orchestrator' | 'permissions'>
+export type SubscriptionsParts = Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'>
 
 /** One caller following one flow. */
 export interface Subscription extends Follower {
@@ -19,10 +19,14 @@ export interface Subscriptions {
   close(): void
 }
 
-export function createSubscriptions({ orchestrator, permissions }: SubscriptionsParts): Subscriptions {
+/** The looks of other processes for flows of dead ones, twice over. */
+const RESUMED_WITHIN_MS = 10_000
+
+export function createSubscriptions({ orchestrator, permissions, config }: SubscriptionsParts): Subscriptions {
   const feeds = createFlowFeeds({
     stream: (flowId, userId, afterSeq, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq, signal }),
-    statusOf: async (flowId) => (await orchestrator.getFlowStatus(flowId)).status,
+    statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
+    resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
   })
   return {
     feeds,

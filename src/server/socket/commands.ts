@@ -13,5 +13,5 @@ export const createCommand =
   async (caller, frame) => {
     requireScope(caller, 'execute')
     if (frame.type === 'cancel') return orchestrator.cancelFlow(frame.flowId, caller.userId)
-    return orchestrator.startFlow(frame.flowId, caller.userId, { streaming: true, ...frame.options })
+    return orchestrator.startFlow(frame.flowId, caller.userId, { streaming: true, resumeAfterCrash: true, ...frame.options })
   }

@@ -40,7 +40,7 @@ export const executionRoutes =
       async (request, reply) => {
         const { flowId } = request.params
         const { userId } = callerOf(request)
-        const started = await orchestrator.startFlow(flowId, userId, { streaming: true, ...request.body })
+        const started = await orchestrator.startFlow(flowId, userId, { streaming: true, resumeAfterCrash: true, ...request.body })
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
         const ended = waitMs > 0 ? await waitForEnd(parts, { flowId, userId, waitMs, gone: request.signal }) : undefined
         if (ended) {

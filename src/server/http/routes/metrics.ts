@@ -1,0 +1,13 @@
+import type { Metrics } from '../../../telemetry/telemetry.ts'
+import type { Routes } from '../requests.ts'
+
+/** Figures for Prometheus. Their labels name no user, flow or model. */
+export const metricsRoutes =
+  (metrics: Metrics): Routes =>
+  async (app) => {
+    app.get(
+      '/metrics',
+      { schema: { tags: ['health'], summary: 'Figures in the text format of Prometheus' }, config: { scope: 'metrics' } },
+      async (_, reply) => reply.type(metrics.contentType).send(await metrics.text()),
+    )
+  }
