@@ -32,11 +32,13 @@ const up = [
     expires_at timestamptz not null,
     constraint polyphony_tickets_pkey primary key (hash)
   )`,
+  `create index polyphony_flows_by_user on polyphony_flows (user_id, created_at, id)`,
+  `create index polyphony_flows_by_name on polyphony_flows (user_id, name, created_at, id)`,
 ]
 
 const down = [`drop table polyphony_tickets`, `drop table polyphony_idempotency`, `drop table polyphony_api_keys`]
 
-/** What the server keeps of its callers: API keys, tickets, answers to repeated requests. */
+/** What the server keeps of its callers: API keys, tickets, answers to repeated requests; and flows found by who created them. */
 export class ServeCallers1764201600000 implements MigrationInterface {
   readonly name = 'ServeCallers1764201600000'
 

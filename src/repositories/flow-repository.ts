@@ -1,21 +1,14 @@
 import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
-import type { DataSource } from 'typeorm'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createBatchedRead } from './batched-read.ts'
 import { guarded } from './database-errors.ts'
-import { FlowEntity, type FlowRow } from './entities/flow.ts'
 import { canBeFlowId } from './flow-key.ts'
-import { type FlowRecord, fromFlowRecord, fromFlowRow } from './flow-rows.ts'
-import { present } from './present.ts'
+import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL } from './flow-list-sql.ts'
+import { type FlowRecord, fromFlowRecord } from './flow-rows.ts'
 import type { FlowRepository, ListFlowsQuery, StoredDefinition, StoredFlow } from './repository.ts'
 import { fromStepResultRecord, STEP_RESULTS_SQL, type StepResultRecord } from './step-result-rows.ts'
-
-// Names of columns reach the SQL text, so callers choose among these and never give one.
-const SORT_COLUMNS = { createdAt: 'createdAt', completedAt: 'completedAt', name: 'name' } as const satisfies Record<
-  string,
-  keyof FlowRow
->
+import { toStorableText } from './storable.ts'
 
 const DEFINITION_CACHE_BYTES = 32 * 1024 * 1024
 
@@ -25,7 +18,7 @@ attempts as (delete from polyphony_step_attempts where flow_id in (select id fro
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
-export function createFlowRepository(dataSource: DataSource, pool: Pool): FlowRepository {
+export function createFlowRepository(pool: Pool): FlowRepository {
   const definitions = new LRUCache<string, StoredDefinition>({
     maxSize: DEFINITION_CACHE_BYTES,
     sizeCalculation: (definition) => definition.json.length * 2 + 200,
@@ -59,32 +52,47 @@ export function createFlowRepository(dataSource: DataSource, pool: Pool): FlowRe
     throw new OrchestratorError('INTERNAL', `Flow ${flowId} has no stored definition ${hash}`, { details: { flowId, hash } })
   }
 
+  async function withDefinitions(rows: readonly FlowRecord[]): Promise<readonly StoredFlow[]> {
+    const found = await loadDefinitions(rows.map((row) => row.definition_hash))
+    return rows.map((row) => fromFlowRecord(row, definitionIn(found, row.id, row.definition_hash)))
+  }
+
   const findFlow = createBatchedRead<string, StoredFlow | undefined>(async (flowIds) => {
     const { rows } = await pool.query<FlowRecord>({
       name: 'polyphony_flows_by_id',
       text: 'select * from polyphony_flows where id = any($1)',
       values: [flowIds],
     })
-    const found = await loadDefinitions(rows.map((row) => row.definition_hash))
-    const flows = new Map(rows.map((row) => [row.id, fromFlowRecord(row, definitionIn(found, row.id, row.definition_hash))]))
+    const flows = new Map((await withDefinitions(rows)).map((flow) => [flow.id, flow]))
     return (flowId) => flows.get(flowId)
   })
 
   return {
     find: guarded(async (flowId: string) => (canBeFlowId(flowId) ? findFlow(flowId) : undefined)),
 
-    list: guarded(async ({ threadId, status, type, limit, offset, sortBy, sortOrder }: ListFlowsQuery) => {
-      const direction = sortOrder === 'ASC' ? 'ASC' : 'DESC'
-      const column = SORT_COLUMNS[sortBy] ?? SORT_COLUMNS.createdAt
-      const rows = await dataSource.getRepository(FlowEntity).find({
-        where: { threadId, ...present({ status, flowType: type }) },
-        // Elsewhere nothing is absent, and an index cannot be read backwards for nulls that come last.
-        order: { [column]: column === 'completedAt' ? { direction, nulls: 'LAST' } : direction, id: direction },
-        take: limit,
-        skip: offset,
+    list: guarded(async (query: ListFlowsQuery) => {
+      const statement = flowListSql(query)
+      if (!statement) return []
+      const { rows } = await pool.query<FlowRecord>(statement.text, [...statement.values])
+      return withDefinitions(rows)
+    }),
+
+    findNewestByName: guarded(async (userId: string, name: string, notInThreads: readonly string[] = []) => {
+      const { rows } = await pool.query<FlowRecord>({
+        name: 'polyphony_newest_by_name',
+        text: NEWEST_BY_NAME_SQL,
+        values: [toStorableText(userId), toStorableText(name), notInThreads.map(toStorableText)],
       })
-      const found = await loadDefinitions(rows.map((row) => row.definitionHash))
-      return rows.map((row) => fromFlowRow(row, definitionIn(found, row.id, row.definitionHash)))
+      return (await withDefinitions(rows))[0]
+    }),
+
+    namesOf: guarded(async (userId: string, limit: number) => {
+      const { rows } = await pool.query<Pick<FlowRecord, 'name' | 'id' | 'thread_id' | 'created_at'>>({
+        name: 'polyphony_flow_names',
+        text: NAMES_SQL,
+        values: [toStorableText(userId), limit],
+      })
+      return rows.map((row) => ({ name: row.name, flowId: row.id, threadId: row.thread_id, createdAt: row.created_at }))
     }),
 
     delete: guarded(async (flowId: string) => {

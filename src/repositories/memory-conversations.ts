@@ -1,3 +1,4 @@
+import type { PageCursor } from '../domain/page-cursor.ts'
 import type { DataSharingPolicy } from '../domain/sharing.ts'
 import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
 import { threadNotFound } from '../domain/thread-access.ts'
@@ -38,11 +39,11 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
       if (oldestId !== undefined) remove(oldestId)
     },
     find: async (threadId) => records.get(threadId)?.thread,
-    list: async (userId, limit, offset) =>
+    list: async (userId, limit, offset, after) =>
       [...records.values()]
         .map(({ thread }) => thread)
-        .filter((thread) => thread.userId === userId)
-        .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1))
+        .filter((thread) => thread.userId === userId && (!after || newestFirst(toPlace(thread), after) > 0))
+        .sort((a, b) => newestFirst(toPlace(a), toPlace(b)))
         .slice(offset, offset + limit),
     delete: async (threadId) => remove(threadId),
     addMessage: async (message) => {
@@ -85,3 +86,8 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
 
   return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId) }
 }
+
+const toPlace = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })
+
+const newestFirst = (a: PageCursor, b: PageCursor): number =>
+  Number(b.value) - Number(a.value) || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)

@@ -2,22 +2,25 @@ import { SETTLED } from '../domain/flow.ts'
 import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
 import { threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { createFlowRecords, type FlowRecord, type FlowRecordsOptions, type FlowRow } from './memory-records.ts'
+import { newestOf, selectFlowIds, selectNames } from './memory-flow-lists.ts'
+import { createFlowRecords, type FlowRecord, type FlowRecordsOptions } from './memory-records.ts'
+import { createMemoryUsage } from './memory-usage.ts'
 import type {
   FlowRepository,
   Journal,
   JournalEntry,
-  ListFlowsQuery,
   NewFlow,
   StoredFlow,
   StoredUpdate,
   UpdateRepository,
+  UsageRepository,
 } from './repository.ts'
 
 export interface MemoryFlows {
   readonly flows: FlowRepository
   readonly updates: UpdateRepository
   readonly journal: Journal
+  readonly usage: UsageRepository
   deleteFlowsOfThread(threadId: string): void
   /** Ends the RUNNING flows of the owners that `isDead` names; answers their ids. */
   interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
@@ -91,6 +94,14 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
   const flows: FlowRepository = {
     find: (flowId) => Promise.resolve(records.read(flowId)?.flow),
     list: async (query) => selectFlowIds(records.rows(), query).flatMap((flowId) => records.read(flowId)?.flow ?? []),
+    findNewestByName: async (userId, name, notInThreads = []) => {
+      const newest = newestOf(
+        records.rows(),
+        (row) => row.userId === userId && row.name === name && !notInThreads.includes(row.threadId),
+      )
+      return newest && records.read(newest.id)?.flow
+    },
+    namesOf: async (userId, limit) => selectNames(records.rows(), userId, limit),
     delete: async (flowId) => {
       const status = records.status(flowId)
       if (!status) return 'missing'
@@ -127,6 +138,7 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
     flows,
     updates,
     journal,
+    usage: createMemoryUsage(records),
     deleteFlowsOfThread: (threadId) => {
       for (const row of [...records.rows()]) if (row.threadId === threadId) records.remove(row.id)
     },
@@ -206,29 +218,6 @@ function toStoredFlow(flow: NewFlow): StoredFlow {
     runOptions: undefined,
     simulated,
   }
-}
-
-const SORT_KEYS = { name: 'name', createdAt: 'createdAtMs', completedAt: 'completedAtMs' } as const
-
-function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): string[] {
-  const { threadId, status, type, limit, offset, sortBy, sortOrder } = query
-  const found: FlowRow[] = []
-  for (const row of rows) {
-    if (row.threadId === threadId && (!status || row.status === status) && (!type || row.flowType === type)) found.push(row)
-  }
-  const direction = sortOrder === 'ASC' ? 1 : -1
-  const key = SORT_KEYS[sortBy]
-  found.sort((a, b) => absentLast(a[key], b[key]) || direction * (compare(a[key], b[key]) || compare(a.id, b.id)))
-  return found.slice(offset, offset + limit).map((row) => row.id)
-}
-
-type SortValue = number | string | undefined
-
-const absentLast = (a: SortValue, b: SortValue): number => Number(a === undefined) - Number(b === undefined)
-
-function compare(a: SortValue, b: SortValue): number {
-  if (a === undefined || b === undefined) return 0
-  return a < b ? -1 : a > b ? 1 : 0
 }
 
 function firstAbove(updates: readonly StoredUpdate[], seq: number): number {

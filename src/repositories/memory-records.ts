@@ -15,6 +15,7 @@ export interface FlowRecord {
 interface PackedFlow {
   readonly id: string
   readonly threadId: string
+  readonly userId: string
   readonly status: StoredFlow['status']
   readonly flowType: StoredFlow['flowType']
   readonly name: string
@@ -28,7 +29,7 @@ interface PackedFlow {
 
 /** What lists sort and filter by. */
 export interface FlowRow
-  extends Pick<PackedFlow, 'id' | 'threadId' | 'status' | 'flowType' | 'name' | 'createdAtMs' | 'completedAtMs'> {
+  extends Pick<PackedFlow, 'id' | 'threadId' | 'userId' | 'status' | 'flowType' | 'name' | 'createdAtMs' | 'completedAtMs'> {
   readonly hasUpdates: boolean
 }
 
@@ -149,6 +150,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
 const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
   id: flow.id,
   threadId: flow.threadId,
+  userId: flow.userId,
   status: flow.status,
   flowType: flow.flowType,
   name: flow.name,
@@ -161,6 +163,7 @@ const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
 const toPackedFlow = ({ flow, updates }: FlowRecord, page: Page, position: number): PackedFlow => ({
   id: flow.id,
   threadId: flow.threadId,
+  userId: flow.userId,
   status: flow.status,
   flowType: flow.flowType,
   name: flow.name,

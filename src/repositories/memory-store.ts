@@ -40,6 +40,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     flows: memory.flows,
     updates: memory.updates,
     journal: memory.journal,
+    usage: memory.usage,
     threads: {
       ...conversations.threads,
       delete: (threadId) => {

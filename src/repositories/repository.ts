@@ -3,10 +3,12 @@ import type { FlowStatus, StopReason } from '../domain/flow.ts'
 import type { FlowLimits, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdateType } from '../domain/flow-update.ts'
 import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../domain/idempotency.ts'
+import type { PageCursor } from '../domain/page-cursor.ts'
 import type { DataSharingPolicy } from '../domain/sharing.ts'
 import type { StepKey, StepResult } from '../domain/step-result.ts'
 import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
 import type { Usage } from '../domain/usage.ts'
+import type { UsageQuery, UsageSums } from '../domain/usage-report.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
 /** Everything that is kept, over one database. Built once; every implementation passes `test/contracts/repository.ts`. */
@@ -22,6 +24,7 @@ export interface Store {
   readonly apiKeys: ApiKeyRepository
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
+  readonly usage: UsageRepository
   /** Resolves when everything accepted is written and the database is released. */
   close(): Promise<void>
 }
@@ -96,8 +99,13 @@ export interface NewFlow
   readonly carried?: readonly StepResult[]
 }
 
+/** Where a page ended: the value of the column that the list is sorted by, to the millisecond, and the flow's id. */
+export type FlowCursor = PageCursor
+
+/** Flows of a thread, or flows that a user created in any thread: exactly one of the two is named. */
 export interface ListFlowsQuery {
-  readonly threadId: string
+  readonly threadId?: string
+  readonly userId?: string
   readonly status?: FlowStatus
   readonly type?: FlowType
   /** 1 to 1000. */
@@ -105,12 +113,26 @@ export interface ListFlowsQuery {
   readonly offset: number
   readonly sortBy: 'createdAt' | 'completedAt' | 'name'
   readonly sortOrder: 'ASC' | 'DESC'
+  /** Only flows that come after this place, so that pages stay as they are while flows are added. */
+  readonly after?: FlowCursor
+}
+
+/** The newest flow of its name. */
+export interface NamedFlow {
+  readonly name: string
+  readonly flowId: string
+  readonly threadId: string
+  readonly createdAt: Date
 }
 
 export interface FlowRepository {
   find(flowId: string): Promise<StoredFlow | undefined>
   /** By `completedAt`, flows without one come last in both orders. Ties are broken by id, so that pages never overlap. */
   list(query: ListFlowsQuery): Promise<readonly StoredFlow[]>
+  /** The newest flow of that name that the user created, outside the threads that are named. */
+  findNewestByName(userId: string, name: string, notInThreads?: readonly string[]): Promise<StoredFlow | undefined>
+  /** Names of the flows that the user created, each with its newest flow; newest first. Must not read flows of others. */
+  namesOf(userId: string, limit: number): Promise<readonly NamedFlow[]>
   /** Removes the flow, its results, attempts and updates, unless it is RUNNING. Resolves with what was found. */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
   /** Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all. */
@@ -120,8 +142,8 @@ export interface FlowRepository {
 export interface ThreadRepository {
   create(thread: Thread): Promise<void>
   find(threadId: string): Promise<Thread | undefined>
-  /** Newest first. */
-  list(userId: string, limit: number, offset: number): Promise<readonly Thread[]>
+  /** Newest first; `after`: only those that come after this place, whose value is a `createdAt`. */
+  list(userId: string, limit: number, offset: number, after?: PageCursor): Promise<readonly Thread[]>
   /** Removes the thread with messages, permissions and flows. */
   delete(threadId: string): Promise<boolean>
   addMessage(message: Message): Promise<void>
@@ -181,6 +203,11 @@ export interface IdempotencyRepository {
   release(userId: string, key: string, lock?: string): Promise<void>
   /** Removes requests that began before the instant; resolves with how many. */
   prune(olderThan: Date): Promise<number>
+}
+
+/** What calls cost, from the ledger of attempts; that of a deleted flow is gone with it. */
+export interface UsageRepository {
+  sum(query: UsageQuery): Promise<UsageSums>
 }
 
 /** An update as stored. `data` is absent where a step result or the flow's result holds it already. */

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm'
+import type { PageCursor } from '../domain/page-cursor.ts'
 import type { Message, Thread } from '../domain/thread.ts'
 import { guarded } from './database-errors.ts'
 import { MessageEntity, type MessageRow } from './entities/message.ts'
@@ -34,8 +35,10 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
       return row ? fromThreadRow(row) : undefined
     }),
 
-    list: guarded(async (userId: string, limit: number, offset: number) => {
-      const rows = await threads.find({ where: { userId }, order: { createdAt: 'DESC', id: 'DESC' }, take: limit, skip: offset })
+    list: guarded(async (userId: string, limit: number, offset: number, after?: PageCursor) => {
+      const query = threads.createQueryBuilder('thread').where({ userId })
+      if (after) query.andWhere('(thread.createdAt, thread.id) < (:value::timestamptz, :id::text)', { ...after })
+      const rows = await query.orderBy({ 'thread.createdAt': 'DESC', 'thread.id': 'DESC' }).limit(limit).offset(offset).getMany()
       return rows.map(fromThreadRow)
     }),
 

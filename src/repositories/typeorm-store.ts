@@ -14,6 +14,7 @@ import type { Store } from './repository.ts'
 import { createThreadRepository } from './thread-repository.ts'
 import { createTicketRepository } from './ticket-repository.ts'
 import { createUpdateRepository } from './update-repository.ts'
+import { createUsageRepository } from './usage-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: DataSource }
@@ -47,7 +48,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
   return {
     kind,
     journal,
-    flows: createFlowRepository(dataSource, pool),
+    flows: createFlowRepository(pool),
     threads: createThreadRepository(dataSource, recorded),
     permissions: createPermissionRepository(dataSource, pool),
     dataSharing: createDataSharingRepository(dataSource, pool),
@@ -56,6 +57,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     apiKeys: createApiKeyRepository(dataSource, pool),
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
+    usage: createUsageRepository(pool),
     async close() {
       await journal.close()
       await close()

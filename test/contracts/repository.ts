@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { StepResult } from '../../src/domain/step-result.ts'
 import type { ThreadRight } from '../../src/domain/thread.ts'
-import type { Claim, ListFlowsQuery, NewFlow, Store } from '../../src/repositories/repository.ts'
+import type { ListFlowsQuery, Store } from '../../src/repositories/repository.ts'
 import {
   attempt,
   definitionOf,
@@ -21,6 +21,9 @@ import {
   wellFormed,
 } from '../support/stored-data.ts'
 import { describeCallers, newApiKey, newHash, newRequest } from './repository-callers.ts'
+import { describeLists } from './repository-lists.ts'
+import { describeUsage } from './repository-usage.ts'
+import { createStoreFixture } from './store-fixture.ts'
 
 export interface OpenedStore {
   readonly store: Store
@@ -40,25 +43,8 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     })
     afterAll(() => opened?.close())
 
-    const thread = async (overrides: Parameters<typeof newThread>[0] = {}) => {
-      const created = newThread(overrides)
-      await store.threads.create(created)
-      return created
-    }
-    const pendingFlow = async (overrides: Partial<NewFlow> = {}) => {
-      const flow = newFlow(overrides.threadId ?? (await thread()).id, overrides)
-      await store.journal.createFlow(flow)
-      return flow
-    }
-    const claimed = async (claim: Claim) => {
-      const taken = await store.journal.claim(claim)
-      if (!('epoch' in taken)) throw new Error(`Expected to win the claim, found the flow ${taken.status}.`)
-      return taken.epoch
-    }
-    const runningFlow = async (overrides: Partial<NewFlow> = {}, claim: Partial<Claim> = {}) => {
-      const flow = await pendingFlow(overrides)
-      return { flow, flowId: flow.id, epoch: await claimed(newClaim(flow.id, claim)) }
-    }
+    const fixture = createStoreFixture(() => store)
+    const { thread, pendingFlow, claimed, runningFlow } = fixture
     const resultIds = async (flowId: string) => (await store.flows.stepResults(flowId, { samples: true })).map(({ id }) => id)
     const refusal = (write: Promise<unknown>) =>
       write.then(
@@ -985,6 +971,8 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
       })
     })
 
+    describeLists(fixture)
+    describeUsage(fixture)
     describeCallers(() => store)
 
     test('never loses what it acknowledged and never keeps what it refused, however two owners interleave', async () => {

@@ -63,5 +63,9 @@ export const FlowEntity = new EntitySchema<FlowRow>({
     error: { type: 'json', nullable: true },
     runOptions: { type: 'json', name: 'run_options', nullable: true },
   },
-  indices: [{ name: 'polyphony_flows_by_thread', columns: ['threadId', 'createdAt'] }],
+  indices: [
+    { name: 'polyphony_flows_by_thread', columns: ['threadId', 'createdAt'] },
+    { name: 'polyphony_flows_by_user', columns: ['userId', 'createdAt', 'id'] },
+    { name: 'polyphony_flows_by_name', columns: ['userId', 'name', 'createdAt', 'id'] },
+  ],
 })
