@@ -15,7 +15,7 @@ export {
   listFlowTemplates,
 } from '../templates/index.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
-export { ConversationService } from './conversations/conversation-service.ts'
+export { ConversationService, type ThreadPage } from './conversations/conversation-service.ts'
 export type { ApiKey } from './domain/api-key.ts'
 export type { FlowError, FlowExecutionResult, FlowStatusReport, OrchestrationFlow, StopReason } from './domain/flow.ts'
 export { FlowStatus } from './domain/flow.ts'
@@ -49,11 +49,14 @@ export type {
 export { StepStatus } from './domain/step-result.ts'
 export type { Attachment, Message, Thread, ThreadRight } from './domain/thread.ts'
 export type { Usage } from './domain/usage.ts'
+export type { UsageFigures, UsageGroup, UsageRow } from './domain/usage-report.ts'
 export { ERROR_CODES, type ErrorCode, type ErrorCodeFacts } from './errors/error-codes.ts'
 export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
 export type { FlowCheck, FlowFinding } from './orchestrator/check-flow.ts'
-export { OrchestratorService } from './orchestrator/orchestrator-service.ts'
+export type { SavedFlow, SavedFlowName } from './orchestrator/flow-lists.ts'
+export { type FlowPage, OrchestratorService } from './orchestrator/orchestrator-service.ts'
 export type { ExecuteFlowOptions, ListFlowsOptions, TimeoutConfig } from './orchestrator/service-options.ts'
+export { type UsageOptions, type UsageReport, UsageService } from './orchestrator/usage-service.ts'
 export type { ApiKeyService, DataSharingService, NewApiKey, PermissionService } from './policies/policy.ts'
 export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'
@@ -83,6 +86,10 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   getFlow: async (...given) => (await defaultPolyphony()).orchestrator.getFlow(...given),
   listFlows: async (...given) => (await defaultPolyphony()).orchestrator.listFlows(...given),
   getThreadId: async (...given) => (await defaultPolyphony()).orchestrator.getThreadId(...given),
+  listFlowsOf: async (...given) => (await defaultPolyphony()).orchestrator.listFlowsOf(...given),
+  listFlowPage: async (...given) => (await defaultPolyphony()).orchestrator.listFlowPage(...given),
+  findSavedFlow: async (...given) => (await defaultPolyphony()).orchestrator.findSavedFlow(...given),
+  listSavedFlows: async (...given) => (await defaultPolyphony()).orchestrator.listSavedFlows(...given),
   deleteFlow: async (...given) => (await defaultPolyphony()).orchestrator.deleteFlow(...given),
   executeFlow: async (...given) => (await defaultPolyphony()).orchestrator.executeFlow(...given),
   startFlow: async (...given) => (await defaultPolyphony()).orchestrator.startFlow(...given),
@@ -102,6 +109,7 @@ export const conversationService: OnDefault<ConversationService> = {
   createThread: async (...given) => (await defaultPolyphony()).conversations.createThread(...given),
   getThread: async (...given) => (await defaultPolyphony()).conversations.getThread(...given),
   listThreads: async (...given) => (await defaultPolyphony()).conversations.listThreads(...given),
+  listThreadPage: async (...given) => (await defaultPolyphony()).conversations.listThreadPage(...given),
   deleteThread: async (...given) => (await defaultPolyphony()).conversations.deleteThread(...given),
   addMessage: async (...given) => (await defaultPolyphony()).conversations.addMessage(...given),
   getMessages: async (...given) => (await defaultPolyphony()).conversations.getMessages(...given),

@@ -18,6 +18,7 @@ import { createFlowAccess } from './orchestrator/flow-access.ts'
 import { createFlowCache } from './orchestrator/flow-cache.ts'
 import { createFlowDefinitions } from './orchestrator/flow-definitions.ts'
 import { createFlowExecutions } from './orchestrator/flow-executions.ts'
+import { createFlowLists } from './orchestrator/flow-lists.ts'
 import { createFlowRunner } from './orchestrator/flow-runner.ts'
 import { createLiveUpdates } from './orchestrator/live-updates.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
@@ -31,6 +32,7 @@ import { createStepPrompt } from './orchestrator/step-prompt.ts'
 import { createStepRunner } from './orchestrator/step-runner.ts'
 import { createMessageWriter, createThreadHistory } from './orchestrator/thread-messages.ts'
 import { createUpdateLog } from './orchestrator/update-log.ts'
+import { UsageService } from './orchestrator/usage-service.ts'
 import { createApiKeyService } from './policies/api-keys.ts'
 import { createDataSharingService } from './policies/data-sharing.ts'
 import { createPermissionService } from './policies/permissions.ts'
@@ -56,6 +58,8 @@ export interface Polyphony {
   readonly permissions: PermissionService
   readonly dataSharing: DataSharingService
   readonly providers: ProviderService
+  /** What flows of a user used and cost. */
+  readonly usage: UsageService
   /** Keys that stand for users at the server. */
   readonly apiKeys: ApiKeyService
   /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed by themselves. */
@@ -219,9 +223,11 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const stopPruning = startPruning(store.updates, config.updates.retentionMs)
   const stopPruningCallers = startPruningCallers(store)
 
+  const access = createFlowAccess({ flows, permissions })
   const orchestrator = new OrchestratorService({
     store,
-    access: createFlowAccess({ flows, permissions }),
+    access,
+    lists: createFlowLists({ flows, access, definitions }),
     definitions,
     executions,
     live,
@@ -253,6 +259,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     permissions,
     dataSharing,
     providers,
+    usage: new UsageService({ usage: store.usage, access }),
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,

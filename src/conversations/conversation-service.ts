@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { parseCursor, toCursorText } from '../domain/page-cursor.ts'
 import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
 import { requireRight, threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -34,6 +35,8 @@ const threadOptions = z.strictObject({ title: z.string().max(500).optional() })
 const pageOptions = z.strictObject({
   limit: z.number().int().min(1).max(1_000).default(50),
   offset: z.number().int().min(0).default(0),
+  /** `nextCursor` of the page before; not together with `offset`. */
+  cursor: z.string().max(1_000).optional(),
 })
 const messageOptions = z.strictObject({ limit: z.number().int().min(1).max(10_000).optional() })
 const attachment = z.strictObject({
@@ -55,6 +58,15 @@ const newMessage = z.strictObject({
 export type ThreadOptions = z.input<typeof threadOptions>
 export type PageOptions = z.input<typeof pageOptions>
 export type NewMessage = z.input<typeof newMessage>
+
+/** Some threads of a list. */
+export interface ThreadPage {
+  readonly threads: readonly Thread[]
+  /** `cursor` of the next page; absent on the last one. */
+  readonly nextCursor?: string
+}
+
+const THREAD_ORDER = { name: 'threads by createdAt DESC', by: 'instant' } as const
 
 /**
  * Conversations of users. A caller without `read` gets THREAD_NOT_FOUND for a thread of somebody else as for an unknown one; with `read` but
@@ -98,10 +110,21 @@ export class ConversationService {
 
   /** Threads that the user created, newest first; 50 unless `limit` says otherwise. */
   async listThreads(userId: string, options: PageOptions = {}): Promise<readonly Thread[]> {
-    const { limit, offset } = parse(pageOptions, options, 'options')
-    const threads = await this.#threads.list(parse(id, userId, 'userId'), limit, offset)
-    const readable = await Promise.all(threads.map((thread) => this.#permissions.can(userId, thread.id, 'read')))
-    return threads.filter((_, index) => readable[index])
+    return (await this.listThreadPage(userId, options)).threads
+  }
+
+  /** The same as a page; without threads that the user may not read any more, so that it may be short. */
+  async listThreadPage(userId: string, options: PageOptions = {}): Promise<ThreadPage> {
+    const { limit, offset, cursor } = parse(pageOptions, options, 'options')
+    const after = cursor === undefined ? undefined : parseCursor(THREAD_ORDER, cursor)
+    if (after && offset > 0) throw new OrchestratorError('INPUT_INVALID', 'options.offset: expected none together with a cursor.')
+    // One more than wanted tells whether there is a next page.
+    const found = await this.#threads.list(parse(id, userId, 'userId'), limit + 1, offset, after)
+    const page = found.slice(0, limit)
+    const readable = await Promise.all(page.map((thread) => this.#permissions.can(userId, thread.id, 'read')))
+    const threads = page.filter((_, index) => readable[index])
+    const last = found.length > limit ? page.at(-1) : undefined
+    return { threads, ...(last && { nextCursor: toCursorText(THREAD_ORDER, { value: last.createdAt, id: last.id }) }) }
   }
 
   /** Removes the thread with its messages and flows. Rejects with FLOW_RUNNING while one of them runs. */

@@ -45,6 +45,9 @@ export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
       await require(flow.threadId, userId, right, () => flowNotFound(flowId))
       return flow
     },
+    /** For what belongs to a user and to no thread. */
+    assertUser: (userId: string): void => assertIds({ userId }),
+    canRead: (threadId: string, userId: string): Promise<boolean> => permissions.can(userId, threadId, 'read'),
     requireOnThread: (threadId: string, userId: string, right: ThreadRight): Promise<void> =>
       require(threadId, userId, right, () => threadNotFound(threadId)),
   }

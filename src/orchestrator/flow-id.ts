@@ -7,3 +7,8 @@ export function createFlowId(nowMs: number = Date.now()): string {
   const random = randomUUID()
   return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(15)}`
 }
+
+const FLOW_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** Whether a flow can have that id. */
+export const isFlowId = (id: string): boolean => FLOW_ID.test(id)

@@ -4,12 +4,15 @@ import type { FlowUpdate } from '../domain/flow-update.ts'
 import { type StepResult, StepStatus } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
+import { cancelStored } from './cancel-stored.ts'
 import type { CheckFlow, FlowCheck } from './check-flow.ts'
+import { getStep } from './find-step.ts'
 import { type FlowAccess, flowNotFound } from './flow-access.ts'
 import type { FlowCache } from './flow-cache.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
 import { type FlowExecutions, statusError } from './flow-executions.ts'
 import { createFlowId } from './flow-id.ts'
+import type { FlowLists, SavedFlow, SavedFlowName } from './flow-lists.ts'
 import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
@@ -20,19 +23,16 @@ import {
   type FollowFlowOptions,
   type ListFlowsOptions,
   parseFollowOptions,
-  parseListOptions,
   parseRerunOptions,
   type RerunFlowOptions,
   toRunOptions,
 } from './service-options.ts'
 import type { ExecuteOneStep } from './single-step.ts'
 
-/** Owner of no process: the claim only takes the flow from the one it has. */
-const CANCELLER = 'cancel'
-
 export interface OrchestratorServicePorts {
   readonly store: Store
   readonly access: FlowAccess
+  readonly lists: FlowLists
   readonly definitions: FlowDefinitions
   readonly executions: FlowExecutions
   readonly live: LiveUpdates
@@ -40,6 +40,13 @@ export interface OrchestratorServicePorts {
   readonly checkFlow: CheckFlow
   readonly executeOneStep: ExecuteOneStep
   readonly now: () => Date
+}
+
+/** Some flows of a list. */
+export interface FlowPage {
+  readonly flows: readonly OrchestrationFlow[]
+  /** `cursor` of the next page, in the same order; absent on the last one. */
+  readonly nextCursor?: string
 }
 
 /** Creates, runs, follows and reads flows. Every method checks the caller's rights on the flow's thread. */
@@ -69,9 +76,28 @@ export class OrchestratorService {
 
   /** Flows of a thread, newest first unless asked otherwise. Needs `read`. */
   async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
-    await this.#ports.access.requireOnThread(threadId, userId, 'read')
-    const flows = await this.#ports.store.flows.list({ threadId, ...parseListOptions(options) })
-    return Promise.all(flows.map((flow) => this.#describe(flow)))
+    return (await this.listFlowPage(userId, options, threadId)).flows
+  }
+
+  /** Flows that the user created, in whatever thread; without those that the user may not read any more, so that a page may be short. */
+  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
+    return (await this.listFlowPage(userId, options)).flows
+  }
+
+  /** The same as a page: of a thread, or of all that the user created. `nextCursor` leads to the next one; on the last there is none. */
+  async listFlowPage(userId: string, options: ListFlowsOptions = {}, threadId?: string): Promise<FlowPage> {
+    const { flows, ...page } = await this.#ports.lists.page(userId, options, threadId)
+    return { ...page, flows: await Promise.all(flows.map((flow) => this.#describe(flow))) }
+  }
+
+  /** The newest flow of that name that the user created and may still read, ready to be created anew. FLOW_NOT_REBUILDABLE. */
+  findSavedFlow(userId: string, name: string): Promise<SavedFlow | undefined> {
+    return this.#ports.lists.findSaved(userId, name)
+  }
+
+  /** Names of the flows that the user created and may still read, each with its newest flow; newest first, at most 1000. */
+  listSavedFlows(userId: string): Promise<readonly SavedFlowName[]> {
+    return this.#ports.lists.listSaved(userId)
   }
 
   /** Removes the flow and everything of it. Needs `delete`. FLOW_RUNNING while it runs. */
@@ -105,16 +131,7 @@ export class OrchestratorService {
   async executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const definition = this.#ports.definitions.rebuild(flow)
-    const step = definition.steps.find((candidate) => candidate.id === stepId)
-    if (!step) {
-      throw new OrchestratorError(
-        'STEP_NOT_FOUND',
-        `Flow "${flow.name}" has no step "${stepId}"; it has ${definition.steps.map(({ id }) => `"${id}"`).join(', ')}`,
-        {
-          details: { flowId, stepId },
-        },
-      )
-    }
+    const { step } = getStep(flowId, definition, stepId)
     this.#ports.cache.forget(flowId)
     const prompt = await resolveInput({ flow, definition, given: input }, this.#newestUserMessage)
     return this.#ports.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
@@ -124,7 +141,10 @@ export class OrchestratorService {
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const reason = new OrchestratorError('FLOW_CANCELLED', 'The flow was cancelled', { details: { flowId } })
-    if (!(await this.#ports.executions.cancel(flowId, reason))) await this.#cancelStored(flow, reason)
+    if (!(await this.#ports.executions.cancel(flowId, reason))) {
+      this.#ports.cache.forget(flowId)
+      await cancelStored(this.#ports, flow, reason)
+    }
     return this.getFlowStatus(flowId)
   }
 
@@ -166,12 +186,7 @@ export class OrchestratorService {
     const { fromStep, input } = parseRerunOptions(options)
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const definition = this.#ports.definitions.rebuild(flow)
-    const from = fromStep === undefined ? 0 : definition.steps.findIndex((step) => step.id === fromStep)
-    if (from === -1) {
-      throw new OrchestratorError('STEP_NOT_FOUND', `Flow "${flow.name}" has no step "${fromStep}"`, {
-        details: { flowId, stepId: fromStep },
-      })
-    }
+    const from = fromStep === undefined ? 0 : getStep(flowId, definition, fromStep).index
     const kept = new Set(definition.steps.slice(0, from).map((step) => step.id))
     const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
     const carried = rows.filter((row) => kept.has(row.stepId) && row.status === StepStatus.SUCCESS)
@@ -264,25 +279,6 @@ export class OrchestratorService {
     if (flow?.status === 'CANCELLED')
       throw new OrchestratorError('FLOW_CANCELLED', 'The flow was cancelled', { details: { flowId } })
     throw end.error
-  }
-
-  async #cancelStored(flow: StoredFlow, reason: OrchestratorError): Promise<void> {
-    const { store, now } = this.#ports
-    this.#ports.cache.forget(flow.id)
-    const startedAt = flow.startedAt ?? now()
-    const claim = {
-      flowId: flow.id,
-      from: ['PENDING', 'PAUSED', 'RUNNING'] as const,
-      ownerId: CANCELLER,
-      startedAt,
-      input: flow.input ?? '',
-    }
-    const claimed = await store.journal.claim(claim)
-    if (!('epoch' in claimed)) return
-    const seq = (await store.updates.lastSeq(flow.id)) + 1
-    const update = { seq, type: 'flow_cancelled' as const, data: { reason: reason.message }, timestamp: now() }
-    const outcome = { status: 'CANCELLED' as const, completedAt: now(), error: reason.toJSON(), simulated: flow.simulated }
-    await store.journal.finish({ flowId: flow.id, epoch: claimed.epoch, updates: [update], outcome })
   }
 
   readonly #newestUserMessage = (threadId: string) => this.#ports.store.threads.newestUserMessage(threadId)

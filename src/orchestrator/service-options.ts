@@ -15,14 +15,19 @@ const listOptionsSchema = z.strictObject({
   offset: z.number().int().min(0).default(0),
   sortBy: z.enum(['createdAt', 'completedAt', 'name']).default('createdAt'),
   sortOrder: z.enum(['ASC', 'DESC']).default('DESC'),
+  /** `nextCursor` of the page before, which had the same order; not together with `offset`. */
+  cursor: z.string().max(1_000).optional(),
 })
 
 /** What listFlows takes (S4-10 to S4-16). */
 export type ListFlowsOptions = z.input<typeof listOptionsSchema>
 
 /** Throws INPUT_INVALID naming every option that does not fit. */
-export const parseListOptions = (options: ListFlowsOptions): z.output<typeof listOptionsSchema> =>
-  parseOptions(listOptionsSchema, options, 'listFlows')
+export function parseListOptions(options: ListFlowsOptions): z.output<typeof listOptionsSchema> {
+  const parsed = parseOptions(listOptionsSchema, options, 'listFlows')
+  if (parsed.cursor === undefined || parsed.offset === 0) return parsed
+  throw new OrchestratorError('INPUT_INVALID', 'listFlows: offset: expected none together with a cursor')
+}
 
 const followOptionsSchema = z.strictObject({
   /** Number of the last update that the caller has; default 0. */
@@ -49,7 +54,8 @@ export type RerunFlowOptions = z.input<typeof rerunOptionsSchema>
 export const parseRerunOptions = (options: RerunFlowOptions): RerunFlowOptions =>
   parseOptions(rerunOptionsSchema, options, 'rerunFlow')
 
-function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
+/** Throws INPUT_INVALID naming every option that does not fit. */
+export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`)

@@ -41,4 +41,4 @@ export function costOf(attempts: readonly Attempt[]): { readonly cost?: number; 
 }
 
 // Sums of binary fractions would show as 0.30000000000000004.
-const toNanoUsd = (costUsd: number): number => Math.round(costUsd * 1e9) / 1e9
+export const toNanoUsd = (costUsd: number): number => Math.round(costUsd * 1e9) / 1e9

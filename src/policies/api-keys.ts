@@ -69,9 +69,7 @@ const newKeySchema = z.strictObject({
 /** Keys kept in a store as hashes, remembered for a second at most. Keys revoked in this process are refused at once. */
 export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServiceOptions = {}): ApiKeyService {
   const { cacheMs = MAX_CACHE_MS, elapsedMs = () => performance.now(), now = () => new Date() } = options
-  const freshness = { cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now: elapsedMs }
-  const known = createFreshCache<HashedApiKey | undefined>(freshness)
-  const anyUsable = createFreshCache<boolean>(freshness)
+  const known = createFreshCache<HashedApiKey | undefined>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now: elapsedMs })
   const touch = createTouch(records)
 
   const find = (id: string) => known.get([id, ''], () => records.find(id))
@@ -87,7 +85,6 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
         await records.create(key, toHash(secret).toString('hex'))
       } finally {
         known.drop([id, ''])
-        anyUsable.clear()
       }
       return { key, token: `pk_${id}_${secret}` }
     },
@@ -103,7 +100,6 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
       } finally {
         // Also after a failure: the write may have reached the store.
         known.drop([id, ''])
-        anyUsable.clear()
       }
       throw new OrchestratorError('KEY_NOT_FOUND', `Expected a key, found none with id "${id}".`, { details: { id } })
     },
@@ -119,7 +115,7 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
       return found.key
     },
 
-    exist: () => anyUsable.get(['', ''], () => records.existUsable(now())),
+    exist: () => records.existUsable(now()),
 
     isUsable: async (id) => {
       const found = await find(isId(id) ? id : NO_ID)

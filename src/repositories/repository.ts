@@ -108,7 +108,7 @@ export interface ListFlowsQuery {
   readonly userId?: string
   readonly status?: FlowStatus
   readonly type?: FlowType
-  /** 1 to 1000. */
+  /** 1 to 1001. */
   readonly limit: number
   readonly offset: number
   readonly sortBy: 'createdAt' | 'completedAt' | 'name'
