@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { SCOPES } from '../domain/scope.ts'
+import { USAGE_GROUPS } from '../domain/usage-report.ts'
 import { id, listOf, queryInteger } from './instant.ts'
 
 const data = z.record(z.string(), z.unknown())
@@ -51,6 +52,8 @@ const tokens = {
   costUsd: z.number(),
   /** Calls that were billed and have no known price. */
   unpricedCalls: z.number(),
+  /** Calls whose tokens are not known. */
+  uncountedCalls: z.number(),
   /** Calls that the simulator answered: in no other figure. */
   simulatedCalls: z.number(),
   simulatedTokens: z.number(),
@@ -61,7 +64,12 @@ export const usageQuery = z.strictObject({
   /** Exclusive. */
   to: z.string().max(40).optional(),
   /** Of `day`, `provider`, `model`, `flow`, separated by commas. */
-  groupBy: z.string().max(100).optional(),
+  groupBy: z
+    .string()
+    .max(100)
+    .transform((text) => text.split(','))
+    .pipe(z.array(z.enum(USAGE_GROUPS)))
+    .optional(),
   flowId: id.optional(),
   limit: queryInteger(1, 1_000).optional(),
 })

@@ -36,6 +36,7 @@ export const threadParams = z.object({ threadId: id })
 export const threadListQuery = z.strictObject({
   limit: queryInteger(1, 1_000).optional(),
   offset: queryInteger(0, 1_000_000).optional(),
+  cursor: z.string().max(1_000).optional(),
 })
 export const messageListQuery = z.strictObject({ limit: queryInteger(1, 10_000).optional() })
 

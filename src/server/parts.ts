@@ -1,6 +1,7 @@
 import type { PolyphonyConfig } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import type { UsageService } from '../orchestrator/usage-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
 import type { ProviderService } from '../providers/provider.ts'
 import type { IdempotencyRepository, TicketRepository } from '../repositories/repository.ts'
@@ -16,6 +17,7 @@ export interface ServerParts {
   readonly apiKeys: ApiKeyService
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
+  readonly usage: UsageService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
 }

@@ -18,6 +18,7 @@ import { healthRoutes } from './http/routes/health.ts'
 import { metricsRoutes } from './http/routes/metrics.ts'
 import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
+import { usageRoutes } from './http/routes/usage.ts'
 import { createSubscriptions } from './live/subscriptions.ts'
 import type { ServerParts } from './parts.ts'
 import { createSockets } from './socket/sockets.ts'
@@ -75,6 +76,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
         flowRoutes(parts),
         executionRoutes(parts, streams),
         ticketRoutes(parts),
+        usageRoutes(parts),
       ]) {
         await api.register(routes)
       }

@@ -6,8 +6,8 @@ import { callerOf } from './requests.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The key under which the answer to this request is to be remembered. */
-    idempotencyKey: string | undefined
+    /** Under which the answer to this request is to be remembered. */
+    idempotency: { readonly key: string; readonly lock: string } | undefined
   }
 }
 
@@ -21,7 +21,7 @@ const KEPT_HEADERS = ['content-type', 'location']
  * error the repetition is tried anew.
  */
 export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepository): void {
-  app.decorateRequest('idempotencyKey', undefined)
+  app.decorateRequest('idempotency', undefined)
 
   app.addHook('preHandler', async (request, reply) => {
     const key = keyOf(request)
@@ -31,7 +31,7 @@ export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepo
     const lockedUntil = new Date(now.getTime() + LOCKED_FOR_MS)
     const begun = await repository.begin({ userId, key, fingerprint: fingerprintOf(request), now, lockedUntil })
     if (begun.state === 'new') {
-      request.idempotencyKey = key
+      request.idempotency = { key, lock: begun.lock }
     } else if (begun.state === 'done') {
       const { statusCode, headers, body } = begun.answer
       return reply.code(statusCode).headers(headers).header('idempotency-replayed', 'true').serializer(String).send(body)
@@ -43,11 +43,15 @@ export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepo
   })
 
   app.addHook('onSend', async (request, reply, payload) => {
-    const { idempotencyKey: key, caller } = request
-    if (key === undefined || !caller) return payload
-    request.idempotencyKey = undefined
-    if (reply.statusCode >= 300 || typeof payload !== 'string') await repository.release(caller.userId, key)
-    else await repository.finish(caller.userId, key, { statusCode: reply.statusCode, headers: keptHeaders(reply), body: payload })
+    const { idempotency, caller } = request
+    if (!idempotency || !caller) return payload
+    request.idempotency = undefined
+    const { key, lock } = idempotency
+    if (reply.statusCode >= 300 || typeof payload !== 'string') await repository.release(caller.userId, key, lock)
+    else {
+      const answer = { statusCode: reply.statusCode, headers: keptHeaders(reply), body: payload }
+      await repository.finish(caller.userId, key, answer, lock)
+    }
     return payload
   })
 }

@@ -46,8 +46,9 @@ export const flowRoutes =
         config: { scope: 'read' },
       },
       async (request) => {
-        const { threadId = '', cursor: _, ...options } = request.query
-        return { items: await orchestrator.listFlows(threadId, callerOf(request).userId, options) }
+        const { threadId, ...options } = request.query
+        const { flows, nextCursor } = await orchestrator.listFlowPage(callerOf(request).userId, options, threadId)
+        return { items: flows, nextCursor }
       },
     )
 

@@ -43,7 +43,10 @@ export const threadRoutes =
         schema: { tags, summary: 'List your threads, newest first', querystring: threadListQuery, response: { 200: threadPage } },
         config: { scope: 'read' },
       },
-      async (request) => ({ items: await conversations.listThreads(callerOf(request).userId, request.query) }),
+      async (request) => {
+        const { threads, nextCursor } = await conversations.listThreadPage(callerOf(request).userId, request.query)
+        return { items: threads, nextCursor }
+      },
     )
 
     app.get(
