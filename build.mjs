@@ -21,7 +21,11 @@ const shared = {
 const external = ['polyphony', ...Object.keys(dependencies)]
 // Of zod a tenth is used; as a package it opens 95 files at every start.
 const withZod = external.filter((name) => name !== 'zod')
-await build({ ...shared, entryPoints: ['src/index.ts', 'src/cli/main.ts', 'templates/index.ts'], external: withZod })
+await build({
+  ...shared,
+  entryPoints: ['src/index.ts', 'src/cli/main.ts', 'src/server/main.ts', 'templates/index.ts'],
+  external: withZod,
+})
 await build({ ...shared, entryPoints: ['examples/index.ts'], external })
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', outdir], {
   stdio: 'inherit',

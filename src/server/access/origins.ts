@@ -13,6 +13,7 @@ export interface OriginCheck {
 
 type OriginSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'allowedHosts' | 'corsOrigins'>
 
+/** No page of another machine can have these names. */
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]']
 
 /** Whether the address is one of this machine's own, which nobody else can reach. */
@@ -21,11 +22,7 @@ export const isLoopbackHost = (host: string): boolean =>
 
 export function createOriginCheck(settings: OriginSettings): OriginCheck {
   const { host, publicUrl, allowedHosts, corsOrigins } = settings
-  const hosts = new Set(
-    [host, ...(isLoopbackHost(host) ? LOOPBACK_NAMES : []), ...allowedHosts].map(
-      (name) => toHostName(name) ?? name.toLowerCase(),
-    ),
-  )
+  const hosts = new Set([host, ...LOOPBACK_NAMES, ...allowedHosts].map((name) => toHostName(name) ?? name.toLowerCase()))
   const publicHost = publicUrl === undefined ? undefined : new URL(publicUrl).hostname
   if (publicHost !== undefined) hosts.add(publicHost)
   const origins = new Set(corsOrigins)

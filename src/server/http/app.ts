@@ -81,7 +81,11 @@ export async function createApp({
     reply.header('x-request-id', request.id)
     origins.assertAllowed(request.headers)
   })
-  await app.register(helmet, { contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } } })
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    // Whether an address is reached over TLS is known to the proxy that ends it.
+    strictTransportSecurity: false,
+  })
   await app.register(cors, {
     origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE'],
