@@ -1,8 +1,6 @@
-import type { ApiKey } from '../domain/api-key.ts'
 import type { FlowStatus, StopReason } from '../domain/flow.ts'
 import type { FlowLimits, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdateType } from '../domain/flow-update.ts'
-import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../domain/idempotency.ts'
 import type { PageCursor } from '../domain/page-cursor.ts'
 import type { DataSharingPolicy } from '../domain/sharing.ts'
 import type { StepKey, StepResult } from '../domain/step-result.ts'
@@ -10,6 +8,9 @@ import type { Message, Thread, ThreadRight } from '../domain/thread.ts'
 import type { Usage } from '../domain/usage.ts'
 import type { UsageQuery, UsageSums } from '../domain/usage-report.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+import type { ApiKeyRepository, IdempotencyRepository, TicketRepository } from './caller-repositories.ts'
+
+export type { ApiKeyRepository, IdempotencyRepository, TicketRepository } from './caller-repositories.ts'
 
 /** Everything that is kept, over one database. Built once; every implementation passes `test/contracts/repository.ts`. */
 export interface Store {
@@ -164,45 +165,6 @@ export interface DataSharingRepository {
   list(userId: string): Promise<readonly DataSharingPolicy[]>
   set(policy: DataSharingPolicy): Promise<void>
   remove(userId: string, providerKey: string): Promise<void>
-}
-
-export interface ApiKeyRepository {
-  /** `hash`: of the secret, hexadecimal; the secret itself never gets here. */
-  create(key: ApiKey, hash: string): Promise<void>
-  find(id: string): Promise<{ readonly key: ApiKey; readonly hash: string } | undefined>
-  /** Newest first; of one user, or of all. */
-  list(userId?: string): Promise<readonly ApiKey[]>
-  /** Resolves with the key as it is then, revoked at the first instant of all calls; `undefined` where there is none. */
-  revoke(id: string, at: Date): Promise<ApiKey | undefined>
-  /** Notes a use. An earlier instant than the one on record changes nothing. */
-  touch(id: string, at: Date): Promise<void>
-  /** Whether any key is neither revoked nor expired. */
-  existUsable(now: Date): Promise<boolean>
-}
-
-/** Single-use tickets, for callers that cannot send a header: browsers that open a WebSocket. */
-export interface TicketRepository {
-  /** `hash`: of the ticket, which itself is kept nowhere. `caller`: any JSON value. */
-  create(ticket: { readonly hash: string; readonly caller: unknown; readonly expiresAt: Date }): Promise<void>
-  /** The caller, once; `undefined` ever after, and from `expiresAt` on. Of several calls at once, in any process, exactly one gets it. */
-  redeem(hash: string, now: Date): Promise<unknown>
-  /** Removes expired tickets; resolves with how many. */
-  prune(now: Date): Promise<number>
-}
-
-/** What clients marked with an `Idempotency-Key`, and what they were answered. */
-export interface IdempotencyRepository {
-  /**
-   * Takes the key for the request. Of several calls at once, in any process, exactly one gets `new`. Once `lockedUntil` of a holder has passed, the same request
-   * may take its place.
-   */
-  begin(request: IdempotentRequest): Promise<IdempotencyState>
-  /** Keeps the answer for whoever asks again. With the `lock` that `begin` gave, a holder whose place was taken changes nothing; pass it. */
-  finish(userId: string, key: string, answer: IdempotentAnswer, lock?: string): Promise<void>
-  /** Forgets the request where its answer must not be remembered: 5xx, 429. An answer on record stays. `lock` as for `finish`. */
-  release(userId: string, key: string, lock?: string): Promise<void>
-  /** Removes requests that began before the instant; resolves with how many. */
-  prune(olderThan: Date): Promise<number>
 }
 
 /** What calls cost, from the ledger of attempts; that of a deleted flow is gone with it. */
