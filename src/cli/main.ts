@@ -25,14 +25,14 @@ async function main(words: readonly string[], terminal: Terminal): Promise<numbe
     return 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
-    return reportError(toUsageError(error), createContext(words.includes('--json')))
+    return reportError(toUsageError(error, words), createContext(words.includes('--json')))
   }
 }
 
 /** A command line that was not understood is an error like all others. */
-function toUsageError(error: unknown): unknown {
+function toUsageError(error: unknown, [group]: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error
-  const message = error.code === 'commander.help' ? 'expected a command after "flows"' : error.message.replace(/^error: /, '')
+  const message = error.code === 'commander.help' ? `expected a command after "${group}"` : error.message.replace(/^error: /, '')
   return new OrchestratorError('INPUT_INVALID', message)
 }
 

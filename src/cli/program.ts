@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readVersion } from '../config/version.ts'
+import { SCOPES } from '../domain/scope.ts'
 import type { CommandContext } from './house.ts'
 
 /** Makes the context of a command from its `--json`. */
@@ -50,6 +51,7 @@ export function createProgram(createContext: CreateContext): Command {
     )
 
   addFlowCommands(program, contextOf)
+  addKeyCommands(program, contextOf)
 
   program
     .command('serve')
@@ -150,6 +152,34 @@ function addFlowCommands(program: Command, contextOf: (options: CommonOptions) =
     .action(async (id, options) => (await import('./commands/rerun.ts')).rerunCommand(contextOf(options), id, options))
 }
 
+function addKeyCommands(program: Command, contextOf: (options: CommonOptions) => CommandContext): void {
+  const keys = program.command('keys').description('API keys of the server: create, list, revoke')
+  keys
+    .command('create')
+    .description('make a key and show it once')
+    .option('--user <id>', 'whom the key stands for; default: the local user')
+    .option('--name <text>', 'what it is for, to tell it from others')
+    .addOption(new Option('--scope <scope...>', 'what it may do; default: all but metrics').choices(SCOPES))
+    .option('--expires <days|date>', 'when it ends: so many days from now, or a date (of UTC); default: never', parseExpiry)
+    .addOption(database())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/keys.ts')).createKeyCommand(contextOf(options), options))
+  keys
+    .command('list')
+    .description('newest first, revoked and expired ones too')
+    .option('--user <id>', 'only keys of this user')
+    .addOption(database())
+    .addOption(json())
+    .action(async (options) => (await import('./commands/keys.ts')).listKeysCommand(contextOf(options), options))
+  keys
+    .command('revoke')
+    .description('refuse a key from now on')
+    .argument('<id>')
+    .addOption(database())
+    .addOption(json())
+    .action(async (id, options) => (await import('./commands/keys.ts')).revokeKeyCommand(contextOf(options), id, options))
+}
+
 const json = () => new Option('--json', 'one JSON object per line, nothing else on standard output')
 const database = () => new Option('--database <url>', 'pglite://<directory>, postgres://… or memory://')
 
@@ -165,6 +195,17 @@ function parseCount(value: string): number {
   const count = Number(value)
   if (!Number.isInteger(count) || count < 1 || count > 1_000) throw new InvalidArgumentError('expected 1 to 1000.')
   return count
+}
+
+const DAY_MS = 86_400_000
+const MAX_DAYS = 36_500
+
+function parseExpiry(value: string): Date {
+  const isDays = /^\d{1,6}$/.test(value)
+  const isDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/.test(value)
+  const expiry = isDays ? new Date(Date.now() + Number(value) * DAY_MS) : new Date(isDate ? value : Number.NaN)
+  if (!Number.isNaN(expiry.getTime()) && expiry.getTime() > Date.now() && (!isDays || Number(value) <= MAX_DAYS)) return expiry
+  throw new InvalidArgumentError(`expected 1 to ${MAX_DAYS} days, or a date to come such as 2027-01-31.`)
 }
 
 function parsePort(value: string): number {
