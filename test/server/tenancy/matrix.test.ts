@@ -67,7 +67,12 @@ const guesses = (foreign: Target): readonly Target[] => [
   withIds(foreign, '00000000-0000-0000-0000-000000000000'),
 ]
 
-function statusesOf({ caller: { person, lacks }, row: { scope, right, done }, target, kind }: Case): readonly number[] {
+function statusesOf({
+  caller: { person, lacks },
+  row: { scope, right, done, ownerOnly },
+  target,
+  kind,
+}: Case): readonly number[] {
   if (scope === 'public') return [done]
   if (person === undefined) return [401]
   if (lacks === scope) return [403]
@@ -75,6 +80,7 @@ function statusesOf({ caller: { person, lacks }, row: { scope, right, done }, ta
   if (kind === 'unknown') return [404]
   // Text that no id can be is refused as such, before anybody looks for it.
   if (kind === 'guessed') return [404, 422]
+  if (ownerOnly && target.owner !== person) return [404]
   const rights = HELD[person][target.mark] ?? []
   return rights.includes(right) ? [done] : [rights.includes('read') ? 403 : 404]
 }

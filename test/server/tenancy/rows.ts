@@ -13,10 +13,12 @@ export interface Ask {
 
 /** One way of using an endpoint, and what it takes. */
 export interface Row {
-  /** `public`: open to everybody. */
-  readonly scope: Scope | 'public'
+  /** `public`: open to everybody; `any`: to whoever has a key. */
+  readonly scope: Scope | 'public' | 'any'
   /** Right on the thread of the target; absent where the endpoint has no target: it is about the caller alone. */
   readonly right?: ThreadRight
+  /** Only who made the target is told of it at all. */
+  readonly ownerOnly?: true
   /** Status when it is done. */
   readonly done: number
   readonly ask: (target: Target) => Ask
@@ -69,8 +71,9 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   'HEAD /docs/static/*': [open('/docs/static/swagger-ui.css')],
   'GET /docs/json': [open('/docs/json')],
   'GET /docs/yaml': [open('/docs/yaml')],
-  'OPTIONS *': [open('/api/v1/threads', 404)],
+  'OPTIONS *': [{ scope: 'any', done: 404, ask: () => ({ path: '/api/v1/threads' }) }],
 
+  'GET /metrics': [{ scope: 'metrics', done: 200, ask: () => ({ path: '/metrics' }) }],
   'GET /api/v1/me': [own('read', '/me')],
   'GET /api/v1/templates': [own('read', '/templates')],
   'GET /api/v1/templates/:name': [own('read', '/templates/critique')],
@@ -148,7 +151,14 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
       ask: ({ threadId }) => ({ path: api('/flows'), body: { threadId, template: 'critique' } }),
     },
   ],
+  'GET /api/v1/usage': [
+    own('read', '/usage'),
+    own('read', '/usage?groupBy=flow,model&limit=1000'),
+    { ...onFlow('read', 'read', 200, (id) => `/usage?groupBy=flow&flowId=${id}`), ownerOnly: true },
+  ],
   'GET /api/v1/flows': [
+    own('read', '/flows'),
+    own('read', '/flows?limit=1&sortBy=name&sortOrder=ASC'),
     onThread('read', 'read', 200, (id) => `/flows?threadId=${id}`),
     onThread('read', 'read', 200, (id) => `/flows?threadId=${id}&status=COMPLETED&limit=5&sortBy=name`),
   ],
