@@ -1,4 +1,5 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import { isIPv6 } from 'node:net'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
@@ -7,9 +8,12 @@ export interface OriginCheck {
    * Throws HOST_REFUSED for a Host that is none of the server's (DNS rebinding), ORIGIN_REFUSED for a page that is not allowed. Asked before anything
    * else of a request is read, upgrades included.
    */
-  assertAllowed(headers: IncomingHttpHeaders): void
+  assertAllowed(request: AskedFrom): void
   isAllowedOrigin(origin: string): boolean
 }
+
+/** What a request says of where it comes from and whom it means. */
+export type AskedFrom = Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'url'>
 
 type OriginSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'allowedHosts' | 'corsOrigins'>
 
@@ -22,35 +26,49 @@ export const isLoopbackHost = (host: string): boolean =>
 
 export function createOriginCheck(settings: OriginSettings): OriginCheck {
   const { host, publicUrl, allowedHosts, corsOrigins } = settings
-  const hosts = new Set([host, ...LOOPBACK_NAMES, ...allowedHosts].map((name) => toHostName(name) ?? name.toLowerCase()))
-  const publicHost = publicUrl === undefined ? undefined : new URL(publicUrl).hostname
-  if (publicHost !== undefined) hosts.add(publicHost)
+  const hosts = new Set(
+    [host, ...LOOPBACK_NAMES, ...allowedHosts].map((name) => toHostName(isIPv6(name) ? `[${name}]` : name) ?? name.toLowerCase()),
+  )
+  const publicPlace = publicUrl === undefined ? undefined : new URL(publicUrl)
+  if (publicPlace) hosts.add(publicPlace.hostname)
   const origins = new Set(corsOrigins)
-  if (publicUrl !== undefined) origins.add(new URL(publicUrl).origin)
+  if (publicPlace) origins.add(publicPlace.origin)
 
-  /** The page came from this server itself, under a name that is its own. */
-  const isSameOrigin = (origin: string, requestHost: string): boolean =>
-    URL.canParse(origin) && new URL(origin).host === requestHost.toLowerCase() && /^https?:$/.test(new URL(origin).protocol)
+  const secureHost = publicPlace?.protocol === 'https:' ? publicPlace.hostname : undefined
+
+  /** The page came from this server itself, which speaks plain HTTP: where its public address is a secure one, such a page was not its own. */
+  const isSameOrigin = (origin: string, requestHost: string, name: string): boolean =>
+    name !== secureHost && origin === toOrigin(requestHost)
 
   return {
-    assertAllowed(headers) {
-      const name = headers.host === undefined ? undefined : toHostName(headers.host)
-      if (name === undefined || !hosts.has(name)) {
+    assertAllowed({ headers, rawHeaders, url = '' }) {
+      const { host: requestHost = '', origin, 'sec-fetch-site': site } = headers
+      const name = toHostName(requestHost)
+      if (name === undefined || !hosts.has(name) || countOf(rawHeaders, 'host') > 1 || namesAnother(url, requestHost)) {
         throw new OrchestratorError('HOST_REFUSED', 'The Host header names no address of this server')
       }
-      const { origin } = headers
       if (origin !== undefined) {
-        if (origins.has(origin) || isSameOrigin(origin, headers.host ?? '')) return
+        if (origins.has(origin) || isSameOrigin(origin, requestHost, name)) return
         throw new OrchestratorError('ORIGIN_REFUSED', 'Pages of this origin may not call the server')
       }
       // Browsers send no Origin with plain GETs; this header they always send, and no page can set it.
-      if (headers['sec-fetch-site'] === 'cross-site' || headers['sec-fetch-site'] === 'same-site') {
+      if (site !== undefined && site !== 'same-origin' && site !== 'none') {
         throw new OrchestratorError('ORIGIN_REFUSED', 'Pages of another site may not call the server')
       }
     },
     isAllowedOrigin: (origin) => origins.has(origin),
   }
 }
+
+/** Headers that Node shows once although they were sent twice. */
+const countOf = (rawHeaders: readonly string[], name: string): number =>
+  rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === name).length
+
+/** Proxies are asked with whole addresses, whose host counts more than the header; whoever asks so must mean the same by both. */
+const namesAnother = (target: string, host: string): boolean =>
+  !target.startsWith('/') && target !== '*' && !target.toLowerCase().startsWith(`http://${host.toLowerCase()}/`)
+
+const toOrigin = (host: string): string => new URL(`http://${host}`).origin
 
 /** The name in a Host header, as URLs write it; `undefined` for anything that is no host. */
 function toHostName(header: string): string | undefined {

@@ -77,9 +77,21 @@ export async function createApp({
   app.decorateRequest('caller', undefined)
 
   observe(app)
+
+  // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = toOrchestratorError(thrown)
+    if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
+    const problem = toProblem(error, { requestId: request.id, instance: pathOf(request) })
+    if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer')
+    return reply.code(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem)
+  })
+  app.setNotFoundHandler((request) => {
+    throw routeNotFound(request)
+  })
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
-    origins.assertAllowed(request.headers)
+    origins.assertAllowed(request.raw)
   })
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -94,7 +106,8 @@ export async function createApp({
   })
   app.addHook('onRequest', async (request) => {
     // Who is asked for before anything of the body is read.
-    if (request.is404 || request.routeOptions.config.public) return
+    if (request.is404) throw routeNotFound(request)
+    if (request.routeOptions.config.public) return
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
     request.caller = await authenticator.authenticate(request.headers)
     const { scope } = request.routeOptions.config
@@ -108,19 +121,11 @@ export async function createApp({
     allowList: (request) => request.routeOptions.config.public === true,
     errorResponseBuilder: (_, { max }) => new OrchestratorError('RATE_LIMITED', `More than ${max} requests in a minute`),
   })
-
-  app.setErrorHandler((thrown, request, reply) => {
-    const error = toOrchestratorError(thrown)
-    if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
-    const problem = toProblem(error, { requestId: request.id, instance: pathOf(request) })
-    if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer')
-    return reply.code(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem)
-  })
-  app.setNotFoundHandler((request) => {
-    throw new OrchestratorError('ROUTE_NOT_FOUND', `Nothing answers ${request.method} here`)
-  })
   return app
 }
+
+const routeNotFound = ({ method }: FastifyRequest): OrchestratorError =>
+  new OrchestratorError('ROUTE_NOT_FOUND', `Nothing answers ${method} here`)
 
 const toRequestId = (given: string | string[] | undefined): string =>
   typeof given === 'string' && /^[\w.:-]{1,100}$/.test(given) ? given : crypto.randomUUID()

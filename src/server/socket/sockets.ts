@@ -57,7 +57,7 @@ export function createSockets(parts: SocketsParts): Sockets {
   })
 
   async function admit(request: IncomingMessage): Promise<Caller> {
-    parts.origins.assertAllowed(request.headers)
+    parts.origins.assertAllowed(request)
     if (request.url?.split('?', 1)[0] !== PATH) throw new OrchestratorError('ROUTE_NOT_FOUND', 'No WebSocket is opened here')
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
     if (connections.size >= maxConnections) throw new OrchestratorError('RATE_LIMITED', 'Too many WebSockets are open')

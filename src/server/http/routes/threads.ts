@@ -1,5 +1,7 @@
 import * as z from 'zod'
-import { THREAD_RIGHTS } from '../../../domain/thread.ts'
+import { THREAD_RIGHTS, type ThreadRight } from '../../../domain/thread.ts'
+import { requireRight } from '../../../domain/thread-access.ts'
+import type { PermissionService } from '../../../policies/policy.ts'
 import {
   message,
   messageListQuery,
@@ -131,10 +133,28 @@ export const permissionRoutes =
         const { threadId, userId } = request.params
         const by = callerOf(request).userId
         const rights = THREAD_RIGHTS.filter((right) => request.body.rights.includes(right))
-        const taken = THREAD_RIGHTS.filter((right) => !rights.includes(right))
-        if (rights.length > 0) await permissions.grant(threadId, by, userId, rights)
-        if (taken.length > 0) await permissions.revoke(threadId, by, userId, taken)
+        await setRights(permissions, { threadId, by, userId, rights })
         return { userId, rights }
       },
     )
   }
+
+interface RightsToSet {
+  readonly threadId: string
+  readonly by: string
+  readonly userId: string
+  readonly rights: readonly ThreadRight[]
+}
+
+/** Gives and takes what differs. A caller who lacks one of these rights changes none of them. */
+async function setRights(permissions: PermissionService, { threadId, by, userId, rights }: RightsToSet): Promise<void> {
+  const members = await permissions.list(threadId, by)
+  const held = members.find((member) => member.userId === userId)?.rights ?? []
+  const given = rights.filter((right) => !held.includes(right))
+  const taken = held.filter((right) => !rights.includes(right))
+  const own = await permissions.rightsOf(by, threadId)
+  for (const right of [...given, ...taken]) requireRight(own, threadId, right)
+  // First, because it may be refused for a reason of its own: nobody takes the rights of the creator.
+  if (taken.length > 0) await permissions.revoke(threadId, by, userId, taken)
+  if (given.length > 0) await permissions.grant(threadId, by, userId, given)
+}

@@ -1,0 +1,211 @@
+import type { Scope } from '../../../src/domain/scope.ts'
+import type { ThreadRight } from '../../../src/domain/thread.ts'
+import { definitionOf, type Mark, type Things, userOf } from './world.ts'
+
+/** What a request is aimed at; the ids may be anybody's, or nobody's. */
+export interface Target extends Pick<Things, 'mark' | 'owner' | 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'stepId'> {}
+
+export interface Ask {
+  readonly path: string
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** One way of using an endpoint, and what it takes. */
+export interface Row {
+  /** `public`: open to everybody; `any`: to whoever has a key. */
+  readonly scope: Scope | 'public' | 'any'
+  /** Right on the thread of the target; absent where the endpoint has no target: it is about the caller alone. */
+  readonly right?: ThreadRight
+  /** Only who made the target is told of it at all. */
+  readonly ownerOnly?: true
+  /** Status when it is done. */
+  readonly done: number
+  readonly ask: (target: Target) => Ask
+}
+
+const api = (path: string) => `/api/v1${path}`
+const at = encodeURIComponent
+const open = (path: string, done = 200): Row => ({ scope: 'public', done, ask: () => ({ path }) })
+const own = (scope: Scope, path: string, done = 200, body?: (mark: Mark) => unknown): Row => ({
+  scope,
+  done,
+  ask: ({ mark }) => ({ path: api(path), ...(body && { body: body(mark) }) }),
+})
+const onThread = (
+  scope: Scope,
+  right: ThreadRight,
+  done: number,
+  path: (thread: string) => string,
+  body?: (target: Target) => unknown,
+): Row => ({
+  scope,
+  right,
+  done,
+  ask: (target) => ({ path: api(path(at(target.threadId))), ...(body && { body: body(target) }) }),
+})
+const onFlow = (
+  scope: Scope,
+  right: ThreadRight,
+  done: number,
+  path: (flow: string, target: Target) => string,
+  body?: (target: Target) => unknown,
+  which: 'doneFlowId' | 'waitingFlowId' = 'doneFlowId',
+): Row => ({
+  scope,
+  right,
+  done,
+  ask: (target) => ({ path: api(path(at(target[which]), target)), ...(body && { body: body(target) }) }),
+})
+
+/** Every endpoint by method and path, as it is registered; one without a row fails the matrix. */
+export const ROWS: Readonly<Record<string, readonly Row[]>> = {
+  'GET /livez': [open('/livez')],
+  'GET /readyz': [open('/readyz')],
+  'GET /health': [open('/health')],
+  'GET /openapi.json': [open('/openapi.json')],
+  'GET /docs': [open('/docs')],
+  'GET /docs/static/index.html': [open('/docs/static/index.html', 302)],
+  'GET /docs/static/swagger-initializer.js': [open('/docs/static/swagger-initializer.js')],
+  'GET /docs/static/*': [open('/docs/static/swagger-ui.css')],
+  'HEAD /docs/static/*': [open('/docs/static/swagger-ui.css')],
+  'GET /docs/json': [open('/docs/json')],
+  'GET /docs/yaml': [open('/docs/yaml')],
+  'OPTIONS *': [{ scope: 'any', done: 404, ask: () => ({ path: '/api/v1/threads' }) }],
+
+  'GET /metrics': [{ scope: 'metrics', done: 200, ask: () => ({ path: '/metrics' }) }],
+  'GET /api/v1/me': [own('read', '/me')],
+  'GET /api/v1/templates': [own('read', '/templates')],
+  'GET /api/v1/templates/:name': [own('read', '/templates/critique')],
+  'POST /api/v1/templates/:name/instantiate': [own('read', '/templates/critique/instantiate', 200, () => ({}))],
+  'GET /api/v1/providers': [own('read', '/providers')],
+  'GET /api/v1/providers/:providerId': [own('read', '/providers/scripted')],
+  'GET /api/v1/providers/:providerId/health': [own('read', '/providers/scripted/health')],
+  'POST /api/v1/tickets': [own('read', '/tickets', 201)],
+
+  'POST /api/v1/threads': [own('write', '/threads', 201, (mark) => ({ title: `${mark} new` }))],
+  'GET /api/v1/threads': [own('read', '/threads'), own('read', '/threads?limit=1000&offset=0')],
+  'GET /api/v1/threads/:threadId': [onThread('read', 'read', 200, (id) => `/threads/${id}`)],
+  'DELETE /api/v1/threads/:threadId': [onThread('write', 'delete', 204, (id) => `/threads/${id}`)],
+  'GET /api/v1/threads/:threadId/messages': [
+    onThread('read', 'read', 200, (id) => `/threads/${id}/messages`),
+    onThread('read', 'read', 200, (id) => `/threads/${id}/messages?limit=1`),
+  ],
+  'POST /api/v1/threads/:threadId/messages': [
+    onThread(
+      'write',
+      'write',
+      201,
+      (id) => `/threads/${id}/messages`,
+      ({ mark }) => ({ role: 'user', content: `${mark} said` }),
+    ),
+  ],
+  'GET /api/v1/threads/:threadId/permissions': [onThread('read', 'read', 200, (id) => `/threads/${id}/permissions`)],
+  'PUT /api/v1/threads/:threadId/permissions/:userId': [
+    // Who may read may let others read; a caller who takes rights that nobody had takes none.
+    onThread(
+      'share',
+      'read',
+      200,
+      (id) => `/threads/${id}/permissions/zoe`,
+      () => ({ rights: ['read'] }),
+    ),
+    onThread(
+      'share',
+      'write',
+      200,
+      (id) => `/threads/${id}/permissions/zoe`,
+      () => ({ rights: ['read', 'write'] }),
+    ),
+    onThread(
+      'share',
+      'delete',
+      200,
+      (id) => `/threads/${id}/permissions/zoe`,
+      () => ({ rights: ['read', 'delete'] }),
+    ),
+  ],
+
+  'GET /api/v1/data-sharing': [own('read', '/data-sharing')],
+  'GET /api/v1/data-sharing/:providerKey': [
+    own('read', '/data-sharing/scripted'),
+    own('read', `/data-sharing/provider-of-${userOf('ada')}`),
+  ],
+  'PUT /api/v1/data-sharing/:providerKey': [own('share', '/data-sharing/scripted', 200, () => ({ allowAttachments: true }))],
+  'DELETE /api/v1/data-sharing/:providerKey': [
+    own('share', '/data-sharing/scripted', 204),
+    own('share', `/data-sharing/provider-of-${userOf('bea')}`, 204),
+  ],
+
+  'POST /api/v1/flows': [
+    {
+      scope: 'write',
+      right: 'write',
+      done: 201,
+      ask: ({ threadId, mark }) => ({ path: api('/flows'), body: { threadId, definition: definitionOf(mark) } }),
+    },
+    {
+      scope: 'write',
+      right: 'write',
+      done: 201,
+      ask: ({ threadId }) => ({ path: api('/flows'), body: { threadId, template: 'critique' } }),
+    },
+  ],
+  'GET /api/v1/usage': [
+    own('read', '/usage'),
+    own('read', '/usage?groupBy=flow,model&limit=1000'),
+    { ...onFlow('read', 'read', 200, (id) => `/usage?groupBy=flow&flowId=${id}`), ownerOnly: true },
+  ],
+  'GET /api/v1/flows': [
+    own('read', '/flows'),
+    own('read', '/flows?limit=1&sortBy=name&sortOrder=ASC'),
+    onThread('read', 'read', 200, (id) => `/flows?threadId=${id}`),
+    onThread('read', 'read', 200, (id) => `/flows?threadId=${id}&status=COMPLETED&limit=5&sortBy=name`),
+  ],
+  'POST /api/v1/flows/check': [own('read', '/flows/check', 200, (mark) => ({ definition: definitionOf(mark) }))],
+  'GET /api/v1/flows/:flowId': [onFlow('read', 'read', 200, (id) => `/flows/${id}`)],
+  'DELETE /api/v1/flows/:flowId': [onFlow('write', 'delete', 204, (id) => `/flows/${id}`)],
+  'GET /api/v1/flows/:flowId/status': [onFlow('read', 'read', 200, (id) => `/flows/${id}/status`)],
+  'GET /api/v1/flows/:flowId/updates': [
+    onFlow('read', 'read', 200, (id) => `/flows/${id}/updates`),
+    onFlow('read', 'read', 200, (id) => `/flows/${id}/updates?afterSeq=1`),
+  ],
+  'POST /api/v1/flows/:flowId/execute': [
+    onFlow(
+      'execute',
+      'write',
+      200,
+      (id) => `/flows/${id}/execute?wait=5000`,
+      ({ mark }) => ({ input: `${mark} asked` }),
+      'waitingFlowId',
+    ),
+  ],
+  'POST /api/v1/flows/:flowId/steps/:stepId/execute': [
+    onFlow(
+      'execute',
+      'write',
+      200,
+      (id, { stepId }) => `/flows/${id}/steps/${stepId}/execute`,
+      ({ mark }) => ({ input: `${mark} asked` }),
+    ),
+  ],
+  'POST /api/v1/flows/:flowId/cancel': [
+    onFlow('execute', 'write', 200, (id) => `/flows/${id}/cancel`, undefined, 'waitingFlowId'),
+  ],
+  'POST /api/v1/flows/:flowId/rerun': [
+    onFlow(
+      'write',
+      'write',
+      201,
+      (id) => `/flows/${id}/rerun`,
+      () => ({}),
+    ),
+    onFlow(
+      'write',
+      'write',
+      201,
+      (id) => `/flows/${id}/rerun`,
+      ({ stepId }) => ({ fromStep: stepId }),
+    ),
+  ],
+}

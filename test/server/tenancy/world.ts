@@ -1,0 +1,189 @@
+import pg from 'pg'
+import { onTestFinished } from 'vitest'
+import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
+import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
+import { SCOPES, type Scope } from '../../../src/domain/scope.ts'
+import type { ThreadRight } from '../../../src/domain/thread.ts'
+import type { Polyphony } from '../../../src/polyphony.ts'
+import { createScriptedProvider } from '../../../src/providers/scripted.ts'
+import type { ServerOptions } from '../../../src/server/server.ts'
+import { openTestPostgres } from '../../support/postgres.ts'
+import { type RunningServer, runServer } from '../running-server.ts'
+
+/** The owner, a member who may read, one who may also write, and somebody who has nothing to do with them. */
+export const PEOPLE = ['ada', 'bea', 'cyd', 'eve'] as const
+export type Person = (typeof PEOPLE)[number]
+export const userOf = (person: Person): string => `user-${person}`
+
+/** Whose a thing is and who may see it; also the text that marks everything in it. */
+export type Mark = 'canary-ada-shared' | 'canary-ada-private' | 'canary-bea' | 'canary-cyd' | 'canary-eve'
+const OWNER: Record<Mark, Person> = {
+  'canary-ada-shared': 'ada',
+  'canary-ada-private': 'ada',
+  'canary-bea': 'bea',
+  'canary-cyd': 'cyd',
+  'canary-eve': 'eve',
+}
+const RIGHTS: Partial<Record<Person, readonly ThreadRight[]>> = { bea: ['read'], cyd: ['read', 'write'] }
+
+/** A thread with a message, a flow that has ended and one that waits. */
+export interface Things {
+  readonly mark: Mark
+  readonly owner: Person
+  readonly threadId: string
+  readonly doneFlowId: string
+  readonly waitingFlowId: string
+  readonly stepId: string
+}
+
+const VISIBLE: Record<Person, readonly string[]> = {
+  ada: ['canary-ada-shared', 'canary-ada-private', 'user-ada', 'user-bea', 'user-cyd'],
+  bea: ['canary-bea', 'canary-ada-shared', 'user-ada', 'user-bea', 'user-cyd'],
+  cyd: ['canary-cyd', 'canary-ada-shared', 'user-ada', 'user-bea', 'user-cyd'],
+  eve: ['canary-eve', 'user-eve'],
+}
+const MARK = /canary-[a-z]+(?:-shared|-private)?|user-(?:ada|bea|cyd|eve)/g
+
+export const definitionOf = (mark: Mark): FlowDefinitionInput => ({
+  name: `${mark} flow`,
+  description: `${mark} description`,
+  type: 'sequential',
+  steps: [{ id: `${mark}-step`, action: 'generate', provider: 'scripted', model: 'm', prompt: `${mark} {{ original }}` }],
+})
+
+export interface World extends RunningServer {
+  readonly keys: Record<Person, string>
+  /** Things of everybody that no test changes. */
+  readonly things: Record<Mark, Things>
+  fresh(mark: Mark): Promise<Things>
+  /** The thread and all of it, where it is still there. */
+  remove(things: Pick<Things, 'owner' | 'threadId'>): Promise<void>
+  keyWith(person: Person, scopes: readonly Scope[]): Promise<string>
+  /** Every row there is, as text; without what processes note about themselves. */
+  dump(): Promise<ReadonlySet<string>>
+  /** What of the text the person must not see; `said` is what the request itself held. Nobody: a caller without a valid key. */
+  leaks(text: string, person: Person | undefined, said?: string): readonly string[]
+}
+
+const ENOUGH_REQUESTS = 1_000_000
+
+/** Four people, their things, and a server over memory or over a Postgres of its own. */
+export async function createWorld(
+  kind: 'memory' | 'postgres',
+  config: PolyphonyConfigInput = {},
+  options: ServerOptions = {},
+): Promise<World> {
+  const database = kind === 'postgres' ? await ownPostgres() : 'memory://'
+  const scripted = createScriptedProvider({
+    replies: ({ messages }) => `answer with ${messages.map(({ content }) => content.match(MARK)?.join(' ')).join(' ')}`,
+  })
+  const running = await runServer(
+    {
+      database,
+      simulator: false,
+      providers: { scripted },
+      ...config,
+      server: { requestsPerMinute: ENOUGH_REQUESTS, ...config.server },
+    },
+    options,
+  )
+  const { polyphony } = running
+  const client = kind === 'postgres' ? await connectTo(database) : undefined
+  const domainOf = new Map<string, Mark>()
+
+  async function fresh(mark: Mark): Promise<Things> {
+    const owner = OWNER[mark]
+    const user = userOf(owner)
+    const { id: threadId } = await polyphony.conversations.createThread(user, { title: `${mark} title` })
+    await polyphony.conversations.addMessage(threadId, user, {
+      role: 'user',
+      content: `${mark} message`,
+      attachments: [{ name: `${mark}.txt`, mediaType: 'text/plain', text: `${mark} attachment` }],
+      metadata: { note: `${mark} metadata` },
+    })
+    if (mark === 'canary-ada-shared') {
+      for (const [member, rights] of [['bea', RIGHTS.bea] as const, ['cyd', RIGHTS.cyd] as const]) {
+        await polyphony.permissions.grant(threadId, user, userOf(member), rights ?? [])
+      }
+    }
+    const done = await polyphony.orchestrator.createFlow(threadId, user, definitionOf(mark))
+    await polyphony.orchestrator.executeFlow(done.id, user, { input: `${mark} input`, metadata: { note: `${mark} metadata` } })
+    const waiting = await polyphony.orchestrator.createFlow(threadId, user, definitionOf(mark))
+    for (const id of [threadId, done.id, waiting.id]) domainOf.set(id, mark)
+    return { mark, owner, threadId, doneFlowId: done.id, waitingFlowId: waiting.id, stepId: `${mark}-step` }
+  }
+
+  const keyWith = async (person: Person, scopes: readonly Scope[]) =>
+    (await polyphony.apiKeys.create(userOf(person), { scopes })).token
+  const all = async <Key extends string, Value>(keys: readonly Key[], make: (key: Key) => Promise<Value>) =>
+    Object.fromEntries(await Promise.all(keys.map(async (key) => [key, await make(key)] as const))) as Record<Key, Value>
+
+  const keys = await all(PEOPLE, (person) => keyWith(person, SCOPES))
+  for (const person of PEOPLE) {
+    await polyphony.dataSharing.set(userOf(person), `provider-of-user-${person}`, { allowAttachments: true })
+  }
+  const things = await all(Object.keys(OWNER) as Mark[], fresh)
+
+  return {
+    ...running,
+    keys,
+    things,
+    fresh,
+    remove: ({ owner, threadId }) => polyphony.conversations.deleteThread(threadId, userOf(owner)).catch(() => {}),
+    keyWith,
+    dump: client ? () => dumpTables(client) : () => dumpServices(polyphony),
+    leaks(text, person, said = '') {
+      const visible = person === undefined ? [] : VISIBLE[person]
+      const marks = (text.match(MARK) ?? []).filter((mark) => !visible.includes(mark))
+      const ids = [...domainOf].flatMap(([id, mark]) => (text.includes(id) && !visible.includes(mark) ? [id] : []))
+      return [...new Set([...marks, ...ids])].filter((found) => !said.includes(found))
+    },
+  }
+}
+
+async function ownPostgres(): Promise<string> {
+  const postgres = await openTestPostgres()
+  onTestFinished(() => postgres.drop())
+  return postgres.url
+}
+
+async function connectTo(url: string): Promise<pg.Client> {
+  const client = new pg.Client(url)
+  await client.connect()
+  onTestFinished(() => client.end())
+  return client
+}
+
+/** All tables but the heartbeats of processes; the last use of a key is noted whatever comes of the request. */
+async function dumpTables(client: pg.Client): Promise<ReadonlySet<string>> {
+  const { rows: tables } = await client.query<{ name: string }>(
+    "select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'polyphony_owners' order by 1",
+  )
+  const selects = tables.map(({ name }) => `select '${name} ' || (to_jsonb(t) - 'last_used_at')::text as row from "${name}" t`)
+  const { rows } = await client.query<{ row: string }>(selects.join(' union all '))
+  return new Set(rows.map(({ row }) => row))
+}
+
+/** What the services tell the owners of everything: in memory there are no tables to look at. */
+async function dumpServices({
+  conversations,
+  orchestrator,
+  permissions,
+  dataSharing,
+  apiKeys,
+}: Polyphony): Promise<ReadonlySet<string>> {
+  const rows: unknown[] = []
+  for (const user of [...PEOPLE.map(userOf), 'local']) {
+    rows.push(...(await dataSharing.list(user)))
+    for (const thread of await conversations.listThreads(user, { limit: 1_000 })) {
+      const readings = await Promise.all([
+        conversations.getMessages(thread.id, user),
+        orchestrator.listFlows(thread.id, user, { limit: 1_000 }),
+        permissions.list(thread.id, user).then((members) => members.map((member) => ({ thread: thread.id, ...member }))),
+      ])
+      rows.push(thread, ...readings.flat())
+    }
+  }
+  for (const { lastUsedAt: _, ...key } of await apiKeys.list()) rows.push(key)
+  return new Set(rows.map((row) => JSON.stringify(row)))
+}
