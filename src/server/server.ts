@@ -57,7 +57,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const metrics = await parts.telemetry.metrics()
   const observe = (observed: FastifyInstance) =>
     addObservation(observed, { requestContext: parts.telemetry.requestContext, metrics })
-  const subscriptions = createSubscriptions(parts)
+  const subscriptions = createSubscriptions({ ...parts, metrics })
   const streams = createEventStreams({ subscriptions, authenticator, settings })
   const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics })
 
@@ -90,7 +90,9 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     app,
     async listen() {
       await refuseOpenDoor(parts, settings)
-      await app.listen({ host: settings.host, port: settings.port })
+      await app.listen({ host: settings.host, port: settings.port }).catch((error: unknown) => {
+        throw toListenError(error, settings)
+      })
       return addressOf(app, settings)
     },
     async close() {
@@ -111,6 +113,25 @@ async function refuseOpenDoor({ apiKeys }: ServerParts, { host, jwt }: ServerSet
     `server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys, found "${host}". Make one with \`polyphony keys create\`, or configure server.jwt`,
     { details: { key: 'server.host' } },
   )
+}
+
+/** What the system says of an address that cannot be listened at. */
+const LISTEN_PROBLEMS: Readonly<Record<string, readonly [key: string, expected: string]>> = {
+  EADDRINUSE: ['server.port', 'a port that nobody listens at'],
+  EACCES: ['server.port', 'a port that this user may listen at'],
+  EADDRNOTAVAIL: ['server.host', 'an address of this machine'],
+  ENOTFOUND: ['server.host', 'an address of this machine'],
+}
+
+function toListenError(error: unknown, { host, port }: ServerSettings): unknown {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const [key, expected] = LISTEN_PROBLEMS[code] ?? []
+  if (key === undefined) return error
+  const found = key === 'server.port' ? port : host
+  return new OrchestratorError('CONFIG_INVALID', `${key}: expected ${expected}, found ${found} (${code})`, {
+    details: { key },
+    cause: error,
+  })
 }
 
 function addressOf(app: FastifyInstance, { host, publicUrl }: ServerSettings): string {

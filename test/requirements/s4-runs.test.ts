@@ -13,7 +13,6 @@
 // S4-106: tries a step at most maxRetries times more, and counts
 // S4-107: ends a step at its timeout without trying again
 // S4-108: ends the flow at its timeout, and a retry that waits with it
-// S4-105: left out: WebSockets come with the server
 
 import { type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'

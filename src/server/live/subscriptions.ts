@@ -1,9 +1,12 @@
+import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Caller } from '../access/caller.ts'
 import type { ServerParts } from '../parts.ts'
 import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
 import { createFollower, type Follower, type UpdateSink } from './follower.ts'
 
-export type SubscriptionsParts = Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'>
+export interface SubscriptionsParts extends Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'> {
+  readonly metrics: Pick<Metrics, 'subscriptions'>
+}
 
 /** One caller following one flow. */
 export interface Subscription extends Follower {
@@ -22,20 +25,39 @@ export interface Subscriptions {
 /** The looks of other processes for flows of dead ones, twice over. */
 const RESUMED_WITHIN_MS = 10_000
 
-export function createSubscriptions({ orchestrator, permissions, config }: SubscriptionsParts): Subscriptions {
+export function createSubscriptions({ orchestrator, permissions, config, metrics }: SubscriptionsParts): Subscriptions {
   const feeds = createFlowFeeds({
     stream: (flowId, userId, afterSeq, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq, signal }),
     statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
     resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
   })
+  let count = 0
+  const changeCount = (change: number) => {
+    count += change
+    metrics.subscriptions(count)
+  }
+
   return {
     feeds,
     async open({ userId }, flowId, afterSeq, sink) {
       const threadId = await orchestrator.getThreadId(flowId, userId)
+      let isCounted = true
+      const countDown = () => {
+        if (isCounted) changeCount(-1)
+        isCounted = false
+      }
+      changeCount(1)
       const follower = createFollower({
         feed: feeds.open(flowId, userId, afterSeq),
         afterSeq,
-        sink,
+        sink: {
+          isFull: sink.isFull,
+          send: sink.send,
+          end(end, lastSeq) {
+            countDown()
+            sink.end(end, lastSeq)
+          },
+        },
         readBack: (after, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq: after, signal }),
       })
       return {
@@ -44,7 +66,10 @@ export function createSubscriptions({ orchestrator, permissions, config }: Subsc
           return follower.lastSeq
         },
         resume: follower.resume,
-        stop: follower.stop,
+        stop() {
+          countDown()
+          follower.stop()
+        },
         isAllowed: () => permissions.can(userId, threadId, 'read'),
       }
     },
