@@ -197,21 +197,30 @@ function parseCount(value: string): number {
   return count
 }
 
-const DAY_MS = 86_400_000
-const MAX_DAYS = 36_500
-
-function parseExpiry(value: string): Date {
-  const isDays = /^\d{1,6}$/.test(value)
-  const isDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/.test(value)
-  const expiry = isDays ? new Date(Date.now() + Number(value) * DAY_MS) : new Date(isDate ? value : Number.NaN)
-  if (!Number.isNaN(expiry.getTime()) && expiry.getTime() > Date.now() && (!isDays || Number(value) <= MAX_DAYS)) return expiry
-  throw new InvalidArgumentError(`expected 1 to ${MAX_DAYS} days, or a date to come such as 2027-01-31.`)
-}
-
 function parsePort(value: string): number {
   const port = Number(value)
   if (value.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new InvalidArgumentError('expected 0 to 65535.')
   }
   return port
+}
+
+const DAY_MS = 86_400_000
+const MAX_DAYS = 36_500
+
+function parseExpiry(value: string): Date {
+  const expiry = /^\d{1,6}$/.test(value) ? daysFromNow(Number(value)) : toDate(value)
+  if (expiry && expiry.getTime() > Date.now()) return expiry
+  throw new InvalidArgumentError(`expected 1 to ${MAX_DAYS} days, or a date to come such as 2027-01-31.`)
+}
+
+const daysFromNow = (days: number): Date | undefined => (days > MAX_DAYS ? undefined : new Date(Date.now() + days * DAY_MS))
+
+function toDate(value: string): Date | undefined {
+  const [, day] = /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$/.exec(value) ?? []
+  // A day that its month does not have would become one of the next month.
+  const midnight = new Date(day ?? Number.NaN)
+  const isDay = !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(day ?? '?')
+  const instant = new Date(value)
+  return isDay && !Number.isNaN(instant.getTime()) ? instant : undefined
 }

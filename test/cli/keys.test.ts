@@ -111,6 +111,7 @@ test(
       [['create', '--expires', '0'], 2, /^INPUT_INVALID: .*expected 1 to 36500 days/],
       [['create', '--expires', '2001-01-01'], 2, /^INPUT_INVALID: .*expires/],
       [['create', '--expires', 'tomorrow'], 2, /^INPUT_INVALID: .*expires/],
+      [['create', '--expires', '2999-02-30'], 2, /^INPUT_INVALID: .*expires/],
       [['create', '--user', ''], 2, /^INPUT_INVALID: userId/],
       [['create', '--name', 'x'.repeat(201)], 2, /^INPUT_INVALID: .*name/],
     ] as const
