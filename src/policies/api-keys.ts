@@ -21,7 +21,7 @@ export interface ApiKeyRecords {
   list(userId?: string): Promise<readonly ApiKey[]>
   revoke(id: string, at: Date): Promise<ApiKey | undefined>
   touch(id: string, at: Date): Promise<void>
-  existUsable(now: Date): Promise<boolean>
+  exist(): Promise<boolean>
 }
 
 export interface ApiKeyServiceOptions {
@@ -115,7 +115,7 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
       return found.key
     },
 
-    exist: () => records.existUsable(now()),
+    exist: () => records.exist(),
 
     isUsable: async (id) => {
       const found = await find(isId(id) ? id : NO_ID)

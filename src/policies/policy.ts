@@ -65,7 +65,7 @@ export interface ApiKeyService {
    * making the caller wait for it.
    */
   verify(token: string): Promise<ApiKey | undefined>
-  /** Whether any usable key exists: one that is neither revoked nor expired. */
+  /** Whether any key was ever made. One that was revoked or has expired counts: with the last key gone nobody may come in, not everybody. */
   exist(): Promise<boolean>
   /** Whether the key still is usable now; for connections that stay open. */
   isUsable(id: string): Promise<boolean>

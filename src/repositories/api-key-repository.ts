@@ -26,8 +26,7 @@ const REVOKE_SQL = 'update polyphony_api_keys set revoked_at = coalesce(revoked_
 
 const TOUCH_SQL = 'update polyphony_api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2)'
 
-const EXIST_USABLE_SQL = `select exists (
-  select from polyphony_api_keys where revoked_at is null and (expires_at is null or expires_at > $1)) as found`
+const EXIST_SQL = 'select exists (select from polyphony_api_keys) as found'
 
 export function createApiKeyRepository(dataSource: DataSource, pool: Pool): ApiKeyRepository {
   const keys = dataSource.getRepository(ApiKeyEntity)
@@ -67,8 +66,8 @@ export function createApiKeyRepository(dataSource: DataSource, pool: Pool): ApiK
       await pool.query(TOUCH_SQL, [toStorableText(id), at])
     }),
 
-    existUsable: guarded(async (now: Date) => {
-      const { rows } = await pool.query<{ found: boolean }>(EXIST_USABLE_SQL, [now])
+    exist: guarded(async () => {
+      const { rows } = await pool.query<{ found: boolean }>(EXIST_SQL)
       return rows[0]?.found ?? false
     }),
   }

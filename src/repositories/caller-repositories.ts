@@ -12,8 +12,8 @@ export interface ApiKeyRepository {
   revoke(id: string, at: Date): Promise<ApiKey | undefined>
   /** Notes a use. An earlier instant than the one on record changes nothing. */
   touch(id: string, at: Date): Promise<void>
-  /** Whether any key is neither revoked nor expired. */
-  existUsable(now: Date): Promise<boolean>
+  /** Whether there is any key, usable or not. */
+  exist(): Promise<boolean>
 }
 
 /** Single-use tickets, for callers that cannot send a header: browsers that open a WebSocket. */

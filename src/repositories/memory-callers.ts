@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { type ApiKey, isUsableKey } from '../domain/api-key.ts'
+import type { ApiKey } from '../domain/api-key.ts'
 import type { IdempotentAnswer, IdempotentRequest } from '../domain/idempotency.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository } from './repository.ts'
@@ -48,7 +48,7 @@ function createMemoryApiKeys(): ApiKeyRepository {
     touch: async (id, at) => {
       change(id, (key) => (key.lastUsedAt && key.lastUsedAt >= at ? key : { ...key, lastUsedAt: at }))
     },
-    existUsable: async (now) => [...records.values()].some(({ key }) => isUsableKey(key, now)),
+    exist: async () => records.size > 0,
   }
 }
 

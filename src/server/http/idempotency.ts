@@ -11,8 +11,9 @@ declare module 'fastify' {
   }
 }
 
-/** A process that died with a request in hand blocks its key for so long. */
-const LOCKED_FOR_MS = 120_000
+/** A process that died with a request in hand blocks its key for so long; longer than what is under way may take, or it would be done twice. */
+const LOCKED_FOR_MS = 60_000
+const EXECUTION_LOCKED_FOR_MS = 1_800_000
 /** Headers of the answer that a repetition needs. */
 const KEPT_HEADERS = ['content-type', 'location']
 
@@ -28,7 +29,8 @@ export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepo
     if (key === undefined) return
     const { userId } = callerOf(request)
     const now = new Date()
-    const lockedUntil = new Date(now.getTime() + LOCKED_FOR_MS)
+    const lockedForMs = request.routeOptions.config.scope === 'execute' ? EXECUTION_LOCKED_FOR_MS : LOCKED_FOR_MS
+    const lockedUntil = new Date(now.getTime() + lockedForMs)
     const begun = await repository.begin({ userId, key, fingerprint: fingerprintOf(request), now, lockedUntil })
     if (begun.state === 'new') {
       request.idempotency = { key, lock: begun.lock }
