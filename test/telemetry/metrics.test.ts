@@ -150,7 +150,7 @@ describe('labels are bounded', () => {
   })
 
   test('providers that are not configured, strange flow types, methods, statuses and addresses become "other"', async () => {
-    const { metrics, observer } = createMetrics({ providerIds: ['openai'] })
+    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'] })
     for (let index = 0; index < 500; index++) {
       const provider = `made-up-${index}`
       // As a definition of a later version could have it.
@@ -191,7 +191,7 @@ describe('the registry', () => {
   })
 
   test('tells of requests, sockets and subscriptions, and of the process', async () => {
-    const { metrics } = createMetrics({ providerIds: [] })
+    const { metrics } = createMetrics({ providerIds: [], flowTypes: [] })
     metrics.httpRequest({ method: 'POST', route: '/api/v1/flows/:flowId/execute', status: 202, seconds: 0.03 })
     metrics.openSockets(7)
     metrics.openSockets(5)
