@@ -1,10 +1,10 @@
 import { register } from 'prom-client'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { CallEnding, CallStart, FlowStart } from '../../src/domain/observation.ts'
 import type { Attempt } from '../../src/domain/step-result.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Metrics } from '../../src/telemetry/telemetry.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'
+import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
 import { chain, counted, failure, type House, openHouse, scriptedProvider, step, USER, until } from './house.ts'
 
 let house: House | undefined
@@ -157,8 +157,8 @@ describe('labels are bounded', () => {
       const flow = await observer.flowStarted({ ...FLOW, ...JSON.parse(`{"flowType":"type-${index}"}`) })
       const call = flow.callStarted?.({ ...CALL, provider })
       call?.attempted({ ...ATTEMPT, provider })
-      call?.ended({ ...ENDING, answer: { provider, model: `m-${index}`, finishReason: 'stop' } })
-      flow.ended({ status: 'COMPLETED', durationMs: 1, costUsd: 0, tokens: 0, unpricedSteps: 0, simulated: false })
+      call?.ended({ ...CALL_ENDING, answer: { provider, model: `m-${index}`, finishReason: 'stop' } })
+      flow.ended(FLOW_ENDING)
       metrics.httpRequest({ method: `M${index}`, status: index * 7, seconds: 0.1 })
       metrics.httpRequest({ method: 'GET', route: `/api/v1/flows/flow_${index}`, status: 200, seconds: 0.1 })
     }
@@ -206,33 +206,3 @@ describe('the registry', () => {
     expect(metrics.contentType).toBe('text/plain; version=0.0.4; charset=utf-8')
   })
 })
-
-const FLOW: FlowStart = {
-  flowId: 'flow_1',
-  threadId: 'thread_1',
-  name: 'n',
-  flowType: 'sequential',
-  simulated: false,
-  resumed: false,
-}
-const CALL: CallStart = {
-  stepId: 'a',
-  iteration: 1,
-  sample: 0,
-  action: 'generate',
-  provider: 'openai',
-  model: 'm',
-  streamed: false,
-  structured: false,
-  settings: {},
-}
-const ATTEMPT: Attempt = {
-  number: 1,
-  provider: 'openai',
-  model: 'm',
-  startedAt: new Date(0),
-  executionTime: 5,
-  aborted: false,
-  simulated: false,
-}
-const ENDING: CallEnding = { durationMs: 5, attempts: 1, unpriced: false, simulated: false, aborted: false }

@@ -1,21 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { CallEnding, CallStart, FlowEnding, FlowObservation, FlowObserver, FlowStart } from '../../src/domain/observation.ts'
+import type { FlowObservation, FlowObserver } from '../../src/domain/observation.ts'
 import { joinObservers } from '../../src/telemetry/observers.ts'
-
-const FLOW: FlowStart = { flowId: 'f', threadId: 't', name: 'n', flowType: 'sequential', simulated: false, resumed: false }
-const FLOW_ENDING: FlowEnding = { status: 'COMPLETED', durationMs: 1, costUsd: 0, tokens: 0, unpricedSteps: 0, simulated: false }
-const CALL: CallStart = {
-  stepId: 'a',
-  iteration: 1,
-  sample: 0,
-  action: 'generate',
-  provider: 'p',
-  model: 'm',
-  streamed: false,
-  structured: false,
-  settings: {},
-}
-const CALL_ENDING: CallEnding = { durationMs: 1, attempts: 0, unpriced: false, simulated: false, aborted: false }
+import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
 
 const observer = (observation: FlowObservation, watching = true): FlowObserver => ({
   isWatching: () => watching,
@@ -95,15 +81,7 @@ describe('several observers', () => {
     const call = flow.callStarted?.(CALL)
     call?.content?.asked({ messages: [] })
     call?.content?.answered({ text: '' })
-    call?.attempted({
-      number: 1,
-      provider: 'p',
-      model: 'm',
-      startedAt: new Date(0),
-      executionTime: 1,
-      aborted: false,
-      simulated: false,
-    })
+    call?.attempted(ATTEMPT)
     call?.ended(CALL_ENDING)
     flow.ended(FLOW_ENDING)
     expect(told).toBe(5)
