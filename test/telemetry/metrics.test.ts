@@ -116,6 +116,21 @@ describe('what is counted of flows and calls', () => {
     expect(sumOf(samples, 'polyphony_calls_total', { outcome: 'FLOW_CANCELLED' })).toBe(1)
   })
 
+  test('tells a flow that is left to other processes from one that failed', async () => {
+    const scripted = scriptedProvider('scripted', [{ text: '', hang: true }])
+    house = await openHouse({ scripted })
+    const metrics = await house.polyphony.telemetry.metrics()
+    const running = house.run(chain(step('a')))
+    await until(() => scripted.requests.length === 1)
+    const refused = expect(running).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
+    await house.polyphony.close({ handOver: true })
+    await refused
+    const samples = await read(metrics)
+    expect(sumOf(samples, 'polyphony_flows_total', { status: 'INTERRUPTED' })).toBe(1)
+    expect(sumOf(samples, 'polyphony_flows_total')).toBe(1)
+    expect(sumOf(samples, 'polyphony_running_flows')).toBe(0)
+  })
+
   test('counts the call of a step that is executed alone, and no flow for it', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok')) })
     const { orchestrator, telemetry } = house.polyphony
