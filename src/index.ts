@@ -62,6 +62,7 @@ export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'
 export { createScriptedProvider } from './providers/scripted.ts'
 export type { IdempotencyRepository, TicketRepository } from './repositories/repository.ts'
+export type { Metrics, RequestContext, Telemetry } from './telemetry/telemetry.ts'
 
 let defaultInstance: Promise<Polyphony> | undefined
 

@@ -137,7 +137,10 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
-  const { telemetry, observer, logger } = createTelemetry(config, providers.list())
+  const { telemetry, observer, logger } = createTelemetry(config, {
+    providers: providers.list(),
+    flowTypes: Object.keys(executors),
+  })
 
   const { threads, flows } = store
   const findCreator = async (threadId: string) => (await threads.find(threadId))?.userId

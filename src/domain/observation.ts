@@ -41,7 +41,8 @@ export interface FlowObservation {
 }
 
 export interface FlowEnding {
-  readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED'>
+  /** `INTERRUPTED`: this process lost the flow or left it to others; it may well go on. */
+  readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED'> | 'INTERRUPTED'
   readonly errorCode?: ErrorCode
   /** Milliseconds of this execution. */
   readonly durationMs: number

@@ -1,4 +1,5 @@
 import type { CallContext } from '../calls/call.ts'
+import type { FlowEnding } from '../domain/observation.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { type FlowRun, notReplayed, settledResults } from './flow-run.ts'
 import type { StepOrder } from './step-pieces.ts'
@@ -7,11 +8,10 @@ import { totalsOf } from './totals.ts'
 /** Tells who watches of the end. */
 export function endObservation(run: FlowRun, errorCode: ErrorCode | undefined, now: Date): void {
   if (!run.observation) return
-  const status = errorCode === undefined ? 'COMPLETED' : errorCode === 'FLOW_CANCELLED' ? 'CANCELLED' : 'FAILED'
   const results = settledResults(run)
   const { totalCost, totalTokens, unpricedSteps } = totalsOf([...results, ...notReplayed(run)])
   run.observation.ended({
-    status,
+    status: statusOf(errorCode),
     errorCode,
     durationMs: now.getTime() - run.startedAt.getTime(),
     costUsd: totalCost,
@@ -19,6 +19,12 @@ export function endObservation(run: FlowRun, errorCode: ErrorCode | undefined, n
     unpricedSteps,
     simulated: results.some((result) => result.simulated),
   })
+}
+
+function statusOf(errorCode: ErrorCode | undefined): FlowEnding['status'] {
+  if (errorCode === undefined) return 'COMPLETED'
+  if (errorCode === 'FLOW_CANCELLED') return 'CANCELLED'
+  return errorCode === 'FLOW_INTERRUPTED' ? 'INTERRUPTED' : 'FAILED'
 }
 
 /** What a call of this step is to tell of itself; nothing where nobody looks at calls. */

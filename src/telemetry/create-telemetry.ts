@@ -15,10 +15,16 @@ export interface CreatedTelemetry {
   readonly observer: FlowObserver
 }
 
+/** What there is to look at. */
+export interface ObservedHouse {
+  readonly providers: readonly TracedProvider[]
+  readonly flowTypes: readonly string[]
+}
+
 /** Everything that looks at Polyphony from outside. */
 export function createTelemetry(
   config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
-  providers: readonly TracedProvider[],
+  { providers, flowTypes }: ObservedHouse,
 ): CreatedTelemetry {
   const logger = createLogger(config.logger, config.logLevel)
   const observers: FlowObserver[] = [
@@ -29,7 +35,7 @@ export function createTelemetry(
 
   async function startMetrics(): Promise<Metrics> {
     const { createMetrics } = await import('./metrics.ts')
-    const created = createMetrics({ providerIds: providers.map(({ id }) => id) })
+    const created = createMetrics({ providerIds: providers.map(({ id }) => id), flowTypes })
     observers.push(created.observer)
     return created.metrics
   }

@@ -1,13 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { OrchestrationFlowType } from '../domain/flow-definition.ts'
 import type { CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
 import type { Attempt } from '../domain/step-result.ts'
-import { cappedLabel, knownLabel, OTHER } from './bounded-label.ts'
+import { cappedLabel, knownLabel, type Label, OTHER } from './bounded-label.ts'
 import type { HttpRequestFacts, Metrics } from './telemetry.ts'
 
 export interface MetricsOptions {
   /** Ids of the configured providers, the only ones that become labels. */
   readonly providerIds: readonly string[]
+  readonly flowTypes: readonly string[]
 }
 
 export interface CreatedMetrics {
@@ -25,9 +25,9 @@ const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx']
 const MAX_ROUTES = 300
 
 /** Counts calls, flows and requests. The registry is its own: another Polyphony or the backend around it may have theirs. */
-export function createMetrics({ providerIds }: MetricsOptions): CreatedMetrics {
+export function createMetrics({ providerIds, flowTypes }: MetricsOptions): CreatedMetrics {
   const registry = new Registry()
-  const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(providerIds)) }
+  const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(flowTypes), knownLabel(providerIds)) }
   const ofProcess = processRegistry()
   const text = async () => `${await registry.metrics()}\n${await ofProcess.metrics()}`
   return { observer, metrics: { ...countRequests(registry), text, contentType: registry.contentType } }
@@ -44,9 +44,8 @@ function processRegistry(): Registry {
   return shared
 }
 
-function countFlows(registry: Registry, providerLabel: (id: string) => string): (flow: FlowStart) => FlowObservation {
+function countFlows(registry: Registry, typeLabel: Label, providerLabel: Label): (flow: FlowStart) => FlowObservation {
   const registers = [registry]
-  const typeLabel = knownLabel(Object.values(OrchestrationFlowType))
   const running = new Gauge({ name: 'polyphony_running_flows', help: 'Flows that this process executes now.', registers })
   const flows = new Counter({
     name: 'polyphony_flows_total',
@@ -79,7 +78,7 @@ function countFlows(registry: Registry, providerLabel: (id: string) => string): 
   }
 }
 
-function countCalls(registry: Registry, providerLabel: (id: string) => string): (call: CallStart) => CallObservation {
+function countCalls(registry: Registry, providerLabel: Label): (call: CallStart) => CallObservation {
   const registers = [registry]
   const labelNames = ['provider', 'simulated'] as const
   const outcomes = ['provider', 'outcome', 'simulated'] as const

@@ -1,10 +1,10 @@
 import { register } from 'prom-client'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { CallEnding, CallStart, FlowStart } from '../../src/domain/observation.ts'
 import type { Attempt } from '../../src/domain/step-result.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Metrics } from '../../src/telemetry/telemetry.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'
+import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
 import { chain, counted, failure, type House, openHouse, scriptedProvider, step, USER, until } from './house.ts'
 
 let house: House | undefined
@@ -116,6 +116,21 @@ describe('what is counted of flows and calls', () => {
     expect(sumOf(samples, 'polyphony_calls_total', { outcome: 'FLOW_CANCELLED' })).toBe(1)
   })
 
+  test('tells a flow that is left to other processes from one that failed', async () => {
+    const scripted = scriptedProvider('scripted', [{ text: '', hang: true }])
+    house = await openHouse({ scripted })
+    const metrics = await house.polyphony.telemetry.metrics()
+    const running = house.run(chain(step('a')))
+    await until(() => scripted.requests.length === 1)
+    const refused = expect(running).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
+    await house.polyphony.close({ handOver: true })
+    await refused
+    const samples = await read(metrics)
+    expect(sumOf(samples, 'polyphony_flows_total', { status: 'INTERRUPTED' })).toBe(1)
+    expect(sumOf(samples, 'polyphony_flows_total')).toBe(1)
+    expect(sumOf(samples, 'polyphony_running_flows')).toBe(0)
+  })
+
   test('counts the call of a step that is executed alone, and no flow for it', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok')) })
     const { orchestrator, telemetry } = house.polyphony
@@ -150,15 +165,15 @@ describe('labels are bounded', () => {
   })
 
   test('providers that are not configured, strange flow types, methods, statuses and addresses become "other"', async () => {
-    const { metrics, observer } = createMetrics({ providerIds: ['openai'] })
+    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'] })
     for (let index = 0; index < 500; index++) {
       const provider = `made-up-${index}`
       // As a definition of a later version could have it.
       const flow = await observer.flowStarted({ ...FLOW, ...JSON.parse(`{"flowType":"type-${index}"}`) })
       const call = flow.callStarted?.({ ...CALL, provider })
       call?.attempted({ ...ATTEMPT, provider })
-      call?.ended({ ...ENDING, answer: { provider, model: `m-${index}`, finishReason: 'stop' } })
-      flow.ended({ status: 'COMPLETED', durationMs: 1, costUsd: 0, tokens: 0, unpricedSteps: 0, simulated: false })
+      call?.ended({ ...CALL_ENDING, answer: { provider, model: `m-${index}`, finishReason: 'stop' } })
+      flow.ended(FLOW_ENDING)
       metrics.httpRequest({ method: `M${index}`, status: index * 7, seconds: 0.1 })
       metrics.httpRequest({ method: 'GET', route: `/api/v1/flows/flow_${index}`, status: 200, seconds: 0.1 })
     }
@@ -191,7 +206,7 @@ describe('the registry', () => {
   })
 
   test('tells of requests, sockets and subscriptions, and of the process', async () => {
-    const { metrics } = createMetrics({ providerIds: [] })
+    const { metrics } = createMetrics({ providerIds: [], flowTypes: [] })
     metrics.httpRequest({ method: 'POST', route: '/api/v1/flows/:flowId/execute', status: 202, seconds: 0.03 })
     metrics.openSockets(7)
     metrics.openSockets(5)
@@ -206,33 +221,3 @@ describe('the registry', () => {
     expect(metrics.contentType).toBe('text/plain; version=0.0.4; charset=utf-8')
   })
 })
-
-const FLOW: FlowStart = {
-  flowId: 'flow_1',
-  threadId: 'thread_1',
-  name: 'n',
-  flowType: 'sequential',
-  simulated: false,
-  resumed: false,
-}
-const CALL: CallStart = {
-  stepId: 'a',
-  iteration: 1,
-  sample: 0,
-  action: 'generate',
-  provider: 'openai',
-  model: 'm',
-  streamed: false,
-  structured: false,
-  settings: {},
-}
-const ATTEMPT: Attempt = {
-  number: 1,
-  provider: 'openai',
-  model: 'm',
-  startedAt: new Date(0),
-  executionTime: 5,
-  aborted: false,
-  simulated: false,
-}
-const ENDING: CallEnding = { durationMs: 5, attempts: 1, unpriced: false, simulated: false, aborted: false }

@@ -13,11 +13,11 @@ export interface SpanReader {
   close(): Promise<void>
 }
 
-/** Registers an SDK that keeps its spans in memory. */
-export function registerSdk(): SpanReader {
+/** Registers an SDK that keeps its spans in memory; without a context manager it knows of no active span. */
+export function registerSdk(options: { readonly contextManager?: null } = {}): SpanReader {
   const exporter = new InMemorySpanExporter()
   const provider = new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-  provider.register()
+  provider.register(options)
   const all = () => exporter.getFinishedSpans()
   const ofOperation = (name: string) => all().filter(({ attributes }) => attributes['gen_ai.operation.name'] === name)
   return {

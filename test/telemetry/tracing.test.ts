@@ -184,6 +184,22 @@ describe('the span of a flow', () => {
     expect(traces.size).toBe(2)
   })
 
+  test('is the parent of its calls also where no async context is kept', async () => {
+    await spans.close()
+    spans = registerSdk({ contextManager: null })
+    house = await openHouse({ scripted: scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 })) })
+    await Promise.all([house.run(chain(step('a'), step('b'))), house.run(chain(step('a'), step('b')))])
+    expect(spans.flows()).toHaveLength(2)
+    for (const call of spans.calls()) {
+      const flow = spans
+        .flows()
+        .find(({ attributes }) => attributes['polyphony.flow.id'] === call.attributes['polyphony.flow.id'])
+      expect(call.parentSpanContext?.spanId).toBe(flow?.spanContext().spanId)
+    }
+    await spans.close()
+    spans = registerSdk()
+  })
+
   test('is a new one when the flow is resumed', async () => {
     const replies = [counted('one'), failure('PROVIDER_AUTH'), counted('two')]
     house = await openHouse({ scripted: scriptedProvider('scripted', replies) })

@@ -1,0 +1,41 @@
+import type { CallEnding, CallStart, FlowEnding, FlowStart } from '../../src/domain/observation.ts'
+import type { Attempt } from '../../src/domain/step-result.ts'
+
+/** What an observer is told, as plain as it can be. */
+export const FLOW: FlowStart = {
+  flowId: 'flow-1',
+  threadId: 'thread-1',
+  name: 'n',
+  flowType: 'sequential',
+  simulated: false,
+  resumed: false,
+}
+export const FLOW_ENDING: FlowEnding = {
+  status: 'COMPLETED',
+  durationMs: 1,
+  costUsd: 0,
+  tokens: 0,
+  unpricedSteps: 0,
+  simulated: false,
+}
+export const CALL: CallStart = {
+  stepId: 'a',
+  iteration: 1,
+  sample: 0,
+  action: 'generate',
+  provider: 'openai',
+  model: 'm',
+  streamed: false,
+  structured: false,
+  settings: {},
+}
+export const ATTEMPT: Attempt = {
+  number: 1,
+  provider: 'openai',
+  model: 'm',
+  startedAt: new Date(0),
+  executionTime: 5,
+  aborted: false,
+  simulated: false,
+}
+export const CALL_ENDING: CallEnding = { durationMs: 5, attempts: 1, unpriced: false, simulated: false, aborted: false }

@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest'
+import type { FlowObservation, FlowObserver } from '../../src/domain/observation.ts'
+import { joinObservers } from '../../src/telemetry/observers.ts'
+import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
+
+const observer = (observation: FlowObservation, watching = true): FlowObserver => ({
+  isWatching: () => watching,
+  flowStarted: () => observation,
+})
+
+const thrower = (): never => {
+  throw new Error('an observer broke')
+}
+
+describe('several observers', () => {
+  test('are all told, around one another, and only those that watch', async () => {
+    const told: string[] = []
+    const named = (name: string): FlowObservation => ({
+      within: (work) => {
+        told.push(`${name} opens`)
+        return work()
+      },
+      callStarted: () => ({ attempted: () => {}, ended: () => told.push(`${name} call`) }),
+      ended: () => told.push(`${name} flow`),
+    })
+    const joined = joinObservers([observer(named('first')), observer(named('blind'), false), observer(named('second'))])
+    const flow = await joined.flowStarted(FLOW)
+    expect(flow.within?.(() => 'the work')).toBe('the work')
+    flow.callStarted?.(CALL).ended(CALL_ENDING)
+    flow.ended(FLOW_ENDING)
+    expect(told).toEqual(['first opens', 'second opens', 'first call', 'second call', 'first flow', 'second flow'])
+  })
+
+  test('are not waited for where none needs to be', () => {
+    expect(joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)).not.toBeInstanceOf(Promise)
+  })
+
+  test('that join later are asked from then on', () => {
+    const observers: FlowObserver[] = []
+    const joined = joinObservers(observers)
+    expect(joined.isWatching()).toBe(false)
+    observers.push(observer({ ended: () => {} }))
+    expect(joined.isWatching()).toBe(true)
+  })
+
+  test('ask for nothing that none of them wants', async () => {
+    const flow = await joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)
+    expect(flow.callStarted).toBeUndefined()
+    expect(flow.within).toBeUndefined()
+    const calls = await joinObservers([
+      observer({ callStarted: () => ({ attempted: () => {}, ended: () => {} }), ended: () => {} }),
+    ]).flowStarted(FLOW)
+    const call = calls.callStarted?.(CALL)
+    expect(call).toBeDefined()
+    expect(call?.content).toBeUndefined()
+    expect(call?.within).toBeUndefined()
+  })
+
+  test('fail alone: what one of them throws reaches neither the work nor the others', async () => {
+    let told = 0
+    const good: FlowObservation = {
+      callStarted: () => ({
+        attempted: () => told++,
+        ended: () => told++,
+        content: { asked: () => told++, answered: () => told++ },
+      }),
+      ended: () => told++,
+    }
+    const broken: FlowObservation = {
+      callStarted: () => ({ attempted: thrower, ended: thrower, content: { asked: thrower, answered: thrower } }),
+      ended: thrower,
+    }
+    const joined = joinObservers([
+      observer(broken),
+      { isWatching: () => true, flowStarted: thrower },
+      { isWatching: () => true, flowStarted: async () => thrower() },
+      observer({ callStarted: thrower, ended: thrower }),
+      observer(good),
+    ])
+    const flow = await joined.flowStarted(FLOW)
+    const call = flow.callStarted?.(CALL)
+    call?.content?.asked({ messages: [] })
+    call?.content?.answered({ text: '' })
+    call?.attempted(ATTEMPT)
+    call?.ended(CALL_ENDING)
+    flow.ended(FLOW_ENDING)
+    expect(told).toBe(5)
+  })
+})
