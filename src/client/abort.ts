@@ -1,5 +1,3 @@
-import { LONGEST_TIMER_MS } from './pause.ts'
-
 export interface LinkedAbort {
   readonly signal: AbortSignal
   readonly abort: (reason?: unknown) => void
@@ -18,13 +16,6 @@ export function linkAbort(outer: AbortSignal | undefined): LinkedAbort {
     abort: (reason) => controller.abort(reason),
     unlink: () => outer?.removeEventListener('abort', follow),
   }
-}
-
-/** Calls `run` once after the delay, unless the returned function was called before. `Infinity`: never. */
-export function startTimer(delayMs: number, run: () => void): () => void {
-  if (delayMs === Number.POSITIVE_INFINITY) return () => {}
-  const timer = setTimeout(run, Math.min(delayMs, LONGEST_TIMER_MS))
-  return () => clearTimeout(timer)
 }
 
 /** Rejects with the reason as soon as the signal is aborted, whatever the work does about it. */

@@ -1,11 +1,12 @@
 import type { WireUpdate } from '../protocol/update.ts'
-import { linkAbort, startTimer } from './abort.ts'
+import { linkAbort } from './abort.ts'
 import { badAnswer, isProblem, isRecord, parseOrUndefined, toError } from './answer.ts'
 import { COMMENT, type ServerSentEvent } from './event-parser.ts'
 import { createLeavable } from './leavable.ts'
 import { delayBefore } from './pause.ts'
 import { networkError, PolyphonyError } from './polyphony-error.ts'
 import { readEvents } from './read-events.ts'
+import { startIdleTimer } from './timer.ts'
 import { BACKOFF, type Transport } from './transport.ts'
 
 export interface Reconnection {
@@ -96,7 +97,7 @@ interface Connection {
 /** The events of one connection, which ends when nobody takes them any more. */
 async function* connect(transport: Transport, { flowId, afterSeq, attempt, idleTimeoutMs, signal }: Connection) {
   const linked = linkAbort(signal)
-  const stopTimer = startTimer(idleTimeoutMs, () => linked.abort(networkError(`No answer within ${idleTimeoutMs} ms`)))
+  const stopTimer = startIdleTimer(idleTimeoutMs, () => linked.abort(networkError(`No answer within ${idleTimeoutMs} ms`)))
   try {
     const call = { method: 'GET', path: ['flows', flowId, 'updates'], query: { afterSeq } } as const
     const headers: Record<string, string> = afterSeq > 0 ? { 'last-event-id': String(afterSeq) } : {}

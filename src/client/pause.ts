@@ -1,7 +1,7 @@
+import { LONGEST_TIMER_MS } from './timer.ts'
+
 /** Must resolve after the delay, or as soon as the signal is aborted. */
 export type Wait = (delayMs: number, signal: AbortSignal | undefined) => Promise<void>
-
-export const LONGEST_TIMER_MS = 2_147_483_647
 
 export const systemWait: Wait = (delayMs, signal) =>
   new Promise((resolve) => {

@@ -1,6 +1,6 @@
-import { startTimer } from './abort.ts'
 import { createEventParser, type ServerSentEvent } from './event-parser.ts'
 import { networkError, PolyphonyError } from './polyphony-error.ts'
+import { startIdleTimer } from './timer.ts'
 
 /**
  * The events of a body, read from the network only as fast as they are taken. Ends with the body; throws NETWORK where it is cut or where no byte
@@ -32,7 +32,7 @@ export async function* readEvents(
 /** A connection that died without a word looks like a quiet one; but a server that is there sends heartbeats. */
 function within<T>(idleTimeoutMs: number, read: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const stop = startTimer(idleTimeoutMs, () => reject(networkError(`Nothing arrived for ${idleTimeoutMs} ms`)))
+    const stop = startIdleTimer(idleTimeoutMs, () => reject(networkError(`Nothing arrived for ${idleTimeoutMs} ms`)))
     read.then(resolve, reject).finally(stop)
   })
 }

@@ -1,8 +1,9 @@
 import type { SOCKET_PROTOCOL } from '../protocol/socket.ts'
-import { linkAbort, startTimer } from './abort.ts'
+import { linkAbort } from './abort.ts'
 import type { ClientOptions } from './client-options.ts'
 import { canHeal } from './follow.ts'
 import { inputError, networkError, PolyphonyError } from './polyphony-error.ts'
+import { startIdleTimer, startTimer } from './timer.ts'
 import { asJson, type Transport } from './transport.ts'
 import { findGlobalWebSocket, type SocketEvent, type SocketLike } from './web-socket.ts'
 import type { Ticket } from './wire.ts'
@@ -78,7 +79,7 @@ function watch(socket: SocketLike, options: LinkOptions): Promise<Closed & { rea
     const onAbort = () => leave('The socket was closed')
     const touch = () => {
       stopIdle()
-      stopIdle = startTimer(idleTimeoutMs, () => leave(`Nothing arrived on the WebSocket for ${idleTimeoutMs} ms`))
+      stopIdle = startIdleTimer(idleTimeoutMs, () => leave(`Nothing arrived on the WebSocket for ${idleTimeoutMs} ms`))
     }
     socket.addEventListener('open', () => {
       if (isOver) return

@@ -1,4 +1,4 @@
-import { linkAbort, startTimer, untilAborted } from './abort.ts'
+import { linkAbort, untilAborted } from './abort.ts'
 import { type Address, parseBaseUrl, type Query } from './address.ts'
 import { readAnswer, readError } from './answer.ts'
 import type { ClientOptions } from './client-options.ts'
@@ -6,6 +6,7 @@ import { createCredentials } from './credentials.ts'
 import { toJson } from './json-body.ts'
 import { type Backoff, delayBefore, systemWait, type Wait } from './pause.ts'
 import { inputError, networkError, PolyphonyError } from './polyphony-error.ts'
+import { startTimer } from './timer.ts'
 
 export interface CallOptions {
   /** Ends the call: it rejects with the reason of the signal. What the server has begun goes on. */
