@@ -17,13 +17,13 @@ const API = '/api/v1'
 export function parseBaseUrl(baseUrl: string): Address {
   const base = toUrl(baseUrl)
   const prefix = base.pathname.replace(/\/+$/, '').replace(/\/api\/v1$/, '')
-  const root = `${base.origin}${prefix}${API}`
+  const root = `${base.origin}${prefix}`
   return {
     origin: base.origin,
     url(segments, query = {}) {
       const path = segments.map((segment) => `/${toSegment(segment)}`).join('')
       const search = toSearch(query)
-      return `${root}${path}${search && `?${search}`}`
+      return `${root}${API}${path}${search && `?${search}`}`
     },
     socketUrl: `${root.replace(/^http/, 'ws')}/ws`,
   }

@@ -24,6 +24,7 @@ export type {
   FlowResult,
   FlowStatusReport,
   FlowSummary,
+  FlowType,
   Instantiated,
   Me,
   Message,

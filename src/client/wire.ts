@@ -1,5 +1,6 @@
 import type * as z from 'zod'
 import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { Executor } from '../executors/executor.ts'
 import type {
   instantiated,
   me,
@@ -65,6 +66,9 @@ export type ThreadPermissions = z.input<typeof threadPermissions>
 export type NewSharingPolicy = Given<z.input<typeof newSharingPolicy>>
 export type SharingPolicy = z.input<typeof sharingPolicy>
 export type SharingPolicies = z.input<typeof sharingPolicies>
+
+// Taken from this door, because only from there are the settings of each flow type seen where a definition is written.
+export type FlowType = Executor['type']
 
 /** A definition as data, or a template with its parameters: one of the two. */
 export type DefinitionSource =

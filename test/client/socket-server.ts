@@ -62,7 +62,7 @@ export async function createSocketServer(): Promise<SocketServer> {
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => 'polyphony.v1' })
   http.on('upgrade', (request, socket, head) => {
     handshakes.push(request.headers)
-    if (refusal !== undefined) socket.end(`HTTP/1.1 ${refusal} Refused\r\nconnection: close\r\n\r\n`)
+    if (refusal !== undefined || request.url !== '/ws') socket.end(`HTTP/1.1 ${refusal} Refused\r\nconnection: close\r\n\r\n`)
     else sockets.handleUpgrade(request, socket, head, (opened) => converse(opened, handshakes.length - 1))
   })
 
