@@ -27,6 +27,8 @@ await build({
   external: withZod,
 })
 await build({ ...shared, entryPoints: ['examples/index.ts'], external })
+// For browsers too: by itself, so that it shares no chunk with what runs in Node only.
+await build({ ...shared, entryPoints: ['src/client/client.ts'], splitting: false, platform: 'browser', target: 'es2022' })
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', outdir], {
   stdio: 'inherit',
 })

@@ -4,6 +4,12 @@ import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../d
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
 
+/**
+ * Every flow type there is. A type only: whoever knows this door sees, in the types of the package too, what each executor merges into
+ * `FlowTypeSettings`.
+ */
+export type { executors as FlowTypeExecutors } from './registry.ts'
+
 /** How one step is to run this time. */
 export interface RunStepOptions {
   /** From 1; default 1. */

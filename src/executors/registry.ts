@@ -6,6 +6,9 @@ import { graphExecutor, parallelExecutor } from './graph.ts'
 import { refinementExecutor } from './refinement.ts'
 import { sequentialExecutor } from './sequential.ts'
 
+// By name too: in the types of the package the annotated table leads to none of these files, which give definitions their settings.
+export { conditionalExecutor, critiqueExecutor, graphExecutor, parallelExecutor, refinementExecutor, sequentialExecutor }
+
 /** Every flow type there is. A new one adds its line here. */
 export const executors: Readonly<Record<FlowType, Executor>> = {
   sequential: sequentialExecutor,

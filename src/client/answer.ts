@@ -1,0 +1,73 @@
+import { parseRetryAfter } from './pause.ts'
+import { networkError, PolyphonyError } from './polyphony-error.ts'
+import type { WireProblem } from './wire.ts'
+
+/** Statuses with which gateways and servers say that a later try may succeed. */
+const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
+
+/**
+ * The body of an answer. Throws NETWORK where the body was cut, BAD_ANSWER where it is no JSON object. What is in it is believed unread: the server
+ * made it with the schemas that the types come from, and a client that carries the schemas would be many times larger.
+ */
+export async function readAnswer<Wire>(response: Response): Promise<Wire> {
+  const text = await textOf(response)
+  if (!isRecord(parseOrUndefined(text))) throw badAnswer(response)
+  return JSON.parse(text)
+}
+
+/** The error that an answer with a status of 400 and more tells. Throws NETWORK where its body was cut. */
+export async function readError(response: Response): Promise<PolyphonyError> {
+  const body = parseOrUndefined(await textOf(response))
+  return isProblem(body) ? toError(body, response) : badAnswer(response)
+}
+
+/** A problem as an error; `response`: the answer that it came with, if it was not part of a stream. */
+export function toError(problem: WireProblem, response?: Response): PolyphonyError {
+  const { code, detail, status, pointer, errors, remedy, retryable, details, requestId } = problem
+  return new PolyphonyError(code, detail, {
+    status: response?.status ?? status,
+    pointer,
+    errors,
+    remedy,
+    retryable,
+    details,
+    requestId: requestId ?? response?.headers.get('x-request-id') ?? undefined,
+    retryAfterMs: response && retryAfterOf(response),
+  })
+}
+
+export const isProblem = (value: unknown): value is WireProblem =>
+  isRecord(value) && typeof value.code === 'string' && typeof value.detail === 'string' && typeof value.retryable === 'boolean'
+
+/** An answer of something else than Polyphony: a proxy's page, a login, another server. Nothing of its text is repeated. */
+export function badAnswer(response: Response): PolyphonyError {
+  const { status, headers } = response
+  const kind = headers.get('content-type')?.split(';', 1)[0] || 'no content type'
+  return new PolyphonyError('BAD_ANSWER', `HTTP ${status} with something that Polyphony does not send (${kind.slice(0, 100)})`, {
+    status,
+    retryable: PASSING.has(status),
+    retryAfterMs: retryAfterOf(response),
+    requestId: headers.get('x-request-id') ?? undefined,
+  })
+}
+
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+export function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const retryAfterOf = ({ headers }: Response): number | undefined => parseRetryAfter(headers.get('retry-after'), Date.now())
+
+async function textOf(response: Response): Promise<string> {
+  try {
+    return await response.text()
+  } catch (error) {
+    throw networkError('The answer was cut', error)
+  }
+}

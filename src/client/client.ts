@@ -1,0 +1,82 @@
+import { createDataSharing, createMe, createProviders, createTemplates, createUsage } from './catalogue.ts'
+import type { ClientOptions } from './client-options.ts'
+import { createFlows } from './flows.ts'
+import { createSocket, type PolyphonySocket, type SocketOptions } from './socket.ts'
+import { createMessages, createPermissions, createThreads } from './threads.ts'
+import { createTransport } from './transport.ts'
+
+export type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+export type { WireUpdate as FlowUpdate } from '../protocol/update.ts'
+export type { ClientOptions, OutgoingRequest } from './client-options.ts'
+export type { WaitOptions } from './flows.ts'
+export type { FollowOptions, Reconnection } from './follow.ts'
+export { type ClientErrorCode, PolyphonyError, type PolyphonyErrorCode } from './polyphony-error.ts'
+export type { PolyphonySocket, SocketOptions } from './socket.ts'
+export type { CallOptions, KeyedCallOptions } from './transport.ts'
+export type { SocketConstructor, SocketEvent, SocketLike } from './web-socket.ts'
+export type {
+  DefinitionSource,
+  Execution,
+  Flow,
+  FlowCheck,
+  FlowListQuery,
+  FlowPage,
+  FlowResult,
+  FlowStatusReport,
+  FlowSummary,
+  FlowType,
+  Instantiated,
+  Me,
+  Message,
+  MessageListQuery,
+  MessagePage,
+  NewFlow,
+  NewMessage,
+  NewSharingPolicy,
+  NewThread,
+  Provider,
+  ProviderHealth,
+  Providers,
+  Rerun,
+  SharingPolicies,
+  SharingPolicy,
+  StepExecution,
+  StepResult,
+  Template,
+  Templates,
+  Thread,
+  ThreadListQuery,
+  ThreadPage,
+  ThreadPermission,
+  ThreadPermissions,
+  ThreadRights,
+  UsageQuery,
+  UsageReport,
+} from './wire.ts'
+
+/**
+ * A client of a Polyphony server, for browsers and Node. Answers are what is on the wire: instants are ISO 8601 text.
+ *
+ * Calls reject with a PolyphonyError, or with the reason of their `signal`. GETs and calls with an Idempotency-Key (creating, executing, rerunning)
+ * are repeated when the network fails and on 429, 502, 503 and 504; other calls are sent once.
+ *
+ * Throws INPUT_INVALID for options that cannot be: an address that is none, a key and a token.
+ */
+export function createClient(options: ClientOptions) {
+  const transport = createTransport(options)
+  return {
+    threads: createThreads(transport),
+    messages: createMessages(transport),
+    permissions: createPermissions(transport),
+    dataSharing: createDataSharing(transport),
+    flows: createFlows(transport),
+    templates: createTemplates(transport),
+    providers: createProviders(transport),
+    usage: createUsage(transport),
+    me: createMe(transport),
+    /** One WebSocket for many flows; opened with the first need of it. Close it when it is no longer needed. */
+    socket: (socketOptions?: SocketOptions): PolyphonySocket => createSocket({ ...options, transport }, socketOptions),
+  }
+}
+
+export type PolyphonyClient = ReturnType<typeof createClient>

@@ -1,0 +1,42 @@
+import { LONGEST_TIMER_MS } from './timer.ts'
+
+/** Must resolve after the delay, or as soon as the signal is aborted. */
+export type Wait = (delayMs: number, signal: AbortSignal | undefined) => Promise<void>
+
+export const systemWait: Wait = (delayMs, signal) =>
+  new Promise((resolve) => {
+    if (signal?.aborted) return resolve()
+    const done = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, Math.min(delayMs, LONGEST_TIMER_MS))
+    signal?.addEventListener('abort', done)
+  })
+
+export interface Backoff {
+  /** Upper bound of the first wait; doubles with every further one. */
+  readonly baseDelayMs: number
+  readonly maxDelayMs: number
+}
+
+/**
+ * Milliseconds before the next try: half of the bound and a random part of the other half, so that many clients do not come back together; or what
+ * the server asked for and a little more. `failures`: how many tries failed in a row, from 1.
+ */
+export function delayBefore(failures: number, retryAfterMs: number | undefined, backoff: Backoff, random: () => number): number {
+  if (retryAfterMs !== undefined) return Math.round(retryAfterMs + random() * backoff.baseDelayMs)
+  const bound = Math.min(backoff.maxDelayMs, backoff.baseDelayMs * 2 ** (failures - 1))
+  return Math.round((bound / 2) * (1 + random()))
+}
+
+/** Milliseconds of a Retry-After header: seconds, or an HTTP date (RFC 9110, 10.2.3). */
+export function parseRetryAfter(header: string | null, nowMs: number): number | undefined {
+  if (header === null || header.trim() === '') return undefined
+  const seconds = Number(header)
+  if (Number.isFinite(seconds)) return seconds < 0 ? undefined : seconds * 1_000
+  // Date.parse reads nearly anything as a date; HTTP dates name their month.
+  const instant = /[A-Za-z]{3}/.test(header) ? Date.parse(header) : Number.NaN
+  return Number.isNaN(instant) ? undefined : Math.max(0, instant - nowMs)
+}

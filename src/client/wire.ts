@@ -1,0 +1,104 @@
+import type * as z from 'zod'
+import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { Executor } from '../executors/executor.ts'
+import type {
+  instantiated,
+  me,
+  provider,
+  providerHealth,
+  providers,
+  template,
+  templates,
+  usageQuery,
+  usageReport,
+} from '../protocol/catalogue.ts'
+import type {
+  execution,
+  flow,
+  flowCheck,
+  flowListQuery,
+  flowPage,
+  flowResult,
+  flowStatusReport,
+  flowSummary,
+  rerun,
+  stepExecution,
+  stepResult,
+} from '../protocol/flow.ts'
+import type { problem } from '../protocol/problem.ts'
+import type { newSharingPolicy, sharingPolicies, sharingPolicy } from '../protocol/sharing.ts'
+import type { ticket } from '../protocol/socket.ts'
+import type {
+  message,
+  messageListQuery,
+  messagePage,
+  newMessage,
+  newPermission,
+  newThread,
+  thread,
+  threadListQuery,
+  threadPage,
+  threadPermission,
+  threadPermissions,
+} from '../protocol/thread.ts'
+
+/** What a caller may have made read-only. */
+type Given<T> = T extends readonly (infer Item)[]
+  ? readonly Given<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: Given<T[Key]> }
+    : T
+
+export type Me = z.input<typeof me>
+
+export type NewThread = Given<z.input<typeof newThread>>
+export type Thread = z.input<typeof thread>
+export type ThreadPage = z.input<typeof threadPage>
+export type ThreadListQuery = z.output<typeof threadListQuery>
+export type NewMessage = Given<z.input<typeof newMessage>>
+export type Message = z.input<typeof message>
+export type MessagePage = z.input<typeof messagePage>
+export type MessageListQuery = z.output<typeof messageListQuery>
+export type ThreadRights = Given<z.input<typeof newPermission>>['rights']
+export type ThreadPermission = z.input<typeof threadPermission>
+export type ThreadPermissions = z.input<typeof threadPermissions>
+
+export type NewSharingPolicy = Given<z.input<typeof newSharingPolicy>>
+export type SharingPolicy = z.input<typeof sharingPolicy>
+export type SharingPolicies = z.input<typeof sharingPolicies>
+
+// Taken from this door, because only from there are the settings of each flow type seen where a definition is written.
+export type FlowType = Executor['type']
+
+/** A definition as data, or a template with its parameters: one of the two. */
+export type DefinitionSource =
+  | { readonly definition: FlowDefinitionInput; readonly template?: never; readonly parameters?: never }
+  | { readonly template: string; readonly parameters?: Readonly<Record<string, unknown>>; readonly definition?: never }
+export type NewFlow = DefinitionSource & { readonly threadId: string }
+export type Flow = z.input<typeof flow>
+export type FlowSummary = z.input<typeof flowSummary>
+export type FlowPage = z.input<typeof flowPage>
+export type FlowListQuery = z.output<typeof flowListQuery>
+export type FlowCheck = z.input<typeof flowCheck>
+export type FlowResult = z.input<typeof flowResult>
+export type FlowStatusReport = z.input<typeof flowStatusReport>
+export type StepResult = z.input<typeof stepResult>
+export type Execution = Given<z.input<typeof execution>>
+export type StepExecution = Given<z.input<typeof stepExecution>>
+export type Rerun = Given<z.input<typeof rerun>>
+
+export type Template = z.input<typeof template>
+export type Templates = z.input<typeof templates>
+/** The definition that a template made; it may be changed and given to `flows.create`. */
+export type Instantiated = Omit<z.input<typeof instantiated>, 'definition'> & { definition: FlowDefinitionInput }
+export type Provider = z.input<typeof provider>
+export type Providers = z.input<typeof providers>
+export type ProviderHealth = z.input<typeof providerHealth>
+
+export type UsageQuery = Omit<z.output<typeof usageQuery>, 'groupBy'> & {
+  readonly groupBy?: readonly ('day' | 'provider' | 'model' | 'flow')[]
+}
+export type UsageReport = z.input<typeof usageReport>
+
+export type Ticket = z.input<typeof ticket>
+export type WireProblem = z.input<typeof problem>

@@ -1,0 +1,54 @@
+import { connect, createServer, type Socket } from 'node:net'
+
+export interface CuttingProxy {
+  readonly url: string
+  /** Connections so far. */
+  readonly connections: number
+  close(): Promise<void>
+}
+
+/** Stands before a server and cuts each connection after as many bytes of answers as it is told; `undefined` lets it be. */
+export async function createCuttingProxy(
+  target: string,
+  bytesOf: (connection: number) => number | undefined,
+): Promise<CuttingProxy> {
+  const { hostname, port: targetPort } = new URL(target)
+  const open = new Set<Socket>()
+  let connections = 0
+  const server = createServer((client) => {
+    let left = bytesOf(connections++) ?? Number.POSITIVE_INFINITY
+    const upstream = connect(Number(targetPort), hostname)
+    const end = () => {
+      client.destroy()
+      upstream.destroy()
+    }
+    for (const socket of [client, upstream]) {
+      open.add(socket)
+      socket.on('error', end)
+      socket.on('close', () => {
+        open.delete(socket)
+        end()
+      })
+    }
+    client.pipe(upstream)
+    upstream.on('data', (data) => {
+      const piece = data.subarray(0, left)
+      left -= piece.length
+      client.write(piece, () => {
+        if (left === 0) end()
+      })
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  return {
+    url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
+    get connections() {
+      return connections
+    },
+    close() {
+      for (const socket of open) socket.destroy()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}

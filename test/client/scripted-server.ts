@@ -1,0 +1,128 @@
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type ClientOptions, createClient } from '../../src/client/client.ts'
+
+export interface SeenRequest {
+  readonly method: string
+  /** With the query. */
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  /** Parsed JSON; `undefined` without a body. */
+  readonly body: unknown
+}
+
+/** Plays one answer. */
+export type Play = (response: ServerResponse, request: SeenRequest) => void | Promise<void>
+
+export interface ScriptedServer {
+  readonly url: string
+  /** Every request so far, in order of arrival. */
+  readonly requests: readonly SeenRequest[]
+  /** Connections that are open now. */
+  connections(): Promise<number>
+  /** Answers for the next requests, in order; the last one stays. Forgets what was asked before. */
+  play(...answers: readonly Play[]): void
+  close(): Promise<void>
+}
+
+/** A server on loopback that plays what a test says, byte for byte. */
+export async function createScriptedServer(): Promise<ScriptedServer> {
+  let requests: SeenRequest[] = []
+  let script: readonly Play[] = []
+  const server = createServer((request, response) => void answer(request, response))
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const text = Buffer.concat(await request.toArray()).toString('utf8')
+    const { method = '', url = '', headers } = request
+    const seen = { method, path: url, headers, body: text === '' ? undefined : JSON.parse(text) }
+    requests.push(seen)
+    const [play = answers.json(404, {}), ...rest] = script
+    if (rest.length > 0) script = rest
+    await play(response, seen)
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  return {
+    url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
+    get requests() {
+      return requests
+    },
+    connections: () => new Promise((resolve) => server.getConnections((_, count) => resolve(count))),
+    play(...given) {
+      requests = []
+      script = given
+    },
+    close() {
+      server.closeAllConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+export const problemOf = (status: number, code: string, rest: Readonly<Record<string, unknown>> = {}) => ({
+  type: `urn:polyphony:problem:${code}`,
+  title: code.toLowerCase(),
+  status,
+  detail: `what ${code} says`,
+  code,
+  remedy: 'do something',
+  retryable: false,
+  ...rest,
+})
+
+const send = (status: number, type: string, body: string, headers: Readonly<Record<string, string>> = {}): Play => {
+  return (response) => {
+    response.writeHead(status, { 'content-type': type, ...headers }).end(body)
+  }
+}
+
+export const answers = {
+  json: (status: number, body: unknown, headers?: Readonly<Record<string, string>>): Play =>
+    send(status, 'application/json', JSON.stringify(body), headers),
+  problem: (
+    status: number,
+    code: string,
+    rest: Readonly<Record<string, unknown>> = {},
+    headers?: Readonly<Record<string, string>>,
+  ): Play => send(status, 'application/problem+json', JSON.stringify(problemOf(status, code, rest)), headers),
+  /** What a proxy says. */
+  html: (status: number): Play => send(status, 'text/html; charset=utf-8', '<!doctype html><h1>Gateway of Ada</h1>'),
+  nothing: (): Play => (response) => {
+    response.writeHead(204).end()
+  },
+  /** Closes the connection without a byte. */
+  drop: (): Play => (response) => {
+    response.socket?.destroy()
+  },
+  /** Accepts the request and says nothing. */
+  hang: (): Play => () => {},
+  /** Promises more than it sends. */
+  cut: (): Play => (response) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
+    response.write('{"id":', () => response.socket?.destroy())
+  },
+}
+
+/** A client whose waits between tries take no time; `delays` holds them. */
+export function createQuickClient(server: { readonly url: string }, options: Partial<ClientOptions> = {}) {
+  const delays: number[] = []
+  const client = createClient({
+    baseUrl: server.url,
+    random: () => 0.5,
+    wait: async (delayMs) => {
+      delays.push(delayMs)
+    },
+    ...options,
+  })
+  return { client, delays }
+}
+
+/** What the promise rejects with; fails where it resolves. */
+export async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  const outcome = await promise.then(
+    () => ({ resolved: true as const }),
+    (error: unknown) => ({ resolved: false as const, error }),
+  )
+  if (outcome.resolved) throw new Error('expected a rejection')
+  return outcome.error
+}
