@@ -17,6 +17,17 @@ export interface OpenHouse {
   close(): Promise<void>
 }
 
+/** What serves flows as tools to the program that started this one. */
+export interface ToolServing {
+  /** Opens what tools work on; asked at every call. */
+  readonly open: () => Promise<OpenHouse>
+  readonly version: string
+  /** Ends the serving. */
+  readonly signal: AbortSignal
+  /** Takes lines for people; stdout belongs to the protocol. */
+  readonly warn: (text: string) => void
+}
+
 /** The keys that main.ts passes on; each loads what it needs when it is used. */
 export interface House {
   /** Reads the configuration with these values over everything else, opens the database, builds everything. */
@@ -26,6 +37,8 @@ export interface House {
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
   /** Names of the migrations that were applied. */
   migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
+  /** Speaks MCP over stdin and stdout until the client closes its end, or the signal says so. */
+  serveTools(serving: ToolServing): Promise<void>
   /** Day of the bundled price list. */
   pricesDate(): Promise<string>
 }

@@ -17,6 +17,7 @@ import { healthRoutes } from './http/routes/health.ts'
 import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { createSubscriptions } from './live/subscriptions.ts'
+import { mcpRoutes } from './mcp/route.ts'
 import type { ServerParts } from './parts.ts'
 import { createSockets } from './socket/sockets.ts'
 
@@ -75,6 +76,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     },
     { prefix: API },
   )
+  await app.register(mcpRoutes(parts, { authenticator, version }))
   await addDocs(app)
   sockets.attach(app.server)
 
