@@ -9,5 +9,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: 'forks',
     maxWorkers: 2,
+    // It depends on `eventsource`, which gives its TypeScript to whoever asks for the condition `source`.
+    server: { deps: { inline: ['@modelcontextprotocol/client', 'eventsource'] } },
   },
 })

@@ -18,6 +18,17 @@ export interface OpenHouse {
   close(): Promise<void>
 }
 
+/** What serves flows as tools to the program that started this one. */
+export interface ToolServing {
+  /** Opens what tools work on; asked at every call. */
+  readonly open: () => Promise<OpenHouse>
+  readonly version: string
+  /** Ends the serving. */
+  readonly signal: AbortSignal
+  /** Takes lines for people; stdout belongs to the protocol. */
+  readonly warn: (text: string) => void
+}
+
 /** The keys that main.ts passes on; each loads what it needs when it is used. */
 export interface House {
   /** Reads the configuration with these values over everything else, opens the database, builds everything. */
@@ -29,6 +40,8 @@ export interface House {
   migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
   /** Starts a server that owns everything it needs. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
+  /** Speaks MCP over stdin and stdout until the client closes its end, or the signal says so. */
+  serveTools(serving: ToolServing): Promise<void>
   /** Day of the bundled price list. */
   pricesDate(): Promise<string>
 }

@@ -12,6 +12,7 @@ const house: House = {
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
   migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
+  serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   pricesDate: async () => (await import('../providers/prices.ts')).PRICES_DATE,
 }
 
@@ -36,10 +37,12 @@ function toUsageError(error: unknown, [group]: readonly string[]): unknown {
   return new OrchestratorError('INPUT_INVALID', message)
 }
 
-// The reader of a pipe may leave early: `polyphony flows list | head -1`.
+const words = process.argv.slice(2)
+
+// The reader of a pipe may leave early: `polyphony flows list | head -1`. `mcp` hears of it by itself and closes its database first.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  if (error.code !== 'EPIPE') throw error
+  if (words[0] !== 'mcp') process.exit(0)
 })
 
-process.exitCode = await main(process.argv.slice(2), createTerminal(process))
+process.exitCode = await main(words, createTerminal(process))

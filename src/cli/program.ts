@@ -95,6 +95,14 @@ export function createProgram(createContext: CreateContext): Command {
     .action(async (options) => (await import('./commands/doctor.ts')).doctorCommand(contextOf(options), options))
 
   program
+    .command('mcp')
+    .description('flows as tools for an MCP client that starts this program (stdin and stdout)')
+    .addOption(database())
+    .action(async (options) =>
+      (await import('./commands/mcp.ts')).mcpCommand(contextOf({}), { ...options, version: program.version() ?? 'unknown' }),
+    )
+
+  program
     .command('migrate')
     .description('bring the database up to date')
     .addOption(database())

@@ -20,6 +20,7 @@ import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { usageRoutes } from './http/routes/usage.ts'
 import { createSubscriptions } from './live/subscriptions.ts'
+import { mcpRoutes } from './mcp/route.ts'
 import type { ServerParts } from './parts.ts'
 import { createSockets } from './socket/sockets.ts'
 
@@ -83,6 +84,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     },
     { prefix: API },
   )
+  await app.register(mcpRoutes(parts, { authenticator, version }))
   await addDocs(app)
   sockets.attach(app.server)
 

@@ -1,5 +1,6 @@
 import type { FlowStatusReport } from '../../domain/flow.ts'
 import { SETTLED } from '../../domain/flow.ts'
+import type { FlowUpdate } from '../../domain/flow-update.ts'
 import type { ServerParts } from '../parts.ts'
 
 export interface Wait {
@@ -8,6 +9,8 @@ export interface Wait {
   readonly waitMs: number
   /** The client went away: nobody waits any more. The flow goes on. */
   readonly gone: AbortSignal
+  /** Gets the updates of the flow, from its first, one after the other. */
+  readonly onUpdate?: (update: FlowUpdate) => Promise<void>
 }
 
 /**
@@ -16,11 +19,12 @@ export interface Wait {
  */
 export async function waitForEnd(
   { orchestrator }: Pick<ServerParts, 'orchestrator'>,
-  { flowId, userId, waitMs, gone }: Wait,
+  { flowId, userId, waitMs, gone, onUpdate }: Wait,
 ): Promise<FlowStatusReport | undefined> {
   const signal = AbortSignal.any([gone, AbortSignal.timeout(waitMs)])
-  for await (const _ of orchestrator.streamFlow(flowId, userId, { signal })) {
+  for await (const update of orchestrator.streamFlow(flowId, userId, { signal })) {
     if (signal.aborted) break
+    await onUpdate?.(update)
   }
   const status = await orchestrator.getFlowStatus(flowId, userId)
   return SETTLED.includes(status.status) || status.status === 'PAUSED' ? status : undefined

@@ -1,0 +1,50 @@
+import * as z from 'zod'
+import type { Caller } from '../access/caller.ts'
+
+const requestId = z.union([z.string().max(200), z.number()])
+const message = z.object({
+  method: z.string(),
+  id: requestId.optional(),
+  params: z.object({ requestId: requestId.optional() }).optional(),
+})
+
+export type Message = z.output<typeof message>
+
+/** What is needed of a message to route it; `undefined` for a batch and for anything that is none. */
+export const readMessage = (body: unknown): Message | undefined => message.safeParse(body).data
+
+/** Where a message came from: a caller, and which of its clients. */
+export interface MessagePlace {
+  readonly caller: Caller
+  /** As the header says it. */
+  readonly session: string | readonly string[] | undefined
+}
+
+/**
+ * Calls of clients that cancel by a message of its own (revisions before 2026-07-28; later ones close the stream). Ids of requests begin anew with every
+ * client, so one is known by its caller, its session and its id; what another caller sends never meets it. A message that reaches another process
+ * finds nothing: that call ends when its time is over.
+ */
+export function createCancellations() {
+  const calls = new Map<string, AbortController>()
+
+  return {
+    /** Aborts `gone` when the client cancels this message, or aborts the call that this message cancels. */
+    take({ method, id, params }: Message, { caller, session }: MessagePlace, gone: AbortController): void {
+      if (typeof session !== 'string') return
+      const keyOf = (of: string | number) => JSON.stringify([caller.via, caller.keyId ?? caller.userId, session, of])
+      if (method === 'notifications/cancelled' && params?.requestId !== undefined) {
+        calls.get(keyOf(params.requestId))?.abort()
+      } else if (method === 'tools/call' && id !== undefined) {
+        const key = keyOf(id)
+        calls.set(key, gone)
+        gone.signal.addEventListener('abort', () => {
+          if (calls.get(key) === gone) calls.delete(key)
+        })
+      }
+    },
+    get size(): number {
+      return calls.size
+    },
+  }
+}

@@ -1,0 +1,111 @@
+import * as z from 'zod'
+import { type FlowStatusReport, type OrchestrationFlow, SETTLED } from '../../domain/flow.ts'
+import type { StepResult } from '../../domain/step-result.ts'
+import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
+import { flowResult, flowStatusReport, flowSummary, stepResult } from '../../protocol/flow.ts'
+import { listOf } from '../../protocol/instant.ts'
+import type { ToolAnswer, ToolCall } from './tool.ts'
+import { remedyOf } from './tool-error.ts'
+
+/** Where a flow stands, as every tool that touches one tells it. */
+export const flowState = z.object({
+  ...flowStatusReport.omit({ currentStepIndex: true }).shape,
+  ...flowSummary.pick({ threadId: true, name: true, flowType: true, parentFlowId: true, simulated: true }).shape,
+  /** Nothing more happens until it is started again. */
+  ended: z.boolean().describe('true: nothing more happens until the flow is started again'),
+  ...flowResult.pick({ finalOutput: true, totalCost: true, totalTokens: true, unpricedSteps: true, stopReason: true }).partial()
+    .shape,
+})
+type FlowState = z.output<typeof flowState>
+
+const stepState = stepResult.pick({
+  stepId: true,
+  iteration: true,
+  status: true,
+  provider: true,
+  model: true,
+  action: true,
+  output: true,
+  cost: true,
+  executionTime: true,
+  error: true,
+})
+
+/** The same with what came of its steps. */
+export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string().optional(), steps: listOf(stepState) })
+
+/** Where the flow stands now. Rejects with FLOW_NOT_FOUND. */
+export async function readFlowState(call: ToolCall, flowId: string): Promise<ToolAnswer<FlowState>> {
+  const [flow, status] = await readFlow(call, flowId)
+  const state = toState(flow, status)
+  return { value: state, text: toText(state, flow.error) }
+}
+
+/** The same with its steps; `withOutputs`: with what each of them wrote. */
+export async function readFlowWithSteps(
+  call: ToolCall,
+  flowId: string,
+  withOutputs: boolean,
+): Promise<ToolAnswer<z.output<typeof flowStateWithSteps>>> {
+  const [flow, status] = await readFlow(call, flowId)
+  const state = toState(flow, status)
+  const steps = flow.stepResults.map(({ output, ...step }) => (withOutputs ? { ...step, output } : step))
+  const lines = flow.stepResults.map((step) => toStepText(step, withOutputs))
+  return { value: { ...state, input: flow.input, steps }, text: [toText(state, flow.error), ...lines].join('\n\n') }
+}
+
+type FlowRead = readonly [flow: OrchestrationFlow, status: FlowStatusReport]
+
+async function readFlow({ parts: { orchestrator }, caller: { userId } }: ToolCall, flowId: string): Promise<FlowRead> {
+  const status = await orchestrator.getFlowStatus(flowId, userId)
+  const flow = await orchestrator.getFlow(flowId, userId)
+  // It may have gone on between the two.
+  return [flow, flow.status === status.status ? status : await orchestrator.getFlowStatus(flowId, userId)]
+}
+
+function toState(flow: OrchestrationFlow, report: FlowStatusReport): FlowState {
+  const { threadId, name, flowType, parentFlowId, simulated, status, error, result } = flow
+  const { finalOutput, totalCost, totalTokens, unpricedSteps, stopReason } = result ?? {}
+  return {
+    ...report,
+    status,
+    error,
+    threadId,
+    name,
+    flowType,
+    parentFlowId,
+    simulated,
+    ended: SETTLED.includes(status) || status === 'PAUSED',
+    finalOutput,
+    totalCost,
+    totalTokens,
+    unpricedSteps,
+    stopReason,
+  }
+}
+
+const NEXT: { readonly [Status in FlowState['status']]: string } = {
+  PENDING: 'It is not started: call start_flow with this flowId.',
+  RUNNING: 'It is still running: call follow_flow with this flowId to wait for its end.',
+  PAUSED: 'It is paused: call start_flow with this flowId to go on.',
+  COMPLETED: 'Its final output:',
+  FAILED: 'It failed; what is recorded is kept.',
+  CANCELLED: 'It was cancelled; call start_flow with this flowId to go on.',
+}
+
+function toText(state: FlowState, error: ErrorInfo | undefined): string {
+  const { flowId, name, status, completedSteps, totalSteps, progress, totalCost, unpricedSteps, simulated } = state
+  const cost =
+    totalCost === undefined ? '' : `, US$ ${totalCost}${unpricedSteps ? ` and ${unpricedSteps} steps without a known price` : ''}`
+  const about = `${completedSteps} of ${totalSteps} steps, ${progress} %${cost}${simulated ? ', simulated: no model wrote this' : ''}`
+  const lines = [`Flow "${name}" (flowId ${flowId}) is ${status}: ${about}.`, NEXT[status]]
+  if (error && status !== 'COMPLETED') lines.push(`${error.code}: ${error.message}`, remedyOf(error.code))
+  if (state.finalOutput !== undefined) lines.push('', state.finalOutput)
+  return lines.join('\n')
+}
+
+function toStepText({ stepId, iteration, status, provider, model, output, error }: StepResult, withOutput: boolean): string {
+  const head = `Step "${stepId}"${iteration > 1 ? ` #${iteration}` : ''} (${provider}/${model}): ${status}`
+  const lines = error ? [head, `${error.code}: ${error.message}`] : [head]
+  return withOutput && output !== undefined ? [...lines, output].join('\n') : lines.join('\n')
+}

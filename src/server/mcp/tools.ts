@@ -1,0 +1,18 @@
+import { checkFlow, describeTemplate, listProviders, listTemplates } from './catalogue-tools.ts'
+import { cancelFlow, createFlowTool, followFlow, getFlow, listFlows, rerunFlow, startFlow } from './flow-tools.ts'
+import type { Tool } from './tool.ts'
+
+/** Every tool, in the order a model reads them. */
+export const TOOLS: readonly Tool[] = [
+  listTemplates,
+  describeTemplate,
+  listProviders,
+  checkFlow,
+  startFlow,
+  followFlow,
+  getFlow,
+  listFlows,
+  createFlowTool,
+  cancelFlow,
+  rerunFlow,
+]
