@@ -129,8 +129,11 @@ export const configSchema = z.strictObject({
       idleMs: positiveMilliseconds.optional(),
     })
     .prefault({}),
-  /** How long a permission or sharing policy may be remembered; at most 1,000, so that a change counts within a second. */
-  policyCacheMs: z.number().int().min(0).max(1_000).default(1_000),
+  /**
+   * How long a permission or sharing policy may be remembered; at most 1,000, so that a change counts within a second. The default leaves time for the looks at
+   * open connections.
+   */
+  policyCacheMs: z.number().int().min(0).max(1_000).default(700),
   server: serverSettingsSchema.prefault({}),
   telemetry: telemetrySettingsSchema.prefault({}),
 })

@@ -29,6 +29,8 @@ export interface ServerOptions {
   readonly logger?: FastifyBaseLogger
   /** Shown in /health and /openapi.json. */
   readonly version?: string
+  /** Milliseconds between looks at whether those who follow flows still may; default 250. */
+  readonly lookEveryMs?: number
 }
 
 /** Flows over HTTP and WebSocket, as models and as tools. */
@@ -41,10 +43,13 @@ export interface PolyphonyServer {
   close(): Promise<void>
 }
 
+/** Together with the default of `policyCacheMs` less than a second: so soon counts a change that another process made. */
+const LOOK_EVERY_MS = 250
+
 /** Builds the server over an opened Polyphony, which it does not close. */
 export async function createServer(parts: ServerParts, options: ServerOptions = {}): Promise<PolyphonyServer> {
   const settings = parts.config.server
-  const { logger = silentLogger, version = 'unknown' } = options
+  const { logger = silentLogger, version = 'unknown', lookEveryMs = LOOK_EVERY_MS } = options
   let closing = false
   const isClosing = () => closing
 
@@ -59,8 +64,8 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const observe = (observed: FastifyInstance) =>
     addObservation(observed, { requestContext: parts.telemetry.requestContext, metrics })
   const subscriptions = createSubscriptions({ ...parts, metrics })
-  const streams = createEventStreams({ subscriptions, authenticator, settings })
-  const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics })
+  const streams = createEventStreams({ subscriptions, authenticator, settings, lookEveryMs })
+  const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics, lookEveryMs })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl })

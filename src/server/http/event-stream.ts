@@ -3,7 +3,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
-import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
+import { createLook, flowNotFound } from '../live/look.ts'
+import type { Subscriptions } from '../live/subscriptions.ts'
 import { toProblem } from './problem-details.ts'
 import { callerOf } from './requests.ts'
 
@@ -11,15 +12,30 @@ export interface EventStreamParts {
   readonly subscriptions: Subscriptions
   readonly authenticator: Authenticator
   readonly settings: Pick<ServerSettings, 'sockets'>
+  /** Milliseconds between looks at the rights of those who follow. */
+  readonly lookEveryMs: number
 }
 
-/** Milliseconds between comments that keep proxies from closing a quiet stream, and between looks at the caller's rights. */
+interface OpenStream {
+  /** Ends the stream of a caller who may no longer read the flow. */
+  look(): Promise<void>
+  beat(): void
+  close(): void
+}
+
+/** Milliseconds between comments that keep proxies from closing a quiet stream. */
 const HEARTBEAT_MS = 15_000
-const LOOK_EVERY_MS = 5_000
 
 /** Open streams of server-sent events. */
-export function createEventStreams({ subscriptions, authenticator, settings }: EventStreamParts) {
-  const open = new Set<() => void>()
+export function createEventStreams({ subscriptions, authenticator, settings, lookEveryMs }: EventStreamParts) {
+  const open = new Set<OpenStream>()
+  const look = createLook(() => Promise.all([...open].map((stream) => stream.look())))
+  const timers = [
+    setInterval(look, lookEveryMs),
+    setInterval(() => {
+      for (const stream of open) stream.beat()
+    }, HEARTBEAT_MS),
+  ].map((timer) => timer.unref())
 
   /** Answers with the updates of a flow after `afterSeq`. Rejects, before anything is sent, for a flow that the caller may not read. */
   async function send(request: FastifyRequest, reply: FastifyReply, flowId: string, afterSeq: number): Promise<void> {
@@ -39,14 +55,26 @@ export function createEventStreams({ subscriptions, authenticator, settings }: E
       },
     })
     if (reply.raw.destroyed) return subscription.stop()
-    const timers = startTimers(subscription)
     const close = () => {
-      open.delete(close)
-      for (const timer of timers) clearInterval(timer)
+      open.delete(opened)
       subscription.stop()
       reply.raw.end()
     }
-    open.add(close)
+    const opened: OpenStream = {
+      close,
+      beat() {
+        if (stream.isStuck()) reply.raw.destroy()
+        else if (!stream.isFull()) stream.write(': ping\n\n')
+      },
+      async look() {
+        const [isCurrent, isAllowed] = await Promise.all([authenticator.isCurrent(caller), subscription.isAllowed()])
+        if ((isCurrent && isAllowed) || !open.has(opened)) return
+        const gone = isCurrent ? flowNotFound(flowId) : new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more')
+        stream.write(problemEvent(gone, request))
+        close()
+      },
+    }
+    open.add(opened)
     reply.raw.on('close', close)
     reply.raw.on('drain', () => subscription.resume())
     reply.hijack()
@@ -57,30 +85,6 @@ export function createEventStreams({ subscriptions, authenticator, settings }: E
       'x-accel-buffering': 'no',
     })
     reply.raw.write('retry: 1000\n\n')
-
-    function startTimers({ isAllowed }: Subscription) {
-      const heartbeat = setInterval(() => {
-        if (stream.isStuck()) reply.raw.destroy()
-        else if (!stream.isFull()) stream.write(': ping\n\n')
-      }, HEARTBEAT_MS)
-      const look = setInterval(() => {
-        void Promise.all([authenticator.isCurrent(caller), isAllowed()])
-          .then(([isCurrent, allowed]) => {
-            if (isCurrent && allowed) return
-            const code = isCurrent ? 'FLOW_NOT_FOUND' : 'UNAUTHENTICATED'
-            stream.write(
-              problemEvent(
-                new OrchestratorError(code, isCurrent ? `No flow "${flowId}"` : 'Not authenticated any more'),
-                request,
-              ),
-            )
-            close()
-          })
-          // A database that is away for a moment is asked again.
-          .catch(() => {})
-      }, LOOK_EVERY_MS)
-      return [heartbeat.unref(), look.unref()]
-    }
   }
 
   return {
@@ -89,7 +93,8 @@ export function createEventStreams({ subscriptions, authenticator, settings }: E
       return open.size
     },
     close(): void {
-      for (const close of open) close()
+      for (const timer of timers) clearInterval(timer)
+      for (const stream of open) stream.close()
     },
   }
 }

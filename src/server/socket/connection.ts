@@ -7,6 +7,7 @@ import { type ClientFrame, type ServerFrame, SOCKET_CLOSE, serverFrame } from '.
 import type { Caller } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
 import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
+import { flowNotFound } from '../live/look.ts'
 import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
 import type { Command } from './commands.ts'
 import { readFrame } from './read-frame.ts'
@@ -166,13 +167,15 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       return open.size
     },
     async recheck() {
-      for (const subscription of [...open.values()]) {
-        if (await subscription.isAllowed()) continue
-        const { flowId } = subscription
-        subscription.stop()
-        if (open.get(flowId) === subscription) open.delete(flowId)
-        refuse(new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } }), { flowId })
-      }
+      await Promise.all(
+        [...open.values()].map(async (subscription) => {
+          const { flowId } = subscription
+          if ((await subscription.isAllowed()) || open.get(flowId) !== subscription) return
+          subscription.stop()
+          open.delete(flowId)
+          refuse(flowNotFound(flowId), { flowId })
+        }),
+      )
     },
     closeIfSlow() {
       if (fullSinceMs === undefined || performance.now() - fullSinceMs < settings.slowAfterMs) return

@@ -10,6 +10,7 @@ import { type Caller, requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
 import { redeemTicket } from '../access/tickets.ts'
 import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
+import { createLook } from '../live/look.ts'
 import type { Subscriptions } from '../live/subscriptions.ts'
 import type { ServerParts } from '../parts.ts'
 import { createCommand } from './commands.ts'
@@ -22,6 +23,8 @@ export interface SocketsParts extends Pick<ServerParts, 'orchestrator' | 'ticket
   readonly settings: Pick<ServerSettings, 'sockets'>
   readonly isClosing: () => boolean
   readonly metrics: Pick<Metrics, 'openSockets'> | undefined
+  /** Milliseconds between looks at the rights of those who follow. */
+  readonly lookEveryMs: number
 }
 
 export interface Sockets {
@@ -36,12 +39,11 @@ const PATH = '/ws'
 /** A message of ours comes in one piece; below 8.21.1 of `ws` tiny ones exhausted the memory. */
 const MAX_FRAGMENTS = 64
 const MAX_BUFFERED_CHUNKS = 1_024
-const LOOK_EVERY_MS = 5_000
 const SLOW_LOOK_MS = 1_000
 
 /** All WebSockets of this process. */
 export function createSockets(parts: SocketsParts): Sockets {
-  const { settings, subscriptions, authenticator, isClosing, metrics } = parts
+  const { settings, subscriptions, authenticator, isClosing, metrics, lookEveryMs } = parts
   const { maxConnections, maxConnectionsPerUser, maxMessageBytes, pingEveryMs } = settings.sockets
   const connections = new Set<Connection>()
   const perUser = new Map<string, number>()
@@ -97,29 +99,19 @@ export function createSockets(parts: SocketsParts): Sockets {
     else perUser.delete(userId)
   }
 
-  async function recheck(): Promise<void> {
-    for (const connection of [...connections]) {
-      if (await authenticator.isCurrent(connection.caller)) await connection.recheck()
-      else connection.close(SOCKET_CLOSE.unauthenticated)
-    }
-  }
-
-  let looking = false
-  const look = () => {
-    if (looking) return
-    looking = true
-    // A database that is away for a moment is asked again at the next look.
-    void recheck()
-      .catch(() => {})
-      .finally(() => {
-        looking = false
-      })
-  }
+  const look = createLook(() =>
+    Promise.all(
+      [...connections].map(async (connection) => {
+        if (await authenticator.isCurrent(connection.caller)) await connection.recheck()
+        else connection.close(SOCKET_CLOSE.unauthenticated)
+      }),
+    ),
+  )
   const each = (work: (connection: Connection) => void) => () => {
     for (const connection of connections) work(connection)
   }
   const timers = [
-    setInterval(look, LOOK_EVERY_MS),
+    setInterval(look, lookEveryMs),
     setInterval(
       each((connection) => connection.closeIfSlow()),
       SLOW_LOOK_MS,

@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { createFlowId } from '../../../src/orchestrator/flow-id.ts'
 import type { Answer } from '../running-server.ts'
 import { createCallers, type RowCaller } from './callers.ts'
 import { routesOf } from './route-list.ts'
 import { ROWS, type Row, type Target } from './rows.ts'
+import { changesBetween, foreignTo, guessedIds, holdsRight, nobodysIds } from './standing.ts'
 import { createWorld, type Mark, type Person, type World } from './world.ts'
 
 interface Case {
@@ -19,54 +18,6 @@ interface Case {
 }
 
 const OWN: Record<Person, Mark> = { ada: 'canary-ada-shared', bea: 'canary-bea', cyd: 'canary-cyd', eve: 'canary-eve' }
-const HELD: Record<Person, Partial<Record<Mark, readonly string[]>>> = {
-  ada: { 'canary-ada-shared': ['read', 'write', 'delete'], 'canary-ada-private': ['read', 'write', 'delete'] },
-  bea: { 'canary-bea': ['read', 'write', 'delete'], 'canary-ada-shared': ['read'] },
-  cyd: { 'canary-cyd': ['read', 'write', 'delete'], 'canary-ada-shared': ['read', 'write'] },
-  eve: { 'canary-eve': ['read', 'write', 'delete'] },
-}
-
-const withIds = (target: Target, id: string): Target => ({ ...target, threadId: id, doneFlowId: id, waitingFlowId: id })
-const unknown = (target: Target): Target => ({
-  ...target,
-  threadId: randomUUID(),
-  doneFlowId: createFlowId(),
-  waitingFlowId: createFlowId(),
-})
-const nextOf = (id: string) => `${id.slice(0, -1)}${(Number.parseInt(id.slice(-1), 16) ^ 1).toString(16)}`
-
-/** Ids that somebody may try who knows that of another. */
-const guesses = (foreign: Target): readonly Target[] => [
-  {
-    ...foreign,
-    threadId: nextOf(foreign.threadId),
-    doneFlowId: nextOf(foreign.doneFlowId),
-    waitingFlowId: nextOf(foreign.waitingFlowId),
-  },
-  {
-    ...foreign,
-    threadId: foreign.threadId.toUpperCase(),
-    doneFlowId: foreign.doneFlowId.toUpperCase(),
-    waitingFlowId: foreign.waitingFlowId.toUpperCase(),
-  },
-  {
-    ...foreign,
-    threadId: `${foreign.threadId} `,
-    doneFlowId: `${foreign.doneFlowId}\t`,
-    waitingFlowId: `{${foreign.waitingFlowId}}`,
-  },
-  { ...foreign, threadId: foreign.doneFlowId, doneFlowId: foreign.threadId, waitingFlowId: foreign.threadId },
-  withIds(foreign, `${foreign.threadId}' or '1'='1`),
-  withIds(foreign, "x' union select * from polyphony_threads --"),
-  withIds(foreign, '%'),
-  withIds(foreign, '*'),
-  withIds(foreign, `../threads/${foreign.threadId}`),
-  withIds(foreign, `${foreign.threadId}\0`),
-  withIds(foreign, '__proto__'),
-  withIds(foreign, 'null'),
-  withIds(foreign, '00000000-0000-0000-0000-000000000000'),
-]
-
 function statusesOf({
   caller: { person, lacks },
   row: { scope, right, done, ownerOnly },
@@ -81,8 +32,8 @@ function statusesOf({
   // Text that no id can be is refused as such, before anybody looks for it.
   if (kind === 'guessed') return [404, 422]
   if (ownerOnly && target.owner !== person) return [404]
-  const rights = HELD[person][target.mark] ?? []
-  return rights.includes(right) ? [done] : [rights.includes('read') ? 403 : 404]
+  if (holdsRight(person, target.mark, right)) return [done]
+  return [holdsRight(person, target.mark, 'read') ? 403 : 404]
 }
 
 const UNSTEADY_HEADERS = ['date', 'x-request-id', 'x-ratelimit-remaining', 'x-ratelimit-reset', 'etag', 'last-modified']
@@ -134,15 +85,16 @@ function casesOf({ things }: World, common: Pick<Case, 'caller' | 'row' | 'metho
   const { person } = caller
   const aim = (kind: Case['kind']) => (target: Target) => ({ ...common, kind, target })
   if (row.right === undefined) return [aim('own')(things[OWN[person ?? 'eve']])]
-  const held = person === undefined ? [] : (Object.keys(HELD[person]) as Mark[])
-  const foreign =
-    person === undefined ? [things['canary-ada-private']] : Object.values(things).filter(({ mark }) => !held.includes(mark))
+  const all = Object.values(things)
+  const foreign = person === undefined ? [things['canary-ada-private']] : foreignTo(person, all)
   const isGuessing = caller.role === 'eve' || caller.role === 'bea'
   return [
-    ...held.map((mark) => aim('own')(things[mark])),
+    ...(person === undefined ? [] : all.filter((target) => !foreign.includes(target))).map(aim('own')),
     // An unknown one stands behind every foreign one that it is compared with.
-    ...foreign.flatMap((target) => [aim('foreign')(target), aim('unknown')(unknown(target))]),
-    ...(isGuessing ? guesses(things['canary-ada-private']).map(aim('guessed')) : []),
+    ...foreign.flatMap((target) => [aim('foreign')(target), aim('unknown')({ ...target, ...nobodysIds() })]),
+    ...(isGuessing
+      ? guessedIds(things['canary-ada-private']).map((ids) => aim('guessed')({ ...things['canary-ada-private'], ...ids }))
+      : []),
   ]
 }
 
@@ -187,8 +139,3 @@ async function askAndCheck(world: World, one: Case): Promise<{ readonly shape: s
   }
   return { shape: sameShape(answer, target), said }
 }
-
-const changesBetween = (before: ReadonlySet<string>, after: ReadonlySet<string>): readonly string[] => [
-  ...[...before].filter((row) => !after.has(row)),
-  ...[...after].filter((row) => !before.has(row)),
-]

@@ -58,6 +58,8 @@ export interface World extends RunningServer {
   fresh(mark: Mark): Promise<Things>
   /** The thread and all of it, where it is still there. */
   remove(things: Pick<Things, 'owner' | 'threadId'>): Promise<void>
+  /** Resolves when the flow has ended. */
+  ended(flowId: string): Promise<void>
   keyWith(person: Person, scopes: readonly Scope[]): Promise<string>
   /** Every row there is, as text; without what processes note about themselves. */
   dump(): Promise<ReadonlySet<string>>
@@ -131,6 +133,10 @@ export async function createWorld(
     fresh,
     remove: ({ owner, threadId }) => polyphony.conversations.deleteThread(threadId, userOf(owner)).catch(() => {}),
     keyWith,
+    async ended(flowId) {
+      const { owner } = Object.values(things).find(({ mark }) => mark === domainOf.get(flowId)) ?? { owner: 'ada' }
+      for await (const _ of polyphony.orchestrator.streamFlow(flowId, userOf(owner)));
+    },
     dump: client ? () => dumpTables(client) : () => dumpServices(polyphony),
     leaks(text, person, said = '') {
       const visible = person === undefined ? [] : VISIBLE[person]

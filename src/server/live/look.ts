@@ -1,0 +1,20 @@
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+
+/** Looks again and again, one look after the other; what a look rejects with is no reason not to look again. */
+export function createLook(look: () => Promise<unknown>): () => void {
+  let isLooking = false
+  return () => {
+    if (isLooking) return
+    isLooking = true
+    // A database that is away for a moment is asked again at the next look.
+    void look()
+      .catch(() => {})
+      .finally(() => {
+        isLooking = false
+      })
+  }
+}
+
+/** What a reader is told who lost the right to read, word for word what one is told who never had it. */
+export const flowNotFound = (flowId: string): OrchestratorError =>
+  new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
