@@ -1,8 +1,9 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
+import { createPlaces } from '../access/places.ts'
+import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
 import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
 import { toProblem } from './problem-details.ts'
 import { callerOf } from './requests.ts'
@@ -13,75 +14,122 @@ export interface EventStreamParts {
   readonly settings: Pick<ServerSettings, 'sockets'>
 }
 
-/** Milliseconds between comments that keep proxies from closing a quiet stream, and between looks at the caller's rights. */
+/** Milliseconds between comments that keep proxies from closing a quiet stream, and between looks at the callers' rights. */
 const HEARTBEAT_MS = 15_000
 const LOOK_EVERY_MS = 5_000
+/** At most, between looks for readers that take nothing. */
+const SLOW_LOOK_MS = 1_000
+
+interface OpenStream {
+  beat(): void
+  /** Ends the stream of a caller who may no longer read the flow. */
+  recheck(): Promise<void>
+  /** Cuts a reader that has taken nothing for too long; what it missed it gets when it comes back. */
+  cutIfSlow(): void
+  close(): void
+}
 
 /** Open streams of server-sent events. */
 export function createEventStreams({ subscriptions, authenticator, settings }: EventStreamParts) {
-  const open = new Set<() => void>()
+  const { maxBufferedBytes, slowAfterMs } = settings.sockets
+  const open = new Set<OpenStream>()
+  const places = createPlaces({ ...settings.sockets, name: 'event streams' })
 
   /** Answers with the updates of a flow after `afterSeq`. Rejects, before anything is sent, for a flow that the caller may not read. */
   async function send(request: FastifyRequest, reply: FastifyReply, flowId: string, afterSeq: number): Promise<void> {
     const caller = callerOf(request)
-    const stream = createWriter(reply.raw, settings.sockets)
-    const subscription = await subscriptions.open(caller, flowId, afterSeq, {
-      isFull: stream.isFull,
-      send: ({ seq, update, bytes }) => {
-        stream.write(`id: ${seq}\nevent: ${update.type}\ndata: `)
-        stream.write(bytes)
-        stream.write('\n\n')
+    const response = reply.raw
+    let fullSinceMs: number | undefined
+    const isFull = (): boolean => {
+      if (response.writableLength < maxBufferedBytes) fullSinceMs = undefined
+      else fullSinceMs ??= performance.now()
+      return fullSinceMs !== undefined
+    }
+    const end = (feedEnd: FeedEnd, lastSeq: number) => {
+      if ('error' in feedEnd) response.write(problemEvent(feedEnd.error, request))
+      else response.write(`event: end\ndata: ${JSON.stringify({ flowId, status: feedEnd.status, lastSeq })}\n\n`)
+      close()
+    }
+    const giveBack = places.take(caller.userId)
+    const close = () => {
+      if (!open.delete(stream)) return
+      giveBack()
+      subscription.stop()
+      // What still waits is taken, or the connection is given up.
+      response.socket?.setTimeout(slowAfterMs)
+      response.end()
+    }
+    const subscription = await subscribe()
+    const stream: OpenStream = {
+      beat() {
+        if (!isFull()) response.write(': ping\n\n')
       },
-      end: (end, lastSeq) => {
-        if ('error' in end) stream.write(problemEvent(end.error, request))
-        else stream.write(`event: end\ndata: ${JSON.stringify({ flowId, status: end.status, lastSeq })}\n\n`)
+      async recheck() {
+        const isCurrent = await authenticator.isCurrent(caller)
+        if ((isCurrent && (await subscription.isAllowed())) || !open.has(stream)) return
+        const error = isCurrent
+          ? new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`)
+          : new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more')
+        response.write(problemEvent(error, request))
         close()
       },
-    })
-    if (reply.raw.destroyed) return subscription.stop()
-    const timers = startTimers(subscription)
-    const close = () => {
-      open.delete(close)
-      for (const timer of timers) clearInterval(timer)
-      subscription.stop()
-      reply.raw.end()
+      cutIfSlow() {
+        if (isFull() && fullSinceMs !== undefined && performance.now() - fullSinceMs >= slowAfterMs) response.destroy()
+      },
+      close,
     }
-    open.add(close)
-    reply.raw.on('close', close)
-    reply.raw.on('drain', () => subscription.resume())
+    open.add(stream)
     reply.hijack()
-    reply.raw.writeHead(200, {
+    if (response.destroyed) return close()
+    response.on('close', close)
+    response.on('drain', () => subscription.resume())
+    response.writeHead(200, {
       ...toHeaders(reply),
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
     })
-    reply.raw.write('retry: 1000\n\n')
+    response.write('retry: 1000\n\n')
 
-    function startTimers({ isAllowed }: Subscription) {
-      const heartbeat = setInterval(() => {
-        if (stream.isStuck()) reply.raw.destroy()
-        else if (!stream.isFull()) stream.write(': ping\n\n')
-      }, HEARTBEAT_MS)
-      const look = setInterval(() => {
-        void Promise.all([authenticator.isCurrent(caller), isAllowed()])
-          .then(([isCurrent, allowed]) => {
-            if (isCurrent && allowed) return
-            const code = isCurrent ? 'FLOW_NOT_FOUND' : 'UNAUTHENTICATED'
-            stream.write(
-              problemEvent(
-                new OrchestratorError(code, isCurrent ? `No flow "${flowId}"` : 'Not authenticated any more'),
-                request,
-              ),
-            )
-            close()
-          })
-          // A database that is away for a moment is asked again.
-          .catch(() => {})
-      }, LOOK_EVERY_MS)
-      return [heartbeat.unref(), look.unref()]
+    async function subscribe(): Promise<Subscription> {
+      try {
+        const sink = { isFull, send: (entry: FeedEntry) => void response.write(toEvent(entry)), end }
+        return await subscriptions.open(caller, flowId, afterSeq, sink)
+      } catch (error) {
+        giveBack()
+        throw error
+      }
     }
   }
+
+  async function recheck(): Promise<void> {
+    for (const stream of [...open]) await stream.recheck()
+  }
+  let looking = false
+  const look = () => {
+    if (looking) return
+    looking = true
+    // A database that is away for a moment is asked again at the next look.
+    void recheck()
+      .catch(() => {})
+      .finally(() => {
+        looking = false
+      })
+  }
+  const each = (work: (stream: OpenStream) => void) => () => {
+    for (const stream of open) work(stream)
+  }
+  const timers = [
+    setInterval(look, LOOK_EVERY_MS),
+    setInterval(
+      each((stream) => stream.cutIfSlow()),
+      Math.min(SLOW_LOOK_MS, slowAfterMs),
+    ),
+    setInterval(
+      each((stream) => stream.beat()),
+      HEARTBEAT_MS,
+    ),
+  ].map((timer) => timer.unref())
 
   return {
     send,
@@ -89,27 +137,24 @@ export function createEventStreams({ subscriptions, authenticator, settings }: E
       return open.size
     },
     close(): void {
-      for (const close of open) close()
+      for (const timer of timers) clearInterval(timer)
+      for (const stream of open) stream.close()
     },
   }
 }
 
 export type EventStreams = ReturnType<typeof createEventStreams>
 
-function createWriter(response: ServerResponse, { maxBufferedBytes, slowAfterMs }: ServerSettings['sockets']) {
-  let fullSinceMs: number | undefined
-  return {
-    write(piece: string | Buffer): void {
-      response.write(piece)
-    },
-    isFull(): boolean {
-      const full = response.writableLength >= maxBufferedBytes
-      if (!full) fullSinceMs = undefined
-      else fullSinceMs ??= performance.now()
-      return full
-    },
-    isStuck: (): boolean => fullSinceMs !== undefined && performance.now() - fullSinceMs > slowAfterMs,
-  }
+/** An update is written as an event once, however many follow the flow. */
+const events = new WeakMap<FeedEntry, Buffer>()
+
+function toEvent(entry: FeedEntry): Buffer {
+  const known = events.get(entry)
+  if (known) return known
+  const { seq, update, bytes } = entry
+  const event = Buffer.concat([Buffer.from(`id: ${seq}\nevent: ${update.type}\ndata: `), bytes, Buffer.from('\n\n')])
+  events.set(entry, event)
+  return event
 }
 
 const problemEvent = (error: OrchestratorError, { id: requestId }: FastifyRequest): string =>
