@@ -29,6 +29,8 @@ export const serverSettingsSchema = z.strictObject({
   corsOrigins: z.array(origin).default([]),
   /** Believe X-Forwarded-For of the proxy before the server. */
   trustProxy: z.boolean().default(false),
+  /** A client that has not sent the head of its request after so long, in milliseconds, is closed. */
+  headersTimeoutMs: milliseconds.default(10_000),
   bodyLimitBytes: z.number().int().positive().default(2_097_152),
   /** Requests of one key, user or address in a minute. */
   requestsPerMinute: z.number().int().positive().default(600),

@@ -1,4 +1,4 @@
-import type { Server } from 'node:http'
+import { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
@@ -24,9 +24,16 @@ export interface AppParts {
 }
 
 const PROBLEM_TYPE = 'application/problem+json'
-/** Milliseconds for a client to send its headers, and its whole request: slower ones only hold connections. */
-const HEADERS_TIMEOUT_MS = 10_000
+/** Milliseconds for a client to send its whole request: slower ones only hold connections. */
 const REQUEST_TIMEOUT_MS = 60_000
+/** At most, between looks for such clients. */
+const SLOW_LOOK_MS = 5_000
+const MAX_HEADERS = 100
+/** Errors of Node's parser that have a status of their own. */
+const PARSER_STATUS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
 export async function createApp({
@@ -54,13 +61,18 @@ export async function createApp({
       raw.writeHead(problem.status, { 'content-type': PROBLEM_TYPE, 'x-request-id': request.id })
       raw.end(JSON.stringify(problem))
     },
-    clientErrorHandler: (_, socket) => {
-      // The parser gave up: what was sent is not looked at, nor told.
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n')
-      else socket.destroy()
+    clientErrorHandler: ({ code }, socket) => {
+      // The parser gave up: what was sent is not looked at, nor told. Who does not close is closed.
+      if (!socket.writable) return void socket.destroy()
+      socket.once('finish', () => socket.destroy())
+      socket.end(`HTTP/1.1 ${PARSER_STATUS[code ?? ''] ?? '400 Bad Request'}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
+    },
+    http: {
+      headersTimeout: settings.headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(SLOW_LOOK_MS, settings.headersTimeoutMs),
     },
   })
-  limitSlowClients(app.server)
+  app.server.maxHeadersCount = MAX_HEADERS
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   // Only JSON: a page can send text/plain to any address without asking first.
@@ -92,6 +104,10 @@ export async function createApp({
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     origins.assertAllowed(request.raw)
+  })
+  app.addHook('onSend', async (_, { raw }) => {
+    // An answer that nobody takes does not wait for ever. Node sets this back with the next request of the connection.
+    if (raw.socket instanceof Socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
   })
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -136,9 +152,4 @@ export const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.spli
 function rateKey({ caller, ip }: FastifyRequest): string {
   if (!caller || caller.via === 'local') return `ip:${ip}`
   return caller.keyId === undefined ? `user:${caller.userId}` : `key:${caller.keyId}`
-}
-
-function limitSlowClients(server: Server): void {
-  server.headersTimeout = HEADERS_TIMEOUT_MS
-  server.maxHeadersCount = 100
 }

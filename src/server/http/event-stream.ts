@@ -1,10 +1,11 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
+import { createPlaces } from '../access/places.ts'
+import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
 import { createLook, flowNotFound } from '../live/look.ts'
-import type { Subscriptions } from '../live/subscriptions.ts'
+import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
 import { toProblem } from './problem-details.ts'
 import { callerOf } from './requests.ts'
 
@@ -16,76 +17,106 @@ export interface EventStreamParts {
   readonly lookEveryMs: number
 }
 
+/** Milliseconds between comments that keep proxies from closing a quiet stream. */
+const HEARTBEAT_MS = 15_000
+/** At most, between looks for readers that take nothing. */
+const SLOW_LOOK_MS = 1_000
+
 interface OpenStream {
-  /** Ends the stream of a caller who may no longer read the flow. */
-  look(): Promise<void>
   beat(): void
+  /** Ends the stream of a caller who may no longer read the flow. */
+  recheck(): Promise<void>
+  /** Cuts a reader that has taken nothing for too long; what it missed it gets when it comes back. */
+  cutIfSlow(): void
   close(): void
 }
 
-/** Milliseconds between comments that keep proxies from closing a quiet stream. */
-const HEARTBEAT_MS = 15_000
-
 /** Open streams of server-sent events. */
 export function createEventStreams({ subscriptions, authenticator, settings, lookEveryMs }: EventStreamParts) {
+  const { maxBufferedBytes, slowAfterMs } = settings.sockets
   const open = new Set<OpenStream>()
-  const look = createLook(() => Promise.all([...open].map((stream) => stream.look())))
-  const timers = [
-    setInterval(look, lookEveryMs),
-    setInterval(() => {
-      for (const stream of open) stream.beat()
-    }, HEARTBEAT_MS),
-  ].map((timer) => timer.unref())
+  const places = createPlaces({ ...settings.sockets, name: 'event streams' })
 
   /** Answers with the updates of a flow after `afterSeq`. Rejects, before anything is sent, for a flow that the caller may not read. */
   async function send(request: FastifyRequest, reply: FastifyReply, flowId: string, afterSeq: number): Promise<void> {
     const caller = callerOf(request)
-    const stream = createWriter(reply.raw, settings.sockets)
-    const subscription = await subscriptions.open(caller, flowId, afterSeq, {
-      isFull: stream.isFull,
-      send: ({ seq, update, bytes }) => {
-        stream.write(`id: ${seq}\nevent: ${update.type}\ndata: `)
-        stream.write(bytes)
-        stream.write('\n\n')
-      },
-      end: (end, lastSeq) => {
-        if ('error' in end) stream.write(problemEvent(end.error, request))
-        else stream.write(`event: end\ndata: ${JSON.stringify({ flowId, status: end.status, lastSeq })}\n\n`)
-        close()
-      },
-    })
-    if (reply.raw.destroyed) return subscription.stop()
+    const response = reply.raw
+    let fullSinceMs: number | undefined
+    const isFull = (): boolean => {
+      if (response.writableLength < maxBufferedBytes) fullSinceMs = undefined
+      else fullSinceMs ??= performance.now()
+      return fullSinceMs !== undefined
+    }
+    const end = (feedEnd: FeedEnd, lastSeq: number) => {
+      if ('error' in feedEnd) response.write(problemEvent(feedEnd.error, request))
+      else response.write(`event: end\ndata: ${JSON.stringify({ flowId, status: feedEnd.status, lastSeq })}\n\n`)
+      close()
+    }
+    const giveBack = places.take(caller.userId)
     const close = () => {
-      open.delete(opened)
+      if (!open.delete(stream)) return
+      giveBack()
       subscription.stop()
-      reply.raw.end()
+      // What still waits is taken, or the connection is given up.
+      response.socket?.setTimeout(slowAfterMs)
+      response.end()
     }
-    const opened: OpenStream = {
-      close,
+    const subscription = await subscribe()
+    const stream: OpenStream = {
       beat() {
-        if (stream.isStuck()) reply.raw.destroy()
-        else if (!stream.isFull()) stream.write(': ping\n\n')
+        if (!isFull()) response.write(': ping\n\n')
       },
-      async look() {
-        const [isCurrent, isAllowed] = await Promise.all([authenticator.isCurrent(caller), subscription.isAllowed()])
-        if ((isCurrent && isAllowed) || !open.has(opened)) return
-        const gone = isCurrent ? flowNotFound(flowId) : new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more')
-        stream.write(problemEvent(gone, request))
+      async recheck() {
+        const isCurrent = await authenticator.isCurrent(caller)
+        if ((isCurrent && (await subscription.isAllowed())) || !open.has(stream)) return
+        const error = isCurrent ? flowNotFound(flowId) : new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more')
+        response.write(problemEvent(error, request))
         close()
       },
+      cutIfSlow() {
+        if (isFull() && fullSinceMs !== undefined && performance.now() - fullSinceMs >= slowAfterMs) response.destroy()
+      },
+      close,
     }
-    open.add(opened)
-    reply.raw.on('close', close)
-    reply.raw.on('drain', () => subscription.resume())
+    open.add(stream)
     reply.hijack()
-    reply.raw.writeHead(200, {
+    if (response.destroyed) return close()
+    response.on('close', close)
+    response.on('drain', () => subscription.resume())
+    response.writeHead(200, {
       ...toHeaders(reply),
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
     })
-    reply.raw.write('retry: 1000\n\n')
+    response.write('retry: 1000\n\n')
+
+    async function subscribe(): Promise<Subscription> {
+      try {
+        const sink = { isFull, send: (entry: FeedEntry) => void response.write(toEvent(entry)), end }
+        return await subscriptions.open(caller, flowId, afterSeq, sink)
+      } catch (error) {
+        giveBack()
+        throw error
+      }
+    }
   }
+
+  const look = createLook(() => Promise.all([...open].map((stream) => stream.recheck())))
+  const each = (work: (stream: OpenStream) => void) => () => {
+    for (const stream of open) work(stream)
+  }
+  const timers = [
+    setInterval(look, lookEveryMs),
+    setInterval(
+      each((stream) => stream.cutIfSlow()),
+      Math.min(SLOW_LOOK_MS, slowAfterMs),
+    ),
+    setInterval(
+      each((stream) => stream.beat()),
+      HEARTBEAT_MS,
+    ),
+  ].map((timer) => timer.unref())
 
   return {
     send,
@@ -101,20 +132,16 @@ export function createEventStreams({ subscriptions, authenticator, settings, loo
 
 export type EventStreams = ReturnType<typeof createEventStreams>
 
-function createWriter(response: ServerResponse, { maxBufferedBytes, slowAfterMs }: ServerSettings['sockets']) {
-  let fullSinceMs: number | undefined
-  return {
-    write(piece: string | Buffer): void {
-      response.write(piece)
-    },
-    isFull(): boolean {
-      const full = response.writableLength >= maxBufferedBytes
-      if (!full) fullSinceMs = undefined
-      else fullSinceMs ??= performance.now()
-      return full
-    },
-    isStuck: (): boolean => fullSinceMs !== undefined && performance.now() - fullSinceMs > slowAfterMs,
-  }
+/** An update is written as an event once, however many follow the flow. */
+const events = new WeakMap<FeedEntry, Buffer>()
+
+function toEvent(entry: FeedEntry): Buffer {
+  const known = events.get(entry)
+  if (known) return known
+  const { seq, update, bytes } = entry
+  const event = Buffer.concat([Buffer.from(`id: ${seq}\nevent: ${update.type}\ndata: `), bytes, Buffer.from('\n\n')])
+  events.set(entry, event)
+  return event
 }
 
 const problemEvent = (error: OrchestratorError, { id: requestId }: FastifyRequest): string =>

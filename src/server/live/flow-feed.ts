@@ -35,9 +35,13 @@ export interface FlowFeedPorts {
   readonly resumedWithinMs: number
 }
 
-const KEPT_ENTRIES = 1_024
-const KEPT_BYTES = 2_000_000
 const RESUME_LOOK_MS = 100
+/** Updates that wait until the followers were told of them; whoever opens a long flow gets it in pages of half as many. */
+const MAX_ENTRIES = 1_024
+const MAX_BYTES = 4_000_000
+/** Updates that are kept after that, for readers who are a little behind: a process may follow thousands of flows. */
+const KEPT_ENTRIES = 128
+const KEPT_BYTES = 131_072
 
 /**
  * One reader per followed flow in this process, however many follow: every update is read once and written as text once. It reads from the
@@ -45,24 +49,26 @@ const RESUME_LOOK_MS = 100
  */
 export function createFlowFeeds(ports: FlowFeedPorts) {
   const feeds = new Map<string, OpenFeed>()
+  const all = new Set<OpenFeed>()
 
   return {
     /** The feed of the flow. `userId`: somebody who may read it; asked for once, when the feed is opened. */
     open(flowId: string, userId: string, afterSeq: number): FlowFeed {
       const known = feeds.get(flowId)
-      if (known) return known.feed
+      if (known?.reaches(afterSeq)) return known.feed
       const opened = openFeed(ports, { flowId, userId, afterSeq }, () => {
+        all.delete(opened)
         if (feeds.get(flowId) === opened) feeds.delete(flowId)
       })
+      all.add(opened)
       feeds.set(flowId, opened)
       return opened.feed
     },
     get size(): number {
-      return feeds.size
+      return all.size
     },
     close(): void {
-      for (const { close } of feeds.values()) close()
-      feeds.clear()
+      for (const { close } of all) close()
     },
   }
 }
@@ -71,6 +77,11 @@ export type FlowFeeds = ReturnType<typeof createFlowFeeds>
 
 interface OpenFeed {
   readonly feed: FlowFeed
+  /**
+   * Whether somebody who has everything up to `seq` comes to what this feed holds. A feed that was opened behind a number that nobody has seen yet may
+   * never hold anything.
+   */
+  readonly reaches: (seq: number) => boolean
   readonly close: () => void
 }
 
@@ -88,6 +99,7 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedPorts, place: F
   let bytes = 0
   /** Everything after this number is in `entries`. */
   let floor = afterSeq
+  let lastSeq = afterSeq
   let end: FeedEnd | undefined
 
   const tellAll = () => {
@@ -101,21 +113,24 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedPorts, place: F
     setImmediate(() => {
       telling = false
       tellAll()
+      if (entries.length > KEPT_ENTRIES || bytes > KEPT_BYTES) shorten(KEPT_ENTRIES, KEPT_BYTES)
     })
   }
   const add = (update: FlowUpdate) => {
     const entry = toEntry(update)
     entries.push(entry)
+    lastSeq = entry.seq
     bytes += entry.bytes.length
-    if (entries.length > KEPT_ENTRIES * 2 || (bytes > KEPT_BYTES * 2 && entries.length > 1)) shorten()
+    if (entries.length > MAX_ENTRIES || bytes > MAX_BYTES) shorten(MAX_ENTRIES / 2, MAX_BYTES / 2)
     tellSoon()
   }
-  const shorten = () => {
-    let from = Math.max(0, entries.length - KEPT_ENTRIES)
+  const shorten = (keptEntries: number, keptBytes: number) => {
+    let from = Math.max(0, entries.length - keptEntries)
     let kept = 0
     for (let index = entries.length - 1; index >= from; index--) {
       kept += entries[index]?.bytes.length ?? 0
-      if (kept > KEPT_BYTES) from = Math.min(index + 1, entries.length - 1)
+      // The newest stays, however long it is.
+      if (kept > keptBytes) from = Math.min(index + 1, entries.length - 1)
     }
     floor = entries[from - 1]?.seq ?? floor
     entries = entries.slice(from)
@@ -130,13 +145,12 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedPorts, place: F
     return false
   }
   const readToEnd = async (): Promise<FeedEnd> => {
-    let lastSeq = afterSeq
     for (;;) {
-      for await (const update of stream(flowId, userId, lastSeq, abort.signal)) {
-        lastSeq = update.seq
-        add(update)
-      }
+      for await (const update of stream(flowId, userId, lastSeq, abort.signal)) add(update)
+      abort.signal.throwIfAborted()
       const { status, error } = await statusOf(flowId)
+      // Executed again in this moment: the followers go on.
+      if (status === 'RUNNING' || status === 'PENDING') continue
       if (error?.code !== 'FLOW_INTERRUPTED' || !(await isResumed())) return { status }
     }
   }
@@ -173,5 +187,5 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedPorts, place: F
       }
     },
   }
-  return { feed, close }
+  return { feed, reaches: (seq) => seq >= floor || entries.length > 0, close }
 }

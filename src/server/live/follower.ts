@@ -1,6 +1,7 @@
 import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feed.ts'
+import { joinPieces } from './merge-pieces.ts'
 
 /** Where updates go: one subscription of one connection. */
 export interface UpdateSink {
@@ -27,70 +28,90 @@ export interface Follower {
   stop(): void
 }
 
-/** Characters of text that merged updates may carry. */
-const MERGED_CHARACTERS = 65_536
-
 /**
  * Walks one subscription along a feed. What a slow reader has not taken is not kept for it: its place is a number, and when it reads again it
  * goes on from there, from memory or from the database, with pieces of text merged.
  */
 export function createFollower({ feed, afterSeq, sink, readBack }: FollowerOptions): Follower {
-  const abort = new AbortController()
   let seq = afterSeq
-  let isReadingBack = false
+  let isStarted = false
+  let readingBack: AbortController | undefined
   let isBehind = false
   let stopped = false
 
-  const pass = (entries: readonly FeedEntry[]): void => {
-    const due = isBehind ? mergePieces(entries) : entries
-    for (const entry of due) {
-      if (stopped) return
-      if (sink.isFull()) {
-        isBehind = true
-        return
-      }
-      seq = entry.seq
-      sink.send(entry)
+  /** False where the sink did not take it. */
+  const give = (entry: FeedEntry): boolean => {
+    if (stopped) return false
+    if (sink.isFull()) {
+      isBehind = true
+      return false
     }
-    isBehind = false
+    seq = entry.seq
+    sink.send(entry)
+    return true
   }
   const finish = (end: FeedEnd) => {
     stop()
     sink.end(end, seq)
   }
   const pump = () => {
-    if (stopped || isReadingBack) return
+    if (!isStarted || stopped || readingBack) return
+    // Asked first: what a full reader has not taken is not even looked at.
+    if (sink.isFull()) {
+      isBehind = true
+      return
+    }
     const entries = feed.after(seq)
     if (entries === undefined) {
       void catchUp()
       return
     }
-    pass(entries)
-    if (!stopped && feed.end && feed.after(seq)?.length === 0) finish(feed.end)
+    for (const entry of isBehind ? mergePieces(entries) : entries) if (!give(entry)) return
+    isBehind = false
+    if (feed.end && feed.after(seq)?.length === 0) finish(feed.end)
+  }
+  /** Resolves with whether it came to the end of what is stored. */
+  const readOn = async (signal: AbortSignal): Promise<boolean> => {
+    let held: FlowUpdate | undefined
+    for await (const update of readBack(seq, signal)) {
+      if (stopped) return false
+      const joined = held && joinPieces(held, update)
+      if (held && !joined && !give(toEntry(held))) return false
+      held = joined ?? update
+      if (feed.after(held.seq) === undefined) continue
+      give(toEntry(held))
+      return false
+    }
+    return held === undefined || give(toEntry(held))
   }
   const catchUp = async () => {
-    isReadingBack = true
+    const abort = new AbortController()
+    readingBack = abort
+    const endBefore = feed.end
+    let isAll = false
     try {
-      for await (const update of readBack(seq, abort.signal)) {
-        pass([toEntry(update)])
-        // Full: the rest is read again when there is room.
-        if (stopped || isBehind || feed.after(seq) !== undefined) break
-      }
+      isAll = await readOn(abort.signal)
     } catch (error) {
       if (!stopped) finish({ error: OrchestratorError.from(error) })
     }
-    isReadingBack = false
-    if (!sink.isFull()) pump()
+    readingBack = undefined
+    if (stopped) return
+    // The end is believed only where everything was read after it was known; without one the feed tells when there is more.
+    if (isAll && endBefore) finish(endBefore)
+    else if (!isAll || feed.end) pump()
   }
   const unwatch = feed.watch(() => pump())
   const stop = () => {
     if (stopped) return
     stopped = true
-    abort.abort()
+    readingBack?.abort()
     unwatch()
   }
-  // Not at once: who subscribes has to be told so before the first update.
-  setImmediate(pump)
+  // Not at once: who subscribes has to be told so before the first update, also where the feed has something new in the same turn.
+  setImmediate(() => {
+    isStarted = true
+    pump()
+  })
 
   return {
     get lastSeq() {
@@ -101,33 +122,13 @@ export function createFollower({ feed, afterSeq, sink, readBack }: FollowerOptio
   }
 }
 
-/** Neighbouring pieces of text of one step as one piece, with the number of the last. */
-function mergePieces(entries: readonly FeedEntry[]): readonly FeedEntry[] {
-  const merged: FeedEntry[] = []
-  let open: { update: FlowUpdate; readonly alone: FeedEntry; pieces: number } | undefined
-  const closeOpen = () => {
-    if (!open) return
-    const { update, alone, pieces } = open
-    merged.push(pieces === 1 ? alone : toEntry(update))
-  }
+/** Neighbouring pieces of text of one step as one piece, with the number of the last. One after the other: a reader that is full again has cost one. */
+function* mergePieces(entries: readonly FeedEntry[]): Generator<FeedEntry, void> {
+  let held: { readonly update: FlowUpdate; readonly alone: FeedEntry | undefined } | undefined
   for (const entry of entries) {
-    const joined = open && joinPieces(open.update, entry.update)
-    if (open && joined) {
-      open.update = joined
-      open.pieces++
-    } else {
-      closeOpen()
-      open = { update: entry.update, alone: entry, pieces: 1 }
-    }
+    const joined = held && joinPieces(held.update, entry.update)
+    if (held && !joined) yield held.alone ?? toEntry(held.update)
+    held = joined ? { update: joined, alone: undefined } : { update: entry.update, alone: entry }
   }
-  closeOpen()
-  return merged
-}
-
-function joinPieces(first: FlowUpdate, second: FlowUpdate): FlowUpdate | undefined {
-  if (first.type !== 'step_progress' || second.type !== 'step_progress') return undefined
-  if (first.stepId !== second.stepId || first.iteration !== second.iteration || first.data.sample !== second.data.sample)
-    return undefined
-  if (first.data.delta.length + second.data.delta.length > MERGED_CHARACTERS) return undefined
-  return { ...second, data: { ...second.data, delta: first.data.delta + second.data.delta } }
+  if (held) yield held.alone ?? toEntry(held.update)
 }

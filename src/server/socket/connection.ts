@@ -59,10 +59,23 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     if (full) fullSinceMs ??= performance.now()
     return full
   }
+  /** Reads on where neither what was asked nor what was answered piles up. */
+  const listen = () => {
+    if (webSocket.isPaused && waiting < MAX_WAITING && fullSinceMs === undefined && !isClosed) webSocket.resume()
+  }
   const onFlushed = () => {
-    if (fullSinceMs === undefined || webSocket.bufferedAmount > settings.maxBufferedBytes / 2) return
+    const left = webSocket.bufferedAmount
+    // What waited for room was taken: the other side reads.
+    if (left > 0) isAlive = true
+    if (fullSinceMs === undefined || left > settings.maxBufferedBytes / 2) return
     fullSinceMs = undefined
+    isAlive = true
+    listen()
     for (const subscription of open.values()) subscription.resume()
+  }
+  /** Answers are not kept back as updates are: who does not take them is not listened to. */
+  const afterAnswer = () => {
+    if (isFull() && webSocket.bufferedAmount >= settings.maxBufferedBytes * 2) webSocket.pause()
   }
   const sendData = (data: string | Buffer) => {
     if (webSocket.readyState !== webSocket.OPEN) return
@@ -77,16 +90,30 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     }
     webSocket.send(data, { binary: false }, onFlushed)
   }
-  const send = (frame: ServerFrame) => sendData(JSON.stringify(serverFrame.encode(frame)))
+  const send = (frame: ServerFrame) => {
+    sendData(JSON.stringify(serverFrame.encode(frame)))
+    afterAnswer()
+  }
   const refuse = (thrown: unknown, { requestId, flowId }: { readonly requestId?: string; readonly flowId?: string }): void => {
     send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
   }
   const close: Connection['close'] = ({ code, reason }) => {
     if (isClosed) return
     isClosed = true
-    webSocket.close(code, reason)
-    setTimeout(() => webSocket.terminate(), CLOSE_TIMEOUT_MS).unref()
     stopAll()
+    webSocket.close(code, reason)
+    terminateSoon()
+  }
+  const terminateSoon = () => {
+    setTimeout(() => webSocket.terminate(), CLOSE_TIMEOUT_MS).unref()
+  }
+  /** Takes one from what the client may send; where nothing is left, nothing more is read of it. */
+  const mayGoOn = (): boolean => {
+    if (isClosed) return false
+    if (bucket.tryRemoveTokens(1)) return true
+    close(SOCKET_CLOSE.flooded)
+    webSocket.pause()
+    return false
   }
   const stopAll = () => {
     for (const subscription of open.values()) subscription.stop()
@@ -124,11 +151,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   }
 
   function receive(data: RawData, isBinary: boolean): void {
-    if (isClosed) return
-    if (!bucket.tryRemoveTokens(1)) {
-      close(SOCKET_CLOSE.flooded)
-      return
-    }
+    if (!mayGoOn()) return
+    isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
       if (++misfits > MAX_MISFITS) close(SOCKET_CLOSE.policy)
@@ -143,19 +167,26 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       .then(() => (isClosed ? undefined : obey(frame)))
       .catch((error: unknown) => refuse(error, frame))
       .then(() => {
-        if (--waiting < MAX_WAITING && webSocket.isPaused) webSocket.resume()
+        waiting--
+        listen()
       })
   }
 
   webSocket.on('message', receive)
   webSocket.on('pong', () => {
-    isAlive = true
+    if (mayGoOn()) isAlive = true
   })
-  webSocket.on('ping', () => {
-    if (!bucket.tryRemoveTokens(1)) close(SOCKET_CLOSE.flooded)
+  webSocket.on('ping', (data) => {
+    if (!mayGoOn()) return
+    webSocket.pong(data, false, onFlushed)
+    afterAnswer()
   })
-  // The other side broke the protocol or the line: `close` follows.
-  webSocket.on('error', () => webSocket.terminate())
+  // The other side broke the protocol or the line. What it is told of it goes out before the connection ends.
+  webSocket.on('error', () => {
+    isClosed = true
+    stopAll()
+    terminateSoon()
+  })
   webSocket.on('close', () => {
     isClosed = true
     stopAll()
@@ -182,6 +213,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       close(SOCKET_CLOSE.slow)
     },
     ping() {
+      // Behind what a full reader has not taken no question arrives: that one is judged by what it takes.
+      if (isClosed || fullSinceMs !== undefined) return
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
       isAlive = false

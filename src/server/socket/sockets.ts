@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server } from 'node:http'
-import { type Duplex, finished } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -8,6 +8,7 @@ import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { type Caller, requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
+import { createPlaces } from '../access/places.ts'
 import { redeemTicket } from '../access/tickets.ts'
 import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
 import { createLook } from '../live/look.ts'
@@ -39,19 +40,22 @@ const PATH = '/ws'
 /** A message of ours comes in one piece; below 8.21.1 of `ws` tiny ones exhausted the memory. */
 const MAX_FRAGMENTS = 64
 const MAX_BUFFERED_CHUNKS = 1_024
+/** At most, between looks for readers that take nothing. */
 const SLOW_LOOK_MS = 1_000
 
 /** All WebSockets of this process. */
 export function createSockets(parts: SocketsParts): Sockets {
   const { settings, subscriptions, authenticator, isClosing, metrics, lookEveryMs } = parts
-  const { maxConnections, maxConnectionsPerUser, maxMessageBytes, pingEveryMs } = settings.sockets
+  const { maxMessageBytes, pingEveryMs, slowAfterMs } = settings.sockets
   const connections = new Set<Connection>()
-  const perUser = new Map<string, number>()
+  const places = createPlaces({ ...settings.sockets, name: 'WebSockets' })
   const command = createCommand(parts)
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
+    // Answered by the connection, which counts what a client makes it send.
+    autoPong: false,
     maxPayload: maxMessageBytes,
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_BUFFERED_CHUNKS,
@@ -62,12 +66,8 @@ export function createSockets(parts: SocketsParts): Sockets {
     parts.origins.assertAllowed(request)
     if (request.url?.split('?', 1)[0] !== PATH) throw new OrchestratorError('ROUTE_NOT_FOUND', 'No WebSocket is opened here')
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
-    if (connections.size >= maxConnections) throw new OrchestratorError('RATE_LIMITED', 'Too many WebSockets are open')
     const caller = await callerOf(request, parts)
     requireScope(caller, 'read')
-    if ((perUser.get(caller.userId) ?? 0) >= maxConnectionsPerUser) {
-      throw new OrchestratorError('RATE_LIMITED', 'Too many WebSockets of this user are open')
-    }
     return caller
   }
 
@@ -77,8 +77,7 @@ export function createSockets(parts: SocketsParts): Sockets {
     try {
       const caller = await admit(request)
       if (!stream.writable) return
-      count(caller.userId, 1)
-      finished(stream, () => count(caller.userId, -1))
+      stream.once('close', places.take(caller.userId))
       webSockets.handleUpgrade(request, stream, head, (webSocket) => {
         const connection = createConnection(webSocket, stream, caller, { subscriptions, command, settings: settings.sockets })
         connections.add(connection)
@@ -91,12 +90,6 @@ export function createSockets(parts: SocketsParts): Sockets {
     } catch (error) {
       refuse(stream, error)
     }
-  }
-
-  function count(userId: string, change: number): void {
-    const left = (perUser.get(userId) ?? 0) + change
-    if (left > 0) perUser.set(userId, left)
-    else perUser.delete(userId)
   }
 
   const look = createLook(() =>
@@ -114,7 +107,7 @@ export function createSockets(parts: SocketsParts): Sockets {
     setInterval(look, lookEveryMs),
     setInterval(
       each((connection) => connection.closeIfSlow()),
-      SLOW_LOOK_MS,
+      Math.min(SLOW_LOOK_MS, slowAfterMs),
     ),
     setInterval(
       each((connection) => connection.ping()),
@@ -162,6 +155,8 @@ function refuse(stream: Duplex, thrown: unknown): void {
   const problem = toProblem(toOrchestratorError(thrown), { instance: PATH })
   const body = JSON.stringify(problem)
   if (!stream.writable) return void stream.destroy()
+  // Whoever was refused does not hold the connection any longer.
+  stream.once('finish', () => stream.destroy())
   stream.end(
     [
       `HTTP/1.1 ${problem.status} ${problem.title}`,

@@ -1,0 +1,315 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import type { FlowStatus } from '../../../src/domain/flow.ts'
+import type { FlowUpdate } from '../../../src/domain/flow-update.ts'
+import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
+import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/live/flow-feed.ts'
+import { createFollower } from '../../../src/server/live/follower.ts'
+
+const FLOW = 'flow-1'
+
+const piece = (seq: number, delta = `<${seq}>`, stepId = 'draft'): FlowUpdate => ({
+  seq,
+  flowId: FLOW,
+  type: 'step_progress',
+  stepId,
+  data: { delta },
+  timestamp: new Date(seq),
+})
+
+/** Stored updates of one flow, whose followers live on what is added. */
+function createStream() {
+  const stored: FlowUpdate[] = []
+  const wake = new Set<() => void>()
+  let status: FlowStatus = 'RUNNING'
+  let opened = 0
+  const asked: number[] = []
+  const wakeAll = () => {
+    for (const resolve of wake) resolve()
+    wake.clear()
+  }
+  async function* read(afterSeq: number, signal: AbortSignal): AsyncGenerator<FlowUpdate, void> {
+    opened++
+    asked.push(afterSeq)
+    signal.addEventListener('abort', wakeAll)
+    for (let seq = afterSeq; !signal.aborted; ) {
+      const next = stored.find((update) => update.seq > seq)
+      if (next) {
+        seq = next.seq
+        yield next
+      } else if (status !== 'RUNNING') return
+      else await new Promise<void>((resolve) => wake.add(resolve))
+    }
+  }
+  const feeds = createFlowFeeds({
+    stream: (_flowId, _userId, afterSeq, signal) => read(afterSeq, signal),
+    statusOf: async () => ({ status }),
+    resumedWithinMs: 0,
+  })
+  return {
+    feeds,
+    read,
+    asked,
+    get opened() {
+      return opened
+    },
+    add(...updates: readonly FlowUpdate[]) {
+      stored.push(...updates)
+      wakeAll()
+    },
+    settle(next: FlowStatus) {
+      status = next
+      wakeAll()
+    },
+  }
+}
+
+type Stream = ReturnType<typeof createStream>
+
+/** A reader that takes as many updates as it has room for. */
+function follow(stream: Stream, afterSeq = 0, room = Number.POSITIVE_INFINITY) {
+  const taken: FeedEntry[] = []
+  const ends: (readonly [FeedEnd, number])[] = []
+  const sink = {
+    isFull: () => taken.length >= room,
+    send: (entry: FeedEntry) => void taken.push(entry),
+    end: (end: FeedEnd, lastSeq: number) => void ends.push([end, lastSeq]),
+  }
+  const follower = createFollower({
+    feed: stream.feeds.open(FLOW, 'ada', afterSeq),
+    afterSeq,
+    sink,
+    readBack: (after, signal) => stream.read(after, signal),
+  })
+  return {
+    taken,
+    ends,
+    follower,
+    seqs: () => taken.map(({ seq }) => seq),
+    text: () => taken.map(({ update }) => (update.type === 'step_progress' ? update.data.delta : '')).join(''),
+    makeRoom(more: number) {
+      room = taken.length + more
+      follower.resume()
+    },
+  }
+}
+
+const settled = async () => {
+  for (let turns = 0; turns < 20; turns++) await turn()
+}
+const range = (from: number, to: number): readonly number[] => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+const textOf = (from: number, to: number): string =>
+  range(from, to)
+    .map((seq) => `<${seq}>`)
+    .join('')
+
+test('nothing reaches a reader before the next turn, also where the flow ends in this one', async () => {
+  const stream = createStream()
+  const first = follow(stream)
+  stream.add(piece(1))
+  await settled()
+  stream.settle('COMPLETED')
+  // The feed learns of its end in microtasks; a reader that joins in one of them is not told before it knows that it joined.
+  for (let step = 0; step < 12; step++) {
+    const joined = follow(stream, 1)
+    expect(joined.ends).toEqual([])
+    await Promise.resolve()
+    expect(joined.ends).toEqual([])
+    joined.follower.stop()
+  }
+  await settled()
+  expect(first.ends).toEqual([[{ status: 'COMPLETED' }, 1]])
+})
+
+test('what waits for a full reader is not looked at while it stays full', async () => {
+  const stream = createStream()
+  const feed = stream.feeds.open(FLOW, 'ada', 0)
+  let looks = 0
+  let sent = 0
+  const follower = createFollower({
+    feed: {
+      after(seq) {
+        looks++
+        return feed.after(seq)
+      },
+      get end() {
+        return feed.end
+      },
+      watch: (onChange) => feed.watch(onChange),
+    },
+    afterSeq: 0,
+    sink: { isFull: () => sent > 0, send: () => void sent++, end: () => {} },
+    readBack: stream.read,
+  })
+  stream.add(piece(1), piece(2))
+  await settled()
+  const before = looks
+  for (const seq of range(3, 300)) {
+    stream.add(piece(seq))
+    await turn()
+  }
+  await settled()
+  expect([looks - before, sent, follower.lastSeq]).toEqual([0, 1, 1])
+})
+
+test('a reader that reads again gets everything, its pieces merged, from the database where memory no longer holds it', async () => {
+  const stream = createStream()
+  const healthy = follow(stream)
+  const stopped = follow(stream, 0, 1)
+  for (let seq = 1; seq <= 3_000; seq += 5) {
+    stream.add(...range(seq, seq + 4).map((each) => piece(each)))
+    await turn()
+  }
+  await settled()
+  expect(healthy.seqs()).toEqual(range(1, 3_000))
+  expect(stopped.seqs()).toEqual([1])
+  stopped.makeRoom(10)
+  await settled()
+  expect(stopped.text()).toBe(textOf(1, 3_000))
+  expect(stopped.taken.length).toBeLessThan(5)
+  expect(stopped.follower.lastSeq).toBe(3_000)
+  stream.add(piece(3_001))
+  stream.settle('COMPLETED')
+  await settled()
+  expect(stopped.text()).toBe(textOf(1, 3_001))
+  expect(stopped.ends).toEqual([[{ status: 'COMPLETED' }, 3_001]])
+})
+
+test('a reader that takes one update at a time misses nothing and gets nothing twice', async () => {
+  const stream = createStream()
+  const healthy = follow(stream)
+  const slow = follow(stream, 0, 0)
+  let seq = 0
+  for (let round = 0; round < 300; round++) {
+    // Two steps in turn, so that neighbours do not always merge.
+    stream.add(piece(++seq, `a${seq}.`, 'a'), piece(++seq, `a${seq}.`, 'a'), piece(++seq, `b${seq}.`, 'b'))
+    slow.makeRoom(round % 3)
+    await turn()
+  }
+  stream.settle('FAILED')
+  await settled()
+  slow.makeRoom(Number.POSITIVE_INFINITY)
+  await settled()
+  expect(slow.text()).toBe(healthy.text())
+  expect(slow.ends).toEqual([[{ status: 'FAILED' }, seq]])
+  const seqs = slow.seqs()
+  expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b))
+})
+
+test('pieces of different steps, iterations and samples are never merged', async () => {
+  const stream = createStream()
+  const reader = follow(stream, 0, 0)
+  await settled()
+  const base = piece(1)
+  const updates: readonly FlowUpdate[] = [
+    { ...piece(1), iteration: 1 },
+    { ...piece(2), iteration: 2 },
+    { ...piece(3), stepId: 'other' },
+    { ...base, seq: 4, type: 'step_progress', data: { delta: 'x', sample: 0 } },
+    { ...base, seq: 5, type: 'step_progress', data: { delta: 'y', sample: 1 } },
+    { ...base, seq: 6, type: 'step_skipped', data: { reason: 'condition' } },
+    piece(7),
+  ]
+  stream.add(...updates)
+  await settled()
+  reader.makeRoom(10)
+  await settled()
+  expect(reader.seqs()).toEqual([1, 2, 3, 4, 5, 6, 7])
+})
+
+test('merged pieces stay below a length that one message may have', async () => {
+  const stream = createStream()
+  const reader = follow(stream, 0, 0)
+  await settled()
+  stream.add(...range(1, 100).map((seq) => piece(seq, 'x'.repeat(10_000))))
+  await settled()
+  reader.makeRoom(1_000)
+  await settled()
+  expect(reader.text()).toHaveLength(1_000_000)
+  for (const { bytes } of reader.taken) expect(bytes.length).toBeLessThan(70_000)
+})
+
+test('a number that nobody has reached yet does not spoil the flow for others', async () => {
+  const stream = createStream()
+  const odd = follow(stream, 2_147_483_647)
+  const honest = follow(stream, 0)
+  stream.add(piece(1), piece(2))
+  await settled()
+  const late = follow(stream, 1)
+  await settled()
+  expect(honest.seqs()).toEqual([1, 2])
+  expect(late.seqs()).toEqual([2])
+  const { opened } = stream
+  stream.settle('COMPLETED')
+  await settled()
+  // Nobody reads round and round after the end.
+  expect(stream.opened - opened).toBeLessThan(3)
+  expect(honest.ends).toEqual([[{ status: 'COMPLETED' }, 2]])
+  expect(late.ends).toEqual([[{ status: 'COMPLETED' }, 2]])
+  expect(odd.taken).toEqual([])
+  expect(odd.ends).toHaveLength(1)
+  expect(stream.feeds.size).toBe(0)
+})
+
+test('a flow that is executed again in the moment of its end is followed on', async () => {
+  const stream = createStream()
+  const reader = follow(stream)
+  let looks = 0
+  const feeds = createFlowFeeds({
+    stream: (_flow, _user, afterSeq, signal) => stream.read(afterSeq, signal),
+    statusOf: async () => {
+      // Between the end of the stream and this look somebody started it again.
+      if (looks++ > 0) return { status: 'COMPLETED' }
+      stream.add(piece(2))
+      return { status: 'RUNNING' }
+    },
+    resumedWithinMs: 0,
+  })
+  const again = createFollower({
+    feed: feeds.open(FLOW, 'ada', 0),
+    afterSeq: 0,
+    sink: { ...noSink, ...collect() },
+    readBack: stream.read,
+  })
+  stream.add(piece(1))
+  stream.settle('FAILED')
+  await settled()
+  expect(again.lastSeq).toBe(2)
+  expect(reader.ends).toHaveLength(1)
+})
+
+const noSink = { isFull: () => false, end: () => {} }
+const collect = () => ({ send: () => {} })
+
+test('one reader of the flow serves all, and none is left when the last has gone', async () => {
+  const stream = createStream()
+  for (let round = 0; round < 1_000; round++) {
+    const readers = [follow(stream), follow(stream), follow(stream)]
+    expect(stream.feeds.size).toBe(1)
+    if (round % 100 === 0) await settled()
+    for (const { follower } of readers) follower.stop()
+    expect(stream.feeds.size).toBe(0)
+  }
+  expect(stream.opened).toBe(1_000)
+})
+
+test('a flow that can no longer be read ends every subscription with the reason', async () => {
+  const gone = new OrchestratorError('FLOW_NOT_FOUND', 'No flow')
+  const feeds = createFlowFeeds({
+    stream: async function* () {
+      yield await Promise.reject(gone)
+    },
+    statusOf: async () => ({ status: 'RUNNING' }),
+    resumedWithinMs: 0,
+  })
+  const ends: FeedEnd[] = []
+  createFollower({
+    feed: feeds.open(FLOW, 'ada', 0),
+    afterSeq: 0,
+    sink: { isFull: () => false, send: () => {}, end: (end) => ends.push(end) },
+    readBack: async function* () {},
+  })
+  await settled()
+  expect(ends).toEqual([{ error: gone }])
+  expect(feeds.size).toBe(0)
+})
