@@ -1,4 +1,5 @@
 import { type FollowOptions, followFlow } from './follow.ts'
+import { allPages } from './pages.ts'
 import { PolyphonyError } from './polyphony-error.ts'
 import { asJson, asNothing, type CallOptions, type KeyedCallOptions, type Transport } from './transport.ts'
 import type {
@@ -57,14 +58,8 @@ export const createFlows = (transport: Transport) => {
       send({ method: 'POST', path: ['flows', 'check'], body: source }, options, asJson<FlowCheck>),
     list,
     /** Every flow that the query finds, page by page as the loop goes on. */
-    async *all(query: FlowListQuery = {}, options?: CallOptions): AsyncGenerator<FlowSummary, void> {
-      let page = await list(query, options)
-      yield* page.items
-      while (page.nextCursor !== undefined) {
-        page = await list({ ...query, offset: undefined, cursor: page.nextCursor }, options)
-        yield* page.items
-      }
-    },
+    all: (query: FlowListQuery = {}, options?: CallOptions): AsyncGenerator<FlowSummary, void> =>
+      allPages(query, (next) => list(next, options)),
     get,
     delete: (flowId: string, options?: CallOptions): Promise<void> =>
       send({ method: 'DELETE', path: ['flows', flowId] }, options, asNothing),

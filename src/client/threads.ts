@@ -1,3 +1,4 @@
+import { allPages } from './pages.ts'
 import { asJson, asNothing, type CallOptions, type KeyedCallOptions, type Transport } from './transport.ts'
 import type {
   Message,
@@ -14,16 +15,23 @@ import type {
 } from './wire.ts'
 
 /** Conversations of the caller. */
-export const createThreads = ({ send }: Transport) => ({
-  create: (thread: NewThread = {}, options?: KeyedCallOptions) =>
-    send({ method: 'POST', path: ['threads'], body: thread, keyed: true }, options, asJson<Thread>),
-  list: (query: ThreadListQuery = {}, options?: CallOptions) =>
-    send({ method: 'GET', path: ['threads'], query }, options, asJson<ThreadPage>),
-  get: (threadId: string, options?: CallOptions) => send({ method: 'GET', path: ['threads', threadId] }, options, asJson<Thread>),
-  /** Deletes the thread with its messages and flows. */
-  delete: (threadId: string, options?: CallOptions) =>
-    send({ method: 'DELETE', path: ['threads', threadId] }, options, asNothing),
-})
+export const createThreads = ({ send }: Transport) => {
+  const list = (query: ThreadListQuery = {}, options?: CallOptions) =>
+    send({ method: 'GET', path: ['threads'], query }, options, asJson<ThreadPage>)
+  return {
+    create: (thread: NewThread = {}, options?: KeyedCallOptions) =>
+      send({ method: 'POST', path: ['threads'], body: thread, keyed: true }, options, asJson<Thread>),
+    /** Newest first. */
+    list,
+    /** Every thread, page by page as the loop goes on. */
+    all: (query: ThreadListQuery = {}, options?: CallOptions) => allPages(query, (next) => list(next, options)),
+    get: (threadId: string, options?: CallOptions) =>
+      send({ method: 'GET', path: ['threads', threadId] }, options, asJson<Thread>),
+    /** Deletes the thread with its messages and flows. */
+    delete: (threadId: string, options?: CallOptions) =>
+      send({ method: 'DELETE', path: ['threads', threadId] }, options, asNothing),
+  }
+}
 
 export const createMessages = ({ send }: Transport) => ({
   add: (threadId: string, message: NewMessage, options?: KeyedCallOptions) =>

@@ -95,9 +95,7 @@ export type Provider = z.input<typeof provider>
 export type Providers = z.input<typeof providers>
 export type ProviderHealth = z.input<typeof providerHealth>
 
-export type UsageQuery = Omit<z.output<typeof usageQuery>, 'groupBy'> & {
-  readonly groupBy?: readonly ('day' | 'provider' | 'model' | 'flow')[]
-}
+export type UsageQuery = Given<z.output<typeof usageQuery>>
 export type UsageReport = z.input<typeof usageReport>
 
 export type Ticket = z.input<typeof ticket>

@@ -62,6 +62,7 @@ test('what a call resolves with is what the schema of its route says is on the w
 
 test('what loops give is typed from the same schemas', () => {
   type Item<Loop> = Loop extends AsyncIterable<infer Each> ? Each : never
+  expectTypeOf<Item<ReturnType<typeof client.threads.all>>>().toEqualTypeOf<z.input<typeof threads.thread>>()
   expectTypeOf<Item<ReturnType<typeof client.flows.all>>>().toEqualTypeOf<z.input<typeof flows.flowSummary>>()
   expectTypeOf<Item<ReturnType<typeof client.flows.follow>>>().toEqualTypeOf<z.input<typeof flowUpdate>>()
   expectTypeOf<Item<ReturnType<PolyphonySocket['follow']>>>().toEqualTypeOf<FlowUpdate>()
