@@ -1,15 +1,11 @@
-import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { build } from 'esbuild'
-import { chromium } from 'playwright-core'
 import { expect, onTestFinished, test } from 'vitest'
 import { runServer } from '../server/running-server.ts'
+import { CHROMIUM, launchChromium } from '../support/chromium.ts'
 import { ROOT } from '../support/run-block.ts'
 import type { Seen } from './browser-page.ts'
-
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path))
-if (!CHROMIUM) console.warn('skipped: there is no Chromium on this machine')
 
 /** A site of another origin than the server: one page with its program. */
 async function serveSite(): Promise<string> {
@@ -39,8 +35,7 @@ test.skipIf(!CHROMIUM)(
     const origin = await serveSite()
     const server = await runServer({ server: { corsOrigins: [origin] } })
     const token = await server.keyOf('ada')
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
-    onTestFinished(() => browser.close())
+    const browser = await launchChromium()
     const page = await browser.newPage()
     await page.goto(origin)
 
