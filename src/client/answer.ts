@@ -10,10 +10,12 @@ const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]
  * made it with the schemas that the types come from, and a client that carries the schemas would be many times larger.
  */
 export async function readAnswer<Wire>(response: Response): Promise<Wire> {
-  const text = await textOf(response)
-  if (!isRecord(parseOrUndefined(text))) throw badAnswer(response)
-  return JSON.parse(text)
+  const body = parseOrUndefined(await textOf(response))
+  if (!isAnswer<Wire>(body)) throw badAnswer(response)
+  return body
 }
+
+const isAnswer = <Wire>(body: unknown): body is Wire => isRecord(body)
 
 /** The error that an answer with a status of 400 and more tells. Throws NETWORK where its body was cut. */
 export async function readError(response: Response): Promise<PolyphonyError> {

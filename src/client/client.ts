@@ -79,4 +79,5 @@ export function createClient(options: ClientOptions) {
   }
 }
 
+/** What createClient gives. */
 export type PolyphonyClient = ReturnType<typeof createClient>

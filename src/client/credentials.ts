@@ -1,16 +1,24 @@
 import type { ClientOptions } from './client-options.ts'
 import { inputError, networkError, PolyphonyError } from './polyphony-error.ts'
 
-/** What gives the Authorization header; a token that is a function is asked anew every time. Throws INPUT_INVALID for a key and a token. */
-export function createCredentials({ apiKey, token }: Pick<ClientOptions, 'apiKey' | 'token'>): () => Promise<string | undefined> {
+export interface Credentials {
+  /** `Bearer …`, where there is a key or token. */
+  readonly authorization: () => Promise<string | undefined>
+  /** The next token may be valid where the last one no longer is. */
+  readonly areRenewed: boolean
+}
+
+/** What says who the caller is; a token that is a function is asked anew every time. Throws INPUT_INVALID for a key and a token. */
+export function createCredentials({ apiKey, token }: Pick<ClientOptions, 'apiKey' | 'token'>): Credentials {
   if (apiKey !== undefined && token !== undefined) throw inputError('expected `apiKey` or `token`, found both')
-  return async () => {
+  const authorization = async () => {
     const credential = apiKey ?? (typeof token === 'function' ? await ask(token) : token)
     if (credential === undefined) return undefined
     // Checked here, because the platform would repeat it in its message.
     if (!/^[\x21-\x7e]+$/.test(credential)) throw inputError('apiKey or token: expected ASCII text without spaces and line ends')
     return `Bearer ${credential}`
   }
+  return { authorization, areRenewed: typeof token === 'function' }
 }
 
 async function ask(token: () => string | Promise<string>): Promise<string> {

@@ -18,7 +18,10 @@ import type {
 } from './wire.ts'
 
 export interface WaitOptions extends KeyedCallOptions {
-  /** Milliseconds that the first answer waits for the end; after that the end is awaited on the stream of updates. Default 10,000. */
+  /**
+   * Milliseconds that the first answer waits for the end; after that the end is awaited on the stream of updates. Default 10,000. `timeoutMs` counts
+   * from there.
+   */
   readonly waitMs?: number
 }
 
@@ -34,13 +37,16 @@ export const createFlows = (transport: Transport) => {
     send({ method: 'GET', path: ['flows', flowId] }, options, asJson<Flow>)
 
   /** `undefined`: the first try of this very call has reached the server and is at work there. */
-  async function start(flowId: string, execution: Execution, { waitMs = WAIT_MS, ...options }: WaitOptions) {
+  async function start(
+    flowId: string,
+    execution: Execution,
+    { waitMs = WAIT_MS, timeoutMs = ANSWER_MS, ...options }: WaitOptions,
+  ) {
     const path = ['flows', flowId, 'execute']
-    const timeoutMs = options.timeoutMs ?? waitMs + ANSWER_MS
     try {
       return await send(
         { method: 'POST', path, query: { wait: waitMs }, body: execution, keyed: true },
-        { ...options, timeoutMs },
+        { ...options, timeoutMs: waitMs + timeoutMs },
         asJson<Flow | FlowStatusReport>,
       )
     } catch (error) {
@@ -75,12 +81,12 @@ export const createFlows = (transport: Transport) => {
      * `error`. An abort ends the waiting, not the flow.
      */
     async executeAndWait(flowId: string, execution: Execution = {}, options: WaitOptions = {}): Promise<Flow> {
-      const { signal, headers } = options
+      const { signal, headers, timeoutMs } = options
       const started = await start(flowId, execution, options)
       if (started && 'definition' in started) return started
       for await (const _ of followFlow(transport, flowId, { signal }));
       signal?.throwIfAborted()
-      return get(flowId, { signal, headers })
+      return get(flowId, { signal, headers, timeoutMs })
     },
     /** Runs one step of a flow that is not running, however long that takes. */
     executeStep: (flowId: string, stepId: string, step: StepExecution = {}, options?: KeyedCallOptions): Promise<StepResult> =>

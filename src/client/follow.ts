@@ -1,5 +1,5 @@
 import type { WireUpdate } from '../protocol/update.ts'
-import { linkAbort } from './abort.ts'
+import { linkAbort, untilAborted } from './abort.ts'
 import { badAnswer, isProblem, isRecord, parseOrUndefined, toError } from './answer.ts'
 import { COMMENT, type ServerSentEvent } from './event-parser.ts'
 import { createLeavable } from './leavable.ts'
@@ -57,6 +57,9 @@ async function* connectAgain(
   let seq = options.afterSeq ?? 0
   let failures = 0
   let told: PolyphonyError | undefined
+  // A problem in the stream ends it for good, but for a token that ran out where the next one may be good again.
+  const mayGoOn = (error: unknown): error is PolyphonyError =>
+    error === told ? told?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed : canHeal(error)
   while (!signal.aborted) {
     let failure = networkError('The stream ended before the flow')
     try {
@@ -75,7 +78,7 @@ async function* connectAgain(
       }
     } catch (error) {
       if (signal.aborted) return
-      if (error === told || !canHeal(error)) throw error
+      if (!mayGoOn(error)) throw error
       failure = error
     }
     failures++
@@ -101,7 +104,8 @@ async function* connect(transport: Transport, { flowId, afterSeq, attempt, idleT
   try {
     const call = { method: 'GET', path: ['flows', flowId, 'updates'], query: { afterSeq } } as const
     const headers: Record<string, string> = afterSeq > 0 ? { 'last-event-id': String(afterSeq) } : {}
-    const response = await transport.open(call, { accept: EVENT_STREAM, attempt, headers, signal: linked.signal })
+    const opening = transport.open(call, { accept: EVENT_STREAM, attempt, headers, signal: linked.signal })
+    const response = await untilAborted(linked.signal, opening)
     stopTimer()
     if (!response.body || !response.headers.get('content-type')?.startsWith(EVENT_STREAM)) throw badAnswer(response)
     yield* readEvents(response.body, idleTimeoutMs)

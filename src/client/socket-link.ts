@@ -1,5 +1,5 @@
 import type { SOCKET_PROTOCOL } from '../protocol/socket.ts'
-import { linkAbort } from './abort.ts'
+import { linkAbort, untilAborted } from './abort.ts'
 import type { ClientOptions } from './client-options.ts'
 import { canHeal } from './follow.ts'
 import { inputError, networkError, PolyphonyError } from './polyphony-error.ts'
@@ -35,7 +35,7 @@ const PING = JSON.stringify({ type: 'ping' })
 /** Opens one WebSocket and resolves when it is over, whatever ended it. */
 export async function runLink(parts: LinkParts, options: LinkOptions): Promise<Closed> {
   try {
-    const { wasOpen, ...closed } = await watch(await open(parts, options.signal), options)
+    const { wasOpen, ...closed } = await watch(await untilAborted(options.signal, open(parts, options.signal)), options)
     return wasOpen || options.signal.aborted ? closed : ((await findRefusal(parts, options)) ?? closed)
   } catch (error) {
     const known = PolyphonyError.is(error) ? error : networkError('The WebSocket could not be opened', error)
@@ -48,7 +48,8 @@ async function open({ transport, WebSocket: given, socketAuth, headers }: LinkPa
   if (!WebSocket) throw inputError('WebSocket: this platform has none; give createClient one, that of `ws` say')
   const { socketUrl } = transport.address
   if ((socketAuth ?? (given ? 'header' : 'ticket')) === 'header') {
-    const authorization = await transport.authorization()
+    const authorization = await transport.credentials.authorization()
+    signal.throwIfAborted()
     return new WebSocket(socketUrl, [PROTOCOL], { headers: { ...headers, ...(authorization && { authorization }) } })
   }
   const { protocols } = await transport.send({ method: 'POST', path: ['tickets'] }, { signal }, asJson<Ticket>)

@@ -2,7 +2,7 @@ import { linkAbort, untilAborted } from './abort.ts'
 import { type Address, parseBaseUrl, type Query } from './address.ts'
 import { readAnswer, readError } from './answer.ts'
 import type { ClientOptions } from './client-options.ts'
-import { createCredentials } from './credentials.ts'
+import { type Credentials, createCredentials } from './credentials.ts'
 import { toJson } from './json-body.ts'
 import { type Backoff, delayBefore, systemWait, type Wait } from './pause.ts'
 import { inputError, networkError, PolyphonyError } from './polyphony-error.ts'
@@ -48,8 +48,7 @@ export interface Transport {
   send<T>(call: Call, options: KeyedCallOptions | undefined, read: (response: Response) => Promise<T>): Promise<T>
   /** One try; resolves with an answer of 2xx as soon as its headers are there. */
   open(call: Call, options: OpenOptions): Promise<Response>
-  /** `Bearer …`, where there is a key or token. */
-  authorization(): Promise<string | undefined>
+  readonly credentials: Credentials
 }
 
 /** Between tries of one call, and between reconnections. */
@@ -64,7 +63,7 @@ const REPEATED: ReadonlySet<number | undefined> = new Set([429, 502, 503, 504])
 export function createTransport(options: ClientOptions): Transport {
   const { maxRetries = MAX_RETRIES, timeoutMs: usualTimeoutMs = TIMEOUT_MS, wait = systemWait, random = Math.random } = options
   const address = parseBaseUrl(options.baseUrl)
-  const authorization = createCredentials(options)
+  const credentials = createCredentials(options)
   // Looked up at every call: pages and tests replace it.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
 
@@ -74,7 +73,7 @@ export function createTransport(options: ClientOptions): Transport {
     const body = call.body === undefined ? undefined : toJson(call.body)
     const headers = toHeaders({ accept, ...(body && { 'content-type': 'application/json' }), ...options.headers, ...given })
     await options.onRequest?.({ method, url, headers, attempt })
-    const credential = await authorization()
+    const credential = await credentials.authorization()
     if (credential !== undefined) headers.set('authorization', credential)
     const response = await fetch(url, {
       method,
@@ -110,7 +109,7 @@ export function createTransport(options: ClientOptions): Transport {
     address,
     wait,
     random,
-    authorization,
+    credentials,
     open,
     async send(call, { signal = NEVER, timeoutMs = usualTimeoutMs, headers = {}, idempotencyKey } = {}, read) {
       const key = call.keyed ? (idempotencyKey ?? randomKey()) : undefined

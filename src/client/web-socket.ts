@@ -27,4 +27,5 @@ export function findGlobalWebSocket(): SocketConstructor | undefined {
   return isConstructor(found) ? found : undefined
 }
 
+// A page could put anything there; then opening it fails, and is told as that.
 const isConstructor = (value: unknown): value is SocketConstructor => typeof value === 'function'

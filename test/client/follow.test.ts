@@ -211,6 +211,20 @@ describe('a loop', () => {
     expect(server.requests).toHaveLength(1)
   })
 
+  test('goes on with a fresh token where the last one ran out, and not with a key', async () => {
+    const [first] = updates
+    const expired: Play = sse(
+      `data: ${JSON.stringify(first)}\n\n`,
+      `event: problem\ndata: ${JSON.stringify(problemOf(401, 'UNAUTHENTICATED'))}\n\n`,
+    )
+    server.play(expired, stream(updates))
+    let count = 0
+    expect(await collect(createQuickClient(server, { token: () => `t${++count}` }).client)).toEqual(updates)
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer t1', 'Bearer t2'])
+    server.play(expired, stream(updates))
+    expect(await rejection(collect(createQuickClient(server, { apiKey: 'pk_1_x' }).client))).toMatchObject({ status: 401 })
+  })
+
   test('asks for nothing before its first step', () => {
     server.play(stream(updates))
     createQuickClient(server).client.flows.follow('f')
@@ -270,6 +284,27 @@ describe('a loop', () => {
     const again = new AbortController()
     server.play(() => again.abort())
     expect(await collect(createQuickClient(server).client, { signal: again.signal })).toEqual([])
+  })
+
+  test('closes the connection of an answer that is no stream', async () => {
+    server.play((response) => {
+      response.writeHead(200, { 'content-type': 'text/html' })
+      response.write('<!doctype html>')
+      closed = new Promise((resolve) => response.once('close', resolve))
+    })
+    expect(await rejection(collect(createQuickClient(server).client))).toMatchObject({ code: 'BAD_ANSWER' })
+    await closed
+  })
+
+  test('ends at once on abort while it waits for a token', async () => {
+    const abort = new AbortController()
+    const { client } = createQuickClient(server, {
+      token: () => {
+        setImmediate(() => abort.abort())
+        return new Promise(() => {})
+      },
+    })
+    expect(await collect(client, { signal: abort.signal })).toEqual([])
   })
 
   test('can be ended from outside while it waits', async () => {

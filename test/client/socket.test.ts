@@ -60,6 +60,12 @@ describe('updates', () => {
     )
   }, 60_000)
 
+  test('that come twice are given once', async () => {
+    const [first, second] = flow('f', 2)
+    server.answerWith(() => [first, first, second, first, second, { type: 'end', flowId: 'f', status: 'COMPLETED', lastSeq: 2 }])
+    expect(await collect(open().socket.follow('f'))).toEqual([first, second])
+  })
+
   test('that were merged stay merged', async () => {
     const [first, , third] = flow('f', 3)
     server.play({})
@@ -171,6 +177,14 @@ describe('a connection', () => {
       expect(failures).toEqual([1, 2, 3])
     },
   )
+
+  test('that waits for a token ends with the socket', async () => {
+    const { socket } = open({}, { token: () => new Promise(() => {}) })
+    const loop = collect(socket.follow('f'))
+    setImmediate(() => socket.close())
+    expect(await loop).toEqual([])
+    expect(server.handshakes).toEqual([])
+  })
 
   test('that the server closes because it does not understand the client is not tried again', async () => {
     server.play({ f: flow('f', 5) }, { frames: 1, how: 1008 })
