@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url'
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const LOADER = import.meta.resolve('tsx')
 
+/** How `polyphony` is started from its source. */
+export const POLYPHONY = { command: process.execPath, args: ['--import', LOADER, MAIN] } as const
+
 export interface CommandLineResult {
   readonly exitCode: number | null
   readonly stdout: string
@@ -36,7 +39,7 @@ export function createCommandLine(): CommandLine {
     directory,
     run: (words, { env = {}, stdin = '', onOutput } = {}) =>
       new Promise((resolve, reject) => {
-        const child = spawn(process.execPath, ['--import', LOADER, MAIN, ...words], {
+        const child = spawn(POLYPHONY.command, [...POLYPHONY.args, ...words], {
           cwd: directory,
           env: { PATH: process.env.PATH, HOME: directory, ...env },
         })

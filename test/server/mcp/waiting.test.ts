@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { openTestPostgres } from '../../support/postgres.ts'
 import { type RunningServer, runServer } from '../running-server.ts'
 import { connect, createHeldProvider, type Mode, open, REVISIONS, TWO_STEPS } from './mcp-client.ts'
 
@@ -186,7 +187,6 @@ test('two clients of different users in one process get their own answers, howev
 })
 
 test('any process over the same database answers a client, and knows its flows', async () => {
-  const { openTestPostgres } = await import('../../support/postgres.ts')
   const postgres = await openTestPostgres()
   try {
     const [first, second] = [await runServer({ database: postgres.url }), await runServer({ database: postgres.url })]
