@@ -6,12 +6,12 @@ export const instant = z.codec(z.iso.datetime({ offset: true }), z.date(), {
   encode: (date) => date.toISOString(),
 })
 
-/** Text that every store can hold as an id or a name: not empty, bounded, without NUL. */
+/** Text that every store can hold as an id or a name, and tells from every other: not empty, bounded, without NUL and halves of surrogate pairs. */
 export const id = z
   .string()
   .min(1)
   .max(200)
-  .regex(/^[^\0]*$/, 'expected text without NUL')
+  .regex(/^[^\0\p{Surrogate}]*$/u, 'expected text without NUL and halves of surrogate pairs')
 
 /** A list of the domain, which nobody may change. */
 export const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()

@@ -3,7 +3,8 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { ServerSettings } from '../config/config.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createAuthenticator } from './access/authenticate.ts'
-import { createOriginCheck, isLoopbackHost } from './access/origins.ts'
+import { assertDoorIsClosed, findWayIn } from './access/open-door.ts'
+import { createOriginCheck } from './access/origins.ts'
 import { createApp } from './http/app.ts'
 import { createEventStreams } from './http/event-stream.ts'
 import { addIdempotency } from './http/idempotency.ts'
@@ -57,7 +58,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const authenticator = createAuthenticator({
     apiKeys: parts.apiKeys,
     settings,
-    isLoopback: isLoopbackHost(settings.host),
+    isLoopback: findWayIn(settings) === undefined,
     now: Date.now,
   })
   const metrics = await parts.telemetry.metrics()
@@ -96,7 +97,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   return {
     app,
     async listen() {
-      await refuseOpenDoor(parts, settings)
+      if (!settings.jwt && !(await parts.apiKeys.exist())) assertDoorIsClosed(settings)
       await app.listen({ host: settings.host, port: settings.port }).catch((error: unknown) => {
         throw toListenError(error, settings)
       })
@@ -110,16 +111,6 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
       await app.close()
     },
   }
-}
-
-/** Without keys whoever reaches the server is the local user: then only this machine may reach it. */
-async function refuseOpenDoor({ apiKeys }: ServerParts, { host, jwt }: ServerSettings): Promise<void> {
-  if (isLoopbackHost(host) || jwt || (await apiKeys.exist())) return
-  throw new OrchestratorError(
-    'CONFIG_INVALID',
-    `server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys, found "${host}". Make one with \`polyphony keys create\`, or configure server.jwt`,
-    { details: { key: 'server.host' } },
-  )
 }
 
 /** What the system says of an address that cannot be listened at. */

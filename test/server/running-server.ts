@@ -29,13 +29,22 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
+export interface RunOptions extends ServerOptions {
+  /** Somebody gets a key before the server listens: one that others than this machine reach asks for that. */
+  readonly isKeyed?: boolean
+}
+
 /** A server on a port of the system over a Polyphony of its own, in memory unless the configuration says otherwise. Ends with the test. */
-export async function runServer(config: PolyphonyConfigInput = {}, options: ServerOptions = {}): Promise<RunningServer> {
+export async function runServer(
+  config: PolyphonyConfigInput = {},
+  { isKeyed, ...options }: RunOptions = {},
+): Promise<RunningServer> {
   const polyphony = await createPolyphony(
     { database: 'memory://', simulator: true, ...config, server: { port: 0, ...config.server } },
     { env: {}, cwd: tmpdir() },
   )
   const server = await createServer(polyphony, options)
+  if (isKeyed) await polyphony.apiKeys.create('first')
   const url = await server.listen()
   let closing: Promise<void> | undefined
   const close = () => {

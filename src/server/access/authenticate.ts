@@ -9,7 +9,7 @@ import { createTokenVerifier } from './tokens.ts'
 export interface AuthenticateParts {
   readonly apiKeys: ApiKeyService
   readonly settings: Pick<ServerSettings, 'jwt'>
-  /** The server listens on this machine only: without any key whoever reaches it is the local user. */
+  /** Only this machine reaches the server: without any key whoever does is the local user. */
   readonly isLoopback: boolean
   readonly now: () => number
 }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { isIPv6 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
@@ -22,7 +22,7 @@ const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]']
 
 /** Whether the address is one of this machine's own, which nobody else can reach. */
 export const isLoopbackHost = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
+  host === 'localhost' || host === '::1' || host === '[::1]' || (isIPv4(host) && host.startsWith('127.'))
 
 export function createOriginCheck(settings: OriginSettings): OriginCheck {
   const { host, publicUrl, allowedHosts, corsOrigins } = settings

@@ -1,6 +1,7 @@
 import { createRemoteJWKSet, type JWTPayload, jwtVerify } from 'jose'
 import type { ServerSettings } from '../../config/config.ts'
 import { SCOPES, type Scope } from '../../domain/scope.ts'
+import { id } from '../../protocol/instant.ts'
 import type { Caller } from './caller.ts'
 
 type JwtSettings = NonNullable<ServerSettings['jwt']>
@@ -14,10 +15,9 @@ export function createTokenVerifier({ issuer, audience, jwksUrl, userClaim, scop
   const keys = createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 5_000, cooldownDuration: 30_000 })
   return async (token: string): Promise<Caller | undefined> => {
     const payload = await verify(token)
-    const userId = payload?.[userClaim]
-    if (!payload || typeof userId !== 'string' || userId === '' || userId.length > 200 || userId.includes('\0')) return undefined
-    if (payload.exp === undefined) return undefined
-    return { userId, scopes: toScopes(payload[scopeClaim]), via: 'jwt', expiresAtMs: payload.exp * 1_000 }
+    const user = id.safeParse(payload?.[userClaim])
+    if (payload?.exp === undefined || !user.success) return undefined
+    return { userId: user.data, scopes: toScopes(payload[scopeClaim]), via: 'jwt', expiresAtMs: payload.exp * 1_000 }
   }
 
   async function verify(token: string): Promise<JWTPayload | undefined> {

@@ -1,5 +1,7 @@
 import type { Scope } from '../../../src/domain/scope.ts'
 import type { ThreadRight } from '../../../src/domain/thread.ts'
+import type { Answer } from '../running-server.ts'
+import { MCP_ROWS } from './tool-rows.ts'
 import { definitionOf, type Mark, type Things, userOf } from './world.ts'
 
 /** What a request is aimed at; the ids may be anybody's, or nobody's. */
@@ -22,6 +24,8 @@ export interface Row {
   /** Status when it is done. */
   readonly done: number
   readonly ask: (target: Target) => Ask
+  /** Where the answer tells its status in a way of its own. */
+  readonly statusOf?: (answer: Answer) => number
 }
 
 const api = (path: string) => `/api/v1${path}`
@@ -73,6 +77,9 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   'GET /docs/yaml': [open('/docs/yaml')],
   'OPTIONS *': [{ scope: 'any', done: 404, ask: () => ({ path: '/api/v1/threads' }) }],
 
+  'POST /mcp': MCP_ROWS,
+  'GET /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],
+  'DELETE /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],
   'GET /metrics': [{ scope: 'metrics', done: 200, ask: () => ({ path: '/metrics' }) }],
   'GET /api/v1/me': [own('read', '/me')],
   'GET /api/v1/templates': [own('read', '/templates')],

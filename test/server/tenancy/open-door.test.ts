@@ -1,0 +1,105 @@
+import { tmpdir } from 'node:os'
+import { expect, onTestFinished, test } from 'vitest'
+import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
+import { createPolyphony } from '../../../src/polyphony.ts'
+import { findWayIn } from '../../../src/server/access/open-door.ts'
+import { createServer } from '../../../src/server/server.ts'
+import { send } from '../running-server.ts'
+
+type ServerInput = NonNullable<PolyphonyConfigInput['server']>
+
+async function build(server: ServerInput) {
+  const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0, ...server } }, { env: {}, cwd: tmpdir() })
+  const built = await createServer(polyphony)
+  onTestFinished(() => built.close().then(() => polyphony.close()))
+  return { polyphony, built }
+}
+
+const JWT = { issuer: 'https://issuer.example', audience: 'polyphony', jwksUrl: 'http://127.0.0.1:1/jwks' }
+
+const OPEN_TO_OTHERS: readonly ServerInput[] = [
+  ...[
+    '0.0.0.0',
+    '::',
+    '[::]',
+    '0',
+    '192.168.1.7',
+    '10.0.0.1',
+    '169.254.169.254',
+    'example.com',
+    '::ffff:127.0.0.1',
+    '0:0:0:0:0:0:0:1',
+  ],
+  ...[
+    '127.0.0.1.evil.example',
+    'localhost.evil.example',
+    '127.999.0.1',
+    '127.1',
+    '2130706433',
+    '0x7f000001',
+    'LOCALHOST',
+    '127.0.0.1 ',
+  ],
+].map((host) => ({ host }))
+const BEHIND_A_PROXY: readonly ServerInput[] = [
+  { publicUrl: 'https://flows.example.com' },
+  { publicUrl: 'http://127.0.0.1.evil.example' },
+  { host: '127.0.0.2', publicUrl: 'https://flows.example.com' },
+  { host: '127.0.0.2', trustProxy: true },
+]
+
+test('without a key nothing is opened that others than this machine reach', async () => {
+  for (const settings of [...OPEN_TO_OTHERS, ...BEHIND_A_PROXY]) {
+    const { built } = await build(settings)
+    await expect(built.listen(), JSON.stringify(settings)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { key: expect.stringMatching(/^server\.(host|publicUrl|trustProxy)$/) },
+    })
+    expect(built.app.server.listening).toBe(false)
+  }
+})
+
+test('this machine is open to itself alone', () => {
+  const settings = { publicUrl: undefined, trustProxy: false }
+  for (const host of ['127.0.0.1', '127.0.0.2', '127.255.255.254', 'localhost', '::1', '[::1]']) {
+    expect(findWayIn({ ...settings, host }), host).toBe(undefined)
+  }
+  expect(findWayIn({ ...settings, host: '127.0.0.1', publicUrl: 'http://localhost:4100' })).toBe(undefined)
+  for (const { host = '' } of OPEN_TO_OTHERS) expect(findWayIn({ ...settings, host }), host).toBe('host')
+})
+
+test('with a key a server behind a proxy starts, and lets in nobody else', async () => {
+  for (const settings of BEHIND_A_PROXY) {
+    const { polyphony, built } = await build(settings)
+    const { token, key } = await polyphony.apiKeys.create('ada')
+    await built.listen()
+    const address = built.app.server.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    const me = (given?: string) => send(`http://${settings.host ?? '127.0.0.1'}:${port}`, 'GET', '/api/v1/me', { key: given })
+    expect((await me(token)).json).toMatchObject({ userId: 'ada' })
+    expect((await me()).status).toBe(401)
+    // The last key that goes does not bring the local user back.
+    await polyphony.apiKeys.revoke(key.id)
+    expect((await me(token)).status).toBe(401)
+    expect((await me()).status).toBe(401)
+  }
+})
+
+test('with an issuer of tokens it starts without keys, and lets in nobody without a token', async () => {
+  const { built } = await build({ host: '127.0.0.2', trustProxy: true, jwt: JWT })
+  const url = await built.listen()
+  expect((await send(url, 'GET', '/api/v1/me')).status).toBe(401)
+})
+
+test('on this machine the local user is there until the first key, and not again after the last', async () => {
+  const { polyphony, built } = await build({ host: '127.0.0.2' })
+  const url = await built.listen()
+  const me = (key?: string) => send(url, 'GET', '/api/v1/me', { key })
+  expect((await me()).json).toMatchObject({ userId: 'local', via: 'local' })
+  expect((await me('made-up')).json).toMatchObject({ userId: 'local' })
+  const { token, key } = await polyphony.apiKeys.create('ada')
+  while ((await me()).status === 200);
+  expect((await me(token)).json).toMatchObject({ userId: 'ada', via: 'key' })
+  await polyphony.apiKeys.revoke(key.id)
+  for (const given of [undefined, token, 'made-up']) expect((await me(given)).status, given).toBe(401)
+})
