@@ -8,7 +8,7 @@ import { createRatesOf } from './config/provider-rates.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition-json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition-parser.ts'
-import type { ModelRequest } from './domain/model-call.ts'
+import type { JsonSchema, ModelRequest } from './domain/model-call.ts'
 import { untilIdle } from './engines/engine.ts'
 import { createLocalEngine } from './engines/local.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
@@ -68,6 +68,8 @@ export interface Polyphony {
   readonly idempotency: IdempotencyRepository
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
+  /** JSON Schema of a definition as data, with the settings of every flow type. */
+  definitionSchema(): JsonSchema
   /**
    * From now on this process goes on with flows that a dead one left, where they were started with `resumeAfterCrash`. Resolves when those found so
    * far run again.
@@ -268,6 +270,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     idempotency: store.idempotency,
     telemetry,
     config,
+    definitionSchema: parser.jsonSchema,
     resumeInterrupted: resumption.start,
     close: ({ handOver = false, graceMs = 0 } = {}) => {
       closing ??= close(handOver, graceMs)

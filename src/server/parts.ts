@@ -1,5 +1,6 @@
 import type { PolyphonyConfig } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
+import type { JsonSchema } from '../domain/model-call.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { UsageService } from '../orchestrator/usage-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
@@ -20,4 +21,5 @@ export interface ServerParts {
   readonly usage: UsageService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
+  definitionSchema(): JsonSchema
 }

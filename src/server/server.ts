@@ -69,7 +69,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics, lookEveryMs })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe })
-  await addOpenApi(app, { version, publicUrl: settings.publicUrl })
+  await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: parts.definitionSchema() })
   addIdempotency(app, parts.idempotency)
   await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))
   await app.register(metricsRoutes(metrics))

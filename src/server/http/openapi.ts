@@ -3,57 +3,91 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform } from 'fastify-type-provider-zod'
 import * as z from 'zod'
+import type { JsonSchema } from '../../domain/model-call.ts'
 import { problem } from '../../protocol/problem.ts'
 
 export interface OpenApiFacts {
   readonly version: string
   readonly publicUrl?: string
+  /** JSON Schema of a definition as data. */
+  readonly definitionSchema: JsonSchema
 }
 
+const DESCRIPTION =
+  'Create, run, follow, cancel and price flows of several language models. Errors are `application/problem+json`; decide on their `code`.'
+
+const key = {
+  type: 'http',
+  scheme: 'bearer',
+  description: 'A key of `polyphony keys create`, or a token of the configured issuer.',
+} as const
+
 /** OpenAPI 3.1 of all routes that are registered afterwards. */
-export async function addOpenApi(app: FastifyInstance, { version, publicUrl }: OpenApiFacts): Promise<void> {
+export async function addOpenApi(app: FastifyInstance, { version, publicUrl, definitionSchema }: OpenApiFacts): Promise<void> {
+  const { $schema: _, ...definition } = definitionSchema
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.1',
-      info: {
-        title: 'Polyphony',
-        version,
-        description:
-          'Create, run, follow, cancel and price flows of several language models. Errors are `application/problem+json`.',
-      },
+      info: { title: 'Polyphony', version, description: DESCRIPTION },
       servers: publicUrl === undefined ? [] : [{ url: publicUrl }],
-      components: {
-        securitySchemes: {
-          key: {
-            type: 'http',
-            scheme: 'bearer',
-            description: 'A key of `polyphony keys create`, or a token of the configured issuer.',
-          },
-        },
-      },
+      components: { securitySchemes: { key } },
       security: [{ key: [] }],
     },
     transform: ({ schema, url, route, ...rest }) => {
       const transformed = jsonSchemaTransform({ schema, url, route, ...rest })
-      const { public: isPublic = false } = route.config ?? {}
+      const { public: isPublic = false, idempotent = false } = route.config ?? {}
       return {
         ...transformed,
         schema: {
           ...transformed.schema,
           ...(isPublic ? { security: [] } : {}),
+          ...(idempotent ? { headers: idempotencyHeader } : {}),
           response: withProblem(transformed.schema.response),
         },
       }
+    },
+    transformObject: (document) => {
+      if (!('openapiObject' in document)) throw new TypeError('expected a document of OpenAPI 3')
+      const { openapiObject } = document
+      return withSchemas(openapiObject, { FlowDefinition: definition, Problem: problemSchema })
     },
   })
 }
 
 const problemSchema = z.toJSONSchema(problem, { io: 'output', unrepresentable: 'any' })
 
+const idempotencyHeader = {
+  type: 'object',
+  properties: {
+    'idempotency-key': {
+      type: 'string',
+      maxLength: 200,
+      description: 'The same request with the same key is done once, and answered the same again for a day.',
+    },
+  },
+}
+
 const withProblem = (responses: unknown) => ({
   ...(typeof responses === 'object' ? responses : {}),
-  default: { description: 'An error', content: { 'application/problem+json': { schema: problemSchema } } },
+  default: { description: 'An error', content: { 'application/problem+json': { schema: { title: 'Problem' } } } },
 })
+
+/** Puts the schemas among the components, and a reference wherever only their title stands. */
+function withSchemas<Document extends { components?: object }>(
+  document: Document,
+  schemas: Readonly<Record<string, object>>,
+): Document {
+  const refer = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(refer)
+    if (typeof value !== 'object' || value === null) return value
+    if ('title' in value && typeof value.title === 'string' && Object.hasOwn(schemas, value.title) && !('type' in value)) {
+      return { $ref: `#/components/schemas/${value.title}` }
+    }
+    return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, refer(member)]))
+  }
+  const paths = 'paths' in document ? refer(document.paths) : {}
+  return { ...document, paths, components: { ...document.components, schemas } }
+}
 
 /** The description as JSON, and pages that try it out; everything comes from this server. */
 export async function addDocs(app: FastifyInstance): Promise<void> {

@@ -10,6 +10,7 @@ import {
   stepResult,
   updatesQuery,
 } from '../../../protocol/flow.ts'
+import { flowUpdate } from '../../../protocol/update.ts'
 import type { ServerParts } from '../../parts.ts'
 import type { EventStreams } from '../event-stream.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
@@ -91,7 +92,12 @@ export const executionRoutes =
           summary: 'Follow a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
           params: flowParams,
           querystring: updatesQuery,
-          produces: ['text/event-stream'],
+          response: {
+            200: {
+              description: 'Updates, each as an event of its type',
+              content: { 'text/event-stream': { schema: flowUpdate } },
+            },
+          },
         },
         config: { scope: 'read' },
       },
