@@ -17,8 +17,6 @@ export interface ScriptedServer {
   readonly url: string
   /** Every request so far, in order of arrival. */
   readonly requests: readonly SeenRequest[]
-  /** Connections that are open now. */
-  connections(): Promise<number>
   /** Answers for the next requests, in order; the last one stays. Forgets what was asked before. */
   play(...answers: readonly Play[]): void
   close(): Promise<void>
@@ -47,7 +45,6 @@ export async function createScriptedServer(): Promise<ScriptedServer> {
     get requests() {
       return requests
     },
-    connections: () => new Promise((resolve) => server.getConnections((_, count) => resolve(count))),
     play(...given) {
       requests = []
       script = given
