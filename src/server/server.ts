@@ -68,7 +68,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const streams = createEventStreams({ subscriptions, authenticator, settings, lookEveryMs })
   const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics, lookEveryMs })
 
-  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe })
+  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [] })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl })
   addIdempotency(app, parts.idempotency)
   await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))

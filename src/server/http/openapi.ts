@@ -51,8 +51,8 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl }: O
 const problemSchema = z.toJSONSchema(problem, { io: 'output', unrepresentable: 'any' })
 
 const withProblem = (responses: unknown) => ({
-  ...(typeof responses === 'object' ? responses : {}),
   default: { description: 'An error', content: { 'application/problem+json': { schema: problemSchema } } },
+  ...(typeof responses === 'object' ? responses : {}),
 })
 
 /** The description as JSON, and pages that try it out; everything comes from this server. */
