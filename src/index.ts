@@ -98,6 +98,7 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   cancelFlow: async (...given) => (await defaultPolyphony()).orchestrator.cancelFlow(...given),
   getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
   checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
+  answerSteps: async (...given) => (await defaultPolyphony()).orchestrator.answerSteps(...given),
   rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),
   async *streamFlow(...given) {
     yield* (await defaultPolyphony()).orchestrator.streamFlow(...given)

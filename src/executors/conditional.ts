@@ -3,7 +3,7 @@ import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/flow
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext } from './executor.ts'
-import { lastSuccess, runTogether } from './step-outcome.ts'
+import { lastOf, lastSuccess, runTogether } from './step-outcome.ts'
 
 export const conditionalSettings = z.strictObject({
   /** `first`: only the first branch that matches runs. `all`: every one that matches. */
@@ -25,6 +25,12 @@ export const conditionalExecutor: Executor = {
   settings: conditionalSettings,
   check: checkGroups,
   calls: (definition) => definition.steps.map((step) => ({ stepId: step.id, min: isBranch(step) ? 0 : 1, max: 1 })),
+  answers(definition) {
+    const group = branchGroups(definition.steps).at(-1) ?? []
+    if (!group.some(isBranch)) return lastOf(group)
+    // Of several branches that run, the last one in the definition answers, whether or not it is the last to run.
+    return definition.conditional?.match === 'all' ? [] : group.flatMap((step) => lastOf([step]))
+  },
   async run(definition, context) {
     const matchAll = definition.conditional?.match === 'all'
     let results: readonly StepResult[] = []

@@ -4,7 +4,7 @@ import type { FlowDefinition, FlowStep, StepAction } from '../domain/flow-defini
 import type { StepResult } from '../domain/step-result.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
-import { holdsOrSkips, lastSuccess, runIfHolds, runInOrder, runTogether, succeeded } from './step-outcome.ts'
+import { holdsOrSkips, lastOf, lastSuccess, runIfHolds, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
 export const critiqueSettings = z.strictObject({
@@ -40,6 +40,11 @@ export const critiqueExecutor: Executor = {
     }))
   },
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
+  answers: (definition) => {
+    const { refine, after } = getLoopRoles(definition, JUDGING)
+    // A draft of an earlier round is the output only if every critic approves of it.
+    return after.length > 0 ? lastOf(after) : [{ stepId: refine.id, iteration: definition.critique?.rounds ?? 1 }]
+  },
   run: runCritique,
 }
 

@@ -49,6 +49,12 @@ export interface ExecutorResult {
   readonly stopReason?: StopReason
 }
 
+/** One run of one step. */
+export interface AnswerStep {
+  readonly stepId: string
+  readonly iteration: number
+}
+
 /** How often a step may be called, for checkFlow's cost range. */
 export interface CallRange {
   readonly stepId: string
@@ -75,6 +81,11 @@ export interface Executor {
   readonly forwardReferences?: boolean
   /** One range per step, in definition order. */
   calls(definition: FlowDefinition): readonly CallRange[]
+  /**
+   * The runs whose output is the flow's output whenever they take place and succeed, so that a client may be shown their text as it is written.
+   * Must leave out every run after which another output may still be chosen. Absent: known only at the end.
+   */
+  answers?(definition: FlowDefinition): readonly AnswerStep[]
   /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
   feeds?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
   /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */

@@ -4,8 +4,8 @@ import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { type StepDependencies, stepDependencies } from '../prompts/step-dependencies.ts'
-import type { CallRange, Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { failureOf, succeeded } from './step-outcome.ts'
+import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult } from './executor.ts'
+import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
 export const parallelSettings = z.strictObject({
   /** Steps under way at once; default: all that are ready. */
@@ -35,7 +35,14 @@ function calls(definition: FlowDefinition): readonly CallRange[] {
 }
 
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
-export const parallelExecutor: Executor = { type: 'parallel', unordered: true, settings: parallelSettings, calls, run: runGraph }
+export const parallelExecutor: Executor = {
+  type: 'parallel',
+  unordered: true,
+  settings: parallelSettings,
+  calls,
+  answers,
+  run: runGraph,
+}
 
 /** The same scheduler, with the dependencies written out. Takes the `parallel` block. */
 export const graphExecutor: Executor = {
@@ -44,7 +51,17 @@ export const graphExecutor: Executor = {
   settings: parallelSettings,
   settingsKey: 'parallel',
   calls,
+  answers,
   run: runGraph,
+}
+
+/** The only end. Of several the output is put together; one that may fail without ending the flow may have said something else before. */
+function answers(definition: FlowDefinition): readonly AnswerStep[] {
+  const dependencies = stepDependencies(definition)
+  const [end, ...others] = openEnds(definition, dependencies)
+  if (!end || others.length > 0) return []
+  const isBranch = dependencies.get(end.id)?.waitsFor.size === 0
+  return isBranch && isTolerant(definition) ? [] : lastOf([end])
 }
 
 async function runGraph(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
@@ -52,10 +69,14 @@ async function runGraph(definition: FlowDefinition, context: ExecutorContext): P
   const dependencies = stepDependencies(definition)
   const results = await new GraphRun(definition, context, dependencies, {
     maxConcurrency: settings.maxConcurrency ?? Number.POSITIVE_INFINITY,
-    tolerant: (settings.onFailure ?? (settings.minSuccesses === undefined ? 'fail' : 'continue')) === 'continue',
+    tolerant: isTolerant(definition),
     minSuccesses: settings.minSuccesses ?? 1,
   }).run()
   return aggregate(definition, dependencies, results)
+}
+
+function isTolerant({ parallel: { onFailure, minSuccesses } = {} }: FlowDefinition): boolean {
+  return (onFailure ?? (minSuccesses === undefined ? 'fail' : 'continue')) === 'continue'
 }
 
 interface GraphSettings {
@@ -186,15 +207,19 @@ class GraphRun {
   }
 }
 
+/** Steps that nothing waits for. */
+function openEnds(definition: FlowDefinition, dependencies: ReadonlyMap<string, StepDependencies>): readonly FlowStep[] {
+  const awaited = new Set([...dependencies.values()].flatMap((entry) => [...entry.waitsFor]))
+  return definition.steps.filter((step) => !awaited.has(step.id))
+}
+
 /** Output of the graph: its last step where there is one, else every open end under its step's id. */
 function aggregate(
   definition: FlowDefinition,
   dependencies: ReadonlyMap<string, StepDependencies>,
   results: ReadonlyMap<string, StepResult>,
 ): ExecutorResult {
-  const awaited = new Set([...dependencies.values()].flatMap((entry) => [...entry.waitsFor]))
-  const ends = definition.steps
-    .filter((step) => !awaited.has(step.id))
+  const ends = openEnds(definition, dependencies)
     .map((step) => results.get(step.id))
     .filter(succeeded)
   const [first] = ends

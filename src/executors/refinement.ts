@@ -5,7 +5,7 @@ import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
-import { holdsOrSkips, lastSuccess, required, runIfHolds, runInOrder, succeeded } from './step-outcome.ts'
+import { holdsOrSkips, lastOf, lastSuccess, required, runIfHolds, runInOrder, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
@@ -50,6 +50,8 @@ export const refinementExecutor: Executor = {
     })
   },
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
+  // The best draft is known when all are scored.
+  answers: (definition) => lastOf(getLoopRoles(definition, JUDGING).after),
   run: runRefinement,
 }
 

@@ -2,7 +2,7 @@ import type { FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { ExecutorContext, RunStepOptions } from './executor.ts'
+import type { AnswerStep, ExecutorContext, RunStepOptions } from './executor.ts'
 
 /** The error a failed result stands for, ready to end the flow with the step's own code. */
 export function failureOf(result: StepResult): OrchestratorError {
@@ -89,5 +89,9 @@ export async function runTogether(
 
 export const lastSuccess = (results: readonly StepResult[]): StepResult | undefined =>
   results.findLast((result) => result.status === 'SUCCESS')
+
+/** The last of steps that run once, as the one that answers. */
+export const lastOf = (steps: readonly FlowStep[]): readonly AnswerStep[] =>
+  steps.slice(-1).map(({ id }) => ({ stepId: id, iteration: 1 }))
 
 export const succeeded = (result: StepResult | undefined): result is StepResult => result?.status === 'SUCCESS'

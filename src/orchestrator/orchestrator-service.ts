@@ -3,6 +3,7 @@ import type { FlowDefinition, FlowDefinitionInput } from '../domain/flow-definit
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import { type StepResult, StepStatus } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { AnswerStep } from '../executors/executor.ts'
 import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
 import { cancelStored } from './cancel-stored.ts'
 import type { CheckFlow, FlowCheck } from './check-flow.ts'
@@ -38,6 +39,7 @@ export interface OrchestratorServicePorts {
   readonly live: LiveUpdates
   readonly cache: FlowCache
   readonly checkFlow: CheckFlow
+  readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
   readonly executeOneStep: ExecuteOneStep
   readonly now: () => Date
 }
@@ -164,6 +166,11 @@ export class OrchestratorService {
   /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
   checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
     return this.#ports.checkFlow(definition, userId)
+  }
+
+  /** Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty: known only at the end. */
+  async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
+    return this.#ports.answerSteps(definition)
   }
 
   /**

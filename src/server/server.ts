@@ -22,6 +22,8 @@ import { ticketRoutes } from './http/routes/tickets.ts'
 import { usageRoutes } from './http/routes/usage.ts'
 import { createSubscriptions } from './live/subscriptions.ts'
 import { mcpRoutes } from './mcp/route.ts'
+import { modelRoutes } from './models/models.ts'
+import { openAiErrors } from './models/open-ai-error.ts'
 import type { ServerParts } from './parts.ts'
 import { createSockets } from './socket/sockets.ts'
 
@@ -68,7 +70,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const streams = createEventStreams({ subscriptions, authenticator, settings, lookEveryMs })
   const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics, lookEveryMs })
 
-  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe })
+  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: parts.definitionSchema() })
   addIdempotency(app, parts.idempotency)
   await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))
@@ -91,6 +93,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     { prefix: API },
   )
   await app.register(mcpRoutes(parts, { authenticator, version }))
+  await app.register(modelRoutes(parts))
   await addDocs(app)
   sockets.attach(app.server)
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { FlowDefinition } from '../../src/domain/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Executor } from '../../src/executors/executor.ts'
-import { type Walk, type WalkAnswer, walk } from '../support/walk.ts'
+import { askKey, type Walk, type WalkAnswer, walk } from '../support/walk.ts'
 
 export interface ExecutorSuite {
   readonly name: string
@@ -103,6 +103,29 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
+    test('a run that answers() names gives the output of the flow whenever it succeeds', async () => {
+      const named = new Set(executor.answers?.(definition).map(({ stepId, iteration }) => askKey(stepId, iteration)))
+      const all = [...ways, ...Object.values(SCORES).map((scoreOf) => ({ way: 'all', options: { answer: verdicts(scoreOf) } }))]
+      for (const { way, options } of all) {
+        const { outcome, error, successes } = await walk(executor, definition, options)
+        if (error) continue
+        for (const [key, result] of successes) if (named.has(key)) expect(outcome?.final, `${key} ${way}`).toBe(result)
+      }
+    })
+
+    test('a run that answers() names ends the flow where it fails', async () => {
+      for (const { stepId, iteration } of executor.answers?.(definition) ?? []) {
+        const key = askKey(stepId, iteration)
+        const ended = await walk(executor, definition, {
+          answer: failingAt(
+            key,
+            verdicts(() => 0.3),
+          ),
+        })
+        if (ended.called.includes(key)) expect(ended.error, key).toMatchObject({ code: 'PROVIDER_REJECTED' })
+      }
+    })
+
     test('a step that fails ends the flow with its own code; nothing starts after it and nothing is left under way', async () => {
       const { called } = await walk(executor, definition, usual)
       for (const order of ['oldest first', 'newest first'] as const) {
@@ -145,6 +168,12 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
 }
 
 const verdict = (score: number) => ({ score, approved: score >= 1, issues: [], feedback: '' })
+
+const verdicts =
+  (scoreOf: (iteration: number) => number) =>
+  (_stepId: string, iteration: number): WalkAnswer => ({
+    parsed: verdict(scoreOf(iteration)),
+  })
 
 const failingAt =
   (failing: string, answer: (stepId: string, iteration: number) => WalkAnswer) =>

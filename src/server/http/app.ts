@@ -9,7 +9,8 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
-import { toOrchestratorError, toProblem } from './problem-details.ts'
+import { createErrorAnswers, type ErrorFormat } from './error-format.ts'
+import { type ProblemContext, toOrchestratorError } from './problem-details.ts'
 import './requests.ts'
 
 export interface AppParts {
@@ -21,9 +22,10 @@ export interface AppParts {
   readonly isClosing: () => boolean
   /** Adds what looks at every request from its beginning, refused ones included. */
   readonly observe: (app: FastifyInstance) => void
+  /** Where errors are not told as RFC 9457 says. */
+  readonly errorFormats: readonly ErrorFormat[]
 }
 
-const PROBLEM_TYPE = 'application/problem+json'
 /** Milliseconds for a client to send its whole request: slower ones only hold connections. */
 const REQUEST_TIMEOUT_MS = 60_000
 /** At most, between looks for such clients. */
@@ -36,14 +38,9 @@ const PARSER_STATUS: Readonly<Record<string, string>> = {
 }
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
-export async function createApp({
-  settings,
-  logger,
-  origins,
-  authenticator,
-  isClosing,
-  observe,
-}: AppParts): Promise<FastifyInstance> {
+export async function createApp(parts: AppParts): Promise<FastifyInstance> {
+  const { settings, logger, origins, authenticator, isClosing, observe, errorFormats } = parts
+  const toErrorAnswer = createErrorAnswers(errorFormats)
   const app = Fastify({
     loggerInstance: logger,
     // One line per request, written at its end by the telemetry hook.
@@ -57,9 +54,9 @@ export async function createApp({
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
     // An address that cannot be decoded never reaches the hooks.
     frameworkErrors: (error, request, { raw }) => {
-      const problem = toProblem(toOrchestratorError(error), { requestId: request.id })
-      raw.writeHead(problem.status, { 'content-type': PROBLEM_TYPE, 'x-request-id': request.id })
-      raw.end(JSON.stringify(problem))
+      const { status, headers, body } = toErrorAnswer(toOrchestratorError(error), contextOf(request))
+      raw.writeHead(status, { ...headers, 'x-request-id': request.id })
+      raw.end(JSON.stringify(body))
     },
     clientErrorHandler: ({ code }, socket) => {
       // The parser gave up: what was sent is not looked at, nor told. Who does not close is closed.
@@ -94,9 +91,8 @@ export async function createApp({
   app.setErrorHandler((thrown, request, reply) => {
     const error = toOrchestratorError(thrown)
     if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
-    const problem = toProblem(error, { requestId: request.id, instance: pathOf(request) })
-    if (error.code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer')
-    return reply.code(problem.status).type(PROBLEM_TYPE).serializer(JSON.stringify).send(problem)
+    const { status, headers, body } = toErrorAnswer(error, contextOf(request))
+    return reply.code(status).headers(headers).serializer(JSON.stringify).send(body)
   })
   app.setNotFoundHandler((request) => {
     throw routeNotFound(request)
@@ -117,7 +113,14 @@ export async function createApp({
   await app.register(cors, {
     origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE'],
-    exposedHeaders: ['location', 'retry-after', 'x-request-id', 'idempotency-replayed'],
+    exposedHeaders: [
+      'location',
+      'retry-after',
+      'x-request-id',
+      'idempotency-replayed',
+      'x-polyphony-flow-id',
+      'x-polyphony-cost-usd',
+    ],
     maxAge: 600,
   })
   app.addHook('onRequest', async (request) => {
@@ -148,6 +151,11 @@ const toRequestId = (given: string | string[] | undefined): string =>
 
 /** The path alone: what stands behind a question mark may be secret. */
 export const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
+
+const contextOf = (request: Pick<FastifyRequest, 'id' | 'url'>): ProblemContext => ({
+  requestId: request.id,
+  instance: pathOf(request),
+})
 
 function rateKey({ caller, ip }: FastifyRequest): string {
   if (!caller || caller.via === 'local') return `ip:${ip}`

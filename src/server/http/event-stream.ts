@@ -6,6 +6,7 @@ import { createPlaces } from '../access/places.ts'
 import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
 import { createLook, flowNotFound } from '../live/look.ts'
 import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
+import { beginEvents } from './begin-events.ts'
 import { toProblem } from './problem-details.ts'
 import { callerOf } from './requests.ts'
 
@@ -83,12 +84,7 @@ export function createEventStreams({ subscriptions, authenticator, settings, loo
     if (response.destroyed) return close()
     response.on('close', close)
     response.on('drain', () => subscription.resume())
-    response.writeHead(200, {
-      ...toHeaders(reply),
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache, no-transform',
-      'x-accel-buffering': 'no',
-    })
+    beginEvents(reply)
     response.write('retry: 1000\n\n')
 
     async function subscribe(): Promise<Subscription> {
@@ -146,7 +142,3 @@ function toEvent(entry: FeedEntry): Buffer {
 
 const problemEvent = (error: OrchestratorError, { id: requestId }: FastifyRequest): string =>
   `event: problem\ndata: ${JSON.stringify(toProblem(error, { requestId }))}\n\n`
-
-/** Headers that hooks have set: security, CORS, the request id. */
-const toHeaders = (reply: FastifyReply): Record<string, string | string[] | number> =>
-  Object.fromEntries(Object.entries(reply.getHeaders()).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))

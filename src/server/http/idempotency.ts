@@ -15,7 +15,7 @@ declare module 'fastify' {
 const LOCKED_FOR_MS = 60_000
 const EXECUTION_LOCKED_FOR_MS = 1_800_000
 /** Headers of the answer that a repetition needs. */
-const KEPT_HEADERS = ['content-type', 'location']
+const KEPT_HEADERS = ['content-type', 'location', 'x-polyphony-flow-id', 'x-polyphony-cost-usd']
 
 /**
  * A repeated request with the same Idempotency-Key gets the first answer again, from whichever process. Only what was done is remembered: after an
@@ -58,9 +58,10 @@ export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepo
   })
 }
 
-function keyOf({ routeOptions, headers }: FastifyRequest): string | undefined {
+function keyOf({ routeOptions, headers, body }: FastifyRequest): string | undefined {
   const key = headers['idempotency-key']
-  if (!routeOptions.config.idempotent || key === undefined) return undefined
+  const { idempotent = false } = routeOptions.config
+  if (key === undefined || !(typeof idempotent === 'function' ? idempotent(body) : idempotent)) return undefined
   if (typeof key === 'string' && /^[\x21-\x7e]{1,200}$/.test(key)) return key
   throw new OrchestratorError('INPUT_INVALID', 'Idempotency-Key: expected 1 to 200 printable characters without spaces')
 }

@@ -45,7 +45,7 @@ export function addObservation(app: FastifyInstance, { requestContext, metrics }
         route,
         status,
         ms: Math.round(seconds * 1_000),
-        flowId: flowIdOf(request),
+        flowId: flowIdOf(request) ?? reply.getHeader(FLOW_HEADER),
         via: request.caller?.via,
       }
       if (status >= 500) request.log.error(facts, 'request')
@@ -59,6 +59,9 @@ export function addObservation(app: FastifyInstance, { requestContext, metrics }
 
   app.addHook('onResponse', async (request, reply) => request.tellEnd?.(reply.statusCode))
 }
+
+/** Set where a request made the flow that answers it. */
+const FLOW_HEADER = 'x-polyphony-flow-id'
 
 /** What nginx counts for a client that left before its answer; no answer ever carries it. */
 const CLIENT_LEFT = 499

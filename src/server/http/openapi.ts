@@ -68,8 +68,8 @@ const idempotencyHeader = {
 }
 
 const withProblem = (responses: unknown) => ({
-  ...(typeof responses === 'object' ? responses : {}),
   default: { description: 'An error', content: { 'application/problem+json': { schema: { title: 'Problem' } } } },
+  ...(typeof responses === 'object' ? responses : {}),
 })
 
 /** Puts the schemas among the components, and a reference wherever only their title stands. */

@@ -14,8 +14,8 @@ declare module 'fastify' {
     scope?: Scope
     /** Open to everybody, without a caller. */
     public?: boolean
-    /** Answers are remembered under the Idempotency-Key. */
-    idempotent?: boolean
+    /** Answers are remembered under the Idempotency-Key; a function of the body where not all can be. */
+    idempotent?: boolean | ((body: unknown) => boolean)
   }
 }
 

@@ -1,0 +1,101 @@
+import type { FlowExecutionResult } from '../../domain/flow.ts'
+import type { FinishReason } from '../../domain/model-call.ts'
+import type { SharingDecision } from '../../domain/sharing.ts'
+import type { StepResult } from '../../domain/step-result.ts'
+import { addUsage, type Usage } from '../../domain/usage.ts'
+
+/** What a flow used up, over all steps and attempts. */
+export interface FlowSpent {
+  readonly flowId: string
+  readonly usage: Usage
+  /** US dollars: the sum of what is known. Absent where nothing is. */
+  readonly costUsd?: number
+  readonly unpricedSteps: number
+  readonly simulated: boolean
+  /** What the user's policies kept from providers, each once. */
+  readonly withheld: readonly Withheld[]
+}
+
+/** What a flow came to, as one answer of one model. */
+export interface FlowAnswer extends FlowSpent {
+  readonly text: string
+  /** A model would not answer, in these words. */
+  readonly refusal?: string
+  readonly finishReason: FinishReason
+  /** Who wrote the text; several where it was put together. */
+  readonly provider: string
+}
+
+export type Withheld = Pick<SharingDecision, 'kind' | 'to' | 'rule'>
+
+/** The answer of a flow that has ended well. */
+export function toAnswer({
+  flowId,
+  finalOutput,
+  steps,
+}: Pick<FlowExecutionResult, 'flowId' | 'finalOutput' | 'steps'>): FlowAnswer {
+  const successes = steps.filter(({ status }) => status === 'SUCCESS')
+  const final = successes.findLast(({ output }) => output === finalOutput)
+  const writers = final ? [final.provider] : [...new Set(successes.map(({ provider }) => provider))]
+  return {
+    ...toSpent(flowId, steps),
+    text: finalOutput,
+    finishReason: final?.finishReason ?? 'stop',
+    provider: writers.join('+'),
+  }
+}
+
+/** The answer of a flow that ended because a model refused; `undefined` where none did. */
+export function toRefusal(flowId: string, steps: readonly StepResult[]): FlowAnswer | undefined {
+  const refused = steps.findLast(({ refusal }) => refusal !== undefined)
+  if (refused?.refusal === undefined) return undefined
+  const { refusal, provider } = refused
+  return { ...toSpent(flowId, steps), text: '', refusal, finishReason: 'refusal', provider }
+}
+
+export function toSpent(flowId: string, steps: readonly StepResult[]): FlowSpent {
+  const attempts = steps.flatMap((step) => step.attempts)
+  const costs = attempts.flatMap(({ cost, simulated }) => (cost === undefined || simulated ? [] : [cost]))
+  const unpriced = steps.filter((step) =>
+    step.attempts.some(({ cost, usage, simulated }) => cost === undefined && usage !== undefined && !simulated),
+  )
+  return {
+    flowId,
+    usage: addUsage(attempts.map(({ usage }) => usage)),
+    costUsd: costs.length === 0 ? undefined : toNanoUsd(costs.reduce((sum, cost) => sum + cost, 0)),
+    unpricedSteps: unpriced.length,
+    simulated: steps.some(({ simulated }) => simulated),
+    withheld: withheldBy(steps),
+  }
+}
+
+// Sums of binary fractions would show as 0.30000000000000004.
+const toNanoUsd = (costUsd: number): number => Math.round(costUsd * 1e9) / 1e9
+
+/** What the author of the flow kept back, or what was too long, is no matter of the user's policies. */
+function withheldBy(steps: readonly StepResult[]): readonly Withheld[] {
+  const decisions = new Map<string, Withheld>()
+  for (const { kind, to, rule } of steps.flatMap((step) => step.withheld)) {
+    if (rule === 'no_policy' || rule.startsWith('allow')) decisions.set(`${kind} ${to} ${rule}`, { kind, to, rule })
+  }
+  return [...decisions.values()]
+}
+
+/** US dollars as a decimal, for a header. */
+export const toDecimal = (costUsd: number): string => costUsd.toFixed(9).replace(/\.?0+$/, '')
+
+/** Facts beyond OpenAI's shapes, under a key of their own that its clients pass over. */
+export const toExtension = ({ flowId, costUsd, unpricedSteps, simulated, withheld }: FlowSpent) => ({
+  flow_id: flowId,
+  ...(costUsd !== undefined && { cost_usd: costUsd }),
+  unpriced_steps: unpricedSteps,
+  simulated,
+  ...(withheld.length > 0 && { withheld }),
+})
+
+/** The answer as a message of the thread, so that the conversation can go on from it. */
+export const toThreadMessage = ({ flowId, text, refusal, provider, simulated }: FlowAnswer) => ({
+  role: 'assistant' as const,
+  content: refusal ?? text,
+  metadata: { orchestrationFlowId: flowId, provider, simulated },
+})

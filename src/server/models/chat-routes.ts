@@ -1,0 +1,73 @@
+import type { FastifyReply } from 'fastify'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { callerOf, type Routes } from '../http/requests.ts'
+import { toDecimal } from './answer.ts'
+import { chatCompletion, createChatChunks, toChatCompletion } from './chat-completion.ts'
+import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.ts'
+import type { FlowCall } from './flow-calls.ts'
+import { isStream } from './is-stream.ts'
+import type { ModelParts } from './models.ts'
+import { openAiError, toOpenAiError } from './open-ai-error.ts'
+import { openTextStream } from './text-stream.ts'
+
+/** Chat completions: one flow in a thread of its own answers each. */
+export const chatRoutes =
+  ({ catalogue, calls, requests, streams }: ModelParts): Routes =>
+  async (app) => {
+    app.post(
+      '/v1/chat/completions',
+      {
+        schema: {
+          tags: ['models'],
+          summary: 'Answer the last message of the user with a flow',
+          body: chatRequest,
+          response: { 200: chatCompletion, default: openAiError },
+        },
+        // A stream is not remembered: its repetition would have nothing to wait for.
+        config: { scope: 'execute', idempotent: (body) => !isStream(body) },
+      },
+      (request, reply) =>
+        requests.answer(request, reply, async (gone) => {
+          const { body } = request
+          const { userId } = callerOf(request)
+          const conversation = parseChatRequest(body)
+          const definition = await catalogue.getDefinition(body.model, userId, conversation.messages.length > 1)
+          const call = await calls.begin({
+            userId,
+            definition,
+            conversation,
+            metadata: body.metadata ?? {},
+            streaming: body.stream ?? false,
+            gone,
+          })
+          reply.header('x-polyphony-flow-id', call.flowId)
+          if (body.stream) return stream(reply, call, body, gone)
+          const answer = await calls.follow(call, { gone })
+          if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
+          return toChatCompletion(call, body.model, answer)
+        }),
+    )
+
+    async function stream(reply: FastifyReply, call: FlowCall, body: ChatRequest, gone: AbortSignal): Promise<FastifyReply> {
+      const stream = openTextStream(reply, streams)
+      const chunks = createChatChunks(call, body.model, body.stream_options?.include_usage ?? false)
+      let hasSpoken = false
+      const say = async (text: string) => {
+        const start = hasSpoken ? '' : chunks.start()
+        hasSpoken = true
+        await stream.write(start + text)
+      }
+      try {
+        const answer = await calls.follow(call, { gone, onText: (text) => say(chunks.text(text)) })
+        await say(chunks.end(answer))
+      } catch (thrown) {
+        if (!stream.hasBegun) throw thrown
+        const error = OrchestratorError.from(thrown)
+        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream met a bug')
+        await stream.write(`data: ${JSON.stringify(toOpenAiError(error))}\n\n`)
+      } finally {
+        stream.end()
+      }
+      return reply
+    }
+  }

@@ -1,0 +1,45 @@
+import * as z from 'zod'
+import { listOf } from '../../protocol/instant.ts'
+import { callerOf, type Routes } from '../http/requests.ts'
+import type { ModelParts } from './models.ts'
+import { openAiError } from './open-ai-error.ts'
+
+const model = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  created: z.number(),
+  owned_by: z.enum(['polyphony', 'user']),
+})
+const models = z.object({ object: z.literal('list'), data: listOf(model) })
+
+/** Which flows there are, as models. */
+export const listRoutes =
+  ({ catalogue }: ModelParts): Routes =>
+  async (app) => {
+    const config = { scope: 'read' as const }
+    const tags = ['models']
+
+    app.get(
+      '/v1/models',
+      {
+        schema: { tags, summary: 'List templates and your flows as models', response: { 200: models, default: openAiError } },
+        config,
+      },
+      async (request) => ({ object: 'list' as const, data: await catalogue.list(callerOf(request).userId) }),
+    )
+
+    // A wildcard: names hold slashes, and clients encode them or not.
+    app.get(
+      '/v1/models/*',
+      {
+        schema: {
+          tags,
+          summary: 'Describe a model',
+          params: z.object({ '*': z.string() }),
+          response: { 200: model, default: openAiError },
+        },
+        config,
+      },
+      (request) => catalogue.describe(request.params['*'], callerOf(request).userId),
+    )
+  }

@@ -1,0 +1,101 @@
+import { isDeepStrictEqual } from 'node:util'
+import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
+import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ServerParts } from '../parts.ts'
+import { refusal } from './refusal.ts'
+
+const PREFIX = 'flow/'
+const MAX_NAME = 200
+
+/** A model as /v1/models lists it. */
+export interface ModelFacts {
+  readonly id: string
+  readonly object: 'model'
+  /** Seconds since 1970. */
+  readonly created: number
+  readonly owned_by: 'polyphony' | 'user'
+}
+
+export type ModelCatalogue = ReturnType<typeof createModelCatalogue>
+
+/** Flows under the names of models: `flow/<template>`, `flow/<name of a flow that the caller created>`, `flow/<flow id>`. */
+export function createModelCatalogue({ orchestrator }: Pick<ServerParts, 'orchestrator'>, startedAt: Date) {
+  const templateNames = new Set(listFlowTemplates().map(({ name }) => name))
+
+  async function find(
+    modelId: string,
+    userId: string,
+  ): Promise<{ definition: FlowDefinitionInput; createdAt: Date; isTemplate: boolean } | undefined> {
+    const name = modelId.startsWith(PREFIX) ? modelId.slice(PREFIX.length) : ''
+    if (name === '' || name.length > MAX_NAME || name.includes('\0')) return undefined
+    if (templateNames.has(name)) return { definition: getFlowTemplate(name), createdAt: startedAt, isTemplate: true }
+    const saved = await orchestrator.findSavedFlow(userId, name)
+    if (saved) return { definition: saved.definition, createdAt: saved.createdAt, isTemplate: false }
+    const flow = await findFlow(name, userId)
+    if (!flow) return undefined
+    return { definition: await underItsOwnName(flow.definition, flow.id, userId), createdAt: flow.createdAt, isTemplate: false }
+  }
+
+  async function findFlow(flowId: string, userId: string) {
+    try {
+      return await orchestrator.getFlow(flowId, userId)
+    } catch (error) {
+      if (OrchestratorError.is(error) && error.code === 'FLOW_NOT_FOUND') return undefined
+      throw error
+    }
+  }
+
+  /** A run of one certain flow would else become what its name means from then on, in place of a newer definition. */
+  async function underItsOwnName(definition: FlowDefinitionInput, flowId: string, userId: string): Promise<FlowDefinitionInput> {
+    const { name } = definition
+    const meant = await orchestrator.findSavedFlow(userId, name)
+    if (!meant || isDeepStrictEqual(meant.definition, definition)) return definition
+    return { ...definition, name: `${name.slice(0, MAX_NAME - flowId.length - 1)} ${flowId}` }
+  }
+
+  return {
+    async list(userId: string): Promise<readonly ModelFacts[]> {
+      const saved = await orchestrator.listSavedFlows(userId)
+      return [
+        ...[...templateNames].map((name) => toFacts(name, startedAt, true)),
+        ...saved.filter(({ name }) => !templateNames.has(name)).map(({ name, createdAt }) => toFacts(name, createdAt, false)),
+      ]
+    },
+
+    /** Throws FLOW_NOT_FOUND (`model_not_found`), the same for a flow of somebody else and for none. */
+    async describe(modelId: string, userId: string): Promise<ModelFacts> {
+      const found = await find(modelId, userId)
+      if (found) return toFacts(modelId.slice(PREFIX.length), found.createdAt, found.isTemplate)
+      throw modelNotFound(modelId)
+    },
+
+    /**
+     * The definition to run. Throws as `describe`. `hasHistory`: a template lets its steps see what came before the prompt, as far as the
+     * user's policies do; a flow that somebody wrote says so itself.
+     */
+    async getDefinition(modelId: string, userId: string, hasHistory: boolean): Promise<FlowDefinitionInput> {
+      const found = await find(modelId, userId)
+      if (!found) throw modelNotFound(modelId)
+      const { definition, isTemplate } = found
+      if (!isTemplate || !hasHistory) return definition
+      const contextPolicy = { ...definition.contextPolicy, shareConversationHistory: true, preserveSystemPrompts: true }
+      return { ...definition, contextPolicy }
+    },
+  }
+}
+
+const toFacts = (name: string, since: Date, isTemplate: boolean): ModelFacts => ({
+  id: `${PREFIX}${name}`,
+  object: 'model',
+  created: Math.floor(since.getTime() / 1_000),
+  owned_by: isTemplate ? 'polyphony' : 'user',
+})
+
+const modelNotFound = (modelId: string): OrchestratorError =>
+  refusal(
+    'model',
+    `The model '${modelId.slice(0, MAX_NAME + PREFIX.length)}' does not exist or you do not have access to it. GET /v1/models lists them: flow/<template>, flow/<name of a flow of yours>; flow/<flow id> works as well`,
+    'model_not_found',
+    'FLOW_NOT_FOUND',
+  )

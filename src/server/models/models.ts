@@ -1,0 +1,39 @@
+import type { Routes } from '../http/requests.ts'
+import type { ServerParts } from '../parts.ts'
+import { chatRoutes } from './chat-routes.ts'
+import { createFlowCalls, type FlowCalls } from './flow-calls.ts'
+import { listRoutes } from './list-routes.ts'
+import { createModelCatalogue, type ModelCatalogue } from './model-catalogue.ts'
+import { createOpenRequests, type OpenRequests } from './open-requests.ts'
+import { responseRoutes } from './response-routes.ts'
+import type { TextStreamOptions } from './text-stream.ts'
+
+/** What the routes of models share. */
+export interface ModelParts extends Pick<ServerParts, 'orchestrator' | 'conversations'> {
+  readonly catalogue: ModelCatalogue
+  readonly calls: FlowCalls
+  readonly requests: OpenRequests
+  readonly streams: TextStreamOptions
+}
+
+const HEARTBEAT_MS = 10_000
+
+/** Flows as models, for clients of OpenAI: /v1/models, /v1/chat/completions, /v1/responses. */
+export const modelRoutes =
+  (parts: ServerParts): Routes =>
+  async (app) => {
+    const { orchestrator, conversations, config } = parts
+    const requests = createOpenRequests(config.server.sockets)
+    const shared: ModelParts = {
+      orchestrator,
+      conversations,
+      catalogue: createModelCatalogue(parts, new Date()),
+      calls: createFlowCalls(parts),
+      requests,
+      streams: { limits: config.server.sockets, heartbeatMs: HEARTBEAT_MS },
+    }
+    app.addHook('preClose', () => requests.close())
+    await app.register(listRoutes(shared))
+    await app.register(chatRoutes(shared))
+    await app.register(responseRoutes(shared))
+  }

@@ -1,0 +1,76 @@
+import * as z from 'zod'
+import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
+import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ErrorFormat } from '../http/error-format.ts'
+import { messageWithRemedy } from './runnable.ts'
+
+/** An error as OpenAI writes it. */
+export const openAiError = z.object({
+  error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string().nullable() }),
+})
+export type OpenAiError = z.output<typeof openAiError>
+
+/** Codes that OpenAI's clients decide on; every other one is ours in small letters. */
+const CODES: Partial<Readonly<Record<ErrorCode, string>>> = {
+  UNAUTHENTICATED: 'invalid_api_key',
+  RATE_LIMITED: 'rate_limit_exceeded',
+  PROVIDER_RATE_LIMITED: 'rate_limit_exceeded',
+  PROVIDER_QUOTA_EXHAUSTED: 'insufficient_quota',
+  ROUTE_NOT_FOUND: 'unknown_url',
+  CONTENT_FILTERED: 'content_filter',
+  INPUT_INVALID: 'invalid_value',
+}
+
+/** The status of our table, but for 422: their clients make a BadRequestError of 400. */
+function statusOf({ code }: OrchestratorError): number {
+  const { httpStatus } = ERROR_CODES[code]
+  return httpStatus === 422 ? 400 : httpStatus
+}
+
+function typeOf(status: number): string {
+  if (status >= 500) return 'server_error'
+  if (status === 429) return 'rate_limit_error'
+  return status === 403 ? 'permission_error' : 'invalid_request_error'
+}
+
+export function toOpenAiError(error: OrchestratorError): OpenAiError {
+  const { code, details } = error
+  const message =
+    code === 'INTERNAL' ? 'The server met an error of its own; the request id finds it in the log' : messageWithRemedy(error)
+  const reason = typeof details.reason === 'string' ? details.reason : undefined
+  return {
+    error: { message, type: typeOf(statusOf(error)), param: paramOf(details), code: reason ?? CODES[code] ?? code.toLowerCase() },
+  }
+}
+
+/** Everything under /v1 tells errors as OpenAI does, unknown addresses and refused keys included. */
+export const openAiErrors: ErrorFormat = {
+  under: '/v1',
+  toAnswer: (error) => {
+    const { flowId } = error.details
+    const isFlow = typeof flowId === 'string'
+    return {
+      status: statusOf(error),
+      headers: {
+        'content-type': 'application/json; charset=utf-8',
+        // Their clients repeat 409, 429 and 5xx by themselves. A flow has tried again where it is worth while, and would be paid for twice.
+        'x-should-retry': String(error.retryable && !isFlow),
+        ...(isFlow ? { 'x-polyphony-flow-id': flowId } : {}),
+      },
+      body: toOpenAiError(error),
+    }
+  },
+}
+
+/** The field that is wrong, as OpenAI writes it: `messages[0].content`. */
+function paramOf({ param, problems }: OrchestratorError['details']): string | null {
+  if (typeof param === 'string') return param
+  const [first]: readonly unknown[] = Array.isArray(problems) ? problems : []
+  const pointer = typeof first === 'object' && first !== null && 'pointer' in first ? first.pointer : undefined
+  if (typeof pointer !== 'string' || !pointer.startsWith('#/')) return null
+  return pointer
+    .slice(2)
+    .split('/')
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === '' ? part : `${path}.${part}`), '')
+}

@@ -1,0 +1,172 @@
+import * as z from 'zod'
+import type { FlowStatus, OrchestrationFlow } from '../../domain/flow.ts'
+import type { FinishReason } from '../../domain/model-call.ts'
+import type { Usage } from '../../domain/usage.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { listOf } from '../../protocol/instant.ts'
+import { type FlowAnswer, toAnswer, toExtension, toRefusal, toSpent } from './answer.ts'
+import { extension } from './chat-completion.ts'
+import { toOpenAiError } from './open-ai-error.ts'
+import type { ResponseFacts } from './response-facts.ts'
+
+const part = z.union([
+  z.object({ type: z.literal('output_text'), text: z.string(), annotations: z.array(z.never()), logprobs: z.array(z.never()) }),
+  z.object({ type: z.literal('refusal'), refusal: z.string() }),
+])
+export type ResponsePart = z.output<typeof part>
+
+const message = z.object({
+  type: z.literal('message'),
+  id: z.string(),
+  status: z.enum(['in_progress', 'completed', 'incomplete']),
+  role: z.literal('assistant'),
+  content: listOf(part),
+})
+export type ResponseMessage = z.output<typeof message>
+
+const responseUsage = z.object({
+  input_tokens: z.number(),
+  input_tokens_details: z.object({ cached_tokens: z.number(), cache_write_tokens: z.number() }),
+  output_tokens: z.number(),
+  output_tokens_details: z.object({ reasoning_tokens: z.number() }),
+  total_tokens: z.number(),
+})
+
+/** A response as OpenAI writes it. What a flow decides by itself stands at its default. */
+export const responseObject = z.object({
+  id: z.string(),
+  object: z.literal('response'),
+  created_at: z.number(),
+  status: z.enum(['queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled']),
+  background: z.boolean(),
+  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  incomplete_details: z.object({ reason: z.string() }).nullable(),
+  instructions: z.string().nullable(),
+  max_output_tokens: z.null(),
+  model: z.string(),
+  output: listOf(message),
+  parallel_tool_calls: z.boolean(),
+  previous_response_id: z.string().nullable(),
+  store: z.literal(true),
+  temperature: z.null(),
+  text: z.object({ format: z.object({ type: z.literal('text') }) }),
+  tool_choice: z.literal('auto'),
+  tools: z.array(z.never()),
+  top_p: z.null(),
+  truncation: z.literal('disabled'),
+  usage: responseUsage.nullable(),
+  metadata: z.record(z.string(), z.string()),
+  polyphony: extension.optional(),
+})
+export type ResponseObject = z.output<typeof responseObject>
+
+export const responseId = (flowId: string): string => `resp_${flowId}`
+export const messageId = (flowId: string): string => `msg_${flowId}`
+
+/** A response whose flow has not ended. */
+export const toOpenResponse = (
+  { id, createdAt }: { readonly id: string; readonly createdAt: Date },
+  facts: ResponseFacts,
+  status: ResponseObject['status'] = 'in_progress',
+): ResponseObject => ({
+  id: responseId(id),
+  object: 'response',
+  created_at: Math.floor(createdAt.getTime() / 1_000),
+  status,
+  background: facts.background,
+  error: null,
+  incomplete_details: null,
+  instructions: facts.instructions ?? null,
+  max_output_tokens: null,
+  model: facts.model,
+  output: [],
+  parallel_tool_calls: false,
+  previous_response_id: facts.previousResponseId ?? null,
+  store: true,
+  temperature: null,
+  text: { format: { type: 'text' } },
+  tool_choice: 'auto',
+  tools: [],
+  top_p: null,
+  truncation: 'disabled',
+  usage: null,
+  metadata: facts.metadata,
+})
+
+const STATUSES: Readonly<Record<FlowStatus, ResponseObject['status']>> = {
+  PENDING: 'queued',
+  RUNNING: 'in_progress',
+  PAUSED: 'in_progress',
+  COMPLETED: 'completed',
+  FAILED: 'failed',
+  CANCELLED: 'cancelled',
+}
+
+/** Why an answer is not whole. */
+const INCOMPLETE: Partial<Readonly<Record<FinishReason, string>>> = {
+  length: 'max_output_tokens',
+  content_filter: 'content_filter',
+}
+
+/** A response as its flow stands. */
+export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts): ResponseObject {
+  const open = toOpenResponse(flow, facts, STATUSES[flow.status])
+  const answer = answerOf(flow)
+  if (answer) return completed(open, answer)
+  if (flow.status !== 'FAILED' && flow.status !== 'CANCELLED') return open
+  const spent = toSpent(flow.id, flow.stepResults)
+  const ended = { ...open, usage: toResponseUsage(spent.usage), polyphony: toExtension(spent) }
+  return flow.status === 'FAILED' ? { ...ended, error: failureOf(flow) } : ended
+}
+
+/** The answer of a flow that has one. */
+export function answerOf({ id, status, result, error, stepResults }: OrchestrationFlow): FlowAnswer | undefined {
+  if (status === 'COMPLETED' && result) return toAnswer(result)
+  return status === 'FAILED' && error?.code === 'CONTENT_FILTERED' ? toRefusal(id, stepResults) : undefined
+}
+
+function completed(open: ResponseObject, answer: FlowAnswer): ResponseObject {
+  const reason = INCOMPLETE[answer.finishReason]
+  const status = reason === undefined ? 'completed' : 'incomplete'
+  return {
+    ...open,
+    status,
+    incomplete_details: reason === undefined ? null : { reason },
+    output: [toMessage(answer.flowId, status, [toPart(answer)])],
+    usage: toResponseUsage(answer.usage),
+    polyphony: toExtension(answer),
+  }
+}
+
+function failureOf({ error }: OrchestrationFlow): ResponseObject['error'] {
+  if (!error) return { code: 'server_error', message: 'The flow failed' }
+  return toResponseError(new OrchestratorError(error.code, error.message, { details: error.details, retryable: error.retryable }))
+}
+
+export function toResponseError(error: OrchestratorError): NonNullable<ResponseObject['error']> {
+  const { code, message } = toOpenAiError(error).error
+  return { code: code ?? 'server_error', message }
+}
+
+export const toMessage = (
+  flowId: string,
+  status: ResponseMessage['status'],
+  content: readonly ResponsePart[],
+): ResponseMessage => ({ type: 'message', id: messageId(flowId), status, role: 'assistant', content })
+
+export const textPart = (text: string): ResponsePart => ({ type: 'output_text', text, annotations: [], logprobs: [] })
+const toPart = ({ text, refusal }: FlowAnswer): ResponsePart =>
+  refusal === undefined ? textPart(text) : { type: 'refusal', refusal }
+
+/** Tokens of all steps together; null where prompt or answer are not known. */
+function toResponseUsage(usage: Usage): ResponseObject['usage'] {
+  const { inputTokens, outputTokens, cachedInputTokens = 0, cacheWriteTokens = 0, reasoningTokens = 0 } = usage
+  if (inputTokens === undefined || outputTokens === undefined) return null
+  return {
+    input_tokens: inputTokens,
+    input_tokens_details: { cached_tokens: cachedInputTokens, cache_write_tokens: cacheWriteTokens },
+    output_tokens: outputTokens,
+    output_tokens_details: { reasoning_tokens: reasoningTokens },
+    total_tokens: inputTokens + outputTokens,
+  }
+}

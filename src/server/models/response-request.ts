@@ -1,0 +1,45 @@
+import * as z from 'zod'
+import { modelId } from './chat-request.ts'
+import { type Conversation, sentMessage, toConversation } from './conversation.ts'
+import { refusal } from './refusal.ts'
+import { format, refuseFields, refuseFormat, requestMetadata, unsupported } from './unsupported.ts'
+
+const item = sentMessage.partial({ role: true }).extend({ type: z.string().max(100).nullish() })
+
+/** Body of /v1/responses as far as it is looked at; everything else is passed over (docs/models.md). */
+export const responseRequest = z.object({
+  model: modelId,
+  input: z.union([z.string().max(5_000_000), z.array(item).max(1_000)], { error: 'expected text or a list of messages' }),
+  instructions: z.string().max(200_000).nullish(),
+  previous_response_id: z.string().max(200).nullish(),
+  stream: z.boolean().nullish(),
+  background: z.boolean().nullish(),
+  metadata: requestMetadata.nullish(),
+  text: z.object({ format: format.nullish() }).nullish(),
+  tools: unsupported,
+  conversation: unsupported,
+  prompt: unsupported,
+})
+export type ResponseRequest = z.output<typeof responseRequest>
+
+const REASONS = {
+  tools: 'flows call no tools',
+  conversation: 'a conversation goes on with previous_response_id',
+  prompt: 'a flow has its own prompts',
+}
+
+/** The conversation of a request that a flow can serve. Throws INPUT_INVALID, naming the field, for any other. */
+export function parseResponseRequest(body: ResponseRequest): Conversation {
+  refuseFields(body, REASONS)
+  refuseFormat(body.text?.format, 'text.format')
+  const { input } = body
+  if (typeof input === 'string') return toConversation([{ role: 'user', content: input }], 'input')
+  const messages = input.map(({ type, role, ...message }, index) => {
+    const param = `input[${index}]`
+    if ((type ?? 'message') === 'message' && role !== undefined) return { role, ...message }
+    if ((type ?? 'message') === 'message')
+      throw refusal(`${param}.role`, `${param}.role: expected a role, found none`, 'missing_required_parameter')
+    throw refusal(param, `${param}: items of type "${type}" are not supported: flows take messages only`, 'unsupported_value')
+  })
+  return toConversation(messages, 'input')
+}

@@ -1,0 +1,148 @@
+import type { FastifyReply } from 'fastify'
+import * as z from 'zod'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { id } from '../../protocol/instant.ts'
+import { callerOf, type Routes } from '../http/requests.ts'
+import { toDecimal } from './answer.ts'
+import type { FlowCall } from './flow-calls.ts'
+import { isStream } from './is-stream.ts'
+import type { ModelParts } from './models.ts'
+import { openAiError } from './open-ai-error.ts'
+import { createStoredResponses, type Place, toInstructions } from './previous-response.ts'
+import { refusal } from './refusal.ts'
+import { createResponseEvents } from './response-events.ts'
+import { type ResponseFacts, toFlowMetadata, toResponseFacts } from './response-facts.ts'
+import {
+  type ResponseObject,
+  responseId,
+  responseObject,
+  toOpenResponse,
+  toResponse,
+  toResponseError,
+} from './response-object.ts'
+import { parseResponseRequest, type ResponseRequest, responseRequest } from './response-request.ts'
+import { openTextStream } from './text-stream.ts'
+
+const responseParams = z.object({ responseId: id })
+const answers = { 200: responseObject, default: openAiError }
+
+/** Responses: flows that can be gone on from, and read again later. */
+export const responseRoutes =
+  ({ orchestrator, conversations, catalogue, calls, requests, streams }: ModelParts): Routes =>
+  async (app) => {
+    const stored = createStoredResponses({ orchestrator, conversations })
+    const tags = ['models']
+
+    app.post(
+      '/v1/responses',
+      {
+        schema: { tags, summary: 'Answer with a flow', body: responseRequest, response: answers },
+        config: { scope: 'execute', idempotent: (body) => !isStream(body) },
+      },
+      (request, reply) =>
+        requests.answer(request, reply, async (gone) => {
+          const { body } = request
+          const { userId } = callerOf(request)
+          const facts = toResponseFacts(body)
+          const call = await begin(body, facts, userId, gone)
+          reply.header('x-polyphony-flow-id', call.flowId)
+          if (body.stream) return stream(reply, call, facts, gone)
+          if (facts.background) {
+            requests.inBackground((closing) => calls.follow(call, { gone: closing, goesOn: true }))
+            return toOpenResponse({ id: call.flowId, createdAt: call.createdAt }, facts, 'queued')
+          }
+          const answer = await calls.follow(call, { gone })
+          if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
+          return toResponse(await orchestrator.getFlow(call.flowId, userId), facts)
+        }),
+    )
+
+    app.get(
+      '/v1/responses/:responseId',
+      {
+        schema: {
+          tags,
+          summary: 'Read a response',
+          params: responseParams,
+          querystring: z.object({ stream: z.string().max(10).optional() }),
+          response: answers,
+        },
+        config: { scope: 'read' },
+      },
+      async (request) => {
+        if (request.query.stream === 'true') {
+          throw refusal('stream', 'stream: a response can be streamed while it is made, not again later', 'unsupported_parameter')
+        }
+        const { flow, facts } = await stored.get(request.params.responseId, callerOf(request).userId)
+        return toResponse(flow, facts)
+      },
+    )
+
+    app.post(
+      '/v1/responses/:responseId/cancel',
+      {
+        schema: { tags, summary: 'End a response and its calls', params: responseParams, response: answers },
+        config: { scope: 'execute' },
+      },
+      async (request) => {
+        const { userId } = callerOf(request)
+        const { flow, facts } = await stored.get(request.params.responseId, userId)
+        await orchestrator.cancelFlow(flow.id, userId)
+        return toResponse(await orchestrator.getFlow(flow.id, userId), facts)
+      },
+    )
+
+    async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, gone: AbortSignal): Promise<FlowCall> {
+      const conversation = parseResponseRequest(body)
+      const { instructions, previousResponseId: previousId } = facts
+      const beginAt = async ({ threadId, before }: Place) => {
+        const hasHistory = threadId !== undefined || before.length + conversation.messages.length > 1
+        const definition = await catalogue.getDefinition(body.model, userId, hasHistory)
+        const metadata = toFlowMetadata(facts)
+        return calls.begin({
+          userId,
+          definition,
+          conversation,
+          threadId,
+          before,
+          metadata,
+          streaming: body.stream ?? false,
+          gone,
+        })
+      }
+      if (previousId === undefined) return beginAt({ before: toInstructions(instructions) })
+      return stored.continued({ previousId, instructions, userId }, beginAt)
+    }
+
+    async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, gone: AbortSignal): Promise<FastifyReply> {
+      const { flowId, userId, createdAt } = call
+      const open = toOpenResponse({ id: flowId, createdAt }, facts)
+      const events = createResponseEvents(open, flowId)
+      const stream = openTextStream(reply, streams)
+      await stream.write(events.start())
+      try {
+        await calls.follow(call, { gone, goesOn: facts.background, onText: (text) => stream.write(events.text(text)) })
+        await stream.write(events.end(toResponse(await orchestrator.getFlow(flowId, userId), facts)))
+      } catch (thrown) {
+        const error = OrchestratorError.from(thrown)
+        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream met a bug')
+        await stream.write(events.end(await failed(open, call, facts, error)))
+      } finally {
+        stream.end()
+      }
+      return reply
+    }
+
+    /** As its flow stands, where that says it; the flow itself may be gone, or the server about to go. */
+    async function failed(
+      open: ResponseObject,
+      call: FlowCall,
+      facts: ResponseFacts,
+      error: OrchestratorError,
+    ): Promise<ResponseObject> {
+      const flow = await orchestrator.getFlow(call.flowId, call.userId).catch(() => undefined)
+      const stands = flow && toResponse(flow, facts)
+      if (stands?.status === 'failed') return stands
+      return { ...open, ...stands, id: responseId(call.flowId), output: [], status: 'failed', error: toResponseError(error) }
+    }
+  }

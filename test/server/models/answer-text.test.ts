@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest'
+import type { FlowUpdate } from '../../../src/domain/flow-update.ts'
+import { createAnswerText } from '../../../src/server/models/answer-text.ts'
+
+const of = (stepId: string, iteration = 1) => ({ seq: 1, flowId: 'f', stepId, iteration, timestamp: new Date(0) })
+const says = (stepId: string, delta: string, iteration?: number): FlowUpdate => ({
+  ...of(stepId, iteration),
+  type: 'step_progress',
+  data: { delta },
+})
+const starts = (stepId: string): FlowUpdate => ({
+  ...of(stepId),
+  type: 'step_start',
+  data: { provider: 'p', model: 'm', action: 'generate', stepIndex: 0, sharing: [] },
+})
+
+test('only the run that answers is heard', () => {
+  const text = createAnswerText([{ stepId: 'refine', iteration: 2 }])
+  expect(text.pieceOf(says('draft', 'a'))).toBeUndefined()
+  expect(text.pieceOf(says('refine', 'b', 1))).toBeUndefined()
+  expect(text.pieceOf(says('refine', 'c', 2))).toBe('c')
+  expect(text.restOf('c and more')).toBe(' and more')
+})
+
+test('where nothing is known before the end, the rest is everything', () => {
+  const text = createAnswerText([])
+  expect(text.pieceOf(says('draft', 'a'))).toBeUndefined()
+  expect(text.restOf('the answer')).toBe('the answer')
+})
+
+test('a step that begins anew is not heard twice, and an answer that begins otherwise is not passed off as what was said', () => {
+  const text = createAnswerText([{ stepId: 'a', iteration: 1 }])
+  expect(text.pieceOf(starts('a'))).toBeUndefined()
+  expect(text.pieceOf(says('a', 'first words'))).toBe('first words')
+  expect(text.pieceOf(starts('a'))).toBeUndefined()
+  expect(text.pieceOf(says('a', 'first words'))).toBeUndefined()
+  expect(text.restOf('first words, and others')).toBe(', and others')
+  expect(() => text.restOf('other words')).toThrow(expect.objectContaining({ code: 'PROVIDER_BAD_REPLY' }))
+})
