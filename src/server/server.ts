@@ -90,7 +90,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     },
     { prefix: API },
   )
-  await app.register(mcpRoutes(parts, { authenticator, version }))
+  await app.register(mcpRoutes(parts, { authenticator, version, lookEveryMs }))
   await addDocs(app)
   sockets.attach(app.server)
 

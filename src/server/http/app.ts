@@ -117,7 +117,7 @@ export async function createApp({
   await app.register(cors, {
     origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE'],
-    exposedHeaders: ['location', 'retry-after', 'x-request-id', 'idempotency-replayed'],
+    exposedHeaders: ['location', 'retry-after', 'x-request-id', 'idempotency-replayed', 'mcp-session-id'],
     maxAge: 600,
   })
   app.addHook('onRequest', async (request) => {
