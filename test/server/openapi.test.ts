@@ -33,7 +33,7 @@ test('every endpoint is described, with what it takes, what it answers and how e
     const parameters = member(operation, 'parameters')
     const inPath = Array.isArray(parameters) ? parameters.filter((parameter) => member(parameter, 'in') === 'path') : []
     expect(inPath.map((parameter) => member(parameter, 'name')).toSorted(), name).toEqual(
-      [...path.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter).toSorted(),
+      [...path.matchAll(/\{([^}]+)\}/g)].map(([, parameter]) => parameter).toSorted(),
     )
     // Clients of OpenAI read errors in another form.
     const error = path.startsWith('/v1/') ? '"error"' : '#/components/schemas/Problem'
