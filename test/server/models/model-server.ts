@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import OpenAI from 'openai'
 import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
 import type { Usage } from '../../../src/domain/usage.ts'
@@ -43,7 +44,10 @@ export async function runModelServer(replies: ScriptedReplies, instead?: Provide
     async save(definition, userId = USER) {
       const { conversations, orchestrator } = running.polyphony
       const thread = await conversations.createThread(userId)
-      return (await orchestrator.createFlow(thread.id, userId, definition)).id
+      const { id, createdAt } = await orchestrator.createFlow(thread.id, userId, definition)
+      // Of two flows of one millisecond neither is the newer one.
+      while (Date.now() <= createdAt.getTime()) await setTimeout(1)
+      return id
     },
   }
 }

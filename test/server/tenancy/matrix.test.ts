@@ -38,6 +38,12 @@ function statusesOf({
   return [holdsRight(person, target.mark, 'read') ? 403 : 404]
 }
 
+const OPEN_AI_ERROR = {
+  message: expect.any(String),
+  type: expect.any(String),
+  param: expect.toSatisfy((param) => param === null || typeof param === 'string'),
+  code: expect.any(String),
+}
 const UNSTEADY_HEADERS = ['date', 'x-request-id', 'x-ratelimit-remaining', 'x-ratelimit-reset', 'etag', 'last-modified']
 
 const REQUEST_ID = /"requestId":"[^"]*"/g
@@ -141,8 +147,11 @@ async function askAndCheck(world: World, one: Case): Promise<{ readonly shape: s
     const told = `${answer.text} ${JSON.stringify([...answer.headers])}`
     expect(world.leaks(told, caller.person, said), where).toEqual([])
     if (answer.status >= 400 && answer.status !== row.done) {
-      expect(answer.headers.get('content-type'), where).toMatch(/^application\/problem\+json/)
-      expect(answer.json.code, where).toEqual(expect.any(String))
+      if (path.startsWith('/v1/')) expect(answer.json, where).toEqual({ error: OPEN_AI_ERROR })
+      else {
+        expect(answer.headers.get('content-type'), where).toMatch(/^application\/problem\+json/)
+        expect(answer.json.code, where).toEqual(expect.any(String))
+      }
     }
   }
   return { shape: sameShape(answer, target), said }

@@ -1,6 +1,7 @@
 import type { Scope } from '../../../src/domain/scope.ts'
 import type { ThreadRight } from '../../../src/domain/thread.ts'
 import type { Answer } from '../running-server.ts'
+import { MODEL_ROWS } from './model-rows.ts'
 import { MCP_ROWS } from './tool-rows.ts'
 import { definitionOf, type Mark, type Things, userOf } from './world.ts'
 
@@ -77,6 +78,7 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   'GET /docs/yaml': [open('/docs/yaml')],
   'OPTIONS *': [{ scope: 'any', done: 404, ask: () => ({ path: '/api/v1/threads' }) }],
 
+  ...MODEL_ROWS,
   'POST /mcp': MCP_ROWS,
   'GET /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],
   'DELETE /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],

@@ -26,7 +26,7 @@ const OWNER: Record<Mark, Person> = {
 }
 const RIGHTS: Partial<Record<Person, readonly ThreadRight[]>> = { bea: ['read'], cyd: ['read', 'write'] }
 
-/** A thread with a message, a flow that has ended and one that waits. */
+/** A thread with a message, a flow that has ended, which is a response as well, and one that waits. */
 export interface Things {
   readonly mark: Mark
   readonly owner: Person
@@ -109,7 +109,8 @@ export async function createWorld(
       }
     }
     const done = await polyphony.orchestrator.createFlow(threadId, user, definitionOf(mark))
-    await polyphony.orchestrator.executeFlow(done.id, user, { input: `${mark} input`, metadata: { note: `${mark} metadata` } })
+    const metadata = { note: `${mark} metadata`, openai_response: { model: `flow/${mark} flow`, background: false } }
+    await polyphony.orchestrator.executeFlow(done.id, user, { input: `${mark} input`, metadata })
     const waiting = await polyphony.orchestrator.createFlow(threadId, user, definitionOf(mark))
     for (const id of [threadId, done.id, waiting.id]) domainOf.set(id, mark)
     return { mark, owner, threadId, doneFlowId: done.id, waitingFlowId: waiting.id, stepId: `${mark}-step` }
