@@ -2,6 +2,7 @@ import type { PolyphonyConfig, PolyphonyConfigInput } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
 import type { DefinitionParser } from '../domain/definition-parser.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import type { UsageService } from '../orchestrator/usage-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
 import type { ProviderService } from '../providers/provider.ts'
 import type { Terminal } from './terminal.ts'
@@ -14,6 +15,7 @@ export interface OpenHouse {
   readonly dataSharing: DataSharingService
   readonly providers: ProviderService
   readonly apiKeys: ApiKeyService
+  readonly usage: UsageService
   readonly config: PolyphonyConfig
   close(): Promise<void>
 }

@@ -97,6 +97,7 @@ export function createProgram(createContext: CreateContext): Command {
   program
     .command('mcp')
     .description('flows as tools for an MCP client that starts this program (stdin and stdout)')
+    .option('--simulate', 'let the bundled simulator answer')
     .addOption(database())
     .action(async (options) =>
       (await import('./commands/mcp.ts')).mcpCommand(contextOf({}), { ...options, version: program.version() ?? 'unknown' }),

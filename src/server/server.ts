@@ -92,7 +92,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     },
     { prefix: API },
   )
-  await app.register(mcpRoutes(parts, { authenticator, version }))
+  await app.register(mcpRoutes(parts, { authenticator, version, lookEveryMs }))
   await app.register(modelRoutes(parts))
   await addDocs(app)
   sockets.attach(app.server)

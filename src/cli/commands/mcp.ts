@@ -2,13 +2,17 @@ import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } fr
 
 export interface McpOptions extends DatabaseOptions {
   readonly version: string
+  readonly simulate?: boolean
 }
 
 /**
  * `polyphony mcp`: for a client that starts it, as the local user. The database is opened by the first tool that is called: clients start servers to
  * ask what they can do, and only one process at a time may hold an embedded database.
  */
-export async function mcpCommand({ house, terminal }: CommandContext, { version, ...options }: McpOptions): Promise<void> {
+export async function mcpCommand(
+  { house, terminal }: CommandContext,
+  { version, simulate, ...options }: McpOptions,
+): Promise<void> {
   const ending = new AbortController()
   const end = () => {
     if (ending.signal.aborted) process.exit(130)
@@ -16,8 +20,9 @@ export async function mcpCommand({ house, terminal }: CommandContext, { version,
   }
   process.on('SIGINT', end).on('SIGTERM', end)
   let opened: Promise<OpenHouse> | undefined
+  const flags = { ...toFlags(options), ...(simulate && { simulator: true }) }
   const openOnce = () => {
-    opened ??= house.open(toFlags(options)).catch((error) => {
+    opened ??= house.open(flags).catch((error) => {
       // Another process may hold it for a moment.
       opened = undefined
       throw error

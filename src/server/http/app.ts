@@ -120,6 +120,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
       'idempotency-replayed',
       'x-polyphony-flow-id',
       'x-polyphony-cost-usd',
+      'mcp-session-id',
     ],
     maxAge: 600,
   })

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { listFlowTemplates } from '../../../templates/index.ts'
-import { instantiated, providers, template, templates } from '../../protocol/catalogue.ts'
+import { USAGE_GROUPS } from '../../domain/usage-report.ts'
+import { instantiated, providers, template, templates, usageQuery, usageReport } from '../../protocol/catalogue.ts'
 import { flowCheck } from '../../protocol/flow.ts'
 import { id, listOf } from '../../protocol/instant.ts'
 import { getTemplateFacts, toDefinition } from '../http/definition-source.ts'
@@ -89,3 +90,40 @@ export const checkFlow = defineTool({
     return { value: check, text: lines.join('\n') }
   },
 })
+
+const USAGE_ROWS = 50
+const { from, to, flowId } = usageQuery.shape
+
+export const getUsage = defineTool({
+  name: 'get_usage',
+  title: 'Read usage and cost',
+  description:
+    'Sums the model calls, tokens and US dollars of the flows that the user created, by day, provider, model or flow. Calls without a known price and simulated calls are counted apart and are not in the cost.',
+  scope: 'read',
+  input: z.strictObject({
+    from: from.describe('First day (2026-11-20, UTC) or instant'),
+    to: to.describe('Day or instant that is no longer counted'),
+    groupBy: z.array(z.enum(USAGE_GROUPS)).max(USAGE_GROUPS.length).optional().describe('Default: by day'),
+    flowId: flowId.describe('Only of this flow'),
+    limit: z.number().int().min(1).max(1_000).default(USAGE_ROWS).describe('Most rows'),
+  }),
+  output: usageReport,
+  annotations: READS,
+  async run(given, { parts, caller }) {
+    const report = await parts.usage.report(caller.userId, given)
+    const { rows, totals, truncated } = report
+    const lines = rows.map(({ day, provider, model, flowName, ...figures }) =>
+      [day, provider, model, flowName, toFigures(figures)].filter((part) => part !== undefined).join(' '),
+    )
+    const text = [`In all: ${toFigures(totals)}.`, ...lines, ...(truncated ? ['There are more rows than these.'] : [])].join('\n')
+    return { value: report, text }
+  },
+})
+
+type Figures = Pick<
+  z.output<typeof usageReport>['totals'],
+  'calls' | 'totalTokens' | 'costUsd' | 'unpricedCalls' | 'simulatedCalls'
+>
+
+const toFigures = ({ calls, totalTokens, costUsd, unpricedCalls, simulatedCalls }: Figures): string =>
+  `${calls} calls, ${totalTokens} tokens, US$ ${costUsd}, ${unpricedCalls} calls without a known price, ${simulatedCalls} simulated calls`

@@ -1,4 +1,5 @@
-import { type DefinitionSource, toDefinition } from '../http/definition-source.ts'
+import type { FlowDefinitionInput, FlowLimits } from '../../domain/flow-definition.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ToolCall } from './tool.ts'
 
 export interface CreatedFlow {
@@ -10,9 +11,9 @@ export interface CreatedFlow {
 /** Stores a flow, in a new thread unless one is given. Rejects as the services do. */
 export async function createFlow(
   { parts: { orchestrator, conversations }, caller: { userId } }: ToolCall,
-  { threadId: given, ...source }: DefinitionSource & { readonly threadId?: string },
+  definition: FlowDefinitionInput,
+  given: string | undefined,
 ): Promise<CreatedFlow> {
-  const definition = toDefinition(source)
   const threadId = given ?? (await conversations.createThread(userId, { title: toTitle(definition.name) })).id
   const removeThread = async () => {
     if (given === undefined) await conversations.deleteThread(threadId, userId)
@@ -31,6 +32,24 @@ export async function createFlow(
     await removeThread().catch(() => {})
     throw error
   }
+}
+
+/**
+ * Rejects with everything that would stop the run half-way, before a cent is spent: sharing that the user has not allowed, providers that are missing. Limits
+ * given for the run count instead of the definition's.
+ */
+export async function assertWouldRun(
+  { parts: { orchestrator }, caller: { userId } }: ToolCall,
+  definition: FlowDefinitionInput,
+  limits: FlowLimits | undefined,
+): Promise<void> {
+  const { problems } = await orchestrator.checkFlow(definition, userId)
+  // What is wrong with the definition itself is told when it is stored.
+  const stops = problems.filter(({ code }) => code !== 'FLOW_INVALID' && (code !== 'LIMIT_EXCEEDED' || limits === undefined))
+  const [first] = stops
+  if (!first) return
+  const lines = new Set(stops.map(({ path, message }) => (path ? `${path}: ${message}` : message)))
+  throw new OrchestratorError(first.code, [...lines].join('\n'), { details: { problems: stops } })
 }
 
 /** The name of a definition that nobody has checked yet. */

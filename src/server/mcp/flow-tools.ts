@@ -2,7 +2,8 @@ import * as z from 'zod'
 import { execution, flowListQuery, flowPage, flowSummary, rerun } from '../../protocol/flow.ts'
 import { id, listOf } from '../../protocol/instant.ts'
 import { requireScope } from '../access/caller.ts'
-import { createFlow } from './create-flow.ts'
+import { toDefinition } from '../http/definition-source.ts'
+import { assertWouldRun, createFlow } from './create-flow.ts'
 import { flowState, flowStateWithSteps, readFlowState, readFlowWithSteps } from './flow-state.ts'
 import { follow, USUAL_WAIT_MS } from './follow.ts'
 import { oneSource, source } from './source.ts'
@@ -17,22 +18,25 @@ const SHOWN_FLOWS = 20
 export const listFlows = defineTool({
   name: 'list_flows',
   title: 'List flows',
-  description: 'Lists the flows of one conversation, newest first, with status; use it to find a flowId.',
+  description:
+    'Lists flows, newest first, with their status: all that the user created, or those of one conversation. Use it to find a flowId.',
   scope: 'read',
   input: z.strictObject({
-    threadId: id.describe('The conversation'),
+    threadId: id.optional().describe('Only flows of this conversation'),
     ...flowListQuery.pick({ status: true, type: true }).shape,
     limit: z.number().int().min(1).max(100).default(SHOWN_FLOWS),
+    cursor: flowListQuery.shape.cursor.describe('`nextCursor` of the page before, with everything else as it was'),
   }),
   output: flowPage.extend({
     items: listOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
   }),
   annotations: READS,
   async run({ threadId: inThread, ...query }, { parts, caller }) {
-    const flows = await parts.orchestrator.listFlows(inThread, caller.userId, query)
+    const { flows, nextCursor } = await parts.orchestrator.listFlowPage(caller.userId, query, inThread)
     const items = flows.map((flow) => ({ ...flow, flowId: flow.id }))
     const lines = items.map(({ name, flowId, status, createdAt }) => `${flowId} ${status} "${name}" ${createdAt.toISOString()}`)
-    return { value: { items }, text: lines.join('\n') || 'There are no flows.' }
+    if (nextCursor !== undefined) lines.push(`There are more: call it again with cursor "${nextCursor}".`)
+    return { value: { items, nextCursor }, text: lines.join('\n') || 'There are no flows.' }
   },
 })
 
@@ -45,8 +49,8 @@ export const createFlowTool = defineTool({
   input: oneSource(z.strictObject({ ...source, threadId })),
   output: flowState,
   annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
-  async run(given, call) {
-    const created = await createFlow(call, given)
+  async run({ threadId: inThread, ...given }, call) {
+    const created = await createFlow(call, toDefinition(given), inThread)
     return readFlowState(call, created.flowId)
   },
 })
@@ -73,7 +77,7 @@ export const startFlow = defineTool({
   name: 'start_flow',
   title: 'Start a flow',
   description:
-    'Runs a flow: models are called and money is spent. Give either `template` (with `parameters`), or `definition`, or the `flowId` of a flow that is not running: a failed, cancelled or interrupted one goes on after its last recorded step. `input` is what the models are asked. Answers at once, or after `waitMs`; then call follow_flow with the flowId.',
+    'Runs a flow: models are called and money is spent. Give either `template` (with `parameters`), or `definition`, or the `flowId` of a flow that is not running: a failed, cancelled or interrupted one goes on after its last recorded step. `input` is what the models are asked. What check_flow finds is refused before anything is spent. Answers at once, or after `waitMs`; then call follow_flow with the flowId.',
   scope: 'execute',
   input: z
     .strictObject({
@@ -96,9 +100,7 @@ export const startFlow = defineTool({
     const { orchestrator } = call.parts
     const { userId } = call.caller
     const sinceMs = Date.now()
-    if (known === undefined) requireScope(call.caller, 'write')
-    const flow =
-      known === undefined ? await createFlow(call, { ...given, threadId: inThread }) : { flowId: known, async undo() {} }
+    const flow = known === undefined ? await createNew() : { flowId: known, async undo() {} }
     try {
       await orchestrator.startFlow(flow.flowId, userId, {
         input,
@@ -113,6 +115,13 @@ export const startFlow = defineTool({
     }
     if (wait > 0) await follow(call, flow.flowId, wait, sinceMs)
     return readFlowState(call, flow.flowId)
+
+    async function createNew() {
+      requireScope(call.caller, 'write')
+      const definition = toDefinition(given)
+      await assertWouldRun(call, definition, limits)
+      return createFlow(call, definition, inThread)
+    }
   },
 })
 

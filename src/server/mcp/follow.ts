@@ -1,4 +1,5 @@
 import type { FlowUpdateType } from '../../domain/flow-update.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { waitForEnd } from '../http/wait-for-end.ts'
 import type { ToolCall } from './tool.ts'
 
@@ -12,9 +13,12 @@ const TOLD: { readonly [Type in FlowUpdateType]?: string } = {
   step_retry: 'is tried again',
 }
 
-/** Waits until the flow has ended, the time is over, nobody waits any more or the server closes, and tells how far the flow is. Never ends the flow. */
+/**
+ * Waits until the flow has ended, the time is over, or nobody is to wait any more, and tells how far the flow is. Never ends the flow. Rejects with
+ * UNAUTHENTICATED where the caller is none any more.
+ */
 export async function follow(call: ToolCall, flowId: string, waitMs: number, sinceMs = Date.now()): Promise<void> {
-  const { parts, caller, gone, closing, report } = call
+  const { parts, caller, gone, enough, report } = call
   const { orchestrator } = parts
   const tell = async (what?: string) => {
     if (!report) return
@@ -28,7 +32,7 @@ export async function follow(call: ToolCall, flowId: string, waitMs: number, sin
     flowId,
     userId: caller.userId,
     waitMs: Math.min(waitMs, parts.config.server.maxWaitMs),
-    gone: AbortSignal.any([gone, closing]),
+    gone: AbortSignal.any([gone, enough]),
     onUpdate: async ({ type, stepId, iteration = 1, timestamp }) => {
       const what = TOLD[type]
       // What happened before is in the first number.
@@ -36,6 +40,6 @@ export async function follow(call: ToolCall, flowId: string, waitMs: number, sin
         await tell(`Step "${stepId}"${iteration > 1 ? ` #${iteration}` : ''} ${what}`)
     },
   })
-  await call.assertCurrent()
+  if (!(await call.isCurrent())) throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more')
   if (ended) report?.(ended.progress, `The flow is ${ended.status}`)
 }

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { ServerResponse } from 'node:http'
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import type { FastifyRequest } from 'fastify'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -7,12 +6,15 @@ import type { Authenticator } from '../access/authenticate.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
 import type { ServerParts } from '../parts.ts'
 import { createCancellations, readMessage } from './cancellations.ts'
+import { createExchanges } from './exchanges.ts'
 import { createToolServer } from './tool-server.ts'
 
 export interface McpRouteOptions {
   readonly authenticator: Pick<Authenticator, 'isCurrent'>
   /** Told to clients. */
   readonly version: string
+  /** Milliseconds between looks at whether the caller of a waiting call still is one. */
+  readonly lookEveryMs: number
 }
 
 /** Messages that one request may carry; only clients of 2025-03-26 send more than one, and every one of them is a call. */
@@ -24,10 +26,10 @@ const SESSION_HEADER = 'mcp-session-id'
  * answer can reach another client. Who calls from where, and how often, was asked by the hooks of the app.
  */
 export const mcpRoutes =
-  (parts: ServerParts, { authenticator, version }: McpRouteOptions): Routes =>
+  (parts: ServerParts, { authenticator, version, lookEveryMs }: McpRouteOptions): Routes =>
   async (app) => {
     const cancellations = createCancellations()
-    const exchanges = createExchanges(parts.config.server.closeTimeoutMs)
+    const exchanges = createExchanges({ lookEveryMs, closeTimeoutMs: parts.config.server.closeTimeoutMs })
     app.addHook('preClose', exchanges.close)
 
     app.route({
@@ -43,7 +45,8 @@ export const mcpRoutes =
         }
         const message = readMessage(request.body)
         const place = { caller, session: request.headers[SESSION_HEADER] }
-        const gone = exchanges.open(reply.raw)
+        const isCurrent = () => authenticator.isCurrent(caller)
+        const { gone, enough } = exchanges.open(reply.raw, isCurrent)
         if (message) cancellations.take(message, place, gone)
         const handler = createMcpHandler(
           () =>
@@ -51,13 +54,10 @@ export const mcpRoutes =
               open: async () => parts,
               caller,
               gone: gone.signal,
-              closing: exchanges.closing,
+              enough,
+              isCurrent,
               version,
               requestId: request.id,
-              assertCurrent: async () => {
-                if (await authenticator.isCurrent(caller)) return
-                throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more')
-              },
               onBug: (err) => request.log.error({ err }, 'a tool met a bug'),
             }),
           // A stream from the start: comments keep proxies from closing it while a tool waits.
@@ -70,39 +70,6 @@ export const mcpRoutes =
       },
     })
   }
-
-/** Requests that are being answered. */
-function createExchanges(closeTimeoutMs: number) {
-  const closing = new AbortController()
-  const open = new Set<ServerResponse>()
-  let onIdle = () => {}
-  return {
-    closing: closing.signal,
-    /** Aborted when the client is gone, or has got its answer. */
-    open(response: ServerResponse): AbortController {
-      const gone = new AbortController()
-      open.add(response)
-      response.once('close', () => {
-        open.delete(response)
-        gone.abort()
-        if (open.size === 0) onIdle()
-      })
-      return gone
-    },
-    /** Lets those who wait answer with what there is, before connections are closed. */
-    close: async () => {
-      closing.abort()
-      if (open.size === 0) return
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, closeTimeoutMs)
-        onIdle = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-    },
-  }
-}
 
 /** What the protocol needs of the request; keys and cookies stay outside. */
 function toWebRequest({ method, headers }: FastifyRequest, signal: AbortSignal): Request {

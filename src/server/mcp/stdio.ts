@@ -24,8 +24,8 @@ export async function serveToolsOverStdio({ open, version, signal, warn }: Stdio
       version,
       caller: LOCAL_CALLER,
       gone: gone.signal,
-      closing: signal,
-      assertCurrent: async () => {},
+      enough: signal,
+      isCurrent: async () => true,
       onBug,
     })
   const transport = new StdioServerTransport()

@@ -5,7 +5,7 @@ import type { ToolCall, ToolParts } from './tool.ts'
 import { toToolError } from './tool-error.ts'
 import { TOOLS } from './tools.ts'
 
-export interface ToolServerOptions extends Pick<ToolCall, 'caller' | 'gone' | 'closing' | 'assertCurrent'> {
+export interface ToolServerOptions extends Pick<ToolCall, 'caller' | 'gone' | 'enough' | 'isCurrent'> {
   /** Asked at every call. */
   readonly open: () => Promise<ToolParts>
   readonly version: string

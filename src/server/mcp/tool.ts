@@ -6,7 +6,7 @@ import { type Caller, requireScope } from '../access/caller.ts'
 import type { ServerParts } from '../parts.ts'
 
 /** What tools work on. */
-export type ToolParts = Pick<ServerParts, 'orchestrator' | 'conversations' | 'providers' | 'config'>
+export type ToolParts = Pick<ServerParts, 'orchestrator' | 'conversations' | 'providers' | 'usage' | 'config'>
 
 /** One call of a tool: on whose behalf, and who waits for the answer. */
 export interface ToolCall {
@@ -14,12 +14,12 @@ export interface ToolCall {
   readonly caller: Caller
   /** The client cancelled the call or went away: nobody waits for the answer. What runs goes on. */
   readonly gone: AbortSignal
-  /** The server takes its leave: who waits answers with what there is. */
-  readonly closing: AbortSignal
+  /** Who waits answers now, with what there is: the server closes, or the caller is none any more. */
+  readonly enough: AbortSignal
   /** Tells the client how far it is, 0 to 100; absent where it did not ask. */
   readonly report?: (percent: number, message: string) => void
-  /** Rejects with UNAUTHENTICATED where the caller's key was revoked or expired since the call began. */
-  assertCurrent(): Promise<void>
+  /** False where the caller's key was revoked or expired since the call began. */
+  isCurrent(): Promise<boolean>
 }
 
 /** What a tool gives back: data in the form of its schema, and the same for people and models that read text. */

@@ -1,4 +1,4 @@
-import { checkFlow, describeTemplate, listProviders, listTemplates } from './catalogue-tools.ts'
+import { checkFlow, describeTemplate, getUsage, listProviders, listTemplates } from './catalogue-tools.ts'
 import { cancelFlow, createFlowTool, followFlow, getFlow, listFlows, rerunFlow, startFlow } from './flow-tools.ts'
 import type { Tool } from './tool.ts'
 
@@ -15,4 +15,5 @@ export const TOOLS: readonly Tool[] = [
   createFlowTool,
   cancelFlow,
   rerunFlow,
+  getUsage,
 ]

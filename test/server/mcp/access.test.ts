@@ -97,6 +97,7 @@ describe('scopes', () => {
     list_flows: ['read'],
     get_flow: ['read'],
     follow_flow: ['read'],
+    get_usage: ['read'],
     create_flow: ['write'],
     rerun_flow: ['write'],
     start_flow: ['execute'],
@@ -135,6 +136,7 @@ describe('two users', () => {
     ['cancel_flow', (flowId) => ({ flowId })],
     ['rerun_flow', (flowId) => ({ flowId })],
     ['rerun_flow', (flowId) => ({ flowId, fromStep: 'polish' })],
+    ['get_usage', (flowId) => ({ flowId })],
   ]
 
   test.each(REVISIONS)('are told of a flow of the other as of one that is unknown ($revision)', async ({ mode }) => {
@@ -161,6 +163,9 @@ describe('two users', () => {
     ] as const) {
       expect(await other.call(name, given)).toMatchObject({ isError: true, code: 'THREAD_NOT_FOUND' })
     }
+    expect((await other.call('list_flows')).value).toEqual({ items: [] })
+    expect((await other.call('get_usage', { groupBy: [] })).value).toMatchObject({ totals: { calls: 0, totalTokens: 0 } })
+    expect((await owner.call('get_usage', { groupBy: [] })).value).toMatchObject({ totals: { calls: 2 } })
     expect(provider.requests).toHaveLength(2)
     expect(await polyphony.orchestrator.listFlows(String(threadId), 'user-1')).toHaveLength(1)
   })

@@ -94,7 +94,7 @@ async function runOneStep({ call }: ToolUser) {
 test.each(REVISIONS)(
   'the official client that speaks $revision starts it and runs a flow to its answer',
   async ({ revision, mode }) => {
-    const user = await connectStdio(createMachine('simulator: true\n'), mode, IN_MEMORY)
+    const user = await connectStdio(createMachine(''), mode, ['--simulate', ...IN_MEMORY])
     expect(user.client.getNegotiatedProtocolVersion()).toBe(revision)
     expect((await user.call('list_templates')).text).toContain('critique')
     expect(await user.call('get_flow', { flowId: 'nothing' })).toMatchObject({ isError: true, code: 'FLOW_NOT_FOUND' })

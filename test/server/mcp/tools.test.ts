@@ -24,6 +24,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
       'describe_template',
       'follow_flow',
       'get_flow',
+      'get_usage',
       'list_flows',
       'list_providers',
       'list_templates',
@@ -97,6 +98,18 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(listed.text).toContain(String(flowId))
     const failed = await call('list_flows', { threadId, status: 'FAILED' })
     expect(failed.value).toEqual({ items: [] })
+    // In another conversation, and a page later.
+    const other = (await call('create_flow', { definition: TWO_STEPS })).value
+    const page = await call('list_flows', { limit: 2 })
+    expect(page.value).toMatchObject({ items: [{ flowId: other.flowId }, { flowId: anew.value.flowId }] })
+    const next = await call('list_flows', { limit: 2, cursor: page.value.nextCursor })
+    expect(next.value).toEqual({ items: [expect.objectContaining({ flowId })] })
+    expect(page.text).toContain(String(page.value.nextCursor))
+
+    const used = await call('get_usage', { groupBy: ['flow'] })
+    expect(used.value).toMatchObject({ totals: { calls: 3 }, truncated: false, rows: [{ calls: 2, flowId }, { calls: 1 }] })
+    expect(used.text).toContain('In all: 3 calls')
+    expect((await call('get_usage', { flowId: anew.value.flowId })).value).toMatchObject({ totals: { calls: 1 } })
   })
 
   test('is told how far the flow is, in numbers that rise, with the steps by name', async () => {
@@ -185,6 +198,9 @@ describe('errors', () => {
     ['rerun_flow', { flowId: 'nothing' }, 'FLOW_NOT_FOUND', 'list_flows'],
     ['cancel_flow', { flowId: 'nothing' }, 'FLOW_NOT_FOUND', 'list_flows'],
     ['cancel_flow', { flowId: 1 }, 'INPUT_INVALID', ''],
+    ['list_flows', { cursor: 'nothing' }, 'INPUT_INVALID', ''],
+    ['get_usage', { from: 'yesterday' }, 'INPUT_INVALID', ''],
+    ['get_usage', { flowId: 'nothing' }, 'FLOW_NOT_FOUND', ''],
   ])('%s of %j is the error of a tool: %s', async (name, given, code, remedy) => {
     const { url } = await runServer(answering())
     const { call } = await connect(url)
@@ -194,6 +210,37 @@ describe('errors', () => {
     expect(first).toMatch(new RegExp(`^${code}: .`))
     expect(rest.join('\n')).toContain(remedy)
     expect(answer.text).not.toMatch(/\n\s+at /)
+  })
+
+  test('what would stop half-way is refused before a model is called, whatever the sharing or provider that is missing', async () => {
+    const { url, polyphony } = await runServer()
+    const { call } = await connect(url)
+    const refused = await call('start_flow', { template: 'critique', input: 'x' })
+    expect(refused).toMatchObject({ isError: true, code: 'DATA_SHARING_DENIED' })
+    expect(refused.text).toContain('step "critique" needs the output of "draft" (openai)')
+    expect(refused.text).toContain('Only the user can allow it')
+    const steps = [...TWO_STEPS.steps, { id: 'last', model: 'nobody/m', action: 'refine', inputFrom: 'polish' }]
+    expect(await call('start_flow', { definition: { ...TWO_STEPS, steps }, input: 'x' })).toMatchObject({
+      isError: true,
+      code: 'PROVIDER_NOT_CONFIGURED',
+    })
+    expect(await polyphony.conversations.listThreads('local')).toEqual([])
+    expect((await call('get_usage', { groupBy: [] })).value).toMatchObject({ totals: { simulatedCalls: 0 } })
+
+    await polyphony.dataSharing.set('local', 'anthropic', { allowCrossProviderContext: true })
+    expect((await call('start_flow', { template: 'critique', input: 'x', waitMs: 10_000 })).value).toMatchObject({
+      status: 'COMPLETED',
+    })
+  })
+
+  test('limits of the call count instead of those of the definition', async () => {
+    const definition = { ...TWO_STEPS, limits: { maxCostUsd: 1e-9 } }
+    const prices = { 'scripted/m': { inputPerMillion: 1, outputPerMillion: 1 } }
+    const { url } = await runServer({ ...answering('a draft', 'an answer'), prices })
+    const { call } = await connect(url)
+    expect(await call('start_flow', { definition, input: 'x' })).toMatchObject({ isError: true, code: 'LIMIT_EXCEEDED' })
+    const higher = await call('start_flow', { definition, input: 'x', limits: { maxCostUsd: 10 }, waitMs: 10_000 })
+    expect(higher.value).toMatchObject({ status: 'COMPLETED' })
   })
 
   test('a call that could not start leaves no thread and no flow behind', async () => {
