@@ -121,6 +121,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
       'mcp-session-id',
       'x-polyphony-flow-id',
       'x-polyphony-cost-usd',
+      'mcp-session-id',
     ],
     maxAge: 600,
   })

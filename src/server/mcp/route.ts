@@ -20,6 +20,8 @@ export interface McpRouteOptions {
 /** Messages that one request may carry; only clients of 2025-03-26 send more than one, and every one of them is a call. */
 const MAX_BATCH = 20
 const SESSION_HEADER = 'mcp-session-id'
+/** Milliseconds between comments that keep proxies from closing the stream of a tool that waits. */
+const KEEP_ALIVE_MS = 15_000
 
 /**
  * Flows as tools, over Streamable HTTP. Every request stands alone and gets a server and a transport of its own, so that any process can answer it and no
@@ -31,6 +33,8 @@ export const mcpRoutes =
     const cancellations = createCancellations()
     const exchanges = createExchanges({ lookEveryMs, closeTimeoutMs: parts.config.server.closeTimeoutMs })
     app.addHook('preClose', exchanges.close)
+    // The app cuts streams on which nothing moves for so long.
+    const keepAliveMs = Math.min(KEEP_ALIVE_MS, parts.config.server.sockets.slowAfterMs / 2)
 
     app.route({
       // GET and DELETE are operations on sessions that live in a server; the handler answers that there are none.
@@ -60,8 +64,12 @@ export const mcpRoutes =
               requestId: request.id,
               onBug: (err) => request.log.error({ err }, 'a tool met a bug'),
             }),
-          // A stream from the start: comments keep proxies from closing it while a tool waits.
-          { responseMode: 'sse', onerror: () => request.log.debug('a message was refused: it does not fit the protocol') },
+          // A stream from the start: only streams carry comments.
+          {
+            responseMode: 'sse',
+            keepAliveMs,
+            onerror: () => request.log.debug('a message was refused: it does not fit the protocol'),
+          },
         )
         const response = await handler.fetch(toWebRequest(request, gone.signal), { parsedBody: request.body })
         // Nothing is kept under it: it tells apart the clients of one caller, so that each can cancel its own calls.

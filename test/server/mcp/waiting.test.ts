@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { openTestPostgres } from '../../support/postgres.ts'
 import { type RunningServer, runServer } from '../running-server.ts'
@@ -170,6 +171,27 @@ test('what one caller cancels is never the call of another, whatever session it 
   await cancelAll(own)
   await expect.poll(() => waits[0]?.aborted).toBe(true)
   await Promise.all([expect(waiting).rejects.toThrow(), client.close()])
+})
+
+test('who waits is not cut off, however soon the server gives up on those who read nothing', async () => {
+  const held = createHeldProvider()
+  const { url } = await runServer({
+    simulator: false,
+    providers: { scripted: held.provider },
+    server: { sockets: { slowAfterMs: 40 } },
+  })
+  const given = { definition: TWO_STEPS, input: 'the question', waitMs: 400 }
+  const body = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'start_flow', arguments: given } }
+  const text = await new Promise<string>((resolve, reject) => {
+    const headers = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' }
+    // A connection of its own: one that idles is closed as soon.
+    const asked = request(`${url}/mcp`, { method: 'POST', headers, agent: false }, (answer) => {
+      answer.toArray().then((pieces) => resolve(Buffer.concat(pieces).toString('utf8')), reject)
+    })
+    asked.on('error', reject).end(JSON.stringify(body))
+  })
+  expect(text).toContain('"ended":false')
+  expect(text).toContain(': keepalive')
 })
 
 test('two clients of different users in one process get their own answers, however they are mixed', async () => {

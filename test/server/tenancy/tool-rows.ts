@@ -62,7 +62,14 @@ export const TOOL_ROWS: Readonly<Record<string, readonly Row[]>> = {
     tool('get_flow', 'read', 'read', ({ doneFlowId }) => ({ flowId: doneFlowId })),
     tool('get_flow', 'read', 'read', ({ doneFlowId }) => ({ flowId: doneFlowId, stepOutputs: true })),
   ],
-  list_flows: [tool('list_flows', 'read', 'read', ({ threadId }) => ({ threadId }))],
+  list_flows: [
+    tool('list_flows', 'read', undefined, () => ({})),
+    tool('list_flows', 'read', 'read', ({ threadId }) => ({ threadId })),
+  ],
+  get_usage: [
+    tool('get_usage', 'read', undefined, () => ({ groupBy: ['flow', 'model'] })),
+    { ...tool('get_usage', 'read', 'read', ({ doneFlowId }) => ({ flowId: doneFlowId, groupBy: ['flow'] })), ownerOnly: true },
+  ],
   create_flow: [
     tool('create_flow', 'write', undefined, ({ mark }) => ({ definition: definitionOf(mark) })),
     tool('create_flow', 'write', 'write', ({ threadId, mark }) => ({ definition: definitionOf(mark), threadId })),
