@@ -6,7 +6,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
 import type { ServerParts } from '../parts.ts'
-import { createCancellations, readMessage } from './cancellations.ts'
+import { createCancellations, readMessage, withoutCancellations } from './cancellations.ts'
 import { createToolServer } from './tool-server.ts'
 
 export interface McpRouteOptions {
@@ -63,7 +63,9 @@ export const mcpRoutes =
           // A stream from the start: comments keep proxies from closing it while a tool waits.
           { responseMode: 'sse', onerror: () => request.log.debug('a message was refused: it does not fit the protocol') },
         )
-        const response = await handler.fetch(toWebRequest(request, gone.signal), { parsedBody: request.body })
+        const response = await handler.fetch(toWebRequest(request, gone.signal), {
+          parsedBody: withoutCancellations(request.body),
+        })
         // Nothing is kept under it: it tells apart the clients of one caller, so that each can cancel its own calls.
         if (message?.method === 'initialize' && response.ok) reply.header(SESSION_HEADER, randomUUID())
         return reply.send(response)
