@@ -1,6 +1,8 @@
 import * as z from 'zod'
 import type { Caller } from '../access/caller.ts'
 
+const CANCELLED = 'notifications/cancelled'
+
 const requestId = z.union([z.string().max(200), z.number()])
 const message = z.object({
   method: z.string(),
@@ -12,6 +14,13 @@ export type Message = z.output<typeof message>
 
 /** What is needed of a message to route it; `undefined` for a batch and for anything that is none. */
 export const readMessage = (body: unknown): Message | undefined => message.safeParse(body).data
+
+/** A batch of calls without the cancellations in it: they could only meet calls beside them, whose answers the stream would then wait for without end. */
+export function withoutCancellations(body: unknown): unknown {
+  if (!Array.isArray(body)) return body
+  const kept = body.filter((one) => readMessage(one)?.method !== CANCELLED)
+  return kept.length === 0 ? body : kept
+}
 
 /** Where a message came from: a caller, and which of its clients. */
 export interface MessagePlace {
@@ -33,7 +42,7 @@ export function createCancellations() {
     take({ method, id, params }: Message, { caller, session }: MessagePlace, gone: AbortController): void {
       if (typeof session !== 'string') return
       const keyOf = (of: string | number) => JSON.stringify([caller.via, caller.keyId ?? caller.userId, session, of])
-      if (method === 'notifications/cancelled' && params?.requestId !== undefined) {
+      if (method === CANCELLED && params?.requestId !== undefined) {
         calls.get(keyOf(params.requestId))?.abort()
       } else if (method === 'tools/call' && id !== undefined) {
         const key = keyOf(id)

@@ -5,7 +5,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
 import type { ServerParts } from '../parts.ts'
-import { createCancellations, readMessage } from './cancellations.ts'
+import { createCancellations, readMessage, withoutCancellations } from './cancellations.ts'
 import { createExchanges } from './exchanges.ts'
 import { createToolServer } from './tool-server.ts'
 
@@ -71,7 +71,9 @@ export const mcpRoutes =
             onerror: () => request.log.debug('a message was refused: it does not fit the protocol'),
           },
         )
-        const response = await handler.fetch(toWebRequest(request, gone.signal), { parsedBody: request.body })
+        const response = await handler.fetch(toWebRequest(request, gone.signal), {
+          parsedBody: withoutCancellations(request.body),
+        })
         // Nothing is kept under it: it tells apart the clients of one caller, so that each can cancel its own calls.
         if (message?.method === 'initialize' && response.ok) reply.header(SESSION_HEADER, randomUUID())
         return reply.send(response)
