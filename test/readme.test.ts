@@ -82,6 +82,7 @@ describe('every block of code', () => {
   test('is refused by these tests when a command, script or option does not exist', () => {
     expect(missingIn('npm run nothing')).toEqual(['script nothing'])
     expect(missingIn('npm run -s polyphony -- fly')).toEqual(['command fly'])
+    expect(missingIn('npm start -- --colour')).toEqual(['option --colour'])
     expect(missingIn('npm run -s polyphony -- flows list --colour')).toEqual(['option --colour'])
     expect(missingIn('npx tsx --conditions=source examples/99.ts')).toEqual(['file examples/99.ts'])
     expect(missingIn('make')).toEqual(['make'])
@@ -94,10 +95,12 @@ function missingIn(line: string): readonly string[] {
   const [tool, verb, ...rest] = words
   if (line === 'npm ci') return []
   if (tool === 'npm') {
-    const script = verb === 'test' ? 'test' : rest.find((word) => !word.startsWith('-'))
+    const script = verb === 'test' || verb === 'start' ? verb : rest.find((word) => !word.startsWith('-'))
     if (script === undefined || !(script in manifest.scripts)) return [`script ${script}`]
     const separator = words.indexOf('--')
-    return script === 'polyphony' ? missingInProgram(words.slice(separator + 1)) : []
+    const given = separator < 0 ? [] : words.slice(separator + 1)
+    if (script === 'start') return missingInProgram(['serve', ...given])
+    return script === 'polyphony' ? missingInProgram(given) : []
   }
   if (tool === 'npx') {
     if (verb === undefined || !existsSync(join(ROOT, 'node_modules/.bin', verb))) return [`program ${verb}`]
