@@ -118,7 +118,6 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
       'retry-after',
       'x-request-id',
       'idempotency-replayed',
-      'mcp-session-id',
       'x-polyphony-flow-id',
       'x-polyphony-cost-usd',
       'mcp-session-id',
