@@ -114,5 +114,6 @@ export const conversationService: OnDefault<ConversationService> = {
   listThreadPage: async (...given) => (await defaultPolyphony()).conversations.listThreadPage(...given),
   deleteThread: async (...given) => (await defaultPolyphony()).conversations.deleteThread(...given),
   addMessage: async (...given) => (await defaultPolyphony()).conversations.addMessage(...given),
+  addMessages: async (...given) => (await defaultPolyphony()).conversations.addMessages(...given),
   getMessages: async (...given) => (await defaultPolyphony()).conversations.getMessages(...given),
 }

@@ -150,15 +150,17 @@ export class ConversationService {
   async addMessage(threadId: string, userId: string, message: NewMessage): Promise<Message> {
     const given = parse(newMessage, message, 'message')
     const thread = await this.#requireThread(threadId, userId, 'write')
-    const { attachments, ...rest } = given
-    const added = {
-      id: this.#newId(),
-      threadId: thread.id,
-      ...rest,
-      ...(attachments === undefined ? {} : { attachments }),
-      createdAt: new Date(this.#now()),
-    }
+    const added = this.#toMessage(thread.id, given)
     await this.#threads.addMessage(added)
+    return added
+  }
+
+  /** Adds messages in order: all or none. */
+  async addMessages(threadId: string, userId: string, messages: readonly NewMessage[]): Promise<readonly Message[]> {
+    const given = parse(z.array(newMessage), messages, 'messages')
+    const thread = await this.#requireThread(threadId, userId, 'write')
+    const added = given.map((message) => this.#toMessage(thread.id, message))
+    await this.#threads.addMessages(added)
     return added
   }
 
@@ -167,6 +169,11 @@ export class ConversationService {
     const { limit } = parse(messageOptions, options, 'options')
     const thread = await this.#requireThread(threadId, userId, 'read')
     return this.#threads.messages(thread.id, limit)
+  }
+
+  #toMessage(threadId: string, { attachments, ...rest }: z.output<typeof newMessage>): Message {
+    const createdAt = new Date(this.#now())
+    return { id: this.#newId(), threadId, ...rest, ...(attachments === undefined ? {} : { attachments }), createdAt }
   }
 
   async #requireThread(threadId: string, userId: string, right: ThreadRight): Promise<Thread> {

@@ -30,6 +30,16 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     return records.delete(threadId)
   }
 
+  /** All of one thread. */
+  const addMessages = (messages: readonly Message[]): void => {
+    const [first] = messages
+    if (!first) return
+    const record = records.get(first.threadId)
+    if (!record) throw threadNotFound(first.threadId)
+    record.messages.push(...messages)
+    record.messages.splice(0, record.messages.length - MAX_MESSAGES_PER_THREAD)
+  }
+
   const threads: ThreadRepository = {
     create: async (thread) => {
       if (records.has(thread.id)) throw new OrchestratorError('INTERNAL', `Expected a new thread id, found ${thread.id} in use.`)
@@ -46,12 +56,8 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
         .sort((a, b) => newestFirst(toPlace(a), toPlace(b)))
         .slice(offset, offset + limit),
     delete: async (threadId) => remove(threadId),
-    addMessage: async (message) => {
-      const record = records.get(message.threadId)
-      if (!record) throw threadNotFound(message.threadId)
-      record.messages.push(message)
-      if (record.messages.length > MAX_MESSAGES_PER_THREAD) record.messages.shift()
-    },
+    addMessage: async (message) => addMessages([message]),
+    addMessages: async (messages) => addMessages(messages),
     messages: async (threadId, limit) => {
       const messages = records.get(threadId)?.messages ?? []
       return messages.slice(limit === undefined ? 0 : Math.max(0, messages.length - limit))

@@ -147,6 +147,8 @@ export interface ThreadRepository {
   /** Removes the thread with messages, permissions and flows. */
   delete(threadId: string): Promise<boolean>
   addMessage(message: Message): Promise<void>
+  /** Adds messages of one thread, in order, also where they are of one instant: all or none. */
+  addMessages(messages: readonly Message[]): Promise<void>
   /** Oldest first: the newest `limit` messages. */
   messages(threadId: string, limit?: number): Promise<readonly Message[]>
   newestUserMessage(threadId: string): Promise<Message | undefined>

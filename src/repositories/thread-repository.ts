@@ -52,17 +52,11 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
     }),
 
     addMessage: guarded(async (message: Message) => {
-      const { id, threadId, role, content, attachments, metadata, createdAt } = message
-      await messages.insert({
-        id,
-        threadId,
-        role,
-        content,
-        createdAt,
-        metadata,
-        attachments: attachments ? [...attachments] : null,
-        recorded: String(recorded()),
-      })
+      await messages.insert(toMessageRow(message, recorded()))
+    }),
+
+    addMessages: guarded(async (added: readonly Message[]) => {
+      if (added.length > 0) await messages.insert(added.map((message) => toMessageRow(message, recorded())))
     }),
 
     messages: guarded(async (threadId: string, limit?: number) => {
@@ -78,6 +72,20 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
 }
 
 const fromThreadRow = ({ id, userId, title, createdAt }: ThreadRow): Thread => ({ id, userId, createdAt, ...present({ title }) })
+
+const toMessageRow = (
+  { id, threadId, role, content, attachments, metadata, createdAt }: Message,
+  recorded: number,
+): MessageRow => ({
+  id,
+  threadId,
+  role,
+  content,
+  createdAt,
+  metadata,
+  attachments: attachments ? [...attachments] : null,
+  recorded: String(recorded),
+})
 
 const fromMessageRow = ({ id, threadId, role, content, attachments, metadata, createdAt }: MessageRow): Message => ({
   id,

@@ -93,7 +93,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     { prefix: API },
   )
   await app.register(mcpRoutes(parts, { authenticator, version, lookEveryMs }))
-  await app.register(modelRoutes(parts))
+  await app.register(modelRoutes(parts, { authenticator, lookEveryMs }))
   await addDocs(app)
   sockets.attach(app.server)
 

@@ -782,6 +782,21 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect(await store.threads.messages((await thread()).id)).toEqual([])
       })
 
+      test('are added many at once, in their order, or none of them', async () => {
+        const { id } = await thread()
+        const messages = Array.from({ length: 300 }, (_, index) => newMessage(id, { content: `message ${index}` }))
+        await store.threads.addMessages(messages)
+        await store.threads.addMessages([])
+        expect(await store.threads.messages(id)).toEqual(messages)
+        const { id: other } = await thread()
+        // Memory looks at nothing but the thread, so nothing can be refused half-way.
+        if (store.kind === 'memory') return
+        const [first] = messages
+        const refused = store.threads.addMessages([newMessage(other), newMessage(other, { id: first?.id })])
+        await expect(refused).rejects.toThrow()
+        expect(await store.threads.messages(other)).toEqual([])
+      })
+
       test('tell their newest user message, past newer ones of others', async () => {
         const { id } = await thread()
         expect(await store.threads.newestUserMessage(id)).toBeUndefined()

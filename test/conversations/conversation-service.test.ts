@@ -157,6 +157,19 @@ describe('messages', () => {
     expect(await conversations.getMessages(id, 'ann', { limit: 2 })).toEqual(written.slice(1))
   })
 
+  test('are added many at once, in order, by whoever may write, or none of them', async () => {
+    const { conversations } = setUp()
+    const { id } = await conversations.createThread('ann')
+    const many = ['one', 'two', 'three'].map((content) => ({ ...hello, content }))
+    expect(await conversations.addMessages(id, 'ann', many)).toMatchObject(many)
+    expect((await conversations.getMessages(id, 'ann')).map(({ content }) => content)).toEqual(['one', 'two', 'three'])
+    await expect(conversations.addMessages(id, 'bob', many)).rejects.toMatchObject({ code: 'THREAD_NOT_FOUND' })
+    // @ts-expect-error: not a role
+    const odd = conversations.addMessages(id, 'ann', [hello, { role: 'robot', content: 'x' }])
+    await expect(odd).rejects.toMatchObject({ code: 'INPUT_INVALID', message: expect.stringContaining('messages.1.role') })
+    expect(await conversations.getMessages(id, 'ann')).toHaveLength(3)
+  })
+
   test('do not change when the caller changes the metadata afterwards', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')

@@ -62,10 +62,8 @@ export function createFlowCalls(parts: CallsParts) {
       await assertRunnable(parts, flow.definition, userId)
       // Marked as the flow's own: it gets the prompt as its input, and must not find it a second time in the history.
       const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
-      // One after the other: each stands after those before it.
-      for (const message of [...before, ...messages]) {
-        await conversations.addMessage(threadId, userId, message === prompt ? own : message)
-      }
+      const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
+      await conversations.addMessages(threadId, userId, added)
       if (order.gone.aborted) throw abandoned(order.gone)
       await orchestrator.startFlow(flowId, userId, { input: prompt.content, streaming, metadata })
       return { flowId, userId, threadId, createdAt: flow.createdAt, definition: flow.definition }

@@ -4,7 +4,7 @@ import { chatRoutes } from './chat-routes.ts'
 import { createFlowCalls, type FlowCalls } from './flow-calls.ts'
 import { listRoutes } from './list-routes.ts'
 import { createModelCatalogue, type ModelCatalogue } from './model-catalogue.ts'
-import { createOpenRequests, type OpenRequests } from './open-requests.ts'
+import { createOpenRequests, type OpenRequests, type OpenRequestsOptions } from './open-requests.ts'
 import { responseRoutes } from './response-routes.ts'
 import type { TextStreamOptions } from './text-stream.ts'
 
@@ -20,10 +20,10 @@ const HEARTBEAT_MS = 10_000
 
 /** Flows as models, for clients of OpenAI: /v1/models, /v1/chat/completions, /v1/responses. */
 export const modelRoutes =
-  (parts: ServerParts): Routes =>
+  (parts: ServerParts, access: Pick<OpenRequestsOptions, 'authenticator' | 'lookEveryMs'>): Routes =>
   async (app) => {
     const { orchestrator, conversations, config } = parts
-    const requests = createOpenRequests(config.server.sockets)
+    const requests = createOpenRequests({ ...access, settings: config.server })
     const shared: ModelParts = {
       orchestrator,
       conversations,

@@ -1,50 +1,84 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Authenticator } from '../access/authenticate.ts'
+import type { Caller } from '../access/caller.ts'
 import { createPlaces } from '../access/places.ts'
 import { callerOf } from '../http/requests.ts'
+import { createLook } from '../live/look.ts'
+
+export interface OpenRequestsOptions {
+  readonly authenticator: Pick<Authenticator, 'isCurrent'>
+  readonly settings: Pick<ServerSettings, 'sockets' | 'closeTimeoutMs'>
+  /** Milliseconds between looks at whether the callers of waiting requests still are some. */
+  readonly lookEveryMs: number
+}
+
+/** Work under way. */
+interface Open {
+  readonly settled: Promise<void>
+  /** Who waits for it; absent: nobody does. */
+  readonly caller?: Caller
+}
 
 /** Requests that wait for a flow, and flows that are followed for nobody. */
-export function createOpenRequests(sockets: ServerSettings['sockets']) {
-  const places = createPlaces({ ...sockets, name: 'requests that wait for a flow' })
+export function createOpenRequests({ authenticator, settings, lookEveryMs }: OpenRequestsOptions) {
+  const places = createPlaces({ ...settings.sockets, name: 'requests that wait for a flow' })
   // One controller each: a signal that lives as long as the server would keep what depends on it.
-  const open = new Map<AbortController, Promise<void>>()
+  const open = new Map<AbortController, Open>()
 
-  function track<Answer>(gone: AbortController, answered: Promise<Answer>): Promise<Answer> {
+  function track<Answer>(gone: AbortController, answered: Promise<Answer>, caller?: Caller): Promise<Answer> {
     const settled = answered.then(nothing, nothing).finally(() => open.delete(gone))
-    open.set(gone, settled)
+    open.set(gone, { settled, caller })
     return answered
   }
 
+  const recheck = async ([gone, { caller }]: readonly [AbortController, Open]) => {
+    if (!caller || (await authenticator.isCurrent(caller))) return
+    gone.abort(new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more'))
+  }
+  const timer = setInterval(
+    createLook(() => Promise.all([...open].map(recheck))),
+    lookEveryMs,
+  ).unref()
+
   return {
     /**
-     * Does the work of one request. The signal it gets ends with the client's connection, or with the server: then nobody wants the answer any
-     * more. With an Idempotency-Key somebody may come back for it, so only the server ends it.
+     * Does the work of one request. The signal it gets ends with the client's connection, with its key, or with the server: then nobody is to have
+     * the answer any more. With an Idempotency-Key a client that has left may come back for it.
      */
     answer<Answer>(
       request: FastifyRequest,
       { raw }: FastifyReply,
       work: (gone: AbortSignal) => Promise<Answer>,
     ): Promise<Answer> {
-      const giveBack = places.take(callerOf(request).userId)
+      const caller = callerOf(request)
+      const giveBack = places.take(caller.userId)
       const gone = new AbortController()
       const look = () => {
         if (!raw.writableFinished && !request.idempotency) gone.abort()
       }
       if (raw.destroyed) look()
       else raw.once('close', look)
-      return track(gone, work(gone.signal).finally(giveBack))
+      return track(gone, work(gone.signal).finally(giveBack), caller)
     },
     /** Does work that nobody waits for, until the server ends. */
     inBackground(work: (closing: AbortSignal) => Promise<unknown>): void {
       const closing = new AbortController()
       track(closing, work(closing.signal)).catch(nothing)
     },
-    /** Ends them all, and resolves when they are. */
+    /** Ends them all, and resolves when they are, or are waited for no longer. */
     async close(): Promise<void> {
+      clearInterval(timer)
       const reason = new OrchestratorError('SERVER_CLOSING', 'The server is shutting down: ask again')
-      for (const gone of open.keys()) gone.abort(reason)
-      await Promise.all(open.values())
+      const all = [...open]
+      for (const [gone] of all) gone.abort(reason)
+      let late: NodeJS.Timeout | undefined
+      const tooLate = new Promise<void>((resolve) => {
+        late = setTimeout(resolve, settings.closeTimeoutMs)
+      })
+      await Promise.race([Promise.all(all.map(([, { settled }]) => settled)), tooLate])
+      clearTimeout(late)
     },
   }
 }

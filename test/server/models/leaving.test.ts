@@ -90,3 +90,17 @@ test('a server that closes ends what it answers, so that clients come back elsew
   expect(await streamed).toMatchObject({ code: 'server_closing' })
   expect((await flowsOf(server)).map(({ status }) => status)).toEqual(['CANCELLED', 'CANCELLED'])
 })
+
+test('a key that is revoked ends what is answered to it, and cancels the flow', async () => {
+  const server = await runModelServer(() => ({ text: '', chunks: ['first words'], hang: true }))
+  await server.save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })
+  const whole = rejected(server.openai.chat.completions.create(ASK))
+  const stream = server.openai.chat.completions.stream(ASK)
+  await new Promise((resolve) => stream.once('content', resolve))
+  const streamed = rejected(stream.finalChatCompletion())
+  await vi.waitFor(() => expect(server.provider.requests).toHaveLength(2))
+  for (const { id } of await server.polyphony.apiKeys.list(USER)) await server.polyphony.apiKeys.revoke(id)
+  expect(await whole).toMatchObject({ status: 401, code: 'invalid_api_key' })
+  expect(await streamed).toMatchObject({ code: 'invalid_api_key' })
+  await vi.waitFor(async () => expect((await flowsOf(server)).map(({ status }) => status)).toEqual(['CANCELLED', 'CANCELLED']))
+})

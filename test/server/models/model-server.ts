@@ -28,12 +28,15 @@ export interface ModelServer extends RunningServer {
 /** A server whose provider `scripted` answers from a script, or is another one, and has a price; with OpenAI's client for a user with a key. */
 export async function runModelServer(replies: ScriptedReplies, instead?: Provider): Promise<ModelServer> {
   const provider = createScriptedProvider({ replies })
-  const running = await runServer({
-    simulator: false,
-    providers: { scripted: instead ?? provider },
-    prices: { 'scripted/m': { inputPerMillion: 1_000, outputPerMillion: 2_000 } },
-    retry: { baseDelayMs: 0, maxDelayMs: 0 },
-  })
+  const running = await runServer(
+    {
+      simulator: false,
+      providers: { scripted: instead ?? provider },
+      prices: { 'scripted/m': { inputPerMillion: 1_000, outputPerMillion: 2_000 } },
+      retry: { baseDelayMs: 0, maxDelayMs: 0 },
+    },
+    { lookEveryMs: 20 },
+  )
   const clientOf = async (userId: string) =>
     new OpenAI({ baseURL: `${running.url}/v1`, apiKey: await running.keyOf(userId), maxRetries: 0 })
   return {
