@@ -1,12 +1,11 @@
 import type { Scope } from '../../../src/domain/scope.ts'
 import type { ThreadRight } from '../../../src/domain/thread.ts'
 import type { Answer } from '../running-server.ts'
-import { MODEL_ROWS } from './model-rows.ts'
 import { MCP_ROWS } from './tool-rows.ts'
 import { definitionOf, type Mark, type Things, userOf } from './world.ts'
 
 /** What a request is aimed at; the ids may be anybody's, or nobody's. */
-export interface Target extends Pick<Things, 'mark' | 'owner' | 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'stepId'> {}
+export type Target = Things
 
 export interface Ask {
   readonly path: string
@@ -63,6 +62,21 @@ const onFlow = (
   ask: (target) => ({ path: api(path(at(target[which]), target)), ...(body && { body: body(target) }) }),
 })
 
+const onModels = (scope: Scope, right: ThreadRight, ask: Row['ask']): Row => ({
+  scope,
+  right,
+  done: 200,
+  ask,
+  statusOf: statusOfOpenAi,
+})
+const chat = ({ doneFlowId, mark }: Target) => ({
+  model: `flow/${doneFlowId}`,
+  messages: [{ role: 'user', content: `${mark} asked` }],
+})
+/** Clients of OpenAI are told 400 for what is 404 or 422 elsewhere, where an id stands in the body. */
+const statusOfOpenAi = ({ status, json }: Answer): number =>
+  status === 400 && JSON.stringify(json).includes('not_found') ? 404 : status === 400 ? 422 : status
+
 /** Every endpoint by method and path, as it is registered; one without a row fails the matrix. */
 export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   'GET /livez': [open('/livez')],
@@ -78,7 +92,35 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   'GET /docs/yaml': [open('/docs/yaml')],
   'OPTIONS *': [{ scope: 'any', done: 404, ask: () => ({ path: '/api/v1/threads' }) }],
 
-  ...MODEL_ROWS,
+  'GET /v1/models': [{ scope: 'read', done: 200, ask: () => ({ path: '/v1/models' }) }],
+  'GET /v1/models/*': [onModels('read', 'read', (target) => ({ path: `/v1/models/flow/${at(target.doneFlowId)}` }))],
+  'POST /v1/chat/completions': [
+    // Who may read a flow may run one like it, in a thread of its own.
+    onModels('execute', 'read', (target) => ({ path: '/v1/chat/completions', body: chat(target) })),
+    onModels('execute', 'read', (target) => ({ path: '/v1/chat/completions', body: { ...chat(target), stream: true } })),
+  ],
+  'POST /v1/responses': [
+    onModels('execute', 'read', ({ doneFlowId, mark }) => ({
+      path: '/v1/responses',
+      body: { model: `flow/${doneFlowId}`, input: `${mark} asked` },
+    })),
+    {
+      ...onModels('execute', 'read', ({ responseId, mark }) => ({
+        path: '/v1/responses',
+        body: { model: `flow/${mark} flow`, input: `${mark} asked`, previous_response_id: responseId },
+      })),
+      ownerOnly: true,
+    },
+  ],
+  'GET /v1/responses/:responseId': [
+    { ...onModels('read', 'read', ({ responseId }) => ({ path: `/v1/responses/${at(responseId)}` })), ownerOnly: true },
+  ],
+  'POST /v1/responses/:responseId/cancel': [
+    {
+      ...onModels('execute', 'write', ({ responseId }) => ({ path: `/v1/responses/${at(responseId)}/cancel` })),
+      ownerOnly: true,
+    },
+  ],
   'POST /mcp': MCP_ROWS,
   'GET /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],
   'DELETE /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],

@@ -3,7 +3,7 @@ import { THREAD_RIGHTS, type ThreadRight } from '../../../src/domain/thread.ts'
 import { createFlowId } from '../../../src/orchestrator/flow-id.ts'
 import type { Mark, Person, Things } from './world.ts'
 
-export type Ids = Pick<Things, 'threadId' | 'doneFlowId' | 'waitingFlowId'>
+export type Ids = Pick<Things, 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'responseId'>
 
 /** What everybody may do with whose things. */
 const RIGHTS: Record<Person, Partial<Record<Mark, readonly ThreadRight[]>>> = {
@@ -20,18 +20,30 @@ export const foreignTo = (person: Person, things: readonly Things[]): readonly T
   things.filter(({ mark }) => !holdsRight(person, mark, 'read'))
 
 /** Ids that look like others and belong to nothing. */
-export const nobodysIds = (): Ids => ({ threadId: randomUUID(), doneFlowId: createFlowId(), waitingFlowId: createFlowId() })
+export const nobodysIds = (): Ids => ({
+  threadId: randomUUID(),
+  doneFlowId: createFlowId(),
+  waitingFlowId: createFlowId(),
+  responseId: `resp_${createFlowId()}`,
+})
 
-const changed = ({ threadId, doneFlowId, waitingFlowId }: Ids, change: (id: string) => string): Ids => ({
+const changed = ({ threadId, doneFlowId, waitingFlowId, responseId }: Ids, change: (id: string) => string): Ids => ({
   threadId: change(threadId),
   doneFlowId: change(doneFlowId),
   waitingFlowId: change(waitingFlowId),
+  responseId: change(responseId),
 })
 const nextOf = (id: string) => `${id.slice(0, -1)}${(Number.parseInt(id.slice(-1), 16) ^ 1).toString(16)}`
 
 /** Ids that somebody may try who knows those of another. */
 export const guessedIds = (foreign: Ids): readonly Ids[] => [
-  { ...foreign, threadId: foreign.doneFlowId, doneFlowId: foreign.threadId, waitingFlowId: foreign.threadId },
+  {
+    ...foreign,
+    threadId: foreign.doneFlowId,
+    doneFlowId: foreign.threadId,
+    waitingFlowId: foreign.threadId,
+    responseId: `resp_${foreign.doneFlowId}`,
+  },
   ...[
     nextOf,
     (id: string) => id.toUpperCase(),

@@ -34,6 +34,8 @@ export interface Things {
   readonly doneFlowId: string
   readonly waitingFlowId: string
   readonly stepId: string
+  /** Of the models, in a thread of its own that nobody else has a right on. */
+  readonly responseId: string
 }
 
 const VISIBLE: Record<Person, readonly string[]> = {
@@ -56,8 +58,8 @@ export interface World extends RunningServer {
   /** Things of everybody that no test changes. */
   readonly things: Record<Mark, Things>
   fresh(mark: Mark): Promise<Things>
-  /** The thread and all of it, where it is still there. */
-  remove(things: Pick<Things, 'owner' | 'threadId'>): Promise<void>
+  /** The threads and all of them, where they are still there. */
+  remove(things: Pick<Things, 'owner' | 'threadId' | 'responseId'>): Promise<void>
   /** Resolves when the flow has ended. */
   ended(flowId: string): Promise<void>
   keyWith(person: Person, scopes: readonly Scope[]): Promise<string>
@@ -112,8 +114,13 @@ export async function createWorld(
     const metadata = { note: `${mark} metadata`, openai_response: { model: `flow/${mark} flow`, background: false } }
     await polyphony.orchestrator.executeFlow(done.id, user, { input: `${mark} input`, metadata })
     const waiting = await polyphony.orchestrator.createFlow(threadId, user, definitionOf(mark))
-    for (const id of [threadId, done.id, waiting.id]) domainOf.set(id, mark)
-    return { mark, owner, threadId, doneFlowId: done.id, waitingFlowId: waiting.id, stepId: `${mark}-step` }
+    const response = await running.send('POST', '/v1/responses', {
+      key: keys[owner],
+      body: { model: `flow/${done.id}`, input: `${mark} input`, instructions: `${mark} instructions` },
+    })
+    const responseId = String(response.json.id)
+    for (const id of [threadId, done.id, waiting.id, flowOfResponse(responseId)]) domainOf.set(id, mark)
+    return { mark, owner, threadId, doneFlowId: done.id, waitingFlowId: waiting.id, stepId: `${mark}-step`, responseId }
   }
 
   const keyWith = async (person: Person, scopes: readonly Scope[]) =>
@@ -132,7 +139,11 @@ export async function createWorld(
     keys,
     things,
     fresh,
-    remove: ({ owner, threadId }) => polyphony.conversations.deleteThread(threadId, userOf(owner)).catch(() => {}),
+    async remove({ owner, threadId, responseId }) {
+      const user = userOf(owner)
+      const ofResponse = await polyphony.orchestrator.getThreadId(flowOfResponse(responseId), user)
+      for (const id of [threadId, ofResponse]) await polyphony.conversations.deleteThread(id, user).catch(() => {})
+    },
     keyWith,
     async ended(flowId) {
       const { owner } = Object.values(things).find(({ mark }) => mark === domainOf.get(flowId)) ?? { owner: 'ada' }
@@ -147,6 +158,8 @@ export async function createWorld(
     },
   }
 }
+
+const flowOfResponse = (responseId: string): string => responseId.replace(/^resp_/, '')
 
 async function ownPostgres(): Promise<string> {
   const postgres = await openTestPostgres()
