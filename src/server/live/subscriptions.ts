@@ -2,6 +2,7 @@ import type { Caller } from '../access/caller.ts'
 import type { ServerParts } from '../parts.ts'
 import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
 import { createFollower, type Follower, type UpdateSink } from './follower.ts'
+import { createTurns } from './turns.ts'
 
 export type SubscriptionsParts = Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'>
 
@@ -19,6 +20,8 @@ export interface Subscriptions {
   close(): void
 }
 
+/** A thousand readers that wake together do not read a thousand pages at once. */
+const READING_BACK_AT_ONCE = 16
 /** The looks of other processes for flows of dead ones, twice over. */
 const RESUMED_WITHIN_MS = 10_000
 
@@ -28,6 +31,7 @@ export function createSubscriptions({ orchestrator, permissions, config }: Subsc
     statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
     resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
   })
+  const turns = createTurns(READING_BACK_AT_ONCE)
   return {
     feeds,
     async open({ userId }, flowId, afterSeq, sink) {
@@ -37,6 +41,7 @@ export function createSubscriptions({ orchestrator, permissions, config }: Subsc
         afterSeq,
         sink,
         readBack: (after, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq: after, signal }),
+        turns,
       })
       return {
         flowId,
