@@ -52,6 +52,12 @@ export interface ProblemContext {
   readonly instance?: string
 }
 
+/** What is told of a request that is wrong in many places, or in a long one: an answer is not to grow with what was sent. */
+const MAX_PLACES = 100
+const MAX_CHARACTERS = 1_000
+
+const clip = (text: string): string => (text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text)
+
 /** The error as RFC 9457 writes it. An error of ours that has no other code tells only that there was one. */
 export function toProblem(error: OrchestratorError, { requestId, instance }: ProblemContext = {}): Problem {
   const { code, retryable } = error
@@ -61,7 +67,7 @@ export function toProblem(error: OrchestratorError, { requestId, instance }: Pro
     type: `urn:polyphony:problem:${code}`,
     title: code.toLowerCase().replaceAll('_', ' '),
     status: ERROR_CODES[code].httpStatus,
-    detail: isBug ? 'The server met an error of its own; the request id finds it in the log' : error.message,
+    detail: isBug ? 'The server met an error of its own; the request id finds it in the log' : clip(error.message),
     instance,
     code,
     pointer: places[0]?.pointer,
@@ -76,11 +82,11 @@ export function toProblem(error: OrchestratorError, { requestId, instance }: Pro
 /** Problems of requests and of definitions, each with its place. */
 function toPlaces(problems: unknown): readonly Place[] {
   if (!Array.isArray(problems)) return []
-  return problems.flatMap((problem: unknown) => {
+  return problems.slice(0, MAX_PLACES).flatMap((problem: unknown) => {
     if (typeof problem !== 'object' || problem === null) return []
     const { pointer, detail, path, message } = toTexts(problem)
-    if (pointer !== undefined) return [{ pointer, detail: detail ?? '' }]
-    return path === undefined ? [] : [{ pointer: toPointer(path), detail: message ?? '' }]
+    if (pointer !== undefined) return [{ pointer: clip(pointer), detail: clip(detail ?? '') }]
+    return path === undefined ? [] : [{ pointer: clip(toPointer(path)), detail: clip(message ?? '') }]
   })
 }
 

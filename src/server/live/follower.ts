@@ -2,6 +2,7 @@ import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feed.ts'
 import { joinPieces } from './merge-pieces.ts'
+import type { Turns } from './turns.ts'
 
 /** Where updates go: one subscription of one connection. */
 export interface UpdateSink {
@@ -19,6 +20,8 @@ export interface FollowerOptions {
   readonly sink: UpdateSink
   /** Updates after a number that the feed no longer holds, from the database. */
   readonly readBack: (afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
+  /** Each reading back holds a page of updates. */
+  readonly turns: Turns
 }
 
 export interface Follower {
@@ -32,7 +35,7 @@ export interface Follower {
  * Walks one subscription along a feed. What a slow reader has not taken is not kept for it: its place is a number, and when it reads again it
  * goes on from there, from memory or from the database, with pieces of text merged.
  */
-export function createFollower({ feed, afterSeq, sink, readBack }: FollowerOptions): Follower {
+export function createFollower({ feed, afterSeq, sink, readBack, turns }: FollowerOptions): Follower {
   let seq = afterSeq
   let isStarted = false
   let readingBack: AbortController | undefined
@@ -87,10 +90,13 @@ export function createFollower({ feed, afterSeq, sink, readBack }: FollowerOptio
   const catchUp = async () => {
     const abort = new AbortController()
     readingBack = abort
-    const endBefore = feed.end
+    let endBefore: FeedEnd | undefined
     let isAll = false
     try {
-      isAll = await readOn(abort.signal)
+      isAll = await turns(() => {
+        endBefore = feed.end
+        return stopped ? Promise.resolve(false) : readOn(abort.signal)
+      })
     } catch (error) {
       if (!stopped) finish({ error: OrchestratorError.from(error) })
     }

@@ -3,6 +3,7 @@ import type { Caller } from '../access/caller.ts'
 import type { ServerParts } from '../parts.ts'
 import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
 import { createFollower, type Follower, type UpdateSink } from './follower.ts'
+import { createTurns } from './turns.ts'
 
 export interface SubscriptionsParts extends Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'> {
   readonly metrics: Pick<Metrics, 'subscriptions'>
@@ -22,6 +23,8 @@ export interface Subscriptions {
   close(): void
 }
 
+/** A thousand readers that wake together do not read a thousand pages at once. */
+const READING_BACK_AT_ONCE = 16
 /** The looks of other processes for flows of dead ones, twice over. */
 const RESUMED_WITHIN_MS = 10_000
 
@@ -31,12 +34,12 @@ export function createSubscriptions({ orchestrator, permissions, config, metrics
     statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
     resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
   })
+  const turns = createTurns(READING_BACK_AT_ONCE)
   let count = 0
   const changeCount = (change: number) => {
     count += change
     metrics.subscriptions(count)
   }
-
   return {
     feeds,
     async open({ userId }, flowId, afterSeq, sink) {
@@ -59,6 +62,7 @@ export function createSubscriptions({ orchestrator, permissions, config, metrics
           },
         },
         readBack: (after, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq: after, signal }),
+        turns,
       })
       return {
         flowId,

@@ -107,12 +107,16 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   const terminateSoon = () => {
     setTimeout(() => webSocket.terminate(), CLOSE_TIMEOUT_MS).unref()
   }
-  /** Takes one from what the client may send; where nothing is left, nothing more is read of it. */
+  /** Closes, and reads nothing more of what is on its way. */
+  const shutOut: Connection['close'] = (why) => {
+    close(why)
+    webSocket.pause()
+  }
+  /** Takes one from what the client may send. */
   const mayGoOn = (): boolean => {
     if (isClosed) return false
     if (bucket.tryRemoveTokens(1)) return true
-    close(SOCKET_CLOSE.flooded)
-    webSocket.pause()
+    shutOut(SOCKET_CLOSE.flooded)
     return false
   }
   const stopAll = () => {
@@ -155,7 +159,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
-      if (++misfits > MAX_MISFITS) close(SOCKET_CLOSE.policy)
+      if (++misfits > MAX_MISFITS) shutOut(SOCKET_CLOSE.policy)
       else refuse(read.problem, {})
       return
     }

@@ -8,9 +8,9 @@ export interface RawAnswer {
 }
 
 /** A TCP connection to the server of the URL; ends with the test. */
-export async function openTcp(url: string): Promise<Socket> {
+export async function openTcp(url: string, options: { readonly allowHalfOpen?: boolean } = {}): Promise<Socket> {
   const { hostname, port } = new URL(url)
-  const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port), noDelay: true })
+  const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port), noDelay: true, ...options })
   onTestFinished(() => void socket.destroy())
   socket.on('error', () => {})
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject))

@@ -5,6 +5,7 @@ import type { FlowUpdate } from '../../../src/domain/flow-update.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
 import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/live/flow-feed.ts'
 import { createFollower } from '../../../src/server/live/follower.ts'
+import { createTurns } from '../../../src/server/live/turns.ts'
 
 const FLOW = 'flow-1'
 
@@ -80,6 +81,7 @@ function follow(stream: Stream, afterSeq = 0, room = Number.POSITIVE_INFINITY) {
     afterSeq,
     sink,
     readBack: (after, signal) => stream.read(after, signal),
+    turns: createTurns(2),
   })
   return {
     taken,
@@ -140,6 +142,7 @@ test('what waits for a full reader is not looked at while it stays full', async 
     afterSeq: 0,
     sink: { isFull: () => sent > 0, send: () => void sent++, end: () => {} },
     readBack: stream.read,
+    turns: createTurns(2),
   })
   stream.add(piece(1), piece(2))
   await settled()
@@ -270,6 +273,7 @@ test('a flow that is executed again in the moment of its end is followed on', as
     afterSeq: 0,
     sink: { ...noSink, ...collect() },
     readBack: stream.read,
+    turns: createTurns(2),
   })
   stream.add(piece(1))
   stream.settle('FAILED')
@@ -308,8 +312,30 @@ test('a flow that can no longer be read ends every subscription with the reason'
     afterSeq: 0,
     sink: { isFull: () => false, send: () => {}, end: (end) => ends.push(end) },
     readBack: async function* () {},
+    turns: createTurns(2),
   })
   await settled()
   expect(ends).toEqual([{ error: gone }])
   expect(feeds.size).toBe(0)
+})
+
+test('work that has to wait goes on in order, also after work that failed', async () => {
+  const turns = createTurns(2)
+  const order: string[] = []
+  let most = 0
+  let running = 0
+  const work = (name: string, fails = false) =>
+    turns(async () => {
+      most = Math.max(most, ++running)
+      await turn()
+      order.push(name)
+      running--
+      if (fails) throw new Error(name)
+      return name
+    })
+  const results = await Promise.allSettled([work('a'), work('b', true), work('c'), work('d', true), work('e')])
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected', 'fulfilled'])
+  expect(order).toEqual(['a', 'b', 'c', 'd', 'e'])
+  expect(most).toBe(2)
+  expect(await work('f')).toBe('f')
 })
