@@ -107,6 +107,7 @@ export const startFlow = defineTool({
         limits,
         metadata,
         streaming: true,
+        resumeAfterCrash: true,
         ...(known !== undefined && { threadId: inThread }),
       })
     } catch (error) {
