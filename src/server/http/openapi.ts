@@ -89,6 +89,15 @@ function withSchemas<Document extends { components?: object }>(
   return { ...document, paths, components: { ...document.components, schemas } }
 }
 
+/** What the pages may load: their own files. They set styles from their scripts. */
+const PAGE_POLICY = {
+  'default-src': "'self'",
+  'style-src': ["'self'", "'unsafe-inline'"],
+  'img-src': ["'self'", 'data:'],
+  'base-uri': "'none'",
+  'frame-ancestors': "'none'",
+}
+
 /** The description as JSON, and pages that try it out; everything comes from this server. */
 export async function addDocs(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', { schema: { hide: true }, config: { public: true } }, () => app.swagger())
@@ -96,6 +105,11 @@ export async function addDocs(app: FastifyInstance): Promise<void> {
     pages.addHook('onRoute', (route) => {
       route.config = { ...route.config, public: true }
     })
-    await pages.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { persistAuthorization: false } })
+    await pages.register(swaggerUi, {
+      routePrefix: '/docs',
+      staticCSP: PAGE_POLICY,
+      theme: { title: 'Polyphony' },
+      uiConfig: { persistAuthorization: false },
+    })
   })
 }
