@@ -31,9 +31,10 @@ export interface Connection {
   close(why: { readonly code: number; readonly reason: string }): void
 }
 
-/** Messages of a client in a second, and at once. */
+/** Messages of a client in a second, and at once; a long one counts as many as would have filled it. */
 const MESSAGES_PER_SECOND = 200
 const MESSAGE_BURST = 1_000
+const COUNTED_BYTES = 4_096
 /** Messages that wait for their turn before no more are read. */
 const MAX_WAITING = 32
 /** Frames in a row that are none of ours. */
@@ -112,10 +113,10 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     close(why)
     webSocket.pause()
   }
-  /** Takes one from what the client may send. */
-  const mayGoOn = (): boolean => {
+  /** Takes a message from what the client may send. */
+  const mayGoOn = (data: RawData): boolean => {
     if (isClosed) return false
-    if (bucket.tryRemoveTokens(1)) return true
+    if (bucket.tryRemoveTokens(1 + Math.floor(lengthOf(data) / COUNTED_BYTES))) return true
     shutOut(SOCKET_CLOSE.flooded)
     return false
   }
@@ -155,7 +156,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   }
 
   function receive(data: RawData, isBinary: boolean): void {
-    if (!mayGoOn()) return
+    if (!mayGoOn(data)) return
     isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
@@ -177,11 +178,11 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   }
 
   webSocket.on('message', receive)
-  webSocket.on('pong', () => {
-    if (mayGoOn()) isAlive = true
+  webSocket.on('pong', (data) => {
+    if (mayGoOn(data)) isAlive = true
   })
   webSocket.on('ping', (data) => {
-    if (!mayGoOn()) return
+    if (!mayGoOn(data)) return
     webSocket.pong(data, false, onFlushed)
     afterAnswer()
   })
@@ -226,3 +227,6 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     close,
   }
 }
+
+const lengthOf = (data: RawData): number =>
+  Array.isArray(data) ? data.reduce((sum, piece) => sum + piece.length, 0) : data.byteLength

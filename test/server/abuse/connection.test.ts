@@ -1,0 +1,210 @@
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { type WebSocket, WebSocketServer } from 'ws'
+import type { FlowUpdate } from '../../../src/domain/flow-update.ts'
+import { LOCAL_CALLER } from '../../../src/server/access/caller.ts'
+import { createFlowFeeds } from '../../../src/server/live/flow-feed.ts'
+import { createFollower } from '../../../src/server/live/follower.ts'
+import type { Subscriptions } from '../../../src/server/live/subscriptions.ts'
+import { createTurns } from '../../../src/server/live/turns.ts'
+import { createConnection } from '../../../src/server/socket/connection.ts'
+import { OPCODE, toFrame } from './frames.ts'
+
+const MAX_BUFFERED = 20_000
+const FLOW = 'flow-1'
+
+/** A line whose other end takes bytes only when it is told to. */
+function createLine() {
+  const held: (() => void)[] = []
+  let isOpen = true
+  let sent = Buffer.alloc(0)
+  const take = (bytes: Buffer, done: () => void) => {
+    sent = Buffer.concat([sent, bytes])
+    if (isOpen) done()
+    else held.push(done)
+  }
+  const stream = new Duplex({
+    read: () => {},
+    write: (bytes: Buffer, _, done) => take(bytes, done),
+    writev: (pieces, done) => take(Buffer.concat(pieces.map(({ chunk }) => chunk)), done),
+  })
+  return {
+    stream,
+    stopReading() {
+      isOpen = false
+    },
+    readAgain() {
+      isOpen = true
+      for (const done of held.splice(0)) done()
+    },
+    say: (...frames: readonly Buffer[]) => stream.push(Buffer.concat(frames)),
+    /** Of a closing frame that has left. */
+    closeCode(): number | undefined {
+      return walk().code
+    },
+    /** Text frames that have left so far. */
+    frames: () => walk().frames,
+  }
+
+  function walk() {
+    const frames: Record<string, unknown>[] = []
+    let code: number | undefined
+    for (let at = sent.indexOf('\r\n\r\n') + 4; at + 1 < sent.length; ) {
+      const second = sent[at + 1] ?? 0
+      const head = second === 127 ? 10 : second === 126 ? 4 : 2
+      const length = second === 127 ? Number(sent.readBigUInt64BE(at + 2)) : second === 126 ? sent.readUInt16BE(at + 2) : second
+      if (((sent[at] ?? 0) & 15) === OPCODE.text) frames.push(JSON.parse(String(sent.subarray(at + head, at + head + length))))
+      if (((sent[at] ?? 0) & 15) === OPCODE.close) code = sent.readUInt16BE(at + head)
+      at += head + length
+    }
+    return { frames, code }
+  }
+}
+
+const stored: FlowUpdate[] = Array.from({ length: 2_000 }, (_, index) => ({
+  seq: index + 1,
+  flowId: FLOW,
+  type: 'step_progress',
+  stepId: 'write',
+  data: { delta: `<${index}>`.padEnd(100, '.') },
+  timestamp: new Date(0),
+}))
+
+async function* readStored(afterSeq: number) {
+  yield* stored.slice(afterSeq)
+}
+
+const feeds = createFlowFeeds({
+  stream: (_flowId, _userId, afterSeq) => readStored(afterSeq),
+  statusOf: async () => ({ status: 'COMPLETED' }),
+  resumedWithinMs: 0,
+})
+const subscriptions: Subscriptions = {
+  feeds,
+  open: async (_caller, flowId, afterSeq, sink) => {
+    const feed = feeds.open(flowId, 'ada', afterSeq)
+    const follower = createFollower({ feed, afterSeq, sink, readBack: readStored, turns: createTurns(1) })
+    return { flowId, lastSeq: 0, resume: follower.resume, stop: follower.stop, isAllowed: async () => true }
+  },
+  close: () => {},
+}
+
+async function open(slowAfterMs = 1_000_000) {
+  const line = createLine()
+  const request = new IncomingMessage(new Socket())
+  Object.assign(request, {
+    method: 'GET',
+    headers: { upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' },
+  })
+  const server = new WebSocketServer({ noServer: true, autoPong: false })
+  const webSocket = await new Promise<WebSocket>((resolve) =>
+    server.handleUpgrade(request, line.stream, Buffer.alloc(0), resolve),
+  )
+  const settings = {
+    maxConnections: 1,
+    maxConnectionsPerUser: 1,
+    maxSubscriptions: 10,
+    maxMessageBytes: 100_000,
+    maxBufferedBytes: MAX_BUFFERED,
+    slowAfterMs,
+    pingEveryMs: 1_000_000,
+  }
+  const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
+    subscriptions,
+    command: () => Promise.reject(new Error('not asked')),
+    settings,
+  })
+  return { line, webSocket, connection }
+}
+
+const settle = async () => {
+  for (let turns = 0; turns < 30; turns++) await turn()
+}
+const ask = (frame: object) => toFrame({ opcode: OPCODE.text, payload: JSON.stringify(frame) })
+
+test('who asks and does not read is no longer listened to, and goes on where it stopped', async () => {
+  const { line, webSocket } = await open()
+  line.stopReading()
+  for (let count = 0; count < 900; count++) {
+    line.say(ask({ type: 'ping', requestId: `${count}`.padStart(100, '0') }))
+    await turn()
+    expect(webSocket.bufferedAmount).toBeLessThan(MAX_BUFFERED * 2.1)
+  }
+  expect(webSocket.isPaused).toBe(true)
+  line.readAgain()
+  await settle()
+  expect(webSocket.isPaused).toBe(false)
+  const answered = line.frames().map(({ requestId }) => Number(requestId))
+  expect(answered).toEqual(Array.from({ length: 900 }, (_, index) => index))
+})
+
+test('pings that are not answered in time because nothing is read count as answers that wait', async () => {
+  const { line, webSocket } = await open()
+  line.stopReading()
+  for (let count = 0; count < 900; count++) {
+    line.say(toFrame({ opcode: OPCODE.ping, payload: 'x'.repeat(125) }))
+    await turn()
+  }
+  expect(webSocket.bufferedAmount).toBeLessThan(MAX_BUFFERED * 2.1)
+  expect(webSocket.isPaused).toBe(true)
+})
+
+test('updates for a reader that takes none wait in the database, at bounded memory', async () => {
+  const { line, webSocket } = await open()
+  line.stopReading()
+  line.say(ask({ type: 'subscribe', flowId: FLOW }))
+  await settle()
+  expect(webSocket.bufferedAmount).toBeGreaterThan(MAX_BUFFERED / 2)
+  for (let times = 0; times < 100; times++) {
+    // One merged piece may go over it.
+    expect(webSocket.bufferedAmount).toBeLessThan(MAX_BUFFERED + 66_000)
+    line.readAgain()
+    line.stopReading()
+    await settle()
+  }
+  line.readAgain()
+  await settle()
+  const frames = line.frames()
+  const text = frames.map(({ data }) => (typeof data === 'object' && data && 'delta' in data ? data.delta : '')).join('')
+  expect(text).toBe(stored.map(({ data }) => ('delta' in data ? data.delta : '')).join(''))
+  expect(frames.length).toBeLessThan(1_000)
+  expect(frames.at(-1)).toMatchObject({ type: 'end', status: 'COMPLETED', lastSeq: 2_000 })
+})
+
+test('a reader that takes nothing is closed as slow and not as dead, one that reads again is not closed', async () => {
+  const slow = await open(0)
+  const recovered = await open(0)
+  for (const { line } of [slow, recovered]) {
+    line.stopReading()
+    line.say(ask({ type: 'subscribe', flowId: FLOW }))
+  }
+  await settle()
+  recovered.line.readAgain()
+  await settle()
+  for (let pings = 0; pings < 3; pings++) slow.connection.ping()
+  recovered.connection.ping()
+  for (const { connection } of [slow, recovered]) connection.closeIfSlow()
+  await settle()
+  expect(slow.line.closeCode()).toBeUndefined()
+  slow.line.readAgain()
+  await settle()
+  expect([slow.line.closeCode(), slow.connection.subscriptionCount]).toEqual([4008, 0])
+  expect([recovered.line.closeCode(), recovered.webSocket.readyState]).toEqual([undefined, recovered.webSocket.OPEN])
+  expect(recovered.line.frames().at(-1)).toMatchObject({ type: 'end' })
+})
+
+test('who does not answer a ping is ended at the next', async () => {
+  const { connection, webSocket, line } = await open()
+  connection.ping()
+  line.say(toFrame({ opcode: OPCODE.pong }))
+  await settle()
+  connection.ping()
+  await settle()
+  expect(webSocket.readyState).toBe(webSocket.OPEN)
+  connection.ping()
+  await settle()
+  expect(webSocket.readyState).toBe(webSocket.CLOSED)
+})

@@ -1,0 +1,126 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { openTestPostgres } from '../../support/postgres.ts'
+import { send } from '../running-server.ts'
+import { createWritingFlow, type ServerProcess, startFlow, startServerProcess, writtenText } from '../server-process.ts'
+import { followOverCuts, type Seen } from './cut-reader.ts'
+
+const FOLLOWERS = 25
+const STREAM = { pieces: 2_000, everyMs: 1 }
+const OPTIONS = { timeout: 60_000 }
+
+const servers: ServerProcess[] = []
+const cleanups: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.kill()))
+  for (const cleanup of cleanups.splice(0)) await cleanup()
+})
+
+async function start(database: string): Promise<ServerProcess> {
+  const server = await startServerProcess({ database })
+  servers.push(server)
+  return server
+}
+
+const between = (least: number, most: number): number => least + Math.floor(Math.random() * (most - least))
+
+/** What every follower saw is what is stored, once and whole. */
+async function expectWhole(url: string, flowId: string, followers: readonly Seen[]): Promise<void> {
+  const stored = await followOverCuts({ flowId, url: () => url, cutAfter: () => Number.POSITIVE_INFINITY })
+  expect(stored.connections).toBe(1)
+  const { json } = await send(url, 'GET', `/api/v1/flows/${flowId}`)
+  expect(json).toMatchObject({ status: 'COMPLETED', stepResults: [{ stepId: 'write', output: writtenText(STREAM) }] })
+  for (const { story, text, lastSeq } of followers) {
+    expect(story).toBe(stored.story)
+    expect(text).toBe(writtenText(STREAM))
+    expect(lastSeq).toBe(stored.lastSeq)
+  }
+}
+
+const cutsOf = (followers: readonly Seen[]): number => followers.reduce((sum, { cuts }) => sum + cuts, 0)
+
+test('five hundred cuts at random points of a stream lose nothing and repeat nothing', OPTIONS, async () => {
+  const { url } = await start('memory://')
+  const flowId = await createWritingFlow(url, STREAM)
+  const follow = () => followOverCuts({ flowId, url: () => url, cutAfter: () => between(1, 120) })
+  const live = Array.from({ length: FOLLOWERS }, follow)
+  await startFlow(url, flowId)
+  const followers = await Promise.all(live)
+  // The same after its end, from what is stored.
+  followers.push(...(await Promise.all(Array.from({ length: FOLLOWERS }, follow))))
+  await expectWhole(url, flowId, followers)
+  if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
+  expect(cutsOf(followers)).toBeGreaterThan(500)
+})
+
+/** Kills the server that runs the flow at a random point, over and over, while everybody follows. */
+async function followOverKills(flowId: string, first: ServerProcess, next: () => Promise<ServerProcess>, kills: number) {
+  let last = first
+  let current: ServerProcess | undefined = first
+  let killed = 0
+  let killing: Promise<void> | undefined
+  let killAt = between(100, 1_500)
+  const onUpdate = ({ lastSeq }: Seen) => {
+    if (killing || killed === kills || lastSeq < killAt) return
+    current = undefined
+    killing = last.kill().then(async () => {
+      killed++
+      last = await next()
+      current = last
+      killing = undefined
+      killAt = lastSeq + between(100, 1_500)
+    })
+  }
+  const nowhere = 'http://127.0.0.1:9'
+  const url = () => current?.url ?? nowhere
+  const live = Array.from({ length: FOLLOWERS }, () =>
+    followOverCuts({ flowId, url, cutAfter: () => between(50, 800), onUpdate }),
+  )
+  await startFlow(first.url, flowId)
+  const followers = await Promise.all(live)
+  await killing
+  expect(killed).toBe(kills)
+  return { followers, last }
+}
+
+test('a server that is killed and started again on the embedded database goes on where it was', OPTIONS, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'polyphony-follow-'))
+  cleanups.push(() => rm(folder, { recursive: true, force: true }))
+  const database = `pglite://${join(folder, 'data')}`
+  const first = await start(database)
+  const flowId = await createWritingFlow(first.url, STREAM)
+  const { followers, last } = await followOverKills(flowId, first, () => start(database), 2)
+  if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
+  // What is finished outlives the process too.
+  await last.kill()
+  const { url } = await start(database)
+  await expectWhole(url, flowId, followers)
+})
+
+test('two servers on one Postgres serve the same stream, also when the one that runs it is killed', OPTIONS, async () => {
+  const postgres = await openTestPostgres()
+  cleanups.push(() => postgres.drop())
+  const [first, second] = await Promise.all([start(postgres.url), start(postgres.url)])
+  const flowId = await createWritingFlow(first.url, STREAM)
+  const killAt = between(200, 1_800)
+  let killed: Promise<void> | undefined
+  const live = Array.from({ length: FOLLOWERS }, () =>
+    followOverCuts({
+      flowId,
+      // Now one server, now the other; also the one that is no longer there.
+      url: (connection) => (connection % 3 === 0 ? first : second).url,
+      cutAfter: () => between(10, 300),
+      onUpdate: ({ lastSeq }) => {
+        if (lastSeq > killAt) killed ??= first.kill()
+      },
+    }),
+  )
+  await startFlow(first.url, flowId)
+  const followers = await Promise.all(live)
+  await killed
+  expect(first.isAlive()).toBe(false)
+  if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
+  await expectWhole(second.url, flowId, followers)
+})
