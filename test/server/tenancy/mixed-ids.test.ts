@@ -85,6 +85,21 @@ for (const kind of ['memory', 'postgres'] as const) {
     ]) {
       await refusedToEve(world, 'GET', path)
     }
+    // Saved flows go by name as models: a name says nothing of the flows of others.
+    for (const [path, bodyOf] of [
+      ['/v1/chat/completions', (model: string) => ({ model, messages: [{ role: 'user', content: 'x' }] })],
+      ['/v1/responses', (model: string) => ({ model, input: 'x' })],
+    ] as const) {
+      const [named, unnamed] = ['flow/canary-ada-private flow', 'flow/canary-nobodys-lost flow']
+      const told = await refusedToEve(world, 'POST', path, bodyOf(named))
+      expect(withoutIds(told, named)).toBe(withoutIds(await refusedToEve(world, 'POST', path, bodyOf(unnamed)), unnamed))
+    }
+    const previous = { model: 'flow/canary-eve flow', input: 'x' }
+    for (const id of [`resp_${foreign.doneFlowId}`, foreign.doneFlowId]) {
+      await refusedToEve(world, 'POST', '/v1/responses', { ...previous, previous_response_id: id })
+    }
+    await refusedToEve(world, 'POST', '/v1/responses', { ...previous, conversation: foreign.threadId })
+
     const override = { 'x-http-method-override': 'DELETE', 'x-user-id': 'user-ada', 'x-forwarded-user': 'user-ada' }
     await refusedToEve(world, 'POST', `/api/v1/flows/${foreign.doneFlowId}/cancel`, {}, override)
   })
