@@ -10,6 +10,7 @@ import type { Authenticator } from '../access/authenticate.ts'
 import { requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
 import { createErrorAnswers, type ErrorFormat } from './error-format.ts'
+import { assertFewLevels } from './json-levels.ts'
 import { type ProblemContext, toOrchestratorError } from './problem-details.ts'
 import './requests.ts'
 
@@ -76,8 +77,9 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, undefined)
-    else void parseJson(request, body, done)
+    if (body === '') return done(null, undefined)
+    assertFewLevels(body)
+    void parseJson(request, body, done)
   })
   // No body says as much as an empty object.
   app.addHook('preValidation', async (request) => {

@@ -48,6 +48,7 @@ test(`${REQUESTS} malformed requests are answered, each with what is wrong with 
     try {
       const answer = await sendOver(agent, storm.url, request)
       statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1)
+      if (request.method === 'HEAD' && answer.status < 500) return
       const fault = findFault(answer, `${decodeURIComponentOr(request.target)} ${request.body?.toString('utf8')}`)
       if (fault !== undefined) faults.push(`${fault}: ${shown} → ${answer.body.slice(0, 300)}`)
     } catch (error) {
