@@ -10,8 +10,10 @@ import type { Authenticator } from '../access/authenticate.ts'
 import { requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
 import { createErrorAnswers, type ErrorFormat } from './error-format.ts'
+import { assertFewLevels } from './json-levels.ts'
 import { type ProblemContext, toOrchestratorError } from './problem-details.ts'
 import './requests.ts'
+import { refuseUnreadable } from './unreadable.ts'
 
 export interface AppParts {
   readonly settings: ServerSettings
@@ -31,11 +33,6 @@ const REQUEST_TIMEOUT_MS = 60_000
 /** At most, between looks for such clients. */
 const SLOW_LOOK_MS = 5_000
 const MAX_HEADERS = 100
-/** Errors of Node's parser that have a status of their own. */
-const PARSER_STATUS: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-}
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
@@ -58,26 +55,26 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
       raw.writeHead(status, { ...headers, 'x-request-id': request.id })
       raw.end(JSON.stringify(body))
     },
-    clientErrorHandler: ({ code }, socket) => {
-      // The parser gave up: what was sent is not looked at, nor told. Who does not close is closed.
-      if (!socket.writable) return void socket.destroy()
-      socket.once('finish', () => socket.destroy())
-      socket.end(`HTTP/1.1 ${PARSER_STATUS[code ?? ''] ?? '400 Bad Request'}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
-    },
+    clientErrorHandler: refuseUnreadable,
     http: {
+      // One without a Host is refused as one with a foreign one is.
+      requireHostHeader: false,
       headersTimeout: settings.headersTimeoutMs,
       connectionsCheckingInterval: Math.min(SLOW_LOOK_MS, settings.headersTimeoutMs),
     },
   })
   app.server.maxHeadersCount = MAX_HEADERS
+  // An expectation that nobody knows is passed over: Node would answer it, in no form of ours.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   // Only JSON: a page can send text/plain to any address without asking first.
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, undefined)
-    else void parseJson(request, body, done)
+    if (body === '') return done(null, undefined)
+    assertFewLevels(body)
+    void parseJson(request, body, done)
   })
   // No body says as much as an empty object.
   app.addHook('preValidation', async (request) => {

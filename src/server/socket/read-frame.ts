@@ -1,6 +1,7 @@
 import type { RawData } from 'ws'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type ClientFrame, clientFrame } from '../../protocol/socket.ts'
+import { assertFewLevels } from '../http/json-levels.ts'
 
 /** What a client sent, or what is wrong with it, with the place. */
 export function readFrame(
@@ -8,11 +9,13 @@ export function readFrame(
   isBinary: boolean,
 ): { readonly frame: ClientFrame } | { readonly problem: OrchestratorError } {
   if (isBinary) return misfit('expected a text frame with a JSON object, found bytes')
+  const text = String(data)
   let value: unknown
   try {
-    value = JSON.parse(String(data))
-  } catch {
-    return misfit('expected a JSON object, found text that is none')
+    assertFewLevels(text)
+    value = JSON.parse(text)
+  } catch (error) {
+    return OrchestratorError.is(error) ? { problem: error } : misfit('expected a JSON object, found text that is none')
   }
   const parsed = clientFrame.safeParse(value)
   if (parsed.success) return { frame: parsed.data }

@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import { problem } from '../../../src/protocol/problem.ts'
 
 /** An answer as far as its form matters. */
@@ -18,6 +19,16 @@ const INTERNALS: readonly RegExp[] = [
   /\brelation "|syntax error at|invalid input syntax|violates \w+ constraint|\bSQLSTATE\b|\bselect \* from polyphony/i,
 ]
 
+const openAiError = z.strictObject({
+  error: z.strictObject({ message: z.string().min(1), type: z.string(), param: z.string().nullable(), code: z.string() }),
+})
+
+/** Protocols that tell errors in a way of their own. */
+const FOREIGN_FORMS: readonly ((contentType: string, body: string) => boolean)[] = [
+  (contentType, body) => contentType.startsWith('application/json') && body.startsWith('{"jsonrpc":"2.0","error":{"code":-'),
+  (contentType, body) => contentType.startsWith('application/json') && openAiError.safeParse(toJson(body)).success,
+]
+
 /** What is wrong with an answer to something that should never have been sent; `undefined` where nothing is. */
 export function findFault({ status, contentType, body }: SeenAnswer, sent: string): string | undefined {
   if (status < 100 || status >= 500) return `status ${status}`
@@ -25,7 +36,7 @@ export function findFault({ status, contentType, body }: SeenAnswer, sent: strin
   const shown = INTERNALS.flatMap((pattern) => pattern.exec(body) ?? []).filter((found) => found !== '' && !sent.includes(found))
   if (shown.length > 0 && status >= 400) return `shows ${shown[0]}`
   if (status < 400) return undefined
-  if (/^application\/json/.test(contentType) && body.startsWith('{"jsonrpc":"2.0","error":')) return undefined
+  if (FOREIGN_FORMS.some((form) => form(contentType, body))) return undefined
   if (!contentType.startsWith('application/problem+json')) return `${status} is told as "${contentType}"`
   const told = problem.safeParse(toJson(body))
   if (!told.success) return `no problem document: ${told.error.issues[0]?.message}`

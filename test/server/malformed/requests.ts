@@ -221,6 +221,19 @@ export function malformedRequest(valid: readonly ValidRequest[], key: string): f
   }
   const of = (requests: readonly ValidRequest[]) => fc.constantFrom(...requests)
   const wrongBody = of(withBody).chain((request) => spoilt(request.body).map((body) => whole({ ...request, body })))
+  const deepBody = fc
+    .record({ request: of(withBody), depth: fc.constantFrom(1_000, 1_490, 1_600, 6_000, 100_000), isKeyed: fc.boolean() })
+    .map(({ request, depth, isKeyed }) => {
+      const { headers, body, ...rest } = whole(request)
+      const metadata = `"metadata":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`
+      const text = `${body}`.replace(/"metadata":(\{\}|"[^"]*"|\{.*?\}\]?\}?)(?=[,}])/, metadata)
+      const key = isKeyed ? { 'idempotency-key': `deep-${depth}-${request.path}` } : {}
+      return {
+        ...rest,
+        headers: { ...headers, ...key },
+        body: Buffer.from(text.includes(metadata) ? text : text.replace('{', `{${metadata},`)),
+      }
+    })
   const wrongJson = of(withBody).chain((request) => oddJson(request.body).map((body) => ({ ...whole(request), body })))
   const bodyNotAsked = fc
     .record({ request: of(valid), body: fc.constantFrom('x', '{}', '[]', '{"a":1}') })
@@ -272,7 +285,8 @@ export function malformedRequest(valid: readonly ValidRequest[], key: string): f
   })
   return fc.oneof(
     { weight: 30, arbitrary: wrongBody },
-    { weight: 16, arbitrary: wrongJson },
+    { weight: 15, arbitrary: wrongJson },
+    { weight: 1, arbitrary: deepBody },
     { weight: 4, arbitrary: bodyNotAsked },
     { weight: 8, arbitrary: wrongType },
     { weight: 12, arbitrary: wrongPath },

@@ -59,7 +59,7 @@ export const ODD_TEXTS: readonly string[] = [
   '%ff',
   "' or '1'='1",
   '"; drop table polyphony_threads; --',
-  '${jndi:ldap://x}',
+  '$(jndi:ldap://x)',
   '../../etc/passwd',
   'file:///etc/passwd',
   '<script>alert(1)</script>',

@@ -47,6 +47,7 @@ export async function runStormServer(config: PolyphonyConfigInput = {}): Promise
   const [known, doomed] = [await create(), await create()]
   const failing = {
     ...DEFINITION,
+    name: 'a failing flow',
     steps: [{ id: 'draft', action: 'generate' as const, provider: 'scripted', model: 'fails', prompt: 'original' }],
   }
   const { id: failingFlowId } = await orchestrator.createFlow(known.threadId, 'ada', failing)

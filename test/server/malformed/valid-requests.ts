@@ -68,6 +68,35 @@ const bodiesOf = ({ threadId, flowId }: KnownIds): Readonly<Record<string, reado
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': [{ input: 'hello' }],
   'POST /api/v1/flows/:flowId/rerun': [{ fromStep: 'check', input: 'again' }],
   'POST /api/v1/templates/:name/instantiate': [{ parameters: {} }],
+  'POST /v1/chat/completions': [
+    {
+      model: 'flow/a flow',
+      messages: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: [{ type: 'text', text: 'hello' }] },
+      ],
+      stream: false,
+      metadata: { a: 'b' },
+      response_format: { type: 'text' },
+    },
+    {
+      model: `flow/${flowId}`,
+      messages: [{ role: 'user', content: 'hello' }],
+      stream: true,
+      stream_options: { include_usage: true },
+    },
+  ],
+  'POST /v1/responses': [
+    {
+      model: 'flow/a flow',
+      input: 'hello',
+      instructions: 'be brief',
+      metadata: { a: 'b' },
+      previous_response_id: null,
+      text: { format: { type: 'text' } },
+    },
+    { model: `flow/${flowId}`, input: [{ role: 'user', content: 'hello' }], stream: true },
+  ],
   'POST /mcp': [
     tool('start_flow', { definition: DEFINITION, input: 'hello', waitMs: 20 }),
     tool('get_flow', { flowId, stepOutputs: true }),

@@ -1,0 +1,57 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ErrorCode } from '../../errors/error-codes.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { toProblem } from './problem-details.ts'
+
+interface Refusal {
+  readonly status: number
+  readonly reason: string
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+const UNREADABLE: Refusal = {
+  status: 400,
+  reason: 'Bad Request',
+  code: 'INPUT_INVALID',
+  message: 'expected a request of HTTP/1.1, found something else',
+}
+/** Errors of Node's parser that have a status of their own. */
+const REFUSALS: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    reason: 'Request Header Fields Too Large',
+    code: 'REQUEST_TOO_LARGE',
+    message: 'expected shorter headers',
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    reason: 'Request Timeout',
+    code: 'INPUT_INVALID',
+    message: 'expected the whole request sooner',
+  },
+}
+
+/** Answers what Node's parser gave up on. What was sent is not looked at, nor told. Who does not close is closed. */
+export function refuseUnreadable({ code: thrown = '' }: { readonly code?: string }, socket: Socket): void {
+  // Where an answer has begun, a second one would be read as a part of it.
+  if (!socket.writable || hasBegunToAnswer(socket)) return void socket.destroy()
+  const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
+  const body = JSON.stringify({ ...toProblem(new OrchestratorError(code, message)), status })
+  socket.once('finish', () => socket.destroy())
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${reason}`,
+      'content-type: application/problem+json',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
+
+/** Node says it nowhere else; its own handler looks here. */
+const hasBegunToAnswer = (socket: Socket & { readonly _httpMessage?: ServerResponse | null }): boolean =>
+  socket._httpMessage?.headersSent === true
