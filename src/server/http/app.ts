@@ -48,6 +48,8 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    // Our own hook says so, and in our form.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
     // An address that cannot be decoded never reaches the hooks.
     frameworkErrors: (error, request, { raw }) => {

@@ -223,16 +223,12 @@ export function malformedRequest(valid: readonly ValidRequest[], key: string): f
   const wrongBody = of(withBody).chain((request) => spoilt(request.body).map((body) => whole({ ...request, body })))
   const deepBody = fc
     .record({ request: of(withBody), depth: fc.constantFrom(1_000, 1_490, 1_600, 6_000, 100_000), isKeyed: fc.boolean() })
-    .map(({ request, depth, isKeyed }) => {
-      const { headers, body, ...rest } = whole(request)
-      const metadata = `"metadata":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`
-      const text = `${body}`.replace(/"metadata":(\{\}|"[^"]*"|\{.*?\}\]?\}?)(?=[,}])/, metadata)
-      const key = isKeyed ? { 'idempotency-key': `deep-${depth}-${request.path}` } : {}
-      return {
-        ...rest,
-        headers: { ...headers, ...key },
-        body: Buffer.from(text.includes(metadata) ? text : text.replace('{', `{${metadata},`)),
-      }
+    .map(({ request, depth, isKeyed }): MalformedRequest => {
+      const { headers, ...rest } = whole(request)
+      const deep = `{"metadata":{"a":${'['.repeat(depth)}${']'.repeat(depth)}},`
+      const text = JSON.stringify({ ...Object(request.body), metadata: undefined }).replace('{', deep)
+      const key: Readonly<Record<string, string>> = isKeyed ? { 'idempotency-key': `deep-${depth}-${request.path}` } : {}
+      return { ...rest, headers: { ...headers, ...key }, body: Buffer.from(text) }
     })
   const wrongJson = of(withBody).chain((request) => oddJson(request.body).map((body) => ({ ...whole(request), body })))
   const bodyNotAsked = fc

@@ -1,0 +1,26 @@
+import { tmpdir } from 'node:os'
+import { expect, test } from 'vitest'
+import { createPolyphony } from '../../../src/polyphony.ts'
+import { problem } from '../../../src/protocol/problem.ts'
+import { createServer } from '../../../src/server/server.ts'
+import { send } from '../running-server.ts'
+
+test('whoever asks while the server closes is told so, in the form of all other errors', async () => {
+  const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0 } }, { env: {}, cwd: tmpdir() })
+  const server = await createServer(polyphony)
+  let leave = () => {}
+  server.app.addHook('preClose', () => new Promise<void>((resolve) => (leave = resolve)))
+  const url = await server.listen()
+  const closed = server.close()
+  const me = await send(url, 'GET', '/api/v1/me')
+  const ready = await send(url, 'GET', '/readyz')
+  const model = await send(url, 'GET', '/v1/models')
+  leave()
+  await closed
+  await polyphony.close()
+  expect([me.status, me.json.code]).toEqual([503, 'SERVER_CLOSING'])
+  expect(me.headers.get('content-type')).toMatch(/^application\/problem\+json/)
+  expect(problem.safeParse(me.json).error).toBe(undefined)
+  expect([ready.status, ready.json.status]).toEqual([503, 'closing'])
+  expect([model.status, model.json.error]).toEqual([503, expect.objectContaining({ code: 'server_closing' })])
+})
