@@ -57,9 +57,9 @@ async function* connectAgain(
   let seq = options.afterSeq ?? 0
   let failures = 0
   let told: PolyphonyError | undefined
-  // A problem in the stream ends it for good, but for a token that ran out where the next one may be good again.
+  // A token that ran out in the midst of the stream may have a good one after it; one that is refused at once has not.
   const mayGoOn = (error: unknown): error is PolyphonyError =>
-    error === told ? told?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed : canHeal(error)
+    canHeal(error) || (error === told && told?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed)
   while (!signal.aborted) {
     let failure = networkError('The stream ended before the flow')
     try {
