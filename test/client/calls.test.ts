@@ -427,12 +427,14 @@ describe('executeAndWait', () => {
     ],
   ])('follows a flow that %s, over lost connections, and reads it at its end', async (_, first) => {
     server.play(...first, stream(': ping\n\n'), stream(end), answers.json(200, flow))
-    expect(await createQuickClient(server).client.flows.executeAndWait('f', {}, { waitMs: 5 })).toEqual(flow)
+    const options = { waitMs: 5, headers: { 'x-tenant': 'a' } }
+    expect(await createQuickClient(server).client.flows.executeAndWait('f', {}, options)).toEqual(flow)
     expect(server.requests.slice(first.length).map(({ path }) => path)).toEqual([
       '/api/v1/flows/f/updates?afterSeq=0',
       '/api/v1/flows/f/updates?afterSeq=0',
       '/api/v1/flows/f',
     ])
+    expect(server.requests.map(({ headers }) => headers['x-tenant'])).toEqual(server.requests.map(() => 'a'))
   })
 
   test('rejects with the reason of its signal, and does not cancel the flow', async () => {
