@@ -41,17 +41,23 @@ export function toError(problem: WireProblem, response?: Response): PolyphonyErr
 export const isProblem = (value: unknown): value is WireProblem =>
   isRecord(value) && typeof value.code === 'string' && typeof value.detail === 'string' && typeof value.retryable === 'boolean'
 
-/** An answer of something else than Polyphony: a proxy's page, a login, another server. Nothing of its text is repeated. */
+/** An answer of something else than Polyphony: a redirect, a proxy's page, a login, another server. Nothing of its text is repeated. */
 export function badAnswer(response: Response): PolyphonyError {
   const { status, headers } = response
   const kind = headers.get('content-type')?.split(';', 1)[0] || 'no content type'
-  return new PolyphonyError('BAD_ANSWER', `HTTP ${status} with something that Polyphony does not send (${kind.slice(0, 100)})`, {
+  const what = isRedirect(response)
+    ? 'A redirect, which is not followed: expected `baseUrl` to be the address that it leads to'
+    : `HTTP ${status} with something that Polyphony does not send (${kind.slice(0, 100)})`
+  return new PolyphonyError('BAD_ANSWER', what, {
     status,
     retryable: PASSING.has(status),
     retryAfterMs: retryAfterOf(response),
     requestId: headers.get('x-request-id') ?? undefined,
   })
 }
+
+/** Browsers show nothing else of a redirect than that it is one. */
+const isRedirect = ({ type, status }: Response): boolean => type === 'opaqueredirect' || (status >= 300 && status < 400)
 
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -84,7 +84,7 @@ export const createFlows = (transport: Transport) => {
       const { signal, headers, timeoutMs } = options
       const started = await start(flowId, execution, options)
       if (started && 'definition' in started) return started
-      for await (const _ of followFlow(transport, flowId, { signal }));
+      for await (const _ of followFlow(transport, flowId, { signal, headers }));
       signal?.throwIfAborted()
       return get(flowId, { signal, headers, timeoutMs })
     },

@@ -23,6 +23,8 @@ export interface FollowOptions {
   readonly afterSeq?: number
   /** Ends the loop, quietly, and the connection. The flow goes on. */
   readonly signal?: AbortSignal
+  /** Sent with the request of every connection. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds without a byte after which a connection counts as dead; default 45,000. Servers send a heartbeat every 15 seconds. */
   readonly idleTimeoutMs?: number
   /** Failures in a row after which the loop throws the last of them; default 30, some minutes. `Infinity`: never. */
@@ -53,17 +55,23 @@ async function* connectAgain(
   options: FollowOptions,
   signal: AbortSignal,
 ): AsyncGenerator<WireUpdate, void> {
-  const { idleTimeoutMs = FOLLOW_DEFAULTS.idleTimeoutMs, maxReconnects = FOLLOW_DEFAULTS.maxReconnects, onReconnect } = options
+  const {
+    idleTimeoutMs = FOLLOW_DEFAULTS.idleTimeoutMs,
+    maxReconnects = FOLLOW_DEFAULTS.maxReconnects,
+    headers = {},
+    onReconnect,
+  } = options
   let seq = options.afterSeq ?? 0
   let failures = 0
   let told: PolyphonyError | undefined
-  // A problem in the stream ends it for good, but for a token that ran out where the next one may be good again.
+  // A token that ran out in the midst of the stream may have a good one after it; one that is refused at once has not.
   const mayGoOn = (error: unknown): error is PolyphonyError =>
-    error === told ? told?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed : canHeal(error)
+    canHeal(error) || (error === told && told?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed)
   while (!signal.aborted) {
     let failure = networkError('The stream ended before the flow')
     try {
-      for await (const event of connect(transport, { flowId, afterSeq: seq, attempt: failures + 1, idleTimeoutMs, signal })) {
+      const connection = { flowId, afterSeq: seq, attempt: failures + 1, idleTimeoutMs, headers, signal }
+      for await (const event of connect(transport, connection)) {
         if (event.type === 'end') return
         if (event.type === 'problem') {
           told = toProblem(event)
@@ -94,16 +102,18 @@ interface Connection {
   readonly afterSeq: number
   readonly attempt: number
   readonly idleTimeoutMs: number
+  readonly headers: Readonly<Record<string, string>>
   readonly signal: AbortSignal
 }
 
 /** The events of one connection, which ends when nobody takes them any more. */
-async function* connect(transport: Transport, { flowId, afterSeq, attempt, idleTimeoutMs, signal }: Connection) {
-  const linked = linkAbort(signal)
+async function* connect(transport: Transport, connection: Connection) {
+  const { flowId, afterSeq, attempt, idleTimeoutMs } = connection
+  const linked = linkAbort(connection.signal)
   const stopTimer = startIdleTimer(idleTimeoutMs, () => linked.abort(networkError(`No answer within ${idleTimeoutMs} ms`)))
   try {
     const call = { method: 'GET', path: ['flows', flowId, 'updates'], query: { afterSeq } } as const
-    const headers: Record<string, string> = afterSeq > 0 ? { 'last-event-id': String(afterSeq) } : {}
+    const headers = { ...connection.headers, ...(afterSeq > 0 && { 'last-event-id': String(afterSeq) }) }
     const opening = transport.open(call, { accept: EVENT_STREAM, attempt, headers, signal: linked.signal })
     const response = await untilAborted(linked.signal, opening)
     stopTimer()

@@ -81,7 +81,7 @@ export function createTransport(options: ClientOptions): Transport {
       body,
       signal,
       // A redirected POST would come back as a GET, and a key belongs to the address it was given for.
-      redirect: 'error',
+      redirect: 'manual',
     }).catch((error: unknown) => {
       throw PolyphonyError.is(error) ? error : networkError(`No answer from ${address.origin}: ${reasonOf(error)}`, error)
     })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClient, PolyphonyError } from '../../src/client/client.ts'
-import { answers, createQuickClient, createScriptedServer, rejection, type ScriptedServer } from './scripted-server.ts'
+import { answers, createQuickClient, createScriptedServer, type Play, rejection, type ScriptedServer } from './scripted-server.ts'
 
 let server: ScriptedServer
 beforeAll(async () => {
@@ -229,12 +229,17 @@ describe('an error', () => {
   })
 
   test('never follows a redirect with a key', async () => {
-    server.play((response) => {
+    const redirect: Play = (response) => {
       response.writeHead(307, { location: `${server.url}/elsewhere` }).end()
-    })
-    const error = await rejection(createQuickClient(server, { apiKey: 'pk_1_x' }).client.threads.delete('t'))
-    expect(error).toMatchObject({ code: 'NETWORK' })
-    expect(server.requests).toHaveLength(1)
+    }
+    server.play(redirect, redirect, redirect)
+    const { client, delays } = createQuickClient(server, { apiKey: 'pk_1_x' })
+    const calls = [() => client.threads.delete('t'), () => client.threads.get('t'), () => client.flows.follow('f').next()]
+    for (const call of calls) {
+      expect(await rejection(call())).toMatchObject({ code: 'BAD_ANSWER', message: expect.stringContaining('A redirect') })
+    }
+    expect(server.requests.map(({ path }) => path)).not.toContain('/elsewhere')
+    expect([server.requests.length, delays]).toEqual([3, []])
   })
 
   test.each([
@@ -422,12 +427,14 @@ describe('executeAndWait', () => {
     ],
   ])('follows a flow that %s, over lost connections, and reads it at its end', async (_, first) => {
     server.play(...first, stream(': ping\n\n'), stream(end), answers.json(200, flow))
-    expect(await createQuickClient(server).client.flows.executeAndWait('f', {}, { waitMs: 5 })).toEqual(flow)
+    const options = { waitMs: 5, headers: { 'x-tenant': 'a' } }
+    expect(await createQuickClient(server).client.flows.executeAndWait('f', {}, options)).toEqual(flow)
     expect(server.requests.slice(first.length).map(({ path }) => path)).toEqual([
       '/api/v1/flows/f/updates?afterSeq=0',
       '/api/v1/flows/f/updates?afterSeq=0',
       '/api/v1/flows/f',
     ])
+    expect(server.requests.map(({ headers }) => headers['x-tenant'])).toEqual(server.requests.map(() => 'a'))
   })
 
   test('rejects with the reason of its signal, and does not cancel the flow', async () => {

@@ -199,13 +199,21 @@ describe('a loop', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test.each([false, true])('throws a problem in the stream, after what came before it (retryable: %s)', async (retryable) => {
+  test('goes on after a problem in the stream that may pass', async () => {
+    const [first] = updates
+    const problem = problemOf(503, 'DATABASE_UNAVAILABLE', { retryable: true })
+    server.play(
+      sse(`data: ${JSON.stringify(first)}\n\n`, `event: problem\ndata: ${JSON.stringify(problem)}\n\n`),
+      stream(updates),
+    )
+    expect(await collect(createQuickClient(server).client)).toEqual(updates)
+    expect(server.requests.map(placeOf)).toEqual([0, 1])
+  })
+
+  test('throws a problem in the stream that does not pass, after what came before it', async () => {
     const [first] = updates
     server.play(
-      sse(
-        `data: ${JSON.stringify(first)}\n\n`,
-        `event: problem\ndata: ${JSON.stringify(problemOf(401, 'UNAUTHENTICATED', { retryable }))}\n\n`,
-      ),
+      sse(`data: ${JSON.stringify(first)}\n\n`, `event: problem\ndata: ${JSON.stringify(problemOf(401, 'UNAUTHENTICATED'))}\n\n`),
     )
     const taken: number[] = []
     const loop = async () => {

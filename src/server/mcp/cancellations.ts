@@ -44,7 +44,7 @@ export function createCancellations() {
       const keyOf = (of: string | number) => JSON.stringify([caller.via, caller.keyId ?? caller.userId, session, of])
       if (method === CANCELLED && params?.requestId !== undefined) {
         calls.get(keyOf(params.requestId))?.abort()
-      } else if (method === 'tools/call' && id !== undefined) {
+      } else if (method === 'tools/call' && id !== undefined && !gone.signal.aborted) {
         const key = keyOf(id)
         calls.set(key, gone)
         gone.signal.addEventListener('abort', () => {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { createLook } from '../live/look.ts'
 
 export interface ExchangesOptions {
   /** Milliseconds between looks at whether a caller still is one. */
@@ -17,34 +18,39 @@ export interface Exchange {
 
 /** Requests that are being answered. */
 export function createExchanges({ lookEveryMs, closeTimeoutMs }: ExchangesOptions) {
-  const closing = new AbortController()
-  const open = new Set<ServerResponse>()
+  // One controller each: a signal that lives as long as the server would keep what depends on it.
+  const open = new Map<ServerResponse, AbortController>()
+  let isClosing = false
   let onIdle = () => {}
 
   return {
     open(response: ServerResponse, isCurrent: () => Promise<boolean>): Exchange {
       const gone = new AbortController()
-      const lost = new AbortController()
-      const look = () => {
-        isCurrent()
-          .then((current) => current || lost.abort())
-          // A database that is away for a moment is asked again.
-          .catch(() => {})
+      const enough = new AbortController()
+      if (isClosing) enough.abort()
+      // It is not told a second time that a client left before its request came here.
+      if (response.destroyed) {
+        gone.abort()
+        return { gone, enough: enough.signal }
       }
-      const timer = setInterval(look, lookEveryMs).unref()
-      open.add(response)
+      const look = async () => {
+        if (!(await isCurrent())) enough.abort()
+      }
+      const timer = setInterval(createLook(look), lookEveryMs).unref()
+      open.set(response, enough)
       response.once('close', () => {
         clearInterval(timer)
         open.delete(response)
         gone.abort()
         if (open.size === 0) onIdle()
       })
-      return { gone, enough: AbortSignal.any([closing.signal, lost.signal]) }
+      return { gone, enough: enough.signal }
     },
 
     /** Lets those who wait answer with what there is, before connections are closed. */
     close: async (): Promise<void> => {
-      closing.abort()
+      isClosing = true
+      for (const enough of open.values()) enough.abort()
       if (open.size === 0) return
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, closeTimeoutMs)
@@ -53,6 +59,9 @@ export function createExchanges({ lookEveryMs, closeTimeoutMs }: ExchangesOption
           resolve()
         }
       })
+    },
+    get size(): number {
+      return open.size
     },
   }
 }

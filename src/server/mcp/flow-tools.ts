@@ -70,7 +70,7 @@ export const getFlow = defineTool({
   run: (given, call) => readFlowWithSteps(call, given.flowId, given.stepOutputs),
 })
 
-const noSource = (given: { readonly flowId?: string; readonly definition?: unknown; readonly template?: unknown }) =>
+const hasOneSource = (given: { readonly flowId?: string; readonly definition?: unknown; readonly template?: unknown }) =>
   [given.flowId, given.definition, given.template].filter((one) => one !== undefined).length === 1
 
 export const startFlow = defineTool({
@@ -89,7 +89,7 @@ export const startFlow = defineTool({
       metadata: execution.shape.metadata.describe('Values that prompts read as {{ metadata.key }}'),
       waitMs: waitMs.default(0).describe('Milliseconds to wait for the end; the server may wait less'),
     })
-    .refine(noSource, 'expected one of `template`, `definition` and `flowId`')
+    .refine(hasOneSource, 'expected one of `template`, `definition` and `flowId`')
     .refine(
       ({ template, parameters }) => parameters === undefined || template !== undefined,
       'expected `parameters` only with `template`',

@@ -18,8 +18,6 @@ export interface Place {
 /** Marks what the client gave as `instructions`: they do not go over to the next response. */
 const INSTRUCTIONS = { openaiInstructions: true }
 
-export type StoredResponses = ReturnType<typeof createStoredResponses>
-
 /** Responses are flows: their ids, who may see them, and what comes after them. */
 export function createStoredResponses({ orchestrator, conversations }: ResponsesParts) {
   const turns = new Map<string, Promise<unknown>>()
