@@ -31,6 +31,16 @@ const REQUEST_TIMEOUT_MS = 60_000
 /** At most, between looks for such clients. */
 const SLOW_LOOK_MS = 5_000
 const MAX_HEADERS = 100
+/** Headers that pages of other origins may read. */
+const EXPOSED_HEADERS = [
+  'location',
+  'retry-after',
+  'x-request-id',
+  'idempotency-replayed',
+  'x-polyphony-flow-id',
+  'x-polyphony-cost-usd',
+  'mcp-session-id',
+]
 /** Errors of Node's parser that have a status of their own. */
 const PARSER_STATUS: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
@@ -39,8 +49,23 @@ const PARSER_STATUS: Readonly<Record<string, string>> = {
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
-  const { settings, logger, origins, authenticator, isClosing, observe, errorFormats } = parts
-  const toErrorAnswer = createErrorAnswers(errorFormats)
+  const toErrorAnswer = createErrorAnswers(parts.errorFormats)
+  const app = createBareApp(parts, toErrorAnswer)
+  readOnlyJson(app)
+  app.decorateRequest('caller', undefined)
+  parts.observe(app)
+  // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
+  tellErrors(app, toErrorAnswer)
+  refuseStrangers(app, parts)
+  await addBrowserRules(app, parts)
+  askWhoCalls(app, parts)
+  await limitRates(app, parts)
+  return app
+}
+
+type ToErrorAnswer = ErrorFormat['toAnswer']
+
+function createBareApp({ settings, logger }: AppParts, toErrorAnswer: ToErrorAnswer): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     // One line per request, written at its end by the telemetry hook.
@@ -50,6 +75,8 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     trustProxy: settings.trustProxy,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
+    // Told like all other errors, once it is known who calls.
+    return503OnClosing: false,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
     // An address that cannot be decoded never reaches the hooks.
@@ -58,12 +85,7 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
       raw.writeHead(status, { ...headers, 'x-request-id': request.id })
       raw.end(JSON.stringify(body))
     },
-    clientErrorHandler: ({ code }, socket) => {
-      // The parser gave up: what was sent is not looked at, nor told. Who does not close is closed.
-      if (!socket.writable) return void socket.destroy()
-      socket.once('finish', () => socket.destroy())
-      socket.end(`HTTP/1.1 ${PARSER_STATUS[code ?? ''] ?? '400 Bad Request'}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
-    },
+    clientErrorHandler: refuseUnreadable,
     http: {
       headersTimeout: settings.headersTimeoutMs,
       connectionsCheckingInterval: Math.min(SLOW_LOOK_MS, settings.headersTimeoutMs),
@@ -72,22 +94,30 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.server.maxHeadersCount = MAX_HEADERS
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
-  // Only JSON: a page can send text/plain to any address without asking first.
+  return app
+}
+
+/** The parser gave up: what was sent is not looked at, nor told. Who does not close is closed. */
+function refuseUnreadable({ code }: { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable) return void socket.destroy()
+  socket.once('finish', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${PARSER_STATUS[code ?? ''] ?? '400 Bad Request'}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`)
+}
+
+/** A page can send text/plain to any address without asking first. No body says as much as an empty object. */
+function readOnlyJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined)
     else void parseJson(request, body, done)
   })
-  // No body says as much as an empty object.
   app.addHook('preValidation', async (request) => {
     if (request.routeOptions.schema?.body !== undefined) request.body ??= {}
   })
-  app.decorateRequest('caller', undefined)
+}
 
-  observe(app)
-
-  // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
+function tellErrors(app: FastifyInstance, toErrorAnswer: ToErrorAnswer): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = toOrchestratorError(thrown)
     if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
@@ -97,6 +127,9 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.setNotFoundHandler((request) => {
     throw routeNotFound(request)
   })
+}
+
+function refuseStrangers(app: FastifyInstance, { origins, settings }: AppParts): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     origins.assertAllowed(request.raw)
@@ -105,6 +138,10 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // An answer that nobody takes does not wait for ever. Node sets this back with the next request of the connection.
     if (raw.socket instanceof Socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
   })
+}
+
+/** What browsers are to keep to: headers of security, and which pages may call. */
+async function addBrowserRules(app: FastifyInstance, { origins }: AppParts): Promise<void> {
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     // Whether an address is reached over TLS is known to the proxy that ends it.
@@ -113,26 +150,24 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   await app.register(cors, {
     origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE'],
-    exposedHeaders: [
-      'location',
-      'retry-after',
-      'x-request-id',
-      'idempotency-replayed',
-      'x-polyphony-flow-id',
-      'x-polyphony-cost-usd',
-      'mcp-session-id',
-    ],
+    exposedHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   })
+}
+
+/** Asked before anything of the body is read. */
+function askWhoCalls(app: FastifyInstance, { authenticator, isClosing }: AppParts): void {
   app.addHook('onRequest', async (request) => {
-    // Who is asked for before anything of the body is read.
     if (request.is404) throw routeNotFound(request)
-    if (request.routeOptions.config.public) return
+    const { public: isPublic, scope } = request.routeOptions.config
+    if (isPublic) return
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
     request.caller = await authenticator.authenticate(request.headers)
-    const { scope } = request.routeOptions.config
     if (scope) requireScope(request.caller, scope)
   })
+}
+
+async function limitRates(app: FastifyInstance, { settings }: AppParts): Promise<void> {
   await app.register(rateLimit, {
     max: settings.requestsPerMinute,
     timeWindow: 60_000,
@@ -141,7 +176,6 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     allowList: (request) => request.routeOptions.config.public === true,
     errorResponseBuilder: (_, { max }) => new OrchestratorError('RATE_LIMITED', `More than ${max} requests in a minute`),
   })
-  return app
 }
 
 const routeNotFound = ({ method }: FastifyRequest): OrchestratorError =>
@@ -151,7 +185,7 @@ const toRequestId = (given: string | string[] | undefined): string =>
   typeof given === 'string' && /^[\w.:-]{1,100}$/.test(given) ? given : crypto.randomUUID()
 
 /** The path alone: what stands behind a question mark may be secret. */
-export const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
+const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
 
 const contextOf = (request: Pick<FastifyRequest, 'id' | 'url'>): ProblemContext => ({
   requestId: request.id,
