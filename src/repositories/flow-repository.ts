@@ -18,6 +18,10 @@ attempts as (delete from polyphony_step_attempts where flow_id in (select id fro
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
+// No index holds the state of a flow: the key bounds what is read.
+const INTERRUPTED_SQL = `select id from polyphony_flows
+where id >= $1 and status = 'FAILED' and run_options is not null and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
+
 export function createFlowRepository(pool: Pool): FlowRepository {
   const definitions = new LRUCache<string, StoredDefinition>({
     maxSize: DEFINITION_CACHE_BYTES,
@@ -93,6 +97,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
         values: [toStorableText(userId), limit],
       })
       return rows.map((row) => ({ name: row.name, flowId: row.id, threadId: row.thread_id, createdAt: row.created_at }))
+    }),
+
+    findInterrupted: guarded(async (fromId: string, limit: number) => {
+      if (!canBeFlowId(fromId)) return []
+      const { rows } = await pool.query<Pick<FlowRecord, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
+      return rows.map(({ id }) => id)
     }),
 
     delete: guarded(async (flowId: string) => {

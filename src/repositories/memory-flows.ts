@@ -102,6 +102,17 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
       return newest && records.read(newest.id)?.flow
     },
     namesOf: async (userId, limit) => selectNames(records.rows(), userId, limit),
+    findInterrupted: async (fromId, limit) => {
+      const failed = Array.from(records.rows()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
+      const interrupted = failed.filter(({ id }) => {
+        const flow = records.read(id)?.flow
+        return flow?.runOptions !== undefined && flow.error?.code === 'FLOW_INTERRUPTED'
+      })
+      return interrupted
+        .map(({ id }) => id)
+        .sort()
+        .slice(0, limit)
+    },
     delete: async (flowId) => {
       const status = records.status(flowId)
       if (!status) return 'missing'

@@ -133,6 +133,11 @@ export interface FlowRepository {
   findNewestByName(userId: string, name: string, notInThreads?: readonly string[]): Promise<StoredFlow | undefined>
   /** Names of the flows that the user created, each with its newest flow; newest first. Must not read flows of others. */
   namesOf(userId: string, limit: number): Promise<readonly NamedFlow[]>
+  /**
+   * Flows that were marked FLOW_INTERRUPTED and may be gone on with (`runOptions`), with an id from `fromId` on: ids rise with the instant they were made at.
+   * Asked when a process starts.
+   */
+  findInterrupted(fromId: string, limit: number): Promise<readonly string[]>
   /** Removes the flow, its results, attempts and updates, unless it is RUNNING. Resolves with what was found. */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
   /** Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all. */

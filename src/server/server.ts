@@ -11,6 +11,7 @@ import { addIdempotency } from './http/idempotency.ts'
 import { addObservation } from './http/observe.ts'
 import { addDocs, addOpenApi } from './http/openapi.ts'
 import { API } from './http/requests.ts'
+import { createRequestsUnderWay } from './http/requests-under-way.ts'
 import { catalogueRoutes } from './http/routes/catalogue.ts'
 import { dataSharingRoutes } from './http/routes/data-sharing.ts'
 import { executionRoutes } from './http/routes/executions.ts'
@@ -42,7 +43,10 @@ export interface PolyphonyServer {
   readonly app: FastifyInstance
   /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
   listen(): Promise<string>
-  /** Takes no new work, ends streams and sockets so that clients come back elsewhere, and resolves when nobody is connected. Flows go on. */
+  /**
+   * Takes no new work, ends streams and sockets so that clients come back elsewhere, lets requests under way be answered as long as
+   * `server.closeTimeoutMs` says, and resolves when nobody is connected. Flows go on.
+   */
   close(): Promise<void>
 }
 
@@ -64,8 +68,11 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     now: Date.now,
   })
   const metrics = await parts.telemetry.metrics()
-  const observe = (observed: FastifyInstance) =>
+  const underWay = createRequestsUnderWay(settings)
+  const observe = (observed: FastifyInstance) => {
+    underWay.watch(observed)
     addObservation(observed, { requestContext: parts.telemetry.requestContext, metrics })
+  }
   const subscriptions = createSubscriptions({ ...parts, metrics })
   const streams = createEventStreams({ subscriptions, authenticator, settings, lookEveryMs })
   const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics, lookEveryMs })
@@ -83,7 +90,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
         permissionRoutes(parts),
         dataSharingRoutes(parts),
         flowRoutes(parts),
-        executionRoutes(parts, streams),
+        executionRoutes(parts, { streams, underWay }),
         ticketRoutes(parts),
         usageRoutes(parts),
       ]) {
@@ -95,6 +102,10 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   await app.register(mcpRoutes(parts, { authenticator, version, lookEveryMs }))
   await app.register(modelRoutes(parts, { authenticator, lookEveryMs }))
   await addDocs(app)
+  // The last of those who are asked before connections are closed: the others let their requests end.
+  await app.register(async (last) => {
+    last.addHook('preClose', () => underWay.settle())
+  })
   sockets.attach(app.server)
 
   return {
@@ -108,6 +119,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     },
     async close() {
       closing = true
+      underWay.endWaits()
       streams.close()
       sockets.close()
       subscriptions.close()

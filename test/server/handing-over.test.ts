@@ -114,6 +114,22 @@ test('a process that does not ask for it goes on with nothing', async () => {
   expect(second.provider.requests).toEqual([])
 })
 
+test('a flow that another process has marked in between is gone on with at the next start, once', async () => {
+  const { url, drop } = await openTestPostgres()
+  onTestFinished(drop)
+  const first = await open(url, ['one', HANGS])
+  const flowId = await startUntilSecond(first.polyphony, { resumeAfterCrash: true })
+  await first.polyphony.close({ handOver: true })
+  const commandLine = await open(url, [])
+  expect(await statusAtEnd(commandLine.polyphony, flowId)).toBe('FAILED')
+  await commandLine.polyphony.close()
+
+  const servers = await Promise.all([open(url, ['two']), open(url, ['two'])])
+  await Promise.all(servers.map(({ polyphony }) => polyphony.resumeInterrupted()))
+  for (const { polyphony } of servers) expect(await statusAtEnd(polyphony, flowId)).toBe('COMPLETED')
+  expect(servers.flatMap(({ provider }) => provider.requests)).toHaveLength(1)
+})
+
 test('closing waits for flows that end in time', async () => {
   const { polyphony, provider } = await open('memory://', ['one', { text: 'two', delayMs: 30 }])
   const flowId = await startUntilSecond(polyphony, {})

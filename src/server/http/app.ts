@@ -33,11 +33,35 @@ const REQUEST_TIMEOUT_MS = 60_000
 /** At most, between looks for such clients. */
 const SLOW_LOOK_MS = 5_000
 const MAX_HEADERS = 100
-
+/** Headers that pages of other origins may read. */
+const EXPOSED_HEADERS = [
+  'location',
+  'retry-after',
+  'x-request-id',
+  'idempotency-replayed',
+  'x-polyphony-flow-id',
+  'x-polyphony-cost-usd',
+  'mcp-session-id',
+]
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
-  const { settings, logger, origins, authenticator, isClosing, observe, errorFormats } = parts
-  const toErrorAnswer = createErrorAnswers(errorFormats)
+  const toErrorAnswer = createErrorAnswers(parts.errorFormats)
+  const app = createBareApp(parts, toErrorAnswer)
+  readOnlyJson(app)
+  app.decorateRequest('caller', undefined)
+  parts.observe(app)
+  // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
+  tellErrors(app, toErrorAnswer)
+  refuseStrangers(app, parts)
+  await addBrowserRules(app, parts)
+  askWhoCalls(app, parts)
+  await limitRates(app, parts)
+  return app
+}
+
+type ToErrorAnswer = ErrorFormat['toAnswer']
+
+function createBareApp({ settings, logger }: AppParts, toErrorAnswer: ToErrorAnswer): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     // One line per request, written at its end by the telemetry hook.
@@ -70,7 +94,11 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
-  // Only JSON: a page can send text/plain to any address without asking first.
+  return app
+}
+
+/** A page can send text/plain to any address without asking first. No body says as much as an empty object. */
+function readOnlyJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
@@ -78,15 +106,12 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     assertFewLevels(body)
     void parseJson(request, body, done)
   })
-  // No body says as much as an empty object.
   app.addHook('preValidation', async (request) => {
     if (request.routeOptions.schema?.body !== undefined) request.body ??= {}
   })
-  app.decorateRequest('caller', undefined)
+}
 
-  observe(app)
-
-  // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
+function tellErrors(app: FastifyInstance, toErrorAnswer: ToErrorAnswer): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = toOrchestratorError(thrown)
     if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
@@ -96,6 +121,9 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.setNotFoundHandler((request) => {
     throw routeNotFound(request)
   })
+}
+
+function refuseStrangers(app: FastifyInstance, { origins, settings }: AppParts): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     origins.assertAllowed(request.raw)
@@ -104,6 +132,10 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     // An answer that nobody takes does not wait for ever. Node sets this back with the next request of the connection.
     if (raw.socket instanceof Socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
   })
+}
+
+/** What browsers are to keep to: headers of security, and which pages may call. */
+async function addBrowserRules(app: FastifyInstance, { origins }: AppParts): Promise<void> {
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     // Whether an address is reached over TLS is known to the proxy that ends it.
@@ -112,26 +144,24 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   await app.register(cors, {
     origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE'],
-    exposedHeaders: [
-      'location',
-      'retry-after',
-      'x-request-id',
-      'idempotency-replayed',
-      'x-polyphony-flow-id',
-      'x-polyphony-cost-usd',
-      'mcp-session-id',
-    ],
+    exposedHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   })
+}
+
+/** Asked before anything of the body is read. */
+function askWhoCalls(app: FastifyInstance, { authenticator, isClosing }: AppParts): void {
   app.addHook('onRequest', async (request) => {
-    // Who is asked for before anything of the body is read.
     if (request.is404) throw routeNotFound(request)
-    if (request.routeOptions.config.public) return
+    const { public: isPublic, scope } = request.routeOptions.config
+    if (isPublic) return
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
     request.caller = await authenticator.authenticate(request.headers)
-    const { scope } = request.routeOptions.config
     if (scope) requireScope(request.caller, scope)
   })
+}
+
+async function limitRates(app: FastifyInstance, { settings }: AppParts): Promise<void> {
   await app.register(rateLimit, {
     max: settings.requestsPerMinute,
     timeWindow: 60_000,
@@ -140,7 +170,6 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
     allowList: (request) => request.routeOptions.config.public === true,
     errorResponseBuilder: (_, { max }) => new OrchestratorError('RATE_LIMITED', `More than ${max} requests in a minute`),
   })
-  return app
 }
 
 const routeNotFound = ({ method }: FastifyRequest): OrchestratorError =>
@@ -150,7 +179,7 @@ const toRequestId = (given: string | string[] | undefined): string =>
   typeof given === 'string' && /^[\w.:-]{1,100}$/.test(given) ? given : crypto.randomUUID()
 
 /** The path alone: what stands behind a question mark may be secret. */
-export const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
+const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
 
 const contextOf = (request: Pick<FastifyRequest, 'id' | 'url'>): ProblemContext => ({
   requestId: request.id,

@@ -7,7 +7,7 @@ export interface Wait {
   readonly flowId: string
   readonly userId: string
   readonly waitMs: number
-  /** The client went away: nobody waits any more. The flow goes on. */
+  /** The client went away, or the server is to close: nobody waits any more. The flow goes on. */
   readonly gone: AbortSignal
   /** Gets the updates of the flow, from its first, one after the other. */
   readonly onUpdate?: (update: FlowUpdate) => Promise<void>

@@ -14,14 +14,20 @@ import { flowUpdate } from '../../../protocol/update.ts'
 import type { ServerParts } from '../../parts.ts'
 import type { EventStreams } from '../event-stream.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
+import type { RequestsUnderWay } from '../requests-under-way.ts'
 import { waitForEnd } from '../wait-for-end.ts'
 
 const tags = ['executions']
 const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)
 
+export interface ExecutionRoutesParts {
+  readonly streams: EventStreams
+  readonly underWay: Pick<RequestsUnderWay, 'waitSignal'>
+}
+
 /** Running flows: start, follow, stop. */
 export const executionRoutes =
-  (parts: ServerParts, streams: EventStreams): Routes =>
+  (parts: ServerParts, { streams, underWay }: ExecutionRoutesParts): Routes =>
   async (app) => {
     const { orchestrator, config } = parts
 
@@ -43,7 +49,8 @@ export const executionRoutes =
         const { userId } = callerOf(request)
         const started = await orchestrator.startFlow(flowId, userId, { streaming: true, resumeAfterCrash: true, ...request.body })
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
-        const ended = waitMs > 0 ? await waitForEnd(parts, { flowId, userId, waitMs, gone: request.signal }) : undefined
+        const ended =
+          waitMs > 0 ? await waitForEnd(parts, { flowId, userId, waitMs, gone: underWay.waitSignal(reply) }) : undefined
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
           return reply.code(200).send(read)
