@@ -17,6 +17,7 @@ import type {
   StepResult,
 } from './wire.ts'
 
+/** For `executeAndWait`. */
 export interface WaitOptions extends KeyedCallOptions {
   /**
    * Milliseconds that the first answer waits for the end; after that the end is awaited on the stream of updates. Default 10,000. `timeoutMs` counts
