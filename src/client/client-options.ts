@@ -10,6 +10,7 @@ export interface OutgoingRequest {
   readonly attempt: number
 }
 
+/** Where the server is, who the caller is, and how requests are sent. */
 export interface ClientOptions {
   /** Address of the server, with the path under which a proxy shows it: `https://flows.example.com`. In a page it may be relative: `/`. */
   readonly baseUrl: string

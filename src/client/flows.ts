@@ -17,6 +17,7 @@ import type {
   StepResult,
 } from './wire.ts'
 
+/** For `executeAndWait`. */
 export interface WaitOptions extends KeyedCallOptions {
   /**
    * Milliseconds that the first answer waits for the end; after that the end is awaited on the stream of updates. Default 10,000. `timeoutMs` counts
@@ -78,7 +79,8 @@ export const createFlows = (transport: Transport) => {
       ),
     /**
      * Starts the flow and resolves with it when it has ended, however long that takes. A flow that failed is an answer too: see `status` and
-     * `error`. An abort ends the waiting, not the flow.
+     * `error`. An abort ends the waiting, not the flow. Rejects with NETWORK where the server goes away during `waitMs` and is not back within the
+     * repetitions: the flow may run then, and `follow` tells. With `waitMs: 0` nearly all of the waiting is that of `follow`.
      */
     async executeAndWait(flowId: string, execution: Execution = {}, options: WaitOptions = {}): Promise<Flow> {
       const { signal, headers, timeoutMs } = options

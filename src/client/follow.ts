@@ -9,6 +9,7 @@ import { readEvents } from './read-events.ts'
 import { startIdleTimer } from './timer.ts'
 import { BACKOFF, type Transport } from './transport.ts'
 
+/** A connection that ended before the flow, and the try that comes next. */
 export interface Reconnection {
   /** Why the connection ended. */
   readonly error: PolyphonyError
@@ -18,6 +19,7 @@ export interface Reconnection {
   readonly delayMs: number
 }
 
+/** From where a loop follows a flow, and how long it puts up with a bad connection. */
 export interface FollowOptions {
   /** Number of the last update that is known already; default 0: from the beginning. */
   readonly afterSeq?: number

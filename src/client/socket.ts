@@ -11,11 +11,13 @@ import { createSubscriptions } from './subscriptions.ts'
 import { BACKOFF } from './transport.ts'
 import type { Execution, FlowStatusReport } from './wire.ts'
 
+/** How long a socket puts up with a bad connection. */
 export interface SocketOptions extends Pick<FollowOptions, 'idleTimeoutMs' | 'maxReconnects' | 'onReconnect'> {
   /** Milliseconds between pings, which tell a quiet connection from a dead one; default 20,000. */
   readonly pingMs?: number
 }
 
+/** Flows over one WebSocket, which is opened again as long as something needs it. */
 export interface PolyphonySocket {
   /**
    * As `flows.follow`, over the one connection of this socket. Neighbouring `step_progress` of one step may come as one, with the number of the last.

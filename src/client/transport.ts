@@ -8,6 +8,7 @@ import { type Backoff, delayBefore, systemWait, type Wait } from './pause.ts'
 import { inputError, networkError, PolyphonyError } from './polyphony-error.ts'
 import { startTimer } from './timer.ts'
 
+/** For every call. */
 export interface CallOptions {
   /** Ends the call: it rejects with the reason of the signal. What the server has begun goes on. */
   readonly signal?: AbortSignal
@@ -16,6 +17,7 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+/** For calls that create, execute or rerun. */
 export interface KeyedCallOptions extends CallOptions {
   /** Makes a repetition harmless: the server answers again what it answered first. Default: a new one for every call. */
   readonly idempotencyKey?: string

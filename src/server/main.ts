@@ -39,9 +39,15 @@ export async function startServer(flags: PolyphonyConfigInput = {}): Promise<Sta
 async function serve(polyphony: Polyphony, logger: FastifyBaseLogger): Promise<StartedServer> {
   const { config, apiKeys } = polyphony
   const server = await createServer(polyphony, { logger, version: readVersion() })
-  const url = await server.listen()
-  if (config.server.resumeInterrupted) await polyphony.resumeInterrupted()
-  const isOpen = config.server.jwt === undefined && !(await apiKeys.exist())
+  const begin = async () => {
+    const url = await server.listen()
+    if (config.server.resumeInterrupted) await polyphony.resumeInterrupted()
+    return { url, isOpen: config.server.jwt === undefined && !(await apiKeys.exist()) }
+  }
+  const { url, isOpen } = await begin().catch(async (error: unknown) => {
+    await server.close()
+    throw error
+  })
   logger.info({ url, isOpen }, 'the server answers')
   let closing: Promise<void> | undefined
   const close = async () => {

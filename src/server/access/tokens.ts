@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, type JWTPayload, jwtVerify } from 'jose'
 import type { ServerSettings } from '../../config/config.ts'
-import { SCOPES, type Scope } from '../../domain/scope.ts'
+import { SCOPES, type Scope, USER_SCOPES } from '../../domain/scope.ts'
 import { id } from '../../protocol/instant.ts'
 import type { Caller } from './caller.ts'
 
@@ -38,7 +38,7 @@ export function createTokenVerifier({ issuer, audience, jwksUrl, userClaim, scop
 
 /** Scopes of ours in a claim: a list, or text separated by spaces. A token without the claim may do what its user may. */
 function toScopes(claim: unknown): readonly Scope[] {
-  if (claim === undefined) return SCOPES.filter((scope) => scope !== 'metrics')
+  if (claim === undefined) return USER_SCOPES
   const named: readonly unknown[] = Array.isArray(claim) ? claim : String(claim).split(' ')
   return SCOPES.filter((scope) => named.includes(scope) || named.includes(`polyphony:${scope}`))
 }

@@ -62,7 +62,8 @@ const clip = (text: string): string => (text.length > MAX_CHARACTERS ? `${text.s
 export function toProblem(error: OrchestratorError, { requestId, instance }: ProblemContext = {}): Problem {
   const { code, retryable } = error
   const isBug = code === 'INTERNAL'
-  const places = toPlaces(error.details.problems)
+  const { problems, template } = error.details
+  const places = toPlaces(problems, template === undefined ? 'definition' : 'parameters')
   return {
     type: `urn:polyphony:problem:${code}`,
     title: code.toLowerCase().replaceAll('_', ' '),
@@ -79,14 +80,14 @@ export function toProblem(error: OrchestratorError, { requestId, instance }: Pro
   }
 }
 
-/** Problems of requests and of definitions, each with its place. */
-function toPlaces(problems: unknown): readonly Place[] {
+/** Problems of requests, and of definitions and parameters of templates, which stand under `member` of the body; each with its place. */
+function toPlaces(problems: unknown, member: 'definition' | 'parameters'): readonly Place[] {
   if (!Array.isArray(problems)) return []
   return problems.slice(0, MAX_PLACES).flatMap((problem: unknown) => {
     if (typeof problem !== 'object' || problem === null) return []
     const { pointer, detail, path, message } = toTexts(problem)
     if (pointer !== undefined) return [{ pointer: clip(pointer), detail: clip(detail ?? '') }]
-    return path === undefined ? [] : [{ pointer: clip(toPointer(path)), detail: clip(message ?? '') }]
+    return path === undefined ? [] : [{ pointer: clip(toPointer(member, path)), detail: clip(message ?? '') }]
   })
 }
 
@@ -94,9 +95,9 @@ function toTexts(problem: object): Partial<Record<'pointer' | 'detail' | 'path' 
   return Object.fromEntries(Object.entries(problem).filter(([, value]) => typeof value === 'string'))
 }
 
-/** `steps[2].inputFrom` of a definition in the body as a JSON Pointer. */
-const toPointer = (path: string): string =>
-  `#/definition/${path
+/** `steps[2].inputFrom` of a member of the body as a JSON Pointer. */
+const toPointer = (member: string, path: string): string =>
+  `#/${member}/${path
     .split(/[.[\]]+/)
     .filter((part) => part !== '')
     .map((part) => part.replaceAll('~', '~0').replaceAll('/', '~1'))

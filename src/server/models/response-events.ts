@@ -20,7 +20,7 @@ export function createResponseEvents(open: ResponseObject, flowId: string) {
     const part: ResponsePart = { type: 'refusal', refusal: '' }
     // A model may refuse in the midst of its text.
     const at = { ...place, content_index: text === undefined ? 0 : 1 }
-    const begun = text === undefined ? beginMessage(part) : event('response.content_part.added', { ...at, part })
+    const begun = text === undefined ? beginMessage(part) : endText(text) + event('response.content_part.added', { ...at, part })
     return (
       begun +
       event('response.refusal.delta', { ...at, delta: refusal }) +

@@ -137,6 +137,25 @@ test('events are named on the wire, and nothing stands after the last one', asyn
   expect(events.at(-1)?.event).toBe('response.completed')
 })
 
+test('a refusal in the midst of a text ends the text first', async () => {
+  const refused = { text: '', chunks: ['I co'], refusal: 'I will not.', finishReason: 'refusal' as const }
+  const { openai } = await twoSteps(['a draft', refused])
+  const parts: string[] = []
+  for await (const event of await openai.responses.create({ ...ask('hi'), stream: true })) {
+    if ('content_index' in event) parts.push(`${event.content_index} ${event.type.replace('response.', '')}`)
+  }
+  expect(parts).toEqual([
+    '0 content_part.added',
+    '0 output_text.delta',
+    '0 output_text.done',
+    '0 content_part.done',
+    '1 content_part.added',
+    '1 refusal.delta',
+    '1 refusal.done',
+    '1 content_part.done',
+  ])
+})
+
 test('a refusal and an answer that was cut off are told as such, streamed or not', async () => {
   const refused = { text: '', refusal: 'I will not.', finishReason: 'refusal' as const }
   const cut = { text: 'the ans', finishReason: 'length' as const }

@@ -22,16 +22,7 @@ const ANSWER_WITHIN_MS = 3_000
 export const healthRoutes =
   ({ isClosing, askDatabase, startedAtMs, version }: HealthParts): Routes =>
   async (app) => {
-    const isDatabaseUp = async () => {
-      const late = new Promise<false>((resolve) => setTimeout(resolve, ANSWER_WITHIN_MS, false).unref())
-      return Promise.race([
-        askDatabase().then(
-          () => true,
-          () => false,
-        ),
-        late,
-      ])
-    }
+    const isDatabaseUp = createDatabaseLook(askDatabase)
     const config = { public: true }
     const tags = ['health']
     const alive = z.object({ status: z.literal('ok') })
@@ -62,3 +53,29 @@ export const healthRoutes =
       )
     }
   }
+
+/** Everybody may ask: the database is asked once at a time, however many do. */
+function createDatabaseLook(askDatabase: HealthParts['askDatabase']): () => Promise<boolean> {
+  let looking: Promise<boolean> | undefined
+  return () => {
+    looking ??= withinTime(askDatabase()).finally(() => {
+      looking = undefined
+    })
+    return looking
+  }
+}
+
+/** Whether it resolves in time. */
+function withinTime(answer: Promise<unknown>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const late = setTimeout(resolve, ANSWER_WITHIN_MS, false)
+    const settle = (isUp: boolean) => {
+      clearTimeout(late)
+      resolve(isUp)
+    }
+    answer.then(
+      () => settle(true),
+      () => settle(false),
+    )
+  })
+}
