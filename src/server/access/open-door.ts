@@ -2,15 +2,17 @@ import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { isLoopbackHost } from './origins.ts'
 
-type DoorSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'trustProxy'>
+type DoorSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'trustProxy' | 'allowedHosts'>
 
 /**
  * The setting by which others than this machine reach the server: an address that they can reach, or a proxy, to which everybody looks like this
  * machine. `undefined` where there is none.
  */
-export function findWayIn({ host, publicUrl, trustProxy }: DoorSettings): keyof DoorSettings | undefined {
+export function findWayIn({ host, publicUrl, trustProxy, allowedHosts }: DoorSettings): keyof DoorSettings | undefined {
   if (!isLoopbackHost(host)) return 'host'
   if (publicUrl !== undefined && !isLoopbackHost(new URL(publicUrl).hostname)) return 'publicUrl'
+  // A name that others know this server by: somebody hands their requests on.
+  if (!allowedHosts.every(isLoopbackHost)) return 'allowedHosts'
   return trustProxy ? 'trustProxy' : undefined
 }
 

@@ -72,6 +72,12 @@ const withProblem = (responses: unknown) => ({
   ...(typeof responses === 'object' ? responses : {}),
 })
 
+/** No body is as good as an empty object, where nothing in it has to be there. */
+const withoutNeed = (requestBody: unknown): unknown =>
+  JSON.stringify(requestBody).includes('"required":[') || JSON.stringify(requestBody).includes('"$ref"')
+    ? requestBody
+    : { ...(typeof requestBody === 'object' ? requestBody : {}), required: false }
+
 /** Puts the schemas among the components, and a reference wherever only their title stands. */
 function withSchemas<Document extends { components?: object }>(
   document: Document,
@@ -83,7 +89,8 @@ function withSchemas<Document extends { components?: object }>(
     if ('title' in value && typeof value.title === 'string' && Object.hasOwn(schemas, value.title) && !('type' in value)) {
       return { $ref: `#/components/schemas/${value.title}` }
     }
-    return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, refer(member)]))
+    const members = Object.fromEntries(Object.entries(value).map(([name, member]) => [name, refer(member)]))
+    return 'requestBody' in members ? { ...members, requestBody: withoutNeed(members.requestBody) } : members
   }
   const paths = 'paths' in document ? refer(document.paths) : {}
   return { ...document, paths, components: { ...document.components, schemas } }

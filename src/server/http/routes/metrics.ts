@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import type { Metrics } from '../../../telemetry/telemetry.ts'
 import type { Routes } from '../requests.ts'
 
@@ -7,7 +8,14 @@ export const metricsRoutes =
   async (app) => {
     app.get(
       '/metrics',
-      { schema: { tags: ['health'], summary: 'Figures in the text format of Prometheus' }, config: { scope: 'metrics' } },
+      {
+        schema: {
+          tags: ['health'],
+          summary: 'Figures in the text format of Prometheus',
+          response: { 200: { description: 'Figures', content: { 'text/plain': { schema: z.string() } } } },
+        },
+        config: { scope: 'metrics' },
+      },
       async (_, reply) => reply.type(metrics.contentType).send(await metrics.text()),
     )
   }
