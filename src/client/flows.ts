@@ -26,7 +26,6 @@ export interface WaitOptions extends KeyedCallOptions {
   readonly waitMs?: number
 }
 
-const WAIT_MS = 10_000
 /** Milliseconds for the answer itself, after the wait. */
 const ANSWER_MS = 60_000
 
@@ -38,11 +37,7 @@ export const createFlows = (transport: Transport) => {
     send({ method: 'GET', path: ['flows', flowId] }, options, asJson<Flow>)
 
   /** `undefined`: the first try of this very call has reached the server and is at work there. */
-  async function start(
-    flowId: string,
-    execution: Execution,
-    { waitMs = WAIT_MS, timeoutMs = ANSWER_MS, ...options }: WaitOptions,
-  ) {
+  async function start(flowId: string, execution: Execution, { waitMs = 0, timeoutMs = ANSWER_MS, ...options }: WaitOptions) {
     const path = ['flows', flowId, 'execute']
     try {
       return await send(
@@ -79,8 +74,8 @@ export const createFlows = (transport: Transport) => {
       ),
     /**
      * Starts the flow and resolves with it when it has ended, however long that takes. A flow that failed is an answer too: see `status` and
-     * `error`. An abort ends the waiting, not the flow. Rejects with NETWORK where the server goes away during `waitMs` and is not back within the
-     * repetitions: the flow may run then, and `follow` tells. With `waitMs: 0` nearly all of the waiting is that of `follow`.
+     * `error`. An abort ends the waiting, not the flow. With `waitMs` the server is asked to wait as well, and a server that goes away meanwhile makes it
+     * reject with NETWORK; without it a server may go and come back while the flow runs.
      */
     async executeAndWait(flowId: string, execution: Execution = {}, options: WaitOptions = {}): Promise<Flow> {
       const { signal, headers, timeoutMs } = options

@@ -66,6 +66,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     settings,
     isLoopback: findWayIn(settings) === undefined,
     now: Date.now,
+    logger,
   })
   const metrics = await parts.telemetry.metrics()
   const underWay = createRequestsUnderWay(settings)

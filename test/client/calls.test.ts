@@ -411,9 +411,9 @@ describe('executeAndWait', () => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end(text)
   }
 
-  test('is one request for a flow that ends soon', async () => {
+  test('is one request for a flow that ends while the server is asked to wait', async () => {
     server.play(answers.json(200, flow))
-    expect(await createQuickClient(server).client.flows.executeAndWait('f', { input: 'x' })).toEqual(flow)
+    expect(await createQuickClient(server).client.flows.executeAndWait('f', { input: 'x' }, { waitMs: 10_000 })).toEqual(flow)
     expect(server.requests.map(({ path, body }) => [path, body])).toEqual([
       ['/api/v1/flows/f/execute?wait=10000', { input: 'x' }],
     ])

@@ -962,6 +962,21 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect(await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })).toContain(flowId)
       })
 
+      test('leave flows that may be gone on with to be found, until somebody does', async () => {
+        const gone = owner()
+        await store.owners.beat(gone)
+        const wanted = await runningFlow({}, { ownerId: gone.id, runOptions: { streaming: true } })
+        const unwanted = await runningFlow({}, { ownerId: gone.id })
+        const found = () => store.flows.findInterrupted('00000000-0000-0000-0000-000000000000', 1_000)
+        expect(await found()).not.toContain(wanted.flowId)
+        await store.owners.abdicate(gone.id)
+        await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })
+        expect(await found()).toContain(wanted.flowId)
+        expect(await found()).not.toContain(unwanted.flowId)
+        await store.journal.claim(newClaim(wanted.flowId))
+        expect(await found()).not.toContain(wanted.flowId)
+      })
+
       test('are found dead once, though several look at the same time', async () => {
         const dead = owner()
         await store.owners.beat(dead)

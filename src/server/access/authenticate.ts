@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { FastifyBaseLogger } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import type { ApiKey } from '../../domain/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -12,6 +13,7 @@ export interface AuthenticateParts {
   /** Only this machine reaches the server: without any key whoever does is the local user. */
   readonly isLoopback: boolean
   readonly now: () => number
+  readonly logger: Pick<FastifyBaseLogger, 'warn'>
 }
 
 export interface Authenticator {
@@ -23,8 +25,10 @@ export interface Authenticator {
 
 const KEYS_LOOK_MS = 1_000
 
-export function createAuthenticator({ apiKeys, settings, isLoopback, now }: AuthenticateParts): Authenticator {
-  const verifyToken = settings.jwt && createTokenVerifier(settings.jwt)
+export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger }: AuthenticateParts): Authenticator {
+  const verifyToken =
+    settings.jwt &&
+    createTokenVerifier(settings.jwt, (reason) => logger.warn({ reason }, 'the keys of the issuer of tokens could not be read'))
   const isOpen = createOpenness(apiKeys, isLoopback && settings.jwt === undefined, now)
 
   return {

@@ -110,7 +110,13 @@ test('a right that another process takes counts here too', async () => {
 test('a caller is one no longer when its key or token has expired', async () => {
   const { polyphony } = await runServer()
   let nowMs = Date.now()
-  const authenticator = createAuthenticator({ apiKeys: polyphony.apiKeys, settings: {}, isLoopback: true, now: () => nowMs })
+  const authenticator = createAuthenticator({
+    apiKeys: polyphony.apiKeys,
+    settings: {},
+    isLoopback: true,
+    now: () => nowMs,
+    logger: { warn: () => {} },
+  })
   const { token } = await polyphony.apiKeys.create('bea', { expiresAt: new Date(nowMs + 60_000) })
   const caller = await authenticator.authenticate({ authorization: `Bearer ${token}` })
   const ofToken = { ...caller, via: 'jwt' as const, keyId: undefined }

@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
 import { createPolyphony } from '../../../src/polyphony.ts'
@@ -60,11 +61,12 @@ test('without a key nothing is opened that others than this machine reach', asyn
 })
 
 test('this machine is open to itself alone', () => {
-  const settings = { publicUrl: undefined, trustProxy: false }
+  const settings = { publicUrl: undefined, trustProxy: false, allowedHosts: ['localhost'] }
   for (const host of ['127.0.0.1', '127.0.0.2', '127.255.255.254', 'localhost', '::1', '[::1]']) {
     expect(findWayIn({ ...settings, host }), host).toBe(undefined)
   }
   expect(findWayIn({ ...settings, host: '127.0.0.1', publicUrl: 'http://localhost:4100' })).toBe(undefined)
+  expect(findWayIn({ ...settings, host: '127.0.0.1', allowedHosts: ['flows.example.com'] })).toBe('allowedHosts')
   for (const { host = '' } of OPEN_TO_OTHERS) expect(findWayIn({ ...settings, host }), host).toBe('host')
 })
 
@@ -98,7 +100,7 @@ test('on this machine the local user is there until the first key, and not again
   expect((await me()).json).toMatchObject({ userId: 'local', via: 'local' })
   expect((await me('made-up')).json).toMatchObject({ userId: 'local' })
   const { token, key } = await polyphony.apiKeys.create('ada')
-  while ((await me()).status === 200);
+  while ((await me()).status === 200) await sleep(20)
   expect((await me(token)).json).toMatchObject({ userId: 'ada', via: 'key' })
   await polyphony.apiKeys.revoke(key.id)
   for (const given of [undefined, token, 'made-up']) expect((await me(given)).status, given).toBe(401)
