@@ -17,7 +17,12 @@ export function createTokenVerifier({ issuer, audience, jwksUrl, userClaim, scop
     const payload = await verify(token)
     const user = id.safeParse(payload?.[userClaim])
     if (payload?.exp === undefined || !user.success) return undefined
-    return { userId: user.data, scopes: toScopes(payload[scopeClaim]), via: 'jwt', expiresAtMs: (payload.exp + CLOCK_TOLERANCE_S) * 1_000 }
+    return {
+      userId: user.data,
+      scopes: toScopes(payload[scopeClaim]),
+      via: 'jwt',
+      expiresAtMs: (payload.exp + CLOCK_TOLERANCE_S) * 1_000,
+    }
   }
 
   async function verify(token: string): Promise<JWTPayload | undefined> {
