@@ -67,6 +67,13 @@ function findEntry() {
   return statSync(url).isDirectory() ? `${url.href.replace(/\/$/, '')}/src/index.js` : url.href
 }
 
+/** The module of the built package that stands so in `src`, such as `server/main`. */
+export function entryOf(name) {
+  const entry = findEntry()
+  if (entry === 'polyphony') return name === 'index' ? entry : `polyphony/${name.split('/')[0]}`
+  return entry.replace(/index\.js$/, `${name}.js`)
+}
+
 // The first model call is the moment a request leaves, not the moment the engine is asked for a flow.
 const { fetch: send } = globalThis
 globalThis.fetch = (...request) => {

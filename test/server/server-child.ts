@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
@@ -6,15 +7,18 @@ import type { ServerMemory } from './server-process.ts'
 
 const SAMPLE_EVERY_MS = 20
 
-/** `<configuration as JSON>`: a server whose provider `scripted` writes `pieces <count> every <ms> of <characters>`, as the prompt says. */
+/**
+ * `<configuration as JSON>`: a server whose provider `scripted` writes `pieces <count> every <ms> of <characters>`, as the prompt says; with `, in short` its
+ * answer is not what it wrote.
+ */
 const config: PolyphonyConfigInput = JSON.parse(process.argv[2] ?? '{}')
 
 const provider = createScriptedProvider({
   replies: ({ messages }) => {
-    const [, count = '1', delayMs = '0', characters = '0'] =
-      /pieces (\d+) every (\d+) of (\d+)/.exec(messages.at(-1)?.content ?? '') ?? []
+    const prompt = messages.at(-1)?.content ?? ''
+    const [, count = '1', delayMs = '0', characters = '0'] = /pieces (\d+) every (\d+) of (\d+)/.exec(prompt) ?? []
     const chunks = Array.from({ length: Number(count) }, (_, index) => `<${index}>`.padEnd(Number(characters), '.'))
-    return { text: chunks.join(''), chunks, delayMs: Number(delayMs) }
+    return { text: prompt.endsWith(', in short') ? 'short' : chunks.join(''), chunks, delayMs: Number(delayMs) }
   },
 })
 const polyphony = await createPolyphony({ ...config, providers: { scripted: provider } }, { env: {}, cwd: '/nonexistent' })
@@ -22,19 +26,30 @@ const server = await createServer(polyphony)
 const url = await server.listen()
 if (polyphony.config.server.resumeInterrupted) await polyphony.resumeInterrupted()
 
+const sockets = new Set<Socket>()
+server.app.server.on('connection', (socket: Socket) => {
+  sockets.add(socket)
+  socket.once('close', () => sockets.delete(socket))
+})
 let mostBytes = 0
-setInterval(() => {
+let mostWaitingBytes = 0
+const look = () => {
   mostBytes = Math.max(mostBytes, process.memoryUsage.rss())
-}, SAMPLE_EVERY_MS)
+  for (const { writableLength } of sockets) mostWaitingBytes = Math.max(mostWaitingBytes, writableLength)
+}
+setInterval(look, SAMPLE_EVERY_MS)
 
 const memory = (): ServerMemory => {
-  const { rss, heapUsed, external } = process.memoryUsage()
-  return { rssBytes: rss, mostBytes: Math.max(mostBytes, rss), heapBytes: heapUsed + external }
+  look()
+  let waitingBytes = 0
+  for (const { writableLength } of sockets) waitingBytes += writableLength
+  return { rssBytes: process.memoryUsage.rss(), mostBytes, waitingBytes, mostWaitingBytes, connections: sockets.size }
 }
 process.on('message', (question) => {
   if (question === 'rest') {
     globalThis.gc?.()
     mostBytes = 0
+    mostWaitingBytes = 0
   }
   process.send?.({ answer: memory() })
 })

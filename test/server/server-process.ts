@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
+import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
 import { send } from './running-server.ts'
@@ -10,7 +11,11 @@ export interface ServerMemory {
   readonly rssBytes: number
   /** The highest RSS since the last `rest`. */
   readonly mostBytes: number
-  readonly heapBytes: number
+  /** Written and not yet taken by the system, over all connections. */
+  readonly waitingBytes: number
+  /** The most of one connection since the last `rest`. */
+  readonly mostWaitingBytes: number
+  readonly connections: number
 }
 
 export interface ServerProcess {
@@ -59,7 +64,7 @@ export async function startServerProcess(config: PolyphonyConfigInput = {}): Pro
 }
 
 const isMemory = (answer: unknown): answer is ServerMemory =>
-  typeof answer === 'object' && answer !== null && 'rssBytes' in answer && 'mostBytes' in answer && 'heapBytes' in answer
+  typeof answer === 'object' && answer !== null && 'mostBytes' in answer && 'mostWaitingBytes' in answer
 
 export interface Writing {
   readonly pieces: number
@@ -67,6 +72,8 @@ export interface Writing {
   readonly everyMs: number
   /** Of one piece, at least. */
   readonly characters?: number
+  /** The answer is not what was written: what a reader gets at the end is short. */
+  readonly inShort?: boolean
 }
 
 /** What the scripted provider writes for it. */
@@ -74,12 +81,12 @@ export const writtenText = ({ pieces, characters = 0 }: Writing): string =>
   Array.from({ length: pieces }, (_, index) => `<${index}>`.padEnd(characters, '.')).join('')
 
 /** A flow whose one step writes so; not started. */
-export async function createWritingFlow(url: string, { pieces, everyMs, characters = 0 }: Writing): Promise<string> {
+export async function createWritingFlow(url: string, { pieces, everyMs, characters = 0, inShort }: Writing): Promise<string> {
   const thread = (await send(url, 'POST', '/api/v1/threads')).json
   const definition = {
     name: 'writing',
     type: 'sequential',
-    input: `pieces ${pieces} every ${everyMs} of ${characters}`,
+    input: `pieces ${pieces} every ${everyMs} of ${characters}${inShort ? ', in short' : ''}`,
     steps: [{ id: 'write', model: 'scripted/pen', action: 'generate', prompt: '{{ original }}' }],
   }
   const { status, text, json } = await send(url, 'POST', '/api/v1/flows', { body: { threadId: thread.id, definition } })
@@ -90,4 +97,33 @@ export async function createWritingFlow(url: string, { pieces, everyMs, characte
 export async function startFlow(url: string, flowId: string): Promise<void> {
   const { status, text } = await send(url, 'POST', `/api/v1/flows/${flowId}/execute`)
   if (status !== 202) throw new Error(text)
+}
+
+/** Bytes that the system takes for a connection of this machine that nobody reads, before anything waits in the process that writes them. */
+export async function bytesThatFit(): Promise<number> {
+  const server = createTcpServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  const [[writer], reader] = await Promise.all([
+    once(server, 'connection'),
+    new Promise<Socket>((resolve) => {
+      const socket = connect({ host: '127.0.0.1', port: typeof address === 'object' ? (address?.port ?? 0) : 0 })
+      socket.once('connect', () => resolve(socket.pause()))
+    }),
+  ])
+  let written = 0
+  const piece = Buffer.alloc(10_000)
+  // Nothing has moved for a few turns: it is full.
+  for (let stuck = 0, waiting = 0; stuck < 5; ) {
+    writer.write(piece)
+    written += piece.length
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    stuck = writer.writableLength > waiting ? stuck + 1 : 0
+    waiting = writer.writableLength
+  }
+  const fits = written - writer.writableLength
+  writer.destroy()
+  reader.destroy()
+  server.close()
+  return fits
 }

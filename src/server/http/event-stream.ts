@@ -5,6 +5,7 @@ import type { Authenticator } from '../access/authenticate.ts'
 import { createPlaces } from '../access/places.ts'
 import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
 import { createLook, flowNotFound } from '../live/look.ts'
+import { createSlowness } from '../live/slowness.ts'
 import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
 import { beginEvents } from './begin-events.ts'
 import { toProblem } from './problem-details.ts'
@@ -20,6 +21,7 @@ export interface EventStreamParts {
 
 /** Milliseconds between comments that keep proxies from closing a quiet stream. */
 const HEARTBEAT_MS = 15_000
+const SLICE_BYTES = 131_072
 /** At most, between looks for readers that take nothing. */
 const SLOW_LOOK_MS = 1_000
 
@@ -34,7 +36,7 @@ interface OpenStream {
 
 /** Open streams of server-sent events. */
 export function createEventStreams({ subscriptions, authenticator, settings, lookEveryMs }: EventStreamParts) {
-  const { maxBufferedBytes, slowAfterMs } = settings.sockets
+  const { slowAfterMs } = settings.sockets
   const open = new Set<OpenStream>()
   const places = createPlaces({ ...settings.sockets, name: 'event streams' })
 
@@ -42,12 +44,8 @@ export function createEventStreams({ subscriptions, authenticator, settings, loo
   async function send(request: FastifyRequest, reply: FastifyReply, flowId: string, afterSeq: number): Promise<void> {
     const caller = callerOf(request)
     const response = reply.raw
-    let fullSinceMs: number | undefined
-    const isFull = (): boolean => {
-      if (response.writableLength < maxBufferedBytes) fullSinceMs = undefined
-      else fullSinceMs ??= performance.now()
-      return fullSinceMs !== undefined
-    }
+    const slowness = createSlowness(settings.sockets)
+    const isFull = (): boolean => slowness.isFull(response.writableLength)
     const end = (feedEnd: FeedEnd, lastSeq: number) => {
       if ('error' in feedEnd) response.write(problemEvent(feedEnd.error, request))
       else response.write(`event: end\ndata: ${JSON.stringify({ flowId, status: feedEnd.status, lastSeq })}\n\n`)
@@ -75,7 +73,7 @@ export function createEventStreams({ subscriptions, authenticator, settings, loo
         close()
       },
       cutIfSlow() {
-        if (isFull() && fullSinceMs !== undefined && performance.now() - fullSinceMs >= slowAfterMs) response.destroy()
+        if (slowness.isTooSlow(response.writableLength)) response.destroy()
       },
       close,
     }
@@ -83,13 +81,20 @@ export function createEventStreams({ subscriptions, authenticator, settings, loo
     reply.hijack()
     if (response.destroyed) return close()
     response.on('close', close)
-    response.on('drain', () => subscription.resume())
+    response.on('drain', () => {
+      slowness.hasRoomAgain(response.writableLength)
+      subscription.resume()
+    })
     beginEvents(reply)
     response.write('retry: 1000\n\n')
 
+    /** In slices: how far a reader is in a long one is seen. */
+    function write(event: Buffer): void {
+      for (let at = 0; at < event.length; at += SLICE_BYTES) response.write(event.subarray(at, at + SLICE_BYTES))
+    }
     async function subscribe(): Promise<Subscription> {
       try {
-        const sink = { isFull, send: (entry: FeedEntry) => void response.write(toEvent(entry)), end }
+        const sink = { isFull, send: (entry: FeedEntry) => write(toEvent(entry)), end }
         return await subscriptions.open(caller, flowId, afterSeq, sink)
       } catch (error) {
         giveBack()

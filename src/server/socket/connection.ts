@@ -8,6 +8,7 @@ import type { Caller } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
 import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
 import { flowNotFound } from '../live/look.ts'
+import { createSlowness } from '../live/slowness.ts'
 import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
 import type { Command } from './commands.ts'
 import { readFrame } from './read-frame.ts'
@@ -35,12 +36,14 @@ export interface Connection {
 const MESSAGES_PER_SECOND = 200
 const MESSAGE_BURST = 1_000
 const COUNTED_BYTES = 4_096
+const SLICE_BYTES = 131_072
 /** Messages that wait for their turn before no more are read. */
 const MAX_WAITING = 32
 /** Frames in a row that are none of ours. */
 const MAX_MISFITS = 50
-/** Milliseconds for the other side to answer the closing of a connection. */
+/** Milliseconds for the other side to answer the closing of a connection, and for a slow one to come to the reason, behind what it has not read. */
 const CLOSE_TIMEOUT_MS = 2_000
+const SLOW_CLOSE_TIMEOUT_MS = 10_000
 
 export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, parts: ConnectionParts): Connection {
   const { subscriptions, command, settings } = parts
@@ -53,23 +56,18 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   let isAlive = true
   let isClosed = false
   let isCorked = false
-  let fullSinceMs: number | undefined
+  const slowness = createSlowness(settings)
 
-  const isFull = (): boolean => {
-    const full = webSocket.bufferedAmount >= settings.maxBufferedBytes
-    if (full) fullSinceMs ??= performance.now()
-    return full
-  }
+  const isFull = (): boolean => slowness.isFull(webSocket.bufferedAmount)
   /** Reads on where neither what was asked nor what was answered piles up. */
   const listen = () => {
-    if (webSocket.isPaused && waiting < MAX_WAITING && fullSinceMs === undefined && !isClosed) webSocket.resume()
+    if (webSocket.isPaused && waiting < MAX_WAITING && !slowness.waits && !isClosed) webSocket.resume()
   }
   const onFlushed = () => {
     const left = webSocket.bufferedAmount
     // What waited for room was taken: the other side reads.
     if (left > 0) isAlive = true
-    if (fullSinceMs === undefined || left > settings.maxBufferedBytes / 2) return
-    fullSinceMs = undefined
+    if (!slowness.hasRoomAgain(left)) return
     isAlive = true
     listen()
     for (const subscription of open.values()) subscription.resume()
@@ -89,7 +87,13 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
         stream.uncork()
       })
     }
-    webSocket.send(data, { binary: false }, onFlushed)
+    if (data.length <= SLICE_BYTES) return webSocket.send(data, { binary: false }, onFlushed)
+    // In fragments: how far a reader is in a long one is seen.
+    const bytes = Buffer.from(data)
+    for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
+      const fin = at + SLICE_BYTES >= bytes.length
+      webSocket.send(bytes.subarray(at, at + SLICE_BYTES), { binary: false, fin }, onFlushed)
+    }
   }
   const send = (frame: ServerFrame) => {
     sendData(JSON.stringify(serverFrame.encode(frame)))
@@ -99,14 +103,14 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
   }
   const close: Connection['close'] = ({ code, reason }) => {
+    terminateAfter(code === SOCKET_CLOSE.slow.code ? SLOW_CLOSE_TIMEOUT_MS : CLOSE_TIMEOUT_MS)
     if (isClosed) return
     isClosed = true
     stopAll()
     webSocket.close(code, reason)
-    terminateSoon()
   }
-  const terminateSoon = () => {
-    setTimeout(() => webSocket.terminate(), CLOSE_TIMEOUT_MS).unref()
+  const terminateAfter = (timeoutMs: number) => {
+    setTimeout(() => webSocket.terminate(), timeoutMs).unref()
   }
   /** Closes, and reads nothing more of what is on its way. */
   const shutOut: Connection['close'] = (why) => {
@@ -190,7 +194,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   webSocket.on('error', () => {
     isClosed = true
     stopAll()
-    terminateSoon()
+    terminateAfter(CLOSE_TIMEOUT_MS)
   })
   webSocket.on('close', () => {
     isClosed = true
@@ -214,12 +218,11 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       )
     },
     closeIfSlow() {
-      if (fullSinceMs === undefined || performance.now() - fullSinceMs < settings.slowAfterMs) return
-      close(SOCKET_CLOSE.slow)
+      if (!isClosed && slowness.isTooSlow(webSocket.bufferedAmount)) close(SOCKET_CLOSE.slow)
     },
     ping() {
       // Behind what a full reader has not taken no question arrives: that one is judged by what it takes.
-      if (isClosed || fullSinceMs !== undefined) return
+      if (isClosed || slowness.waits) return
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
       isAlive = false
