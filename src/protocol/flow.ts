@@ -19,7 +19,7 @@ export const usage = z.object({
   source: z.enum(['reported', 'estimated', 'unknown']),
 })
 
-const sharingDecision = z.object({
+export const sharingDecision = z.object({
   kind: z.string(),
   piece: z.string(),
   from: z.string().optional(),

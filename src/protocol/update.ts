@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { flowResult, stepResult } from './flow.ts'
+import { flowResult, sharingDecision, stepResult } from './flow.ts'
 import { instant, listOf } from './instant.ts'
 import { errorInfo } from './problem.ts'
 
@@ -13,15 +13,6 @@ const common = {
 }
 const of = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
   z.object({ ...common, type: z.literal(type), data })
-
-const sharing = z.object({
-  kind: z.string(),
-  piece: z.string(),
-  from: z.string().optional(),
-  to: z.string(),
-  allowed: z.boolean(),
-  rule: z.string(),
-})
 
 /** One update of a running flow (SPEC section 9), the same in SSE and on WebSockets. */
 export const flowUpdate = z.discriminatedUnion('type', [
@@ -42,7 +33,7 @@ export const flowUpdate = z.discriminatedUnion('type', [
       model: z.string(),
       action: z.string(),
       stepIndex: z.number(),
-      sharing: listOf(sharing),
+      sharing: listOf(sharingDecision),
     }),
   ),
   of('step_progress', z.object({ delta: z.string(), sample: z.number().optional() })),
@@ -59,7 +50,7 @@ export const flowUpdate = z.discriminatedUnion('type', [
   ),
   of('step_skipped', z.object({ reason: z.string() })),
   of('step_complete', stepResult),
-  of('context_withheld', sharing),
+  of('context_withheld', sharingDecision),
   of('flow_paused', z.object({ reason: z.string() })),
   of('flow_complete', flowResult),
   of('flow_cancelled', z.object({ reason: z.string() })),

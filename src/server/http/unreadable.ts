@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { sendLastAnswer } from './last-answer.ts'
 import { toProblem } from './problem-details.ts'
 
 interface Refusal {
@@ -36,20 +37,9 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
 /** Answers what Node's parser gave up on. What was sent is not looked at, nor told. Who does not close is closed. */
 export function refuseUnreadable({ code: thrown = '' }: { readonly code?: string }, socket: Socket): void {
   // Where an answer has begun, a second one would be read as a part of it.
-  if (!socket.writable || hasBegunToAnswer(socket)) return void socket.destroy()
+  if (hasBegunToAnswer(socket)) return void socket.destroy()
   const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
-  const body = JSON.stringify({ ...toProblem(new OrchestratorError(code, message)), status })
-  socket.once('finish', () => socket.destroy())
-  socket.end(
-    [
-      `HTTP/1.1 ${status} ${reason}`,
-      'content-type: application/problem+json',
-      `content-length: ${Buffer.byteLength(body)}`,
-      'connection: close',
-      '',
-      body,
-    ].join('\r\n'),
-  )
+  sendLastAnswer(socket, { ...toProblem(new OrchestratorError(code, message)), status }, reason)
 }
 
 /** Node says it nowhere else; its own handler looks here. */

@@ -10,6 +10,7 @@ import { type Caller, requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
 import { createPlaces } from '../access/places.ts'
 import { redeemTicket } from '../access/tickets.ts'
+import { sendLastAnswer } from '../http/last-answer.ts'
 import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
 import { createLook } from '../live/look.ts'
 import type { Subscriptions } from '../live/subscriptions.ts'
@@ -88,7 +89,7 @@ export function createSockets(parts: SocketsParts): Sockets {
         })
       })
     } catch (error) {
-      refuse(stream, error)
+      sendLastAnswer(stream, toProblem(toOrchestratorError(error), { instance: PATH }))
     }
   }
 
@@ -148,23 +149,4 @@ async function callerOf(request: IncomingMessage, { tickets, authenticator }: So
   if (origin !== undefined)
     throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated: a page needs a ticket, see POST /api/v1/tickets')
   return authenticator.authenticate(request.headers)
-}
-
-/** Answers an upgrade with an error, in the form of all others. */
-function refuse(stream: Duplex, thrown: unknown): void {
-  const problem = toProblem(toOrchestratorError(thrown), { instance: PATH })
-  const body = JSON.stringify(problem)
-  if (!stream.writable) return void stream.destroy()
-  // Whoever was refused does not hold the connection any longer.
-  stream.once('finish', () => stream.destroy())
-  stream.end(
-    [
-      `HTTP/1.1 ${problem.status} ${problem.title}`,
-      'content-type: application/problem+json',
-      `content-length: ${Buffer.byteLength(body)}`,
-      'connection: close',
-      '',
-      body,
-    ].join('\r\n'),
-  )
 }

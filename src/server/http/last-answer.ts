@@ -1,0 +1,23 @@
+import type { Duplex } from 'node:stream'
+import type { Problem } from '../../protocol/problem.ts'
+
+/** Writes an error to a connection that no request of Fastify stands for, and closes it: who was refused does not hold it any longer. */
+export function sendLastAnswer(stream: Duplex, problem: Problem, reason = problem.title): void {
+  if (!stream.writable) {
+    stream.destroy()
+    return
+  }
+  const body = JSON.stringify(problem)
+  stream.once('finish', () => stream.destroy())
+  stream.end(
+    [
+      `HTTP/1.1 ${problem.status} ${reason}`,
+      'content-type: application/problem+json',
+      `content-length: ${Buffer.byteLength(body)}`,
+      ...(problem.code === 'UNAUTHENTICATED' ? ['www-authenticate: Bearer'] : []),
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
