@@ -2,15 +2,13 @@ import type { Duplex } from 'node:stream'
 import { TokenBucket } from 'limiter'
 import type { RawData, WebSocket } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type ClientFrame, type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
 import type { Caller } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../http/problem-details.ts'
-import type { FeedEnd, FeedEntry } from '../live/flow-feed.ts'
-import { flowNotFound } from '../live/look.ts'
-import { createSlowness } from '../live/slowness.ts'
-import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
+import type { Subscriptions } from '../live/subscriptions.ts'
 import type { Command } from './commands.ts'
+import { createFollowing } from './following.ts'
+import { createOutlet } from './outlet.ts'
 import { readFrame } from './read-frame.ts'
 
 export interface ConnectionParts {
@@ -36,7 +34,6 @@ export interface Connection {
 const MESSAGES_PER_SECOND = 200
 const MESSAGE_BURST = 1_000
 const COUNTED_BYTES = 4_096
-const SLICE_BYTES = 131_072
 /** Messages that wait for their turn before no more are read. */
 const MAX_WAITING = 32
 /** Frames in a row that are none of ours. */
@@ -47,7 +44,6 @@ const SLOW_CLOSE_TIMEOUT_MS = 10_000
 
 export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, parts: ConnectionParts): Connection {
   const { subscriptions, command, settings } = parts
-  const open = new Map<string, Subscription>()
   const bucket = new TokenBucket({ bucketSize: MESSAGE_BURST, tokensPerInterval: MESSAGES_PER_SECOND, interval: 'second' })
   bucket.content = MESSAGE_BURST
   let turns: Promise<void> = Promise.resolve()
@@ -55,62 +51,46 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   let misfits = 0
   let isAlive = true
   let isClosed = false
-  let isCorked = false
-  const slowness = createSlowness(settings)
 
-  const isFull = (): boolean => slowness.isFull(webSocket.bufferedAmount)
-  /** Reads on where neither what was asked nor what was answered piles up. */
-  const listen = () => {
-    if (webSocket.isPaused && waiting < MAX_WAITING && !slowness.waits && !isClosed) webSocket.resume()
-  }
-  const onFlushed = () => {
-    const left = webSocket.bufferedAmount
-    // What waited for room was taken: the other side reads.
-    if (left > 0) isAlive = true
-    if (!slowness.hasRoomAgain(left)) return
-    isAlive = true
-    listen()
-    for (const subscription of open.values()) subscription.resume()
-  }
+  const outlet = createOutlet({
+    webSocket,
+    stream,
+    settings,
+    onTaken() {
+      isAlive = true
+    },
+    onRoom() {
+      listen()
+      following.resume()
+    },
+  })
   /** Answers are not kept back as updates are: who does not take them is not listened to. */
-  const afterAnswer = () => {
-    if (isFull() && webSocket.bufferedAmount >= settings.maxBufferedBytes * 2) webSocket.pause()
-  }
-  const sendData = (data: string | Buffer) => {
-    if (webSocket.readyState !== webSocket.OPEN) return
-    // What is sent in one turn of the event loop leaves in one write.
-    if (!isCorked) {
-      isCorked = true
-      stream.cork()
-      process.nextTick(() => {
-        isCorked = false
-        stream.uncork()
-      })
-    }
-    if (data.length <= SLICE_BYTES) return webSocket.send(data, { binary: false }, onFlushed)
-    // In fragments: how far a reader is in a long one is seen.
-    const bytes = Buffer.from(data)
-    for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
-      const fin = at + SLICE_BYTES >= bytes.length
-      webSocket.send(bytes.subarray(at, at + SLICE_BYTES), { binary: false, fin }, onFlushed)
-    }
-  }
   const send = (frame: ServerFrame) => {
-    sendData(JSON.stringify(serverFrame.encode(frame)))
-    afterAnswer()
+    outlet.send(JSON.stringify(serverFrame.encode(frame)))
+    if (outlet.isOverfull()) webSocket.pause()
   }
   const refuse = (thrown: unknown, { requestId, flowId }: { readonly requestId?: string; readonly flowId?: string }): void => {
     send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
   }
-  const close: Connection['close'] = ({ code, reason }) => {
-    terminateAfter(code === SOCKET_CLOSE.slow.code ? SLOW_CLOSE_TIMEOUT_MS : CLOSE_TIMEOUT_MS)
-    if (isClosed) return
-    isClosed = true
-    stopAll()
-    webSocket.close(code, reason)
+  const { maxSubscriptions } = settings
+  const following = createFollowing({ caller, subscriptions, maxSubscriptions, outlet, send, refuse })
+
+  /** Reads on where neither what was asked nor what was answered piles up. */
+  const listen = () => {
+    if (webSocket.isPaused && waiting < MAX_WAITING && !outlet.waits && !isClosed) webSocket.resume()
   }
   const terminateAfter = (timeoutMs: number) => {
     setTimeout(() => webSocket.terminate(), timeoutMs).unref()
+  }
+  const end = () => {
+    isClosed = true
+    following.stop()
+  }
+  const close: Connection['close'] = ({ code, reason }) => {
+    terminateAfter(code === SOCKET_CLOSE.slow.code ? SLOW_CLOSE_TIMEOUT_MS : CLOSE_TIMEOUT_MS)
+    if (isClosed) return
+    end()
+    webSocket.close(code, reason)
   }
   /** Closes, and reads nothing more of what is on its way. */
   const shutOut: Connection['close'] = (why) => {
@@ -124,36 +104,14 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     shutOut(SOCKET_CLOSE.flooded)
     return false
   }
-  const stopAll = () => {
-    for (const subscription of open.values()) subscription.stop()
-    open.clear()
-  }
-
-  async function subscribe({ flowId, afterSeq, requestId }: Extract<ClientFrame, { type: 'subscribe' }>): Promise<void> {
-    if (!open.has(flowId) && open.size >= settings.maxSubscriptions) {
-      throw new OrchestratorError('INPUT_INVALID', `expected at most ${settings.maxSubscriptions} flows on one socket`)
-    }
-    const ended = (end: FeedEnd, lastSeq: number) => {
-      if (open.get(flowId) === subscription) open.delete(flowId)
-      if ('error' in end) refuse(end.error, { flowId })
-      else send({ type: 'end', flowId, status: end.status, lastSeq })
-    }
-    const sink = { isFull, send: ({ bytes }: Pick<FeedEntry, 'bytes'>) => sendData(bytes), end: ended }
-    const subscription = await subscriptions.open(caller, flowId, afterSeq, sink)
-    if (isClosed) return subscription.stop()
-    open.get(flowId)?.stop()
-    open.set(flowId, subscription)
-    send({ type: 'subscribed', requestId, flowId, afterSeq })
-  }
 
   async function obey(frame: ClientFrame): Promise<void> {
     const { requestId } = frame
-    if (frame.type === 'subscribe') return subscribe(frame)
     if (frame.type === 'ping') return send({ type: 'pong', requestId })
     const { flowId } = frame
+    if (frame.type === 'subscribe') return following.add(flowId, frame.afterSeq, requestId)
     if (frame.type === 'unsubscribe') {
-      open.get(flowId)?.stop()
-      open.delete(flowId)
+      following.remove(flowId)
       return send({ type: 'unsubscribed', requestId, flowId })
     }
     send({ type: 'status', requestId, flowId, status: await command(caller, frame) })
@@ -187,42 +145,28 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   })
   webSocket.on('ping', (data) => {
     if (!mayGoOn(data)) return
-    webSocket.pong(data, false, onFlushed)
-    afterAnswer()
+    outlet.pong(data)
+    if (outlet.isOverfull()) webSocket.pause()
   })
   // The other side broke the protocol or the line. What it is told of it goes out before the connection ends.
   webSocket.on('error', () => {
-    isClosed = true
-    stopAll()
+    end()
     terminateAfter(CLOSE_TIMEOUT_MS)
   })
-  webSocket.on('close', () => {
-    isClosed = true
-    stopAll()
-  })
+  webSocket.on('close', end)
 
   return {
     caller,
     get subscriptionCount() {
-      return open.size
+      return following.count
     },
-    async recheck() {
-      await Promise.all(
-        [...open.values()].map(async (subscription) => {
-          const { flowId } = subscription
-          if ((await subscription.isAllowed()) || open.get(flowId) !== subscription) return
-          subscription.stop()
-          open.delete(flowId)
-          refuse(flowNotFound(flowId), { flowId })
-        }),
-      )
-    },
+    recheck: following.recheck,
     closeIfSlow() {
-      if (!isClosed && slowness.isTooSlow(webSocket.bufferedAmount)) close(SOCKET_CLOSE.slow)
+      if (!isClosed && outlet.isTooSlow()) close(SOCKET_CLOSE.slow)
     },
     ping() {
       // Behind what a full reader has not taken no question arrives: that one is judged by what it takes.
-      if (isClosed || slowness.waits) return
+      if (isClosed || outlet.waits) return
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
       isAlive = false
