@@ -30,6 +30,12 @@ export const figures = {
     ],
   },
   wal: { title: 'write-ahead log per flow', unit: 'kB', targets: [[ON_POSTGRES, atMost('ratio', 1.6)]] },
+  delivery: { title: 'p99 delivery', unit: 'ms', targets: [[IN_MEMORY, atMost('ours', 100, ' ms')]] },
+  'delivery-median': { title: 'p50 delivery', unit: 'ms', targets: [] },
+  'fan-out-cpu': { title: 'CPU of the server, of one core', unit: '%', targets: [] },
+  'idle-reader': { title: 'RSS per idle reader', unit: 'kB', targets: [[IN_MEMORY, atMost('ours', 20, ' kB')]] },
+  'idle-reader-heap': { title: 'heap per idle reader', unit: 'kB', targets: [[IN_MEMORY, atMost('ours', 20, ' kB')]] },
+  'healthy-delivery': { title: 'p99 delivery', unit: 'ms', targets: [[IN_MEMORY, atMost('ours', 100, ' ms')]] },
   'cold-start': { title: 'start to first model call', unit: 'ms', targets: [[IN_MEMORY, atMost('ratio', 1.6)]] },
 }
 

@@ -1,7 +1,9 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { compare as compareColdStarts } from '../experiments/cold-start.mjs'
+import { compare as compareFanOut } from '../experiments/fan-out.mjs'
 import { compare as compareMemory } from '../experiments/memory.mjs'
+import { compare as compareSlowReaders } from '../experiments/slow-readers.mjs'
 import { needsPostgres } from './sides.mjs'
 
 const MEASURE = fileURLToPath(new URL('../measure.mjs', import.meta.url))
@@ -38,10 +40,10 @@ function measureWith(task) {
 
 const inOneProcess = (experiment) => (bench, variant) => measureOnce(bench, { experiment, variant })
 
-async function memory(bench, variant) {
-  const ours = await measureOnce(bench, { experiment: 'memory', variant, side: 'ours' })
-  const floor = await measureOnce(bench, { experiment: 'memory', variant, side: 'floor' })
-  return compareMemory({ ours, floor })
+const inTwoProcesses = (experiment, compare) => async (bench, variant) => {
+  const ours = await measureOnce(bench, { experiment, variant, side: 'ours' })
+  const floor = await measureOnce(bench, { experiment, variant, side: 'floor' })
+  return compare({ ours, floor })
 }
 
 async function coldStart(bench, variant) {
@@ -60,11 +62,13 @@ const ALL = ['mem', 'pg', 'pglite']
 /** Every experiment by name: what it runs, which variants it says something about, and which of them have targets, all that `--quick` has time for. */
 export const experiments = {
   allocations: { run: inOneProcess('allocations'), variants: ALL, quick: ['mem'] },
-  memory: { run: memory, variants: ALL, quick: ['mem'] },
+  memory: { run: inTwoProcesses('memory', compareMemory), variants: ALL, quick: ['mem'] },
   database: { run: inOneProcess('database'), variants: ['pg'], quick: ['pg'] },
   'cold-start': { run: coldStart, variants: ALL, quick: ['mem'] },
   throughput: { run: inOneProcess('throughput'), variants: ALL, quick: ['mem', 'pg'] },
   streaming: { run: inOneProcess('streaming'), variants: ALL, quick: ['mem'] },
+  'fan-out': { run: inTwoProcesses('fan-out', compareFanOut), variants: ['mem'], quick: ['mem'] },
+  'slow-readers': { run: inTwoProcesses('slow-readers', compareSlowReaders), variants: ['mem'], quick: ['mem'] },
   latency: { run: inOneProcess('latency'), variants: ALL, quick: ['pg'] },
 }
 
