@@ -167,15 +167,17 @@ async function ownPostgres(): Promise<string> {
   return postgres.url
 }
 
-async function connectTo(url: string): Promise<pg.Client> {
+export async function connectTo(url: string): Promise<pg.Client> {
   const client = new pg.Client(url)
+  // The test may take the database away.
+  client.on('error', () => {})
   await client.connect()
   onTestFinished(() => client.end())
   return client
 }
 
 /** All tables but the heartbeats of processes; the last use of a key is noted whatever comes of the request. */
-async function dumpTables(client: pg.Client): Promise<ReadonlySet<string>> {
+export async function dumpTables(client: pg.Client): Promise<ReadonlySet<string>> {
   const { rows: tables } = await client.query<{ name: string }>(
     "select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'polyphony_owners' order by 1",
   )
