@@ -124,6 +124,8 @@ for (const kind of ['memory', 'postgres'] as const) {
     await refuse(cyd, 'user-ada', [])
     await refuse(ada, 'user-ada', ['read'])
     expect((await put(cyd, 'user-zoe', ['read', 'write'])).json).toEqual({ userId: 'user-zoe', rights: ['read', 'write'] })
+    // One of the two changes would be allowed.
+    await refuse(cyd, 'user-zoe', ['read', 'delete'])
     expect((await put(ada, 'user-zoe', ['read', 'delete'])).status).toBe(200)
     expect((await put(ada, 'user-zoe', [])).status).toBe(200)
     const listed = await world.send('GET', `/api/v1/threads/${threadId}/permissions`, { key: ada })
@@ -166,6 +168,23 @@ for (const kind of ['memory', 'postgres'] as const) {
     expect((await rerun(world.keys.cyd)).status).toBe(201)
     expect((await rerun(world.keys.cyd)).headers.get('idempotency-replayed')).toBe('true')
     expect((await rerun(await world.keyWith('cyd', ['read']))).json).toMatchObject({ details: { scope: 'write' } })
+  })
+
+  test(`a policy is that of who asks, whatever others allow the same provider (${kind})`, async () => {
+    const world = await createWorld(kind)
+    const path = '/api/v1/data-sharing/provider-of-ada'
+    const nothing = { allowConversationHistory: false, allowCrossProviderContext: false, allowAttachments: false }
+    const policy = { userId: 'user-eve', providerKey: 'provider-of-ada' }
+    const ask = (method: string, body?: unknown) => world.send(method, path, { key: world.keys.eve, body })
+    expect((await ask('GET')).json).toEqual({ ...policy, ...nothing })
+    expect((await ask('DELETE')).status).toBe(204)
+    expect((await ask('PUT', { allowConversationHistory: true })).json).toEqual({
+      ...policy,
+      ...nothing,
+      allowConversationHistory: true,
+    })
+    const own = await world.send('GET', path, { key: world.keys.ada })
+    expect(own.json).toEqual({ ...policy, ...nothing, userId: 'user-ada', allowAttachments: true })
   })
 
   test(`a page goes on only within the list of who asks (${kind})`, async () => {

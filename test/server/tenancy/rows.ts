@@ -2,7 +2,7 @@ import type { Scope } from '../../../src/domain/scope.ts'
 import type { ThreadRight } from '../../../src/domain/thread.ts'
 import type { Answer } from '../running-server.ts'
 import { MCP_ROWS } from './tool-rows.ts'
-import { definitionOf, type Mark, type Things, userOf } from './world.ts'
+import { definitionOf, type Mark, type Things } from './world.ts'
 
 /** What a request is aimed at; the ids may be anybody's, or nobody's. */
 export type Target = Things
@@ -178,14 +178,11 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   ],
 
   'GET /api/v1/data-sharing': [own('read', '/data-sharing')],
-  'GET /api/v1/data-sharing/:providerKey': [
-    own('read', '/data-sharing/scripted'),
-    own('read', `/data-sharing/provider-of-${userOf('ada')}`),
-  ],
+  'GET /api/v1/data-sharing/:providerKey': [own('read', '/data-sharing/scripted'), own('read', '/data-sharing/provider-of-ada')],
   'PUT /api/v1/data-sharing/:providerKey': [own('share', '/data-sharing/scripted', 200, () => ({ allowAttachments: true }))],
   'DELETE /api/v1/data-sharing/:providerKey': [
     own('share', '/data-sharing/scripted', 204),
-    own('share', `/data-sharing/provider-of-${userOf('bea')}`, 204),
+    own('share', '/data-sharing/provider-of-bea', 204),
   ],
 
   'POST /api/v1/flows': [

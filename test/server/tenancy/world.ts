@@ -130,7 +130,7 @@ export async function createWorld(
 
   const keys = await all(PEOPLE, (person) => keyWith(person, SCOPES))
   for (const person of PEOPLE) {
-    await polyphony.dataSharing.set(userOf(person), `provider-of-user-${person}`, { allowAttachments: true })
+    await polyphony.dataSharing.set(userOf(person), `provider-of-${person}`, { allowAttachments: true })
   }
   const things = await all(Object.keys(OWNER) as Mark[], fresh)
 
