@@ -61,3 +61,20 @@ export interface UsageSums {
   /** There are more rows than the limit. */
   readonly truncated: boolean
 }
+
+/** Of nothing. */
+export const NO_FIGURES: UsageFigures = {
+  calls: 0,
+  failedCalls: 0,
+  inputTokens: 0,
+  cachedInputTokens: 0,
+  cacheWriteTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  totalTokens: 0,
+  costUsd: 0,
+  unpricedCalls: 0,
+  uncountedCalls: 0,
+  simulatedCalls: 0,
+  simulatedTokens: 0,
+}

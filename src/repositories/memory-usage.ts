@@ -1,5 +1,5 @@
 import type { Attempt } from '../domain/step-result.ts'
-import type { UsageFigures, UsageQuery, UsageRow } from '../domain/usage-report.ts'
+import { NO_FIGURES, type UsageFigures, type UsageQuery, type UsageRow } from '../domain/usage-report.ts'
 import type { FlowRecords } from './memory-records.ts'
 import type { StoredFlow, UsageRepository } from './repository.ts'
 
@@ -10,11 +10,11 @@ type Names = Omit<UsageRow, keyof UsageFigures>
 export const createMemoryUsage = (records: Pick<FlowRecords, 'rows' | 'read'>): UsageRepository => ({
   sum: async (query) => {
     const sums = new Map<string, Sums & Names>()
-    if (query.groupBy.length === 0) sums.set('{}', { ...NOTHING })
+    if (query.groupBy.length === 0) sums.set('{}', { ...NO_FIGURES })
     for (const { flow, attempt } of attemptsOf(records, query)) {
       const names = namesOf(flow, attempt, query.groupBy)
       const key = JSON.stringify(names)
-      const row = sums.get(key) ?? { ...names, ...NOTHING }
+      const row = sums.get(key) ?? { ...names, ...NO_FIGURES }
       sums.set(key, row)
       add(row, attempt)
     }
@@ -42,22 +42,6 @@ const namesOf = ({ id, name }: StoredFlow, { startedAt, provider, model }: Attem
   ...(groupBy.includes('model') && { model }),
   ...(groupBy.includes('flow') && { flowId: id, flowName: name }),
 })
-
-const NOTHING: UsageFigures = {
-  calls: 0,
-  failedCalls: 0,
-  inputTokens: 0,
-  cachedInputTokens: 0,
-  cacheWriteTokens: 0,
-  outputTokens: 0,
-  reasoningTokens: 0,
-  totalTokens: 0,
-  costUsd: 0,
-  unpricedCalls: 0,
-  uncountedCalls: 0,
-  simulatedCalls: 0,
-  simulatedTokens: 0,
-}
 
 function add(row: Sums, { simulated, usage, cost }: Attempt): void {
   if (simulated) {

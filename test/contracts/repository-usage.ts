@@ -1,25 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import type { Attempt } from '../../src/domain/step-result.ts'
-import type { UsageFigures, UsageQuery } from '../../src/domain/usage-report.ts'
+import { NO_FIGURES, type UsageFigures, type UsageQuery } from '../../src/domain/usage-report.ts'
 import { attempt, failedAttempt, instant, outcome, stepResult } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
-
-const NOTHING: UsageFigures = {
-  calls: 0,
-  failedCalls: 0,
-  inputTokens: 0,
-  cachedInputTokens: 0,
-  cacheWriteTokens: 0,
-  outputTokens: 0,
-  reasoningTokens: 0,
-  totalTokens: 0,
-  costUsd: 0,
-  unpricedCalls: 0,
-  uncountedCalls: 0,
-  simulatedCalls: 0,
-  simulatedTokens: 0,
-}
 
 /** An attempt whose figures are easy to sum. */
 const paid = (number: number, overrides: Partial<Attempt> = {}) =>
@@ -37,7 +21,7 @@ const paid = (number: number, overrides: Partial<Attempt> = {}) =>
     ...overrides,
   })
 const PAID: UsageFigures = {
-  ...NOTHING,
+  ...NO_FIGURES,
   calls: 1,
   inputTokens: 10,
   cachedInputTokens: 4,
@@ -63,9 +47,9 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
   describe('usage', () => {
     test('is one row of zeros where nothing was called, and no row of groups', async () => {
       const userId = newUser()
-      expect(await sum({ userId })).toEqual({ rows: [NOTHING], truncated: false })
-      expect(await sum({ userId, flowId: randomUUID() })).toEqual({ rows: [NOTHING], truncated: false })
-      expect(await sum({ userId, flowId: 'no id' })).toEqual({ rows: [NOTHING], truncated: false })
+      expect(await sum({ userId })).toEqual({ rows: [NO_FIGURES], truncated: false })
+      expect(await sum({ userId, flowId: randomUUID() })).toEqual({ rows: [NO_FIGURES], truncated: false })
+      expect(await sum({ userId, flowId: 'no id' })).toEqual({ rows: [NO_FIGURES], truncated: false })
       expect(await sum({ userId, groupBy: ['day', 'provider', 'model', 'flow'] })).toEqual({ rows: [], truncated: false })
     })
 
@@ -121,7 +105,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       await flowWith(bob, [paid(1)], { threadId: shared.id })
       expect(await rows({ userId: ann })).toMatchObject([{ calls: 5, totalTokens: 75, costUsd: 1.25 }])
       expect(await rows({ userId: bob })).toMatchObject([{ calls: 1 }])
-      expect(await rows({ userId: bob, flowId })).toEqual([NOTHING])
+      expect(await rows({ userId: bob, flowId })).toEqual([NO_FIGURES])
     })
 
     test('is grouped by day of UTC, provider, model and flow, each alone and together', async () => {
@@ -202,7 +186,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       const userId = newUser()
       const flowId = await flowWith(userId, [paid(1)])
       await store().flows.delete(flowId)
-      expect(await rows({ userId })).toEqual([NOTHING])
+      expect(await rows({ userId })).toEqual([NO_FIGURES])
     })
   })
 }

@@ -8,6 +8,7 @@ import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedProvider } from '../../src/providers/scripted.ts'
 import { getFlowTemplate, listFlowTemplates } from '../../templates/index.ts'
 import { HOSTILE_CONDITIONS, HOSTILE_TEMPLATES } from '../support/hostile-sources.ts'
+import { pathsOf, REMOVED, replaced } from '../support/places.ts'
 import { unlessHung, watchProcess } from './loopback.ts'
 import { sixFlows } from './six-flows.ts'
 
@@ -28,32 +29,6 @@ beforeAll(async () => {
   threadId = (await polyphony.conversations.createThread(USER)).id
 })
 afterAll(() => polyphony.close())
-
-type Path = readonly (string | number)[]
-
-/** Every place in a value, from its root to its leaves. */
-function pathsOf(value: unknown, at: Path = []): readonly Path[] {
-  if (typeof value !== 'object' || value === null) return [at]
-  return [
-    at,
-    ...Object.entries(value).flatMap(([key, child]) => pathsOf(child, [...at, Array.isArray(value) ? Number(key) : key])),
-  ]
-}
-
-const REMOVED = Symbol('removed')
-
-/** A copy in which the value at the path is another one, or gone. */
-function replaced(value: unknown, [key, ...rest]: Path, by: unknown): unknown {
-  if (key === undefined) return by
-  if (Array.isArray(value)) {
-    const entry = typeof key === 'number' ? replaced(value[key], rest, by) : by
-    return value.flatMap((child, index) => (index !== key ? [child] : entry === REMOVED ? [] : [entry]))
-  }
-  const entries = Object.entries(typeof value === 'object' && value !== null ? value : {})
-  const child = replaced(entries.find(([name]) => name === key)?.[1], rest, by)
-  const others = entries.filter(([name]) => name !== key)
-  return Object.fromEntries(child === REMOVED ? others : [...others, [String(key), child]])
-}
 
 const SOUND: readonly unknown[] = [
   ...Object.values(
