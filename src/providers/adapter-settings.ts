@@ -8,3 +8,10 @@ export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'a
   readonly vendor: string
   readonly simulated: boolean
 }
+
+/** Shorter ones are words such as `v1` or `none`. */
+const MIN_SECRET = 8
+
+/** What an account's requests carry and nobody may be told. */
+export const secretsOf = ({ apiKey = '', headers = {} }: Pick<AdapterSettings, 'apiKey' | 'headers'>): readonly string[] =>
+  [apiKey, ...Object.values(headers)].filter((secret) => secret.length >= MIN_SECRET)

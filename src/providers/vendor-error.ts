@@ -10,6 +10,8 @@ export interface AttemptState extends Partial<Pick<CallFacts, 'usage' | 'model' 
   readonly provider: string
   /** Texts of the request: a vendor message that repeats a part of one is not passed on. */
   readonly privateTexts?: readonly string[]
+  /** Keys and headers of the account: they are cut out of a vendor's message. */
+  readonly secrets?: readonly string[]
 }
 
 /** A vendor's own words about a failure: an HTTP answer that is no success, or an error inside a 200. */
@@ -29,14 +31,14 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   const said = toVendorWords(failure.body)
   const code = toErrorCode(failure.status, said)
   const status = failure.status ?? said.status
-  const message = safeMessage(said.message, failure.privateTexts)
+  const message = safeMessage(said.message, failure)
   const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
   const error = new OrchestratorError(code, `Provider "${failure.provider}" ${heading}${message ? `: ${message}` : ''}`, {
     details: {
       provider: failure.provider,
       ...(status !== undefined && { status }),
-      ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure.privateTexts) }),
-      ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure.privateTexts) }),
+      ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
+      ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
     },
     cause: failure.cause,
   })
@@ -80,7 +82,7 @@ export function toBadReply(found: string, state: AttemptState): OrchestratorErro
 
 /** The prompt was refused, and there is no answer at all. */
 export function toContentFiltered(reason: string, state: AttemptState): OrchestratorError {
-  const message = `Provider "${state.provider}" refused the prompt (${safeMessage(reason, state.privateTexts)})`
+  const message = `Provider "${state.provider}" refused the prompt (${safeMessage(reason, state)})`
   return withState(new OrchestratorError('CONTENT_FILTERED', message, { details: { provider: state.provider } }), state)
 }
 
@@ -162,17 +164,20 @@ const statusOfWords = (words: readonly string[]): number | undefined =>
 
 const KEY_SHAPES =
   /\b(sk|pk|rk|gsk|xai|key|r8|hf|AIza)[-_][A-Za-z0-9*_-]{4,}|\bAIza[\w-]{8,}|\bBearer\s+\S+|[\w-]*\*{3,}[\w-]*|\b[A-Za-z0-9_-]{40,}\b/gi
+const REDACTED = '[redacted]'
 const MAX_MESSAGE = 300
 /** Any part of a request of 36 characters or more that a message repeats holds one aligned piece of 24. */
 const PIECE = 24
 const PIECE_STEP = 12
 
+type Hidden = Pick<AttemptState, 'privateTexts' | 'secrets'>
+
 /** A vendor's message without keys, without text of the request, cut to 300 characters on one line. */
-function safeMessage(message: string | undefined, privateTexts: readonly string[] = []): string | undefined {
+function safeMessage(message: string | undefined, { privateTexts = [], secrets = [] }: Hidden): string | undefined {
   if (!message) return undefined
-  const seen = message.slice(0, MAX_MESSAGE * 2)
+  const seen = secrets.reduce((text, secret) => text.replaceAll(secret, REDACTED), message).slice(0, MAX_MESSAGE * 2)
   if (repeats(seen, privateTexts)) return '(message withheld: it repeats the request)'
-  const line = seen.replace(/\s+/g, ' ').replace(KEY_SHAPES, '[redacted]').trim()
+  const line = seen.replace(/\s+/g, ' ').replace(KEY_SHAPES, REDACTED).trim()
   return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE)}…` : line
 }
 

@@ -27,6 +27,12 @@ async function withBoundedBody(response: Response): Promise<Response> {
   return new Response(status === 304 ? null : body.text, { status, statusText, headers })
 }
 
+/** Whether the name of a model would lead up the path of an address that it is a part of: who chooses a model chooses no other address of the vendor. */
+export const leadsElsewhere = (model: string): boolean => model.split('/').some((part) => part === '.' || part === '..')
+
+export const toNoSuchModel = (provider: string): OrchestratorError =>
+  new OrchestratorError('PROVIDER_REJECTED', `Provider "${provider}" has no model of this name`, { details: { provider } })
+
 /** A signal for a vendor's SDK, which hangs its listener on it and never takes it back. */
 export interface SdkSignal {
   readonly signal: AbortSignal

@@ -107,6 +107,16 @@ describe('presets', () => {
     expect(headers).toMatchObject({ 'api-key': 'key-123' })
     expect(headers).not.toHaveProperty('authorization')
   })
+
+  test.each(['..', '.', '../..'])(
+    'Azure is asked nothing for a model called %s, which would lead to another address',
+    async (model) => {
+      const azure = await createAt({ preset: 'azure', baseUrl: server.url, apiVersion: '2024-10-21' })
+      const before = server.requests.length
+      await expect(answerOf(azure, server, ok, { model })).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
+      expect(server.requests).toHaveLength(before)
+    },
+  )
 })
 
 describe('errors of compatible services', () => {

@@ -142,6 +142,18 @@ describe('what a message must not carry', () => {
     expect(messageOf(`Incorrect API key provided: ${key}. Find it in your account.`)).not.toContain(key.replace('Bearer ', ''))
   })
 
+  test('the secrets of the account, whatever they look like and wherever they stand', () => {
+    const secrets = ['my gateway key', 'team-7']
+    const failure = { provider: 'p', status: 401, secrets }
+    const message = `No key "my gateway key" of team-7.${' '.repeat(570)}my gateway key`
+    const { message: told, details } = toVendorError({
+      ...failure,
+      body: { error: { message, code: 'my gateway key', type: 'team-7' } },
+    })
+    expect(`${told} ${JSON.stringify(details)}`).not.toMatch(/gateway|team-7/)
+    expect(told).toContain('No key "[redacted]" of [redacted].')
+  })
+
   test('a long message whole', () => {
     expect(messageOf('word '.repeat(1_000)).length).toBeLessThan(400)
   })

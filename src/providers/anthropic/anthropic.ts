@@ -1,6 +1,6 @@
 import type { Anthropic, ClientOptions } from '@anthropic-ai/sdk'
 import type { FinishReason, ModelRequest, ModelResponse, ToolCall } from '../../domain/model-call.ts'
-import type { AdapterSettings } from '../adapter-settings.ts'
+import { type AdapterSettings, secretsOf } from '../adapter-settings.ts'
 import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor-error.ts'
@@ -42,12 +42,13 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
   ])
   const client = new sdk.Anthropic(toClientOptions(settings))
   const { id } = settings
+  const account = { provider: id, secrets: secretsOf(settings) }
 
   async function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
     const { body, headers, notes } = toAnthropicRequest(request, onDelta !== undefined, transformJSONSchema)
     const answer = createAnswer(request.model, notes, onDelta)
     const state = (): AttemptState => ({
-      provider: id,
+      ...account,
       privateTexts: privateTextsOf(request),
       ...answer.known(),
     })
@@ -70,7 +71,7 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
     simulated: settings.simulated,
     generate,
     async ping(signal) {
-      const state = (): AttemptState => ({ provider: id })
+      const state = (): AttemptState => account
       await withLinkedSignal(signal, state, async (linked) => {
         const response = await send(client, sdk, '/v1/models?limit=1', { signal: linked }, state)
         await readModelList(response, 'data', state)

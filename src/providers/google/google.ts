@@ -1,15 +1,17 @@
 import type { FinishReason, ModelRequest, ModelResponse, ToolCall } from '../../domain/model-call.ts'
-import type { AdapterSettings } from '../adapter-settings.ts'
+import { type AdapterSettings, secretsOf } from '../adapter-settings.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, toBadReply, toConnectionError, toContentFiltered, toVendorError } from '../vendor-error.ts'
 import {
   isJsonAnswer,
+  leadsElsewhere,
   privateTextsOf,
   readAnswerText,
   readEvents,
   readJsonAnswer,
   readModelList,
+  toNoSuchModel,
   vendorFetch,
   withLinkedSignal,
 } from '../vendor-http.ts'
@@ -43,6 +45,7 @@ const FINISH: ReadonlyMap<string, FinishReason> = new Map(
  */
 export async function createGoogleProvider(settings: AdapterSettings): Promise<Provider> {
   const { id } = settings
+  const account = { provider: id, secrets: secretsOf(settings) }
   const root = toRoot(settings.baseUrl ?? OWN_BASE_URL)
   const headers = {
     ...settings.headers,
@@ -60,10 +63,11 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
   }
 
   async function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
+    if (leadsElsewhere(request.model)) throw toNoSuchModel(id)
     const { body, notes } = toGoogleRequest(request)
     const answer = createAnswer(request.model, notes, onDelta)
     const state = (): AttemptState => ({
-      provider: id,
+      ...account,
       privateTexts: privateTextsOf(request),
       ...answer.known(),
     })
@@ -87,7 +91,7 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
     simulated: settings.simulated,
     generate,
     async ping(signal) {
-      const state = (): AttemptState => ({ provider: id })
+      const state = (): AttemptState => account
       await withLinkedSignal(signal, state, async (linked) => {
         const response = await send('models?pageSize=1', { signal: linked }, state)
         await readModelList(response, 'models', state)

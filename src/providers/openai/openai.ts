@@ -1,10 +1,19 @@
 import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { AdapterSettings } from '../adapter-settings.ts'
+import { type AdapterSettings, secretsOf } from '../adapter-settings.ts'
 import { readEventStream } from '../event-stream.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from '../vendor-error.ts'
-import { createSdkSignal, keepAbortFacts, NO_TIMEOUT_MS, privateTextsOf, vendorFetch, withLinkedSignal } from '../vendor-http.ts'
+import {
+  createSdkSignal,
+  keepAbortFacts,
+  leadsElsewhere,
+  NO_TIMEOUT_MS,
+  privateTextsOf,
+  toNoSuchModel,
+  vendorFetch,
+  withLinkedSignal,
+} from '../vendor-http.ts'
 import type { AnswerReader } from './answer.ts'
 import { createChatReader, toChatRequest } from './chat.ts'
 import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
@@ -28,6 +37,7 @@ const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
 export async function createOpenAiProvider(settings: AdapterSettings, variant: OpenAiVariant = OPENAI): Promise<Provider> {
   const { APIError, APIConnectionError, OpenAI: Client } = await import('openai')
   const { id, vendor, simulated, baseUrl = OPENAI_BASE_URL } = settings
+  const account = { provider: id, secrets: secretsOf(settings) }
   const isOpenAi = new URL(baseUrl).origin === new URL(OPENAI_BASE_URL).origin
   const api = settings.api ?? (isOpenAi ? 'responses' : 'chat')
   const client = new Client({
@@ -49,6 +59,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
   function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
     if (signal.aborted) return Promise.reject(signal.reason)
+    if (variant.deployments && leadsElsewhere(request.model)) return Promise.reject(toNoSuchModel(id))
     const { path, body, notes } =
       api === 'chat'
         ? toChatRequest(request, onDelta !== undefined, variant.dialect)
@@ -83,7 +94,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   }
 
   const aboutOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
-    provider: id,
+    ...account,
     model: request.model,
     get privateTexts() {
       return privateTextsOf(request)
@@ -111,14 +122,14 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     ping: (signal) =>
       withLinkedSignal(
         signal,
-        () => ({ provider: id }),
+        () => account,
         async (linked) => {
           try {
             await client.get<unknown>('/models', { signal: linked })
           } catch (error) {
             // Servers without a list of models are reached all the same.
             if (error instanceof APIError && error.status === 404) return
-            throw toFailure(error, { provider: id }, false)
+            throw toFailure(error, account, false)
           }
         },
       ),

@@ -138,6 +138,13 @@ export function fetchBait(port: number): readonly string[] {
     'file:///etc/passwd',
     'file://localhost/etc/passwd',
     'file:/etc/passwd',
+    '../../bait',
+    'models/../../../bait',
+    '%2e%2e/%2e%2e/bait',
+    '..\\..\\bait',
+    '../../../../etc/passwd',
+    '..',
+    '.',
   ]
   return [...here, ...forms, ...elsewhere]
 }

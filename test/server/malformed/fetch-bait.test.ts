@@ -50,6 +50,7 @@ function ask(
   })
 }
 
+const PROVIDERS = ['scripted', 'openai', 'google']
 const HEADERS = [
   'referer',
   'origin',
@@ -246,7 +247,9 @@ test('no address that anybody gives is ever gone to', async () => {
     choices: [{ index: 0, finish_reason: 'stop', message: { role: 'assistant', content: 'words' } }],
     usage: {},
   }
+  const gone: string[] = []
   const vendor = await createLoopback(({ path, response }) => {
+    gone.push(path.replace(/\?.*$/, ''))
     const isAway = path.includes('redirect')
     response.writeHead(isAway ? 302 : 200, {
       'content-type': 'application/json',
@@ -306,7 +309,11 @@ test('no address that anybody gives is ever gone to', async () => {
   const failed: string[] = []
   let done = 0
   await inParallel(addresses, 4, async (address) => {
-    const provider = ['scripted', 'openai', 'google'][addresses.indexOf(address) % 3] ?? 'scripted'
+    // What leads up a path is tried where models stand in one.
+    const provider =
+      address.includes('.') && !address.includes('//')
+        ? 'google'
+        : (PROVIDERS[addresses.indexOf(address) % PROVIDERS.length] ?? 'google')
     for (const asked of asksWith(address, await flowFor(provider))) {
       const { status, text } = await ask(url, key, asked)
       if (status < 300) done++
@@ -335,6 +342,10 @@ test('no address that anybody gives is ever gone to', async () => {
   expect(done).toBeGreaterThan(addresses.length * 30)
   expect(watch.attempts).toEqual([])
   expect(watch.bites).toBe(0)
+  // Nobody who names a model chooses another address of the vendor.
+  expect(new Set(gone.filter((path) => path !== '/chat/completions' && !/^\/v1beta\/.*enerateContent$/.test(path)))).toEqual(
+    new Set(),
+  )
 
   // The watch itself: it sees who takes the bait, and who only asks for its name.
   await once(connectTcp(watch.baitPort, '127.0.0.1'), 'close')

@@ -1,3 +1,4 @@
+import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { expect, onTestFinished, test } from 'vitest'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
 import { createServerLogger, toLogger } from '../../../src/telemetry/logs.ts'
@@ -11,17 +12,45 @@ import { connectTo, dumpTables } from './world.ts'
 
 const VENDORS = ['openai', 'anthropic', 'google', 'compatible'] as const
 
-/** A vendor that repeats whatever it was sent in its errors. */
+/** A vendor that repeats in its errors what it was sent: its key, other headers, or the request, one after the other. */
 async function createGossip() {
-  const vendor = await createLoopback(({ headers, text, response }) => {
-    response.writeHead(401, { 'content-type': 'application/json', 'x-echo': 'x' })
-    const said = `Incorrect API key provided: ${JSON.stringify(headers)} for ${text}`
-    response.end(
-      JSON.stringify({ error: { message: said, type: 'invalid_request_error', code: 401, status: 'UNAUTHENTICATED' } }),
-    )
+  let asked = 0
+  const vendor = await createLoopback(({ headers, path, text, response }) => {
+    const {
+      authorization = '',
+      'x-account': account = '',
+      'x-api-key': key = headers['x-goog-api-key'] ?? authorization,
+    } = headers
+    const sayings = [`Incorrect key: ${key}`, `Unknown account ${account}`, `Not for ${path}, ${text}`, JSON.stringify(headers)]
+    const message = sayings[asked++ % sayings.length]
+    response.writeHead(401, { 'content-type': 'application/json' })
+    response.end(JSON.stringify({ error: { message, type: 'invalid_request_error', code: 401, status: 'UNAUTHENTICATED' } }))
   })
   onTestFinished(() => vendor.close())
   return vendor
+}
+
+/** Makes tokens that the server believes. */
+async function createIssuer() {
+  const { privateKey, publicKey } = await generateKeyPair('RS256')
+  const published = { ...(await exportJWK(publicKey)), kid: 'k', alg: 'RS256' }
+  const keys = await createLoopback(({ response }) => {
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ keys: [published] }))
+  })
+  onTestFinished(() => keys.close())
+  const [issuer, audience] = ['https://issuer.example', 'polyphony']
+  return {
+    settings: { issuer, audience, jwksUrl: `${keys.url}/jwks` },
+    tokenOf: (sub: string, exp = '1h') =>
+      new SignJWT({ scope: 'read write' })
+        .setProtectedHeader({ alg: 'RS256', kid: 'k' })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setSubject(sub)
+        .setExpirationTime(exp)
+        .sign(privateKey),
+  }
 }
 
 async function runHouse({ secret, text }: Canaries) {
@@ -34,6 +63,7 @@ async function runHouse({ secret, text }: Canaries) {
   const logger = createServerLogger({ level: 'debug', destination: { write: (line) => void lines.push(line) } })
   const scripted = createScriptedProvider({ replies: () => text.output })
   const account = (apiKey: string) => ({ apiKey, baseUrl: gossip.url, headers: { 'x-account': secret['header of an account'] } })
+  const issuer = await createIssuer()
   const running = await runServer(
     {
       database: database.href,
@@ -48,11 +78,11 @@ async function runHouse({ secret, text }: Canaries) {
         compatible: { kind: 'openai-compatible', ...account(secret['key of a compatible vendor']) },
       },
       retry: { baseDelayMs: 1, maxDelayMs: 1 },
-      server: { requestsPerMinute: 100_000, maxWaitMs: 10_000 },
+      server: { requestsPerMinute: 100_000, maxWaitMs: 10_000, jwt: issuer.settings },
     },
     { logger },
   )
-  return { ...running, lines, postgres }
+  return { ...running, lines, postgres, issuer }
 }
 
 test('what is secret is kept: in no log, answer, frame, figure, page or row', async () => {
@@ -60,7 +90,7 @@ test('what is secret is kept: in no log, answer, frame, figure, page or row', as
   onTestFinished(() => spans.close())
   const canaries = createCanaries()
   const { secret, text } = canaries
-  const { url, send, polyphony, keyOf, lines, postgres } = await runHouse(canaries)
+  const { url, send, polyphony, keyOf, lines, postgres, issuer } = await runHouse(canaries)
   const ada = await keyOf('ada', ['read', 'write', 'execute', 'share', 'metrics'])
   const eve = await keyOf('eve')
   const revoked = await polyphony.apiKeys.create('ada')
@@ -68,6 +98,10 @@ test('what is secret is kept: in no log, answer, frame, figure, page or row', as
   for (const [name, token] of Object.entries({ ada, eve, revoked: revoked.token })) {
     canaries.add(`secret of the key of ${name}`, token.slice(token.lastIndexOf('_') + 1))
   }
+
+  const tokens = { 'a token': await issuer.tokenOf('ada'), 'an expired token': await issuer.tokenOf('ada', '-1h') }
+  for (const [name, token] of Object.entries(tokens))
+    canaries.add(`signature of ${name}`, token.slice(token.lastIndexOf('.') + 1))
 
   const told: string[] = []
   const toEve: string[] = []
@@ -189,6 +223,9 @@ test('what is secret is kept: in no log, answer, frame, figure, page or row', as
     { headers: { authorization: `Bearer ${revoked.token}` } },
     { headers: { authorization: `Bearer ${ada}x` } },
     { headers: { authorization: ada } },
+    { key: tokens['a token'] },
+    { key: tokens['an expired token'] },
+    { key: `${tokens['a token']}x` },
     { key: ada, headers: { cookie: `session=${secret.cookie}`, 'x-api-key': secret['x-api-key'] } },
     { key: ada, headers: { 'proxy-authorization': `Basic ${secret['proxy authorization']}` } },
     { key: ada, headers: { referer: `http://user:${secret['password in a referer']}@127.0.0.1/` } },
