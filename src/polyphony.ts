@@ -171,7 +171,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     fromStoredJson: (json) => fromStoredJson(json, parser.parse),
   })
   const engine = createLocalEngine()
-  const live = createLiveUpdates({ read: createReadUpdates(store), pollMs: POLL_OTHER_PROCESSES_MS })
+  const live = createLiveUpdates({ read: createReadUpdates(store), heads: store.updates.heads, pollMs: POLL_OTHER_PROCESSES_MS })
   const updateLog = createUpdateLog({ journal: store.journal, onStored: live.publish, now })
   const executions = createFlowExecutions({
     store,

@@ -1,4 +1,5 @@
 import type { FlowUpdate } from '../domain/flow-update.ts'
+import type { FlowHead } from '../repositories/repository.ts'
 import { isFinal } from './update-log.ts'
 
 const KEPT_UPDATES = 512
@@ -18,12 +19,18 @@ interface Channel {
   recent: FlowUpdate[]
   /** Rises with every publication. */
   version: number
+  /** Number of the newest update that was published here or read by a follower. */
+  newestSeq: number
+  /** What the database said of the flow when it was last asked. */
+  head: FlowHead | undefined
   readonly wake: Set<() => void>
   followers: number
 }
 
 export interface LiveUpdatesOptions {
   readonly read: ReadUpdates
+  /** How far flows are that somebody waits for; one question for all of them. */
+  readonly heads: (flowIds: readonly string[]) => Promise<ReadonlyMap<string, FlowHead>>
   /** Milliseconds between looks at the database, for flows that run elsewhere. */
   readonly pollMs: number
 }
@@ -32,14 +39,40 @@ export interface LiveUpdatesOptions {
  * Hands stored updates to followers. Only what is durable is delivered, so a follower that reconnects anywhere, also after a crash,
  * misses nothing and gets nothing twice. A slow follower costs nothing here: it reads from the database at its own pace.
  */
-export function createLiveUpdates({ read, pollMs }: LiveUpdatesOptions) {
+export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
   const channels = new Map<string, Channel>()
+  let isLooking = false
+
+  /** Wakes those whose flow has come further elsewhere. */
+  const look = async () => {
+    const waiting = [...channels].filter(([, channel]) => channel.wake.size > 0)
+    try {
+      const found = waiting.length > 0 ? await heads(waiting.map(([flowId]) => flowId)) : new Map<string, FlowHead>()
+      for (const [flowId, channel] of waiting) {
+        const head = found.get(flowId)
+        const isKnown = head && head.status === channel.head?.status && head.lastSeq <= channel.newestSeq
+        channel.head = head
+        if (!isKnown) wakeAll(channel)
+      }
+    } catch {
+      // What is wrong with the database they learn when they read themselves.
+      for (const [, channel] of waiting) wakeAll(channel)
+    }
+    isLooking = false
+    lookSoon()
+  }
+  const lookSoon = () => {
+    if (isLooking || channels.size === 0) return
+    isLooking = true
+    setTimeout(() => void look(), pollMs)
+  }
 
   const publish = (flowId: string, updates: readonly FlowUpdate[]) => {
     const channel = channels.get(flowId)
     if (!channel) return
     channel.recent.push(...updates)
     channel.version++
+    channel.newestSeq = Math.max(channel.newestSeq, updates.at(-1)?.seq ?? 0)
     if (channel.recent.length > KEPT_UPDATES * 2) channel.recent = channel.recent.slice(-KEPT_UPDATES)
     wakeAll(channel)
   }
@@ -52,6 +85,12 @@ export function createLiveUpdates({ read, pollMs }: LiveUpdatesOptions) {
         const { version } = channel
         let last: FlowUpdate | undefined
         const updates = fromRecent(channel, seq) ?? (await read(flowId, seq, KEPT_UPDATES))
+        const newest = updates.at(-1)?.seq ?? 0
+        if (newest > channel.newestSeq) {
+          // Read before the next look has seen it: the others are to read it too.
+          channel.newestSeq = newest
+          wakeAll(channel)
+        }
         for (const update of updates) {
           if (signal?.aborted) return
           seq = update.seq
@@ -61,7 +100,11 @@ export function createLiveUpdates({ read, pollMs }: LiveUpdatesOptions) {
         if (signal?.aborted) return
         const ended = last ? isFinal(last) && (await isSettled()) : await isSettled()
         if (ended && (fromRecent(channel, seq) ?? (await read(flowId, seq, 1))).length === 0) return
-        if (updates.length === 0 && channel.version === version) await nextWake(channel, pollMs, signal)
+        if (updates.length === 0 && channel.version === version) {
+          const woken = nextWake(channel, signal)
+          lookSoon()
+          await woken
+        }
       }
     } finally {
       leave(channels, flowId, channel)
@@ -81,7 +124,7 @@ export function createLiveUpdates({ read, pollMs }: LiveUpdatesOptions) {
 export type LiveUpdates = ReturnType<typeof createLiveUpdates>
 
 function join(channels: Map<string, Channel>, flowId: string): Channel {
-  const channel = channels.get(flowId) ?? { recent: [], version: 0, wake: new Set(), followers: 0 }
+  const channel = channels.get(flowId) ?? { recent: [], version: 0, newestSeq: 0, head: undefined, wake: new Set(), followers: 0 }
   channel.followers++
   channels.set(flowId, channel)
   return channel
@@ -106,16 +149,14 @@ function wakeAll(channel: Channel): void {
   for (const wake of waiting) wake()
 }
 
-/** Resolves at the next update, after the poll interval or on abort, whichever is first. */
-function nextWake(channel: Channel, pollMs: number, signal: AbortSignal | undefined): Promise<void> {
+/** Resolves when there may be something new, or on abort. */
+function nextWake(channel: Channel, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
-      clearTimeout(timer)
       channel.wake.delete(done)
       signal?.removeEventListener('abort', done)
       resolve()
     }
-    const timer = setTimeout(done, pollMs)
     channel.wake.add(done)
     signal?.addEventListener('abort', done)
   })

@@ -133,6 +133,13 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
       return stored.slice(start, start + limit)
     },
     lastSeq: async (flowId) => records.read(flowId)?.updates?.at(-1)?.seq ?? 0,
+    heads: async (flowIds) =>
+      new Map(
+        flowIds.flatMap((flowId) => {
+          const record = records.read(flowId)
+          return record ? [[flowId, { status: record.flow.status, lastSeq: record.updates?.at(-1)?.seq ?? 0 }]] : []
+        }),
+      ),
     prune: async (settledBefore) => {
       let touched = 0
       for (const { id, status, completedAtMs, hasUpdates } of [...records.rows()]) {

@@ -183,11 +183,19 @@ export interface StoredUpdate {
   readonly timestamp: Date
 }
 
+/** Where a flow stands and the number of its newest update. */
+export interface FlowHead {
+  readonly status: FlowStatus
+  readonly lastSeq: number
+}
+
 export interface UpdateRepository {
   /** Updates with `seq` above `afterSeq`, in order; whole stored batches, so at least `limit` where there are more. */
   read(flowId: string, afterSeq: number, limit: number): Promise<readonly StoredUpdate[]>
   /** 0 when there is none. */
   lastSeq(flowId: string): Promise<number>
+  /** How far flows are; unknown ones are left out. One statement, however many: asked several times a second for every flow that somebody follows. */
+  heads(flowIds: readonly string[]): Promise<ReadonlyMap<string, FlowHead>>
   /** Removes updates of flows that settled before the instant; resolves with the number of flows touched. */
   prune(settledBefore: Date): Promise<number>
 }

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import type { FlowStatus } from '../domain/flow.ts'
 import { guarded } from './database-errors.ts'
 import { canBeFlowId } from './flow-key.ts'
 import type { StoredUpdate, UpdateRepository } from './repository.ts'
@@ -9,6 +10,9 @@ const ROWS_PER_READ = 100
 const READ_SQL = `select last_seq, batch from polyphony_flow_updates where flow_id = $1 and last_seq > $2 order by last_seq limit ${ROWS_PER_READ}`
 
 const LAST_SEQ_SQL = 'select coalesce(max(last_seq), 0) as last_seq from polyphony_flow_updates where flow_id = $1'
+
+const HEADS_SQL = `select f.id, f.status, coalesce((select max(u.last_seq) from polyphony_flow_updates u where u.flow_id = f.id), 0) as last_seq
+from polyphony_flows f where f.id = any($1)`
 
 // A flow that may be executed again keeps its last row, emptied, so that its numbers never start anew.
 const PRUNE_SQL = `with settled as (
@@ -46,6 +50,15 @@ export const createUpdateRepository = (pool: Pool): UpdateRepository => ({
     if (!canBeFlowId(flowId)) return 0
     const { rows } = await pool.query<{ last_seq: number }>(LAST_SEQ_SQL, [flowId])
     return rows[0]?.last_seq ?? 0
+  }),
+
+  heads: guarded(async (flowIds: readonly string[]) => {
+    const { rows } = await pool.query<{ id: string; status: FlowStatus; last_seq: number }>({
+      name: 'polyphony_heads',
+      text: HEADS_SQL,
+      values: [flowIds.filter(canBeFlowId)],
+    })
+    return new Map(rows.map(({ id, status, last_seq: lastSeq }) => [id, { status, lastSeq }]))
   }),
 
   prune: guarded(async (settledBefore: Date) => {

@@ -160,7 +160,23 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect(await store.flows.stepResults(flowId, { samples: true })).toEqual([])
         expect(await store.updates.read(flowId, 0, 10)).toEqual([])
         expect(await store.updates.lastSeq(flowId)).toBe(0)
+        expect(await store.updates.heads([flowId])).toEqual(new Map())
         expect(await store.flows.delete(flowId)).toBe('missing')
+      })
+
+      test('tells of many flows at once how far they are, and nothing of those that are not there', async () => {
+        const pending = await pendingFlow()
+        const { flowId, epoch } = await runningFlow()
+        await store.journal.append({ flowId, epoch, updates: [update(1), update(2)] })
+        await store.journal.append({ flowId, epoch, updates: [update(3)] })
+        const heads = await store.updates.heads([pending.id, randomUUID(), flowId, 'no id at all', '\0'])
+        expect(heads).toEqual(
+          new Map([
+            [pending.id, { status: 'PENDING', lastSeq: 0 }],
+            [flowId, { status: 'RUNNING', lastSeq: 3 }],
+          ]),
+        )
+        expect(await store.updates.heads([])).toEqual(new Map())
       })
 
       test('does not delete a running flow', async () => {

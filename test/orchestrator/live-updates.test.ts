@@ -1,0 +1,153 @@
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import type { FlowStatus } from '../../src/domain/flow.ts'
+import type { FlowUpdate } from '../../src/domain/flow-update.ts'
+import { createLiveUpdates } from '../../src/orchestrator/live-updates.ts'
+
+const piece = (flowId: string, seq: number): FlowUpdate => ({
+  seq,
+  flowId,
+  type: 'step_progress',
+  stepId: 'write',
+  data: { delta: `${seq}` },
+  timestamp: new Date(0),
+})
+
+/** Flows in a database that another process writes to. */
+function createElsewhere() {
+  const flows = new Map<string, { status: FlowStatus; readonly updates: FlowUpdate[] }>()
+  let reads = 0
+  let looks = 0
+  let isAway = false
+  const live = createLiveUpdates({
+    pollMs: 5,
+    read: async (flowId, afterSeq, limit) => {
+      reads++
+      if (isAway) throw new Error('away')
+      return (
+        flows
+          .get(flowId)
+          ?.updates.filter(({ seq }) => seq > afterSeq)
+          .slice(0, limit) ?? []
+      )
+    },
+    heads: async (flowIds) => {
+      looks++
+      if (isAway) throw new Error('away')
+      return new Map(
+        flowIds.flatMap((flowId) => {
+          const flow = flows.get(flowId)
+          return flow ? [[flowId, { status: flow.status, lastSeq: flow.updates.at(-1)?.seq ?? 0 }]] : []
+        }),
+      )
+    },
+  })
+  return {
+    live,
+    counts: () => ({ reads, looks }),
+    goAway() {
+      isAway = true
+    },
+    create: (flowId: string) => void flows.set(flowId, { status: 'RUNNING', updates: [] }),
+    write(flowId: string, seq: number) {
+      flows.get(flowId)?.updates.push(piece(flowId, seq))
+    },
+    settle(flowId: string) {
+      const flow = flows.get(flowId)
+      if (flow) flow.status = 'COMPLETED'
+    },
+    delete: (flowId: string) => flows.delete(flowId),
+    follow(flowId: string, afterSeq = 0, signal?: AbortSignal) {
+      const seqs: number[] = []
+      const isSettled = async () => flows.get(flowId)?.status !== 'RUNNING'
+      const ended = (async () => {
+        for await (const { seq } of live.follow(flowId, { afterSeq, signal, isSettled })) seqs.push(seq)
+      })()
+      return { seqs, ended }
+    },
+  }
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(1)
+}
+
+test('two thousand quiet flows are watched with one question at a time', async () => {
+  const elsewhere = createElsewhere()
+  const stop = new AbortController()
+  setMaxListeners(0, stop.signal)
+  const names = Array.from({ length: 2_000 }, (_, index) => `flow-${index}`)
+  for (const name of names) elsewhere.create(name)
+  const followers = names.map((name) => elsewhere.follow(name, 0, stop.signal))
+  // Each reads once for itself, and once more when the first look has told where its flow stands.
+  await until(() => elsewhere.counts().looks >= 4)
+  const before = elsewhere.counts()
+  await until(() => elsewhere.counts().looks >= before.looks + 5)
+  expect(elsewhere.counts().reads).toBe(before.reads)
+  elsewhere.write('flow-7', 1)
+  await until(() => followers[7]?.seqs.length === 1)
+  expect(elsewhere.counts().reads - before.reads).toBeLessThan(4)
+  stop.abort()
+  await Promise.all(followers.map(({ ended }) => ended))
+  const { looks } = elsewhere.counts()
+  await sleep(20)
+  expect(elsewhere.counts().looks - looks).toBeLessThan(2)
+})
+
+test('who waits learns of what another follower has read before the next look', async () => {
+  const elsewhere = createElsewhere()
+  elsewhere.create('a')
+  elsewhere.write('a', 1)
+  const first = elsewhere.follow('a')
+  await until(() => first.seqs.length === 1)
+  await until(() => elsewhere.counts().looks > 3)
+  elsewhere.write('a', 2)
+  const second = elsewhere.follow('a')
+  await until(() => second.seqs.length === 2 && first.seqs.length === 2)
+  elsewhere.settle('a')
+  await Promise.all([first.ended, second.ended])
+  expect([first.seqs, second.seqs]).toEqual([
+    [1, 2],
+    [1, 2],
+  ])
+})
+
+test('the end of a flow elsewhere, and its deletion, reach who waits', async () => {
+  const elsewhere = createElsewhere()
+  elsewhere.create('a')
+  elsewhere.create('b')
+  const [a, b] = [elsewhere.follow('a'), elsewhere.follow('b')]
+  await until(() => elsewhere.counts().looks > 3)
+  elsewhere.settle('a')
+  elsewhere.delete('b')
+  await Promise.all([a.ended, b.ended])
+})
+
+test('what is published here is not read from the database', async () => {
+  const elsewhere = createElsewhere()
+  elsewhere.create('a')
+  const follower = elsewhere.follow('a')
+  await until(() => elsewhere.counts().looks > 3)
+  const before = elsewhere.counts()
+  for (let seq = 1; seq <= 20; seq++) {
+    elsewhere.write('a', seq)
+    elsewhere.live.publish('a', [piece('a', seq)])
+    await until(() => follower.seqs.length === seq)
+    await sleep(2)
+  }
+  // One read after each: nothing follows the newest. Looks cause none.
+  expect(elsewhere.counts().reads - before.reads).toBeLessThanOrEqual(20)
+  elsewhere.settle('a')
+  await follower.ended
+  expect(follower.seqs).toEqual(Array.from({ length: 20 }, (_, index) => index + 1))
+})
+
+test('a database that is away ends who follows, with the error', async () => {
+  const elsewhere = createElsewhere()
+  elsewhere.create('a')
+  const follower = elsewhere.follow('a')
+  await until(() => elsewhere.counts().looks > 1)
+  elsewhere.goAway()
+  await expect(follower.ended).rejects.toThrow('away')
+})
