@@ -80,7 +80,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: parts.definitionSchema() })
-  addIdempotency(app, parts.idempotency)
+  addIdempotency(app, parts)
   await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))
   await app.register(metricsRoutes(metrics))
   await app.register(

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import * as z from 'zod'
+import { threadNotFound } from '../../domain/thread-access.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { IdempotencyRepository } from '../../repositories/repository.ts'
+import type { ServerParts } from '../parts.ts'
 import { callerOf } from './requests.ts'
 
 declare module 'fastify' {
@@ -17,11 +19,14 @@ const EXECUTION_LOCKED_FOR_MS = 1_800_000
 /** Headers of the answer that a repetition needs. */
 const KEPT_HEADERS = ['content-type', 'location', 'x-polyphony-flow-id', 'x-polyphony-cost-usd']
 
+export type IdempotencyParts = Pick<ServerParts, 'idempotency' | 'orchestrator' | 'permissions'>
+
 /**
  * A repeated request with the same Idempotency-Key gets the first answer again, from whichever process. Only what was done is remembered: after an
  * error the repetition is tried anew.
  */
-export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepository): void {
+export function addIdempotency(app: FastifyInstance, parts: IdempotencyParts): void {
+  const { idempotency: repository } = parts
   app.decorateRequest('idempotency', undefined)
 
   app.addHook('preHandler', async (request, reply) => {
@@ -35,6 +40,7 @@ export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepo
     if (begun.state === 'new') {
       request.idempotency = { key, lock: begun.lock }
     } else if (begun.state === 'done') {
+      await assertStillReadable(request, parts)
       const { statusCode, headers, body } = begun.answer
       return reply.code(statusCode).headers(headers).header('idempotency-replayed', 'true').serializer(String).send(body)
     } else if (begun.state === 'running') {
@@ -56,6 +62,18 @@ export function addIdempotency(app: FastifyInstance, repository: IdempotencyRepo
     }
     return payload
   })
+}
+
+const target = z.object({ flowId: z.string().optional(), threadId: z.string().optional() })
+
+/** The answer of then may tell of a thread or flow that the caller may not read any more: to whom it is unknown now. */
+async function assertStillReadable(request: FastifyRequest, { orchestrator, permissions }: IdempotencyParts): Promise<void> {
+  const { userId } = callerOf(request)
+  for (const named of [request.params, request.body]) {
+    const { flowId, threadId } = target.safeParse(named).data ?? {}
+    if (flowId !== undefined) await orchestrator.getThreadId(flowId, userId)
+    if (threadId !== undefined && !(await permissions.can(userId, threadId, 'read'))) throw threadNotFound(threadId)
+  }
 }
 
 function keyOf({ routeOptions, headers, body }: FastifyRequest): string | undefined {

@@ -170,6 +170,29 @@ for (const kind of ['memory', 'postgres'] as const) {
     expect((await rerun(await world.keyWith('cyd', ['read']))).json).toMatchObject({ details: { scope: 'write' } })
   })
 
+  test(`a remembered answer is not given to who may no longer read what it tells of (${kind})`, async () => {
+    const world = await createWorld(kind, { policyCacheMs: 0 })
+    const { threadId, doneFlowId, stepId } = world.things['canary-ada-shared']
+    const asks: readonly (readonly [string, unknown, string])[] = [
+      [`/api/v1/flows/${doneFlowId}/rerun`, { fromStep: stepId }, 'FLOW_NOT_FOUND'],
+      [`/api/v1/flows/${doneFlowId}/steps/${stepId}/execute`, { input: 'x' }, 'FLOW_NOT_FOUND'],
+      [`/api/v1/threads/${threadId}/messages`, { role: 'user', content: 'x' }, 'THREAD_NOT_FOUND'],
+      ['/api/v1/flows', { threadId, template: 'critique' }, 'THREAD_NOT_FOUND'],
+    ]
+    const send = (path: string, body: unknown) =>
+      world.send('POST', path, { key: world.keys.cyd, headers: { 'idempotency-key': path }, body })
+    for (const [path, body] of asks) {
+      expect((await send(path, body)).status, path).toBeLessThan(300)
+      expect((await send(path, body)).headers.get('idempotency-replayed'), path).toBe('true')
+    }
+    await world.polyphony.permissions.revoke(threadId, 'user-ada', 'user-cyd')
+    for (const [path, body, code] of asks) {
+      const answer = await send(path, body)
+      expect(answer.json.code, path).toBe(code)
+      expect(world.leaks(answer.text, 'eve', `${path} ${JSON.stringify(body)}`), path).toEqual([])
+    }
+  })
+
   test(`a policy is that of who asks, whatever others allow the same provider (${kind})`, async () => {
     const world = await createWorld(kind)
     const path = '/api/v1/data-sharing/provider-of-ada'
