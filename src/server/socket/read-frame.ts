@@ -3,6 +3,9 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type ClientFrame, clientFrame } from '../../protocol/socket.ts'
 import { assertFewLevels } from '../http/json-levels.ts'
 
+/** More than any frame has. */
+const MOST_MEMBERS = 20
+
 /** What a client sent, or what is wrong with it, with the place. */
 export function readFrame(
   data: RawData,
@@ -16,6 +19,10 @@ export function readFrame(
     value = JSON.parse(text)
   } catch (error) {
     return OrchestratorError.is(error) ? { problem: error } : misfit('expected a JSON object, found text that is none')
+  }
+  // Naming each of ten thousand members that are wrong takes longer than reading them.
+  if (typeof value === 'object' && value !== null && Object.keys(value).length > MOST_MEMBERS) {
+    return misfit(`expected at most ${MOST_MEMBERS} members, found ${Object.keys(value).length}`)
   }
   const parsed = clientFrame.safeParse(value)
   if (parsed.success) return { frame: parsed.data }
