@@ -1,8 +1,8 @@
-import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { sendLastAnswer } from './last-answer.ts'
+import { findPendingAnswer } from './pending-answer.ts'
 import { toProblem } from './problem-details.ts'
 
 interface Refusal {
@@ -37,11 +37,7 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
 /** Answers what Node's parser gave up on. What was sent is not looked at, nor told. Who does not close is closed. */
 export function refuseUnreadable({ code: thrown = '' }: { readonly code?: string }, socket: Socket): void {
   // Where an answer has begun, a second one would be read as a part of it.
-  if (hasBegunToAnswer(socket)) return void socket.destroy()
+  if (findPendingAnswer(socket)?.headersSent) return void socket.destroy()
   const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
   sendLastAnswer(socket, { ...toProblem(new OrchestratorError(code, message)), status }, reason)
 }
-
-/** Node says it nowhere else; its own handler looks here. */
-const hasBegunToAnswer = (socket: Socket & { readonly _httpMessage?: ServerResponse | null }): boolean =>
-  socket._httpMessage?.headersSent === true

@@ -17,6 +17,7 @@ import type { Subscriptions } from '../live/subscriptions.ts'
 import type { ServerParts } from '../parts.ts'
 import { createCommand } from './commands.ts'
 import { type Connection, createConnection } from './connection.ts'
+import { passOverUpgrade, wantsWebSocket } from './other-upgrades.ts'
 
 export interface SocketsParts extends Pick<ServerParts, 'orchestrator' | 'tickets'> {
   readonly origins: OriginCheck
@@ -61,6 +62,12 @@ export function createSockets(parts: SocketsParts): Sockets {
     maxFragments: MAX_FRAGMENTS,
     maxBufferedChunks: MAX_BUFFERED_CHUNKS,
     handleProtocols: (protocols) => (protocols.has(SOCKET_PROTOCOL) ? SOCKET_PROTOCOL : false),
+  })
+
+  // Else it would answer by itself, and in no form of ours.
+  webSockets.on('wsClientError', ({ message }, stream) => {
+    const error = new OrchestratorError('INPUT_INVALID', `expected the opening of a WebSocket of version 13: ${message}`)
+    sendLastAnswer(stream, { ...toProblem(error, { instance: PATH }), status: 400 })
   })
 
   async function admit(request: IncomingMessage): Promise<Caller> {
@@ -118,7 +125,10 @@ export function createSockets(parts: SocketsParts): Sockets {
 
   return {
     attach(server) {
-      server.on('upgrade', (request, stream, head) => void upgrade(request, stream, head))
+      server.on('upgrade', (request, stream, head) => {
+        if (wantsWebSocket(request)) void upgrade(request, stream, head)
+        else passOverUpgrade(server, request, stream, head)
+      })
     },
     get size() {
       return connections.size

@@ -29,12 +29,16 @@ const FOREIGN_FORMS: readonly ((contentType: string, body: string) => boolean)[]
   (contentType, body) => contentType.startsWith('application/json') && openAiError.safeParse(toJson(body)).success,
 ]
 
+/** What stands in files that nobody asked for. */
+const FILES = /root:x:0|"name": "(?:polyphony|@?fastify)/
+
 /** What is wrong with an answer to something that should never have been sent; `undefined` where nothing is. */
 export function findFault({ status, contentType, body }: SeenAnswer, sent: string): string | undefined {
   if (status < 100 || status >= 500) return `status ${status}`
   // What was sent may come back within a message.
   const shown = INTERNALS.flatMap((pattern) => pattern.exec(body) ?? []).filter((found) => found !== '' && !sent.includes(found))
   if (shown.length > 0 && status >= 400) return `shows ${shown[0]}`
+  if (FILES.test(body)) return 'shows a file'
   if (status < 400) return undefined
   if (FOREIGN_FORMS.some((form) => form(contentType, body))) return undefined
   if (!contentType.startsWith('application/problem+json')) return `${status} is told as "${contentType}"`
