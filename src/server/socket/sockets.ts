@@ -17,6 +17,7 @@ import type { Subscriptions } from '../live/subscriptions.ts'
 import type { ServerParts } from '../parts.ts'
 import { createCommand } from './commands.ts'
 import { type Connection, createConnection } from './connection.ts'
+import { answerWithoutUpgrade, isWebSocketUpgrade } from './other-upgrades.ts'
 
 export interface SocketsParts extends Pick<ServerParts, 'orchestrator' | 'tickets'> {
   readonly origins: OriginCheck
@@ -118,7 +119,10 @@ export function createSockets(parts: SocketsParts): Sockets {
 
   return {
     attach(server) {
-      server.on('upgrade', (request, stream, head) => void upgrade(request, stream, head))
+      server.on('upgrade', (request, stream, head) => {
+        if (isWebSocketUpgrade(request)) void upgrade(request, stream, head)
+        else answerWithoutUpgrade(server, request, stream, head)
+      })
     },
     get size() {
       return connections.size
