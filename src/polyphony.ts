@@ -255,7 +255,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     const reason = new OrchestratorError(handOver ? 'FLOW_INTERRUPTED' : 'FLOW_CANCELLED', 'Polyphony is closing')
     await Promise.all([engine.close(reason), executions.stopAll(reason)])
     updateLog.close()
-    if (store.kind !== 'memory') await recovery.stop({ handOver })
+    // A database that is gone finds out by itself, and everything else is to be released all the same.
+    if (store.kind !== 'memory') await recovery.stop({ handOver }).catch(() => {})
     await store.close()
     await simulator.close()
     tokens.close()

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { expect, onTestFinished, test } from 'vitest'
 import { runServer } from '../server/running-server.ts'
-import { CHROMIUM, launchChromium } from '../support/chromium.ts'
+import { CHROMIUM, openPage } from '../support/chromium.ts'
 import { ROOT } from '../support/run-block.ts'
 import type { Seen } from './browser-page.ts'
 
@@ -35,8 +35,7 @@ test.skipIf(!CHROMIUM)(
     const origin = await serveSite()
     const server = await runServer({ server: { corsOrigins: [origin] } })
     const token = await server.keyOf('ada')
-    const browser = await launchChromium()
-    const page = await browser.newPage()
+    const page = await openPage()
     await page.goto(origin)
 
     const seen: Seen = await page.evaluate(([url, key]) => Reflect.get(globalThis, 'runPage')(url, key), [server.url, token])

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
-import { CHROMIUM, launchChromium } from '../support/chromium.ts'
+import { CHROMIUM, openPage } from '../support/chromium.ts'
 import { codeBlocks, readMarkdown } from '../support/markdown.ts'
 import { ROOT, runBlock, typeErrors } from '../support/run-block.ts'
 
@@ -93,8 +93,7 @@ describe('the tutorial', () => {
   })
 
   test.skipIf(!CHROMIUM)('shows a flow in a page of another origin, to its end', { timeout: 60_000 }, async () => {
-    const browser = await launchChromium()
-    const tab = await browser.newPage()
+    const tab = await openPage()
     await tab.goto((await run(start)).split('\n', 1)[0] ?? '')
     await tab.locator('#status', { hasText: 'COMPLETED' }).waitFor()
     expect(await tab.textContent('#text')).not.toBe('')

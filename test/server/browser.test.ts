@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, type TestContext, test } from 'vitest'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
-import { findChromium, openBrowser } from './chromium.ts'
+import { CHROMIUM, openBrowser } from '../support/chromium.ts'
 import { type RunningServer, runServer } from './running-server.ts'
 
 const PIECES = Array.from({ length: 400 }, (_, index) => `<${index}>`)
@@ -12,8 +12,7 @@ const OPTIONS = { timeout: 60_000 }
 
 let browser: { readonly context: BrowserContext; close(): Promise<void> } | undefined
 beforeAll(async () => {
-  const executable = await findChromium()
-  browser = executable === undefined ? undefined : await openBrowser(executable)
+  browser = CHROMIUM === undefined ? undefined : await openBrowser(CHROMIUM)
 })
 afterAll(() => browser?.close())
 
