@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { findPendingAnswer } from '../http/pending-answer.ts'
 
 /** Headers that only the upgrade needs. */
-const OF_THE_UPGRADE: readonly string[] = ['upgrade', 'connection', 'http2-settings']
+const OF_THE_UPGRADE: readonly string[] = ['upgrade', 'http2-settings']
 
 /** Whether a request asks for a WebSocket, and not for another protocol that it would go without. */
 export const wantsWebSocket = ({ headers }: IncomingMessage): boolean =>
@@ -28,8 +28,18 @@ function serveWithout(server: Server, request: IncomingMessage, stream: Duplex, 
   const lines = [`${method} ${url} HTTP/${httpVersion}`]
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? ''
-    if (!OF_THE_UPGRADE.includes(name.toLowerCase())) lines.push(`${name}: ${rawHeaders[index + 1]}`)
+    const value = rawHeaders[index + 1] ?? ''
+    if (OF_THE_UPGRADE.includes(name.toLowerCase())) continue
+    lines.push(`${name}: ${name.toLowerCase() === 'connection' ? withoutUpgrade(value) : value}`)
   }
   stream.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
   server.emit('connection', stream)
 }
+
+/** What else a client says of its connection, that it closes it say. */
+const withoutUpgrade = (connection: string): string =>
+  connection
+    .split(',')
+    .map((option) => option.trim())
+    .filter((option) => !OF_THE_UPGRADE.includes(option.toLowerCase()))
+    .join(', ') || 'keep-alive'
