@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { SOCKET_CLOSE, SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
@@ -80,24 +80,26 @@ export function createSockets(parts: SocketsParts): Sockets {
   }
 
   async function upgrade(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
-    // Without a listener a reset connection would end the process.
-    stream.on('error', () => stream.destroy())
+    endOnError(stream)
     try {
       const caller = await admit(request)
       if (!stream.writable) return
       stream.once('close', places.take(caller.userId))
-      webSockets.handleUpgrade(request, stream, head, (webSocket) => {
-        const connection = createConnection(webSocket, stream, caller, { subscriptions, command, settings: settings.sockets })
-        connections.add(connection)
-        metrics?.openSockets(connections.size)
-        webSocket.on('close', () => {
-          connections.delete(connection)
-          metrics?.openSockets(connections.size)
-        })
-      })
+      webSockets.handleUpgrade(request, stream, head, toOpening(stream, caller))
     } catch (error) {
       sendLastAnswer(stream, toProblem(toOrchestratorError(error), { instance: PATH }))
     }
+  }
+
+  /** Apart from the upgrade: what lives as long as the connection must not hold the request, which is as large as all the rest. */
+  const toOpening = (stream: Duplex, caller: Caller) => (webSocket: WebSocket) => {
+    const connection = createConnection(webSocket, stream, caller, { subscriptions, command, settings: settings.sockets })
+    connections.add(connection)
+    metrics?.openSockets(connections.size)
+    webSocket.on('close', () => {
+      connections.delete(connection)
+      metrics?.openSockets(connections.size)
+    })
   }
 
   const look = createLook(() =>
@@ -144,6 +146,11 @@ export function createSockets(parts: SocketsParts): Sockets {
       webSockets.close()
     },
   }
+}
+
+/** Without a listener a reset connection would end the process. */
+function endOnError(stream: Duplex): void {
+  stream.on('error', () => stream.destroy())
 }
 
 /** A ticket among the subprotocols, else the Authorization header. A page always needs a ticket: its browser would send it along for any other page too. */
