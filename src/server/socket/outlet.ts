@@ -60,8 +60,8 @@ export function createOutlet({ webSocket, stream, settings, onTaken, onRoom }: O
       if (webSocket.readyState !== webSocket.OPEN) return
       cork()
       if (data.length <= SLICE_BYTES) return webSocket.send(data, { binary: false }, onFlushed)
-      // In fragments: how far a reader is in a long one is seen.
-      const bytes = Buffer.from(data)
+      // In fragments: how far a reader is in a long one is seen. Its bytes are those of all who read it.
+      const bytes = typeof data === 'string' ? Buffer.from(data) : data
       for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
         const fin = at + SLICE_BYTES >= bytes.length
         webSocket.send(bytes.subarray(at, at + SLICE_BYTES), { binary: false, fin }, onFlushed)

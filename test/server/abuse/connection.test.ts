@@ -15,24 +15,34 @@ import { OPCODE, toFrame } from './frames.ts'
 
 const MAX_BUFFERED = 20_000
 const FLOW = 'flow-1'
+const LONG_FLOW = 'flow-2'
+const LONG = 100_000
 
 /** A line whose other end takes bytes only when it is told to. */
 function createLine() {
   const held: (() => void)[] = []
   let isOpen = true
   let sent = Buffer.alloc(0)
-  const take = (bytes: Buffer, done: () => void) => {
-    sent = Buffer.concat([sent, bytes])
+  const longBuffers = new Set<ArrayBufferLike>()
+  const take = (pieces: readonly Buffer[], done: () => void) => {
+    sent = Buffer.concat([sent, ...pieces])
+    for (const { length, buffer } of pieces) if (length > LONG) longBuffers.add(buffer)
     if (isOpen) done()
     else held.push(done)
   }
   const stream = new Duplex({
     read: () => {},
-    write: (bytes: Buffer, _, done) => take(bytes, done),
-    writev: (pieces, done) => take(Buffer.concat(pieces.map(({ chunk }) => chunk)), done),
+    write: (bytes: Buffer, _, done) => take([bytes], done),
+    writev: (pieces, done) =>
+      take(
+        pieces.map(({ chunk }) => chunk),
+        done,
+      ),
   })
   return {
     stream,
+    /** Memory in which long pieces stood. */
+    longBuffers,
     stopReading() {
       isOpen = false
     },
@@ -52,12 +62,21 @@ function createLine() {
   function walk() {
     const frames: Record<string, unknown>[] = []
     let code: number | undefined
+    let message = Buffer.alloc(0)
     for (let at = sent.indexOf('\r\n\r\n') + 4; at + 1 < sent.length; ) {
-      const second = sent[at + 1] ?? 0
+      const [opening = 0, second = 0] = sent.subarray(at)
       const head = second === 127 ? 10 : second === 126 ? 4 : 2
       const length = second === 127 ? Number(sent.readBigUInt64BE(at + 2)) : second === 126 ? sent.readUInt16BE(at + 2) : second
-      if (((sent[at] ?? 0) & 15) === OPCODE.text) frames.push(JSON.parse(String(sent.subarray(at + head, at + head + length))))
-      if (((sent[at] ?? 0) & 15) === OPCODE.close) code = sent.readUInt16BE(at + head)
+      const payload = sent.subarray(at + head, at + head + length)
+      const opcode = opening & 15
+      if (opcode === OPCODE.text || opcode === OPCODE.continuation) {
+        message = Buffer.concat([message, payload])
+        if (opening & 0x80) {
+          frames.push(JSON.parse(String(message)))
+          message = Buffer.alloc(0)
+        }
+      }
+      if (opcode === OPCODE.close) code = payload.readUInt16BE(0)
       at += head + length
     }
     return { frames, code }
@@ -73,12 +92,16 @@ const stored: FlowUpdate[] = Array.from({ length: 2_000 }, (_, index) => ({
   timestamp: new Date(0),
 }))
 
-async function* readStored(afterSeq: number) {
-  yield* stored.slice(afterSeq)
+const [first] = stored
+const long: FlowUpdate[] =
+  first?.type === 'step_progress' ? [{ ...first, flowId: LONG_FLOW, data: { delta: 'ä'.repeat(1_000_000) } }] : []
+
+async function* readStored(afterSeq: number, flowId = FLOW) {
+  yield* (flowId === FLOW ? stored : long).slice(afterSeq)
 }
 
 const feeds = createFlowFeeds({
-  stream: (_flowId, _userId, afterSeq) => readStored(afterSeq),
+  stream: (flowId, _userId, afterSeq) => readStored(afterSeq, flowId),
   statusOf: async () => ({ status: 'COMPLETED' }),
   resumedWithinMs: 0,
 })
@@ -86,7 +109,13 @@ const subscriptions: Subscriptions = {
   feeds,
   open: async (_caller, flowId, afterSeq, sink) => {
     const feed = feeds.open(flowId, 'ada', afterSeq)
-    const follower = createFollower({ feed, afterSeq, sink, readBack: readStored, turns: createTurns(1) })
+    const follower = createFollower({
+      feed,
+      afterSeq,
+      sink,
+      readBack: (after) => readStored(after, flowId),
+      turns: createTurns(1),
+    })
     return { flowId, lastSeq: 0, resume: follower.resume, stop: follower.stop, isAllowed: async () => true }
   },
   close: () => {},
@@ -172,6 +201,18 @@ test('updates for a reader that takes none wait in the database, at bounded memo
   expect(text).toBe(stored.map(({ data }) => ('delta' in data ? data.delta : '')).join(''))
   expect(frames.length).toBeLessThan(1_000)
   expect(frames.at(-1)).toMatchObject({ type: 'end', status: 'COMPLETED', lastSeq: 2_000 })
+})
+
+test('a long update goes out in pieces that are seen to be taken, and stands in memory once for all its readers', async () => {
+  const readers = [await open(), await open(), await open()]
+  for (const { line } of readers) line.say(ask({ type: 'subscribe', flowId: LONG_FLOW }))
+  await settle()
+  const buffers = new Set(readers.flatMap(({ line }) => [...line.longBuffers]))
+  expect(buffers.size).toBe(1)
+  for (const { line } of readers) {
+    const text = line.frames().find(({ type }) => type === 'step_progress')
+    expect(text).toMatchObject({ data: { delta: 'ä'.repeat(1_000_000) } })
+  }
 })
 
 test('a reader that takes nothing is closed as slow and not as dead, one that reads again is not closed', async () => {
