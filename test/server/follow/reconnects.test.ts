@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { expect, type TestContext, test } from 'vitest'
 import { openTestPostgres } from '../../support/postgres.ts'
 import { send } from '../running-server.ts'
 import { createWritingFlow, type ServerProcess, startFlow, startServerProcess, writtenText } from '../server-process.ts'
@@ -11,16 +11,11 @@ const FOLLOWERS = 25
 const STREAM = { pieces: 2_000, everyMs: 1 }
 const OPTIONS = { timeout: 60_000 }
 
-const servers: ServerProcess[] = []
-const cleanups: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.kill()))
-  for (const cleanup of cleanups.splice(0)) await cleanup()
-})
+type Finishing = Pick<TestContext, 'onTestFinished'>
 
-async function start(database: string): Promise<ServerProcess> {
+async function start(database: string, { onTestFinished }: Finishing): Promise<ServerProcess> {
   const server = await startServerProcess({ database })
-  servers.push(server)
+  onTestFinished(() => server.kill())
   return server
 }
 
@@ -41,8 +36,8 @@ async function expectWhole(url: string, flowId: string, followers: readonly Seen
 
 const cutsOf = (followers: readonly Seen[]): number => followers.reduce((sum, { cuts }) => sum + cuts, 0)
 
-test('five hundred cuts at random points of a stream lose nothing and repeat nothing', OPTIONS, async () => {
-  const { url } = await start('memory://')
+test.concurrent('five hundred cuts at random points of a stream lose nothing and repeat nothing', OPTIONS, async (context) => {
+  const { url } = await start('memory://', context)
   const flowId = await createWritingFlow(url, STREAM)
   const follow = () => followOverCuts({ flowId, url: () => url, cutAfter: () => between(1, 120) })
   const live = Array.from({ length: FOLLOWERS }, follow)
@@ -85,42 +80,50 @@ async function followOverKills(flowId: string, first: ServerProcess, next: () =>
   return { followers, last }
 }
 
-test('a server that is killed and started again on the embedded database goes on where it was', OPTIONS, async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'polyphony-follow-'))
-  cleanups.push(() => rm(folder, { recursive: true, force: true }))
-  const database = `pglite://${join(folder, 'data')}`
-  const first = await start(database)
-  const flowId = await createWritingFlow(first.url, STREAM)
-  const { followers, last } = await followOverKills(flowId, first, () => start(database), 2)
-  if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
-  // What is finished outlives the process too.
-  await last.kill()
-  const { url } = await start(database)
-  await expectWhole(url, flowId, followers)
-})
+test.concurrent(
+  'a server that is killed and started again on the embedded database goes on where it was',
+  OPTIONS,
+  async (context) => {
+    const folder = await mkdtemp(join(tmpdir(), 'polyphony-follow-'))
+    context.onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const database = `pglite://${join(folder, 'data')}`
+    const first = await start(database, context)
+    const flowId = await createWritingFlow(first.url, STREAM)
+    const { followers, last } = await followOverKills(flowId, first, () => start(database, context), 2)
+    if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
+    // What is finished outlives the process too.
+    await last.kill()
+    const { url } = await start(database, context)
+    await expectWhole(url, flowId, followers)
+  },
+)
 
-test('two servers on one Postgres serve the same stream, also when the one that runs it is killed', OPTIONS, async () => {
-  const postgres = await openTestPostgres()
-  cleanups.push(() => postgres.drop())
-  const [first, second] = await Promise.all([start(postgres.url), start(postgres.url)])
-  const flowId = await createWritingFlow(first.url, STREAM)
-  const killAt = between(200, 1_800)
-  let killed: Promise<void> | undefined
-  const live = Array.from({ length: FOLLOWERS }, () =>
-    followOverCuts({
-      flowId,
-      // Now one server, now the other; also the one that is no longer there.
-      url: (connection) => (connection % 3 === 0 ? first : second).url,
-      cutAfter: () => between(10, 300),
-      onUpdate: ({ lastSeq }) => {
-        if (lastSeq > killAt) killed ??= first.kill()
-      },
-    }),
-  )
-  await startFlow(first.url, flowId)
-  const followers = await Promise.all(live)
-  await killed
-  expect(first.isAlive()).toBe(false)
-  if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
-  await expectWhole(second.url, flowId, followers)
-})
+test.concurrent(
+  'two servers on one Postgres serve the same stream, also when the one that runs it is killed',
+  OPTIONS,
+  async (context) => {
+    const postgres = await openTestPostgres()
+    context.onTestFinished(() => postgres.drop())
+    const [first, second] = await Promise.all([start(postgres.url, context), start(postgres.url, context)])
+    const flowId = await createWritingFlow(first.url, STREAM)
+    const killAt = between(200, 1_800)
+    let killed: Promise<void> | undefined
+    const live = Array.from({ length: FOLLOWERS }, () =>
+      followOverCuts({
+        flowId,
+        // Now one server, now the other; also the one that is no longer there.
+        url: (connection) => (connection % 3 === 0 ? first : second).url,
+        cutAfter: () => between(10, 300),
+        onUpdate: ({ lastSeq }) => {
+          if (lastSeq > killAt) killed ??= first.kill()
+        },
+      }),
+    )
+    await startFlow(first.url, flowId)
+    const followers = await Promise.all(live)
+    await killed
+    expect(first.isAlive()).toBe(false)
+    if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
+    await expectWhole(second.url, flowId, followers)
+  },
+)
