@@ -40,6 +40,8 @@ export interface CallContext {
   /** The flow's limits; one object shared by all its calls. */
   readonly budget?: Budget
   readonly onDelta?: (text: string) => void
+  /** Receives reasoning text that is sent apart from the answer. */
+  readonly onReasoning?: (text: string) => void
   /** Told before each wait for a further try. */
   readonly onRetry?: (retry: RetryNotice) => void
   /** Receives one ledger row per try, in order, also for failed and aborted tries. Numbers are from 1 within this call. */

@@ -17,6 +17,7 @@ import { untilAborted } from './until-aborted.ts'
 export interface AttemptOptions {
   readonly signal: AbortSignal
   readonly onDelta?: (text: string) => void
+  readonly onReasoning?: (text: string) => void
   readonly onActivity?: () => void
 }
 
@@ -66,6 +67,7 @@ function toCallResponse(
     refusal: answer.refusal,
     reasoningText: answer.reasoningText,
     toolCalls: answer.toolCalls,
+    sources: answer.sources,
     finishReason: answer.finishReason,
     model: answer.model,
     usage: plausibleUsage(answer.usage),
@@ -87,8 +89,8 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
       return Promise.reject(error)
     }
   }
-  return (request, { signal, onDelta, onActivity }) =>
-    untilAborted(start(request, { signal, onDelta, onActivity }), signal).then(
+  return (request, { signal, onDelta, onReasoning, onActivity }) =>
+    untilAborted(start(request, { signal, onDelta, onReasoning, onActivity }), signal).then(
       (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false),
       (error) => {
         if (signal.aborted) throw signal.reason

@@ -15,6 +15,7 @@ export function toTryContext(context: CallContext | TryContext, signal: AbortSig
     restartAfterFirstToken: context.restartAfterFirstToken,
     budget: context.budget,
     onDelta: context.onDelta,
+    onReasoning: context.onReasoning,
     onRetry: context.onRetry,
     onAttempt: context.onAttempt,
     onActivity: 'onActivity' in context ? context.onActivity : undefined,

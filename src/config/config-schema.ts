@@ -25,7 +25,12 @@ export interface PluggedProvider {
   readonly simulated: boolean
   generate(
     request: ModelRequest,
-    options: { readonly signal: AbortSignal; readonly onDelta?: (text: string) => void; readonly onActivity?: () => void },
+    options: {
+      readonly signal: AbortSignal
+      readonly onDelta?: (text: string) => void
+      readonly onReasoning?: (text: string) => void
+      readonly onActivity?: () => void
+    },
   ): Promise<ModelResponse>
   ping?(signal: AbortSignal): Promise<void>
 }

@@ -19,7 +19,8 @@ export interface FlowUpdateData {
     readonly stepIndex: number
     readonly sharing: readonly SharingDecision[]
   }
-  step_progress: { readonly delta: string; readonly sample?: number }
+  /** `kind` is absent for answer text. */
+  step_progress: { readonly delta: string; readonly kind?: 'reasoning'; readonly sample?: number }
   step_retry: {
     readonly attempt: number
     /** Milliseconds until the next try; 0 for a fallback. */

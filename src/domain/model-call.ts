@@ -35,6 +35,18 @@ export interface ToolCall {
   readonly arguments: string
 }
 
+/** What a vendor names as the origin of a statement: a citation in the text, an annotation of it, or a search result that was read for it. */
+export interface Source {
+  readonly kind: 'citation' | 'annotation' | 'search_result'
+  readonly url?: string
+  readonly title?: string
+  /** Quoted or summarised content, as the vendor sent it. */
+  readonly text?: string
+  /** Range of the answer text that it supports, in UTF-16 units, where the vendor states it. */
+  readonly startIndex?: number
+  readonly endIndex?: number
+}
+
 /** One whole answer, vendor-free. */
 export interface ModelResponse {
   /** All text parts, joined; empty when the model answered without text. */
@@ -42,6 +54,8 @@ export interface ModelResponse {
   readonly refusal?: string
   readonly reasoningText?: string
   readonly toolCalls?: readonly ToolCall[]
+  /** Citations, annotations and search results, in the vendor's order. */
+  readonly sources?: readonly Source[]
   readonly finishReason: FinishReason
   /** The model that answered, as the provider names it; the one to price. */
   readonly model: string

@@ -1,6 +1,6 @@
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 import type { StepAction } from './flow-definition.ts'
-import type { FinishReason } from './model-call.ts'
+import type { FinishReason, Source } from './model-call.ts'
 import type { SharingDecision } from './sharing.ts'
 import type { Cost, Usage } from './usage.ts'
 
@@ -65,6 +65,10 @@ export interface StepResult {
   /** Value of the answer read through `outputSchema` or the verdict schema. */
   readonly parsed?: unknown
   readonly refusal?: string
+  /** Reasoning text that the provider sent apart from the answer. Never part of `output`, never offered to another provider. */
+  readonly reasoning?: string
+  /** Citations, annotations and search results that came with the answer. */
+  readonly sources?: readonly Source[]
   readonly finishReason?: FinishReason
   /** Sum over the attempts. */
   readonly usage?: Usage

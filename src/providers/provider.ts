@@ -9,6 +9,8 @@ export interface GenerateOptions {
    * Absent: the adapter sends a plain request.
    */
   readonly onDelta?: (text: string) => void
+  /** Given beside `onDelta`: called synchronously with every piece of reasoning text that the vendor sends apart from the answer. */
+  readonly onReasoning?: (text: string) => void
   /** Called once per piece that arrives, text or not (reasoning, pings), so that an idle timeout sees life. */
   readonly onActivity?: () => void
 }
