@@ -5,7 +5,8 @@ import { capabilitiesOf, fitSettings } from '../model-capabilities.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
 import { type AnswerReader, type OutgoingRequest, toResponse } from './answer.ts'
 import type { ChatDialect } from './dialect.ts'
-import { toStatedCostUsd, toUsage } from './openai-usage.ts'
+import { toUsage } from './openai-usage.ts'
+import { toStatedCostUsd } from './stated-cost.ts'
 import { createThinkSplitter } from './think-tags.ts'
 
 /** The request as Chat Completions takes it. */

@@ -4,7 +4,8 @@ import { toStructuredSchema } from '../json-schema.ts'
 import { fitSettings } from '../model-capabilities.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
 import { type AnswerReader, type OutgoingRequest, toResponse } from './answer.ts'
-import { toStatedCostUsd, toUsage } from './openai-usage.ts'
+import { toUsage } from './openai-usage.ts'
+import { toStatedCostUsd } from './stated-cost.ts'
 
 /** Smaller bounds are refused (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
 const MIN_OUTPUT_TOKENS = 16
