@@ -17,6 +17,13 @@ export const PRESETS = [
   'azure',
 ] as const
 
+/** What a request field is called at a deployment; false: it takes none, and the setting is left out with a note. */
+const fieldName = z.union([z.string().min(1), z.literal(false)]).optional()
+const fieldNames = { maxTokens: fieldName, temperature: fieldName, topP: fieldName, stopSequences: fieldName }
+const fieldNamesSchema = z.strictObject(fieldNames)
+/** Field names of a deployment, by the settings that steps use. */
+export type FieldNames = z.output<typeof fieldNamesSchema>
+
 /** One entry of `providers` in the configuration. The key is bound to the origin of `baseUrl` (or the vendor's own). */
 export const providerSettingsSchema = z.strictObject({
   /** Default: the entry's own name, where that is a kind or a preset. */
@@ -30,6 +37,13 @@ export const providerSettingsSchema = z.strictObject({
   headers: z.record(z.string(), z.string()).optional(),
   /** Azure only. */
   apiVersion: z.string().optional(),
+  /**
+   * Which fields the account's deployments take: `{ maxTokens: 'max_completion_tokens', temperature: false }`, for all of them, and under
+   * `models` for one by its name. For the kinds `openai` and `openai-compatible`.
+   */
+  parameters: z.strictObject({ ...fieldNames, models: z.record(z.string(), fieldNamesSchema).optional() }).optional(),
+  /** False: streams are not asked for their usage, for servers that refuse `stream_options`; their cost is then unknown. */
+  streamUsage: z.boolean().optional(),
   /** Requests under way at once. */
   maxConcurrency: z.number().int().positive().optional(),
   requestsPerMinute: z.number().positive().optional(),
