@@ -72,6 +72,7 @@ function toCallResponse(
     model: answer.model,
     usage: plausibleUsage(answer.usage),
     providerCostUsd: answer.providerCostUsd,
+    serviceTier: answer.serviceTier,
     notes: answer.notes,
     provider,
     requestedModel,

@@ -62,6 +62,8 @@ export interface ModelResponse {
   readonly usage: Usage
   /** US dollars as the provider itself states them (OpenRouter, xAI). */
   readonly providerCostUsd?: number
+  /** Tier that processed the request, in the vendor's own word, e.g. `priority`, `flex`, `default`; tiers have prices of their own. */
+  readonly serviceTier?: string
   /** What was mapped, left out or odd, for people. */
   readonly notes: readonly string[]
 }
