@@ -33,17 +33,20 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   const status = failure.status ?? said.status
   const message = safeMessage(said.message, failure)
   const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
+  const waitMs = retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now())
   const error = new OrchestratorError(code, `Provider "${failure.provider}" ${heading}${message ? `: ${message}` : ''}`, {
     details: {
       provider: failure.provider,
       ...(status !== undefined && { status }),
+      // For whoever passes the error on: the server's own Retry-After comes from here.
+      ...(waitMs !== undefined && { retryAfterMs: waitMs }),
       ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
       ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
     },
     cause: failure.cause,
   })
   return withCallFacts(error, {
-    retryAfterMs: retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now()),
+    retryAfterMs: waitMs,
     status,
     usage: failure.usage,
     model: failure.model,
