@@ -62,7 +62,7 @@ export const ERROR_CODES = {
     422,
     17,
     false,
-    "The answer does not fit the step's outputSchema: clarify the prompt or relax the schema.",
+    "The answer was cut, or does not fit the step's outputSchema: raise settings.maxTokens, clarify the prompt or relax the schema.",
   ),
   DATABASE_LOCKED: facts(503, 18, true, 'Another process uses this embedded database: end it, or use Postgres.'),
   DATABASE_UNAVAILABLE: facts(503, 18, true, 'Check DATABASE_URL, that the server runs, and that the disk is not full.'),

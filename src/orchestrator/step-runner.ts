@@ -10,7 +10,7 @@ import { type FlowRun, recordKey } from './flow-run.ts'
 import { observeCalls } from './observed-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
-import { joinSamples, Refusal, type Spoken, toResult } from './step-record.ts'
+import { joinSamples, type Spoken, toResult } from './step-record.ts'
 
 export interface StepRunnerPorts {
   readonly call: Call
@@ -122,7 +122,6 @@ async function answer(
       toCallRequest(ports, order, spoken, spoken.prompt),
       callContext(ports, order, sample, spoken, abort),
     )
-    assertAnswered(step, spoken.response)
     if (reader) {
       const { value, notes } = await reader.read(spoken.response, (text, problem) =>
         repair(ports, callContext(ports, order, sample, spoken, abort), spoken, text, problem),
@@ -152,24 +151,20 @@ function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken,
   return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
 }
 
-async function repair(
+function repair(
   ports: StepRunnerPorts,
   context: CallContext,
   spoken: Spoken,
   text: string,
   problem: string,
-): Promise<string> {
+): Promise<CallResponse> | undefined {
   const { prompt, response } = spoken
-  if (!prompt || !response) return ''
+  if (!prompt || !response) return undefined
   const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
   const target: Target = { provider: response.provider, model: response.requestedModel }
-  const messages: readonly ModelMessage[] = [
-    ...prompt.messages,
-    { role: 'assistant', content: text || '(no text)' },
-    { role: 'user', content },
-  ]
+  const messages: readonly ModelMessage[] = [...prompt.messages, { role: 'assistant', content: text }, { role: 'user', content }]
   const request: CallRequest = { targets: [target], prepare: () => ({ ...prompt, ...target, messages }) }
-  return (await ports.call(request, context)).text
+  return ports.call(request, context)
 }
 
 /** Ends with the flow, or with a sibling's failure, or by its own timeout. */
@@ -261,14 +256,6 @@ function deniedDecision(error: unknown): SharingDecision | undefined {
   if (!known) return undefined
   const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
   return from === undefined ? decision : { ...decision, from: String(from) }
-}
-
-function assertAnswered(step: FlowStep, response: CallResponse): void {
-  const refused = response.finishReason === 'refusal' || response.refusal !== undefined
-  if (!refused && response.finishReason !== 'content_filter') return
-  if (response.text.trim() !== '' && !refused) return
-  const what = refused ? 'The model refused to answer' : 'The provider filtered the answer'
-  throw new Refusal(`${what} in step "${step.id}"`, response)
 }
 
 async function withMessage(ports: StepRunnerPorts, run: FlowRun, result: StepResult): Promise<StepResult> {
