@@ -74,7 +74,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
   }
 
   return (next) => (request, context) => {
-    const { progress, signal, onDelta } = context
+    const { progress, signal, onDelta, onReasoning } = context
     if (signal.aborted) return Promise.reject(signal.reason)
     const attempt: Try = {
       number: ++progress.attempts,
@@ -83,7 +83,13 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
       heldBack: '',
       ended: false,
     }
-    const watched = onDelta ? { ...context, onDelta: deliverer(attempt, context, onDelta) } : context
+    const watched = onDelta
+      ? {
+          ...context,
+          onDelta: deliverer(attempt, context, onDelta),
+          onReasoning: onReasoning && reasoningDeliverer(attempt, onReasoning),
+        }
+      : context
     return next(request, watched).then(
       (response) => answered(attempt, request, context, response),
       (error) => failed(attempt, request, context, error),
@@ -120,6 +126,12 @@ const deliverer =
     progress.textDelivered = true
     onDelta(attempt.heldBack === '' ? text : attempt.heldBack + text)
     attempt.heldBack = ''
+  }
+
+const reasoningDeliverer =
+  (attempt: Try, onReasoning: (text: string) => void) =>
+  (text: string): void => {
+    if (!attempt.ended && text !== '') onReasoning(text)
   }
 
 function record(

@@ -39,7 +39,12 @@ export const ERROR_CODES = {
     false,
     'Call registerFlow with the definition of the same name and version in this process.',
   ),
-  NO_BRANCH_MATCHED: facts(422, 23, false, 'Give one step of the branch group `otherwise: true`.'),
+  NO_BRANCH_MATCHED: facts(
+    422,
+    23,
+    false,
+    'Give one step of the branch group `otherwise: true`, or the flow a step without a condition.',
+  ),
   STEP_NOT_FOUND: facts(404, 4, false, 'Use a step id of the definition.'),
   STEP_TIMEOUT: facts(504, 22, false, "Raise the step's timeout and execute the flow again."),
   STEP_FAILED: facts(500, 24, false, 'Read details.cause, mend the step and execute the flow again.'),

@@ -87,6 +87,8 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
     output: error === undefined ? response?.text : undefined,
     parsed: spoken.parsed,
     refusal: response?.refusal,
+    reasoning: response?.reasoningText,
+    sources: response?.sources,
     finishReason: response?.finishReason,
     usage,
     cost,

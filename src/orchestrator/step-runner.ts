@@ -72,7 +72,7 @@ function conclude(ports: StepRunnerPorts, { run, step, iteration }: StepOrder, s
     run.results[slot] = result
     run.log.emit('step_complete', result, step.id, iteration)
     // The ledger rows of samples stand with the samples.
-    run.log.record([result.samples ? { ...result, attempts: [] } : result])
+    run.log.record([toStored(step, result.samples ? { ...result, attempts: [] } : result)])
     notify(run, result)
     if (run.stop.stopped) throw run.stop.reason
     return result
@@ -92,7 +92,7 @@ function answerAll(
       const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
       if (recorded) return recorded
       const result = await answer(ports, order, reader, index + 1)
-      run.log.record([result])
+      run.log.record([toStored(step, result)])
       return result
     }),
   )
@@ -197,15 +197,30 @@ function callContext(
     idleTimeoutMs: step.idleTimeout ?? defaults.idleTimeoutMs,
     maxRetries: step.retryOnFailure === false ? 0 : (step.maxRetries ?? defaults.maxRetries),
     restartAfterFirstToken: step.fallbackAfterFirstToken ?? false,
+    complete: step.complete,
     budget: run.budget,
     onDelta: run.options.streaming
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
       : undefined,
+    onReasoning: run.options.streaming ? reasoningListener(order, sample) : undefined,
     onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
     observe: observeCalls(order, sample),
     onAttempt: (attempt) => spoken.attempts.push(numbered(order, attempt, spoken.attempts.length + 1)),
   }
 }
+
+function reasoningListener({ run, step, iteration }: StepOrder, sample: number): (delta: string) => void {
+  const kind = 'reasoning' as const
+  const isStored = step.keepReasoning === true
+  return (delta) => {
+    const data = sample === 0 ? { delta, kind } : { delta, kind, sample }
+    run.log.emit('step_progress', data, step.id, iteration, isStored)
+  }
+}
+
+/** Reasoning is stored only where the step says so. */
+const toStored = (step: FlowStep, result: StepResult): StepResult =>
+  step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
 /** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
 function numbered({ run, step, iteration }: StepOrder, attempt: Attempt, number: number): Attempt {
