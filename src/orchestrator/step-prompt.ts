@@ -8,6 +8,7 @@ import type { Message } from '../domain/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { JudgePiece } from '../policies/policy.ts'
 import { actionPrompt, composeUserContent, type PromptSection } from '../prompts/action-prompt.ts'
+import { stepPlans } from '../prompts/step-plan.ts'
 import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
 import { compileTemplate } from '../prompts/template.ts'
 import { createStepContext } from './step-context.ts'
@@ -74,9 +75,21 @@ export function createStepPrompt(ports: StepPromptPorts) {
       outputSchema: order.answer?.schema,
       countInputTokens: once(() => countTokens(ports, target, system, messages)),
       sharing: shared.decisions,
-      promptNotes: shared.notes,
+      promptNotes: [...shared.notes, ...missingNotes(order)],
     }
   }
+}
+
+/** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
+function missingNotes({ run, step, options: { visible } }: StepOrder): readonly string[] {
+  const inputs = stepPlans(run.definition).get(step.id)?.inputs
+  if (!inputs || inputs.size === 0) return []
+  return visible.flatMap(({ stepId, status, error }) => {
+    if (!inputs.has(stepId) || status === 'SUCCESS') return []
+    const isRepeated = visible.some((other) => other.stepId === stepId && other.status === 'SUCCESS')
+    const why = error ? `it failed with ${error.code}` : status === 'SKIPPED' ? 'it was skipped' : `it is ${status}`
+    return isRepeated ? [] : [`made without the output of step "${stepId}": ${why}`]
+  })
 }
 
 export type PrepareStep = ReturnType<typeof createStepPrompt>
