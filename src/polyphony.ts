@@ -240,6 +240,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     cache: createFlowCache(),
     checkFlow: createCheckFlow({ parse: parser.parse, executors, providers, prices, dataSharing, judgePiece, tokens, pricedBy }),
     answerSteps: createAnswerSteps(executors),
+    executorOf: (type) => executors[type],
     executeOneStep: createSingleStep({ store, executions, runStep, ownerId: owner.id, now }),
     now,
   })

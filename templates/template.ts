@@ -162,6 +162,6 @@ export const anonymousTexts = (members: readonly PanelMember[]): string =>
   members
     .map(({ label, stepId }) => {
       const answer = `Answer ${label}:\n{{ steps.${stepId}.output | fence: "answer ${label}" }}`
-      return `{% if steps.${stepId}.output %}${answer}{% else %}Answer ${label} is missing: this member of the panel could not be reached. Say so in your result, and count only the answers that are there.{% endif %}`
+      return `{% if steps.${stepId}.output %}${answer}{% else %}Answer ${label} is missing: this member of the panel gave no answer. Say so in your result, and count only the answers that are there.{% endif %}`
     })
     .join('\n\n')

@@ -3,7 +3,7 @@ import type { StopReason } from '../domain/flow.ts'
 import type { FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles } from './loop-roles.ts'
+import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
@@ -40,6 +40,7 @@ export const critiqueExecutor: Executor = {
       max: looping.has(step) ? rounds : 1,
     }))
   },
+  loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
   answers: (definition) => {
     const { refine, after } = getLoopRoles(definition, JUDGING)

@@ -57,3 +57,6 @@ export const loopFeeds = ({ draft, judges, refine }: LoopRoles): readonly { read
   ...[...judges, refine].map((step) => ({ from: draft.id, to: step.id })),
   ...judges.map((step) => ({ from: refine.id, to: step.id })),
 ]
+
+/** The steps that run once per round. */
+export const loopSteps = ({ judges, refine }: LoopRoles): readonly string[] => [...judges, refine].map(({ id }) => id)

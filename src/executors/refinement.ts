@@ -4,7 +4,7 @@ import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles } from './loop-roles.ts'
+import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
@@ -50,6 +50,7 @@ export const refinementExecutor: Executor = {
       return { stepId: step.id, min, max: roles.judges.includes(step) ? maxIterations + 1 : 1 }
     })
   },
+  loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
   // The best draft is known when all are scored.
   answers: (definition) => lastOf(getLoopRoles(definition, JUDGING).after),

@@ -10,5 +10,6 @@ export const sequentialExecutor: Executor = {
     return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
   },
   answers: ({ steps }) => lastOf(steps),
-  run: (definition, context) => runInOrder(definition, definition.steps, context).then((results) => ({ final: lastSuccess(results) })),
+  run: (definition, context) =>
+    runInOrder(definition, definition.steps, context).then((results) => ({ final: lastSuccess(results) })),
 }

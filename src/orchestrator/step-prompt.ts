@@ -1,4 +1,5 @@
 import type { PreparedRequest } from '../calls/call.ts'
+import { isBlank } from '../domain/blank-text.ts'
 import type { FlowStep, PromptFunction, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
 import type { PromptScope, StepView } from '../domain/prompt-scope.ts'
@@ -61,6 +62,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
       original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
       inputs: mentionsInputs(step, references, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
     })
+    if (isBlank(content)) throw blankPrompt(order)
     const messages: ModelMessage[] = shared.history
       .filter((message) => message.role !== 'system')
       .map(({ role, content }) => ({ role: role === 'assistant' ? role : 'user', content }))
@@ -78,6 +80,13 @@ export function createStepPrompt(ports: StepPromptPorts) {
       promptNotes: [...shared.notes, ...missingNotes(order)],
     }
   }
+}
+
+/** A model answers a prompt of nothing with something unrelated, which is paid for. */
+function blankPrompt({ run, step, iteration }: StepOrder): OrchestratorError {
+  const path = `steps[${run.definition.steps.indexOf(step)}].prompt`
+  const message = `Expected text in the prompt of step "${step.id}", found nothing but blanks: nothing was sent. Check ${path} and the outputs that it reads`
+  return new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, iteration, path } })
 }
 
 /** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
