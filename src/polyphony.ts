@@ -31,7 +31,7 @@ import { startPruning, startPruningCallers } from './orchestrator/retention.ts'
 import { createSingleStep } from './orchestrator/single-step.ts'
 import { createStepPrompt } from './orchestrator/step-prompt.ts'
 import { createStepRunner } from './orchestrator/step-runner.ts'
-import { createMessageWriter, createThreadHistory } from './orchestrator/thread-messages.ts'
+import { createThreadHistory } from './orchestrator/thread-messages.ts'
 import { createUpdateLog } from './orchestrator/update-log.ts'
 import { UsageService } from './orchestrator/usage-service.ts'
 import { createApiKeyService } from './policies/api-keys.ts'
@@ -200,7 +200,6 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     call,
     prepare,
     now,
-    saveMessage: createMessageWriter(threads, now),
     defaults: {
       maxRetries: 2,
       timeoutMs: config.timeouts.stepMs ?? 600_000,

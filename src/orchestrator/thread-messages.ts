@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Message } from '../domain/thread.ts'
 import type { ThreadRepository } from '../repositories/repository.ts'
@@ -16,19 +16,24 @@ export function createThreadHistory(threads: ThreadRepository): (run: FlowRun) =
   }
 }
 
-/** Writes outputs into the thread, where the caller asked for it (S4-134); resolves with the message's id. */
-export const createMessageWriter =
-  (threads: ThreadRepository, now: () => Date) =>
-  async (run: FlowRun, result: StepResult): Promise<string> => {
-    const id = randomUUID()
-    const { stepId, iteration, provider, model, action, simulated } = result
-    await threads.addMessage({
-      id,
-      threadId: run.threadId,
-      role: 'assistant',
-      content: result.output ?? '',
-      metadata: { orchestrationFlowId: run.flowId, stepId, iteration, provider, model, action, simulated },
-      createdAt: now(),
-    })
-    return id
+/**
+ * The output of a step as a message of the thread. Its id follows from the step, so that a step that is recorded again after a crash cannot put it
+ * there twice.
+ */
+export function toThreadMessage({ flowId, threadId }: FlowRun, result: StepResult): Message {
+  const { stepId, iteration, provider, model, action, simulated } = result
+  return {
+    id: messageIdOf(result),
+    threadId,
+    role: 'assistant',
+    content: result.output ?? '',
+    metadata: { orchestrationFlowId: flowId, stepId, iteration, provider, model, action, simulated },
+    createdAt: result.completedAt,
   }
+}
+
+/** A UUID of the kind that applications define (version 8, RFC 9562). */
+export function messageIdOf({ id }: Pick<StepResult, 'id'>): string {
+  const hex = createHash('sha256').update(id).digest('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}

@@ -15,6 +15,8 @@ export interface MemoryConversations {
   readonly permissions: PermissionRepository
   readonly dataSharing: DataSharingRepository
   hasThread(threadId: string): boolean
+  /** Adds messages of flows to their thread, each once; a thread that is gone gets none. */
+  addFlowMessages(messages: readonly Message[]): void
 }
 
 const MAX_MESSAGES_PER_THREAD = 10_000
@@ -38,6 +40,13 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     if (!record) throw threadNotFound(first.threadId)
     record.messages.push(...messages)
     record.messages.splice(0, record.messages.length - MAX_MESSAGES_PER_THREAD)
+  }
+
+  const addFlowMessages = (messages: readonly Message[]): void => {
+    for (const message of messages) {
+      const known = records.get(message.threadId)?.messages
+      if (known && !known.some(({ id }) => id === message.id)) addMessages([message])
+    }
   }
 
   const threads: ThreadRepository = {
@@ -90,7 +99,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     },
   }
 
-  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId) }
+  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId), addFlowMessages }
 }
 
 const toPlace = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })

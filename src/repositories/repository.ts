@@ -237,7 +237,7 @@ export interface Journal {
    */
   claim(claim: Claim): Promise<{ readonly epoch: number } | { readonly status: FlowStatus | undefined }>
   /**
-   * Appends results (with their attempts) and updates of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
+   * Appends results (with their attempts), updates and messages of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
    * A recorded SUCCESS is never replaced; a FAILED one is, by a later run.
    */
   append(entry: JournalEntry): Promise<void>
@@ -260,6 +260,8 @@ export interface JournalEntry {
   readonly epoch: number
   readonly results?: readonly StepResult[]
   readonly updates?: readonly StoredUpdate[]
+  /** Messages for the flow's thread, under the same fence; one whose id is there already is not written again. */
+  readonly messages?: readonly Message[]
 }
 
 export interface FlowOutcome {
