@@ -12,6 +12,7 @@ import { actionPrompt, composeUserContent, type PromptSection } from '../prompts
 import { stepPlans } from '../prompts/step-plan.ts'
 import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
 import { compileTemplate } from '../prompts/template.ts'
+import { toTurns } from './chat-turns.ts'
 import { createStepContext } from './step-context.ts'
 import {
   inputResults,
@@ -63,10 +64,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
       inputs: mentionsInputs(step, references, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
     })
     if (isBlank(content)) throw blankPrompt(order)
-    const messages: ModelMessage[] = shared.history
-      .filter((message) => message.role !== 'system')
-      .map(({ role, content }) => ({ role: role === 'assistant' ? role : 'user', content }))
-    messages.push({ role: 'user', content: order.answer ? `${content}\n\n${order.answer.instruction}` : content })
+    const messages = toTurns(shared.history, order.answer ? `${content}\n\n${order.answer.instruction}` : content)
     const system = systemText(order, written.system, shared.history)
     return {
       provider: target.provider,
@@ -77,7 +75,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
       outputSchema: order.answer?.schema,
       countInputTokens: once(() => countTokens(ports, target, system, messages)),
       sharing: shared.decisions,
-      promptNotes: [...shared.notes, ...missingNotes(order)],
+      promptNotes: [...shared.notes, ...missingNotes(order), ...systemNotes(order, shared.history)],
     }
   }
 }
@@ -261,13 +259,21 @@ function mentionsInputs(step: FlowStep, references: StepReferences, written: Wri
   return inputs.every((result) => references.steps.includes(result.stepId))
 }
 
+/** System messages of the conversation in their order, then that of the step. */
 function systemText({ run }: StepOrder, system: string | undefined, history: readonly Message[]): string | undefined {
-  const kept = run.definition.contextPolicy.preserveSystemPrompts
-    ? history.filter((message) => message.role === 'system').map((message) => message.content)
-    : []
+  const { preserveSystemPrompts } = run.definition.contextPolicy
+  const kept = preserveSystemPrompts ? systemMessages(history).map(({ content }) => content) : []
   const parts = system === undefined ? kept : [...kept, system]
   return parts.length === 0 ? undefined : parts.join('\n\n')
 }
+
+function systemNotes({ run }: StepOrder, history: readonly Message[]): readonly string[] {
+  const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
+  return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
+}
+
+const systemMessages = (history: readonly Message[]): readonly Message[] =>
+  history.filter(({ role, content }) => role === 'system' && !isBlank(content))
 
 async function countTokens(
   ports: StepPromptPorts,

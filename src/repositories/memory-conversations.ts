@@ -67,8 +67,9 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     delete: async (threadId) => remove(threadId),
     addMessage: async (message) => addMessages([message]),
     addMessages: async (messages) => addMessages(messages),
-    messages: async (threadId, limit) => {
-      const messages = records.get(threadId)?.messages ?? []
+    messages: async (threadId, limit, role) => {
+      const all = records.get(threadId)?.messages ?? []
+      const messages = role === undefined ? all : all.filter((message) => message.role === role)
       return messages.slice(limit === undefined ? 0 : Math.max(0, messages.length - limit))
     },
     newestUserMessage: async (threadId) => records.get(threadId)?.messages.findLast((message) => message.role === 'user'),

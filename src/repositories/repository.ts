@@ -154,8 +154,8 @@ export interface ThreadRepository {
   addMessage(message: Message): Promise<void>
   /** Adds messages of one thread, in order, also where they are of one instant: all or none. */
   addMessages(messages: readonly Message[]): Promise<void>
-  /** Oldest first: the newest `limit` messages. */
-  messages(threadId: string, limit?: number): Promise<readonly Message[]>
+  /** Oldest first: the newest `limit` messages, of one role where it is named. */
+  messages(threadId: string, limit?: number, role?: Message['role']): Promise<readonly Message[]>
   newestUserMessage(threadId: string): Promise<Message | undefined>
 }
 
