@@ -18,6 +18,7 @@ import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
+import { onAbort } from './on-abort.ts'
 import { resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
@@ -267,13 +268,13 @@ export class OrchestratorService {
       )
     if (signal?.aborted)
       throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
-    signal?.addEventListener('abort', cancel)
+    const unlink = signal && onAbort(signal, cancel)
     try {
       const started = await executions.start({ flow, definition, input, options: runOptions })
-      const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
+      const end = unlink ? started.end.finally(unlink) : started.end
       return { end }
     } catch (error) {
-      signal?.removeEventListener('abort', cancel)
+      unlink?.()
       throw error
     }
   }

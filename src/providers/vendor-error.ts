@@ -32,6 +32,7 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   const code = toErrorCode(failure.status, said)
   const status = failure.status ?? said.status
   const message = safeMessage(said.message, failure)
+  const waitMs = retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now())
   const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
   const error = new OrchestratorError(code, `Provider "${failure.provider}" ${heading}${message ? `: ${message}` : ''}`, {
     details: {
@@ -39,11 +40,12 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
       ...(status !== undefined && { status }),
       ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
       ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
+      ...(waitMs !== undefined && { retryAfterMs: waitMs }),
     },
     cause: failure.cause,
   })
   return withCallFacts(error, {
-    retryAfterMs: retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now()),
+    retryAfterMs: waitMs,
     status,
     usage: failure.usage,
     model: failure.model,
