@@ -1,5 +1,5 @@
 import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
-import type { FlowDefinition, FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import { type StepResult, StepStatus } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -41,6 +41,7 @@ export interface OrchestratorServicePorts {
   readonly cache: FlowCache
   readonly checkFlow: CheckFlow
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
+  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
   readonly now: () => Date
 }
@@ -172,6 +173,11 @@ export class OrchestratorService {
   /** Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty: known only at the end. */
   async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
     return this.#ports.answerSteps(definition)
+  }
+
+  /** The steps of which one gives the answer of the flow; none where several texts are put together, or one is chosen at the end. */
+  async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
+    return this.#ports.finalSteps(definition)
   }
 
   /**

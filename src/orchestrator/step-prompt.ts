@@ -2,6 +2,7 @@ import type { PreparedRequest } from '../calls/call.ts'
 import type { FlowStep, PromptFunction, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
 import type { PromptScope, StepView } from '../domain/prompt-scope.ts'
+import { findRequestInstructions, INSTRUCTIONS_MARK } from '../domain/request-instructions.ts'
 import type { SharingDecision } from '../domain/sharing.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Message } from '../domain/thread.ts'
@@ -240,10 +241,13 @@ function mentionsInputs(step: FlowStep, references: StepReferences, written: Wri
 }
 
 function systemText({ run }: StepOrder, system: string | undefined, history: readonly Message[]): string | undefined {
+  // Instructions that stand in the history are those of another request, or of this one, which come below.
   const kept = run.definition.contextPolicy.preserveSystemPrompts
-    ? history.filter((message) => message.role === 'system').map((message) => message.content)
+    ? history
+        .filter(({ role, metadata }) => role === 'system' && metadata[INSTRUCTIONS_MARK] !== true)
+        .map(({ content }) => content)
     : []
-  const parts = system === undefined ? kept : [...kept, system]
+  const parts = [findRequestInstructions(run.options.metadata), ...kept, system].filter((part) => part !== undefined)
   return parts.length === 0 ? undefined : parts.join('\n\n')
 }
 

@@ -21,9 +21,7 @@ async function open() {
   process.on('warning', add)
   onTestFinished(() => void process.off('warning', add))
   const { id } = await polyphony.conversations.createThread('ada')
-  const flows = await Promise.all(
-    Array.from({ length: FLOWS }, () => polyphony.orchestrator.createFlow(id, 'ada', DEFINITION)),
-  )
+  const flows = await Promise.all(Array.from({ length: FLOWS }, () => polyphony.orchestrator.createFlow(id, 'ada', DEFINITION)))
   return { ...polyphony, flows, warnings }
 }
 
