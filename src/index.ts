@@ -99,6 +99,7 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
   checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
   answerSteps: async (...given) => (await defaultPolyphony()).orchestrator.answerSteps(...given),
+  finalSteps: async (...given) => (await defaultPolyphony()).orchestrator.finalSteps(...given),
   rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),
   async *streamFlow(...given) {
     yield* (await defaultPolyphony()).orchestrator.streamFlow(...given)

@@ -1,6 +1,6 @@
 import { isBlank } from '../domain/blank-text.ts'
 import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
-import type { FlowDefinition, FlowDefinitionInput, FlowType } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -20,6 +20,7 @@ import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
+import { onAbort } from './on-abort.ts'
 import { assertSameRun, resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
@@ -42,6 +43,7 @@ export interface OrchestratorServicePorts {
   readonly cache: FlowCache
   readonly checkFlow: CheckFlow
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
+  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
   readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'loop'>
   readonly now: () => Date
@@ -176,6 +178,11 @@ export class OrchestratorService {
     return this.#ports.answerSteps(definition)
   }
 
+  /** The steps of which one gives the answer of the flow; none where several texts are put together, or one is chosen at the end. */
+  async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
+    return this.#ports.finalSteps(definition)
+  }
+
   /**
    * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never cancels the flow.
    * Only durable updates are delivered, so the same call after a crash continues without gap or repetition.
@@ -282,13 +289,13 @@ export class OrchestratorService {
       )
     if (signal?.aborted)
       throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
-    signal?.addEventListener('abort', cancel)
+    const unlink = signal && onAbort(signal, cancel)
     try {
       const started = await executions.start({ flow, definition, input, options: runOptions })
-      const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
+      const end = unlink ? started.end.finally(unlink) : started.end
       return { end }
     } catch (error) {
-      signal?.removeEventListener('abort', cancel)
+      unlink?.()
       throw error
     }
   }

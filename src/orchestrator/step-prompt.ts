@@ -3,6 +3,7 @@ import { isBlank } from '../domain/blank-text.ts'
 import type { FlowStep, PromptFunction, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
 import type { PromptScope, StepView } from '../domain/prompt-scope.ts'
+import { findRequestInstructions, INSTRUCTIONS_MARK } from '../domain/request-instructions.ts'
 import type { SharingDecision } from '../domain/sharing.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Message } from '../domain/thread.ts'
@@ -262,8 +263,13 @@ function mentionsInputs(step: FlowStep, references: StepReferences, written: Wri
 /** System messages of the conversation in their order, then that of the step. */
 function systemText({ run }: StepOrder, system: string | undefined, history: readonly Message[]): string | undefined {
   const { preserveSystemPrompts } = run.definition.contextPolicy
-  const kept = preserveSystemPrompts ? systemMessages(history).map(({ content }) => content) : []
-  const parts = system === undefined ? kept : [...kept, system]
+  // Instructions that stand in the history are those of another request, or of this one, which come first.
+  const kept = preserveSystemPrompts
+    ? systemMessages(history)
+        .filter(({ metadata }) => metadata[INSTRUCTIONS_MARK] !== true)
+        .map(({ content }) => content)
+    : []
+  const parts = [findRequestInstructions(run.options.metadata), ...kept, system].filter((part) => part !== undefined)
   return parts.length === 0 ? undefined : parts.join('\n\n')
 }
 
