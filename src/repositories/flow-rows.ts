@@ -1,6 +1,6 @@
 import type { FlowRow } from './entities/flow.ts'
 import { present } from './present.ts'
-import type { StoredDefinition, StoredFlow } from './repository.ts'
+import type { ListedFlow, StoredDefinition, StoredFlow } from './repository.ts'
 
 /** A flow's row as plain SQL returns it. */
 export interface FlowRecord {
@@ -25,6 +25,22 @@ export interface FlowRecord {
   readonly result: FlowRow['result']
   readonly error: FlowRow['error']
   readonly run_options: FlowRow['runOptions']
+}
+
+/** A row of a list of flows. */
+export interface ListedFlowRecord extends Omit<FlowRecord, 'input' | 'metadata' | 'run_options' | 'schema_version'> {
+  readonly input_start: string | null
+}
+
+export function fromListedFlowRecord(
+  { input_start: inputStart, ...row }: ListedFlowRecord,
+  definition: StoredDefinition,
+): ListedFlow {
+  const { input, metadata, runOptions, ...flow } = fromFlowRecord(
+    { ...row, input: null, metadata: null, run_options: null, schema_version: 0 },
+    definition,
+  )
+  return { ...flow, ...present({ inputStart }) }
 }
 
 export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): StoredFlow =>
