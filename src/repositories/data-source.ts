@@ -3,6 +3,7 @@ import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, 
 import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-create-polyphony.ts'
 import { ServeCallers1764201600000 } from '../../migrations/1764201600000-serve-callers.ts'
 import { KeepRunOptions1764288000000 } from '../../migrations/1764288000000-keep-run-options.ts'
+import { KeepOutputsApart1764374400000 } from '../../migrations/1764374400000-keep-outputs-apart.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { ApiKeyEntity } from './entities/api-key.ts'
 import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
@@ -43,7 +44,12 @@ const common = {
     ThreadPermissionEntity,
     TicketEntity,
   ],
-  migrations: [CreatePolyphony1763596800000, ServeCallers1764201600000, KeepRunOptions1764288000000],
+  migrations: [
+    CreatePolyphony1763596800000,
+    ServeCallers1764201600000,
+    KeepRunOptions1764288000000,
+    KeepOutputsApart1764374400000,
+  ],
   migrationsTableName: 'polyphony_migrations',
   synchronize: false,
   logging: false,

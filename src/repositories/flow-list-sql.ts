@@ -17,10 +17,9 @@ const SORT_KEYS: { readonly [SortBy in ListFlowsQuery['sortBy']]: SortKey } = {
   name: { sql: 'name', type: 'text' },
 }
 
-// Never `*`: inputs, metadata and results hold texts without bound, of which a list shows next to nothing.
+// Never `*`: inputs, metadata and outputs are texts without bound, of which a list shows next to nothing.
 const LISTED_COLUMNS = `id, thread_id, user_id, name, description, flow_type, definition_hash, parent_flow_id, created_at, simulated,
-owner_epoch, started_at, completed_at, status, owner_id, error, left(input, ${INPUT_START_CHARACTERS}) as input_start,
-(result::jsonb - 'output') as result`
+owner_epoch, started_at, completed_at, status, owner_id, error, left(input, ${INPUT_START_CHARACTERS}) as input_start, result`
 
 const DIRECTIONS = { ASC: { order: 'asc', after: '>' }, DESC: { order: 'desc', after: '<' } } as const
 

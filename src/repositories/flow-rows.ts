@@ -25,10 +25,12 @@ export interface FlowRecord {
   readonly result: FlowRow['result']
   readonly error: FlowRow['error']
   readonly run_options: FlowRow['runOptions']
+  readonly result_output: string | null
 }
 
 /** A row of a list of flows. */
-export interface ListedFlowRecord extends Omit<FlowRecord, 'input' | 'metadata' | 'run_options' | 'schema_version'> {
+export interface ListedFlowRecord
+  extends Omit<FlowRecord, 'input' | 'metadata' | 'run_options' | 'result_output' | 'schema_version'> {
   readonly input_start: string | null
 }
 
@@ -37,7 +39,7 @@ export function fromListedFlowRecord(
   definition: StoredDefinition,
 ): ListedFlow {
   const { input, metadata, runOptions, ...flow } = fromFlowRecord(
-    { ...row, input: null, metadata: null, run_options: null, schema_version: 0 },
+    { ...row, input: null, metadata: null, run_options: null, result_output: null, schema_version: 0 },
     definition,
   )
   return { ...flow, ...present({ inputStart }) }
@@ -67,13 +69,15 @@ export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): S
       result: row.result,
       error: row.error,
       runOptions: row.run_options,
+      resultOutput: row.result_output,
     },
     definition,
   )
 
 export function fromFlowRow(row: FlowRow, definition: StoredDefinition): StoredFlow {
   const { id, threadId, userId, name, flowType, createdAt, status, ownerEpoch, simulated } = row
-  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error, runOptions } = row
+  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, error, runOptions } = row
+  const result = row.result && { ...row.result, ...present({ output: row.resultOutput }) }
   return {
     id,
     threadId,

@@ -133,13 +133,15 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
   }
 }
 
-const toOutcomeRow = (flowId: string, epoch: number, outcome: FlowOutcome): JournalRow<'outcomes'> => ({
+const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): JournalRow<'outcomes'> => ({
   flow_id: flowId,
   epoch,
   simulated: outcome.simulated,
   completed_at: outcome.completedAt,
   status: outcome.status,
-  result: outcome.result,
+  // JSON leaves out what is undefined.
+  result: result && { ...result, output: undefined },
+  result_output: result?.output,
   error: outcome.error,
 })
 
