@@ -520,6 +520,20 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         },
       )
 
+      test('keep a U+FEFF that they begin with', async () => {
+        const text = '\ufeffid;name'
+        const { flowId, epoch } = await runningFlow({ name: text, description: '\ufeff' }, { input: `\ufeff${text}` })
+        const result = stepResult(flowId, 'draft', { output: text, parsed: text, samples: [text, '\ufeff'] })
+        await store.journal.append({ flowId, epoch, results: [result], updates: [update(1, { data: { delta: text } })] })
+        const [read] = await store.flows.stepResults(flowId)
+        expect([read?.output, read?.parsed, read?.samples]).toEqual([text, text, [text, '\ufeff']])
+        expect(await store.flows.find(flowId)).toMatchObject({ name: text, description: '\ufeff', input: `\ufeff${text}` })
+        expect(await store.updates.read(flowId, 0, 10)).toMatchObject([{ data: { delta: text } }])
+        const { id: threadId } = await thread()
+        await store.threads.addMessage(newMessage(threadId, { content: text }))
+        expect(await store.threads.messages(threadId)).toMatchObject([{ content: text }])
+      })
+
       test('take NUL and lone surrogates anywhere, verbatim or as U+FFFD', async () => {
         const hostile = 'a\0b\ud800c\udc00d😀\uffff'
         const { flowId, epoch } = await runningFlow({ name: hostile, metadata: { [hostile]: hostile } }, { input: hostile })
