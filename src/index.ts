@@ -17,7 +17,14 @@ export {
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
 export { ConversationService, type ThreadPage } from './conversations/conversation-service.ts'
 export type { ApiKey } from './domain/api-key.ts'
-export type { FlowError, FlowExecutionResult, FlowStatusReport, OrchestrationFlow, StopReason } from './domain/flow.ts'
+export type {
+  FlowError,
+  FlowExecutionResult,
+  FlowStatusReport,
+  OrchestrationFlow,
+  OrchestrationFlowSummary,
+  StopReason,
+} from './domain/flow.ts'
 export { FlowStatus } from './domain/flow.ts'
 export type {
   ContextPolicy,
