@@ -156,4 +156,3 @@ const proxyOf = (cause: unknown): string | undefined => {
   const { proxy, cause: inner } = recordOf(cause)
   return textOf(proxy) ?? textOf(recordOf(inner).proxy)
 }
-
