@@ -29,7 +29,7 @@ const changed = (filter, change) => ({
 
 const plugins = [
   // The source loads some packages by `require`, at first use and without a promise. esbuild knows the plain call only.
-  changed(/[\\/]src[\\/](?:prompts[\\/](?:liquid|cel)|domain[\\/]structured-output)\.ts$/, (text) =>
+  changed(/[\\/]src[\\/](?:prompts[\\/](?:liquid|cel)|domain[\\/]json-text)\.ts$/, (text) =>
     text.replace(/createRequire\(import\.meta\.url\)\(/g, 'require('),
   ),
   // The pages at /docs are files; the name is replaced below by the folder they are copied to.
