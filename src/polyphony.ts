@@ -156,7 +156,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const call = createCall({
     attempt: (request, attempt) =>
       providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
-    price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
+    price: (provider, answer, usage) => prices.price(pricedBy(provider), answer, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
     isSimulated: (provider) => pricedBy(provider).simulated,

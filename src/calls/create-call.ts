@@ -49,7 +49,7 @@ export function createCall(ports: CallPorts): Call {
     streamTimeout(clock),
   ]
   const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports))
-  const wholeCall = totalTimeout(clock, fallback(oneTarget))
+  const wholeCall = totalTimeout(clock, fallback(oneTarget, clock))
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)

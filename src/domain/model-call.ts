@@ -47,6 +47,12 @@ export interface Source {
   readonly endIndex?: number
 }
 
+/** What the price of an answer depends on besides its tokens. */
+export interface PricedAnswer extends Pick<ModelResponse, 'model' | 'serviceTier'> {
+  /** The model that was asked for: an alias, a deployment, or the same name. */
+  readonly requestedModel: string
+}
+
 /** One whole answer, vendor-free. */
 export interface ModelResponse {
   /** All text parts, joined; empty when the model answered without text. */

@@ -1,4 +1,4 @@
-import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
+import type { ModelRequest, ModelResponse, PricedAnswer } from '../domain/model-call.ts'
 import type { Cost, Usage } from '../domain/usage.ts'
 
 export interface GenerateOptions {
@@ -50,11 +50,12 @@ export interface Provider {
 /** Prices of models. Loads its list at first use. */
 export interface PriceBook {
   /**
-   * Cost of an answer; `undefined` for an unknown model or unknown tokens, never 0 for them, and for answers of the simulator.
+   * Cost of an answer; `undefined` for an unknown model, tier or tokens, never 0 for them, and for answers of the simulator. A configured price comes
+   * before the list, and the requested name before the one that answered: the operator configures what steps name.
    * A promise only until the list is loaded: it is asked once per attempt.
    */
-  price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> | Cost | undefined
-  /** Most that a call can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
+  price(provider: PricedBy, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
+  /** Most that a call of this model can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
   worstCase(provider: PricedBy, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
 }
 

@@ -39,10 +39,13 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   // Each by itself: a gateway's own message must not vanish because the one behind it repeats the request.
   const words = [safeMessage(said.message, failure), safeMessage(said.upstream, failure)].filter((part) => part !== undefined)
   const refused = code === 'PROVIDER_REJECTED' ? toRefusedParameter(status, said) : undefined
+  const waitMs = retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now())
   const error = new OrchestratorError(code, [`Provider "${failure.provider}" ${heading}`, ...words].join(': '), {
     details: {
       provider: failure.provider,
       ...(status !== undefined && { status }),
+      // For whoever passes the error on: the server's own Retry-After comes from here.
+      ...(waitMs !== undefined && { retryAfterMs: waitMs }),
       ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
       ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
       ...(refused && { refusedParameter: safeMessage(refused.name, failure) }),
@@ -51,7 +54,7 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
     cause: failure.cause,
   })
   return withCallFacts(error, {
-    retryAfterMs: retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now()),
+    retryAfterMs: waitMs,
     status,
     usage: failure.usage,
     model: failure.model,
