@@ -13,6 +13,7 @@ import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
 import { toTryContext } from './try-context.ts'
 import { untilAborted } from './until-aborted.ts'
+import { cutNote } from './usable-answer.ts'
 
 export interface AttemptOptions {
   readonly signal: AbortSignal
@@ -58,11 +59,8 @@ export function createCall(ports: CallPorts): Call {
   }
 }
 
-function toCallResponse(
-  answer: ModelResponse,
-  { provider, model: requestedModel }: PreparedRequest,
-  simulated: boolean,
-): CallResponse {
+function toCallResponse(answer: ModelResponse, request: PreparedRequest, simulated: boolean, context: TryContext): CallResponse {
+  const { provider, model: requestedModel } = request
   const complete: { readonly [Key in keyof Required<CallResponse>]: CallResponse[Key] } = {
     text: answer.text,
     refusal: answer.refusal,
@@ -78,6 +76,7 @@ function toCallResponse(
     provider,
     requestedModel,
     simulated,
+    cut: cutNote(answer, request, context),
   }
   return complete
 }
@@ -95,7 +94,7 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
     const { signal, onDelta, onReasoning, onActivity } = context
     const onVoid = onDelta && (() => void (signal.aborted || announceVoid(request, context)))
     return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity }), signal).then(
-      (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false),
+      (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false, context),
       (error) => {
         if (signal.aborted) throw signal.reason
         throw OrchestratorError.from(error, 'STEP_FAILED', { provider: request.provider, model: request.model })

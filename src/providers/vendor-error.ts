@@ -68,17 +68,22 @@ function withHeaderKind(said: VendorWords, headers: VendorFailure['headers']): V
   return kind ? { ...said, kinds: [...said.kinds, kind] } : said
 }
 
-/** The connection failed: refused, reset, no such host. `networkCode` is Node's or undici's, found along the causes. */
+/**
+ * The connection failed: refused, reset, no such host. `networkCode` is Node's or undici's, found along the causes, as is the proxy that it went
+ * over. A cause that says more, such as headers that could not be made, is returned as it is.
+ */
 export function toConnectionError(cause: unknown, state: AttemptState): OrchestratorError {
+  if (OrchestratorError.is(cause)) return withState(cause, state)
   const networkCode = networkCodeOf(cause)
+  const proxy = proxyOf(cause)
   return withState(
     new OrchestratorError(
       'PROVIDER_UNAVAILABLE',
-      `Connection to provider "${state.provider}" failed${networkCode ? ` (${networkCode})` : ''}`,
+      `Connection to provider "${state.provider}"${proxy ? ` over the proxy ${proxy}` : ''} failed${networkCode ? ` (${networkCode})` : ''}`,
       {
-        details: { provider: state.provider, ...(networkCode && { networkCode }) },
+        details: { provider: state.provider, ...(networkCode && { networkCode }), ...(proxy && { proxy }) },
         cause,
-        retryable: !(networkCode && /CERT|SELF_SIGNED|ERR_TLS|ERR_INVALID_URL/.test(networkCode)),
+        retryable: !(networkCode && /CERT|SELF_SIGNED|ERR_TLS|ERR_INVALID_URL|UND_ERR_INVALID_ARG/.test(networkCode)),
       },
     ),
     state,
@@ -145,3 +150,10 @@ export function networkCodeOf(cause: unknown): string | undefined {
   }
   return undefined
 }
+
+/** Where the proxy of a failed connection is, without credentials. */
+const proxyOf = (cause: unknown): string | undefined => {
+  const { proxy, cause: inner } = recordOf(cause)
+  return textOf(proxy) ?? textOf(recordOf(inner).proxy)
+}
+

@@ -1,6 +1,5 @@
 import type { Anthropic, ClientOptions } from '@anthropic-ai/sdk'
 import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
 import { toApiRoot } from '../api-root.ts'
 import { type ForeignRecord, recordOf } from '../foreign-json.ts'
@@ -111,8 +110,8 @@ async function send(
   try {
     return await (options.body ? client.post(path, options) : client.get(path, options)).asResponse()
   } catch (error) {
-    if (error instanceof sdk.APIError && OrchestratorError.is(error.cause)) throw error.cause
-    if (!(error instanceof sdk.APIError) || error.status === undefined) throw toConnectionError(error, state())
+    if (!(error instanceof sdk.APIError)) throw toConnectionError(error, state())
+    if (error.status === undefined) throw toConnectionError(error.cause ?? error, state())
     throw toVendorError({ ...state(), status: error.status, headers: error.headers, body: error.error ?? plainText(error) })
   }
 }

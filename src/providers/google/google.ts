@@ -1,5 +1,4 @@
 import type { FinishReason, ModelRequest, ModelResponse, ToolCall } from '../../domain/model-call.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
 import { toApiRoot } from '../api-root.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
@@ -55,7 +54,7 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
 
   async function send(path: string, init: RequestInit, state: () => AttemptState): Promise<Response> {
     const response = await fetch(`${root}/${path}`, { ...init, headers }).catch((error: unknown) => {
-      throw OrchestratorError.is(error) ? error : toConnectionError(error, state())
+      throw toConnectionError(error, state())
     })
     if (response.ok) return response
     const text = await readAnswerText(response, state)

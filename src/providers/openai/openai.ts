@@ -142,9 +142,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
 
   function toFailure(error: unknown, state: AttemptState): unknown {
     if (OrchestratorError.is(error)) return error
-    if (error instanceof APIConnectionError) {
-      return OrchestratorError.is(error.cause) ? error.cause : toConnectionError(error.cause ?? error, state)
-    }
+    if (error instanceof APIConnectionError) return toConnectionError(error.cause ?? error, state)
     if (error instanceof APIError) {
       return toVendorError({ ...state, status: error.status, headers: error.headers, body: error.error })
     }
