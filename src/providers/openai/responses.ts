@@ -98,28 +98,15 @@ export function createResponsesReader(
     if (!isRecord(reply)) throw toBadReply(typeof reply === 'string' ? 'text' : 'no JSON object', state())
     usage = reply.usage
     if (textOf(reply.model)) model = textOf(reply.model) ?? ''
-    if (
-      reply.error ||
-      reply.object === 'error' ||
-      reply.statusCode ||
-      reply.status === 'failed' ||
-      reply.status === 'cancelled'
-    ) {
-      const body = reply.error
-        ? { error: reply.error }
-        : reply.status === 'cancelled'
-          ? { code: 'cancelled' }
-          : reply.status
-            ? {}
-            : reply
-      throw toVendorError({ ...state(), body })
+    if (reply.error || reply.object === 'error' || reply.statusCode || reply.status === 'failed') {
+      throw toVendorError({ ...state(), body: reply.error ? { error: reply.error } : reply.status ? {} : reply })
     }
     if (!Array.isArray(reply.output) && !fallbackItems) {
       throw textOf(reply.message) ? toVendorError({ ...state(), body: reply }) : toBadReply('an answer without output', state())
     }
     const status = textOf(reply.status) ?? 'completed'
     if (status !== 'completed' && status !== 'incomplete')
-      throw toBadReply(`an answer that is still ${status.slice(0, 20)}`, state())
+      throw toBadReply(`an answer of the status ${status.slice(0, 20)}`, state())
     final = reply
     if (fallbackItems) return ''
     streamed = toText(listOf(reply.output))
