@@ -18,7 +18,14 @@ const FILTER = /SAFETY|PROHIBITED|BLOCK|RECITATION|SPII|ARMOR|JAILBREAK/
 const toFinish = (word: string): FinishReason => FINISH.get(word) ?? (FILTER.test(word) ? 'content_filter' : 'other')
 
 /** Fields of a part that are read, or only describe it. */
-const READ_FIELDS: ReadonlySet<string> = new Set(['text', 'thought', 'functionCall', 'partMetadata', 'videoMetadata', 'mediaResolution'])
+const READ_FIELDS: ReadonlySet<string> = new Set([
+  'text',
+  'thought',
+  'functionCall',
+  'partMetadata',
+  'videoMetadata',
+  'mediaResolution',
+])
 
 /** Pieces of a stream may hold other candidates, first in their list. */
 const firstCandidate = (piece: ForeignRecord): ForeignRecord =>

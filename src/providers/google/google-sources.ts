@@ -54,7 +54,9 @@ export function createGoogleSources() {
           return url && urlRetrievalStatus === 'URL_RETRIEVAL_STATUS_SUCCESS' ? [{ kind: 'search_result', url } as const] : []
         }),
         ...supports.flatMap((support) => citedBySupport(recordOf(support), found, toRange)),
-        ...citations.map(recordOf).map((citation) => ({ kind: 'citation', ...describeOne(citation), ...toRange(citation) }) as const),
+        ...citations
+          .map(recordOf)
+          .map((citation) => ({ kind: 'citation', ...describeOne(citation), ...toRange(citation) }) as const),
       ]
     },
     notes: (): readonly string[] => {
