@@ -7,6 +7,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import type { Clock } from './clock.ts'
 import { untilAborted } from './until-aborted.ts'
+import { hasVisibleText, unusable } from './usable-answer.ts'
 
 export interface LedgerPorts {
   /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
@@ -48,9 +49,12 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
   const answered = (attempt: Try, request: PreparedRequest, context: TryContext, response: CallResponse) => {
     const executionTime = end(attempt, clock)
     const cost = costOf(request, response, context.signal)
+    const failure = unusable(response, request, context)
+    const outcome = failure ? { ...response, error: failure.toJSON() } : response
     const conclude = (known: KnownCost | undefined): CallResponse => {
-      record(attempt, request, context, response, known, executionTime, false)
+      record(attempt, request, context, outcome, known, executionTime, false)
       if (context.signal.aborted) throw context.signal.reason
+      if (failure) throw failure
       return response
     }
     return cost instanceof Promise ? cost.then(conclude) : conclude(cost)
@@ -73,10 +77,22 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
   }
 
   return (next) => (request, context) => {
-    const { progress, signal, onDelta } = context
+    const { progress, signal, onDelta, onReasoning } = context
     if (signal.aborted) return Promise.reject(signal.reason)
-    const attempt: Try = { number: ++progress.attempts, startedAtMs: clock.now(), deliveredCharacters: 0, ended: false }
-    const watched = onDelta ? { ...context, onDelta: deliverer(attempt, context, onDelta) } : context
+    const attempt: Try = {
+      number: ++progress.attempts,
+      startedAtMs: clock.now(),
+      deliveredCharacters: 0,
+      heldBack: '',
+      ended: false,
+    }
+    const watched = onDelta
+      ? {
+          ...context,
+          onDelta: deliverer(attempt, context, onDelta),
+          onReasoning: onReasoning && reasoningDeliverer(attempt, onReasoning),
+        }
+      : context
     return next(request, watched).then(
       (response) => answered(attempt, request, context, response),
       (error) => failed(attempt, request, context, error),
@@ -89,6 +105,8 @@ interface Try {
   readonly number: number
   readonly startedAtMs: number
   deliveredCharacters: number
+  /** White space before the first visible character. */
+  heldBack: string
   ended: boolean
 }
 
@@ -103,8 +121,20 @@ const deliverer =
   (text: string): void => {
     if (attempt.ended || text === '') return
     attempt.deliveredCharacters += text.length
+    // An answer of white space alone is none, and another try follows it: nobody has seen anything of it then.
+    if (!progress.textDelivered && !hasVisibleText(text)) {
+      attempt.heldBack += text
+      return
+    }
     progress.textDelivered = true
-    onDelta(text)
+    onDelta(attempt.heldBack === '' ? text : attempt.heldBack + text)
+    attempt.heldBack = ''
+  }
+
+const reasoningDeliverer =
+  (attempt: Try, onReasoning: (text: string) => void) =>
+  (text: string): void => {
+    if (!attempt.ended && text !== '') onReasoning(text)
   }
 
 function record(

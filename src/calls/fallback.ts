@@ -18,6 +18,7 @@ const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
   'PROVIDER_BAD_REPLY',
   'PROVIDER_STREAM_CUT',
   'CONTENT_FILTERED',
+  'OUTPUT_INVALID',
 ])
 
 /**

@@ -133,7 +133,8 @@ async function withinBudget(
     context.onAttempt(attempt)
   }
   try {
-    return await next(bounded, { ...context, onAttempt })
+    const engineMaxTokens = settings.maxTokens === undefined ? maxTokens : undefined
+    return await next(bounded, { ...context, onAttempt, engineMaxTokens })
   } catch (error) {
     if (actual !== NOTHING && mayBeBilled(error)) actual = UNKNOWN
     throw error

@@ -15,12 +15,14 @@ export function toTryContext(context: CallContext | TryContext, signal: AbortSig
     idleTimeoutMs: context.idleTimeoutMs,
     maxRetries: context.maxRetries,
     restartAfterFirstToken: context.restartAfterFirstToken,
+    complete: context.complete,
     budget: context.budget,
     onDelta: context.onDelta,
     onReasoning: context.onReasoning,
     onRetry: context.onRetry,
     onAttempt: context.onAttempt,
     onActivity: 'onActivity' in context ? context.onActivity : undefined,
+    engineMaxTokens: 'engineMaxTokens' in context ? context.engineMaxTokens : undefined,
     progress: 'progress' in context ? context.progress : newProgress(),
   }
   return complete

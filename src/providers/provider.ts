@@ -11,6 +11,11 @@ export interface GenerateOptions {
   readonly onDelta?: (text: string) => void
   /** Given beside `onDelta`: called synchronously with every piece of reasoning text that the vendor sends apart from the answer. */
   readonly onReasoning?: (text: string) => void
+  /**
+   * Called synchronously, before more text, where all text that was delivered turns out to be reasoning: it is void, and the answer starts anew.
+   * The reasoning is not repeated to `onReasoning`.
+   */
+  readonly onVoid?: () => void
   /** Called once per piece that arrives, text or not (reasoning, pings), so that an idle timeout sees life. */
   readonly onActivity?: () => void
 }
@@ -28,7 +33,8 @@ export interface Provider {
   /** Every answer comes from the simulator; must never be counted as cost or quality. */
   readonly simulated: boolean
   /**
-   * One request, one answer. Must send no retries of its own and must not write prompts or keys to a log.
+   * One request, one answer. Must send no retries of its own, save for a request that was refused for the name of a parameter, which is sent once more without it.
+   * Must not write prompts or keys to a log.
    * Must resolve only for an answer that ended with its terminal mark.
    * Rejects with an OrchestratorError: PROVIDER_AUTH (401, 403, Gemini's 400 for keys), PROVIDER_RATE_LIMITED (429),
    * PROVIDER_QUOTA_EXHAUSTED (a 429 or 402 for used-up credit), PROVIDER_UNAVAILABLE (5xx, 408, 529, refused and reset connections),

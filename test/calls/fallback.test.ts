@@ -43,7 +43,7 @@ describe('fallbacks', () => {
   test.each(CODES)('are asked after %s only where another provider may do better', async (code) => {
     const { asked, outcome } = ask({ alpha: code })
     const result = await outcome
-    const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED'
+    const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED' || code === 'OUTPUT_INVALID'
     expect(asked).toEqual(falls ? ['alpha', 'beta'] : ['alpha'])
     expect(result).toMatchObject(falls ? { provider: 'beta' } : { code })
   })

@@ -1,19 +1,12 @@
 import type { Anthropic, ClientOptions } from '@anthropic-ai/sdk'
 import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
-import { type AdapterSettings, secretsOf } from '../adapter-settings.ts'
+import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
+import { toApiRoot } from '../api-root.ts'
 import { type ForeignRecord, recordOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
+import { createTransport, type VendorFetch } from '../transport/transport.ts'
 import { type AttemptState, toConnectionError, toVendorError } from '../vendor-error.ts'
-import {
-  isJsonAnswer,
-  NO_TIMEOUT_MS,
-  privateTextsOf,
-  readEvents,
-  readJsonAnswer,
-  readModelList,
-  vendorFetch,
-  withLinkedSignal,
-} from '../vendor-http.ts'
+import { NO_TIMEOUT_MS, privateTextsOf, readAnswer, readModelList, withLinkedSignal } from '../vendor-http.ts'
 import { createAnthropicAnswer } from './anthropic-answer.ts'
 import { toAnthropicRequest } from './anthropic-request.ts'
 
@@ -26,9 +19,10 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
     import('@anthropic-ai/sdk'),
     import('@anthropic-ai/sdk/lib/transform-json-schema'),
   ])
-  const client = new sdk.Anthropic(toClientOptions(settings))
   const { id } = settings
-  const account = { provider: id, secrets: secretsOf(settings) }
+  const { fetch, secrets } = createTransport(settings)
+  const client = new sdk.Anthropic(toClientOptions(settings, fetch))
+  const account = { provider: id, secrets }
 
   async function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
     const { signal, onDelta, onActivity } = options
@@ -41,12 +35,15 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
     })
     return withLinkedSignal(signal, state, async (linked) => {
       const response = await send(client, sdk, '/v1/messages', { body, headers, signal: linked }, state)
-      if (onDelta && !isJsonAnswer(response)) {
-        const onEvent = (event: unknown) => answer.addEvent(recordOf(event), state)
-        await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isWhole, state })
-      } else {
-        answer.addMessage(await readJsonAnswer(response, state), state)
-      }
+      await readAnswer(response, {
+        streams: onDelta !== undefined,
+        onEvent: (event) => answer.addEvent(recordOf(event), state),
+        onWhole: (reply) => answer.addMessage(reply, state),
+        onActivity,
+        endMark: END_MARK,
+        isWhole: answer.isWhole,
+        state,
+      })
       return answer.response()
     })
   }
@@ -67,10 +64,11 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
   }
 }
 
-function toClientOptions({ apiKey, baseUrl = OWN_BASE_URL, headers }: AdapterSettings): ClientOptions {
+function toClientOptions(settings: AdapterSettings, fetch: VendorFetch): ClientOptions {
+  const { apiKey, baseUrl = OWN_BASE_URL } = settings
   const isOwnOrigin = new URL(baseUrl).origin === OWN_BASE_URL
   return {
-    baseURL: baseUrl.replace(/\/+$/, ''),
+    baseURL: toApiRoot(baseUrl, 'anthropic'),
     // Without any key the SDK looks for credentials in files of the user and sends those.
     apiKey: apiKey ?? 'none',
     defaultHeaders: {
@@ -78,13 +76,13 @@ function toClientOptions({ apiKey, baseUrl = OWN_BASE_URL, headers }: AdapterSet
       // The SDK sends the key as a bearer token; gateways and the simulator know the older header, which the API prefers.
       authorization: null,
       ...(apiKey && { 'x-api-key': apiKey }),
-      ...headers,
+      ...fixedHeadersOf(settings),
     },
     maxRetries: 0,
     timeout: NO_TIMEOUT_MS,
     openTelemetry: false,
     logLevel: 'off',
-    fetch: vendorFetch,
+    fetch,
   }
 }
 
@@ -112,7 +110,8 @@ async function send(
   try {
     return await (options.body ? client.post(path, options) : client.get(path, options)).asResponse()
   } catch (error) {
-    if (!(error instanceof sdk.APIError) || error.status === undefined) throw toConnectionError(error, state())
+    if (!(error instanceof sdk.APIError)) throw toConnectionError(error, state())
+    if (error.status === undefined) throw toConnectionError(error.cause ?? error, state())
     throw toVendorError({ ...state(), status: error.status, headers: error.headers, body: error.error ?? plainText(error) })
   }
 }

@@ -40,10 +40,13 @@ export function toAnswer({
   return {
     ...toSpent(flowId, steps),
     text: finalOutput,
-    finishReason: final?.finishReason ?? 'stop',
+    finishReason:
+      (final ?? successes.find((step) => isCut(step) && finalOutput.includes(step.output ?? '')))?.finishReason ?? 'stop',
     provider: writers.join('+'),
   }
 }
+
+const isCut = ({ finishReason }: StepResult): boolean => finishReason === 'length' || finishReason === 'content_filter'
 
 /** The answer of a flow that ended because a model refused; `undefined` where none did. */
 export function toRefusal(flowId: string, steps: readonly StepResult[]): FlowAnswer | undefined {
