@@ -210,6 +210,204 @@ describe('anthropic', () => {
   })
 
   describe('what comes back', () => {
+    test.each([
+      ['at the end of the stream', ''],
+      ['at the mark of another protocol', 'data: [DONE]\n\n'],
+    ])('an answer is whole after its stop reason, %s', async (_, end) => {
+      server.answer({ headers: SSE_HEADERS, body: events(start(), textDelta('Hello'), finish({ output_tokens: 12 })) + end })
+      expect(await streamed()).toMatchObject({
+        text: 'Hello',
+        finishReason: 'stop',
+        usage: { inputTokens: 10, outputTokens: 12 },
+      })
+    })
+
+    test('a stream without a stop reason is cut, also one that ended its blocks', async () => {
+      for (const cut of [
+        [start(), textDelta('Hello')],
+        [start(), blockStart(0, text('')), textDelta('Hello'), blockStop(0)],
+        [start(), textDelta('Hello'), { type: 'message_delta', delta: { stop_reason: null }, usage: { output_tokens: 3 } }],
+      ]) {
+        server.answer(stream(...cut))
+        await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+      }
+    })
+
+    test('arguments of a tool that end in the middle show that the stream was cut, except at the bound of tokens', async () => {
+      const call = [
+        start(),
+        blockStart(0, { type: 'tool_use', id: 't', name: 'find', input: {} }),
+        delta(0, { type: 'input_json_delta', partial_json: '{"a":' }),
+      ]
+      server.answer(stream(...call, finish({ output_tokens: 5 }, 'tool_use')))
+      await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+      server.answer(stream(...call, finish({ output_tokens: 5 }, 'max_tokens')))
+      expect(await streamed()).toMatchObject({ finishReason: 'length' })
+    })
+
+    test('zeros of a later count replace nothing, whichever field they are in', async () => {
+      const zeros = { input_tokens: 0, cache_read_input_tokens: 0, cache_creation_input_tokens: 0, output_tokens: 7 }
+      const begun = start({ input_tokens: 25, cache_read_input_tokens: 100, cache_creation_input_tokens: 50 })
+      server.answer(stream(begun, textDelta('Hello'), finish(zeros), stop))
+      expect((await streamed()).usage).toEqual({
+        inputTokens: 175,
+        cachedInputTokens: 100,
+        cacheWriteTokens: 50,
+        outputTokens: 7,
+        totalTokens: 182,
+        source: 'reported',
+      })
+    })
+
+    test('counts that come late replace the zeros before them', async () => {
+      server.answer(
+        stream(
+          start({ input_tokens: 0, output_tokens: 0 }),
+          textDelta('Hi'),
+          finish({ input_tokens: 9, output_tokens: 2 }),
+          stop,
+        ),
+      )
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 9, outputTokens: 2, totalTokens: 11 })
+    })
+
+    test('no input at all, or no output beside a text, is unknown and not 0', async () => {
+      server.answer({ body: message([text('Hello')], { usage: { input_tokens: 0, output_tokens: 0 } }) })
+      expect((await generate()).usage).toEqual({ source: 'unknown' })
+      server.answer({ body: message([text('Hello')], { usage: { input_tokens: 8, output_tokens: 0 } }) })
+      expect((await generate()).usage).toEqual({ inputTokens: 8, source: 'reported' })
+      server.answer({ body: message([], { stop_reason: 'refusal', usage: { input_tokens: 8, output_tokens: 0 } }) })
+      expect((await generate()).usage).toMatchObject({ inputTokens: 8, outputTokens: 0 })
+    })
+
+    test.each([
+      ['end_turn', 'stop', undefined],
+      ['stop_sequence', 'stop', undefined],
+      ['max_tokens', 'length', undefined],
+      ['refusal', 'refusal', undefined],
+      ['model_context_window_exceeded', 'length', 'model_context_window_exceeded'],
+      ['pause_turn', 'other', 'pause_turn'],
+      ['compaction', 'other', 'compaction'],
+      ['constructor', 'other', 'constructor'],
+    ])('stop reason %s is %s', async (stopReason, finishReason, named) => {
+      const expected = { finishReason, notes: named === undefined ? [] : [`Anthropic stopped with "${named}"`] }
+      server.answer({ body: message([text('a')], { stop_reason: stopReason }) })
+      expect(await generate()).toMatchObject(expected)
+      server.answer(stream(start(), textDelta('a'), finish({ output_tokens: 5 }, stopReason), stop))
+      expect(await streamed()).toMatchObject(expected)
+    })
+
+    test('reasoning is delivered apart from the text, and what is left out of it is named once', async () => {
+      const pieces: string[] = []
+      const thoughts: string[] = []
+      server.answer(
+        stream(
+          start(),
+          blockStart(0, { type: 'thinking', thinking: '', signature: '' }),
+          delta(0, { type: 'thinking_delta', thinking: 'First, ' }),
+          delta(0, { type: 'thinking_delta', thinking: 'then.' }),
+          delta(0, { type: 'signature_delta', signature: 'c2ln' }),
+          blockStop(0),
+          blockStart(1, { type: 'redacted_thinking', data: 'xxx' }),
+          blockStart(2, text('')),
+          textDelta('Answer', 2),
+          finish(),
+          stop,
+        ),
+      )
+      const answer = await generate({}, { onDelta: (piece) => pieces.push(piece), onReasoning: (piece) => thoughts.push(piece) })
+      expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'First, then.' })
+      expect({ pieces, thoughts }).toEqual({ pieces: ['Answer'], thoughts: ['First, ', 'then.'] })
+      expect(answer.notes).toEqual(['parts of the answer were left out: signature, redacted_thinking'])
+    })
+
+    const SEARCHED = [
+      text('Intro. '),
+      { type: 'server_tool_use', id: 's', name: 'web_search', input: { query: 'q' } },
+      {
+        type: 'web_search_tool_result',
+        tool_use_id: 's',
+        content: [
+          { type: 'web_search_result', url: 'https://a.example/1', title: 'One', encrypted_content: 'x', page_age: null },
+        ],
+      },
+    ]
+    const CITATIONS = [
+      { type: 'web_search_result_location', url: 'https://a.example/1', title: 'One', encrypted_index: 'i', cited_text: 'said' },
+      {
+        type: 'char_location',
+        document_index: 0,
+        document_title: 'Report',
+        start_char_index: 900,
+        end_char_index: 910,
+        cited_text: 'so',
+      },
+      {
+        type: 'page_location',
+        document_index: 0,
+        document_title: null,
+        start_page_number: 5,
+        end_page_number: 6,
+        cited_text: 'p',
+      },
+      { type: 'search_result_location', source: 'https://b.example', title: 'Two', search_result_index: 0, cited_text: 't' },
+    ]
+    const range = { startIndex: 7, endIndex: 13 }
+    const SOURCES = [
+      { kind: 'search_result', url: 'https://a.example/1', title: 'One' },
+      { kind: 'citation', url: 'https://a.example/1', title: 'One', text: 'said', ...range },
+      { kind: 'citation', title: 'Report', text: 'so', ...range },
+      { kind: 'citation', text: 'p', ...range },
+      { kind: 'citation', url: 'https://b.example', title: 'Two', text: 't', ...range },
+    ]
+
+    test('citations and search results are sources, with the range of the text that they support', async () => {
+      server.answer({ body: message([...SEARCHED, { ...text('Claim.'), citations: CITATIONS }, text(' End.')]) })
+      const answer = await generate()
+      expect(answer).toMatchObject({ text: 'Intro. Claim. End.', sources: SOURCES })
+      expect(answer.notes).toEqual(['parts of the answer were left out: server_tool_use'])
+    })
+
+    test('citations of a stream are the same sources', async () => {
+      server.answer(
+        stream(
+          start(),
+          ...SEARCHED.map((block, index) => blockStart(index, block)),
+          blockStart(3, { ...text(''), citations: [] }),
+          ...CITATIONS.slice(0, 2).map((citation) => delta(3, { type: 'citations_delta', citation })),
+          textDelta('Claim.', 3),
+          ...CITATIONS.slice(2).map((citation) => delta(3, { type: 'citations_delta', citation })),
+          blockStop(3),
+          blockStart(4, text('')),
+          textDelta(' End.', 4),
+          finish(),
+          stop,
+        ),
+      )
+      expect(await streamed()).toMatchObject({ text: 'Intro. Claim. End.', sources: SOURCES })
+    })
+
+    test('a search that failed is no source, and said', async () => {
+      const failed = {
+        type: 'web_search_tool_result',
+        content: { type: 'web_search_tool_result_error', error_code: 'max_uses_exceeded' },
+      }
+      server.answer({ body: message([failed, text('a')]) })
+      const answer = await generate()
+      expect(answer.sources).toBeUndefined()
+      expect(answer.notes).toEqual(['parts of the answer were left out: web_search_tool_result'])
+    })
+
+    test('the tier is named as the API names it, fast mode before it', async () => {
+      const usage = { input_tokens: 1, output_tokens: 1, service_tier: 'priority' }
+      server.answer({ body: message([text('a')], { usage }) })
+      expect((await generate()).serviceTier).toBe('priority')
+      server.answer({ body: message([text('a')], { usage: { ...usage, speed: 'fast' } }) })
+      expect((await generate()).serviceTier).toBe('fast')
+      server.answer(wire.whole('a'))
+      expect(await generate()).not.toHaveProperty('serviceTier')
+    })
+
     test('input is plain input, cache read and cache write together', async () => {
       const usage = { input_tokens: 3, cache_creation_input_tokens: 2262, cache_read_input_tokens: 100, output_tokens: 84 }
       server.answer({ body: message([text('ok')], { usage }) })

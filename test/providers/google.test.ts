@@ -135,6 +135,156 @@ describe('google', () => {
   })
 
   describe('what comes back', () => {
+    /** The same answer asked for whole and streamed. */
+    const bothWays = async (body: unknown) => {
+      server.answer({ body })
+      const whole = await generate().catch((error: unknown) => error)
+      server.answer(stream(body))
+      return [whole, await streamed().catch((error: unknown) => error)]
+    }
+
+    test.each([
+      ['STOP', 'stop'],
+      ['MAX_TOKENS', 'length'],
+      ['CONTINUATION', 'length'],
+      ['SAFETY', 'content_filter'],
+      ['RECITATION', 'content_filter'],
+      ['BLOCKLIST', 'content_filter'],
+      ['PROHIBITED_CONTENT', 'content_filter'],
+      ['SPII', 'content_filter'],
+      ['MODEL_ARMOR', 'content_filter'],
+      ['IMAGE_SAFETY', 'content_filter'],
+      ['IMAGE_PROHIBITED_CONTENT', 'content_filter'],
+      ['IMAGE_RECITATION', 'content_filter'],
+      ['A_SAFETY_FILTER_TO_COME', 'content_filter'],
+      ['LANGUAGE', 'other'],
+      ['OTHER', 'other'],
+      ['IMAGE_OTHER', 'other'],
+      ['NO_IMAGE', 'other'],
+      ['MALFORMED_FUNCTION_CALL', 'other'],
+      ['UNEXPECTED_TOOL_CALL', 'other'],
+      ['TOO_MANY_TOOL_CALLS', 'other'],
+      ['MISSING_THOUGHT_SIGNATURE', 'other'],
+      ['constructor', 'other'],
+    ])('a finish with %s and no part is %s, whole or streamed', async (word, finishReason) => {
+      const notes = word === 'STOP' || word === 'MAX_TOKENS' ? [] : [`Gemini finished with ${word}`]
+      for (const answer of await bothWays({ candidates: [{ finishReason: word }] }))
+        expect(answer).toMatchObject({ text: '', finishReason, notes })
+    })
+
+    test('a blocked prompt is CONTENT_FILTERED with its reason and its usage, whatever else is said', async () => {
+      for (const rest of [{}, { candidates: [] }, { candidates: [{ content: { role: 'model' }, finishReason: 'STOP' }] }])
+        for (const error of await bothWays({ promptFeedback: { blockReason: 'JAILBREAK' }, usageMetadata: USAGE, ...rest })) {
+          expect(error).toMatchObject({ code: 'CONTENT_FILTERED', message: expect.stringContaining('JAILBREAK') })
+          expect(callFactsOf(error)).toMatchObject({ usage: { inputTokens: 10 } })
+        }
+    })
+
+    test('a block in the middle of a stream ends it as filtered, and says why', async () => {
+      server.answer(stream(piece([text('half')]), { promptFeedback: { blockReason: 'PROHIBITED_CONTENT' } }))
+      const answer = await streamed()
+      expect(answer).toMatchObject({ text: 'half', finishReason: 'content_filter' })
+      expect(answer.notes.join()).toContain('PROHIBITED_CONTENT')
+    })
+
+    test('an answer without candidates is none', async () => {
+      const [whole, cut] = await bothWays({ candidates: [], usageMetadata: USAGE })
+      expect(whole).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
+      expect(cut).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+    })
+
+    test('the last count of a stream is final, also where its total falls', async () => {
+      const counts = [
+        { promptTokenCount: 16, candidatesTokenCount: 75, thoughtsTokenCount: 78, totalTokenCount: 169 },
+        { promptTokenCount: 16, candidatesTokenCount: 75, totalTokenCount: 91 },
+      ]
+      server.answer(stream(piece([text('a')], undefined, counts[0]), piece([text('b')], 'STOP', counts[1])))
+      expect((await streamed()).usage).toEqual({ inputTokens: 16, outputTokens: 75, totalTokens: 91, source: 'reported' })
+    })
+
+    test('a last piece that counts the prompt alone takes nothing from the answer', async () => {
+      const counts = [
+        { promptTokenCount: 46, candidatesTokenCount: 51, thoughtsTokenCount: 101, totalTokenCount: 198 },
+        { promptTokenCount: 46, totalTokenCount: 46 },
+      ]
+      server.answer(stream(piece([text('a')], undefined, counts[0]), piece([text('')], 'STOP', counts[1])))
+      expect((await streamed()).usage).toMatchObject({ inputTokens: 46, outputTokens: 152, reasoningTokens: 101 })
+    })
+
+    test('thoughts are delivered apart from the text, and parts that are not read are named once', async () => {
+      const pieces: string[] = []
+      const thoughts: string[] = []
+      server.answer(
+        stream(
+          piece([{ text: 'plan ', thought: true, thoughtSignature: 'c2ln' }]),
+          piece([{ text: 'more', thought: true }, { executableCode: { language: 'PYTHON', code: '1' } }]),
+          piece(
+            [{ codeExecutionResult: { outcome: 'OUTCOME_OK', output: '1' } }, { text: 'Answer', thoughtSignature: 'c2ln' }],
+            'STOP',
+            USAGE,
+          ),
+        ),
+      )
+      const answer = await generate({}, { onDelta: (value) => pieces.push(value), onReasoning: (value) => thoughts.push(value) })
+      expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'plan more' })
+      expect({ pieces, thoughts }).toEqual({ pieces: ['Answer'], thoughts: ['plan ', 'more'] })
+      expect(answer.notes).toEqual(['parts of the answer were left out: thoughtSignature, executableCode, codeExecutionResult'])
+    })
+
+    test('grounding is kept as sources, with ranges in characters where Google counts bytes', async () => {
+      const answered = 'Äpfel fallen. Über München.'
+      const groundingMetadata = {
+        webSearchQueries: ['apples'],
+        groundingChunks: [
+          { web: { uri: 'https://a.example', title: 'A' } },
+          { retrievedContext: { uri: 'gs://b', title: 'B', text: 'kept text' } },
+        ],
+        groundingSupports: [
+          { segment: { endIndex: 14, text: 'Äpfel fallen.' }, groundingChunkIndices: [0, 1] },
+          { segment: { startIndex: 3, endIndex: 5, text: 'Über München.' }, groundingChunkIndices: [1] },
+          { segment: { startIndex: 900, endIndex: 990, text: 'not in it' }, groundingChunkIndices: [0, 7] },
+        ],
+      }
+      const sources = [
+        { kind: 'search_result', url: 'https://a.example', title: 'A' },
+        { kind: 'search_result', url: 'gs://b', title: 'B', text: 'kept text' },
+        { kind: 'citation', url: 'https://a.example', title: 'A', text: 'Äpfel fallen.', startIndex: 0, endIndex: 13 },
+        { kind: 'citation', url: 'gs://b', title: 'B', text: 'Äpfel fallen.', startIndex: 0, endIndex: 13 },
+        { kind: 'citation', url: 'gs://b', title: 'B', text: 'Über München.', startIndex: 14, endIndex: 27 },
+        { kind: 'citation', url: 'https://a.example', title: 'A', text: 'not in it' },
+      ]
+      const [candidate] = piece([text(answered)], 'STOP').candidates
+      for (const answer of await bothWays({ candidates: [{ ...candidate, groundingMetadata }] })) {
+        expect(answer).toMatchObject({ text: answered, notes: ['Gemini searched the web for: "apples"'] })
+        expect(answer).toHaveProperty('sources', sources)
+      }
+    })
+
+    test('citations and pages that were read are sources; a page that could not be read is none', async () => {
+      const [candidate] = piece([text('Über uns')], 'STOP').candidates
+      const more = {
+        citationMetadata: { citations: [{ startIndex: 0, endIndex: 5, uri: 'https://c.example', title: 'C' }] },
+        urlContextMetadata: {
+          urlMetadata: [
+            { retrievedUrl: 'https://read.example', urlRetrievalStatus: 'URL_RETRIEVAL_STATUS_SUCCESS' },
+            { retrievedUrl: 'https://lost.example', urlRetrievalStatus: 'URL_RETRIEVAL_STATUS_ERROR' },
+          ],
+        },
+      }
+      for (const answer of await bothWays({ candidates: [{ ...candidate, ...more }] }))
+        expect(answer).toHaveProperty('sources', [
+          { kind: 'search_result', url: 'https://read.example' },
+          { kind: 'citation', url: 'https://c.example', title: 'C', startIndex: 0, endIndex: 4 },
+        ])
+    })
+
+    test('the tier is named as the API names it', async () => {
+      const tiered = { ...USAGE, trafficType: 'ON_DEMAND_FLEX' }
+      for (const answer of await bothWays(piece([text('a')], 'STOP', tiered)))
+        expect(answer).toHaveProperty('serviceTier', 'ON_DEMAND_FLEX')
+      for (const answer of await bothWays(piece([text('a')], 'STOP', USAGE))) expect(answer).not.toHaveProperty('serviceTier')
+    })
+
     test('output is candidates plus thoughts, input is prompt plus prompts of tools, cached is part of input', async () => {
       const usageMetadata = {
         promptTokenCount: 19,

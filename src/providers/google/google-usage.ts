@@ -11,8 +11,8 @@ interface Counts {
 }
 
 /**
- * Usage of one answer of the Gemini API (`usageMetadata`, November 2026). Its figures are cumulative, so they replace each other; those of a turn
- * that ran a tool fall back in between, and single fields vanish in later pieces, so the piece with the greatest total counts.
+ * Usage of one answer of the Gemini API (`usageMetadata`, November 2026). Its figures replace each other, also by smaller ones: the last count is
+ * the one that is billed. Pieces of a turn that ran a tool may count the prompt alone, which counts no answer, and single fields vanish in later pieces.
  * Thoughts are billed as output beside the candidates; prompts of tools are input beside the prompt; cached tokens are part of the prompt.
  */
 export function createGoogleUsage() {
@@ -23,7 +23,7 @@ export function createGoogleUsage() {
     add(fields: ForeignRecord) {
       const counts = toCounts(fields)
       if (counts.total === undefined && sumOf(counts) === 0) return
-      if (totalOf(counts) < totalOf(latest)) return
+      if (outputOf(counts) === 0 && outputOf(latest) > 0 && isConsistent(counts)) return
       latest = counts
       merged = { ...merged, ...Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== undefined)) }
     },
@@ -67,5 +67,5 @@ const toCounts = (fields: ForeignRecord): Counts => ({
 
 const sumOf = ({ prompt = 0, toolPrompt = 0, candidates = 0, thoughts = 0 }: Counts) =>
   prompt + toolPrompt + candidates + thoughts
-const totalOf = (counts: Counts) => counts.total ?? sumOf(counts)
+const outputOf = ({ candidates = 0, thoughts = 0 }: Counts) => candidates + thoughts
 const isConsistent = (counts: Counts) => counts.total !== undefined && sumOf(counts) === counts.total

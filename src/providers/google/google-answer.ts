@@ -1,0 +1,135 @@
+import type { FinishReason, ModelResponse, ToolCall } from '../../domain/model-call.ts'
+import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { GenerateOptions } from '../provider.ts'
+import { type AttemptState, toBadReply, toContentFiltered, toVendorError } from '../vendor-error.ts'
+import { createGoogleSources } from './google-sources.ts'
+import { createGoogleUsage } from './google-usage.ts'
+
+/** FinishReason of ai.google.dev/api/generate-content and of Vertex AI, November 2026. Function calls come with STOP. */
+// A map: a vendor's word must not reach what every object inherits.
+const FINISH: ReadonlyMap<string, FinishReason> = new Map(
+  Object.entries<FinishReason>({ STOP: 'stop', MAX_TOKENS: 'length', CONTINUATION: 'length' }),
+)
+
+/** Filters, those of images and those to come included: SAFETY, IMAGE_SAFETY, PROHIBITED_CONTENT, BLOCKLIST, RECITATION, SPII, MODEL_ARMOR, JAILBREAK. */
+const FILTER = /SAFETY|PROHIBITED|BLOCK|RECITATION|SPII|ARMOR|JAILBREAK/
+
+/** Everything else (OTHER, LANGUAGE, NO_IMAGE, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, …) is a failure of the model or of the service. */
+const toFinish = (word: string): FinishReason => FINISH.get(word) ?? (FILTER.test(word) ? 'content_filter' : 'other')
+
+/** Fields of a part that are read, or only describe it. */
+const READ_FIELDS: ReadonlySet<string> = new Set([
+  'text',
+  'thought',
+  'functionCall',
+  'partMetadata',
+  'videoMetadata',
+  'mediaResolution',
+])
+
+/** Pieces of a stream may hold other candidates, first in their list. */
+const firstCandidate = (piece: ForeignRecord): ForeignRecord =>
+  listOf(piece.candidates)
+    .map(recordOf)
+    .find(({ index = 0 }) => index === 0) ?? {}
+
+/** Gathers one answer of the Gemini API, whole or piece by piece. */
+export function createGoogleAnswer(
+  requestedModel: string,
+  requestNotes: readonly string[],
+  { onDelta, onReasoning }: Pick<GenerateOptions, 'onDelta' | 'onReasoning'>,
+) {
+  const usage = createGoogleUsage()
+  const sources = createGoogleSources()
+  const toolCalls: ToolCall[] = []
+  const leftOut = new Set<string>()
+  let text = ''
+  let reasoning = ''
+  let model: string | undefined
+  let finish: string | undefined
+  let blocked: string | undefined
+  let serviceTier: string | undefined
+  let begun = false
+
+  function addText(piece: string, isThought: boolean) {
+    if (piece === '') return
+    if (isThought) {
+      reasoning += piece
+      onReasoning?.(piece)
+    } else {
+      text += piece
+      onDelta?.(piece)
+    }
+  }
+
+  function addPart(part: ForeignRecord) {
+    addText(textOf(part.text) ?? '', part.thought === true)
+    const call = recordOf(part.functionCall)
+    const name = textOf(call.name)
+    if (name)
+      toolCalls.push({ ...(textOf(call.id) && { id: textOf(call.id) }), name, arguments: JSON.stringify(call.args ?? {}) })
+    for (const field in part) if (!READ_FIELDS.has(field)) leftOut.add(field)
+  }
+
+  function addCandidate(candidate: ForeignRecord) {
+    for (const part of listOf(recordOf(candidate.content).parts)) addPart(recordOf(part))
+    sources.add(candidate)
+    const reason = textOf(candidate.finishReason)
+    if (reason && reason !== 'FINISH_REASON_UNSPECIFIED') finish = reason
+  }
+
+  function addPiece(piece: ForeignRecord, state: () => AttemptState): false {
+    if (piece.error) throw toVendorError({ ...state(), body: piece })
+    begun ||= piece.candidates !== undefined || piece.usageMetadata !== undefined
+    model = textOf(piece.modelVersion)?.replace(/^models\//, '') ?? model
+    const counts = recordOf(piece.usageMetadata)
+    usage.add(counts)
+    serviceTier = textOf(counts.serviceTier) ?? textOf(counts.trafficType) ?? serviceTier
+    addCandidate(firstCandidate(piece))
+    const reason = textOf(recordOf(piece.promptFeedback).blockReason)
+    if (reason && !/UNSPECIFIED$/.test(reason)) blocked = reason
+    if (blocked && text === '' && toolCalls.length === 0) throw toContentFiltered(blocked, state())
+    // Usage may follow the finish reason, and there is no other end mark: the stream is read to its end.
+    return false
+  }
+
+  function toFinishReason(): FinishReason {
+    if (blocked) return 'content_filter'
+    const reason = toFinish(finish ?? '')
+    return reason === 'stop' && toolCalls.length > 0 ? 'tool_calls' : reason
+  }
+
+  const notes = (): readonly string[] => [
+    ...requestNotes,
+    ...(leftOut.size > 0 ? [`parts of the answer were left out: ${[...leftOut].join(', ')}`] : []),
+    ...sources.notes(),
+    ...(blocked ? [`Gemini blocked the answer: ${blocked}`] : []),
+    ...(finish === 'STOP' || finish === 'MAX_TOKENS' ? [] : [`Gemini finished with ${finish ?? 'no reason'}`]),
+  ]
+
+  return {
+    addPiece,
+    isFinished: () => finish !== undefined || blocked !== undefined,
+    known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
+    addWhole(parsed: unknown, state: () => AttemptState) {
+      // Without `alt=sse` a stream is one JSON array of its pieces.
+      const pieces = Array.isArray(parsed) ? parsed.map(recordOf) : [recordOf(parsed)]
+      for (const piece of pieces) addPiece(piece, state)
+      if (!finish && text === '' && toolCalls.length === 0) throw toBadReply('JSON without a candidate', state())
+    },
+    response(): ModelResponse {
+      const found = sources.list(text)
+      return {
+        text,
+        ...(reasoning && { reasoningText: reasoning }),
+        ...(toolCalls.length > 0 && { toolCalls }),
+        ...(found.length > 0 && { sources: found }),
+        finishReason: toFinishReason(),
+        model: model ?? requestedModel,
+        usage: usage.total(),
+        ...(serviceTier && { serviceTier }),
+        notes: notes(),
+      }
+    },
+  }
+}
