@@ -18,6 +18,12 @@ export const PRESETS = [
   'azure',
 ] as const
 
+/** What a request field is called at a deployment; false: it takes none, and the setting is left out with a note. */
+const fieldName = z.union([z.string().min(1), z.literal(false)]).optional()
+const fieldNames = { maxTokens: fieldName, temperature: fieldName, topP: fieldName, stopSequences: fieldName }
+const fieldNamesSchema = z.strictObject(fieldNames)
+/** Field names of a deployment, by the settings that steps use. */
+export type FieldNames = z.output<typeof fieldNamesSchema>
 /** Asked before every request. May return a promise; what it returns is never logged. */
 export type HeadersFunction = () => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>
 
@@ -77,6 +83,13 @@ export const providerSettingsSchema = z.strictObject({
   proxy: proxySchema.optional(),
   /** Azure only. */
   apiVersion: z.string().optional(),
+  /**
+   * Which fields the account's deployments take: `{ maxTokens: 'max_completion_tokens', temperature: false }`, for all of them, and under
+   * `models` for one by its name. For the kinds `openai` and `openai-compatible`.
+   */
+  parameters: z.strictObject({ ...fieldNames, models: z.record(z.string(), fieldNamesSchema).optional() }).optional(),
+  /** False: streams are not asked for their usage, for servers that refuse `stream_options`; their cost is then unknown. */
+  streamUsage: z.boolean().optional(),
   /** Requests under way at once. */
   maxConcurrency: z.number().int().positive().optional(),
   requestsPerMinute: z.number().positive().optional(),

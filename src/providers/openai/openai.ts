@@ -15,10 +15,14 @@ import {
   toNoSuchModel,
   withLinkedSignal,
 } from '../vendor-http.ts'
-import type { AnswerReader } from './answer.ts'
-import { createChatReader, toChatRequest } from './chat.ts'
-import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
-import { createResponsesReader, toResponsesRequest } from './responses.ts'
+import type { AnswerReader, OutgoingRequest } from './answer.ts'
+import { createChatReader } from './chat.ts'
+import { toUsableGeneration } from './chat-failure.ts'
+import { toChatRequest } from './chat-request.ts'
+import { type ChatDialect, OPENAI_DIALECT, withAccount } from './dialect.ts'
+import { createRefusedParameters } from './refused-parameters.ts'
+import { createResponsesReader } from './responses.ts'
+import { toResponsesRequest } from './responses-request.ts'
 
 const OPENAI_BASE_URL = 'https://api.openai.com/v1'
 
@@ -31,6 +35,9 @@ export interface OpenAiVariant {
   /** The model is part of the path (Azure with an API version). */
   readonly deployments?: boolean
 }
+
+/** Fields of one request that may be refused one after the other before its error is passed on. */
+const MOST_MENDS = 5
 
 const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
 
@@ -59,17 +66,34 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     fetch: withWholeErrors(fetch),
   })
 
-  // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
-  function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
-    if (signal.aborted) return Promise.reject(signal.reason)
+  const refused = createRefusedParameters()
+  const dialect = withAccount(variant.dialect, settings)
+
+  function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
+    if (options.signal.aborted) return Promise.reject(options.signal.reason)
     if (variant.deployments && leadsElsewhere(request.model)) return Promise.reject(toNoSuchModel(id))
-    const { path, body, notes } =
+    const streams = options.onDelta !== undefined
+    const outgoing =
       api === 'chat'
-        ? toChatRequest(request, onDelta !== undefined, variant.dialect)
-        : toResponsesRequest(request, onDelta !== undefined)
+        ? toChatRequest(request, streams, dialect)
+        : toResponsesRequest(request, streams, dialect.fieldNamesOf?.(request.model))
+    return ask(request, options, outgoing, MOST_MENDS)
+  }
+
+  // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
+  function ask(
+    request: ModelRequest,
+    options: GenerateOptions,
+    asked: OutgoingRequest,
+    mendsLeft: number,
+  ): Promise<ModelResponse> {
+    const { signal, onDelta, onActivity } = options
+    const outgoing = refused.fit(request.model, asked)
+    const { path, body, notes } = outgoing
     let reader: AnswerReader | undefined
     const openReader = () => {
-      reader = api === 'chat' ? createChatReader(aboutOf(request), variant.dialect) : createResponsesReader(aboutOf(request))
+      reader =
+        api === 'chat' ? createChatReader(aboutOf(request), dialect, options) : createResponsesReader(aboutOf(request), options)
       return reader
     }
     const sdk = createRelaySignal(signal)
@@ -88,7 +112,20 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
         sdk.abort()
         sdk.release()
         const state = reader?.state() ?? aboutOf(request)
-        if (!signal.aborted) throw toFailure(error, state)
+        if (!signal.aborted) {
+          const generation = reader === undefined && error instanceof APIError && toUsableGeneration(error.error)
+          if (generation) {
+            const whole = openReader()
+            const text = whole.readEvent(error.error) + whole.endText()
+            if (text !== '') onDelta?.(text)
+            return whole.toResponse(notes)
+          }
+          const failure = toFailure(error, state)
+          if (mendsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {
+            return ask(request, options, asked, mendsLeft - 1)
+          }
+          throw failure
+        }
         keepAbortFacts(signal, state)
         throw signal.reason
       },
