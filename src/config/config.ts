@@ -126,10 +126,10 @@ function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedCon
   return [found === undefined ? problem : { ...problem, found }]
 }
 
-const toKeyProblem = ({ provider, key, baseUrl }: MisboundKey): ConfigProblem => ({
-  key: `providers.${provider}.baseUrl`,
+const toKeyProblem = ({ provider, key, setting, address }: MisboundKey): ConfigProblem => ({
+  key: `providers.${provider}.${setting}`,
   expected: `expected to be set beside the key it would receive, which comes from ${key.place}`,
-  source: baseUrl.place,
+  source: address.place,
 })
 
 /** The source of the value, of one beneath it, or of its group. */

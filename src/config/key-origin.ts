@@ -10,10 +10,14 @@ function isLoopback(url: unknown): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
 }
 
+/** Settings of an account that say where its requests go. */
+const ADDRESSES = ['baseUrl', 'proxy'] as const
+
 export interface MisboundKey {
   readonly provider: string
   readonly key: SourcedPath
-  readonly baseUrl: SourcedPath
+  readonly setting: (typeof ADDRESSES)[number]
+  readonly address: SourcedPath
 }
 
 /**
@@ -24,8 +28,11 @@ export function findMisboundKeys({ values, sources }: MergedConfig): readonly Mi
   if (!isGroup(values) || !isGroup(values.providers)) return []
   return Object.entries(values.providers).flatMap(([provider, settings]) => {
     const key = sources.get(`providers.${provider}.apiKey`)
-    const baseUrl = sources.get(`providers.${provider}.baseUrl`)
-    if (!key || !baseUrl || !OF_THE_PROCESS.has(key.kind) || OF_THE_PROCESS.has(baseUrl.kind)) return []
-    return isGroup(settings) && isLoopback(settings.baseUrl) ? [] : [{ provider, key, baseUrl }]
+    if (!key || !OF_THE_PROCESS.has(key.kind)) return []
+    return ADDRESSES.flatMap((setting) => {
+      const address = sources.get(`providers.${provider}.${setting}`)
+      if (!address || OF_THE_PROCESS.has(address.kind)) return []
+      return isGroup(settings) && isLoopback(settings[setting]) ? [] : [{ provider, key, setting, address }]
+    })
   })
 }

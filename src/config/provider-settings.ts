@@ -54,15 +54,12 @@ const headersSchema = z
 const baseUrlSchema = z
   .string()
   .trim()
-  .pipe(
-    z
-      .url({ protocol: /^https?$/ })
-      .refine((url) => !/[\s\p{Cc}]/u.test(url), 'expected a URL without white space and control characters')
-      .refine(
-        (url) => !URL.canParse(url) || (new URL(url).username === '' && new URL(url).password === ''),
-        'expected a URL without user and password: what it needs to let requests in belongs into apiKey or headers',
-      ),
+  .refine((url) => !/[\s\p{Cc}]/u.test(url), 'expected a URL without white space and control characters')
+  .refine(
+    (url) => !URL.canParse(url) || (new URL(url).username === '' && new URL(url).password === ''),
+    'expected a URL without user and password: what the requests need to be let in belongs into apiKey or headers',
   )
+  .pipe(z.url({ protocol: /^https?$/ }))
 
 const proxySchema = z
   .string()

@@ -53,6 +53,9 @@ const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
   },
 }
 
+/** The simulator is on this machine: it needs no proxy, and a function for headers must not be asked for tokens in its name. */
+const WITHOUT_TRANSPORT = { fetch: undefined, proxy: undefined, headers: undefined }
+
 interface Entry {
   readonly kind: string
   readonly vendor: string
@@ -163,7 +166,11 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
     missing: simulator ? undefined : findMissing(id, account, home),
     active,
     load: async () =>
-      adapter.load(simulator ? { ...account, ...(await simulator(kind)), simulated: true } : { ...account, simulated: false }),
+      adapter.load(
+        simulator
+          ? { ...account, ...WITHOUT_TRANSPORT, ...(await simulator(kind)), simulated: true }
+          : { ...account, simulated: false },
+      ),
   }
 }
 

@@ -107,7 +107,7 @@ function readBytes(response: Response): Promise<Buffer<ArrayBuffer>> {
     pieces.push(piece)
     return length > limit
   }
-  const whole = () => Buffer.concat(pieces, length)
+  const whole = () => Buffer.concat(pieces, Math.min(length, limit))
   return readBody(response, onPiece).then(whole, (error: unknown) => {
     if (ok) throw error
     return whole()
