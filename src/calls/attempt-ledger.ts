@@ -1,4 +1,5 @@
 import { type CallFacts, callFactsOf } from '../domain/call-facts.ts'
+import type { PricedAnswer } from '../domain/model-call.ts'
 import type { Attempt } from '../domain/step-result.ts'
 import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/usage.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
@@ -10,13 +11,14 @@ import { hasVisibleText, unusable } from './usable-answer.ts'
 
 export interface LedgerPorts {
   /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
-  readonly price: (provider: string, model: string, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
+  readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
   /** Whether the simulator answers for a provider; asked for tries that have no answer to say so. */
   readonly isSimulated?: (provider: string) => boolean
 }
 
 /** What one try left behind, before it is priced. */
-type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> & Partial<Pick<CallResponse, 'providerCostUsd'>>
+type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> &
+  Partial<Pick<CallResponse, 'providerCostUsd' | 'serviceTier'>>
 
 type KnownCost = Omit<Cost, 'estimated'>
 type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
@@ -32,11 +34,12 @@ const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PR
 
 /** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
 export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock): CallLayer => {
-  const costOf = (provider: string, { model, usage, providerCostUsd }: Outcome, signal: AbortSignal): PendingCost => {
+  const costOf = (request: PreparedRequest, outcome: Outcome, signal: AbortSignal): PendingCost => {
+    const { model, usage, providerCostUsd, serviceTier } = outcome
     if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' }
     if (!usage || usage.source === 'unknown') return undefined
     try {
-      const cost = price(provider, model, usage)
+      const cost = price(request.provider, { model, requestedModel: request.model, serviceTier }, usage)
       return cost instanceof Promise ? inTime(cost, signal, clock) : cost
     } catch {
       return undefined
@@ -45,7 +48,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
 
   const answered = (attempt: Try, request: PreparedRequest, context: TryContext, response: CallResponse) => {
     const executionTime = end(attempt, clock)
-    const cost = costOf(request.provider, response, context.signal)
+    const cost = costOf(request, response, context.signal)
     const failure = unusable(response, request, context)
     const outcome = failure ? { ...response, error: failure.toJSON() } : response
     const conclude = (known: KnownCost | undefined): CallResponse => {
@@ -69,7 +72,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
       error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'STEP_FAILED').toJSON(),
       simulated: isSimulated?.(request.provider) ?? false,
     }
-    record(attempt, request, context, outcome, await costOf(request.provider, outcome, signal), executionTime, aborted)
+    record(attempt, request, context, outcome, await costOf(request, outcome, signal), executionTime, aborted)
     throw signal.aborted ? signal.reason : error
   }
 

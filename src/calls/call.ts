@@ -27,7 +27,10 @@ export interface CallContext {
   readonly signal: AbortSignal
   /** The controller of `signal`, where it was made for this call alone: its timeout aborts that one instead of another of its own. */
   readonly abort?: AbortController
-  /** Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. */
+  /**
+   * Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. A target that others follow gets an equal share of what is left,
+   * so that its silence does not take the time of its fallbacks; over it: PROVIDER_UNAVAILABLE with `details.timeout` `share`.
+   */
   readonly timeoutMs?: number
   /** Milliseconds from sending a streamed request to its first piece; over it: PROVIDER_UNAVAILABLE. */
   readonly firstChunkTimeoutMs?: number
@@ -87,6 +90,8 @@ export interface CallProgress {
   textDelivered: boolean
   /** Targets that come after the one being tried. */
   targetsLeft: number
+  /** When the time of the target being tried is over, milliseconds since the epoch; absent: never. A wait that would last longer is not begun. */
+  endsAtMs?: number
 }
 
 /** The context as the layers around one try see it. Must not be kept after the try. */

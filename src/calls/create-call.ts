@@ -19,6 +19,7 @@ export interface AttemptOptions {
   readonly signal: AbortSignal
   readonly onDelta?: (text: string) => void
   readonly onReasoning?: (text: string) => void
+  readonly onVoid?: () => void
   readonly onActivity?: () => void
 }
 
@@ -49,7 +50,7 @@ export function createCall(ports: CallPorts): Call {
     streamTimeout(clock),
   ]
   const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports))
-  const wholeCall = totalTimeout(clock, fallback(oneTarget))
+  const wholeCall = totalTimeout(clock, fallback(oneTarget, clock))
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
@@ -70,6 +71,7 @@ function toCallResponse(answer: ModelResponse, request: PreparedRequest, simulat
     model: answer.model,
     usage: plausibleUsage(answer.usage),
     providerCostUsd: answer.providerCostUsd,
+    serviceTier: answer.serviceTier,
     notes: answer.notes,
     provider,
     requestedModel,
@@ -90,7 +92,8 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
   }
   return (request, context) => {
     const { signal, onDelta, onReasoning, onActivity } = context
-    return untilAborted(start(request, { signal, onDelta, onReasoning, onActivity }), signal).then(
+    const onVoid = onDelta && (() => void (signal.aborted || announceVoid(request, context)))
+    return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity }), signal).then(
       (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false, context),
       (error) => {
         if (signal.aborted) throw signal.reason
@@ -98,4 +101,18 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
       },
     )
   }
+}
+
+/** Tells the reader of the stream that what was delivered is void, in the same way as before a further try. */
+function announceVoid({ provider, model }: PreparedRequest, { onRetry, progress }: TryContext): void {
+  const message = `The text so far of ${provider}/${model} is reasoning, as the mark that closes it shows; the answer follows`
+  progress.textDelivered = false
+  onRetry?.({
+    attempt: progress.attempts,
+    delayMs: 0,
+    error: new OrchestratorError('PROVIDER_BAD_REPLY', message, { details: { provider, model } }).toJSON(),
+    provider,
+    model,
+    restart: true,
+  })
 }

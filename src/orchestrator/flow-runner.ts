@@ -3,7 +3,6 @@ import type { FlowStep } from '../domain/flow-definition.ts'
 import type { FlowObservation } from '../domain/observation.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
-import type { Message } from '../domain/thread.ts'
 import type { Advance, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../executors/executor.ts'
@@ -15,6 +14,7 @@ import { endObservation } from './observed-run.ts'
 import { createStepContext } from './step-context.ts'
 import { emptyResult } from './step-record.ts'
 import type { RunStep } from './step-runner.ts'
+import type { ThreadHistory } from './thread-messages.ts'
 import { totalsOf } from './totals.ts'
 import { untilStopped } from './until-stopped.ts'
 
@@ -23,7 +23,7 @@ export interface FlowRunnerPorts {
   readonly runStep: RunStep
   /** Builds the run of a claimed flow from what the caller left here, or from the database. */
   readonly open: (job: FlowJob, stop: Stop) => Promise<FlowRun>
-  readonly historyOf: (run: FlowRun) => Promise<readonly Message[]>
+  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
   readonly now: () => Date
   /** Told of the end, in whatever way, once. */
   readonly onEnd: (job: FlowJob, end: FlowEnd) => void
@@ -118,7 +118,7 @@ async function conditionHolds(
   try {
     if (typeof step.condition === 'string')
       return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
-    const history = await ports.historyOf(run)
+    const { messages: history } = await ports.historyOf(run)
     const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
     // As JavaScript takes it: what a text match gives is as good as true.
     return Boolean(await untilStopped(judged, [run.stop]))

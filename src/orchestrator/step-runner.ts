@@ -11,13 +11,12 @@ import { observeCalls } from './observed-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
 import { joinSamples, type Spoken, toResult } from './step-record.ts'
+import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerPorts {
   readonly call: Call
   readonly prepare: PrepareStep
   readonly now: () => Date
-  /** Writes the result as a message of the thread; resolves with the message's id. */
-  readonly saveMessage: (run: FlowRun, result: StepResult) => Promise<string>
   readonly defaults: {
     readonly maxRetries: number
     readonly timeoutMs: number
@@ -51,7 +50,7 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
   if (refusal) {
     const at = ports.now()
     return Promise.resolve(
-      conclude(ports, order, slot, toResult(order, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
+      conclude(order, slot, toResult(order, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
     )
   }
   if (step.samples === undefined || step.samples === 1) return answer(ports, order, reader, 0, slot)
@@ -61,22 +60,23 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
 async function sample(ports: StepRunnerPorts, order: StepOrder, reader: AnswerReader | undefined, samples: number, slot: number) {
   const startedAt = ports.now()
   const answers = await answerAll(ports, order, reader, samples)
-  return conclude(ports, order, slot, joinSamples(order, answers, startedAt, ports.now()))
+  return conclude(order, slot, joinSamples(order, answers, startedAt, ports.now()))
 }
 
-function conclude(ports: StepRunnerPorts, { run, step, iteration }: StepOrder, slot: number, result: StepResult) {
-  if (!run.options.saveMessages || result.status !== 'SUCCESS') return record(result)
-  return withMessage(ports, run, result).then(record)
-
-  function record(result: StepResult): StepResult {
-    run.results[slot] = result
-    run.log.emit('step_complete', result, step.id, iteration)
-    // The ledger rows of samples stand with the samples.
-    run.log.record([toStored(step, result.samples ? { ...result, attempts: [] } : result)])
-    notify(run, result)
-    if (run.stop.stopped) throw run.stop.reason
-    return result
-  }
+/** Records a result, with its message where the caller asked for one: one write under one fence. */
+function conclude({ run, step, iteration }: StepOrder, slot: number, given: StepResult): StepResult {
+  const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
+  const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
+  run.results[slot] = result
+  run.log.emit('step_complete', result, step.id, iteration)
+  // The ledger rows of samples stand with the samples.
+  run.log.record(
+    [toStored(step, result.samples ? { ...result, attempts: [] } : result)],
+    isSaved ? [toThreadMessage(run, result)] : undefined,
+  )
+  notify(run, result)
+  if (run.stop.stopped) throw run.stop.reason
+  return result
 }
 
 /** All samples at the same time, each recorded as soon as it is there; recorded ones are not called again. */
@@ -137,7 +137,7 @@ async function answer(
     closeAbort(order, abort)
   }
   const result = toResult(order, spoken, startedAt, ports.now(), sample)
-  return slot === undefined ? result : conclude(ports, order, slot, result)
+  return slot === undefined ? result : conclude(order, slot, result)
 }
 
 /** The first target gets what was prepared to announce the step; a fallback is judged and rendered anew. */
@@ -271,15 +271,6 @@ function deniedDecision(error: unknown): SharingDecision | undefined {
   if (!known) return undefined
   const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
   return from === undefined ? decision : { ...decision, from: String(from) }
-}
-
-async function withMessage(ports: StepRunnerPorts, run: FlowRun, result: StepResult): Promise<StepResult> {
-  if (!run.options.saveMessages || result.status !== 'SUCCESS') return result
-  try {
-    return { ...result, messageId: await ports.saveMessage(run, result) }
-  } catch (error) {
-    return { ...result, notes: [...result.notes, `the message was not saved: ${OrchestratorError.from(error).code}`] }
-  }
 }
 
 // The caller's code: whatever it does, the flow goes on.

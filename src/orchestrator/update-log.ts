@@ -1,6 +1,7 @@
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
+import type { Message } from '../domain/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../repositories/repository.ts'
 
@@ -68,9 +69,9 @@ export class FlowLog {
     else if (this.#pending.length === 1) this.#ports.flushSoon(this)
   }
 
-  /** Stores results, with the updates that wait, at once; see `durable`. */
-  record(results: readonly StepResult[]): void {
-    this.#append(results)
+  /** Stores results and the messages made of them in one write, with the updates that wait, at once; see `durable`. */
+  record(results: readonly StepResult[], messages?: readonly Message[]): void {
+    this.#append(results, messages)
   }
 
   /** The write under way; resolves when everything recorded so far is durable. Absent: nothing waits. */
@@ -111,10 +112,10 @@ export class FlowLog {
     return updates
   }
 
-  #append(results: readonly StepResult[] | undefined): void {
+  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
     const { flowId, epoch, stop } = this.#options
     const updates = this.#take()
-    const write = this.#ports.journal.append({ flowId, epoch, results, updates: updates.map(toStoredUpdate) })
+    const write = this.#ports.journal.append({ flowId, epoch, results, messages, updates: updates.map(toStoredUpdate) })
     const settled: Promise<void> = write.then(
       () => {
         if (this.#durable === settled) this.#durable = undefined
