@@ -1,5 +1,5 @@
 import { withCallFacts } from '../domain/call-facts.ts'
-import type { ModelResponse } from '../domain/model-call.ts'
+import type { FinishReason, ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallResponse, PreparedRequest, TryContext } from './call.ts'
 
@@ -11,19 +11,15 @@ export const hasVisibleText = (text: string): boolean => VISIBLE.test(text)
 type BoundContext = Pick<TryContext, 'engineMaxTokens'>
 
 /** Why the text of an answer is not whole, in words for the notes of its step; `undefined` where it ended by itself. */
-export function cutNote(answer: ModelResponse, request: PreparedRequest, context: BoundContext): string | undefined {
-  switch (answer.finishReason) {
-    case 'length':
-      return `the answer was cut: ${boundInWords(answer, request, context)} (finish reason length)`
-    case 'content_filter':
-      return 'the answer was cut by a filter of the provider (finish reason content_filter)'
-    case 'other':
-      return 'the answer may be cut: the provider ended it for a reason that is not known (finish reason other)'
-    case 'stop':
-    case 'tool_calls':
-    case 'refusal':
-      return undefined
-  }
+export const cutNote = (answer: ModelResponse, request: PreparedRequest, context: BoundContext): string | undefined =>
+  CUT_NOTES[answer.finishReason]?.(answer, request, context)
+
+type CutNote = (answer: ModelResponse, request: PreparedRequest, context: BoundContext) => string
+
+const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
+  length: (answer, request, context) => `the answer was cut: ${boundInWords(answer, request, context)} (finish reason length)`,
+  content_filter: () => 'the answer was cut by a filter of the provider (finish reason content_filter)',
+  other: () => 'the answer may be cut: the provider ended it for a reason that is not known (finish reason other)',
 }
 
 /**

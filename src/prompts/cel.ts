@@ -3,6 +3,7 @@ import type { ASTNode, Environment } from '@marcbachmann/cel-js'
 import { STEP_VIEW_FIELDS } from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { registerMixedNumbers } from './cel-numbers.ts'
 import { searchCost } from './search-cost.ts'
 import { positionAt, sourceError } from './source-error.ts'
 
@@ -30,7 +31,7 @@ function containsBounded(text: string, pattern: string): boolean {
 /** CEL with the names of a PromptScope and their types, so that its check names unknown ones. */
 export function createCelEnvironment(): Environment {
   const { Environment } = loadCel()
-  return new Environment({
+  const cel = new Environment({
     unlistedVariablesAreDyn: false,
     homogeneousAggregateLiterals: false,
     limits: { maxAstNodes: 300, maxDepth: 40, maxListElements: 100, maxMapEntries: 20, maxCallArguments: 4 },
@@ -44,6 +45,7 @@ export function createCelEnvironment(): Environment {
     .registerVariable('history', 'list<map<string, string>>')
     .registerFunction(`string.${BOUNDED_CONTAINS}(string): bool`, containsBounded)
     .registerFunction('string.lower(): string', (text: string) => text.toLowerCase())
+  return registerMixedNumbers(cel)
 }
 
 /** `require` so that only processes with conditions pay its 14 ms; Node 20.19 and later load ES modules this way. */
@@ -71,7 +73,22 @@ export function restrict(source: string, node: ASTNode, insideLoop = false): voi
     const message = `a step has no "${field}" (it has ${STEP_VIEW_FIELDS.join(', ')})`
     refuse(withSuggestion(message, findSuggestion(field, STEP_VIEW_FIELDS)))
   }
+  if (COMPARISONS.has(node.op)) assertComparable(node, refuse)
   for (const child of children(node)) restrict(source, child, insideLoop)
+}
+
+const COMPARISONS: ReadonlySet<string> = new Set(['==', '!=', '<', '<=', '>', '>='])
+/** Fields of a step that always hold text. */
+const TEXT_FIELDS: ReadonlySet<string> = new Set(['output', 'status'])
+
+/** Text never equals a number, which CEL says in silence, or only after the step was paid. */
+function assertComparable(node: ASTNode, refuse: (message: string) => void): void {
+  const sides = children(node)
+  const text = sides.find((side) => side.op === '.' && isStepAccess(side.args[0]) && TEXT_FIELDS.has(side.args[1]))
+  const isNumber = (side: ASTNode) => side.op === 'value' && (typeof side.args === 'bigint' || typeof side.args === 'number')
+  if (!text || !sides.some(isNumber)) return
+  const name = text.op === '.' ? text.args[1] : ''
+  refuse(`the ${name} of a step is text and is compared with a number: write double(…) around it, or quotes around the number`)
 }
 
 function unknownCall(kind: string, name: string, known: ReadonlySet<string>): string {

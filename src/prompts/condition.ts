@@ -4,6 +4,7 @@ import { type PromptScope, type References, SCOPE_NAMES } from '../domain/prompt
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { type ASTNode, BOUNDED_CONTAINS, children, createCelEnvironment, restrict, stepAccess } from './cel.ts'
+import { typesInWords } from './cel-numbers.ts'
 import { toConditionContext } from './condition-context.ts'
 import { positionAt, sourceError } from './source-error.ts'
 
@@ -75,7 +76,7 @@ function toSourceError(source: string, error: unknown): OrchestratorError {
 function celFacts(error: unknown): { summary: string; offset?: number } {
   if (!(error instanceof Error)) return { summary: String(error) }
   const written = 'summary' in error && typeof error.summary === 'string' ? error.summary : error.message
-  const summary = written.replaceAll(BOUNDED_CONTAINS, 'contains')
+  const summary = typesInWords(written.replaceAll(BOUNDED_CONTAINS, 'contains'))
   const range = 'range' in error ? error.range : undefined
   if (typeof range !== 'object' || range === null || !('start' in range) || typeof range.start !== 'number') return { summary }
   return { summary, offset: range.start }

@@ -1,14 +1,16 @@
 import { createRequire } from 'node:module'
-import type { Context, Liquid, Template as LiquidNode, StaticAnalysis, TagToken, TopLevelToken } from 'liquidjs'
+import type { Context, Emitter, Liquid, Template as LiquidNode, StaticAnalysis, TopLevelToken } from 'liquidjs'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { fence } from './fence.ts'
 import { searchCost } from './search-cost.ts'
 import { sourceError } from './source-error.ts'
 
 type LiquidModule = typeof import('liquidjs')
-type LiquidParser = InstanceType<LiquidModule['Parser']>
 
-/** What one template may use. Sized so that no template takes 100 ms, and so that honest ones with megabytes of outputs pass. */
+/**
+ * What one template may use, counted in work and never in time: the same template over the same values always ends in the same way. Sized so that no
+ * template takes much over 100 ms, and so that honest ones with megabytes of outputs pass.
+ */
 export const TEMPLATE_LIMITS = {
   /** Characters of the source. */
   sourceLength: 200_000,
@@ -20,16 +22,14 @@ export const TEMPLATE_LIMITS = {
   codeLength: 10_000,
   /** Characters of the source times characters inside marks: Liquid counts lines from the start for every variable. */
   codeTimesSource: 300_000_000,
-  /** Milliseconds of one render. */
-  renderMs: 25,
+  /** Texts, values and tags that are rendered, each time a loop comes to them. */
+  nodes: 100_000,
   /** Characters and list entries that filters, ranges and captures may create. */
-  memory: 2_000_000,
-  /** Memory charged for each token of a loop's body, each time it runs. */
-  memoryPerLoopToken: 500,
+  memory: 10_000_000,
   /** Further memory charged for each entry of a list that a filter walks: sorting 50,000 entries takes 20 ms. */
-  memoryPerEntry: 40,
+  memoryPerEntry: 100,
   /** Further memory charged for each character that a filter may make a list entry of. */
-  memoryPerPart: 1,
+  memoryPerPart: 4,
   /** Characters of the rendered prompt. */
   outputLength: 10_000_000,
 } as const
@@ -71,8 +71,6 @@ export function createLiquid(): LiquidEngine {
         return liquidjs.defaultOperators.contains?.(text, pattern, context) ?? false
       },
     },
-    renderLimit: TEMPLATE_LIMITS.renderMs,
-    memoryLimit: TEMPLATE_LIMITS.memory,
   })
   keepOnly(liquid.tags, TAGS)
   keepOnly(liquid.filters, FILTERS)
@@ -81,7 +79,6 @@ export function createLiquid(): LiquidEngine {
   )
   for (const name of LIST_FILTERS) chargeMore(liquid, name, TEMPLATE_LIMITS.memoryPerEntry)
   for (const name of PART_FILTERS) chargeMore(liquid, name, TEMPLATE_LIMITS.memoryPerPart)
-  liquid.registerTag('for', boundedFor(liquidjs))
   liquid.registerTag('capture', boundedCapture(liquidjs))
   return {
     parse(source) {
@@ -92,7 +89,11 @@ export function createLiquid(): LiquidEngine {
       return new liquidjs.Parser(liquid).parseTokens(tokens)
     },
     analyze: (nodes) => liquid.analyzeSync(nodes, { partials: false }),
-    render: (nodes, environment) => liquid.renderSync(nodes, environment),
+    render(nodes, environment) {
+      const context = new liquidjs.Context(environment, liquid.options, { sync: true }, { liquid })
+      measure(context)
+      return liquidjs.toValueSync(liquid.renderer.renderTemplates(nodes, context, meteredEmitter(chargeOutput())))
+    },
   }
 }
 
@@ -130,23 +131,65 @@ function chargeMore(liquid: Liquid, name: string, perUnit: number): void {
   })
 }
 
-/** Liquid bounds what a loop creates, not how often it turns: charge every turn by the size of its body. */
-const boundedFor = ({ ForTag }: LiquidModule) =>
-  class extends ForTag {
-    constructor(token: TagToken, remaining: TopLevelToken[], liquid: Liquid, parser: LiquidParser) {
-      const before = remaining.length
-      super(token, remaining, liquid, parser)
-      const charge = (before - remaining.length) * TEMPLATE_LIMITS.memoryPerLoopToken
-      this.templates.unshift({ token, render: (context) => context.memoryLimit.use(charge) })
-    }
+/** Puts counts of our own in the place of Liquid's limits, which are named in no words and measure time by the clock. */
+function measure(context: Context): void {
+  let memory = 0
+  let nodes = 0
+  context.memoryLimit.use = (count) => {
+    memory += Math.max(0, Number(count)) || 0
+    if (memory > TEMPLATE_LIMITS.memory) throw overLimit('memory', 'characters that filters and captures create', memory, SHORTEN)
   }
+  // Liquid asks for the time before every node.
+  context.renderLimit.check = () => {
+    if (++nodes > TEMPLATE_LIMITS.nodes) throw overLimit('nodes', 'texts, values and tags', nodes, 'loop over fewer entries')
+  }
+}
+
+const SHORTEN = 'filter less at once, or shorten what is filtered with contextPolicy.maxSharedTokens'
+
+function chargeOutput(): (characters: number) => void {
+  let length = 0
+  return (characters) => {
+    length += characters
+    if (length > TEMPLATE_LIMITS.outputLength)
+      throw overLimit('outputLength', 'characters of prompt', length, 'put fewer or shorter outputs into it')
+  }
+}
+
+function overLimit(limit: 'memory' | 'nodes' | 'outputLength', what: string, found: number, remedy: string): OrchestratorError {
+  const max = TEMPLATE_LIMITS[limit]
+  const message = `template: expected at most ${max} ${what}, found ${Math.ceil(found)} and more: ${remedy}`
+  return new OrchestratorError('STEP_FAILED', message, { details: { limit, max } })
+}
+
+function meteredEmitter(charge: (characters: number) => void): Emitter {
+  let buffer = ''
+  return {
+    write(value: unknown) {
+      const text = typeof value === 'string' ? value : toText(value)
+      charge(text.length)
+      buffer += text
+    },
+    get buffer() {
+      return buffer
+    },
+  }
+}
+
+/** What Liquid writes for a value: nothing for none, lists without commas. */
+function toText(value: unknown): string {
+  if (value === undefined || value === null) return ''
+  if (Array.isArray(value)) return value.map(toText).join('')
+  return String(value)
+}
 
 /** Liquid does not charge captured text, which a loop can double at will. */
 const boundedCapture = ({ CaptureTag }: LiquidModule) =>
   class extends CaptureTag {
     override *render(context: Context): Generator<unknown, void, string> {
-      const text = yield this.liquid.renderer.renderTemplates(this.templates, context)
-      context.memoryLimit.use(text.length)
+      const emitter = meteredEmitter((characters) => context.memoryLimit.use(characters))
+      yield this.liquid.renderer.renderTemplates(this.templates, context, emitter)
+      const text = emitter.buffer
       context.bottom()[this.variable] = text
     }
   }

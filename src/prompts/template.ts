@@ -176,15 +176,10 @@ const lenient = (view: StepView | undefined): object | undefined =>
   view && !('output' in view) ? { ...view, output: null } : view
 
 function render(engine: LiquidEngine, nodes: LiquidNode[], environment: object): string {
-  for (let attempt = 1; ; attempt++) {
-    const startedMs = performance.now()
-    try {
-      return assertOutput(engine.render(nodes, environment))
-    } catch (error) {
-      // The limit is wall time: a busy process can use it up alone, a hostile template does so twice.
-      if (attempt === 1 && performance.now() - startedMs >= TEMPLATE_LIMITS.renderMs && !OrchestratorError.is(error)) continue
-      throw toStepError(error)
-    }
+  try {
+    return assertOutput(engine.render(nodes, environment))
+  } catch (error) {
+    throw toStepError(error)
   }
 }
 
@@ -194,7 +189,7 @@ function assertOutput(text: unknown): string {
   if (text.length <= TEMPLATE_LIMITS.outputLength) return text
   throw new OrchestratorError(
     'STEP_FAILED',
-    `expected a prompt of at most ${TEMPLATE_LIMITS.outputLength} characters, found ${text.length}`,
+    `expected a prompt of at most ${TEMPLATE_LIMITS.outputLength} characters, found ${text.length}: put fewer or shorter outputs into it`,
   )
 }
 

@@ -154,3 +154,58 @@ test('no hostile condition runs code, reaches a prototype or ends in an error wi
     }
   }
 })
+
+describe('whole and decimal numbers stand in one condition', () => {
+  const parsed = { score: 1, half: 0.5, count: 3, list: [1, 2.5], text: '3' }
+  const steps = { a: { output: '5', status: 'SUCCESS', parsed } }
+
+  test.each([
+    ['steps.a.parsed.score > 0.8', true],
+    ['steps.a.parsed.score >= 1', true],
+    ['steps.a.parsed.score == 1', true],
+    ['iteration >= 2.0', true],
+    ['iteration == 2.0', true],
+    ['2.0 != iteration', false],
+    ['iteration < steps.a.parsed.count', true],
+    ['steps.a.parsed.score * 100 >= 80', true],
+    ['steps.a.parsed.count + 1 == 4', true],
+    ['1 - steps.a.parsed.half < 0.6', true],
+    ['steps.a.parsed.count / 2 == 1.5', true],
+    ['steps.a.parsed.count % 2 == 1', true],
+    ['steps.a.parsed.half % steps.a.parsed.count == 0.5', true],
+    ['iteration * 0.5 == 1', true],
+    ['iteration % 2 == 0', true],
+    ['size(steps.a.output) * 0.5 < 1', true],
+    ['size(steps.a.parsed.list) == 2.0', true],
+    ['steps.a.parsed.list.size() == steps.a.parsed.count - 1', true],
+    ['iteration in [1, 2]', true],
+    ['double(iteration) in [1.0, 2.0]', true],
+    ['steps.a.parsed.count in [1, 2, 3]', true],
+    ['1 in steps.a.parsed.list', true],
+    ['[1, 2] == [1.0, 2.0]', true],
+    ['steps.a.parsed.list.exists(v, v * 2 == 5)', true],
+    ['(steps.a.parsed.score > 1 ? 1.0 : 0.5) < 0.8', true],
+    ['double(steps.a.output) > 4', true],
+    ['steps.a.parsed.list[0] == 1', true],
+  ])('%s is %s', (source, expected) => {
+    expect(holds(source, { steps })).toBe(expected)
+  })
+
+  test.each([
+    ['steps.a.parsed.text > 2', '">" cannot be used between text and a whole number; write double(…)'],
+    ['steps.a.parsed.text * 2 > 2', '"*" cannot be used between text and a whole number'],
+    ['steps.a.parsed.count / 0 > 1', 'divides by zero'],
+    ['steps.a.parsed.count % 0 > 1', 'divides by zero'],
+  ])('%s fails with %s', (source, message) => {
+    const error = caught(() => holds(source, { steps }))
+    expect(error).toMatchObject({ code: 'STEP_FAILED', message: expect.stringContaining(message) })
+  })
+
+  test.each(['steps.a.output == 5', 'steps.a.output > 0.5', '3 <= steps.a.status', 'original > 1'])(
+    '%s is refused before anything is paid',
+    (source) => {
+      const error = caught(() => compileCondition(source))
+      expect(error).toMatchObject({ code: 'FLOW_INVALID', message: expect.stringContaining('double(…)') })
+    },
+  )
+})

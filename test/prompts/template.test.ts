@@ -145,12 +145,48 @@ describe('hostile templates', () => {
     }
   })
 
-  test('a loop that never stops by itself ends at the memory limit, not at the clock', () => {
+  test('a loop that never stops by itself ends at a counted limit, not at the clock', () => {
     const source =
       '{% assign a = (1..1000) %}{% for i in a %}{% for j in a %}{% for k in a %}{% endfor %}{% endfor %}{% endfor %}'
     expect(caught(() => render(source))).toMatchObject({
       code: 'STEP_FAILED',
-      message: expect.stringContaining('limit exceeded'),
+      message: expect.stringMatching(/expected at most 100000 texts, values and tags, found \d+ and more: loop over fewer/),
+    })
+  })
+})
+
+describe('honest prompts over large outputs', () => {
+  const text = (kilobytes: number) => 'lorem ipsum dolor sit amet\n'.repeat(Math.ceil((kilobytes * 1_000) / 27))
+  const many = (count: number, kilobytes: number) =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`b${index}`, { output: text(kilobytes), status: 'SUCCESS' as const }]),
+    )
+
+  test.each([
+    [
+      'lines numbered one by one',
+      1,
+      60,
+      '{% assign lines = steps.b0.output | split: "\n" %}{% for l in lines %}{{ forloop.index }}. {{ l }}\n{% endfor %}',
+    ],
+    [
+      'a hundred outputs, stripped and fenced',
+      100,
+      20,
+      '{% for s in steps %}{{ s[1].output | strip | fence: s[0] }}\n{% endfor %}',
+    ],
+    ['the first words of large outputs', 10, 100, '{% for s in steps %}{{ s[1].output | truncatewords: 500 }}{% endfor %}'],
+  ])('%s are rendered', (_, count, kilobytes, source) => {
+    const steps = many(count, kilobytes)
+    expect(compileTemplate(source).render({ ...scope, steps })).toContain('lorem ipsum dolor')
+  })
+
+  test('a prompt that is too large is refused with the limit, what was found and what to do', () => {
+    const source = '{% for s in steps %}{{ s[1].output }}{% endfor %}'
+    expect(caught(() => compileTemplate(source).render({ ...scope, steps: many(30, 400) }))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: expect.stringMatching(/at most 10000000 characters of prompt, found \d+ and more: put fewer or shorter outputs/),
+      details: { limit: 'outputLength', max: 10_000_000 },
     })
   })
 })
