@@ -39,7 +39,8 @@ export const INPUT_WORDS = ['previous', 'original', 'all'] as const
 export interface FlowTypeSettings {}
 
 export type PromptFunction = (context: StepContext) => string | Promise<string>
-export type ConditionFunction = (context: StepContext) => boolean | Promise<boolean>
+/** What it returns, or resolves with, is judged by truth: `undefined` and an empty string are false. */
+export type ConditionFunction = (context: StepContext) => unknown
 
 const positiveMs = z.number().int().positive()
 

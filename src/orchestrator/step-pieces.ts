@@ -110,7 +110,13 @@ export async function shareWithTarget(
   })
   const gathered = gather(shared, history, names)
   if (!isCut) return gathered
-  const cut = { kind: 'conversation_history', piece: 'older messages', to: target.provider, allowed: false, rule: 'newestMessages' } as const
+  const cut = {
+    kind: 'conversation_history',
+    piece: 'older messages',
+    to: target.provider,
+    allowed: false,
+    rule: 'newestMessages',
+  } as const
   return { ...gathered, decisions: [...gathered.decisions, cut] }
 }
 

@@ -11,6 +11,7 @@ import { observeCalls } from './observed-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
 import { joinSamples, Refusal, type Spoken, toResult } from './step-record.ts'
+import { takeTurn } from './take-turn.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerPorts {
@@ -70,10 +71,7 @@ function conclude({ run, step, iteration }: StepOrder, slot: number, given: Step
   run.results[slot] = result
   run.log.emit('step_complete', result, step.id, iteration)
   // The ledger rows of samples stand with the samples.
-  run.log.record(
-    [result.samples ? { ...result, attempts: [] } : result],
-    isSaved ? [toThreadMessage(run, result)] : undefined,
-  )
+  run.log.record([result.samples ? { ...result, attempts: [] } : result], isSaved ? [toThreadMessage(run, result)] : undefined)
   notify(run, result)
   if (run.stop.stopped) throw run.stop.reason
   return result
@@ -114,7 +112,10 @@ async function answer(
   const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
   const spoken: Spoken = { attempts: earlier ? [...earlier] : [], sharing: [], notes: [] }
+  const { limit, stop } = order.options
+  let release: (() => void) | undefined
   try {
+    if (limit) release = await takeTurn(limit, [order.run.stop, stop])
     spoken.prompt = await ports.prepare(order, step)
     announce(order, spoken, spoken.prompt, sample)
     await settleBefore(order.run)
@@ -135,6 +136,7 @@ async function answer(
     const denied = deniedDecision(error)
     if (denied) tellSharing(order, spoken, [denied])
   } finally {
+    release?.()
     closeAbort(order, abort)
   }
   const result = toResult(order, spoken, startedAt, ports.now(), sample)

@@ -60,7 +60,11 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
     }),
 
     messages: guarded(async (threadId: string, limit?: number, role?: Message['role']) => {
-      const rows = await messages.find({ where: { threadId, ...(role && { role }) }, order: { createdAt: 'DESC', recorded: 'DESC' }, take: limit })
+      const rows = await messages.find({
+        where: { threadId, ...(role && { role }) },
+        order: { createdAt: 'DESC', recorded: 'DESC' },
+        take: limit,
+      })
       return rows.reverse().map(fromMessageRow)
     }),
 
