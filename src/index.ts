@@ -17,7 +17,14 @@ export {
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
 export { ConversationService, type ThreadPage } from './conversations/conversation-service.ts'
 export type { ApiKey } from './domain/api-key.ts'
-export type { FlowError, FlowExecutionResult, FlowStatusReport, OrchestrationFlow, StopReason } from './domain/flow.ts'
+export type {
+  FlowError,
+  FlowExecutionResult,
+  FlowStatusReport,
+  OrchestrationFlow,
+  OrchestrationFlowSummary,
+  StopReason,
+} from './domain/flow.ts'
 export { FlowStatus } from './domain/flow.ts'
 export type {
   ContextPolicy,
@@ -99,6 +106,7 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
   checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
   answerSteps: async (...given) => (await defaultPolyphony()).orchestrator.answerSteps(...given),
+  finalSteps: async (...given) => (await defaultPolyphony()).orchestrator.finalSteps(...given),
   rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),
   async *streamFlow(...given) {
     yield* (await defaultPolyphony()).orchestrator.streamFlow(...given)

@@ -13,7 +13,7 @@ import { untilIdle } from './engines/engine.ts'
 import { createLocalEngine } from './engines/local.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
-import { createAnswerSteps } from './orchestrator/answer-steps.ts'
+import { createAnswerSteps, createFinalSteps } from './orchestrator/answer-steps.ts'
 import { createCheckFlow } from './orchestrator/check-flow.ts'
 import { createFlowAccess } from './orchestrator/flow-access.ts'
 import { createFlowCache } from './orchestrator/flow-cache.ts'
@@ -156,7 +156,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const call = createCall({
     attempt: (request, attempt) =>
       providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
-    price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
+    price: (provider, answer, usage) => prices.price(pricedBy(provider), answer, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
     isSimulated: (provider) => pricedBy(provider).simulated,
@@ -243,6 +243,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     checkFlow: createCheckFlow({ parse: parser.parse, executors, providers, prices, dataSharing, judgePiece, tokens, pricedBy }),
     answerSteps: createAnswerSteps(executors),
     executorOf: (type) => executors[type],
+    finalSteps: createFinalSteps(executors),
     executeOneStep: createSingleStep({ store, executions, runStep, ownerId: owner.id, now }),
     now,
   })

@@ -86,6 +86,10 @@ export const flowStepSchema = z.strictObject({
   /** Allows a fallback or retry although text was already streamed; clients see step_retry with `restart: true`. */
   fallbackAfterFirstToken: z.boolean().optional(),
   samples: z.number().int().min(1).max(50).optional(),
+  /** The step fails where its answer was cut: OUTPUT_INVALID at a bound of output tokens, CONTENT_FILTERED by a filter. Default: a note says so. */
+  complete: z.boolean().optional(),
+  /** Stores the reasoning that a provider sends apart from its answer. Default: only the live result and live updates hold it. */
+  keepReasoning: z.boolean().optional(),
   outputSchema: z
     .union([z.custom<z.ZodType>(isZodSchema, 'expected a zod schema or a JSON Schema object'), z.record(z.string(), z.unknown())])
     .optional(),

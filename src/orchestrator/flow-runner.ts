@@ -135,9 +135,9 @@ async function conditionHolds(
 
 async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
   if (run.stop.stopped) throw run.stop.reason
-  const result = toResult(ports, run, outcome)
+  const { final, output, stopReason } = answered(run, outcome)
+  const result = toResult(ports, run, { final, output, stopReason })
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result
-  const final = outcome.final
   run.log.emit('flow_complete', result)
   const spent = run.budget && { ...run.budget.spent }
   const stored = final
@@ -146,6 +146,24 @@ async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorR
   await run.log.finish({ status, completedAt: ports.now(), result: stored, simulated })
   notify(() => run.definition.onFlowComplete?.(result))
   return { result }
+}
+
+/**
+ * A flow is complete only with an answer. Where its executor has none, the last step that succeeded gives it; where none did, the flow has failed, by
+ * the code of its first failure.
+ */
+function answered(run: FlowRun, outcome: ExecutorResult): ExecutorResult {
+  const text = outcome.final?.output ?? outcome.output
+  if (text !== undefined && text.trim() !== '') return outcome
+  const steps = settledResults(run)
+  const last = steps.findLast(({ status }) => status === 'SUCCESS')
+  if (last) return { ...outcome, final: last, output: undefined }
+  const failed = steps.find(({ error }) => error !== undefined)
+  const outcomes = steps.map(({ stepId, status, notes }) => `"${stepId}" ${status}${notes[0] ? ` (${notes[0]})` : ''}`)
+  const message = `Expected at least one step to succeed, found ${outcomes.slice(0, 5).join(', ') || 'none that ran'}`
+  if (!failed?.error) throw new OrchestratorError('NO_BRANCH_MATCHED', message)
+  const { code, details, retryable } = failed.error
+  throw new OrchestratorError(code, `${message}: ${failed.error.message}`, { details, retryable })
 }
 
 function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): FlowExecutionResult {

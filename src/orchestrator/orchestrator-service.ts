@@ -1,5 +1,5 @@
-import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
-import type { FlowDefinition, FlowDefinitionInput, FlowType } from '../domain/flow-definition.ts'
+import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/flow.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -17,8 +17,9 @@ import { createFlowId } from './flow-id.ts'
 import type { FlowLists, SavedFlow, SavedFlowName } from './flow-lists.ts'
 import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
-import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
+import { carriedInto, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
+import { onAbort } from './on-abort.ts'
 import { assertSameRun, resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
@@ -41,6 +42,7 @@ export interface OrchestratorServicePorts {
   readonly cache: FlowCache
   readonly checkFlow: CheckFlow
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
+  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
   readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'loop'>
   readonly now: () => Date
@@ -48,7 +50,7 @@ export interface OrchestratorServicePorts {
 
 /** Some flows of a list. */
 export interface FlowPage {
-  readonly flows: readonly OrchestrationFlow[]
+  readonly flows: readonly OrchestrationFlowSummary[]
   /** `cursor` of the next page, in the same order; absent on the last one. */
   readonly nextCursor?: string
 }
@@ -78,20 +80,29 @@ export class OrchestratorService {
     return (await this.#ports.access.findFlow(flowId, userId, 'read')).threadId
   }
 
-  /** Flows of a thread, newest first unless asked otherwise. Needs `read`. */
-  async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
+  /** Flows of a thread, newest first unless asked otherwise, without what their steps wrote. Needs `read`. */
+  async listFlows(
+    threadId: string,
+    userId: string,
+    options: ListFlowsOptions = {},
+  ): Promise<readonly OrchestrationFlowSummary[]> {
     return (await this.listFlowPage(userId, options, threadId)).flows
   }
 
   /** Flows that the user created, in whatever thread; without those that the user may not read any more, so that a page may be short. */
-  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
+  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlowSummary[]> {
     return (await this.listFlowPage(userId, options)).flows
   }
 
   /** The same as a page: of a thread, or of all that the user created. `nextCursor` leads to the next one; on the last there is none. */
   async listFlowPage(userId: string, options: ListFlowsOptions = {}, threadId?: string): Promise<FlowPage> {
-    const { flows, ...page } = await this.#ports.lists.page(userId, options, threadId)
-    return { ...page, flows: await Promise.all(flows.map((flow) => this.#describe(flow))) }
+    const { lists, store, definitions, executions } = this.#ports
+    const { flows, ...page } = await lists.page(userId, options, threadId)
+    const states = await store.flows.stepStates(flows.map(({ id }) => id))
+    const summaries = flows.map((flow) =>
+      toFlowSummary(flow, definitions.describe(flow), states.get(flow.id) ?? [], executions.find(flow.id)?.currentStepIndex),
+    )
+    return { ...page, flows: summaries }
   }
 
   /** The newest flow of that name that the user created and may still read, ready to be created anew. FLOW_NOT_REBUILDABLE. */
@@ -162,7 +173,7 @@ export class OrchestratorService {
       const steps = [...run.recorded.values(), ...settledResults(run)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
     }
-    return toStatusReport(flow, definition, await this.#ports.store.flows.stepResults(flowId))
+    return toStatusReport(flow, definition, (await this.#ports.store.flows.stepStates([flowId])).get(flowId) ?? [])
   }
 
   /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
@@ -173,6 +184,11 @@ export class OrchestratorService {
   /** Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty: known only at the end. */
   async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
     return this.#ports.answerSteps(definition)
+  }
+
+  /** The steps of which one gives the answer of the flow; none where several texts are put together, or one is chosen at the end. */
+  async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
+    return this.#ports.finalSteps(definition)
   }
 
   /**
@@ -275,13 +291,13 @@ export class OrchestratorService {
       )
     if (signal?.aborted)
       throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
-    signal?.addEventListener('abort', cancel)
+    const unlink = signal && onAbort(signal, cancel)
     try {
       const started = await executions.start({ flow, definition, input, options: runOptions })
-      const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
+      const end = unlink ? started.end.finally(unlink) : started.end
       return { end }
     } catch (error) {
-      signal?.removeEventListener('abort', cancel)
+      unlink?.()
       throw error
     }
   }

@@ -50,13 +50,20 @@ export class FlowLog {
     this.#seq = options.lastSeq
   }
 
-  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB. */
-  emit<Type extends FlowUpdateType>(type: Type, data: FlowUpdateData[Type], stepId?: string, iteration?: number): void {
+  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB, unless only those who listen now are to have it. */
+  emit<Type extends FlowUpdateType>(
+    type: Type,
+    data: FlowUpdateData[Type],
+    stepId?: string,
+    iteration?: number,
+    isStored = true,
+  ): void {
     const { flowId, onUpdate } = this.#options
     // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
     const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#ports.now() } as FlowUpdate
-    this.#pending.push(update)
+    if (isStored) this.#pending.push(update)
     if (onUpdate) tell(onUpdate, update)
+    if (!isStored) return
     this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
     if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
     else if (this.#pending.length === 1) this.#ports.flushSoon(this)
@@ -174,7 +181,10 @@ export type UpdateLog = ReturnType<typeof createUpdateLog>
 function toStoredUpdate(update: FlowUpdate): StoredUpdate {
   const { seq, type, stepId, iteration, timestamp } = update
   const isKept = type === 'flow_complete' || (type === 'step_complete' && update.data.status === 'SUCCESS')
-  return isKept ? { seq, type, stepId, iteration, timestamp } : { seq, type, stepId, iteration, data: update.data, timestamp }
+  if (isKept) return { seq, type, stepId, iteration, timestamp }
+  // The result itself holds the reasoning, where it is kept at all.
+  const data = type === 'step_complete' ? { ...update.data, reasoning: undefined } : update.data
+  return { seq, type, stepId, iteration, data, timestamp }
 }
 
 export const isFinal = (update: FlowUpdate): boolean => FINAL_UPDATES.has(update.type)

@@ -146,13 +146,15 @@ const toMessageRow = (flowId: string, message: Message, recorded: number): Journ
   metadata: message.metadata,
 })
 
-const toOutcomeRow = (flowId: string, epoch: number, outcome: FlowOutcome): JournalRow<'outcomes'> => ({
+const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): JournalRow<'outcomes'> => ({
   flow_id: flowId,
   epoch,
   simulated: outcome.simulated,
   completed_at: outcome.completedAt,
   status: outcome.status,
-  result: outcome.result,
+  // JSON leaves out what is undefined.
+  result: result && { ...result, output: undefined },
+  result_output: result?.output,
   error: outcome.error,
 })
 

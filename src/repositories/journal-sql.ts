@@ -135,6 +135,7 @@ const PART_COLUMNS = {
     completed_at: 'timestamptz',
     status: 'text',
     result: 'json',
+    result_output: 'text',
     error: 'json',
   },
   results: { ...resultColumns, attempts: 'json' },
@@ -215,7 +216,8 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
       `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
-    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, error = null
+    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, result_output = null,
+    error = null
   from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
       `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
       `claims_written as (
@@ -242,7 +244,8 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
     ctes: [
       `outcomes as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `finished as (
-  update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result, error = o.error
+  update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result,
+    result_output = o.result_output, error = o.error
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
       'claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)',
     ],
@@ -273,7 +276,6 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
   messages: (source) => ({
     ctes: [
       ofHeldFlows('messages', source),
-      // A thread that is being deleted takes its flows along, so it is there as long as the flow is held.
       insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' }),
     ],
   }),

@@ -97,7 +97,11 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
 
   const flows: FlowRepository = {
     find: (flowId) => Promise.resolve(records.read(flowId)?.flow),
-    list: async (query) => selectFlowIds(records.rows(), query).flatMap((flowId) => records.read(flowId)?.flow ?? []),
+    list: async (query) =>
+      selectFlowIds(records.rows(), query).flatMap((flowId) => {
+        const head = records.readHead(flowId)
+        return head ? [{ ...head.flow, definition: head.definition }] : []
+      }),
     findNewestByName: async (userId, name, notInThreads = []) => {
       const newest = newestOf(
         records.rows(),
@@ -126,8 +130,10 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     },
     stepResults: async (flowId, options) => {
       const results = [...(records.read(flowId)?.results?.values() ?? [])]
-      return options?.samples ? results : results.filter((result) => result.sample === 0)
+      const { samples = false, stepIds } = options ?? {}
+      return results.filter(({ sample, stepId }) => (samples || sample === 0) && (!stepIds || stepIds.includes(stepId)))
     },
+    stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
   }
 
   const updates: UpdateRepository = {

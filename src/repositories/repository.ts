@@ -54,6 +54,18 @@ export interface StoredFlow {
   readonly runOptions?: StoredRunOptions
 }
 
+/** A flow as lists read it: without the texts that it was given and that it wrote, however long they are. */
+export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'runOptions' | 'result'> {
+  /** The first `INPUT_START_CHARACTERS` of the input. */
+  readonly inputStart?: string
+  readonly result?: Omit<StoredFlowResult, 'output'>
+}
+
+export const INPUT_START_CHARACTERS = 200
+
+/** That a step has a result, and which; what it wrote is not read. */
+export type StepState = Pick<StepResult, 'stepId' | 'status'>
+
 /** How an execution was to go, as executeFlow takes it. */
 export interface StoredRunOptions {
   readonly streaming?: boolean
@@ -128,7 +140,7 @@ export interface NamedFlow {
 export interface FlowRepository {
   find(flowId: string): Promise<StoredFlow | undefined>
   /** By `completedAt`, flows without one come last in both orders. Ties are broken by id, so that pages never overlap. */
-  list(query: ListFlowsQuery): Promise<readonly StoredFlow[]>
+  list(query: ListFlowsQuery): Promise<readonly ListedFlow[]>
   /** The newest flow of that name that the user created, outside the threads that are named. */
   findNewestByName(userId: string, name: string, notInThreads?: readonly string[]): Promise<StoredFlow | undefined>
   /** Names of the flows that the user created, each with its newest flow; newest first. Must not read flows of others. */
@@ -140,8 +152,16 @@ export interface FlowRepository {
   findInterrupted(fromId: string, limit: number): Promise<readonly string[]>
   /** Removes the flow, its results, attempts and updates, unless it is RUNNING. Resolves with what was found. */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
-  /** Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all. */
-  stepResults(flowId: string, options?: { readonly samples?: boolean }): Promise<readonly StepResult[]>
+  /**
+   * Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all;
+   * `stepIds`: results of these steps only.
+   */
+  stepResults(
+    flowId: string,
+    options?: { readonly samples?: boolean; readonly stepIds?: readonly string[] },
+  ): Promise<readonly StepResult[]>
+  /** Steps of the flows that have results, each once for every status it has, in the order they were recorded; no flow is left out. */
+  stepStates(flowIds: readonly string[]): Promise<ReadonlyMap<string, readonly StepState[]>>
 }
 
 export interface ThreadRepository {

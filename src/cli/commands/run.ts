@@ -1,3 +1,4 @@
+import { decodeText } from '../../config/decode-text.ts'
 import { isBlank } from '../../domain/blank-text.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { loadDefinition } from '../definition-source.ts'
@@ -53,6 +54,6 @@ async function createThread({ conversations }: OpenHouse, title: string): Promis
 }
 
 async function readStdin(): Promise<string> {
-  const { text } = await import('node:stream/consumers')
-  return text(process.stdin)
+  const { buffer } = await import('node:stream/consumers')
+  return decodeText(await buffer(process.stdin), { name: 'standard input', code: 'INPUT_INVALID' })
 }

@@ -51,7 +51,8 @@ export function toConversation(sent: readonly SentMessage[], param: string): Con
   if (!prompt) throw refusal(param, `${param}: expected a message of the user, found none`, 'invalid_value')
   if (isBlank(prompt.content))
     throw refusal(param, `${param}: expected text in the last message of the user, found none`, 'invalid_value')
-  return { messages, prompt }
+  // Vendors refuse messages without text, and they say nothing.
+  return { messages: messages.filter(({ content }) => content.trim() !== ''), prompt }
 }
 
 function toHistoryMessage(message: SentMessage, param: string): HistoryMessage {
