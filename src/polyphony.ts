@@ -211,7 +211,10 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
 
   const resumption = createResumption({
     flows,
-    start: (flowId, userId, options) => orchestrator.startFlow(flowId, userId, { ...options, resumeAfterCrash: true }),
+    start: async (flowId, userId, options) => {
+      await orchestrator.startFlow(flowId, userId, { ...options, resumeAfterCrash: true })
+      return { ended: executions.endOf(flowId) ?? Promise.resolve() }
+    },
     logger,
   })
   const recovery = createRecovery({

@@ -1,3 +1,4 @@
+import type { LimitFunction } from 'p-limit'
 import type * as z from 'zod'
 import type { StopReason } from '../domain/flow.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
@@ -25,6 +26,8 @@ export interface RunStepOptions {
   readonly verdict?: 'ask' | 'read'
   /** Ends this step only: a failed sibling. */
   readonly stop?: Stop
+  /** Each call of the step, every sample by itself, waits for a turn of it. */
+  readonly limit?: LimitFunction
 }
 
 /** What the conductor lends to an executor for one run of one flow. */

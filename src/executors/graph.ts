@@ -1,3 +1,4 @@
+import pLimit, { type LimitFunction } from 'p-limit'
 import * as z from 'zod'
 import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
@@ -64,7 +65,7 @@ async function runGraph(definition: FlowDefinition, context: ExecutorContext): P
   const settings = definition.parallel ?? {}
   const plans = stepPlans(definition)
   const results = await new GraphRun(definition, context, plans, {
-    maxConcurrency: settings.maxConcurrency ?? Number.POSITIVE_INFINITY,
+    limit: settings.maxConcurrency === undefined ? undefined : pLimit(settings.maxConcurrency),
     tolerant: goesOnAfterFailure(definition),
     minSuccesses: settings.minSuccesses ?? 1,
   }).run()
@@ -72,7 +73,7 @@ async function runGraph(definition: FlowDefinition, context: ExecutorContext): P
 }
 
 interface GraphSettings {
-  readonly maxConcurrency: number
+  readonly limit: LimitFunction | undefined
   readonly tolerant: boolean
   readonly minSuccesses: number
 }
@@ -119,7 +120,6 @@ class GraphRun {
   #startReady(): void {
     for (let index = 0; index < this.#waiting.length && this.#failure === undefined; ) {
       const step = this.#waiting[index]
-      if (this.#underWay >= this.#settings.maxConcurrency) break
       if (step && this.#settled(step)) {
         this.#waiting.splice(index, 1)
         this.#underWay++
@@ -149,7 +149,7 @@ class GraphRun {
     if (step.condition !== undefined && !(await this.#context.conditionHolds(step, visible))) {
       return this.#context.skipStep(step, 'condition')
     }
-    return this.#context.runStep(step, { visible, stop: this.#siblings })
+    return this.#context.runStep(step, { visible, stop: this.#siblings, limit: this.#settings.limit })
   }
 
   #onFailure(step: FlowStep, result: StepResult): void {

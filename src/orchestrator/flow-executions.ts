@@ -44,6 +44,7 @@ export interface FlowOrder {
 interface Starting {
   readonly order: FlowOrder
   readonly end: (end: FlowEnd) => void
+  readonly ended: Promise<FlowEnd>
   /** Set by a cancel that came before the engine had the flow. */
   cancelled: OrchestratorError | undefined
 }
@@ -60,9 +61,8 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     const { flow, definition } = order
     if (starting.has(flow.id)) throw statusError(flow.id, 'RUNNING')
     for (const step of definition.steps) providers.assertUsable(step.provider)
-    const end = new Promise<FlowEnd>((resolve) => {
-      starting.set(flow.id, { order, end: resolve, cancelled: undefined })
-    })
+    const { promise: end, resolve } = promiseWithResolver<FlowEnd>()
+    starting.set(flow.id, { order, end: resolve, ended: end, cancelled: undefined })
     try {
       await engine.start({ flowId: flow.id, epoch: await claim(order) })
       return { end }
@@ -206,12 +206,22 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     close,
     onEnd,
     cancel,
+    /** Resolves at the end of a flow that was started in this process; `undefined`: it is over, or runs elsewhere. */
+    endOf: (flowId: string): Promise<FlowEnd> | undefined => starting.get(flowId)?.ended,
     find: (flowId: string): FlowRun | undefined => runs.get(flowId),
     all: () => runs.values(),
   }
 }
 
 export type FlowExecutions = ReturnType<typeof createFlowExecutions>
+
+function promiseWithResolver<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
 
 /** Limits are hard over all executions of a flow: what earlier ones spent counts. */
 function budgetFor(

@@ -1,4 +1,3 @@
-import { isBlank } from '../domain/blank-text.ts'
 import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/flow.ts'
 import type { FlowDefinition, FlowDefinitionInput, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
@@ -208,20 +207,14 @@ export class OrchestratorService {
   }
 
   /**
-   * A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again, as far as the new
-   * run would repeat them unchanged: with another input only those that do not see the input, of a loop only the first round. Needs `write`;
-   * STEP_NOT_FOUND; FLOW_INPUT_MISSING for an input of blanks.
+   * A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again, where the new run
+   * would repeat them unchanged: with another input those that do not see it, of a loop the first round. Needs `write`. STEP_NOT_FOUND.
    */
   async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
     const { fromStep, input } = parseRerunOptions(options)
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const definition = this.#ports.definitions.rebuild(flow)
     const from = fromStep === undefined ? 0 : getStep(flowId, definition, fromStep).index
-    if (input !== undefined && isBlank(input)) {
-      throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks', {
-        details: { flowId },
-      })
-    }
     const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
     const executor = this.#ports.executorOf(definition.type)
     const otherInput = input !== undefined && input !== flow.input

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { isBlank } from '../domain/blank-text.ts'
 import { deepFreeze } from '../domain/deep-freeze.ts'
 import { FlowStatus } from '../domain/flow.ts'
 import { type FlowLimits, flowLimitsSchema, OrchestrationFlowType } from '../domain/flow-definition.ts'
@@ -51,8 +52,12 @@ const rerunOptionsSchema = z.strictObject({
 /** What rerunFlow takes. */
 export type RerunFlowOptions = z.input<typeof rerunOptionsSchema>
 
-export const parseRerunOptions = (options: RerunFlowOptions): RerunFlowOptions =>
-  parseOptions(rerunOptionsSchema, options, 'rerunFlow')
+/** Throws INPUT_INVALID, and FLOW_INPUT_MISSING for an input of blanks. */
+export function parseRerunOptions(options: RerunFlowOptions): RerunFlowOptions {
+  const parsed = parseOptions(rerunOptionsSchema, options, 'rerunFlow')
+  if (parsed.input === undefined || !isBlank(parsed.input)) return parsed
+  throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks')
+}
 
 /** Throws INPUT_INVALID naming every option that does not fit. */
 export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {

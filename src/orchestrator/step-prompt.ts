@@ -10,10 +10,10 @@ import type { Message } from '../domain/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { JudgePiece } from '../policies/policy.ts'
 import { actionPrompt, composeUserContent, type PromptSection } from '../prompts/action-prompt.ts'
-import { stepPlans } from '../prompts/step-plan.ts'
 import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
 import { compileTemplate } from '../prompts/template.ts'
 import { toTurns } from './chat-turns.ts'
+import { missingNotes, systemMessages, systemNotes } from './prompt-notes.ts'
 import { createStepContext } from './step-context.ts'
 import {
   inputResults,
@@ -86,18 +86,6 @@ function blankPrompt({ run, step, iteration }: StepOrder): OrchestratorError {
   const path = `steps[${run.definition.steps.indexOf(step)}].prompt`
   const message = `Expected text in the prompt of step "${step.id}", found nothing but blanks: nothing was sent. Check ${path} and the outputs that it reads`
   return new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, iteration, path } })
-}
-
-/** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
-function missingNotes({ run, step, options: { visible } }: StepOrder): readonly string[] {
-  const inputs = stepPlans(run.definition).get(step.id)?.inputs
-  if (!inputs || inputs.size === 0) return []
-  return visible.flatMap(({ stepId, status, error }) => {
-    if (!inputs.has(stepId) || status === 'SUCCESS') return []
-    const isRepeated = visible.some((other) => other.stepId === stepId && other.status === 'SUCCESS')
-    const why = error ? `it failed with ${error.code}` : status === 'SKIPPED' ? 'it was skipped' : `it is ${status}`
-    return isRepeated ? [] : [`made without the output of step "${stepId}": ${why}`]
-  })
 }
 
 export type PrepareStep = ReturnType<typeof createStepPrompt>
@@ -272,14 +260,6 @@ function systemText({ run }: StepOrder, system: string | undefined, history: rea
   const parts = [findRequestInstructions(run.options.metadata), ...kept, system].filter((part) => part !== undefined)
   return parts.length === 0 ? undefined : parts.join('\n\n')
 }
-
-function systemNotes({ run }: StepOrder, history: readonly Message[]): readonly string[] {
-  const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
-  return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
-}
-
-const systemMessages = (history: readonly Message[]): readonly Message[] =>
-  history.filter(({ role, content }) => role === 'system' && !isBlank(content))
 
 async function countTokens(
   ports: StepPromptPorts,

@@ -51,7 +51,11 @@ export function joinSamples(
     cost,
     costSource,
     samples: answered.map((sample) => sample.output ?? ''),
-    notes: [...chosen.item.notes, `${answered.length > 0 ? chosen.votes : 0} of ${samples.length} samples agree`],
+    notes: [
+      ...chosen.item.notes,
+      `${answered.length > 0 ? chosen.votes : 0} of ${samples.length} samples agree`,
+      ...failedNotes(samples),
+    ],
     executionTime: completedAt.getTime() - startedAt.getTime(),
     startedAt,
     completedAt,
@@ -59,6 +63,9 @@ export function joinSamples(
     metadata: { ...chosen.item.metadata, usage, cost },
   }
 }
+
+const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
+  samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
 
 /** What one call came to, as a result. */
 export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, completedAt: Date, sample: number): StepResult {

@@ -11,6 +11,7 @@ import { observeCalls } from './observed-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
 import { joinSamples, type Spoken, toResult } from './step-record.ts'
+import { takeTurn } from './take-turn.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerPorts {
@@ -114,7 +115,10 @@ async function answer(
   const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
   const spoken: Spoken = { attempts: earlier ? [...earlier] : [], sharing: [], notes: [] }
+  const { limit, stop } = order.options
+  let release: (() => void) | undefined
   try {
+    if (limit) release = await takeTurn(limit, [order.run.stop, stop])
     spoken.prompt = await ports.prepare(order, step)
     announce(order, spoken, spoken.prompt, sample)
     await settleBefore(order.run)
@@ -134,6 +138,7 @@ async function answer(
     const denied = deniedDecision(error)
     if (denied) tellSharing(order, spoken, [denied])
   } finally {
+    release?.()
     closeAbort(order, abort)
   }
   const result = toResult(order, spoken, startedAt, ports.now(), sample)

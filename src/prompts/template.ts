@@ -100,12 +100,12 @@ function unknownName(message: string, suggestion: string | undefined, use: Varia
 function neededSteps(engine: LiquidEngine, nodes: readonly LiquidNode[]): readonly string[] {
   const needed = new Set<string>()
   for (const node of nodes) {
-    if (!isUnconditional(node)) continue
+    // A value that is not there is taken as such by "default", as its subject and as its argument.
+    if (!isUnconditional(node) || hasDefault(node)) continue
     const { variables } = engine.analyze([node])
-    const spared = hasDefault(node) ? firstVariable(variables) : undefined
-    for (const use of variables.steps ?? []) {
-      const [, id, field] = use.segments
-      if (typeof id === 'string' && field !== 'status' && use !== spared) needed.add(id)
+    for (const { segments } of variables.steps ?? []) {
+      const [, id, field] = segments
+      if (typeof id === 'string' && field !== 'status') needed.add(id)
     }
   }
   return [...needed]
@@ -125,11 +125,6 @@ function hasDefault(node: LiquidNode): boolean {
   const first: unknown = value.filters[0]
   return typeof first === 'object' && first !== null && 'name' in first && first.name === 'default'
 }
-
-const firstVariable = (variables: StaticAnalysis['variables']): Variable | undefined =>
-  Object.values(variables)
-    .flat()
-    .sort((a, b) => a.location.row - b.location.row || a.location.col - b.location.col)[0]
 
 function toReferences({ variables }: StaticAnalysis): Omit<References, 'needed'> {
   const steps = new Set<string>()

@@ -276,7 +276,6 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
   messages: (source) => ({
     ctes: [
       ofHeldFlows('messages', source),
-      // A thread that is being deleted takes its flows along, so it is there as long as the flow is held.
       insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' }),
     ],
   }),

@@ -410,6 +410,20 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect((await store.flows.find(flowId))?.status).toBe('RUNNING')
       })
 
+      test('holds for the messages of a step, each of which is written once', async () => {
+        const { flow, flowId, epoch } = await runningFlow()
+        const message = newMessage(flow.threadId, { role: 'assistant', content: 'said' })
+        const entry = { flowId, epoch, results: [stepResult(flowId, 'draft')], messages: [message] }
+        const contents = async () => (await store.threads.messages(flow.threadId)).map(({ content }) => content)
+        await store.journal.append(entry)
+        await store.journal.append(entry)
+        expect(await contents()).toEqual(['said'])
+        await claimed(newClaim(flowId, { from: ['RUNNING'] }))
+        const late = { ...entry, messages: [newMessage(flow.threadId, { role: 'assistant', content: 'too late' })] }
+        expect(await refusal(store.journal.append(late))).toBe('FLOW_INTERRUPTED')
+        expect(await contents()).toEqual(['said'])
+      })
+
       test('refuses writes to a flow that is gone', async () => {
         const { flow, flowId, epoch } = await runningFlow()
         await store.threads.delete(flow.threadId)

@@ -1,0 +1,162 @@
+import { afterEach, expect, test } from 'vitest'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { createConsensusFlow } from '../../src/index.ts'
+import { lastMessage, type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
+
+let flow: ScriptedFlow | undefined
+afterEach(async () => {
+  await flow?.polyphony.close()
+  flow = undefined
+})
+
+const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  id,
+  model: 'scripted/m',
+  action: 'generate',
+  prompt: `do ${id}`,
+  ...more,
+})
+const failing = (...ids: readonly string[]) => ({
+  replies: ({ messages, system }: { messages: readonly { content: string }[]; system?: string }) => {
+    const text = `${system ?? ''} ${messages.at(-1)?.content ?? ''}`
+    const id = /do (\w+)/.exec(text)?.[1] ?? 'nobody'
+    return ids.includes(id) ? new OrchestratorError('PROVIDER_REJECTED', `no ${id}`) : `answer of ${id}`
+  },
+})
+const branches = [step('route'), step('red', { dependsOn: ['route'], condition: 'false' }), step('green', { dependsOn: ['route'], condition: 'true' })]
+const statuses = (steps: readonly { stepId: string; status: string }[]) =>
+  Object.fromEntries(steps.map(({ stepId, status }) => [stepId, status]))
+
+const GUARDED = [
+  'do join {% if steps.red.output %}{{ steps.red.output }}{% endif %}{{ steps.green.output | default: "" }}',
+  'do join {{ steps.red.output | default: steps.green.output }}',
+  'do join {% unless steps.red.status == "SKIPPED" %}{{ steps.red.output }}{% endunless %}',
+]
+
+test.each(
+  (['graph', 'parallel', 'conditional', 'sequential'] as const).flatMap((type) =>
+    GUARDED.map((prompt) => [type, prompt] as const),
+  ),
+)('a join in a %s flow runs with the branch that was taken: %s', async (type, prompt) => {
+  flow = await scripted(failing().replies)
+  const definition: FlowDefinitionInput = {
+    name: 'j',
+    type,
+    steps: [...branches, step('join', { dependsOn: ['red', 'green'], prompt })],
+  }
+  expect(await flow.polyphony.orchestrator.checkFlow(definition, USER)).toMatchObject({ ok: true })
+  const result = await flow.run(definition)
+  expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'answer of join' })
+  expect(result.steps.at(-1)?.notes.join()).toContain('without the output of step "red"')
+})
+
+test('a join that cannot do without one of its branches is told by checkFlow, and one that goes on with a single branch is warned of', async () => {
+  flow = await scripted([])
+  const { orchestrator } = flow.polyphony
+  const join = step('join', { prompt: '{{ steps.red.output }} and {{ steps.green.output }}' })
+  const told = await orchestrator.checkFlow({ name: 'j', type: 'graph', steps: [...branches, join] }, USER)
+  expect(told).toMatchObject({
+    ok: false,
+    problems: [{ code: 'FLOW_INVALID', path: 'steps[3].prompt', details: { missing: 'red' } }],
+  })
+  const chain = step('polish', { prompt: '{{ steps.red.output }}' })
+  expect(await orchestrator.checkFlow({ name: 'j', type: 'graph', steps: [...branches, chain] }, USER)).toMatchObject({
+    ok: true,
+    warnings: [{ details: { stepId: 'polish', missing: 'red' } }],
+  })
+})
+
+test('a join all of whose inputs were skipped is skipped, and the flow ends with what was made before', async () => {
+  flow = await scripted(failing().replies)
+  const none = branches.map((one) => (one.id === 'route' ? one : { ...one, condition: 'false' }))
+  const result = await flow.run({ name: 'j', type: 'graph', steps: [...none, step('join', { dependsOn: ['red', 'green'] })] })
+  expect(statuses(result.steps)).toMatchObject({ join: 'SKIPPED' })
+  expect(result.finalOutput).toBe('answer of route')
+})
+
+test('with onFailure continue a failure in the second row skips what depends on it alone, and the rest runs', async () => {
+  flow = await scripted(failing('b').replies)
+  const steps = [
+    step('a'),
+    step('b', { dependsOn: ['a'] }),
+    step('c', { dependsOn: ['a'] }),
+    step('onlyB', { dependsOn: ['b'] }),
+    step('both', { dependsOn: ['b', 'c'] }),
+  ]
+  const result = await flow.run({ name: 'g', type: 'graph', parallel: { onFailure: 'continue' }, steps })
+  expect(statuses(result.steps)).toEqual({ a: 'SUCCESS', b: 'FAILED', c: 'SUCCESS', onlyB: 'SKIPPED', both: 'SUCCESS' })
+  expect(result.finalOutput).toBe('answer of both')
+})
+
+test('with onFailure continue the failure of the only end fails the flow with its code', async () => {
+  flow = await scripted(failing('end').replies)
+  const steps = [step('a'), step('b'), step('end', { dependsOn: ['a', 'b'] })]
+  const run = flow.run({ name: 'g', type: 'graph', parallel: { onFailure: 'continue' }, steps })
+  await expect(run).rejects.toMatchObject({ code: 'PROVIDER_REJECTED', details: { stepId: 'end' } })
+})
+
+const panelOf = (models: readonly string[], quorum?: number) =>
+  createConsensusFlow({
+    models: models.map((model) => ({ provider: 'scripted', model })),
+    judge: { provider: 'scripted', model: 'chair' },
+    ...(quorum === undefined ? {} : { quorum }),
+  })
+const panelWithout = (...down: readonly string[]) =>
+  scripted(({ model }) =>
+    down.includes(model) ? new OrchestratorError('PROVIDER_REJECTED', `no ${model}`) : `answer of ${model}`,
+  )
+
+test('a panel goes on without a member that fails, and the chair and the result name it', async () => {
+  flow = await panelWithout('m2')
+  const result = await flow.run(panelOf(['m1', 'm2', 'm3']))
+  expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'answer of chair' })
+  expect(lastMessage(flow.provider, 3)).toContain('Answer B is missing')
+  expect(lastMessage(flow.provider, 3)).toContain('answer of m3')
+  expect(result.steps.at(-1)?.notes.join()).toContain('"proposalB": it failed with PROVIDER_REJECTED')
+})
+
+test('a panel below its quorum fails and names every member that failed', async () => {
+  flow = await panelWithout('m1', 'm2')
+  const error = await flow.run(panelOf(['m1', 'm2', 'm3'])).catch((thrown: unknown) => thrown)
+  expect(error).toMatchObject({
+    code: 'PROVIDER_REJECTED',
+    details: { failures: [{ stepId: 'proposalA' }, { stepId: 'proposalB' }] },
+  })
+})
+
+test('a panel whose quorum is one goes on with a single member', async () => {
+  flow = await panelWithout('m1', 'm2')
+  expect(await flow.run(panelOf(['m1', 'm2', 'm3'], 1))).toMatchObject({ finalOutput: 'answer of chair' })
+})
+
+test('maxConcurrency counts every sample of a step', async () => {
+  let underWay = 0
+  let most = 0
+  flow = await scripted(async () => {
+    most = Math.max(most, ++underWay)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    underWay--
+    return 'ok'
+  })
+  await flow.run({ name: 's', type: 'parallel', parallel: { maxConcurrency: 2 }, steps: [step('a', { samples: 5 }), step('b')] })
+  expect(flow.provider.requests).toHaveLength(6)
+  expect(most).toBe(2)
+})
+
+test('one sample that fails leaves the others to decide, and is named', async () => {
+  flow = await scripted(['42', new OrchestratorError('PROVIDER_REJECTED', 'no'), '42'])
+  const result = await flow.run({ name: 's', type: 'sequential', steps: [step('vote', { samples: 3 })] })
+  expect(result.finalOutput).toBe('42')
+  expect(result.steps[0]?.notes).toContain('sample 2 gave no answer: PROVIDER_REJECTED')
+})
+
+test('a condition function is judged by the truth of what it returns', async () => {
+  flow = await scripted(failing().replies)
+  const steps = [step('a'), step('b', { condition: () => undefined }), step('c', { condition: () => 'yes' })]
+  expect(statuses((await flow.run({ name: 's', type: 'sequential', steps })).steps)).toEqual({
+    a: 'SUCCESS',
+    b: 'SKIPPED',
+    c: 'SUCCESS',
+  })
+})

@@ -1,0 +1,139 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { createResumption } from '../../src/orchestrator/resumption.ts'
+import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
+
+let flow: ScriptedFlow | undefined
+afterEach(async () => {
+  await flow?.polyphony.close()
+  flow = undefined
+})
+
+const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  id,
+  model: 'scripted/m',
+  action: 'generate',
+  prompt: `do ${id}`,
+  ...more,
+})
+const chain = (...steps: readonly FlowStepInput[]): FlowDefinitionInput => ({ name: 's', type: 'sequential', steps })
+const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
+
+/** A flow whose second step fails the first time, executed once. */
+async function halfDone(options: object = {}, second: Partial<FlowStepInput> = {}) {
+  flow = await scripted(['one', rejected(), 'two', 'three'])
+  const { orchestrator } = flow.polyphony
+  const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a', second), step('b')))
+  await expect(orchestrator.executeFlow(created.id, USER, { input: 'cats', ...options })).rejects.toMatchObject({
+    code: 'PROVIDER_REJECTED',
+  })
+  return { orchestrator, flowId: created.id, provider: flow.provider }
+}
+
+describe('resuming', () => {
+  test('with another input is refused before a call and names rerunFlow', async () => {
+    const { orchestrator, flowId, provider } = await halfDone()
+    const error = await orchestrator.executeFlow(flowId, USER, { input: 'dogs' }).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'INPUT_INVALID', message: expect.stringContaining('rerunFlow') })
+    expect(provider.requests).toHaveLength(2)
+  })
+
+  test.each([
+    ['the same input', { input: 'cats' }],
+    ['no input', {}],
+  ])('with %s goes on', async (_, options) => {
+    const { orchestrator, flowId, provider } = await halfDone()
+    expect(await orchestrator.executeFlow(flowId, USER, options)).toMatchObject({ status: 'COMPLETED', finalOutput: 'two' })
+    expect(provider.requests).toHaveLength(3)
+  })
+
+  test('with other metadata is refused where a recorded prompt reads metadata, and goes on where none does', async () => {
+    const reading = await halfDone({ metadata: { x: 1 } }, { prompt: 'do a {{ metadata.x }}' })
+    const refused = reading.orchestrator.executeFlow(reading.flowId, USER, { metadata: { x: 2 } })
+    await expect(refused).rejects.toMatchObject({ code: 'INPUT_INVALID' })
+    await flow?.polyphony.close()
+    const other = await halfDone({ metadata: { x: 1 } })
+    expect(await other.orchestrator.executeFlow(other.flowId, USER, { metadata: { x: 2 } })).toMatchObject({
+      status: 'COMPLETED',
+    })
+  })
+
+  test('a step that is executed with another input leaves the input of the flow as it is', async () => {
+    const { orchestrator, flowId } = await halfDone()
+    await orchestrator.executeStep(flowId, 'b', USER, 'dogs')
+    expect((await orchestrator.getFlow(flowId, USER)).input).toBe('cats')
+  })
+})
+
+describe('a prompt of blanks', () => {
+  test.each(['', ' \n\t', '\u200b', '\ufeff', '\u2060\u00ad'])('%j is refused before a call', async (input) => {
+    flow = await scripted([])
+    await expect(flow.run(chain(step('a')), { input })).rejects.toMatchObject({ code: 'FLOW_INPUT_MISSING' })
+    expect(flow.provider.requests).toHaveLength(0)
+  })
+
+  test('in the middle of a flow fails its step before the call', async () => {
+    flow = await scripted(['one'])
+    const definition = {
+      ...chain(step('a'), step('b', { prompt: '{% if steps.a.output == "two" %}go on{% endif %}' })),
+      contextPolicy: { includeOriginalPrompt: false },
+    }
+    await expect(flow.run(definition)).rejects.toMatchObject({
+      code: 'STEP_FAILED',
+      details: { stepId: 'b', path: 'steps[1].prompt' },
+    })
+    expect(flow.provider.requests).toHaveLength(1)
+  })
+})
+
+describe('rerunning', () => {
+  test('a loop from its middle carries the first round alone', async () => {
+    const verdict = '{"score":0.2,"approved":false,"issues":[],"feedback":""}'
+    flow = await scripted(['d', verdict, 'm1', verdict, 'm2', 'n1', verdict, 'n2'])
+    const { orchestrator } = flow.polyphony
+    const steps = [
+      step('draft'),
+      step('judge', { action: 'critique', prompt: 'judge {{ input }}' }),
+      step('mend', { action: 'refine', prompt: 'mend {{ input }}' }),
+    ]
+    const first = await flow.run({ name: 'c', type: 'critique', critique: { rounds: 2 }, steps })
+    const again = await orchestrator.rerunFlow(first.flowId, USER, { fromStep: 'mend' })
+    expect(again.stepResults.map(({ stepId, iteration }) => `${stepId}#${iteration}`)).toEqual(['draft#1', 'judge#1'])
+    const result = await orchestrator.executeFlow(again.id, USER)
+    expect(result.finalOutput).toBe('n2')
+    expect(flow.provider.requests[6]?.messages.at(-1)?.content).toContain('judge n1')
+  })
+
+  test('with another input carries nothing that saw the old one', async () => {
+    flow = await scripted(['one', 'two'])
+    const first = await flow.run(chain(step('a'), step('b')))
+    const { orchestrator } = flow.polyphony
+    expect((await orchestrator.rerunFlow(first.flowId, USER, { fromStep: 'b', input: 'other' })).stepResults).toEqual([])
+    expect((await orchestrator.rerunFlow(first.flowId, USER, { fromStep: 'b' })).stepResults).toHaveLength(1)
+  })
+})
+
+test('flows that a crash left are resumed a few at a time, and the start does not wait for all', async () => {
+  const ends: (() => void)[] = []
+  const begun: string[] = []
+  const ids = Array.from({ length: 9 }, (_, index) => `f${index}`)
+  const interrupted = { runOptions: {}, error: { code: 'FLOW_INTERRUPTED' }, ownerEpoch: 1, userId: USER }
+  const resumption = createResumption({
+    flows: { findInterrupted: async () => ids, find: async () => interrupted as never },
+    start: async (flowId) => {
+      begun.push(flowId)
+      return { ended: new Promise<void>((resolve) => ends.push(resolve)) }
+    },
+    logger: { warn: () => {} },
+    atOnce: 3,
+  })
+  await resumption.start()
+  expect(begun).toEqual(['f0', 'f1', 'f2'])
+  ends[0]?.()
+  await expect.poll(() => begun).toEqual(['f0', 'f1', 'f2', 'f3'])
+  resumption.stop()
+  for (const end of ends) end()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(begun).toHaveLength(4)
+})
