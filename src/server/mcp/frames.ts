@@ -82,7 +82,8 @@ function problemOf(message: unknown): string | undefined {
   }
   if ('method' in message) {
     if (typeof message.method !== 'string') return 'expected a method that is text'
-    const isObject = !('params' in message) || (typeof message.params === 'object' && message.params !== null && !Array.isArray(message.params))
+    const isObject =
+      !('params' in message) || (typeof message.params === 'object' && message.params !== null && !Array.isArray(message.params))
     return isObject ? undefined : 'expected params that are an object'
   }
   return 'id' in message && ('result' in message || 'error' in message) ? undefined : 'expected a method'
