@@ -17,7 +17,9 @@ ENV NODE_ENV=production \
     POLYPHONY_PORT=4100 \
     DATABASE_URL=pglite:///data/polyphony
 WORKDIR /app
-RUN mkdir /data && chown node:node /data
+# As the first process it hands signals on and takes note of children that ended.
+RUN apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/* \
+  && mkdir /data && chown node:node /data
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
@@ -26,5 +28,5 @@ VOLUME /data
 EXPOSE 4100
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.POLYPHONY_PORT}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "dist/src/cli/main.js"]
+ENTRYPOINT ["tini", "--", "node", "dist/src/cli/main.js"]
 CMD ["serve"]

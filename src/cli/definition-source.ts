@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { decodeText } from '../config/decode-text.ts'
 import type { DefinitionParser } from '../domain/definition-parser.ts'
 import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -61,8 +62,9 @@ async function fromFile(path: string, parser: DefinitionParser): Promise<FlowDef
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8')
+    return decodeText(await readFile(path), { name: path, code: 'INPUT_INVALID' })
   } catch (error) {
+    if (OrchestratorError.is(error)) throw error
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     const found = code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a directory' : String(code)
     throw new OrchestratorError('INPUT_INVALID', `expected a definition file, found ${found}: ${path}`, { details: { path } })

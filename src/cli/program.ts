@@ -84,7 +84,8 @@ export function createProgram(createContext: CreateContext): Command {
   program
     .command('schema')
     .description('print the JSON Schema of a definition')
-    .action(async () => (await import('./commands/schema.ts')).schemaCommand(contextOf({})))
+    .option('--config', 'the schema of polyphony.yaml')
+    .action(async (options) => (await import('./commands/schema.ts')).schemaCommand(contextOf({}), options))
 
   program
     .command('doctor')

@@ -1,23 +1,34 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { decodeText } from './decode-text.ts'
 import { type ConfigLayer, isGroup } from './layers.ts'
 
-const FILE_NAME = 'polyphony.yaml'
+/** Names under which the file is found, of which a directory may hold one. */
+const FILE_NAMES = ['polyphony.yaml', 'polyphony.yml', 'polyphony.json'] as const
 
-/** What `polyphony.yaml` in the directory says, or `undefined` where there is none. The YAML reader is loaded only for a file that exists. */
+/**
+ * What `polyphony.yaml` (or `.yml`, or `.json`) in the directory says, or `undefined` where there is none. The YAML reader, which reads JSON too, is loaded
+ * only for a file that exists. Rejects with CONFIG_INVALID, also where there are several.
+ */
 export async function readConfigFile(directory: string): Promise<ConfigLayer | undefined> {
-  const text = readIfThere(join(directory, FILE_NAME))
-  if (text === undefined) return undefined
+  const found = FILE_NAMES.flatMap((name) => {
+    const text = readIfThere(directory, name)
+    return text === undefined ? [] : [{ name, text }]
+  })
+  const [file, second] = found
+  if (!file) return undefined
+  if (second) throw invalid(file.name, `expected one configuration file, found ${second.name} too: keep one of them`)
+  const { name, text } = file
   const { LineCounter, isMap, isNode, isPair, isScalar, parseDocument } = await import('yaml')
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const [syntaxError] = document.errors
-  if (syntaxError) throw invalid(`expected YAML, found: ${syntaxError.message}`, lines.linePos(syntaxError.pos[0]).line)
-  const values = toValues(() => document.toJS({ maxAliasCount: 100 }))
-  if (!isGroup(values)) throw invalid('expected keys and values', 1)
+  if (syntaxError) throw invalid(name, `expected YAML, found: ${syntaxError.message}`, lines.linePos(syntaxError.pos[0]))
+  const values = toValues(name, () => document.toJS({ maxAliasCount: 100 }))
+  if (!isGroup(values)) throw invalid(name, 'expected keys and values', { line: 1, col: 1 })
 
-  const lineOf = (path: readonly PropertyKey[]): number | undefined => {
+  const positionOf = (path: readonly PropertyKey[]): Position | undefined => {
     let node: unknown = document.contents
     let offset: number | undefined
     for (const key of path) {
@@ -27,37 +38,44 @@ export async function readConfigFile(directory: string): Promise<ConfigLayer | u
       if (isNode(pair.key)) offset = pair.key.range?.[0]
       node = pair.value
     }
-    return offset === undefined ? undefined : lines.linePos(offset).line
+    return offset === undefined ? undefined : lines.linePos(offset)
   }
   return {
     values,
-    sourceOf: (path) => {
-      const line = lineOf(path)
-      return { kind: 'file', place: line === undefined ? FILE_NAME : `${FILE_NAME}:${line}` }
-    },
+    sourceOf: (path) => ({ kind: 'file', place: toPlace(name, positionOf(path)) }),
   }
 }
 
+/** Both from 1. */
+interface Position {
+  readonly line: number
+  readonly col: number
+}
+
+const toPlace = (name: string, position?: Position): string =>
+  position === undefined ? name : `${name}:${position.line}:${position.col}`
+
 /** Throws where aliases would multiply into a huge value. */
-function toValues(read: () => unknown): unknown {
+function toValues(name: string, read: () => unknown): unknown {
   try {
     return read() ?? {}
   } catch {
-    throw invalid('expected no more than 100 uses of aliases')
+    throw invalid(name, 'expected no more than 100 uses of aliases')
   }
 }
 
-function readIfThere(path: string): string | undefined {
+function readIfThere(directory: string, name: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8')
+    return decodeText(readFileSync(join(directory, name)), { name, code: 'CONFIG_INVALID' })
   } catch (error) {
+    if (OrchestratorError.is(error)) throw error
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT') return undefined
-    throw invalid(`expected a readable file, found ${String(code)}`)
+    throw invalid(name, `expected a readable file, found ${String(code)}`)
   }
 }
 
-function invalid(message: string, line?: number): OrchestratorError {
-  const source = line === undefined ? FILE_NAME : `${FILE_NAME}:${line}`
+function invalid(name: string, message: string, position?: Position): OrchestratorError {
+  const source = toPlace(name, position)
   return new OrchestratorError('CONFIG_INVALID', `${source}: ${message}`, { details: { source } })
 }

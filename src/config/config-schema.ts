@@ -1,4 +1,3 @@
-import type { DataSource } from 'typeorm'
 import * as z from 'zod'
 import { flowLimitsSchema, stepSettingsSchema } from '../domain/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
@@ -83,10 +82,18 @@ const isDatabase = (value: unknown): boolean =>
 
 export const isPluggedProvider = (value: unknown): value is PluggedProvider => hasMethods(value, 'generate')
 
+/** An initialized DataSource of TypeORM, as far as it is used: naming its own type would load that of all of TypeORM. */
+export interface PluggedDataSource {
+  readonly isInitialized: boolean
+  readonly driver: { readonly options: { readonly type: string } }
+  query(statement: string, parameters?: never): Promise<unknown>
+  transaction(work: never): Promise<unknown>
+}
+
 /** Everything that can be configured, after all sources were laid over one another. Ready providers are checked apart. */
 export const configSchema = z.strictObject({
   database: z
-    .custom<string | DataSource>(
+    .custom<string | PluggedDataSource>(
       isDatabase,
       'expected pglite://<directory>, pglite://memory, postgres://…, memory:// or an initialized TypeORM DataSource',
     )

@@ -1,6 +1,8 @@
 import type * as z from 'zod'
+import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readConfigFile } from './config-file.ts'
+import { knownKeys } from './config-json-schema.ts'
 import {
   type ConfigValues,
   configSchema,
@@ -111,8 +113,12 @@ function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedCon
   if (issue.code === 'unrecognized_keys') {
     // No value is shown: that of a mistyped key may be a secret, as in `api_key`.
     return issue.keys
-      .map((key) => [...issue.path, key])
-      .map((path) => ({ key: toKey(path), expected: 'expected a known key', source: sourceOf(path, sources) }))
+      .map((key) => ({ path: [...issue.path, key], suggestion: findSuggestion(key, knownKeys(issue.path)) }))
+      .map(({ path, suggestion }) => ({
+        key: toKey(path),
+        expected: withSuggestion('expected a known key', suggestion),
+        source: sourceOf(path, sources),
+      }))
   }
   const value = valueAt(values, issue.path)
   const found = mayBeShown(issue.path) ? toFound(value) : value === undefined ? 'nothing' : undefined

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { decodeText } from './decode-text.ts'
 import type { ConfigLayer, ConfigPath, ConfigSource } from './layers.ts'
 import { isGroup, toKey } from './layers.ts'
 
@@ -54,8 +55,9 @@ const PLAIN_VARIABLES: readonly (readonly [
 export function readDotenv(directory: string): Environment {
   const path = join(directory, '.env')
   try {
-    return parseEnv(readFileSync(path, 'utf8'))
+    return parseEnv(decodeText(readFileSync(path), { name: '.env', code: 'CONFIG_INVALID' }))
   } catch (error) {
+    if (OrchestratorError.is(error)) throw error
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'ENOENT' || code === 'EISDIR') return {}
     throw new OrchestratorError('CONFIG_INVALID', `Expected a readable file, found ${String(code)} (.env)`, {

@@ -21,7 +21,9 @@ const MAX_ALIASES = 100
  * Reads a definition written as YAML or JSON; without a format, text that begins with `{` is JSON.
  * Rejects with FLOW_INVALID whose problem has line and column, from 1. The YAML package loads at the first call.
  */
-export async function parseDefinitionText(text: string, format?: 'yaml' | 'json'): Promise<DefinitionText> {
+export async function parseDefinitionText(source: string, format?: 'yaml' | 'json'): Promise<DefinitionText> {
+  // A byte order mark, which editors write and JSON does not know.
+  const text = source.replace(/^\ufeff/, '')
   if (text.length > MAX_LENGTH) throw fileError(`expected at most ${MAX_LENGTH} characters, found ${text.length}`)
   const yaml = await import('yaml')
   const lines = new yaml.LineCounter()

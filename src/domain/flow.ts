@@ -54,6 +54,13 @@ export interface OrchestrationFlow {
   readonly stepResults: readonly StepResult[]
 }
 
+/** A flow in a list: without the texts that it was given and that its steps wrote, which `getFlow` reads. */
+export interface OrchestrationFlowSummary extends Omit<OrchestrationFlow, 'stepResults' | 'result' | 'input' | 'metadata'> {
+  /** The first 200 characters of the prompt of the last execution. */
+  readonly inputStart?: string
+  readonly result?: Omit<FlowExecutionResult, 'finalOutput' | 'steps'>
+}
+
 /** What executeFlow resolves with. */
 export interface FlowExecutionResult {
   readonly flowId: string

@@ -1,6 +1,6 @@
 import type { FlowDefinition, FlowType } from '../domain/flow-definition.ts'
 import { type PageCursor, type PageOrder, parseCursor, toCursorText } from '../domain/page-cursor.ts'
-import type { FlowRepository, ListFlowsQuery, NamedFlow, StoredFlow } from '../repositories/repository.ts'
+import type { FlowRepository, ListedFlow, ListFlowsQuery, NamedFlow, StoredFlow } from '../repositories/repository.ts'
 import type { FlowAccess } from './flow-access.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
 import { isFlowId } from './flow-id.ts'
@@ -34,7 +34,7 @@ const MAX_LOST_THREADS = 20
 type SortBy = ListFlowsQuery['sortBy']
 
 const SORTED_BY: { readonly [Column in SortBy]: PageOrder['by'] } = { createdAt: 'instant', completedAt: 'instant', name: 'text' }
-const VALUE_OF: { readonly [Column in SortBy]: (flow: StoredFlow) => PageCursor['value'] } = {
+const VALUE_OF: { readonly [Column in SortBy]: (flow: ListedFlow) => PageCursor['value'] } = {
   createdAt: ({ createdAt }) => createdAt,
   completedAt: ({ completedAt }) => completedAt ?? null,
   name: ({ name }) => name,
@@ -69,7 +69,7 @@ export function createFlowLists({ flows, access, definitions }: FlowListPorts) {
       userId: string,
       options: ListFlowsOptions,
       threadId?: string,
-    ): Promise<{ readonly flows: readonly StoredFlow[]; readonly nextCursor?: string }> {
+    ): Promise<{ readonly flows: readonly ListedFlow[]; readonly nextCursor?: string }> {
       const { cursor, ...query } = parseListOptions(options)
       const order = orderOf(query)
       const after = cursor === undefined ? undefined : parseCursor(order, cursor, isFlowId)

@@ -1,8 +1,8 @@
-import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
+import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/flow.ts'
 import type { FlowDefinition } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import { type StepResult, stepResultId } from '../domain/step-result.ts'
-import type { StoredFlow, StoredUpdate } from '../repositories/repository.ts'
+import type { ListedFlow, StepState, StoredFlow, StoredFlowResult, StoredUpdate } from '../repositories/repository.ts'
 import { writerOf } from './step-pieces.ts'
 import { totalsOf } from './totals.ts'
 
@@ -39,6 +39,29 @@ export function toFlow(
   }
 }
 
+/** A flow of a list, as callers see it. */
+export function toFlowSummary(
+  { result, definition: _, ownerId: __, ...shown }: ListedFlow,
+  definition: FlowDefinition,
+  states: readonly StepState[],
+  currentStepIndex = 0,
+): OrchestrationFlowSummary {
+  return {
+    ...shown,
+    definition,
+    steps: definition.steps,
+    currentStepIndex: Math.max(currentStepIndex, furthestStep(definition, states)),
+    result: result && shown.status === 'COMPLETED' ? withTotals(shown, result) : undefined,
+  }
+}
+
+function withTotals(
+  { id, status, simulated }: Pick<StoredFlow, 'id' | 'status' | 'simulated'>,
+  { final: _, spent: __, ...totals }: Omit<StoredFlowResult, 'output'>,
+) {
+  return { ...totals, flowId: id, status, simulated }
+}
+
 /** Ledger rows of samples are stored with the samples; the step's own result shows them all. */
 export function joinSampleRows(rows: readonly StepResult[]): readonly StepResult[] {
   const own = rows.filter((row) => row.sample === 0)
@@ -51,18 +74,18 @@ export function joinSampleRows(rows: readonly StepResult[]): readonly StepResult
 
 /** The outcome of a settled flow, put together from its row and its results. */
 export function toExecutionResult(flow: StoredFlow, steps: readonly StepResult[]): FlowExecutionResult | undefined {
-  const { result, id, status, simulated } = flow
-  if (!result || status !== 'COMPLETED') return undefined
-  const { final, output, spent: _, ...totals } = result
+  if (!flow.result || flow.status !== 'COMPLETED') return undefined
+  const { output, ...result } = flow.result
+  const { final } = result
   const last = final && steps.find((step) => step.stepId === final.stepId && step.iteration === final.iteration)
-  return { ...totals, flowId: id, status, finalOutput: last?.output ?? output ?? '', steps, simulated }
+  return { ...withTotals(flow, result), finalOutput: last?.output ?? output ?? '', steps }
 }
 
 /** Status from a flow's row and results; `steps` may be those of a run under way. */
 export function toStatusReport(
   flow: Pick<StoredFlow, 'id' | 'status' | 'startedAt' | 'completedAt' | 'error'>,
   definition: FlowDefinition,
-  steps: readonly StepResult[],
+  steps: readonly StepState[],
   currentStepIndex = furthestStep(definition, steps),
 ): FlowStatusReport {
   const done = new Set<string>()
@@ -87,7 +110,7 @@ export function toStatusReport(
   }
 }
 
-function furthestStep(definition: FlowDefinition, steps: readonly StepResult[]): number {
+function furthestStep(definition: FlowDefinition, steps: readonly StepState[]): number {
   const ids = new Set(steps.map((step) => step.stepId))
   return Math.max(
     0,

@@ -1,11 +1,13 @@
-import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow } from '../domain/flow.ts'
-import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/flow-definition.ts'
+import { isBlank } from '../domain/blank-text.ts'
+import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/flow.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
-import { type StepResult, StepStatus } from '../domain/step-result.ts'
+import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AnswerStep } from '../executors/executor.ts'
+import type { AnswerStep, Executor } from '../executors/executor.ts'
 import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
 import { cancelStored } from './cancel-stored.ts'
+import { carriedResults } from './carried-results.ts'
 import type { CheckFlow, FlowCheck } from './check-flow.ts'
 import { getStep } from './find-step.ts'
 import { type FlowAccess, flowNotFound } from './flow-access.ts'
@@ -16,10 +18,10 @@ import { createFlowId } from './flow-id.ts'
 import type { FlowLists, SavedFlow, SavedFlowName } from './flow-lists.ts'
 import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
-import { carriedInto, joinSampleRows, toFlow, toStatusReport } from './flow-view.ts'
+import { carriedInto, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
 import { onAbort } from './on-abort.ts'
-import { resolveInput } from './run-input.ts'
+import { assertSameRun, resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
   type FollowFlowOptions,
@@ -43,12 +45,13 @@ export interface OrchestratorServicePorts {
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
   readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'loop'>
   readonly now: () => Date
 }
 
 /** Some flows of a list. */
 export interface FlowPage {
-  readonly flows: readonly OrchestrationFlow[]
+  readonly flows: readonly OrchestrationFlowSummary[]
   /** `cursor` of the next page, in the same order; absent on the last one. */
   readonly nextCursor?: string
 }
@@ -78,20 +81,29 @@ export class OrchestratorService {
     return (await this.#ports.access.findFlow(flowId, userId, 'read')).threadId
   }
 
-  /** Flows of a thread, newest first unless asked otherwise. Needs `read`. */
-  async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
+  /** Flows of a thread, newest first unless asked otherwise, without what their steps wrote. Needs `read`. */
+  async listFlows(
+    threadId: string,
+    userId: string,
+    options: ListFlowsOptions = {},
+  ): Promise<readonly OrchestrationFlowSummary[]> {
     return (await this.listFlowPage(userId, options, threadId)).flows
   }
 
   /** Flows that the user created, in whatever thread; without those that the user may not read any more, so that a page may be short. */
-  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlow[]> {
+  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlowSummary[]> {
     return (await this.listFlowPage(userId, options)).flows
   }
 
   /** The same as a page: of a thread, or of all that the user created. `nextCursor` leads to the next one; on the last there is none. */
   async listFlowPage(userId: string, options: ListFlowsOptions = {}, threadId?: string): Promise<FlowPage> {
-    const { flows, ...page } = await this.#ports.lists.page(userId, options, threadId)
-    return { ...page, flows: await Promise.all(flows.map((flow) => this.#describe(flow))) }
+    const { lists, store, definitions, executions } = this.#ports
+    const { flows, ...page } = await lists.page(userId, options, threadId)
+    const states = await store.flows.stepStates(flows.map(({ id }) => id))
+    const summaries = flows.map((flow) =>
+      toFlowSummary(flow, definitions.describe(flow), states.get(flow.id) ?? [], executions.find(flow.id)?.currentStepIndex),
+    )
+    return { ...page, flows: summaries }
   }
 
   /** The newest flow of that name that the user created and may still read, ready to be created anew. FLOW_NOT_REBUILDABLE. */
@@ -162,7 +174,7 @@ export class OrchestratorService {
       const steps = [...run.recorded.values(), ...settledResults(run)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
     }
-    return toStatusReport(flow, definition, await this.#ports.store.flows.stepResults(flowId))
+    return toStatusReport(flow, definition, (await this.#ports.store.flows.stepStates([flowId])).get(flowId) ?? [])
   }
 
   /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
@@ -195,15 +207,26 @@ export class OrchestratorService {
     yield* this.#ports.live.follow(flowId, { afterSeq, signal, isSettled })
   }
 
-  /** A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again. Needs `write`. */
+  /**
+   * A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again, as far as the new
+   * run would repeat them unchanged: with another input only those that do not see the input, of a loop only the first round. Needs `write`;
+   * STEP_NOT_FOUND; FLOW_INPUT_MISSING for an input of blanks.
+   */
   async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
     const { fromStep, input } = parseRerunOptions(options)
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const definition = this.#ports.definitions.rebuild(flow)
     const from = fromStep === undefined ? 0 : getStep(flowId, definition, fromStep).index
-    const kept = new Set(definition.steps.slice(0, from).map((step) => step.id))
+    if (input !== undefined && isBlank(input)) {
+      throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks', {
+        details: { flowId },
+      })
+    }
     const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
-    const carried = rows.filter((row) => kept.has(row.stepId) && row.status === StepStatus.SUCCESS)
+    const executor = this.#ports.executorOf(definition.type)
+    const otherInput = input !== undefined && input !== flow.input
+    const changedSteps = this.#ports.definitions.changedSteps(flow, definition)
+    const carried = carriedResults({ definition, executor, from, otherInput, changedSteps }, rows)
     return this.#store(flow.threadId, userId, definition, {
       parentFlowId: flowId,
       input: input ?? flow.input,
@@ -266,6 +289,7 @@ export class OrchestratorService {
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
     const definition = definitions.rebuild(flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
+    await assertSameRun({ flow, definition, input, options: runOptions }, this.#ports.store.flows.stepResults)
     const { signal } = options
     const cancel = () =>
       void executions.cancel(

@@ -1,4 +1,4 @@
-import type { Store } from '../repositories/repository.ts'
+import type { Store, StoredUpdate } from '../repositories/repository.ts'
 import { toUpdates } from './flow-view.ts'
 import type { ReadUpdates } from './live-updates.ts'
 
@@ -9,7 +9,19 @@ export function createReadUpdates({ flows, updates }: Store): ReadUpdates {
     if (stored.length === 0) return []
     const flow = await flows.find(flowId)
     if (!flow) return []
-    const needsResults = stored.some((update) => update.data === undefined)
-    return toUpdates(flow, stored, needsResults ? await flows.stepResults(flowId, { samples: true }) : [])
+    const stepIds = stepsToRead(stored)
+    const results = stepIds?.length === 0 ? [] : await flows.stepResults(flowId, { samples: true, stepIds })
+    return toUpdates(flow, stored, results)
   }
+}
+
+/** Steps whose results the updates leave out; `undefined` where the outcome of the flow is among them, which holds every result. */
+function stepsToRead(updates: readonly StoredUpdate[]): readonly string[] | undefined {
+  const stepIds = new Set<string>()
+  for (const { type, stepId, data } of updates) {
+    if (data !== undefined) continue
+    if (type !== 'step_complete' || stepId === undefined) return undefined
+    stepIds.add(stepId)
+  }
+  return [...stepIds]
 }

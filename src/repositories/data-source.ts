@@ -3,6 +3,8 @@ import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, 
 import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-create-polyphony.ts'
 import { ServeCallers1764201600000 } from '../../migrations/1764201600000-serve-callers.ts'
 import { KeepRunOptions1764288000000 } from '../../migrations/1764288000000-keep-run-options.ts'
+import { KeepOutputsApart1764374400000 } from '../../migrations/1764374400000-keep-outputs-apart.ts'
+import type { PluggedDataSource } from '../config/config-schema.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { ApiKeyEntity } from './entities/api-key.ts'
 import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
@@ -43,7 +45,12 @@ const common = {
     ThreadPermissionEntity,
     TicketEntity,
   ],
-  migrations: [CreatePolyphony1763596800000, ServeCallers1764201600000, KeepRunOptions1764288000000],
+  migrations: [
+    CreatePolyphony1763596800000,
+    ServeCallers1764201600000,
+    KeepRunOptions1764288000000,
+    KeepOutputsApart1764374400000,
+  ],
   migrationsTableName: 'polyphony_migrations',
   synchronize: false,
   logging: false,
@@ -80,7 +87,7 @@ export async function openDataSource(options: DataSourceOptions): Promise<DataSo
 }
 
 /** The pool below a DataSource. TypeORM's own `query` costs several times the CPU and knows no prepared statements (library seam). */
-export function poolOf(dataSource: DataSource): Pool {
+export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
   const { driver } = dataSource
   if (driver.options.type === 'postgres' && 'master' in driver && isPool(driver.master)) return driver.master
   throw new OrchestratorError(

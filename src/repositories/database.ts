@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm'
+import type { PluggedDataSource } from '../config/config-schema.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Store } from './repository.ts'
 import type { TypeormStoreOptions } from './typeorm-store.ts'
@@ -8,7 +8,7 @@ export interface OpenStoreOptions {
    * `pglite://<directory>` (relative to the working directory, or absolute), `pglite://memory`, `postgres://…`, `postgresql://…`, or an initialized DataSource
    * of a backend: its pool is shared and stays the backend's own, Polyphony's tables stand beside the backend's, prefixed `polyphony_`.
    */
-  readonly url: string | DataSource
+  readonly url: string | PluggedDataSource
   /** Milliseconds for which writes are kept and tried again while Postgres does not answer. Default: 30 seconds. */
   readonly retryForMs?: number
 }
@@ -26,13 +26,13 @@ export async function openStore({ url, retryForMs = RETRY_FOR_MS }: OpenStoreOpt
 }
 
 /** Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied. */
-export async function migrate(url: string | DataSource): Promise<readonly string[]> {
+export async function migrate(url: string | PluggedDataSource): Promise<readonly string[]> {
   const database = toDatabase(url)
   const { migrateDatabase } = await import('./typeorm-store.ts')
   return migrateDatabase(database)
 }
 
-function toDatabase(url: string | DataSource): TypeormStoreOptions['database'] {
+function toDatabase(url: string | PluggedDataSource): TypeormStoreOptions['database'] {
   if (typeof url !== 'string') {
     if (url.isInitialized) return { dataSource: url }
     throw new OrchestratorError('CONFIG_INVALID', '`database`: expected an initialized DataSource: call its initialize() first')

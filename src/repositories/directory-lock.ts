@@ -1,46 +1,50 @@
-import { randomUUID } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
-import { link, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { readFileSync, rmSync, utimesSync } from 'node:fs'
+import { link, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-
-/** Who holds a directory, as its lock file says. */
-interface Holder {
-  readonly pid: number
-  readonly host: string
-  /** When the process started, where the system tells: a pid alone may have been given to another process since. */
-  readonly started?: string
-  readonly token: string
-}
+import { BEAT_MS, describeThisProcess, type Holder, isAlive, parseHolder } from './lock-holder.ts'
+import { codeOf, listenAt, removeSocketFile } from './lock-socket.ts'
 
 export interface DirectoryLock {
   release(): Promise<void>
 }
 
-/** A takeover that has not ended after this time was killed in the middle. */
-const TAKEOVER_MS = 5_000
-/** How long a process that was killed may take to let go. */
-const EXIT_MS = 600
-const EXIT_POLL_MS = 20
+/** Locks that this process holds or is about to take, by their tokens. */
+const ownTokens = new Set<string>()
 
 /**
- * Holds `<directory>.lock`, which names this process, so that no other one opens the directory. The lock of a dead process is taken over.
- * Rejects at once with DATABASE_LOCKED when a living process holds it.
+ * Holds `<directory>.lock`, which names this process, so that no other one opens the directory. Beside it the process listens on a socket: the kernel
+ * closes it with the process, so that the lock of a dead one is known as such from every container of the machine, and is taken over.
+ * Rejects within milliseconds with DATABASE_LOCKED when a living process holds it. See docs/decisions/0002-pglite-as-default.md for its limits.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = `${directory}.lock`
-  const own: Holder = { pid: process.pid, host: hostname(), started: processFacts(process.pid)?.started, token: randomUUID() }
-  const draft = `${path}.${own.token}`
-  await writeFile(draft, JSON.stringify(own))
+  const facts = describeThisProcess()
+  const socketPath = socketPathOf(path, facts.token)
+  const draft = `${path}.${facts.token}`
+  ownTokens.add(facts.token)
+  // Before the lock file is there, so that whoever reads of this process can ask it.
+  const socket = await listenAt(socketPath, facts.token)
+  const own: Holder = { ...facts, listens: socket !== undefined }
+  const letGo = () => {
+    socket?.close()
+    ownTokens.delete(own.token)
+  }
   try {
+    await writeFile(draft, JSON.stringify(own))
     // A link appears whole or not at all: nobody reads a lock file that is half written.
-    if (!(await create(draft, path))) await takeOver(path, draft, directory)
+    if (!(await create(draft, path))) await takeOver(path, draft, own, directory)
+  } catch (error) {
+    letGo()
+    throw error
   } finally {
     await rm(draft, { force: true })
   }
+  const beat = setInterval(() => renew(path, own), BEAT_MS)
+  beat.unref()
   const release = () => {
+    clearInterval(beat)
     if (readHolder(path)?.token === own.token) rmSync(path, { force: true })
+    letGo()
   }
   process.once('exit', release)
   return {
@@ -48,6 +52,20 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
       process.off('exit', release)
       release()
     },
+  }
+}
+
+/** A socket per lock: none is ever taken from a living process. */
+const socketPathOf = (path: string, token: string): string => `${path}.${token}.sock`
+
+/** Tells processes on other machines, which cannot ask the socket, that this one lives. */
+function renew(path: string, own: Holder): void {
+  if (readHolder(path)?.token !== own.token) return
+  const now = new Date()
+  try {
+    utimesSync(path, now, now)
+  } catch {
+    // The file system may be away for a moment; the next beat comes soon.
   }
 }
 
@@ -62,95 +80,61 @@ async function create(draft: string, path: string): Promise<boolean> {
 }
 
 /** Only one process at a time may judge and replace a lock file, or two could each remove the other's. */
-async function takeOver(path: string, draft: string, directory: string): Promise<void> {
+async function takeOver(path: string, draft: string, own: Holder, directory: string): Promise<void> {
   const gate = `${path}.takeover`
-  const holder = readHolder(path)
-  if (holder && (await isAlive(holder))) throw locked(directory, path, holder)
+  await refuseIfHeld(path, draft, directory)
   if (!(await create(draft, gate))) {
-    const age = Date.now() - (await stat(gate).catch(() => ({ mtimeMs: Date.now() }))).mtimeMs
-    if (age < TAKEOVER_MS) throw locked(directory, path, readHolder(gate))
-    await rm(gate, { force: true })
+    // A takeover that was killed in the middle: its own socket tells.
+    await refuseIfHeld(gate, draft, directory)
+    await removeDead(gate, own)
     if (!(await create(draft, gate))) throw locked(directory, path, readHolder(gate))
   }
   try {
-    const current = readHolder(path)
-    if (current && (await isAlive(current))) throw locked(directory, path, current)
+    await refuseIfHeld(path, draft, directory)
+    const dead = readHolder(path)
     const replacement = `${draft}.replacement`
-    await writeFile(replacement, await readFile(draft))
+    await writeFile(replacement, JSON.stringify(own))
+    if (readHolder(gate)?.token !== own.token) throw locked(directory, path, readHolder(gate))
     await rename(replacement, path)
+    if (dead && isToken(dead.token)) removeSocketFile(socketPathOf(path, dead.token))
   } finally {
-    await rm(gate, { force: true })
+    await rm(`${draft}.replacement`, { force: true })
+    if (readHolder(gate)?.token === own.token) await rm(gate, { force: true })
   }
 }
+
+/** Takes the file of a dead process away under a name of its own, so that of several that do so only one succeeds. */
+async function removeDead(path: string, own: Holder): Promise<void> {
+  const aside = `${path}.${own.token}`
+  await rename(path, aside).catch((error: unknown) => {
+    if (codeOf(error) !== 'ENOENT') throw error
+  })
+  await rm(aside, { force: true })
+}
+
+async function refuseIfHeld(path: string, draft: string, directory: string): Promise<void> {
+  const holder = readHolder(path)
+  if (!holder) return
+  if (ownTokens.has(holder.token)) throw locked(directory, path, holder)
+  // The clock of the file system: that of this machine may differ from it.
+  const [file, now] = await Promise.all([stat(path).catch(() => undefined), stat(draft)])
+  const ageMs = file ? now.mtimeMs - file.mtimeMs : 0
+  const lockPath = path.endsWith('.takeover') ? path.slice(0, -'.takeover'.length) : path
+  if (await isAlive(holder, socketPathOf(lockPath, holder.token), ageMs)) throw locked(directory, path, holder)
+}
+
+const isToken = (text: string): boolean => /^[0-9a-f]{16}$/.test(text)
 
 function readHolder(path: string): Holder | undefined {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    return isHolder(value) ? value : undefined
+    return parseHolder(readFileSync(path, 'utf8'))
   } catch {
     return undefined
   }
 }
-
-const isHolder = (value: unknown): value is Holder =>
-  typeof value === 'object' &&
-  value !== null &&
-  'pid' in value &&
-  typeof value.pid === 'number' &&
-  'host' in value &&
-  typeof value.host === 'string' &&
-  'token' in value &&
-  typeof value.token === 'string' &&
-  (!('started' in value) || typeof value.started === 'string')
-
-/** Processes of other hosts cannot be asked, so they count as alive. A process that was just killed is waited for. */
-async function isAlive({ pid, host, started }: Holder): Promise<boolean> {
-  if (host !== hostname()) return true
-  for (const deadline = performance.now() + EXIT_MS; performance.now() < deadline; await sleep(EXIT_POLL_MS)) {
-    try {
-      process.kill(pid, 0)
-    } catch (error) {
-      if (codeOf(error) === 'ESRCH') return false
-    }
-    const facts = processFacts(pid)
-    if (!facts) return true
-    if (facts.ended || (started !== undefined && started !== facts.started)) return false
-    if (!facts.ending) return true
-  }
-  return true
-}
-
-interface ProcessFacts {
-  /** Boot and start time. */
-  readonly started: string
-  /** A killed process runs no more code but may still hold what it had. */
-  readonly ending: boolean
-  /** Only waits for its parent to take note. */
-  readonly ended: boolean
-}
-
-// PF_EXITING of linux/sched.h.
-const EXITING = 0x4
-
-/** Linux only; fields of `man 5 proc`. */
-function processFacts(pid: number): ProcessFacts | undefined {
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field, the name, may hold spaces and brackets; what follows begins with the third.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
-    return { started: `${boot}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }
-  } catch {
-    return undefined
-  }
-}
-
-const codeOf = (error: unknown): unknown =>
-  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
 
 function locked(directory: string, path: string, holder: Holder | undefined): OrchestratorError {
-  const here = holder?.pid === process.pid && holder.host === hostname()
+  const here = holder !== undefined && ownTokens.has(holder.token)
   const who = !holder ? 'another process' : here ? `this process (pid ${holder.pid})` : `process ${holder.pid} on ${holder.host}`
   const remedy = here
     ? 'close the first instance, or share it'

@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { canBeFlowId } from './flow-key.ts'
-import type { ListFlowsQuery } from './repository.ts'
+import { INPUT_START_CHARACTERS, type ListFlowsQuery } from './repository.ts'
 import { toStorableText } from './storable.ts'
 
 interface SortKey {
@@ -16,6 +16,10 @@ const SORT_KEYS: { readonly [SortBy in ListFlowsQuery['sortBy']]: SortKey } = {
   completedAt: { sql: "date_trunc('milliseconds', completed_at)", type: 'timestamptz', isNullable: true },
   name: { sql: 'name', type: 'text' },
 }
+
+// Never `*`: inputs, metadata and outputs are texts without bound, of which a list shows next to nothing.
+const LISTED_COLUMNS = `id, thread_id, user_id, name, description, flow_type, definition_hash, parent_flow_id, created_at, simulated,
+owner_epoch, started_at, completed_at, status, owner_id, error, left(input, ${INPUT_START_CHARACTERS}) as input_start, result`
 
 const DIRECTIONS = { ASC: { order: 'asc', after: '>' }, DESC: { order: 'desc', after: '<' } } as const
 
@@ -43,7 +47,7 @@ export function flowListSql(query: ListFlowsQuery): { readonly text: string; rea
   }
   // Elsewhere nothing is absent, and an index cannot be read backwards for nulls that come last.
   const nulls = key.isNullable ? ' nulls last' : ''
-  const text = `select * from polyphony_flows where ${conditions.join(' and ')}
+  const text = `select ${LISTED_COLUMNS} from polyphony_flows where ${conditions.join(' and ')}
 order by ${key.sql} ${direction.order}${nulls}, id ${direction.order} limit ${value(limit, 'int')} offset ${value(offset, 'int')}`
   return { text, values }
 }
@@ -60,3 +64,7 @@ export const NAMES_SQL = `with recursive newest as (
     select name, id, thread_id, created_at from polyphony_flows where user_id = $1 and name < newest.name
       order by name desc, created_at desc, id desc limit 1) further)
 select name, id, thread_id, created_at from newest order by created_at desc, id desc limit $2`
+
+/** `$1`: flow ids. Results of samples belong to the step's own. */
+export const STEP_STATES_SQL = `select flow_id, step_id, status from polyphony_step_results where flow_id = any($1) and sample = 0
+group by flow_id, step_id, status order by flow_id, min(recorded)`

@@ -4,9 +4,9 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createBatchedRead } from './batched-read.ts'
 import { guarded } from './database-errors.ts'
 import { canBeFlowId } from './flow-key.ts'
-import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL } from './flow-list-sql.ts'
-import { type FlowRecord, fromFlowRecord } from './flow-rows.ts'
-import type { FlowRepository, ListFlowsQuery, StoredDefinition, StoredFlow } from './repository.ts'
+import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
+import { type FlowRecord, fromFlowRecord, fromListedFlowRecord, type ListedFlowRecord } from './flow-rows.ts'
+import type { FlowRepository, ListFlowsQuery, StepState, StoredDefinition, StoredFlow } from './repository.ts'
 import { fromStepResultRecord, STEP_RESULTS_SQL, type StepResultRecord } from './step-result-rows.ts'
 import { toStorableText } from './storable.ts'
 
@@ -56,9 +56,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     throw new OrchestratorError('INTERNAL', `Flow ${flowId} has no stored definition ${hash}`, { details: { flowId, hash } })
   }
 
-  async function withDefinitions(rows: readonly FlowRecord[]): Promise<readonly StoredFlow[]> {
+  async function withDefinitions<Row extends Pick<FlowRecord, 'id' | 'definition_hash'>, Flow>(
+    rows: readonly Row[],
+    toFlow: (row: Row, definition: StoredDefinition) => Flow,
+  ): Promise<readonly Flow[]> {
     const found = await loadDefinitions(rows.map((row) => row.definition_hash))
-    return rows.map((row) => fromFlowRecord(row, definitionIn(found, row.id, row.definition_hash)))
+    return rows.map((row) => toFlow(row, definitionIn(found, row.id, row.definition_hash)))
   }
 
   const findFlow = createBatchedRead<string, StoredFlow | undefined>(async (flowIds) => {
@@ -67,7 +70,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
       text: 'select * from polyphony_flows where id = any($1)',
       values: [flowIds],
     })
-    const flows = new Map((await withDefinitions(rows)).map((flow) => [flow.id, flow]))
+    const flows = new Map((await withDefinitions(rows, fromFlowRecord)).map((flow) => [flow.id, flow]))
     return (flowId) => flows.get(flowId)
   })
 
@@ -77,8 +80,8 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     list: guarded(async (query: ListFlowsQuery) => {
       const statement = flowListSql(query)
       if (!statement) return []
-      const { rows } = await pool.query<FlowRecord>(statement.text, [...statement.values])
-      return withDefinitions(rows)
+      const { rows } = await pool.query<ListedFlowRecord>(statement.text, [...statement.values])
+      return withDefinitions(rows, fromListedFlowRecord)
     }),
 
     findNewestByName: guarded(async (userId: string, name: string, notInThreads: readonly string[] = []) => {
@@ -87,7 +90,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
         text: NEWEST_BY_NAME_SQL,
         values: [toStorableText(userId), toStorableText(name), notInThreads.map(toStorableText)],
       })
-      return (await withDefinitions(rows))[0]
+      return (await withDefinitions(rows, fromFlowRecord))[0]
     }),
 
     namesOf: guarded(async (userId: string, limit: number) => {
@@ -112,14 +115,27 @@ export function createFlowRepository(pool: Pool): FlowRepository {
       return Number(rows[0]?.found) > 0 ? 'running' : 'missing'
     }),
 
-    stepResults: guarded(async (flowId: string, options: { readonly samples?: boolean } = {}) => {
-      if (!canBeFlowId(flowId)) return []
-      const { rows } = await pool.query<StepResultRecord>({
-        name: 'polyphony_step_results',
-        text: STEP_RESULTS_SQL,
-        values: [flowId, options.samples ?? false],
+    stepResults: guarded(
+      async (flowId: string, options: { readonly samples?: boolean; readonly stepIds?: readonly string[] } = {}) => {
+        if (!canBeFlowId(flowId)) return []
+        const { rows } = await pool.query<StepResultRecord>({
+          name: 'polyphony_step_results',
+          text: STEP_RESULTS_SQL,
+          values: [flowId, options.samples ?? false, options.stepIds?.map(toStorableText) ?? null],
+        })
+        return rows.map((row) => fromStepResultRecord(flowId, row))
+      },
+    ),
+
+    stepStates: guarded(async (flowIds: readonly string[]) => {
+      const states = new Map<string, StepState[]>(flowIds.map((flowId) => [flowId, []]))
+      const { rows } = await pool.query<{ flow_id: string; step_id: string; status: StepState['status'] }>({
+        name: 'polyphony_step_states',
+        text: STEP_STATES_SQL,
+        values: [flowIds.filter(canBeFlowId)],
       })
-      return rows.map((row) => fromStepResultRecord(flowId, row))
+      for (const { flow_id: flowId, step_id: stepId, status } of rows) states.get(flowId)?.push({ stepId, status })
+      return states
     }),
   }
 }

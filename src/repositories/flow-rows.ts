@@ -1,6 +1,6 @@
 import type { FlowRow } from './entities/flow.ts'
 import { present } from './present.ts'
-import type { StoredDefinition, StoredFlow } from './repository.ts'
+import type { ListedFlow, StoredDefinition, StoredFlow } from './repository.ts'
 
 /** A flow's row as plain SQL returns it. */
 export interface FlowRecord {
@@ -25,6 +25,24 @@ export interface FlowRecord {
   readonly result: FlowRow['result']
   readonly error: FlowRow['error']
   readonly run_options: FlowRow['runOptions']
+  readonly result_output: string | null
+}
+
+/** A row of a list of flows. */
+export interface ListedFlowRecord
+  extends Omit<FlowRecord, 'input' | 'metadata' | 'run_options' | 'result_output' | 'schema_version'> {
+  readonly input_start: string | null
+}
+
+export function fromListedFlowRecord(
+  { input_start: inputStart, ...row }: ListedFlowRecord,
+  definition: StoredDefinition,
+): ListedFlow {
+  const { input, metadata, runOptions, ...flow } = fromFlowRecord(
+    { ...row, input: null, metadata: null, run_options: null, result_output: null, schema_version: 0 },
+    definition,
+  )
+  return { ...flow, ...present({ inputStart }) }
 }
 
 export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): StoredFlow =>
@@ -51,13 +69,15 @@ export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): S
       result: row.result,
       error: row.error,
       runOptions: row.run_options,
+      resultOutput: row.result_output,
     },
     definition,
   )
 
 export function fromFlowRow(row: FlowRow, definition: StoredDefinition): StoredFlow {
   const { id, threadId, userId, name, flowType, createdAt, status, ownerEpoch, simulated } = row
-  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error, runOptions } = row
+  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, error, runOptions } = row
+  const result = row.result && { ...row.result, ...present({ output: row.resultOutput }) }
   return {
     id,
     threadId,

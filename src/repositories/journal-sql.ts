@@ -9,9 +9,10 @@ export const JOURNAL_PART = {
   outcomes: 16,
   results: 32,
   updates: 64,
+  messages: 128,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
-export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'updates'] as const
+export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'updates', 'messages'] as const
 
 /** What a statement tells of a flow; one JSON column of the reply, because a driver pays for each column of every reply. */
 export type JournalReply =
@@ -99,6 +100,16 @@ const attemptColumns = {
 
 const updateColumns = { flow_id: 'uuid', last_seq: 'int', batch: 'json' } as const
 
+const messageColumns = {
+  id: 'text',
+  thread_id: 'text',
+  role: 'text',
+  created_at: 'timestamptz',
+  recorded: 'int8',
+  content: 'text',
+  metadata: 'json',
+} as const
+
 export type AttemptRow = { readonly [Column in keyof typeof attemptColumns]?: unknown }
 
 /** What each part's rows look like; the JSON sent for a part is an array of these. */
@@ -124,10 +135,12 @@ const PART_COLUMNS = {
     completed_at: 'timestamptz',
     status: 'text',
     result: 'json',
+    result_output: 'text',
     error: 'json',
   },
   results: { ...resultColumns, attempts: 'json' },
   updates: updateColumns,
+  messages: { flow_id: 'uuid', ...messageColumns },
 } as const satisfies Record<JournalPart, Columns>
 
 const names = (columns: Columns) => Object.keys(columns).join(', ')
@@ -203,7 +216,8 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
       `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claimed as (
   update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
-    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, error = null
+    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, result_output = null,
+    error = null
   from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
       `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
       `claims_written as (
@@ -230,7 +244,8 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
     ctes: [
       `outcomes as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `finished as (
-  update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result, error = o.error
+  update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result,
+    result_output = o.result_output, error = o.error
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
       'claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)',
     ],
@@ -257,11 +272,19 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
       insertMissing('updates', 'polyphony_flow_updates', updateColumns, { flow_id: 'uuid', last_seq: 'int' }),
     ],
   }),
+
+  messages: (source) => ({
+    ctes: [
+      ofHeldFlows('messages', source),
+      // A thread that is being deleted takes its flows along, so it is there as long as the flow is held.
+      insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' }),
+    ],
+  }),
 }
 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so they must not touch the same flow, but
- * for `results` and `updates` of a flow that another part holds.
+ * for `results`, `updates` and `messages` of a flow that another part holds.
  */
 export function journalSql(mask: number): string {
   const fragments = JOURNAL_PARTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

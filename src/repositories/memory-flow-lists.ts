@@ -1,6 +1,14 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { FlowRow } from './memory-records.ts'
-import type { FlowCursor, ListFlowsQuery, NamedFlow } from './repository.ts'
+import type { FlowHead } from './memory-pages.ts'
+import type { FlowRecord, FlowRow } from './memory-records.ts'
+import {
+  type FlowCursor,
+  INPUT_START_CHARACTERS,
+  type ListFlowsQuery,
+  type NamedFlow,
+  type StepState,
+  type StoredFlowResult,
+} from './repository.ts'
 
 type SortValue = number | string | undefined
 
@@ -30,6 +38,30 @@ export function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): s
     .sort(compare)
     .slice(offset, offset + limit)
     .map(({ id }) => id)
+}
+
+export function toFlowHead({ flow, results }: FlowRecord): FlowHead {
+  const { definition, input, metadata, runOptions, result, ...listed } = flow
+  return {
+    flow: { ...listed, inputStart: input && startOf(input), result: result && withoutOutput(result) },
+    states: toStates(results),
+  }
+}
+
+const withoutOutput = ({ output: _, ...figures }: StoredFlowResult): FlowHead['flow']['result'] => figures
+
+/** Cut between characters, and copied: a slice would keep the whole text in memory. */
+const startOf = (input: string): string =>
+  Array.from(input.slice(0, 2 * INPUT_START_CHARACTERS))
+    .slice(0, INPUT_START_CHARACTERS)
+    .join('')
+
+function toStates(results: FlowRecord['results']): readonly StepState[] {
+  const states = new Map<string, StepState>()
+  for (const { stepId, status, sample } of results?.values() ?? []) {
+    if (sample === 0) states.set(`${status} ${stepId}`, { stepId, status })
+  }
+  return [...states.values()]
 }
 
 /** The newest of the rows that fit. */

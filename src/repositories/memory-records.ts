@@ -1,6 +1,7 @@
 import { SETTLED } from '../domain/flow.ts'
 import type { StepResult } from '../domain/step-result.ts'
-import { createPage, type FlowContents, type Page } from './memory-pages.ts'
+import { toFlowHead } from './memory-flow-lists.ts'
+import { createPage, type FlowContents, type FlowHead, type Page } from './memory-pages.ts'
 import type { StoredDefinition, StoredFlow, StoredUpdate } from './repository.ts'
 
 /** A flow that something may still happen to. Results and updates are created with the first of them: many flows wait long for it. */
@@ -23,7 +24,8 @@ interface PackedFlow {
   readonly completedAtMs: number | undefined
   hasUpdates: boolean
   readonly definition: StoredDefinition
-  readonly page: Page
+  readonly page: Page<FlowContents>
+  readonly heads: Page<FlowHead>
   readonly position: number
 }
 
@@ -85,16 +87,25 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       for (const result of record.results?.values() ?? []) characters += result.output?.length ?? 0
     }
     const page = createPage(records.map(toContents))
+    const heads = createPage(records.map(toFlowHead))
     for (const [position, record] of records.entries()) {
       unpacked.delete(record.flow.id)
       open.delete(record.flow.id)
-      packed.set(record.flow.id, toPackedFlow(record, page, position))
+      packed.set(record.flow.id, toPackedFlow(record, page, heads, position))
     }
   }
 
   return {
     /** For reading only: what is written to a packed flow's record is lost. */
     read,
+    /** What lists show of the flow. */
+    readHead(flowId: string): (FlowHead & { readonly definition: StoredDefinition }) | undefined {
+      const record = open.get(flowId)
+      if (record) return { ...toFlowHead(record), definition: record.flow.definition }
+      const place = packed.get(flowId)
+      const head = place?.heads.read(place.position)
+      return place && head && { ...head, definition: place.definition }
+    },
     /** For writing; unpacks the flow. */
     take(flowId: string): FlowRecord | undefined {
       const record = read(flowId)
@@ -160,7 +171,12 @@ const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
 })
 
 // Written out, because a spread row would carry its last keys in a second object.
-const toPackedFlow = ({ flow, updates }: FlowRecord, page: Page, position: number): PackedFlow => ({
+const toPackedFlow = (
+  { flow, updates }: FlowRecord,
+  page: Page<FlowContents>,
+  heads: Page<FlowHead>,
+  position: number,
+): PackedFlow => ({
   id: flow.id,
   threadId: flow.threadId,
   userId: flow.userId,
@@ -172,6 +188,7 @@ const toPackedFlow = ({ flow, updates }: FlowRecord, page: Page, position: numbe
   hasUpdates: updates !== undefined,
   definition: flow.definition,
   page,
+  heads,
   position,
 })
 

@@ -3,6 +3,7 @@ import { mkdir, readdir, realpath, rm, statfs, writeFile } from 'node:fs/promise
 import { join, resolve } from 'node:path'
 import type { Pool, PoolConfig, QueryConfig } from 'pg'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { restoreMarks } from './byte-order-marks.ts'
 import { lockDirectory } from './directory-lock.ts'
 
 export interface EmbeddedDatabase {
@@ -58,6 +59,12 @@ async function start(dataDir: string): Promise<EmbeddedDatabase> {
     import('@electric-sql/pglite/node-postgres'),
   ])
   const pglite = await PGlite.create(dataDir)
+  // The one way by which the pool reaches the database.
+  pglite.execProtocolStream = async (message, options) => {
+    const { messages, data } = await pglite.execProtocol(message, options)
+    restoreMarks(messages, data)
+    return messages
+  }
   return {
     // More than one connection would read each other's rows; a client that idles out would take the only connection with it.
     pool: { ...createPgConfig(pglite), max: 1, idleTimeoutMillis: 0 },

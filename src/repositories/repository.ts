@@ -54,6 +54,18 @@ export interface StoredFlow {
   readonly runOptions?: StoredRunOptions
 }
 
+/** A flow as lists read it: without the texts that it was given and that it wrote, however long they are. */
+export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'runOptions' | 'result'> {
+  /** The first `INPUT_START_CHARACTERS` of the input. */
+  readonly inputStart?: string
+  readonly result?: Omit<StoredFlowResult, 'output'>
+}
+
+export const INPUT_START_CHARACTERS = 200
+
+/** That a step has a result, and which; what it wrote is not read. */
+export type StepState = Pick<StepResult, 'stepId' | 'status'>
+
 /** How an execution was to go, as executeFlow takes it. */
 export interface StoredRunOptions {
   readonly streaming?: boolean
@@ -128,7 +140,7 @@ export interface NamedFlow {
 export interface FlowRepository {
   find(flowId: string): Promise<StoredFlow | undefined>
   /** By `completedAt`, flows without one come last in both orders. Ties are broken by id, so that pages never overlap. */
-  list(query: ListFlowsQuery): Promise<readonly StoredFlow[]>
+  list(query: ListFlowsQuery): Promise<readonly ListedFlow[]>
   /** The newest flow of that name that the user created, outside the threads that are named. */
   findNewestByName(userId: string, name: string, notInThreads?: readonly string[]): Promise<StoredFlow | undefined>
   /** Names of the flows that the user created, each with its newest flow; newest first. Must not read flows of others. */
@@ -140,8 +152,16 @@ export interface FlowRepository {
   findInterrupted(fromId: string, limit: number): Promise<readonly string[]>
   /** Removes the flow, its results, attempts and updates, unless it is RUNNING. Resolves with what was found. */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
-  /** Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all. */
-  stepResults(flowId: string, options?: { readonly samples?: boolean }): Promise<readonly StepResult[]>
+  /**
+   * Results with their attempts, in the order they were recorded. `sample` 0 rows only, unless `samples` asks for all;
+   * `stepIds`: results of these steps only.
+   */
+  stepResults(
+    flowId: string,
+    options?: { readonly samples?: boolean; readonly stepIds?: readonly string[] },
+  ): Promise<readonly StepResult[]>
+  /** Steps of the flows that have results, each once for every status it has, in the order they were recorded; no flow is left out. */
+  stepStates(flowIds: readonly string[]): Promise<ReadonlyMap<string, readonly StepState[]>>
 }
 
 export interface ThreadRepository {
@@ -154,8 +174,8 @@ export interface ThreadRepository {
   addMessage(message: Message): Promise<void>
   /** Adds messages of one thread, in order, also where they are of one instant: all or none. */
   addMessages(messages: readonly Message[]): Promise<void>
-  /** Oldest first: the newest `limit` messages. */
-  messages(threadId: string, limit?: number): Promise<readonly Message[]>
+  /** Oldest first: the newest `limit` messages, of one role where it is named. */
+  messages(threadId: string, limit?: number, role?: Message['role']): Promise<readonly Message[]>
   newestUserMessage(threadId: string): Promise<Message | undefined>
 }
 
@@ -237,7 +257,7 @@ export interface Journal {
    */
   claim(claim: Claim): Promise<{ readonly epoch: number } | { readonly status: FlowStatus | undefined }>
   /**
-   * Appends results (with their attempts) and updates of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
+   * Appends results (with their attempts), updates and messages of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
    * A recorded SUCCESS is never replaced; a FAILED one is, by a later run.
    */
   append(entry: JournalEntry): Promise<void>
@@ -260,6 +280,8 @@ export interface JournalEntry {
   readonly epoch: number
   readonly results?: readonly StepResult[]
   readonly updates?: readonly StoredUpdate[]
+  /** Messages for the flow's thread, under the same fence; one whose id is there already is not written again. */
+  readonly messages?: readonly Message[]
 }
 
 export interface FlowOutcome {

@@ -8,6 +8,8 @@ import { present } from './present.ts'
 interface Details {
   readonly parsed?: unknown
   readonly refusal?: string
+  readonly reasoning?: string
+  readonly sources?: StepResult['sources']
   readonly samples?: readonly string[]
   readonly sharing?: StepResult['sharing']
   readonly withheld?: StepResult['withheld']
@@ -52,13 +54,15 @@ export const toStepResultRow = (flowId: string, result: StepResult, recorded: nu
 })
 
 function toDetails(result: StepResult): Details | undefined {
-  const { parsed, refusal, samples, sharing, withheld, notes, messageId } = result
+  const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId } = result
   // What was withheld is a part of what was decided: stored a second time only where it is not.
   const refused = sharing.filter((decision) => !decision.allowed)
   const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
   const details: Details = {
     parsed,
     refusal,
+    reasoning,
+    sources,
     samples,
     sharing: sharing.length > 0 ? sharing : undefined,
     withheld: derivable ? undefined : withheld,
@@ -134,7 +138,7 @@ interface AttemptRecord extends UsageFields, Nullable<Pick<Required<Attempt>, 'e
   readonly prices_date: string | null
 }
 
-/** Results with their attempts in one round trip. `$1`: flow id, `$2`: whether single samples are wanted too. */
+/** Results with their attempts in one round trip. `$1`: flow id, `$2`: whether single samples are wanted too, `$3`: ids of steps, or null for all. */
 export const STEP_RESULTS_SQL = `select r.*, (
   select json_agg(json_build_object('number', a.number, 'started_ms', extract(epoch from a.started_at) * 1000, 'execution_ms', a.execution_ms,
     'cost_usd', a.cost_usd, 'input_tokens', a.input_tokens, 'cached_input_tokens', a.cached_input_tokens, 'cache_write_tokens', a.cache_write_tokens,
@@ -143,7 +147,8 @@ export const STEP_RESULTS_SQL = `select r.*, (
     'cost_source', a.cost_source, 'prices_date', a.prices_date, 'error', a.error) order by a.number)
   from polyphony_step_attempts a
   where a.flow_id = r.flow_id and a.step_id = r.step_id and a.iteration = r.iteration and a.sample = r.sample) as attempts
-from polyphony_step_results r where r.flow_id = $1 and (r.sample = 0 or $2) order by r.recorded`
+from polyphony_step_results r where r.flow_id = $1 and (r.sample = 0 or $2)
+and ($3::text[] is null or r.step_id = any($3)) order by r.recorded`
 
 function fromUsageFields(row: UsageFields): Usage | undefined {
   if (row.usage_source === null) return undefined

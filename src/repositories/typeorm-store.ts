@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm'
+import type { PluggedDataSource } from '../config/config-schema.ts'
 import { createApiKeyRepository } from './api-key-repository.ts'
 import { createDataSharingRepository } from './data-sharing-repository.ts'
 import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
@@ -17,7 +18,7 @@ import { createUpdateRepository } from './update-repository.ts'
 import { createUsageRepository } from './usage-repository.ts'
 
 export interface TypeormStoreOptions {
-  readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: DataSource }
+  readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: PluggedDataSource }
   /** Milliseconds for which writes are kept and tried again while Postgres does not answer. */
   readonly retryForMs: number
 }

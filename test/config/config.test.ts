@@ -38,7 +38,7 @@ describe('configuration', () => {
       agents: { critic: { model: 'm' } },
     })
     expect(describeSources(config)).toEqual([
-      { key: 'agents.critic.model', value: 'm', source: 'polyphony.yaml:5' },
+      { key: 'agents.critic.model', value: 'm', source: 'polyphony.yaml:5:5' },
       { key: 'database', value: 'pglite://flag', source: '--database' },
       { key: 'engine', value: 'bullmq', source: 'POLYPHONY_ENGINE' },
       { key: 'logLevel', value: 'silent', source: 'argument of createPolyphony' },
@@ -79,15 +79,15 @@ describe('configuration', () => {
     write('polyphony.yaml', 'providers:\n  local:\n    kind: openai-compatible\n    maxConcurrency: four\n')
     await expect(load()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: 'providers.local.maxConcurrency: expected number, found "four" (polyphony.yaml:4)',
+      message: 'providers.local.maxConcurrency: expected number, found "four" (polyphony.yaml:4:5)',
     })
   })
 
   test('names every wrong key at once', async () => {
     write('polyphony.yaml', 'databse: memory://\nprices:\n  openai/gpt-5.4: { inputPerMillion: -1, outputPerMillion: 2 }\n')
     const problems = [
-      { key: 'prices.openai/gpt-5.4.inputPerMillion', source: 'polyphony.yaml:3' },
-      { key: 'databse', source: 'polyphony.yaml:1' },
+      { key: 'prices.openai/gpt-5.4.inputPerMillion', source: 'polyphony.yaml:3:21' },
+      { key: 'databse', source: 'polyphony.yaml:1:1' },
       { key: 'engine', found: '"remote"', source: 'POLYPHONY_ENGINE' },
     ]
     const error: unknown = await load({}, { POLYPHONY_ENGINE: 'remote' }).catch((error: unknown) => error)

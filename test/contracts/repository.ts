@@ -204,10 +204,53 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect(await store.flows.list(query(randomUUID()))).toEqual([])
       })
 
-      test('hold the flows of their thread only, as find gives them', async () => {
-        const flow = await pendingFlow({ metadata: { tag: 'x' } })
+      test('hold the flows of their thread only, as find gives them but without their texts', async () => {
+        const { flowId, epoch } = await runningFlow({ metadata: { tag: 'x' }, parentFlowId: randomUUID() })
+        const { result: totals } = outcome()
+        if (!totals) throw new Error('expected an outcome with totals')
+        await store.journal.finish({ flowId, epoch, outcome: outcome({ result: { ...totals, output: 'long' } }) })
         await pendingFlow()
-        expect(await store.flows.list(query(flow.threadId))).toEqual([await store.flows.find(flow.id)])
+        const stored = await store.flows.find(flowId)
+        if (!stored) throw new Error('expected the flow to be stored')
+        const { input, metadata, runOptions, result, ...facts } = stored
+        expect(result?.output).toBe('long')
+        expect(await store.flows.list(query(stored.threadId))).toEqual([{ ...facts, inputStart: input, result: totals }])
+      })
+
+      test('hold the first 200 characters of an input, none of them cut in two', async () => {
+        const flow = await pendingFlow({ input: `${'\u{1f600}'.repeat(250)} end` })
+        expect((await store.flows.list(query(flow.threadId)))[0]?.inputStart).toBe('\u{1f600}'.repeat(200))
+      })
+
+      test('are completed by the states of their steps, without what those wrote', async () => {
+        const { flowId, epoch } = await runningFlow()
+        const other = await pendingFlow()
+        const results = [
+          stepResult(flowId, 'draft'),
+          failedResult(flowId, 'review'),
+          stepResult(flowId, 'draft', { iteration: 2 }),
+          stepResult(flowId, 'vote', { sample: 1 }),
+        ]
+        await store.journal.append({ flowId, epoch, results })
+        const unknown = randomUUID()
+        const states = await store.flows.stepStates([flowId, other.id, unknown])
+        expect([...states]).toEqual([
+          [
+            flowId,
+            [
+              { stepId: 'draft', status: 'SUCCESS' },
+              { stepId: 'review', status: 'FAILED' },
+            ],
+          ],
+          [other.id, []],
+          [unknown, []],
+        ])
+        const only = await store.flows.stepResults(flowId, { samples: true, stepIds: ['vote', 'draft'] })
+        expect(only.map(({ stepId, iteration }) => [stepId, iteration])).toEqual([
+          ['draft', 1],
+          ['draft', 2],
+          ['vote', 1],
+        ])
       })
 
       test('are filtered by status and type', async () => {
@@ -476,6 +519,20 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
           expect(read?.parsed).toStrictEqual(parsed)
         },
       )
+
+      test('keep a U+FEFF that they begin with', async () => {
+        const text = '\ufeffid;name'
+        const { flowId, epoch } = await runningFlow({ name: text, description: '\ufeff' }, { input: `\ufeff${text}` })
+        const result = stepResult(flowId, 'draft', { output: text, parsed: text, samples: [text, '\ufeff'] })
+        await store.journal.append({ flowId, epoch, results: [result], updates: [update(1, { data: { delta: text } })] })
+        const [read] = await store.flows.stepResults(flowId)
+        expect([read?.output, read?.parsed, read?.samples]).toEqual([text, text, [text, '\ufeff']])
+        expect(await store.flows.find(flowId)).toMatchObject({ name: text, description: '\ufeff', input: `\ufeff${text}` })
+        expect(await store.updates.read(flowId, 0, 10)).toMatchObject([{ data: { delta: text } }])
+        const { id: threadId } = await thread()
+        await store.threads.addMessage(newMessage(threadId, { content: text }))
+        expect(await store.threads.messages(threadId)).toMatchObject([{ content: text }])
+      })
 
       test('take NUL and lone surrogates anywhere, verbatim or as U+FFFD', async () => {
         const hostile = 'a\0b\ud800c\udc00d😀\uffff'

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { FlowDefinition, FlowStep } from '../../src/index.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
@@ -124,13 +125,27 @@ describe('what a provider is handed', () => {
 })
 
 describe('lists and repetitions', () => {
-  test('a list shows the outcome that the flow itself shows', async () => {
-    flow = await scripted(['one', 'two'])
+  test('a list shows the outcome that the flow itself shows, but no text that it was given or wrote', async () => {
+    flow = await scripted(['OUTPUT one', 'OUTPUT two'])
     const { flowId } = await flow.run(chain(step('a'), step('b')))
     const [listed] = await flow.polyphony.orchestrator.listFlows(flow.threadId, USER)
     const whole = await flow.polyphony.orchestrator.getFlow(flowId, USER)
-    expect(listed).toEqual(whole)
-    expect(listed).toMatchObject({ currentStepIndex: 1, result: { finalOutput: 'two' } })
+    const { stepResults, result, input, metadata, ...facts } = whole
+    const { finalOutput, steps, ...figures } = result ?? {}
+    expect(finalOutput).toBe('OUTPUT two')
+    expect(listed).toEqual({ ...facts, inputStart: input, result: figures })
+    expect(listed).toMatchObject({ currentStepIndex: 1, status: 'COMPLETED' })
+    expect(JSON.stringify(listed)).not.toContain('OUTPUT')
+  })
+
+  test('a list and a status report say the same of a flow whatever its steps wrote', async () => {
+    flow = await scripted(['one', new OrchestratorError('PROVIDER_REJECTED', 'no')])
+    const { orchestrator } = flow.polyphony
+    await expect(flow.run(chain(step('a'), step('b'), step('c')))).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
+    const [listed] = await orchestrator.listFlows(flow.threadId, USER)
+    const report = await orchestrator.getFlowStatus(listed?.id ?? '', USER)
+    expect(listed).toMatchObject({ currentStepIndex: 1, status: 'FAILED' })
+    expect(report).toMatchObject({ currentStepIndex: 1, completedSteps: 1, failedSteps: ['b'], status: 'FAILED' })
   })
 
   test('a step repeated alone is what the flow goes on with', async () => {
@@ -238,8 +253,10 @@ describe('what leaves by side doors', () => {
     await expect(flow.run(chain(step('a'), step('b', { model: 'other/m', inputFrom: 'a' })))).rejects.toMatchObject({
       code: 'DATA_SHARING_DENIED',
     })
-    const [stored] = await flow.polyphony.orchestrator.listFlows(flow.threadId, USER)
-    expect(stored?.stepResults[1]?.withheld).toMatchObject([{ piece: 'a', from: 'scripted', to: 'other', allowed: false }])
+    const { orchestrator } = flow.polyphony
+    const [{ id } = { id: '' }] = await orchestrator.listFlows(flow.threadId, USER)
+    const stored = await orchestrator.getFlow(id, USER)
+    expect(stored.stepResults[1]?.withheld).toMatchObject([{ piece: 'a', from: 'scripted', to: 'other', allowed: false }])
     expect(flow.updates.filter(({ type }) => type === 'context_withheld')).toHaveLength(1)
   })
 })

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,11 +23,28 @@ const DEAD_PID = 4_194_999
 const holder = (overrides: Record<string, unknown> = {}) =>
   JSON.stringify({ pid: process.ppid, host: hostname(), token: 'of another', ...overrides })
 
+const HOLD = `
+import { lockDirectory } from ${JSON.stringify(new URL('../../src/repositories/directory-lock.ts', import.meta.url).href)}
+await lockDirectory(process.argv[1])
+console.log('held')
+process.stdin.resume()
+`
+
+/** A process that holds the lock until it is killed. */
+async function heldByChild(held: string) {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', HOLD, held], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  return { child, facts: JSON.parse(await readFile(lockFile, 'utf8')) }
+}
+
 describe('a directory lock', () => {
   test('names this process while it is held and is gone after', async () => {
     const lock = await lockDirectory(directory)
-    expect(JSON.parse(await readFile(lockFile, 'utf8'))).toMatchObject({ pid: process.pid, host: hostname() })
-    expect(await readdir(folder)).toEqual(['data.lock'])
+    const { token, ...facts } = JSON.parse(await readFile(lockFile, 'utf8'))
+    expect(facts).toMatchObject({ pid: process.pid, host: hostname(), listens: true })
+    expect((await readdir(folder)).sort()).toEqual(['data.lock', `data.lock.${token}.sock`])
     await lock.release()
     expect(await readdir(folder)).toEqual([])
   })
@@ -57,8 +76,8 @@ describe('a directory lock', () => {
     await writeFile(lockFile, content)
     const lock = await lockDirectory(directory)
     expect(JSON.parse(await readFile(lockFile, 'utf8'))).toMatchObject({ pid: process.pid })
-    expect(await readdir(folder)).toEqual(['data.lock'])
     await lock.release()
+    expect(await readdir(folder)).toEqual([])
   })
 
   test('of a dead process is taken over by one of many that try at once', async () => {
@@ -75,6 +94,58 @@ describe('a directory lock', () => {
     await utimes(`${lockFile}.takeover`, 1, 1)
     await (await lockDirectory(directory)).release()
     expect(await readdir(folder)).toEqual([])
+  })
+
+  test.each([
+    ['under the same host name', {}],
+    ['under another host name, as of a container that was made anew', { host: 'container-old' }],
+    ['under a process id that lives here, as of a container that began anew', { pid: process.pid, host: 'container-old' }],
+  ])('of a process that was killed is taken over at once %s', async (_name, overrides) => {
+    const { child, facts } = await heldByChild(directory)
+    await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED', details: { pid: child.pid } })
+    await writeFile(lockFile, JSON.stringify({ ...facts, ...overrides }))
+    await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED', retryable: true })
+    const ended = once(child, 'close')
+    child.kill('SIGKILL')
+    await ended
+    await (await lockDirectory(directory)).release()
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  test('is refused while its process lives in another container, where no such pid is known here', async () => {
+    const { child, facts } = await heldByChild(directory)
+    await writeFile(lockFile, JSON.stringify({ ...facts, pid: DEAD_PID, host: 'elsewhere', pidNamespace: 'pid:[1]' }))
+    await expect(lockDirectory(directory)).rejects.toMatchObject({
+      code: 'DATABASE_LOCKED',
+      details: { pid: DEAD_PID, host: 'elsewhere' },
+    })
+    child.kill('SIGKILL')
+  })
+
+  test('is refused while its process is stopped, and does not answer', async () => {
+    const { child } = await heldByChild(directory)
+    child.kill('SIGSTOP')
+    await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED' })
+    child.kill('SIGKILL')
+  })
+
+  test('of another machine, which cannot be asked, is taken over when it was not renewed for minutes', async () => {
+    const remote = holder({ host: 'elsewhere', boot: 'another kernel', listens: true })
+    await writeFile(lockFile, remote)
+    await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED' })
+    const minutesAgo = new Date(Date.now() - 180_000)
+    await utimes(lockFile, minutesAgo, minutesAgo)
+    await (await lockDirectory(directory)).release()
+  })
+
+  test('works in a folder whose path is longer than that of a socket may be', async () => {
+    const deep = join(folder, 'a'.repeat(100), 'b'.repeat(100))
+    await mkdir(deep, { recursive: true })
+    const lock = await lockDirectory(join(deep, 'data'))
+    expect((await readdir(deep)).some((name) => name.endsWith('.sock'))).toBe(true)
+    await expect(lockDirectory(join(deep, 'data'))).rejects.toMatchObject({ code: 'DATABASE_LOCKED' })
+    await lock.release()
+    expect(await readdir(deep)).toEqual([])
   })
 
   test('is not removed by a process that lost it', async () => {

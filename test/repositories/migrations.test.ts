@@ -7,7 +7,12 @@ import { openPglite } from '../../src/repositories/pglite.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { dumpSchema } from '../support/schema-dump.ts'
 
-const MIGRATIONS = ['CreatePolyphony1763596800000', 'ServeCallers1764201600000', 'KeepRunOptions1764288000000']
+const MIGRATIONS = [
+  'CreatePolyphony1763596800000',
+  'ServeCallers1764201600000',
+  'KeepRunOptions1764288000000',
+  'KeepOutputsApart1764374400000',
+]
 
 const golden = new URL('../fixtures/schema.sql', import.meta.url)
 
@@ -61,6 +66,19 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
   })
 
   test('can be undone', async () => {
+    const columns = 'id, thread_id, user_id, name, flow_type, definition_hash, created_at, simulated'
+    const outputs = async () => (await dataSource.query("select result->>'output' as output from polyphony_flows"))[0]
+    await dataSource.query(
+      `insert into polyphony_flows (${columns}, result, result_output) values (gen_random_uuid(), 't', 'u', 'n', 'parallel', 'h', now(), false, '{"totalCost":1}', 'all')`,
+    )
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('result_output')
+    expect(await outputs()).toEqual({ output: 'all' })
+    await runMigrations(dataSource)
+    expect(await dataSource.query('select result, result_output from polyphony_flows')).toEqual([
+      { result: { totalCost: 1 }, result_output: 'all' },
+    ])
+    await dataSource.undoLastMigration()
     await dataSource.undoLastMigration()
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('run_options')
     await dataSource.undoLastMigration()

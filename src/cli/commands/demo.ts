@@ -87,8 +87,21 @@ const SIMULATED_RUN = [
   'another template; for real models set a key and leave --simulate out',
 ] as const
 
+/**
+ * How this program is called here. `program`: its path, which shows whether a package manager has put it there for once. Scripts of npm are this
+ * package's own only where the package of the folder is this one.
+ */
+export function toCommand(environment: NodeJS.ProcessEnv, program = ''): string {
+  const { npm_lifecycle_event: event, npm_package_name: name, npm_config_user_agent: agent } = environment
+  const manager = agent?.split('/')[0]
+  const isForOnce = /[\\/](\.?dlx|dlx-[^\\/]+)[\\/]/.test(program)
+  if (manager === 'pnpm' || manager === 'yarn') return `${manager}${isForOnce ? ' dlx' : ''} polyphony`
+  if (event === undefined) return 'polyphony'
+  return event !== 'npx' && name === 'polyphony' ? 'npm run -s polyphony --' : 'npx polyphony'
+}
+
 function showNext({ terminal }: CommandContext, flowId: string, run: readonly [string, string] = SIMULATED_RUN): void {
-  const polyphony = process.env.npm_lifecycle_event ? 'npm run -s polyphony --' : 'polyphony'
+  const polyphony = toCommand(process.env, process.argv[1])
   const commands = [[`flows show ${flowId}`, 'what is stored of this run'], run, ['templates', 'all seven templates']] as const
   terminal.print(`\n${terminal.style('bold', 'Next')}`)
   for (const [words, purpose] of commands) {

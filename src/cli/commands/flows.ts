@@ -1,4 +1,4 @@
-import { FlowStatus, type OrchestrationFlow } from '../../domain/flow.ts'
+import { FlowStatus, type OrchestrationFlow, type OrchestrationFlowSummary } from '../../domain/flow.ts'
 import type { SharingDecision } from '../../domain/sharing.ts'
 import type { StepResult } from '../../domain/step-result.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -43,7 +43,7 @@ async function findFlows(
   open: OpenHouse,
   { limit, thread }: ListOptions,
   status: FlowStatus | undefined,
-): Promise<readonly OrchestrationFlow[]> {
+): Promise<readonly OrchestrationFlowSummary[]> {
   if (thread !== undefined) return open.orchestrator.listFlows(thread, LOCAL_USER, { limit, status })
   const own = await findFlowsOf(open, LOCAL_USER, limit, status)
   const simulated = await findFlowsOf(open, DEMO_USER, limit, status)
@@ -56,8 +56,8 @@ async function findFlowsOf(
   userId: string,
   enough: number,
   status: FlowStatus | undefined,
-): Promise<readonly OrchestrationFlow[]> {
-  const found: OrchestrationFlow[] = []
+): Promise<readonly OrchestrationFlowSummary[]> {
+  const found: OrchestrationFlowSummary[] = []
   for (let offset = 0; ; offset += PAGE) {
     const threads = await conversations.listThreads(userId, { limit: PAGE, offset })
     for (const { id } of threads) {
@@ -70,7 +70,7 @@ async function findFlowsOf(
 
 const PROMPT_WIDTH = 50
 
-function toListRow(flow: OrchestrationFlow): readonly string[] {
+function toListRow(flow: OrchestrationFlowSummary): readonly string[] {
   const { result } = flow
   return [
     flow.id,
@@ -79,7 +79,7 @@ function toListRow(flow: OrchestrationFlow): readonly string[] {
     (flow.startedAt ?? flow.createdAt).toISOString().slice(0, 16).replace('T', ' '),
     result ? formatDuration(result.totalExecutionTime) : '',
     result ? formatTotalCost(result) : flow.simulated ? 'simulated' : '',
-    truncate(toPlainLine(flow.input ?? flow.definition.input ?? ''), PROMPT_WIDTH),
+    truncate(toPlainLine(flow.inputStart ?? flow.definition.input ?? ''), PROMPT_WIDTH),
   ]
 }
 

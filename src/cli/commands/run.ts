@@ -1,3 +1,5 @@
+import { decodeText } from '../../config/decode-text.ts'
+import { isBlank } from '../../domain/blank-text.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { loadDefinition } from '../definition-source.ts'
 import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
@@ -26,6 +28,13 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
   if (input === undefined && definition.input === undefined && options.thread === undefined) {
     throw new OrchestratorError('FLOW_INPUT_MISSING', `expected a prompt for "${definition.name}", found none`)
   }
+  if (input !== undefined && isBlank(input)) {
+    const where = prompt === '-' ? 'on standard input' : 'as the argument'
+    throw new OrchestratorError(
+      'FLOW_INPUT_MISSING',
+      `expected a prompt for "${definition.name}" ${where}, found nothing but blanks`,
+    )
+  }
   await withHouse(context, flags, async (open) => {
     await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false })
     const threadId = options.thread ?? (await createThread(open, input ?? definition.name))
@@ -45,6 +54,6 @@ async function createThread({ conversations }: OpenHouse, title: string): Promis
 }
 
 async function readStdin(): Promise<string> {
-  const { text } = await import('node:stream/consumers')
-  return text(process.stdin)
+  const { buffer } = await import('node:stream/consumers')
+  return decodeText(await buffer(process.stdin), { name: 'standard input', code: 'INPUT_INVALID' })
 }

@@ -27,7 +27,8 @@ export interface FlowRow {
   readonly ownerId: string | null
   readonly input: string | null
   readonly metadata: Readonly<Record<string, unknown>> | null
-  readonly result: StoredFlowResult | null
+  readonly result: Omit<StoredFlowResult, 'output'> | null
+  readonly resultOutput: string | null
   readonly error: ErrorInfo | null
   readonly runOptions: StoredRunOptions | null
 }
@@ -62,6 +63,8 @@ export const FlowEntity = new EntitySchema<FlowRow>({
     result: { type: 'json', nullable: true },
     error: { type: 'json', nullable: true },
     runOptions: { type: 'json', name: 'run_options', nullable: true },
+    // Apart from `result`, because lists show the figures and never the text.
+    resultOutput: { type: 'text', name: 'result_output', nullable: true },
   },
   indices: [
     { name: 'polyphony_flows_by_thread', columns: ['threadId', 'createdAt'] },

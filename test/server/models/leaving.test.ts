@@ -6,7 +6,7 @@ const ASK = { model: 'flow/two steps', messages: [{ role: 'user' as const, conte
 async function flowsOf({ polyphony }: ModelServer) {
   const threads = await polyphony.conversations.listThreads(USER)
   const flows = await Promise.all(threads.map(({ id }) => polyphony.orchestrator.listFlows(id, USER)))
-  return flows.flat().filter(({ input }) => input !== undefined)
+  return flows.flat().filter(({ inputStart }) => inputStart !== undefined)
 }
 
 /** A server with the flow, whose second step speaks and then never ends. */
