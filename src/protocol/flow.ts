@@ -159,7 +159,7 @@ export const flowStatusReport = z.object({
 
 const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
 /** Only its outside: the service parses it whole, and names every place that is wrong. */
-const definitionData = z.custom<FlowDefinitionInput>(isObject, 'expected an object').meta({ title: 'FlowDefinition' })
+export const definitionData = z.custom<FlowDefinitionInput>(isObject, 'expected an object').meta({ title: 'FlowDefinition' })
 
 /** A definition as data, or a template with its parameters: one of the two. */
 export const definitionSource = {

@@ -1,10 +1,11 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
-import { jsonSchemaTransform } from 'fastify-type-provider-zod'
+import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import * as z from 'zod'
 import type { JsonSchema } from '../../domain/model-call.ts'
 import { problem } from '../../protocol/problem.ts'
+import { namedSchemas, OPERATION_IDS } from './operation-names.ts'
 
 export interface OpenApiFacts {
   readonly version: string
@@ -21,6 +22,9 @@ const key = {
   scheme: 'bearer',
   description: 'A key of `polyphony keys create`, or a token of the configured issuer.',
 } as const
+
+const jsonSchemaTransform = createJsonSchemaTransform({ schemaRegistry: namedSchemas })
+const jsonSchemaTransformObject = createJsonSchemaTransformObject({ schemaRegistry: namedSchemas })
 
 /** OpenAPI 3.1 of all routes that are registered afterwards. */
 export async function addOpenApi(app: FastifyInstance, { version, publicUrl, definitionSchema }: OpenApiFacts): Promise<void> {
@@ -40,6 +44,7 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
         ...transformed,
         schema: {
           ...transformed.schema,
+          ...operationId(route.method, url),
           ...(isPublic ? { security: [] } : {}),
           ...(idempotent ? { headers: idempotencyHeader } : {}),
           response: withProblem(transformed.schema.response),
@@ -48,10 +53,20 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
     },
     transformObject: (document) => {
       if (!('openapiObject' in document)) throw new TypeError('expected a document of OpenAPI 3')
-      const { openapiObject } = document
+      const openapiObject = withPlainPaths(jsonSchemaTransformObject(document))
       return withSchemas(openapiObject, { FlowDefinition: definition, Problem: problemSchema })
     },
   })
+}
+
+function operationId(method: string | readonly string[], url: string): { operationId?: string } {
+  const id = OPERATION_IDS[`${[method].flat()[0]} ${url}`]
+  return id === undefined ? {} : { operationId: id }
+}
+
+/** A wildcard of the router has a name in the description, where `{*}` is none. */
+function withPlainPaths<Document extends object>(document: Document): Document {
+  return JSON.parse(JSON.stringify(document).replaceAll('{*}', '{model}').replaceAll('"name":"*"', '"name":"model"'))
 }
 
 const problemSchema = z.toJSONSchema(problem, { io: 'output', unrepresentable: 'any' })
@@ -67,8 +82,10 @@ const idempotencyHeader = {
   },
 }
 
+const PROBLEM = { description: 'An error', content: { 'application/problem+json': { schema: { title: 'Problem' } } } }
 const withProblem = (responses: unknown) => ({
-  default: { description: 'An error', content: { 'application/problem+json': { schema: { title: 'Problem' } } } },
+  default: PROBLEM,
+  '4XX': { ...PROBLEM, description: 'The request is refused' },
   ...(typeof responses === 'object' ? responses : {}),
 })
 
@@ -79,10 +96,7 @@ const withoutNeed = (requestBody: unknown): unknown =>
     : { ...(typeof requestBody === 'object' ? requestBody : {}), required: false }
 
 /** Puts the schemas among the components, and a reference wherever only their title stands. */
-function withSchemas<Document extends { components?: object }>(
-  document: Document,
-  schemas: Readonly<Record<string, object>>,
-): Document {
+function withSchemas<Document extends object>(document: Document, schemas: Readonly<Record<string, object>>): Document {
   const refer = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(refer)
     if (typeof value !== 'object' || value === null) return value
@@ -93,7 +107,17 @@ function withSchemas<Document extends { components?: object }>(
     return 'requestBody' in members ? { ...members, requestBody: withoutNeed(members.requestBody) } : members
   }
   const paths = 'paths' in document ? refer(document.paths) : {}
-  return { ...document, paths, components: { ...document.components, schemas } }
+  return { ...document, paths, components: { ...componentsOf(document), schemas: { ...usedSchemas(document), ...schemas } } }
+}
+
+const componentsOf = (document: object): object =>
+  'components' in document && typeof document.components === 'object' ? (document.components ?? {}) : {}
+
+/** Schemas that something refers to: the forms that only requests would have of an answer are of no use. */
+function usedSchemas(document: object): Readonly<Record<string, unknown>> {
+  const components = componentsOf(document)
+  const all = 'schemas' in components ? components.schemas : {}
+  return Object.fromEntries(Object.entries(all ?? {}).filter(([name]) => !name.endsWith('Input')))
 }
 
 /** What the pages may load: their own files. They set styles from their scripts. */

@@ -1,5 +1,6 @@
 import { StdioServerTransport, serveStdio } from '@modelcontextprotocol/server/stdio'
 import { LOCAL_CALLER } from '../access/caller.ts'
+import { readFrames } from './frames.ts'
 import type { ToolParts } from './tool.ts'
 import { createToolServer } from './tool-server.ts'
 
@@ -28,7 +29,7 @@ export async function serveToolsOverStdio({ open, version, signal, warn }: Stdio
       isCurrent: async () => true,
       onBug,
     })
-  const transport = new StdioServerTransport()
+  const transport = new StdioServerTransport(readFrames(process.stdin, process.stdout, warn), process.stdout)
   // What is wrong with a message is not told: it may quote the message.
   const onerror = () => warn('A message was refused: it does not fit the protocol.')
   const handle = serveStdio(createServer, { transport, onerror })
@@ -42,5 +43,7 @@ export async function serveToolsOverStdio({ open, version, signal, warn }: Stdio
     if (signal.aborted) close()
     else signal.addEventListener('abort', close)
   })
+  process.stdin.unpipe()
+  process.stdin.pause()
   gone.abort()
 }

@@ -1,0 +1,90 @@
+import { type Readable, Transform, type Writable } from 'node:stream'
+
+/** Bytes of one message; a client that never ends its line must not fill the memory. */
+const MAX_MESSAGE_BYTES = 16_777_216
+const NEWLINE = 0x0a
+const PARSE_ERROR = -32_700
+const INVALID_REQUEST = -32_600
+
+/**
+ * Messages of JSON-RPC, one a line, without those that are none: each of these is answered on `output` with the error of the protocol (JSON-RPC 2.0, 5.1),
+ * and the next line is read. `warn` gets nothing of what was sent.
+ */
+export function readFrames(input: Readable, output: Writable, warn: (text: string) => void): Readable {
+  let pieces: Buffer[] = []
+  let size = 0
+  const refuse = (code: number, message: string) => {
+    warn(`A message was refused: ${message}.`)
+    output.write(`${JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id: null })}\n`)
+  }
+  const take = (piece: Buffer) => {
+    size += piece.length
+    if (size <= MAX_MESSAGE_BYTES) pieces.push(piece)
+    else pieces = []
+  }
+  const endLine = (frames: Transform) => {
+    const bytes = Buffer.concat(pieces)
+    const isTooLong = size > MAX_MESSAGE_BYTES
+    pieces = []
+    size = 0
+    if (isTooLong) return refuse(INVALID_REQUEST, `expected a message of at most ${MAX_MESSAGE_BYTES} bytes`)
+    const text = decode(bytes)?.trim()
+    if (text === '') return
+    const message = text === undefined ? undefined : parse(text)
+    if (message === undefined) return refuse(PARSE_ERROR, 'expected one line of JSON in UTF-8')
+    const problem = problemOf(message)
+    if (problem === undefined) frames.push(`${text}\n`)
+    else refuse(INVALID_REQUEST, problem)
+  }
+  const frames = new Transform({
+    transform(chunk: Buffer, _, done) {
+      let from = 0
+      for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, from)) {
+        take(chunk.subarray(from, end))
+        endLine(frames)
+        from = end + 1
+      }
+      take(chunk.subarray(from))
+      done()
+    },
+    flush(done) {
+      if (size > 0) endLine(frames)
+      done()
+    },
+  })
+  return input.pipe(frames)
+}
+
+/** Drops a byte order mark; `undefined` for bytes that are not UTF-8. */
+function decode(bytes: Buffer): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** What keeps a value from being a request, a notification or an answer; `undefined` where nothing does. */
+function problemOf(message: unknown): string | undefined {
+  if (Array.isArray(message)) return 'expected one message a line, found a batch'
+  if (typeof message !== 'object' || message === null) return 'expected an object'
+  if (!('jsonrpc' in message) || message.jsonrpc !== '2.0') return 'expected "jsonrpc": "2.0"'
+  if ('id' in message && typeof message.id !== 'string' && !Number.isInteger(message.id)) {
+    return 'expected an id that is text or a whole number'
+  }
+  if ('method' in message) {
+    if (typeof message.method !== 'string') return 'expected a method that is text'
+    const isObject =
+      !('params' in message) || (typeof message.params === 'object' && message.params !== null && !Array.isArray(message.params))
+    return isObject ? undefined : 'expected params that are an object'
+  }
+  return 'id' in message && ('result' in message || 'error' in message) ? undefined : 'expected a method'
+}

@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest'
+import { runServer } from './running-server.ts'
+
+interface Operation {
+  readonly operationId?: string
+  readonly responses: Readonly<Record<string, unknown>>
+}
+
+test('operations have names of their own, paths are plain, errors are described and a flow stands once', async () => {
+  const { send } = await runServer()
+  const { text } = await send('GET', '/openapi.json')
+  const document: {
+    paths: Record<string, Record<string, Operation>>
+    components: { schemas: Record<string, { properties?: object }> }
+  } = JSON.parse(text)
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, ...operation })),
+  )
+  for (const { name, operationId, responses } of operations) {
+    expect(operationId, name).toMatch(/^[a-z][A-Za-z]+$/)
+    expect(Object.keys(responses), name).toEqual(expect.arrayContaining(['4XX', 'default']))
+    expect(
+      Object.keys(responses).some((status) => status.startsWith('2')),
+      name,
+    ).toBe(true)
+  }
+  const ids = operations.map(({ operationId }) => operationId)
+  expect(ids.length).toBeGreaterThan(40)
+  expect(new Set(ids).size).toBe(ids.length)
+  for (const path of Object.keys(document.paths)) expect(path).toMatch(/^(\/[\w-]+|\/\{\w+\})+$/)
+  const { schemas } = document.components
+  for (const [, reference = ''] of text.matchAll(/"\$ref":"([^"]+)"/g)) {
+    if (reference.startsWith('#/components/')) expect(schemas).toHaveProperty(reference.replace('#/components/schemas/', ''))
+  }
+  for (const name of ['Flow', 'StepResult', 'Thread', 'Message', 'FlowStatusReport', 'FlowResult']) {
+    const shape = JSON.stringify(schemas[name]?.properties)
+    expect(shape.length, name).toBeGreaterThan(50)
+    expect(text.split(shape).length - 1, name).toBe(1)
+  }
+})
