@@ -15,7 +15,7 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
     input: CLAIM,
     // Called at once with every update, before it is stored.
     onUpdate(update) {
-      if (update.type === 'step_progress') text += update.data.delta
+      if (update.type === 'step_progress' && update.data.kind === undefined) text += update.data.delta
     },
   })
 

@@ -25,7 +25,7 @@ export type {
   OrchestrationFlowSummary,
   StopReason,
 } from './domain/flow.ts'
-export { FlowStatus } from './domain/flow.ts'
+export { FlowStatus, FlowStatus as OrchestrationFlowStatus } from './domain/flow.ts'
 export type {
   ContextPolicy,
   DefinitionProblem,
@@ -41,21 +41,21 @@ export type {
   Target,
 } from './domain/flow-definition.ts'
 export { OrchestrationFlowType, StepAction } from './domain/flow-definition.ts'
-export type { FlowUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-update.ts'
+export type { FlowUpdate, FlowUpdate as FlowStreamUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-update.ts'
 export type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from './domain/idempotency.ts'
 export type { FinishReason, ModelRequest, ModelResponse } from './domain/model-call.ts'
 export { SCOPES, type Scope } from './domain/scope.ts'
 export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/sharing.ts'
-export type { StepContext } from './domain/step-context.ts'
+export type { GivenStepContext, StepContext } from './domain/step-context.ts'
 export type {
   Attempt,
   StepResult,
   StepResult as FlowStepResult,
   StepResult as OrchestrationStepResult,
 } from './domain/step-result.ts'
-export { StepStatus } from './domain/step-result.ts'
-export type { Attachment, Message, Thread, ThreadRight } from './domain/thread.ts'
-export type { Usage } from './domain/usage.ts'
+export { StepStatus, StepStatus as OrchestrationStepStatus } from './domain/step-result.ts'
+export type { Attachment, Message, Message as ConversationMessage, Thread, ThreadRight } from './domain/thread.ts'
+export type { Usage, Usage as TokenUsage } from './domain/usage.ts'
 export type { UsageFigures, UsageGroup, UsageRow } from './domain/usage-report.ts'
 export { ERROR_CODES, type ErrorCode, type ErrorCodeFacts } from './errors/error-codes.ts'
 export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
@@ -106,6 +106,7 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
   checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
   answerSteps: async (...given) => (await defaultPolyphony()).orchestrator.answerSteps(...given),
+  finalSteps: async (...given) => (await defaultPolyphony()).orchestrator.finalSteps(...given),
   rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),
   async *streamFlow(...given) {
     yield* (await defaultPolyphony()).orchestrator.streamFlow(...given)

@@ -13,7 +13,7 @@ import { untilIdle } from './engines/engine.ts'
 import { createLocalEngine } from './engines/local.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
-import { createAnswerSteps } from './orchestrator/answer-steps.ts'
+import { createAnswerSteps, createFinalSteps } from './orchestrator/answer-steps.ts'
 import { createCheckFlow } from './orchestrator/check-flow.ts'
 import { createFlowAccess } from './orchestrator/flow-access.ts'
 import { createFlowCache } from './orchestrator/flow-cache.ts'
@@ -31,7 +31,7 @@ import { startPruning, startPruningCallers } from './orchestrator/retention.ts'
 import { createSingleStep } from './orchestrator/single-step.ts'
 import { createStepPrompt } from './orchestrator/step-prompt.ts'
 import { createStepRunner } from './orchestrator/step-runner.ts'
-import { createMessageWriter, createThreadHistory } from './orchestrator/thread-messages.ts'
+import { createThreadHistory } from './orchestrator/thread-messages.ts'
 import { createUpdateLog } from './orchestrator/update-log.ts'
 import { UsageService } from './orchestrator/usage-service.ts'
 import { createApiKeyService } from './policies/api-keys.ts'
@@ -156,7 +156,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const call = createCall({
     attempt: (request, attempt) =>
       providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
-    price: (provider, model, usage) => prices.price(pricedBy(provider), model, usage),
+    price: (provider, answer, usage) => prices.price(pricedBy(provider), answer, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
     isSimulated: (provider) => pricedBy(provider).simulated,
@@ -200,7 +200,6 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     call,
     prepare,
     now,
-    saveMessage: createMessageWriter(threads, now),
     defaults: {
       maxRetries: 2,
       timeoutMs: config.timeouts.stepMs ?? 600_000,
@@ -240,6 +239,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     cache: createFlowCache(),
     checkFlow: createCheckFlow({ parse: parser.parse, executors, providers, prices, dataSharing, judgePiece, tokens, pricedBy }),
     answerSteps: createAnswerSteps(executors),
+    executorOf: (type) => executors[type],
+    finalSteps: createFinalSteps(executors),
     executeOneStep: createSingleStep({ store, executions, runStep, ownerId: owner.id, now }),
     now,
   })

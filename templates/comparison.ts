@@ -8,7 +8,9 @@ import {
   type ModelChoice,
   modelChoice,
   modelChoices,
+  panelSettings,
   parameter,
+  quorum,
 } from './template.ts'
 
 /**
@@ -43,11 +45,13 @@ export const comparisonTemplate = defineTemplate({
       'model',
       'Compares the answers. Default: a model that is not among those who answer.',
     ),
+    quorum: parameter(quorum, 'integer', 'Members that must answer; the flow goes on without the others.'),
   },
-  build({ models, judge }) {
+  build({ models, judge, quorum: atLeast }) {
     const members = labelled(models, 'answer')
     return {
       contextPolicy: { maxSharedTokens: 50_000 },
+      parallel: panelSettings(members, atLeast),
       steps: [
         ...members.map(({ stepId, label, provider, model }) => ({
           id: stepId,

@@ -8,7 +8,9 @@ import {
   type ModelChoice,
   modelChoice,
   modelChoices,
+  panelSettings,
   parameter,
+  quorum,
 } from './template.ts'
 
 /**
@@ -42,11 +44,13 @@ export const consensusTemplate = defineTemplate({
       'model',
       'Chairs the panel and writes the consensus. Default: a model that is not on the panel.',
     ),
+    quorum: parameter(quorum, 'integer', 'Members that must answer; the flow goes on without the others.'),
   },
-  build({ models, judge }) {
+  build({ models, judge, quorum: atLeast }) {
     const members = labelled(models, 'proposal')
     return {
       contextPolicy: { maxSharedTokens: 50_000 },
+      parallel: panelSettings(members, atLeast),
       steps: [
         ...members.map(({ stepId, label, provider, model }) => ({
           id: stepId,

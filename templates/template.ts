@@ -148,6 +148,20 @@ export const labelled = (panel: readonly Target[], stepPrefix: string): readonly
     return { ...member, label, stepId: `${stepPrefix}${label}` }
   })
 
-/** Liquid text that shows what the panel wrote, under labels only and fenced as data. */
+/** Members that must answer for the panel to go on: at least two, however small the panel. */
+export const quorum = z.number().int().min(1).max(10).default(2)
+
+/** What a flow does about members that fail: it goes on while the quorum holds. */
+export const panelSettings = (members: readonly PanelMember[], atLeast: number) => ({
+  onFailure: 'continue' as const,
+  minSuccesses: Math.min(atLeast, members.length),
+})
+
+/** Liquid text that shows what the panel wrote, under labels only and fenced as data, and names the members that gave no answer. */
 export const anonymousTexts = (members: readonly PanelMember[]): string =>
-  members.map(({ label, stepId }) => `Answer ${label}:\n{{ steps.${stepId}.output | fence: "answer ${label}" }}`).join('\n\n')
+  members
+    .map(({ label, stepId }) => {
+      const answer = `Answer ${label}:\n{{ steps.${stepId}.output | fence: "answer ${label}" }}`
+      return `{% if steps.${stepId}.output %}${answer}{% else %}Answer ${label} is missing: this member of the panel gave no answer. Say so in your result, and count only the answers that are there.{% endif %}`
+    })
+    .join('\n\n')

@@ -1,4 +1,5 @@
 import { type CallFacts, callFactsOf } from '../domain/call-facts.ts'
+import type { PricedAnswer } from '../domain/model-call.ts'
 import type { Attempt } from '../domain/step-result.ts'
 import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/usage.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
@@ -6,16 +7,18 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import type { Clock } from './clock.ts'
 import { untilAborted } from './until-aborted.ts'
+import { hasVisibleText, unusable } from './usable-answer.ts'
 
 export interface LedgerPorts {
   /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
-  readonly price: (provider: string, model: string, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
+  readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
   /** Whether the simulator answers for a provider; asked for tries that have no answer to say so. */
   readonly isSimulated?: (provider: string) => boolean
 }
 
 /** What one try left behind, before it is priced. */
-type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> & Partial<Pick<CallResponse, 'providerCostUsd'>>
+type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> &
+  Partial<Pick<CallResponse, 'providerCostUsd' | 'serviceTier'>>
 
 type KnownCost = Omit<Cost, 'estimated'>
 type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
@@ -31,11 +34,12 @@ const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PR
 
 /** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
 export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock): CallLayer => {
-  const costOf = (provider: string, { model, usage, providerCostUsd }: Outcome, signal: AbortSignal): PendingCost => {
+  const costOf = (request: PreparedRequest, outcome: Outcome, signal: AbortSignal): PendingCost => {
+    const { model, usage, providerCostUsd, serviceTier } = outcome
     if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' }
     if (!usage || usage.source === 'unknown') return undefined
     try {
-      const cost = price(provider, model, usage)
+      const cost = price(request.provider, { model, requestedModel: request.model, serviceTier }, usage)
       return cost instanceof Promise ? inTime(cost, signal, clock) : cost
     } catch {
       return undefined
@@ -44,10 +48,13 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
 
   const answered = (attempt: Try, request: PreparedRequest, context: TryContext, response: CallResponse) => {
     const executionTime = end(attempt, clock)
-    const cost = costOf(request.provider, response, context.signal)
+    const cost = costOf(request, response, context.signal)
+    const failure = unusable(response, request, context)
+    const outcome = failure ? { ...response, error: failure.toJSON() } : response
     const conclude = (known: KnownCost | undefined): CallResponse => {
-      record(attempt, request, context, response, known, executionTime, false)
+      record(attempt, request, context, outcome, known, executionTime, false)
       if (context.signal.aborted) throw context.signal.reason
+      if (failure) throw failure
       return response
     }
     return cost instanceof Promise ? cost.then(conclude) : conclude(cost)
@@ -65,15 +72,27 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
       error: OrchestratorError.from(error, aborted ? 'FLOW_CANCELLED' : 'STEP_FAILED').toJSON(),
       simulated: isSimulated?.(request.provider) ?? false,
     }
-    record(attempt, request, context, outcome, await costOf(request.provider, outcome, signal), executionTime, aborted)
+    record(attempt, request, context, outcome, await costOf(request, outcome, signal), executionTime, aborted)
     throw signal.aborted ? signal.reason : error
   }
 
   return (next) => (request, context) => {
-    const { progress, signal, onDelta } = context
+    const { progress, signal, onDelta, onReasoning } = context
     if (signal.aborted) return Promise.reject(signal.reason)
-    const attempt: Try = { number: ++progress.attempts, startedAtMs: clock.now(), deliveredCharacters: 0, ended: false }
-    const watched = onDelta ? { ...context, onDelta: deliverer(attempt, context, onDelta) } : context
+    const attempt: Try = {
+      number: ++progress.attempts,
+      startedAtMs: clock.now(),
+      deliveredCharacters: 0,
+      heldBack: '',
+      ended: false,
+    }
+    const watched = onDelta
+      ? {
+          ...context,
+          onDelta: deliverer(attempt, context, onDelta),
+          onReasoning: onReasoning && reasoningDeliverer(attempt, onReasoning),
+        }
+      : context
     return next(request, watched).then(
       (response) => answered(attempt, request, context, response),
       (error) => failed(attempt, request, context, error),
@@ -86,6 +105,8 @@ interface Try {
   readonly number: number
   readonly startedAtMs: number
   deliveredCharacters: number
+  /** White space before the first visible character. */
+  heldBack: string
   ended: boolean
 }
 
@@ -100,8 +121,20 @@ const deliverer =
   (text: string): void => {
     if (attempt.ended || text === '') return
     attempt.deliveredCharacters += text.length
+    // An answer of white space alone is none, and another try follows it: nobody has seen anything of it then.
+    if (!progress.textDelivered && !hasVisibleText(text)) {
+      attempt.heldBack += text
+      return
+    }
     progress.textDelivered = true
-    onDelta(text)
+    onDelta(attempt.heldBack === '' ? text : attempt.heldBack + text)
+    attempt.heldBack = ''
+  }
+
+const reasoningDeliverer =
+  (attempt: Try, onReasoning: (text: string) => void) =>
+  (text: string): void => {
+    if (!attempt.ended && text !== '') onReasoning(text)
   }
 
 function record(

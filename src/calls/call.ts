@@ -27,7 +27,10 @@ export interface CallContext {
   readonly signal: AbortSignal
   /** The controller of `signal`, where it was made for this call alone: its timeout aborts that one instead of another of its own. */
   readonly abort?: AbortController
-  /** Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. */
+  /**
+   * Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. A target that others follow gets an equal share of what is left,
+   * so that its silence does not take the time of its fallbacks; over it: PROVIDER_UNAVAILABLE with `details.timeout` `share`.
+   */
   readonly timeoutMs?: number
   /** Milliseconds from sending a streamed request to its first piece; over it: PROVIDER_UNAVAILABLE. */
   readonly firstChunkTimeoutMs?: number
@@ -37,6 +40,8 @@ export interface CallContext {
   readonly maxRetries: number
   /** Retry and fall back although text was already delivered. */
   readonly restartAfterFirstToken: boolean
+  /** An answer that was cut fails: OUTPUT_INVALID at the bound of output tokens, CONTENT_FILTERED by a filter. Absent: it is passed on. */
+  readonly complete?: boolean
   /** The flow's limits; one object shared by all its calls. */
   readonly budget?: Budget
   readonly onDelta?: (text: string) => void
@@ -67,9 +72,14 @@ export interface CallResponse extends ModelResponse {
   readonly provider: string
   readonly requestedModel: string
   readonly simulated: boolean
+  /** Why the text is not whole, in words; absent where it ended by itself. */
+  readonly cut?: string
 }
 
-/** Rejects with the OrchestratorError of the last try, or with `signal.reason`. */
+/**
+ * Resolves with an answer that holds text; one without is an error like any other (`usable-answer.ts`). Rejects with the OrchestratorError of the last
+ * try, or with `signal.reason`.
+ */
 export type Call = (request: CallRequest, context: CallContext) => Promise<CallResponse>
 
 /** What has happened in one call so far; the layers share and change it. */
@@ -80,11 +90,15 @@ export interface CallProgress {
   textDelivered: boolean
   /** Targets that come after the one being tried. */
   targetsLeft: number
+  /** When the time of the target being tried is over, milliseconds since the epoch; absent: never. A wait that would last longer is not begun. */
+  endsAtMs?: number
 }
 
 /** The context as the layers around one try see it. Must not be kept after the try. */
 export interface TryContext extends Omit<CallContext, 'observe'> {
   readonly progress: CallProgress
+  /** Output bound that the engine gave to a request that names none. */
+  readonly engineMaxTokens?: number
   /** Called once per piece that arrives from the provider, text or not. */
   readonly onActivity?: () => void
 }

@@ -2,7 +2,7 @@ import type { ModelResponse } from '../domain/model-call.ts'
 import { plausibleUsage } from '../domain/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
-import type { AttemptCall, Call, CallLayer, CallResponse, PreparedRequest } from './call.ts'
+import type { AttemptCall, Call, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { fallback } from './fallback.ts'
@@ -13,11 +13,13 @@ import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
 import { toTryContext } from './try-context.ts'
 import { untilAborted } from './until-aborted.ts'
+import { cutNote } from './usable-answer.ts'
 
 export interface AttemptOptions {
   readonly signal: AbortSignal
   readonly onDelta?: (text: string) => void
   readonly onReasoning?: (text: string) => void
+  readonly onVoid?: () => void
   readonly onActivity?: () => void
 }
 
@@ -48,7 +50,7 @@ export function createCall(ports: CallPorts): Call {
     streamTimeout(clock),
   ]
   const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports))
-  const wholeCall = totalTimeout(clock, fallback(oneTarget))
+  const wholeCall = totalTimeout(clock, fallback(oneTarget, clock))
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
@@ -57,11 +59,8 @@ export function createCall(ports: CallPorts): Call {
   }
 }
 
-function toCallResponse(
-  answer: ModelResponse,
-  { provider, model: requestedModel }: PreparedRequest,
-  simulated: boolean,
-): CallResponse {
+function toCallResponse(answer: ModelResponse, request: PreparedRequest, simulated: boolean, context: TryContext): CallResponse {
+  const { provider, model: requestedModel } = request
   const complete: { readonly [Key in keyof Required<CallResponse>]: CallResponse[Key] } = {
     text: answer.text,
     refusal: answer.refusal,
@@ -72,10 +71,12 @@ function toCallResponse(
     model: answer.model,
     usage: plausibleUsage(answer.usage),
     providerCostUsd: answer.providerCostUsd,
+    serviceTier: answer.serviceTier,
     notes: answer.notes,
     provider,
     requestedModel,
     simulated,
+    cut: cutNote(answer, request, context),
   }
   return complete
 }
@@ -89,12 +90,29 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
       return Promise.reject(error)
     }
   }
-  return (request, { signal, onDelta, onReasoning, onActivity }) =>
-    untilAborted(start(request, { signal, onDelta, onReasoning, onActivity }), signal).then(
-      (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false),
+  return (request, context) => {
+    const { signal, onDelta, onReasoning, onActivity } = context
+    const onVoid = onDelta && (() => void (signal.aborted || announceVoid(request, context)))
+    return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity }), signal).then(
+      (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false, context),
       (error) => {
         if (signal.aborted) throw signal.reason
         throw OrchestratorError.from(error, 'STEP_FAILED', { provider: request.provider, model: request.model })
       },
     )
+  }
+}
+
+/** Tells the reader of the stream that what was delivered is void, in the same way as before a further try. */
+function announceVoid({ provider, model }: PreparedRequest, { onRetry, progress }: TryContext): void {
+  const message = `The text so far of ${provider}/${model} is reasoning, as the mark that closes it shows; the answer follows`
+  progress.textDelivered = false
+  onRetry?.({
+    attempt: progress.attempts,
+    delayMs: 0,
+    error: new OrchestratorError('PROVIDER_BAD_REPLY', message, { details: { provider, model } }).toJSON(),
+    provider,
+    model,
+    restart: true,
+  })
 }

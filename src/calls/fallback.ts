@@ -2,7 +2,9 @@ import type { Target } from '../domain/flow-definition.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import { untilAborted } from './until-aborted.ts'
+import type { Clock } from './clock.ts'
+import { toTryContext } from './try-context.ts'
+import { follow, untilAborted } from './until-aborted.ts'
 
 /** Failures of one provider that another one may not have. Cancel, timeouts of the whole, limits and refusals of the user's own policies are final. */
 const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
@@ -16,13 +18,15 @@ const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
   'PROVIDER_BAD_REPLY',
   'PROVIDER_STREAM_CUT',
   'CONTENT_FILTERED',
+  'OUTPUT_INVALID',
 ])
 
 /**
  * Asks the targets in order until one answers. Never after text was delivered, unless the call allows a restart. A fallback that may not see
- * what the step needs (DATA_SHARING_DENIED) is passed over: the outcome stays that of the last try.
+ * what the step needs (DATA_SHARING_DENIED) is passed over: the outcome stays that of the last try. Where the time of the call is bounded, every
+ * target but the last gets an equal share of what is left of it.
  */
-export const fallback = (next: AttemptCall) => {
+export const fallback = (next: AttemptCall, clock: Clock) => {
   return (request: CallRequest, context: TryContext): Promise<CallResponse> => {
     const [only] = request.targets
     if (!only || request.targets.length > 1) return inOrder(request, context)
@@ -35,6 +39,7 @@ export const fallback = (next: AttemptCall) => {
     const { progress, signal } = context
     const notes: string[] = []
     let failure: OrchestratorError | undefined
+    const endsAtMs = progress.endsAtMs
     progress.targetsLeft = targets.length
     for (const target of targets) {
       progress.targetsLeft -= 1
@@ -42,7 +47,7 @@ export const fallback = (next: AttemptCall) => {
       if (!request) continue
       if (failure) announce(failure, target, context)
       try {
-        const response = await next(request, context)
+        const response = await withinShare(next, request, context, endsAtMs, clock)
         return notes.length === 0 ? response : { ...response, notes: [...response.notes, ...notes] }
       } catch (error) {
         if (progress.targetsLeft === 0 || !fallsBack(error, context)) throw error
@@ -52,6 +57,41 @@ export const fallback = (next: AttemptCall) => {
     }
     throw failure ?? new OrchestratorError('INTERNAL', 'Expected a call to have at least one target, found none')
   }
+}
+
+/** One target in its share of the time; the last one has all that is left. */
+async function withinShare(
+  next: AttemptCall,
+  request: PreparedRequest,
+  context: TryContext,
+  endsAtMs: number | undefined,
+  clock: Clock,
+): Promise<CallResponse> {
+  const { progress, signal, restartAfterFirstToken } = context
+  progress.endsAtMs = endsAtMs
+  if (endsAtMs === undefined || progress.targetsLeft === 0) return next(request, context)
+  const now = clock.now()
+  const shareMs = Math.max(0, Math.round((endsAtMs - now) / (progress.targetsLeft + 1)))
+  const controller = new AbortController()
+  const unlink = follow(signal, controller)
+  const stopTimer = clock.startTimer(shareMs, () => {
+    // Nobody else is asked once text was delivered, so there is nobody to save the time for.
+    if (progress.textDelivered && !restartAfterFirstToken) progress.endsAtMs = endsAtMs
+    else controller.abort(silent(request, shareMs))
+  })
+  progress.endsAtMs = now + shareMs
+  try {
+    return await next(request, toTryContext(context, controller.signal))
+  } finally {
+    stopTimer()
+    unlink()
+    progress.endsAtMs = endsAtMs
+  }
+}
+
+function silent({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
+  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the time of the step beside its fallbacks; it did not`
+  return new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout: 'share', timeoutMs, provider, model } })
 }
 
 async function prepared(

@@ -2,6 +2,7 @@ import { callFactsOf } from '../domain/call-facts.ts'
 import type { Attempt } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend, TryContext } from './call.ts'
+import { wasNeverConnected } from './never-connected.ts'
 import { untilAborted } from './until-aborted.ts'
 
 /** Output bound given to a request that names none while a limit is set (SPEC section 6). */
@@ -132,7 +133,8 @@ async function withinBudget(
     context.onAttempt(attempt)
   }
   try {
-    return await next(bounded, { ...context, onAttempt })
+    const engineMaxTokens = settings.maxTokens === undefined ? maxTokens : undefined
+    return await next(bounded, { ...context, onAttempt, engineMaxTokens })
   } catch (error) {
     if (actual !== NOTHING && mayBeBilled(error)) actual = UNKNOWN
     throw error
@@ -153,22 +155,12 @@ async function withinBudget(
 /** Nothing is known of what was spent: the whole reservation stays. */
 const UNKNOWN: Partial<Spend> = {}
 
-/** Failures of the connection before anything could be sent. */
-const NEVER_SENT: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-])
-
 /** The connection broke after the request had left, without a status: the provider may have answered, and bills its answer. */
 const mayBeBilled = (error: unknown): boolean =>
   OrchestratorError.is(error) &&
   error.code === 'PROVIDER_UNAVAILABLE' &&
   callFactsOf(error).status === undefined &&
-  !NEVER_SENT.has(error.details.networkCode)
+  !wasNeverConnected(error)
 
 const spentBy = ({ usage, cost, costSource }: Attempt): Partial<Spend> => {
   if (!usage) return { costUsd: cost ?? 0, tokens: 0 }

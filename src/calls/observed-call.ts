@@ -21,13 +21,16 @@ export function observedCall(
   const { provider = '', model = '' } = request.targets[0] ?? {}
   const observation = observe({ provider, model, streamed: context.onDelta !== undefined })
   // What the caller is told or asked meanwhile happens in its own async context, not in the one of the call.
-  const { onAttempt, onDelta, onRetry, prepare } = observation.within ? bound(request, context) : { ...context, ...request }
+  const { onAttempt, onDelta, onReasoning, onRetry, prepare } = observation.within
+    ? bound(request, context)
+    : { ...context, ...request }
   const startedAtMs = clock.now()
   const attempts: Attempt[] = []
   let firstPieceMs: number | undefined
 
   const watched = toTryContext({
     ...context,
+    onReasoning,
     onRetry,
     onAttempt: (attempt) => {
       attempts.push(attempt)
@@ -59,12 +62,13 @@ export function observedCall(
   )
 }
 
-type Callbacks = Pick<CallContext, 'onAttempt' | 'onDelta' | 'onRetry'> & Pick<CallRequest, 'prepare'>
+type Callbacks = Pick<CallContext, 'onAttempt' | 'onDelta' | 'onReasoning' | 'onRetry'> & Pick<CallRequest, 'prepare'>
 
-const bound = ({ prepare }: CallRequest, { onAttempt, onDelta, onRetry }: CallContext): Callbacks => ({
+const bound = ({ prepare }: CallRequest, { onAttempt, onDelta, onReasoning, onRetry }: CallContext): Callbacks => ({
   prepare: AsyncResource.bind(prepare),
   onAttempt: AsyncResource.bind(onAttempt),
   onDelta: onDelta && AsyncResource.bind(onDelta),
+  onReasoning: onReasoning && AsyncResource.bind(onReasoning),
   onRetry: onRetry && AsyncResource.bind(onRetry),
 })
 

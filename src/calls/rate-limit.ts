@@ -1,4 +1,4 @@
-import { callFactsOf } from '../domain/call-facts.ts'
+import { callFactsOf, withCallFacts } from '../domain/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import { type Clock, wait } from './clock.ts'
@@ -33,11 +33,13 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
     return gate
   }
 
-  const afterHold = async (target: string, signal: AbortSignal): Promise<void> => {
+  const afterHold = async (request: PreparedRequest, { signal, progress }: TryContext): Promise<void> => {
+    const target = nameOf(request)
     for (let until = heldUntil.get(target); until !== undefined; until = heldUntil.get(target)) {
       const leftMs = until - clock.now()
       if (leftMs <= 0) heldUntil.delete(target)
       // Without jitter everyone who waited would come at the same moment.
+      else if (clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY)) throw heldBack(request, leftMs)
       else await wait(clock, leftMs + clock.random() * jitterMs, signal)
     }
   }
@@ -80,7 +82,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
       })
     // Asked in its turn, not before it: a pause may begin while a call stands in the queue.
     const afterPause: AttemptCall = async (request, context) => {
-      await afterHold(nameOf(request), context.signal)
+      await afterHold(request, context)
       return observed(request, context)
     }
     return (request, context) => {
@@ -95,6 +97,13 @@ const isLimited = ({ maxConcurrency, requestsPerMinute, tokensPerMinute }: Rates
   maxConcurrency !== undefined || requestsPerMinute !== undefined || tokensPerMinute !== undefined
 
 const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${model}`
+
+/** Not sent: the provider has asked for a pause that lasts longer than the call may. */
+function heldBack({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {
+  const message = `Expected ${provider}/${model} to take a request in the time that is left; it has asked to be left alone for ${retryAfterMs} ms more`
+  const error = new OrchestratorError('PROVIDER_RATE_LIMITED', message, { details: { provider, model, retryAfterMs } })
+  return withCallFacts(error, { retryAfterMs, generated: false })
+}
 
 const worstCaseTokens = async ({ countInputTokens, settings }: PreparedRequest): Promise<number> =>
   (await countInputTokens()) + (settings.maxTokens ?? 0)

@@ -45,7 +45,8 @@ async function tryAgain(
   let error = failure
   for (let retries = 0; retries < context.maxRetries && mayRepeat(error, context); retries++) {
     const delayMs = delayBefore(error, retries, settings, clock)
-    if (delayMs === undefined) break
+    // Waiting for the end of the time would hide what the provider has said behind a timeout, and take the time of the next target.
+    if (delayMs === undefined || clock.now() + delayMs >= (context.progress.endsAtMs ?? Number.POSITIVE_INFINITY)) break
     announce(error, delayMs, request, context)
     await wait(clock, delayMs, context.signal)
     try {

@@ -24,6 +24,7 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
       unlink?.()
     }
     const bounded = unlink ? toTryContext(context, controller.signal) : context
+    bounded.progress.endsAtMs = clock.now() + timeoutMs
     return next(request, bounded).then(
       (response) => {
         done()

@@ -1,4 +1,6 @@
-import type { CallContext, TryContext } from './call.ts'
+import type { CallContext, CallProgress, TryContext } from './call.ts'
+
+const newProgress = (): CallProgress => ({ attempts: 0, textDelivered: false, targetsLeft: 0, endsAtMs: undefined })
 
 type Complete = { readonly [Key in keyof Required<TryContext>]: TryContext[Key] }
 
@@ -13,13 +15,15 @@ export function toTryContext(context: CallContext | TryContext, signal: AbortSig
     idleTimeoutMs: context.idleTimeoutMs,
     maxRetries: context.maxRetries,
     restartAfterFirstToken: context.restartAfterFirstToken,
+    complete: context.complete,
     budget: context.budget,
     onDelta: context.onDelta,
     onReasoning: context.onReasoning,
     onRetry: context.onRetry,
     onAttempt: context.onAttempt,
     onActivity: 'onActivity' in context ? context.onActivity : undefined,
-    progress: 'progress' in context ? context.progress : { attempts: 0, textDelivered: false, targetsLeft: 0 },
+    engineMaxTokens: 'engineMaxTokens' in context ? context.engineMaxTokens : undefined,
+    progress: 'progress' in context ? context.progress : newProgress(),
   }
   return complete
 }

@@ -76,7 +76,7 @@ function applyToStep(line: StepLine, update: FlowUpdate): void {
     line.status = 'running'
   } else if (update.type === 'step_progress') {
     line.status = 'running'
-    line.text = toPlainText(line.text + update.data.delta).slice(-KEPT_TEXT)
+    if (update.data.kind === undefined) line.text = toPlainText(line.text + update.data.delta).slice(-KEPT_TEXT)
   } else if (update.type === 'step_retry') {
     line.model = toModel(update.data)
     line.status = 'waiting'

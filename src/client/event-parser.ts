@@ -1,3 +1,5 @@
+import { createParser } from 'eventsource-parser'
+
 export interface ServerSentEvent {
   /** `message` where the server names none; `COMMENT` for a comment, which is how servers show that they are there. */
   readonly type: string
@@ -9,54 +11,26 @@ export const COMMENT = ':'
 const LONGEST_EVENT = 64_000_000
 
 /**
- * Reads server-sent events (WHATWG HTML, 9.2.6) out of pieces of text that are cut anywhere, with every line end. What is not closed by an empty line
- * is no event: it was cut. Ids are not read: updates carry their number. Throws a RangeError for an event without an end.
+ * Reads server-sent events out of pieces of text that are cut anywhere, with every line end. What is not closed by an empty line is no event: it was
+ * cut. Ids are not read: updates carry their number. Throws a RangeError for an event without an end.
  */
 export function createEventParser(): (piece: string) => readonly ServerSentEvent[] {
-  let partialLine = ''
+  let events: ServerSentEvent[] = []
+  const parser = createParser({
+    maxBufferSize: LONGEST_EVENT,
+    onEvent: ({ event = 'message', data }) => events.push({ type: event, data }),
+    onComment: () => events.push({ type: COMMENT, data: '' }),
+    onError: ({ type, message }) => {
+      if (type === 'max-buffer-size-exceeded') throw new RangeError(message)
+    },
+  })
   let lineFeedBelongsToLast = false
-  let type = ''
-  let data: string | undefined
-
-  function closeLine(line: string, events: ServerSentEvent[]): void {
-    if (line === '') {
-      if (data !== undefined) events.push({ type: type || 'message', data })
-      type = ''
-      data = undefined
-    } else if (line.startsWith(':')) {
-      events.push({ type: COMMENT, data: '' })
-    } else {
-      const colon = line.indexOf(':')
-      const name = colon === -1 ? line : line.slice(0, colon)
-      const value = colon === -1 ? '' : line.slice(line.charCodeAt(colon + 1) === 32 ? colon + 2 : colon + 1)
-      if (name === 'event') type = value
-      if (name === 'data') data = data === undefined ? value : `${data}\n${value}`
-    }
-  }
-
   return (piece) => {
-    const events: ServerSentEvent[] = []
-    let start = lineFeedBelongsToLast && piece.startsWith('\n') ? 1 : 0
-    if (piece !== '') lineFeedBelongsToLast = false
-    // Only the new piece is searched: searching the joined text would make one long event quadratic.
-    for (let end = nextLineEnd(piece, start); end !== undefined; end = nextLineEnd(piece, start)) {
-      const line = partialLine + piece.slice(start, end)
-      partialLine = ''
-      start = end + 1
-      if (piece[end] === '\r') {
-        if (start === piece.length) lineFeedBelongsToLast = true
-        else if (piece[start] === '\n') start++
-      }
-      closeLine(line, events)
-    }
-    partialLine += piece.slice(start)
-    if (partialLine.length + (data?.length ?? 0) > LONGEST_EVENT) throw new RangeError('event without an end')
+    events = []
+    // The parser keeps a CR at the end of a piece back, because an LF may follow: the last event would wait for a piece that never comes.
+    const text = lineFeedBelongsToLast && piece.startsWith('\n') ? piece.slice(1) : piece
+    if (piece !== '') lineFeedBelongsToLast = piece.endsWith('\r')
+    parser.feed(piece.endsWith('\r') ? `${text}\n` : text)
     return events
   }
-}
-
-function nextLineEnd(text: string, from: number): number | undefined {
-  const lineEnd = /[\r\n]/g
-  lineEnd.lastIndex = from
-  return lineEnd.exec(text)?.index
 }

@@ -1,3 +1,4 @@
+import { onAbort } from './abort.ts'
 import { LONGEST_TIMER_MS } from './timer.ts'
 
 /** Must resolve after the delay, or as soon as the signal is aborted. */
@@ -8,11 +9,11 @@ export const systemWait: Wait = (delayMs, signal) =>
     if (signal?.aborted) return resolve()
     const done = () => {
       clearTimeout(timer)
-      signal?.removeEventListener('abort', done)
+      unlink?.()
       resolve()
     }
     const timer = setTimeout(done, Math.min(delayMs, LONGEST_TIMER_MS))
-    signal?.addEventListener('abort', done)
+    const unlink = signal && onAbort(signal, done)
   })
 
 export interface Backoff {

@@ -1,5 +1,6 @@
 import type { ClientFrameInput, WireServerFrame } from '../protocol/socket.ts'
 import type { WireUpdate } from '../protocol/update.ts'
+import { onAbort } from './abort.ts'
 import { isRecord, parseOrUndefined, toError } from './answer.ts'
 import { FOLLOW_DEFAULTS, type FollowOptions, isUpdate } from './follow.ts'
 import { toJson } from './json-body.ts'
@@ -158,11 +159,11 @@ export function createSocket(parts: LinkParts, options: SocketOptions = {}): Pol
       const done =
         <T>(settle: (value: T) => void) =>
         (value: T) => {
-          signal?.removeEventListener('abort', leave)
+          unlink?.()
           settle(value)
         }
       const question = { text: toJson(frame), mayRepeat, wasSent: false, resolve: done(resolve), reject: done(reject) }
-      signal?.addEventListener('abort', leave)
+      const unlink = signal && onAbort(signal, leave)
       asked.set(requestId, question)
       put(question)
       connect()

@@ -1,5 +1,6 @@
 import type { ClientFrameInput } from '../protocol/socket.ts'
 import type { WireUpdate } from '../protocol/update.ts'
+import { onAbort } from './abort.ts'
 import { canHeal } from './follow.ts'
 import { inputError, type PolyphonyError } from './polyphony-error.ts'
 import { createUpdateQueue, type UpdateQueue } from './update-queue.ts'
@@ -77,7 +78,7 @@ export function createSubscriptions({ nextId, tell, isOpen, maxFailures, pause }
       queue.clear()
       release(slot, queue)
     }
-    signal.addEventListener('abort', leave)
+    const unlink = onAbort(signal, leave)
     try {
       if (signal.aborted) return
       for (let update = await queue.take(); update !== undefined; update = await queue.take()) {
@@ -86,7 +87,7 @@ export function createSubscriptions({ nextId, tell, isOpen, maxFailures, pause }
         if (slot.queue === queue) settle(slot)
       }
     } finally {
-      signal.removeEventListener('abort', leave)
+      unlink()
       release(slot, queue)
     }
   }

@@ -42,6 +42,8 @@ export interface OpenOptions {
   readonly signal: AbortSignal
 }
 
+type Try = Omit<OpenOptions, 'signal'> & { readonly signal: AbortSignal | undefined }
+
 export interface Transport {
   readonly address: Address
   readonly wait: Wait
@@ -91,7 +93,7 @@ export function createTransport(options: ClientOptions): Transport {
     throw await readError(response)
   }
 
-  async function tryOnce<T>(call: Call, given: OpenOptions, timeoutMs: number, read: (response: Response) => Promise<T>) {
+  async function tryOnce<T>(call: Call, given: Try, timeoutMs: number, read: (response: Response) => Promise<T>) {
     const linked = linkAbort(given.signal)
     const stopTimer = startTimer(timeoutMs, () =>
       linked.abort(networkError(`${address.origin} did not answer within ${timeoutMs} ms`)),
@@ -113,16 +115,16 @@ export function createTransport(options: ClientOptions): Transport {
     random,
     credentials,
     open,
-    async send(call, { signal = NEVER, timeoutMs = usualTimeoutMs, headers = {}, idempotencyKey } = {}, read) {
+    async send(call, { signal, timeoutMs = usualTimeoutMs, headers = {}, idempotencyKey } = {}, read) {
       const key = call.keyed ? (idempotencyKey ?? randomKey()) : undefined
       const tries = key !== undefined || call.method === 'GET' ? 1 + maxRetries : 1
       const sent = key === undefined ? headers : { ...headers, 'idempotency-key': key }
       for (let attempt = 1; ; attempt++) {
-        signal.throwIfAborted()
+        signal?.throwIfAborted()
         try {
           return await tryOnce(call, { accept: JSON_TYPES, attempt, headers: sent, signal }, timeoutMs, read)
         } catch (error) {
-          if (signal.aborted || attempt >= tries || !mayRepeat(error)) throw error
+          if (signal?.aborted || attempt >= tries || !mayRepeat(error)) throw error
           await wait(delayBefore(attempt, error.retryAfterMs, BACKOFF, random), signal)
         }
       }
@@ -131,7 +133,6 @@ export function createTransport(options: ClientOptions): Transport {
 }
 
 const JSON_TYPES = 'application/json, application/problem+json'
-const NEVER = new AbortController().signal
 
 function mayRepeat(error: unknown): error is PolyphonyError {
   if (!PolyphonyError.is(error) || !error.retryable || (error.retryAfterMs ?? 0) > RETRY_AFTER_CAP_MS) return false

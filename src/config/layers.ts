@@ -61,10 +61,13 @@ export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
 
 export const toKey = (path: ConfigPath): string => path.map(String).join('.')
 
+/** Settings of an account that are functions; a group that holds them is still laid over the other sources. */
+const FUNCTION_SETTINGS: ReadonlySet<string> = new Set(['fetch', 'headers'])
+
 /** Data that groups further values; instances such as a DataSource or a ready provider are values themselves. */
 export function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)
   if (prototype !== Object.prototype && prototype !== null) return false
-  return !Object.values(value).some((member) => typeof member === 'function')
+  return !Object.entries(value).some(([name, member]) => typeof member === 'function' && !FUNCTION_SETTINGS.has(name))
 }

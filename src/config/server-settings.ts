@@ -41,6 +41,13 @@ export const serverSettingsSchema = z.strictObject({
   /** Longest that running requests and flows are waited for at the end, in milliseconds. */
   closeTimeoutMs: milliseconds.default(10_000),
   jwt: jwtSchema.optional(),
+  /** Flows as models, for clients of OpenAI. */
+  models: z
+    .strictObject({
+      /** Pass over tools and formats of answers that a flow cannot serve, in place of refusing the request. */
+      ignoreUnsupported: z.boolean().default(false),
+    })
+    .prefault({}),
   sockets: z
     .strictObject({
       /** Open WebSockets of all users. */

@@ -1,3 +1,4 @@
+import type { ModelResponse } from './model-call.ts'
 import type { Usage } from './usage.ts'
 
 /** Facts an adapter knows about an attempt that failed, for the ledger and the retry layer. */
@@ -10,6 +11,8 @@ export interface CallFacts {
   readonly usage?: Usage
   /** The model that had begun to answer. */
   readonly model?: string
+  /** The whole answer, where one arrived that is no answer: empty, refused or cut. */
+  readonly answer?: ModelResponse
   /** The provider had begun to answer, so tokens are likely billed. */
   readonly generated: boolean
 }

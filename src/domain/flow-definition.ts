@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { FlowError, FlowExecutionResult } from './flow.ts'
-import type { StepContext } from './step-context.ts'
+import type { GivenStepContext, StepContext } from './step-context.ts'
 import type { StepResult } from './step-result.ts'
 
 export const OrchestrationFlowType = {
@@ -39,7 +39,8 @@ export const INPUT_WORDS = ['previous', 'original', 'all'] as const
 export interface FlowTypeSettings {}
 
 export type PromptFunction = (context: StepContext) => string | Promise<string>
-export type ConditionFunction = (context: StepContext) => boolean | Promise<boolean>
+/** What it returns, or what its promise resolves with, counts as JavaScript counts it in an `if`. */
+export type ConditionFunction = (context: StepContext) => unknown
 
 const positiveMs = z.number().int().positive()
 
@@ -85,6 +86,10 @@ export const flowStepSchema = z.strictObject({
   /** Allows a fallback or retry although text was already streamed; clients see step_retry with `restart: true`. */
   fallbackAfterFirstToken: z.boolean().optional(),
   samples: z.number().int().min(1).max(50).optional(),
+  /** The step fails where its answer was cut: OUTPUT_INVALID at a bound of output tokens, CONTENT_FILTERED by a filter. Default: a note says so. */
+  complete: z.boolean().optional(),
+  /** Stores the reasoning that a provider sends apart from its answer. Default: only the live result and live updates hold it. */
+  keepReasoning: z.boolean().optional(),
   outputSchema: z
     .union([z.custom<z.ZodType>(isZodSchema, 'expected a zod schema or a JSON Schema object'), z.record(z.string(), z.unknown())])
     .optional(),
@@ -135,9 +140,16 @@ type Written<T> = T extends ((...given: never[]) => unknown) | z.ZodType
       : T
 
 /** One step as users write it. */
-export type FlowStepInput = Written<z.input<typeof flowStepSchema>>
+export type FlowStepInput = Omit<Written<z.input<typeof flowStepSchema>>, 'prompt' | 'system' | 'condition'> & {
+  readonly prompt?: string | ((context: GivenStepContext) => string | Promise<string>)
+  readonly system?: string | ((context: GivenStepContext) => string | Promise<string>)
+  /** CEL, or a function: the step is skipped where the value is falsy. */
+  readonly condition?: string | ((context: GivenStepContext) => unknown)
+}
 /** What users write. */
-export type FlowDefinitionInput = Written<z.input<typeof baseDefinitionSchema>> & {
+export type FlowDefinitionInput = Omit<Written<z.input<typeof baseDefinitionSchema>>, 'steps'> & {
+  readonly steps: readonly FlowStepInput[]
+} & {
   readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type]
 }
 

@@ -47,6 +47,12 @@ export interface Source {
   readonly endIndex?: number
 }
 
+/** What the price of an answer depends on besides its tokens. */
+export interface PricedAnswer extends Pick<ModelResponse, 'model' | 'serviceTier'> {
+  /** The model that was asked for: an alias, a deployment, or the same name. */
+  readonly requestedModel: string
+}
+
 /** One whole answer, vendor-free. */
 export interface ModelResponse {
   /** All text parts, joined; empty when the model answered without text. */
@@ -62,6 +68,8 @@ export interface ModelResponse {
   readonly usage: Usage
   /** US dollars as the provider itself states them (OpenRouter, xAI). */
   readonly providerCostUsd?: number
+  /** Tier that processed the request, in the vendor's own word, e.g. `priority`, `flex`, `default`; tiers have prices of their own. */
+  readonly serviceTier?: string
   /** What was mapped, left out or odd, for people. */
   readonly notes: readonly string[]
 }

@@ -36,6 +36,8 @@ export const SCOPE_NAMES = ['original', 'input', 'previous', 'steps', 'iteration
 export interface References {
   /** Ids of the steps it names. */
   readonly steps: readonly string[]
+  /** Those of `steps` whose output it reads outside of every condition and default: it cannot be rendered without. */
+  readonly needed: readonly string[]
   /** It reads `steps` as a whole or by a computed key, so any step may be meant. */
   readonly allSteps: boolean
   readonly original: boolean
@@ -46,6 +48,7 @@ export interface References {
 
 export const NO_REFERENCES: References = {
   steps: [],
+  needed: [],
   allSteps: false,
   original: false,
   input: false,

@@ -1,3 +1,5 @@
+import { parseWrittenScore, toNumber } from './score.ts'
+
 /** Score and decision as a judge says them in prose. */
 export interface ProseVerdict {
   /** 0 to 1. */
@@ -6,14 +8,23 @@ export interface ProseVerdict {
 }
 
 const NUMBER = String.raw`(-?\d{1,4}(?:[.,]\d{1,6})?)`
-const SCALE = String.raw`(?:\s*(?:/|(?:out\s+)?of)\s*(\d{1,4}(?:\.0{1,2})?)(?![\d.]*\d))`
+const SCALE = String.raw`(?:\s*\(?\s*(?:/|(?:out\s+)?of|on\s+an?\s+scale\s+(?:of|to|from\s+0\s+to|of\s+0\s+to))\s*(\d{1,4}(?:\.0{1,2})?)(?![\d.]*\d)(?!\s*(?:[-–]|to)\s*\d))`
 /** A number, then what it is out of. Nothing may follow that makes it part of a range, a version or a longer number. */
-const VALUE = String.raw`${NUMBER}(?:${SCALE}|\s*(%))?(?!\s*(?:[-–]|to)\s*\d|[.,]?\d|\s*/)`
+const VALUE = String.raw`${NUMBER}(?:${SCALE}|\s*(%|per\s?cent))?(?!\s*(?:[-–]|to)\s*\d|[.,]?\d|\s*/)`
 
-const WHOLE = new RegExp(String.raw`^[*_"'\s]{0,5}${VALUE}[.!*_"'\s]{0,5}$`, 'i')
 const LABELLED = new RegExp(
   String.raw`\b(?:score|rating|grade)["'*_]{0,4}(?:\s?\(([^()\n]{1,20})\))?(?:[\s:=*_"'|]|is\s|of\s|-\s){1,8}${VALUE}`,
   'gi',
+)
+/** A scale that is named somewhere else than beside its number. */
+const SCALE_ELSEWHERE = new RegExp(
+  [
+    String.raw`\bscale\s*(?:of|from|is|:)(?!\s*0(?:\.0)?\s*(?:-|–|to)\s*1(?:\.0)?(?!\.?\d))`,
+    String.raw`\b\d+\s*(?:-|–|to)\s*(?:[2-9]|\d{2,})\s+scale\b`,
+    String.raw`\bout\s+of\s+(?:[2-9]|\d{2,})\b`,
+    String.raw`\/\s?(?:5|10|100)\b`,
+  ].join('|'),
+  'i',
 )
 /** Unlabelled, only the scales people mean as such. */
 const SCALED = /(?<![\d./,-])(\d{1,3}(?:[.,]\d{1,3})?)\s*(?:\/|out\s+of)\s*(5|10|100)(?![\d/]|[.,]\d)/gi
@@ -24,46 +35,58 @@ const POSITIVE = new Set(['yes', 'true', 'approved', 'pass', 'passed'])
 /** Characters of an answer that are looked at. */
 const MAX_LENGTH = 100_000
 
+export interface ProseOptions {
+  /** The text did not end by itself: what reaches to its end may be the first part of something else. Default false. */
+  readonly cut?: boolean
+  /** Only a score that stands behind a label counts. Default false. */
+  readonly labelled?: boolean
+}
+
 /** What the text says once and clearly; `undefined` where it says nothing, or different things. */
-export function readProseVerdict(answer: string): ProseVerdict | undefined {
+export function readProseVerdict(answer: string, options: ProseOptions = {}): ProseVerdict | undefined {
   const text = answer.slice(0, MAX_LENGTH)
-  const score = readScore(text)
-  const approved = readDecision(text)
+  const score = readScore(text, options)
+  const approved = readDecision(text, options)
   if (score === 'unclear' || approved === 'unclear' || (score === undefined && approved === undefined)) return undefined
   return { ...(score !== undefined && { score }), ...(approved !== undefined && { approved }) }
 }
 
-/** A score that is the whole text: `8/10`, `85%`, `0.8`, `8 out of 10`. */
-export function parseScore(text: string): number | undefined {
-  const match = WHOLE.exec(text)
-  if (!match) return undefined
-  const score = toScore(match[1], match[2], match[3])
-  return score === 'unclear' ? undefined : score
+function readScore(text: string, { cut, labelled: onlyLabelled }: ProseOptions): number | 'unclear' | undefined {
+  const whole = onlyLabelled ? undefined : parseWrittenScore(text)
+  if (whole) return cut ? 'unclear' : toScore(whole.written, text, whole.max)
+  const labelled = Array.from(text.matchAll(LABELLED), (match) => {
+    const [, note, value = '', scale, percent] = match
+    const max = percent === undefined ? (scale ?? /(\d{1,4})\D*$/.exec(note ?? '')?.[1]) : 100
+    return isOpen(match, text, cut) ? 'unclear' : toScore(value, text, max === undefined ? undefined : Number(max))
+  })
+  if (labelled.length > 0 || onlyLabelled) return same(labelled)
+  const scaled = Array.from(text.matchAll(SCALED), (match) => {
+    const [, value = '', scale] = match
+    return isOpen(match, text, cut) ? 'unclear' : toScore(value, text, Number(scale))
+  })
+  return same(scaled)
 }
 
-function readScore(text: string): number | 'unclear' | undefined {
-  const whole = parseScore(text)
-  if (whole !== undefined) return whole
-  const labelled = Array.from(text.matchAll(LABELLED), ([, note, value, scale, percent]) =>
-    toScore(value, scale ?? /(\d{1,4})\D*$/.exec(note ?? '')?.[1], percent),
+function readDecision(text: string, { cut }: ProseOptions): boolean | 'unclear' | undefined {
+  const decisions = Array.from(text.matchAll(DECISION), (match) =>
+    isOpen(match, text, cut) ? 'unclear' : POSITIVE.has(match[1]?.toLowerCase() ?? ''),
   )
-  const scores =
-    labelled.length > 0 ? labelled : Array.from(text.matchAll(SCALED), ([, value, scale]) => toScore(value, scale, undefined))
-  return same(scores)
+  return same(decisions)
 }
 
-function readDecision(text: string): boolean | 'unclear' | undefined {
-  return same(Array.from(text.matchAll(DECISION), ([, word]) => POSITIVE.has(word?.toLowerCase() ?? '')))
-}
+const isOpen = (match: RegExpExecArray, text: string, cut: boolean | undefined): boolean =>
+  cut === true && match.index + match[0].length === text.length
 
 function same<T>(found: readonly T[]): T | 'unclear' | undefined {
   return found.every((value) => value === found[0]) ? found[0] : 'unclear'
 }
 
 /** A bare number is a score only as a fraction: 7 has no scale, and 0 and 1 might stand on any. */
-function toScore(written: string | undefined, scale: string | undefined, percent: string | undefined): number | 'unclear' {
-  const value = Number(written?.replace(',', '.'))
-  const outOf = percent ? 100 : scale === undefined ? undefined : Number(scale)
-  if (outOf === undefined) return value >= 0 && value <= 1 && /[.,]/.test(written ?? '') ? value : 'unclear'
-  return value >= 0 && value <= outOf && outOf > 0 ? value / outOf : 'unclear'
+function toScore(written: string, text: string, max: number | undefined): number | 'unclear' {
+  const value = toNumber(written)
+  if (max === undefined) {
+    const isFraction = value >= 0 && value <= 1 && /[.,]/.test(written) && !SCALE_ELSEWHERE.test(text)
+    return isFraction ? value : 'unclear'
+  }
+  return value >= 0 && value <= max && max > 0 ? value / max : 'unclear'
 }

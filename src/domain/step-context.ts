@@ -17,3 +17,16 @@ export interface StepContext {
   readonly threadHistory: readonly Message[]
   readonly metadata: Readonly<Record<string, unknown>>
 }
+
+/** Data of the user's own, of the shape that the user gave it: what `JSON.parse` gives. */
+type OwnData = ReturnType<typeof JSON.parse>
+
+/**
+ * What a prompt or a condition written as a function is given. `previousStepOutput` is typed as present, since most steps have a step
+ * before them; a function of the first step, or of one before which nothing succeeded, must write `previousStepOutput?.` or `?? ''`.
+ */
+export interface GivenStepContext extends StepContext {
+  readonly previousStepOutput: string
+  /** `metadata` of `executeFlow`. */
+  readonly metadata: Readonly<Record<string, OwnData>>
+}

@@ -1,40 +1,52 @@
-import { createRequire } from 'node:module'
 import type * as z from 'zod'
+import { findJson, repairJson } from './json-text.ts'
 
 /** Which way led to the value, from strict to lenient. */
 export type HowRead = 'json' | 'fenced' | 'balanced' | 'repaired'
 
 export type StructuredReading = { readonly value: unknown; readonly how: HowRead } | { readonly problem: string }
 
-/** Characters of an answer that are looked at for JSON. */
+/** Characters of an answer that are read. */
 const MAX_LENGTH = 2_000_000
-/** jsonrepair is many times slower than JSON.parse. */
-const MAX_REPAIR_LENGTH = 200_000
-/** Opening brackets from which a balanced value is tried. */
-const MAX_STARTS = 20
+const MAX_FENCES = 20
+
+export interface ReadingOptions {
+  /** The answer did not end by itself: a value that reaches to its end may be the first part of another. Default false. */
+  readonly cut?: boolean
+  /** Values that fit and differ are none: the answer may quote one that is not its own. Default false: the first counts. */
+  readonly sole?: boolean
+}
 
 /**
  * Reads a JSON value out of a model's answer: the whole text, a fenced block, the first balanced object or list, then what jsonrepair makes of these.
- * At every stage the schema decides: nothing is accepted that it refuses. `problem` says what was wrong, without the answer's text.
+ * At every stage the schema decides: nothing is accepted that it refuses. A value whose end is missing is none, whatever a repair could make of it.
+ * `problem` says what was wrong, without the answer's text.
  */
-export function readStructured(answer: string, schema: z.ZodType): StructuredReading {
+export function readStructured(
+  answer: string,
+  schema: z.ZodType,
+  { cut = false, sole = false }: ReadingOptions = {},
+): StructuredReading {
   const whole = answer.slice(0, MAX_LENGTH).trim()
   const text = withoutThinking(whole).trim()
   if (whole === '') return { problem: 'the answer is empty' }
   const fenced = fencedBlocks(text)
-  const balanced = balancedValues(text)
-  let problem = 'the answer holds no JSON'
+  const { ranges, open } = findJson(text)
+  const balanced = ranges.map((range) => range.text)
+  let problem = open ? 'the JSON of the answer has no end' : 'the answer holds no JSON'
   const stages: readonly [HowRead, readonly string[], (candidate: string) => unknown][] = [
-    ['json', [whole, text], JSON.parse],
+    // Every other kind of value shows its end; of a number that was cut, nobody knows the last digit.
+    ['json', cut && /\d$/.test(answer) ? [] : [whole, text], JSON.parse],
     ['fenced', fenced, JSON.parse],
     ['balanced', balanced, JSON.parse],
-    ['repaired', [...fenced, ...balanced, ...openEnd(text)], repair],
+    ['repaired', [...fenced, ...balanced], repairJson],
   ]
   for (const [how, candidates, read] of stages) {
     for (const candidate of candidates) {
       const value = attempt(() => read(candidate))
       if (value === undefined) continue
       const judged = attempt(() => schema.safeParse(value))
+      if (judged?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
       if (judged?.success) return { value: judged.data, how }
       if (judged) problem = describe(judged.error)
     }
@@ -42,7 +54,17 @@ export function readStructured(answer: string, schema: z.ZodType): StructuredRea
   return { problem }
 }
 
-const THINKING = ['think', 'thinking'] as const
+const SEVERAL = 'the answer holds more than one value that fits, and they differ'
+
+function agree(candidates: readonly string[], schema: z.ZodType): boolean {
+  const values = candidates.flatMap((candidate) => {
+    const judged = attempt(() => schema.safeParse(attempt(() => JSON.parse(candidate)) ?? repairJson(candidate)))
+    return judged?.success ? [JSON.stringify(judged.data)] : []
+  })
+  return values.every((value) => value === values[0])
+}
+
+const THINKING = ['think', 'thinking', 'reasoning'] as const
 
 /** The answer without the reasoning that open models write before it. Where the reasoning never ends, there is no answer. */
 export function withoutThinking(text: string): string {
@@ -61,7 +83,7 @@ export function withoutThinking(text: string): string {
 function fencedBlocks(text: string): string[] {
   const blocks: string[] = []
   let at = text.indexOf('```')
-  while (at !== -1 && blocks.length < MAX_STARTS) {
+  while (at !== -1 && blocks.length < MAX_FENCES) {
     const contentStart = text.indexOf('\n', at)
     const end = contentStart === -1 ? -1 : text.indexOf('```', contentStart)
     if (end === -1) break
@@ -70,66 +92,6 @@ function fencedBlocks(text: string): string[] {
   }
   return blocks
 }
-
-function balancedValues(text: string): string[] {
-  const values: string[] = []
-  let at = 0
-  for (let starts = 0; starts < MAX_STARTS; starts++) {
-    const start = nextOpening(text, at)
-    if (start === -1) break
-    const end = balancedEnd(text, start)
-    if (end === -1) at = start + 1
-    else {
-      values.push(text.slice(start, end))
-      at = end
-    }
-  }
-  return values
-}
-
-/** What an answer that was cut off began with, for jsonrepair to close. */
-function openEnd(text: string): string[] {
-  const start = nextOpening(text, 0)
-  if (start === -1) return []
-  // A number may have been cut too: 0.85 must not be read as 0.
-  let end = text.length
-  while (end > start && /[-+.\w]/.test(text[end - 1] ?? '')) end--
-  return [text.slice(start, end)]
-}
-
-function nextOpening(text: string, from: number): number {
-  const brace = text.indexOf('{', from)
-  const bracket = text.indexOf('[', from)
-  if (brace === -1 || bracket === -1) return Math.max(brace, bracket)
-  return Math.min(brace, bracket)
-}
-
-/** Index after the bracket that closes the one at `start`; -1 where none does. */
-function balancedEnd(text: string, start: number): number {
-  let depth = 0
-  let inString = false
-  for (let at = start; at < text.length; at++) {
-    const character = text[at]
-    if (inString) {
-      if (character === '\\') at++
-      else if (character === '"') inString = false
-    } else if (character === '"') inString = true
-    else if (character === '{' || character === '[') depth++
-    else if (character === '}' || character === ']') {
-      depth--
-      if (depth === 0) return at + 1
-    }
-  }
-  return -1
-}
-
-function repair(candidate: string): unknown {
-  if (candidate.length > MAX_REPAIR_LENGTH) return undefined
-  return JSON.parse(loadJsonRepair().jsonrepair(candidate))
-}
-
-/** Few answers need it: `require` at the first one keeps 3 ms out of every start. */
-const loadJsonRepair = (): typeof import('jsonrepair') => createRequire(import.meta.url)('jsonrepair')
 
 function attempt<T>(read: () => T): T | undefined {
   try {

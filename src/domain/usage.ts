@@ -11,7 +11,7 @@ export interface Usage {
   readonly outputTokens?: number
   /** Part of `outputTokens` that was reasoning. */
   readonly reasoningTokens?: number
-  /** `inputTokens + outputTokens`; absent when either is unknown. */
+  /** `inputTokens + outputTokens`, or what the provider states where it states no more; absent when unknown. */
   readonly totalTokens?: number
   readonly source: 'reported' | 'estimated' | 'unknown'
 }

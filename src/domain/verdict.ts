@@ -1,7 +1,9 @@
 import * as z from 'zod'
+import { findJson, repairJson } from './json-text.ts'
 import type { JsonSchema } from './model-call.ts'
-import { parseScore, readProseVerdict } from './prose-verdict.ts'
-import { type HowRead, readStructured, withoutThinking } from './structured-output.ts'
+import { type ProseVerdict, readProseVerdict } from './prose-verdict.ts'
+import { plainKey, readScore } from './score.ts'
+import { type HowRead, type ReadingOptions, withoutThinking } from './structured-output.ts'
 
 /** A judge's word on a draft. At least one of score and approval is there. */
 export const verdictSchema = z
@@ -43,49 +45,113 @@ export const verdictInstruction = (): string =>
   'Answer with one JSON object and nothing else: {"issues": [what is wrong, one string each], "feedback": "what to change", ' +
   '"score": a number from 0 (useless) to 1 (nothing left to improve), "approved": true or false}'
 
-/** Keys under which judges say what a score is out of. */
-const SCALE_KEYS = ['scale', 'outof', 'out_of', 'max', 'maxscore', 'max_score']
+/** A reading, or what stood in its way, for the person who reads the notes of the step. */
+export type VerdictOutcome = VerdictReading | { readonly problem: string }
 
-/** A verdict as models write it, before its parts are read. */
-const writtenVerdictSchema = z.preprocess((value) => (isObject(value) ? toVerdict(value) : value), verdictSchema)
+/** Characters of an answer that are read. */
+const MAX_LENGTH = 2_000_000
+
+const NO_VERDICT = { problem: 'it holds no verdict' } as const
+const CUT = { problem: 'its JSON has no end' } as const
+const UNREADABLE = { problem: 'its score fits no scale' } as const
+const SEVERAL = { problem: 'it holds more than one verdict, and they differ' } as const
 
 /**
- * The verdict in a judge's answer: JSON as `readStructured` finds it, else a labelled score or decision in prose (`8/10`, `85%`, `SCORE: 0.8`).
- * What has no scale, more than one reading or no number is no verdict: `undefined`, never score 0.
+ * The verdict in a judge's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`, `SCORE: 0.8`).
+ * A judge may quote the draft or the form of an answer, so two verdicts that differ are none, wherever they stand. What was cut, has no scale or more
+ * than one reading is no verdict either: never score 0.
  */
-export function readVerdict(answer: string): VerdictReading | undefined {
-  const structured = readStructured(answer, writtenVerdictSchema)
-  if ('value' in structured) return { verdict: verdictSchema.parse(structured.value), how: structured.how }
-  const text = withoutThinking(answer).trim()
-  // An object that tries to be a verdict and is none must not be searched for stray numbers.
-  if ('value' in readStructured(text, judgedSchema)) return undefined
-  const found = readProseVerdict(text)
-  return found && { verdict: { ...found, issues: [], feedback: text }, how: 'text' }
+export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}): VerdictOutcome {
+  const whole = answer.slice(0, MAX_LENGTH).trim()
+  const text = withoutThinking(whole).trim()
+  const value = parse(whole) ?? parse(text)
+  if (isObject(value)) return ofObjects([{ value, how: 'json' }], undefined)
+  const { ranges, open } = findJson(text)
+  const objects: FoundObject[] = []
+  let prose = ''
+  let end = 0
+  for (const range of ranges) {
+    const before = text.slice(end, range.start)
+    prose += before
+    end = range.end
+    const found = parse(range.text)
+    const read = found ?? attempt(() => repairJson(range.text))
+    const how = found === undefined ? 'repaired' : /```\w*\s*$/.test(before) ? 'fenced' : 'balanced'
+    if (typeof read === 'object' && read !== null) objects.push({ value: read, how })
+  }
+  prose += text.slice(end)
+  const judged = objects.flatMap(judgedIn)
+  // What was cut may be the judge's own verdict, and what stands before it a quoted one.
+  if (open && (judged.length > 0 || JUDGED_KEY.test(text))) return CUT
+  if (judged.length > 0) return ofObjects(judged, readProseVerdict(prose, { cut, labelled: true }))
+  const found = readProseVerdict(prose, { cut })
+  return found ? { verdict: { ...found, issues: [], feedback: text }, how: 'text' } : NO_VERDICT
 }
 
-const judgedSchema = z.record(z.string(), z.unknown()).refine((object) => {
-  const keys = Object.keys(object).map((key) => key.toLowerCase())
-  return keys.includes('score') || keys.includes('approved')
-})
+interface FoundObject {
+  readonly value: object
+  readonly how: HowRead
+}
+
+function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefined): VerdictOutcome {
+  const judged = found.flatMap(judgedIn)
+  const readings: VerdictReading[] = []
+  for (const { value, how } of judged) {
+    const read = toVerdict(value)
+    if (read === 'unreadable') return UNREADABLE
+    const checked = read && verdictSchema.safeParse(read)
+    if (checked?.success) readings.push({ verdict: checked.data, how })
+  }
+  const last = readings.at(-1)
+  if (!last) return NO_VERDICT
+  const { score, approved } = last.verdict
+  const agree = readings.every(({ verdict }) => verdict.score === score && verdict.approved === approved)
+  return agree && !contradicts(prose, last.verdict) ? last : SEVERAL
+}
+
+function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdict): boolean {
+  if (!prose) return false
+  const differs = prose.score !== undefined && score !== undefined && Math.abs(prose.score - score) > ROUNDING
+  return differs || (prose.approved !== undefined && approved !== undefined && prose.approved !== approved)
+}
+
+/** Judges round the score that they repeat in words. */
+const ROUNDING = 0.051
+
+const JUDGED_KEY = /["']?\b(?:score|approved)["']?\s*:/i
+
+/** The objects that speak as a judge does: the value itself, else what it holds one level down (`{ "verdict": { … } }`, a list of one). */
+function judgedIn({ value, how }: FoundObject): readonly FoundObject[] {
+  if (isObject(value) && isJudged(value)) return [{ value, how }]
+  const members: readonly unknown[] = Object.values(value)
+  return members.filter(isObject).flatMap((member) => (isJudged(member) ? [{ value: member, how }] : []))
+}
+
+const isJudged = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
 
+const parse = (text: string): unknown => attempt(() => JSON.parse(text))
+
+function attempt(read: () => unknown): unknown {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
+}
+
+/** The parts of a verdict as models write them; `unreadable` where a number is stated and no scale makes it a score. */
 function toVerdict(written: object) {
-  const fields = new Map<string, unknown>(Object.entries(written).map(([key, value]) => [key.toLowerCase(), value]))
-  const scale = SCALE_KEYS.map((key) => fields.get(key)).find((value) => typeof value === 'number')
+  const fields = new Map<string, unknown>(Object.entries(written).map(([key, value]) => [plainKey(key), value]))
+  const score = readScore(fields.get('score'), fields)
+  if (score === 'unreadable') return score
   return {
-    score: toScore(fields.get('score'), scale),
+    score,
     approved: toApproval(fields.get('approved')),
     issues: toIssues(fields.get('issues')),
     feedback: toText(fields.get('feedback')),
   }
-}
-
-function toScore(value: unknown, scale: unknown): number | undefined {
-  if (typeof value === 'string') return parseScore(value)
-  if (typeof value !== 'number' || !(value >= 0)) return undefined
-  if (value <= 1) return value
-  return typeof scale === 'number' && value <= scale ? value / scale : undefined
 }
 
 function toApproval(value: unknown): boolean | undefined {

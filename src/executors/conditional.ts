@@ -2,8 +2,9 @@ import * as z from 'zod'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { skippableSteps } from '../prompts/step-plan.ts'
 import type { Executor, ExecutorContext } from './executor.ts'
-import { lastOf, lastSuccess, runTogether } from './step-outcome.ts'
+import { lastOf, lastSuccess, missingFor, runInOrder, runTogether } from './step-outcome.ts'
 
 export const conditionalSettings = z.strictObject({
   /** `first`: only the first branch that matches runs. `all`: every one that matches. */
@@ -24,7 +25,10 @@ export const conditionalExecutor: Executor = {
   type: 'conditional',
   settings: conditionalSettings,
   check: checkGroups,
-  calls: (definition) => definition.steps.map((step) => ({ stepId: step.id, min: isBranch(step) ? 0 : 1, max: 1 })),
+  calls: (definition) => {
+    const skippable = skippableSteps(definition)
+    return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
+  },
   answers(definition) {
     const group = branchGroups(definition.steps).at(-1) ?? []
     if (!group.some(isBranch)) return lastOf(group)
@@ -35,16 +39,16 @@ export const conditionalExecutor: Executor = {
     const matchAll = definition.conditional?.match === 'all'
     let results: readonly StepResult[] = []
     for (const group of branchGroups(definition.steps)) {
-      const more = group.some(isBranch)
-        ? await runGroup(group, context, results, matchAll)
-        : await runTogether(group, context, { visible: results })
-      results = [...results, ...more]
+      results = group.some(isBranch)
+        ? [...results, ...(await runGroup(definition, group, context, results, matchAll))]
+        : await runInOrder(definition, group, context, results)
     }
     return { final: lastSuccess(results) }
   },
 }
 
 async function runGroup(
+  definition: FlowDefinition,
   group: readonly FlowStep[],
   context: ExecutorContext,
   before: readonly StepResult[],
@@ -67,7 +71,12 @@ async function runGroup(
     )
   }
   const skipped = new Map<FlowStep, StepResult>()
-  for (const step of group) if (!chosen.has(step)) skipped.set(step, await context.skipStep(step, 'branch not chosen'))
+  for (const step of group) {
+    const reason = chosen.has(step) ? missingFor(definition, step, before) : 'branch not chosen'
+    if (reason === undefined) continue
+    chosen.delete(step)
+    skipped.set(step, await context.skipStep(step, reason))
+  }
   const ran = await runTogether([...chosen], context, { visible: before })
   const byStep = new Map([...chosen].map((step, index) => [step, ran[index]]))
   return group.flatMap((step) => byStep.get(step) ?? skipped.get(step) ?? [])

@@ -3,8 +3,8 @@ import type { StopReason } from '../domain/flow.ts'
 import type { FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
-import { holdsOrSkips, lastOf, lastSuccess, runIfHolds, runInOrder, runTogether, succeeded } from './step-outcome.ts'
+import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
+import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
 export const critiqueSettings = z.strictObject({
@@ -32,13 +32,15 @@ export const critiqueExecutor: Executor = {
   calls: (definition) => {
     const roles = getLoopRoles(definition, JUDGING)
     const rounds = definition.critique?.rounds ?? 1
+    const idle = idleSteps(definition, roles)
     const looping = new Set([...roles.judges, roles.refine])
     return definition.steps.map((step) => ({
       stepId: step.id,
-      min: step === roles.refine || step.condition !== undefined || mayBeIdle(step, roles) ? 0 : 1,
+      min: idle.has(step) ? 0 : 1,
       max: looping.has(step) ? rounds : 1,
     }))
   },
+  loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
   answers: (definition) => {
     const { refine, after } = getLoopRoles(definition, JUDGING)
@@ -53,14 +55,16 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
   const rounds = definition.critique?.rounds ?? 1
   // With one round nothing is steered but the last step, so plain prose from a critic is as good as a verdict.
   const verdict = rounds > 1 ? 'ask' : 'read'
-  const start = await runInOrder(before, context)
-  const first = await runIfHolds(draft, context, { visible: start })
+  const start = await runInOrder(definition, before, context)
+  const first = await runIfReady(definition, draft, context, { visible: start })
   let latest = first
   let seen: readonly StepResult[] = [...start, first]
   let stopReason: StopReason | undefined
   for (let iteration = 1; iteration <= rounds && succeeded(latest); iteration++) {
     const critics: FlowStep[] = []
-    for (const judge of judges) if (await holdsOrSkips(judge, context, { iteration, visible: seen })) critics.push(judge)
+    for (const judge of judges) {
+      if (await readyOrSkipped(definition, judge, context, { iteration, input: [latest], visible: seen })) critics.push(judge)
+    }
     if (critics.length === 0) break
     const critiques = await runTogether(critics, context, { iteration, verdict, input: [latest], visible: seen })
     seen = [...start, ...(latest === first ? [first] : [first, latest]), ...critiques]
@@ -68,14 +72,14 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
       stopReason = 'approved'
       break
     }
-    const refined = await runIfHolds(refine, context, { iteration, input: [latest], visible: seen })
+    const refined = await runIfReady(definition, refine, context, { iteration, input: [latest], visible: seen })
     if (!succeeded(refined)) break
     latest = refined
     seen = [...start, first, refined]
     // A single round is no loop that could have stopped otherwise.
     if (iteration === rounds && rounds > 1) stopReason = 'max_iterations'
   }
-  const all = await runInOrder(after, context, seen)
+  const all = await runInOrder(definition, after, context, seen)
   // What the critics said is seen by the steps after the loop, but is never the output of the flow.
   return { final: lastSuccess([...start, latest, ...all.slice(seen.length)]), stopReason }
 }

@@ -86,6 +86,8 @@ export interface Executor {
    * Must leave out every run after which another output may still be chosen. Absent: known only at the end.
    */
   answers?(definition: FlowDefinition): readonly AnswerStep[]
+  /** Ids of the steps that take turns in a loop, in definition order; absent: no step runs more than once. */
+  loop?(definition: FlowDefinition): readonly string[]
   /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
   feeds?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
   /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */

@@ -3,14 +3,17 @@ import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { type StepDependencies, stepDependencies } from '../prompts/step-dependencies.ts'
+import { goesOnAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
 export const parallelSettings = z.strictObject({
-  /** Steps under way at once; default: all that are ready. */
+  /** Steps under way at once, each sample of a step counted; default: all that are ready. */
   maxConcurrency: z.number().int().positive().optional(),
-  /** What a failed branch does; default `fail`, or `continue` where minSuccesses is given. */
+  /**
+   * What a failed step does, in whatever row of the graph; default `fail`, or `continue` where minSuccesses is given. With `continue` steps that
+   * have only failed inputs are skipped, all others run, and the flow ends well when at least one of its last steps has an output.
+   */
   onFailure: z.enum(['fail', 'continue']).optional(),
   /** Branches (steps that wait for nothing) that must succeed; default 1 with `continue`. */
   minSuccesses: z.number().int().min(0).optional(),
@@ -22,16 +25,9 @@ declare module '../domain/flow-definition.ts' {
   }
 }
 
-/** A step may be left out where it has a condition, and where it needs the output of one that may be left out. */
 function calls(definition: FlowDefinition): readonly CallRange[] {
-  const dependencies = stepDependencies(definition)
-  const certain = new Set<string>()
-  return definition.steps.map((step) => {
-    const needs = [...(dependencies.get(step.id)?.needs ?? [])]
-    const runs = step.condition === undefined && needs.every((id) => certain.has(id))
-    if (runs) certain.add(step.id)
-    return { stepId: step.id, min: runs ? 1 : 0, max: 1 }
-  })
+  const skippable = skippableSteps(definition)
+  return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
 }
 
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
@@ -44,7 +40,7 @@ export const parallelExecutor: Executor = {
   run: runGraph,
 }
 
-/** The same scheduler, with the dependencies written out. Takes the `parallel` block. */
+/** The same scheduler, with the plans written out. Takes the `parallel` block. */
 export const graphExecutor: Executor = {
   type: 'graph',
   unordered: true,
@@ -57,26 +53,22 @@ export const graphExecutor: Executor = {
 
 /** The only end. Of several the output is put together; one that may fail without ending the flow may have said something else before. */
 function answers(definition: FlowDefinition): readonly AnswerStep[] {
-  const dependencies = stepDependencies(definition)
-  const [end, ...others] = openEnds(definition, dependencies)
+  const plans = stepPlans(definition)
+  const [end, ...others] = openEnds(definition, plans)
   if (!end || others.length > 0) return []
-  const isBranch = dependencies.get(end.id)?.waitsFor.size === 0
-  return isBranch && isTolerant(definition) ? [] : lastOf([end])
+  const isBranch = plans.get(end.id)?.waitsFor.size === 0
+  return isBranch && goesOnAfterFailure(definition) ? [] : lastOf([end])
 }
 
 async function runGraph(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
   const settings = definition.parallel ?? {}
-  const dependencies = stepDependencies(definition)
-  const results = await new GraphRun(definition, context, dependencies, {
+  const plans = stepPlans(definition)
+  const results = await new GraphRun(definition, context, plans, {
     maxConcurrency: settings.maxConcurrency ?? Number.POSITIVE_INFINITY,
-    tolerant: isTolerant(definition),
+    tolerant: goesOnAfterFailure(definition),
     minSuccesses: settings.minSuccesses ?? 1,
   }).run()
-  return aggregate(definition, dependencies, results)
-}
-
-function isTolerant({ parallel: { onFailure, minSuccesses } = {} }: FlowDefinition): boolean {
-  return (onFailure ?? (minSuccesses === undefined ? 'fail' : 'continue')) === 'continue'
+  return aggregate(definition, plans, results)
 }
 
 interface GraphSettings {
@@ -89,7 +81,7 @@ interface GraphSettings {
 class GraphRun {
   readonly #definition: FlowDefinition
   readonly #context: ExecutorContext
-  readonly #dependencies: ReadonlyMap<string, StepDependencies>
+  readonly #plans: ReadonlyMap<string, StepPlan>
   readonly #settings: GraphSettings
   readonly #results = new Map<string, StepResult>()
   readonly #waiting: FlowStep[]
@@ -101,12 +93,12 @@ class GraphRun {
   constructor(
     definition: FlowDefinition,
     context: ExecutorContext,
-    dependencies: ReadonlyMap<string, StepDependencies>,
+    plans: ReadonlyMap<string, StepPlan>,
     settings: GraphSettings,
   ) {
     this.#definition = definition
     this.#context = context
-    this.#dependencies = dependencies
+    this.#plans = plans
     this.#settings = settings
     this.#waiting = [...definition.steps]
   }
@@ -117,6 +109,10 @@ class GraphRun {
       this.#startReady()
     })
     if (this.#failure !== undefined) throw this.#failure
+    const [lost] = this.#failures()
+    const ends = openEnds(this.#definition, this.#plans)
+    // Failures were let pass for the sake of the answer; without one the first of them is what the flow ended with.
+    if (lost && !ends.some(({ id }) => succeeded(this.#results.get(id)))) throw this.#failureOf(lost)
     return this.#results
   }
 
@@ -137,7 +133,7 @@ class GraphRun {
     try {
       const result = await this.#runOne(step)
       this.#results.set(step.id, result)
-      if (result.status === 'FAILED' && !step.optional) this.#failed(step, result)
+      if (result.status === 'FAILED' && !step.optional) this.#onFailure(step, result)
     } catch (error) {
       this.#stop(error)
     } finally {
@@ -148,26 +144,48 @@ class GraphRun {
 
   async #runOne(step: FlowStep): Promise<StepResult> {
     const visible = this.#visible(step)
-    const missing = this.#missing(step)
-    if (missing) return this.#context.skipStep(step, `step "${missing}" gave no output`)
+    const missing = missingInput(this.#of(step), (id) => this.#results.get(id))
+    if (missing !== undefined) return this.#context.skipStep(step, missing)
     if (step.condition !== undefined && !(await this.#context.conditionHolds(step, visible))) {
       return this.#context.skipStep(step, 'condition')
     }
     return this.#context.runStep(step, { visible, stop: this.#siblings })
   }
 
-  #failed(step: FlowStep, result: StepResult): void {
-    const isBranch = this.#of(step).waitsFor.size === 0
-    if (!this.#settings.tolerant || !isBranch) {
+  #onFailure(step: FlowStep, result: StepResult): void {
+    if (!this.#settings.tolerant) {
       this.#stop(failureOf(result))
       return
     }
+    if (this.#of(step).waitsFor.size > 0) return
     const branches = this.#definition.steps.filter((candidate) => this.#of(candidate).waitsFor.size === 0)
     const lost = branches.filter((branch) => {
       const outcome = this.#results.get(branch.id)
       return outcome !== undefined && outcome.status !== 'SUCCESS'
     })
-    if (branches.length - lost.length < this.#settings.minSuccesses) this.#stop(failureOf(result))
+    if (branches.length - lost.length < this.#settings.minSuccesses) this.#stop(this.#failureOf(result))
+  }
+
+  /** Results of steps that failed and are not optional, in definition order. */
+  #failures(): readonly StepResult[] {
+    return this.#definition.steps.flatMap(({ id, optional }) => {
+      const result = this.#results.get(id)
+      return result?.status === 'FAILED' && !optional ? [result] : []
+    })
+  }
+
+  /** The failure that ends the flow, naming all there are. */
+  #failureOf(result: StepResult): OrchestratorError {
+    const failure = failureOf(result)
+    const failed = this.#failures()
+    if (failed.length < 2) return failure
+    const failures = failed.map(({ stepId, error }) => ({ stepId, code: error?.code, message: error?.message }))
+    const named = failures.map(({ stepId, code }) => `"${stepId}" (${code})`).join(', ')
+    const message = `${failure.message} Too few steps had an answer; failed: ${named}`
+    return new OrchestratorError(failure.code, message, {
+      details: { ...failure.details, failures },
+      retryable: failure.retryable,
+    })
   }
 
   #stop(error: unknown): void {
@@ -181,17 +199,6 @@ class GraphRun {
     return true
   }
 
-  /** The first step whose output this one cannot do without, and that has none. */
-  #missing(step: FlowStep): string | undefined {
-    const { needs, follows } = this.#of(step)
-    for (const id of needs) if (!succeeded(this.#results.get(id))) return id
-    for (const id of follows) {
-      const result = this.#results.get(id)
-      if (result?.status === 'FAILED' && !this.#definition.steps.find((candidate) => candidate.id === id)?.optional) return id
-    }
-    return undefined
-  }
-
   #visible(step: FlowStep): readonly StepResult[] {
     const { ancestors } = this.#of(step)
     if (ancestors.size === 0) return []
@@ -200,29 +207,35 @@ class GraphRun {
     )
   }
 
-  #of(step: FlowStep): StepDependencies {
-    const dependencies = this.#dependencies.get(step.id)
-    if (!dependencies) throw new OrchestratorError('STEP_NOT_FOUND', `No step "${step.id}" in the graph`)
-    return dependencies
+  #of(step: FlowStep): StepPlan {
+    const plans = this.#plans.get(step.id)
+    if (!plans) throw new OrchestratorError('STEP_NOT_FOUND', `No step "${step.id}" in the graph`)
+    return plans
   }
 }
 
 /** Steps that nothing waits for. */
-function openEnds(definition: FlowDefinition, dependencies: ReadonlyMap<string, StepDependencies>): readonly FlowStep[] {
-  const awaited = new Set([...dependencies.values()].flatMap((entry) => [...entry.waitsFor]))
+function openEnds(definition: FlowDefinition, plans: ReadonlyMap<string, StepPlan>): readonly FlowStep[] {
+  const awaited = new Set([...plans.values()].flatMap((entry) => [...entry.waitsFor]))
   return definition.steps.filter((step) => !awaited.has(step.id))
 }
 
 /** Output of the graph: its last step where there is one, else every open end under its step's id. */
 function aggregate(
   definition: FlowDefinition,
-  dependencies: ReadonlyMap<string, StepDependencies>,
+  plans: ReadonlyMap<string, StepPlan>,
   results: ReadonlyMap<string, StepResult>,
 ): ExecutorResult {
-  const ends = openEnds(definition, dependencies)
-    .map((step) => results.get(step.id))
-    .filter(succeeded)
-  const [first] = ends
-  if (first && ends.length === 1) return { final: first }
-  return { output: ends.map((result) => `## ${result.stepId}\n\n${result.output ?? ''}`).join('\n\n') }
+  const successes = definition.steps.filter(({ id }) => succeeded(results.get(id)))
+  const ends = openEnds(definition, plans).filter((end) => successes.includes(end))
+  const last = (ends.length > 0 ? ends : lastOfPath(successes, plans)).map(({ id }) => results.get(id)).filter(succeeded)
+  const [first] = last
+  if (first && last.length === 1) return { final: first }
+  return { output: last.map((result) => `## ${result.stepId}\n\n${result.output ?? ''}`).join('\n\n') }
+}
+
+/** Where every end was skipped the answer is what the steps before them came to: steps that no other successful one went on from. */
+function lastOfPath(successes: readonly FlowStep[], plans: ReadonlyMap<string, StepPlan>): readonly FlowStep[] {
+  const awaited = new Set(successes.flatMap(({ id }) => [...(plans.get(id)?.waitsFor ?? [])]))
+  return successes.filter(({ id }) => !awaited.has(id))
 }

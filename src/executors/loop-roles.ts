@@ -1,5 +1,6 @@
 import { definitionError } from '../domain/definition-problems.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
+import { skippableSteps } from '../prompts/step-plan.ts'
 
 /** The parts that steps play in a loop: what comes before the draft, the draft, those who judge it, who mends it, what comes after. */
 export interface LoopRoles {
@@ -44,12 +45,18 @@ export function getLoopRoles(definition: FlowDefinition, judging: readonly StepA
   throw definitionError(roles)
 }
 
-/** Whether a judge may have nothing to judge, because the draft may be left out. */
-export const mayBeIdle = (step: FlowStep, { judges, draft }: LoopRoles): boolean =>
-  draft.condition !== undefined && judges.includes(step)
+/** Steps that may not be called at all in a loop in which nothing fails: judges have nothing to judge where the draft may be left out. */
+export function idleSteps(definition: FlowDefinition, { judges, draft, refine }: LoopRoles): ReadonlySet<FlowStep> {
+  const skippable = skippableSteps(definition)
+  const idle = definition.steps.filter(({ id }) => skippable.has(id))
+  return new Set([...idle, refine, ...(skippable.has(draft.id) ? judges : [])])
+}
 
 /** Drafts go to those who judge and to the one who mends. */
 export const loopFeeds = ({ draft, judges, refine }: LoopRoles): readonly { readonly from: string; readonly to: string }[] => [
   ...[...judges, refine].map((step) => ({ from: draft.id, to: step.id })),
   ...judges.map((step) => ({ from: refine.id, to: step.id })),
 ]
+
+/** The steps that run once per round. */
+export const loopSteps = ({ judges, refine }: LoopRoles): readonly string[] => [...judges, refine].map(({ id }) => id)

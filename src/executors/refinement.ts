@@ -4,8 +4,8 @@ import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, isRoles, loopFeeds, loopRoles, mayBeIdle } from './loop-roles.ts'
-import { holdsOrSkips, lastOf, lastSuccess, required, runIfHolds, runInOrder, succeeded } from './step-outcome.ts'
+import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
+import { lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
@@ -43,12 +43,14 @@ export const refinementExecutor: Executor = {
   calls: (definition) => {
     const roles = getLoopRoles(definition, JUDGING)
     const { maxIterations } = settingsOf(definition)
+    const idle = idleSteps(definition, roles)
     return definition.steps.map((step) => {
       if (step === roles.refine) return { stepId: step.id, min: 0, max: maxIterations }
-      const min = step.condition !== undefined || mayBeIdle(step, roles) ? 0 : 1
+      const min = idle.has(step) ? 0 : 1
       return { stepId: step.id, min, max: roles.judges.includes(step) ? maxIterations + 1 : 1 }
     })
   },
+  loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
   feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
   // The best draft is known when all are scored.
   answers: (definition) => lastOf(getLoopRoles(definition, JUDGING).after),
@@ -59,12 +61,12 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
   const { before, draft, judges, refine, after } = getLoopRoles(definition, JUDGING)
   const [evaluate] = judges
   if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a step that judges')
-  const start = await runInOrder(before, context)
-  const best = bestSoFar(await runIfHolds(draft, context, { visible: start }))
+  const start = await runInOrder(definition, before, context)
+  const best = bestSoFar(await runIfReady(definition, draft, context, { visible: start }))
   let stopReason: StopReason | undefined
   for (let iteration = 1; !stopReason && succeeded(best.latest); iteration++) {
     const seen = best.latest === best.first ? [...start, best.first] : [...start, best.first, best.latest]
-    if (!(await holdsOrSkips(evaluate, context, { iteration, visible: seen }))) {
+    if (!(await readyOrSkipped(definition, evaluate, context, { iteration, input: [best.latest], visible: seen }))) {
       stopReason = 'no_verdict'
       break
     }
@@ -73,13 +75,13 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
     else stopReason = best.judge(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
     if (stopReason) break
     const judged = [...seen, verdict]
-    if (!(await holdsOrSkips(refine, context, { iteration, visible: judged }))) break
+    if (!(await readyOrSkipped(definition, refine, context, { iteration, input: [best.latest], visible: judged }))) break
     const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: judged })
     if (limited(refined)) stopReason = 'limit'
     else if (succeeded(required(refine, refined))) best.add(refined)
     else break
   }
-  return { final: lastSuccess(await runInOrder(after, context, [...start, best.result()])), stopReason }
+  return { final: lastSuccess(await runInOrder(definition, after, context, [...start, best.result()])), stopReason }
 }
 
 /** Keeps the drafts, their scores and how long nothing got better. */

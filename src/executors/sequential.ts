@@ -1,10 +1,15 @@
+import { skippableSteps } from '../prompts/step-plan.ts'
 import type { Executor } from './executor.ts'
 import { lastOf, lastSuccess, runInOrder } from './step-outcome.ts'
 
 /** Steps in definition order; each sees all before it. */
 export const sequentialExecutor: Executor = {
   type: 'sequential',
-  calls: (definition) => definition.steps.map((step) => ({ stepId: step.id, min: step.condition === undefined ? 1 : 0, max: 1 })),
+  calls: (definition) => {
+    const skippable = skippableSteps(definition)
+    return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
+  },
   answers: ({ steps }) => lastOf(steps),
-  run: (definition, context) => runInOrder(definition.steps, context).then((results) => ({ final: lastSuccess(results) })),
+  run: (definition, context) =>
+    runInOrder(definition, definition.steps, context).then((results) => ({ final: lastSuccess(results) })),
 }

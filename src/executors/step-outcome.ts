@@ -1,7 +1,8 @@
-import type { FlowStep } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { missingInput, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, ExecutorContext, RunStepOptions } from './executor.ts'
 
 /** The error a failed result stands for, ready to end the flow with the step's own code. */
@@ -12,27 +13,56 @@ export function failureOf(result: StepResult): OrchestratorError {
   return new OrchestratorError(error.code, error.message, { details: error.details, retryable: error.retryable })
 }
 
-/** Runs a step whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
-export async function runIfHolds(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
-  const { visible, iteration } = options
-  const holds = step.condition === undefined || (await context.conditionHolds(step, visible, iteration))
-  return holds ? runRequired(step, context, options) : context.skipStep(step, 'condition', iteration)
-}
-
-/** Whether the condition of a step holds; the step is recorded as skipped where it does not. */
-export async function holdsOrSkips(
+/** Runs a step that has its inputs and whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
+export async function runIfReady(
+  definition: FlowDefinition,
   step: FlowStep,
   context: ExecutorContext,
-  { visible, iteration }: Pick<RunStepOptions, 'visible' | 'iteration'>,
-): Promise<boolean> {
-  if (step.condition === undefined || (await context.conditionHolds(step, visible, iteration))) return true
-  await context.skipStep(step, 'condition', iteration)
-  return false
+  options: RunStepOptions,
+): Promise<StepResult> {
+  const reason = await whyNotReady(definition, step, context, options)
+  if (reason !== undefined) return context.skipStep(step, reason, options.iteration)
+  return required(step, await context.runStep(step, options))
 }
 
-/** Runs a step whatever its condition; a failure ends the flow unless the step is optional. */
-async function runRequired(step: FlowStep, context: ExecutorContext, options: RunStepOptions): Promise<StepResult> {
-  return required(step, await context.runStep(step, options))
+/** Whether a step has its inputs and its condition holds; the step is recorded as skipped where not. */
+export async function readyOrSkipped(
+  definition: FlowDefinition,
+  step: FlowStep,
+  context: ExecutorContext,
+  options: RunStepOptions,
+): Promise<boolean> {
+  const reason = await whyNotReady(definition, step, context, options)
+  if (reason !== undefined) await context.skipStep(step, reason, options.iteration)
+  return reason === undefined
+}
+
+async function whyNotReady(
+  definition: FlowDefinition,
+  step: FlowStep,
+  context: ExecutorContext,
+  { visible, iteration, input }: RunStepOptions,
+): Promise<string | undefined> {
+  const missing = missingFor(definition, step, visible, input !== undefined)
+  if (missing !== undefined || step.condition === undefined) return missing
+  return (await context.conditionHolds(step, visible, iteration)) ? undefined : 'condition'
+}
+
+/** Why a step cannot run over the results it may see; `undefined`: it can. */
+export function missingFor(
+  definition: FlowDefinition,
+  step: FlowStep,
+  visible: readonly StepResult[],
+  isFed = false,
+): string | undefined {
+  const plan = stepPlans(definition).get(step.id)
+  if (!plan || plan.inputs.size === 0) return undefined
+  // In a loop a step has several results, of which the latest success is read.
+  const outcomeOf = (id: string) => {
+    const results = visible.filter(({ stepId }) => stepId === id)
+    return results.find(succeeded) ?? results[0]
+  }
+  return missingInput(plan, outcomeOf, isFed)
 }
 
 /** The result, unless it is a failure that ends the flow. */
@@ -43,6 +73,7 @@ export function required(step: FlowStep, result: StepResult): StepResult {
 
 /** Runs steps one after the other; each sees `before` and the steps ahead of it. Resolves with `before` and the new results. */
 export async function runInOrder(
+  definition: FlowDefinition,
   steps: readonly FlowStep[],
   context: ExecutorContext,
   before: readonly StepResult[] = [],
@@ -50,9 +81,11 @@ export async function runInOrder(
   const results = [...before]
   for (const step of steps) {
     const visible = results.slice()
+    const missing = missingFor(definition, step, visible)
+    if (missing !== undefined) results.push(await context.skipStep(step, missing))
     // Thousands of flows wait in this line at once: one suspended function is enough.
-    if (step.condition === undefined) results.push(required(step, await context.runStep(step, { visible })))
-    else results.push(await runIfHolds(step, context, { visible }))
+    else if (step.condition === undefined) results.push(required(step, await context.runStep(step, { visible })))
+    else results.push(await runIfReady(definition, step, context, { visible }))
   }
   return results
 }
@@ -67,7 +100,7 @@ export async function runTogether(
   options: RunStepOptions,
 ): Promise<readonly StepResult[]> {
   const [only] = steps
-  if (only && steps.length === 1) return [await runRequired(only, context, options)]
+  if (only && steps.length === 1) return [required(only, await context.runStep(only, options))]
   const siblings = new Stop()
   let failure: OrchestratorError | undefined
   const settled = await Promise.allSettled(

@@ -1,4 +1,4 @@
-import type { FlowDefinition } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { AnswerStep, Executor } from '../executors/executor.ts'
 
 /**
@@ -19,4 +19,12 @@ export const createAnswerSteps =
         (step.samples ?? 1) === 1
       )
     })
+  }
+
+/** The steps of which one gives the answer of the flow, whichever runs; none where that is not known before its end. */
+export const createFinalSteps =
+  (executors: Readonly<Record<string, Executor>>) =>
+  (definition: FlowDefinition): readonly FlowStep[] => {
+    const runs = executors[definition.type]?.answers?.(definition) ?? []
+    return definition.steps.filter(({ id }) => runs.some(({ stepId }) => stepId === id))
   }

@@ -6,6 +6,7 @@ import type { DataSharingService, JudgePiece } from '../policies/policy.ts'
 import { stepReferences } from '../prompts/step-references.ts'
 import type { TokenCounter } from '../prompts/token-count.ts'
 import type { PriceBook, ProviderService } from '../providers/provider.ts'
+import { joinFindings } from './join-findings.ts'
 
 /** One thing that would stop a run, or surprise its author. */
 export interface FlowFinding {
@@ -63,8 +64,9 @@ export function createCheckFlow(ports: CheckFlowPorts): CheckFlow {
     const sharing = await sharingFindings(ports, definition, userId)
     const cost = await costRange(ports, definition, ranges)
     const limits = limitFindings(definition, cost)
-    const problems = [...providers.problems, ...sharing.problems, ...limits.problems]
-    const warnings = [...providers.warnings, ...sharing.warnings, ...limits.warnings]
+    const joins = joinFindings(definition)
+    const problems = [...joins.problems, ...providers.problems, ...sharing.problems, ...limits.problems]
+    const warnings = [...joins.warnings, ...providers.warnings, ...sharing.warnings, ...limits.warnings]
     const calls = [...ranges.values()].reduce((sum, { min, max }) => ({ min: sum.min + min, max: sum.max + max }), {
       min: 0,
       max: 0,

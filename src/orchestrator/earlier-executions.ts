@@ -1,6 +1,6 @@
 import type { FlowDefinition } from '../domain/flow-definition.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
-import { stepDependencies } from '../prompts/step-dependencies.ts'
+import { stepPlans } from '../prompts/step-plan.ts'
 import type { Store, StoredFlow } from '../repositories/repository.ts'
 import { recordKey } from './flow-run.ts'
 import { joinSampleRows } from './flow-view.ts'
@@ -47,7 +47,7 @@ export async function readEarlier(
 
 /** Steps that a run may start before any other has ended. */
 const firstSteps = (definition: FlowDefinition, unordered: boolean): readonly string[] => {
-  const waiting = stepDependencies(definition)
-  const free = definition.steps.filter((step) => waiting.get(step.id)?.waitsFor.size === 0).map((step) => step.id)
+  const plans = stepPlans(definition)
+  const free = definition.steps.filter((step) => plans.get(step.id)?.waitsFor.size === 0).map((step) => step.id)
   return unordered ? free : free.slice(0, 1)
 }

@@ -50,6 +50,14 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
       registered.set(nameAndVersion(definition.name, definition.version), definition)
       return definition
     },
+    /** Ids of steps of a flow that were written otherwise when it was stored: code may have been registered anew under its name and version. */
+    changedSteps(flow: { readonly definition: StoredDefinition }, definition: FlowDefinition): ReadonlySet<string> {
+      const { json } = accept(definition).stored
+      if (json === flow.definition.json) return new Set()
+      const before = new Set(stepTexts(flow.definition.json))
+      const now = stepTexts(json)
+      return new Set(definition.steps.filter((_, index) => !before.has(now[index] ?? '')).map(({ id }) => id))
+    },
     /** The runnable definition of a stored flow; throws FLOW_NOT_REBUILDABLE. */
     rebuild(flow: { readonly id: string; readonly name: string; readonly definition: StoredDefinition }): FlowDefinition {
       const { hash, json, isData, version } = flow.definition
@@ -81,6 +89,13 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
 export type FlowDefinitions = ReturnType<typeof createFlowDefinitions>
 
 const nameAndVersion = (name: string, version: string | undefined): string => JSON.stringify([name, version ?? null])
+
+/** The steps of a stored definition, each as JSON text, which holds its id. */
+function stepTexts(json: string): readonly string[] {
+  const definition: unknown = JSON.parse(json)
+  if (typeof definition !== 'object' || definition === null || !('steps' in definition)) return []
+  return Array.isArray(definition.steps) ? definition.steps.map((step) => JSON.stringify(step)) : []
+}
 
 /** The input as text, where text says all of it: plain objects, arrays and values, nothing with code of its own. */
 function dataText(input: unknown): string | undefined {

@@ -4,8 +4,9 @@ import type { FlowUpdate } from '../domain/flow-update.ts'
 import type { FlowObservation } from '../domain/observation.ts'
 import type { Attempt, StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
-import type { Attachment, Message } from '../domain/thread.ts'
+import type { Attachment } from '../domain/thread.ts'
 import type { StoredRunOptions } from '../repositories/repository.ts'
+import type { ThreadHistory } from './thread-messages.ts'
 import type { FlowLog } from './update-log.ts'
 
 /** How one execution is to go; the options of executeFlow, resolved. */
@@ -62,7 +63,7 @@ export interface FlowRun {
   /** Index of the furthest step that has started. */
   currentStepIndex: number
   /** Messages of the thread, loaded once, at first need. */
-  history?: Promise<readonly Message[]>
+  history?: Promise<ThreadHistory>
 }
 
 /** What is there of the run so far. */

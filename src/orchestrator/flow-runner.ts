@@ -3,7 +3,6 @@ import type { FlowStep } from '../domain/flow-definition.ts'
 import type { FlowObservation } from '../domain/observation.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
-import type { Message } from '../domain/thread.ts'
 import type { Advance, FlowJob } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../executors/executor.ts'
@@ -15,6 +14,7 @@ import { endObservation } from './observed-run.ts'
 import { createStepContext } from './step-context.ts'
 import { emptyResult } from './step-record.ts'
 import type { RunStep } from './step-runner.ts'
+import type { ThreadHistory } from './thread-messages.ts'
 import { totalsOf } from './totals.ts'
 import { untilStopped } from './until-stopped.ts'
 
@@ -23,7 +23,7 @@ export interface FlowRunnerPorts {
   readonly runStep: RunStep
   /** Builds the run of a claimed flow from what the caller left here, or from the database. */
   readonly open: (job: FlowJob, stop: Stop) => Promise<FlowRun>
-  readonly historyOf: (run: FlowRun) => Promise<readonly Message[]>
+  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
   readonly now: () => Date
   /** Told of the end, in whatever way, once. */
   readonly onEnd: (job: FlowJob, end: FlowEnd) => void
@@ -118,7 +118,7 @@ async function conditionHolds(
   try {
     if (typeof step.condition === 'string')
       return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
-    const history = await ports.historyOf(run)
+    const { messages: history } = await ports.historyOf(run)
     const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
     // As JavaScript takes it: what a text match gives is as good as true.
     return Boolean(await untilStopped(judged, [run.stop]))
@@ -135,9 +135,9 @@ async function conditionHolds(
 
 async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
   if (run.stop.stopped) throw run.stop.reason
-  const result = toResult(ports, run, outcome)
+  const { final, output, stopReason } = answered(run, outcome)
+  const result = toResult(ports, run, { final, output, stopReason })
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result
-  const final = outcome.final
   run.log.emit('flow_complete', result)
   const spent = run.budget && { ...run.budget.spent }
   const stored = final
@@ -146,6 +146,24 @@ async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorR
   await run.log.finish({ status, completedAt: ports.now(), result: stored, simulated })
   notify(() => run.definition.onFlowComplete?.(result))
   return { result }
+}
+
+/**
+ * A flow is complete only with an answer. Where its executor has none, the last step that succeeded gives it; where none did, the flow has failed, by
+ * the code of its first failure.
+ */
+function answered(run: FlowRun, outcome: ExecutorResult): ExecutorResult {
+  const text = outcome.final?.output ?? outcome.output
+  if (text !== undefined && text.trim() !== '') return outcome
+  const steps = settledResults(run)
+  const last = steps.findLast(({ status }) => status === 'SUCCESS')
+  if (last) return { ...outcome, final: last, output: undefined }
+  const failed = steps.find(({ error }) => error !== undefined)
+  const outcomes = steps.map(({ stepId, status, notes }) => `"${stepId}" ${status}${notes[0] ? ` (${notes[0]})` : ''}`)
+  const message = `Expected at least one step to succeed, found ${outcomes.slice(0, 5).join(', ') || 'none that ran'}`
+  if (!failed?.error) throw new OrchestratorError('NO_BRANCH_MATCHED', message)
+  const { code, details, retryable } = failed.error
+  throw new OrchestratorError(code, `${message}: ${failed.error.message}`, { details, retryable })
 }
 
 function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): FlowExecutionResult {

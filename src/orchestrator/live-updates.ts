@@ -1,5 +1,6 @@
 import type { FlowUpdate } from '../domain/flow-update.ts'
 import type { FlowHead } from '../repositories/repository.ts'
+import { onAbort } from './on-abort.ts'
 import { isFinal } from './update-log.ts'
 
 const KEPT_UPDATES = 512
@@ -154,10 +155,10 @@ function nextWake(channel: Channel, signal: AbortSignal | undefined): Promise<vo
   return new Promise((resolve) => {
     const done = () => {
       channel.wake.delete(done)
-      signal?.removeEventListener('abort', done)
+      unlink?.()
       resolve()
     }
     channel.wake.add(done)
-    signal?.addEventListener('abort', done)
+    const unlink = signal && onAbort(signal, done)
   })
 }

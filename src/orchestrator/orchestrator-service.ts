@@ -1,11 +1,13 @@
+import { isBlank } from '../domain/blank-text.ts'
 import type { FlowExecutionResult, FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/flow.ts'
-import type { FlowDefinition, FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep, FlowType } from '../domain/flow-definition.ts'
 import type { FlowUpdate } from '../domain/flow-update.ts'
-import { type StepResult, StepStatus } from '../domain/step-result.ts'
+import type { StepResult } from '../domain/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AnswerStep } from '../executors/executor.ts'
+import type { AnswerStep, Executor } from '../executors/executor.ts'
 import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
 import { cancelStored } from './cancel-stored.ts'
+import { carriedResults } from './carried-results.ts'
 import type { CheckFlow, FlowCheck } from './check-flow.ts'
 import { getStep } from './find-step.ts'
 import { type FlowAccess, flowNotFound } from './flow-access.ts'
@@ -18,7 +20,8 @@ import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
-import { resolveInput } from './run-input.ts'
+import { onAbort } from './on-abort.ts'
+import { assertSameRun, resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
   type FollowFlowOptions,
@@ -40,7 +43,9 @@ export interface OrchestratorServicePorts {
   readonly cache: FlowCache
   readonly checkFlow: CheckFlow
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
+  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'loop'>
   readonly now: () => Date
 }
 
@@ -178,6 +183,11 @@ export class OrchestratorService {
     return this.#ports.answerSteps(definition)
   }
 
+  /** The steps of which one gives the answer of the flow; none where several texts are put together, or one is chosen at the end. */
+  async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
+    return this.#ports.finalSteps(definition)
+  }
+
   /**
    * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never cancels the flow.
    * Only durable updates are delivered, so the same call after a crash continues without gap or repetition.
@@ -193,15 +203,26 @@ export class OrchestratorService {
     yield* this.#ports.live.follow(flowId, { afterSeq, signal, isSettled })
   }
 
-  /** A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again. Needs `write`. */
+  /**
+   * A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again, as far as the new
+   * run would repeat them unchanged: with another input only those that do not see the input, of a loop only the first round. Needs `write`;
+   * STEP_NOT_FOUND; FLOW_INPUT_MISSING for an input of blanks.
+   */
   async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
     const { fromStep, input } = parseRerunOptions(options)
     const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
     const definition = this.#ports.definitions.rebuild(flow)
     const from = fromStep === undefined ? 0 : getStep(flowId, definition, fromStep).index
-    const kept = new Set(definition.steps.slice(0, from).map((step) => step.id))
+    if (input !== undefined && isBlank(input)) {
+      throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks', {
+        details: { flowId },
+      })
+    }
     const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
-    const carried = rows.filter((row) => kept.has(row.stepId) && row.status === StepStatus.SUCCESS)
+    const executor = this.#ports.executorOf(definition.type)
+    const otherInput = input !== undefined && input !== flow.input
+    const changedSteps = this.#ports.definitions.changedSteps(flow, definition)
+    const carried = carriedResults({ definition, executor, from, otherInput, changedSteps }, rows)
     return this.#store(flow.threadId, userId, definition, {
       parentFlowId: flowId,
       input: input ?? flow.input,
@@ -264,6 +285,7 @@ export class OrchestratorService {
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
     const definition = definitions.rebuild(flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
+    await assertSameRun({ flow, definition, input, options: runOptions }, this.#ports.store.flows.stepResults)
     const { signal } = options
     const cancel = () =>
       void executions.cancel(
@@ -272,13 +294,13 @@ export class OrchestratorService {
       )
     if (signal?.aborted)
       throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
-    signal?.addEventListener('abort', cancel)
+    const unlink = signal && onAbort(signal, cancel)
     try {
       const started = await executions.start({ flow, definition, input, options: runOptions })
-      const end = signal ? started.end.finally(() => signal.removeEventListener('abort', cancel)) : started.end
+      const end = unlink ? started.end.finally(unlink) : started.end
       return { end }
     } catch (error) {
-      signal?.removeEventListener('abort', cancel)
+      unlink?.()
       throw error
     }
   }

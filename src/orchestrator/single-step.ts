@@ -34,7 +34,8 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
       from: NOT_RUNNING,
       ownerId,
       startedAt: flow.startedAt ?? now(),
-      input: input.text,
+      // Another prompt for one step is none for the flow, whose other results were made for its own.
+      input: flow.input ?? input.text,
       metadata: flow.metadata,
     }
     const claimed = await store.journal.claim(claim)

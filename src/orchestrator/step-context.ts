@@ -45,13 +45,20 @@ export function createStepContext({ run, step, iteration, visible, history, reve
 }
 
 function guarded(result: StepResult, reveal: (result: StepResult) => StepResult, onRead: StepContextParts['onRead']): StepResult {
-  const read = <Key extends 'output' | 'parsed' | 'samples' | 'refusal'>(key: Key) => ({
+  const read = <Key extends 'output' | 'parsed' | 'samples' | 'refusal' | 'sources'>(key: Key) => ({
     enumerable: true,
     get: () => {
       onRead?.('output')
       return reveal(result)[key]
     },
   })
-  const accessors = { output: read('output'), parsed: read('parsed'), samples: read('samples'), refusal: read('refusal') }
-  return Object.defineProperties({ ...result }, accessors)
+  const accessors = {
+    output: read('output'),
+    parsed: read('parsed'),
+    samples: read('samples'),
+    refusal: read('refusal'),
+    sources: read('sources'),
+  }
+  // Reasoning is for people: no prompt may hand it on.
+  return Object.defineProperties({ ...result, reasoning: undefined }, accessors)
 }

@@ -10,6 +10,7 @@ import type { PromptSection } from '../prompts/action-prompt.ts'
 import type { StepReferences } from '../prompts/step-references.ts'
 import type { TokenCounter } from '../prompts/token-count.ts'
 import type { FlowRun } from './flow-run.ts'
+import type { ThreadHistory } from './thread-messages.ts'
 
 export interface SharePorts {
   readonly shareContext: ShareContext
@@ -17,7 +18,7 @@ export interface SharePorts {
   readonly tokens: TokenCounter
   /** Price and tokenizer family of a provider id. */
   readonly vendorOf: (provider: string) => string
-  readonly historyOf: (run: FlowRun) => Promise<readonly Message[]>
+  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
 }
 
 /** One step that is to run now. */
@@ -87,7 +88,7 @@ export async function shareWithTarget(
   const { run, step, options } = order
   const { contextPolicy } = run.definition
   const wantsHistory = contextPolicy.shareConversationHistory || references.history
-  const history = wantsHistory ? (await ports.historyOf(run)).filter((message) => message.id !== run.inputMessageId) : []
+  const { messages: history, isCut } = wantsHistory ? await ports.historyOf(run) : NO_HISTORY
   const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
   if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
   const pieces = [...history.map(historyPiece), ...attachments.map(attachmentPiece)]
@@ -107,8 +108,19 @@ export async function shareWithTarget(
     pieces,
     countTokens: (text) => ports.tokens.count(text, ports.vendorOf(target.provider), target.model),
   })
-  return gather(shared, history, names)
+  const gathered = gather(shared, history, names)
+  if (!isCut) return gathered
+  const cut = {
+    kind: 'conversation_history',
+    piece: 'older messages',
+    to: target.provider,
+    allowed: false,
+    rule: 'newestMessages',
+  } as const
+  return { ...gathered, decisions: [...gathered.decisions, cut] }
 }
+
+const NO_HISTORY: ThreadHistory = { messages: [], isCut: false }
 
 function gather(
   { visible, decisions, notes }: SharedContext,
@@ -135,6 +147,7 @@ const historyPiece = (message: Message): ContextPiece => ({
   from: typeof message.metadata.provider === 'string' ? message.metadata.provider : undefined,
   text: message.content,
   required: false,
+  whole: message.role === 'system',
 })
 
 const attachmentPiece = ({ name, text = '' }: Attachment): ContextPiece => ({

@@ -1,15 +1,19 @@
 import type { PreparedRequest } from '../calls/call.ts'
+import { isBlank } from '../domain/blank-text.ts'
 import type { FlowStep, PromptFunction, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
 import type { PromptScope, StepView } from '../domain/prompt-scope.ts'
+import { findRequestInstructions, INSTRUCTIONS_MARK } from '../domain/request-instructions.ts'
 import type { SharingDecision } from '../domain/sharing.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Message } from '../domain/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { JudgePiece } from '../policies/policy.ts'
 import { actionPrompt, composeUserContent, type PromptSection } from '../prompts/action-prompt.ts'
+import { stepPlans } from '../prompts/step-plan.ts'
 import { type StepReferences, stepReferences } from '../prompts/step-references.ts'
 import { compileTemplate } from '../prompts/template.ts'
+import { toTurns } from './chat-turns.ts'
 import { createStepContext } from './step-context.ts'
 import {
   inputResults,
@@ -60,10 +64,8 @@ export function createStepPrompt(ports: StepPromptPorts) {
       original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
       inputs: mentionsInputs(step, references, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
     })
-    const messages: ModelMessage[] = shared.history
-      .filter((message) => message.role !== 'system')
-      .map(({ role, content }) => ({ role: role === 'assistant' ? role : 'user', content }))
-    messages.push({ role: 'user', content: order.answer ? `${content}\n\n${order.answer.instruction}` : content })
+    if (isBlank(content)) throw blankPrompt(order)
+    const messages = toTurns(shared.history, order.answer ? `${content}\n\n${order.answer.instruction}` : content)
     const system = systemText(order, written.system, shared.history)
     return {
       provider: target.provider,
@@ -74,9 +76,28 @@ export function createStepPrompt(ports: StepPromptPorts) {
       outputSchema: order.answer?.schema,
       countInputTokens: once(() => countTokens(ports, target, system, messages)),
       sharing: shared.decisions,
-      promptNotes: shared.notes,
+      promptNotes: [...shared.notes, ...missingNotes(order), ...systemNotes(order, shared.history)],
     }
   }
+}
+
+/** A model answers a prompt of nothing with something unrelated, which is paid for. */
+function blankPrompt({ run, step, iteration }: StepOrder): OrchestratorError {
+  const path = `steps[${run.definition.steps.indexOf(step)}].prompt`
+  const message = `Expected text in the prompt of step "${step.id}", found nothing but blanks: nothing was sent. Check ${path} and the outputs that it reads`
+  return new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, iteration, path } })
+}
+
+/** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
+function missingNotes({ run, step, options: { visible } }: StepOrder): readonly string[] {
+  const inputs = stepPlans(run.definition).get(step.id)?.inputs
+  if (!inputs || inputs.size === 0) return []
+  return visible.flatMap(({ stepId, status, error }) => {
+    if (!inputs.has(stepId) || status === 'SUCCESS') return []
+    const isRepeated = visible.some((other) => other.stepId === stepId && other.status === 'SUCCESS')
+    const why = error ? `it failed with ${error.code}` : status === 'SKIPPED' ? 'it was skipped' : `it is ${status}`
+    return isRepeated ? [] : [`made without the output of step "${stepId}": ${why}`]
+  })
 }
 
 export type PrepareStep = ReturnType<typeof createStepPrompt>
@@ -239,13 +260,26 @@ function mentionsInputs(step: FlowStep, references: StepReferences, written: Wri
   return inputs.every((result) => references.steps.includes(result.stepId))
 }
 
+/** System messages of the conversation in their order, then that of the step. */
 function systemText({ run }: StepOrder, system: string | undefined, history: readonly Message[]): string | undefined {
-  const kept = run.definition.contextPolicy.preserveSystemPrompts
-    ? history.filter((message) => message.role === 'system').map((message) => message.content)
+  const { preserveSystemPrompts } = run.definition.contextPolicy
+  // Instructions that stand in the history are those of another request, or of this one, which come first.
+  const kept = preserveSystemPrompts
+    ? systemMessages(history)
+        .filter(({ metadata }) => metadata[INSTRUCTIONS_MARK] !== true)
+        .map(({ content }) => content)
     : []
-  const parts = system === undefined ? kept : [...kept, system]
+  const parts = [findRequestInstructions(run.options.metadata), ...kept, system].filter((part) => part !== undefined)
   return parts.length === 0 ? undefined : parts.join('\n\n')
 }
+
+function systemNotes({ run }: StepOrder, history: readonly Message[]): readonly string[] {
+  const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
+  return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
+}
+
+const systemMessages = (history: readonly Message[]): readonly Message[] =>
+  history.filter(({ role, content }) => role === 'system' && !isBlank(content))
 
 async function countTokens(
   ports: StepPromptPorts,

@@ -1,4 +1,5 @@
 import type { CallResponse } from '../calls/call.ts'
+import { callFactsOf } from '../domain/call-facts.ts'
 import type { FlowStep } from '../domain/flow-definition.ts'
 import type { SharingDecision } from '../domain/sharing.ts'
 import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
@@ -21,15 +22,6 @@ export interface Spoken {
   parsed?: unknown
   notes: readonly string[]
   error?: unknown
-}
-
-/** Keeps the answer that was no answer, so that its refusal and usage stay with the step. */
-export class Refusal extends OrchestratorError {
-  readonly response: CallResponse
-  constructor(message: string, response: CallResponse) {
-    super('CONTENT_FILTERED', message, { details: { finishReason: response.finishReason } })
-    this.response = response
-  }
 }
 
 /** The result of a step that was sampled several times: the answer most samples give, with the attempts of all of them. */
@@ -72,9 +64,10 @@ export function joinSamples(
 export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, completedAt: Date, sample: number): StepResult {
   const { run, step, iteration } = order
   const { attempts, error, prompt } = spoken
-  const response = spoken.response ?? (error instanceof Refusal ? error.response : undefined)
+  // An answer that was no answer stays with the step: its refusal, its reasoning, its end.
+  const response = spoken.response ?? callFactsOf(error).answer
   const last = attempts.at(-1)
-  const provider = response?.provider ?? last?.provider ?? step.provider
+  const provider = spoken.response?.provider ?? last?.provider ?? step.provider
   const model = response?.model ?? last?.model ?? step.model
   const usage = attempts.length === 0 ? undefined : addUsage(attempts.map((attempt) => attempt.usage))
   const { cost, costSource } = costOf(attempts)
@@ -94,6 +87,8 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
     output: error === undefined ? response?.text : undefined,
     parsed: spoken.parsed,
     refusal: response?.refusal,
+    reasoning: response?.reasoningText,
+    sources: response?.sources,
     finishReason: response?.finishReason,
     usage,
     cost,
@@ -103,15 +98,17 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
     attempts,
     withheld: sharing.filter((decision) => !decision.allowed),
     sharing,
-    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...spoken.notes],
+    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...cutNotes(spoken), ...spoken.notes],
     error: error === undefined ? undefined : toErrorInfo(run, step, iteration, attempts.length, error),
     startedAt,
     completedAt,
     executedAt: completedAt,
     metadata: { provider, model, action: step.action, usage, cost, retryCount },
-    simulated: response?.simulated ?? last?.simulated ?? false,
+    simulated: spoken.response?.simulated ?? last?.simulated ?? false,
   }
 }
+
+const cutNotes = ({ response }: Spoken): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
 
 /** Cancelled by the flow's end or by a sibling's failure, not by itself. */
 const endedFromOutside = ({ run, options }: StepOrder): boolean => run.stop.stopped || options.stop?.stopped === true

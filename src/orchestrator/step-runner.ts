@@ -10,14 +10,13 @@ import { type FlowRun, recordKey } from './flow-run.ts'
 import { observeCalls } from './observed-run.ts'
 import type { StepOrder } from './step-pieces.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
-import { joinSamples, Refusal, type Spoken, toResult } from './step-record.ts'
+import { joinSamples, type Spoken, toResult } from './step-record.ts'
+import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerPorts {
   readonly call: Call
   readonly prepare: PrepareStep
   readonly now: () => Date
-  /** Writes the result as a message of the thread; resolves with the message's id. */
-  readonly saveMessage: (run: FlowRun, result: StepResult) => Promise<string>
   readonly defaults: {
     readonly maxRetries: number
     readonly timeoutMs: number
@@ -51,7 +50,7 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
   if (refusal) {
     const at = ports.now()
     return Promise.resolve(
-      conclude(ports, order, slot, toResult(order, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
+      conclude(order, slot, toResult(order, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
     )
   }
   if (step.samples === undefined || step.samples === 1) return answer(ports, order, reader, 0, slot)
@@ -61,22 +60,23 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
 async function sample(ports: StepRunnerPorts, order: StepOrder, reader: AnswerReader | undefined, samples: number, slot: number) {
   const startedAt = ports.now()
   const answers = await answerAll(ports, order, reader, samples)
-  return conclude(ports, order, slot, joinSamples(order, answers, startedAt, ports.now()))
+  return conclude(order, slot, joinSamples(order, answers, startedAt, ports.now()))
 }
 
-function conclude(ports: StepRunnerPorts, { run, step, iteration }: StepOrder, slot: number, result: StepResult) {
-  if (!run.options.saveMessages || result.status !== 'SUCCESS') return record(result)
-  return withMessage(ports, run, result).then(record)
-
-  function record(result: StepResult): StepResult {
-    run.results[slot] = result
-    run.log.emit('step_complete', result, step.id, iteration)
-    // The ledger rows of samples stand with the samples.
-    run.log.record([result.samples ? { ...result, attempts: [] } : result])
-    notify(run, result)
-    if (run.stop.stopped) throw run.stop.reason
-    return result
-  }
+/** Records a result, with its message where the caller asked for one: one write under one fence. */
+function conclude({ run, step, iteration }: StepOrder, slot: number, given: StepResult): StepResult {
+  const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
+  const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
+  run.results[slot] = result
+  run.log.emit('step_complete', result, step.id, iteration)
+  // The ledger rows of samples stand with the samples.
+  run.log.record(
+    [toStored(step, result.samples ? { ...result, attempts: [] } : result)],
+    isSaved ? [toThreadMessage(run, result)] : undefined,
+  )
+  notify(run, result)
+  if (run.stop.stopped) throw run.stop.reason
+  return result
 }
 
 /** All samples at the same time, each recorded as soon as it is there; recorded ones are not called again. */
@@ -92,7 +92,7 @@ function answerAll(
       const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
       if (recorded) return recorded
       const result = await answer(ports, order, reader, index + 1)
-      run.log.record([result])
+      run.log.record([toStored(step, result)])
       return result
     }),
   )
@@ -122,7 +122,6 @@ async function answer(
       toCallRequest(ports, order, spoken, spoken.prompt),
       callContext(ports, order, sample, spoken, abort),
     )
-    assertAnswered(step, spoken.response)
     if (reader) {
       const { value, notes } = await reader.read(spoken.response, (text, problem) =>
         repair(ports, callContext(ports, order, sample, spoken, abort), spoken, text, problem),
@@ -138,7 +137,7 @@ async function answer(
     closeAbort(order, abort)
   }
   const result = toResult(order, spoken, startedAt, ports.now(), sample)
-  return slot === undefined ? result : conclude(ports, order, slot, result)
+  return slot === undefined ? result : conclude(order, slot, result)
 }
 
 /** The first target gets what was prepared to announce the step; a fallback is judged and rendered anew. */
@@ -152,24 +151,20 @@ function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken,
   return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
 }
 
-async function repair(
+function repair(
   ports: StepRunnerPorts,
   context: CallContext,
   spoken: Spoken,
   text: string,
   problem: string,
-): Promise<string> {
+): Promise<CallResponse> | undefined {
   const { prompt, response } = spoken
-  if (!prompt || !response) return ''
+  if (!prompt || !response) return undefined
   const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
   const target: Target = { provider: response.provider, model: response.requestedModel }
-  const messages: readonly ModelMessage[] = [
-    ...prompt.messages,
-    { role: 'assistant', content: text || '(no text)' },
-    { role: 'user', content },
-  ]
+  const messages: readonly ModelMessage[] = [...prompt.messages, { role: 'assistant', content: text }, { role: 'user', content }]
   const request: CallRequest = { targets: [target], prepare: () => ({ ...prompt, ...target, messages }) }
-  return (await ports.call(request, context)).text
+  return ports.call(request, context)
 }
 
 /** Ends with the flow, or with a sibling's failure, or by its own timeout. */
@@ -202,15 +197,30 @@ function callContext(
     idleTimeoutMs: step.idleTimeout ?? defaults.idleTimeoutMs,
     maxRetries: step.retryOnFailure === false ? 0 : (step.maxRetries ?? defaults.maxRetries),
     restartAfterFirstToken: step.fallbackAfterFirstToken ?? false,
+    complete: step.complete,
     budget: run.budget,
     onDelta: run.options.streaming
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
       : undefined,
+    onReasoning: run.options.streaming ? reasoningListener(order, sample) : undefined,
     onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
     observe: observeCalls(order, sample),
     onAttempt: (attempt) => spoken.attempts.push(numbered(order, attempt, spoken.attempts.length + 1)),
   }
 }
+
+function reasoningListener({ run, step, iteration }: StepOrder, sample: number): (delta: string) => void {
+  const kind = 'reasoning' as const
+  const isStored = step.keepReasoning === true
+  return (delta) => {
+    const data = sample === 0 ? { delta, kind } : { delta, kind, sample }
+    run.log.emit('step_progress', data, step.id, iteration, isStored)
+  }
+}
+
+/** Reasoning is stored only where the step says so. */
+const toStored = (step: FlowStep, result: StepResult): StepResult =>
+  step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
 /** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
 function numbered({ run, step, iteration }: StepOrder, attempt: Attempt, number: number): Attempt {
@@ -261,23 +271,6 @@ function deniedDecision(error: unknown): SharingDecision | undefined {
   if (!known) return undefined
   const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
   return from === undefined ? decision : { ...decision, from: String(from) }
-}
-
-function assertAnswered(step: FlowStep, response: CallResponse): void {
-  const refused = response.finishReason === 'refusal' || response.refusal !== undefined
-  if (!refused && response.finishReason !== 'content_filter') return
-  if (response.text.trim() !== '' && !refused) return
-  const what = refused ? 'The model refused to answer' : 'The provider filtered the answer'
-  throw new Refusal(`${what} in step "${step.id}"`, response)
-}
-
-async function withMessage(ports: StepRunnerPorts, run: FlowRun, result: StepResult): Promise<StepResult> {
-  if (!run.options.saveMessages || result.status !== 'SUCCESS') return result
-  try {
-    return { ...result, messageId: await ports.saveMessage(run, result) }
-  } catch (error) {
-    return { ...result, notes: [...result.notes, `the message was not saved: ${OrchestratorError.from(error).code}`] }
-  }
 }
 
 // The caller's code: whatever it does, the flow goes on.

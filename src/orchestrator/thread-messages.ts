@@ -1,34 +1,65 @@
-import { randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Message } from '../domain/thread.ts'
 import type { ThreadRepository } from '../repositories/repository.ts'
 import type { FlowRun } from './flow-run.ts'
 
+/** Messages of a conversation that a flow reads, beside all system messages. */
 const NEWEST_MESSAGES = 200
+const MOST_SYSTEM_MESSAGES = 1_000
 
-/** The conversation before this flow, loaded once per run: what the flow itself wrote into the thread is no history of it. */
-export function createThreadHistory(threads: ThreadRepository): (run: FlowRun) => Promise<readonly Message[]> {
+/** The conversation before a flow, oldest first. */
+export interface ThreadHistory {
+  readonly messages: readonly Message[]
+  /** Older messages were not read. */
+  readonly isCut: boolean
+}
+
+/**
+ * The conversation before this flow, loaded once per run: what the flow itself wrote into the thread is no history of it. System messages are rules
+ * for the whole conversation, so that they are read however old they are.
+ */
+export function createThreadHistory(threads: ThreadRepository): (run: FlowRun) => Promise<ThreadHistory> {
+  const load = async (run: FlowRun): Promise<ThreadHistory> => {
+    const newest = await threads.messages(run.threadId, NEWEST_MESSAGES + 1)
+    const isCut = newest.length > NEWEST_MESSAGES
+    const messages = isCut ? newest.slice(1) : newest
+    if (!isCut) return { messages: withoutOwn(run, messages), isCut }
+    const known = new Set(messages.map(({ id }) => id))
+    const rules = await threads.messages(run.threadId, MOST_SYSTEM_MESSAGES, 'system')
+    return { messages: withoutOwn(run, [...rules.filter(({ id }) => !known.has(id)), ...messages]), isCut }
+  }
   return (run) => {
-    run.history ??= threads
-      .messages(run.threadId, NEWEST_MESSAGES)
-      .then((messages) => messages.filter((message) => message.metadata.orchestrationFlowId !== run.flowId))
+    run.history ??= load(run)
     return run.history
   }
 }
 
-/** Writes outputs into the thread, where the caller asked for it (S4-134); resolves with the message's id. */
-export const createMessageWriter =
-  (threads: ThreadRepository, now: () => Date) =>
-  async (run: FlowRun, result: StepResult): Promise<string> => {
-    const id = randomUUID()
-    const { stepId, iteration, provider, model, action, simulated } = result
-    await threads.addMessage({
-      id,
-      threadId: run.threadId,
-      role: 'assistant',
-      content: result.output ?? '',
-      metadata: { orchestrationFlowId: run.flowId, stepId, iteration, provider, model, action, simulated },
-      createdAt: now(),
-    })
-    return id
+/** The prompt of the flow stays where an answer follows it: the conversation would be out of order without it. */
+function withoutOwn({ flowId, inputMessageId }: FlowRun, messages: readonly Message[]): readonly Message[] {
+  const isOwn = ({ id, metadata }: Message) => id === inputMessageId || metadata.orchestrationFlowId === flowId
+  const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant' && !isOwn(message))
+  return messages.filter((message, index) => !isOwn(message) || (message.role === 'user' && index < lastAnswer))
+}
+
+/**
+ * The output of a step as a message of the thread. Its id follows from the step, so that a step that is recorded again after a crash cannot put it
+ * there twice.
+ */
+export function toThreadMessage({ flowId, threadId }: FlowRun, result: StepResult): Message {
+  const { stepId, iteration, provider, model, action, simulated } = result
+  return {
+    id: messageIdOf(result),
+    threadId,
+    role: 'assistant',
+    content: result.output ?? '',
+    metadata: { orchestrationFlowId: flowId, stepId, iteration, provider, model, action, simulated },
+    createdAt: result.completedAt,
   }
+}
+
+/** A UUID of the kind that applications define (version 8, RFC 9562). */
+export function messageIdOf({ id }: Pick<StepResult, 'id'>): string {
+  const hex = createHash('sha256').update(id).digest('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+}

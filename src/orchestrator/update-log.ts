@@ -1,6 +1,7 @@
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../domain/flow-update.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Stop } from '../domain/stop.ts'
+import type { Message } from '../domain/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../repositories/repository.ts'
 
@@ -49,21 +50,28 @@ export class FlowLog {
     this.#seq = options.lastSeq
   }
 
-  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB. */
-  emit<Type extends FlowUpdateType>(type: Type, data: FlowUpdateData[Type], stepId?: string, iteration?: number): void {
+  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB, unless only those who listen now are to have it. */
+  emit<Type extends FlowUpdateType>(
+    type: Type,
+    data: FlowUpdateData[Type],
+    stepId?: string,
+    iteration?: number,
+    isStored = true,
+  ): void {
     const { flowId, onUpdate } = this.#options
     // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
     const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#ports.now() } as FlowUpdate
-    this.#pending.push(update)
+    if (isStored) this.#pending.push(update)
     if (onUpdate) tell(onUpdate, update)
+    if (!isStored) return
     this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
     if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
     else if (this.#pending.length === 1) this.#ports.flushSoon(this)
   }
 
-  /** Stores results, with the updates that wait, at once; see `durable`. */
-  record(results: readonly StepResult[]): void {
-    this.#append(results)
+  /** Stores results and the messages made of them in one write, with the updates that wait, at once; see `durable`. */
+  record(results: readonly StepResult[], messages?: readonly Message[]): void {
+    this.#append(results, messages)
   }
 
   /** The write under way; resolves when everything recorded so far is durable. Absent: nothing waits. */
@@ -104,10 +112,10 @@ export class FlowLog {
     return updates
   }
 
-  #append(results: readonly StepResult[] | undefined): void {
+  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
     const { flowId, epoch, stop } = this.#options
     const updates = this.#take()
-    const write = this.#ports.journal.append({ flowId, epoch, results, updates: updates.map(toStoredUpdate) })
+    const write = this.#ports.journal.append({ flowId, epoch, results, messages, updates: updates.map(toStoredUpdate) })
     const settled: Promise<void> = write.then(
       () => {
         if (this.#durable === settled) this.#durable = undefined
@@ -173,7 +181,10 @@ export type UpdateLog = ReturnType<typeof createUpdateLog>
 function toStoredUpdate(update: FlowUpdate): StoredUpdate {
   const { seq, type, stepId, iteration, timestamp } = update
   const isKept = type === 'flow_complete' || (type === 'step_complete' && update.data.status === 'SUCCESS')
-  return isKept ? { seq, type, stepId, iteration, timestamp } : { seq, type, stepId, iteration, data: update.data, timestamp }
+  if (isKept) return { seq, type, stepId, iteration, timestamp }
+  // The result itself holds the reasoning, where it is kept at all.
+  const data = type === 'step_complete' ? { ...update.data, reasoning: undefined } : update.data
+  return { seq, type, stepId, iteration, data, timestamp }
 }
 
 export const isFinal = (update: FlowUpdate): boolean => FINAL_UPDATES.has(update.type)

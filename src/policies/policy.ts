@@ -81,6 +81,8 @@ export interface ContextPiece {
   readonly text: string
   /** Named by `inputFrom` or used in the prompt: forbidden means the step fails. */
   readonly required: boolean
+  /** Is never shortened or left out for its length: a system message, say. */
+  readonly whole?: boolean
 }
 
 /** What one step might be given, and what decides. */

@@ -14,7 +14,7 @@ const NONE: ReadonlySet<ContextPiece> = new Set()
 
 /**
  * Makes history and step outputs fit into `maxTokens` together: the oldest history goes first, then the oldest outputs lose their beginning.
- * Other kinds do not count. No tokenizer gives more tokens than UTF-8 bytes, so texts that fit as bytes are not counted.
+ * Other kinds, and pieces that stay whole, do not count. No tokenizer gives more tokens than UTF-8 bytes, so texts that fit as bytes are not counted.
  */
 export async function fitTokens(
   pieces: readonly ContextPiece[],
@@ -25,7 +25,7 @@ export async function fitTokens(
   for (const piece of pieces) if (isBounded(piece)) bytesLeft += byteLength(piece.text)
   if (bytesLeft <= maxTokens) return { visible: pieces, leftOut: NONE, notes: [] }
 
-  const newestFirst = (kind: ContextPiece['kind']) => pieces.filter((piece) => piece.kind === kind).reverse()
+  const newestFirst = (kind: ContextPiece['kind']) => pieces.filter((piece) => piece.kind === kind && isBounded(piece)).reverse()
   const byWorth = [...newestFirst('step_output'), ...newestFirst('conversation_history')]
   const floor = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((piece) => piece.required).length)))
   const floorOf = (piece: ContextPiece) => (piece.required ? Math.min(floor, byteLength(piece.text)) : 0)
@@ -74,7 +74,7 @@ export async function fitTokens(
   return { visible, leftOut, notes }
 }
 
-const isBounded = (piece: ContextPiece) => piece.kind === 'step_output' || piece.kind === 'conversation_history'
+const isBounded = ({ kind, whole }: ContextPiece) => !whole && (kind === 'step_output' || kind === 'conversation_history')
 const byteLength = (text: string) => Buffer.byteLength(text, 'utf8')
 
 function countByKind(pieces: ReadonlySet<ContextPiece>): string {

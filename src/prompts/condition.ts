@@ -101,6 +101,7 @@ function toReferences(ast: ASTNode): References {
   visit(ast)
   return {
     steps: [...steps],
+    needed: [],
     allSteps,
     original: names.has('original'),
     input: names.has('input'),

@@ -51,8 +51,10 @@ type PlainName = { readonly name: string; readonly stepId: string | undefined }
 
 function toReferences(names: readonly PlainName[]): References {
   const reads = (wanted: string) => names.some(({ name }) => name === wanted)
+  const steps = [...new Set(names.flatMap(({ stepId }) => stepId ?? []))]
   return {
-    steps: [...new Set(names.flatMap(({ stepId }) => stepId ?? []))],
+    steps,
+    needed: steps,
     allSteps: false,
     original: reads('original'),
     input: reads('input'),

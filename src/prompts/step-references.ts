@@ -30,6 +30,7 @@ const conditionSteps = ({ condition }: FlowStep): readonly string[] =>
 
 const join = (a: References, b: References): References => ({
   steps: [...new Set([...a.steps, ...b.steps])],
+  needed: [...new Set([...a.needed, ...b.needed])],
   allSteps: a.allSteps || b.allSteps,
   original: a.original || b.original,
   input: a.input || b.input,

@@ -63,7 +63,7 @@ function compileLiquid(source: string): Template {
   const engine = liquid
   const { nodes, analysis } = parse(engine, source)
   assertKnownNames(analysis)
-  const references = toReferences(analysis)
+  const references = { ...toReferences(analysis), needed: neededSteps(engine, nodes) }
   return { source, references, render: (scope) => render(engine, nodes, toEnvironment(scope, references)) }
 }
 
@@ -96,7 +96,42 @@ function unknownName(message: string, suggestion: string | undefined, use: Varia
   return sourceError(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
 }
 
-function toReferences({ variables }: StaticAnalysis): References {
+/** Steps whose output is read whatever is true of the scope, so that the render fails where there is none. */
+function neededSteps(engine: LiquidEngine, nodes: readonly LiquidNode[]): readonly string[] {
+  const needed = new Set<string>()
+  for (const node of nodes) {
+    if (!isUnconditional(node)) continue
+    const { variables } = engine.analyze([node])
+    const spared = hasDefault(node) ? firstVariable(variables) : undefined
+    for (const use of variables.steps ?? []) {
+      const [, id, field] = use.segments
+      if (typeof id === 'string' && field !== 'status' && use !== spared) needed.add(id)
+    }
+  }
+  return [...needed]
+}
+
+/** An output or an assignment that stands in no block. */
+const isUnconditional = ({ token }: LiquidNode): boolean =>
+  token.kind === OUTPUT_TOKEN || ('name' in token && token.name === 'assign')
+
+/** `TokenKind.Output` of liquidjs, which is loaded later than this file. */
+const OUTPUT_TOKEN = 8
+
+/** Liquid takes a value that is not there as such where `default` is its first filter. */
+function hasDefault(node: LiquidNode): boolean {
+  const value: unknown = 'value' in node ? node.value : undefined
+  if (typeof value !== 'object' || value === null || !('filters' in value) || !Array.isArray(value.filters)) return false
+  const first: unknown = value.filters[0]
+  return typeof first === 'object' && first !== null && 'name' in first && first.name === 'default'
+}
+
+const firstVariable = (variables: StaticAnalysis['variables']): Variable | undefined =>
+  Object.values(variables)
+    .flat()
+    .sort((a, b) => a.location.row - b.location.row || a.location.col - b.location.col)[0]
+
+function toReferences({ variables }: StaticAnalysis): Omit<References, 'needed'> {
   const steps = new Set<string>()
   let allSteps = false
   for (const { segments } of variables.steps ?? []) {
@@ -127,12 +162,18 @@ function toEnvironment(scope: PromptScope, references: References): object {
   else if (references.steps.length > 0) {
     const steps: Record<string, StepView> = Object.create(null)
     for (const id of references.steps) {
-      if (Object.hasOwn(scope.steps, id)) Object.defineProperty(steps, id, { enumerable: true, get: () => scope.steps[id] })
+      if (!Object.hasOwn(scope.steps, id)) continue
+      const isNeeded = references.needed.includes(id)
+      Object.defineProperty(steps, id, { enumerable: true, get: () => (isNeeded ? scope.steps[id] : lenient(scope.steps[id])) })
     }
     environment.steps = steps
   }
   return environment
 }
+
+/** `null` is a value to Liquid where `undefined` ends the render: as the argument of `default`, say. */
+const lenient = (view: StepView | undefined): object | undefined =>
+  view && !('output' in view) ? { ...view, output: null } : view
 
 function render(engine: LiquidEngine, nodes: LiquidNode[], environment: object): string {
   for (let attempt = 1; ; attempt++) {

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module'
 import type { Tiktoken } from 'tiktoken/lite'
+import * as z from 'zod'
 import { estimateTokens } from './token-estimate.ts'
 
 /** Counts tokens of a text as one model sees it. */
@@ -28,7 +28,8 @@ export function createTokenCounter(): TokenCounter {
   async function load(encoding: Encoding): Promise<void> {
     const { Tiktoken } = await import('tiktoken/lite')
     if (closed) return
-    const { bpe_ranks, special_tokens, pat_str } = loadRanks(encoding)
+    const { bpe_ranks, special_tokens, pat_str } = ranks.parse((await loadRanks[encoding]()).default)
+    if (closed) return
     loaded.set(encoding, new Tiktoken(bpe_ranks, special_tokens, pat_str))
   }
 
@@ -70,13 +71,13 @@ export function createTokenCounter(): TokenCounter {
   }
 }
 
-interface Ranks {
-  readonly bpe_ranks: string
-  readonly special_tokens: Record<string, number>
-  readonly pat_str: string
+/** Written out, so that bundlers see which two of the tables are used. Their types are wrong about `default`, so the shape is checked. */
+const loadRanks: Readonly<Record<Encoding, () => Promise<{ readonly default: unknown }>>> = {
+  o200k_base: () => import('tiktoken/encoders/o200k_base'),
+  cl100k_base: () => import('tiktoken/encoders/cl100k_base'),
 }
 
-const loadRanks = (encoding: Encoding): Ranks => createRequire(import.meta.url)(`tiktoken/encoders/${encoding}.json`)
+const ranks = z.object({ bpe_ranks: z.string(), special_tokens: z.record(z.string(), z.number()), pat_str: z.string() })
 
 /** GPT-4 (not 4o, 4.1, 4.5) and GPT-3.5 are the last chat models with the older encoding; unknown ones get the current one. */
 const encodingOf = (model: string): Encoding => (/^gpt-(?:3\.?5|4(?![o.\d]))/.test(model) ? 'cl100k_base' : 'o200k_base')

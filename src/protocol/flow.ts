@@ -46,6 +46,16 @@ const attempt = z.object({
   simulated: z.boolean(),
 })
 
+const source = z.object({
+  kind: z.enum(['citation', 'annotation', 'search_result']),
+  url: z.string().optional(),
+  title: z.string().optional(),
+  text: z.string().optional(),
+  /** Range of the output that it supports, in UTF-16 units. */
+  startIndex: z.number().optional(),
+  endIndex: z.number().optional(),
+})
+
 export const stepResult = z.object({
   id: z.string(),
   flowId: z.string(),
@@ -60,6 +70,10 @@ export const stepResult = z.object({
   output: z.string().optional(),
   parsed: z.unknown().optional(),
   refusal: z.string().optional(),
+  /** Reasoning that the provider sent apart from the answer; stored only where the step says `keepReasoning`. */
+  reasoning: z.string().optional(),
+  /** Citations, annotations and search results that came with the answer. */
+  sources: listOf(source).optional(),
   finishReason: z.string().optional(),
   usage: usage.optional(),
   cost: z.number().optional(),

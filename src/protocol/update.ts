@@ -36,7 +36,7 @@ export const flowUpdate = z.discriminatedUnion('type', [
       sharing: listOf(sharingDecision),
     }),
   ),
-  of('step_progress', z.object({ delta: z.string(), sample: z.number().optional() })),
+  of('step_progress', z.object({ delta: z.string(), kind: z.literal('reasoning').optional(), sample: z.number().optional() })),
   of(
     'step_retry',
     z.object({

@@ -10,8 +10,17 @@ export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'a
 }
 
 /** Shorter ones are words such as `v1` or `none`. */
-const MIN_SECRET = 8
+export const MIN_SECRET = 8
 
-/** What an account's requests carry and nobody may be told. */
-export const secretsOf = ({ apiKey = '', headers = {} }: Pick<AdapterSettings, 'apiKey' | 'headers'>): readonly string[] =>
-  [apiKey, ...Object.values(headers)].filter((secret) => secret.length >= MIN_SECRET)
+/** The headers that do not change; those of a function are added by the transport, before every request. */
+export const fixedHeadersOf = ({ headers }: Pick<AdapterSettings, 'headers'>): Readonly<Record<string, string>> =>
+  typeof headers === 'object' ? headers : {}
+
+/** What an account's requests carry from its settings and nobody may be told. */
+export const secretsOf = (settings: Pick<AdapterSettings, 'apiKey' | 'headers' | 'proxy'>): readonly string[] =>
+  [settings.apiKey ?? '', ...Object.values(fixedHeadersOf(settings)), passwordOf(settings.proxy)].filter(
+    (secret) => secret.length >= MIN_SECRET,
+  )
+
+const passwordOf = (proxy: string | undefined): string =>
+  proxy !== undefined && URL.canParse(proxy) ? decodeURIComponent(new URL(proxy).password) : ''

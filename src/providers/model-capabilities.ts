@@ -1,3 +1,4 @@
+import type { FieldNames } from '../config/provider-settings.ts'
 import type { ModelSettings } from '../domain/model-call.ts'
 
 export interface ModelCapabilities {
@@ -8,6 +9,7 @@ export interface ModelCapabilities {
 }
 
 const NO_NOTES: readonly string[] = []
+const NO_NAMES: FieldNames = {}
 const ANY: ModelCapabilities = { refuses: [], reasoning: false }
 
 /**
@@ -29,16 +31,29 @@ export function capabilitiesOf(model: string): ModelCapabilities {
   return MODELS.find(([pattern]) => pattern.test(name))?.[1] ?? ANY
 }
 
-/** The settings that can be sent to the model, and a note for each that is left out. */
+/** The settings that can be sent to the model, and a note for each that is left out. `names` are the account's own words, which win. */
 export function fitSettings(
   model: string,
   settings: ModelSettings,
+  names: FieldNames = NO_NAMES,
 ): { readonly settings: ModelSettings; readonly notes: readonly string[] } {
-  if (settings.temperature === undefined && settings.topP === undefined && settings.stopSequences === undefined) {
+  const isRefusedByName =
+    names !== NO_NAMES && SETTING_NAMES.some((name) => names[name] === false && settings[name] !== undefined)
+  if (
+    !isRefusedByName &&
+    settings.temperature === undefined &&
+    settings.topP === undefined &&
+    settings.stopSequences === undefined
+  ) {
     return { settings, notes: NO_NOTES }
   }
-  const left = capabilitiesOf(model).refuses.filter((name) => settings[name] !== undefined)
+  const { refuses } = capabilitiesOf(model)
+  const left = SETTING_NAMES.filter(
+    (name) => settings[name] !== undefined && (names[name] === undefined ? refuses.includes(name) : names[name] === false),
+  )
   if (left.length === 0) return { settings, notes: NO_NOTES }
   const sent = Object.fromEntries(Object.entries(settings).filter(([name]) => !left.some((refused) => refused === name)))
   return { settings: sent, notes: left.map((name) => `${name} was left out: ${model} does not accept it`) }
 }
+
+const SETTING_NAMES = ['temperature', 'topP', 'stopSequences', 'maxTokens'] as const

@@ -36,16 +36,21 @@ export const PRESET_TABLE: Readonly<Record<PresetName, Preset>> = {
     thinkTags: true,
   }),
   xai: hosted('https://api.x.ai/v1', 'XAI_API_KEY', { structuredOutput: 'json_schema', maxStopSequences: 4 }),
-  mistral: hosted('https://api.mistral.ai/v1', 'MISTRAL_API_KEY', { structuredOutput: 'json_schema', asksForStreamUsage: false }),
+  mistral: hosted('https://api.mistral.ai/v1', 'MISTRAL_API_KEY', {
+    structuredOutput: 'json_schema',
+    asksForStreamUsage: false,
+    thinkTags: true,
+  }),
   deepseek: hosted('https://api.deepseek.com/v1', 'DEEPSEEK_API_KEY', { structuredOutput: 'json_object' }),
   openrouter: hosted('https://openrouter.ai/api/v1', 'OPENROUTER_API_KEY', {
     structuredOutput: 'json_schema',
     extraBody: { usage: { include: true } },
+    thinkTags: true,
   }),
   together: hosted('https://api.together.xyz/v1', 'TOGETHER_API_KEY', { structuredOutput: 'json_schema', thinkTags: true }),
   azure: {
     keyVariable: 'AZURE_OPENAI_API_KEY',
     keyHeader: 'api-key',
-    dialect: { ...UNKNOWN_DIALECT, structuredOutput: 'json_schema', maxStopSequences: 4, thinkTags: false },
+    dialect: { ...UNKNOWN_DIALECT, structuredOutput: 'json_schema', maxStopSequences: 4 },
   },
 }

@@ -1,7 +1,9 @@
 import type { PriceCalculation } from '@pydantic/genai-prices'
 import type { ConfiguredPrice } from '../config/config-schema.ts'
+import type { PricedAnswer } from '../domain/model-call.ts'
 import type { Cost, Usage } from '../domain/usage.ts'
 import type { PriceBook, PricedBy } from './provider.ts'
+import { toTierFactor } from './service-tiers.ts'
 
 /** Day on which the bundled list (`@pydantic/genai-prices` 0.1.8) was published. */
 export const PRICES_DATE = '2026-09-23'
@@ -40,6 +42,7 @@ type PriceList = (vendor: string, model: string) => ListPrice | undefined
 
 /** Prices from the configuration, then from the bundled list, which is loaded at first use. */
 export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOptions = {}): PriceBook {
+  const configuredPrices = byName(overrides)
   let opening: Promise<PriceList> | undefined
   let opened: PriceList | undefined
 
@@ -49,15 +52,15 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
     return opened
   }
 
-  function price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> | Cost | undefined {
+  function price(provider: PricedBy, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined {
     if (provider.simulated || !isCounted(usage)) return undefined
-    const configured = findConfigured(overrides, provider.id, model)
+    const configured = findConfigured(configuredPrices, provider.id, answer)
     if (configured) {
       return { costUsd: round(configuredCost(configured, usage)), source: 'configured', estimated: usage.source === 'estimated' }
     }
     const vendor = Object.hasOwn(LISTED_VENDORS, provider.vendor) ? LISTED_VENDORS[provider.vendor] : undefined
     if (!vendor) return undefined
-    return opened ? toListCost(opened, vendor, model, usage) : open().then((list) => toListCost(list, vendor, model, usage))
+    return opened ? toListCost(opened, vendor, answer, usage) : open().then((list) => toListCost(list, vendor, answer, usage))
   }
 
   return {
@@ -65,10 +68,11 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
     async worstCase(provider, model, inputTokens, maxOutputTokens) {
       if (provider.simulated) return 0
       const usage: Usage = { inputTokens, outputTokens: maxOutputTokens, source: 'estimated' }
+      const answer: PricedAnswer = { model, requestedModel: model }
       // Writing to a cache can cost more than plain input, and whether a vendor does so by itself is not known before.
       const costs = [
-        await price(provider, model, usage),
-        await price(provider, model, { ...usage, cacheWriteTokens: inputTokens }),
+        await price(provider, answer, usage),
+        await price(provider, answer, { ...usage, cacheWriteTokens: inputTokens }),
       ]
       const known = costs.flatMap((cost) => (cost ? [cost.costUsd] : []))
       return known.length > 0 ? Math.max(...known) : undefined
@@ -76,10 +80,15 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
   }
 }
 
-function toListCost(list: PriceList, vendor: string, model: string, usage: CountedUsage): Cost | undefined {
-  const costUsd = list(vendor, model)?.(usage)
+/** Gateways answer with names of their own, which the list does not know: then the price is the one of the model that was asked for. */
+function toListCost(list: PriceList, vendor: string, answer: PricedAnswer, usage: CountedUsage): Cost | undefined {
+  const factor = toTierFactor(vendor, answer.serviceTier)
+  if (factor === undefined) return undefined
+  const { model, requestedModel } = answer
+  const listed = list(vendor, model) ?? (requestedModel === model ? undefined : list(vendor, requestedModel))
+  const costUsd = listed?.(usage)
   if (costUsd === undefined) return undefined
-  return { costUsd: round(costUsd), source: 'prices', pricesDate: PRICES_DATE, estimated: usage.source === 'estimated' }
+  return { costUsd: round(costUsd * factor), source: 'prices', pricesDate: PRICES_DATE, estimated: usage.source === 'estimated' }
 }
 
 async function openPriceList(now: () => number): Promise<PriceList> {
@@ -148,15 +157,30 @@ function configuredCost(price: ConfiguredPrice, usage: CountedUsage): number {
   return perMillion / 1_000_000
 }
 
-/** Exactly as configured, or without what a provider adds to the name that was asked for: a date, or `:latest`. */
+/** Configured prices by their names, and by those in small letters: the vendors do not tell large ones from small ones. */
+function byName(overrides: Readonly<Record<string, ConfiguredPrice>>): ReadonlyMap<string, ConfiguredPrice> {
+  const entries = Object.entries(overrides)
+  return new Map([...entries.map(([name, price]) => [name.toLowerCase(), price] as const), ...entries])
+}
+
+/** What vendors and users add to the name of a model: a date, a version of Vertex or Bedrock, `latest`. */
+const NAME_SUFFIX = /([-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?|[-:@]latest)$/
+
+/** By the name that steps use, then by the one that answered; each as it is, and without what is added to a name. */
 function findConfigured(
-  overrides: Readonly<Record<string, ConfiguredPrice>>,
+  prices: ReadonlyMap<string, ConfiguredPrice>,
   provider: string,
-  model: string,
+  { requestedModel, model }: PricedAnswer,
 ): ConfiguredPrice | undefined {
-  const undated = model.replace(/(-20\d{2}-?[01]\d-?[0-3]\d|:latest)$/, '')
-  const key = [`${provider}/${model}`, `${provider}/${undated}`].find((name) => Object.hasOwn(overrides, name))
-  return key === undefined ? undefined : overrides[key]
+  if (prices.size === 0) return undefined
+  for (const name of requestedModel === model ? [model] : [requestedModel, model]) {
+    const exact = `${provider}/${name}`
+    const plain = `${provider}/${name.replace(/^models\//, '')}`.toLowerCase()
+    const price =
+      prices.get(exact) ?? prices.get(exact.toLowerCase()) ?? prices.get(plain) ?? prices.get(plain.replace(NAME_SUFFIX, ''))
+    if (price) return price
+  }
+  return undefined
 }
 
 function isCounted(usage: Usage): usage is CountedUsage {

@@ -1,4 +1,4 @@
-import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
+import type { ModelRequest, ModelResponse, PricedAnswer } from '../domain/model-call.ts'
 import type { Cost, Usage } from '../domain/usage.ts'
 
 export interface GenerateOptions {
@@ -11,6 +11,11 @@ export interface GenerateOptions {
   readonly onDelta?: (text: string) => void
   /** Given beside `onDelta`: called synchronously with every piece of reasoning text that the vendor sends apart from the answer. */
   readonly onReasoning?: (text: string) => void
+  /**
+   * Called synchronously, before more text, where all text that was delivered turns out to be reasoning: it is void, and the answer starts anew.
+   * The reasoning is not repeated to `onReasoning`.
+   */
+  readonly onVoid?: () => void
   /** Called once per piece that arrives, text or not (reasoning, pings), so that an idle timeout sees life. */
   readonly onActivity?: () => void
 }
@@ -28,7 +33,8 @@ export interface Provider {
   /** Every answer comes from the simulator; must never be counted as cost or quality. */
   readonly simulated: boolean
   /**
-   * One request, one answer. Must send no retries of its own and must not write prompts or keys to a log.
+   * One request, one answer. Must send no retries of its own, save for a request that was refused for the name of a parameter, which is sent once more without it.
+   * Must not write prompts or keys to a log.
    * Must resolve only for an answer that ended with its terminal mark.
    * Rejects with an OrchestratorError: PROVIDER_AUTH (401, 403, Gemini's 400 for keys), PROVIDER_RATE_LIMITED (429),
    * PROVIDER_QUOTA_EXHAUSTED (a 429 or 402 for used-up credit), PROVIDER_UNAVAILABLE (5xx, 408, 529, refused and reset connections),
@@ -44,11 +50,12 @@ export interface Provider {
 /** Prices of models. Loads its list at first use. */
 export interface PriceBook {
   /**
-   * Cost of an answer; `undefined` for an unknown model or unknown tokens, never 0 for them, and for answers of the simulator.
+   * Cost of an answer; `undefined` for an unknown model, tier or tokens, never 0 for them, and for answers of the simulator. A configured price comes
+   * before the list, and the requested name before the one that answered: the operator configures what steps name.
    * A promise only until the list is loaded: it is asked once per attempt.
    */
-  price(provider: PricedBy, model: string, usage: Usage): Promise<Cost | undefined> | Cost | undefined
-  /** Most that a call can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
+  price(provider: PricedBy, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
+  /** Most that a call of this model can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
   worstCase(provider: PricedBy, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
 }
 

@@ -1,8 +1,9 @@
-import { listOf, recordOf, textOf } from './foreign-json.ts'
+import { countOf, listOf, recordOf, textOf } from './foreign-json.ts'
 
 /**
  * Milliseconds a vendor asks to wait, uncapped: `retry-after-ms`, `retry-after` in seconds or as an HTTP date (RFC 9110, 10.2.3),
- * or Google's `RetryInfo` in the body (`"retryDelay": "34s"`, google.rpc.RetryInfo).
+ * Google's `RetryInfo` in the body (`"retryDelay": "34s"`, google.rpc.RetryInfo), or `retry_after` in seconds beside or in the error
+ * of the body (gateways that pass a vendor's wait on).
  */
 export function retryAfterMs(
   headers: { get(name: string): string | null } | undefined,
@@ -17,8 +18,21 @@ export function retryAfterMs(
   // Date.parse reads nearly anything as a date, "-5" for one; HTTP dates name their month.
   const instant = header && /[A-Za-z]{3}/.test(header) ? Date.parse(header) : Number.NaN
   if (!Number.isNaN(instant)) return Math.max(0, instant - nowMs)
-  return retryDelayOf(body)
+  return retryDelayOf(body) ?? retryFieldOf(body)
 }
+
+function retryFieldOf(body: unknown): number | undefined {
+  const outer = recordOf(body)
+  const error = recordOf(outer.error)
+  for (const holder of [error, recordOf(error.metadata), outer]) {
+    const milliseconds = amountOf(holder.retry_after_ms)
+    const seconds = amountOf(holder.retry_after) ?? amountOf(holder.retry_after_seconds)
+    if (milliseconds !== undefined || seconds !== undefined) return milliseconds ?? Math.ceil((seconds ?? 0) * 1_000)
+  }
+  return undefined
+}
+
+const amountOf = (value: unknown): number | undefined => countOf(value) ?? numberOf(textOf(value))
 
 function retryDelayOf(body: unknown): number | undefined {
   const outer = recordOf(Array.isArray(body) ? body[0] : body)

@@ -1,8 +1,9 @@
 import { type CallFacts, withCallFacts } from '../domain/call-facts.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { listOf, recordOf, textOf } from './foreign-json.ts'
+import { recordOf, textOf } from './foreign-json.ts'
 import { retryAfterMs } from './retry-after.ts'
+import { toFaultCode, toRefusedParameter } from './vendor-faults.ts'
+import { toVendorWords, type VendorWords } from './vendor-words.ts'
 
 /** What is known of the attempt besides the failure itself. */
 export interface AttemptState extends Partial<Pick<CallFacts, 'usage' | 'model' | 'generated'>> {
@@ -26,24 +27,34 @@ export interface VendorFailure extends AttemptState {
   readonly nowMs?: number
 }
 
-/** Any failure a vendor reports, as an error of ours with its call facts; adapters of all vendors use it. */
+/**
+ * Any failure a vendor reports, as an error of ours with its call facts; adapters of all vendors use it. `details.refusedParameter` names the
+ * field of the request that the server does not take, `details.useInstead` the one it asks for.
+ */
 export function toVendorError(failure: VendorFailure): OrchestratorError {
-  const said = toVendorWords(failure.body)
-  const code = toErrorCode(failure.status, said)
+  const said = withHeaderKind(toVendorWords(failure.body), failure.headers)
+  const code = toFaultCode(failure.status, said)
   const status = failure.status ?? said.status
-  const message = safeMessage(said.message, failure)
   const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
-  const error = new OrchestratorError(code, `Provider "${failure.provider}" ${heading}${message ? `: ${message}` : ''}`, {
+  // Each by itself: a gateway's own message must not vanish because the one behind it repeats the request.
+  const words = [safeMessage(said.message, failure), safeMessage(said.upstream, failure)].filter((part) => part !== undefined)
+  const refused = code === 'PROVIDER_REJECTED' ? toRefusedParameter(status, said) : undefined
+  const waitMs = retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now())
+  const error = new OrchestratorError(code, [`Provider "${failure.provider}" ${heading}`, ...words].join(': '), {
     details: {
       provider: failure.provider,
       ...(status !== undefined && { status }),
+      // For whoever passes the error on: the server's own Retry-After comes from here.
+      ...(waitMs !== undefined && { retryAfterMs: waitMs }),
       ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
       ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
+      ...(refused && { refusedParameter: safeMessage(refused.name, failure) }),
+      ...(refused?.useInstead && { useInstead: safeMessage(refused.useInstead, failure) }),
     },
     cause: failure.cause,
   })
   return withCallFacts(error, {
-    retryAfterMs: retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now()),
+    retryAfterMs: waitMs,
     status,
     usage: failure.usage,
     model: failure.model,
@@ -51,17 +62,28 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   })
 }
 
-/** The connection failed: refused, reset, no such host. `networkCode` is Node's or undici's, found along the causes. */
+/** AWS names the kind of a failure in a header. */
+function withHeaderKind(said: VendorWords, headers: VendorFailure['headers']): VendorWords {
+  const kind = headers?.get('x-amzn-errortype')?.replace(/:.*$/, '')
+  return kind ? { ...said, kinds: [...said.kinds, kind] } : said
+}
+
+/**
+ * The connection failed: refused, reset, no such host. `networkCode` is Node's or undici's, found along the causes, as is the proxy that it went
+ * over. A cause that says more, such as headers that could not be made, is returned as it is.
+ */
 export function toConnectionError(cause: unknown, state: AttemptState): OrchestratorError {
+  if (OrchestratorError.is(cause)) return withState(cause, state)
   const networkCode = networkCodeOf(cause)
+  const proxy = proxyOf(cause)
   return withState(
     new OrchestratorError(
       'PROVIDER_UNAVAILABLE',
-      `Connection to provider "${state.provider}" failed${networkCode ? ` (${networkCode})` : ''}`,
+      `Connection to provider "${state.provider}"${proxy ? ` over the proxy ${proxy}` : ''} failed${networkCode ? ` (${networkCode})` : ''}`,
       {
-        details: { provider: state.provider, ...(networkCode && { networkCode }) },
+        details: { provider: state.provider, ...(networkCode && { networkCode }), ...(proxy && { proxy }) },
         cause,
-        retryable: !(networkCode && /CERT|SELF_SIGNED|ERR_TLS|ERR_INVALID_URL/.test(networkCode)),
+        retryable: !(networkCode && /CERT|SELF_SIGNED|ERR_TLS|ERR_INVALID_URL|UND_ERR_INVALID_ARG/.test(networkCode)),
       },
     ),
     state,
@@ -88,79 +110,6 @@ export function toContentFiltered(reason: string, state: AttemptState): Orchestr
 
 const withState = (error: OrchestratorError, { usage, model, generated = false }: AttemptState) =>
   withCallFacts(error, { usage, model, generated })
-
-interface VendorWords {
-  readonly message?: string
-  readonly code?: string
-  readonly type?: string
-  /** Status the body names itself, where it does. */
-  readonly status?: number
-  /** Reasons in Google's `details`, e.g. `API_KEY_INVALID`. */
-  readonly reasons: readonly string[]
-  /** OpenRouter names what its moderation found. */
-  readonly moderated: boolean
-}
-
-/**
- * Reads the error shapes of the vendors: `{ error: { message, type, code } }` (OpenAI, Anthropic, Groq), `{ error: 'text', code }` (xAI, Ollama),
- * `{ message, type, code }` (Mistral), `[{ error: { code, status, details } }]` (Google), `{ detail }` (FastAPI servers).
- */
-function toVendorWords(body: unknown): VendorWords {
-  const outer = recordOf(Array.isArray(body) ? body[0] : body)
-  const inner = typeof outer.error === 'object' && outer.error !== null ? recordOf(outer.error) : outer
-  const message =
-    textOf(inner.message) ??
-    textOf(inner.error) ??
-    textOf(outer.message) ??
-    textOf(inner.detail) ??
-    (typeof body === 'string' && !body.trimStart().startsWith('<') ? body : undefined)
-  const code = wordOf(inner.code) ?? wordOf(outer.code)
-  const type = textOf(inner.status) ?? wordOf(inner.type)
-  const details = listOf(inner.details)
-  const status = [inner.status_code, inner.code, inner.status, outer.statusCode, outer.status]
-    .map(statusOf)
-    .find((found) => found !== undefined)
-  return {
-    message,
-    code,
-    type,
-    status,
-    reasons: details.map((detail) => textOf(recordOf(detail).reason)).filter((reason) => reason !== undefined),
-    moderated: Array.isArray(recordOf(inner.metadata).reasons),
-  }
-}
-
-const QUOTA =
-  /^(insufficient_quota|insufficient_user_quota|insufficient_balance|billing_(error|hard_limit_reached|not_active)|quota_exceeded)$/i
-const FILTERED =
-  /^(content_filter|content_policy_violation|responsible_ai_policy_violation|data_inspection_failed|invalid_prompt|moderation_blocked|sensitive)$/i
-
-/** Error words of the vendors that come without a status of their own, by the status they stand for. */
-const STATUS_WORDS: readonly (readonly [RegExp, number])[] = [
-  [/^(authentication_error|unauthenticated|invalid_api_key|api_key_invalid)$/i, 401],
-  [/^(permission_error|permission_denied)$/i, 403],
-  [/^(not_found_error|not_found|model_not_found)$/i, 404],
-  [/^(rate_?limit.*|resource_exhausted|too_many_requests|tokens|requests)$/i, 429],
-  [/^(overloaded.*)$/i, 529],
-  [/^(timeout_error|deadline_exceeded|request_timeout)$/i, 504],
-  [/^(server_error|internal.*|api_error|unavailable|service_?unavailable.*|upstream.*|bad_gateway)$/i, 503],
-  [/^(invalid_?request.*|invalid_argument|failed_precondition|context_length_exceeded|badrequest.*|validation_error)$/i, 400],
-]
-
-function toErrorCode(httpStatus: number | undefined, said: VendorWords): ErrorCode {
-  const words = [said.code, said.type].filter((word) => word !== undefined)
-  const status = httpStatus ?? said.status ?? statusOfWords(words)
-  if (status === 402 || (status !== 401 && words.some((word) => QUOTA.test(word)))) return 'PROVIDER_QUOTA_EXHAUSTED'
-  if (said.moderated || words.some((word) => FILTERED.test(word))) return 'CONTENT_FILTERED'
-  if (status === 401 || status === 403 || said.reasons.some((reason) => reason.startsWith('API_KEY_'))) return 'PROVIDER_AUTH'
-  if (status === 429) return 'PROVIDER_RATE_LIMITED'
-  // Without a status and a known word nothing says that the request is at fault, so a further try is sensible.
-  if (status === undefined || status === 408 || status === 409 || status === 425 || status >= 500) return 'PROVIDER_UNAVAILABLE'
-  return 'PROVIDER_REJECTED'
-}
-
-const statusOfWords = (words: readonly string[]): number | undefined =>
-  STATUS_WORDS.find(([pattern]) => words.some((word) => pattern.test(word)))?.[1]
 
 const KEY_SHAPES =
   /\b(sk|pk|rk|gsk|xai|key|r8|hf|AIza)[-_][A-Za-z0-9*_-]{4,}|\bAIza[\w-]{8,}|\bBearer\s+\S+|[\w-]*\*{3,}[\w-]*|\b[A-Za-z0-9_-]{40,}\b/gi
@@ -202,9 +151,8 @@ export function networkCodeOf(cause: unknown): string | undefined {
   return undefined
 }
 
-const wordOf = (value: unknown): string | undefined => textOf(value) ?? (typeof value === 'number' ? String(value) : undefined)
-
-function statusOf(value: unknown): number | undefined {
-  const status = typeof value === 'string' && /^[345]\d\d$/.test(value) ? Number(value) : value
-  return typeof status === 'number' && Number.isInteger(status) && status >= 300 && status <= 599 ? status : undefined
+/** Where the proxy of a failed connection is, without credentials. */
+const proxyOf = (cause: unknown): string | undefined => {
+  const { proxy, cause: inner } = recordOf(cause)
+  return textOf(proxy) ?? textOf(recordOf(inner).proxy)
 }

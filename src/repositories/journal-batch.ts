@@ -1,4 +1,5 @@
 import type { StepResult } from '../domain/step-result.ts'
+import type { Message } from '../domain/thread.ts'
 import { FLOW_SCHEMA_VERSION } from './entities/flow.ts'
 import { JOURNAL_PART, JOURNAL_PARTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
 import type { Claim, FlowOutcome, JournalEntry, NewFlow, StoredDefinition } from './repository.ts'
@@ -88,7 +89,7 @@ export function toStatement(
   isKnown: (definitionHash: string) => boolean,
   recorded: () => number,
 ): JournalStatement {
-  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [] }
+  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [], messages: [] }
   const definitions = new Map<string, StoredDefinition>()
   const entriesOf = new Map<string, EntryOperation[]>()
   for (const operation of batch) {
@@ -102,6 +103,7 @@ export function toStatement(
       if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
       for (const result of operation.entry.results ?? []) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, recorded()))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
@@ -132,6 +134,17 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
     else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
   }
 }
+
+const toMessageRow = (flowId: string, message: Message, recorded: number): JournalRow<'messages'> => ({
+  flow_id: flowId,
+  id: message.id,
+  thread_id: message.threadId,
+  role: message.role,
+  created_at: message.createdAt,
+  recorded,
+  content: message.content,
+  metadata: message.metadata,
+})
 
 const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): JournalRow<'outcomes'> => ({
   flow_id: flowId,

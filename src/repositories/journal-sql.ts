@@ -9,9 +9,10 @@ export const JOURNAL_PART = {
   outcomes: 16,
   results: 32,
   updates: 64,
+  messages: 128,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
-export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'updates'] as const
+export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'updates', 'messages'] as const
 
 /** What a statement tells of a flow; one JSON column of the reply, because a driver pays for each column of every reply. */
 export type JournalReply =
@@ -99,6 +100,16 @@ const attemptColumns = {
 
 const updateColumns = { flow_id: 'uuid', last_seq: 'int', batch: 'json' } as const
 
+const messageColumns = {
+  id: 'text',
+  thread_id: 'text',
+  role: 'text',
+  created_at: 'timestamptz',
+  recorded: 'int8',
+  content: 'text',
+  metadata: 'json',
+} as const
+
 export type AttemptRow = { readonly [Column in keyof typeof attemptColumns]?: unknown }
 
 /** What each part's rows look like; the JSON sent for a part is an array of these. */
@@ -129,6 +140,7 @@ const PART_COLUMNS = {
   },
   results: { ...resultColumns, attempts: 'json' },
   updates: updateColumns,
+  messages: { flow_id: 'uuid', ...messageColumns },
 } as const satisfies Record<JournalPart, Columns>
 
 const names = (columns: Columns) => Object.keys(columns).join(', ')
@@ -260,11 +272,19 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
       insertMissing('updates', 'polyphony_flow_updates', updateColumns, { flow_id: 'uuid', last_seq: 'int' }),
     ],
   }),
+
+  messages: (source) => ({
+    ctes: [
+      ofHeldFlows('messages', source),
+      // A thread that is being deleted takes its flows along, so it is there as long as the flow is held.
+      insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' }),
+    ],
+  }),
 }
 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so they must not touch the same flow, but
- * for `results` and `updates` of a flow that another part holds.
+ * for `results`, `updates` and `messages` of a flow that another part holds.
  */
 export function journalSql(mask: number): string {
   const fragments = JOURNAL_PARTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

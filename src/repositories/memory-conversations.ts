@@ -15,6 +15,8 @@ export interface MemoryConversations {
   readonly permissions: PermissionRepository
   readonly dataSharing: DataSharingRepository
   hasThread(threadId: string): boolean
+  /** Adds messages of flows to their thread, each once; a thread that is gone gets none. */
+  addFlowMessages(messages: readonly Message[]): void
 }
 
 const MAX_MESSAGES_PER_THREAD = 10_000
@@ -40,6 +42,13 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     record.messages.splice(0, record.messages.length - MAX_MESSAGES_PER_THREAD)
   }
 
+  const addFlowMessages = (messages: readonly Message[]): void => {
+    for (const message of messages) {
+      const known = records.get(message.threadId)?.messages
+      if (known && !known.some(({ id }) => id === message.id)) addMessages([message])
+    }
+  }
+
   const threads: ThreadRepository = {
     create: async (thread) => {
       if (records.has(thread.id)) throw new OrchestratorError('INTERNAL', `Expected a new thread id, found ${thread.id} in use.`)
@@ -58,8 +67,9 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     delete: async (threadId) => remove(threadId),
     addMessage: async (message) => addMessages([message]),
     addMessages: async (messages) => addMessages(messages),
-    messages: async (threadId, limit) => {
-      const messages = records.get(threadId)?.messages ?? []
+    messages: async (threadId, limit, role) => {
+      const all = records.get(threadId)?.messages ?? []
+      const messages = role === undefined ? all : all.filter((message) => message.role === role)
       return messages.slice(limit === undefined ? 0 : Math.max(0, messages.length - limit))
     },
     newestUserMessage: async (threadId) => records.get(threadId)?.messages.findLast((message) => message.role === 'user'),
@@ -90,7 +100,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     },
   }
 
-  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId) }
+  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId), addFlowMessages }
 }
 
 const toPlace = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })

@@ -1,5 +1,6 @@
 import { SETTLED } from '../domain/flow.ts'
 import { type Attempt, type StepResult, stepResultId } from '../domain/step-result.ts'
+import type { Message } from '../domain/thread.ts'
 import { threadNotFound } from '../domain/thread-access.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { newestOf, selectFlowIds, selectNames } from './memory-flow-lists.ts'
@@ -31,9 +32,10 @@ const done = Promise.resolve()
 export interface MemoryFlowsOptions extends FlowRecordsOptions {
   readonly now: () => number
   hasThread(threadId: string): boolean
+  addMessages(messages: readonly Message[]): void
 }
 
-export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
 
   const recordUnder = (entry: JournalEntry): FlowRecord | undefined => {
@@ -78,12 +80,14 @@ export function createMemoryFlows({ now, hasThread, ...options }: MemoryFlowsOpt
       const record = recordUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
+      if (entry.messages) addMessages(entry.messages)
       return done
     },
     finish: (entry) => {
       const record = recordUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
+      if (entry.messages) addMessages(entry.messages)
       const { status, completedAt, result, error, simulated } = entry.outcome
       record.flow = { ...record.flow, status, completedAt, result, error, simulated }
       records.rest(record)

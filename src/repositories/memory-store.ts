@@ -32,7 +32,14 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
   }
   const conversations = createMemoryConversations({ maxThreads })
-  const memory = createMemoryFlows({ maxFlows, maxWaitingFlows, recentFlows, now, hasThread: conversations.hasThread })
+  const memory = createMemoryFlows({
+    maxFlows,
+    maxWaitingFlows,
+    recentFlows,
+    now,
+    hasThread: conversations.hasThread,
+    addMessages: conversations.addFlowMessages,
+  })
   const owners = createMemoryOwners(memory.interruptFlowsOf, now)
 
   return {

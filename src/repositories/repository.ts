@@ -174,8 +174,8 @@ export interface ThreadRepository {
   addMessage(message: Message): Promise<void>
   /** Adds messages of one thread, in order, also where they are of one instant: all or none. */
   addMessages(messages: readonly Message[]): Promise<void>
-  /** Oldest first: the newest `limit` messages. */
-  messages(threadId: string, limit?: number): Promise<readonly Message[]>
+  /** Oldest first: the newest `limit` messages, of one role where it is named. */
+  messages(threadId: string, limit?: number, role?: Message['role']): Promise<readonly Message[]>
   newestUserMessage(threadId: string): Promise<Message | undefined>
 }
 
@@ -257,7 +257,7 @@ export interface Journal {
    */
   claim(claim: Claim): Promise<{ readonly epoch: number } | { readonly status: FlowStatus | undefined }>
   /**
-   * Appends results (with their attempts) and updates of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
+   * Appends results (with their attempts), updates and messages of a flow, in the order of the calls. Rejects with FLOW_INTERRUPTED when `epoch` is no longer the flow's: nothing is written then.
    * A recorded SUCCESS is never replaced; a FAILED one is, by a later run.
    */
   append(entry: JournalEntry): Promise<void>
@@ -280,6 +280,8 @@ export interface JournalEntry {
   readonly epoch: number
   readonly results?: readonly StepResult[]
   readonly updates?: readonly StoredUpdate[]
+  /** Messages for the flow's thread, under the same fence; one whose id is there already is not written again. */
+  readonly messages?: readonly Message[]
 }
 
 export interface FlowOutcome {

@@ -8,6 +8,8 @@ import { present } from './present.ts'
 interface Details {
   readonly parsed?: unknown
   readonly refusal?: string
+  readonly reasoning?: string
+  readonly sources?: StepResult['sources']
   readonly samples?: readonly string[]
   readonly sharing?: StepResult['sharing']
   readonly withheld?: StepResult['withheld']
@@ -52,13 +54,15 @@ export const toStepResultRow = (flowId: string, result: StepResult, recorded: nu
 })
 
 function toDetails(result: StepResult): Details | undefined {
-  const { parsed, refusal, samples, sharing, withheld, notes, messageId } = result
+  const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId } = result
   // What was withheld is a part of what was decided: stored a second time only where it is not.
   const refused = sharing.filter((decision) => !decision.allowed)
   const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
   const details: Details = {
     parsed,
     refusal,
+    reasoning,
+    sources,
     samples,
     sharing: sharing.length > 0 ? sharing : undefined,
     withheld: derivable ? undefined : withheld,

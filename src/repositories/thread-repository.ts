@@ -59,8 +59,12 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
       if (added.length > 0) await messages.insert(added.map((message) => toMessageRow(message, recorded())))
     }),
 
-    messages: guarded(async (threadId: string, limit?: number) => {
-      const rows = await messages.find({ where: { threadId }, order: { createdAt: 'DESC', recorded: 'DESC' }, take: limit })
+    messages: guarded(async (threadId: string, limit?: number, role?: Message['role']) => {
+      const rows = await messages.find({
+        where: { threadId, ...(role && { role }) },
+        order: { createdAt: 'DESC', recorded: 'DESC' },
+        take: limit,
+      })
       return rows.reverse().map(fromMessageRow)
     }),
 

@@ -3,9 +3,47 @@ import { loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from '../
 import { readVersion } from '../config/version.ts'
 import { createPolyphony, type Polyphony } from '../polyphony.ts'
 import { createServerLogger, toLogger } from '../telemetry/logs.ts'
-import { createServer } from './server.ts'
+import type { ServerParts } from './parts.ts'
+import { createServer as createFastifyServer } from './server.ts'
 
-export { createServer, type PolyphonyServer, type ServerOptions } from './server.ts'
+/** A logger like that of pino. */
+export interface ServerLogger {
+  level: string
+  fatal(fields: unknown, message?: string, ...values: unknown[]): void
+  error(fields: unknown, message?: string, ...values: unknown[]): void
+  warn(fields: unknown, message?: string, ...values: unknown[]): void
+  info(fields: unknown, message?: string, ...values: unknown[]): void
+  debug(fields: unknown, message?: string, ...values: unknown[]): void
+  trace(fields: unknown, message?: string, ...values: unknown[]): void
+  silent(fields: unknown, message?: string, ...values: unknown[]): void
+  child(bindings: Record<string, unknown>): ServerLogger
+}
+
+export interface ServerOptions {
+  /** Default: nothing is logged. */
+  readonly logger?: ServerLogger
+  /** Shown in /health and /openapi.json. */
+  readonly version?: string
+  /** Milliseconds between two checks whether those who follow flows still may; default 250. */
+  readonly lookEveryMs?: number
+}
+
+/** Flows over HTTP and WebSocket, as models and as tools. */
+export interface PolyphonyServer {
+  /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
+  listen(): Promise<string>
+  /**
+   * Takes no new work, ends streams and sockets so that clients reconnect elsewhere, lets requests under way be answered as long as
+   * `server.closeTimeoutMs` says, and resolves when nobody is connected. Flows continue.
+   */
+  close(): Promise<void>
+}
+
+/**
+ * Builds the server over an opened Polyphony, which it does not close.
+ * Its type names no type of Fastify: Fastify is inside the package, so users do not have its types.
+ */
+export const createServer: (parts: ServerParts, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
 
 /** A server that owns its Polyphony. */
 export interface StartedServer {
@@ -38,7 +76,7 @@ export async function startServer(flags: PolyphonyConfigInput = {}): Promise<Sta
 
 async function serve(polyphony: Polyphony, logger: FastifyBaseLogger): Promise<StartedServer> {
   const { config, apiKeys } = polyphony
-  const server = await createServer(polyphony, { logger, version: readVersion() })
+  const server = await createFastifyServer(polyphony, { logger, version: readVersion() })
   const begin = async () => {
     const url = await server.listen()
     if (config.server.resumeInterrupted) await polyphony.resumeInterrupted()

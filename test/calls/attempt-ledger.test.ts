@@ -7,7 +7,7 @@ import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { describeCallLayer } from '../contracts/call.ts'
 import { callAnswer, manualClock, prepared, settled, tryContext } from '../support/calls.ts'
 
-const price: LedgerPorts['price'] = (_provider, model) => ({
+const price: LedgerPorts['price'] = (_provider, { model }) => ({
   costUsd: model === 'model-a' ? 1 : 2,
   source: 'prices',
   pricesDate: '2026-11-01',
@@ -30,6 +30,23 @@ const failing =
 const REPORTED: Usage = { inputTokens: 7, outputTokens: 1, totalTokens: 8, source: 'reported' }
 
 describe('the ledger', () => {
+  test('asks for the price with the model that was asked for, the one that answered and the tier', async () => {
+    const asked: unknown[] = []
+    const asking: LedgerPorts['price'] = (provider, answer) => {
+      asked.push({ provider, ...answer })
+      return undefined
+    }
+    await rowOf(async () => callAnswer({ model: 'model-b', serviceTier: 'flex' }), { price: asking })
+    const usage = REPORTED
+    await rowOf(failing(withCallFacts(new OrchestratorError('PROVIDER_BAD_REPLY', 'no'), { usage, generated: true })), {
+      price: asking,
+    })
+    expect(asked).toEqual([
+      { provider: 'alpha', requestedModel: 'model-a', model: 'model-b', serviceTier: 'flex' },
+      { provider: 'alpha', requestedModel: 'model-a', model: 'model-a', serviceTier: undefined },
+    ])
+  })
+
   test('prices the model that answered', async () => {
     expect(await rowOf(async () => callAnswer({ model: 'model-b' }))).toMatchObject({
       model: 'model-b',

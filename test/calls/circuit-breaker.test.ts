@@ -19,8 +19,8 @@ function breaker() {
     sent += 1
     return answer()
   })
-  const attempt = (provider = 'alpha') =>
-    call(prepared({ provider }), tryContext()).then(
+  const attempt = (provider = 'alpha', model = 'model-a') =>
+    call(prepared({ provider, model }), tryContext()).then(
       () => 'answer',
       (error: unknown) => error,
     )
@@ -55,6 +55,61 @@ describe('the circuit breaker', () => {
     for (let time = 0; time < 4; time++) await attempt()
     await attempt('beta')
     expect(sent()).toBe(4)
+  })
+
+  test('leaves other models of the provider alone, and theirs of the same name elsewhere', async () => {
+    const { attempt, sent, answerWith } = breaker()
+    for (let time = 0; time < 4; time++) await attempt('alpha', 'model-a')
+    expect(sent()).toBe(3)
+    answerWith(async () => callAnswer())
+    expect(await attempt('alpha', 'model-b')).toBe('answer')
+    expect(await attempt('beta', 'model-a')).toBe('answer')
+    expect(await attempt('alpha', 'model-a')).toMatchObject(open)
+  })
+
+  test('leaves a provider alone that can not be reached, whichever models were asked', async () => {
+    const { attempt, sent, clock, answerWith } = breaker()
+    const refusedConnection = () =>
+      new OrchestratorError('PROVIDER_UNAVAILABLE', 'refused', { details: { networkCode: 'ECONNREFUSED' } })
+    answerWith(() => Promise.reject(refusedConnection()))
+    for (const model of ['model-a', 'model-b', 'model-c']) await attempt('alpha', model)
+    expect(await attempt('alpha', 'model-d')).toMatchObject(open)
+    expect(await attempt('beta', 'model-d')).not.toMatchObject(open)
+    expect(sent()).toBe(4)
+    await clock.pass(10_000)
+    answerWith(async () => callAnswer())
+    expect(await attempt('alpha', 'model-e')).toBe('answer')
+    expect(await attempt('alpha', 'model-a')).toBe('answer')
+  })
+
+  test('counts a target that was silent for its whole share, and no sibling that failed', async () => {
+    for (const [model, sentAfter] of [
+      ['model-a', 1],
+      ['model-z', 2],
+    ] as const) {
+      const controller = new AbortController()
+      let sent = 0
+      const call = circuitBreaker(
+        { failureThreshold: 1, openMs: 10_000 },
+        manualClock(),
+      )(() => {
+        sent += 1
+        const details = { timeout: 'share', provider: 'alpha', model }
+        controller.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', 'silent', { details }))
+        return Promise.reject(controller.signal.reason)
+      })
+      await call(prepared(), tryContext({ signal: controller.signal })).catch(() => {})
+      await call(prepared(), tryContext()).catch(() => {})
+      expect(sent).toBe(sentAfter)
+    }
+  })
+
+  test('keeps a bounded number of names', async () => {
+    const { attempt, sent } = breaker()
+    for (let time = 0; time < 3; time++) await attempt('alpha', 'first')
+    for (let name = 0; name < 1_000; name++) await attempt('alpha', `model-${name}`)
+    await attempt('alpha', 'first')
+    expect(sent()).toBe(1_004)
   })
 
   test.each<ErrorCode>([

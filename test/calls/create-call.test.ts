@@ -60,12 +60,97 @@ describe('a call', () => {
     const attempt: CallPorts['attempt'] = (_, { signal }) =>
       new Promise(() => signal.addEventListener('abort', () => (aborted = signal.reason)))
     const context = callContext({ timeoutMs: 1_000, maxRetries: 3 })
-    const call = createCall(callPorts({ attempt, clock }))(requestTo('alpha', 'beta'), context)
+    const call = createCall(callPorts({ attempt, clock }))(requestTo('alpha'), context)
     const outcome = expect(call).rejects.toMatchObject({ code: 'STEP_TIMEOUT' })
     await clock.pass(1_000)
     await outcome
     expect(aborted).toMatchObject({ code: 'STEP_TIMEOUT' })
     expect(context.attempts).toMatchObject([{ aborted: true, usage: { source: 'unknown' } }])
+    expect(clock.pending).toBe(0)
+  })
+
+  test('asks the fallback of a target that stays silent, streamed or not, within the time of the whole', async () => {
+    for (const onDelta of [undefined, () => {}]) {
+      const clock = manualClock()
+      const aborted: unknown[] = []
+      const attempt: CallPorts['attempt'] = ({ provider }, { signal, onActivity }) => {
+        if (provider === 'gamma') return Promise.resolve(answer())
+        clock.startTimer(100, () => onActivity?.())
+        return new Promise(() => signal.addEventListener('abort', () => aborted.push(signal.reason)))
+      }
+      const context = callContext({ timeoutMs: 900, maxRetries: 2, onDelta })
+      const call = createCall(callPorts({ attempt, clock }))(requestTo('alpha', 'beta', 'gamma'), context)
+      await clock.pass(600)
+      expect(await call).toMatchObject({ provider: 'gamma' })
+      expect(aborted).toMatchObject([{ details: { timeout: 'share', timeoutMs: 300 } }, { details: { timeoutMs: 300 } }])
+      expect(context.attempts.map(({ provider, error, aborted: gaveUp }) => [provider, error?.code, gaveUp])).toEqual([
+        ['alpha', 'PROVIDER_UNAVAILABLE', true],
+        ['beta', 'PROVIDER_UNAVAILABLE', true],
+        ['gamma', undefined, false],
+      ])
+      expect(clock.pending).toBe(0)
+    }
+  })
+
+  test('does not cut a target that nobody follows, nor one that has delivered text', async () => {
+    for (const [targets, onDelta] of [
+      [['alpha'], undefined],
+      [['alpha', 'beta'], () => {}],
+    ] as const) {
+      const clock = manualClock()
+      const attempt: CallPorts['attempt'] = (_, options) =>
+        new Promise((resolve) => {
+          options.onDelta?.('begun')
+          clock.startTimer(950, () => resolve(answer()))
+        })
+      const context = callContext({ timeoutMs: 1_000, maxRetries: 2, onDelta })
+      const call = createCall(callPorts({ attempt, clock }))(requestTo(...targets), context)
+      await clock.pass(950)
+      expect(await call).toMatchObject({ provider: 'alpha' })
+      expect(context.attempts).toHaveLength(1)
+      expect(clock.pending).toBe(0)
+    }
+  })
+
+  test('is cancelled in the share of its first target and asks nobody else', async () => {
+    const clock = manualClock()
+    const controller = new AbortController()
+    const asked: string[] = []
+    const attempt: CallPorts['attempt'] = ({ provider }) => {
+      asked.push(provider)
+      return new Promise(() => {})
+    }
+    const context = callContext({ timeoutMs: 1_000, signal: controller.signal })
+    const call = createCall(callPorts({ attempt, clock }))(requestTo('alpha', 'beta'), context)
+    const outcome = expect(call).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
+    await clock.pass(100)
+    controller.abort(new OrchestratorError('FLOW_CANCELLED', 'enough'))
+    await outcome
+    expect(asked).toEqual(['alpha'])
+    expect(clock.pending).toBe(0)
+  })
+
+  test('fails at once with what the provider said where the wait it asks for would outlast the call', async () => {
+    const limited = (retryAfterMs: number) =>
+      withCallFacts(new OrchestratorError('PROVIDER_RATE_LIMITED', 'slow down', { details: { retryAfterMs } }), {
+        retryAfterMs,
+        generated: false,
+      })
+    const clock = manualClock()
+    let sent = 0
+    const attempt: CallPorts['attempt'] = async ({ provider }) => {
+      sent += 1
+      if (provider === 'alpha') throw limited(20_000)
+      return answer()
+    }
+    const call = createCall(callPorts({ attempt, clock }))
+    const refused = { code: 'PROVIDER_RATE_LIMITED', details: { retryAfterMs: 20_000 } }
+    await expect(call(requestTo('alpha'), callContext({ timeoutMs: 10_000, maxRetries: 3 }))).rejects.toMatchObject(refused)
+    // The pause holds for all calls to that model: this one is not even sent.
+    await expect(call(requestTo('alpha'), callContext({ timeoutMs: 10_000, maxRetries: 3 }))).rejects.toMatchObject(refused)
+    expect(sent).toBe(1)
+    const fellBack = call(requestTo('alpha', 'beta'), callContext({ timeoutMs: 30_000, maxRetries: 3 }))
+    expect(await fellBack).toMatchObject({ provider: 'beta' })
     expect(clock.pending).toBe(0)
   })
 

@@ -5,7 +5,7 @@ import type { Target } from '../../src/domain/flow-definition.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { callAnswer, prepared, requestTo, tryContext } from '../support/calls.ts'
+import { callAnswer, manualClock, prepared, requestTo, tryContext } from '../support/calls.ts'
 
 /** Asks the targets; every provider does what it is told, and answers where it is told nothing. */
 function ask(
@@ -19,7 +19,7 @@ function ask(
     const code = failures[provider]
     if (code) throw new OrchestratorError(code, `${provider} failed`)
     return callAnswer({ provider })
-  })
+  }, manualClock())
   return { asked, outcome: call(request, context).catch((error: unknown) => error) }
 }
 
@@ -43,7 +43,7 @@ describe('fallbacks', () => {
   test.each(CODES)('are asked after %s only where another provider may do better', async (code) => {
     const { asked, outcome } = ask({ alpha: code })
     const result = await outcome
-    const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED'
+    const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED' || code === 'OUTPUT_INVALID'
     expect(asked).toEqual(falls ? ['alpha', 'beta'] : ['alpha'])
     expect(result).toMatchObject(falls ? { provider: 'beta' } : { code })
   })

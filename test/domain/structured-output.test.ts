@@ -17,7 +17,7 @@ describe('ways to a value, from strict to lenient', () => {
     ['balanced', 'A {brace, then {"name": "Ada", "age": 36}'],
     ['repaired', "{name: 'Ada', age: 36,}"],
     ['repaired', '```json\n{"name": "Ada", "age": 36,}\n```'],
-    ['repaired', 'It is {"name": "Ada", /* born 1815 */ "age": 36'.replace('36', '36,')],
+    ['repaired', 'It is {"name": "Ada", /* born 1815 */ "age": 36,}'],
   ])('%s: %s', (how, answer) => {
     expect(readStructured(answer, person)).toEqual({ value: { name: 'Ada', age: 36 }, how })
   })
@@ -104,4 +104,64 @@ test.each([
   ['plain', 'plain'],
 ])('thinking in %s leaves %s', (text, rest) => {
   expect(withoutThinking(text)).toBe(rest)
+})
+
+describe('a value whose end is missing is no value', () => {
+  const list = z.object({ name: z.string(), items: z.array(z.string()) })
+  const loose = z.looseObject({ a: z.number().optional() })
+
+  test.each([
+    ['a string', '{"name":"Ana","items":["lettuce","tom'],
+    ['a list after an item', '{"name":"Ana","items":["lettuce"'],
+    ['a list after a comma', '{"name":"Ana","items":["lettuce",'],
+    ['a key without a value', '{"name":"Ana","items":'],
+    ['a key', '{"items":["lettuce"],"na'],
+    ['an object after its last value', '{"items":["lettuce"],"name":"Ana"'],
+    ['a fenced block without its end', '```json\n{"name":"Ana","items":["lettuce","tom'],
+    ['a fenced block with its end', '```json\n{"name":"Ana","items":["lettuce","tom\n```'],
+    ['a fenced block that lacks one bracket', '```json\n{"name":"Ana","items":["lettuce"]\n```'],
+    ['after thinking', '<think>I list them</think>{"name":"Ana","items":["lettuce","tom'],
+    ['written loosely', "{name: 'Ana', items: ['lettuce', 'tom"],
+    ['a list that is only hinted at', '{"name":"Ana","items":["lettuce", ...]}'],
+    ['a value that is missing between brackets', '{"name":"Ana","items":["lettuce"],"more":}'],
+  ])('%s', (_, answer) => {
+    expect(readStructured(answer, list)).toHaveProperty('problem')
+    expect(readStructured(answer, list, { cut: true })).toHaveProperty('problem')
+  })
+
+  test.each(['{"items":[{"a":1},{"a":2', '[{"a":1},{"a":2', 'Here: {"rows": [{"a": 1}, {"a"', "{rows: [{a: 1}, {a: '"])(
+    'the whole values inside %s are parts of what was cut',
+    (answer) => {
+      expect(readStructured(answer, loose)).toEqual({ problem: 'the JSON of the answer has no end' })
+    },
+  )
+
+  test('of a number that was cut nobody knows the last digit', () => {
+    expect(readStructured('12', z.number())).toEqual({ value: 12, how: 'json' })
+    expect(readStructured('12', z.number(), { cut: true })).toHaveProperty('problem')
+    expect(readStructured('"12"', z.string(), { cut: true })).toEqual({ value: '12', how: 'json' })
+    expect(readStructured('true', z.boolean(), { cut: true })).toEqual({ value: true, how: 'json' })
+  })
+
+  test('a whole value counts although the words after it were cut', () => {
+    expect(readStructured('{"a": 1}\nThis is because', loose, { cut: true })).toEqual({ value: { a: 1 }, how: 'balanced' })
+  })
+})
+
+test('JSON that is cut anywhere gives no value but the whole one', () => {
+  const container = fc.oneof(
+    fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 2 }), { minKeys: 1 }),
+    fc.array(fc.jsonValue({ maxDepth: 2 }), { minLength: 1 }),
+  )
+  const wrap = fc.constantFrom<[string, string]>(['', ''], ['```json\n', '\n```'], ['Here it is: ', '.'])
+  fc.assert(
+    fc.property(container, wrap, fc.boolean(), fc.nat(), (value, [before, after], pretty, seed) => {
+      const json = JSON.stringify(value, null, pretty ? 2 : undefined)
+      if (json.includes('```') || json.includes('think') || json.includes('reasoning')) return
+      const cutAt = seed % json.length
+      expect(readStructured(before + json.slice(0, cutAt), z.unknown(), { cut: true })).toHaveProperty('problem')
+      expect(readStructured(before + json.slice(0, cutAt) + after, z.unknown())).toHaveProperty('problem')
+    }),
+    { numRuns: 1_500 },
+  )
 })

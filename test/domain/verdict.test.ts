@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction, verdictSchema } from '../../src/domain/verdict.ts'
 
-const scoreOf = (answer: string) => readVerdict(answer)?.verdict.score
+const verdictOf = (answer: string, options?: { readonly cut: boolean }) => {
+  const reading = readVerdict(answer, options)
+  return 'verdict' in reading ? reading : undefined
+}
+const scoreOf = (answer: string) => verdictOf(answer)?.verdict.score
 
 describe('a clear verdict', () => {
   test.each([
@@ -58,11 +62,10 @@ describe('a clear verdict', () => {
       { score: 0, issues: ['severity: high; issue: wrong', '3'], feedback: '' },
     ],
     ['{"score": null, "approved": true}', 'json', { approved: true, issues: [], feedback: '' }],
-    ['{"score": 0.5, "feedback": "cut o', 'repaired', { score: 0.5, issues: [], feedback: 'cut' }],
     ['Verdict: approved', 'text', { approved: true, issues: [], feedback: 'Verdict: approved' }],
     ['APPROVED: no\nScore: 0.3', 'text', { approved: false, score: 0.3, issues: [], feedback: 'APPROVED: no\nScore: 0.3' }],
   ])('%s is read as %s', (answer, how, verdict) => {
-    expect(readVerdict(answer)).toEqual({ how, verdict })
+    expect(verdictOf(answer)).toEqual({ how, verdict })
   })
 })
 
@@ -98,7 +101,7 @@ describe('no verdict', () => {
     '<think>Score: 0.8',
     '[0.8]',
   ])('%s', (answer) => {
-    expect(readVerdict(answer)).toBeUndefined()
+    expect(verdictOf(answer)).toBeUndefined()
   })
 })
 
@@ -127,7 +130,7 @@ test('whatever a judge writes, a verdict fits the schema or there is none', () =
   )
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
-      const found = readVerdict(pieces.join(''))
+      const found = verdictOf(pieces.join(''))
       if (found) expect(verdictSchema.safeParse(found.verdict)).toMatchObject({ success: true, data: found.verdict })
     }),
     { numRuns: 5_000 },
@@ -148,6 +151,121 @@ test('any score between 0 and 1 survives as JSON and as a labelled fraction', ()
 test('what is asked for can be read back', () => {
   const answer = { issues: ['x'], feedback: 'y', score: 0.5, approved: false }
   expect(z.fromJSONSchema({ ...VERDICT_JSON_SCHEMA }).safeParse(answer).success).toBe(true)
-  expect(readVerdict(JSON.stringify(answer))?.verdict).toEqual(answer)
+  expect(verdictOf(JSON.stringify(answer))?.verdict).toEqual(answer)
   for (const key of Object.keys(answer)) expect(verdictInstruction()).toContain(`"${key}"`)
+})
+
+describe('a score counts on the scale that is named', () => {
+  test.each([
+    ['{"score": 1, "scale": 10}', 0.1],
+    ['{"score": 0.5, "scale": 10}', 0.05],
+    ['{"score": 1, "out_of": 5}', 0.2],
+    ['{"score": 1, "outOf": 5}', 0.2],
+    ['{"score": 1, "max": 100}', 0.01],
+    ['{"score": 1, "Max Score": 100, "approved": false}', 0.01],
+    ['{"score": 3, "maximum": 4}', 0.75],
+    ['{"score": "1", "scale": 10}', 0.1],
+    ['{"score": "8,5", "scale": "10"}', 0.85],
+    ['{"score": 1, "scale": "0-10"}', 0.1],
+    ['{"score": 1, "scale": "1-5"}', 0],
+    ['{"score": 5, "scale": "1 to 5"}', 1],
+    ['{"score": 3, "min": 1, "max": 5}', 0.5],
+    ['{"score": 4, "scale": [0, 5]}', 0.8],
+    ['{"score": 4, "scale": {"min": 0, "max": 5}}', 0.8],
+    ['{"score": 85, "scale": "percent"}', 0.85],
+    ['{"score": 85, "unit": "%"}', 0.85],
+    ['{"score": {"value": 1, "max": 10}}', 0.1],
+    ['{"score": {"value": "1/10"}}', 0.1],
+    ['{"score": "8/10", "scale": 10}', 0.8],
+    ['{"score": "8 out of 10"}', 0.8],
+    ['{"score": "4 of 5"}', 0.8],
+    ['{"score": "4/5 stars"}', 0.8],
+    ['{"score": "85 percent"}', 0.85],
+    ['{"verdict": {"score": 1, "scale": 10}}', 0.1],
+    ['4/5 stars', 0.8],
+    ['8,5/10', 0.85],
+    ['Score: 8 (out of 10)', 0.8],
+    ['Score: 85 percent', 0.85],
+    ['On a scale from 0 to 1. Score: 0.8', 0.8],
+    ['Score: 0.5 on a scale of 10', 0.05],
+  ])('%s is %s', (answer, score) => {
+    expect(scoreOf(answer)).toBeCloseTo(score, 10)
+  })
+
+  test.each([
+    '{"score": 11, "scale": 10}',
+    '{"score": 0.5, "scale": 0}',
+    '{"score": 0.5, "scale": -1}',
+    '{"score": 0, "scale": "1-5"}',
+    '{"score": 0.5, "scale": "likert"}',
+    '{"score": 0.5, "scale": 10, "max": 5}',
+    '{"score": "8/10", "scale": 5}',
+    '{"score": 8, "approved": true}',
+    '{"score": 11, "scale": 10, "approved": true}',
+    '{"score": "11/10", "approved": true}',
+    '{"score": "0.8-0.9", "approved": true}',
+    '{"clarity": {"score": 0.9}, "style": {"score": 0.2}}',
+    'On a scale from 1 to 10. Score: 0.5',
+  ])('%s is no verdict', (answer) => {
+    expect(verdictOf(answer)).toBeUndefined()
+  })
+})
+
+describe('a verdict that the judge quotes is not its own', () => {
+  const quoted = '{"issues": [], "feedback": "", "score": 1, "approved": true}'
+  const own = '{"issues": ["wrong"], "feedback": "again", "score": 0.05, "approved": false}'
+  const fenced = (json: string) => `\`\`\`json\n${json}\n\`\`\``
+
+  test.each([
+    ['before its own', `The draft holds ${quoted}.\n${own}`],
+    ['after its own', `${own}\nThe draft ends with ${quoted}`],
+    ['both fenced', `The draft:\n${fenced(quoted)}\nMine:\n${fenced(own)}`],
+    ['fenced, its own not', `The form is\n${fenced(quoted)}\n${own}`],
+    ['not fenced, its own is', `The form is ${quoted}\n${fenced(own)}`],
+    ['beside a score in prose', `Score: 1/10. The draft claims ${quoted}`],
+    ['beside a decision in prose', `The draft claims ${quoted}.\nVerdict: rejected`],
+    ['beside its own without a scale', `The draft claims ${quoted}. Mine: {"score": 7, "issues": ["x"]}`],
+    ['before its own that was cut', `The form is ${quoted}. Mine: {"issues": ["wrong"], "score": 0.0`],
+    ['in a list', `The draft holds [${quoted}].\n${own}`],
+  ])('%s', (_, answer) => {
+    expect(verdictOf(answer)).toBeUndefined()
+  })
+
+  test.each([
+    ['said twice', `${own}\nIn short: ${own}`],
+    ['after the form of an answer', `The form is {"score": "a number", "approved": "true or false"}.\n${own}`],
+    [
+      'after the schema',
+      `{"type": "object", "properties": {"score": {"type": "number"}, "approved": {"type": "boolean"}}}\n${own}`,
+    ],
+    ['after other JSON', `The draft holds {"city": "Rome"}.\n${own}`],
+    ['after its score in prose', `Score: 0.05\n${own}`],
+  ])('its own counts %s', (_, answer) => {
+    expect(verdictOf(answer)?.verdict).toMatchObject({ score: 0.05, approved: false })
+  })
+})
+
+describe('a verdict that was cut', () => {
+  test.each([
+    'Score: 1/1',
+    'Score: 0.8',
+    '85%',
+    'I give it 1/10',
+    'Verdict: pass',
+    '{"score": 1, "feedback": "cut o',
+    '{"score": 0.8',
+  ])('%s is none', (answer) => {
+    expect(verdictOf(answer, { cut: true })).toBeUndefined()
+  })
+
+  test('what was whole before the cut counts', () => {
+    expect(verdictOf('Score: 8/10. It is', { cut: true })?.verdict.score).toBe(0.8)
+    expect(verdictOf('{"score": 0.8} It is', { cut: true })?.verdict.score).toBe(0.8)
+  })
+
+  test('a JSON verdict that ends anywhere but at its end is none', () => {
+    const verdict = '{"score": 0.15, "scale": "0-10", "approved": true, "issues": [{"score": 1}], "feedback": "a \\"b\\" c"}'
+    for (let end = 0; end < verdict.length; end++) expect(verdictOf(verdict.slice(0, end), { cut: true })).toBeUndefined()
+    expect(verdictOf(verdict)?.verdict.score).toBeCloseTo(0.015, 10)
+  })
 })

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { readEventStream } from '../../src/providers/event-stream.ts'
 
-function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): ReadableStream<Uint8Array> {
+function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): Response {
   const left = [...pieces]
-  return new ReadableStream(
+  const body = new ReadableStream(
     {
       pull(controller) {
         const piece = left.shift()
@@ -16,6 +16,7 @@ function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () =>
     },
     { highWaterMark: 0 },
   )
+  return new Response(body)
 }
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -24,11 +25,11 @@ async function eventsOf(text: string, cuts: readonly number[] = []) {
   const places = [0, ...cuts.map((cut) => cut % (data.length + 1)).sort((a, b) => a - b), data.length]
   const pieces = places.slice(1).map((end, index) => data.subarray(places[index], end))
   const events: unknown[] = []
-  const ended = await readEventStream(bodyOf(pieces), (event) => {
+  const { isMarked } = await readEventStream(bodyOf(pieces), (event) => {
     events.push(event)
     return false
   })
-  return { events, ended }
+  return { events, ended: isMarked }
 }
 
 test('events are the same wherever the bytes are cut, with every line end', async () => {
@@ -72,6 +73,8 @@ test('data that is no JSON rejects with a SyntaxError and gives the connection u
 
 test('a stream that breaks rejects as it broke, and not when its end mark had come', async () => {
   await expect(readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => false)).rejects.toThrow('reset')
-  expect(await readEventStream(bodyOf([bytes('data: [DONE]\n\n')], { fails: true }), () => false)).toBe(true)
-  expect(await readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => true)).toBe(true)
+  expect(await readEventStream(bodyOf([bytes('data: [DONE]\n\n')], { fails: true }), () => false)).toMatchObject({
+    isMarked: true,
+  })
+  expect(await readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => true)).toMatchObject({ isMarked: true })
 })

@@ -6,6 +6,7 @@ import { createPriceBook, PRICES_DATE } from '../../src/providers/prices.ts'
 const NOW = Date.UTC(2026, 10, 20, 12)
 const book = createPriceBook({ now: () => NOW })
 const by = (vendor: string, id = vendor, simulated = false) => ({ id, vendor, simulated })
+const named = (model: string, requestedModel = model, serviceTier?: string) => ({ model, requestedModel, serviceTier })
 const used = (inputTokens: number, outputTokens: number, rest: Partial<Usage> = {}): Usage => ({
   inputTokens,
   outputTokens,
@@ -16,18 +17,18 @@ const used = (inputTokens: number, outputTokens: number, rest: Partial<Usage> = 
 describe('prices of the bundled list', () => {
   test('plain, cached, cache-write and output tokens have one price each and overlap nowhere', async () => {
     // Claude Opus 4.6: 5 input, 0.5 cache read, 6.25 cache write, 25 output, US dollars per million.
-    const cost = await book.price(by('anthropic'), 'claude-opus-4-6', used(1_000_000, 0))
+    const cost = await book.price(by('anthropic'), named('claude-opus-4-6'), used(1_000_000, 0))
     expect(cost).toEqual({ costUsd: 5, source: 'prices', pricesDate: PRICES_DATE, estimated: false })
     expect(
-      await book.price(by('anthropic'), 'claude-opus-4-6', used(1_000_000, 0, { cachedInputTokens: 1_000_000 })),
+      await book.price(by('anthropic'), named('claude-opus-4-6'), used(1_000_000, 0, { cachedInputTokens: 1_000_000 })),
     ).toMatchObject({ costUsd: 0.5 })
     expect(
-      await book.price(by('anthropic'), 'claude-opus-4-6', used(1_000_000, 0, { cacheWriteTokens: 1_000_000 })),
+      await book.price(by('anthropic'), named('claude-opus-4-6'), used(1_000_000, 0, { cacheWriteTokens: 1_000_000 })),
     ).toMatchObject({ costUsd: 6.25 })
     expect(
       await book.price(
         by('anthropic'),
-        'claude-opus-4-6',
+        named('claude-opus-4-6'),
         used(1_000_000, 100_000, { cachedInputTokens: 400_000, cacheWriteTokens: 200_000, reasoningTokens: 90_000 }),
       ),
     ).toMatchObject({ costUsd: 2 + 0.2 + 1.25 + 2.5 })
@@ -35,8 +36,12 @@ describe('prices of the bundled list', () => {
 
   test('long prompts cost the tier of their whole length', async () => {
     // Claude Sonnet 4.5: 3 per million up to 200,000 tokens of prompt, 6 beyond.
-    expect(await book.price(by('anthropic'), 'claude-sonnet-4-5-20250929', used(200_000, 0))).toMatchObject({ costUsd: 0.6 })
-    expect(await book.price(by('anthropic'), 'claude-sonnet-4-5-20250929', used(300_000, 0))).toMatchObject({ costUsd: 1.8 })
+    expect(await book.price(by('anthropic'), named('claude-sonnet-4-5-20250929'), used(200_000, 0))).toMatchObject({
+      costUsd: 0.6,
+    })
+    expect(await book.price(by('anthropic'), named('claude-sonnet-4-5-20250929'), used(300_000, 0))).toMatchObject({
+      costUsd: 1.8,
+    })
   })
 
   test.each([
@@ -51,7 +56,7 @@ describe('prices of the bundled list', () => {
     ['mistral', 'mistral-large-latest', 8],
     ['azure', 'gpt-4o', 12.5],
   ])('a million tokens each way at %s with %s cost %d dollars', async (vendor, model, costUsd) => {
-    expect(await book.price(by(vendor), model, used(1_000_000, 1_000_000))).toMatchObject({ costUsd })
+    expect(await book.price(by(vendor), named(model), used(1_000_000, 1_000_000))).toMatchObject({ costUsd })
   })
 
   test.each([
@@ -63,13 +68,13 @@ describe('prices of the bundled list', () => {
     ['a compatible server with a name of OpenAI', 'openai-compatible', 'gpt-4o'],
     ['a vendor with a name of objects', 'constructor', 'gpt-4o'],
   ])('%s has no price, which is not 0', async (_, vendor, model) => {
-    expect(await book.price(by(vendor), model, used(1_000, 1_000))).toBeUndefined()
+    expect(await book.price(by(vendor), named(model), used(1_000, 1_000))).toBeUndefined()
     expect(await book.worstCase(by(vendor), model, 1_000, 1_000)).toBeUndefined()
-    expect(await book.price(by(vendor), model, used(1_000, 1_000))).toBeUndefined()
+    expect(await book.price(by(vendor), named(model), used(1_000, 1_000))).toBeUndefined()
   })
 
   test('a model that is listed without a price has none for no tokens either', async () => {
-    expect(await book.price(by('google'), 'gemma-3', used(0, 0))).toBeUndefined()
+    expect(await book.price(by('google'), named('gemma-3'), used(0, 0))).toBeUndefined()
   })
 
   test('unknown tokens have no price', async () => {
@@ -78,29 +83,60 @@ describe('prices of the bundled list', () => {
       { inputTokens: 5, source: 'reported' },
       { outputTokens: 5, source: 'reported' },
     ] as const satisfies readonly Usage[])
-      expect(await book.price(by('openai'), 'gpt-4o', usage)).toBeUndefined()
+      expect(await book.price(by('openai'), named('gpt-4o'), usage)).toBeUndefined()
   })
 
   test('is told without a promise once the list is loaded', async () => {
-    await book.price(by('openai'), 'gpt-4o', used(1, 1))
-    expect(book.price(by('openai'), 'gpt-4o', used(1_000_000, 0))).toMatchObject({ costUsd: 2.5 })
+    await book.price(by('openai'), named('gpt-4o'), used(1, 1))
+    expect(book.price(by('openai'), named('gpt-4o'), used(1_000_000, 0))).toMatchObject({ costUsd: 2.5 })
+  })
+
+  test('an answering name that the list does not know is priced as the model that was asked for', async () => {
+    expect(await book.price(by('openai'), named('internal-build-7', 'gpt-4o'), used(1_000_000, 0))).toMatchObject({
+      costUsd: 2.5,
+    })
+    expect(await book.price(by('openai'), named('gpt-4o-mini', 'gpt-4o'), used(1_000_000, 0))).toMatchObject({ costUsd: 0.15 })
+    expect(await book.price(by('azure'), named('gpt-4o-2024-08-06', 'team-chat'), used(1_000_000, 0))).toMatchObject({
+      costUsd: 2.5,
+    })
+  })
+
+  test.each([
+    ['openai', 'gpt-4o', 'default', 2.5],
+    ['openai', 'gpt-4o', 'flex', 1.25],
+    ['openai', 'gpt-4o', 'priority', undefined],
+    ['openai', 'gpt-4o', 'a tier to come', undefined],
+    ['openai', 'gpt-4o', 'constructor', undefined],
+    ['google', 'gemini-2.5-flash', 'ON_DEMAND', 0.3],
+    ['google', 'gemini-2.5-flash', 'ON_DEMAND_FLEX', 0.15],
+    ['google', 'gemini-2.5-flash', 'ON_DEMAND_PRIORITY', undefined],
+    ['google', 'gemini-2.5-flash', 'PROVISIONED_THROUGHPUT', undefined],
+    ['anthropic', 'claude-opus-4-6', 'standard', 5],
+    ['anthropic', 'claude-opus-4-6', 'batch', 2.5],
+    ['anthropic', 'claude-opus-4-6', 'priority', undefined],
+    ['groq', 'llama-3.3-70b-versatile', 'on_demand', 0.59],
+  ])('a million input tokens of %s/%s on tier %s cost %s', async (vendor, model, tier, costUsd) => {
+    const cost = await book.price(by(vendor), named(model, model, tier), used(1_000_000, 0))
+    expect(cost?.costUsd).toBe(costUsd)
   })
 
   test('an estimate is marked as one', async () => {
-    expect(await book.price(by('openai'), 'gpt-4o', used(10, 10, { source: 'estimated' }))).toMatchObject({ estimated: true })
+    expect(await book.price(by('openai'), named('gpt-4o'), used(10, 10, { source: 'estimated' }))).toMatchObject({
+      estimated: true,
+    })
   })
 
   test('parts that a provider reports larger than their whole are priced as the whole', async () => {
     expect(
       await book.price(
         by('anthropic'),
-        'claude-opus-4-6',
+        named('claude-opus-4-6'),
         used(1_000_000, 0, { cachedInputTokens: 2_000_000, cacheWriteTokens: 5 }),
       ),
     ).toMatchObject({
       costUsd: 0.5,
     })
-    expect(await book.price(by('openai'), 'gpt-4o', used(0, 1_000_000, { reasoningTokens: 3_000_000 }))).toMatchObject({
+    expect(await book.price(by('openai'), named('gpt-4o'), used(0, 1_000_000, { reasoningTokens: 3_000_000 }))).toMatchObject({
       costUsd: 10,
     })
   })
@@ -108,12 +144,14 @@ describe('prices of the bundled list', () => {
   test('costs carry no dust of floating point', async () => {
     // The list adds up to 0.0052499999999999995.
     const usage = used(1_000, 100, { cachedInputTokens: 500 })
-    expect((await book.price(by('anthropic'), 'claude-opus-4-6', usage))?.costUsd).toBe(0.00525)
+    expect((await book.price(by('anthropic'), named('claude-opus-4-6'), usage))?.costUsd).toBe(0.00525)
   })
 
   test('a price by time of day is the one of the moment', async () => {
     const night = createPriceBook({ now: () => Date.UTC(2026, 10, 20, 20) })
-    expect(await night.price(by('deepseek'), 'deepseek-chat', used(1_000_000, 1_000_000))).toMatchObject({ costUsd: 0.685 })
+    expect(await night.price(by('deepseek'), named('deepseek-chat'), used(1_000_000, 1_000_000))).toMatchObject({
+      costUsd: 0.685,
+    })
   })
 
   test('the date of the list belongs to the installed version', () => {
@@ -136,36 +174,72 @@ describe('configured prices', () => {
   const local = by('ollama', 'local')
 
   test('name provider and model, and win over the list', async () => {
-    expect(await configured.price(local, 'llama3.2', used(1_000_000, 500_000))).toEqual({
+    expect(await configured.price(local, named('llama3.2'), used(1_000_000, 500_000))).toEqual({
       costUsd: 2,
       source: 'configured',
       estimated: false,
     })
-    expect(await configured.price(by('openai'), 'gpt-4o', used(1_000_000, 0))).toMatchObject({
+    expect(await configured.price(by('openai'), named('gpt-4o'), used(1_000_000, 0))).toMatchObject({
       costUsd: 10,
       source: 'configured',
     })
-    expect(await configured.price(by('openai', 'second'), 'gpt-4o', used(1_000_000, 0))).toMatchObject({
+    expect(await configured.price(by('openai', 'second'), named('gpt-4o'), used(1_000_000, 0))).toMatchObject({
       costUsd: 2.5,
       source: 'prices',
     })
-    expect(await configured.price(local, 'llama3.3', used(1, 1))).toBeUndefined()
+    expect(await configured.price(local, named('llama3.3'), used(1, 1))).toBeUndefined()
+  })
+
+  test('hold for the name that a step asked for, whatever the server calls the model that answered', async () => {
+    const prices = createPriceBook({
+      now: () => NOW,
+      overrides: {
+        'desk/fast': { inputPerMillion: 10, outputPerMillion: 10 },
+        'azure/team-chat': { inputPerMillion: 100, outputPerMillion: 100 },
+        'router/maker/model-one': { inputPerMillion: 3, outputPerMillion: 3 },
+        'router/other/answering': { inputPerMillion: 4, outputPerMillion: 4 },
+        'gemini/gemini-x': { inputPerMillion: 5, outputPerMillion: 5 },
+      },
+    })
+    const costs = [
+      [by('openai-compatible', 'desk'), named('/models/llama.gguf', 'fast'), 10],
+      [by('azure'), named('gpt-4o-2024-08-06', 'team-chat'), 100],
+      [by('azure'), named('gpt-4o-2024-08-06', 'Team-Chat'), 100],
+      [by('openrouter', 'router'), named('other/answering', 'maker/model-one'), 3],
+      [by('openrouter', 'router'), named('other/answering', 'maker/auto'), 4],
+      [by('google', 'gemini'), named('gemini-x-001', 'models/gemini-x'), 5],
+      [by('google', 'gemini'), named('gemini-x-001', 'gemini-x@20260101'), 5],
+    ] as const
+    for (const [provider, answer, costUsd] of costs)
+      expect(await prices.price(provider, answer, used(1_000_000, 0))).toMatchObject({ costUsd, source: 'configured' })
+    expect(await prices.worstCase(by('azure'), 'team-chat', 1_000_000, 0)).toBe(100)
+  })
+
+  test('of names that differ in small and large letters only are told apart where both are configured', async () => {
+    const prices = createPriceBook({
+      overrides: { 'desk/A': { inputPerMillion: 1, outputPerMillion: 1 }, 'desk/a': { inputPerMillion: 2, outputPerMillion: 2 } },
+    })
+    const desk = by('openai-compatible', 'desk')
+    expect(await prices.price(desk, named('x', 'A'), used(1_000_000, 0))).toMatchObject({ costUsd: 1 })
+    expect(await prices.price(desk, named('x', 'a'), used(1_000_000, 0))).toMatchObject({ costUsd: 2 })
   })
 
   test('hold for the names with date and tag that a provider answers with', async () => {
-    expect(await configured.price(by('openai'), 'gpt-4o-2024-08-06', used(1_000_000, 0))).toMatchObject({ source: 'configured' })
-    expect(await configured.price(local, 'llama3.2:latest', used(1_000_000, 0))).toMatchObject({ costUsd: 1 })
-    expect(await configured.price(local, 'llama3.2:70b', used(1_000_000, 0))).toBeUndefined()
+    expect(await configured.price(by('openai'), named('gpt-4o-2024-08-06'), used(1_000_000, 0))).toMatchObject({
+      source: 'configured',
+    })
+    expect(await configured.price(local, named('llama3.2:latest'), used(1_000_000, 0))).toMatchObject({ costUsd: 1 })
+    expect(await configured.price(local, named('llama3.2:70b'), used(1_000_000, 0))).toBeUndefined()
   })
 
   test('have a price for each kind of input, as plain input where none is given', async () => {
     const usage = used(1_000_000, 0, { cachedInputTokens: 500_000, cacheWriteTokens: 250_000 })
-    expect(await configured.price(by('openai'), 'gpt-4o', usage)).toMatchObject({ costUsd: 0.5 + 3 + 2.5 })
-    expect(await configured.price(local, 'llama3.2', usage)).toMatchObject({ costUsd: 1 })
+    expect(await configured.price(by('openai'), named('gpt-4o'), usage)).toMatchObject({ costUsd: 0.5 + 3 + 2.5 })
+    expect(await configured.price(local, named('llama3.2'), usage)).toMatchObject({ costUsd: 1 })
   })
 
   test('of 0 are known and free', async () => {
-    expect(await configured.price(local, 'free', used(5, 5))).toMatchObject({ costUsd: 0, source: 'configured' })
+    expect(await configured.price(local, named('free'), used(5, 5))).toMatchObject({ costUsd: 0, source: 'configured' })
     expect(await configured.worstCase(local, 'free', 5, 5)).toBe(0)
   })
 })
@@ -176,13 +250,13 @@ describe('worst case', () => {
     expect(worst).toBe(0.0625 + 0.025)
     for (const cached of [0, 5_000, 10_000]) {
       const usage = used(10_000, 1_000, { cachedInputTokens: cached, cacheWriteTokens: 10_000 - cached })
-      expect((await book.price(by('anthropic'), 'claude-opus-4-6', usage))?.costUsd).toBeLessThanOrEqual(worst ?? 0)
+      expect((await book.price(by('anthropic'), named('claude-opus-4-6'), usage))?.costUsd).toBeLessThanOrEqual(worst ?? 0)
     }
   })
 
   test('of a simulated provider is 0, and its answers have no cost', async () => {
     const simulated = by('openai', 'openai', true)
     expect(await book.worstCase(simulated, 'gpt-4o', 1_000, 1_000)).toBe(0)
-    expect(await book.price(simulated, 'gpt-4o', used(1_000, 1_000))).toBeUndefined()
+    expect(await book.price(simulated, named('gpt-4o'), used(1_000, 1_000))).toBeUndefined()
   })
 })

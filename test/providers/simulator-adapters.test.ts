@@ -56,7 +56,7 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
       request(`Evaluate: "A table has four legs."\n${verdictInstruction()}`, { outputSchema: VERDICT_JSON_SCHEMA }),
       quiet(),
     )
-    expect(readVerdict(text)?.verdict).toMatchObject({ approved: false, score: 0.5 })
+    expect(readVerdict(text)).toMatchObject({ verdict: { approved: false, score: 0.5 } })
   })
 
   test('gets JSON for a schema', async () => {

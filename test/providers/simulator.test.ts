@@ -127,14 +127,14 @@ describe('the planted defect', () => {
     const answer = await anthropic().messages.create(body)
     const [block] = answer.content
     const reading = readVerdict(block?.type === 'text' ? block.text : '')
-    expect(reading).toMatchObject({ how: 'json', verdict: { approved: false } })
-    expect(reading?.verdict.issues[0]).toContain('Rayleigh')
+    const issues = [expect.stringContaining('Rayleigh')]
+    expect(reading).toMatchObject({ how: 'json', verdict: { approved: false, issues: expect.arrayContaining(issues) } })
   })
 
   test('is mended by the revision, which the critic approves without a refusal', async () => {
     const revised = await ask(review(await ask(SKY)), { system: 'You revise a draft with the help of a review.' })
     expect(revised).not.toContain(PLANTED)
-    expect(readVerdict(await ask(review(revised), critic))?.verdict).toMatchObject({ approved: true, issues: [] })
+    expect(readVerdict(await ask(review(revised), critic))).toMatchObject({ verdict: { approved: true, issues: [] } })
   })
 
   test('is told in prose where nobody asked for JSON', async () => {
@@ -166,7 +166,7 @@ test('scores of the refinement scenario rise, the second one out of JSON that mu
   let draft = await ask(task)
   for (let round = 1; round <= 3; round++) {
     const reading = readVerdict(await ask(about(draft), { system: 'You score a draft that someone else wrote.' }))
-    readings.push([reading?.how, reading?.verdict.score])
+    readings.push('verdict' in reading ? [reading.how, reading.verdict.score] : reading)
     draft = await ask(about(draft), { system: 'You improve a draft with the help of a scored review.' })
   }
   expect(readings).toEqual([
@@ -212,8 +212,8 @@ describe('requests that no scenario knows', () => {
     const order = 'Evaluate the text. Reply in JSON with score and approved.\n'
     const first = await ask('Describe a table')
     const second = await ask(`Improve this:\n${first}`)
-    expect(readVerdict(await ask(order + first))?.verdict).toMatchObject({ approved: false, score: 0.5 })
-    expect(readVerdict(await ask(order + second))?.verdict).toMatchObject({ approved: true, score: 0.7 })
+    expect(readVerdict(await ask(order + first))).toMatchObject({ verdict: { approved: false, score: 0.5 } })
+    expect(readVerdict(await ask(order + second))).toMatchObject({ verdict: { approved: true, score: 0.7 } })
   })
 
   test('get the word of a closed list', async () => {

@@ -96,6 +96,13 @@ describe('words of the vendors', () => {
 })
 
 describe('the wait that is asked for', () => {
+  test('stands on the error for whoever passes it on, and only where the vendor named one', () => {
+    const limited = (headers: Record<string, string>) =>
+      toVendorError({ provider: 'p', status: 429, headers: new Headers(headers) })
+    expect(limited({ 'retry-after': '90' }).details).toMatchObject({ retryAfterMs: 90_000 })
+    expect(limited({}).details).not.toHaveProperty('retryAfterMs')
+  })
+
   const nowMs = Date.parse('2026-11-20T10:00:00Z')
   const waitOf = (headers: Record<string, string>, body?: unknown) =>
     callFactsOf(toVendorError({ provider: 'p', status: 429, headers: new Headers(headers), body, nowMs })).retryAfterMs

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/call-facts.ts'
-import { readEvents, withLinkedSignal } from '../../src/providers/vendor-http.ts'
+import { readAnswer, withLinkedSignal } from '../../src/providers/vendor-http.ts'
 
 const state = () => ({ provider: 'vendor' })
 
@@ -23,11 +23,12 @@ async function readAll(response: Response, isWhole = () => true): Promise<readon
     events.push(event)
     return false
   }
-  await readEvents(response, { onEvent, endMark: 'its mark', isWhole, state })
+  const onWhole = (reply: unknown) => events.push({ whole: reply })
+  await readAnswer(response, { streams: true, onEvent, onWhole, endMark: 'its mark', isWhole, state })
   return events
 }
 
-describe('readEvents', () => {
+describe('readAnswer', () => {
   test.each([
     ['LF', '\n'],
     ['CRLF', '\r\n'],

@@ -93,7 +93,8 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
     prompts[`${step.id}#${iteration}`] = `${system}\n${prompt}`
     outputs[`${step.id}#${iteration}`] = output
     const { provider, model, action } = step
-    const parsed = verdict ? readVerdict(output)?.verdict : undefined
+    const reading = verdict && readVerdict(output)
+    const parsed = reading && 'verdict' in reading ? reading.verdict : undefined
     return stepResult('flow', step.id, { iteration, output, parsed, provider, model, action })
   }
 

@@ -1,4 +1,5 @@
 import { decodeText } from '../../config/decode-text.ts'
+import { isBlank } from '../../domain/blank-text.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { loadDefinition } from '../definition-source.ts'
 import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
@@ -26,6 +27,13 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
   const input = prompt === '-' ? await readStdin() : prompt
   if (input === undefined && definition.input === undefined && options.thread === undefined) {
     throw new OrchestratorError('FLOW_INPUT_MISSING', `expected a prompt for "${definition.name}", found none`)
+  }
+  if (input !== undefined && isBlank(input)) {
+    const where = prompt === '-' ? 'on standard input' : 'as the argument'
+    throw new OrchestratorError(
+      'FLOW_INPUT_MISSING',
+      `expected a prompt for "${definition.name}" ${where}, found nothing but blanks`,
+    )
   }
   await withHouse(context, flags, async (open) => {
     await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false })

@@ -3,7 +3,8 @@ import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreig
 
 /**
  * Usage of one answer of the Messages API (November 2026). `input_tokens` leaves out what was read from or written to the cache; the figures of
- * `message_delta` are cumulative and replace those of `message_start`, field by field, because a delta may leave fields out.
+ * `message_delta` are cumulative and replace those of `message_start`, field by field, because a delta may leave fields out. Gateways fill the fields
+ * that they do not know with 0: that replaces no count, and an answer with text and no output, or without any input, is not counted.
  * `iterations` lists every model call that is paid for, also those the top-level figures leave out (compaction, for one).
  */
 export function createAnthropicUsage() {
@@ -11,13 +12,15 @@ export function createAnthropicUsage() {
 
   return {
     add(latest: ForeignRecord) {
-      const reported = Object.entries(latest).filter(([, value]) => value !== null)
+      const reported = Object.entries(latest).filter(([name, value]) => value !== null && !(value === 0 && countOf(fields[name])))
       fields = { ...fields, ...Object.fromEntries(reported) }
     },
-    total(): Usage {
+    total(hasText = false): Usage {
       const calls = listOf(fields.iterations).map(recordOf).filter(isCounted)
-      const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } =
-        calls.length > 0 ? sum(calls.map(toTokens)) : toTokens(fields)
+      const counted = calls.length > 0 ? sum(calls.map(toTokens)) : toTokens(fields)
+      const { cachedInputTokens, cacheWriteTokens } = counted
+      const inputTokens = counted.inputTokens || undefined
+      const outputTokens = hasText ? counted.outputTokens || undefined : counted.outputTokens
       if (inputTokens === undefined && outputTokens === undefined) return UNKNOWN_USAGE
       const reasoningTokens = countOf(recordOf(fields.output_tokens_details).thinking_tokens)
       return {
@@ -30,6 +33,8 @@ export function createAnthropicUsage() {
         source: 'reported',
       }
     },
+    /** Fast mode has prices of its own, whatever the tier. */
+    serviceTier: () => (fields.speed === 'fast' ? 'fast' : textOf(fields.service_tier)),
     notes(): readonly string[] {
       const kinds = listOf(fields.iterations).map((call) => textOf(recordOf(call).type) ?? 'message')
       return kinds.some((kind) => kind !== 'message')

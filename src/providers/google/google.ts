@@ -1,25 +1,23 @@
 import type { FinishReason, ModelRequest, ModelResponse, ToolCall } from '../../domain/model-call.ts'
-import { type AdapterSettings, secretsOf } from '../adapter-settings.ts'
+import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
+import { toApiRoot } from '../api-root.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
+import { createTransport } from '../transport/transport.ts'
 import { type AttemptState, toBadReply, toConnectionError, toContentFiltered, toVendorError } from '../vendor-error.ts'
 import {
-  isJsonAnswer,
   leadsElsewhere,
   privateTextsOf,
+  readAnswer,
   readAnswerText,
-  readEvents,
-  readJsonAnswer,
   readModelList,
   toNoSuchModel,
-  vendorFetch,
   withLinkedSignal,
 } from '../vendor-http.ts'
 import { toGoogleRequest } from './google-request.ts'
 import { createGoogleUsage } from './google-usage.ts'
 
 const OWN_BASE_URL = 'https://generativelanguage.googleapis.com'
-const API_VERSION = 'v1beta'
 const END_MARK = 'a finishReason'
 
 /** ai.google.dev/api/generate-content, FinishReason, November 2026. Function calls come with STOP. */
@@ -45,16 +43,17 @@ const FINISH: ReadonlyMap<string, FinishReason> = new Map(
  */
 export async function createGoogleProvider(settings: AdapterSettings): Promise<Provider> {
   const { id } = settings
-  const account = { provider: id, secrets: secretsOf(settings) }
-  const root = toRoot(settings.baseUrl ?? OWN_BASE_URL)
+  const { fetch, secrets } = createTransport(settings)
+  const account = { provider: id, secrets }
+  const root = toApiRoot(settings.baseUrl ?? OWN_BASE_URL, 'google')
   const headers = {
-    ...settings.headers,
+    ...fixedHeadersOf(settings),
     'content-type': 'application/json',
     ...(settings.apiKey && { 'x-goog-api-key': settings.apiKey }),
   }
 
   async function send(path: string, init: RequestInit, state: () => AttemptState): Promise<Response> {
-    const response = await vendorFetch(`${root}/${path}`, { ...init, headers }).catch((error: unknown) => {
+    const response = await fetch(`${root}/${path}`, { ...init, headers }).catch((error: unknown) => {
       throw toConnectionError(error, state())
     })
     if (response.ok) return response
@@ -74,12 +73,15 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
     const path = `${toModelPath(request.model)}:${onDelta ? 'streamGenerateContent?alt=sse' : 'generateContent'}`
     return withLinkedSignal(signal, state, async (linked) => {
       const response = await send(path, { method: 'POST', body: JSON.stringify(body), signal: linked }, state)
-      if (onDelta && !isJsonAnswer(response)) {
-        const onEvent = (event: unknown) => answer.addPiece(recordOf(event), state)
-        await readEvents(response, { onEvent, onActivity, endMark: END_MARK, isWhole: answer.isFinished, state })
-      } else {
-        answer.addWhole(await readJsonAnswer(response, state), state)
-      }
+      await readAnswer(response, {
+        streams: onDelta !== undefined,
+        onEvent: (event) => answer.addPiece(recordOf(event), state),
+        onWhole: (reply) => answer.addWhole(reply, state),
+        onActivity,
+        endMark: END_MARK,
+        isWhole: answer.isFinished,
+        state,
+      })
       return answer.response()
     })
   }
@@ -98,12 +100,6 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
       })
     },
   }
-}
-
-/** Base URLs are in use with and without the version of the API. */
-function toRoot(baseUrl: string): string {
-  const trimmed = baseUrl.replace(/\/+$/, '')
-  return /\/v\d+(alpha|beta)?\d*$/.test(trimmed) ? trimmed : `${trimmed}/${API_VERSION}`
 }
 
 function toModelPath(model: string): string {

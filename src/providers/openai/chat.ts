@@ -1,111 +1,72 @@
-import type { FinishReason, ModelRequest, ToolCall } from '../../domain/model-call.ts'
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
-import { toStructuredSchema } from '../json-schema.ts'
-import { capabilitiesOf, fitSettings } from '../model-capabilities.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
-import { type AnswerReader, type OutgoingRequest, toResponse } from './answer.ts'
+import { type AnswerReader, createDroppedParts, type ReaderHooks, toResponse } from './answer.ts'
+import { toUsableGeneration } from './chat-failure.ts'
 import type { ChatDialect } from './dialect.ts'
-import { toStatedCostUsd, toUsage } from './openai-usage.ts'
-import { createThinkSplitter } from './think-tags.ts'
+import { toFinishReason } from './finish-reasons.ts'
+import { toUsage } from './openai-usage.ts'
+import { addSearchResults, createSourceList } from './sources.ts'
+import { toStatedCostUsd } from './stated-cost.ts'
+import { createThinkSplitter, opensInPrompt, type ThinkSplit } from './think-tags.ts'
+import { createToolCallReader } from './tool-calls.ts'
 
-/** The request as Chat Completions takes it. */
-export function toChatRequest(request: ModelRequest, streams: boolean, dialect: ChatDialect): OutgoingRequest {
-  const { settings, notes } = fitSettings(request.model, request.settings)
-  const { system, messages } = request
-  const body: Record<string, unknown> = {
-    ...dialect.extraBody,
-    model: request.model,
-    messages: system === undefined ? messages : [{ role: 'system', content: system }, ...messages],
-  }
-  if (settings.temperature !== undefined) body.temperature = settings.temperature
-  if (settings.topP !== undefined) body.top_p = settings.topP
-  if (settings.maxTokens !== undefined) body[maxTokensField(request.model, dialect)] = settings.maxTokens
-  const stop = settings.stopSequences?.slice(0, dialect.maxStopSequences)
-  if (stop?.length) body.stop = stop
-  if (streams) {
-    body.stream = true
-    if (dialect.asksForStreamUsage) body.stream_options = { include_usage: true }
-  }
-  const allNotes = [...notes, ...addResponseFormat(body, request, dialect)]
-  if (stop && settings.stopSequences && stop.length < settings.stopSequences.length) {
-    allNotes.push(`stopSequences was cut to the first ${stop.length}: the provider accepts no more`)
-  }
-  return { path: '/chat/completions', body, notes: allNotes }
-}
-
-function maxTokensField(model: string, { maxTokensField }: ChatDialect): string {
-  if (maxTokensField !== 'by-model') return maxTokensField
-  return capabilitiesOf(model).reasoning ? 'max_completion_tokens' : 'max_tokens'
-}
-
-function addResponseFormat(body: Record<string, unknown>, request: ModelRequest, dialect: ChatDialect): readonly string[] {
-  if (!request.outputSchema) return []
-  const { structuredOutput } = dialect
-  const knowsSchemas =
-    structuredOutput instanceof RegExp ? structuredOutput.test(request.model) : structuredOutput === 'json_schema'
-  const structured = toStructuredSchema(request.outputSchema)
-  if (knowsSchemas && structured) {
-    const { schema, strict } = structured
-    body.response_format = { type: 'json_schema', json_schema: { name: 'answer', schema, strict } }
-    return strict ? [] : ['outputSchema was sent without strict mode: it has parts that strict mode can not express']
-  }
-  // With json_object these vendors answer 400, or endless white space, unless the prompt itself speaks of JSON.
-  if (structuredOutput !== 'none' && speaksOfJson(request)) {
-    body.response_format = { type: 'json_object' }
-    return ['outputSchema was sent as json_object: the provider has no schemas for this model']
-  }
-  return ['outputSchema was left out: the provider has no structured output for this model or schema']
-}
-
-const speaksOfJson = ({ system = '', messages }: ModelRequest) =>
-  /json/i.test(system) || messages.some((message) => /json/i.test(message.content))
-
-// A map: a vendor's word must not reach what every object inherits.
-const FINISH_REASONS: ReadonlyMap<string, FinishReason> = new Map(
-  Object.entries<FinishReason>({
-    stop: 'stop',
-    end_turn: 'stop',
-    eos: 'stop',
-    length: 'length',
-    max_tokens: 'length',
-    model_length: 'length',
-    tool_calls: 'tool_calls',
-    function_call: 'tool_calls',
-    content_filter: 'content_filter',
-    sensitive: 'content_filter',
-    refusal: 'refusal',
-  }),
-)
-/** Finish reasons that say the service failed: OpenRouter, DeepSeek, z.ai. */
-const FAILURES = new Set(['error', 'insufficient_system_resource', 'network_error'])
+const DROPPED_OF_ANSWERS = ['prompt_filter_results', 'related_questions']
+const DROPPED_OF_CHOICES = ['logprobs', 'content_filter_results', 'content_filters']
+const DROPPED_OF_MESSAGES = [
+  'audio',
+  'images',
+  'tool_calls',
+  'function_call',
+  'executed_tools',
+  'signature',
+  'reasoning_signature',
+]
 
 /** Reads answers of Chat Completions. A whole answer and a piece of a stream differ only in `message` and `delta`. */
-export function createChatReader(about: AttemptState & { readonly model: string }, dialect: ChatDialect): AnswerReader {
-  const toolCalls: { id?: string; index: unknown; name: string; arguments: string }[] = []
-  const thinking = dialect.thinkTags ? createThinkSplitter() : undefined
+export function createChatReader(
+  about: AttemptState & { readonly model: string },
+  dialect: ChatDialect,
+  { onReasoning, onVoid }: ReaderHooks = {},
+): AnswerReader {
+  const toolCalls = createToolCallReader()
+  const sources = createSourceList()
+  const dropped = createDroppedParts()
+  const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
+  const notes: string[] = []
+  /** Content as it came, reasoning between marks included. */
+  let content = ''
   let text = ''
   let refusal = ''
   let reasoningText = ''
   let model = ''
   let finish: string | undefined
   let usage: unknown
+  let charge: unknown
+  let serviceTier: string | undefined
   let began = false
+  /** Pieces have come as `delta`, so that a `message` beside or after them repeats what they said. */
+  let hasDeltas = false
+  /** The vendor's filter says that it took something away. */
+  let isFiltered = false
 
   function readEvent(event: unknown): string {
     if (!isRecord(event)) return ''
     const choice = findFirstChoice(event)
     readFacts(event, choice)
-    const failed = event.error ? event : choice?.error ? choice : recordOf(event.x_groq)
-    if (failed.error) throw toVendorError({ ...state(), body: failed })
-    if (!choice) return ''
-    began = true
-    const piece = readMessage(recordOf(choice.delta ?? choice.message))
-    const reason = textOf(choice.finish_reason)
-    if (reason !== undefined) {
-      finish = reason
-      if (FAILURES.has(reason)) throw toVendorError({ ...state(), body: { code: reason } })
+    const failed = findFailure(event, choice)
+    if (failed) return readFailure(failed)
+    if (!choice) {
+      // The prompt was filtered, and no answer comes.
+      if (isFiltered) finish ??= 'content_filter'
+      return ''
     }
-    return piece
+    began = true
+    const said = readChoice(event, choice)
+    const reason = textOf(choice.finish_reason)
+    if (reason === undefined) return said
+    finish = reason
+    if (toFinishReason(reason) === 'failed') throw toVendorError({ ...state(), body: { code: reason } })
+    return said
   }
 
   function readFacts(event: ForeignRecord, choice: ForeignRecord | undefined): void {
@@ -113,75 +74,134 @@ export function createChatReader(about: AttemptState & { readonly model: string 
     // Usage can stand with the finish, after it, in the choice (Moonshot) or beside (Groq); chunks after it repeat it as null.
     const found = event.usage ?? choice?.usage ?? (event.x_groq ? recordOf(event.x_groq).usage : undefined)
     if (isRecord(found)) usage = found
+    if (event.cost !== undefined) charge = event.cost
+    serviceTier = textOf(event.service_tier) ?? textOf(recordOf(found).service_tier) ?? serviceTier
+    dropped.see(event, DROPPED_OF_ANSWERS)
+    isFiltered ||= event.prompt_filter_results !== undefined && hasFiltered(event.prompt_filter_results)
+    isFiltered ||= choice?.content_filter_results !== undefined && hasFiltered(choice.content_filter_results)
   }
 
-  function readMessage(message: ForeignRecord): string {
-    const reasoning = textOf(message.reasoning_content) ?? textOf(message.reasoning)
-    if (reasoning) reasoningText += reasoning
-    else if (message.reasoning_details) reasoningText += toReasoningText(message.reasoning_details)
-    if (typeof message.refusal === 'string') refusal += message.refusal
-    if (message.tool_calls) for (const call of listOf(message.tool_calls)) readToolCall(recordOf(call))
-    const { content } = message
-    if (typeof content === 'string') return readText(content)
-    return content ? listOf(content).map(readPart).join('') : ''
+  /** A model's text that the vendor refused to call an answer is one, where nothing of it was streamed and it is whole. */
+  function readFailure(failed: ForeignRecord): string {
+    const generation = toUsableGeneration(failed)
+    if (generation === undefined || !generation.startsWith(content)) throw toVendorError({ ...state(), body: failed })
+    notes.push('the provider refused the JSON of its model; it was taken as it is')
+    finish = 'stop'
+    began = true
+    return readText(generation.slice(content.length))
+  }
+
+  function readChoice(event: ForeignRecord, choice: ForeignRecord): string {
+    const delta = recordOf(choice.delta)
+    const message = recordOf(choice.message)
+    dropped.see(choice, DROPPED_OF_CHOICES)
+    addSearchResults(sources, event, choice.delta ? delta : message)
+    if (choice.delta && choice.message) addSearchResults(sources, event, message)
+    let said = choice.delta ? readMessage(delta, false) : ''
+    hasDeltas ||= toText(delta.content) !== ''
+    if (choice.message) said += readWholeMessage(message, choice)
+    else if (!choice.delta && typeof choice.text === 'string') said += readText(choice.text)
+    return said
+  }
+
+  /** A `message` is the whole answer so far where pieces came as `delta` (Perplexity), and a piece in streams that know no `delta`. */
+  function readWholeMessage(message: ForeignRecord, choice: ForeignRecord): string {
+    if (content === '') return readMessage(message, true)
+    const whole = toText(message.content)
+    const isRepeated = whole.startsWith(content) && (whole.length > content.length || typeof choice.finish_reason === 'string')
+    if (!hasDeltas && !choice.delta && !isRepeated) return readMessage(message, false)
+    return readMessage({ ...message, content: whole.startsWith(content) ? whole.slice(content.length) : '' }, true)
+  }
+
+  /** `isWhole`: what is known already is not read again. */
+  function readMessage(message: ForeignRecord, isWhole: boolean): string {
+    readReasoning(message, isWhole)
+    if (typeof message.refusal === 'string' && !(isWhole && refusal !== '')) refusal += message.refusal
+    if ((message.tool_calls || message.function_call) && !(isWhole && !toolCalls.isEmpty())) toolCalls.read(message)
+    dropped.see(message, DROPPED_OF_MESSAGES)
+    const { content: given } = message
+    if (typeof given === 'string' && given !== '') return readText(given)
+    const said = given ? (isRecord(given) ? [given] : listOf(given)).map(readPart).join('') : ''
+    // A spoken answer says its words here.
+    return said === '' && isRecord(message.audio) && typeof message.audio.transcript === 'string' && !(isWhole && content !== '')
+      ? readText(message.audio.transcript)
+      : said
+  }
+
+  function readReasoning(message: ForeignRecord, isWhole: boolean): void {
+    const details = message.reasoning_details ? listOf(message.reasoning_details).map(recordOf) : NO_DETAILS
+    for (const { type, signature } of details) {
+      if (signature) dropped.add('signature')
+      if (typeof type === 'string') dropped.add(type)
+    }
+    const thought =
+      textOf(message.reasoning_content) ??
+      textOf(message.reasoning) ??
+      textOf(message.thinking) ??
+      (details.length === 0 ? '' : details.map((detail) => textOf(detail.text) ?? textOf(detail.summary) ?? '').join(''))
+    if (!isWhole || reasoningText === '') think(thought)
+    else if (thought.startsWith(reasoningText)) think(thought.slice(reasoningText.length))
+  }
+
+  function think(thought: string): void {
+    if (thought === '') return
+    reasoningText += thought
+    onReasoning?.(thought)
   }
 
   /** Mistral's thinking models send content as a list of parts. */
   function readPart(part: unknown): string {
-    const { type, text: partText, thinking: thoughts, refusal: refused } = recordOf(part)
-    if (type === 'thinking') {
-      reasoningText +=
-        typeof thoughts === 'string'
-          ? thoughts
-          : listOf(thoughts)
-              .map((thought) => textOf(recordOf(thought).text) ?? '')
-              .join('')
+    if (typeof part === 'string') return readText(part)
+    const { type, text: partText, thinking: thoughts, reasoning, refusal: refused, annotations } = recordOf(part)
+    if (type === 'thinking' || type === 'reasoning') {
+      const given = thoughts ?? reasoning ?? partText
+      think(typeof given === 'string' ? given : toText(given))
+      return ''
     }
     if (type === 'refusal') refusal += textOf(refused) ?? ''
-    return (type === 'text' || type === 'output_text') && typeof partText === 'string' ? readText(partText) : ''
+    if (annotations) sources.add('annotation', annotations)
+    if (typeof partText === 'string' && isTextType(type)) return readText(partText)
+    if (typeof type === 'string') dropped.add(type)
+    return ''
   }
 
   function readText(piece: string): string {
-    if (!thinking) {
-      text += piece
-      return piece
-    }
-    return take(thinking.push(piece))
+    content += piece
+    if (thinking) return take(thinking.push(piece))
+    text += piece
+    return piece
   }
 
-  function take(split: { text: string; reasoning: string }): string {
+  function take(split: ThinkSplit): string {
+    if (split.isVoid) {
+      text = ''
+      onVoid?.()
+      reasoningText += split.reasoning
+    } else think(split.reasoning)
     text += split.text
-    reasoningText += split.reasoning
     return split.text
-  }
-
-  /** Fragments belong together by `index`; a new id at the same index is a further call (Gemini's and Mistral's servers). */
-  function readToolCall(call: ForeignRecord): void {
-    const { name, arguments: given } = recordOf(call.function ?? call.custom)
-    const id = textOf(call.id)
-    const part = typeof given === 'string' ? given : given === undefined || given === null ? '' : JSON.stringify(given)
-    const known = toolCalls.findLast((other) => other.index === call.index && !(id && other.id && other.id !== id))
-    if (known && (call.index !== undefined || !id)) {
-      known.arguments += part
-      if (!known.name) known.name = textOf(name) ?? ''
-    } else {
-      toolCalls.push({ ...(id && { id }), index: call.index, name: textOf(name) ?? '', arguments: part })
-    }
   }
 
   function readWhole(reply: unknown): string {
     if (!isRecord(reply)) throw toBadReply(typeof reply === 'string' ? 'text' : 'no JSON object', state())
     if (listOf(reply.choices).length === 0) {
+      readFacts(reply, undefined)
+      if (isFiltered) return readEvent(reply)
       const failed =
-        reply.error || reply.object === 'error' || reply.statusCode || (reply.choices === undefined && textOf(reply.message))
-      throw failed ? toVendorError({ ...state(), body: reply }) : toBadReply('an answer without choices', state())
+        findFailure(reply, undefined) ??
+        (reply.statusCode || (reply.choices === undefined && textOf(reply.message)) ? reply : undefined)
+      throw failed ? toVendorError({ ...state(), body: failed }) : toBadReply('an answer without choices', state())
     }
-    const piece = readEvent(reply)
-    if (!isRecord(findFirstChoice(reply)?.message)) throw toBadReply('a choice without a message', state())
-    const says = text || refusal || reasoningText || toolCalls.length > 0
+    if (listOf(reply.choices).length > 1) dropped.add('candidates')
+    const said = readEvent(reply)
+    const choice = findFirstChoice(reply)
+    const hasMessage = isRecord(choice?.message) || isRecord(choice?.delta) || typeof choice?.text === 'string'
+    if (!hasMessage && content === '' && !isFiltered && toFinishReason(finish ?? '') !== 'content_filter')
+      throw toBadReply('a choice without a message', state())
+    const says = content || refusal || reasoningText || !toolCalls.isEmpty()
     if (finish === undefined && !says) throw toBadReply('a choice with neither content nor a finish reason', state())
     finish ??= 'unknown'
-    return piece
+    return said
   }
 
   function state(): AttemptState {
@@ -200,19 +220,38 @@ export function createChatReader(about: AttemptState & { readonly model: string 
     isClosed: () => false,
     state,
     endText: () => (thinking ? take(thinking.end()) : ''),
-    toResponse: (notes) =>
-      toResponse({
+    toResponse(requestNotes) {
+      const reason = toFinishReason(finish ?? '')
+      const finishReason = reason === 'failed' ? 'other' : isFiltered && text === '' ? 'content_filter' : reason
+      return toResponse({
         text,
         refusal,
         reasoningText,
-        toolCalls: toolCalls.map(({ index: _, ...call }): ToolCall => call),
-        finishReason: FINISH_REASONS.get(finish ?? '') ?? 'other',
+        toolCalls: toolCalls.list(),
+        sources: sources.list(),
+        finishReason,
         model: model || about.model,
         usage: toUsage(usage),
-        providerCostUsd: toStatedCostUsd(usage),
-        notes,
-      }),
+        providerCostUsd: toStatedCostUsd(usage, charge),
+        serviceTier,
+        notes: [...requestNotes, ...notes, ...dropped.notes()],
+      })
+    },
   }
+}
+
+/** What of an event says that there is no answer; its `error` may be a text, an object, or the event itself. */
+function findFailure(event: ForeignRecord, choice: ForeignRecord | undefined): ForeignRecord | undefined {
+  if (event.error) return event
+  if (choice?.error) return choice
+  if (event.x_groq && recordOf(event.x_groq).error) return recordOf(event.x_groq)
+  if (event.object === 'error' || event.type === 'error') return event
+  if (event.base_resp && recordOf(event.base_resp).status_code) return event
+  // An event of Mistral's and FastAPI's servers, which say their error without a name.
+  if (choice || event.choices !== undefined) return undefined
+  return event.detail || (typeof event.message === 'string' && (event.code || event.status || event.statusCode))
+    ? event
+    : undefined
 }
 
 /** Of several candidates only the first is the answer. */
@@ -223,7 +262,19 @@ function findFirstChoice({ choices }: ForeignRecord): ForeignRecord | undefined 
   return choices.find((choice) => isRecord(choice) && choice.index === 0)
 }
 
-const toReasoningText = (details: unknown) =>
-  listOf(details)
-    .map((detail) => textOf(recordOf(detail).text) ?? textOf(recordOf(detail).summary) ?? '')
-    .join('')
+const isTextType = (type: unknown): boolean => type === undefined || type === 'text' || type === 'output_text'
+
+/** Azure says for each kind of content whether it was filtered, at any depth of its results. */
+function hasFiltered(results: unknown): boolean {
+  if (Array.isArray(results)) return results.some(hasFiltered)
+  return isRecord(results) && (results.filtered === true || Object.values(results).some(hasFiltered))
+}
+
+const NO_DETAILS: readonly ForeignRecord[] = []
+
+/** The text of a content, whichever form it has. */
+function toText(content: unknown): string {
+  if (typeof content === 'string') return content
+  if (isRecord(content)) return typeof content.text === 'string' && isTextType(content.type) ? content.text : ''
+  return listOf(content).map(toText).join('')
+}

@@ -1,23 +1,28 @@
 import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type AdapterSettings, secretsOf } from '../adapter-settings.ts'
-import { readEventStream } from '../event-stream.ts'
+import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
+import { toApiRoot } from '../api-root.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
-import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut, toVendorError } from '../vendor-error.ts'
+import { createRelaySignal } from '../transport/relay-signal.ts'
+import { createTransport, type VendorFetch } from '../transport/transport.ts'
+import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor-error.ts'
 import {
-  createSdkSignal,
   keepAbortFacts,
   leadsElsewhere,
   NO_TIMEOUT_MS,
   privateTextsOf,
+  readAnswer,
   toNoSuchModel,
-  vendorFetch,
   withLinkedSignal,
 } from '../vendor-http.ts'
-import type { AnswerReader } from './answer.ts'
-import { createChatReader, toChatRequest } from './chat.ts'
-import { type ChatDialect, OPENAI_DIALECT } from './dialect.ts'
-import { createResponsesReader, toResponsesRequest } from './responses.ts'
+import type { AnswerReader, OutgoingRequest } from './answer.ts'
+import { createChatReader } from './chat.ts'
+import { toUsableGeneration } from './chat-failure.ts'
+import { toChatRequest } from './chat-request.ts'
+import { type ChatDialect, OPENAI_DIALECT, withAccount } from './dialect.ts'
+import { createRefusedParameters } from './refused-parameters.ts'
+import { createResponsesReader } from './responses.ts'
+import { toResponsesRequest } from './responses-request.ts'
 
 const OPENAI_BASE_URL = 'https://api.openai.com/v1'
 
@@ -31,13 +36,18 @@ export interface OpenAiVariant {
   readonly deployments?: boolean
 }
 
+/** Fields of one request that may be refused one after the other before its error is passed on. */
+const MOST_MENDS = 5
+
 const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
 
 /** Speaks to OpenAI, or to whatever speaks its protocol at `baseUrl`. Loads the SDK. Stateless but for the SDK's connections. */
 export async function createOpenAiProvider(settings: AdapterSettings, variant: OpenAiVariant = OPENAI): Promise<Provider> {
   const { APIError, APIConnectionError, OpenAI: Client } = await import('openai')
-  const { id, vendor, simulated, baseUrl = OPENAI_BASE_URL } = settings
-  const account = { provider: id, secrets: secretsOf(settings) }
+  const { id, vendor, simulated } = settings
+  const baseUrl = toApiRoot(settings.baseUrl ?? OPENAI_BASE_URL, 'openai')
+  const { fetch, secrets } = createTransport(settings)
+  const account = { provider: id, secrets }
   const isOpenAi = new URL(baseUrl).origin === new URL(OPENAI_BASE_URL).origin
   const api = settings.api ?? (isOpenAi ? 'responses' : 'chat')
   const client = new Client({
@@ -53,40 +63,69 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     logLevel: 'off',
     defaultHeaders: toHeaders(settings, variant, isOpenAi),
     ...(settings.apiVersion && { defaultQuery: { 'api-version': settings.apiVersion } }),
-    fetch: fetchWithWholeErrors,
+    fetch: withWholeErrors(fetch),
   })
 
-  // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
-  function generate(request: ModelRequest, { signal, onDelta, onActivity }: GenerateOptions): Promise<ModelResponse> {
-    if (signal.aborted) return Promise.reject(signal.reason)
+  const refused = createRefusedParameters()
+  const dialect = withAccount(variant.dialect, settings)
+
+  function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
+    if (options.signal.aborted) return Promise.reject(options.signal.reason)
     if (variant.deployments && leadsElsewhere(request.model)) return Promise.reject(toNoSuchModel(id))
-    const { path, body, notes } =
+    const streams = options.onDelta !== undefined
+    const outgoing =
       api === 'chat'
-        ? toChatRequest(request, onDelta !== undefined, variant.dialect)
-        : toResponsesRequest(request, onDelta !== undefined)
+        ? toChatRequest(request, streams, dialect)
+        : toResponsesRequest(request, streams, dialect.fieldNamesOf?.(request.model))
+    return ask(request, options, outgoing, MOST_MENDS)
+  }
+
+  // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
+  function ask(
+    request: ModelRequest,
+    options: GenerateOptions,
+    asked: OutgoingRequest,
+    mendsLeft: number,
+  ): Promise<ModelResponse> {
+    const { signal, onDelta, onActivity } = options
+    const outgoing = refused.fit(request.model, asked)
+    const { path, body, notes } = outgoing
     let reader: AnswerReader | undefined
     const openReader = () => {
-      reader = api === 'chat' ? createChatReader(aboutOf(request), variant.dialect) : createResponsesReader(aboutOf(request))
+      reader =
+        api === 'chat' ? createChatReader(aboutOf(request), dialect, options) : createResponsesReader(aboutOf(request), options)
       return reader
     }
-    const sdk = createSdkSignal(signal)
+    const sdk = createRelaySignal(signal)
     const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
-    const pending = client.post<unknown>(url, { body, signal: sdk.signal })
-    const read = onDelta
-      ? pending.asResponse().then((response) => readStreamed(response, openReader(), onDelta, onActivity))
-      : pending.then((reply) => readReply(openReader(), reply))
+    const read = client
+      .post(url, { body, signal: sdk })
+      .asResponse()
+      .then((response) => readInto(openReader(), response, onDelta, onActivity))
     return read.then(
       (whole) => {
         sdk.release()
         signal.throwIfAborted()
-        whole.endText()
         return whole.toResponse(notes)
       },
       (error) => {
         sdk.abort()
         sdk.release()
         const state = reader?.state() ?? aboutOf(request)
-        if (!signal.aborted) throw toFailure(error, state, onDelta !== undefined)
+        if (!signal.aborted) {
+          const generation = reader === undefined && error instanceof APIError && toUsableGeneration(error.error)
+          if (generation) {
+            const whole = openReader()
+            const text = whole.readEvent(error.error) + whole.endText()
+            if (text !== '') onDelta?.(text)
+            return whole.toResponse(notes)
+          }
+          const failure = toFailure(error, state)
+          if (mendsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {
+            return ask(request, options, asked, mendsLeft - 1)
+          }
+          throw failure
+        }
         keepAbortFacts(signal, state)
         throw signal.reason
       },
@@ -101,16 +140,13 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     },
   })
 
-  function toFailure(error: unknown, state: AttemptState, streams: boolean): unknown {
+  function toFailure(error: unknown, state: AttemptState): unknown {
     if (OrchestratorError.is(error)) return error
     if (error instanceof APIConnectionError) return toConnectionError(error.cause ?? error, state)
     if (error instanceof APIError) {
       return toVendorError({ ...state, status: error.status, headers: error.headers, body: error.error })
     }
-    if (error instanceof SyntaxError) return toBadReply('no valid JSON', state)
-    if (networkCodeOf(error) === undefined) return error
-    const begun = { ...state, generated: true }
-    return streams ? toStreamCut('its end mark', begun, error) : toConnectionError(error, begun)
+    return error instanceof SyntaxError ? toBadReply('no valid JSON', state) : error
   }
 
   return {
@@ -129,24 +165,18 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
           } catch (error) {
             // Servers without a list of models are reached all the same.
             if (error instanceof APIError && error.status === 404) return
-            throw toFailure(error, account, false)
+            throw toFailure(error, account)
           }
         },
       ),
   }
 }
 
-function readReply(reader: AnswerReader, reply: unknown): AnswerReader {
-  reader.readWhole(toJson(reply))
-  return reader
-}
-
-/** Some servers forget to call their JSON so, and the SDK leaves it as text. */
-const toJson = (reply: unknown): unknown => (typeof reply === 'string' ? parseOrText(reply) : reply)
-
 /** The SDK keeps only `error` of an error's body; Mistral, xAI and FastAPI servers say theirs beside it. */
-const fetchWithWholeErrors = (input: string | URL | Request, init?: RequestInit): Promise<Response> =>
-  vendorFetch(input, init).then((response) => (response.ok || response.status === 304 ? response : withWholeError(response)))
+const withWholeErrors =
+  (fetch: VendorFetch): VendorFetch =>
+  (input, init) =>
+    fetch(input, init).then((response) => (response.ok || response.status === 304 ? response : withWholeError(response)))
 
 async function withWholeError(response: Response): Promise<Response> {
   const { status, headers } = response
@@ -161,44 +191,40 @@ function parseOrText(text: string): unknown {
   }
 }
 
-async function readStreamed(
-  response: Response,
+function readInto(
   reader: AnswerReader,
-  onDelta: (text: string) => void,
+  response: Response,
+  onDelta: ((text: string) => void) | undefined,
   onActivity: (() => void) | undefined,
 ): Promise<AnswerReader> {
-  const mediaType = response.headers.get('content-type') ?? ''
-  // Some servers ignore `stream`, and some answer 200 with an error as JSON.
-  if (/^application\/([\w.+-]*\+)?json/i.test(mediaType)) {
-    deliver(reader.readWhole(await response.json()))
+  const deliver = (text: string) => {
+    if (text !== '') onDelta?.(text)
+  }
+  const reading = readAnswer(response, {
+    streams: onDelta !== undefined,
+    onEvent: (event) => {
+      deliver(reader.readEvent(event))
+      return reader.isClosed()
+    },
+    onWhole: (reply) => deliver(reader.readWhole(reply)),
+    onActivity,
+    endMark: 'its end mark',
+    isWhole: (isMarked) => {
+      if (reader.isFinished()) return true
+      if (isMarked && !reader.state().generated) throw toBadReply('an end mark without an answer', reader.state())
+      return isMarked
+    },
+    state: reader.state,
+  })
+  return reading.then(() => {
+    deliver(reader.endText())
     return reader
-  }
-  let hasEvents = false
-  const ended = response.body
-    ? await readEventStream(
-        response.body,
-        (event) => {
-          hasEvents = true
-          const text = reader.readEvent(event)
-          if (text !== '') onDelta(text)
-          return reader.isClosed()
-        },
-        onActivity,
-      )
-    : false
-  if (!hasEvents && !mediaType.startsWith('text/event-stream')) throw toBadReply('a body without events', reader.state())
-  if (ended && !reader.isFinished() && !reader.state().generated)
-    throw toBadReply('an end mark without an answer', reader.state())
-  if (!ended && !reader.isFinished()) throw toStreamCut('its end mark', reader.state())
-  deliver(reader.endText())
-  return reader
-
-  function deliver(text: string): void {
-    if (text !== '') onDelta(text)
-  }
+  })
 }
 
-function toHeaders({ apiKey, headers }: AdapterSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
+function toHeaders(settings: AdapterSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
+  const { apiKey } = settings
+  const headers = fixedHeadersOf(settings)
   const removed = isOpenAi ? {} : withoutCustomHeaders()
   if (apiKey === undefined || keyHeader)
     return { ...removed, Authorization: null, ...(apiKey && keyHeader && { [keyHeader]: apiKey }), ...headers }

@@ -1,72 +1,42 @@
-import type { FinishReason, ModelRequest, ToolCall } from '../../domain/model-call.ts'
+import type { ToolCall } from '../../domain/model-call.ts'
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
-import { toStructuredSchema } from '../json-schema.ts'
-import { fitSettings } from '../model-capabilities.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
-import { type AnswerReader, type OutgoingRequest, toResponse } from './answer.ts'
-import { toStatedCostUsd, toUsage } from './openai-usage.ts'
+import { type AnswerReader, createDroppedParts, type DroppedParts, type ReaderHooks, toResponse } from './answer.ts'
+import { toUsableGeneration } from './chat-failure.ts'
+import { toFinishReason } from './finish-reasons.ts'
+import { toUsage } from './openai-usage.ts'
+import { addSearchResults, createSourceList, type SourceList } from './sources.ts'
+import { toStatedCostUsd } from './stated-cost.ts'
 
-/** Smaller bounds are refused (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
-const MIN_OUTPUT_TOKENS = 16
-
-/** The request as the Responses API takes it. Answers are not stored at the vendor. */
-export function toResponsesRequest(request: ModelRequest, streams: boolean): OutgoingRequest {
-  const { settings, notes } = fitSettings(request.model, request.settings)
-  const body: Record<string, unknown> = { model: request.model, input: request.messages, store: false }
-  const allNotes = [...notes]
-  if (request.system !== undefined) body.instructions = request.system
-  if (settings.temperature !== undefined) body.temperature = settings.temperature
-  if (settings.topP !== undefined) body.top_p = settings.topP
-  if (settings.maxTokens !== undefined) {
-    body.max_output_tokens = Math.max(settings.maxTokens, MIN_OUTPUT_TOKENS)
-    if (settings.maxTokens < MIN_OUTPUT_TOKENS)
-      allNotes.push(`maxTokens was raised to ${MIN_OUTPUT_TOKENS}: the provider refuses less`)
-  }
-  if (settings.stopSequences?.length) allNotes.push('stopSequences was left out: the Responses API has none')
-  const structured = request.outputSchema && toStructuredSchema(request.outputSchema)
-  if (structured) {
-    const { schema, strict } = structured
-    body.text = { format: { type: 'json_schema', name: 'answer', schema, strict } }
-    if (!strict) allNotes.push('outputSchema was sent without strict mode: it has parts that strict mode can not express')
-  }
-  if (request.outputSchema && !structured) allNotes.push('outputSchema was left out: only objects can be enforced')
-  if (streams) body.stream = true
-  return { path: '/responses', body, notes: allNotes }
-}
-
-// A map: a vendor's word must not reach what every object inherits.
-const FINISH_REASONS: ReadonlyMap<string, FinishReason> = new Map(
-  Object.entries<FinishReason>({
-    max_output_tokens: 'length',
-    max_tokens: 'length',
-    content_filter: 'content_filter',
-  }),
-)
-
-/** Reads answers of the Responses API. */
-export function createResponsesReader(about: AttemptState & { readonly model: string }): AnswerReader {
+/**
+ * Reads answers of the Responses API. Messages of the phase `commentary` are what the model says on its way to the final answer: they are kept
+ * with the reasoning, unless there is no other message.
+ */
+export function createResponsesReader(
+  about: AttemptState & { readonly model: string },
+  { onReasoning, onVoid }: ReaderHooks = {},
+): AnswerReader {
   let final: ForeignRecord | undefined
   let streamed = ''
   let model = ''
   let usage: unknown
   let began = false
-  let odd = false
+  const notes: string[] = []
   const items: unknown[] = []
+  /** Ids and positions of the messages that are commentary. */
+  const commentary = new Set<unknown>()
 
   function readEvent(event: unknown): string {
     if (!isRecord(event)) return ''
     const type = textOf(event.type) ?? ''
-    if (type === 'response.output_text.delta') {
-      const delta = textOf(event.delta) ?? ''
+    if (type === 'response.output_text.delta') return readDelta(event, textOf(event.delta) ?? '')
+    if (type === 'response.reasoning_summary_text.delta' || type === 'response.reasoning_text.delta') {
       began = true
-      streamed += delta
-      return delta
+      if (typeof event.delta === 'string') onReasoning?.(event.delta)
+      return ''
     }
-    if (type === 'error' || event.error) {
-      const { code, message, param } = event
-      throw toVendorError({ ...state(), body: event.error ? event : { code, message, param } })
-    }
-    if (type === 'response.output_item.done') items.push(event.item)
+    if (type === 'error' || event.error || event.object === 'error') return readFailure(event)
+    if (type === 'response.output_item.added' || type === 'response.output_item.done') readItem(event, type)
     if (!isRecord(event.response)) return ''
     if (!model) model = textOf(event.response.model) ?? ''
     if (type === 'response.completed' || type === 'response.incomplete' || type === 'response.failed')
@@ -74,16 +44,53 @@ export function createResponsesReader(about: AttemptState & { readonly model: st
     return ''
   }
 
+  function readDelta(event: ForeignRecord, delta: string): string {
+    began = true
+    if (commentary.size > 0 && (commentary.has(event.item_id) || commentary.has(event.output_index))) {
+      onReasoning?.(delta)
+      return ''
+    }
+    streamed += delta
+    return delta
+  }
+
+  function readItem({ item, output_index }: ForeignRecord, type: string): void {
+    if (type === 'response.output_item.done') items.push(item)
+    else if (isCommentary(item)) {
+      commentary.add(output_index ?? recordOf(item).id)
+      const { id } = recordOf(item)
+      if (id !== undefined) commentary.add(id)
+    }
+  }
+
+  /** A model's text that the vendor refused to call an answer is one where it is whole. */
+  function readFailure(event: ForeignRecord): string {
+    const { code, message, param } = event
+    const generation = streamed === '' ? toUsableGeneration(event) : undefined
+    if (generation === undefined) throw toVendorError({ ...state(), body: event.error ? event : { code, message, param } })
+    notes.push('the provider refused the JSON of its model; it was taken as it is')
+    final = {}
+    streamed = generation
+    return generation
+  }
+
   /** The last event holds the whole answer again; text that was never streamed is delivered with it. */
   function finishWith(response: ForeignRecord): string {
     readWhole(response, items)
-    const text = toText(outputOf(response))
+    const output = outputOf(response)
+    const text = toText(output)
     if (text.startsWith(streamed)) {
       const rest = text.slice(streamed.length)
       streamed = text
       return rest
     }
-    odd = text !== ''
+    if (text !== '' && output.some(isCommentary)) {
+      // That the text was commentary is only known now.
+      onVoid?.()
+      streamed = text
+      return text
+    }
+    if (text !== '') notes.push('the streamed text differs from the final answer; the streamed text is kept')
     return ''
   }
 
@@ -91,8 +98,21 @@ export function createResponsesReader(about: AttemptState & { readonly model: st
     if (!isRecord(reply)) throw toBadReply(typeof reply === 'string' ? 'text' : 'no JSON object', state())
     usage = reply.usage
     if (textOf(reply.model)) model = textOf(reply.model) ?? ''
-    if (reply.error || reply.object === 'error' || reply.statusCode || reply.status === 'failed') {
-      throw toVendorError({ ...state(), body: reply.error ? { error: reply.error } : reply.status ? {} : reply })
+    if (
+      reply.error ||
+      reply.object === 'error' ||
+      reply.statusCode ||
+      reply.status === 'failed' ||
+      reply.status === 'cancelled'
+    ) {
+      const body = reply.error
+        ? { error: reply.error }
+        : reply.status === 'cancelled'
+          ? { code: 'cancelled' }
+          : reply.status
+            ? {}
+            : reply
+      throw toVendorError({ ...state(), body })
     }
     if (!Array.isArray(reply.output) && !fallbackItems) {
       throw textOf(reply.message) ? toVendorError({ ...state(), body: reply }) : toBadReply('an answer without output', state())
@@ -128,45 +148,99 @@ export function createResponsesReader(about: AttemptState & { readonly model: st
     isClosed: () => final !== undefined,
     state,
     endText: () => '',
-    toResponse(notes) {
+    toResponse(requestNotes) {
       const response = final ?? {}
       const output = outputOf(response)
+      const isIncomplete = response.status === 'incomplete'
+      const reason = isIncomplete ? toFinishReason(textOf(recordOf(response.incomplete_details).reason) ?? '') : 'stop'
+      const sources = createSourceList()
+      const dropped = createDroppedParts()
+      addSources(sources, response, output)
+      seeDropped(dropped, output)
+      const isApart = answersOf(output).length < output.filter(isMessage).length
       return toResponse({
         text: streamed,
-        refusal: partsOf(output, 'refusal').join(''),
+        refusal: output
+          .filter(isMessage)
+          .flatMap((item) => partsOf(item, 'refusal'))
+          .join(''),
         reasoningText: toReasoningText(output),
         toolCalls: output.map(toToolCall).filter((call) => call !== undefined),
-        finishReason:
-          response.status === 'incomplete'
-            ? (FINISH_REASONS.get(textOf(recordOf(response.incomplete_details).reason) ?? '') ?? 'other')
-            : 'stop',
+        sources: sources.list(),
+        finishReason: reason === 'failed' ? 'other' : reason,
         model: model || about.model,
         usage: toUsage(usage),
-        providerCostUsd: toStatedCostUsd(usage),
-        notes: odd ? [...notes, 'the streamed text differs from the final answer; the streamed text is kept'] : notes,
+        providerCostUsd: toStatedCostUsd(usage, response.cost),
+        serviceTier: textOf(response.service_tier),
+        notes: [...requestNotes, ...notes, ...(isApart ? [COMMENTARY_NOTE] : NO_NOTES), ...dropped.notes()],
       })
     },
   }
 }
 
-const toText = (output: readonly unknown[]) => [...partsOf(output, 'text')].join('')
+const NO_NOTES: readonly string[] = []
+const COMMENTARY_NOTE = 'what the model said on its way to the final answer was kept with the reasoning'
 
-function partsOf(output: readonly unknown[], field: 'text' | 'refusal'): readonly string[] {
-  return output
-    .filter((item) => recordOf(item).type === 'message')
-    .flatMap((item) => listOf(recordOf(item).content))
-    .map((part) => textOf(recordOf(part)[field]))
-    .filter((part) => part !== undefined)
+const isMessage = (item: unknown): boolean => recordOf(item).type === 'message'
+const isCommentary = (item: unknown): boolean => isMessage(item) && recordOf(item).phase === 'commentary'
+
+/** The messages that are the answer: all but commentary, or all where there is nothing else to read. */
+function answersOf(output: readonly unknown[]): readonly unknown[] {
+  const messages = output.filter(isMessage)
+  const answers = messages.filter((item) => !isCommentary(item))
+  return answers.some((item) => partsOf(item, 'text').length > 0 || partsOf(item, 'refusal').length > 0) ? answers : messages
 }
 
-/** Reasoning comes as a summary (OpenAI, xAI) or in full (open models). */
+const toText = (output: readonly unknown[]) =>
+  answersOf(output)
+    .flatMap((item) => partsOf(item, 'text'))
+    .join('')
+
+const partsOf = (item: unknown, field: 'text' | 'refusal'): readonly string[] =>
+  listOf(recordOf(item).content)
+    .map((part) => textOf(recordOf(part)[field]))
+    .filter((part) => part !== undefined)
+
+/** Reasoning comes as a summary (OpenAI, xAI) or in full (open models); commentary stands between. */
 function toReasoningText(output: readonly unknown[]): string {
+  const answers = answersOf(output)
   return output
+    .filter((item) => recordOf(item).type === 'reasoning' || (isCommentary(item) && !answers.includes(item)))
     .map(recordOf)
-    .filter((item) => item.type === 'reasoning')
     .flatMap((item) => (listOf(item.content).length > 0 ? listOf(item.content) : listOf(item.summary)))
     .map((part) => textOf(recordOf(part).text) ?? '')
     .join('')
+}
+
+/** Annotations stand at the part of the text that they are about, results of hosted searches in items of their own. */
+function addSources(sources: SourceList, response: ForeignRecord, output: readonly unknown[]): void {
+  addSearchResults(sources, response, NO_MESSAGE)
+  const answers = answersOf(output)
+  let offset = 0
+  for (const item of output) {
+    const { results, action } = recordOf(item)
+    sources.add('search_result', recordOf(action).sources)
+    sources.add('search_result', results)
+    if (!answers.includes(item)) continue
+    for (const part of listOf(recordOf(item).content)) {
+      const { text, annotations } = recordOf(part)
+      sources.add('annotation', annotations, offset)
+      offset += typeof text === 'string' ? text.length : 0
+    }
+  }
+}
+
+const NO_MESSAGE: ForeignRecord = {}
+
+function seeDropped(dropped: DroppedParts, output: readonly unknown[]): void {
+  for (const item of output.map(recordOf)) {
+    if (typeof item.type === 'string') dropped.add(item.type)
+    dropped.see(item, ['encrypted_content', 'content_filters', 'content_filter_results'])
+    for (const part of listOf(item.content).map(recordOf)) {
+      if (typeof part.type === 'string') dropped.add(part.type)
+      dropped.see(part, ['logprobs'])
+    }
+  }
 }
 
 function toToolCall(item: unknown): ToolCall | undefined {

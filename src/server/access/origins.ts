@@ -6,14 +6,14 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 export interface OriginCheck {
   /**
    * Throws HOST_REFUSED for a Host that is none of the server's (DNS rebinding), ORIGIN_REFUSED for a page that is not allowed. Asked before anything
-   * else of a request is read, upgrades included.
+   * else of a request is read, upgrades included. `page`: links on other sites may lead to it.
    */
-  assertAllowed(request: AskedFrom): void
+  assertAllowed(request: AskedFrom, place?: { readonly page?: boolean }): void
   isAllowedOrigin(origin: string): boolean
 }
 
 /** What a request says of where it comes from and whom it means. */
-export type AskedFrom = Pick<IncomingMessage, 'headers' | 'rawHeaders' | 'url'>
+export type AskedFrom = Pick<IncomingMessage, 'headers' | 'method' | 'rawHeaders' | 'url'>
 
 type OriginSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'allowedHosts' | 'corsOrigins'>
 
@@ -41,7 +41,7 @@ export function createOriginCheck(settings: OriginSettings): OriginCheck {
     name !== secureHost && origin === toOrigin(requestHost)
 
   return {
-    assertAllowed({ headers, rawHeaders, url = '' }) {
+    assertAllowed({ headers, method, rawHeaders, url = '' }, { page = false } = {}) {
       const { host: requestHost = '', origin, 'sec-fetch-site': site } = headers
       const name = toHostName(requestHost)
       if (name === undefined || !hosts.has(name) || countOf(rawHeaders, 'host') > 1 || namesAnother(url, requestHost)) {
@@ -52,13 +52,17 @@ export function createOriginCheck(settings: OriginSettings): OriginCheck {
         throw new OrchestratorError('ORIGIN_REFUSED', 'Pages of this origin may not call the server')
       }
       // Browsers send no Origin with plain GETs; this header they always send, and no page can set it.
-      if (site !== undefined && site !== 'same-origin' && site !== 'none') {
+      if (site !== undefined && site !== 'same-origin' && site !== 'none' && !(page && isFollowedLink(method, headers))) {
         throw new OrchestratorError('ORIGIN_REFUSED', 'Pages of another site may not call the server')
       }
     },
     isAllowedOrigin: (origin) => origins.has(origin),
   }
 }
+
+/** A person followed a link: the page that holds it sees nothing of the answer. A form that posts, a frame, and what scripts and styles load are none. */
+const isFollowedLink = (method: string | undefined, headers: IncomingMessage['headers']): boolean =>
+  (method === 'GET' || method === 'HEAD') && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
 
 /** Headers that Node shows once although they were sent twice. */
 const countOf = (rawHeaders: readonly string[], name: string): number =>

@@ -9,8 +9,9 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
+import { type AllowedMethods, collectAllowedMethods, noRoute, pathOf } from './allowed-methods.ts'
 import { createErrorAnswers, type ErrorFormat } from './error-format.ts'
-import { assertFewLevels } from './json-levels.ts'
+import { hasBody, readJsonBodies } from './json-body.ts'
 import { type ProblemContext, toOrchestratorError } from './problem-details.ts'
 import './requests.ts'
 import { refuseUnreadable } from './unreadable.ts'
@@ -43,18 +44,22 @@ const EXPOSED_HEADERS = [
   'x-polyphony-cost-usd',
   'mcp-session-id',
 ]
+const SERVER_METHODS = ['DELETE', 'GET', 'HEAD', 'POST', 'PUT']
+
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
 export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   const toErrorAnswer = createErrorAnswers(parts.errorFormats)
   const app = createBareApp(parts, toErrorAnswer)
-  readOnlyJson(app)
+  const methods = collectAllowedMethods(app)
+  readJsonBodies(app)
   app.decorateRequest('caller', undefined)
   parts.observe(app)
   // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
-  tellErrors(app, toErrorAnswer)
+  tellErrors(app, toErrorAnswer, methods)
   refuseStrangers(app, parts)
+  answerOptions(app, parts, methods)
   await addBrowserRules(app, parts)
-  askWhoCalls(app, parts)
+  askWhoCalls(app, parts, methods)
   await limitRates(app, parts)
   return app
 }
@@ -71,7 +76,7 @@ function createBareApp({ settings, logger }: AppParts, toErrorAnswer: ToErrorAns
     trustProxy: settings.trustProxy,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
-    exposeHeadRoutes: false,
+    exposeHeadRoutes: true,
     // Our own hook says so, and in our form.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
@@ -97,40 +102,41 @@ function createBareApp({ settings, logger }: AppParts, toErrorAnswer: ToErrorAns
   return app
 }
 
-/** A page can send text/plain to any address without asking first. No body says as much as an empty object. */
-function readOnlyJson(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers()
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') return done(null, undefined)
-    assertFewLevels(body)
-    void parseJson(request, body, done)
-  })
-  app.addHook('preValidation', async (request) => {
-    if (request.routeOptions.schema?.body !== undefined) request.body ??= {}
-  })
-}
-
-function tellErrors(app: FastifyInstance, toErrorAnswer: ToErrorAnswer): void {
+function tellErrors(app: FastifyInstance, toErrorAnswer: ToErrorAnswer, methods: AllowedMethods): void {
   app.setErrorHandler((thrown, request, reply) => {
-    const error = toOrchestratorError(thrown)
+    const error = toOrchestratorError(thrown, hasBody(request))
     if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
     const { status, headers, body } = toErrorAnswer(error, contextOf(request))
+    // The limiter of rates knows its wait better than the table of usual ones.
+    const known = reply.getHeader('retry-after')
+    if (known !== undefined) headers['retry-after'] = String(known)
     return reply.code(status).headers(headers).serializer(JSON.stringify).send(body)
   })
   app.setNotFoundHandler((request) => {
-    throw routeNotFound(request)
+    throw noRoute(request, methods)
   })
 }
 
 function refuseStrangers(app: FastifyInstance, { origins, settings }: AppParts): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
-    origins.assertAllowed(request.raw)
+    origins.assertAllowed(request.raw, request.routeOptions.config)
   })
   app.addHook('onSend', async (_, { raw }) => {
     // An answer that nobody takes does not wait for ever. Node sets this back with the next request of the connection.
     if (raw.socket instanceof Socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
+  })
+}
+
+/** Answers OPTIONS with the methods of the path (RFC 9110, 9.3.7); preflights of allowed origins are left to CORS. */
+function answerOptions(app: FastifyInstance, { origins }: AppParts, methods: AllowedMethods): void {
+  app.addHook('onRequest', async (request, reply) => {
+    const { origin, 'access-control-request-method': wanted } = request.headers
+    if (request.method !== 'OPTIONS') return
+    if (origin !== undefined && wanted !== undefined && origins.isAllowedOrigin(origin)) return
+    const allow = request.url === '*' ? SERVER_METHODS.join(', ') : methods.find(pathOf(request.url))
+    if (allow === undefined) throw noRoute(request, methods)
+    return reply.code(204).header('allow', allow).send()
   })
 }
 
@@ -143,16 +149,16 @@ async function addBrowserRules(app: FastifyInstance, { origins }: AppParts): Pro
   })
   await app.register(cors, {
     origin: (origin, decide) => decide(null, origin !== undefined && origins.isAllowedOrigin(origin)),
-    methods: ['GET', 'POST', 'PUT', 'DELETE'],
+    methods: [...SERVER_METHODS],
     exposedHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   })
 }
 
 /** Asked before anything of the body is read. */
-function askWhoCalls(app: FastifyInstance, { authenticator, isClosing }: AppParts): void {
+function askWhoCalls(app: FastifyInstance, { authenticator, isClosing }: AppParts, methods: AllowedMethods): void {
   app.addHook('onRequest', async (request) => {
-    if (request.is404) throw routeNotFound(request)
+    if (request.is404) throw noRoute(request, methods)
     const { public: isPublic, scope } = request.routeOptions.config
     if (isPublic) return
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
@@ -172,18 +178,12 @@ async function limitRates(app: FastifyInstance, { settings }: AppParts): Promise
   })
 }
 
-const routeNotFound = ({ method }: FastifyRequest): OrchestratorError =>
-  new OrchestratorError('ROUTE_NOT_FOUND', `Nothing answers ${method} here`)
-
 const toRequestId = (given: string | string[] | undefined): string =>
   typeof given === 'string' && /^[\w.:-]{1,100}$/.test(given) ? given : crypto.randomUUID()
 
-/** The path alone: what stands behind a question mark may be secret. */
-const pathOf = ({ url }: Pick<FastifyRequest, 'url'>): string => url.split('?', 1)[0]?.slice(0, 500) ?? '/'
-
 const contextOf = (request: Pick<FastifyRequest, 'id' | 'url'>): ProblemContext => ({
   requestId: request.id,
-  instance: pathOf(request),
+  instance: pathOf(request.url).slice(0, 500),
 })
 
 function rateKey({ caller, ip }: FastifyRequest): string {

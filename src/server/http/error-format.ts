@@ -1,11 +1,12 @@
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { toErrorHeaders } from './error-headers.ts'
 import { type ProblemContext, toProblem } from './problem-details.ts'
 
 /** An error as it is sent. */
 export interface ErrorAnswer {
   readonly status: number
   /** `content-type` and whatever else belongs to it. */
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: Record<string, string>
   /** Sent as JSON. */
   readonly body: unknown
 }
@@ -20,13 +21,7 @@ export interface ErrorFormat {
 /** RFC 9457: wherever nothing else is said. */
 const toProblemAnswer: ErrorFormat['toAnswer'] = (error, context) => {
   const problem = toProblem(error, context)
-  const headers = { 'content-type': 'application/problem+json' }
-  const isChallenge = error.code === 'UNAUTHENTICATED'
-  return {
-    status: problem.status,
-    headers: isChallenge ? { ...headers, 'www-authenticate': 'Bearer' } : headers,
-    body: problem,
-  }
+  return { status: problem.status, headers: { 'content-type': 'application/problem+json' }, body: problem }
 }
 
 /** Tells an error the way that the clients of its path understand. */
@@ -34,6 +29,7 @@ export function createErrorAnswers(formats: readonly ErrorFormat[]): ErrorFormat
   return (error, context) => {
     const { instance = '' } = context
     const format = formats.find(({ under }) => instance === under || instance.startsWith(`${under}/`))
-    return format ? format.toAnswer(error, context) : toProblemAnswer(error, context)
+    const answer = format ? format.toAnswer(error, context) : toProblemAnswer(error, context)
+    return { ...answer, headers: { ...toErrorHeaders(error), ...answer.headers } }
   }
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { Problem } from '../../protocol/problem.ts'
+import { toErrorHeaders } from './error-headers.ts'
 
 /** Writes an error to a connection that no request of Fastify stands for, and closes it: who was refused does not hold it any longer. */
 export function sendLastAnswer(stream: Duplex, problem: Problem, reason = problem.title): void {
@@ -14,7 +15,9 @@ export function sendLastAnswer(stream: Duplex, problem: Problem, reason = proble
       `HTTP/1.1 ${problem.status} ${reason}`,
       'content-type: application/problem+json',
       `content-length: ${Buffer.byteLength(body)}`,
-      ...(problem.code === 'UNAUTHENTICATED' ? ['www-authenticate: Bearer'] : []),
+      ...Object.entries(toErrorHeaders({ code: problem.code, details: problem.details ?? {} })).map(
+        ([name, value]) => `${name}: ${value}`,
+      ),
       'connection: close',
       '',
       body,

@@ -110,7 +110,7 @@ export async function addDocs(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', { schema: { hide: true }, config: { public: true } }, () => app.swagger())
   await app.register(async (pages) => {
     pages.addHook('onRoute', (route) => {
-      route.config = { ...route.config, public: true }
+      route.config = { ...route.config, public: true, page: true }
     })
     await pages.register(swaggerUi, {
       routePrefix: '/docs',

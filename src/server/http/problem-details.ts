@@ -3,6 +3,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Problem } from '../../protocol/problem.ts'
+import { JSON_TYPE } from './json-body.ts'
 
 /** What Fastify itself refuses, by its code. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
@@ -16,8 +17,8 @@ interface Place {
   readonly detail: string
 }
 
-/** Any thrown value as the error that is told. What is a bug of ours stays one, and says nothing of itself. */
-export function toOrchestratorError(thrown: unknown): OrchestratorError {
+/** Any thrown value as the error that is told. What is a bug of ours stays one, and says nothing of itself. `hasBody`: whether the request had a body. */
+export function toOrchestratorError(thrown: unknown, hasBody = true): OrchestratorError {
   if (OrchestratorError.is(thrown)) return thrown
   if (hasZodFastifySchemaValidationErrors(thrown)) {
     const where = 'validationContext' in thrown ? String(thrown.validationContext) : 'request'
@@ -26,6 +27,11 @@ export function toOrchestratorError(thrown: unknown): OrchestratorError {
       detail: message ?? 'not valid',
     }))
     const [first] = problems
+    if (where === 'body' && !hasBody) {
+      return new OrchestratorError('INPUT_INVALID', `expected a body of JSON, found none${first ? ` (${first.detail})` : ''}`, {
+        details: { problems },
+      })
+    }
     return new OrchestratorError(
       'INPUT_INVALID',
       `${where}${first ? `${first.pointer.slice(1)}: ${first.detail}` : ' is not valid'}`,
@@ -36,10 +42,11 @@ export function toOrchestratorError(thrown: unknown): OrchestratorError {
   }
   if (!isFastifyError(thrown)) return OrchestratorError.from(thrown)
   const code = FASTIFY_CODES[thrown.code]
+  if (code === 'MEDIA_TYPE_UNSUPPORTED') return new OrchestratorError(code, thrown.message, { details: { accept: JSON_TYPE } })
   if (code) return new OrchestratorError(code, thrown.message)
   const { statusCode = 500 } = thrown
   return statusCode >= 400 && statusCode < 500
-    ? new OrchestratorError('INPUT_INVALID', thrown.message)
+    ? new OrchestratorError('REQUEST_MALFORMED', thrown.message)
     : OrchestratorError.from(thrown)
 }
 

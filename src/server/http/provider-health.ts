@@ -18,11 +18,11 @@ export function createProviderHealth(providers: ProviderService) {
   const remembered = new LRUCache<string, Promise<ProviderHealth>>({ max: 100, ttl: REMEMBERED_MS })
 
   function describe(id: string): ProviderInfo {
-    const info = providers.list().find((candidate) => candidate.id === id)
+    const all = providers.list()
+    const info = all.find((candidate) => candidate.id === id)
     if (info) return info
-    // Throws with what is configured.
-    providers.assertUsable(id)
-    throw new OrchestratorError('PROVIDER_NOT_CONFIGURED', `No provider "${id}"`)
+    const ids = all.map((candidate) => candidate.id)
+    throw new OrchestratorError('PROVIDER_NOT_FOUND', `expected one of ${ids.join(', ')}; found no provider "${id.slice(0, 50)}"`)
   }
 
   async function ping(id: string): Promise<ProviderHealth> {

@@ -14,6 +14,8 @@ declare module 'fastify' {
     scope?: Scope
     /** Open to everybody, without a caller. */
     public?: boolean
+    /** A page for people: links on other sites may lead to it. */
+    page?: boolean
     /** Answers are remembered under the Idempotency-Key; a function of the body where not all can be. */
     idempotent?: boolean | ((body: unknown) => boolean)
   }

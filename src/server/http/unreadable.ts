@@ -15,7 +15,7 @@ interface Refusal {
 const UNREADABLE: Refusal = {
   status: 400,
   reason: 'Bad Request',
-  code: 'INPUT_INVALID',
+  code: 'REQUEST_MALFORMED',
   message: 'expected a request of HTTP/1.1, found something else',
 }
 /** Errors of Node's parser that have a status of their own. */
@@ -29,7 +29,7 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   ERR_HTTP_REQUEST_TIMEOUT: {
     status: 408,
     reason: 'Request Timeout',
-    code: 'INPUT_INVALID',
+    code: 'REQUEST_MALFORMED',
     message: 'expected the whole request sooner',
   },
 }

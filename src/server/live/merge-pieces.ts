@@ -8,6 +8,7 @@ export function joinPieces(first: FlowUpdate, second: FlowUpdate): FlowUpdate | 
   if (first.type !== 'step_progress' || second.type !== 'step_progress') return undefined
   if (first.stepId !== second.stepId || first.iteration !== second.iteration || first.data.sample !== second.data.sample)
     return undefined
+  if (first.data.kind !== second.data.kind) return undefined
   if (first.data.delta.length + second.data.delta.length > MERGED_CHARACTERS) return undefined
   return { ...second, data: { ...second.data, delta: first.data.delta + second.data.delta } }
 }

@@ -41,6 +41,8 @@ export const mcpRoutes =
       method: ['POST', 'GET', 'DELETE'],
       url: '/mcp',
       schema: { hide: true },
+      // GET is answered with 405, and so is HEAD.
+      exposeHeadRoute: false,
       config: { scope: 'read' },
       async handler(request, reply) {
         const caller = callerOf(request)

@@ -19,7 +19,9 @@ export function createAnswerText(answerSteps: readonly AnswerStep[]): AnswerText
       if (!speaking.has(`${update.stepId}#${update.iteration}`)) return undefined
       // Another process took the flow over: the step begins anew, and what was said of it cannot be taken back.
       if (update.type === 'step_start' && picked !== '') isVoid = true
-      if (isVoid || update.type !== 'step_progress' || update.data.sample !== undefined) return undefined
+      if (isVoid || update.type !== 'step_progress' || update.data.sample !== undefined || update.data.kind !== undefined) {
+        return undefined
+      }
       picked += update.data.delta
       return update.data.delta
     },

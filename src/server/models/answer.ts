@@ -3,6 +3,8 @@ import type { FinishReason } from '../../domain/model-call.ts'
 import type { SharingDecision } from '../../domain/sharing.ts'
 import type { StepResult } from '../../domain/step-result.ts'
 import { addUsage, type Usage } from '../../domain/usage.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { toJsonText } from './json-answer.ts'
 
 /** What a flow used up, over all steps and attempts. */
 export interface FlowSpent {
@@ -28,22 +30,29 @@ export interface FlowAnswer extends FlowSpent {
 
 export type Withheld = Pick<SharingDecision, 'kind' | 'to' | 'rule'>
 
-/** The answer of a flow that has ended well. */
-export function toAnswer({
-  flowId,
-  finalOutput,
-  steps,
-}: Pick<FlowExecutionResult, 'flowId' | 'finalOutput' | 'steps'>): FlowAnswer {
+/** The answer of a flow that has ended well; `undefined` where none of its steps succeeded. `asJson`: the value that was read from the answer, without the text around it. */
+export function toAnswer(
+  { flowId, finalOutput, steps }: Pick<FlowExecutionResult, 'flowId' | 'finalOutput' | 'steps'>,
+  asJson = false,
+): FlowAnswer | undefined {
   const successes = steps.filter(({ status }) => status === 'SUCCESS')
+  if (successes.length === 0) return undefined
   const final = successes.findLast(({ output }) => output === finalOutput)
+  const parts = final ? [final] : successes.filter(({ output }) => output && finalOutput.includes(output))
   const writers = final ? [final.provider] : [...new Set(successes.map(({ provider }) => provider))]
   return {
     ...toSpent(flowId, steps),
-    text: finalOutput,
-    finishReason: final?.finishReason ?? 'stop',
+    text: asJson && final ? toJsonText(finalOutput, final) : finalOutput,
+    // Of a text that is put together, a part that was cut counts for the whole.
+    finishReason: parts.map(({ finishReason }) => finishReason).find(isCut) ?? final?.finishReason ?? 'stop',
     provider: writers.join('+'),
   }
 }
+
+const isCut = (reason: FinishReason | undefined): boolean => reason === 'length' || reason === 'content_filter'
+
+export const noAnswer = (flowId: string): OrchestratorError =>
+  new OrchestratorError('STEP_FAILED', 'The flow ended without an answer: none of its steps succeeded', { details: { flowId } })
 
 /** The answer of a flow that ended because a model refused; `undefined` where none did. */
 export function toRefusal(flowId: string, steps: readonly StepResult[]): FlowAnswer | undefined {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { type Conversation, sentMessages, toConversation } from './conversation.ts'
 import { refusal } from './refusal.ts'
-import { format, refuseFields, refuseFormat, requestMetadata, unsupported } from './unsupported.ts'
+import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsupported, type WantedJson } from './unsupported.ts'
 
 /** Name of a model, as every store can hold it. */
 export const modelId = z
@@ -21,7 +21,9 @@ export const chatRequest = z.object({
   response_format: format.nullish(),
   modalities: z.array(z.string().max(100)).max(10).nullish(),
   tools: unsupported,
+  tool_choice: noChoice,
   functions: unsupported,
+  function_call: noChoice,
   audio: unsupported,
   web_search_options: unsupported,
 })
@@ -34,13 +36,22 @@ const REASONS = {
   web_search_options: 'flows call no tools',
 }
 
-/** The conversation of a request that a flow can serve. Throws INPUT_INVALID, naming the field, for any other. */
-export function parseChatRequest(body: ChatRequest): Conversation {
-  refuseFields(body, REASONS)
-  refuseFormat(body.response_format, 'response_format')
+export interface ParseOptions {
+  /** What a flow cannot serve is passed over where the answer is of use without it. */
+  readonly ignoreUnsupported: boolean
+}
+
+/** The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the field, for any other. */
+export function parseChatRequest(
+  body: ChatRequest,
+  { ignoreUnsupported }: ParseOptions,
+): { readonly conversation: Conversation; readonly json?: WantedJson } {
+  const asked = { ...body, tools: body.tools && !body.tool_choice, functions: body.functions && !body.function_call }
+  if (!ignoreUnsupported) refuseFields(asked, REASONS)
   if ((body.n ?? 1) !== 1) throw refusal('n', 'n: expected 1: a flow gives one answer', 'unsupported_value')
   if (body.modalities?.some((modality) => modality !== 'text')) {
     throw refusal('modalities', 'modalities: expected ["text"]: flows answer in text', 'unsupported_value')
   }
-  return toConversation(body.messages, 'messages')
+  const json = ignoreUnsupported ? undefined : toWantedJson(body.response_format, 'response_format')
+  return { conversation: toConversation(body.messages, 'messages'), json }
 }

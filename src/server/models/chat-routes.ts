@@ -12,7 +12,7 @@ import { openTextStream } from './text-stream.ts'
 
 /** Chat completions: one flow in a thread of its own answers each. */
 export const chatRoutes =
-  ({ catalogue, calls, requests, streams }: ModelParts): Routes =>
+  ({ catalogue, calls, requests, streams, parsing }: ModelParts): Routes =>
   async (app) => {
     app.post(
       '/v1/chat/completions',
@@ -30,12 +30,13 @@ export const chatRoutes =
         requests.answer(request, reply, async (gone) => {
           const { body } = request
           const { userId } = callerOf(request)
-          const conversation = parseChatRequest(body)
+          const { conversation, json } = parseChatRequest(body, parsing)
           const definition = await catalogue.getDefinition(body.model, userId, conversation.messages.length > 1)
           const call = await calls.begin({
             userId,
             definition,
             conversation,
+            json,
             metadata: body.metadata ?? {},
             streaming: body.stream ?? false,
             gone,

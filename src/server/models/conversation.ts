@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { isBlank } from '../../domain/blank-text.ts'
 import { refusal } from './refusal.ts'
 
 const MAX_MESSAGES = 1_000
@@ -48,9 +49,10 @@ export function toConversation(sent: readonly SentMessage[], param: string): Con
   const messages = sent.map((message, index) => toHistoryMessage(message, `${param}[${index}]`))
   const prompt = messages.findLast(({ role }) => role === 'user')
   if (!prompt) throw refusal(param, `${param}: expected a message of the user, found none`, 'invalid_value')
-  if (prompt.content.trim() === '')
+  if (isBlank(prompt.content))
     throw refusal(param, `${param}: expected text in the last message of the user, found none`, 'invalid_value')
-  return { messages, prompt }
+  // Vendors refuse messages without text, and they say nothing.
+  return { messages: messages.filter(({ content }) => content.trim() !== ''), prompt }
 }
 
 function toHistoryMessage(message: SentMessage, param: string): HistoryMessage {

@@ -2,10 +2,12 @@ import type { FlowDefinition, FlowDefinitionInput } from '../../domain/flow-defi
 import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
-import { type FlowAnswer, toAnswer, toRefusal, toThreadMessage } from './answer.ts'
+import { type FlowAnswer, noAnswer, toAnswer, toRefusal, toThreadMessage } from './answer.ts'
 import { createAnswerText } from './answer-text.ts'
 import type { Conversation, HistoryMessage } from './conversation.ts'
+import { assertAnswersJson } from './json-answer.ts'
 import { assertRunnable } from './runnable.ts'
+import type { WantedJson } from './unsupported.ts'
 
 type CallsParts = Pick<ServerParts, 'orchestrator' | 'conversations' | 'dataSharing'>
 
@@ -13,6 +15,8 @@ export interface CallOrder {
   readonly userId: string
   readonly definition: FlowDefinitionInput
   readonly conversation: Conversation
+  /** The form of the answer, where it is to be JSON. */
+  readonly json?: WantedJson
   /** The thread that goes on; default: a new one. */
   readonly threadId?: string
   /** Messages that stand in a new thread before those of the conversation. */
@@ -30,6 +34,8 @@ export interface FlowCall {
   readonly threadId: string
   readonly createdAt: Date
   readonly definition: FlowDefinition
+  /** The answer is to be JSON alone. */
+  readonly asJson: boolean
 }
 
 export interface Follow {
@@ -51,7 +57,7 @@ export function createFlowCalls(parts: CallsParts) {
 
   /** Stores the conversation, and starts a flow over it. What fails before the flow runs leaves nothing behind in a new thread. */
   async function begin(order: CallOrder): Promise<FlowCall> {
-    const { userId, definition, conversation, metadata, streaming, before = [] } = order
+    const { userId, definition, conversation, json, metadata, streaming, before = [] } = order
     const { messages, prompt } = conversation
     const title = prompt.content.slice(0, 1_000).trim().replace(/\s+/g, ' ').slice(0, TITLE_CHARACTERS)
     const threadId = order.threadId ?? (await conversations.createThread(userId, { title })).id
@@ -59,14 +65,16 @@ export function createFlowCalls(parts: CallsParts) {
     try {
       const flow = await orchestrator.createFlow(threadId, userId, definition)
       flowId = flow.id
+      if (json) await assertAnswersJson(orchestrator, flow.definition, json)
       await assertRunnable(parts, flow.definition, userId)
-      // Marked as the flow's own: it gets the prompt as its input, and must not find it a second time in the history.
-      const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
+      // Marked as the flow's own: it gets the prompt as its input, and must not find it a second time in the history. What the assistant has said after
+      // it would stand before it then, so such a prompt stays where it is.
+      const own = messages.at(-1) === prompt ? { ...prompt, metadata: { orchestrationFlowId: flowId } } : prompt
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)
       if (order.gone.aborted) throw abandoned(order.gone)
       await orchestrator.startFlow(flowId, userId, { input: prompt.content, streaming, metadata })
-      return { flowId, userId, threadId, createdAt: flow.createdAt, definition: flow.definition }
+      return { flowId, userId, threadId, createdAt: flow.createdAt, definition: flow.definition, asJson: json !== undefined }
     } catch (error) {
       if (order.threadId === undefined) await conversations.deleteThread(threadId, userId).catch(() => {})
       else if (flowId !== undefined) await orchestrator.deleteFlow(flowId, userId).catch(() => {})
@@ -76,13 +84,13 @@ export function createFlowCalls(parts: CallsParts) {
 
   /** Follows a flow to its end, in whichever process it runs. Rejects with the error that ended it. */
   async function follow(call: FlowCall, { gone, goesOn = false, onText }: Follow): Promise<FlowAnswer> {
-    const { flowId, userId, threadId, definition } = call
+    const { flowId, userId, threadId, definition, asJson } = call
     let end: End | undefined
     try {
       const text = createAnswerText(onText ? await orchestrator.answerSteps(definition) : [])
       // What ended the flow may be followed by a new start, where another process takes it over.
       for await (const update of orchestrator.streamFlow(flowId, userId, { signal: gone })) {
-        end = endOf(update)
+        end = endOf(update, asJson)
         const piece = text.pieceOf(update)
         if (piece !== undefined) await onText?.(piece)
       }
@@ -112,9 +120,12 @@ export function createFlowCalls(parts: CallsParts) {
 type End = { readonly answer: FlowAnswer } | { readonly answer?: undefined; readonly error: OrchestratorError }
 
 /** How an update ends the flow, where it does. */
-function endOf(update: FlowUpdate): End | undefined {
+function endOf(update: FlowUpdate, asJson: boolean): End | undefined {
   const { flowId } = update
-  if (update.type === 'flow_complete') return { answer: toAnswer(update.data) }
+  if (update.type === 'flow_complete') {
+    const answer = toAnswer(update.data, asJson)
+    return answer ? { answer } : { error: noAnswer(flowId) }
+  }
   if (update.type === 'error') {
     const { code, message, retryable, details } = update.data
     return { error: new OrchestratorError(code, message, { retryable, details: { ...details, flowId } }) }

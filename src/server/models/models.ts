@@ -1,5 +1,6 @@
 import type { Routes } from '../http/requests.ts'
 import type { ServerParts } from '../parts.ts'
+import type { ParseOptions } from './chat-request.ts'
 import { chatRoutes } from './chat-routes.ts'
 import { createFlowCalls, type FlowCalls } from './flow-calls.ts'
 import { listRoutes } from './list-routes.ts'
@@ -14,6 +15,7 @@ export interface ModelParts extends Pick<ServerParts, 'orchestrator' | 'conversa
   readonly calls: FlowCalls
   readonly requests: OpenRequests
   readonly streams: TextStreamOptions
+  readonly parsing: ParseOptions
 }
 
 const HEARTBEAT_MS = 10_000
@@ -31,6 +33,7 @@ export const modelRoutes =
       calls: createFlowCalls(parts),
       requests,
       streams: { limits: config.server.sockets, heartbeatMs: HEARTBEAT_MS },
+      parsing: config.server.models,
     }
     app.addHook('preClose', () => requests.close())
     await app.register(listRoutes(shared))

@@ -1,4 +1,5 @@
 import type { OrchestrationFlow } from '../../domain/flow.ts'
+import { INSTRUCTIONS_MARK } from '../../domain/request-instructions.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
 import { type FlowAnswer, toThreadMessage } from './answer.ts'
@@ -16,7 +17,7 @@ export interface Place {
 }
 
 /** Marks what the client gave as `instructions`: they do not go over to the next response. */
-const INSTRUCTIONS = { openaiInstructions: true }
+const INSTRUCTIONS = { [INSTRUCTIONS_MARK]: true }
 
 /** Responses are flows: their ids, who may see them, and what comes after them. */
 export function createStoredResponses({ orchestrator, conversations }: ResponsesParts) {
@@ -58,8 +59,8 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
         const message = `Previous response with id '${previousId}' not found.`
         throw refusal('previous_response_id', message, 'previous_response_not_found')
       }
-      const { flow } = found
-      const answer = answerOf(flow)
+      const { flow, facts } = found
+      const answer = answerOf(flow, facts.format !== undefined)
       if (!answer) {
         const message = `previous_response_id: expected a response that is completed, found '${previousId}' which is not`
         throw refusal('previous_response_id', message, 'previous_response_not_completed')
@@ -99,7 +100,8 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
 
 const nothing = () => {}
 
-const isInstructions = ({ role, metadata }: HistoryMessage): boolean => role === 'system' && metadata?.openaiInstructions === true
+const isInstructions = ({ role, metadata }: HistoryMessage): boolean =>
+  role === 'system' && metadata?.[INSTRUCTIONS_MARK] === true
 
 /** The instructions of a request as the first message of its thread. */
 export const toInstructions = (instructions: string | undefined): readonly HistoryMessage[] =>

@@ -1,23 +1,28 @@
 import * as z from 'zod'
+import { REQUEST_KEY } from '../../domain/request-instructions.ts'
+import type { ParseOptions } from './chat-request.ts'
 import type { ResponseRequest } from './response-request.ts'
 
 /** Where a flow keeps, in its metadata, what the response has beside its answer. */
-const KEY = 'openai_response'
+const KEY = REQUEST_KEY
 
 const stored = z.object({
   model: z.string(),
   background: z.boolean(),
   instructions: z.string().optional(),
   previousResponseId: z.string().optional(),
+  /** The form of the answer that was asked for; absent: text. */
+  format: z.looseObject({ type: z.string() }).optional(),
 })
 /** What the client said that the response says again. */
 export type ResponseFacts = z.output<typeof stored> & { readonly metadata: Readonly<Record<string, string>> }
 
-export const toResponseFacts = (body: ResponseRequest): ResponseFacts => ({
+export const toResponseFacts = (body: ResponseRequest, { ignoreUnsupported }: ParseOptions): ResponseFacts => ({
   model: body.model,
   background: body.background ?? false,
   instructions: body.instructions ?? undefined,
   previousResponseId: body.previous_response_id ?? undefined,
+  format: ignoreUnsupported || body.text?.format?.type === 'text' ? undefined : (body.text?.format ?? undefined),
   metadata: body.metadata ?? {},
 })
 

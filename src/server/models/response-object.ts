@@ -4,7 +4,7 @@ import type { FinishReason } from '../../domain/model-call.ts'
 import type { Usage } from '../../domain/usage.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { listOf } from '../../protocol/instant.ts'
-import { type FlowAnswer, toAnswer, toExtension, toRefusal, toSpent } from './answer.ts'
+import { type FlowAnswer, noAnswer, toAnswer, toExtension, toRefusal, toSpent } from './answer.ts'
 import { extension } from './chat-completion.ts'
 import { toOpenAiError } from './open-ai-error.ts'
 import type { ResponseFacts } from './response-facts.ts'
@@ -49,7 +49,7 @@ export const responseObject = z.object({
   previous_response_id: z.string().nullable(),
   store: z.literal(true),
   temperature: z.null(),
-  text: z.object({ format: z.object({ type: z.literal('text') }) }),
+  text: z.object({ format: z.looseObject({ type: z.string() }) }),
   tool_choice: z.literal('auto'),
   tools: z.array(z.never()),
   top_p: z.null(),
@@ -84,7 +84,7 @@ export const toOpenResponse = (
   previous_response_id: facts.previousResponseId ?? null,
   store: true,
   temperature: null,
-  text: { format: { type: 'text' } },
+  text: { format: facts.format ?? { type: 'text' } },
   tool_choice: 'auto',
   tools: [],
   top_p: null,
@@ -111,8 +111,9 @@ const INCOMPLETE: Partial<Readonly<Record<FinishReason, string>>> = {
 /** A response as its flow stands. */
 export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts): ResponseObject {
   const open = toOpenResponse(flow, facts, STATUSES[flow.status])
-  const answer = answerOf(flow)
+  const answer = answerOf(flow, facts.format !== undefined)
   if (answer) return completed(open, answer)
+  if (flow.status === 'COMPLETED') return { ...open, status: 'failed', error: toResponseError(noAnswer(flow.id)) }
   if (flow.status !== 'FAILED' && flow.status !== 'CANCELLED') return open
   const spent = toSpent(flow.id, flow.stepResults)
   const ended = { ...open, usage: toResponseUsage(spent.usage), polyphony: toExtension(spent) }
@@ -120,8 +121,8 @@ export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts): Respo
 }
 
 /** The answer of a flow that has one. */
-export function answerOf({ id, status, result, error, stepResults }: OrchestrationFlow): FlowAnswer | undefined {
-  if (status === 'COMPLETED' && result) return toAnswer(result)
+export function answerOf({ id, status, result, error, stepResults }: OrchestrationFlow, asJson = false): FlowAnswer | undefined {
+  if (status === 'COMPLETED' && result) return toAnswer(result, asJson)
   return status === 'FAILED' && error?.code === 'CONTENT_FILTERED' ? toRefusal(id, stepResults) : undefined
 }
 

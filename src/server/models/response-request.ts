@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { modelId } from './chat-request.ts'
+import { modelId, type ParseOptions } from './chat-request.ts'
 import { type Conversation, sentMessage, toConversation } from './conversation.ts'
 import { refusal } from './refusal.ts'
-import { format, refuseFields, refuseFormat, requestMetadata, unsupported } from './unsupported.ts'
+import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsupported, type WantedJson } from './unsupported.ts'
 
 const item = sentMessage.partial({ role: true }).extend({ type: z.string().max(100).nullish() })
 
@@ -17,6 +17,7 @@ export const responseRequest = z.object({
   metadata: requestMetadata.nullish(),
   text: z.object({ format: format.nullish() }).nullish(),
   tools: unsupported,
+  tool_choice: noChoice,
   conversation: unsupported,
   prompt: unsupported,
 })
@@ -28,10 +29,17 @@ const REASONS = {
   prompt: 'a flow has its own prompts',
 }
 
-/** The conversation of a request that a flow can serve. Throws INPUT_INVALID, naming the field, for any other. */
-export function parseResponseRequest(body: ResponseRequest): Conversation {
-  refuseFields(body, REASONS)
-  refuseFormat(body.text?.format, 'text.format')
+/** The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the field, for any other. */
+export function parseResponseRequest(
+  body: ResponseRequest,
+  { ignoreUnsupported }: ParseOptions,
+): { readonly conversation: Conversation; readonly json?: WantedJson } {
+  refuseFields({ ...body, tools: body.tools && !body.tool_choice && !ignoreUnsupported }, REASONS)
+  const json = ignoreUnsupported ? undefined : toWantedJson(body.text?.format, 'text.format')
+  return { conversation: parseInput(body), json }
+}
+
+function parseInput(body: ResponseRequest): Conversation {
   const { input } = body
   if (typeof input === 'string') return toConversation([{ role: 'user', content: input }], 'input')
   const messages = input.map(({ type, role, ...message }, index) => {

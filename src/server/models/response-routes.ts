@@ -28,7 +28,7 @@ const answers = { 200: responseObject, default: openAiError }
 
 /** Responses: flows that can be gone on from, and read again later. */
 export const responseRoutes =
-  ({ orchestrator, conversations, catalogue, calls, requests, streams }: ModelParts): Routes =>
+  ({ orchestrator, conversations, catalogue, calls, requests, streams, parsing }: ModelParts): Routes =>
   async (app) => {
     const stored = createStoredResponses({ orchestrator, conversations })
     const tags = ['models']
@@ -43,7 +43,7 @@ export const responseRoutes =
         requests.answer(request, reply, async (gone) => {
           const { body } = request
           const { userId } = callerOf(request)
-          const facts = toResponseFacts(body)
+          const facts = toResponseFacts(body, parsing)
           const call = await begin(body, facts, userId, gone)
           reply.header('x-polyphony-flow-id', call.flowId)
           if (body.stream) return stream(reply, call, facts, gone)
@@ -93,7 +93,7 @@ export const responseRoutes =
     )
 
     async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, gone: AbortSignal): Promise<FlowCall> {
-      const conversation = parseResponseRequest(body)
+      const { conversation, json } = parseResponseRequest(body, parsing)
       const { instructions, previousResponseId: previousId } = facts
       const beginAt = async ({ threadId, before }: Place) => {
         const hasHistory = threadId !== undefined || before.length + conversation.messages.length > 1
@@ -103,6 +103,7 @@ export const responseRoutes =
           userId,
           definition,
           conversation,
+          json,
           threadId,
           before,
           metadata,

@@ -77,8 +77,7 @@ const chat = ({ doneFlowId, mark }: Target) => ({
 const statusOfOpenAi = ({ status, json }: Answer): number =>
   status === 400 && JSON.stringify(json).includes('not_found') ? 404 : status === 400 ? 422 : status
 
-/** Every endpoint by method and path, as it is registered; one without a row fails the matrix. */
-export const ROWS: Readonly<Record<string, readonly Row[]>> = {
+const ROUTES: Readonly<Record<string, readonly Row[]>> = {
   'GET /livez': [open('/livez')],
   'GET /readyz': [open('/readyz')],
   'GET /health': [open('/health')],
@@ -87,10 +86,9 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
   'GET /docs/static/index.html': [open('/docs/static/index.html', 302)],
   'GET /docs/static/swagger-initializer.js': [open('/docs/static/swagger-initializer.js')],
   'GET /docs/static/*': [open('/docs/static/swagger-ui.css')],
-  'HEAD /docs/static/*': [open('/docs/static/swagger-ui.css')],
   'GET /docs/json': [open('/docs/json')],
   'GET /docs/yaml': [open('/docs/yaml')],
-  'OPTIONS *': [{ scope: 'any', done: 404, ask: () => ({ path: '/api/v1/threads' }) }],
+  'OPTIONS *': [open('/api/v1/threads', 204)],
 
   'GET /v1/models': [{ scope: 'read', done: 200, ask: () => ({ path: '/v1/models' }) }],
   'GET /v1/models/*': [onModels('read', 'read', (target) => ({ path: `/v1/models/flow/${at(target.doneFlowId)}` }))],
@@ -256,4 +254,14 @@ export const ROWS: Readonly<Record<string, readonly Row[]>> = {
       ({ stepId }) => ({ fromStep: stepId }),
     ),
   ],
+}
+
+/** Every endpoint by method and path, as it is registered; one without a row fails the matrix. HEAD is answered as GET is, except where GET has no answer of its own. */
+export const ROWS: typeof ROUTES = {
+  ...ROUTES,
+  ...Object.fromEntries(
+    Object.entries(ROUTES).flatMap(([name, rows]) =>
+      name.startsWith('GET ') && name !== 'GET /mcp' ? [[name.replace('GET', 'HEAD'), rows.slice(0, 1)]] : [],
+    ),
+  ),
 }

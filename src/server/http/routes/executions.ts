@@ -12,6 +12,7 @@ import {
 } from '../../../protocol/flow.ts'
 import { flowUpdate } from '../../../protocol/update.ts'
 import type { ServerParts } from '../../parts.ts'
+import { sendEventHeaders } from '../begin-events.ts'
 import type { EventStreams } from '../event-stream.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
 import type { RequestsUnderWay } from '../requests-under-way.ts'
@@ -108,7 +109,12 @@ export const executionRoutes =
         },
         config: { scope: 'read' },
       },
-      (request, reply) => {
+      async (request, reply) => {
+        if (request.method === 'HEAD') {
+          // An answer without a body has nothing to wait for: only the rights of the caller are asked.
+          await orchestrator.getFlowStatus(request.params.flowId, callerOf(request).userId)
+          return sendEventHeaders(reply)
+        }
         const afterSeq = lastEventId.parse(request.headers['last-event-id']) ?? request.query.afterSeq ?? 0
         return streams.send(request, reply, request.params.flowId, afterSeq)
       },

@@ -1,0 +1,94 @@
+import { withCallFacts } from '../domain/call-facts.ts'
+import type { ModelResponse } from '../domain/model-call.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { CallResponse, PreparedRequest, TryContext } from './call.ts'
+
+/** Anything that a reader can see: no white space, no control character, none of the characters of no width that models pad an answer with. */
+const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}\u2800]/u
+
+export const hasVisibleText = (text: string): boolean => VISIBLE.test(text)
+
+type BoundContext = Pick<TryContext, 'engineMaxTokens'>
+
+/** Why the text of an answer is not whole, in words for the notes of its step; `undefined` where it ended by itself. */
+export function cutNote(answer: ModelResponse, request: PreparedRequest, context: BoundContext): string | undefined {
+  switch (answer.finishReason) {
+    case 'length':
+      return `the answer was cut: ${boundInWords(answer, request, context)} (finish reason length)`
+    case 'content_filter':
+      return 'the answer was cut by a filter of the provider (finish reason content_filter)'
+    case 'other':
+      return 'the answer may be cut: the provider ended it for a reason that is not known (finish reason other)'
+    case 'stop':
+    case 'tool_calls':
+    case 'refusal':
+      return undefined
+  }
+}
+
+/**
+ * Why an answer that arrived is no answer; `undefined` for one that is. The one rule for all providers: CONTENT_FILTERED for a refusal and for a filter
+ * that left no text, OUTPUT_INVALID where the bound of output tokens was used up before any text, PROVIDER_BAD_REPLY (retried) for every other answer
+ * without text. Where the call wants a complete answer, a cut one fails by the same codes. The answer goes along with the facts of the error.
+ */
+export function unusable(answer: CallResponse, request: PreparedRequest, context: TryContext): OrchestratorError | undefined {
+  const { finishReason } = answer
+  const empty = !hasVisibleText(answer.text)
+  const refused = finishReason === 'refusal' || answer.refusal !== undefined
+  if (!refused && !empty && !(context.complete && answer.cut)) return undefined
+  const error = refused ? refusalError(answer) : empty ? emptyError(answer, request, context) : cutError(answer)
+  return withCallFacts(error, { generated: true, usage: answer.usage, model: answer.model, answer })
+}
+
+function refusalError({ provider, requestedModel: model, finishReason }: CallResponse): OrchestratorError {
+  return new OrchestratorError('CONTENT_FILTERED', `The model refused to answer (${provider}/${model})`, {
+    details: { provider, model, finishReason },
+  })
+}
+
+function emptyError(answer: CallResponse, request: PreparedRequest, context: TryContext): OrchestratorError {
+  const { provider, requestedModel: model, finishReason, usage } = answer
+  const details = { provider, model, finishReason, outputTokens: usage.outputTokens, reasoningTokens: usage.reasoningTokens }
+  if (finishReason === 'content_filter') {
+    return new OrchestratorError('CONTENT_FILTERED', `The provider filtered the answer of ${provider}/${model}`, { details })
+  }
+  if (finishReason === 'length') {
+    const message = `${provider}/${model} wrote no text: ${boundInWords(answer, request, context)}${spentOnReasoning(answer)}. Raise settings.maxTokens or limit the reasoning`
+    return new OrchestratorError('OUTPUT_INVALID', message, { details: { ...details, ...boundDetails(request, context) } })
+  }
+  const message = `Expected text from ${provider}/${model}, found ${contentInWords(answer)} (finish reason ${finishReason})`
+  return new OrchestratorError('PROVIDER_BAD_REPLY', message, { details: { ...details, empty: true } })
+}
+
+function cutError({ provider, requestedModel: model, finishReason, cut }: CallResponse): OrchestratorError {
+  const code =
+    finishReason === 'content_filter' ? 'CONTENT_FILTERED' : finishReason === 'length' ? 'OUTPUT_INVALID' : 'PROVIDER_BAD_REPLY'
+  const message = `Expected a complete answer from ${provider}/${model}; ${cut}`
+  return new OrchestratorError(code, message, { details: { provider, model, finishReason } })
+}
+
+function contentInWords({ reasoningText, toolCalls, text }: CallResponse): string {
+  if (toolCalls && toolCalls.length > 0) return 'only a tool call'
+  if (reasoningText !== undefined && hasVisibleText(reasoningText)) return 'only reasoning'
+  return text === '' ? 'an empty answer' : 'only white space'
+}
+
+function boundInWords({ usage }: ModelResponse, { settings }: PreparedRequest, { engineMaxTokens }: BoundContext): string {
+  if (engineMaxTokens !== undefined) {
+    return `the ${engineMaxTokens} output tokens that a step without settings.maxTokens gets while a limit is set are used up`
+  }
+  if (settings.maxTokens !== undefined) return `settings.maxTokens ${settings.maxTokens} is used up`
+  const found = usage.outputTokens === undefined ? '' : ` after ${usage.outputTokens} output tokens`
+  return `the provider's own bound of output tokens is used up${found}`
+}
+
+function boundDetails({ settings }: PreparedRequest, { engineMaxTokens }: BoundContext) {
+  if (engineMaxTokens !== undefined) return { bound: 'limits', max: engineMaxTokens }
+  return settings.maxTokens === undefined ? { bound: 'provider' } : { bound: 'maxTokens', max: settings.maxTokens }
+}
+
+function spentOnReasoning({ usage: { reasoningTokens, outputTokens }, reasoningText }: ModelResponse): string {
+  if (reasoningTokens !== undefined && reasoningTokens > 0)
+    return `, ${reasoningTokens} of ${outputTokens ?? '?'} tokens by reasoning`
+  return reasoningText ? ', by reasoning' : ''
+}

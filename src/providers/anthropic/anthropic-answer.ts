@@ -1,0 +1,177 @@
+import type { FinishReason, ModelResponse, ToolCall } from '../../domain/model-call.ts'
+import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { GenerateOptions } from '../provider.ts'
+import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
+import { createAnthropicSources } from './anthropic-sources.ts'
+import { createAnthropicUsage } from './anthropic-usage.ts'
+
+/** Stop reasons of the Messages API and its beta (SDK 1.10.0, November 2026); `refusal` and `tool_use` are said without looking at the content. */
+// A map: a vendor's word must not reach what every object inherits.
+const FINISH: ReadonlyMap<string, FinishReason> = new Map(
+  Object.entries<FinishReason>({
+    end_turn: 'stop',
+    stop_sequence: 'stop',
+    max_tokens: 'length',
+    model_context_window_exceeded: 'length',
+    tool_use: 'tool_calls',
+    refusal: 'refusal',
+  }),
+)
+
+/** Stop reasons that our own word for them does not explain. */
+const EXPLAINED: ReadonlySet<string> = new Set(['end_turn', 'stop_sequence', 'max_tokens', 'tool_use', 'refusal'])
+
+interface ToolCallParts {
+  readonly id?: string
+  readonly name: string
+  readonly input: unknown
+  json: string
+}
+
+/** Gathers one answer of the Messages API, whole or event by event. */
+export function createAnthropicAnswer(
+  requestedModel: string,
+  requestNotes: readonly string[],
+  { onDelta, onReasoning }: Pick<GenerateOptions, 'onDelta' | 'onReasoning'>,
+) {
+  const usage = createAnthropicUsage()
+  const sources = createAnthropicSources()
+  const tools = new Map<number, ToolCallParts>()
+  const leftOut = new Set<string>()
+  let text = ''
+  let reasoning = ''
+  let model: string | undefined
+  let stopReason: string | undefined
+  let refusal: string | undefined
+  let begun = false
+  let stopped = false
+  let ended = false
+
+  function addText(piece: string) {
+    if (!piece) return
+    text += piece
+    onDelta?.(piece)
+  }
+
+  function addReasoning(piece: string) {
+    if (!piece) return
+    reasoning += piece
+    onReasoning?.(piece)
+  }
+
+  function addBlock(block: ForeignRecord, index: number) {
+    const type = textOf(block.type) ?? 'a block without a type'
+    sources.beginBlock(text.length)
+    if (type === 'text') {
+      addText(textOf(block.text) ?? '')
+      for (const citation of listOf(block.citations)) sources.addCitation(recordOf(citation))
+    } else if (type === 'thinking') {
+      addReasoning(textOf(block.thinking) ?? '')
+      if (textOf(block.signature)) leftOut.add('signature')
+    } else if (type === 'tool_use') {
+      tools.set(index, { id: textOf(block.id), name: textOf(block.name) ?? '', input: block.input, json: '' })
+    } else if (!sources.addResults(block)) leftOut.add(type)
+  }
+
+  function addDelta(delta: ForeignRecord, index: number) {
+    if (delta.type === 'text_delta') addText(textOf(delta.text) ?? '')
+    else if (delta.type === 'thinking_delta') addReasoning(textOf(delta.thinking) ?? '')
+    else if (delta.type === 'signature_delta') leftOut.add('signature')
+    else if (delta.type === 'citations_delta') sources.addCitation(recordOf(delta.citation))
+    else if (delta.type === 'input_json_delta') {
+      const tool = tools.get(index)
+      if (tool) tool.json += textOf(delta.partial_json) ?? ''
+    }
+  }
+
+  function addStop(fields: ForeignRecord) {
+    stopReason = textOf(fields.stop_reason) ?? stopReason
+    refusal = textOf(recordOf(fields.stop_details).explanation) ?? refusal
+  }
+
+  function begin(message: ForeignRecord) {
+    begun = true
+    model = textOf(message.model) ?? model
+    usage.add(recordOf(message.usage))
+    listOf(message.content).forEach((block, index) => {
+      addBlock(recordOf(block), index)
+    })
+    addStop(message)
+  }
+
+  const events: Readonly<Record<string, (event: ForeignRecord) => void>> = {
+    message_start: ({ message }) => begin(recordOf(message)),
+    content_block_start: ({ content_block, index }) => addBlock(recordOf(content_block), countOf(index) ?? 0),
+    content_block_delta: ({ delta, index }) => addDelta(recordOf(delta), countOf(index) ?? 0),
+    message_delta: ({ delta, usage: latest }) => {
+      addStop(recordOf(delta))
+      usage.add(recordOf(latest))
+      // Compatible gateways end after it, without a `message_stop`.
+      stopped ||= textOf(recordOf(delta).stop_reason) !== undefined
+    },
+    message_stop: () => {
+      ended = true
+    },
+  }
+
+  /** Arguments that end in the middle show that the stream did, too; at the bound of tokens they do so by themselves. */
+  const hasCutArguments = () => FINISH.get(stopReason ?? '') !== 'length' && [...tools.values()].some(({ json }) => !isJson(json))
+
+  const notes = (): readonly string[] => [
+    ...requestNotes,
+    ...usage.notes(),
+    ...(leftOut.size > 0 ? [`parts of the answer were left out: ${[...leftOut].join(', ')}`] : []),
+    ...(EXPLAINED.has(stopReason ?? '') ? [] : [`Anthropic stopped with "${stopReason ?? 'no reason'}"`]),
+  ]
+
+  return {
+    isWhole: () => ended || (stopped && !hasCutArguments()),
+    known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
+    addEvent(event: ForeignRecord, state: () => AttemptState) {
+      if (event.type === 'error') throw toVendorError({ ...state(), body: event })
+      const type = textOf(event.type) ?? ''
+      if (Object.hasOwn(events, type)) events[type]?.(event)
+      return ended
+    },
+    addMessage(parsed: unknown, state: () => AttemptState) {
+      const message = recordOf(parsed)
+      // Proxies answer with status 200 and the error in the body.
+      if (message.type === 'error' || message.error) throw toVendorError({ ...state(), body: message })
+      if (message.type !== 'message' || !Array.isArray(message.content)) throw toBadReply('JSON that is no message', state())
+      begin(message)
+    },
+    response(): ModelResponse {
+      const toolCalls = [...tools.values()].map(toToolCall)
+      const serviceTier = usage.serviceTier()
+      const found = sources.list(text.length)
+      return {
+        text,
+        ...(refusal && { refusal }),
+        ...(reasoning && { reasoningText: reasoning }),
+        ...(toolCalls.length > 0 && { toolCalls }),
+        ...(found.length > 0 && { sources: found }),
+        finishReason: FINISH.get(stopReason ?? '') ?? 'other',
+        model: model ?? requestedModel,
+        usage: usage.total(text !== ''),
+        ...(serviceTier && { serviceTier }),
+        notes: notes(),
+      }
+    },
+  }
+}
+
+const toToolCall = ({ id, name, input, json }: ToolCallParts): ToolCall => ({
+  ...(id && { id }),
+  name,
+  arguments: json || JSON.stringify(input ?? {}),
+})
+
+function isJson(text: string): boolean {
+  if (text === '') return true
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,58 @@
+import type { ModelRequest } from '../../domain/model-call.ts'
+import { toStructuredSchema } from '../json-schema.ts'
+import { capabilitiesOf, fitSettings } from '../model-capabilities.ts'
+import type { OutgoingRequest } from './answer.ts'
+import type { ChatDialect } from './dialect.ts'
+
+/** The request as Chat Completions takes it. */
+export function toChatRequest(request: ModelRequest, streams: boolean, dialect: ChatDialect): OutgoingRequest {
+  const names = dialect.fieldNamesOf?.(request.model)
+  const { settings, notes } = fitSettings(request.model, request.settings, names)
+  const { system, messages } = request
+  const body: Record<string, unknown> = {
+    ...dialect.extraBody,
+    model: request.model,
+    messages: system === undefined ? messages : [{ role: 'system', content: system }, ...messages],
+  }
+  if (settings.temperature !== undefined) body[names?.temperature || 'temperature'] = settings.temperature
+  if (settings.topP !== undefined) body[names?.topP || 'top_p'] = settings.topP
+  if (settings.maxTokens !== undefined) body[names?.maxTokens || maxTokensField(request.model, dialect)] = settings.maxTokens
+  const stop = settings.stopSequences?.slice(0, dialect.maxStopSequences)
+  if (stop?.length) body[names?.stopSequences || 'stop'] = stop
+  if (streams) {
+    body.stream = true
+    if (dialect.asksForStreamUsage) body.stream_options = { include_usage: true }
+  }
+  const allNotes = [...notes, ...addResponseFormat(body, request, dialect)]
+  if (stop && settings.stopSequences && stop.length < settings.stopSequences.length) {
+    allNotes.push(`stopSequences was cut to the first ${stop.length}: the provider accepts no more`)
+  }
+  return { path: '/chat/completions', body, notes: allNotes }
+}
+
+function maxTokensField(model: string, { maxTokensField }: ChatDialect): string {
+  if (maxTokensField !== 'by-model') return maxTokensField
+  return capabilitiesOf(model).reasoning ? 'max_completion_tokens' : 'max_tokens'
+}
+
+function addResponseFormat(body: Record<string, unknown>, request: ModelRequest, dialect: ChatDialect): readonly string[] {
+  if (!request.outputSchema) return []
+  const { structuredOutput } = dialect
+  const knowsSchemas =
+    structuredOutput instanceof RegExp ? structuredOutput.test(request.model) : structuredOutput === 'json_schema'
+  const structured = toStructuredSchema(request.outputSchema)
+  if (knowsSchemas && structured) {
+    const { schema, strict } = structured
+    body.response_format = { type: 'json_schema', json_schema: { name: 'answer', schema, strict } }
+    return strict ? [] : ['outputSchema was sent without strict mode: it has parts that strict mode can not express']
+  }
+  // A list or a bare value can not be had where only objects are allowed. With json_object these vendors answer 400, or endless white space, unless the prompt itself speaks of JSON.
+  if (structuredOutput !== 'none' && structured && speaksOfJson(request)) {
+    body.response_format = { type: 'json_object' }
+    return ['outputSchema was sent as json_object: the provider has no schemas for this model']
+  }
+  return ['outputSchema was left out: the provider has no structured output for this model or schema']
+}
+
+const speaksOfJson = ({ system = '', messages }: ModelRequest) =>
+  /json/i.test(system) || messages.some((message) => /json/i.test(message.content))

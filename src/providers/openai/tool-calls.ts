@@ -1,0 +1,31 @@
+import type { ToolCall } from '../../domain/model-call.ts'
+import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+
+/** Gathers the tool calls of one answer of Chat Completions, whole or in fragments. */
+export function createToolCallReader() {
+  const calls: { id?: string; index: unknown; name: string; arguments: string }[] = []
+
+  /** Fragments belong together by `index`; a new id at the same index is a further call (Gemini's and Mistral's servers). */
+  function readCall(call: ForeignRecord): void {
+    const { name, arguments: given } = recordOf(call.function ?? call.custom)
+    const id = textOf(call.id)
+    const part = typeof given === 'string' ? given : given === undefined || given === null ? '' : JSON.stringify(given)
+    const known = calls.findLast((other) => other.index === call.index && !(id && other.id && other.id !== id))
+    if (known && (call.index !== undefined || !id)) {
+      known.arguments += part
+      if (!known.name) known.name = textOf(name) ?? ''
+    } else {
+      calls.push({ ...(id && { id }), index: call.index, name: textOf(name) ?? '', arguments: part })
+    }
+  }
+
+  return {
+    read(message: ForeignRecord): void {
+      for (const call of listOf(message.tool_calls)) readCall(recordOf(call))
+      // The form before tools (2023), which some servers still send.
+      if (message.function_call) readCall({ function: message.function_call })
+    },
+    isEmpty: (): boolean => calls.length === 0,
+    list: (): readonly ToolCall[] => calls.map(({ index: _, ...call }) => call),
+  }
+}

@@ -1,0 +1,54 @@
+import { findHeaderProblem } from '../../config/header-value.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { MIN_SECRET } from '../adapter-settings.ts'
+import { isRecord } from '../foreign-json.ts'
+
+/** The headers of an account for one request; asked once per request. */
+export type HeadersSource = () => Promise<readonly (readonly [name: string, value: string])[]>
+
+/** Values of earlier requests that are still kept out of messages: vendors quote them late, and tokens that are renewed must not pile up. */
+const MAX_REMEMBERED = 32
+
+/**
+ * Wraps the function that an account gives for its headers. Rejects with PROVIDER_UNAVAILABLE where it fails, and with CONFIG_INVALID where it
+ * returns no headers or one that can not be sent; no message holds a value. `secrets` receives what it returns.
+ */
+export function createHeadersSource(id: string, headers: () => unknown, secrets: string[]): HeadersSource {
+  const fixed = secrets.length
+  return async () => {
+    const found = await callFor(id, headers)
+    if (!isRecord(found)) throw invalid(id, `expected an object of names and values, found ${describe(found)}`)
+    return Object.entries(found).flatMap(([name, value]) => {
+      if (value === undefined || value === null) return []
+      const problem = typeof value === 'string' ? findHeaderProblem(name, value) : 'expected text'
+      if (problem || typeof value !== 'string') throw invalid(id, `${JSON.stringify(name.slice(0, 60))}: ${problem}`)
+      const text = value.trim()
+      if (text.length >= MIN_SECRET && !secrets.includes(text)) secrets.push(text)
+      if (secrets.length > fixed + MAX_REMEMBERED) secrets.splice(fixed, 1)
+      return [[name, text] as const]
+    })
+  }
+}
+
+async function callFor(id: string, headers: () => unknown): Promise<unknown> {
+  try {
+    return await headers()
+  } catch (error) {
+    // Its message may quote the token that it was about to use.
+    const name = error instanceof Error ? error.name : typeof error
+    throw new OrchestratorError('PROVIDER_UNAVAILABLE', `The function given as providers.${id}.headers failed (${name})`, {
+      details: { provider: id, key: `providers.${id}.headers` },
+    })
+  }
+}
+
+const invalid = (id: string, problem: string) =>
+  new OrchestratorError(
+    'CONFIG_INVALID',
+    `The function given as providers.${id}.headers returned what can not be sent: ${problem}`,
+    {
+      details: { provider: id, key: `providers.${id}.headers` },
+    },
+  )
+
+const describe = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? 'a list' : typeof value)

@@ -1,0 +1,127 @@
+import { listOf, recordOf, textOf } from './foreign-json.ts'
+
+/** What a vendor says about a failure, whatever the shape it says it in. */
+export interface VendorWords {
+  readonly message?: string
+  /** The reason of the service behind a gateway, where the gateway passes it on beside its own message. */
+  readonly upstream?: string
+  readonly code?: string
+  readonly type?: string
+  /** Every word that names a kind of failure, the vendor's own first, then those found further inside. */
+  readonly kinds: readonly string[]
+  /** Status the body names itself, where it does. */
+  readonly status?: number
+  /** Name of the request field that the failure is about. */
+  readonly parameter?: string
+  /** OpenRouter names what its moderation found. */
+  readonly moderated: boolean
+  /** Text that the model generated and the vendor refused to return as an answer (Groq). */
+  readonly failedGeneration?: string
+}
+
+/** Gateways nest the bodies of other gateways; deeper ones are no longer about this request. */
+const MAX_DEPTH = 4
+
+/**
+ * Reads the error shapes of the vendors: `{ error: { message, type, code } }` (OpenAI, Anthropic, Groq), `{ error: 'text', code }` (xAI, Ollama),
+ * `{ message, type, code }` (Mistral), `[{ error: { code, status, details } }]` (Google), `{ detail: 'text' or [{ type, loc, msg }] }` (FastAPI),
+ * `{ error: { metadata: { raw } } }` (OpenRouter), `{ __type, message }` (AWS), `{ base_resp: { status_code, status_msg } }` (MiniMax).
+ */
+export function toVendorWords(body: unknown, depth = 0): VendorWords {
+  const outer = recordOf(Array.isArray(body) ? body[0] : body)
+  const inner = isObject(outer.error) ? recordOf(Array.isArray(outer.error) ? outer.error[0] : outer.error) : toOwnWords(outer)
+  const metadata = recordOf(inner.metadata)
+  const detail = firstOf(inner.detail ?? recordOf(inner.message).detail ?? outer.detail)
+  const own =
+    textOf(inner.message) ??
+    textOf(inner.error) ??
+    textOf(outer.message) ??
+    toDetailMessage(detail) ??
+    textOf(inner.msg) ??
+    textOf(inner.Message) ??
+    (typeof body === 'string' && !body.trimStart().startsWith('<') ? body : undefined)
+  const nested = depth < MAX_DEPTH ? toNestedWords(metadata.raw ?? metadata.error ?? own ?? inner.message, depth) : undefined
+  const isWrapped = nested !== undefined && metadata.raw === undefined && metadata.error === undefined
+  const code = wordOf(inner.code) ?? wordOf(outer.code)
+  const type = textOf(inner.status) ?? wordOf(inner.type) ?? textOf(inner.__type)?.replace(/^.*#/, '')
+  const hidden = recordOf(inner.innererror ?? inner.inner_error)
+  const kinds = [code, type, textOf(hidden.code), wordOf(detail.type), ...toReasons(inner), ...(nested?.kinds ?? [])]
+  const statuses = [inner.status_code, inner.code, inner.status, outer.statusCode, outer.status, outer.code]
+  return {
+    message: isWrapped ? (nested.message ?? own) : own,
+    upstream: isWrapped ? nested.upstream : toUpstream(metadata, nested, own),
+    code,
+    type,
+    kinds: kinds.filter((kind) => kind !== undefined),
+    status: statuses.map(statusOf).find((found) => found !== undefined) ?? nested?.status,
+    parameter: textOf(inner.param) ?? textOf(listOf(detail.loc).find((part) => part !== 'body')) ?? nested?.parameter,
+    moderated: Array.isArray(metadata.reasons) || (nested?.moderated ?? false),
+    failedGeneration: textOf(inner.failed_generation) ?? nested?.failedGeneration,
+  }
+}
+
+/** MiniMax answers 200 with its failure in a field of its own. */
+function toOwnWords(outer: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { status_code: code, status_msg: message } = recordOf(outer.base_resp)
+  return code ? { code: `minimax_${code}`, message } : outer
+}
+
+/** A body inside the body: OpenRouter's `raw`, or a message that is JSON itself. */
+function toNestedWords(raw: unknown, depth: number): VendorWords | undefined {
+  if (typeof raw === 'string') {
+    const start = raw.search(/[[{]/)
+    const parsed = start < 0 ? undefined : parseOrUndefined(raw.slice(start).trim())
+    return isObject(parsed) ? toVendorWords(parsed, depth + 1) : undefined
+  }
+  return isObject(raw) ? toVendorWords(raw, depth + 1) : undefined
+}
+
+function toUpstream(
+  metadata: Readonly<Record<string, unknown>>,
+  nested: VendorWords | undefined,
+  own: string | undefined,
+): string | undefined {
+  const plain = typeof metadata.raw === 'string' && !/^\s*</.test(metadata.raw) ? metadata.raw : undefined
+  const reason = nested?.upstream ?? nested?.message ?? plain
+  const name = textOf(metadata.provider_name)
+  if (!reason || reason === own) return name && `(${name})`
+  return name ? `${reason} (${name})` : reason
+}
+
+/** FastAPI says which field is meant apart from what is wrong with it. */
+function toDetailMessage(detail: Readonly<Record<string, unknown>>): string | undefined {
+  const message = textOf(detail.msg) ?? textOf(detail.message)
+  const field = listOf(detail.loc).filter((part) => part !== 'body')
+  return message && field.length > 0 ? `${message}: ${field.join('.')}` : message
+}
+
+function firstOf(detail: unknown): Readonly<Record<string, unknown>> {
+  if (typeof detail === 'string') return { message: detail }
+  return recordOf(Array.isArray(detail) ? detail[0] : detail)
+}
+
+/** Google's reasons, e.g. `API_KEY_INVALID`, and the ids of its quotas, e.g. `GenerateRequestsPerDayPerProjectPerModel`. */
+const toReasons = (inner: Readonly<Record<string, unknown>>): readonly (string | undefined)[] =>
+  listOf(inner.details)
+    .map(recordOf)
+    .flatMap(({ reason, violations }) => [
+      textOf(reason),
+      ...listOf(violations).map((violation) => textOf(recordOf(violation).quotaId)),
+    ])
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+function parseOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const wordOf = (value: unknown): string | undefined => textOf(value) ?? (typeof value === 'number' ? String(value) : undefined)
+
+function statusOf(value: unknown): number | undefined {
+  const status = typeof value === 'string' && /^[345]\d\d$/.test(value) ? Number(value) : value
+  return typeof status === 'number' && Number.isInteger(status) && status >= 300 && status <= 599 ? status : undefined
+}
