@@ -58,6 +58,46 @@ function wrap(line: string, columns: number): readonly string[] {
   return [...lines, current]
 }
 
+/** The text broken between words to lines of so many columns, its own lines and their indentation kept; a word that is longer than a line is broken itself. */
+export function wrapText(text: string, columns: number): string {
+  return text
+    .split('\n')
+    .flatMap((line) => wrapLine(line.trimEnd(), Math.max(columns, 10)))
+    .join('\n')
+}
+
+const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+
+function wrapLine(line: string, columns: number): readonly string[] {
+  if (toWidth(line) <= columns) return [line]
+  const lines: string[] = []
+  let current = ''
+  let width = 0
+  const push = (text: string) => {
+    for (const { segment } of segmenter.segment(text)) {
+      const cells = toWidth(segment)
+      if (width + cells > columns && current !== '') end()
+      current += segment
+      width += cells
+    }
+  }
+  const end = () => {
+    lines.push(current.trimEnd())
+    current = ''
+    width = 0
+  }
+  // Between wide characters, as of Chinese and Japanese, a line may break anywhere.
+  for (const [word] of line.matchAll(/\s+|[^\s]+/gu)) {
+    const isSpace = word.trim() === ''
+    if (isSpace && current === '' && lines.length > 0) continue
+    const fits = width + toWidth(word) <= columns
+    if (!fits && !isSpace && current.trim() !== '' && !WIDE.test(word)) end()
+    if (fits || !isSpace) push(word)
+    else end()
+  }
+  return current === '' ? lines : [...lines, current.trimEnd()]
+}
+
 /** Columns padded to the widest of each; the last is left as it is. Cells may carry styles. */
 export function toTable(rows: readonly (readonly string[])[], alignRight: readonly number[] = []): readonly string[] {
   const widths: number[] = []

@@ -1,7 +1,7 @@
 import type { FlowExecutionResult } from '../domain/flow.ts'
 import type { ExecuteFlowOptions } from '../orchestrator/service-options.ts'
 import type { CommandContext, OpenHouse } from './house.ts'
-import { toPlainText } from './plain-text.ts'
+import { toPlainText, wrapText } from './plain-text.ts'
 import { createReporter } from './reporter.ts'
 import { toStepTable } from './step-table.ts'
 
@@ -40,7 +40,8 @@ export async function runFlow(
 
 /** The answer and what it took. */
 export function showResult({ terminal, json }: CommandContext, result: FlowExecutionResult, quiet = false): void {
-  const answer = toPlainText(result.finalOutput)
+  const plain = toPlainText(result.finalOutput)
+  const answer = terminal.isLive ? wrapText(plain, terminal.columns) : plain
   if (json) terminal.printJson({ type: 'result', result })
   else if (quiet) {
     if (result.simulated) terminal.warn('Simulated: no model wrote this.')

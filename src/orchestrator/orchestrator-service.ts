@@ -81,16 +81,12 @@ export class OrchestratorService {
   }
 
   /** Flows of a thread, newest first unless asked otherwise, without what their steps wrote. Needs `read`. */
-  async listFlows(
-    threadId: string,
-    userId: string,
-    options: ListFlowsOptions = {},
-  ): Promise<readonly OrchestrationFlowSummary[]> {
+  async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<FlowPage['flows']> {
     return (await this.listFlowPage(userId, options, threadId)).flows
   }
 
   /** Flows that the user created, in whatever thread; without those that the user may not read any more, so that a page may be short. */
-  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<readonly OrchestrationFlowSummary[]> {
+  async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<FlowPage['flows']> {
     return (await this.listFlowPage(userId, options)).flows
   }
 

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, realpath, rm, statfs, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import type { Pool, PoolConfig, QueryConfig } from 'pg'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { restoreMarks } from './byte-order-marks.ts'
@@ -30,10 +30,14 @@ export async function openPglite(location: string): Promise<EmbeddedDatabase> {
   }
 }
 
+/** The folder of the default database: what users asked and models answered must not be committed by accident. */
+const OWN_FOLDER = '.polyphony'
+
 /** Two paths to one directory must meet in one lock file. */
 async function createDirectory(directory: string): Promise<string> {
   try {
-    await mkdir(directory, { recursive: true })
+    const created = await mkdir(directory, { recursive: true })
+    if (created !== undefined && basename(created) === OWN_FOLDER) await writeFile(join(created, '.gitignore'), '*\n')
     return await realpath(directory)
   } catch (error) {
     throw await unavailable(directory, error)

@@ -38,7 +38,7 @@ describe('configuration', () => {
       agents: { critic: { model: 'm' } },
     })
     expect(describeSources(config)).toEqual([
-      { key: 'agents.critic.model', value: 'm', source: 'polyphony.yaml:5:5' },
+      { key: 'agents.critic.model', value: 'm', source: 'polyphony.yaml:5:21' },
       { key: 'database', value: 'pglite://flag', source: '--database' },
       { key: 'engine', value: 'bullmq', source: 'POLYPHONY_ENGINE' },
       { key: 'logLevel', value: 'silent', source: 'argument of createPolyphony' },

@@ -4,7 +4,7 @@ import type { StepResult } from '../../domain/step-result.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { formatCost, formatDuration, formatTotalCost } from '../amounts.ts'
 import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
-import { toPlainLine, toPlainText, toTable, truncate } from '../plain-text.ts'
+import { toPlainLine, toPlainText, toTable, truncate, wrapText } from '../plain-text.ts'
 import { remedyOf } from '../report-error.ts'
 import { stepLabel } from '../run-state.ts'
 import { toStepTable } from '../step-table.ts'
@@ -121,7 +121,7 @@ function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
     stepResults.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`)),
   )
   if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), remedyOf(error.code, flow.id)])
-  if (result) section(flow.simulated ? 'Answer (simulated)' : 'Answer', [toPlainText(result.finalOutput)])
+  if (result) section(flow.simulated ? 'Answer (simulated)' : 'Answer', [terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput)])
 }
 
 const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))
