@@ -44,13 +44,28 @@ const plugins = [
     () => 'module.exports = { readPackageJson: () => ({}) }',
   ),
   // The WebAssembly of the tokenizer travels inside its chunk, where no bundler of a user can lose it.
-  changed(/tiktoken[\\/]lite[\\/]tiktoken\.cjs$/, (text) =>
-    text.replace(
-      /const path = require[\s\S]*new WebAssembly\.Module\(bytes\)/,
-      () => "const wasmModule = new WebAssembly.Module(require('./tiktoken_bg.wasm'))",
-    ),
+  changed(/tiktoken[\\/]lite[\\/]tiktoken\.cjs$/, () =>
+    [
+      "import * as wasm from './tiktoken_bg.cjs'",
+      "import bytes from './tiktoken_bg.wasm'",
+      "const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { './tiktoken_bg.js': wasm })",
+      'wasm.__wbg_set_wasm(instance.exports)',
+      'export const Tiktoken = wasm.Tiktoken',
+    ].join('\n'),
   ),
 ]
+
+/** Gives CommonJS packages that are loaded by `import()` the names that Node finds in them: in a bundle they would have `default` only. */
+const named = {
+  name: 'named',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^yaml$/ }, ({ kind, path }) => (kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined))
+    onLoad({ filter: /.*/, namespace: 'named' }, async ({ path }) => {
+      const names = Object.keys(await import(path)).filter((name) => name !== 'default' && name !== 'module.exports')
+      return { contents: `import all from '${path}'\nexport const { ${names} } = all`, resolveDir: '.' }
+    })
+  },
+}
 
 const shared = {
   outdir,
@@ -65,7 +80,7 @@ const shared = {
   legalComments: 'none',
   metafile: true,
   loader: { '.wasm': 'binary' },
-  plugins,
+  plugins: [...plugins, named],
 }
 const external = [...Object.keys(dependencies).filter((name) => name !== 'zod'), 'polyphony', ...OPTIONAL]
 
@@ -80,6 +95,13 @@ const builds = [
   await build({ ...shared, entryPoints: ['src/client/client.ts'], splitting: false, platform: 'browser', target: 'es2022' }),
 ]
 
+for (const { metafile } of builds) {
+  for (const { entryPoint = '', exports } of Object.values(metafile.outputs)) {
+    // What `import()` gives of a CommonJS package has names in Node, but only `default` in a bundle.
+    if (entryPoint.includes('node_modules') && exports.join() === 'default' && !entryPoint.includes('tiktoken/encoders'))
+      throw new Error(`${entryPoint}: loaded by import(), but it is CommonJS: its names would be lost`)
+  }
+}
 for (const path of builds.flatMap(({ metafile }) => Object.keys(metafile.outputs))) linkNode(path)
 cpSync(SWAGGER_UI, join(outdir, 'swagger-ui'), { recursive: true })
 writeLicenses(builds.flatMap(({ metafile }) => Object.keys(metafile.inputs)))

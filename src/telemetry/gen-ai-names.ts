@@ -1,15 +1,16 @@
 /**
  * Names of the OpenTelemetry semantic conventions for generative AI, as spans of Polyphony carry them.
  *
- * Source: github.com/open-telemetry/semantic-conventions-genai, `docs/gen-ai/client-inference.md` at commit 024a4f94, and the workflow span of
- * `docs/gen-ai/gen-ai-agent-spans.md` with pull request 410 (conversation id). Read 2026-11-20. Everything there is of status Development:
- * names still change, and there is no release yet. See docs/decisions/0016-own-gen-ai-names.md.
+ * Source: github.com/open-telemetry/semantic-conventions-genai, release 0.1.0: `docs/gen-ai/client-inference.md` and the workflow span of
+ * `docs/gen-ai/gen-ai-agent-spans.md`. Read 2026-11-28. Everything there is of status Development: names still change.
+ * See docs/decisions/0016-own-gen-ai-names.md.
  */
 export const GEN_AI = {
   OPERATION_NAME: 'gen_ai.operation.name',
   PROVIDER_NAME: 'gen_ai.provider.name',
   CONVERSATION_ID: 'gen_ai.conversation.id',
-  WORKFLOW_NAME: 'gen_ai.workflow.name',
+  /** Name of the flow. Until release 0.1.0 `gen_ai.workflow.name`. */
+  AGENT_NAME: 'gen_ai.agent.name',
   OUTPUT_TYPE: 'gen_ai.output.type',
   REQUEST_MODEL: 'gen_ai.request.model',
   REQUEST_STREAM: 'gen_ai.request.stream',

@@ -96,7 +96,7 @@ function startCall({ tracer, flowContext, flow, describe, captureContent }: Call
 const flowAttributes = (flow: FlowStart): Attributes =>
   known({
     [GEN_AI.OPERATION_NAME]: OPERATION.INVOKE_WORKFLOW,
-    [GEN_AI.WORKFLOW_NAME]: flow.name,
+    [GEN_AI.AGENT_NAME]: flow.name,
     [GEN_AI.CONVERSATION_ID]: flow.threadId,
     [POLYPHONY.REQUEST_ID]: requestContext.current()?.requestId,
     [POLYPHONY.FLOW_ID]: flow.flowId,

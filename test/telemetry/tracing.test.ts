@@ -154,7 +154,7 @@ describe('the span of a flow', () => {
     expect(flow.parentSpanContext?.spanId).toBe(request.spanContext().spanId)
     expect(flow.attributes).toEqual({
       'gen_ai.operation.name': 'invoke_workflow',
-      'gen_ai.workflow.name': 'chain',
+      'gen_ai.agent.name': 'chain',
       'gen_ai.conversation.id': house.threadId,
       'polyphony.request.id': 'request-7',
       'polyphony.flow.id': flowId,
