@@ -19,7 +19,6 @@ import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
 import { carriedInto, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
-import { onAbort } from './on-abort.ts'
 import { assertSameRun, resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
@@ -31,6 +30,7 @@ import {
   toRunOptions,
 } from './service-options.ts'
 import type { ExecuteOneStep } from './single-step.ts'
+import { startUnderSignal } from './start-under-signal.ts'
 
 export interface OrchestratorServicePorts {
   readonly store: Store
@@ -279,23 +279,7 @@ export class OrchestratorService {
     const definition = definitions.rebuild(flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
     await assertSameRun({ flow, definition, input, options: runOptions }, this.#ports.store.flows.stepResults)
-    const { signal } = options
-    const cancel = () =>
-      void executions.cancel(
-        flowId,
-        new OrchestratorError('FLOW_CANCELLED', 'The caller aborted the flow', { details: { flowId } }),
-      )
-    if (signal?.aborted)
-      throw new OrchestratorError('FLOW_CANCELLED', 'The signal was aborted before the flow started', { details: { flowId } })
-    const unlink = signal && onAbort(signal, cancel)
-    try {
-      const started = await executions.start({ flow, definition, input, options: runOptions })
-      const end = unlink ? started.end.finally(unlink) : started.end
-      return { end }
-    } catch (error) {
-      unlink?.()
-      throw error
-    }
+    return startUnderSignal(executions, { flow, definition, input, options: runOptions }, options.signal)
   }
 
   async #result(flowId: string, end: FlowEnd): Promise<FlowExecutionResult> {
