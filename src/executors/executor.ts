@@ -1,4 +1,3 @@
-import type { LimitFunction } from 'p-limit'
 import type * as z from 'zod'
 import type { StopReason } from '../domain/flow.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
@@ -12,6 +11,9 @@ import type { Stop } from '../domain/stop.ts'
 export type { executors as FlowTypeExecutors } from './registry.ts'
 
 /** How one step is to run this time. */
+/** Runs work when one of a limited number of slots is free, and resolves or rejects with it. */
+export type Limiter = <Result>(work: () => Result | PromiseLike<Result>) => Promise<Result>
+
 export interface RunStepOptions {
   /** From 1; default 1. */
   readonly iteration?: number
@@ -26,8 +28,8 @@ export interface RunStepOptions {
   readonly verdict?: 'ask' | 'read'
   /** Ends this step only: a failed sibling. */
   readonly stop?: Stop
-  /** Each call of the step, every sample by itself, waits for a turn of it. */
-  readonly limit?: LimitFunction
+  /** Each call of the step, every sample by itself, waits for a slot of it. */
+  readonly limit?: Limiter
 }
 
 /** What the conductor lends to an executor for one run of one flow. */

@@ -1,11 +1,11 @@
-import pLimit, { type LimitFunction } from 'p-limit'
+import pLimit from 'p-limit'
 import * as z from 'zod'
 import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { goesOnAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
-import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult } from './executor.ts'
+import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult, Limiter } from './executor.ts'
 import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
 export const parallelSettings = z.strictObject({
@@ -73,7 +73,7 @@ async function runGraph(definition: FlowDefinition, context: ExecutorContext): P
 }
 
 interface GraphSettings {
-  readonly limit: LimitFunction | undefined
+  readonly limit: Limiter | undefined
   readonly tolerant: boolean
   readonly minSuccesses: number
 }

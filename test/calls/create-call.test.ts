@@ -23,6 +23,23 @@ describe('a call', () => {
     })
   })
 
+  test('says that delivered text is void where the provider finds it to be reasoning', async () => {
+    const seen: string[] = []
+    const attempt: CallPorts['attempt'] = async (_, { onDelta, onVoid }) => {
+      onDelta?.('Let me see.')
+      onVoid?.()
+      onDelta?.('Rain.')
+      return answer()
+    }
+    const context = callContext({
+      onDelta: (text: string) => seen.push(text),
+      onRetry: ({ attempt: number, restart, delayMs }) => seen.push(`${number} ${restart} ${delayMs}`),
+    })
+    await createCall(callPorts({ attempt }))(requestTo(), context)
+    expect(seen).toEqual(['Let me see.', '1 true 0', 'Rain.'])
+    expect(context.attempts).toHaveLength(1)
+  })
+
   test('repeats a failed try and keeps a row for both', async () => {
     let tries = 0
     const clock = manualClock()
