@@ -67,6 +67,39 @@ test('a join that cannot do without one of its branches is told by checkFlow, an
   })
 })
 
+test.each([
+  ['graph', { dependsOn: ['red'] }],
+  ['parallel', {}],
+  ['sequential', {}],
+] as const)('in a %s flow a condition that reads the output of a skipped or failed step is false, and no paid result is lost', async (type, more) => {
+  flow = await scripted(failing('lost').replies)
+  const steps = [
+    step('first'),
+    step('red', { condition: 'false' }),
+    step('apart', { prompt: 'do apart' }),
+    step('lost', { optional: true }),
+    step('onRed', { ...more, condition: 'steps.red.output.contains("answer") || steps.lost.parsed.score > 0.5' }),
+    step('between', { prompt: 'do between' }),
+    step('onFirst', { condition: 'steps.red.output == "x" || steps.first.output.contains("answer")' }),
+  ]
+  const result = await flow.run({ name: 'c', type, steps })
+  expect(statuses(result.steps)).toMatchObject({ first: 'SUCCESS', red: 'SKIPPED', lost: 'FAILED', onRed: 'SKIPPED', onFirst: 'SUCCESS' })
+})
+
+test('a branch whose condition reads the output of a skipped step does not match, and the default branch runs', async () => {
+  flow = await scripted(failing().replies)
+  const steps = [
+    step('first'),
+    step('red', { condition: 'false' }),
+    step('green', { otherwise: true }),
+    step('between', { prompt: 'do between' }),
+    step('onRed', { condition: '!steps.red.output.contains("x")' }),
+    step('other', { otherwise: true }),
+  ]
+  const result = await flow.run({ name: 'c', type: 'conditional', steps })
+  expect(statuses(result.steps)).toMatchObject({ red: 'SKIPPED', onRed: 'SKIPPED', other: 'SUCCESS' })
+})
+
 test('a join all of whose inputs were skipped is skipped, and the flow ends with what was made before', async () => {
   flow = await scripted(failing().replies)
   const none = branches.map((one) => (one.id === 'route' ? one : { ...one, condition: 'false' }))
@@ -142,6 +175,20 @@ test('maxConcurrency counts every sample of a step', async () => {
   await flow.run({ name: 's', type: 'parallel', parallel: { maxConcurrency: 2 }, steps: [step('a', { samples: 5 }), step('b')] })
   expect(flow.provider.requests).toHaveLength(6)
   expect(most).toBe(2)
+})
+
+test('a step that takes many samples asks for ten of them at a time where the flow states no bound', async () => {
+  let underWay = 0
+  let most = 0
+  flow = await scripted(async () => {
+    most = Math.max(most, ++underWay)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    underWay--
+    return 'ok'
+  })
+  await flow.run({ name: 's', type: 'sequential', steps: [step('a', { samples: 25 })] })
+  expect(flow.provider.requests).toHaveLength(25)
+  expect(most).toBe(10)
 })
 
 test('one sample that fails leaves the others to decide, and is named', async () => {
