@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import * as z from 'zod'
-import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import { Stop } from '../domain/stop.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -31,11 +31,20 @@ function calls(definition: FlowDefinition): readonly CallRange[] {
   return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
 }
 
+function checkSuccesses(definition: FlowDefinition): readonly DefinitionProblem[] {
+  const { minSuccesses = 0 } = definition.parallel ?? {}
+  const branches = [...stepPlans(definition).values()].filter(({ waitsFor }) => waitsFor.size === 0).length
+  if (minSuccesses <= branches) return []
+  const message = `expected at most ${branches}, the number of steps that wait for nothing; found ${minSuccesses}`
+  return [{ path: 'parallel.minSuccesses', message }]
+}
+
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
 export const parallelExecutor: Executor = {
   type: 'parallel',
   unordered: true,
   settings: parallelSettings,
+  check: checkSuccesses,
   calls,
   answers,
   run: runGraph,
@@ -47,6 +56,7 @@ export const graphExecutor: Executor = {
   unordered: true,
   settings: parallelSettings,
   settingsKey: 'parallel',
+  check: checkSuccesses,
   calls,
   answers,
   run: runGraph,

@@ -32,6 +32,7 @@ const GUARDED = [
   'do join {% if steps.red.output %}{{ steps.red.output }}{% endif %}{{ steps.green.output | default: "" }}',
   'do join {{ steps.red.output | default: steps.green.output }}',
   'do join {% unless steps.red.status == "SKIPPED" %}{{ steps.red.output }}{% endunless %}',
+  'do join {% for one in steps %}{{ one[0] }}: {{ one[1].output }}; {% endfor %}',
 ]
 
 test.each(
@@ -120,6 +121,20 @@ test('with onFailure continue a failure in the second row skips what depends on 
   const result = await flow.run({ name: 'g', type: 'graph', parallel: { onFailure: 'continue' }, steps })
   expect(statuses(result.steps)).toEqual({ a: 'SUCCESS', b: 'FAILED', c: 'SUCCESS', onlyB: 'SKIPPED', both: 'SUCCESS' })
   expect(result.finalOutput).toBe('answer of both')
+})
+
+test('more successes than there are steps without inputs are refused in the definition', async () => {
+  flow = await scripted([])
+  const definition: FlowDefinitionInput = {
+    name: 'g',
+    type: 'graph',
+    parallel: { minSuccesses: 3 },
+    steps: [step('a'), step('b'), step('end', { dependsOn: ['a', 'b'] })],
+  }
+  expect(await flow.polyphony.orchestrator.checkFlow(definition, USER)).toMatchObject({
+    ok: false,
+    problems: [{ code: 'FLOW_INVALID', path: 'parallel.minSuccesses', message: expect.stringContaining('at most 2') }],
+  })
 })
 
 test('with onFailure continue the failure of the only end fails the flow with its code', async () => {
