@@ -7,7 +7,7 @@ import type { StepResult } from '../../domain/step-result.ts'
 import type { Message } from '../../domain/thread.ts'
 import { addUsage, type Usage } from '../../domain/usage.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { toJsonText } from './json-answer.ts'
+import { toJsonText } from './json/json-answer.ts'
 
 /** What a flow used up, over all steps and attempts. */
 export interface FlowSpent {

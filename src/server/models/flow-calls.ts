@@ -5,7 +5,7 @@ import type { ServerParts } from '../parts.ts'
 import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'
 import { createAnswerText } from './answer-text.ts'
 import type { Conversation, HistoryMessage } from './conversation.ts'
-import { assertAnswersJson } from './json-answer.ts'
+import { assertAnswersJson } from './json/json-answer.ts'
 import { assertRunnable } from './runnable.ts'
 import type { WantedJson } from './unsupported.ts'
 
