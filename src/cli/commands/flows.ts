@@ -118,7 +118,10 @@ function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
   section('Notes', toNoteLines(stepResults))
   section('Sources', toSourceLines(stepResults))
   if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), remedyOf(error.code, flow.id)])
-  if (result) section(flow.simulated ? 'Answer (simulated)' : 'Answer', [terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput)])
+  if (result)
+    section(flow.simulated ? 'Answer (simulated)' : 'Answer', [
+      terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput),
+    ])
 }
 
 /** Every try, where a step had more than one. */
