@@ -75,7 +75,10 @@ describe('below the table', () => {
   })
 
   test('sources stand once, by title and address, or by what they quote', () => {
-    expect(toSourceLines([result, stepResult('flow', 'other')])).toEqual(['ask #2: A page https://example.org/a', 'ask #2: found words'])
+    expect(toSourceLines([result, stepResult('flow', 'other')])).toEqual([
+      'ask #2: A page https://example.org/a',
+      'ask #2: found words',
+    ])
   })
 })
 

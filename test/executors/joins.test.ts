@@ -76,20 +76,29 @@ test.each([
   ['graph', { dependsOn: ['red'] }],
   ['parallel', {}],
   ['sequential', {}],
-] as const)('in a %s flow a condition that reads the output of a skipped or failed step is false, and no paid result is lost', async (type, more) => {
-  flow = await scripted(failing('lost').replies)
-  const steps = [
-    step('first'),
-    step('red', { condition: 'false' }),
-    step('apart', { prompt: 'do apart' }),
-    step('lost', { optional: true }),
-    step('onRed', { ...more, condition: 'steps.red.output.contains("answer") || steps.lost.parsed.score > 0.5' }),
-    step('between', { prompt: 'do between' }),
-    step('onFirst', { condition: 'steps.red.output == "x" || steps.first.output.contains("answer")' }),
-  ]
-  const result = await flow.run({ name: 'c', type, steps })
-  expect(statuses(result.steps)).toMatchObject({ first: 'SUCCESS', red: 'SKIPPED', lost: 'FAILED', onRed: 'SKIPPED', onFirst: 'SUCCESS' })
-})
+] as const)(
+  'in a %s flow a condition that reads the output of a skipped or failed step is false, and no paid result is lost',
+  async (type, more) => {
+    flow = await scripted(failing('lost').replies)
+    const steps = [
+      step('first'),
+      step('red', { condition: 'false' }),
+      step('apart', { prompt: 'do apart' }),
+      step('lost', { optional: true }),
+      step('onRed', { ...more, condition: 'steps.red.output.contains("answer") || steps.lost.parsed.score > 0.5' }),
+      step('between', { prompt: 'do between' }),
+      step('onFirst', { condition: 'steps.red.output == "x" || steps.first.output.contains("answer")' }),
+    ]
+    const result = await flow.run({ name: 'c', type, steps })
+    expect(statuses(result.steps)).toMatchObject({
+      first: 'SUCCESS',
+      red: 'SKIPPED',
+      lost: 'FAILED',
+      onRed: 'SKIPPED',
+      onFirst: 'SUCCESS',
+    })
+  },
+)
 
 test('a branch whose condition reads the output of a skipped step does not match, and the default branch runs', async () => {
   flow = await scripted(failing().replies)

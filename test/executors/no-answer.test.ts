@@ -53,30 +53,40 @@ async function failedRun(definition: FlowDefinitionInput) {
 }
 
 describe('a flow in which nothing succeeded has failed', () => {
-  test.each(OPTIONAL_ALONE)('of type $type, all of whose steps may fail: with the code of the first failure', async (definition) => {
-    const { error, stored, updates } = await failedRun(definition)
-    expect(error).toMatchObject({ code: 'PROVIDER_REJECTED', message: expect.stringContaining('the vendor said no') })
-    expect(error).toHaveProperty('details.stepId')
-    expect(error).toHaveProperty('details.flowId', stored.id)
-    expect(stored).toMatchObject({ status: 'FAILED', error: { code: 'PROVIDER_REJECTED' } })
-    const types: string[] = []
-    for await (const { type } of updates) types.push(type)
-    expect(types.at(-1)).toBe('error')
-    expect(types).not.toContain('flow_complete')
-  })
+  test.each(OPTIONAL_ALONE)(
+    'of type $type, all of whose steps may fail: with the code of the first failure',
+    async (definition) => {
+      const { error, stored, updates } = await failedRun(definition)
+      expect(error).toMatchObject({ code: 'PROVIDER_REJECTED', message: expect.stringContaining('the vendor said no') })
+      expect(error).toHaveProperty('details.stepId')
+      expect(error).toHaveProperty('details.flowId', stored.id)
+      expect(stored).toMatchObject({ status: 'FAILED', error: { code: 'PROVIDER_REJECTED' } })
+      const types: string[] = []
+      for await (const { type } of updates) types.push(type)
+      expect(types.at(-1)).toBe('error')
+      expect(types).not.toContain('flow_complete')
+    },
+  )
 
-  test.each(ALL_SKIPPED)('of type $type, all of whose steps were skipped: NO_BRANCH_MATCHED without a call', async (definition) => {
-    const { error, stored } = await failedRun(definition)
-    expect(error).toMatchObject({ code: 'NO_BRANCH_MATCHED', message: expect.stringMatching(/"(a|draft)"/) })
-    expect(stored).toMatchObject({ status: 'FAILED', error: { code: 'NO_BRANCH_MATCHED' } })
-    expect(flow?.provider.requests).toEqual([])
-  })
+  test.each(ALL_SKIPPED)(
+    'of type $type, all of whose steps were skipped: NO_BRANCH_MATCHED without a call',
+    async (definition) => {
+      const { error, stored } = await failedRun(definition)
+      expect(error).toMatchObject({ code: 'NO_BRANCH_MATCHED', message: expect.stringMatching(/"(a|draft)"/) })
+      expect(stored).toMatchObject({ status: 'FAILED', error: { code: 'NO_BRANCH_MATCHED' } })
+      expect(flow?.provider.requests).toEqual([])
+    },
+  )
 
   test('and goes on at the next execution', async () => {
     let isUp = false
     flow = await scripted(() => (isUp ? 'answer' : new OrchestratorError('PROVIDER_REJECTED', 'down')))
     const { orchestrator } = flow.polyphony
-    const { id } = await orchestrator.createFlow(flow.threadId, USER, { name: 'o', type: 'parallel', steps: [maybe('a'), maybe('b')] })
+    const { id } = await orchestrator.createFlow(flow.threadId, USER, {
+      name: 'o',
+      type: 'parallel',
+      steps: [maybe('a'), maybe('b')],
+    })
     await expect(orchestrator.executeFlow(id, USER, { input: 'question' })).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
     isUp = true
     expect(await orchestrator.executeFlow(id, USER)).toMatchObject({ status: 'COMPLETED' })
@@ -97,15 +107,18 @@ describe('an answer that was cut', () => {
   ] as const
   const cases = ENDS.flatMap(([end, code]) => [true, false].map((streaming) => ({ end, code, streaming })))
 
-  test.each(cases)('by $end fails a step that says complete: true by $code, streaming: $streaming', async ({ end, code, streaming }) => {
-    flow = await scripted(() => ({ text: 'half an ans', finishReason: end }))
-    const steps = [step('a', { complete: true, retryOnFailure: false })]
-    const error = await flow.run({ name: 'c', type: 'sequential', steps }, { streaming }).catch((thrown: unknown) => thrown)
-    expect(error).toMatchObject({ code, details: { stepId: 'a' } })
-    expect(flow.updates.find(({ type }) => type === 'step_complete')).toMatchObject({
-      data: { status: 'FAILED', finishReason: end },
-    })
-  })
+  test.each(cases)(
+    'by $end fails a step that says complete: true by $code, streaming: $streaming',
+    async ({ end, code, streaming }) => {
+      flow = await scripted(() => ({ text: 'half an ans', finishReason: end }))
+      const steps = [step('a', { complete: true, retryOnFailure: false })]
+      const error = await flow.run({ name: 'c', type: 'sequential', steps }, { streaming }).catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code, details: { stepId: 'a' } })
+      expect(flow.updates.find(({ type }) => type === 'step_complete')).toMatchObject({
+        data: { status: 'FAILED', finishReason: end },
+      })
+    },
+  )
 
   test.each(cases)('by $end is passed on with a note otherwise, streaming: $streaming', async ({ end, streaming }) => {
     flow = await scripted([{ text: 'half an ans', finishReason: end }, 'whole'])

@@ -18,22 +18,25 @@ test('who waits for a place gets it when the one before gives it back, in order'
   expect(order).toEqual(['a', 'b'])
 })
 
-test.each([0, 1])('a stop ends the waiting at once with its reason, whichever of the stops it is, and the place goes to the next', async (which) => {
-  const limit = pLimit(1)
-  const release = await takeTurn(limit, [])
-  const stops = [new Stop(), new Stop()]
-  const stopped = takeTurn(limit, stops)
-  const next = takeTurn(limit, [])
-  const reason = new Error('cancelled')
-  stops[which]?.stop(reason)
-  await expect(stopped).rejects.toBe(reason)
-  // The place is still taken: nothing was given away twice.
-  expect(limit.activeCount).toBe(1)
-  release()
-  const free = await next
-  expect([limit.activeCount, limit.pendingCount]).toEqual([1, 0])
-  free()
-})
+test.each([0, 1])(
+  'a stop ends the waiting at once with its reason, whichever of the stops it is, and the place goes to the next',
+  async (which) => {
+    const limit = pLimit(1)
+    const release = await takeTurn(limit, [])
+    const stops = [new Stop(), new Stop()]
+    const stopped = takeTurn(limit, stops)
+    const next = takeTurn(limit, [])
+    const reason = new Error('cancelled')
+    stops[which]?.stop(reason)
+    await expect(stopped).rejects.toBe(reason)
+    // The place is still taken: nothing was given away twice.
+    expect(limit.activeCount).toBe(1)
+    release()
+    const free = await next
+    expect([limit.activeCount, limit.pendingCount]).toEqual([1, 0])
+    free()
+  },
+)
 
 test('a stop that came before the waiting refuses it, and leaves the place free', async () => {
   const limit = pLimit(1)
