@@ -67,7 +67,9 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   })
 
   const refused = createRefusedParameters()
-  const dialect = withAccount(variant.dialect, settings)
+  // Behind another address are open models.
+  const own = variant === OPENAI && !isOpenAi ? { ...OPENAI_DIALECT, thinkTags: true } : variant.dialect
+  const dialect = withAccount(own, settings)
 
   function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
     if (options.signal.aborted) return Promise.reject(options.signal.reason)
@@ -93,7 +95,9 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     let reader: AnswerReader | undefined
     const openReader = () => {
       reader =
-        api === 'chat' ? createChatReader(aboutOf(request), dialect, options) : createResponsesReader(aboutOf(request), options)
+        api === 'chat'
+          ? createChatReader(aboutOf(request), dialect, options)
+          : createResponsesReader(aboutOf(request), dialect, options)
       return reader
     }
     const sdk = createRelaySignal(signal)
