@@ -169,10 +169,10 @@ export class ConversationService {
   }
 
   /** Oldest first; with `limit` the newest of them. */
-  async getMessages(threadId: string, userId: string, options: z.input<typeof messageOptions> = {}): Promise<readonly Message[]> {
+  async getMessages(threadId: string, userId: string, options: z.input<typeof messageOptions> = {}): Promise<Message[]> {
     const { limit } = parse(messageOptions, options, 'options')
     const thread = await this.#requireThread(threadId, userId, 'read')
-    return this.#threads.messages(thread.id, limit)
+    return [...(await this.#threads.messages(thread.id, limit))]
   }
 
   #toMessage(threadId: string, { attachments, ...rest }: z.output<typeof newMessage>, ownId = this.#newId()): Message {
