@@ -49,6 +49,13 @@ const plugins = [
     /@fastify[\\/]swagger[\\/]lib[\\/]util[\\/]read-package-json\.js$/,
     () => 'module.exports = { readPackageJson: () => ({}) }',
   ),
+  // Its index loads and runs all of it: WebSockets, caches, a `fetch`. What the source does not use would double the time until the first call.
+  changed(/[\\/]undici[\\/]index\.js$/, () =>
+    [
+      "exports.Agent = require('./lib/dispatcher/agent')",
+      "Object.defineProperty(exports, 'ProxyAgent', { enumerable: true, get: () => require('./lib/dispatcher/proxy-agent') })",
+    ].join('\n'),
+  ),
   // The WebAssembly of the tokenizer travels inside its chunk, where no bundler of a user can lose it.
   changed(/tiktoken[\\/]lite[\\/]tiktoken\.cjs$/, () =>
     [
