@@ -38,7 +38,7 @@ export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string
 
 /** Where the flow stands now. Rejects with FLOW_NOT_FOUND. */
 export async function readFlowState(call: ToolCall, flowId: string): Promise<ToolAnswer<FlowState>> {
-  const [flow, status] = await readFlow(call, flowId)
+  const [flow, status] = await readFlow(call, flowId, 'final')
   const state = toState(flow, status)
   return { value: state, text: toText(state, flow.error) }
 }
@@ -49,7 +49,7 @@ export async function readFlowWithSteps(
   flowId: string,
   withOutputs: boolean,
 ): Promise<ToolAnswer<z.output<typeof flowStateWithSteps>>> {
-  const [flow, status] = await readFlow(call, flowId)
+  const [flow, status] = await readFlow(call, flowId, 'all')
   const state = toState(flow, status)
   const steps = withOutputs ? flow.stepResults : flow.stepResults.map(withoutText)
   const lines = flow.stepResults.map((step) => toStepText(step, withOutputs))
@@ -62,9 +62,13 @@ const withoutText = ({ output, sources, ...step }: StepResult) =>
 
 type FlowRead = readonly [flow: OrchestrationFlow, status: FlowStatusReport]
 
-async function readFlow({ parts: { orchestrator }, caller: { userId } }: ToolCall, flowId: string): Promise<FlowRead> {
+async function readFlow(
+  { parts: { orchestrator }, caller: { userId } }: ToolCall,
+  flowId: string,
+  steps: 'all' | 'final',
+): Promise<FlowRead> {
   const status = await orchestrator.getFlowStatus(flowId, userId)
-  const flow = await orchestrator.getFlow(flowId, userId)
+  const flow = await orchestrator.getFlow(flowId, userId, { steps })
   // It may have gone on between the two.
   return [flow, flow.status === status.status ? status : await orchestrator.getFlowStatus(flowId, userId)]
 }
