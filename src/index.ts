@@ -1,5 +1,6 @@
 import type { ConversationService } from './conversations/conversation-service.ts'
 import type { OrchestratorService } from './orchestrator/orchestrator-service.ts'
+import type { DataSharingService } from './policies/policy.ts'
 import { createPolyphony, type Polyphony } from './polyphony.ts'
 
 export {
@@ -31,14 +32,14 @@ export type {
   DefinitionProblem,
   FlowDefinition as ParsedFlowDefinition,
   FlowDefinitionInput,
-  // What users write is what they call a definition and a step.
-  FlowDefinitionInput as FlowDefinition,
   FlowLimits,
   FlowStep as ParsedFlowStep,
   FlowStepInput,
-  FlowStepInput as FlowStep,
   FlowType,
   Target,
+  // What users write is what they call a definition and a step.
+  WritableFlowDefinition as FlowDefinition,
+  WritableFlowStep as FlowStep,
 } from './domain/flow-definition.ts'
 export { OrchestrationFlowType, StepAction } from './domain/flow-definition.ts'
 export type { FlowUpdate, FlowUpdate as FlowStreamUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-update.ts'
@@ -46,7 +47,7 @@ export type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from './do
 export type { FinishReason, ModelRequest, ModelResponse } from './domain/model-call.ts'
 export { SCOPES, type Scope } from './domain/scope.ts'
 export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/sharing.ts'
-export type { GivenStepContext, StepContext } from './domain/step-context.ts'
+export type { GivenStepContext, GivenStepContext as StepContext } from './domain/step-context.ts'
 export type {
   Attempt,
   StepResult,
@@ -124,4 +125,12 @@ export const conversationService: OnDefault<ConversationService> = {
   addMessage: async (...given) => (await defaultPolyphony()).conversations.addMessage(...given),
   addMessages: async (...given) => (await defaultPolyphony()).conversations.addMessages(...given),
   getMessages: async (...given) => (await defaultPolyphony()).conversations.getMessages(...given),
+}
+
+/** Whom the users of the same default instance allow to see their texts. */
+export const dataSharingService: OnDefault<DataSharingService> = {
+  set: async (...given) => (await defaultPolyphony()).dataSharing.set(...given),
+  get: async (...given) => (await defaultPolyphony()).dataSharing.get(...given),
+  list: async (...given) => (await defaultPolyphony()).dataSharing.list(...given),
+  remove: async (...given) => (await defaultPolyphony()).dataSharing.remove(...given),
 }

@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter, positionalModel } from './template.ts'
 
@@ -86,8 +86,8 @@ Where the findings disagree, say so and decide, or leave it open with what is mi
 export type AnalysisOptions = NonNullable<Parameters<typeof analysisTemplate.create>[0]>
 
 /** `createSequentialAnalysisFlow()`, `createSequentialAnalysisFlow('openai', model)` or one options object. */
-export function createSequentialAnalysisFlow(options?: AnalysisOptions): FlowDefinitionInput
-export function createSequentialAnalysisFlow(provider: string, model: string): FlowDefinitionInput
-export function createSequentialAnalysisFlow(first?: AnalysisOptions | string, model?: string): FlowDefinitionInput {
+export function createSequentialAnalysisFlow(options?: AnalysisOptions): WritableFlowDefinition
+export function createSequentialAnalysisFlow(provider: string, model: string): WritableFlowDefinition
+export function createSequentialAnalysisFlow(first?: AnalysisOptions | string, model?: string): WritableFlowDefinition {
   return analysisTemplate.create(typeof first === 'string' ? { analyst: positionalModel(first, model) } : first)
 }

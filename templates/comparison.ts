@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { DEFAULT_PANEL, judgeFor } from './default-models.ts'
 import {
   anonymousTexts,
@@ -95,7 +95,7 @@ export type ComparisonOptions = NonNullable<Parameters<typeof comparisonTemplate
 export function createComparisonFlow(
   models?: readonly ModelChoice[] | string | ComparisonOptions,
   judge?: ModelChoice,
-): FlowDefinitionInput {
+): WritableFlowDefinition {
   return comparisonTemplate.create(
     isPanel(models) ? { models: typeof models === 'string' ? models : [...models], judge } : models,
   )

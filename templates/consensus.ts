@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { DEFAULT_PANEL, judgeFor } from './default-models.ts'
 import {
   anonymousTexts,
@@ -99,6 +99,6 @@ export type ConsensusOptions = NonNullable<Parameters<typeof consensusTemplate.c
 export function createConsensusFlow(
   models?: readonly ModelChoice[] | string | ConsensusOptions,
   judge?: ModelChoice,
-): FlowDefinitionInput {
+): WritableFlowDefinition {
   return consensusTemplate.create(isPanel(models) ? { models: typeof models === 'string' ? models : [...models], judge } : models)
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { FlowDefinitionInput, Target } from '../src/domain/flow-definition.ts'
+import type { Target, WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, modelChoices, parameter, positionalModel } from './template.ts'
 
@@ -98,19 +98,19 @@ Reply with the complete revised text only: no preface, no list of changes, no me
 export type CritiqueOptions = NonNullable<Parameters<typeof critiqueTemplate.create>[0]>
 
 /** `createCritiqueFlow()`, `createCritiqueFlow('openai', model, 'anthropic', model)` or one options object. */
-export function createCritiqueFlow(options?: CritiqueOptions): FlowDefinitionInput
+export function createCritiqueFlow(options?: CritiqueOptions): WritableFlowDefinition
 export function createCritiqueFlow(
   generatorProvider: string,
   generatorModel: string,
   criticProvider?: string,
   criticModel?: string,
-): FlowDefinitionInput
+): WritableFlowDefinition
 export function createCritiqueFlow(
   first?: CritiqueOptions | string,
   generatorModel?: string,
   criticProvider?: string,
   criticModel?: string,
-): FlowDefinitionInput {
+): WritableFlowDefinition {
   if (typeof first !== 'string') return critiqueTemplate.create(first)
   const generator = positionalModel(first, generatorModel)
   return critiqueTemplate.create({ generator, critic: positionalModel(criticProvider, criticModel), refiner: generator })

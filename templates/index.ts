@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { findSuggestion, withSuggestion } from '../src/domain/suggestion.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
 import { analysisTemplate, createSequentialAnalysisFlow } from './analysis.ts'
@@ -46,9 +46,9 @@ export type FlowTemplateName = keyof typeof flowTemplates
 export function getFlowTemplate<Name extends FlowTemplateName>(
   name: Name,
   ...options: Parameters<(typeof flowTemplates)[Name]>
-): FlowDefinitionInput
-export function getFlowTemplate(name: string, ...options: unknown[]): FlowDefinitionInput
-export function getFlowTemplate(name: string, ...options: unknown[]): FlowDefinitionInput {
+): WritableFlowDefinition
+export function getFlowTemplate(name: string, ...options: unknown[]): WritableFlowDefinition
+export function getFlowTemplate(name: string, ...options: unknown[]): WritableFlowDefinition {
   const create = Object.entries(flowTemplates).find(([known]) => known === name)?.[1]
   if (!create) throw templateNotFound(name)
   return Reflect.apply(create, undefined, options)

@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter, positionalModel } from './template.ts'
 
@@ -73,19 +73,19 @@ The text to release: unchanged for PASS, with the confirmed findings mended and 
 export type QualityAssuranceOptions = NonNullable<Parameters<typeof qaTemplate.create>[0]>
 
 /** `createQualityAssuranceFlow()`, `createQualityAssuranceFlow('openai', model, 'anthropic', model)` or one options object. */
-export function createQualityAssuranceFlow(options?: QualityAssuranceOptions): FlowDefinitionInput
+export function createQualityAssuranceFlow(options?: QualityAssuranceOptions): WritableFlowDefinition
 export function createQualityAssuranceFlow(
   generatorProvider: string,
   generatorModel: string,
   checkerProvider?: string,
   checkerModel?: string,
-): FlowDefinitionInput
+): WritableFlowDefinition
 export function createQualityAssuranceFlow(
   first?: QualityAssuranceOptions | string,
   generatorModel?: string,
   checkerProvider?: string,
   checkerModel?: string,
-): FlowDefinitionInput {
+): WritableFlowDefinition {
   if (typeof first !== 'string') return qaTemplate.create(first)
   return qaTemplate.create({
     generator: positionalModel(first, generatorModel),

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { FlowDefinitionInput } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter } from './template.ts'
 
@@ -96,8 +96,8 @@ Reply with the complete improved text only: no preface, no list of changes, no m
 export type RefinementOptions = NonNullable<Parameters<typeof refinementTemplate.create>[0]>
 
 /** `createRefinementFlow()`, `createRefinementFlow(3, 0.85)` or one options object. */
-export function createRefinementFlow(options?: RefinementOptions): FlowDefinitionInput
-export function createRefinementFlow(maxIterations: number, threshold?: number): FlowDefinitionInput
-export function createRefinementFlow(first?: RefinementOptions | number, threshold?: number): FlowDefinitionInput {
+export function createRefinementFlow(options?: RefinementOptions): WritableFlowDefinition
+export function createRefinementFlow(maxIterations: number, threshold?: number): WritableFlowDefinition
+export function createRefinementFlow(first?: RefinementOptions | number, threshold?: number): WritableFlowDefinition {
   return refinementTemplate.create(typeof first === 'number' ? { maxIterations: first, threshold } : first)
 }

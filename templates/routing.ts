@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput, Target } from '../src/domain/flow-definition.ts'
+import type { Target, WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter } from './template.ts'
 
@@ -98,6 +98,6 @@ const GENERAL = `You are the generalist. Answer helpfully and to the point. Wher
 export type RoutingOptions = NonNullable<Parameters<typeof routingTemplate.create>[0]>
 
 /** `createConditionalRoutingFlow()` or one options object. */
-export function createConditionalRoutingFlow(options?: RoutingOptions): FlowDefinitionInput {
+export function createConditionalRoutingFlow(options?: RoutingOptions): WritableFlowDefinition {
   return routingTemplate.create(options)
 }

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { toPathText, toProblems } from '../src/domain/definition-problems.ts'
-import type { DefinitionProblem, FlowDefinitionInput, FlowType, Target } from '../src/domain/flow-definition.ts'
+import type { DefinitionProblem, FlowType, Target, WritableFlowDefinition } from '../src/domain/flow-definition.ts'
 import { withSuggestion } from '../src/domain/suggestion.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
 
@@ -28,7 +28,7 @@ export interface TemplateFacts {
 
 export interface Template<Options> extends TemplateFacts {
   /** A fresh definition, pure data. Throws INPUT_INVALID, naming every parameter that is wrong. */
-  create(options?: Options): FlowDefinitionInput
+  create(options?: Options): WritableFlowDefinition
 }
 
 type ParameterShape = Readonly<Record<string, z.ZodType>>
@@ -38,7 +38,7 @@ interface TemplatePlan<Shape extends ParameterShape> extends Omit<TemplateFacts,
   /** One schema per parameter, each named for people by `parameter`. */
   readonly parameters: Shape
   /** Everything but name, description and type. */
-  build(options: z.output<ParameterSchema<Shape>>): Omit<FlowDefinitionInput, 'name' | 'description' | 'type'>
+  build(options: z.output<ParameterSchema<Shape>>): Omit<WritableFlowDefinition, 'name' | 'description' | 'type'>
 }
 
 export function defineTemplate<Shape extends ParameterShape>(

@@ -139,19 +139,26 @@ type Written<T> = T extends ((...given: never[]) => unknown) | z.ZodType
       ? { readonly [Key in keyof T]: Written<T[Key]> }
       : T
 
-/** One step as users write it. */
-export type FlowStepInput = Omit<Written<z.input<typeof flowStepSchema>>, 'prompt' | 'system' | 'condition'> & {
-  readonly prompt?: string | ((context: GivenStepContext) => string | Promise<string>)
-  readonly system?: string | ((context: GivenStepContext) => string | Promise<string>)
+interface StepFunctions {
+  prompt?: string | ((context: GivenStepContext) => string | Promise<string>)
+  system?: string | ((context: GivenStepContext) => string | Promise<string>)
   /** CEL, or a function: the step is skipped where the value is falsy. */
-  readonly condition?: string | ((context: GivenStepContext) => unknown)
+  condition?: string | ((context: GivenStepContext) => unknown)
 }
-/** What users write. */
+type FlowTypeBlocks = { [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }
+
+/** One step as users write it, under the name `FlowStep` in the package. They may build it up and change it. */
+export type WritableFlowStep = Omit<z.input<typeof flowStepSchema>, keyof StepFunctions> & StepFunctions
+/** What users write and templates give, under the name `FlowDefinition` in the package. */
+export type WritableFlowDefinition = Omit<z.input<typeof baseDefinitionSchema>, 'steps'> & {
+  steps: WritableFlowStep[]
+} & FlowTypeBlocks
+
+/** The same, read only: what a caller may hand in. */
+export type FlowStepInput = Omit<Written<z.input<typeof flowStepSchema>>, keyof StepFunctions> & Readonly<StepFunctions>
 export type FlowDefinitionInput = Omit<Written<z.input<typeof baseDefinitionSchema>>, 'steps'> & {
   readonly steps: readonly FlowStepInput[]
-} & {
-  readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type]
-}
+} & Readonly<FlowTypeBlocks>
 
 export type ContextPolicy = z.output<typeof contextPolicySchema>
 export type FlowLimits = z.output<typeof flowLimitsSchema>
@@ -180,7 +187,9 @@ export interface DefinitionProblem {
   readonly message: string
   /** A name that may have been meant. */
   readonly suggestion?: string
-  /** Where in the file it was read from, both from 1. */
+  /** The file it was read from, as its reader named it. */
+  readonly file?: string
+  /** Where in that text, both from 1. */
   readonly line?: number
   readonly column?: number
 }

@@ -51,7 +51,7 @@ export interface OrchestrationFlow {
   /** True when any step was answered by the simulator. */
   readonly simulated: boolean
   /** In the order they were recorded. */
-  readonly stepResults: readonly StepResult[]
+  readonly stepResults: StepResult[]
 }
 
 /** A flow in a list: without the texts that it was given and that its steps wrote, which `getFlow` reads. */
@@ -66,7 +66,7 @@ export interface FlowExecutionResult {
   readonly flowId: string
   readonly status: FlowStatus
   readonly finalOutput: string
-  readonly steps: readonly StepResult[]
+  readonly steps: StepResult[]
   /** US dollars: the sum of what is known; see `unpricedSteps`. */
   readonly totalCost: number
   readonly totalTokens: number
@@ -89,7 +89,7 @@ export interface FlowStatusReport {
   /** Steps of the definition; a loop counts each of its steps once. */
   readonly totalSteps: number
   readonly completedSteps: number
-  readonly failedSteps: readonly string[]
+  readonly failedSteps: string[]
   readonly startedAt?: Date
   readonly completedAt?: Date
   readonly error?: ErrorInfo

@@ -18,15 +18,23 @@ export interface StepContext {
   readonly metadata: Readonly<Record<string, unknown>>
 }
 
-/** Data of the user's own, of the shape that the user gave it: what `JSON.parse` gives. */
+/**
+ * What a user put in and reads back in the shape of their own. The type is that of `JSON.parse`, the one place where the language itself
+ * hands out data that nothing has checked: a prompt may write `context.metadata.reader.name` without a cast. Only types that users read
+ * use it; inside, metadata is `unknown`.
+ */
 type OwnData = ReturnType<typeof JSON.parse>
 
 /**
- * What a prompt or a condition written as a function is given. `previousStepOutput` is typed as present, since most steps have a step
- * before them; a function of the first step, or of one before which nothing succeeded, must write `previousStepOutput?.` or `?? ''`.
+ * What a prompt or a condition written as a function is given, under the name `StepContext` in the package. `previousStepOutput` is typed
+ * as present, since most steps have a step before them; a function of the first step, or of one before which nothing succeeded, must write
+ * `previousStepOutput?.` or `?? ''`. Lists and records are typed as writable, so that they go into functions that were written for plain arrays.
  */
 export interface GivenStepContext extends StepContext {
   readonly previousStepOutput: string
+  readonly previousStepOutputs: Record<string, string>
+  readonly allStepResults: StepResult[]
+  readonly threadHistory: Message[]
   /** `metadata` of `executeFlow`. */
-  readonly metadata: Readonly<Record<string, OwnData>>
+  readonly metadata: Record<string, OwnData>
 }

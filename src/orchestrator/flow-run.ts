@@ -67,7 +67,7 @@ export interface FlowRun {
 }
 
 /** What is there of the run so far. */
-export const settledResults = ({ results }: FlowRun): readonly StepResult[] => results.filter((result) => result !== undefined)
+export const settledResults = ({ results }: FlowRun): StepResult[] => results.filter((result) => result !== undefined)
 
 /** What earlier executions paid for and this one did not come by. */
 export function notReplayed({ earlier, results }: FlowRun): readonly StepResult[] {

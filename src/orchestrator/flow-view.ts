@@ -63,7 +63,7 @@ function withTotals(
 }
 
 /** Ledger rows of samples are stored with the samples; the step's own result shows them all. */
-export function joinSampleRows(rows: readonly StepResult[]): readonly StepResult[] {
+export function joinSampleRows(rows: readonly StepResult[]): StepResult[] {
   const own = rows.filter((row) => row.sample === 0)
   if (own.length === rows.length) return own
   return own.map((result) => {
@@ -73,7 +73,7 @@ export function joinSampleRows(rows: readonly StepResult[]): readonly StepResult
 }
 
 /** The outcome of a settled flow, put together from its row and its results. */
-export function toExecutionResult(flow: StoredFlow, steps: readonly StepResult[]): FlowExecutionResult | undefined {
+export function toExecutionResult(flow: StoredFlow, steps: StepResult[]): FlowExecutionResult | undefined {
   if (!flow.result || flow.status !== 'COMPLETED') return undefined
   const { output, ...result } = flow.result
   const { final } = result

@@ -64,7 +64,9 @@ const common = {
 /** How to reach Postgres: an URL, or what the pool of `pg` is to be built from. */
 export const dataSourceOptions = (reach: { readonly url: string } | { readonly pool: PoolConfig }): DataSourceOptions =>
   // A program that has nothing more to do ends, also where it forgot to close.
-  'url' in reach ? { ...common, url: reach.url, extra: { allowExitOnIdle: true } } : { ...common, poolSize: reach.pool.max, extra: reach.pool }
+  'url' in reach
+    ? { ...common, url: reach.url, extra: { allowExitOnIdle: true } }
+    : { ...common, poolSize: reach.pool.max, extra: reach.pool }
 
 /** A DataSource with Polyphony's entities over the pool of another one, which stays the owner of the pool. */
 export function sharedDataSourceOptions(pool: Pool): DataSourceOptions {

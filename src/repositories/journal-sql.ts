@@ -274,10 +274,7 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
   }),
 
   messages: (source) => ({
-    ctes: [
-      ofHeldFlows('messages', source),
-      insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' }),
-    ],
+    ctes: [ofHeldFlows('messages', source), insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' })],
   }),
 }
 

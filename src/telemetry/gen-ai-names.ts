@@ -9,7 +9,7 @@ export const GEN_AI = {
   OPERATION_NAME: 'gen_ai.operation.name',
   PROVIDER_NAME: 'gen_ai.provider.name',
   CONVERSATION_ID: 'gen_ai.conversation.id',
-  /** Name of the flow. Until release 0.1.0 `gen_ai.workflow.name`. */
+  /** Name of the flow. Until release 0.1.0 `gen_ai.workflow.name` (its CHANGELOG.md, pull request 571). */
   AGENT_NAME: 'gen_ai.agent.name',
   OUTPUT_TYPE: 'gen_ai.output.type',
   REQUEST_MODEL: 'gen_ai.request.model',

@@ -98,6 +98,17 @@ const definition: FlowDefinition = {
   onError: (error: FlowError) => console.error(error.code, error.message),
 }
 
+// Definitions may be built up and changed, those of templates too.
+const changed: FlowDefinition = createCritiqueFlow()
+changed.onStepComplete = (step: FlowStepResult): void => console.log(step.stepId)
+changed.steps.push({ id: 'after', provider: 'openai', model: 'gpt-5.4', action: StepAction.SUMMARIZE, prompt: 'original' })
+// Functions that were written for plain arrays and records take what they are given.
+const spent = (results: FlowStepResult[]): number => results.reduce((sum, { cost }) => sum + (cost ?? 0), 0)
+const said = (messages: ConversationMessage[]): string => messages.map(({ content }) => content).join('\n')
+const named = (context: StepContext): string =>
+  `${context.metadata.reader.name} ${spent(context.allStepResults)} ${said(context.threadHistory)} ${context.previousStepOutput.length}`
+changed.steps.push({ id: 'named', provider: 'openai', model: 'gpt-5.4', action: 'refine', prompt: named })
+
 const seen = new Set<string>()
 function onUpdate(update: FlowStreamUpdate): void {
   seen.add(update.type)
@@ -126,11 +137,11 @@ const result = await orchestratorService.executeFlow(flow.id, 'user', {
   metadata: { reader: { name: 'Ada' } },
 })
 const statuses = Object.fromEntries(result.steps.map((step) => [step.stepId, step.status]))
-const stored: OrchestrationStepResult[] = (await orchestratorService.getFlow(flow.id, 'user')).stepResults.filter(
-  (step) => step.status === OrchestrationStepStatus.SUCCESS,
-)
+const stepResults: OrchestrationStepResult[] = (await orchestratorService.getFlow(flow.id, 'user')).stepResults
+const stored = stepResults.filter((step) => step.status === OrchestrationStepStatus.SUCCESS)
 const usage: TokenUsage | undefined = stored[0]?.usage
-const messages: ConversationMessage[] = [...(await conversationService.getMessages(thread.id, 'user'))]
+const messages: ConversationMessage[] = await conversationService.getMessages(thread.id, 'user')
+const cost: number = spent(result.steps)
 const status = await orchestratorService.getFlowStatus(flow.id)
 const listed = await orchestratorService.listFlows(thread.id, 'user', {
   status: OrchestrationFlowStatus.COMPLETED,
@@ -188,7 +199,8 @@ const report = {
   messages: messages.filter((message) => message.metadata?.orchestrationFlowId === flow.id).length,
   listed: listed.length,
   single: single.status,
-  templates: templates.length,
+  spent: cost >= 0,
+  templates: [...templates, changed].length,
   unknown: OrchestratorError.is(unknown) && unknown.code,
   updates: ['flow_start', 'step_start', 'step_progress', 'step_complete', 'flow_complete'].every((type) => seen.has(type)),
   services: services.length + closing.length,

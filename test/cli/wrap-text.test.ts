@@ -18,7 +18,11 @@ test.each([
   ['polyphony', {}, '/usr/lib/node_modules/polyphony/dist/src/cli/main.js'],
   ['npx polyphony', { npm_lifecycle_event: 'npx', npm_package_name: 'shop', npm_config_user_agent: 'npm/10' }, ''],
   ['npx polyphony', { npm_lifecycle_event: 'demo', npm_package_name: 'shop', npm_config_user_agent: 'npm/10' }, ''],
-  ['npm run -s polyphony --', { npm_lifecycle_event: 'demo', npm_package_name: 'polyphony', npm_config_user_agent: 'npm/10' }, ''],
+  [
+    'npm run -s polyphony --',
+    { npm_lifecycle_event: 'demo', npm_package_name: 'polyphony', npm_config_user_agent: 'npm/10' },
+    '',
+  ],
   ['pnpm polyphony', { npm_config_user_agent: 'pnpm/10.1' }, '/shop/node_modules/polyphony/dist/src/cli/main.js'],
   ['pnpm dlx polyphony', { npm_config_user_agent: 'pnpm/10.1' }, '/cache/pnpm/dlx/a1/node_modules/polyphony/main.js'],
   ['yarn dlx polyphony', { npm_config_user_agent: 'yarn/4.1' }, '/tmp/dlx-81/node_modules/polyphony/main.js'],

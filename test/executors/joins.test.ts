@@ -24,7 +24,11 @@ const failing = (...ids: readonly string[]) => ({
     return ids.includes(id) ? new OrchestratorError('PROVIDER_REJECTED', `no ${id}`) : `answer of ${id}`
   },
 })
-const branches = [step('route'), step('red', { dependsOn: ['route'], condition: 'false' }), step('green', { dependsOn: ['route'], condition: 'true' })]
+const branches = [
+  step('route'),
+  step('red', { dependsOn: ['route'], condition: 'false' }),
+  step('green', { dependsOn: ['route'], condition: 'true' }),
+]
 const statuses = (steps: readonly { stepId: string; status: string }[]) =>
   Object.fromEntries(steps.map(({ stepId, status }) => [stepId, status]))
 

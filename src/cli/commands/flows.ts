@@ -121,7 +121,10 @@ function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
     stepResults.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`)),
   )
   if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), remedyOf(error.code, flow.id)])
-  if (result) section(flow.simulated ? 'Answer (simulated)' : 'Answer', [terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput)])
+  if (result)
+    section(flow.simulated ? 'Answer (simulated)' : 'Answer', [
+      terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput),
+    ])
 }
 
 const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))
