@@ -67,7 +67,9 @@ test('a method that a path does not answer is 405 with the methods that it does 
     ['POST', '/v1/models/flow/critique', 'GET, HEAD, OPTIONS'],
     ['PROPFIND', '/api/v1/threads', 'GET, HEAD, OPTIONS, POST'],
     ['POST', '/docs/static/swagger-ui.css', 'GET, HEAD, OPTIONS'],
-    ['PATCH', '/mcp', 'DELETE, GET, OPTIONS, POST'],
+    ['PATCH', '/mcp', 'OPTIONS, POST'],
+    ['GET', '/mcp', 'OPTIONS, POST'],
+    ['DELETE', '/mcp', 'OPTIONS, POST'],
   ] as const
   for (const [method, path, allow] of cases) {
     const { status, headers, text } = await ask(url, method, path)
@@ -175,6 +177,8 @@ test('links of other sites lead to the pages, and to nothing else; what another 
   for (const site of ['cross-site', 'same-site']) {
     expect(await from('GET /docs', site, 'navigate', 'document')).toBe(200)
     expect(await from('HEAD /docs', site, 'navigate', 'document')).toBe(200)
+    expect(await from('GET /openapi.json', site, 'navigate', 'document')).toBe(200)
+    expect(await from('GET /openapi.json', site, 'no-cors', 'script')).toBe(403)
     expect(await from('POST /docs', site, 'navigate', 'document')).toBe(403)
     expect(await from('GET /docs', site, 'navigate', 'iframe')).toBe(403)
     expect(await from('GET /docs', site, 'no-cors', 'script')).toBe(403)

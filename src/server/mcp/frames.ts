@@ -13,9 +13,9 @@ const INVALID_REQUEST = -32_600
 export function readFrames(input: Readable, output: Writable, warn: (text: string) => void): Readable {
   let pieces: Buffer[] = []
   let size = 0
-  const refuse = (code: number, message: string) => {
+  const refuse = (code: number, message: string, id: string | number | null = null) => {
     warn(`A message was refused: ${message}.`)
-    output.write(`${JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id: null })}\n`)
+    output.write(`${JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id })}\n`)
   }
   const take = (piece: Buffer) => {
     size += piece.length
@@ -34,7 +34,7 @@ export function readFrames(input: Readable, output: Writable, warn: (text: strin
     if (message === undefined) return refuse(PARSE_ERROR, 'expected one line of JSON in UTF-8')
     const problem = problemOf(message)
     if (problem === undefined) frames.push(`${text}\n`)
-    else refuse(INVALID_REQUEST, problem)
+    else refuse(INVALID_REQUEST, problem, requestIdOf(message))
   }
   const frames = new Transform({
     transform(chunk: Buffer, _, done) {
@@ -70,6 +70,13 @@ function parse(text: string): unknown {
   } catch {
     return undefined
   }
+}
+
+/** Clients wait for an answer with the id of their request. What has no method may be an answer, whose id is one of ours. */
+function requestIdOf(message: unknown): string | number | null {
+  if (typeof message !== 'object' || message === null || !('id' in message) || !('method' in message)) return null
+  const { id } = message
+  return typeof id === 'string' || (typeof id === 'number' && Number.isInteger(id)) ? id : null
 }
 
 /** What keeps a value from being a request, a notification or an answer; `undefined` where nothing does. */

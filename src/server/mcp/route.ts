@@ -37,12 +37,10 @@ export const mcpRoutes =
     const keepAliveMs = Math.min(KEEP_ALIVE_MS, parts.config.server.sockets.slowAfterMs / 2)
 
     app.route({
-      // GET and DELETE are operations on sessions that live in a server; the handler answers that there are none.
-      method: ['POST', 'GET', 'DELETE'],
+      // GET and DELETE are operations on sessions that live in a server. There are none: they are 405, as every other method is.
+      method: 'POST',
       url: '/mcp',
       schema: { hide: true },
-      // GET is answered with 405, and so is HEAD.
-      exposeHeadRoute: false,
       config: { scope: 'read' },
       async handler(request, reply) {
         const caller = callerOf(request)

@@ -67,9 +67,8 @@ export function createFlowCalls(parts: CallsParts) {
       flowId = flow.id
       if (json) await assertAnswersJson(orchestrator, flow.definition, json)
       await assertRunnable(parts, flow.definition, userId)
-      // Marked as the flow's own: it gets the prompt as its input, and must not find it a second time in the history. What the assistant has said after
-      // it would stand before it then, so such a prompt stays where it is.
-      const own = messages.at(-1) === prompt ? { ...prompt, metadata: { orchestrationFlowId: flowId } } : prompt
+      // Marked as the flow's own: it gets the prompt as its input, and finds it a second time in the history only where the assistant has answered it.
+      const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)
       if (order.gone.aborted) throw abandoned(order.gone)

@@ -19,31 +19,44 @@ async function feed(...pieces: readonly (string | Buffer)[]) {
   return { passed: lines(passed), answers: lines(answered).map((line) => JSON.parse(line)), warnings }
 }
 
-const refusedAs = (code: number) => ({ jsonrpc: '2.0', id: null, error: { code, message: expect.any(String) } })
+const refusedAs = (code: number, id: unknown = null) => ({
+  jsonrpc: '2.0',
+  id,
+  error: { code, message: expect.any(String) },
+})
 
 test.each([
-  ['no JSON', 'not json', -32_700],
-  ['JSON that breaks off', '{"jsonrpc":"2.0",', -32_700],
-  ['NUL', '\0', -32_700],
-  ['bytes that are not UTF-8', Buffer.from([0x22, 0xff, 0x22]), -32_700],
-  ['text', '"ping"', -32_600],
-  ['a number', '42', -32_600],
-  ['null', 'null', -32_600],
-  ['a batch', `[${PING}]`, -32_600],
-  ['an empty batch', '[]', -32_600],
-  ['an empty object', '{}', -32_600],
-  ['another version', '{"jsonrpc":"1.0","id":1,"method":"ping"}', -32_600],
-  ['no version', '{"id":1,"method":"ping"}', -32_600],
-  ['no method', '{"jsonrpc":"2.0","id":1}', -32_600],
-  ['a method that is no text', '{"jsonrpc":"2.0","id":1,"method":1}', -32_600],
-  ['params in a list', '{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', -32_600],
-  ['an id that is none', '{"jsonrpc":"2.0","id":{},"method":"ping"}', -32_600],
-])('%s is answered with an error, and the next message is read', async (_, frame, code) => {
+  ['no JSON', 'not json', -32_700, null],
+  ['JSON that breaks off', '{"jsonrpc":"2.0",', -32_700, null],
+  ['NUL', '\0', -32_700, null],
+  ['bytes that are not UTF-8', Buffer.from([0x22, 0xff, 0x22]), -32_700, null],
+  ['text', '"ping"', -32_600, null],
+  ['a number', '42', -32_600, null],
+  ['null', 'null', -32_600, null],
+  ['a batch', `[${PING}]`, -32_600, null],
+  ['an empty batch', '[]', -32_600, null],
+  ['an empty object', '{}', -32_600, null],
+  ['another version', '{"jsonrpc":"1.0","id":1,"method":"ping"}', -32_600, 1],
+  ['no version', '{"id":1,"method":"ping"}', -32_600, 1],
+  ['no method', '{"jsonrpc":"2.0","id":1}', -32_600, null],
+  ['a method that is no text', '{"jsonrpc":"2.0","id":1,"method":1}', -32_600, 1],
+  ['params in a list', '{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', -32_600, 1],
+  ['an id that is none', '{"jsonrpc":"2.0","id":{},"method":"ping"}', -32_600, null],
+])('%s is answered with an error, and the next message is read', async (_, frame, code, id) => {
   const { passed, answers, warnings } = await feed(frame, '\n', `${PING}\n`)
-  expect(answers).toEqual([refusedAs(code)])
+  expect(answers).toEqual([refusedAs(code, id)])
   expect(passed).toEqual([PING])
   expect(warnings).toHaveLength(1)
   expect(warnings[0]).not.toContain('ping')
+})
+
+test.each([
+  ['another version', '{"jsonrpc":"1.0","id":7,"method":"say"}', 7],
+  ['params in a list', '{"jsonrpc":"2.0","id":"a","method":"say","params":[]}', 'a'],
+  ['no method, so that it may be an answer', '{"jsonrpc":"2.0","id":7}', null],
+  ['an id that is none', '{"jsonrpc":"2.0","id":1.5,"method":"say"}', null],
+])('a refused request is answered under its own id, which its client waits for: %s', async (_, frame, id) => {
+  expect((await feed(frame)).answers).toEqual([refusedAs(-32_600, id)])
 })
 
 test('a line that is too long is refused at its end without being kept', async () => {

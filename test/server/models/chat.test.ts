@@ -83,6 +83,15 @@ test('the conversation becomes a thread of the caller, and its last message of t
   expect(facts(completion).withheld).toBeUndefined()
 })
 
+test('a system message after the prompt is a rule, and the prompt is given once', async () => {
+  const { openai, polyphony, provider } = await twoSteps('a draft', 'the answer')
+  await polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true, allowCrossProviderContext: true })
+  const messages = [...QUESTION, { role: 'system' as const, content: 'Be brief.' }]
+  await openai.chat.completions.create({ model: MODEL, messages })
+  expect(provider.requests[0]).toMatchObject({ system: 'Be brief.', messages: QUESTION })
+  expect(provider.requests[0]?.messages).toHaveLength(1)
+})
+
 test('what the policies of the user keep from a provider is told beside the answer', async () => {
   const { openai } = await twoSteps('a draft', 'the answer')
   const completion = await openai.chat.completions.create({

@@ -120,8 +120,6 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
     },
   ],
   'POST /mcp': MCP_ROWS,
-  'GET /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],
-  'DELETE /mcp': [{ scope: 'read', done: 405, ask: () => ({ path: '/mcp' }) }],
   'GET /metrics': [{ scope: 'metrics', done: 200, ask: () => ({ path: '/metrics' }) }],
   'GET /api/v1/me': [own('read', '/me')],
   'GET /api/v1/templates': [own('read', '/templates')],
@@ -256,12 +254,12 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
   ],
 }
 
-/** Every endpoint by method and path, as it is registered; one without a row fails the matrix. HEAD is answered as GET is, except where GET has no answer of its own. */
+/** Every endpoint by method and path, as it is registered; one without a row fails the matrix. HEAD is answered as GET is. */
 export const ROWS: typeof ROUTES = {
   ...ROUTES,
   ...Object.fromEntries(
     Object.entries(ROUTES).flatMap(([name, rows]) =>
-      name.startsWith('GET ') && name !== 'GET /mcp' ? [[name.replace('GET', 'HEAD'), rows.slice(0, 1)]] : [],
+      name.startsWith('GET ') ? [[name.replace('GET', 'HEAD'), rows.slice(0, 1)]] : [],
     ),
   ),
 }

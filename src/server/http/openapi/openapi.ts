@@ -135,7 +135,7 @@ const PAGE_POLICY = {
 
 /** The description as JSON, and pages that try it out; everything comes from this server. */
 export async function addDocs(app: FastifyInstance): Promise<void> {
-  app.get('/openapi.json', { schema: { hide: true }, config: { public: true } }, () => app.swagger())
+  app.get('/openapi.json', { schema: { hide: true }, config: { public: true, page: true } }, () => app.swagger())
   await app.register(async (pages) => {
     pages.addHook('onRoute', (route) => {
       route.config = { ...route.config, public: true, page: true }
