@@ -1,13 +1,15 @@
 // Builds dist/: JavaScript by esbuild, types by tsc (see docs/decisions/0015-bundled-build.md).
 import { execFileSync } from 'node:child_process'
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
-import { dirname, join, posix, relative, resolve } from 'node:path'
+import { basename, dirname, join, posix, relative, resolve } from 'node:path'
 import { build } from 'esbuild'
 
 const outdir = process.argv[2] ?? 'dist'
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const SWAGGER_UI = 'node_modules/@fastify/swagger-ui/static'
+/** An empty database, as src/repositories/database-seed.ts looks for it; a clone takes it from here. */
+const SEED = `node_modules/.cache/polyphony/pglite-${JSON.parse(readFileSync('node_modules/@electric-sql/pglite/package.json', 'utf8')).version}.tgz`
 
 /** Modules that bundled packages try to load and do without. They are not installed, so that a bundler of a user must not look for them. */
 const OPTIONAL = ['bufferutil', 'utf-8-validate', 'pino-pretty']
@@ -38,10 +40,21 @@ const plugins = [
       found.includes('logo') ? "path.join(SWAGGER_UI_FILES, 'logo.svg')" : 'SWAGGER_UI_FILES',
     ),
   ),
+  // The prepared database is a file beside the chunks.
+  changed(/[\\/]src[\\/]repositories[\\/]database-seed\.ts$/, (text) =>
+    text.replace(/new URL\(`.*`, import\.meta\.url\)/, 'PREPARED_DATABASE_FILE'),
+  ),
   // It reads the version of its own package where none is given; one is.
   changed(
     /@fastify[\\/]swagger[\\/]lib[\\/]util[\\/]read-package-json\.js$/,
     () => 'module.exports = { readPackageJson: () => ({}) }',
+  ),
+  // Its index loads and runs all of it: WebSockets, caches, a `fetch`. What the source does not use would double the time until the first call.
+  changed(/[\\/]undici[\\/]index\.js$/, () =>
+    [
+      "exports.Agent = require('./lib/dispatcher/agent')",
+      "Object.defineProperty(exports, 'ProxyAgent', { enumerable: true, get: () => require('./lib/dispatcher/proxy-agent') })",
+    ].join('\n'),
   ),
   // The WebAssembly of the tokenizer travels inside its chunk, where no bundler of a user can lose it.
   changed(/tiktoken[\\/]lite[\\/]tiktoken\.cjs$/, () =>
@@ -104,12 +117,27 @@ for (const { metafile } of builds) {
 }
 for (const path of builds.flatMap(({ metafile }) => Object.keys(metafile.outputs))) linkNode(path)
 cpSync(SWAGGER_UI, join(outdir, 'swagger-ui'), { recursive: true })
+if (!existsSync(SEED)) await prepareDatabase()
+cpSync(SEED, join(outdir, basename(SEED)))
 writeLicenses(builds.flatMap(({ metafile }) => Object.keys(metafile.inputs)))
 
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', outdir], {
   stdio: 'inherit',
 })
 keepReachableTypes()
+
+/** Takes as long as making a database does, so once for each version of PGlite. */
+async function prepareDatabase() {
+  const { PGlite } = await import('@electric-sql/pglite')
+  const database = await PGlite.create('memory://')
+  const archive = await database.dumpDataDir('gzip')
+  await database.close()
+  mkdirSync(dirname(SEED), { recursive: true })
+  // Builds may run beside each other, and none must find half a file.
+  const draft = `${SEED}.${process.pid}`
+  writeFileSync(draft, Buffer.from(await archive.arrayBuffer()))
+  renameSync(draft, SEED)
+}
 
 /** Bundled CommonJS packages reach modules of Node by a `require` that ES modules do not have: import them instead. */
 function linkNode(path) {
@@ -132,7 +160,11 @@ function linkNode(path) {
     head += `import { fileURLToPath as __fileURLToPath } from "node:url";\n`
     linked = linked.replaceAll('SWAGGER_UI_FILES', `__fileURLToPath(new URL(${JSON.stringify(files)}, import.meta.url))`)
   }
-  if (head === '') return
+  if (linked.includes('PREPARED_DATABASE_FILE')) {
+    const file = posix.join(posix.relative(dirname(path), outdir), basename(SEED))
+    linked = linked.replaceAll('PREPARED_DATABASE_FILE', `new URL(${JSON.stringify(file)}, import.meta.url)`)
+  }
+  if (head === '' && linked === text) return
   const hashbang = /^#!.*\n/.exec(linked)?.[0] ?? ''
   writeFileSync(path, hashbang + head + linked.slice(hashbang.length))
 }

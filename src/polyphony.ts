@@ -43,6 +43,7 @@ import { compileCondition } from './prompts/condition.ts'
 import { compileTemplate } from './prompts/template.ts'
 import { createTokenCounter } from './prompts/token-count.ts'
 import { createLazySimulator } from './providers/lazy-simulator.ts'
+import { createModelNames } from './providers/model-names.ts'
 import { createPricedBy } from './providers/priced-by.ts'
 import { createPriceBook } from './providers/prices.ts'
 import type { ProviderService } from './providers/provider.ts'
@@ -138,6 +139,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const accounts = config.simulator ? { ...SIMULATED_PROVIDERS, ...config.providers } : config.providers
   const providers = createProviderService({ providers: accounts, simulator: config.simulator ? simulator.endpoint : undefined })
   const prices = createPriceBook({ overrides: config.prices })
+  const modelNames = createModelNames({ prices: config.prices })
   const tokens = createTokenCounter()
   const pricedBy = createPricedBy(providers)
   const { telemetry, observer, logger } = createTelemetry(config, {
@@ -240,7 +242,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     executions,
     live,
     cache: createFlowCache(),
-    checkFlow: createCheckFlow({ parse: parser.parse, executors, providers, prices, dataSharing, judgePiece, tokens, pricedBy }),
+    checkFlow: createCheckFlow({ parser, executors, providers, prices, modelNames, dataSharing, judgePiece, tokens, pricedBy }),
     answerSteps: createAnswerSteps(executors),
     executorOf: (type) => executors[type],
     finalSteps: createFinalSteps(executors),

@@ -2,6 +2,7 @@
 // Variants: mem (memory://), pg (Postgres), pglite (the embedded Postgres, in memory); with the last two every step is durable before
 // the next one starts. POLYPHONY_DIST names the built package (its dist folder or entry file, path or file URL); without it, the build
 // next to this folder is taken, else the installed package.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { existsSync, statSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { marks } from '../lib/llm.mjs'
@@ -75,12 +76,11 @@ export function entryOf(name) {
 }
 
 // The first model call is the moment a request leaves, not the moment the engine is asked for a flow.
-const { fetch: send } = globalThis
-globalThis.fetch = (...request) => {
+const onRequest = () => {
   marks.firstCall ||= performance.now()
-  globalThis.fetch = send
-  return send(...request)
+  unsubscribe('undici:request:create', onRequest)
 }
+subscribe('undici:request:create', onRequest)
 
 export default async function create(variant) {
   const { createPolyphony } = await import(findEntry())

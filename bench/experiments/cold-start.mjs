@@ -1,15 +1,17 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { runOne } from '../lib/load.mjs'
 import { createSide } from '../lib/sides.mjs'
 import { comparePairs } from '../lib/statistics.mjs'
 
 /** From the start of the process to the moment the first request leaves, imports included. */
 export async function measureSide({ side: name, variant, connection }) {
-  const send = globalThis.fetch
   let leftAtMs
-  globalThis.fetch = (...request) => {
-    leftAtMs ??= performance.now()
-    return send(...request)
+  // Node's own `fetch` and the package undici both publish here, whoever of them sends the request.
+  const onRequest = () => {
+    leftAtMs = performance.now()
+    unsubscribe('undici:request:create', onRequest)
   }
+  subscribe('undici:request:create', onRequest)
   const side = await createSide(name, variant, connection)
   await runOne(side, 'seq')
   return leftAtMs

@@ -1,3 +1,4 @@
+import { isBlank } from '../domain/blank-text.ts'
 import { type CallFacts, callFactsOf } from '../domain/call-facts.ts'
 import type { PricedAnswer } from '../domain/model-call.ts'
 import type { Attempt } from '../domain/step-result.ts'
@@ -7,7 +8,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
 import type { Clock } from './clock.ts'
 import { untilAborted } from './until-aborted.ts'
-import { hasVisibleText, unusable } from './usable-answer.ts'
+import { unusable } from './usable-answer.ts'
 
 export interface LedgerPorts {
   /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
@@ -122,7 +123,7 @@ const deliverer =
     if (attempt.ended || text === '') return
     attempt.deliveredCharacters += text.length
     // An answer of white space alone is none, and another try follows it: nobody has seen anything of it then.
-    if (!progress.textDelivered && !hasVisibleText(text)) {
+    if (!progress.textDelivered && isBlank(text)) {
       attempt.heldBack += text
       return
     }

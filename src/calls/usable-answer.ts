@@ -1,12 +1,8 @@
+import { isBlank } from '../domain/blank-text.ts'
 import { withCallFacts } from '../domain/call-facts.ts'
 import type { FinishReason, ModelResponse } from '../domain/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallResponse, PreparedRequest, TryContext } from './call.ts'
-
-/** Anything that a reader can see: no white space, no control character, none of the characters of no width that models pad an answer with. */
-const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}\u2800]/u
-
-export const hasVisibleText = (text: string): boolean => VISIBLE.test(text)
 
 type BoundContext = Pick<TryContext, 'engineMaxTokens'>
 
@@ -29,7 +25,7 @@ const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
  */
 export function unusable(answer: CallResponse, request: PreparedRequest, context: TryContext): OrchestratorError | undefined {
   const { finishReason } = answer
-  const empty = !hasVisibleText(answer.text)
+  const empty = isBlank(answer.text)
   const refused = finishReason === 'refusal' || answer.refusal !== undefined
   if (!refused && !empty && !(context.complete && answer.cut)) return undefined
   const error = refused ? refusalError(answer) : empty ? emptyError(answer, request, context) : cutError(answer)
@@ -65,7 +61,7 @@ function cutError({ provider, requestedModel: model, finishReason, cut }: CallRe
 
 function contentInWords({ reasoningText, toolCalls, text }: CallResponse): string {
   if (toolCalls && toolCalls.length > 0) return 'only a tool call'
-  if (reasoningText !== undefined && hasVisibleText(reasoningText)) return 'only reasoning'
+  if (reasoningText !== undefined && !isBlank(reasoningText)) return 'only reasoning'
   return text === '' ? 'an empty answer' : 'only white space'
 }
 

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { decodeText } from '../config/decode-text.ts'
+import type { DefinitionText } from '../domain/definition-file.ts'
 import type { DefinitionParser } from '../domain/definition-parser.ts'
 import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -16,20 +17,22 @@ export interface SourcedDefinition {
   readonly definition: FlowDefinitionInput
   /** What prompts of a file read as `{{ metadata.key }}`. */
   readonly metadata?: Readonly<Record<string, unknown>>
+  /** Where a path of the definition stands in its file; undefined for templates. */
+  readonly find?: DefinitionText['find']
 }
 
 const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name) || /[\\/]/.test(name)
 
 /**
  * The definition that a template's name or a file stands for, checked whole. `set` fills the parameters of a template or the metadata of a file.
- * Rejects with TEMPLATE_NOT_FOUND, INPUT_INVALID, or FLOW_INVALID with line and column of every problem of a file.
+ * Rejects with TEMPLATE_NOT_FOUND, INPUT_INVALID, or FLOW_INVALID with file, line and column of every problem.
  */
 export async function loadDefinition(name: string, options: SourceOptions, parser: DefinitionParser): Promise<SourcedDefinition> {
   const settings = (options.set ?? []).map(parseSetting)
   if (!isDefinitionFile(name)) return { definition: withOptions(await fromTemplate(name, settings), options) }
-  const definition = await fromFile(name, parser)
+  const { definition, find } = await fromFile(name, parser)
   const metadata = Object.fromEntries(settings.map(([key, value]) => [key, toScalar(value)]))
-  return { definition: withOptions(definition, options), metadata }
+  return { definition: withOptions(definition, options), metadata, find }
 }
 
 function parseSetting(setting: string): readonly [string, string] {
@@ -48,12 +51,15 @@ async function fromTemplate(name: string, settings: readonly (readonly [string, 
   return getFlowTemplate(name, Object.fromEntries(values))
 }
 
-async function fromFile(path: string, parser: DefinitionParser): Promise<FlowDefinitionInput> {
+async function fromFile(path: string, parser: DefinitionParser): Promise<Pick<SourcedDefinition, 'definition' | 'find'>> {
   const [text, { parseDefinitionText }] = await Promise.all([readText(path), import('../domain/definition-file.ts')])
-  const parsed = await parseDefinitionText(text, path.toLowerCase().endsWith('.json') ? 'json' : 'yaml')
+  const parsed = await parseDefinitionText(text, {
+    format: path.toLowerCase().endsWith('.json') ? 'json' : 'yaml',
+    file: path,
+  })
   const isDefinition = (value: unknown): value is FlowDefinitionInput => parser.parse(value) !== undefined
   try {
-    if (isDefinition(parsed.value)) return parsed.value
+    if (isDefinition(parsed.value)) return { definition: parsed.value, find: parsed.find }
   } catch (error) {
     throw parsed.withPositions(error)
   }

@@ -4,7 +4,7 @@ import type { DefinitionParser } from '../domain/definition-parser.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { UsageService } from '../orchestrator/usage-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
-import type { ProviderService } from '../providers/provider.ts'
+import type { ModelNames, ProviderService } from '../providers/provider.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What commands need of an opened Polyphony. */
@@ -44,6 +44,8 @@ export interface House {
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Speaks MCP over stdin and stdout until the client closes its end, or the signal says so. */
   serveTools(serving: ToolServing): Promise<void>
+  /** What the bundled lists say about the names of models. */
+  modelNames(prices: PolyphonyConfig['prices']): Promise<ModelNames>
   /** Day of the bundled price list. */
   pricesDate(): Promise<string>
 }

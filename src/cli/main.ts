@@ -13,6 +13,7 @@ const house: House = {
   migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
+  modelNames: async (prices) => (await import('../providers/model-names.ts')).createModelNames({ prices }),
   pricesDate: async () => (await import('../providers/prices.ts')).PRICES_DATE,
 }
 

@@ -1,3 +1,5 @@
+import type { DefinitionText } from '../domain/definition-file.ts'
+import { toPlaceText } from '../domain/definition-problems.ts'
 import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowCheck, FlowFinding } from '../orchestrator/check-flow.ts'
@@ -30,6 +32,8 @@ export interface ConsentOptions {
   readonly userId: string
   /** The user has allowed it with the command. */
   readonly allowSharing: boolean
+  /** Where a path of the definition stands in its file. */
+  readonly find?: DefinitionText['find']
 }
 
 /**
@@ -40,11 +44,11 @@ export async function prepareRun(
   context: CommandContext,
   { orchestrator, dataSharing }: Pick<OpenHouse, 'orchestrator' | 'dataSharing'>,
   definition: FlowDefinitionInput,
-  { userId, allowSharing }: ConsentOptions,
+  { userId, allowSharing, find }: ConsentOptions,
 ): Promise<void> {
   const check = await orchestrator.checkFlow(definition, userId)
   const stops = check.problems.filter((problem) => !isSharing(problem))
-  if (stops.length > 0) throw toError(stops)
+  if (stops.length > 0) throw toError(stops, find)
   const needed = neededSharing(check)
   if (needed.length === 0) return
   if (!allowSharing && !(await askConsent(context, needed))) throw denied(needed)
@@ -58,8 +62,13 @@ export async function prepareRun(
   }
 }
 
-export function toError(problems: readonly FlowFinding[]): OrchestratorError {
-  const lines = new Set(problems.map(({ path, message }) => (path ? `${path}: ${message}` : message)))
+/** `flows/review.yaml:12:7: steps[2].model: …`, where the definition was read from a file. */
+export function toFindingText({ path, message }: FlowFinding, find?: DefinitionText['find']): string {
+  return `${toPlaceText(find?.(path) ?? {})}${path ? `${path}: ${message}` : message}`
+}
+
+export function toError(problems: readonly FlowFinding[], find?: DefinitionText['find']): OrchestratorError {
+  const lines = new Set(problems.map((problem) => toFindingText(problem, find)))
   return new OrchestratorError(problems[0]?.code ?? 'INTERNAL', [...lines].join('\n'), { details: { problems } })
 }
 

@@ -39,6 +39,7 @@ const pageOptions = z.strictObject({
   cursor: z.string().max(1_000).optional(),
 })
 const messageOptions = z.strictObject({ limit: z.number().int().min(1).max(10_000).optional() })
+const addMessageOptions = z.strictObject({ id: id.optional() })
 const attachment = z.strictObject({
   name: z.string().min(1).max(500),
   mediaType: z.string().min(1).max(200),
@@ -58,6 +59,7 @@ const newMessage = z.strictObject({
 export type ThreadOptions = z.input<typeof threadOptions>
 export type PageOptions = z.input<typeof pageOptions>
 export type NewMessage = z.input<typeof newMessage>
+export type AddMessageOptions = z.input<typeof addMessageOptions>
 
 /** Some threads of a list. */
 export interface ThreadPage {
@@ -147,10 +149,12 @@ export class ConversationService {
     this.#permissions.threadDeleted?.(found)
   }
 
-  async addMessage(threadId: string, userId: string, message: NewMessage): Promise<Message> {
+  /** Adds a message. With an `id` it is added once: where a message of this id is stored already, nothing changes. */
+  async addMessage(threadId: string, userId: string, message: NewMessage, options: AddMessageOptions = {}): Promise<Message> {
     const given = parse(newMessage, message, 'message')
+    const { id: ownId } = parse(addMessageOptions, options, 'options')
     const thread = await this.#requireThread(threadId, userId, 'write')
-    const added = this.#toMessage(thread.id, given)
+    const added = this.#toMessage(thread.id, given, ownId)
     await this.#threads.addMessage(added)
     return added
   }
@@ -171,9 +175,9 @@ export class ConversationService {
     return [...(await this.#threads.messages(thread.id, limit))]
   }
 
-  #toMessage(threadId: string, { attachments, ...rest }: z.output<typeof newMessage>): Message {
+  #toMessage(threadId: string, { attachments, ...rest }: z.output<typeof newMessage>, ownId = this.#newId()): Message {
     const createdAt = new Date(this.#now())
-    return { id: this.#newId(), threadId, ...rest, ...(attachments === undefined ? {} : { attachments }), createdAt }
+    return { id: ownId, threadId, ...rest, ...(attachments === undefined ? {} : { attachments }), createdAt }
   }
 
   async #requireThread(threadId: string, userId: string, right: ThreadRight): Promise<Thread> {

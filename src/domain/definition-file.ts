@@ -6,9 +6,20 @@ import type { DefinitionProblem } from './flow-definition.ts'
 export interface DefinitionText {
   /** What the text says, for the definition parser. */
   readonly value: unknown
+  /** Where the value at a path such as `steps[2].inputFrom` stands, or the nearest thing around it. */
+  find(path: string): Place | undefined
   /** A FLOW_INVALID of the parser with the lines and columns of its problems; any other error as it is. */
   withPositions(error: unknown): unknown
 }
+
+export interface TextOptions {
+  /** Without one, text that begins with `{` is JSON. */
+  readonly format?: 'yaml' | 'json'
+  /** Name of the file, which problems then carry. */
+  readonly file?: string
+}
+
+export type Place = Pick<DefinitionProblem, 'file' | 'line' | 'column'>
 
 type Yaml = typeof import('yaml')
 
@@ -18,45 +29,43 @@ const MAX_LENGTH = 5_000_000
 const MAX_ALIASES = 100
 
 /**
- * Reads a definition written as YAML or JSON; without a format, text that begins with `{` is JSON.
+ * Reads a definition written as YAML or JSON.
  * Rejects with FLOW_INVALID whose problem has line and column, from 1. The YAML package loads at the first call.
  */
-export async function parseDefinitionText(source: string, format?: 'yaml' | 'json'): Promise<DefinitionText> {
+export async function parseDefinitionText(source: string, { format, file }: TextOptions = {}): Promise<DefinitionText> {
   // A byte order mark, which editors write and JSON does not know.
   const text = source.replace(/^\ufeff/, '')
-  if (text.length > MAX_LENGTH) throw fileError(`expected at most ${MAX_LENGTH} characters, found ${text.length}`)
+  const failed = (message: string, place: Place = {}) =>
+    definitionError([{ path: 'file', message, ...(file !== undefined && { file }), ...place }])
+  if (text.length > MAX_LENGTH) throw failed(`expected at most ${MAX_LENGTH} characters, found ${text.length}`)
   const yaml = await import('yaml')
   const lines = new yaml.LineCounter()
   const isJson = format === 'json' || (format === undefined && text.trimStart().startsWith('{'))
+  const reading = <T>(read: () => T): T => {
+    try {
+      return read()
+    } catch (error) {
+      throw failed(error instanceof Error ? error.message : String(error))
+    }
+  }
   const document = reading(() => yaml.parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false }))
   const [error] = document.errors
-  if (error) throw fileError(error.message, placeOf(lines, error.pos[0]))
-  const value: unknown = isJson ? readJson(text) : reading(() => document.toJS({ maxAliasCount: MAX_ALIASES }))
-  return { value, withPositions: (thrown) => withPositions(thrown, (path) => findPlace(yaml, document, lines, path)) }
-}
-
-function reading<T>(read: () => T): T {
-  try {
-    return read()
-  } catch (error) {
-    throw fileError(error instanceof Error ? error.message : String(error))
+  if (error) throw failed(error.message, placeOf(lines, error.pos[0]))
+  const value: unknown = reading(() => (isJson ? readJson(text) : document.toJS({ maxAliasCount: MAX_ALIASES })))
+  const find = (path: string): Place | undefined => {
+    const place = findPlace(yaml, document, lines, path)
+    return file === undefined ? place : { file, ...place }
   }
+  return { value, find, withPositions: (thrown) => withPositions(thrown, find) }
 }
 
 function readJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    throw fileError('expected JSON; comments, single quotes and trailing commas are YAML')
+    throw new Error('expected JSON; comments, single quotes and trailing commas are YAML')
   }
 }
-
-interface Place {
-  readonly line: number
-  readonly column: number
-}
-
-const fileError = (message: string, place?: Place): OrchestratorError => definitionError([{ path: 'file', message, ...place }])
 
 function placeOf(lines: LineCounter, offset: number): Place {
   const { line, col } = lines.linePos(offset)

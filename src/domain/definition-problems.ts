@@ -27,9 +27,15 @@ export function definitionError(problems: readonly DefinitionProblem[]): Orchest
   return new OrchestratorError('FLOW_INVALID', lines.join('\n'), { details: { problems: problems.slice(0, MAX_PROBLEMS) } })
 }
 
-function toLine({ path, message, suggestion, line, column }: DefinitionProblem): string {
-  const place = line === undefined ? '' : `${line}:${column} `
-  return `${place}${path}: ${withSuggestion(message, suggestion)}`
+function toLine(problem: DefinitionProblem): string {
+  return `${toPlaceText(problem)}${problem.path}: ${withSuggestion(problem.message, problem.suggestion)}`
+}
+
+/** `flows/review.yaml:12:7: `, as editors and terminals make links of it; `12:7 ` of a text without a name. */
+export function toPlaceText({ file, line, column }: Pick<DefinitionProblem, 'file' | 'line' | 'column'>): string {
+  const position = line === undefined ? undefined : `${line}:${column}`
+  if (file === undefined) return position === undefined ? '' : `${position} `
+  return position === undefined ? `${file}: ` : `${file}:${position}: `
 }
 
 /** Zod's issues as problems: what was expected, what was found, and the name that was meant. */

@@ -187,7 +187,9 @@ export interface DefinitionProblem {
   readonly message: string
   /** A name that may have been meant. */
   readonly suggestion?: string
-  /** Where in the file it was read from, both from 1. */
+  /** The file it was read from, as its reader named it. */
+  readonly file?: string
+  /** Where in that text, both from 1. */
   readonly line?: number
   readonly column?: number
 }

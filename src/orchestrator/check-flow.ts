@@ -5,8 +5,9 @@ import type { CallRange, Executor } from '../executors/executor.ts'
 import type { DataSharingService, JudgePiece } from '../policies/policy.ts'
 import { stepReferences } from '../prompts/step-references.ts'
 import type { TokenCounter } from '../prompts/token-count.ts'
-import type { PriceBook, ProviderService } from '../providers/provider.ts'
+import type { ModelNames, NamedProvider, PriceBook, ProviderService } from '../providers/provider.ts'
 import { joinFindings } from './join-findings.ts'
+import { modelFindings } from './model-findings.ts'
 
 /** One thing that would stop a run, or surprise its author. */
 export interface FlowFinding {
@@ -28,14 +29,15 @@ export interface FlowCheck {
 }
 
 export interface CheckFlowPorts {
-  readonly parse: (input: unknown) => FlowDefinition
+  readonly parser: { parse(input: unknown): FlowDefinition }
   readonly executors: Readonly<Record<string, Executor>>
   readonly providers: ProviderService
   readonly prices: PriceBook
   readonly dataSharing: DataSharingService
   readonly judgePiece: JudgePiece
   readonly tokens: TokenCounter
-  readonly pricedBy: (provider: string) => { readonly id: string; readonly vendor: string; readonly simulated: boolean }
+  readonly modelNames: ModelNames
+  readonly pricedBy: (provider: string) => NamedProvider
 }
 
 export type CheckFlow = (definition: FlowDefinitionInput, userId: string) => Promise<FlowCheck>
@@ -49,7 +51,7 @@ export function createCheckFlow(ports: CheckFlowPorts): CheckFlow {
   return async (input, userId) => {
     let definition: FlowDefinition
     try {
-      definition = ports.parse(input)
+      definition = ports.parser.parse(input)
     } catch (error) {
       return {
         ok: false,
@@ -65,8 +67,9 @@ export function createCheckFlow(ports: CheckFlowPorts): CheckFlow {
     const cost = await costRange(ports, definition, ranges)
     const limits = limitFindings(definition, cost)
     const joins = joinFindings(definition)
+    const models = await modelFindings(ports, definition)
     const problems = [...joins.problems, ...providers.problems, ...sharing.problems, ...limits.problems]
-    const warnings = [...joins.warnings, ...providers.warnings, ...sharing.warnings, ...limits.warnings]
+    const warnings = [...joins.warnings, ...providers.warnings, ...models, ...sharing.warnings, ...limits.warnings]
     const calls = [...ranges.values()].reduce((sum, { min, max }) => ({ min: sum.min + min, max: sum.max + max }), {
       min: 0,
       max: 0,

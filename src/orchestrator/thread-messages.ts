@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { toDerivedId } from '../domain/derived-id.ts'
 import type { StepResult } from '../domain/step-result.ts'
 import type { Message } from '../domain/thread.ts'
 import type { ThreadRepository } from '../repositories/repository.ts'
@@ -58,8 +58,4 @@ export function toThreadMessage({ flowId, threadId }: FlowRun, result: StepResul
   }
 }
 
-/** A UUID of the kind that applications define (version 8, RFC 9562). */
-export function messageIdOf({ id }: Pick<StepResult, 'id'>): string {
-  const hex = createHash('sha256').update(id).digest('hex')
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`
-}
+export const messageIdOf = ({ id }: Pick<StepResult, 'id'>): string => toDerivedId(id)

@@ -3,11 +3,10 @@ import type { ASTNode, Environment } from '@marcbachmann/cel-js'
 import { STEP_VIEW_FIELDS } from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { children, isStepAccess } from './cel-nodes.ts'
 import { registerMixedNumbers } from './cel-numbers.ts'
 import { searchCost } from './search-cost.ts'
 import { positionAt, sourceError } from './source-error.ts'
-
-export type { ASTNode }
 
 /** Functions and methods a condition may call. No regular expressions, nothing that builds text or lists without bound. */
 const CALLS: ReadonlySet<string> = new Set(['has', 'size', 'int', 'double', 'string', 'bool'])
@@ -93,40 +92,4 @@ function assertComparable(node: ASTNode, refuse: (message: string) => void): voi
 
 function unknownCall(kind: string, name: string, known: ReadonlySet<string>): string {
   return withSuggestion(`conditions have no ${kind} "${name}" (they have ${[...known].join(', ')})`, findSuggestion(name, known))
-}
-
-const isSteps = (node: ASTNode): boolean => node.op === 'id' && node.args === 'steps'
-
-const isStepAccess = (node: ASTNode): boolean => stepAccess(node) !== undefined
-
-/** The key by which a node reads one step: an id, or `computed`. */
-export function stepAccess(node: ASTNode): { readonly id: string } | 'computed' | undefined {
-  if (node.op === '.' && isSteps(node.args[0])) return { id: node.args[1] }
-  if (node.op !== '[]' || !isSteps(node.args[0])) return undefined
-  const key = node.args[1]
-  return key.op === 'value' && typeof key.args === 'string' ? { id: key.args } : 'computed'
-}
-
-export function children(node: ASTNode): readonly ASTNode[] {
-  switch (node.op) {
-    case 'value':
-    case 'id':
-      return []
-    case '.':
-    case '.?':
-      return [node.args[0]]
-    case 'call':
-      return node.args[1]
-    case 'rcall':
-      return [node.args[1], ...node.args[2]]
-    case 'list':
-      return node.args
-    case 'map':
-      return node.args.flat()
-    case '!_':
-    case '-_':
-      return [node.args]
-    default:
-      return node.args
-  }
 }

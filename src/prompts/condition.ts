@@ -1,10 +1,11 @@
-import type { Environment, ParseResult } from '@marcbachmann/cel-js'
+import type { ASTNode, Environment, ParseResult } from '@marcbachmann/cel-js'
 import { LRUCache } from 'lru-cache'
 import { type PromptScope, type References, SCOPE_NAMES } from '../domain/prompt-scope.ts'
 import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { type ASTNode, BOUNDED_CONTAINS, children, createCelEnvironment, restrict, stepAccess } from './cel.ts'
-import { typesInWords } from './cel-numbers.ts'
+import { BOUNDED_CONTAINS, createCelEnvironment, restrict } from './cel.ts'
+import { children, stepAccess, stepRead } from './cel-nodes.ts'
+import { isNumber, joinNumbers, typesInWords } from './cel-numbers.ts'
 import { toConditionContext } from './condition-context.ts'
 import { positionAt, sourceError } from './source-error.ts'
 
@@ -13,7 +14,8 @@ export interface Condition {
   readonly source: string
   readonly references: References
   /**
-   * Throws STEP_FAILED when a value is missing, of the wrong type or over a limit, or the result is not true or false;
+   * False where it depends on the output of a step that has none because it was skipped, failed or has not run.
+   * Throws STEP_FAILED when another value is missing, of the wrong type or over a limit, or the result is not true or false;
    * an OrchestratorError thrown by an accessor of the scope comes out unchanged. Absent `input` and `previous` read as ''.
    */
   evaluate(scope: PromptScope): boolean
@@ -42,6 +44,8 @@ function compileCel(source: string): Condition {
   const parsed = parse(environment, source)
   restrict(source, parsed.ast)
   const references = toReferences(parsed.ast)
+  if (isNumber(parsed.ast)) throw sourceError('expected a condition that is true or false, found a number')
+  joinNumbers(environment, parsed.ast)
   assertBoolean(source, parsed)
   return { source, references, evaluate: (scope) => evaluate(parsed, scope, references) }
 }
@@ -116,11 +120,22 @@ function evaluate(parsed: ParseResult, scope: PromptScope, references: Reference
   try {
     result = parsed(toConditionContext(scope, references))
   } catch (error) {
-    throw OrchestratorError.is(error) ? error : new OrchestratorError('STEP_FAILED', `condition: ${celFacts(error).summary}`)
+    if (OrchestratorError.is(error)) throw error
+    if (lacksStep(error, scope)) return false
+    throw new OrchestratorError('STEP_FAILED', `condition: ${celFacts(error).summary}`)
   }
   if (typeof result === 'boolean') return result
   throw new OrchestratorError(
     'STEP_FAILED',
     `condition: expected true or false, found ${result === null ? 'null' : typeof result}`,
   )
+}
+
+/** Whether an evaluation ended at something that a step without an answer would have: the step cannot have it in this run. */
+function lacksStep(error: unknown, { steps }: PromptScope): boolean {
+  if (!(error instanceof Error) || !('code' in error) || error.code !== 'no_such_key' || !('node' in error)) return false
+  const read = stepRead(error.node)
+  if (read === undefined) return false
+  const views = read === 'computed' ? Object.values(steps) : [Object.hasOwn(steps, read.id) ? steps[read.id] : undefined]
+  return views.some((view) => view?.status !== 'SUCCESS')
 }

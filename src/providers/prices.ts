@@ -19,7 +19,7 @@ export interface PriceBookOptions {
  * Our vendor names in the list. Everything else is unknown, because the list matches by parts of names: it takes
  * `openai-compatible` for OpenAI. Servers at home (ollama, lmstudio, vllm) have no price unless one is configured.
  */
-const LISTED_VENDORS: Readonly<Record<string, string>> = {
+export const LISTED_VENDORS: Readonly<Record<string, string>> = {
   openai: 'openai',
   anthropic: 'anthropic',
   google: 'google',
@@ -164,7 +164,7 @@ function byName(overrides: Readonly<Record<string, ConfiguredPrice>>): ReadonlyM
 }
 
 /** What vendors and users add to the name of a model: a date, a version of Vertex or Bedrock, `latest`. */
-const NAME_SUFFIX = /([-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?|[-:@]latest)$/
+export const NAME_SUFFIX = /([-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?|[-:@]latest)$/
 
 /** By the name that steps use, then by the one that answered; each as it is, and without what is added to a name. */
 function findConfigured(

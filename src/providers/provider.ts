@@ -61,6 +61,27 @@ export interface PriceBook {
 
 export type PricedBy = Pick<Provider, 'id' | 'vendor' | 'simulated'>
 
+/** A provider as far as the names of its models depend on it. */
+export type NamedProvider = PricedBy & { readonly origin?: string }
+
+/** Why a call of a model may be refused. */
+export interface ModelDoubt {
+  readonly message: string
+  /** The model that was probably meant. */
+  readonly suggestion?: string
+  /** Day of the vendor's shutdown, `2026-10-23`, past or to come. */
+  readonly shutdown?: string
+}
+
+/** What is known of the names of models. Implemented by `createModelNames`; loads its list at first use. */
+export interface ModelNames {
+  /**
+   * Undefined for a known model, and wherever names are the user's own: models with a configured price, fine-tuned ones, servers of one's own, providers
+   * that are code, the simulator. A doubt stops nothing, since a model may be newer than the list.
+   */
+  doubt(provider: NamedProvider, model: string): Promise<ModelDoubt | undefined>
+}
+
 /** One line of `polyphony doctor` and of `GET /providers`. Never holds a key. */
 export interface ProviderInfo {
   readonly id: string

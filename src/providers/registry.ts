@@ -197,4 +197,11 @@ function defaultKind(id: string, preset: PresetName | undefined): ProviderKind {
   )
 }
 
+/** Origin of a vendor's own API; undefined where every account has its own. */
+export function homeOriginOf(vendor: string): string | undefined {
+  const kind = PROVIDER_KINDS.find((name) => name === vendor) ?? 'openai-compatible'
+  const { baseUrl } = ADAPTERS[kind].home(findPreset(vendor))
+  return baseUrl === undefined ? undefined : new URL(baseUrl).origin
+}
+
 const findPreset = (name: string): PresetName | undefined => PRESETS.find((preset) => preset === name)

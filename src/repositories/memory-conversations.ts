@@ -42,10 +42,12 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     record.messages.splice(0, record.messages.length - MAX_MESSAGES_PER_THREAD)
   }
 
+  const isKnown = ({ id, threadId }: Message): boolean =>
+    records.get(threadId)?.messages.some((message) => message.id === id) ?? false
+
   const addFlowMessages = (messages: readonly Message[]): void => {
     for (const message of messages) {
-      const known = records.get(message.threadId)?.messages
-      if (known && !known.some(({ id }) => id === message.id)) addMessages([message])
+      if (records.has(message.threadId) && !isKnown(message)) addMessages([message])
     }
   }
 
@@ -65,7 +67,9 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
         .sort((a, b) => newestFirst(toPlace(a), toPlace(b)))
         .slice(offset, offset + limit),
     delete: async (threadId) => remove(threadId),
-    addMessage: async (message) => addMessages([message]),
+    addMessage: async (message) => {
+      if (!isKnown(message)) addMessages([message])
+    },
     addMessages: async (messages) => addMessages(messages),
     messages: async (threadId, limit, role) => {
       const all = records.get(threadId)?.messages ?? []

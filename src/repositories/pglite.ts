@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path'
 import type { Pool, PoolConfig, QueryConfig } from 'pg'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { restoreMarks } from './byte-order-marks.ts'
+import { readDatabaseSeed, warnOfDamage } from './database-seed.ts'
 import { lockDirectory } from './directory-lock.ts'
 
 export interface EmbeddedDatabase {
@@ -14,15 +15,17 @@ export interface EmbeddedDatabase {
 /** A new database takes 40 MB. */
 const FULL_DISK_BYTES = 60_000_000
 
+type ReadSeed = () => Promise<Blob | undefined>
+
 /** Opens Postgres inside this process: in a directory, which is locked for as long, or in memory. */
-export async function openPglite(location: string): Promise<EmbeddedDatabase> {
-  if (location === 'memory') return start('memory://')
+export async function openPglite(location: string, readSeed: ReadSeed = readDatabaseSeed): Promise<EmbeddedDatabase> {
+  if (location === 'memory') return startNew('memory://', readSeed, async () => undefined)
   const directory = await createDirectory(resolve(location))
   const lock = await lockDirectory(directory).catch(async (error: unknown) => {
     throw await unavailable(directory, error)
   })
   try {
-    const { pool, close } = await startIn(directory)
+    const { pool, close } = await startIn(directory, readSeed)
     return { pool, close: () => close().finally(lock.release) }
   } catch (error) {
     await lock.release()
@@ -45,24 +48,45 @@ async function createDirectory(directory: string): Promise<string> {
 }
 
 /** A database whose making was cut off, by a kill or a full disk, cannot be opened and holds nothing: it is made anew. */
-async function startIn(directory: string): Promise<EmbeddedDatabase> {
+async function startIn(directory: string, readSeed: ReadSeed): Promise<EmbeddedDatabase> {
   const mark = `${directory}.unfinished`
-  const entries = await readdir(directory)
   const isUnfinished = existsSync(mark)
-  if (isUnfinished) await Promise.all(entries.map((entry) => rm(join(directory, entry), { recursive: true, force: true })))
-  const isNew = isUnfinished || entries.length === 0
-  if (isNew) await writeFile(mark, '')
-  const database = await start(directory)
-  if (isNew) await rm(mark)
+  if (isUnfinished) await empty(directory)
+  else if ((await readdir(directory)).length > 0) return start(directory)
+  await writeFile(mark, '')
+  const database = await startNew(directory, readSeed, () => empty(directory))
+  await rm(mark)
   return database
 }
 
-async function start(dataDir: string): Promise<EmbeddedDatabase> {
+async function empty(directory: string): Promise<void> {
+  const entries = await readdir(directory)
+  await Promise.all(entries.map((entry) => rm(join(directory, entry), { recursive: true, force: true })))
+}
+
+/** Makes a database of the prepared one, or from scratch where there is none that can be used; `clear` takes away what an attempt left. */
+async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promise<void>): Promise<EmbeddedDatabase> {
+  const seed = await readSeed()
+  if (seed) {
+    try {
+      return await start(dataDir, seed)
+    } catch (error) {
+      await clear()
+      const database = await start(dataDir)
+      // Where the disk is full or cannot be written to, making it from scratch fails too, and the seed is not to blame.
+      warnOfDamage(error)
+      return database
+    }
+  }
+  return start(dataDir)
+}
+
+async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatabase> {
   const [{ PGlite }, { createPgConfig }] = await Promise.all([
     import('@electric-sql/pglite'),
     import('@electric-sql/pglite/node-postgres'),
   ])
-  const pglite = await PGlite.create(dataDir)
+  const pglite = await PGlite.create(dataDir, { loadDataDir })
   // The one way by which the pool reaches the database.
   pglite.execProtocolStream = async (message, options) => {
     const { messages, data } = await pglite.execProtocol(message, options)

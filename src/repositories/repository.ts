@@ -171,6 +171,7 @@ export interface ThreadRepository {
   list(userId: string, limit: number, offset: number, after?: PageCursor): Promise<readonly Thread[]>
   /** Removes the thread with messages, permissions and flows. */
   delete(threadId: string): Promise<boolean>
+  /** Adds a message; one whose id is stored already changes nothing. */
   addMessage(message: Message): Promise<void>
   /** Adds messages of one thread, in order, also where they are of one instant: all or none. */
   addMessages(messages: readonly Message[]): Promise<void>

@@ -52,7 +52,8 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
     }),
 
     addMessage: guarded(async (message: Message) => {
-      await messages.insert(toMessageRow(message, recorded()))
+      const row = toMessageRow(message, recorded())
+      await messages.createQueryBuilder().insert().values(row).orIgnore().updateEntity(false).execute()
     }),
 
     addMessages: guarded(async (added: readonly Message[]) => {

@@ -68,7 +68,7 @@ describe('what a user does wrong', () => {
   )
 
   test(
-    'every problem of a definition file is named with its line and column',
+    'every problem of a definition file is named with the file, line and column',
     async () => {
       write(
         'bad.yaml',
@@ -76,9 +76,23 @@ describe('what a user does wrong', () => {
       )
       const { exitCode, stderr } = await run(['check', 'bad.yaml'])
       expect(exitCode).toBe(2)
-      expect(stderr).toMatch(/6:\d+ steps\[0\]\.action: .*did you mean "generate"/)
-      expect(stderr).toMatch(/7:\d+ steps\[0\]\.inputFrom/)
+      expect(stderr).toMatch(/bad\.yaml:6:\d+: steps\[0\]\.action: .*did you mean "generate"/)
+      expect(stderr).toMatch(/bad\.yaml:7:\d+: steps\[0\]\.inputFrom/)
       expect(stderr).not.toMatch(STACK)
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    'check warns of a mistyped model with its place, and of one that was shut down, and stops nothing',
+    async () => {
+      const step = (id: string, model: string) => `  - { id: ${id}, action: generate, model: ${model} }\n`
+      const steps = step('one', 'openai/gpt-6-soll') + step('two', 'openai/gpt-4')
+      write('models.yaml', `name: m\ntype: sequential\ninput: hi\nsteps:\n${steps}`)
+      const { exitCode, stdout } = await run(['check', 'models.yaml'], { env: { OPENAI_API_KEY: 'sk-x' } })
+      expect(stdout).toMatch(/^Warning: models\.yaml:5:\d+: steps\[0\]\.model: .*did you mean "gpt-6-sol"\?$/m)
+      expect(stdout).toMatch(/^Warning: models\.yaml:6:\d+: steps\[1\]\.model: .*was shut down by openai on 2026-10-23/m)
+      expect(exitCode).toBe(0)
     },
     TIMEOUT_MS,
   )
@@ -180,6 +194,20 @@ describe('run', () => {
     TIMEOUT_MS,
   )
 })
+
+test(
+  'doctor warns of the models of agents and of prices that are mistyped, and ends well',
+  async () => {
+    const price = '{ inputPerMillion: 1, outputPerMillion: 1 }'
+    write('polyphony.yml', `agents: { writer: { model: openai/gpt-6-soll } }\nprices: { openai/gpt-6-lunna: ${price} }\n`)
+    const { exitCode, stdout } = await run(['doctor', '--offline'], { env: { OPENAI_API_KEY: 'sk-x' } })
+    rmSync(join(folder, 'polyphony.yml'))
+    expect(stdout).toMatch(/^! agent writer: .*did you mean "gpt-6-sol"\?$/m)
+    expect(stdout).toMatch(/^! price openai\/gpt-6-lunna: .*did you mean "gpt-6-luna"\?$/m)
+    expect(exitCode).toBe(0)
+  },
+  TIMEOUT_MS,
+)
 
 test(
   'doctor names where every value came from and shows no key',

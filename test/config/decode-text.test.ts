@@ -29,8 +29,8 @@ describe('the text of a file', () => {
 
   test('of a definition may begin with a byte order mark, in JSON and in YAML', async () => {
     expect((await parseDefinitionText('\ufeff{"name":"a"}')).value).toEqual({ name: 'a' })
-    expect((await parseDefinitionText('\ufeff{"name":"a"}', 'json')).value).toEqual({ name: 'a' })
-    expect((await parseDefinitionText('\ufeffname: a', 'yaml')).value).toEqual({ name: 'a' })
+    expect((await parseDefinitionText('\ufeff{"name":"a"}', { format: 'json' })).value).toEqual({ name: 'a' })
+    expect((await parseDefinitionText('\ufeffname: a', { format: 'yaml' })).value).toEqual({ name: 'a' })
   })
 })
 

@@ -869,6 +869,15 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         expect(await store.threads.messages((await thread()).id)).toEqual([])
       })
 
+      test('hold a message of one id once, also when it is added twice at the same time', async () => {
+        const { id } = await thread()
+        const message = newMessage(id, { role: 'assistant', content: 'the answer' })
+        await Promise.all([store.threads.addMessage(message), store.threads.addMessage({ ...message })])
+        await store.threads.addMessage({ ...message, content: 'another answer', createdAt: instant(9) })
+        await store.threads.addMessage(newMessage(id, { content: 'next', createdAt: instant(10) }))
+        expect((await store.threads.messages(id)).map(({ content }) => content)).toEqual(['the answer', 'next'])
+      })
+
       test('are added many at once, in their order, or none of them', async () => {
         const { id } = await thread()
         const messages = Array.from({ length: 300 }, (_, index) => newMessage(id, { content: `message ${index}` }))

@@ -56,6 +56,21 @@ describe('problems know their line and column', () => {
     expect(problems).toMatchObject([{ path: 'type', line: 3, column: 3, suggestion: 'graph' }])
   })
 
+  test.each(['yaml', 'json'] as const)('and their file, in %s', async (format) => {
+    const text = format === 'json' ? '{\n  "name": 1 }' : '# a flow\nname: 1'
+    const file = await parseDefinitionText(text, { format, file: `flows/x.${format}` })
+    const error = OrchestratorError.from(file.withPositions(caught(() => parse(file.value))))
+    expect(error.message.split('\n')).toContain(
+      `flows/x.${format}:2:${format === 'json' ? 3 : 1}: name: expected string, found 1`,
+    )
+    expect(error.details.problems).toContainEqual(expect.objectContaining({ path: 'name', file: `flows/x.${format}`, line: 2 }))
+  })
+
+  test('a text that cannot be read is refused with its file', async () => {
+    await expect(parseDefinitionText('a: 1\na: 2', { file: 'x.yaml' })).rejects.toThrow(/^x\.yaml:2:1: file: /)
+    await expect(parseDefinitionText('{"a": 1,}', { file: 'x.json' })).rejects.toThrow(/^x\.json: file: expected JSON/)
+  })
+
   test('other errors stay as they are', async () => {
     const error = new Error('x')
     expect((await parseDefinitionText(YAML)).withPositions(error)).toBe(error)

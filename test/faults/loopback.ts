@@ -83,13 +83,16 @@ export async function inParallel<T>(items: readonly T[], width: number, job: (it
   await Promise.all(Array.from({ length: width }, worker))
 }
 
+// Taken here, so that a test which moves the clock does not move these.
+const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
+
 /** Rejects where the work has not ended after `ms`: a hung flow must not look like a slow test. */
 export async function unlessHung<T>(work: Promise<T>, what: string, ms = 15_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const hung = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`hung: ${what}`)), ms)
+    timer = startTimer(() => reject(new Error(`hung: ${what}`)), ms)
   })
-  return Promise.race([work, hung]).finally(() => clearTimeout(timer))
+  return Promise.race([work, hung]).finally(() => stopTimer(timer))
 }
 
 /** The error that the work ends with; rejects where it succeeds or ends with anything that is no OrchestratorError. */

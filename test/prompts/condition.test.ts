@@ -40,13 +40,62 @@ describe('evaluating', () => {
   })
 
   test('a value that is not there fails the step and is named', () => {
-    expect(caught(() => holds('steps["my-step"].output == "x"'))).toMatchObject({
+    const steps = { draft: { output: 'D', status: 'SUCCESS' } }
+    expect(caught(() => holds('steps.draft.parsed.score > 0.5', { steps }))).toMatchObject({
       code: 'STEP_FAILED',
-      message: expect.stringContaining('output'),
+      message: expect.stringContaining('parsed'),
     })
     expect(caught(() => holds('metadata.missing == 1'))).toMatchObject({
       code: 'STEP_FAILED',
       message: expect.stringContaining('missing'),
+    })
+  })
+
+  test.each([
+    ['steps["my-step"].output == "x"', false],
+    ['steps["my-step"].output != "x"', false],
+    ['!steps["my-step"].output.contains("x")', false],
+    ['steps["my-step"].parsed.score > 0.5', false],
+    ['double(steps["my-step"].output) > 0.5', false],
+    ['"a" in steps["my-step"].samples', false],
+    ['steps.unrun.output == "x"', false],
+    ['steps["my-step"].output == "x" || steps.classify.parsed.count == 3', true],
+    ['steps.classify.parsed.count == 3 && steps["my-step"].output == "x"', false],
+    ['has(steps.unrun) || iteration == 2', true],
+    ['!has(steps.unrun)', true],
+    ['steps["my-step"].status == "SKIPPED" ? iteration == 2 : steps["my-step"].output == "x"', true],
+  ])('over a step that gave no output, %s is %s', (source, expected) => {
+    expect(holds(source)).toBe(expected)
+  })
+
+  test.each([
+    ['iteration in [2.0]', true],
+    ['2.0 in [1, 2]', true],
+    ['steps.classify.parsed.score in [1, 0.8]', true],
+    ['-1 in [-1.0, 3.5]', true],
+    ['size(original) in [5.0]', true],
+    ['(iteration > 1 ? 1 : 0.5) > 0.6', true],
+    ['(iteration > 1 ? iteration : 0.5) == 2', true],
+    ['(iteration > 5 ? 1 : 0.5) in [0.5]', true],
+    ['(iteration > 1 ? [1] : [1.0]) == [1.0]', true],
+    ['[1, [2.0]] == [1.0, [2]]', true],
+    ['{"a": 1} == {"a": 1.0}', true],
+    ['metadata.list.exists(n, n in [3.0])', true],
+    ['7 / 2 == 3 && 7.0 / 2 == 3.5', true],
+  ])('whole and decimal numbers meet in %s', (source, expected) => {
+    expect(holds(source, { metadata: { list: [1, 3] } })).toBe(expected)
+  })
+
+  test.each([
+    '1 / 0 > 1',
+    '1.0 / 0.0 > 1.0',
+    'steps.classify.parsed.score / metadata.zero > 1',
+    '7.5 % 0.0 == 0.0',
+    'iteration % metadata.zero == 0',
+  ])('%s says that it divides by zero', (source) => {
+    expect(caught(() => holds(source, { metadata: { zero: 0 } }))).toMatchObject({
+      code: 'STEP_FAILED',
+      message: 'condition: it divides by zero',
     })
   })
 
@@ -118,7 +167,12 @@ describe('what cannot work is refused before it runs', () => {
     ['original.contains(3)', 'contains(int)'],
     ['original.matches("a+")', 'no method "matches"'],
     ['original', 'true or false, found one of type string'],
-    ['iteration + 1', 'true or false, found one of type int'],
+    ['iteration + 1', 'true or false, found a number'],
+    ['iteration > 1 ? 1 : 0.5', 'true or false, found a number'],
+    ['iteration > 1 ? 1 : "one"', 'must have the same type'],
+    ['original / 2 == 1', '"/" cannot be used'],
+    ['dyn(1) == 1', 'no function "dyn"'],
+    ['divisor(1) == 1', 'no function "divisor"'],
     ['original == ', 'Unexpected'],
     ['original == "x" && steps.a.samples.exists(a, steps.a.samples.all(b, a == b))', 'inside another loop'],
   ])('%s', (source, message) => {

@@ -200,6 +200,94 @@ describe('an abort', () => {
     await closed
   })
 
+  test('closes the connection in the middle of a compressed body', async () => {
+    const { createGzip, createBrotliCompress, createDeflate } = await import('node:zlib')
+    const zips = { gzip: createGzip, br: createBrotliCompress, deflate: createDeflate }
+    for (const [encoding, createZip] of Object.entries(zips)) {
+      const controller = new AbortController()
+      let closed: Promise<unknown> | undefined
+      const { url } = await serve((request, response) => {
+        closed = once(request.socket, 'close')
+        const zip = createZip()
+        response.writeHead(200, { 'content-encoding': encoding })
+        zip.pipe(response)
+        zip.write('first')
+        zip.flush()
+      })
+      const pieces: string[] = []
+      const reading = readBody(await send(url, { signal: controller.signal }), (piece) => {
+        pieces.push(Buffer.from(piece).toString())
+        controller.abort(reason)
+        return false
+      })
+      await expect(reading, encoding).rejects.toBe(reason)
+      expect(pieces).toEqual(['first'])
+      await closed
+      expect(getEventListeners(controller.signal, 'abort')).toEqual([])
+    }
+  })
+
+  test('closes the connection where a compressed body holds nothing that could be read yet', async () => {
+    const controller = new AbortController()
+    let closed: Promise<unknown> | undefined
+    const head = gzipSync('text').subarray(0, 10)
+    const { url } = await serve((request, response) => {
+      closed = once(request.socket, 'close')
+      response.writeHead(200, { 'content-encoding': 'gzip' }).write(head)
+    })
+    const reading = readBody(await send(url, { signal: controller.signal }), () => false)
+    controller.abort(reason)
+    await expect(reading).rejects.toBe(reason)
+    await closed
+  })
+
+  test('closes the connection between the head and the reading of the body, which rejects then', async () => {
+    const controller = new AbortController()
+    let closed: Promise<unknown> | undefined
+    const { url } = await serve((request, response) => {
+      closed = once(request.socket, 'close')
+      response.write('first')
+    })
+    const response = await send(url, { signal: controller.signal })
+    controller.abort(reason)
+    await closed
+    await expect(response.text()).rejects.toBe(reason)
+  })
+
+  test('closes the connection of an error whose body does not end', async () => {
+    const controller = new AbortController()
+    let closed: Promise<unknown> | undefined
+    const { url } = await serve((request, response) => {
+      closed = once(request.socket, 'close')
+      response.writeHead(500).write('{"error":')
+    })
+    const response = await send(url, { signal: controller.signal })
+    const reading = response.text().catch(() => undefined)
+    controller.abort(reason)
+    await closed
+    await reading
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([])
+  })
+
+  test('closes a connection that does not come to TLS, and tells the reason at once', async () => {
+    const { createServer: createTcpServer } = await import('node:net')
+    const controller = new AbortController()
+    const silent = createTcpServer()
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const address = silent.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    const connected = once(silent, 'connection')
+    const sending = send(`https://127.0.0.1:${port}/`, { signal: controller.signal })
+    const [socket] = await connected
+    socket.on('error', () => undefined)
+    controller.abort(reason)
+    await expect(sending).rejects.toBe(reason)
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([])
+    socket.destroy()
+    silent.close()
+  })
+
   test('rejects at once before anything is sent, and while the connection is opened', async () => {
     let requests = 0
     const { url } = await serve((_, response) => {

@@ -38,3 +38,36 @@ test('operations have names of their own, paths are plain, errors are described 
     expect(text.split(shape).length - 1, name).toBe(1)
   }
 })
+
+test('servers, groups and the form of errors are described as linters and generated clients need them', async () => {
+  for (const [publicUrl, url] of [
+    [undefined, '/'],
+    ['http://127.0.0.1:8080', 'http://127.0.0.1:8080'],
+    ['http://127.0.0.1:8080/', 'http://127.0.0.1:8080'],
+  ]) {
+    const { server } = await runServer({ server: { publicUrl } })
+    expect(server.app.swagger()).toMatchObject({ servers: [{ url }] })
+  }
+  const { send } = await runServer()
+  const { text } = await send('GET', '/openapi.json')
+  const document: {
+    tags: readonly { readonly name: string; readonly description: string }[]
+    paths: Record<string, Record<string, { tags: string[]; description: string; responses: Record<string, { content: object }> }>>
+  } = JSON.parse(text)
+  const described = document.tags.map(({ name }) => name)
+  for (const [path, methods] of Object.entries(document.paths)) {
+    for (const [method, { tags, description, responses }] of Object.entries(methods)) {
+      const name = `${method} ${path}`
+      expect(described, name).toEqual(expect.arrayContaining(tags))
+      expect(description, name).toMatch(/^(Needs a key with the scope `(?!any)\w+`|Open to everybody)\.$/)
+      const [type, schema] = path.startsWith('/v1/')
+        ? ['application/json', 'OpenAiError']
+        : ['application/problem+json', 'Problem']
+      for (const status of ['4XX', 'default']) {
+        expect(responses[status]?.content, `${name} ${status}`).toEqual({
+          [type]: { schema: { $ref: `#/components/schemas/${schema}` } },
+        })
+      }
+    }
+  }
+})

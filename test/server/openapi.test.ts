@@ -36,7 +36,7 @@ test('every endpoint is described, with what it takes, what it answers and how e
       [...path.matchAll(/\{([^}]+)\}/g)].map(([, parameter]) => parameter).toSorted(),
     )
     // Clients of OpenAI read errors in another form.
-    const error = path.startsWith('/v1/') ? '"error"' : '#/components/schemas/Problem'
+    const error = path.startsWith('/v1/') ? '#/components/schemas/OpenAiError' : '#/components/schemas/Problem'
     expect(JSON.stringify(member(member(operation, 'responses'), 'default')), name).toContain(error)
   }
 })

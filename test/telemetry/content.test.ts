@@ -81,8 +81,11 @@ test('prompts and answers are on the spans of calls with captureContent, and err
   const read = (name: string) => JSON.parse(String(draft?.attributes[name]))
   expect(read('gen_ai.system_instructions')).toEqual([{ type: 'text', content: CANARIES.system }])
   expect(read('gen_ai.input.messages')).toEqual([
-    { role: 'user', parts: [{ type: 'text', content: CANARIES.history }] },
-    { role: 'user', parts: [{ type: 'text', content: expect.stringContaining(`${CANARIES.prompt} ${CANARIES.input}`) }] },
+    // Two messages of the user in a row are one turn.
+    {
+      role: 'user',
+      parts: [{ type: 'text', content: expect.stringContaining(`${CANARIES.history}\n\n${CANARIES.prompt} ${CANARIES.input}`) }],
+    },
   ])
   expect(read('gen_ai.output.messages')).toEqual([
     {

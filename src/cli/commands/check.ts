@@ -1,9 +1,9 @@
 import type { FlowCheck } from '../../orchestrator/check-flow.ts'
 import { formatUsd } from '../amounts.ts'
-import { loadDefinition } from '../definition-source.ts'
+import { loadDefinition, type SourcedDefinition } from '../definition-source.ts'
 import { type CommandContext, LOCAL_USER, withHouse } from '../house.ts'
 import { toPlainLine } from '../plain-text.ts'
-import { describeSharing, isSharing, neededSharing, toError } from '../sharing.ts'
+import { describeSharing, isSharing, neededSharing, toError, toFindingText } from '../sharing.ts'
 
 export interface CheckOptions {
   readonly model?: string
@@ -18,15 +18,15 @@ export async function checkCommand(context: CommandContext, name: string, option
   const flags = { database: 'memory://', ...(options.simulate && { simulator: true }) }
   const { agents } = await house.loadConfig(flags)
   const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
-  const { definition } = await loadDefinition(name, source, await house.createParser(agents))
+  const { definition, find } = await loadDefinition(name, source, await house.createParser(agents))
   const check = await withHouse(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
   if (json) terminal.printJson(check)
-  else show(context, definition.name, check)
+  else show(context, definition.name, check, find)
   const stops = check.problems.filter((problem) => !isSharing(problem))
-  if (stops.length > 0) throw toError(stops)
+  if (stops.length > 0) throw toError(stops, find)
 }
 
-function show({ terminal }: CommandContext, name: string, check: FlowCheck): void {
+function show({ terminal }: CommandContext, name: string, check: FlowCheck, find: SourcedDefinition['find']): void {
   const { calls, warnings } = check
   terminal.print(
     `${terminal.style('bold', toPlainLine(name))}: ${calls.min === calls.max ? calls.min : `${calls.min} to ${calls.max}`} calls`,
@@ -35,7 +35,7 @@ function show({ terminal }: CommandContext, name: string, check: FlowCheck): voi
   const sharing = neededSharing(check)
   if (sharing.length > 0) terminal.print('Sharing you must allow once (--allow-sharing):')
   for (const one of sharing) terminal.print(`  ${describeSharing(one)}`)
-  for (const { path, message } of warnings) terminal.print(`Warning: ${toPlainLine(`${path}: ${message}`)}`)
+  for (const warning of warnings) terminal.print(`Warning: ${toPlainLine(toFindingText(warning, find))}`)
 }
 
 function costOf({ cost: { lowUsd, highUsd, unpriced } }: FlowCheck): string {

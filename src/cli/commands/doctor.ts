@@ -15,6 +15,8 @@ export interface DoctorOptions extends DatabaseOptions {
 interface Finding {
   readonly check: string
   readonly ok: boolean
+  /** Nothing is wrong for certain. */
+  readonly warning?: boolean
   readonly message: string
   readonly remedy?: string
   readonly error?: OrchestratorError
@@ -29,7 +31,8 @@ export async function doctorCommand(context: CommandContext, options: DoctorOpti
   const tell = ({ error, ...finding }: Finding) => {
     if (error) wrong.push(error)
     if (json) return terminal.printJson(finding)
-    const mark = finding.ok ? terminal.style('green', '✔') : terminal.style('red', '✖')
+    const good = finding.warning ? terminal.style('yellow', '!') : terminal.style('green', '✔')
+    const mark = finding.ok ? good : terminal.style('red', '✖')
     terminal.print(`${mark} ${finding.check}: ${toPlainLine(finding.message)}`)
     if (finding.remedy) terminal.print(`    ${finding.remedy}`)
   }
@@ -51,6 +54,7 @@ export async function doctorCommand(context: CommandContext, options: DoctorOpti
   const open = await house.open({ database: 'memory://' })
   try {
     for (const finding of await checkProviders(open, options.offline ?? false)) tell(finding)
+    for (const finding of await checkModels(context, open)) tell(finding)
   } finally {
     await open.close()
   }
@@ -99,6 +103,36 @@ async function checkProviders({ providers }: OpenHouse, offline: boolean): Promi
       return attempt(check, () => ping(providers, id), `${facts}, answers`)
     }),
   )
+}
+
+/** Models of agents, and of configured prices, which are never found under a mistyped name. A doubt is not a fault: the model may be newer than the list. */
+async function checkModels({ house }: CommandContext, { providers, config }: OpenHouse): Promise<readonly Finding[]> {
+  const infos = new Map(providers.list().map((info) => [info.id, info]))
+  const lists = await house.modelNames({})
+  const known = await house.modelNames(config.prices)
+  const findings: Finding[] = []
+  for (const [agent, { provider, model }] of Object.entries(config.agents)) {
+    if (model === undefined) continue
+    const [id, name] = toNames(provider, model)
+    const info = infos.get(id)
+    const doubt = info && (await known.doubt(info, name))
+    if (doubt) findings.push({ check: `agent ${toPlainLine(agent)}`, ok: true, warning: true, message: doubt.message })
+  }
+  for (const key of Object.keys(config.prices)) {
+    const [id, name] = toNames(undefined, key)
+    const info = infos.get(id)
+    const doubt = info && (await lists.doubt(info, name))
+    if (doubt?.suggestion !== undefined || doubt?.shutdown !== undefined)
+      findings.push({ check: `price ${toPlainLine(key)}`, ok: true, warning: true, message: doubt.message })
+  }
+  return findings
+}
+
+/** Provider and model; a model may carry the provider in front, as in `openai/gpt-6-sol`. */
+function toNames(provider: string | undefined, model: string): readonly [provider: string, model: string] {
+  if (provider !== undefined) return [provider, model]
+  const slash = model.indexOf('/')
+  return [model.slice(0, Math.max(0, slash)), model.slice(slash + 1)]
 }
 
 async function ping(providers: OpenHouse['providers'], id: string): Promise<void> {

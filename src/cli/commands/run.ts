@@ -23,7 +23,7 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
   const { agents } = await context.house.loadConfig(flags)
   const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
   // What is wrong with the definition shows before the database is opened.
-  const { definition, metadata } = await loadDefinition(name, source, await context.house.createParser(agents))
+  const { definition, metadata, find } = await loadDefinition(name, source, await context.house.createParser(agents))
   const input = prompt === '-' ? await readStdin() : prompt
   if (input === undefined && definition.input === undefined && options.thread === undefined) {
     throw new OrchestratorError('FLOW_INPUT_MISSING', `expected a prompt for "${definition.name}", found none`)
@@ -36,7 +36,7 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
     )
   }
   await withHouse(context, flags, async (open) => {
-    await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false })
+    await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false, find })
     const threadId = options.thread ?? (await createThread(open, input ?? definition.name))
     const flow = await open.orchestrator.createFlow(threadId, LOCAL_USER, definition)
     const { quiet } = options

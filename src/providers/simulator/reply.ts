@@ -42,8 +42,8 @@ function toText({ says, broken }: ScenarioReply, request: SimulatedRequest): str
   return broken && wantsJson(request) ? breakJson(verdict) : verdict
 }
 
-/** A code fence that is never closed, a comma too many, no closing brace: strict readers refuse it, nothing of it is lost. */
-const breakJson = (json: string): string => `Here is my verdict:\n\`\`\`json\n${json.slice(0, -1)},`
+/** A code fence that is never closed and a comma too many: strict readers refuse it, nothing of it is lost. */
+const breakJson = (json: string): string => `Here is my verdict:\n\`\`\`json\n${json.slice(0, -1)},}`
 
 /** About four characters per token, as in English text. */
 const estimateTokens = (text: string): number => Math.ceil(text.length / 4)

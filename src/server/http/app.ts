@@ -10,11 +10,11 @@ import type { Authenticator } from '../access/authenticate.ts'
 import { requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origins.ts'
 import { type AllowedMethods, collectAllowedMethods, noRoute, pathOf } from './allowed-methods.ts'
-import { createErrorAnswers, type ErrorFormat } from './error-format.ts'
-import { hasBody, readJsonBodies } from './json-body.ts'
-import { type ProblemContext, toOrchestratorError } from './problem-details.ts'
+import { hasBody, readJsonBodies } from './body/json-body.ts'
+import { createErrorAnswers, type ErrorFormat } from './errors/error-format.ts'
+import { type ProblemContext, toOrchestratorError } from './errors/problem-details.ts'
 import './requests.ts'
-import { refuseUnreadable } from './unreadable.ts'
+import { refuseUnreadable } from './errors/unreadable.ts'
 
 export interface AppParts {
   readonly settings: ServerSettings

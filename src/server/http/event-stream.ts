@@ -8,7 +8,7 @@ import { createLook, flowNotFound } from '../live/look.ts'
 import { createSlowness } from '../live/slowness.ts'
 import type { Subscription, Subscriptions } from '../live/subscriptions.ts'
 import { beginEvents } from './begin-events.ts'
-import { toProblem } from './problem-details.ts'
+import { toProblem } from './errors/problem-details.ts'
 import { callerOf } from './requests.ts'
 
 export interface EventStreamParts {

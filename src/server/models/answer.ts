@@ -1,10 +1,13 @@
+import type { ConversationService } from '../../conversations/conversation-service.ts'
+import { toDerivedId } from '../../domain/derived-id.ts'
 import type { FlowExecutionResult } from '../../domain/flow.ts'
 import type { FinishReason } from '../../domain/model-call.ts'
 import type { SharingDecision } from '../../domain/sharing.ts'
 import type { StepResult } from '../../domain/step-result.ts'
+import type { Message } from '../../domain/thread.ts'
 import { addUsage, type Usage } from '../../domain/usage.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { toJsonText } from './json-answer.ts'
+import { toJsonText } from './json/json-answer.ts'
 
 /** What a flow used up, over all steps and attempts. */
 export interface FlowSpent {
@@ -102,9 +105,16 @@ export const toExtension = ({ flowId, costUsd, unpricedSteps, simulated, withhel
   ...(withheld.length > 0 && { withheld }),
 })
 
-/** The answer as a message of the thread, so that the conversation can go on from it. */
-export const toThreadMessage = ({ flowId, text, refusal, provider, simulated }: FlowAnswer) => ({
-  role: 'assistant' as const,
-  content: refusal ?? text,
-  metadata: { orchestrationFlowId: flowId, provider, simulated },
-})
+/**
+ * Adds the answer to the thread of its flow, so that the conversation can go on from it. Whoever finds the flow ended may add it, also two at the
+ * same time, in one process or several: the id of the message follows from the flow, and the thread holds it once.
+ */
+export function addAnswer(
+  conversations: Pick<ConversationService, 'addMessage'>,
+  { threadId, userId }: { readonly threadId: string; readonly userId: string },
+  { flowId, text, refusal, provider, simulated }: FlowAnswer,
+): Promise<Message> {
+  const metadata = { orchestrationFlowId: flowId, provider, simulated }
+  const message = { role: 'assistant' as const, content: refusal ?? text, metadata }
+  return conversations.addMessage(threadId, userId, message, { id: toDerivedId(`answer of flow ${flowId}`) })
+}

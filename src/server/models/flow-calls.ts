@@ -2,10 +2,10 @@ import type { FlowDefinition, FlowDefinitionInput } from '../../domain/flow-defi
 import type { FlowUpdate } from '../../domain/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
-import { type FlowAnswer, noAnswer, toAnswer, toRefusal, toThreadMessage } from './answer.ts'
+import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'
 import { createAnswerText } from './answer-text.ts'
 import type { Conversation, HistoryMessage } from './conversation.ts'
-import { assertAnswersJson } from './json-answer.ts'
+import { assertAnswersJson } from './json/json-answer.ts'
 import { assertRunnable } from './runnable.ts'
 import type { WantedJson } from './unsupported.ts'
 
@@ -96,7 +96,7 @@ export function createFlowCalls(parts: CallsParts) {
       }
       if (!end) throw gone.aborted ? abandoned(gone) : notFound(flowId)
       const answer = end.answer ?? (await answerTo(end.error, call))
-      await conversations.addMessage(threadId, userId, toThreadMessage(answer)).catch(() => {})
+      await addAnswer(conversations, { threadId, userId }, answer).catch(() => {})
       const rest = answer.refusal === undefined ? text.restOf(answer.text) : ''
       if (rest !== '') await onText?.(rest)
       return answer

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { listOf } from '../../protocol/instant.ts'
+import { namedSchemas } from '../http/openapi/operation-names.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
 import type { ModelParts } from './models.ts'
 import { openAiError } from './open-ai-error.ts'
@@ -11,6 +12,7 @@ const model = z.object({
   owned_by: z.enum(['polyphony', 'user']),
 })
 const models = z.object({ object: z.literal('list'), data: listOf(model) })
+namedSchemas.add(model, { id: 'Model' }).add(models, { id: 'ModelList' })
 
 /** Which flows there are, as models. */
 export const listRoutes =

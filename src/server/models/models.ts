@@ -1,12 +1,12 @@
 import type { Routes } from '../http/requests.ts'
 import type { ServerParts } from '../parts.ts'
-import type { ParseOptions } from './chat-request.ts'
-import { chatRoutes } from './chat-routes.ts'
+import type { ParseOptions } from './chat/chat-request.ts'
+import { chatRoutes } from './chat/chat-routes.ts'
 import { createFlowCalls, type FlowCalls } from './flow-calls.ts'
 import { listRoutes } from './list-routes.ts'
 import { createModelCatalogue, type ModelCatalogue } from './model-catalogue.ts'
 import { createOpenRequests, type OpenRequests, type OpenRequestsOptions } from './open-requests.ts'
-import { responseRoutes } from './response-routes.ts'
+import { responseRoutes } from './responses/response-routes.ts'
 import type { TextStreamOptions } from './text-stream.ts'
 
 /** What the routes of models share. */

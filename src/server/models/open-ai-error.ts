@@ -1,13 +1,15 @@
 import * as z from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ErrorFormat } from '../http/error-format.ts'
+import type { ErrorFormat } from '../http/errors/error-format.ts'
+import { namedSchemas } from '../http/openapi/operation-names.ts'
 import { messageWithRemedy } from './runnable.ts'
 
 /** An error as OpenAI writes it. */
 export const openAiError = z.object({
   error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string().nullable() }),
 })
+namedSchemas.add(openAiError, { id: 'OpenAiError' })
 export type OpenAiError = z.output<typeof openAiError>
 
 /** Codes that OpenAI's clients decide on; every other one is ours in small letters. */

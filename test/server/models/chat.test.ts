@@ -280,6 +280,49 @@ test('fields that agent frameworks send and no flow can use are passed over', as
   expect(completion.choices[0]?.message.content).toBe('the answer')
 })
 
+test.each([
+  ['no tools', { tools: [] }],
+  ['tools that are null', { tools: null, tool_choice: null, parallel_tool_calls: null }],
+  ['no functions', { functions: [], function_call: 'none' }],
+  ['functions that none may be called of', { functions: [{ name: 'f' }], function_call: 'none' }],
+  ['no options of streams', { stream_options: null }],
+  ['empty options of streams', { stream: false, stream_options: {} }],
+  ['bounds of reasoning models', { max_completion_tokens: 100, reasoning_effort: 'medium', verbosity: 'low' }],
+  ['a tier of service', { service_tier: 'auto' }],
+  ['the modality of text', { modalities: ['text'], audio: null }],
+  ['no metadata', { metadata: {}, store: false }],
+  ['metadata that are null', { metadata: null, store: null, user: null, n: null, stop: null, seed: null }],
+  ['no prediction', { prediction: null, logprobs: false, top_logprobs: null }],
+  ['no search', { web_search_options: null }],
+  ['the form of text', { response_format: { type: 'text' } }],
+  ['no form', { response_format: null }],
+  [
+    'fields of other programs',
+    { chat_id: 'x', session_id: 'y', options: { num_ctx: 1 }, keep_alive: '5m', enable_thinking: false },
+  ],
+  ['a message with a name', { messages: [{ role: 'user', content: 'hi', name: 'ada' }] }],
+  [
+    'an answer without calls',
+    {
+      messages: [
+        { role: 'system', content: null },
+        { role: 'user', content: 'hi' },
+        { role: 'assistant', content: 'hello', tool_calls: [], refusal: null, annotations: [], audio: null, function_call: null },
+        { role: 'assistant', content: null, tool_calls: null, reasoning_content: 'hm' },
+        { role: 'user', content: [{ type: 'text', text: 'Why?', cache_control: { type: 'ephemeral' } }] },
+      ],
+    },
+  ],
+])('a chat program that sends %s gets its answer', async (_, more) => {
+  const { send, save, keyOf } = await runModelServer(() => 'the answer')
+  await save(TWO_STEPS)
+  const { status, json } = await send('POST', '/v1/chat/completions', {
+    key: await keyOf(USER),
+    body: { model: MODEL, messages: QUESTION, ...more },
+  })
+  expect({ status, json }).toMatchObject({ status: 200, json: { choices: [{ message: { content: 'the answer' } }] } })
+})
+
 const tool = { type: 'function' as const, function: { name: 'f', parameters: {} } }
 const PNG = { type: 'image_url' as const, image_url: { url: 'https://example.com/a.png' } }
 test.each([

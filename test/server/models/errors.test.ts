@@ -68,11 +68,29 @@ test('what a step finds forbidden on its way says what to allow as well', async 
 })
 
 test.each([
+  ['GET', '/v1/chat/completions', 'OPTIONS, POST'],
+  ['GET', '/v1/responses', 'OPTIONS, POST'],
+  ['DELETE', '/v1/models/flow/critique', 'GET, HEAD, OPTIONS'],
+])('%s %s, which answers other methods, names them in the shape of OpenAI', async (method, path, allow) => {
+  const { send } = await runServer()
+  const { status, json, headers } = await send(method, path)
+  expect(headers.get('allow')).toBe(allow)
+  expect({ status, json }).toEqual({
+    status: 405,
+    json: {
+      error: {
+        message: `${method}: expected one of ${allow}`,
+        type: 'invalid_request_error',
+        param: null,
+        code: 'method_not_allowed',
+      },
+    },
+  })
+})
+
+test.each([
   ['GET', '/v1'],
-  ['GET', '/v1/chat/completions'],
   ['POST', '/v1/embeddings'],
-  ['GET', '/v1/responses'],
-  ['DELETE', '/v1/models/flow/critique'],
 ])('%s %s, which nothing answers, is told in the shape of OpenAI', async (method, path) => {
   const { send } = await runServer()
   const { status, json } = await send(method, path)

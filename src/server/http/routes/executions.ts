@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { ErrorInfo } from '../../../errors/orchestrator-error.ts'
 import {
   executeQuery,
   execution,
@@ -13,6 +14,7 @@ import {
 import { flowUpdate } from '../../../protocol/update.ts'
 import type { ServerParts } from '../../parts.ts'
 import { sendEventHeaders } from '../begin-events.ts'
+import { findRetryAfter } from '../errors/error-headers.ts'
 import type { EventStreams } from '../event-stream.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
 import type { RequestsUnderWay } from '../requests-under-way.ts'
@@ -24,6 +26,15 @@ const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional()
 export interface ExecutionRoutesParts {
   readonly streams: EventStreams
   readonly underWay: Pick<RequestsUnderWay, 'waitSignal'>
+}
+
+/**
+ * The request did what it was asked to, so that its status is 200 although the flow in its body has failed: `Retry-After` says when another
+ * try is worth while.
+ */
+function toWaitHeaders(error: ErrorInfo | undefined): Readonly<Record<string, string>> {
+  const seconds = error && findRetryAfter(error)
+  return seconds === undefined ? {} : { 'retry-after': String(seconds) }
 }
 
 /** Running flows: start, follow, stop. */
@@ -54,7 +65,7 @@ export const executionRoutes =
           waitMs > 0 ? await waitForEnd(parts, { flowId, userId, waitMs, gone: underWay.waitSignal(reply) }) : undefined
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
-          return reply.code(200).send(read)
+          return reply.code(200).headers(toWaitHeaders(read.error)).send(read)
         }
         return reply.code(202).header('location', `${API}/flows/${flowId}/status`).send(started)
       },

@@ -1,11 +1,11 @@
 import * as z from 'zod'
-import type { FlowDefinition } from '../../domain/flow-definition.ts'
-import { toOutputJsonSchema } from '../../domain/output-schema.ts'
-import type { StepResult } from '../../domain/step-result.ts'
-import type { OrchestratorService } from '../../orchestrator/orchestrator-service.ts'
-import { refusal } from './refusal.ts'
+import type { FlowDefinition } from '../../../domain/flow-definition.ts'
+import { toOutputJsonSchema } from '../../../domain/output-schema.ts'
+import type { StepResult } from '../../../domain/step-result.ts'
+import type { OrchestratorService } from '../../../orchestrator/orchestrator-service.ts'
+import { refusal } from '../refusal.ts'
+import type { WantedJson } from '../unsupported.ts'
 import { findMisfit } from './schema-fit.ts'
-import type { WantedJson } from './unsupported.ts'
 
 /** Rejects with INPUT_INVALID, before anything is paid for, unless every step that may give the answer of the flow has an `outputSchema` that fits what is wanted. */
 export async function assertAnswersJson(

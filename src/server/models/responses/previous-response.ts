@@ -1,10 +1,10 @@
-import type { OrchestrationFlow } from '../../domain/flow.ts'
-import { INSTRUCTIONS_MARK } from '../../domain/request-instructions.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerParts } from '../parts.ts'
-import { type FlowAnswer, toThreadMessage } from './answer.ts'
-import type { HistoryMessage } from './conversation.ts'
-import { refusal } from './refusal.ts'
+import type { OrchestrationFlow } from '../../../domain/flow.ts'
+import { INSTRUCTIONS_MARK } from '../../../domain/request-instructions.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import type { ServerParts } from '../../parts.ts'
+import { addAnswer, type FlowAnswer } from '../answer.ts'
+import type { HistoryMessage } from '../conversation.ts'
+import { refusal } from '../refusal.ts'
 import { findResponseFacts, type ResponseFacts } from './response-facts.ts'
 import { answerOf } from './response-object.ts'
 
@@ -78,7 +78,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
     const messages = await conversations.getMessages(threadId, userId)
     const at = messages.findLastIndex(({ role, metadata }) => role === 'assistant' && metadata.orchestrationFlowId === id)
     // The process died between the end of the flow and this message, or nobody followed the flow.
-    const known = at === -1 ? [...messages, await conversations.addMessage(threadId, userId, toThreadMessage(answer))] : messages
+    const known = at === -1 ? [...messages, await addAnswer(conversations, { threadId, userId }, answer)] : messages
     const upTo = at === -1 ? known : known.slice(0, at + 1)
     const told = upTo.findLast(isInstructions)?.content
     if (upTo.length === known.length && told === instructions) return { threadId, before: [] }

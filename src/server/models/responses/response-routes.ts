@@ -1,15 +1,16 @@
 import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { id } from '../../protocol/instant.ts'
-import { callerOf, type Routes } from '../http/requests.ts'
-import { toDecimal } from './answer.ts'
-import type { FlowCall } from './flow-calls.ts'
-import { isStream } from './is-stream.ts'
-import type { ModelParts } from './models.ts'
-import { openAiError } from './open-ai-error.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { id } from '../../../protocol/instant.ts'
+import { callerOf, type Routes } from '../../http/requests.ts'
+import { toDecimal } from '../answer.ts'
+import type { FlowCall } from '../flow-calls.ts'
+import { isStream } from '../is-stream.ts'
+import type { ModelParts } from '../models.ts'
+import { openAiError } from '../open-ai-error.ts'
+import { refusal } from '../refusal.ts'
+import { openTextStream } from '../text-stream.ts'
 import { createStoredResponses, type Place, toInstructions } from './previous-response.ts'
-import { refusal } from './refusal.ts'
 import { createResponseEvents } from './response-events.ts'
 import { type ResponseFacts, toFlowMetadata, toResponseFacts } from './response-facts.ts'
 import {
@@ -21,7 +22,6 @@ import {
   toResponseError,
 } from './response-object.ts'
 import { parseResponseRequest, type ResponseRequest, responseRequest } from './response-request.ts'
-import { openTextStream } from './text-stream.ts'
 
 const responseParams = z.object({ responseId: id })
 const answers = { 200: responseObject, default: openAiError }

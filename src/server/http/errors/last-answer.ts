@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Problem } from '../../protocol/problem.ts'
+import type { Problem } from '../../../protocol/problem.ts'
 import { toErrorHeaders } from './error-headers.ts'
 
 /** Writes an error to a connection that no request of Fastify stands for, and closes it: who was refused does not hold it any longer. */

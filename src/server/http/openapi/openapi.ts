@@ -3,9 +3,9 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import * as z from 'zod'
-import type { JsonSchema } from '../../domain/model-call.ts'
-import { problem } from '../../protocol/problem.ts'
-import { namedSchemas, OPERATION_IDS } from './operation-names.ts'
+import type { JsonSchema } from '../../../domain/model-call.ts'
+import { problem } from '../../../protocol/problem.ts'
+import { namedSchemas, OPERATION_IDS, TAGS } from './operation-names.ts'
 
 export interface OpenApiFacts {
   readonly version: string
@@ -33,21 +33,24 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
     openapi: {
       openapi: '3.1.1',
       info: { title: 'Polyphony', version, description: DESCRIPTION },
-      servers: publicUrl === undefined ? [] : [{ url: publicUrl }],
+      // Without a public address: the server that gave this description.
+      servers: [{ url: publicUrl?.replace(/(?<=.)\/+$/, '') ?? '/' }],
+      tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       components: { securitySchemes: { key } },
       security: [{ key: [] }],
     },
     transform: ({ schema, url, route, ...rest }) => {
       const transformed = jsonSchemaTransform({ schema, url, route, ...rest })
-      const { public: isPublic = false, idempotent = false } = route.config ?? {}
+      const { public: isPublic = false, scope, idempotent = false } = route.config ?? {}
       return {
         ...transformed,
         schema: {
           ...transformed.schema,
           ...operationId(route.method, url),
+          description: isPublic ? 'Open to everybody.' : `Needs a key with the scope \`${scope ?? 'any'}\`.`,
           ...(isPublic ? { security: [] } : {}),
           ...(idempotent ? { headers: idempotencyHeader } : {}),
-          response: withProblem(transformed.schema.response),
+          response: withErrors(transformed.schema.response),
         },
       }
     },
@@ -83,11 +86,12 @@ const idempotencyHeader = {
 }
 
 const PROBLEM = { description: 'An error', content: { 'application/problem+json': { schema: { title: 'Problem' } } } }
-const withProblem = (responses: unknown) => ({
-  default: PROBLEM,
-  '4XX': { ...PROBLEM, description: 'The request is refused' },
-  ...(typeof responses === 'object' ? responses : {}),
-})
+/** The errors of an operation: problems, unless it says by its `default` that its errors have another form. */
+function withErrors(given: unknown): Readonly<Record<string, unknown>> {
+  const responses: Readonly<Record<string, unknown>> = { default: PROBLEM, ...(typeof given === 'object' ? given : {}) }
+  const refused = typeof responses.default === 'object' ? responses.default : PROBLEM
+  return { '4XX': { ...refused, description: 'The request is refused' }, ...responses }
+}
 
 /** No body is as good as an empty object, where nothing in it has to be there. */
 const withoutNeed = (requestBody: unknown): unknown =>

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { assertFewLevels } from './json-levels.ts'
 
 /** Names of the encodings that JSON may come in; ASCII is a part of UTF-8. */

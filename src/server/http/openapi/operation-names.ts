@@ -1,11 +1,11 @@
 import * as z from 'zod'
-import * as catalogue from '../../protocol/catalogue.ts'
-import * as flows from '../../protocol/flow.ts'
-import { errorInfo } from '../../protocol/problem.ts'
-import { sharingPolicy } from '../../protocol/sharing.ts'
-import { ticket } from '../../protocol/socket.ts'
-import * as threads from '../../protocol/thread.ts'
-import { flowUpdate } from '../../protocol/update.ts'
+import * as catalogue from '../../../protocol/catalogue.ts'
+import * as flows from '../../../protocol/flow.ts'
+import { errorInfo } from '../../../protocol/problem.ts'
+import { sharingPolicy } from '../../../protocol/sharing.ts'
+import { ticket } from '../../../protocol/socket.ts'
+import * as threads from '../../../protocol/thread.ts'
+import { flowUpdate } from '../../../protocol/update.ts'
 
 /** Names of operations, from which generated clients take those of their functions: they must not change. */
 export const OPERATION_IDS: Readonly<Record<string, string>> = {
@@ -51,6 +51,20 @@ export const OPERATION_IDS: Readonly<Record<string, string>> = {
   'POST /v1/responses': 'createResponse',
   'GET /v1/responses/:responseId': 'getResponse',
   'POST /v1/responses/:responseId/cancel': 'cancelResponse',
+}
+
+/** What the groups of operations are about. */
+export const TAGS: Readonly<Record<string, string>> = {
+  flows: 'Stored definitions with what came of them.',
+  executions: 'Running flows: start, follow, cancel.',
+  threads: 'Conversations with their messages, and who may use them.',
+  templates: 'Definitions that are made from a few parameters.',
+  providers: 'What is configured, and how it is doing.',
+  'data sharing': 'Which provider may see what.',
+  models: 'The API of OpenAI: saved flows and templates are its models.',
+  usage: 'What was used and what it cost.',
+  caller: 'Who calls, and tickets for sockets.',
+  health: 'For probes and monitoring.',
 }
 
 /** Schemas that stand once in the description, under these names. */

@@ -1,9 +1,10 @@
 import * as z from 'zod'
-import type { FinishReason } from '../../domain/model-call.ts'
-import type { Usage } from '../../domain/usage.ts'
-import { listOf } from '../../protocol/instant.ts'
-import { type FlowAnswer, toExtension } from './answer.ts'
-import type { FlowCall } from './flow-calls.ts'
+import type { FinishReason } from '../../../domain/model-call.ts'
+import type { Usage } from '../../../domain/usage.ts'
+import { listOf } from '../../../protocol/instant.ts'
+import { namedSchemas } from '../../http/openapi/operation-names.ts'
+import { type FlowAnswer, toExtension } from '../answer.ts'
+import type { FlowCall } from '../flow-calls.ts'
 
 /** Facts of Polyphony beside OpenAI's own. */
 export const extension = z.object({
@@ -40,6 +41,7 @@ export const chatCompletion = z.object({
   usage: chatUsage.optional(),
   polyphony: extension,
 })
+namedSchemas.add(chatCompletion, { id: 'ChatCompletion' })
 export type ChatCompletion = z.output<typeof chatCompletion>
 
 /** OpenAI's words; a refusal is a message of its own kind that ends as any other. */

@@ -1,14 +1,14 @@
 import type { FastifyReply } from 'fastify'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { callerOf, type Routes } from '../http/requests.ts'
-import { toDecimal } from './answer.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { callerOf, type Routes } from '../../http/requests.ts'
+import { toDecimal } from '../answer.ts'
+import type { FlowCall } from '../flow-calls.ts'
+import { isStream } from '../is-stream.ts'
+import type { ModelParts } from '../models.ts'
+import { openAiError, toOpenAiError } from '../open-ai-error.ts'
+import { openTextStream } from '../text-stream.ts'
 import { chatCompletion, createChatChunks, toChatCompletion } from './chat-completion.ts'
 import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.ts'
-import type { FlowCall } from './flow-calls.ts'
-import { isStream } from './is-stream.ts'
-import type { ModelParts } from './models.ts'
-import { openAiError, toOpenAiError } from './open-ai-error.ts'
-import { openTextStream } from './text-stream.ts'
 
 /** Chat completions: one flow in a thread of its own answers each. */
 export const chatRoutes =

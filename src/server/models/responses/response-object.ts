@@ -1,12 +1,13 @@
 import * as z from 'zod'
-import type { FlowStatus, OrchestrationFlow } from '../../domain/flow.ts'
-import type { FinishReason } from '../../domain/model-call.ts'
-import type { Usage } from '../../domain/usage.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { listOf } from '../../protocol/instant.ts'
-import { type FlowAnswer, noAnswer, toAnswer, toExtension, toRefusal, toSpent } from './answer.ts'
-import { extension } from './chat-completion.ts'
-import { toOpenAiError } from './open-ai-error.ts'
+import type { FlowStatus, OrchestrationFlow } from '../../../domain/flow.ts'
+import type { FinishReason } from '../../../domain/model-call.ts'
+import type { Usage } from '../../../domain/usage.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { listOf } from '../../../protocol/instant.ts'
+import { namedSchemas } from '../../http/openapi/operation-names.ts'
+import { type FlowAnswer, noAnswer, toAnswer, toExtension, toRefusal, toSpent } from '../answer.ts'
+import { extension } from '../chat/chat-completion.ts'
+import { toOpenAiError } from '../open-ai-error.ts'
 import type { ResponseFacts } from './response-facts.ts'
 
 const part = z.union([
@@ -58,6 +59,7 @@ export const responseObject = z.object({
   metadata: z.record(z.string(), z.string()),
   polyphony: extension.optional(),
 })
+namedSchemas.add(responseObject, { id: 'ResponseObject' })
 export type ResponseObject = z.output<typeof responseObject>
 
 export const responseId = (flowId: string): string => `resp_${flowId}`

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { REQUEST_KEY } from '../../domain/request-instructions.ts'
-import type { ParseOptions } from './chat-request.ts'
+import { REQUEST_KEY } from '../../../domain/request-instructions.ts'
+import type { ParseOptions } from '../chat/chat-request.ts'
 import type { ResponseRequest } from './response-request.ts'
 
 /** Where a flow keeps, in its metadata, what the response has beside its answer. */
