@@ -199,9 +199,9 @@ test(
   'doctor warns of the models of agents and of prices that are mistyped, and ends well',
   async () => {
     const price = '{ inputPerMillion: 1, outputPerMillion: 1 }'
-    write('polyphony.yml', `agents: { writer: { model: openai/gpt-6-soll } }\nprices: { openai/gpt-6-lunna: ${price} }\n`)
+    write('polyphony.yaml', `agents: { writer: { model: openai/gpt-6-soll } }\nprices: { openai/gpt-6-lunna: ${price} }\n`)
     const { exitCode, stdout } = await run(['doctor', '--offline'], { env: { OPENAI_API_KEY: 'sk-x' } })
-    rmSync(join(directory, 'polyphony.yml'))
+    rmSync(join(directory, 'polyphony.yaml'))
     expect(stdout).toMatch(/^! agent writer: .*did you mean "gpt-6-sol"\?$/m)
     expect(stdout).toMatch(/^! price openai\/gpt-6-lunna: .*did you mean "gpt-6-luna"\?$/m)
     expect(exitCode).toBe(0)
