@@ -3,7 +3,7 @@ import type { ExecuteFlowOptions } from '../orchestrator/service-options.ts'
 import type { CommandContext, OpenHouse } from './house.ts'
 import { toPlainText, wrapText } from './plain-text.ts'
 import { createReporter } from './reporter.ts'
-import { toStepTable } from './step-table.ts'
+import { toNoteLines, toSourceLines, toStepTable } from './step-table.ts'
 
 export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming' | 'limits'> {
   readonly flowId: string
@@ -51,5 +51,11 @@ export function showResult({ terminal, json }: CommandContext, result: FlowExecu
     terminal.print(`\n${style('bold', 'Answer')}${result.simulated ? ' (simulated)' : ''}\n\n${answer}\n`)
     for (const line of toStepTable(result.steps, result, style)) terminal.print(line)
     if (result.stopReason) terminal.print(`\nStopped by: ${result.stopReason}`)
+    const section = (title: string, lines: readonly string[]) => {
+      if (lines.length > 0) terminal.print([`\n${style('bold', title)}`, ...lines].join('\n'))
+    }
+    // The table says already which steps were skipped.
+    section('Notes', toNoteLines(result.steps.filter(({ status }) => status !== 'SKIPPED')))
+    section('Sources', toSourceLines(result.steps))
   }
 }

@@ -51,3 +51,25 @@ function toTotalRow(result: FlowExecutionResult, steps: readonly StepResult[]): 
     String(tries),
   ]
 }
+
+/** What was mapped, cut, left out or failed along the way, by step. */
+export const toNoteLines = (steps: readonly StepResult[]): readonly string[] =>
+  steps.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`))
+
+/** Citations and search results, by step, each once. */
+export function toSourceLines(steps: readonly StepResult[]): readonly string[] {
+  const lines = steps.flatMap((step) =>
+    (step.sources ?? []).flatMap(({ title, url, text }) => {
+      const named = [title, url].filter((part) => part !== undefined)
+      const shown = named.length > 0 ? named.join(' ') : text?.slice(0, SHOWN_TEXT)
+      return shown === undefined ? [] : [`${labelOf(step)}: ${toPlainLine(shown)}`]
+    }),
+  )
+  return [...new Set(lines)]
+}
+
+/** Characters of a source that has neither a title nor an address. */
+const SHOWN_TEXT = 200
+
+/** The step and, in a loop, its iteration, safe to print. */
+export const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))

@@ -5,6 +5,8 @@ export interface ProseVerdict {
   /** 0 to 1. */
   readonly score?: number
   readonly approved?: boolean
+  /** Words against an approval that stand without a label. */
+  readonly disapproves?: boolean
 }
 
 const NUMBER = String.raw`(-?\d{1,4}(?:[.,]\d{1,6})?)`
@@ -42,11 +44,21 @@ export interface ProseOptions {
   readonly labelled?: boolean
 }
 
+const DISAPPROVAL =
+  /\b(?:not\s+approved?|(?:can|do|does|will)\s?not\s+approve|(?:can't|don't|won't)\s+approve|i\s+reject|(?:is|be)\s+rejected)\b/i
+const SCALE_OF_ONE =
+  /(?<![\d./-])1(?:\.0)?\s*(?:\/|out\s+of)\s*(?:[2-9]|\d{2,})\b|\b(?:scale|from|between|range)\b.{0,12}\b[01]\s*(?:-|–|to|and)\s*(?:[2-9]|\d{2,})\b/i
+
+/** Whether a text names a scale on which a score of 1 is not the best: `1 out of 10`, `on a scale from 1 to 5`. */
+export const namesScaleOfOne = (text: string): boolean => SCALE_OF_ONE.test(text.slice(0, MAX_LENGTH))
+
 /** What the text says once and clearly; `undefined` where it says nothing, or different things. */
 export function readProseVerdict(answer: string, options: ProseOptions = {}): ProseVerdict | undefined {
   const text = answer.slice(0, MAX_LENGTH)
   const score = readScore(text, options)
   const approved = readDecision(text, options)
+  const disapproves = options.labelled === true && DISAPPROVAL.test(text)
+  if (disapproves && approved === undefined) return { disapproves, ...(typeof score === 'number' && { score }) }
   if (score === 'unclear' || approved === 'unclear' || (score === undefined && approved === undefined)) return undefined
   return { ...(score !== undefined && { score }), ...(approved !== undefined && { approved }) }
 }

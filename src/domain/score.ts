@@ -10,6 +10,15 @@ const SCALE_KEYS = [
   ...['max', 'maximum', 'maxscore', 'maximumscore', 'scoremax', 'maxpoints', 'maxvalue', 'scalemax', 'upperbound'],
   ...['scorescale', 'scorerange', 'ratingscale', 'scoreoutof', 'scoringscale'],
 ]
+const TOP_WORDS = ['max', 'maximum', 'highest', 'possible', 'maxpossible', 'maximumpossible', 'highestpossible', 'total', 'full']
+const UNIT_WORDS = ['score', 'points', 'marks', 'rating', 'grade', 'value']
+/** Words that also name other things than the end of a scale: they count where they hold a number above 1. A `total_score` is the score itself. */
+const NUMERIC_SCALE_KEYS = [
+  ...['possible', 'maxpossible', 'maximumpossible', 'highest', 'highestpossible', 'total', 'totalpossible', 'denominator'],
+  ...TOP_WORDS.flatMap((top) => UNIT_WORDS.flatMap((unit) => [top + unit, unit + top])),
+].filter(
+  (key) => !SCALE_KEYS.includes(key) && !['totalscore', 'scoretotal', 'totalrating', 'totalgrade', 'totalvalue'].includes(key),
+)
 const MIN_KEYS = ['min', 'minimum', 'minscore', 'minimumscore', 'scoremin', 'scalemin']
 /** Keys of the number itself, where a score is an object of its own. */
 const VALUE_KEYS = ['value', 'score', 'points', 'rating', 'number']
@@ -19,7 +28,7 @@ export const plainKey = (key: string): string => key.toLowerCase().replace(/[^a-
 
 const NUMBER = String.raw`(-?\d{1,4}(?:[.,]\d{1,6})?)`
 const WRITTEN_SCORE = new RegExp(
-  String.raw`^[*_"'\s]{0,5}${NUMBER}(?:\s*(?:/|(?:out\s+)?of)\s*(\d{1,4}(?:\.0{1,2})?)|\s*(%|per\s?cent))?(?:\s*(?:stars?|points?|pts))?[.!*_"'\s]{0,5}$`,
+  String.raw`^[*_"'\s]{0,5}${NUMBER}(?:\s*\(?(?:/|(?:out\s+)?of)\s*(\d{1,4}(?:\.0{1,2})?)\)?|\s*(%|per\s?cent))?(?:\s*(?:stars?|points?|pts))?[.!*_"'\s]{0,5}$`,
   'i',
 )
 
@@ -84,6 +93,10 @@ function commonScale(stated: readonly Scale[], fields: ReadonlyMap<string, unkno
     const scale = toScale(value, Number(lowest))
     if (!scale) return 'unreadable'
     scales.push(scale)
+  }
+  for (const key of NUMERIC_SCALE_KEYS) {
+    const value = fields.get(key)
+    if (typeof value === 'number' && value > 1) scales.push({ min: Number(lowest), max: value })
   }
   const [first] = scales
   if (!first) return undefined

@@ -46,6 +46,7 @@ export function readStructured(
       const value = attempt(() => read(candidate))
       if (value === undefined) continue
       const judged = attempt(() => schema.safeParse(value))
+      if (judged?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer has no end' }
       if (judged?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
       if (judged?.success) return { value: judged.data, how }
       if (judged) problem = describe(judged.error)

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { findJson, repairJson } from './json-text.ts'
 import type { JsonSchema } from './model-call.ts'
-import { type ProseVerdict, readProseVerdict } from './prose-verdict.ts'
+import { namesScaleOfOne, type ProseVerdict, readProseVerdict } from './prose-verdict.ts'
 import { plainKey, readScore } from './score.ts'
 import { type HowRead, type ReadingOptions, withoutThinking } from './structured-output.ts'
 
@@ -91,13 +91,15 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
 interface FoundObject {
   readonly value: object
   readonly how: HowRead
+  /** What holds the verdict, where it is a member of another object: the scale may stand there. */
+  readonly around?: object
 }
 
 function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefined): VerdictOutcome {
   const judged = found.flatMap(judgedIn)
   const readings: VerdictReading[] = []
-  for (const { value, how } of judged) {
-    const read = toVerdict(value)
+  for (const { value, how, around = {} } of judged) {
+    const read = toVerdict({ ...withoutScore(around), ...value })
     if (read === 'unreadable') return UNREADABLE
     const checked = read && verdictSchema.safeParse(read)
     if (checked?.success) readings.push({ verdict: checked.data, how })
@@ -111,6 +113,7 @@ function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefine
 
 function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdict): boolean {
   if (!prose) return false
+  if (prose.disapproves && approved === true) return true
   const differs = prose.score !== undefined && score !== undefined && Math.abs(prose.score - score) > ROUNDING
   return differs || (prose.approved !== undefined && approved !== undefined && prose.approved !== approved)
 }
@@ -123,9 +126,17 @@ const JUDGED_KEY = /["']?\b(?:score|approved)["']?\s*:/i
 /** The objects that speak as a judge does: the value itself, else what it holds one level down (`{ "verdict": { … } }`, a list of one). */
 function judgedIn({ value, how }: FoundObject): readonly FoundObject[] {
   if (isObject(value) && isJudged(value)) return [{ value, how }]
-  const members: readonly unknown[] = Object.values(value)
-  return members.filter(isObject).flatMap((member) => (isJudged(member) ? [{ value: member, how }] : []))
+  const members: readonly (readonly [string, unknown])[] = Object.entries(value)
+  return members.flatMap(([key, member]) =>
+    isObject(member) && isJudged(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, around: value }] : [],
+  )
 }
+
+/** Members that hold what somebody else said. */
+const QUOTED_KEY = /quot|draft|example|sample|previous|earlier|original|author/i
+
+const withoutScore = (around: object): object =>
+  Object.fromEntries(Object.entries(around).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
 
 const isJudged = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
 
@@ -146,6 +157,9 @@ function toVerdict(written: object) {
   const fields = new Map<string, unknown>(Object.entries(written).map(([key, value]) => [plainKey(key), value]))
   const score = readScore(fields.get('score'), fields)
   if (score === 'unreadable') return score
+  // A bare 1 is the best score on the scale that was asked for, and nearly the worst on the one that the words beside it name.
+  if (score === 1 && fields.get('score') === 1 && namesScaleOfOne(Object.values(written).map(toText).join('\n')))
+    return 'unreadable'
   return {
     score,
     approved: toApproval(fields.get('approved')),

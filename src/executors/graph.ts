@@ -31,12 +31,20 @@ function calls(definition: FlowDefinition): readonly CallRange[] {
   return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
 }
 
+function checkSuccesses(definition: FlowDefinition): readonly DefinitionProblem[] {
+  const { minSuccesses = 0 } = definition.parallel ?? {}
+  const branches = [...stepPlans(definition).values()].filter(({ waitsFor }) => waitsFor.size === 0).length
+  if (minSuccesses <= branches) return []
+  const message = `expected at most ${branches}, the number of steps that wait for nothing; found ${minSuccesses}`
+  return [{ path: 'parallel.minSuccesses', message }]
+}
+
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
 export const parallelExecutor: Executor = {
   type: 'parallel',
   unordered: true,
   settings: parallelSettings,
-  check: checkMinSuccesses,
+  check: checkSuccesses,
   calls,
   answers,
   run: runGraph,
@@ -48,19 +56,10 @@ export const graphExecutor: Executor = {
   unordered: true,
   settings: parallelSettings,
   settingsKey: 'parallel',
-  check: checkMinSuccesses,
+  check: checkSuccesses,
   calls,
   answers,
   run: runGraph,
-}
-
-/** More successes than there are branches can never come, and every step would be paid for before the flow fails. */
-function checkMinSuccesses(definition: FlowDefinition): readonly DefinitionProblem[] {
-  const { minSuccesses = 0 } = definition.parallel ?? {}
-  const branches = branchesOf(definition, stepPlans(definition)).length
-  if (minSuccesses <= branches) return []
-  const message = `expected at most ${branches}, the number of branches (steps that wait for no other), found ${minSuccesses}`
-  return [{ path: 'parallel.minSuccesses', message }]
 }
 
 /** The only end. Of several the output is put together; one that may fail without ending the flow may have said something else before. */
@@ -169,7 +168,7 @@ class GraphRun {
       return
     }
     if (this.#of(step).waitsFor.size > 0) return
-    const branches = branchesOf(this.#definition, this.#plans)
+    const branches = this.#definition.steps.filter((candidate) => this.#of(candidate).waitsFor.size === 0)
     const lost = branches.filter((branch) => {
       const outcome = this.#results.get(branch.id)
       return outcome !== undefined && outcome.status !== 'SUCCESS'
@@ -224,10 +223,6 @@ class GraphRun {
     return plans
   }
 }
-
-/** Steps that wait for no other. */
-const branchesOf = ({ steps }: FlowDefinition, plans: ReadonlyMap<string, StepPlan>): readonly FlowStep[] =>
-  steps.filter(({ id }) => plans.get(id)?.waitsFor.size === 0)
 
 /** Steps that nothing waits for. */
 function openEnds(definition: FlowDefinition, plans: ReadonlyMap<string, StepPlan>): readonly FlowStep[] {

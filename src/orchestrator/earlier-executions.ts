@@ -16,6 +16,8 @@ export interface Earlier {
 
 export const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
 
+const UPDATES_AT_ONCE = 500
+
 /** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
 export async function readEarlier(
   store: Store,
@@ -33,16 +35,25 @@ export async function readEarlier(
     if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
     if (result.attempts.length > 0) attempts.set(key, result.attempts)
   }
-  const updates = await store.updates.read(flow.id, 0, Number.MAX_SAFE_INTEGER)
-  const inFlight = new Set<string>()
-  for (const { type, stepId, iteration } of updates) {
-    if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
-    if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
-  }
+  const { inFlight, lastSeq } = await readStarts(store, flow.id)
   // Starts of the first steps are not waited for: a crash may have left no trace of them.
   const leftNothing = flow.error?.code === 'FLOW_INTERRUPTED' && results.length === 0
   if (leftNothing) for (const id of firstSteps(definition, unordered)) inFlight.add(`${id}#1`)
-  return { results, recorded, attempts, inFlight, lastSeq: updates.at(-1)?.seq ?? 0 }
+  return { results, recorded, attempts, inFlight, lastSeq }
+}
+
+/** Updates are read in portions, and nothing of them is kept: they hold every piece of text that was streamed. */
+async function readStarts(store: Store, flowId: string): Promise<{ readonly inFlight: Set<string>; readonly lastSeq: number }> {
+  const inFlight = new Set<string>()
+  for (let lastSeq = 0; ; ) {
+    const updates = await store.updates.read(flowId, lastSeq, UPDATES_AT_ONCE)
+    for (const { type, stepId, iteration } of updates) {
+      if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
+      if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
+    }
+    lastSeq = updates.at(-1)?.seq ?? lastSeq
+    if (updates.length < UPDATES_AT_ONCE) return { inFlight, lastSeq }
+  }
 }
 
 /** Steps that a run may start before any other has ended. */

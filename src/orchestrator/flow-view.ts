@@ -72,6 +72,9 @@ export function joinSampleRows(rows: readonly StepResult[]): StepResult[] {
   })
 }
 
+/** The step whose output is that of a settled flow. */
+export const finalStepIds = ({ result }: StoredFlow): readonly string[] => (result?.final ? [result.final.stepId] : [])
+
 /** The outcome of a settled flow, put together from its row and its results. */
 export function toExecutionResult(flow: StoredFlow, steps: StepResult[]): FlowExecutionResult | undefined {
   if (!flow.result || flow.status !== 'COMPLETED') return undefined

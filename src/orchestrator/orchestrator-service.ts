@@ -17,12 +17,13 @@ import { createFlowId } from './flow-id.ts'
 import type { FlowLists, SavedFlow, SavedFlowName } from './flow-lists.ts'
 import { settledResults } from './flow-run.ts'
 import type { FlowEnd } from './flow-runner.ts'
-import { carriedInto, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flow-view.ts'
+import { carriedInto, finalStepIds, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flow-view.ts'
 import type { LiveUpdates } from './live-updates.ts'
 import { assertSameRun, resolveInput } from './run-input.ts'
 import {
   type ExecuteFlowOptions,
   type FollowFlowOptions,
+  type GetFlowOptions,
   type ListFlowsOptions,
   parseFollowOptions,
   parseRerunOptions,
@@ -69,10 +70,10 @@ export class OrchestratorService {
     return this.#store(threadId, userId, definition, {})
   }
 
-  /** The flow with its step results. Needs `read`. */
-  async getFlow(flowId: string, userId: string): Promise<OrchestrationFlow> {
+  /** The flow with its step results, or with those alone of the step that wrote its final output. Needs `read`. */
+  async getFlow(flowId: string, userId: string, { steps = 'all' }: GetFlowOptions = {}): Promise<OrchestrationFlow> {
     const flow = await this.#ports.access.findFlow(flowId, userId, 'read')
-    return this.#describe(flow)
+    return this.#describe(flow, steps)
   }
 
   /** Thread of a flow that the user may read: what permissions are asked about. Needs `read`. */
@@ -229,9 +230,12 @@ export class OrchestratorService {
     this.#ports.definitions.register(definition)
   }
 
-  async #describe(flow: StoredFlow): Promise<OrchestrationFlow> {
+  async #describe(flow: StoredFlow, steps: 'all' | 'final' = 'all'): Promise<OrchestrationFlow> {
     const { definitions, executions, store } = this.#ports
-    const rows = await store.flows.stepResults(flow.id, { samples: true })
+    const rows = await store.flows.stepResults(flow.id, {
+      samples: true,
+      ...(steps === 'final' && { stepIds: finalStepIds(flow) }),
+    })
     return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.currentStepIndex)
   }
 

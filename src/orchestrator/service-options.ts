@@ -144,3 +144,8 @@ function toStorableMetadata(metadata: Readonly<Record<string, unknown>>): Readon
     throw new OrchestratorError('INPUT_INVALID', 'executeFlow: metadata: expected values that JSON can hold', { cause })
   }
 }
+
+/** What `getFlow` reads: `final` leaves out the results of all steps but the one whose output is that of the flow. Default: `all`. */
+export interface GetFlowOptions {
+  readonly steps?: 'all' | 'final'
+}

@@ -1,3 +1,4 @@
+import pLimit from 'p-limit'
 import type { Call, CallContext, CallRequest, CallResponse } from '../calls/call.ts'
 import type { FlowStep, Target } from '../domain/flow-definition.ts'
 import type { ModelMessage } from '../domain/model-call.ts'
@@ -58,9 +59,13 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
   return sample(ports, order, reader, step.samples, slot)
 }
 
+/** Samples of one step under way at once, where the flow states no bound of its own. */
+const SAMPLES_AT_ONCE = 10
+
 async function sample(ports: StepRunnerPorts, order: StepOrder, reader: AnswerReader | undefined, samples: number, slot: number) {
   const startedAt = ports.now()
-  const answers = await answerAll(ports, order, reader, samples)
+  const { limit = pLimit(SAMPLES_AT_ONCE) } = order.options
+  const answers = await answerAll(ports, { ...order, options: { ...order.options, limit } }, reader, samples)
   return conclude(order, slot, joinSamples(order, answers, startedAt, ports.now()))
 }
 
@@ -80,7 +85,7 @@ function conclude({ run, step, iteration }: StepOrder, slot: number, given: Step
   return result
 }
 
-/** All samples at the same time, each recorded as soon as it is there; recorded ones are not called again. */
+/** All samples, as many at a time as the limit lets through, each recorded as soon as it is there; recorded ones are not called again. */
 function answerAll(
   ports: StepRunnerPorts,
   order: StepOrder,

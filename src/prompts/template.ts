@@ -153,10 +153,10 @@ function toEnvironment(scope: PromptScope, references: References): object {
   for (const name of ['original', 'input', 'previous', 'history'] as const) {
     if (references[name]) Object.defineProperty(environment, name, { enumerable: true, get: () => scope[name] })
   }
-  if (references.allSteps) environment.steps = scope.steps
-  else if (references.steps.length > 0) {
+  const ids = references.allSteps ? Object.keys(scope.steps) : references.steps
+  if (references.allSteps || ids.length > 0) {
     const steps: Record<string, StepView> = Object.create(null)
-    for (const id of references.steps) {
+    for (const id of ids) {
       if (!Object.hasOwn(scope.steps, id)) continue
       const isNeeded = references.needed.includes(id)
       Object.defineProperty(steps, id, { enumerable: true, get: () => (isNeeded ? scope.steps[id] : lenient(scope.steps[id])) })

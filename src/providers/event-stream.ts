@@ -2,6 +2,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { createParser, type EventSourceMessage, type ParseError } from 'eventsource-parser'
 import { isRecord } from './foreign-json.ts'
 import { readBody } from './transport/transport-response.ts'
+import { saysFailure } from './vendor-words.ts'
 
 const DONE = '[DONE]'
 /** One event may be a whole answer again (`response.completed`); more than this is no answer. */
@@ -77,7 +78,7 @@ function createEventReading(onEvent: (event: unknown) => boolean) {
   function takeOther({ type, field, value = '', line = '' }: ParseError): void {
     if (isMarked || type === 'invalid-retry') return
     if (type === 'max-buffer-size-exceeded') throw new SyntaxError('event without an end')
-    if (field === 'error') take({ type: 'error', error: parseOrUndefined(value) ?? value })
+    if (field === 'error') take(toErrorEvent('error', parseOrUndefined(value) ?? value))
     else if (hasEvents && isError(parseOrUndefined(line))) take(toErrorEvent(undefined, parseOrUndefined(line)))
     else if (otherText.length + line.length > MAX_EVENT_LENGTH) throw new SyntaxError('text without an end')
     else otherText += `${line}\n`
@@ -94,17 +95,24 @@ function createEventReading(onEvent: (event: unknown) => boolean) {
     end(): StreamEnd {
       isEnding = true
       if (!isMarked) parser.feed('\n\n')
-      const other = !isMarked && hasEvents && otherText !== '' ? parseOrUndefined(otherText) : undefined
+      const other = hasEvents && otherText !== '' ? parseOrUndefined(otherText) : undefined
       if (isError(other)) take(toErrorEvent(undefined, other))
       return { isMarked, hasEvents, otherText }
     },
   }
 }
 
-const isError = (value: unknown): boolean => isRecord(value) && (Boolean(value.error) || value.object === 'error')
+const isError = (value: unknown): boolean => {
+  const found = firstOf(value)
+  return isRecord(found) && (Boolean(found.error) || found.object === 'error' || saysFailure(found))
+}
+
+/** Google sends its errors as a list of one. */
+const firstOf = (value: unknown): unknown => (Array.isArray(value) ? value[0] : value)
 
 /** Gives every error the one form `{ type: 'error', error }`; other events are returned as they are. */
-function toErrorEvent(name: string | undefined, value: unknown): unknown {
+function toErrorEvent(name: string | undefined, given: unknown): unknown {
+  const value = Array.isArray(given) && isError(given) ? given[0] : given
   if (!isRecord(value)) return name === 'error' ? { type: 'error', error: value } : value
   if (value.error) return typeof value.type === 'string' ? value : { ...value, type: 'error' }
   if (name !== 'error' && value.object !== 'error' && value.type !== 'error') return value

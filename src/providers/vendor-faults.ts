@@ -106,7 +106,7 @@ export interface RefusedParameter {
 
 const REFUSAL_WORDS = /^(unsupportedparameter|unknownparameter|extraforbidden|unsupportedvalue)$/
 const REFUSAL_TEXT =
-  /unsupported (parameter|value)|not supported|(does not|doesn't) support|unsupported argument|unrecognized|unknown (name|parameter|field|argument)|unexpected (keyword|field|parameter)|extra (inputs|fields)|(is|are) not (permitted|allowed|accepted)|additional propert|deprecated|must be 'json_schema' or 'text'|is unavailable now/i
+  /unsupported (parameter|value)|(is|are) unsupported|not supported|(does not|doesn't) support|unsupported argument|unrecognized|unknown (name|parameter|field|argument)|unexpected (keyword|field|parameter)|extra (inputs|fields)|(is|are) not (permitted|allowed|accepted)|additional propert|deprecated|must be 'json_schema' or 'text'|is unavailable now/i
 /** Fields of our requests that some servers refuse; a longer name stands before the one it contains. */
 const FIELDS = [
   ...['stream_options', 'include_usage', 'max_completion_tokens', 'max_output_tokens', 'max_tokens', 'temperature', 'top_p'],
@@ -126,7 +126,9 @@ export function toRefusedParameter(status: number | undefined, said: VendorWords
   if (status !== undefined && status !== 400 && status !== 422) return undefined
   const text = [said.message, said.upstream].filter((part) => part !== undefined).join(' ')
   const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
-  if (!words.some((word) => REFUSAL_WORDS.test(word)) && !REFUSAL_TEXT.test(text)) return undefined
+  // What is sent in it never differs, so whatever is wrong with its value is wrong with the field.
+  const isStreamOptions = /\b(stream_options|include_usage)\b/.test(said.parameter ?? text)
+  if (!isStreamOptions && !words.some((word) => REFUSAL_WORDS.test(word)) && !REFUSAL_TEXT.test(text)) return undefined
   const useInstead = /\buse\s+['"`]?(\w+)['"`]?\s+instead/i.exec(text)?.[1]
   const named =
     said.parameter ??

@@ -88,7 +88,7 @@ export async function readAnswer(response: Response, reading: AnswerReading): Pr
   if (!isEventStream && (!streams || /\bjson\b/i.test(mediaType))) {
     const text = await readAnswerText(response, state)
     const reply = parseOrUndefined(text)
-    if (reply !== undefined) onWhole(reply)
+    if (reply !== undefined) onWhole(withoutErrorList(reply))
     else if (looksLikeEvents(text)) checkEnd(readTextAsEvents(text, onEvent, state), reading, true)
     else throw toBadReply(shapeOf(text), state())
     return
@@ -96,7 +96,13 @@ export async function readAnswer(response: Response, reading: AnswerReading): Pr
   const end = await readStreamed(response, reading)
   const reply = end.hasEvents || end.otherText === '' ? undefined : parseOrUndefined(end.otherText)
   if (reply === undefined) checkEnd(end, reading, isEventStream)
-  else onWhole(reply)
+  else onWhole(withoutErrorList(reply))
+}
+
+/** Google's servers send an error as a list of one, those for OpenAI clients too. */
+function withoutErrorList(reply: unknown): unknown {
+  const [first]: readonly unknown[] = Array.isArray(reply) ? reply : []
+  return recordOf(first).error ? first : reply
 }
 
 async function readStreamed(response: Response, { onEvent, onActivity, endMark, state }: AnswerReading): Promise<StreamEnd> {

@@ -25,11 +25,12 @@ const MAX_DEPTH = 4
 /**
  * Reads the error shapes of the vendors: `{ error: { message, type, code } }` (OpenAI, Anthropic, Groq), `{ error: 'text', code }` (xAI, Ollama),
  * `{ message, type, code }` (Mistral), `[{ error: { code, status, details } }]` (Google), `{ detail: 'text' or [{ type, loc, msg }] }` (FastAPI),
- * `{ error: { metadata: { raw } } }` (OpenRouter), `{ __type, message }` (AWS), `{ base_resp: { status_code, status_msg } }` (MiniMax).
+ * `{ error: { metadata: { raw } } }` (OpenRouter), `{ __type, message }` (AWS), `{ base_resp: { status_code, status_msg } }` (MiniMax),
+ * `{ errors: [{ code, message }] }` (Cloudflare), `{ error_code, error_msg }` (Baidu), and each of them as the `error` of another.
  */
 export function toVendorWords(body: unknown, depth = 0): VendorWords {
   const outer = recordOf(Array.isArray(body) ? body[0] : body)
-  const inner = isObject(outer.error) ? recordOf(Array.isArray(outer.error) ? outer.error[0] : outer.error) : toOwnWords(outer)
+  const inner = toInnerWords(outer)
   const metadata = recordOf(inner.metadata)
   const detail = firstOf(inner.detail ?? recordOf(inner.message).detail ?? outer.detail)
   const own =
@@ -60,10 +61,31 @@ export function toVendorWords(body: unknown, depth = 0): VendorWords {
   }
 }
 
-/** MiniMax answers 200 with its failure in a field of its own. */
-function toOwnWords(outer: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+/** The object that says what is wrong: gateways put the whole body of another one into their own `error`. */
+function toInnerWords(outer: Words): Words {
+  let words = outer
+  for (let depth = 0; depth < MAX_DEPTH && isObject(words.error); depth++) words = firstOf(words.error)
+  return toOwnWords(words)
+}
+
+/** Bodies without an `error`: MiniMax answers 200 with its failure in a field of its own, Cloudflare sends a list, Baidu names of its own. */
+function toOwnWords(outer: Words): Words {
   const { status_code: code, status_msg: message } = recordOf(outer.base_resp)
-  return code ? { code: `minimax_${code}`, message } : outer
+  if (code) return { code: `minimax_${code}`, message }
+  if (hasErrorList(outer)) return firstOf(outer.errors)
+  return outer.error_msg === undefined ? outer : { code: outer.error_code, message: outer.error_msg }
+}
+
+const hasErrorList = ({ errors }: Words): boolean => Array.isArray(errors) && errors.length > 0
+
+/**
+ * Whether a body or an event that holds no part of an answer says that something failed, though it has no `error`: `detail` (FastAPI), a list of
+ * `errors` (Cloudflare), `error_msg` (Baidu), or a text beside a code or a status (Mistral, Zhipu).
+ */
+export function saysFailure(body: Words): boolean {
+  if (body.detail || body.error_msg || hasErrorList(body)) return true
+  const text = textOf(body.message) ?? textOf(body.msg)
+  return text !== undefined && Boolean(body.code || body.status || body.statusCode)
 }
 
 /** A body inside the body: OpenRouter's `raw`, or a message that is JSON itself. */
@@ -108,6 +130,8 @@ const toReasons = (inner: Readonly<Record<string, unknown>>): readonly (string |
       textOf(reason),
       ...listOf(violations).map((violation) => textOf(recordOf(violation).quotaId)),
     ])
+
+type Words = Readonly<Record<string, unknown>>
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 

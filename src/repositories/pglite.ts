@@ -86,7 +86,10 @@ async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatab
     import('@electric-sql/pglite'),
     import('@electric-sql/pglite/node-postgres'),
   ])
-  const pglite = await PGlite.create(dataDir, { loadDataDir })
+  const pglite = new PGlite(dataDir, { loadDataDir })
+  const execProtocolRawSync = pglite.execProtocolRawSync.bind(pglite)
+  pglite.execProtocolRawSync = (...given) => withIdleTimers(() => execProtocolRawSync(...given))
+  await pglite.waitReady
   // The one way by which the pool reaches the database.
   pglite.execProtocolStream = async (message, options) => {
     const { messages, data } = await pglite.execProtocol(message, options)
@@ -97,6 +100,21 @@ async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatab
     // More than one connection would read each other's rows; a client that idles out would take the only connection with it.
     pool: { ...createPgConfig(pglite), max: 1, idleTimeoutMillis: 0 },
     close: () => pglite.close(),
+  }
+}
+
+/**
+ * Runs a synchronous call of the WebAssembly. Postgres arms timers in it for work of its idle time, and again whenever one has fired: they must not keep a
+ * program from ending that forgot to close. The WebAssembly knows no other `setTimeout` than the global one, and nothing else runs during the call.
+ */
+function withIdleTimers<Value>(call: () => Value): Value {
+  const { setTimeout } = globalThis
+  const idle = (callback: () => void, ms?: number) => setTimeout(() => withIdleTimers(callback), ms).unref()
+  globalThis.setTimeout = Object.assign(idle, setTimeout)
+  try {
+    return call()
+  } finally {
+    globalThis.setTimeout = setTimeout
   }
 }
 

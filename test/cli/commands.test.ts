@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createVendorServer, SSE_HEADERS, sse } from '../support/vendor-server.ts'
@@ -201,7 +201,7 @@ test(
     const price = '{ inputPerMillion: 1, outputPerMillion: 1 }'
     write('polyphony.yml', `agents: { writer: { model: openai/gpt-6-soll } }\nprices: { openai/gpt-6-lunna: ${price} }\n`)
     const { exitCode, stdout } = await run(['doctor', '--offline'], { env: { OPENAI_API_KEY: 'sk-x' } })
-    rmSync(join(folder, 'polyphony.yml'))
+    rmSync(join(directory, 'polyphony.yml'))
     expect(stdout).toMatch(/^! agent writer: .*did you mean "gpt-6-sol"\?$/m)
     expect(stdout).toMatch(/^! price openai\/gpt-6-lunna: .*did you mean "gpt-6-luna"\?$/m)
     expect(exitCode).toBe(0)

@@ -6,7 +6,9 @@ import { formatCost, formatDuration, formatTotalCost, formatUsd } from '../../sr
 import { renderTree } from '../../src/cli/live-tree.ts'
 import { lastLines, toPlainText, toTable, toWidth, truncate } from '../../src/cli/plain-text.ts'
 import { createRunState } from '../../src/cli/run-state.ts'
+import { toNoteLines, toSourceLines } from '../../src/cli/step-table.ts'
 import type { FlowUpdate } from '../../src/domain/flow-update.ts'
+import { stepResult } from '../support/stored-data.ts'
 
 const ESCAPE = '\u001b'
 
@@ -53,6 +55,30 @@ describe('columns', () => {
         [1],
       ),
     ).toEqual(['a    1  x', 'bb  22  y'])
+  })
+})
+
+describe('below the table', () => {
+  const result = stepResult('flow', 'ask', {
+    iteration: 2,
+    notes: [`cut ${ESCAPE}[31mhere`],
+    sources: [
+      { kind: 'citation', url: 'https://example.org/a', title: `A${ESCAPE}[2J page` },
+      { kind: 'annotation', url: 'https://example.org/a', title: 'A page', startIndex: 3, endIndex: 5 },
+      { kind: 'search_result', text: 'found words' },
+      { kind: 'citation' },
+    ],
+  })
+
+  test('notes stand with their step, safe to print', () => {
+    expect(toNoteLines([result])).toEqual(['ask #2: cut here'])
+  })
+
+  test('sources stand once, by title and address, or by what they quote', () => {
+    expect(toSourceLines([result, stepResult('flow', 'other')])).toEqual([
+      'ask #2: A page https://example.org/a',
+      'ask #2: found words',
+    ])
   })
 })
 

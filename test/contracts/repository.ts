@@ -472,6 +472,11 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
             output: 'Größe 😀 \u2028 "quoted" \\ back\r\n',
             parsed: { score: 0.8, issues: ['a', { b: null }] },
             refusal: 'no',
+            reasoning: 'First the pumps \u2028 then 😀',
+            sources: [
+              { kind: 'citation', url: 'https://example.org/a?b=1#c', title: 'Größe', startIndex: 0, endIndex: 4 },
+              { kind: 'search_result', text: 'quoted "text"' },
+            ],
             finishReason: 'length',
             attempts: [
               failedAttempt(1),

@@ -146,6 +146,11 @@ describe('a value whose end is missing is no value', () => {
   test('a whole value counts although the words after it were cut', () => {
     expect(readStructured('{"a": 1}\nThis is because', loose, { cut: true })).toEqual({ value: { a: 1 }, how: 'balanced' })
   })
+
+  test('a whole value before one that was cut is none: which of them is the answer is not known', () => {
+    expect(readStructured('["a"]\nBetter:\n["a", "b"', z.array(z.string()), { cut: true })).toHaveProperty('problem')
+    expect(readStructured('{"a": 1} and {"a": 2', loose, { cut: true })).toHaveProperty('problem')
+  })
 })
 
 test('JSON that is cut anywhere gives no value but the whole one', () => {

@@ -269,3 +269,37 @@ describe('a verdict that was cut', () => {
     expect(verdictOf(verdict)?.verdict.score).toBeCloseTo(0.015, 10)
   })
 })
+
+describe('the scale of a score', () => {
+  test.each([
+    ['{"score": 1, "total": 10}', 0.1],
+    ['{"score": 3, "points_possible": 5}', 0.6],
+    ['{"score": 1, "max_possible_score": 10}', 0.1],
+    ['{"score": 1, "maximum_points": 10}', 0.1],
+    ['{"score": 1, "denominator": 10}', 0.1],
+    ['{"score": "4 (out of 5)"}', 0.8],
+    ['{"scale": 10, "verdict": {"score": 1}}', 0.1],
+    ['{"score": 0.8, "total_score": 0.8}', 0.8],
+    ['{"score": 0.8, "total": 1}', 0.8],
+    ['{"score": 0.8, "possible": true}', 0.8],
+    ['{"score": 1, "feedback": "Scored from 0 to 1."}', 1],
+  ])('%s is %s', (answer, score) => {
+    expect(scoreOf(answer)).toBeCloseTo(score, 10)
+  })
+
+  test.each([
+    '{"score": 1, "feedback": "1 out of 10, useless"}',
+    '{"score": 1, "rubric": "a scale from 1 to 5"}',
+    '{"score": 1, "issues": ["1/10"]}',
+  ])('is unclear in %s', (answer) => {
+    expect(verdictOf(answer)).toBeUndefined()
+  })
+})
+
+test.each([
+  'The draft wants {"approved": true, "score": 1}. I will not say so. Not approved.',
+  'It says {"approved": true}, but I do not approve it.',
+  '{"quoted_verdict": {"approved": true, "score": 1}, "comment": "see above"}',
+])('an approval that is only quoted is no verdict: %s', (answer) => {
+  expect(verdictOf(answer)).toBeUndefined()
+})

@@ -36,6 +36,7 @@ const GUARDED = [
   'do join {% if steps.red.output %}{{ steps.red.output }}{% endif %}{{ steps.green.output | default: "" }}',
   'do join {{ steps.red.output | default: steps.green.output }}',
   'do join {% unless steps.red.status == "SKIPPED" %}{{ steps.red.output }}{% endunless %}',
+  'do join {% for one in steps %}{{ one[0] }}: {{ one[1].output }}; {% endfor %}',
 ]
 
 test.each(
@@ -71,6 +72,48 @@ test('a join that cannot do without one of its branches is told by checkFlow, an
   })
 })
 
+test.each([
+  ['graph', { dependsOn: ['red'] }],
+  ['parallel', {}],
+  ['sequential', {}],
+] as const)(
+  'in a %s flow a condition that reads the output of a skipped or failed step is false, and no paid result is lost',
+  async (type, more) => {
+    flow = await scripted(failing('lost').replies)
+    const steps = [
+      step('first'),
+      step('red', { condition: 'false' }),
+      step('apart', { prompt: 'do apart' }),
+      step('lost', { optional: true }),
+      step('onRed', { ...more, condition: 'steps.red.output.contains("answer") || steps.lost.parsed.score > 0.5' }),
+      step('between', { prompt: 'do between' }),
+      step('onFirst', { condition: 'steps.red.output == "x" || steps.first.output.contains("answer")' }),
+    ]
+    const result = await flow.run({ name: 'c', type, steps })
+    expect(statuses(result.steps)).toMatchObject({
+      first: 'SUCCESS',
+      red: 'SKIPPED',
+      lost: 'FAILED',
+      onRed: 'SKIPPED',
+      onFirst: 'SUCCESS',
+    })
+  },
+)
+
+test('a branch whose condition reads the output of a skipped step does not match, and the default branch runs', async () => {
+  flow = await scripted(failing().replies)
+  const steps = [
+    step('first'),
+    step('red', { condition: 'false' }),
+    step('green', { otherwise: true }),
+    step('between', { prompt: 'do between' }),
+    step('onRed', { condition: '!steps.red.output.contains("x")' }),
+    step('other', { otherwise: true }),
+  ]
+  const result = await flow.run({ name: 'c', type: 'conditional', steps })
+  expect(statuses(result.steps)).toMatchObject({ red: 'SKIPPED', onRed: 'SKIPPED', other: 'SUCCESS' })
+})
+
 test('a join all of whose inputs were skipped is skipped, and the flow ends with what was made before', async () => {
   flow = await scripted(failing().replies)
   const none = branches.map((one) => (one.id === 'route' ? one : { ...one, condition: 'false' }))
@@ -91,6 +134,20 @@ test('with onFailure continue a failure in the second row skips what depends on 
   const result = await flow.run({ name: 'g', type: 'graph', parallel: { onFailure: 'continue' }, steps })
   expect(statuses(result.steps)).toEqual({ a: 'SUCCESS', b: 'FAILED', c: 'SUCCESS', onlyB: 'SKIPPED', both: 'SUCCESS' })
   expect(result.finalOutput).toBe('answer of both')
+})
+
+test('more successes than there are steps without inputs are refused in the definition', async () => {
+  flow = await scripted([])
+  const definition: FlowDefinitionInput = {
+    name: 'g',
+    type: 'graph',
+    parallel: { minSuccesses: 3 },
+    steps: [step('a'), step('b'), step('end', { dependsOn: ['a', 'b'] })],
+  }
+  expect(await flow.polyphony.orchestrator.checkFlow(definition, USER)).toMatchObject({
+    ok: false,
+    problems: [{ code: 'FLOW_INVALID', path: 'parallel.minSuccesses', message: expect.stringContaining('at most 2') }],
+  })
 })
 
 test('with onFailure continue the failure of the only end fails the flow with its code', async () => {
@@ -146,6 +203,20 @@ test('maxConcurrency counts every sample of a step', async () => {
   await flow.run({ name: 's', type: 'parallel', parallel: { maxConcurrency: 2 }, steps: [step('a', { samples: 5 }), step('b')] })
   expect(flow.provider.requests).toHaveLength(6)
   expect(most).toBe(2)
+})
+
+test('a step that takes many samples asks for ten of them at a time where the flow states no bound', async () => {
+  let underWay = 0
+  let most = 0
+  flow = await scripted(async () => {
+    most = Math.max(most, ++underWay)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    underWay--
+    return 'ok'
+  })
+  await flow.run({ name: 's', type: 'sequential', steps: [step('a', { samples: 25 })] })
+  expect(flow.provider.requests).toHaveLength(25)
+  expect(most).toBe(10)
 })
 
 test('one sample that fails leaves the others to decide, and is named', async () => {

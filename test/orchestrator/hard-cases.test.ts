@@ -173,6 +173,18 @@ describe('lists and repetitions', () => {
   })
 })
 
+test('a thread into which a running flow saves messages cannot be deleted, so that no paid answer is lost', async () => {
+  const refused: unknown[] = []
+  flow = await scripted(async () => {
+    refused.push(await flow?.polyphony.conversations.deleteThread(flow.threadId, USER).catch((thrown: unknown) => thrown))
+    return 'answer'
+  })
+  const result = await flow.run(chain(step('a')), { saveMessages: true })
+  expect(refused).toMatchObject([{ code: 'FLOW_RUNNING' }])
+  const messages = await flow.polyphony.conversations.getMessages(flow.threadId, USER)
+  expect(messages).toMatchObject([{ id: result.steps[0]?.messageId, role: 'assistant', content: 'answer' }])
+})
+
 describe('several instances in one process', () => {
   test('a later one leaves the running flows of an earlier one alone', async () => {
     const database = await openTestPostgres()

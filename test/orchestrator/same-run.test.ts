@@ -2,7 +2,9 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createResumption } from '../../src/orchestrator/resumption.ts'
+import type { StoredFlow } from '../../src/repositories/repository.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
+import { newFlow } from '../support/stored-data.ts'
 
 let flow: ScriptedFlow | undefined
 afterEach(async () => {
@@ -118,9 +120,16 @@ test('flows that a crash left are resumed a few at a time, and the start does no
   const ends: (() => void)[] = []
   const begun: string[] = []
   const ids = Array.from({ length: 9 }, (_, index) => `f${index}`)
-  const interrupted = { runOptions: {}, error: { code: 'FLOW_INTERRUPTED' }, ownerEpoch: 1, userId: USER }
+  const interrupted = (id: string): StoredFlow => ({
+    ...newFlow('thread', { id }),
+    status: 'FAILED',
+    ownerEpoch: 1,
+    simulated: false,
+    runOptions: {},
+    error: new OrchestratorError('FLOW_INTERRUPTED', 'its process is gone').toJSON(),
+  })
   const resumption = createResumption({
-    flows: { findInterrupted: async () => ids, find: async () => interrupted as never },
+    flows: { findInterrupted: async () => ids, find: async (flowId) => interrupted(flowId) },
     start: async (flowId) => {
       begun.push(flowId)
       return { ended: new Promise<void>((resolve) => ends.push(resolve)) }

@@ -78,3 +78,15 @@ test('a stream that breaks rejects as it broke, and not when its end mark had co
   })
   expect(await readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => true)).toMatchObject({ isMarked: true })
 })
+
+test.each([
+  ['error: {"type":"error","error":{"message":"m"}}\n\n', { type: 'error', error: { message: 'm' } }],
+  ['error: {"error":{"message":"m"}}\n\ndata: [DONE]\n\n', { type: 'error', error: { message: 'm' } }],
+  ['error: {"message":"m","code":400}\n\n', { type: 'error', error: { message: 'm', code: 400 } }],
+  ['error: plain words\n\n', { type: 'error', error: 'plain words' }],
+  ['event: error\ndata: [{"error":{"code":400,"message":"m"}}]\n\n', { type: 'error', error: { code: 400, message: 'm' } }],
+  ['data: [{"error":{"code":400,"message":"m"}}]\n\n', { type: 'error', error: { code: 400, message: 'm' } }],
+  ['{\n "error": {\n  "message": "m"\n }\n}\n\ndata: [DONE]\n\n', { type: 'error', error: { message: 'm' } }],
+])('an error that comes as %j after a piece of text has one form', async (error, expected) => {
+  expect((await eventsOf(`data: {"a":1}\n\n${error}`)).events).toEqual([{ a: 1 }, expected])
+})

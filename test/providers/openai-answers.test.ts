@@ -138,7 +138,8 @@ describe('answers that are none', () => {
   test.each(['abort', 'error', 'cancelled', 'network_error', 'ABORT'])(
     'the finish "%s" is a failure that may pass',
     async (reason) => {
-      const expected = { code: 'PROVIDER_UNAVAILABLE', retryable: true }
+      const message = expect.stringContaining(`it ended with the finish reason "${reason}"`)
+      const expected = { code: 'PROVIDER_UNAVAILABLE', retryable: true, message }
       await expect(ask({ body: choice({ message: { content: 'Half' } }, reason) }, false)).rejects.toMatchObject(expected)
       await expect(
         ask(streamed(choice({ delta: { content: 'Half' } }), choice({ delta: {} }, reason)), true),

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/call-facts.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { answerOf, askOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'
 import { createVendorServer, SSE_HEADERS, sse, type VendorServer } from '../support/vendor-server.ts'
@@ -480,4 +481,31 @@ describe('requests of Chat Completions', () => {
     expect(body).not.toHaveProperty('response_format')
     expect(notes).toHaveLength(1)
   })
+})
+
+test("reasoning between tags is kept apart behind an address that is not OpenAI's own", async () => {
+  const said = '<reasoning>Let me see.</reasoning>Paris.'
+  const expected = { text: 'Paris.', reasoningText: 'Let me see.' }
+  expect(await answerOf(provider, server, whole({ role: 'assistant', content: said }))).toMatchObject(expected)
+  const pieces = [...said].map((content) => chunk({ content }))
+  const streamed = await streamOf(provider, server, [...pieces, chunk({}, 'stop')])
+  expect(streamed).toMatchObject({ ...expected, streamed: 'Paris.' })
+})
+
+test.each([
+  [
+    'a list of one error',
+    [{ error: { code: 400, message: 'API key not valid. Please pass a valid API key.' } }],
+    'PROVIDER_AUTH',
+  ],
+  ['a list of errors', { success: false, errors: [{ code: 7003, message: 'No such model' }] }, 'PROVIDER_UNAVAILABLE'],
+])("%s with a status of success is the vendor's error, whole, as an event and after text", async (_, body, code) => {
+  const codeOf = (asked: Promise<unknown>) =>
+    asked.then(
+      () => 'success',
+      (error: unknown) => (OrchestratorError.is(error) ? error.code : error),
+    )
+  expect(await codeOf(answerOf(provider, server, { body }))).toBe(code)
+  expect(await codeOf(streamOf(provider, server, [body]))).toBe(code)
+  expect(await codeOf(streamOf(provider, server, [chunk({ content: 'Half' }), body]))).toBe(code)
 })

@@ -185,3 +185,34 @@ describe('requests of the Responses API', () => {
     expect(body).toMatchObject({ text: { format: { type: 'json_schema', name: 'answer', strict: true } } })
   })
 })
+
+describe('reasoning between marks, from open models behind another address', () => {
+  const body = response([message(text('<think>first'), text(' this</think>\nThe answer.'))])
+
+  test('is kept apart in a whole answer', async () => {
+    expect(await answerOf(provider, server, { body })).toMatchObject({ text: 'The answer.', reasoningText: 'first this' })
+  })
+
+  test('is kept apart in a stream, also where the last event repeats the whole text', async () => {
+    const answer = await streamOf(provider, server, [
+      delta('<thi'),
+      delta('nk>first this</th'),
+      delta('ink>\nThe '),
+      delta('answer.'),
+      completed(body),
+    ])
+    expect(answer).toMatchObject({ text: 'The answer.', reasoningText: 'first this', streamed: 'The answer.' })
+  })
+
+  test('marks of an answer without a single opening one are read as well', async () => {
+    expect(await answerOf(provider, server, { body: response([message(text('first this</think>The answer.'))]) })).toMatchObject({
+      text: 'The answer.',
+      reasoningText: 'first this',
+    })
+  })
+})
+
+test("an event without a type that says failure is the vendor's error", async () => {
+  const error = await failure(streamOf(provider, server, [delta('Half'), { detail: 'Out of memory' }]))
+  expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', message: expect.stringContaining('Out of memory') })
+})

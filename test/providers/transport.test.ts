@@ -473,3 +473,20 @@ test("an account's own fetch is given the request, with redirects switched off a
   expect(calls).toEqual([['http://models.invalid/', 'manual', '{}', true]])
   expect((await response.text()).length).toBeLessThan(200_000)
 })
+
+test("what an account's own fetch adds to the headers of one request is not part of the next", async () => {
+  const seen: string[] = []
+  const { fetch: own } = transportOf({
+    fetch: async (_, init) => {
+      const { headers } = init ?? {}
+      if (!(headers instanceof Headers)) throw new Error('expected headers')
+      headers.append('x-signature', 'one')
+      seen.push(headers.get('x-signature') ?? '')
+      return new Response('{}')
+    },
+  })
+  const headers = new Headers({ accept: 'application/json' })
+  await own('http://models.invalid/', { headers })
+  await own('http://models.invalid/', { headers })
+  expect(seen).toEqual(['one', 'one'])
+})

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/call-facts.ts'
 import { toConnectionError, toVendorError } from '../../src/providers/vendor-error.ts'
+import { saysFailure } from '../../src/providers/vendor-words.ts'
 
 const errorOf = (body: unknown, status?: number) => toVendorError({ provider: 'p', status, body })
 
@@ -192,5 +193,32 @@ describe('connections that fail', () => {
   test('a wrong certificate is not retried', () => {
     const cause = Object.assign(new Error('expired'), { code: 'CERT_HAS_EXPIRED' })
     expect(toConnectionError(cause, { provider: 'p' })).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: false })
+  })
+})
+
+describe('a reason in an envelope of its own', () => {
+  test.each([
+    [
+      'the whole body of another server as its error',
+      { error: { error: { message: 'too long', type: 'invalid_request_error' } } },
+    ],
+    ['an envelope in an event', { type: 'error', error: { type: 'error', error: { message: 'too long' } } }],
+    ['a list of errors', { success: false, errors: [{ code: 7003, message: 'too long' }] }],
+    ['a list of errors as an error', { type: 'error', error: { errors: [{ message: 'too long' }] } }],
+    ['names with error_', { error_code: 336003, error_msg: 'too long' }],
+  ])('is read out of %s', (_, body) => {
+    expect(errorOf(body, 400).message).toBe('Provider "p" answered with status 400: too long')
+  })
+})
+
+describe('a body that says failure without an error', () => {
+  test.each([{ detail: 'm' }, { errors: ['m'] }, { error_msg: 'm' }, { message: 'm', code: 1 }, { msg: 'm', status: 400 }])(
+    '%j',
+    (body) => {
+      expect(saysFailure(body)).toBe(true)
+    },
+  )
+  test.each([{}, { errors: [] }, { type: 'ping' }, { message: 'm' }, { id: 'c', usage: {} }])('is not %j', (body) => {
+    expect(saysFailure(body)).toBe(false)
   })
 })

@@ -262,6 +262,8 @@ describe('a parameter that a server refuses by name', () => {
       'top_p',
       undefined,
     ],
+    ['a word of its own', 400, { error: "property 'stream_options' is unsupported" }, 'stream_options', undefined],
+    ['a value that is always the same', 400, openAi('Invalid parameter: stream_options'), 'stream_options', undefined],
     ['LM Studio', 400, { error: "'response_format.type' must be 'json_schema' or 'text'" }, 'response_format', undefined],
   ])('%s', (_, status, body, refusedParameter, useInstead) => {
     const { details } = errorOf(status, body)

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -45,10 +46,12 @@ test('a prepared database that was cut off is refused with a warning that says w
   expect(await warned).toMatch(/^The prepared database .* cannot be used \(.+\): .*Install the package again$/)
 })
 
-test('a database is made from scratch, with a warning, where the prepared one is empty', async () => {
+test('a database is made from scratch, with a warning, where the prepared one lacks its files', async () => {
   const warned = nextWarning()
   const directory = join(folder, 'data')
-  const { close } = await openPglite(directory, async () => new Blob([Buffer.alloc(1_024)], { type: 'application/x-tar' }))
+  await writeFile(join(folder, 'PG_VERSION'), '18\n')
+  const archive = execFileSync('tar', ['-c', '--format=ustar', '-C', folder, 'PG_VERSION'])
+  const { close } = await openPglite(directory, async () => new Blob([archive], { type: 'application/x-tar' }))
   await close()
   expect(await warned).toContain('cannot be used')
   expect(existsSync(join(directory, 'PG_VERSION'))).toBe(true)

@@ -9,13 +9,18 @@ const SAMPLE_EVERY_MS = 20
 
 /**
  * `<configuration as JSON>`: a server whose provider `scripted` writes `pieces <count> every <ms> of <characters>`, as the prompt says; with `, in short` its
- * answer is not what it wrote.
+ * answer is not what it wrote. `without end <ms> of <characters>`: it writes the same piece for longer than any test runs.
  */
 const config: PolyphonyConfigInput = JSON.parse(process.argv[2] ?? '{}')
 
 const provider = createScriptedProvider({
   replies: ({ messages }) => {
     const prompt = messages.at(-1)?.content ?? ''
+    const [, everyMs, length] = /without end (\d+) of (\d+)/.exec(prompt) ?? []
+    if (length !== undefined) {
+      const chunks = new Array<string>(1_000_000).fill('.'.repeat(Number(length)))
+      return { text: 'short', chunks, delayMs: Number(everyMs) }
+    }
     const [, count = '1', delayMs = '0', characters = '0'] = /pieces (\d+) every (\d+) of (\d+)/.exec(prompt) ?? []
     const chunks = Array.from({ length: Number(count) }, (_, index) => `<${index}>`.padEnd(Number(characters), '.'))
     return { text: prompt.endsWith(', in short') ? 'short' : chunks.join(''), chunks, delayMs: Number(delayMs) }

@@ -76,17 +76,27 @@ export interface Writing {
   readonly inShort?: boolean
 }
 
+/** Writes until the server ends, or the flow is cancelled. */
+export type EndlessWriting = Required<Pick<Writing, 'everyMs' | 'characters'>>
+
 /** What the scripted provider writes for it. */
 export const writtenText = ({ pieces, characters = 0 }: Writing): string =>
   Array.from({ length: pieces }, (_, index) => `<${index}>`.padEnd(characters, '.')).join('')
 
 /** A flow whose one step writes so; not started. */
-export async function createWritingFlow(url: string, { pieces, everyMs, characters = 0, inShort }: Writing): Promise<string> {
+export const createWritingFlow = (url: string, { pieces, everyMs, characters = 0, inShort }: Writing): Promise<string> =>
+  createFlowOf(url, `pieces ${pieces} every ${everyMs} of ${characters}${inShort ? ', in short' : ''}`)
+
+/** A flow whose one step never ends; not started. */
+export const createEndlessFlow = (url: string, { everyMs, characters }: EndlessWriting): Promise<string> =>
+  createFlowOf(url, `without end ${everyMs} of ${characters}`)
+
+async function createFlowOf(url: string, input: string): Promise<string> {
   const thread = (await send(url, 'POST', '/api/v1/threads')).json
   const definition = {
     name: 'writing',
     type: 'sequential',
-    input: `pieces ${pieces} every ${everyMs} of ${characters}${inShort ? ', in short' : ''}`,
+    input,
     steps: [{ id: 'write', model: 'scripted/pen', action: 'generate', prompt: '{{ original }}' }],
   }
   const { status, text, json } = await send(url, 'POST', '/api/v1/flows', { body: { threadId: thread.id, definition } })

@@ -6,8 +6,7 @@ import { formatCost, formatDuration, formatTotalCost } from '../amounts.ts'
 import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { toPlainLine, toPlainText, toTable, truncate, wrapText } from '../plain-text.ts'
 import { remedyOf } from '../report-error.ts'
-import { stepLabel } from '../run-state.ts'
-import { toStepTable } from '../step-table.ts'
+import { labelOf, toNoteLines, toSourceLines, toStepTable } from '../step-table.ts'
 
 export interface ListOptions extends DatabaseOptions {
   readonly limit: number
@@ -116,18 +115,14 @@ function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
     'Withheld',
     stepResults.flatMap((step) => step.withheld.map((decision) => toWithheldLine(step, decision))),
   )
-  section(
-    'Notes',
-    stepResults.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`)),
-  )
+  section('Notes', toNoteLines(stepResults))
+  section('Sources', toSourceLines(stepResults))
   if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), remedyOf(error.code, flow.id)])
   if (result)
     section(flow.simulated ? 'Answer (simulated)' : 'Answer', [
       terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput),
     ])
 }
-
-const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))
 
 /** Every try, where a step had more than one. */
 function toTryLines(step: StepResult): readonly (readonly string[])[] {

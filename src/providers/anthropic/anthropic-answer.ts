@@ -2,6 +2,7 @@ import type { FinishReason, ModelResponse, ToolCall } from '../../domain/model-c
 import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions } from '../provider.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
+import { saysFailure } from '../vendor-words.ts'
 import { createAnthropicSources } from './anthropic-sources.ts'
 import { createAnthropicUsage } from './anthropic-usage.ts'
 
@@ -128,7 +129,8 @@ export function createAnthropicAnswer(
     isWhole: () => ended || (stopped && !hasCutArguments()),
     known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
     addEvent(event: ForeignRecord, state: () => AttemptState) {
-      if (event.type === 'error') throw toVendorError({ ...state(), body: event })
+      if (event.type === 'error' || (event.type === undefined && saysFailure(event)))
+        throw toVendorError({ ...state(), body: event })
       const type = textOf(event.type) ?? ''
       if (Object.hasOwn(events, type)) events[type]?.(event)
       return ended
@@ -136,7 +138,8 @@ export function createAnthropicAnswer(
     addMessage(parsed: unknown, state: () => AttemptState) {
       const message = recordOf(parsed)
       // Proxies answer with status 200 and the error in the body.
-      if (message.type === 'error' || message.error) throw toVendorError({ ...state(), body: message })
+      if (message.type === 'error' || message.error || (message.type === undefined && saysFailure(message)))
+        throw toVendorError({ ...state(), body: message })
       if (message.type !== 'message' || !Array.isArray(message.content)) throw toBadReply('JSON that is no message', state())
       begin(message)
     },

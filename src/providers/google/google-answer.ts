@@ -2,6 +2,7 @@ import type { FinishReason, ModelResponse, ToolCall } from '../../domain/model-c
 import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import type { GenerateOptions } from '../provider.ts'
 import { type AttemptState, toBadReply, toContentFiltered, toVendorError } from '../vendor-error.ts'
+import { saysFailure } from '../vendor-words.ts'
 import { createGoogleSources } from './google-sources.ts'
 import { createGoogleUsage } from './google-usage.ts'
 
@@ -79,7 +80,8 @@ export function createGoogleAnswer(
   }
 
   function addPiece(piece: ForeignRecord, state: () => AttemptState): false {
-    if (piece.error) throw toVendorError({ ...state(), body: piece })
+    if (piece.error || (!piece.candidates && !piece.usageMetadata && saysFailure(piece)))
+      throw toVendorError({ ...state(), body: piece })
     begun ||= piece.candidates !== undefined || piece.usageMetadata !== undefined
     model = textOf(piece.modelVersion)?.replace(/^models\//, '') ?? model
     const counts = recordOf(piece.usageMetadata)

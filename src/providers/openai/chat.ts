@@ -1,5 +1,6 @@
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
+import { saysFailure } from '../vendor-words.ts'
 import { type AnswerReader, createDroppedParts, type ReaderHooks, toResponse } from './answer.ts'
 import { toUsableGeneration } from './chat-failure.ts'
 import type { ChatDialect } from './dialect.ts'
@@ -65,7 +66,9 @@ export function createChatReader(
     const reason = textOf(choice.finish_reason)
     if (reason === undefined) return said
     finish = reason
-    if (toFinishReason(reason) === 'failed') throw toVendorError({ ...state(), body: { code: reason } })
+    if (toFinishReason(reason) === 'failed') {
+      throw toVendorError({ ...state(), body: { code: reason, message: `it ended with the finish reason "${reason}"` } })
+    }
     return said
   }
 
@@ -247,11 +250,7 @@ function findFailure(event: ForeignRecord, choice: ForeignRecord | undefined): F
   if (event.x_groq && recordOf(event.x_groq).error) return recordOf(event.x_groq)
   if (event.object === 'error' || event.type === 'error') return event
   if (event.base_resp && recordOf(event.base_resp).status_code) return event
-  // An event of Mistral's and FastAPI's servers, which say their error without a name.
-  if (choice || event.choices !== undefined) return undefined
-  return event.detail || (typeof event.message === 'string' && (event.code || event.status || event.statusCode))
-    ? event
-    : undefined
+  return choice || event.choices !== undefined || !saysFailure(event) ? undefined : event
 }
 
 /** Of several candidates only the first is the answer. */

@@ -67,7 +67,9 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   })
 
   const refused = createRefusedParameters()
-  const dialect = withAccount(variant.dialect, settings)
+  // Behind another address are open models.
+  const own = variant === OPENAI && !isOpenAi ? { ...OPENAI_DIALECT, thinkTags: true } : variant.dialect
+  const dialect = withAccount(own, settings)
 
   function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
     if (options.signal.aborted) return Promise.reject(options.signal.reason)
@@ -93,30 +95,31 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     let reader: AnswerReader | undefined
     const openReader = () => {
       reader =
-        api === 'chat' ? createChatReader(aboutOf(request), dialect, options) : createResponsesReader(aboutOf(request), options)
+        api === 'chat'
+          ? createChatReader(aboutOf(request), dialect, options)
+          : createResponsesReader(aboutOf(request), dialect, options)
       return reader
     }
-    const sdk = createRelaySignal(signal)
-    const url = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
-    const read = client
-      .post(url, { body, signal: sdk })
-      .asResponse()
-      .then((response) => readInto(openReader(), response, onDelta, onActivity))
+    const relay = createRelaySignal(signal)
+    const place = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
+    const read = post(place, body, relay).then((response) =>
+      response.ok ? readInto(openReader(), response, onDelta, onActivity) : refusedBy(response),
+    )
     return read.then(
       (whole) => {
-        sdk.release()
+        relay.release()
         signal.throwIfAborted()
         return whole.toResponse(notes)
       },
       (error) => {
-        sdk.abort()
-        sdk.release()
+        relay.abort()
+        relay.release()
         const state = reader?.state() ?? aboutOf(request)
         if (!signal.aborted) {
-          const generation = reader === undefined && error instanceof APIError && toUsableGeneration(error.error)
+          const generation = error instanceof RefusedRequest && toUsableGeneration(error.body)
           if (generation) {
             const whole = openReader()
-            const text = whole.readEvent(error.error) + whole.endText()
+            const text = whole.readEvent(error.body) + whole.endText()
             if (text !== '') onDelta?.(text)
             return whole.toResponse(notes)
           }
@@ -132,6 +135,20 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     )
   }
 
+  let headers: Promise<Headers> | undefined
+
+  /** Address and headers are the SDK's; its own sending makes both anew for every request, and writes a log that nobody reads. */
+  async function post(path: string, body: object, signal: AbortSignal): Promise<Response> {
+    headers ??= client.buildRequest({ method: 'post', path, body: {} }).then(({ req }) => req.headers)
+    const init = { method: 'POST', headers: await headers, body: JSON.stringify(body), signal }
+    signal.throwIfAborted()
+    try {
+      return await fetch(client.buildURL(path, undefined), init)
+    } catch (error) {
+      throw OrchestratorError.is(error) ? error : new FailedSending(error)
+    }
+  }
+
   const aboutOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
     ...account,
     model: request.model,
@@ -142,6 +159,11 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
 
   function toFailure(error: unknown, state: AttemptState): unknown {
     if (OrchestratorError.is(error)) return error
+    if (error instanceof FailedSending) return toConnectionError(error.cause, state)
+    if (error instanceof RefusedRequest) {
+      const { status, headers, body } = error
+      return toVendorError({ ...state, status, headers, body })
+    }
     if (error instanceof APIConnectionError) return toConnectionError(error.cause ?? error, state)
     if (error instanceof APIError) {
       return toVendorError({ ...state, status: error.status, headers: error.headers, body: error.error })
@@ -170,6 +192,31 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
         },
       ),
   }
+}
+
+/** No answer came. */
+class FailedSending extends Error {
+  constructor(cause: unknown) {
+    super('no answer', { cause })
+  }
+}
+
+/** The answer to a request that the vendor did not take. */
+class RefusedRequest extends Error {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: unknown
+
+  constructor(status: number, headers: Headers, body: unknown) {
+    super('refused')
+    this.status = status
+    this.headers = headers
+    this.body = body
+  }
+}
+
+const refusedBy = async (response: Response): Promise<never> => {
+  throw new RefusedRequest(response.status, response.headers, parseOrText(await response.text()))
 }
 
 /** The SDK keeps only `error` of an error's body; Mistral, xAI and FastAPI servers say theirs beside it. */

@@ -1,12 +1,15 @@
 import type { ToolCall } from '../../domain/model-call.ts'
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
+import { saysFailure } from '../vendor-words.ts'
 import { type AnswerReader, createDroppedParts, type DroppedParts, type ReaderHooks, toResponse } from './answer.ts'
 import { toUsableGeneration } from './chat-failure.ts'
+import type { ChatDialect } from './dialect.ts'
 import { toFinishReason } from './finish-reasons.ts'
 import { toUsage } from './openai-usage.ts'
 import { addSearchResults, createSourceList, type SourceList } from './sources.ts'
 import { toStatedCostUsd } from './stated-cost.ts'
+import { createThinkSplitter, opensInPrompt, type ThinkSplit } from './think-tags.ts'
 
 /**
  * Reads answers of the Responses API. Messages of the phase `commentary` are what the model says on its way to the final answer: they are kept
@@ -14,10 +17,15 @@ import { toStatedCostUsd } from './stated-cost.ts'
  */
 export function createResponsesReader(
   about: AttemptState & { readonly model: string },
+  { thinkTags }: Pick<ChatDialect, 'thinkTags'>,
   { onReasoning, onVoid }: ReaderHooks = {},
 ): AnswerReader {
   let final: ForeignRecord | undefined
-  let streamed = ''
+  const thinking = thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
+  /** Text as it came, reasoning between marks included. */
+  let content = ''
+  let text = ''
+  let thoughts = ''
   let model = ''
   let usage: unknown
   let began = false
@@ -35,7 +43,8 @@ export function createResponsesReader(
       if (typeof event.delta === 'string') onReasoning?.(event.delta)
       return ''
     }
-    if (type === 'error' || event.error || event.object === 'error') return readFailure(event)
+    if (type === 'error' || event.error || event.object === 'error' || (type === '' && saysFailure(event)))
+      return readFailure(event)
     if (type === 'response.output_item.added' || type === 'response.output_item.done') readItem(event, type)
     if (!isRecord(event.response)) return ''
     if (!model) model = textOf(event.response.model) ?? ''
@@ -50,8 +59,24 @@ export function createResponsesReader(
       onReasoning?.(delta)
       return ''
     }
-    streamed += delta
-    return delta
+    return readText(delta)
+  }
+
+  function readText(piece: string): string {
+    content += piece
+    if (thinking) return take(thinking.push(piece))
+    text += piece
+    return piece
+  }
+
+  function take(split: ThinkSplit): string {
+    if (split.isVoid) {
+      text = ''
+      onVoid?.()
+    } else if (split.reasoning !== '') onReasoning?.(split.reasoning)
+    thoughts += split.reasoning
+    text += split.text
+    return split.text
   }
 
   function readItem({ item, output_index }: ForeignRecord, type: string): void {
@@ -65,32 +90,27 @@ export function createResponsesReader(
 
   /** A model's text that the vendor refused to call an answer is one where it is whole. */
   function readFailure(event: ForeignRecord): string {
-    const { code, message, param } = event
-    const generation = streamed === '' ? toUsableGeneration(event) : undefined
-    if (generation === undefined) throw toVendorError({ ...state(), body: event.error ? event : { code, message, param } })
+    const { type: _, ...words } = event
+    const generation = content === '' ? toUsableGeneration(event) : undefined
+    if (generation === undefined) throw toVendorError({ ...state(), body: words })
     notes.push('the provider refused the JSON of its model; it was taken as it is')
     final = {}
-    streamed = generation
-    return generation
+    return readText(generation)
   }
 
   /** The last event holds the whole answer again; text that was never streamed is delivered with it. */
   function finishWith(response: ForeignRecord): string {
     readWhole(response, items)
     const output = outputOf(response)
-    const text = toText(output)
-    if (text.startsWith(streamed)) {
-      const rest = text.slice(streamed.length)
-      streamed = text
-      return rest
-    }
-    if (text !== '' && output.some(isCommentary)) {
+    const whole = toText(output)
+    if (whole.startsWith(content)) return readText(whole.slice(content.length))
+    if (whole !== '' && output.some(isCommentary)) {
       // That the text was commentary is only known now.
       onVoid?.()
-      streamed = text
-      return text
+      text = whole
+      return whole
     }
-    if (text !== '') notes.push('the streamed text differs from the final answer; the streamed text is kept')
+    if (whole !== '') notes.push('the streamed text differs from the final answer; the streamed text is kept')
     return ''
   }
 
@@ -102,15 +122,16 @@ export function createResponsesReader(
       throw toVendorError({ ...state(), body: reply.error ? { error: reply.error } : reply.status ? {} : reply })
     }
     if (!Array.isArray(reply.output) && !fallbackItems) {
-      throw textOf(reply.message) ? toVendorError({ ...state(), body: reply }) : toBadReply('an answer without output', state())
+      throw textOf(reply.message) || saysFailure(reply)
+        ? toVendorError({ ...state(), body: reply })
+        : toBadReply('an answer without output', state())
     }
     const status = textOf(reply.status) ?? 'completed'
     if (status !== 'completed' && status !== 'incomplete')
       throw toBadReply(`an answer of the status ${status.slice(0, 20)}`, state())
     final = reply
     if (fallbackItems) return ''
-    streamed = toText(listOf(reply.output))
-    return streamed
+    return readText(toText(listOf(reply.output)))
   }
 
   /** Some compatible servers leave the output of their last event empty. */
@@ -134,7 +155,7 @@ export function createResponsesReader(
     isFinished: () => final !== undefined,
     isClosed: () => final !== undefined,
     state,
-    endText: () => '',
+    endText: () => (thinking ? take(thinking.end()) : ''),
     toResponse(requestNotes) {
       const response = final ?? {}
       const output = outputOf(response)
@@ -146,12 +167,12 @@ export function createResponsesReader(
       seeDropped(dropped, output)
       const isApart = answersOf(output).length < output.filter(isMessage).length
       return toResponse({
-        text: streamed,
+        text,
         refusal: output
           .filter(isMessage)
           .flatMap((item) => partsOf(item, 'refusal'))
           .join(''),
-        reasoningText: toReasoningText(output),
+        reasoningText: toReasoningText(output) + thoughts,
         toolCalls: output.map(toToolCall).filter((call) => call !== undefined),
         sources: sources.list(),
         finishReason: reason === 'failed' ? 'other' : reason,

@@ -63,9 +63,13 @@ export function createTransport(settings: AdapterSettings, environment: NodeJS.P
 
   const send: VendorFetch = ownFetch
     ? (input, init) =>
-        ownFetch(input, { ...init, redirect: 'manual', signal: toWholeSignal(init?.signal) }).then((response) =>
-          response.ok ? response : withBoundedBody(response),
-        )
+        // A copy of the headers: the caller's code may add to them, and an adapter gives the same ones every time.
+        ownFetch(input, {
+          ...init,
+          headers: new Headers(init?.headers),
+          redirect: 'manual',
+          signal: toWholeSignal(init?.signal),
+        }).then((response) => (response.ok ? response : withBoundedBody(response)))
     : (input, init) => {
         const url = new URL(input instanceof Request ? input.url : input)
         return exchange(url, init, routeOf(url))
@@ -116,12 +120,26 @@ async function withBoundedBody(response: Response): Promise<Response> {
   return new Response([204, 205, 304].includes(status) ? null : text, { status, statusText, headers })
 }
 
-/** Names and values in turn, as undici takes them without looking anything up. */
+const headerLists = new WeakMap<Headers, string[]>()
+
+/**
+ * Names and values in turn, as undici takes them without looking anything up. An adapter whose requests all have the same headers gives the same
+ * object every time and leaves it as it is.
+ */
 function toHeaderList(given: RequestInit['headers']): string[] {
+  if (!(given instanceof Headers)) return readHeaderList(new Headers(given))
+  const known = headerLists.get(given)
+  if (known) return known
+  const list = readHeaderList(given)
+  headerLists.set(given, list)
+  return list
+}
+
+function readHeaderList(given: Headers): string[] {
   const list: string[] = []
   let choosesEncoding = false
   let hasAgent = false
-  for (const [name, value] of given instanceof Headers ? given : new Headers(given)) {
+  for (const [name, value] of given) {
     list.push(name, value)
     if (name === 'accept-encoding') choosesEncoding = true
     if (name === 'user-agent') hasAgent = true

@@ -29,6 +29,8 @@ const stepState = stepResult.pick({
   cost: true,
   executionTime: true,
   error: true,
+  notes: true,
+  sources: true,
 })
 
 /** The same with what came of its steps. */
@@ -36,7 +38,7 @@ export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string
 
 /** Where the flow stands now. Rejects with FLOW_NOT_FOUND. */
 export async function readFlowState(call: ToolCall, flowId: string): Promise<ToolAnswer<FlowState>> {
-  const [flow, status] = await readFlow(call, flowId)
+  const [flow, status] = await readFlow(call, flowId, 'final')
   const state = toState(flow, status)
   return { value: state, text: toText(state, flow.error) }
 }
@@ -47,18 +49,26 @@ export async function readFlowWithSteps(
   flowId: string,
   withOutputs: boolean,
 ): Promise<ToolAnswer<z.output<typeof flowStateWithSteps>>> {
-  const [flow, status] = await readFlow(call, flowId)
+  const [flow, status] = await readFlow(call, flowId, 'all')
   const state = toState(flow, status)
-  const steps = flow.stepResults.map(({ output, ...step }) => (withOutputs ? { ...step, output } : step))
+  const steps = withOutputs ? flow.stepResults : flow.stepResults.map(withoutText)
   const lines = flow.stepResults.map((step) => toStepText(step, withOutputs))
   return { value: { ...state, input: flow.input, steps }, text: [toText(state, flow.error), ...lines].join('\n\n') }
 }
 
+/** What a step wrote and what it quotes are left out; where its sources stand remains, because the final output may refer to them. */
+const withoutText = ({ output, sources, ...step }: StepResult) =>
+  sources ? { ...step, sources: sources.map(({ text, ...source }) => source) } : step
+
 type FlowRead = readonly [flow: OrchestrationFlow, status: FlowStatusReport]
 
-async function readFlow({ parts: { orchestrator }, caller: { userId } }: ToolCall, flowId: string): Promise<FlowRead> {
+async function readFlow(
+  { parts: { orchestrator }, caller: { userId } }: ToolCall,
+  flowId: string,
+  steps: 'all' | 'final',
+): Promise<FlowRead> {
   const status = await orchestrator.getFlowStatus(flowId, userId)
-  const flow = await orchestrator.getFlow(flowId, userId)
+  const flow = await orchestrator.getFlow(flowId, userId, { steps })
   // It may have gone on between the two.
   return [flow, flow.status === status.status ? status : await orchestrator.getFlowStatus(flowId, userId)]
 }
@@ -104,8 +114,13 @@ function toText(state: FlowState, error: ErrorInfo | undefined): string {
   return lines.join('\n')
 }
 
-function toStepText({ stepId, iteration, status, provider, model, output, error }: StepResult, withOutput: boolean): string {
-  const head = `Step "${stepId}"${iteration > 1 ? ` #${iteration}` : ''} (${provider}/${model}): ${status}`
-  const lines = error ? [head, `${error.code}: ${error.message}`] : [head]
-  return withOutput && output !== undefined ? [...lines, output].join('\n') : lines.join('\n')
+function toStepText(step: StepResult, withOutput: boolean): string {
+  const { stepId, iteration, status, provider, model, output, error, notes, sources = [] } = step
+  const lines = [`Step "${stepId}"${iteration > 1 ? ` #${iteration}` : ''} (${provider}/${model}): ${status}`]
+  if (error) lines.push(`${error.code}: ${error.message}`)
+  if (withOutput && output !== undefined) lines.push(output)
+  for (const note of notes) lines.push(`Note: ${note}`)
+  const named = sources.map(({ title, url }) => [title, url].filter((part) => part !== undefined).join(' '))
+  for (const source of new Set(named)) if (source !== '') lines.push(`Source: ${source}`)
+  return lines.join('\n')
 }

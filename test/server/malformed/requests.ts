@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { wellFormed } from '../../support/stored-data.ts'
+import { type BodyKind, kindOf } from './body-status.ts'
 import { ODD_TEXTS, oddJson, spoilt } from './spoilt-values.ts'
 import type { ValidRequest } from './valid-requests.ts'
 
@@ -10,6 +11,8 @@ export interface MalformedRequest {
   readonly target: string
   readonly headers: Readonly<Record<string, string>>
   readonly body?: Buffer
+  /** What its body is, where nothing else is wrong with the request. */
+  readonly bodyKind?: BodyKind
 }
 
 const CONTENT_TYPES = [
@@ -219,8 +222,12 @@ export function malformedRequest(valid: readonly ValidRequest[], key: string): f
       body: bytes,
     }
   }
+  const withKind = (request: MalformedRequest, { schema }: ValidRequest): MalformedRequest =>
+    schema === undefined ? request : { ...request, bodyKind: kindOf(request.body, schema) }
   const of = (requests: readonly ValidRequest[]) => fc.constantFrom(...requests)
-  const wrongBody = of(withBody).chain((request) => spoilt(request.body).map((body) => whole({ ...request, body })))
+  const wrongBody = of(withBody).chain((request) =>
+    spoilt(request.body).map((body) => withKind(whole({ ...request, body }), request)),
+  )
   const deepBody = fc
     .record({ request: of(withBody), depth: fc.constantFrom(1_000, 1_490, 1_600, 6_000, 100_000), isKeyed: fc.boolean() })
     .map(({ request, depth, isKeyed }): MalformedRequest => {
@@ -230,7 +237,9 @@ export function malformedRequest(valid: readonly ValidRequest[], key: string): f
       const key: Readonly<Record<string, string>> = isKeyed ? { 'idempotency-key': `deep-${depth}-${request.path}` } : {}
       return { ...rest, headers: { ...headers, ...key }, body: Buffer.from(text) }
     })
-  const wrongJson = of(withBody).chain((request) => oddJson(request.body).map((body) => ({ ...whole(request), body })))
+  const wrongJson = of(withBody).chain((request) =>
+    oddJson(request.body).map((body) => withKind({ ...whole(request), body }, request)),
+  )
   const bodyNotAsked = fc
     .record({ request: of(valid), body: fc.constantFrom('x', '{}', '[]', '{"a":1}') })
     .map(({ request, body }) => ({

@@ -1,6 +1,8 @@
+import type * as z from 'zod'
 import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
 import { createFlowId } from '../../../src/orchestrator/flow-id.ts'
 import type { ListedRoute } from '../tenancy/route-list.ts'
+import { BODY_SCHEMAS } from './body-status.ts'
 
 /** Ids of things that are there. */
 export interface KnownIds {
@@ -19,6 +21,8 @@ export interface ValidRequest {
   readonly path: string
   readonly query: Readonly<Record<string, string>>
   readonly body?: unknown
+  /** What the route takes as its body. */
+  readonly schema?: z.ZodType
 }
 
 export const DEFINITION: FlowDefinitionInput = {
@@ -141,7 +145,7 @@ export function validRequests(routes: readonly ListedRoute[], ids: KnownIds): re
     }
     const filled = path.replace(/:(\w+)/g, (_, parameter: string) => own[parameter] ?? createFlowId()).replace(/^\*$/, '/x')
     const query = QUERIES[name] ?? {}
-    const made = { method, path: filled, query }
+    const made = { method, path: filled, query, schema: BODY_SCHEMAS[name] }
     return (bodies[name] ?? [undefined]).map((body) => (body === undefined ? made : { ...made, body }))
   })
 }

@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { describe, expect, test } from 'vitest'
-import { createScriptedProvider } from '../../../src/providers/scripted.ts'
+import { createScriptedProvider, type ScriptedReply } from '../../../src/providers/scripted.ts'
 import { runServer } from '../running-server.ts'
 import { connect, createHeldProvider, REVISIONS, TWO_STEPS } from './mcp-client.ts'
 
-const answering = (...replies: readonly string[]) => ({
+const answering = (...replies: readonly ScriptedReply[]) => ({
   simulator: false,
   providers: { scripted: createScriptedProvider({ replies }) },
 })
@@ -69,6 +69,20 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(followed.value).toMatchObject({ status: 'COMPLETED', ended: true, progress: 100, simulated: true })
     expect(followed.text).toContain(String(followed.value.finalOutput))
     expect(followed.text).toContain('simulated')
+  })
+
+  test('shows notes and sources of the steps, and what sources quote only together with the outputs', async () => {
+    const sources = [{ kind: 'citation', url: 'https://example.org/a', title: 'A page', text: 'quoted words' } as const]
+    const { url } = await runServer(answering({ text: 'a draft [1]', finishReason: 'length', sources }, 'an answer'))
+    const { call } = await connect(url, { mode })
+    const { value } = await call('create_flow', { definition: TWO_STEPS })
+    await call('start_flow', { flowId: value.flowId, input: 'the question', waitMs: 10_000 })
+    const brief = await call('get_flow', { flowId: value.flowId })
+    expect(brief.text).toContain('Source: A page https://example.org/a')
+    expect(brief.text).toMatch(/Note: the answer was cut/)
+    expect(JSON.stringify(brief)).not.toContain('quoted words')
+    const whole = await call('get_flow', { flowId: value.flowId, stepOutputs: true })
+    expect(whole.value).toMatchObject({ steps: [{ sources }, { output: 'an answer' }] })
   })
 
   test('creates a flow of its own definition, starts it, reads it, runs it anew from a step, and lists both', async () => {
