@@ -38,8 +38,12 @@ export async function runFlow(
   }
 }
 
-/** The answer and what it took. */
-export function showResult({ terminal, json }: CommandContext, result: FlowExecutionResult, quiet = false): void {
+/** The answer and what it took. `quiet`: the answer alone; `notes`: also what was mapped, cut or withheld in the steps (default). */
+export function showResult(
+  { terminal, json }: CommandContext,
+  result: FlowExecutionResult,
+  { quiet = false, notes = true }: { readonly quiet?: boolean; readonly notes?: boolean } = {},
+): void {
   const plain = toPlainText(result.finalOutput)
   const answer = terminal.isLive ? wrapText(plain, terminal.columns) : plain
   if (json) terminal.printJson({ type: 'result', result })
@@ -55,7 +59,7 @@ export function showResult({ terminal, json }: CommandContext, result: FlowExecu
       if (lines.length > 0) terminal.print([`\n${style('bold', title)}`, ...lines].join('\n'))
     }
     // The table says already which steps were skipped.
-    section('Notes', toNoteLines(result.steps.filter(({ status }) => status !== 'SKIPPED')))
+    if (notes) section('Notes', toNoteLines(result.steps.filter(({ status }) => status !== 'SKIPPED')))
     section('Sources', toSourceLines(result.steps))
   }
 }

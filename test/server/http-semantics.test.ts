@@ -80,6 +80,10 @@ test('a method that a path does not answer is 405 with the methods that it does 
     expect(headers.get('content-type')).toContain(isOpenAi ? 'application/json' : 'application/problem+json')
     expect(JSON.parse(text)).toMatchObject(isOpenAi ? { error: { code: 'method_not_allowed' } } : { code: 'METHOD_NOT_ALLOWED' })
   }
+  for (const path of ['/docs/static/nothing', '/docs/static/..', '/docs/static/..%5C..%5Cpackage.json']) {
+    const { status } = await sendRaw(url, `GET ${path} HTTP/1.1\r\nHost: ${new URL(url).host}\r\n\r\n`)
+    expect(status, path).toBe(404)
+  }
   for (const path of ['/nothing', '/api/v1/flows/f/nothing', '/v1/nothing', '/api/v1', '/livezz']) {
     expect((await ask(url, 'PUT', path)).status, path).toBe(404)
   }

@@ -25,7 +25,7 @@ export async function demoCommand(context: CommandContext, options: DatabaseOpti
     const definition = getFlowTemplate(TEMPLATE)
     const result = await runDemo(context, open, definition, prompt)
     showWhatHappened(context, result)
-    showResult(context, result)
+    showResult(context, result, { notes: false })
     if (!json) showNext(context, result.flowId, toRealRun(open, definition))
   })
 }

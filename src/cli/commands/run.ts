@@ -41,7 +41,7 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
     const flow = await open.orchestrator.createFlow(threadId, LOCAL_USER, definition)
     const { quiet } = options
     const run = { flowId: flow.id, userId: LOCAL_USER, title: flow.name, quiet, input, metadata, streaming: options.stream }
-    showResult(context, await runFlow(context, open, run), quiet)
+    showResult(context, await runFlow(context, open, run), { quiet })
   })
 }
 

@@ -39,10 +39,13 @@ function toExpression(url: string): RegExp {
   return new RegExp(`^${source.replace(/\/$/, '')}/?$`)
 }
 
-/** The error of a request that no route answers: METHOD_NOT_ALLOWED where its path answers other methods, else ROUTE_NOT_FOUND. */
+/**
+ * The error of a request that no route answers: METHOD_NOT_ALLOWED where its path answers other methods only, else ROUTE_NOT_FOUND. A route may
+ * give a request of its own method back, such as that of the files at /docs for a file that is not there.
+ */
 export function noRoute({ method, url }: Pick<FastifyRequest, 'method' | 'url'>, methods: AllowedMethods): OrchestratorError {
   const allow = methods.find(pathOf(url))
-  return allow === undefined
+  return allow === undefined || allow.split(', ').includes(method)
     ? new OrchestratorError('ROUTE_NOT_FOUND', `Nothing answers ${method} here`)
     : new OrchestratorError('METHOD_NOT_ALLOWED', `${method}: expected one of ${allow}`, { details: { allow } })
 }

@@ -22,7 +22,8 @@ export function readJsonBodies(app: FastifyInstance): void {
     if (hasBody(request)) assertReadable(request)
   })
   app.addHook('preValidation', async (request) => {
-    if (request.routeOptions.schema?.body !== undefined) request.body ??= {}
+    // JSON's null is a body, and not the one that is expected.
+    if (request.routeOptions.schema?.body !== undefined && request.body === undefined) request.body = {}
   })
 }
 

@@ -40,18 +40,21 @@ export function toOrchestratorError(thrown: unknown, hasBody = true): Orchestrat
       },
     )
   }
-  if (!isFastifyError(thrown)) return OrchestratorError.from(thrown)
-  const code = FASTIFY_CODES[thrown.code]
+  if (!hasStatus(thrown)) return OrchestratorError.from(thrown)
+  const code = FASTIFY_CODES[thrown.code ?? '']
   if (code === 'MEDIA_TYPE_UNSUPPORTED') return new OrchestratorError(code, thrown.message, { details: { accept: JSON_TYPE } })
   if (code) return new OrchestratorError(code, thrown.message)
   const { statusCode = 500 } = thrown
+  // What the files at /docs refuse to look for: a path that leads out of their folder.
+  if (statusCode === 403 || statusCode === 404) return new OrchestratorError('ROUTE_NOT_FOUND', 'Nothing answers here')
   return statusCode >= 400 && statusCode < 500
     ? new OrchestratorError('REQUEST_MALFORMED', thrown.message)
     : OrchestratorError.from(thrown)
 }
 
-const isFastifyError = (thrown: unknown): thrown is FastifyError =>
-  thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' && 'statusCode' in thrown
+/** Errors of Fastify and of its plugins; those of the plugins may have no code. */
+const hasStatus = (thrown: unknown): thrown is Pick<FastifyError, 'message'> & Partial<FastifyError> =>
+  thrown instanceof Error && 'statusCode' in thrown && typeof thrown.statusCode === 'number'
 
 export interface ProblemContext {
   readonly requestId?: string
