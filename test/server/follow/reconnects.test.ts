@@ -9,7 +9,7 @@ import { digestOf, followOverCuts, type Seen } from './cut-reader.ts'
 
 const FOLLOWERS = 25
 const STREAM = { pieces: 2_000, everyMs: 1 }
-const OPTIONS = { timeout: 60_000 }
+const OPTIONS = { timeout: 240_000 }
 
 type Finishing = Pick<TestContext, 'onTestFinished'>
 
