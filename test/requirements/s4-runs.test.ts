@@ -90,7 +90,7 @@ describeOnEveryDatabase('a run', (house) => {
     vendor.answer({ status: 429, headers: { 'retry-after': '20' }, body: { error: { message: 'slow down' } } })
     const before = vendor.requests.length
     const limited = chain({ id: 'a', model: 'openai/gpt-6-sol', action: 'generate', prompt: 'x' })
-    await expect(house.run(limited, { timeout: { flow: 1_000 } })).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
+    await expect(house.run(limited, { timeout: { flow: 3_000 } })).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
     expect(vendor.requests).toHaveLength(before + 1)
   })
 
