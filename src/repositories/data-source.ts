@@ -1,4 +1,4 @@
-import type { Pool, PoolConfig } from 'pg'
+import pg, { type Pool, type PoolConfig } from 'pg'
 import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
 import { CreatePolyphony1763596800000 } from '../../migrations/1763596800000-create-polyphony.ts'
 import { ServeCallers1764201600000 } from '../../migrations/1764201600000-serve-callers.ts'
@@ -61,12 +61,15 @@ const common = {
   poolErrorHandler: () => undefined,
 } as const satisfies DataSourceOptions
 
+/** TypeORM would load it by a name that it computes, which bundlers and tracers of dependencies do not see. */
+const driver = { driver: pg }
+
 /** How to reach Postgres: an URL, or what the pool of `pg` is to be built from. */
 export const dataSourceOptions = (reach: { readonly url: string } | { readonly pool: PoolConfig }): DataSourceOptions =>
   // A program that has nothing more to do ends, also where it forgot to close.
   'url' in reach
-    ? { ...common, url: reach.url, extra: { allowExitOnIdle: true } }
-    : { ...common, poolSize: reach.pool.max, extra: reach.pool }
+    ? { ...common, ...driver, url: reach.url, extra: { allowExitOnIdle: true } }
+    : { ...common, ...driver, poolSize: reach.pool.max, extra: reach.pool }
 
 /** A DataSource with Polyphony's entities over the pool of another one, which stays the owner of the pool. */
 export function sharedDataSourceOptions(pool: Pool): DataSourceOptions {
