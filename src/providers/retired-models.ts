@@ -3,7 +3,7 @@ type Shutdowns = Readonly<Record<string, readonly string[]>>
 
 /**
  * Models that the vendors themselves have shut down, or will on a day that they have announced. A dated or `latest` variant of a name here counts as
- * named. The lists of the vendors, as of November 2026:
+ * named. Gathered in November 2026; some dates come from secondary descriptions and are still to be checked against the lists of the vendors:
  * https://platform.claude.com/docs/en/about-claude/model-deprecations, https://developers.openai.com/api/docs/deprecations,
  * https://ai.google.dev/gemini-api/docs/deprecations
  */

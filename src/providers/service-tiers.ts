@@ -9,14 +9,13 @@ const STANDARD: ReadonlySet<string> = new Set([
 ])
 
 /**
- * What a tier costs in relation to the standard one, by vendor of the price list. Sources, November 2026: developers.openai.com/api/docs/pricing (flex has the
- * rates of the Batch API, half of standard), ai.google.dev/gemini-api/docs/pricing (flex and batch are half), platform.claude.com/docs/en/about-claude/pricing
- * (batch is half). Priority tiers are missing on purpose: their surcharge differs from model to model, or was paid beforehand.
+ * What a tier costs in relation to the standard one, by vendor of the price list. Google's flex and batch: notes of the bundled price list. OpenAI's:
+ * secondary descriptions of its price page only, November 2026, so still to be checked there. Priority tiers are missing on purpose: their surcharge
+ * differs from model to model, or was paid beforehand.
  */
 const FACTORS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   openai: { flex: 0.5, batch: 0.5 },
   google: { flex: 0.5, batch: 0.5 },
-  anthropic: { batch: 0.5 },
 }
 
 /** Factor of a tier over the standard price; 1 where the vendor names no tier, `undefined` where its price is not known. */

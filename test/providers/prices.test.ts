@@ -112,7 +112,7 @@ describe('prices of the bundled list', () => {
     ['google', 'gemini-2.5-flash', 'ON_DEMAND_PRIORITY', undefined],
     ['google', 'gemini-2.5-flash', 'PROVISIONED_THROUGHPUT', undefined],
     ['anthropic', 'claude-opus-4-6', 'standard', 5],
-    ['anthropic', 'claude-opus-4-6', 'batch', 2.5],
+    ['anthropic', 'claude-opus-4-6', 'batch', undefined],
     ['anthropic', 'claude-opus-4-6', 'priority', undefined],
     ['groq', 'llama-3.3-70b-versatile', 'on_demand', 0.59],
   ])('a million input tokens of %s/%s on tier %s cost %s', async (vendor, model, tier, costUsd) => {
