@@ -81,12 +81,19 @@ async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promis
   return start(dataDir)
 }
 
+/**
+ * A database that was not closed, the prepared one among them, recovers when it starts. Postgres would report the progress
+ * of that by a timer, which keeps a program from ending and is armed again and again.
+ */
+const WITHOUT_STARTUP_TIMER = ['-c', 'log_startup_progress_interval=0']
+
 async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatabase> {
   const [{ PGlite }, { createPgConfig }] = await Promise.all([
     import('@electric-sql/pglite'),
     import('@electric-sql/pglite/node-postgres'),
   ])
-  const pglite = new PGlite(dataDir, { loadDataDir })
+  const startParams = [...PGlite.defaultStartParams, ...WITHOUT_STARTUP_TIMER]
+  const pglite = new PGlite(dataDir, { loadDataDir, startParams })
   const execProtocolRawSync = pglite.execProtocolRawSync.bind(pglite)
   pglite.execProtocolRawSync = (...given) => withIdleTimers(() => execProtocolRawSync(...given))
   await pglite.waitReady
