@@ -8,7 +8,7 @@ import { build } from 'esbuild'
 const outdir = process.argv[2] ?? 'dist'
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const SWAGGER_UI = 'node_modules/@fastify/swagger-ui/static'
-/** An empty database, as src/repositories/database-seed.ts looks for it; a clone takes it from here. */
+/** An empty database, as src/repositories/postgres/embedded/database-seed.ts looks for it; a clone takes it from here. */
 const SEED = `node_modules/.cache/polyphony/pglite-${JSON.parse(readFileSync('node_modules/@electric-sql/pglite/package.json', 'utf8')).version}.tgz`
 
 /** Modules that bundled packages try to load and do without. They are not installed, so that a bundler of a user must not look for them. */
@@ -31,7 +31,7 @@ const changed = (filter, change) => ({
 
 const plugins = [
   // The source loads some packages by `require`, at first use and without a promise. esbuild knows the plain call only.
-  changed(/[\\/]src[\\/](?:prompts[\\/](?:liquid|cel)|domain[\\/]json-text)\.ts$/, (text) =>
+  changed(/[\\/]src[\\/](?:prompts[\\/](?:liquid|conditions[\\/]cel)|domain[\\/]answers[\\/]json-text)\.ts$/, (text) =>
     text.replace(/createRequire\(import\.meta\.url\)\(/g, 'require('),
   ),
   // The pages at /docs are files; the name is replaced below by the folder they are copied to.
@@ -41,7 +41,7 @@ const plugins = [
     ),
   ),
   // The prepared database is a file beside the chunks.
-  changed(/[\\/]src[\\/]repositories[\\/]database-seed\.ts$/, (text) =>
+  changed(/[\\/]src[\\/]repositories[\\/]postgres[\\/]embedded[\\/]database-seed\.ts$/, (text) =>
     text.replace(/new URL\(`.*`, import\.meta\.url\)/, 'PREPARED_DATABASE_FILE'),
   ),
   // It reads the version of its own package where none is given; one is.

@@ -1,5 +1,5 @@
 import { DataSource } from 'typeorm'
-import { dataSourceOptions } from './src/repositories/data-source.ts'
+import { dataSourceOptions } from './src/repositories/postgres/data-source.ts'
 
 const url = process.env.DATABASE_URL
 if (!url?.startsWith('postgres'))

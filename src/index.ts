@@ -17,16 +17,6 @@ export {
 } from '../templates/index.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
 export { ConversationService, type ThreadPage } from './conversations/conversation-service.ts'
-export type { ApiKey } from './domain/api-key.ts'
-export type {
-  FlowError,
-  FlowExecutionResult,
-  FlowStatusReport,
-  OrchestrationFlow,
-  OrchestrationFlowSummary,
-  StopReason,
-} from './domain/flow.ts'
-export { FlowStatus, FlowStatus as OrchestrationFlowStatus } from './domain/flow.ts'
 export type {
   ContextPolicy,
   DefinitionProblem,
@@ -35,36 +25,44 @@ export type {
   FlowLimits,
   FlowStep as ParsedFlowStep,
   FlowStepInput,
-  FlowType,
-  Target,
-  // What users write is what they call a definition and a step.
+  Target, // What users write is what they call a definition and a step.
   WritableFlowDefinition as FlowDefinition,
   WritableFlowStep as FlowStep,
-} from './domain/flow-definition.ts'
-export { OrchestrationFlowType, StepAction } from './domain/flow-definition.ts'
-export type { FlowUpdate, FlowUpdate as FlowStreamUpdate, FlowUpdateData, FlowUpdateType } from './domain/flow-update.ts'
-export type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from './domain/idempotency.ts'
-export type { FinishReason, ModelRequest, ModelResponse } from './domain/model-call.ts'
-export { SCOPES, type Scope } from './domain/scope.ts'
-export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/sharing.ts'
-export type { GivenStepContext, GivenStepContext as StepContext } from './domain/step-context.ts'
+} from './domain/definition/flow-definition.ts'
+export type { GivenStepContext, GivenStepContext as StepContext } from './domain/definition/step-context.ts'
+export type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from './domain/execution/flow.ts'
+export type { FlowError, FlowExecutionResult } from './domain/execution/flow-result.ts'
+export type {
+  FlowUpdate,
+  FlowUpdate as FlowStreamUpdate,
+  FlowUpdateData,
+  FlowUpdateType,
+} from './domain/execution/flow-update.ts'
+export type { FinishReason, ModelRequest, ModelResponse } from './domain/execution/model-call.ts'
 export type {
   Attempt,
   StepResult,
   StepResult as FlowStepResult,
   StepResult as OrchestrationStepResult,
-} from './domain/step-result.ts'
-export { StepStatus, StepStatus as OrchestrationStepStatus } from './domain/step-result.ts'
-export type { Attachment, Message, Message as ConversationMessage, Thread, ThreadRight } from './domain/thread.ts'
-export type { Usage, Usage as TokenUsage } from './domain/usage.ts'
-export type { UsageFigures, UsageGroup, UsageRow } from './domain/usage-report.ts'
+} from './domain/execution/step-result.ts'
+export { StepStatus, StepStatus as OrchestrationStepStatus } from './domain/execution/step-result.ts'
+export type { Usage, Usage as TokenUsage } from './domain/execution/usage.ts'
+export type { UsageFigures, UsageGroup, UsageRow } from './domain/execution/usage-report.ts'
+export type { ApiKey } from './domain/users/api-key.ts'
+export { SCOPES, type Scope } from './domain/users/api-key.ts'
+export type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from './domain/users/idempotency.ts'
+export type { DataSharingPolicy, DataSharingRules, SharingDecision } from './domain/users/sharing.ts'
+export type { Attachment, Message, Message as ConversationMessage, Thread, ThreadRight } from './domain/users/thread.ts'
+export type { FlowType, StopReason } from './domain/vocabulary.ts'
+export { FlowStatus, FlowStatus as OrchestrationFlowStatus, OrchestrationFlowType, StepAction } from './domain/vocabulary.ts'
 export { ERROR_CODES, type ErrorCode, type ErrorCodeFacts } from './errors/error-codes.ts'
 export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
-export type { FlowCheck, FlowFinding } from './orchestrator/check-flow.ts'
-export type { SavedFlow, SavedFlowName } from './orchestrator/flow-lists.ts'
+export type { SavedFlow, SavedFlowName } from './orchestrator/flows/flow-lists.ts'
+export { type UsageOptions, type UsageReport, UsageService } from './orchestrator/flows/usage-service.ts'
+export type { FlowCheck } from './orchestrator/inspect/check-flow.ts'
+export type { FlowFinding } from './orchestrator/inspect/flow-finding.ts'
 export { type FlowPage, OrchestratorService } from './orchestrator/orchestrator-service.ts'
 export type { ExecuteFlowOptions, ListFlowsOptions, TimeoutConfig } from './orchestrator/service-options.ts'
-export { type UsageOptions, type UsageReport, UsageService } from './orchestrator/usage-service.ts'
 export type { ApiKeyService, DataSharingService, NewApiKey, PermissionService } from './policies/policy.ts'
 export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'

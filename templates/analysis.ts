@@ -1,4 +1,4 @@
-import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter, positionalModel } from './template.ts'
 

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { Target, WritableFlowDefinition } from '../src/domain/flow-definition.ts'
+import type { Target, WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, modelChoices, parameter, positionalModel } from './template.ts'
 

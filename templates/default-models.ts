@@ -1,4 +1,4 @@
-import type { Target } from '../src/domain/flow-definition.ts'
+import type { Target } from '../src/domain/definition/flow-definition.ts'
 
 /**
  * The only place with model names. Each is in the price list of @pydantic/genai-prices 0.1.8 under its provider

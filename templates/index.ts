@@ -1,5 +1,5 @@
-import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
-import { findSuggestion, withSuggestion } from '../src/domain/suggestion.ts'
+import type { WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
+import { findSuggestion, withSuggestion } from '../src/domain/definition/suggestion.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
 import { analysisTemplate, createSequentialAnalysisFlow } from './analysis.ts'
 import { comparisonTemplate, createComparisonFlow } from './comparison.ts'

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { WritableFlowDefinition } from '../src/domain/flow-definition.ts'
+import type { WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter } from './template.ts'
 

@@ -1,4 +1,4 @@
-import type { Target, WritableFlowDefinition } from '../src/domain/flow-definition.ts'
+import type { Target, WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
 import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter } from './template.ts'
 

@@ -1,7 +1,8 @@
 import * as z from 'zod'
-import { toPathText, toProblems } from '../src/domain/definition-problems.ts'
-import type { DefinitionProblem, FlowType, Target, WritableFlowDefinition } from '../src/domain/flow-definition.ts'
-import { withSuggestion } from '../src/domain/suggestion.ts'
+import type { DefinitionProblem, Target, WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
+import { toPathText, toProblems } from '../src/domain/definition/problems.ts'
+import { withSuggestion } from '../src/domain/definition/suggestion.ts'
+import type { FlowType } from '../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
 
 /** What kind of value a parameter takes, for forms and `--set key=value`. Models may be written `provider/model`. */

@@ -11,11 +11,14 @@ interface Import {
   readonly typeOnly: boolean
 }
 
-const TRADES = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'telemetry', 'services']
-const LANGUAGE = ['domain', 'prompts', 'config', 'protocol']
-const CONDUCTORS = ['orchestrator', 'conversations']
-const FACES = ['server', 'cli', 'client']
+const ADAPTERS = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'telemetry']
+const CORE = ['domain', 'prompts', 'config', 'protocol']
+const BASE = ['errors', 'async', 'system']
+const APPLICATION = ['orchestrator', 'conversations']
+const INTERFACES = ['server', 'cli', 'client']
 const MAX_LINES = 300
+const MIN_LINES = 5
+const MAX_FILES_PER_FOLDER = 15
 
 const listFiles = (folder: string): string[] =>
   readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
@@ -45,14 +48,21 @@ function importsOf(file: string): Import[] {
 }
 
 const imports = sources.flatMap(importsOf)
-const roomOf = (file: string): string => {
+const moduleOf = (file: string): string => {
   if (file.startsWith('templates/')) return 'templates'
   const [, second = '', third] = file.split('/')
   return third === undefined ? second : second
 }
-const doorOf = (room: string): string =>
-  `src/${room}/${room === 'policies' ? 'policy' : room === 'repositories' ? 'repository' : room.replace(/s$/, '')}.ts`
+const SINGULARS: Record<string, string> = { policies: 'policy', repositories: 'repository' }
+const contractOf = (module: string): string => `src/${module}/${SINGULARS[module] ?? module.replace(/s$/, '')}.ts`
 const shown = ({ from, to }: Import): string => `${from} → ${to}`
+
+/** Imports between modules that the rule of the importing module does not allow. */
+const forbidden = (allowed: (from: string, to: string, found: Import) => boolean): string[] =>
+  imports
+    .filter((found) => moduleOf(found.from) !== moduleOf(found.to))
+    .filter((found) => !allowed(moduleOf(found.from), moduleOf(found.to), found))
+    .map(shown)
 
 test('the reader of imports sees every import of this repository', () => {
   expect(sources.length).toBeGreaterThan(50)
@@ -60,74 +70,78 @@ test('the reader of imports sees every import of this repository', () => {
   for (const { from, to } of imports) expect(() => readFileSync(join(root, to)), `${from} imports ${to}`).not.toThrow()
 })
 
-test('a trade knows only itself, the language and the errors', () => {
-  const wrong = imports.filter(({ from, to }) => {
-    const room = roomOf(from)
-    if (room === 'repositories' && to.startsWith('migrations/')) return false
-    return TRADES.includes(room) && ![room, ...LANGUAGE, 'errors'].includes(roomOf(to))
-  })
-  expect(wrong.map(shown)).toEqual([])
+test('every folder of src belongs to a layer', () => {
+  const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  const known = [...ADAPTERS, ...CORE, ...BASE, ...APPLICATION, ...INTERFACES, 'composition']
+  expect(folders.map(({ name }) => name).sort()).toEqual(known.sort())
 })
 
-test('domain knows only itself and the errors; prompts, config and protocol know domain besides', () => {
-  const allowed: Record<string, readonly string[]> = {
-    domain: ['domain', 'errors'],
-    prompts: ['prompts', 'domain', 'errors'],
-    config: ['config', 'domain', 'errors'],
-    protocol: ['protocol', 'domain', 'errors'],
-    errors: ['errors'],
-  }
-  const wrong = imports.filter(({ from, to }) => allowed[roomOf(from)]?.includes(roomOf(to)) === false)
-  expect(wrong.map(shown)).toEqual([])
+test('base modules import nothing of the repository but each other', () => {
+  expect(forbidden((from, to) => !BASE.includes(from) || BASE.includes(to))).toEqual([])
 })
 
-test('the conductor names the doors of trades by type only', () => {
-  const wrong = imports.filter(({ from, to, typeOnly }) => {
-    const room = roomOf(to)
-    if (!CONDUCTORS.includes(roomOf(from)) || room === roomOf(from) || ['domain', 'prompts', 'errors'].includes(room))
-      return false
-    return !(TRADES.includes(room) && to === doorOf(room) && typeOnly)
-  })
-  expect(wrong.map(shown)).toEqual([])
+test('domain imports only base modules; prompts, config and protocol import domain as well', () => {
+  expect(forbidden((from, to) => !CORE.includes(from) || BASE.includes(to) || (from !== 'domain' && to === 'domain'))).toEqual([])
 })
 
-test('only entry points and tests have the keys to the whole house', () => {
-  const isEntry = (file: string) => file === 'src/index.ts' || FACES.includes(roomOf(file))
-  const wrong = imports.filter(({ from, to }) => to === 'src/polyphony.ts' && !isEntry(from))
-  expect(wrong.map(shown)).toEqual([])
+test('an adapter imports only core and base modules, never another adapter', () => {
+  const isMigration = ({ from, to }: Import) => moduleOf(from) === 'repositories' && to.startsWith('migrations/')
+  expect(
+    forbidden((from, to, found) => !ADAPTERS.includes(from) || [...CORE, ...BASE].includes(to) || isMigration(found)),
+  ).toEqual([])
 })
 
-test('faces name the services and the doors of trades by type; only a main.ts reaches further', () => {
-  const wrong = imports.filter(({ from, to, typeOnly }) => {
-    const room = roomOf(to)
-    if (!FACES.includes(roomOf(from)) || from.endsWith('/main.ts')) return false
-    if ([roomOf(from), ...LANGUAGE, 'errors', 'templates'].includes(room)) return false
-    return !(typeOnly && (CONDUCTORS.includes(room) || (TRADES.includes(room) && to === doorOf(room))))
-  })
-  expect(wrong.map(shown)).toEqual([])
+test('the application layer names contracts of adapters by type only', () => {
+  expect(
+    forbidden((from, to, found) => {
+      if (!APPLICATION.includes(from) || ['domain', 'prompts', ...BASE].includes(to)) return true
+      return ADAPTERS.includes(to) && found.to === contractOf(to) && found.typeOnly
+    }),
+  ).toEqual([])
 })
 
-test('the client knows the protocol by type only, and nothing else: what it brings to a browser is its own', () => {
+test('only entry points and composition import composition', () => {
+  const isEntry = (file: string) => file === 'src/index.ts' || file === 'src/polyphony.ts' || INTERFACES.includes(moduleOf(file))
   const wrong = imports.filter(
-    ({ from, to, typeOnly }) =>
-      roomOf(from) === 'client' && roomOf(to) !== 'client' && !(typeOnly && !to.startsWith('src/server/')),
+    ({ from, to }) =>
+      (to === 'src/polyphony.ts' && !isEntry(from)) ||
+      (moduleOf(to) === 'composition' && !['composition', 'polyphony.ts'].includes(moduleOf(from))),
   )
   expect(wrong.map(shown)).toEqual([])
 })
 
-test('templates are data: they know domain and errors, nothing that runs', () => {
-  const wrong = imports.filter(
-    ({ from, to }) => roomOf(from) === 'templates' && !['templates', 'domain', 'errors'].includes(roomOf(to)),
-  )
-  expect(wrong.map(shown)).toEqual([])
+test('interfaces name application services and contracts of adapters by type; only a main.ts imports more', () => {
+  expect(
+    forbidden((from, to, { from: file, to: target, typeOnly }) => {
+      if (!INTERFACES.includes(from) || file.endsWith('/main.ts')) return true
+      if ([...CORE, ...BASE, 'templates'].includes(to)) return true
+      return typeOnly && (APPLICATION.includes(to) || (ADAPTERS.includes(to) && target === contractOf(to)))
+    }),
+  ).toEqual([])
 })
 
-test(`no source file is longer than ${MAX_LINES} lines`, () => {
+test('the client imports types and the module async, so that a browser loads nothing else', () => {
+  expect(forbidden((from, _to, found) => from !== 'client' || ((found.typeOnly && !found.to.startsWith('src/server/')) || moduleOf(found.to) === 'async'))).toEqual(
+    [],
+  )
+})
+
+test('templates are data: they import only domain and base modules', () => {
+  expect(forbidden((from, to) => from !== 'templates' || ['domain', ...BASE].includes(to))).toEqual([])
+})
+
+test(`a folder of src holds at most ${MAX_FILES_PER_FOLDER} files beside each other`, () => {
+  const counts = new Map<string, number>()
+  for (const file of sources) counts.set(dirname(file), (counts.get(dirname(file)) ?? 0) + 1)
+  expect([...counts].filter(([, count]) => count > MAX_FILES_PER_FOLDER)).toEqual([])
+})
+
+test(`a source file has ${MIN_LINES} to ${MAX_LINES} lines`, () => {
   const long = sources.map((file) => ({ file, lines: readFileSync(join(root, file), 'utf8').trimEnd().split('\n').length }))
-  expect(long.filter(({ lines }) => lines > MAX_LINES)).toEqual([])
+  expect(long.filter(({ lines }) => lines > MAX_LINES || lines < MIN_LINES)).toEqual([])
 })
 
-test('no file re-exports everything of another, and index.ts stands only at the two doors to the outside', () => {
+test('no file re-exports everything of another, and index.ts exists only at the two entries of the package', () => {
   const barrels = sources.filter((file) => /^export \*/m.test(readFileSync(join(root, file), 'utf8')))
   expect(barrels).toEqual([])
   const indexes = sources.filter((file) => file.endsWith('/index.ts'))
@@ -138,9 +152,9 @@ test('no file is called utils, helpers or types', () => {
   expect(sources.filter((file) => /\/(utils?|helpers?|types?)\.ts$/.test(file))).toEqual([])
 })
 
-test('imports that run make no cycle', () => {
+test('imports make no cycle, type imports included', () => {
   const next = new Map<string, string[]>()
-  for (const { from, to, typeOnly } of imports) if (!typeOnly) next.set(from, [...(next.get(from) ?? []), to])
+  for (const { from, to } of imports) next.set(from, [...(next.get(from) ?? []), to])
   const cycles: string[] = []
   const state = new Map<string, 'open' | 'done'>()
   const walk = (file: string, path: readonly string[]) => {
@@ -156,7 +170,7 @@ test('imports that run make no cycle', () => {
 
 test('no code branches over our variants with switch outside a registry', () => {
   // These translate the closed unions of a library (zod's issues, the nodes of CEL), not variants of ours.
-  const foreignUnions = ['src/domain/definition-problems.ts', 'src/prompts/cel-nodes.ts']
+  const foreignUnions = ['src/domain/definition/problems.ts', 'src/prompts/conditions/cel-nodes.ts']
   const withSwitch = sources
     .filter((file) => /\bswitch\s*\(/.test(readFileSync(join(root, file), 'utf8')))
     .filter((file) => !file.endsWith('/registry.ts') && !foreignUnions.includes(file))
@@ -167,8 +181,8 @@ test('heavy libraries are loaded at first use, never with the module', () => {
   const heavy =
     /^import (?!type\b)[^'"\n]*from ['"](openai|@anthropic-ai\/sdk|@google\/generative-ai|typeorm|pg|@electric-sql\/pglite[^'"]*|tiktoken[^'"]*|@copilotkit\/aimock[^'"]*|@pydantic\/genai-prices|@opentelemetry\/api|prom-client|pino|fastify|@fastify\/[^'"]+|fastify-type-provider-zod|ws|jose|@modelcontextprotocol\/[^'"]+)['"]/m
   // These files are themselves loaded at first use, through a dynamic import.
-  const lazyRooms =
-    /^src\/repositories\/(?!repository\.ts|memory-|database\.ts)|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|logs)\.ts|^src\/server\//
-  const eager = sources.filter((file) => !lazyRooms.test(file) && heavy.test(readFileSync(join(root, file), 'utf8')))
+  const lazyModules =
+    /^src\/repositories\/postgres\/|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|logs)\.ts|^src\/server\//
+  const eager = sources.filter((file) => !lazyModules.test(file) && heavy.test(readFileSync(join(root, file), 'utf8')))
   expect(eager).toEqual([])
 })

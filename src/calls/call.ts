@@ -1,7 +1,7 @@
-import type { Target } from '../domain/flow-definition.ts'
-import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
-import type { CallObservation, CallStart } from '../domain/observation.ts'
-import type { Attempt } from '../domain/step-result.ts'
+import type { Target } from '../domain/definition/flow-definition.ts'
+import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
+import type { CallObservation, CallStart } from '../domain/execution/observation.ts'
+import type { Attempt } from '../domain/execution/step-result.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
 /** One logical request: who may answer, and how to ask them. */

@@ -1,7 +1,7 @@
-import { withCallFacts } from '../domain/call-facts.ts'
+import type { Clock } from '../async/clock.ts'
+import { withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallLayer, PreparedRequest, TryContext } from './call.ts'
-import type { Clock } from './clock.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
 export interface CircuitBreakerSettings {

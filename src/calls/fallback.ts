@@ -1,10 +1,10 @@
-import type { Target } from '../domain/flow-definition.ts'
+import type { Clock } from '../async/clock.ts'
+import { follow, untilAborted } from '../async/until-aborted.ts'
+import type { Target } from '../domain/definition/flow-definition.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import type { Clock } from './clock.ts'
 import { toTryContext } from './try-context.ts'
-import { follow, untilAborted } from './until-aborted.ts'
 
 /** Failures of one provider that another one may not have. Cancel, timeouts of the whole, limits and refusals of the user's own policies are final. */
 const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([

@@ -1,5 +1,5 @@
 import type { TokenBucket } from 'limiter'
-import type { Clock, StopTimer } from './clock.ts'
+import type { Clock, StopTimer } from '../async/clock.ts'
 
 export interface Rates {
   /** Requests under way at once. */

@@ -1,9 +1,9 @@
-import { callFactsOf } from '../domain/call-facts.ts'
-import type { Attempt } from '../domain/step-result.ts'
+import { untilAborted } from '../async/until-aborted.ts'
+import { callFactsOf } from '../domain/execution/call-facts.ts'
+import type { Attempt } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend, TryContext } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
-import { untilAborted } from './until-aborted.ts'
 
 /** Output bound given to a request that names none while a limit is set (SPEC section 6). */
 const DEFAULT_MAX_TOKENS = 4_096

@@ -1,10 +1,10 @@
 import { AsyncResource } from 'node:async_hooks'
-import type { CallEnding, CallObservation } from '../domain/observation.ts'
-import type { Attempt } from '../domain/step-result.ts'
-import { addUsage } from '../domain/usage.ts'
+import type { Clock } from '../async/clock.ts'
+import type { CallEnding, CallObservation } from '../domain/execution/observation.ts'
+import type { Attempt } from '../domain/execution/step-result.ts'
+import { addUsage } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallContext, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import type { Clock } from './clock.ts'
 import { toTryContext } from './try-context.ts'
 
 type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>

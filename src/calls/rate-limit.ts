@@ -1,9 +1,9 @@
-import { callFactsOf, withCallFacts } from '../domain/call-facts.ts'
+import { type Clock, wait } from '../async/clock.ts'
+import { untilAborted } from '../async/until-aborted.ts'
+import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import { type Clock, wait } from './clock.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
-import { untilAborted } from './until-aborted.ts'
 
 /** Model names come from flows, so what is kept by their name must not grow with them. */
 const MAX_HELD = 1_000

@@ -1,8 +1,8 @@
-import { callFactsOf } from '../domain/call-facts.ts'
+import { type Clock, wait } from '../async/clock.ts'
+import { callFactsOf } from '../domain/execution/call-facts.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import { type Clock, wait } from './clock.ts'
 
 export interface RetrySettings {
   /** Upper bound of the first wait; doubles with every further one. Default 500. */

@@ -1,9 +1,9 @@
-import { callFactsOf, withCallFacts } from '../domain/call-facts.ts'
+import type { Clock, StopTimer } from '../async/clock.ts'
+import { follow } from '../async/until-aborted.ts'
+import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, CallLayer, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import type { Clock, StopTimer } from './clock.ts'
 import { toTryContext } from './try-context.ts'
-import { follow } from './until-aborted.ts'
 
 type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>
 

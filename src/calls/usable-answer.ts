@@ -1,6 +1,6 @@
 import { isBlank } from '../domain/blank-text.ts'
-import { withCallFacts } from '../domain/call-facts.ts'
-import type { FinishReason, ModelResponse } from '../domain/model-call.ts'
+import { withCallFacts } from '../domain/execution/call-facts.ts'
+import type { FinishReason, ModelResponse } from '../domain/execution/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { CallResponse, PreparedRequest, TryContext } from './call.ts'
 

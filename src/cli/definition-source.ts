@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { decodeText } from '../config/decode-text.ts'
-import type { DefinitionText } from '../domain/definition-file.ts'
-import type { DefinitionParser } from '../domain/definition-parser.ts'
-import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { DefinitionText } from '../domain/definition/file.ts'
+import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
+import type { DefinitionParser } from '../domain/definition/parser.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 export interface SourceOptions {
@@ -52,7 +52,7 @@ async function fromTemplate(name: string, settings: readonly (readonly [string, 
 }
 
 async function fromFile(path: string, parser: DefinitionParser): Promise<Pick<SourcedDefinition, 'definition' | 'find'>> {
-  const [text, { parseDefinitionText }] = await Promise.all([readText(path), import('../domain/definition-file.ts')])
+  const [text, { parseDefinitionText }] = await Promise.all([readText(path), import('../domain/definition/file.ts')])
   const parsed = await parseDefinitionText(text, {
     format: path.toLowerCase().endsWith('.json') ? 'json' : 'yaml',
     file: path,

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CommandContext, House } from './house.ts'
 import { createProgram } from './program.ts'
 import { reportError } from './report-error.ts'
+import type { CommandContext, House } from './services.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 const house: House = {
@@ -13,8 +13,8 @@ const house: House = {
   migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
-  modelNames: async (prices) => (await import('../providers/model-names.ts')).createModelNames({ prices }),
-  pricesDate: async () => (await import('../providers/prices.ts')).PRICES_DATE,
+  modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),
+  pricesDate: async () => (await import('../providers/models/prices.ts')).PRICES_DATE,
 }
 
 /** Runs one command line and returns its exit code. */

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { readVersion } from '../config/version.ts'
-import { SCOPES } from '../domain/scope.ts'
-import type { CommandContext } from './house.ts'
+import { SCOPES } from '../domain/users/api-key.ts'
+import type { CommandContext } from './services.ts'
 
 /** Makes the context of a command from its `--json`. */
 export type CreateContext = (json: boolean) => CommandContext

@@ -1,6 +1,6 @@
 import { ERROR_CODES, type ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CommandContext } from './house.ts'
+import type { CommandContext } from './services.ts'
 
 /** What to do about it at the command line, where that differs from what a program would do. */
 const REMEDIES: { readonly [Code in ErrorCode]?: string } = {

@@ -1,9 +1,9 @@
-import type { FlowUpdate } from '../domain/flow-update.ts'
+import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import { formatCost, formatDuration, formatTokens } from './amounts.ts'
-import type { CommandContext } from './house.ts'
 import { startLiveTree } from './live-tree.ts'
 import { toPlainLine } from './plain-text.ts'
 import { createRunState, stepLabel } from './run-state.ts'
+import type { CommandContext } from './services.ts'
 
 /** Shows a run while it happens. */
 export interface Reporter {

@@ -1,8 +1,8 @@
-import type { FlowExecutionResult } from '../domain/flow.ts'
+import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { ExecuteFlowOptions } from '../orchestrator/service-options.ts'
-import type { CommandContext, OpenHouse } from './house.ts'
 import { toPlainText, wrapText } from './plain-text.ts'
 import { createReporter } from './reporter.ts'
+import type { CommandContext, OpenHouse } from './services.ts'
 import { toNoteLines, toSourceLines, toStepTable } from './step-table.ts'
 
 export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming' | 'limits'> {

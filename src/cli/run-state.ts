@@ -1,5 +1,5 @@
-import type { FlowUpdate } from '../domain/flow-update.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { FlowUpdate } from '../domain/execution/flow-update.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
 import { toPlainLine, toPlainText } from './plain-text.ts'
 
 /** One line of the tree: a step in one iteration. */

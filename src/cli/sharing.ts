@@ -1,10 +1,11 @@
-import type { DefinitionText } from '../domain/definition-file.ts'
-import { toPlaceText } from '../domain/definition-problems.ts'
-import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { DefinitionText } from '../domain/definition/file.ts'
+import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
+import { toPlaceText } from '../domain/definition/problems.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { FlowCheck, FlowFinding } from '../orchestrator/check-flow.ts'
-import type { CommandContext, OpenHouse } from './house.ts'
+import type { FlowCheck } from '../orchestrator/inspect/check-flow.ts'
+import type { FlowFinding } from '../orchestrator/inspect/flow-finding.ts'
 import { toPlainLine } from './plain-text.ts'
+import type { CommandContext, OpenHouse } from './services.ts'
 
 /** One text that a step cannot do without and that may not go to its provider yet. */
 export interface NeededSharing {

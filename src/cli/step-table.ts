@@ -1,5 +1,5 @@
-import type { FlowExecutionResult } from '../domain/flow.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
 import { formatCost, formatDuration, formatTokens, formatTotalCost } from './amounts.ts'
 import { toPlainLine, toTable } from './plain-text.ts'
 import { stepLabel } from './run-state.ts'

@@ -1,4 +1,4 @@
-import { asJson, asNothing, type CallOptions, type Transport } from './transport.ts'
+import { asJson, asNothing, type CallOptions, type Transport } from './http/transport.ts'
 import type {
   Instantiated,
   Me,

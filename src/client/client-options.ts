@@ -1,5 +1,5 @@
-import type { Wait } from './pause.ts'
-import type { SocketConstructor } from './web-socket.ts'
+import type { SocketConstructor } from './socket/web-socket.ts'
+import type { Wait } from './timing.ts'
 
 /** What is about to be sent; headers may be added. The key is not among them. */
 export interface OutgoingRequest {

@@ -1,19 +1,19 @@
 import { createDataSharing, createMe, createProviders, createTemplates, createUsage } from './catalogue.ts'
 import type { ClientOptions } from './client-options.ts'
 import { createFlows } from './flows.ts'
-import { createSocket, type PolyphonySocket, type SocketOptions } from './socket.ts'
+import { createTransport } from './http/transport.ts'
+import { createSocket, type PolyphonySocket, type SocketOptions } from './socket/socket.ts'
 import { createMessages, createPermissions, createThreads } from './threads.ts'
-import { createTransport } from './transport.ts'
 
-export type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+export type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 export type { WireUpdate as FlowUpdate } from '../protocol/update.ts'
 export type { ClientOptions, OutgoingRequest } from './client-options.ts'
 export type { WaitOptions } from './flows.ts'
-export type { FollowOptions, Reconnection } from './follow.ts'
+export type { CallOptions, KeyedCallOptions } from './http/transport.ts'
 export { type ClientErrorCode, PolyphonyError, type PolyphonyErrorCode } from './polyphony-error.ts'
-export type { PolyphonySocket, SocketOptions } from './socket.ts'
-export type { CallOptions, KeyedCallOptions } from './transport.ts'
-export type { SocketConstructor, SocketEvent, SocketLike } from './web-socket.ts'
+export type { PolyphonySocket, SocketOptions } from './socket/socket.ts'
+export type { SocketConstructor, SocketEvent, SocketLike } from './socket/web-socket.ts'
+export type { FollowOptions, Reconnection } from './stream-flow.ts'
 export type {
   DefinitionSource,
   Execution,

@@ -1,7 +1,7 @@
-import { type FollowOptions, followFlow } from './follow.ts'
-import { allPages } from './pages.ts'
+import { allPages } from './http/pages.ts'
+import { asJson, asNothing, type CallOptions, type KeyedCallOptions, type Transport } from './http/transport.ts'
 import { PolyphonyError } from './polyphony-error.ts'
-import { asJson, asNothing, type CallOptions, type KeyedCallOptions, type Transport } from './transport.ts'
+import { type FollowOptions, followFlow } from './stream-flow.ts'
 import type {
   DefinitionSource,
   Execution,

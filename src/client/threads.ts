@@ -1,5 +1,5 @@
-import { allPages } from './pages.ts'
-import { asJson, asNothing, type CallOptions, type KeyedCallOptions, type Transport } from './transport.ts'
+import { allPages } from './http/pages.ts'
+import { asJson, asNothing, type CallOptions, type KeyedCallOptions, type Transport } from './http/transport.ts'
 import type {
   Message,
   MessageListQuery,

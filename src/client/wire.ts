@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { FlowDefinitionInput } from '../domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 import type { Executor } from '../executors/executor.ts'
 import type {
   instantiated,

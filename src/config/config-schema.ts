@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { flowLimitsSchema, stepSettingsSchema } from '../domain/flow-definition.ts'
-import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
-import type { ThreadRight } from '../domain/thread.ts'
+import { flowLimitsSchema, stepSettingsSchema } from '../domain/definition/flow-definition.ts'
+import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
+import type { ThreadRight } from '../domain/users/thread.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
 import { serverSettingsSchema, telemetrySettingsSchema } from './server-settings.ts'
 

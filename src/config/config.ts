@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
+import { findSuggestion, withSuggestion } from '../domain/definition/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { readConfigFile } from './config-file.ts'
 import { knownKeys } from './config-json-schema.ts'

@@ -1,4 +1,4 @@
-import type { Stop } from '../domain/stop.ts'
+import type { Stop } from '../async/cancellation-token.ts'
 
 /** One order to drive a flow; holds nothing that is not in the database. */
 export interface FlowJob {

@@ -1,4 +1,4 @@
-import { Stop } from '../domain/stop.ts'
+import { Stop } from '../async/cancellation-token.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Advance, Engine, FlowJob } from './engine.ts'
 

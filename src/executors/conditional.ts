@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { skippableSteps } from '../prompts/step-plan.ts'
 import type { Executor, ExecutorContext } from './executor.ts'
@@ -11,7 +11,7 @@ export const conditionalSettings = z.strictObject({
   match: z.enum(['first', 'all']).default('first'),
 })
 
-declare module '../domain/flow-definition.ts' {
+declare module '../domain/definition/flow-definition.ts' {
   interface FlowTypeSettings {
     conditional: z.input<typeof conditionalSettings>
   }

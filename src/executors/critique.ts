@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import type { StopReason } from '../domain/flow.ts'
-import type { FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
+import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
@@ -12,7 +12,7 @@ export const critiqueSettings = z.strictObject({
   rounds: z.number().int().min(1).max(20).default(1),
 })
 
-declare module '../domain/flow-definition.ts' {
+declare module '../domain/definition/flow-definition.ts' {
   interface FlowTypeSettings {
     critique: z.input<typeof critiqueSettings>
   }

@@ -1,19 +1,13 @@
 import type * as z from 'zod'
-import type { StopReason } from '../domain/flow.ts'
-import type { DefinitionProblem, FlowDefinition, FlowStep, FlowType } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
-import type { Stop } from '../domain/stop.ts'
+import type { Stop } from '../async/cancellation-token.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
+import type { FlowType, StopReason } from '../domain/vocabulary.ts'
 
-/**
- * Every flow type there is. A type only: whoever knows this door sees, in the types of the package too, what each executor merges into
- * `FlowTypeSettings`.
- */
-export type { executors as FlowTypeExecutors } from './registry.ts'
-
-/** How one step is to run this time. */
 /** Runs work when one of a limited number of slots is free, and resolves or rejects with it. */
 export type Limiter = <Result>(work: () => Result | PromiseLike<Result>) => Promise<Result>
 
+/** Options of one run of one step. */
 export interface RunStepOptions {
   /** From 1; default 1. */
   readonly iteration?: number

@@ -1,8 +1,8 @@
 import pLimit from 'p-limit'
 import * as z from 'zod'
-import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
-import { Stop } from '../domain/stop.ts'
+import { Stop } from '../async/cancellation-token.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { goesOnAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult, Limiter } from './executor.ts'
@@ -20,7 +20,7 @@ export const parallelSettings = z.strictObject({
   minSuccesses: z.number().int().min(0).optional(),
 })
 
-declare module '../domain/flow-definition.ts' {
+declare module '../domain/definition/flow-definition.ts' {
   interface FlowTypeSettings {
     parallel: z.input<typeof parallelSettings>
   }

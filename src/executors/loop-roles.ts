@@ -1,5 +1,6 @@
-import { definitionError } from '../domain/definition-problems.ts'
-import type { DefinitionProblem, FlowDefinition, FlowStep, StepAction } from '../domain/flow-definition.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import { definitionError } from '../domain/definition/problems.ts'
+import type { StepAction } from '../domain/vocabulary.ts'
 import { skippableSteps } from '../prompts/step-plan.ts'
 
 /** The parts that steps play in a loop: what comes before the draft, the draft, those who judge it, who mends it, what comes after. */

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import type { StopReason } from '../domain/flow.ts'
-import type { FlowDefinition, StepAction } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
+import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
@@ -19,7 +19,7 @@ export const refinementSettings = z.strictObject({
   patience: z.number().int().min(1).optional(),
 })
 
-declare module '../domain/flow-definition.ts' {
+declare module '../domain/definition/flow-definition.ts' {
   interface FlowTypeSettings {
     refinement: z.input<typeof refinementSettings>
   }

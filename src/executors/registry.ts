@@ -1,4 +1,4 @@
-import type { FlowType } from '../domain/flow-definition.ts'
+import type { FlowType } from '../domain/vocabulary.ts'
 import { conditionalExecutor } from './conditional.ts'
 import { critiqueExecutor } from './critique.ts'
 import type { Executor } from './executor.ts'

@@ -1,13 +1,19 @@
+import type { Stop } from '../async/cancellation-token.ts'
 import type { Budget } from '../calls/call.ts'
-import type { FlowDefinition, FlowLimits } from '../domain/flow-definition.ts'
-import type { FlowUpdate } from '../domain/flow-update.ts'
-import type { FlowObservation } from '../domain/observation.ts'
-import type { Attempt, StepResult } from '../domain/step-result.ts'
-import type { Stop } from '../domain/stop.ts'
-import type { Attachment } from '../domain/thread.ts'
+import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
+import type { FlowUpdate } from '../domain/execution/flow-update.ts'
+import type { FlowObservation } from '../domain/execution/observation.ts'
+import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
+import type { Attachment, Message } from '../domain/users/thread.ts'
 import type { StoredRunOptions } from '../repositories/repository.ts'
-import type { ThreadHistory } from './thread-messages.ts'
-import type { FlowLog } from './update-log.ts'
+import type { FlowLog } from './updates/update-log.ts'
+
+/** The conversation before a flow, oldest first. */
+export interface ThreadHistory {
+  readonly messages: readonly Message[]
+  /** Older messages were not read. */
+  readonly isCut: boolean
+}
 
 /** How one execution is to go; the options of executeFlow, resolved. */
 export interface RunOptions {

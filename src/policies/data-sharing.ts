@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { DataSharingPolicy } from '../domain/sharing.ts'
+import type { DataSharingPolicy } from '../domain/users/sharing.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
 import type { DataSharingService } from './policy.ts'

@@ -1,5 +1,4 @@
-import { THREAD_RIGHTS, type ThreadRight } from '../domain/thread.ts'
-import { permissionDenied, requireRight, threadNotFound } from '../domain/thread-access.ts'
+import { permissionDenied, requireRight, THREAD_RIGHTS, type ThreadRight, threadNotFound } from '../domain/users/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
 import type { PermissionService } from './policy.ts'

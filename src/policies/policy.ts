@@ -1,8 +1,7 @@
-import type { ApiKey } from '../domain/api-key.ts'
-import type { ContextPolicy } from '../domain/flow-definition.ts'
-import type { Scope } from '../domain/scope.ts'
-import type { DataSharingPolicy, DataSharingRules, PieceKind, SharingDecision } from '../domain/sharing.ts'
-import type { ThreadRight } from '../domain/thread.ts'
+import type { ContextPolicy } from '../domain/definition/flow-definition.ts'
+import type { ApiKey, Scope } from '../domain/users/api-key.ts'
+import type { DataSharingPolicy, DataSharingRules, PieceKind, SharingDecision } from '../domain/users/sharing.ts'
+import type { ThreadRight } from '../domain/users/thread.ts'
 
 /**
  * Who may do what with a thread (S4-111 to S4-115); flows inherit. The database implementation is the default;

@@ -1,4 +1,4 @@
-import type { SharingDecision } from '../domain/sharing.ts'
+import type { SharingDecision } from '../domain/users/sharing.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ContextPiece, JudgePiece, ShareContext, SharedContextRequest } from './policy.ts'
 import { fitTokens } from './token-limit.ts'

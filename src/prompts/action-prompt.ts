@@ -1,4 +1,4 @@
-import type { StepAction } from '../domain/flow-definition.ts'
+import type { StepAction } from '../domain/vocabulary.ts'
 import { fence, type MarkerSource } from './fence.ts'
 
 /** A labelled piece of text that is put below a prompt. */

@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module'
 import type { Context, Emitter, Liquid, Template as LiquidNode, StaticAnalysis, TopLevelToken } from 'liquidjs'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { searchCost } from './conditions/search-cost.ts'
 import { fence } from './fence.ts'
-import { searchCost } from './search-cost.ts'
 import { sourceError } from './source-error.ts'
 
 type LiquidModule = typeof import('liquidjs')

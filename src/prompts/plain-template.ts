@@ -1,4 +1,4 @@
-import type { PromptScope, References } from '../domain/prompt-scope.ts'
+import type { PromptScope, References } from '../domain/definition/prompt-scope.ts'
 
 /** Reads one value of a scope; `undefined` where there is none. */
 type ReadValue = (scope: PromptScope) => string | undefined

@@ -1,5 +1,5 @@
-import type { FlowDefinition, FlowStep } from '../domain/flow-definition.ts'
-import type { StepResult } from '../domain/step-result.ts'
+import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
 import { stepReferences } from './step-references.ts'
 
 /** Which outputs one step reads, by step id, and whether it can do without them. */

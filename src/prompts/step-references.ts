@@ -1,6 +1,6 @@
-import type { FlowStep } from '../domain/flow-definition.ts'
-import { NO_REFERENCES, type References } from '../domain/prompt-scope.ts'
-import { compileCondition } from './condition.ts'
+import type { FlowStep } from '../domain/definition/flow-definition.ts'
+import { NO_REFERENCES, type References } from '../domain/definition/prompt-scope.ts'
+import { compileCondition } from './conditions/condition.ts'
 import { compileTemplate } from './template.ts'
 
 /** What the strings of one step name. Functions name nothing that can be known before they run. */

@@ -7,8 +7,8 @@ import {
   SCOPE_NAMES,
   STEP_VIEW_FIELDS,
   type StepView,
-} from '../domain/prompt-scope.ts'
-import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
+} from '../domain/definition/prompt-scope.ts'
+import { findSuggestion, withSuggestion } from '../domain/definition/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createLiquid, type LiquidEngine, TEMPLATE_LIMITS } from './liquid.ts'
 import { compilePlainTemplate } from './plain-template.ts'

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { SCOPES } from '../domain/scope.ts'
-import { USAGE_GROUPS } from '../domain/usage-report.ts'
+import { USAGE_GROUPS } from '../domain/execution/usage-report.ts'
+import { SCOPES } from '../domain/users/api-key.ts'
 import { id, listOf, queryInteger } from './instant.ts'
 
 const data = z.record(z.string(), z.unknown())

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { FlowStatus } from '../domain/flow.ts'
-import { type FlowDefinitionInput, flowLimitsSchema, OrchestrationFlowType, StepAction } from '../domain/flow-definition.ts'
-import { StepStatus } from '../domain/step-result.ts'
+import { type FlowDefinitionInput, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
+import { StepStatus } from '../domain/execution/step-result.ts'
+import { FlowStatus, OrchestrationFlowType, StepAction } from '../domain/vocabulary.ts'
 import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
 import { errorInfo } from './problem.ts'
 

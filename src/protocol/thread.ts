@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { THREAD_RIGHTS } from '../domain/thread.ts'
+import { THREAD_RIGHTS } from '../domain/users/thread.ts'
 import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
 
 export const thread = z.object({ id: z.string(), userId: z.string(), title: z.string().optional(), createdAt: instant })

@@ -1,5 +1,5 @@
-import type { ModelRequest, ModelResponse, PricedAnswer } from '../domain/model-call.ts'
-import type { Cost, Usage } from '../domain/usage.ts'
+import type { ModelRequest, ModelResponse, PricedAnswer } from '../domain/execution/model-call.ts'
+import type { Cost, Usage } from '../domain/execution/usage.ts'
 
 export interface GenerateOptions {
   /** Must close the HTTP request within 100 ms of its abort, in every phase. */

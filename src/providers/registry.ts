@@ -5,7 +5,7 @@ import {
   type ProviderSettings,
   type ProviderSettingsInput,
 } from '../config/provider-settings.ts'
-import { findSuggestion, withSuggestion } from '../domain/suggestion.ts'
+import { findSuggestion, withSuggestion } from '../domain/definition/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
 import { PRESET_TABLE, type PresetName } from './presets.ts'

@@ -1,5 +1,5 @@
-import type { ModelRequest, ModelResponse } from '../domain/model-call.ts'
-import { UNKNOWN_USAGE } from '../domain/usage.ts'
+import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
+import { UNKNOWN_USAGE } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { GenerateOptions, Provider } from './provider.ts'
 

@@ -1,6 +1,6 @@
-import type { ApiKey } from '../domain/api-key.ts'
-import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../domain/idempotency.ts'
-import type { UsageQuery, UsageSums } from '../domain/usage-report.ts'
+import type { UsageQuery, UsageSums } from '../domain/execution/usage-report.ts'
+import type { ApiKey } from '../domain/users/api-key.ts'
+import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../domain/users/idempotency.ts'
 
 export interface ApiKeyRepository {
   /** `hash`: of the secret, hexadecimal; the secret itself never gets here. */

@@ -1,7 +1,7 @@
 import type { PluggedDataSource } from '../config/config-schema.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { TypeormStoreOptions } from './postgres/typeorm-store.ts'
 import type { Store } from './repository.ts'
-import type { TypeormStoreOptions } from './typeorm-store.ts'
 
 export interface OpenStoreOptions {
   /**
@@ -21,14 +21,14 @@ const RETRY_FOR_MS = 30_000
  */
 export async function openStore({ url, retryForMs = RETRY_FOR_MS }: OpenStoreOptions): Promise<Store> {
   const database = toDatabase(url)
-  const { createTypeormStore } = await import('./typeorm-store.ts')
+  const { createTypeormStore } = await import('./postgres/typeorm-store.ts')
   return createTypeormStore({ database, retryForMs })
 }
 
 /** Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied. */
 export async function migrate(url: string | PluggedDataSource): Promise<readonly string[]> {
   const database = toDatabase(url)
-  const { migrateDatabase } = await import('./typeorm-store.ts')
+  const { migrateDatabase } = await import('./postgres/typeorm-store.ts')
   return migrateDatabase(database)
 }
 

@@ -1,6 +1,6 @@
 import type { Logger, PolyphonyConfig } from '../config/config.ts'
 import { createLogger } from '../config/logger.ts'
-import type { FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
+import type { FlowObservation, FlowObserver, FlowStart } from '../domain/execution/observation.ts'
 import { createFlowLog } from './flow-log.ts'
 import { joinObservers } from './observers.ts'
 import { requestContext } from './request-context.ts'

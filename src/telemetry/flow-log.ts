@@ -1,5 +1,5 @@
 import type { Logger, LogLevel } from '../config/config.ts'
-import type { CallObservation, CallStart, FlowObserver } from '../domain/observation.ts'
+import type { CallObservation, CallStart, FlowObserver } from '../domain/execution/observation.ts'
 import { requestContext } from './request-context.ts'
 
 /** Lines about flows (info) and calls (debug): ids, codes and figures, never text. Above these levels nothing is built. */

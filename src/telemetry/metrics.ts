@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
-import type { Attempt } from '../domain/step-result.ts'
+import type { CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/execution/observation.ts'
+import type { Attempt } from '../domain/execution/step-result.ts'
 import { cappedLabel, knownLabel, type Label, OTHER } from './bounded-label.ts'
 import type { HttpRequestFacts, Metrics } from './telemetry.ts'
 

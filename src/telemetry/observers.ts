@@ -1,4 +1,11 @@
-import type { CallContent, CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/observation.ts'
+import type {
+  CallContent,
+  CallObservation,
+  CallStart,
+  FlowObservation,
+  FlowObserver,
+  FlowStart,
+} from '../domain/execution/observation.ts'
 
 /** One observer of several. What one of them throws stays here: nobody's flow fails because it was watched. */
 export function joinObservers(observers: readonly FlowObserver[]): FlowObserver {

@@ -18,9 +18,9 @@ import type {
   FlowEnding,
   FlowObservation,
   FlowStart,
-} from '../domain/observation.ts'
-import type { Attempt } from '../domain/step-result.ts'
-import type { Usage } from '../domain/usage.ts'
+} from '../domain/execution/observation.ts'
+import type { Attempt } from '../domain/execution/step-result.ts'
+import type { Usage } from '../domain/execution/usage.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import {
   finishReasonOf,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { CIRCUIT_BREAKER_DEFAULTS, circuitBreaker } from '../../src/calls/circuit-breaker.ts'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { describeCallLayer } from '../contracts/call.ts'

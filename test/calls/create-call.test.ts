@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
 import { createBudget } from '../../src/calls/limits.ts'
-import { withCallFacts } from '../../src/domain/call-facts.ts'
+import { withCallFacts } from '../../src/domain/execution/call-facts.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callPorts } from '../support/call-ports.ts'
 import { answer, callContext, manualClock, requestTo } from '../support/calls.ts'

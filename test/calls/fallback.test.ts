@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { CallRequest, CallResponse, PreparedRequest, TryContext } from '../../src/calls/call.ts'
 import { fallback } from '../../src/calls/fallback.ts'
-import type { Target } from '../../src/domain/flow-definition.ts'
+import type { Target } from '../../src/domain/definition/flow-definition.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'

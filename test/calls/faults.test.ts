@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
 import { createBudget } from '../../src/calls/limits.ts'
-import { type CallFacts, withCallFacts } from '../../src/domain/call-facts.ts'
+import { type CallFacts, withCallFacts } from '../../src/domain/execution/call-facts.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callPorts } from '../support/call-ports.ts'

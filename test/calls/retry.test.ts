@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { RETRY_DEFAULTS, retry } from '../../src/calls/retry.ts'
-import { withCallFacts } from '../../src/domain/call-facts.ts'
+import { withCallFacts } from '../../src/domain/execution/call-facts.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { untilAborted } from '../../src/async/until-aborted.ts'
 import type { TryContext } from '../../src/calls/call.ts'
 import { streamTimeout, totalTimeout } from '../../src/calls/timeout.ts'
-import { untilAborted } from '../../src/calls/until-aborted.ts'
 import { describeCallLayer } from '../contracts/call.ts'
 import { callAnswer, manualClock, prepared, requestTo, tryContext } from '../support/calls.ts'
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { follow, untilAborted } from '../../src/calls/until-aborted.ts'
+import { follow, untilAborted } from '../../src/async/until-aborted.ts'
 
 describe('waiting until an abort', () => {
   test.each([

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { attemptLedger } from '../../src/calls/attempt-ledger.ts'
 import type { CallResponse } from '../../src/calls/call.ts'
 import { cutNote, unusable } from '../../src/calls/usable-answer.ts'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import { callAnswer, manualClock, prepared, tryContext } from '../support/calls.ts'
 
 const judge = (answer: Partial<CallResponse>, context = tryContext()) => unusable(callAnswer(answer), prepared(), context)

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { lockDirectory } from '../../src/repositories/directory-lock.ts'
+import { lockDirectory } from '../../src/repositories/postgres/embedded/directory-lock.ts'
 import { type CommandLineResult, createCommandLine } from './command-line.ts'
 
 const commandLine = createCommandLine()

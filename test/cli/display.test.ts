@@ -7,7 +7,7 @@ import { renderTree } from '../../src/cli/live-tree.ts'
 import { lastLines, toPlainText, toTable, toWidth, truncate } from '../../src/cli/plain-text.ts'
 import { createRunState } from '../../src/cli/run-state.ts'
 import { toNoteLines, toSourceLines } from '../../src/cli/step-table.ts'
-import type { FlowUpdate } from '../../src/domain/flow-update.ts'
+import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import { stepResult } from '../support/stored-data.ts'
 
 const ESCAPE = '\u001b'
@@ -161,5 +161,5 @@ test('the command line starts with commander alone: everything else is loaded by
   expect([...packages]).toEqual(['commander'])
   const elsewhere = [...seen].map((file) => file.split('/').slice(-2).join('/')).filter((file) => !/^(cli|errors)\//.test(file))
   // A list and a number: nothing that costs a start.
-  expect(elsewhere.sort()).toEqual(['config/version.ts', 'domain/scope.ts'])
+  expect(elsewhere.sort()).toEqual(['config/version.ts', 'domain/users/scope.ts'])
 })

@@ -34,7 +34,7 @@ test(`a page loads less than ${MOST_BYTES} bytes, and nothing but the client its
   const { text, inputs, imports } = await bundle(`export * from '${entry}'`)
   expect(text.includes('PolyphonyError')).toBe(true)
   expect(gzipSync(text, { level: 9 }).length).toBeLessThan(MOST_BYTES)
-  const foreign = Object.keys(inputs).filter((file) => file !== '<stdin>' && !file.startsWith('src/client/'))
+  const foreign = Object.keys(inputs).filter((file) => file !== '<stdin>' && !/^src\/(client|async)\//.test(file))
   expect(foreign.filter((file) => !file.startsWith('node_modules/eventsource-parser/'))).toEqual([])
   expect(imports).toEqual([])
   expect(text.includes('node:')).toBe(false)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { COMMENT, createEventParser, type ServerSentEvent } from '../../src/client/event-parser.ts'
+import { COMMENT, createEventParser, type ServerSentEvent } from '../../src/client/http/event-parser.ts'
 
 const parseAll = (pieces: readonly string[]): readonly ServerSentEvent[] => {
   const parse = createEventParser()

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { onAbort } from '../../src/client/abort.ts'
+import { onAbort } from '../../src/async/on-abort.ts'
 import { answers, createQuickClient, createScriptedServer, rejection, type ScriptedServer } from './scripted-server.ts'
 
 const CALLS = 2_000

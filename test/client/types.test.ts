@@ -14,8 +14,8 @@ import type {
   SocketConstructor,
 } from '../../src/client/client.ts'
 import { createClient } from '../../src/client/client.ts'
-import type { SCOPES } from '../../src/domain/scope.ts'
-import type { UsageGroup } from '../../src/domain/usage-report.ts'
+import type { UsageGroup } from '../../src/domain/execution/usage-report.ts'
+import type { SCOPES } from '../../src/domain/users/api-key.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import type * as catalogue from '../../src/protocol/catalogue.ts'
 import type * as flows from '../../src/protocol/flow.ts'

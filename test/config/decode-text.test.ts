@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import { decodeText } from '../../src/config/decode-text.ts'
-import { parseDefinitionText } from '../../src/domain/definition-file.ts'
+import { parseDefinitionText } from '../../src/domain/definition/file.ts'
 
 const options = { name: 'a file', code: 'CONFIG_INVALID' as const }
 const utf16 = (text: string) => Buffer.from(text, 'utf16le')

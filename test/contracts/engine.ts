@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Stop } from '../../src/domain/stop.ts'
+import type { Stop } from '../../src/async/cancellation-token.ts'
 import type { Engine, FlowJob } from '../../src/engines/engine.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 

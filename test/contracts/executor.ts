@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { FlowDefinition } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinition } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Executor } from '../../src/executors/executor.ts'
 import { askKey, type Walk, type WalkAnswer, walk } from '../support/walk.ts'

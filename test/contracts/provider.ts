@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
-import type { ModelRequest } from '../../src/domain/model-call.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
+import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
 import { createVendorServer, type VendorAnswer, type VendorServer } from '../support/vendor-server.ts'
 

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import type { ApiKey } from '../../src/domain/api-key.ts'
-import type { IdempotentRequest } from '../../src/domain/idempotency.ts'
+import type { ApiKey } from '../../src/domain/users/api-key.ts'
+import type { IdempotentRequest } from '../../src/domain/users/idempotency.ts'
 import type { Store } from '../../src/repositories/repository.ts'
 import { instant } from '../support/stored-data.ts'
 

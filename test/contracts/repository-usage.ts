@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import type { Attempt } from '../../src/domain/step-result.ts'
-import { NO_FIGURES, type UsageFigures, type UsageQuery } from '../../src/domain/usage-report.ts'
+import type { Attempt } from '../../src/domain/execution/step-result.ts'
+import { NO_FIGURES, type UsageFigures, type UsageQuery } from '../../src/domain/execution/usage-report.ts'
 import { attempt, failedAttempt, instant, outcome, stepResult } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { StepResult } from '../../src/domain/step-result.ts'
-import type { ThreadRight } from '../../src/domain/thread.ts'
+import type { StepResult } from '../../src/domain/execution/step-result.ts'
+import type { ThreadRight } from '../../src/domain/users/thread.ts'
 import type { ListFlowsQuery, Store } from '../../src/repositories/repository.ts'
 import {
   attempt,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ConversationService } from '../../src/conversations/conversation-service.ts'
 import { createPermissionService } from '../../src/policies/permissions.ts'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import { newClaim, newFlow, outcome } from '../support/stored-data.ts'
 
 function setUp() {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseDefinitionText } from '../../src/domain/definition-file.ts'
+import { parseDefinitionText } from '../../src/domain/definition/file.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { caught } from '../support/caught.ts'
 import { createTestParser } from '../support/definitions.ts'

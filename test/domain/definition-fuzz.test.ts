@@ -146,7 +146,7 @@ revoked.revoke()
 const cyclic: Record<string, unknown> = { name: 'x', type: 'sequential' }
 cyclic.steps = [cyclic]
 cyclic.self = cyclic
-const deep = (depth: number): unknown => JSON.parse('{"a":'.repeat(depth) + '1' + '}'.repeat(depth))
+const deep = (depth: number): unknown => JSON.parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
 const deepList = (depth: number): unknown => JSON.parse('['.repeat(depth) + ']'.repeat(depth))
 const wideCycle: Record<string, unknown> = {}
 for (const key of ['a', 'b', 'c']) wideCycle[key] = wideCycle

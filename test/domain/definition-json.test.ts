@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { fromStoredJson, toStoredJson } from '../../src/domain/definition-json.ts'
-import { toOutputJsonSchema } from '../../src/domain/output-schema.ts'
+import { toOutputJsonSchema } from '../../src/domain/answers/output-schema.ts'
+import { fromStoredJson, toStoredJson } from '../../src/domain/definition/json.ts'
 import { createTestParser, definitionOf } from '../support/definitions.ts'
 
 const { parse } = createTestParser({

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readStructured, withoutThinking } from '../../src/domain/structured-output.ts'
+import { readStructured, withoutThinking } from '../../src/domain/answers/structured-output.ts'
 
 const person = z.strictObject({ name: z.string(), age: z.number() })
 

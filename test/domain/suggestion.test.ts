@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { findSuggestion, withSuggestion } from '../../src/domain/suggestion.ts'
+import { findSuggestion, withSuggestion } from '../../src/domain/definition/suggestion.ts'
 
 test.each([
   ['drfat', ['draft', 'final'], 'draft'],

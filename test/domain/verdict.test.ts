@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction, verdictSchema } from '../../src/domain/verdict.ts'
+import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction, verdictSchema } from '../../src/domain/answers/verdict.ts'
 
 const verdictOf = (answer: string, options?: { readonly cut: boolean }) => {
   const reading = readVerdict(answer, options)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { executors } from '../../src/executors/registry.ts'
-import { createAnswerSteps } from '../../src/orchestrator/answer-steps.ts'
+import { createAnswerSteps } from '../../src/orchestrator/inspect/answer-steps.ts'
 import { flowTemplates, getFlowTemplate } from '../../templates/index.ts'
 import { createTestParser } from '../support/definitions.ts'
 import { walk } from '../support/walk.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { OrchestrationFlowType } from '../../src/domain/flow-definition.ts'
+import { OrchestrationFlowType } from '../../src/domain/vocabulary.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { describeExecutor } from '../contracts/executor.ts'
 import { createTestParser } from '../support/definitions.ts'

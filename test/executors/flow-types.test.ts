@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
-import type { ModelRequest } from '../../src/domain/model-call.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { ScriptedReply } from '../../src/providers/scripted.ts'
 import { lastMessage, type ScriptedFlow, scripted, stepStarts } from '../support/scripted-flow.ts'

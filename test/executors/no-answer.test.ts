@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 

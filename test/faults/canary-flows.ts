@@ -1,6 +1,7 @@
 import fc from 'fast-check'
-import type { FlowDefinitionInput, FlowStepInput, FlowType } from '../../src/domain/flow-definition.ts'
-import type { StepContext } from '../../src/domain/step-context.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { StepContext } from '../../src/domain/definition/step-context.ts'
+import type { FlowType } from '../../src/domain/vocabulary.ts'
 import { HOUSE, HOUSE_WIRES } from './canary-house.ts'
 
 type Prompt = FlowStepInput['prompt']

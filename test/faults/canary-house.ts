@@ -1,5 +1,5 @@
-import type { FlowUpdate } from '../../src/domain/flow-update.ts'
-import type { DataSharingRules } from '../../src/domain/sharing.ts'
+import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
+import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
 import { createLoopback, type Loopback } from './loopback.ts'
 import { answerWell, JSON_TYPE, WIRES, type Wire } from './vendor-wires.ts'
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { FlowDefinitionInput } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { killDefinitions } from './kill-flows.ts'
 

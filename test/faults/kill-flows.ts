@@ -1,4 +1,4 @@
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 
 /** Steps name their run and themselves, so that the server can count who asks. */
 const step = (run: string, id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({

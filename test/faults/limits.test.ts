@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
-import type { FlowUpdate } from '../../src/domain/flow-update.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
 import { answerWell, JSON_TYPE, SSE, WIRES, type Wire } from './vendor-wires.ts'

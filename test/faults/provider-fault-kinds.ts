@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { FlowStepInput } from '../../src/domain/flow-definition.ts'
+import type { FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { JSON_TYPE, SSE, type Wire } from './vendor-wires.ts'
 

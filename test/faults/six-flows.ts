@@ -1,4 +1,5 @@
-import type { FlowDefinitionInput, FlowStepInput, FlowType } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { FlowType } from '../../src/domain/vocabulary.ts'
 
 /** One flow of every type in which the step `bad` asks the provider `bad` and every other step asks `good`. */
 export function sixFlows(

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
-import type { FlowType } from '../../src/domain/flow-definition.ts'
+import type { FlowType } from '../../src/domain/vocabulary.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { createLoopback, inParallel, watchProcess } from './loopback.ts'
 import { sixFlows } from './six-flows.ts'

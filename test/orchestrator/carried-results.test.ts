@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { StepResult } from '../../src/domain/step-result.ts'
+import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import { executors } from '../../src/executors/registry.ts'
-import { carriedResults } from '../../src/orchestrator/carried-results.ts'
+import { carriedResults } from '../../src/orchestrator/runs/carried-results.ts'
 import { createTestParser } from '../support/definitions.ts'
 import { instant, stepResult } from '../support/stored-data.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Message } from '../../src/domain/thread.ts'
-import { toTurns } from '../../src/orchestrator/chat-turns.ts'
+import type { Message } from '../../src/domain/users/thread.ts'
+import { toTurns } from '../../src/orchestrator/steps/chat-messages.ts'
 import { scripted, USER } from '../support/scripted-flow.ts'
 
 const message = (letter: string, content: string): Message => ({

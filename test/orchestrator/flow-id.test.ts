@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createFlowId } from '../../src/orchestrator/flow-id.ts'
+import { createFlowId } from '../../src/orchestrator/flows/flow-id.ts'
 
 test('ids are UUIDs of version 7 that sort by the time of their making', () => {
   const ids = [1, 1_700_000_000_000, 1_763_596_800_000, 2 ** 47].map((nowMs) => createFlowId(nowMs))

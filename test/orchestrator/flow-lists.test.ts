@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { FlowDefinitionInput } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import type { ListFlowsOptions } from '../../src/orchestrator/service-options.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'

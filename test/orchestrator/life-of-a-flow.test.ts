@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/flow-definition.ts'
-import type { FlowUpdate } from '../../src/domain/flow-update.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { lastMessage, type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'

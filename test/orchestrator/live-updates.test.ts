@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { FlowStatus } from '../../src/domain/flow.ts'
-import type { FlowUpdate } from '../../src/domain/flow-update.ts'
-import { createLiveUpdates } from '../../src/orchestrator/live-updates.ts'
+import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
+import type { FlowStatus } from '../../src/domain/vocabulary.ts'
+import { createLiveUpdates } from '../../src/orchestrator/updates/live-updates.ts'
 
 const piece = (flowId: string, seq: number): FlowUpdate => ({
   seq,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { startPruningCallers } from '../../src/orchestrator/retention.ts'
+import { startPruningCallers } from '../../src/orchestrator/ownership/retention.ts'
 
 const HOUR_MS = 3_600_000
 

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { tmpdir } from 'node:os'
 import { expect, onTestFinished, test } from 'vitest'
-import type { FlowDefinitionInput } from '../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 

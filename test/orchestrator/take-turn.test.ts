@@ -1,7 +1,7 @@
 import pLimit from 'p-limit'
 import { expect, test } from 'vitest'
-import { Stop } from '../../src/domain/stop.ts'
-import { takeTurn } from '../../src/orchestrator/take-turn.ts'
+import { Stop } from '../../src/async/cancellation-token.ts'
+import { takeTurn } from '../../src/orchestrator/steps/acquire-slot.ts'
 
 test('who waits for a place gets it when the one before gives it back, in order', async () => {
   const limit = pLimit(1)

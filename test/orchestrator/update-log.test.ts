@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { Stop } from '../../src/domain/stop.ts'
+import { Stop } from '../../src/async/cancellation-token.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createUpdateLog } from '../../src/orchestrator/update-log.ts'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createUpdateLog } from '../../src/orchestrator/updates/update-log.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 
 const settled = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 

@@ -3,9 +3,9 @@ import type pg from 'pg'
 import { DataSource } from 'typeorm'
 import { describe, expect, test } from 'vitest'
 import { type ApiKeyRecords, createApiKeyService } from '../../src/policies/api-keys.ts'
-import { poolOf } from '../../src/repositories/data-source.ts'
 import { openStore } from '../../src/repositories/database.ts'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
+import { poolOf } from '../../src/repositories/postgres/data-source.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
 const START = Date.UTC(2026, 5, 1)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createDataSharingService } from '../../src/policies/data-sharing.ts'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 
 function setUp() {
   const { dataSharing: stored } = createMemoryStore()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { ThreadRight } from '../../src/domain/thread.ts'
+import type { ThreadRight } from '../../src/domain/users/thread.ts'
 import { createPermissionService, type PermissionRecords } from '../../src/policies/permissions.ts'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 
 /** A service over a real store, with a clock to turn and a count of reads. */
 function setUp(options: { cacheMs?: number; creator?: string } = {}) {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { ContextPolicy } from '../../src/domain/flow-definition.ts'
-import { type DataSharingPolicy, PIECE_KINDS } from '../../src/domain/sharing.ts'
+import type { ContextPolicy } from '../../src/domain/definition/flow-definition.ts'
+import { type DataSharingPolicy, PIECE_KINDS } from '../../src/domain/users/sharing.ts'
 import type { ContextPiece, SharedContextRequest } from '../../src/policies/policy.ts'
 import { judgePiece, shareContext } from '../../src/policies/shared-context.ts'
 

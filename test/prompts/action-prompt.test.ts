@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { StepAction } from '../../src/domain/flow-definition.ts'
+import { StepAction } from '../../src/domain/vocabulary.ts'
 import { actionPrompt, composeUserContent } from '../../src/prompts/action-prompt.ts'
 
 test('every action has an instruction of its own', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import type { PromptScope } from '../../src/domain/definition/prompt-scope.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { compileCondition } from '../../src/prompts/condition.ts'
+import { compileCondition } from '../../src/prompts/conditions/condition.ts'
 import { caught } from '../support/caught.ts'
 import { HOSTILE_CONDITIONS } from '../support/hostile-sources.ts'
 

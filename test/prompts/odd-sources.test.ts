@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import type { PromptScope } from '../../src/domain/definition/prompt-scope.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { compileCondition } from '../../src/prompts/condition.ts'
+import { compileCondition } from '../../src/prompts/conditions/condition.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 
 const scope: PromptScope = {

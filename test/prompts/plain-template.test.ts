@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import type { PromptScope } from '../../src/domain/definition/prompt-scope.ts'
 import { createLiquid } from '../../src/prompts/liquid.ts'
 import { compilePlainTemplate } from '../../src/prompts/plain-template.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { PromptScope } from '../../src/domain/prompt-scope.ts'
+import type { PromptScope } from '../../src/domain/definition/prompt-scope.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { caught } from '../support/caught.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
-import type { ModelRequest } from '../../src/domain/model-call.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
+import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import { createAnthropicProvider } from '../../src/providers/anthropic/anthropic.ts'
 import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
 import { describeProvider, type VendorWire } from '../contracts/provider.ts'

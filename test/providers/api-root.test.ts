@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { toApiRoot } from '../../src/providers/api-root.ts'
+import { toApiRoot } from '../../src/providers/vendor/api-root.ts'
 
 test.each([
   ['openai', 'http://a:1/v1', 'http://a:1/v1'],

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { readEventStream } from '../../src/providers/event-stream.ts'
+import { readEventStream } from '../../src/providers/vendor/event-stream.ts'
 
 function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): Response {
   const left = [...pieces]

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { toStructuredSchema } from '../../src/providers/json-schema.ts'
+import { toStructuredSchema } from '../../src/providers/vendor/json-schema.ts'
 
 describe('schemas for strict mode', () => {
   test('close every object and require every property, also in lists and unions', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createModelNames } from '../../src/providers/model-names.ts'
+import { createModelNames } from '../../src/providers/models/model-names.ts'
 import { homeOriginOf } from '../../src/providers/registry.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { ModelResponse } from '../../src/domain/model-call.ts'
+import type { ModelResponse } from '../../src/domain/execution/model-call.ts'
 import { createOpenAiCompatibleProvider } from '../../src/providers/openai-compatible.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { askOf } from '../support/openai-asks.ts'

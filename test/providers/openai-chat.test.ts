@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { answerOf, askOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'

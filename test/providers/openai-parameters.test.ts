@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { providerSettingsSchema } from '../../src/config/provider-settings.ts'
-import type { ModelRequest } from '../../src/domain/model-call.ts'
+import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import type { AdapterSettings } from '../../src/providers/adapter-settings.ts'
 import { createOpenAiCompatibleProvider } from '../../src/providers/openai-compatible.ts'
 import type { Provider } from '../../src/providers/provider.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { answerOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'
 import { createVendorServer, type VendorServer } from '../support/vendor-server.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { Usage } from '../../src/domain/usage.ts'
-import { createPriceBook, PRICES_DATE } from '../../src/providers/prices.ts'
+import type { Usage } from '../../src/domain/execution/usage.ts'
+import { createPriceBook, PRICES_DATE } from '../../src/providers/models/prices.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)
 const book = createPriceBook({ now: () => NOW })

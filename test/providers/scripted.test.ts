@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ModelRequest } from '../../src/domain/model-call.ts'
+import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 

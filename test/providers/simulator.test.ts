@@ -3,7 +3,7 @@ import { GoogleGenerativeAI } from '@google/generative-ai'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readVerdict, verdictInstruction } from '../../src/domain/verdict.ts'
+import { readVerdict, verdictInstruction } from '../../src/domain/answers/verdict.ts'
 import { SIMULATED_SCENARIOS, type Simulator, startSimulator } from '../../src/providers/simulator.ts'
 
 let simulator: Simulator

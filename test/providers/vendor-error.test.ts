@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
-import { toConnectionError, toVendorError } from '../../src/providers/vendor-error.ts'
-import { saysFailure } from '../../src/providers/vendor-words.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
+import { toConnectionError, toVendorError } from '../../src/providers/vendor/vendor-error.ts'
+import { saysFailure } from '../../src/providers/vendor/vendor-words.ts'
 
 const errorOf = (body: unknown, status?: number) => toVendorError({ provider: 'p', status, body })
 

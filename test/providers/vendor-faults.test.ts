@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
-import { toVendorError } from '../../src/providers/vendor-error.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
+import { toVendorError } from '../../src/providers/vendor/vendor-error.ts'
 
 const errorOf = (status: number | undefined, body: unknown, secrets: readonly string[] = []) =>
   toVendorError({ provider: 'p', status, body, secrets })

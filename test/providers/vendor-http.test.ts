@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { callFactsOf } from '../../src/domain/call-facts.ts'
-import { readAnswer, withLinkedSignal } from '../../src/providers/vendor-http.ts'
+import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
+import { readAnswer, withLinkedSignal } from '../../src/providers/vendor/vendor-http.ts'
 
 const state = () => ({ provider: 'vendor' })
 

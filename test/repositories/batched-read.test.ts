@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createBatchedRead } from '../../src/repositories/batched-read.ts'
+import { createBatchedRead } from '../../src/repositories/postgres/batched-read.ts'
 
 function scripted() {
   const loads: { keys: readonly string[]; answer: () => void; fail: (error: unknown) => void }[] = []

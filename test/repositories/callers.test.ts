@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openStore } from '../../src/repositories/database.ts'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import type { Store } from '../../src/repositories/repository.ts'
 import { newHash, newRequest } from '../contracts/repository-callers.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'

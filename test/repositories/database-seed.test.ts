@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { readDatabaseSeed } from '../../src/repositories/database-seed.ts'
-import { openPglite } from '../../src/repositories/pglite.ts'
+import { readDatabaseSeed } from '../../src/repositories/postgres/embedded/database-seed.ts'
+import { openPglite } from '../../src/repositories/postgres/embedded/pglite.ts'
 
 let folder: string
 beforeEach(async () => {

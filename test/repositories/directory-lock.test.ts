@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } fro
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { lockDirectory } from '../../src/repositories/directory-lock.ts'
-import { openPglite } from '../../src/repositories/pglite.ts'
+import { lockDirectory } from '../../src/repositories/postgres/embedded/directory-lock.ts'
+import { openPglite } from '../../src/repositories/postgres/embedded/pglite.ts'
 
 let folder: string
 let directory: string
@@ -24,7 +24,7 @@ const holder = (overrides: Record<string, unknown> = {}) =>
   JSON.stringify({ pid: process.ppid, host: hostname(), token: 'of another', ...overrides })
 
 const HOLD = `
-import { lockDirectory } from ${JSON.stringify(new URL('../../src/repositories/directory-lock.ts', import.meta.url).href)}
+import { lockDirectory } from ${JSON.stringify(new URL('../../src/repositories/postgres/embedded/directory-lock.ts', import.meta.url).href)}
 await lockDirectory(process.argv[1])
 console.log('held')
 process.stdin.resume()

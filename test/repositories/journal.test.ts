@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import type { StepResult } from '../../src/domain/step-result.ts'
+import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import { openStore } from '../../src/repositories/database.ts'
-import { type ClosableJournal, createJournal, type JournalPool } from '../../src/repositories/journal.ts'
-import { createRecordedClock } from '../../src/repositories/recorded.ts'
+import {
+  type ClosableJournal,
+  createJournal,
+  createRecordedClock,
+  type JournalPool,
+} from '../../src/repositories/postgres/journal/journal.ts'
 import type { Store } from '../../src/repositories/repository.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
 import { newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openStore } from '../../src/repositories/database.ts'
-import { lockDirectory } from '../../src/repositories/directory-lock.ts'
+import { lockDirectory } from '../../src/repositories/postgres/embedded/directory-lock.ts'
 import { startWriter } from '../support/child-writer.ts'
 import { newThread } from '../support/stored-data.ts'
 

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
-import { createMemoryStore } from '../../src/repositories/memory-store.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import type { NewFlow, Store } from '../../src/repositories/repository.ts'
 import { describeRepository } from '../contracts/repository.ts'
 import { instant, newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'

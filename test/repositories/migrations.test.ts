@@ -1,9 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import type { DataSource } from 'typeorm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { dataSourceOptions, openDataSource, poolOf, runMigrations } from '../../src/repositories/data-source.ts'
 import { migrate, openStore } from '../../src/repositories/database.ts'
-import { openPglite } from '../../src/repositories/pglite.ts'
+import { dataSourceOptions, openDataSource, poolOf, runMigrations } from '../../src/repositories/postgres/data-source.ts'
+import { openPglite } from '../../src/repositories/postgres/embedded/pglite.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { dumpSchema } from '../support/schema-dump.ts'
 

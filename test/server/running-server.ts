@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os'
 import { onTestFinished } from 'vitest'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
-import type { Scope } from '../../src/domain/scope.ts'
+import type { Scope } from '../../src/domain/users/api-key.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { createServer, type PolyphonyServer, type ServerOptions } from '../../src/server/server.ts'
 

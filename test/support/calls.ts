@@ -1,7 +1,7 @@
+import type { Clock } from '../../src/async/clock.ts'
 import type { CallContext, CallRequest, CallResponse, PreparedRequest, RetryNotice, TryContext } from '../../src/calls/call.ts'
-import type { Clock } from '../../src/calls/clock.ts'
-import type { ModelResponse } from '../../src/domain/model-call.ts'
-import type { Attempt } from '../../src/domain/step-result.ts'
+import type { ModelResponse } from '../../src/domain/execution/model-call.ts'
+import type { Attempt } from '../../src/domain/execution/step-result.ts'
 
 export const answer = (text = 'hello', more: Partial<ModelResponse> = {}): ModelResponse & { simulated: boolean } => ({
   text,

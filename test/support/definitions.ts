@@ -1,7 +1,7 @@
-import { createDefinitionParser, type DefinitionParserOptions } from '../../src/domain/definition-parser.ts'
-import type { DefinitionProblem } from '../../src/domain/flow-definition.ts'
+import type { DefinitionProblem } from '../../src/domain/definition/flow-definition.ts'
+import { createDefinitionParser, type DefinitionParserOptions } from '../../src/domain/definition/parser.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { compileCondition } from '../../src/prompts/condition.ts'
+import { compileCondition } from '../../src/prompts/conditions/condition.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { caught } from './caught.ts'
 

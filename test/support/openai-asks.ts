@@ -1,4 +1,4 @@
-import type { ModelRequest, ModelResponse } from '../../src/domain/model-call.ts'
+import type { ModelRequest, ModelResponse } from '../../src/domain/execution/model-call.ts'
 import type { AdapterSettings } from '../../src/providers/adapter-settings.ts'
 import { createOpenAiProvider } from '../../src/providers/openai/openai.ts'
 import type { Provider } from '../../src/providers/provider.ts'

@@ -1,5 +1,5 @@
 import { openStore } from '../../src/repositories/database.ts'
-import { lockDirectory } from '../../src/repositories/directory-lock.ts'
+import { lockDirectory } from '../../src/repositories/postgres/embedded/directory-lock.ts'
 import { newClaim, newFlow, newThread, stepResult, update } from './stored-data.ts'
 
 /** `write <url>`: writes flows until it is killed. `hold <directory>`: only locks the directory. Tells on stdout what it has done, one line each. */

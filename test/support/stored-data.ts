@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { type Attempt, type StepResult, stepResultId } from '../../src/domain/step-result.ts'
-import type { Message, Thread } from '../../src/domain/thread.ts'
-import { addUsage } from '../../src/domain/usage.ts'
+import { type Attempt, type StepResult, stepResultId } from '../../src/domain/execution/step-result.ts'
+import { addUsage } from '../../src/domain/execution/usage.ts'
+import type { Message, Thread } from '../../src/domain/users/thread.ts'
 import type { Claim, FlowOutcome, NewFlow, StoredDefinition, StoredUpdate } from '../../src/repositories/repository.ts'
 
 /** Rows for tests of stores: consistent with themselves, so that a store may derive what can be derived. */

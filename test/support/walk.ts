@@ -1,6 +1,6 @@
-import type { FlowDefinition, FlowStep } from '../../src/domain/flow-definition.ts'
-import { type StepResult, stepResultId } from '../../src/domain/step-result.ts'
-import { Stop } from '../../src/domain/stop.ts'
+import { Stop } from '../../src/async/cancellation-token.ts'
+import type { FlowDefinition, FlowStep } from '../../src/domain/definition/flow-definition.ts'
+import { type StepResult, stepResultId } from '../../src/domain/execution/step-result.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult, RunStepOptions } from '../../src/executors/executor.ts'
 

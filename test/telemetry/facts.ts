@@ -1,5 +1,5 @@
-import type { CallEnding, CallStart, FlowEnding, FlowStart } from '../../src/domain/observation.ts'
-import type { Attempt } from '../../src/domain/step-result.ts'
+import type { CallEnding, CallStart, FlowEnding, FlowStart } from '../../src/domain/execution/observation.ts'
+import type { Attempt } from '../../src/domain/execution/step-result.ts'
 
 /** What an observer is told, as plain as it can be. */
 export const FLOW: FlowStart = {

@@ -1,6 +1,6 @@
 import { register } from 'prom-client'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Attempt } from '../../src/domain/step-result.ts'
+import type { Attempt } from '../../src/domain/execution/step-result.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Metrics } from '../../src/telemetry/telemetry.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'

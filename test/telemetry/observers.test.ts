@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { FlowObservation, FlowObserver } from '../../src/domain/observation.ts'
+import type { FlowObservation, FlowObserver } from '../../src/domain/execution/observation.ts'
 import { joinObservers } from '../../src/telemetry/observers.ts'
 import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
 

@@ -1,8 +1,8 @@
-import type { FlowCheck } from '../../orchestrator/check-flow.ts'
+import type { FlowCheck } from '../../orchestrator/inspect/check-flow.ts'
 import { formatUsd } from '../amounts.ts'
 import { loadDefinition, type SourcedDefinition } from '../definition-source.ts'
-import { type CommandContext, LOCAL_USER, withHouse } from '../house.ts'
 import { toPlainLine } from '../plain-text.ts'
+import { type CommandContext, LOCAL_USER, withHouse } from '../services.ts'
 import { describeSharing, isSharing, neededSharing, toError, toFindingText } from '../sharing.ts'
 
 export interface CheckOptions {

@@ -1,9 +1,17 @@
 import { DEFAULT_MODELS, getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
-import type { FlowExecutionResult } from '../../domain/flow.ts'
-import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
-import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
+import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
+import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import { toPlainLine, toPlainText } from '../plain-text.ts'
 import { runFlow, showResult } from '../run-flow.ts'
+import {
+  type CommandContext,
+  type DatabaseOptions,
+  DEMO_USER,
+  LOCAL_USER,
+  type OpenHouse,
+  toFlags,
+  withHouse,
+} from '../services.ts'
 import { neededSharing } from '../sharing.ts'
 
 const TEMPLATE = 'critique'

@@ -3,9 +3,9 @@ import { describeSources, type PolyphonyConfig } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { createTokenCounter } from '../../prompts/token-count.ts'
 import { formatDuration } from '../amounts.ts'
-import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../house.ts'
 import { toPlainLine, toTable } from '../plain-text.ts'
 import { remedyOf } from '../report-error.ts'
+import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../services.ts'
 
 export interface DoctorOptions extends DatabaseOptions {
   readonly offline?: boolean

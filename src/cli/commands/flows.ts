@@ -1,11 +1,20 @@
-import { FlowStatus, type OrchestrationFlow, type OrchestrationFlowSummary } from '../../domain/flow.ts'
-import type { SharingDecision } from '../../domain/sharing.ts'
-import type { StepResult } from '../../domain/step-result.ts'
+import type { OrchestrationFlow, OrchestrationFlowSummary } from '../../domain/execution/flow.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { SharingDecision } from '../../domain/users/sharing.ts'
+import { FlowStatus } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { formatCost, formatDuration, formatTotalCost } from '../amounts.ts'
-import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { toPlainLine, toPlainText, toTable, truncate, wrapText } from '../plain-text.ts'
 import { remedyOf } from '../report-error.ts'
+import {
+  type CommandContext,
+  type DatabaseOptions,
+  DEMO_USER,
+  LOCAL_USER,
+  type OpenHouse,
+  toFlags,
+  withHouse,
+} from '../services.ts'
 import { labelOf, toNoteLines, toSourceLines, toStepTable } from '../step-table.ts'
 
 export interface ListOptions extends DatabaseOptions {

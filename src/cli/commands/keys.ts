@@ -1,8 +1,8 @@
-import { type ApiKey, isUsableKey } from '../../domain/api-key.ts'
-import type { Scope } from '../../domain/scope.ts'
+import type { Scope } from '../../domain/users/api-key.ts'
+import { type ApiKey, isUsableKey } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { toPlainLine, toTable, truncate } from '../plain-text.ts'
+import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../services.ts'
 
 export interface CreateKeyOptions extends DatabaseOptions {
   readonly user?: string

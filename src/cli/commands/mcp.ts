@@ -1,4 +1,4 @@
-import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../house.ts'
+import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../services.ts'
 
 export interface McpOptions extends DatabaseOptions {
   readonly version: string

@@ -1,4 +1,4 @@
-import { type CommandContext, type DatabaseOptions, toFlags } from '../house.ts'
+import { type CommandContext, type DatabaseOptions, toFlags } from '../services.ts'
 
 /** `polyphony migrate`. */
 export async function migrateCommand({ house, terminal, json }: CommandContext, options: DatabaseOptions): Promise<void> {

@@ -1,8 +1,16 @@
-import type { OrchestrationFlow } from '../../domain/flow.ts'
-import type { FlowLimits } from '../../domain/flow-definition.ts'
+import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
+import type { OrchestrationFlow } from '../../domain/execution/flow.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type CommandContext, type DatabaseOptions, DEMO_USER, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { runFlow, showResult } from '../run-flow.ts'
+import {
+  type CommandContext,
+  type DatabaseOptions,
+  DEMO_USER,
+  LOCAL_USER,
+  type OpenHouse,
+  toFlags,
+  withHouse,
+} from '../services.ts'
 import { prepareRun } from '../sharing.ts'
 
 export interface ResumeOptions extends DatabaseOptions {

@@ -2,8 +2,8 @@ import { decodeText } from '../../config/decode-text.ts'
 import { isBlank } from '../../domain/blank-text.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { loadDefinition } from '../definition-source.ts'
-import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../house.ts'
 import { runFlow, showResult } from '../run-flow.ts'
+import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../services.ts'
 import { prepareRun } from '../sharing.ts'
 
 export interface RunOptions extends DatabaseOptions {

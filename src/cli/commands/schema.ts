@@ -1,5 +1,5 @@
 import { configJsonSchema } from '../../config/config-json-schema.ts'
-import type { CommandContext } from '../house.ts'
+import type { CommandContext } from '../services.ts'
 
 /** `polyphony schema`: for editors and for models that write definitions; with `config` that of `polyphony.yaml`. */
 export async function schemaCommand(

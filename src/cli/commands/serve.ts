@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { PolyphonyConfigInput } from '../../config/config.ts'
-import { type CommandContext, type DatabaseOptions, toFlags } from '../house.ts'
+import { type CommandContext, type DatabaseOptions, toFlags } from '../services.ts'
 
 export interface ServeOptions extends DatabaseOptions {
   readonly host?: string

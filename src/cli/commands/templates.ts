@@ -1,6 +1,6 @@
 import { getFlowTemplate, listFlowTemplates, type TemplateParameter } from '../../../templates/index.ts'
-import type { CommandContext } from '../house.ts'
 import { toTable } from '../plain-text.ts'
+import type { CommandContext } from '../services.ts'
 
 /** `polyphony templates [name]`. */
 export async function templatesCommand({ terminal, json }: CommandContext, name: string | undefined): Promise<void> {

@@ -1,8 +1,8 @@
-import type { FinishReason, ModelResponse, ToolCall } from '../../domain/model-call.ts'
-import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { FinishReason, ModelResponse, ToolCall } from '../../domain/execution/model-call.ts'
 import type { GenerateOptions } from '../provider.ts'
-import { type AttemptState, toBadReply, toVendorError } from '../vendor-error.ts'
-import { saysFailure } from '../vendor-words.ts'
+import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
+import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
+import { saysFailure } from '../vendor/vendor-words.ts'
 import { createAnthropicSources } from './anthropic-sources.ts'
 import { createAnthropicUsage } from './anthropic-usage.ts'
 

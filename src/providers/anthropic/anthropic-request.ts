@@ -1,5 +1,5 @@
-import type { JsonSchema, ModelRequest, ModelSettings } from '../../domain/model-call.ts'
-import type { ForeignRecord } from '../foreign-json.ts'
+import type { JsonSchema, ModelRequest, ModelSettings } from '../../domain/execution/model-call.ts'
+import type { ForeignRecord } from '../vendor/foreign-json.ts'
 
 /** Since version 2026-10-21 the API refuses temperature and top_p for every model; this one still takes them for older models. */
 const VERSION_WITH_SAMPLING = '2023-06-01'

@@ -1,5 +1,5 @@
-import type { Source } from '../../domain/model-call.ts'
-import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { Source } from '../../domain/execution/model-call.ts'
+import { type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /**
  * Citations and search results of one answer. The Messages API cuts its text into blocks so that each citation supports the whole text of its block;

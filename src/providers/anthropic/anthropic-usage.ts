@@ -1,5 +1,5 @@
-import { UNKNOWN_USAGE, type Usage } from '../../domain/usage.ts'
-import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import { UNKNOWN_USAGE, type Usage } from '../../domain/execution/usage.ts'
+import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /**
  * Usage of one answer of the Messages API (November 2026). `input_tokens` leaves out what was read from or written to the cache; the figures of

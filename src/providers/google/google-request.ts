@@ -1,5 +1,5 @@
 import type { Content, GenerateContentRequest } from '@google/generative-ai'
-import type { JsonSchema, ModelRequest } from '../../domain/model-call.ts'
+import type { JsonSchema, ModelRequest } from '../../domain/execution/model-call.ts'
 
 /** ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
 const MAX_STOP_SEQUENCES = 5

@@ -1,5 +1,5 @@
-import type { Source } from '../../domain/model-call.ts'
-import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { Source } from '../../domain/execution/model-call.ts'
+import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 type Described = Pick<Source, 'url' | 'title' | 'text'>
 type Range = Pick<Source, 'startIndex' | 'endIndex'>

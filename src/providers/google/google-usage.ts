@@ -1,5 +1,5 @@
-import { UNKNOWN_USAGE, type Usage } from '../../domain/usage.ts'
-import { countOf, type ForeignRecord } from '../foreign-json.ts'
+import { UNKNOWN_USAGE, type Usage } from '../../domain/execution/usage.ts'
+import { countOf, type ForeignRecord } from '../vendor/foreign-json.ts'
 
 interface Counts {
   readonly prompt?: number

@@ -1,10 +1,10 @@
-import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
+import type { ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
-import { toApiRoot } from '../api-root.ts'
-import { recordOf } from '../foreign-json.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { createTransport } from '../transport/transport.ts'
-import { type AttemptState, toConnectionError, toVendorError } from '../vendor-error.ts'
+import { toApiRoot } from '../vendor/api-root.ts'
+import { recordOf } from '../vendor/foreign-json.ts'
+import { type AttemptState, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import {
   leadsElsewhere,
   privateTextsOf,
@@ -13,7 +13,7 @@ import {
   readModelList,
   toNoSuchModel,
   withLinkedSignal,
-} from '../vendor-http.ts'
+} from '../vendor/vendor-http.ts'
 import { createGoogleAnswer } from './google-answer.ts'
 import { toGoogleRequest } from './google-request.ts'
 

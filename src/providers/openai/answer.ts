@@ -1,6 +1,6 @@
-import type { FinishReason, ModelResponse, Source, ToolCall } from '../../domain/model-call.ts'
-import type { Usage } from '../../domain/usage.ts'
-import type { AttemptState } from '../vendor-error.ts'
+import type { FinishReason, ModelResponse, Source, ToolCall } from '../../domain/execution/model-call.ts'
+import type { Usage } from '../../domain/execution/usage.ts'
+import type { AttemptState } from '../vendor/vendor-error.ts'
 
 /** What a request becomes on its way to the vendor. */
 export interface OutgoingRequest {

@@ -1,4 +1,4 @@
-import { toVendorWords } from '../vendor-words.ts'
+import { toVendorWords } from '../vendor/vendor-words.ts'
 
 /**
  * Text of the model that a vendor answers with an error although it can be read: Groq's `failed_generation` of `json_validate_failed`

@@ -1,6 +1,6 @@
-import type { ModelRequest } from '../../domain/model-call.ts'
-import { toStructuredSchema } from '../json-schema.ts'
-import { capabilitiesOf, fitSettings } from '../model-capabilities.ts'
+import type { ModelRequest } from '../../domain/execution/model-call.ts'
+import { capabilitiesOf, fitSettings } from '../models/model-capabilities.ts'
+import { toStructuredSchema } from '../vendor/json-schema.ts'
 import type { OutgoingRequest } from './answer.ts'
 import type { ChatDialect } from './dialect.ts'
 

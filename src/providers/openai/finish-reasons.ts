@@ -1,4 +1,4 @@
-import type { FinishReason } from '../../domain/model-call.ts'
+import type { FinishReason } from '../../domain/execution/model-call.ts'
 
 type Ending = FinishReason | 'failed'
 

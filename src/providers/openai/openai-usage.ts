@@ -1,5 +1,5 @@
-import { UNKNOWN_USAGE, type Usage } from '../../domain/usage.ts'
-import { countOf, type ForeignRecord, isRecord, recordOf } from '../foreign-json.ts'
+import { UNKNOWN_USAGE, type Usage } from '../../domain/execution/usage.ts'
+import { countOf, type ForeignRecord, isRecord, recordOf } from '../vendor/foreign-json.ts'
 
 /**
  * Usage of Chat Completions (`prompt_tokens`, `completion_tokens`) and Responses (`input_tokens`, `output_tokens`) in the one meaning of `Usage`.

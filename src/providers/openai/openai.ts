@@ -1,11 +1,11 @@
-import type { ModelRequest, ModelResponse } from '../../domain/model-call.ts'
+import type { ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
-import { toApiRoot } from '../api-root.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { createRelaySignal } from '../transport/relay-signal.ts'
 import { createTransport, type VendorFetch } from '../transport/transport.ts'
-import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor-error.ts'
+import { toApiRoot } from '../vendor/api-root.ts'
+import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import {
   keepAbortFacts,
   leadsElsewhere,
@@ -14,7 +14,7 @@ import {
   readAnswer,
   toNoSuchModel,
   withLinkedSignal,
-} from '../vendor-http.ts'
+} from '../vendor/vendor-http.ts'
 import type { AnswerReader, OutgoingRequest } from './answer.ts'
 import { createChatReader } from './chat.ts'
 import { toUsableGeneration } from './chat-failure.ts'

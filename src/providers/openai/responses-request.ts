@@ -1,7 +1,7 @@
 import type { FieldNames } from '../../config/provider-settings.ts'
-import type { ModelRequest } from '../../domain/model-call.ts'
-import { toStructuredSchema } from '../json-schema.ts'
-import { fitSettings } from '../model-capabilities.ts'
+import type { ModelRequest } from '../../domain/execution/model-call.ts'
+import { fitSettings } from '../models/model-capabilities.ts'
+import { toStructuredSchema } from '../vendor/json-schema.ts'
 import type { OutgoingRequest } from './answer.ts'
 
 /** Smaller bounds are refused (platform.openai.com/docs/api-reference/responses/create, 2026-11). */

@@ -1,5 +1,5 @@
-import type { Source } from '../../domain/model-call.ts'
-import { countOf, type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { Source } from '../../domain/execution/model-call.ts'
+import { countOf, type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /** Gathers what a vendor names as the origin of an answer, once each, in the vendor's order. */
 export interface SourceList {

@@ -1,4 +1,4 @@
-import { countOf, type ForeignRecord, isRecord, recordOf, textOf } from '../foreign-json.ts'
+import { countOf, type ForeignRecord, isRecord, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /** xAI states costs in ticks of 10^-10 US dollars (docs.x.ai, `cost_in_usd_ticks`, checked with recorded answers 2026-11). */
 const TICKS_PER_USD = 10_000_000_000

@@ -1,5 +1,5 @@
-import type { ToolCall } from '../../domain/model-call.ts'
-import { type ForeignRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { ToolCall } from '../../domain/execution/model-call.ts'
+import { type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /** Gathers the tool calls of one answer of Chat Completions, whole or in fragments. */
 export function createToolCallReader() {

@@ -1,5 +1,5 @@
-import type { JsonSchema } from '../../domain/model-call.ts'
-import { isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 const MAX_DEPTH = 12
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import type { JsonSchema } from '../../domain/model-call.ts'
-import { isRecord, listOf, recordOf, textOf } from '../foreign-json.ts'
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 export type SimulatedVendor = 'openai' | 'anthropic' | 'google'
 export type SimulatedFormat = 'responses' | 'chat' | 'messages' | 'generateContent'

@@ -1,5 +1,5 @@
-import type { JsonSchema } from '../../domain/model-call.ts'
-import { recordOf } from '../foreign-json.ts'
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { recordOf } from '../vendor/foreign-json.ts'
 import { toJsonValue } from './json-value.ts'
 import type { SimulatedVerdict } from './scenario.ts'
 import type { SimulatedRequest } from './simulated-request.ts'

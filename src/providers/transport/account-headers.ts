@@ -1,7 +1,7 @@
 import { findHeaderProblem } from '../../config/header-value.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { MIN_SECRET } from '../adapter-settings.ts'
-import { isRecord } from '../foreign-json.ts'
+import { isRecord } from '../vendor/foreign-json.ts'
 
 /** The headers of an account for one request; asked once per request. */
 export type HeadersSource = () => Promise<readonly (readonly [name: string, value: string])[]>

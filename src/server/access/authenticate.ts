@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
-import type { ApiKey } from '../../domain/api-key.ts'
+import type { ApiKey } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ApiKeyService } from '../../policies/policy.ts'
 import { type Caller, LOCAL_CALLER } from './caller.ts'

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { SCOPES, type Scope } from '../../domain/scope.ts'
+import { SCOPES, type Scope } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /** On whose behalf a request is answered. */

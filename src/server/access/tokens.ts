@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify } from 'jose'
 import type { ServerSettings } from '../../config/config.ts'
-import { SCOPES, type Scope, USER_SCOPES } from '../../domain/scope.ts'
+import { SCOPES, type Scope, USER_SCOPES } from '../../domain/users/api-key.ts'
 import { id } from '../../protocol/instant.ts'
 import type { Caller } from './caller.ts'
 

@@ -1,5 +1,5 @@
 import { getFlowTemplate, listFlowTemplates, type TemplateFacts } from '../../../templates/index.ts'
-import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 export interface DefinitionSource {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import * as z from 'zod'
-import { threadNotFound } from '../../domain/thread-access.ts'
+import { threadNotFound } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
 import { callerOf } from './requests.ts'

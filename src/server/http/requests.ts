@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import type { Scope } from '../../domain/scope.ts'
+import type { Scope } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Caller } from '../access/caller.ts'
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { createLook } from '../live/look.ts'
+import { createLook } from '../streaming/periodic-check.ts'
 
 export interface ExchangesOptions {
   /** Milliseconds between looks at whether a caller still is one. */

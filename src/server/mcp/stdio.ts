@@ -1,8 +1,8 @@
 import { StdioServerTransport, serveStdio } from '@modelcontextprotocol/server/stdio'
 import { LOCAL_CALLER } from '../access/caller.ts'
 import { readFrames } from './frames.ts'
-import type { ToolParts } from './tool.ts'
 import { createToolServer } from './tool-server.ts'
+import type { ToolParts } from './tools/tool.ts'
 
 export interface StdioOptions {
   /** Opens what tools work on; asked at every call. A rejection is told to the client as the error of the call. */

@@ -1,9 +1,8 @@
 import { McpServer, type ServerContext } from '@modelcontextprotocol/server'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { createReport } from './report.ts'
-import type { ToolCall, ToolParts } from './tool.ts'
-import { toToolError } from './tool-error.ts'
-import { TOOLS } from './tools.ts'
+import type { ToolCall, ToolParts } from './tools/tool.ts'
+import { toToolError } from './tools/tool-error.ts'
+import { TOOLS } from './tools/tools.ts'
 
 export interface ToolServerOptions extends Pick<ToolCall, 'caller' | 'gone' | 'enough' | 'isCurrent'> {
   /** Asked at every call. */
@@ -42,4 +41,18 @@ export function createToolServer({ open, version, requestId, onBug, ...who }: To
     })
   }
   return server
+}
+
+/** Tells the client how far a call is, where it asked for it. The protocol wants numbers that rise, and a flow may do much between two of its own. */
+export function createReport({ _meta, notify }: ServerContext['mcpReq']): ToolCall['report'] {
+  const progressToken = _meta?.progressToken
+  if (progressToken === undefined) return undefined
+  let last: number | undefined
+  return (percent, message) => {
+    const progress = last === undefined || percent > last ? percent : last + (100 - last) / 200
+    if (progress === last) return
+    last = progress
+    // A client that is gone needs no telling.
+    notify({ method: 'notifications/progress', params: { progressToken, progress, total: 100, message } }).catch(() => {})
+  }
 }

@@ -1,4 +1,4 @@
-import type { FlowUpdate } from '../../domain/flow-update.ts'
+import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { AnswerStep } from '../../executors/executor.ts'
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { isBlank } from '../../domain/blank-text.ts'
-import { refusal } from './refusal.ts'
+import { refusal } from './request-errors.ts'
 
 const MAX_MESSAGES = 1_000
 

@@ -1,5 +1,5 @@
-import type { FlowDefinition, FlowDefinitionInput } from '../../domain/flow-definition.ts'
-import type { FlowUpdate } from '../../domain/flow-update.ts'
+import type { FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
+import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
 import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'

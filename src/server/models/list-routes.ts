@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { listOf } from '../../protocol/instant.ts'
 import { namedSchemas } from '../http/openapi/operation-names.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
-import type { ModelParts } from './models.ts'
+import type { ModelRouteDeps } from './model-route-deps.ts'
 import { openAiError } from './open-ai-error.ts'
 
 const model = z.object({
@@ -16,7 +16,7 @@ namedSchemas.add(model, { id: 'Model' }).add(models, { id: 'ModelList' })
 
 /** Which flows there are, as models. */
 export const listRoutes =
-  ({ catalogue }: ModelParts): Routes =>
+  ({ catalogue }: ModelRouteDeps): Routes =>
   async (app) => {
     const config = { scope: 'read' as const }
     const tags = ['models']

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
-import type { FlowDefinitionInput } from '../../domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
-import { refusal } from './refusal.ts'
+import { refusal } from './request-errors.ts'
 
 const PREFIX = 'flow/'
 const MAX_NAME = 200

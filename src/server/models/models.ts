@@ -1,22 +1,12 @@
 import type { Routes } from '../http/requests.ts'
 import type { ServerParts } from '../parts.ts'
-import type { ParseOptions } from './chat/chat-request.ts'
 import { chatRoutes } from './chat/chat-routes.ts'
-import { createFlowCalls, type FlowCalls } from './flow-calls.ts'
+import { createFlowCalls } from './flow-calls.ts'
 import { listRoutes } from './list-routes.ts'
-import { createModelCatalogue, type ModelCatalogue } from './model-catalogue.ts'
-import { createOpenRequests, type OpenRequests, type OpenRequestsOptions } from './open-requests.ts'
+import { createModelCatalogue } from './model-catalogue.ts'
+import type { ModelRouteDeps } from './model-route-deps.ts'
+import { createOpenRequests, type OpenRequestsOptions } from './open-requests.ts'
 import { responseRoutes } from './responses/response-routes.ts'
-import type { TextStreamOptions } from './text-stream.ts'
-
-/** What the routes of models share. */
-export interface ModelParts extends Pick<ServerParts, 'orchestrator' | 'conversations'> {
-  readonly catalogue: ModelCatalogue
-  readonly calls: FlowCalls
-  readonly requests: OpenRequests
-  readonly streams: TextStreamOptions
-  readonly parsing: ParseOptions
-}
 
 const HEARTBEAT_MS = 10_000
 
@@ -26,7 +16,7 @@ export const modelRoutes =
   async (app) => {
     const { orchestrator, conversations, config } = parts
     const requests = createOpenRequests({ ...access, settings: config.server })
-    const shared: ModelParts = {
+    const shared: ModelRouteDeps = {
       orchestrator,
       conversations,
       catalogue: createModelCatalogue(parts, new Date()),

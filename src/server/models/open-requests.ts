@@ -3,9 +3,9 @@ import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import type { Caller } from '../access/caller.ts'
-import { createPlaces } from '../access/places.ts'
+import { createPlaces } from '../access/connection-limiter.ts'
 import { callerOf } from '../http/requests.ts'
-import { createLook } from '../live/look.ts'
+import { createLook } from '../streaming/periodic-check.ts'
 
 export interface OpenRequestsOptions {
   readonly authenticator: Pick<Authenticator, 'isCurrent'>

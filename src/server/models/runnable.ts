@@ -1,4 +1,4 @@
-import type { FlowDefinition } from '../../domain/flow-definition.ts'
+import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../parts.ts'
 

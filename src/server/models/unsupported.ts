@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import type { JsonSchema } from '../../domain/model-call.ts'
-import { refusal } from './refusal.ts'
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { refusal } from './request-errors.ts'
 
 const isEmpty = (value: unknown): boolean =>
   value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0)

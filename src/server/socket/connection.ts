@@ -2,14 +2,15 @@ import type { Duplex } from 'node:stream'
 import { TokenBucket } from 'limiter'
 import type { RawData, WebSocket } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
+import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import { type ClientFrame, type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
-import type { Caller } from '../access/caller.ts'
+import { type Caller, requireScope } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../http/errors/problem-details.ts'
-import type { Subscriptions } from '../live/subscriptions.ts'
-import type { Command } from './commands.ts'
-import { createFollowing } from './following.ts'
-import { createOutlet } from './outlet.ts'
+import type { ServerParts } from '../parts.ts'
+import type { Subscriptions } from '../streaming/subscriptions.ts'
 import { readFrame } from './read-frame.ts'
+import { createOutlet } from './socket-writer.ts'
+import { createFollowing } from './subscription-set.ts'
 
 export interface ConnectionParts {
   readonly subscriptions: Subscriptions
@@ -177,3 +178,16 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
 
 const lengthOf = (data: RawData): number =>
   Array.isArray(data) ? data.reduce((sum, piece) => sum + piece.length, 0) : data.byteLength
+
+type CommandFrame = Extract<ClientFrame, { type: 'execute' | 'cancel' }>
+
+/** Does what a frame asks for with a flow and answers with where the flow stands. Rejects as the HTTP routes do. */
+export type Command = (caller: Caller, frame: CommandFrame) => Promise<FlowStatusReport>
+
+export const createCommand =
+  ({ orchestrator }: Pick<ServerParts, 'orchestrator'>): Command =>
+  async (caller, frame) => {
+    requireScope(caller, 'execute')
+    if (frame.type === 'cancel') return orchestrator.cancelFlow(frame.flowId, caller.userId)
+    return orchestrator.startFlow(frame.flowId, caller.userId, { streaming: true, resumeAfterCrash: true, ...frame.options })
+  }

@@ -1,11 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { FlowStatus } from '../../../src/domain/flow.ts'
-import type { FlowUpdate } from '../../../src/domain/flow-update.ts'
+import { createTurns } from '../../../src/async/semaphore.ts'
+import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
+import type { FlowStatus } from '../../../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
-import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/live/flow-feed.ts'
-import { createFollower } from '../../../src/server/live/follower.ts'
-import { createTurns } from '../../../src/server/live/turns.ts'
+import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/streaming/flow-feed.ts'
+import { createFollower } from '../../../src/server/streaming/subscription-cursor.ts'
 
 const FLOW = 'flow-1'
 

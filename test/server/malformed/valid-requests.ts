@@ -1,6 +1,6 @@
 import type * as z from 'zod'
-import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
-import { createFlowId } from '../../../src/orchestrator/flow-id.ts'
+import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
+import { createFlowId } from '../../../src/orchestrator/flows/flow-id.ts'
 import type { ListedRoute } from '../tenancy/route-list.ts'
 import { BODY_SCHEMAS } from './body-status.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { Scope } from '../../../src/domain/scope.ts'
+import type { Scope } from '../../../src/domain/users/api-key.ts'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
-import { TOOLS } from '../../../src/server/mcp/tools.ts'
+import { TOOLS } from '../../../src/server/mcp/tools/tools.ts'
 import { type RunningServer, runServer, type SendOptions } from '../running-server.ts'
 import { connect, createHeldProvider, open, REVISIONS, TWO_STEPS } from './mcp-client.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
-import { TOOLS } from '../../../src/server/mcp/tools.ts'
+import { TOOLS } from '../../../src/server/mcp/tools/tools.ts'
 import { type RunningServer, runServer, send } from '../running-server.ts'
 import { connect, TWO_STEPS } from './mcp-client.ts'
 

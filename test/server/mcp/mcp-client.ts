@@ -1,6 +1,6 @@
 import { Client, type ProgressCallback, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { onTestFinished } from 'vitest'
-import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../../src/providers/scripted.ts'
 
 /** The official client speaks 2025-11-25 unless it is told to find out what the server speaks. */

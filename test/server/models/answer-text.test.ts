@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { FlowUpdate } from '../../../src/domain/flow-update.ts'
+import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import { createAnswerText } from '../../../src/server/models/answer-text.ts'
 
 const of = (stepId: string, iteration = 1) => ({ seq: 1, flowId: 'f', stepId, iteration, timestamp: new Date(0) })

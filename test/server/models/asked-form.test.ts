@@ -1,6 +1,6 @@
 import { BadRequestError } from 'openai'
 import { expect, test } from 'vitest'
-import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { findMisfit } from '../../../src/server/models/json/schema-fit.ts'
 import { runServer } from '../running-server.ts'
 import { rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'

@@ -1,6 +1,6 @@
 import { BadRequestError } from 'openai'
 import { expect, test } from 'vitest'
-import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
 import type { Provider } from '../../../src/providers/provider.ts'
 import { runServer } from '../running-server.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { FlowDefinitionInput } from '../../../src/domain/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
 import { eventsOf } from '../running-server.ts'
 import { type ModelServer, rejected, runModelServer, USER } from './model-server.ts'

@@ -1,4 +1,4 @@
-import { SCOPES, type Scope } from '../../../src/domain/scope.ts'
+import { SCOPES, type Scope } from '../../../src/domain/users/api-key.ts'
 import { PEOPLE, type Person, userOf, type World } from './world.ts'
 
 /** Who sends a request, and as whom. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { TOOLS } from '../../../src/server/mcp/tools.ts'
+import { TOOLS } from '../../../src/server/mcp/tools/tools.ts'
 import type { Answer } from '../running-server.ts'
 import { createCallers, type RowCaller } from './callers.ts'
 import { routesOf } from './route-list.ts'

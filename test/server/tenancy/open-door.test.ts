@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
 import { createPolyphony } from '../../../src/polyphony.ts'
-import { findWayIn } from '../../../src/server/access/open-door.ts'
+import { findWayIn } from '../../../src/server/access/exposure.ts'
 import { createServer } from '../../../src/server/server.ts'
 import { send } from '../running-server.ts'
 

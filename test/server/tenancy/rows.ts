@@ -1,5 +1,5 @@
-import type { Scope } from '../../../src/domain/scope.ts'
-import type { ThreadRight } from '../../../src/domain/thread.ts'
+import type { Scope } from '../../../src/domain/users/api-key.ts'
+import type { ThreadRight } from '../../../src/domain/users/thread.ts'
 import type { Answer } from '../running-server.ts'
 import { MCP_ROWS } from './tool-rows.ts'
 import { definitionOf, type Mark, type Things } from './world.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { SCOPES, type Scope } from '../../../src/domain/scope.ts'
-import type { ThreadRight } from '../../../src/domain/thread.ts'
+import { SCOPES, type Scope } from '../../../src/domain/users/api-key.ts'
+import type { ThreadRight } from '../../../src/domain/users/thread.ts'
 import { type ClientFrameInput, clientFrame } from '../../../src/protocol/socket.ts'
 import { connect, type Frame, type SocketClient, upgradeStatus } from '../socket-client.ts'
 import { createCallers } from './callers.ts'

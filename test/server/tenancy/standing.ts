@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { THREAD_RIGHTS, type ThreadRight } from '../../../src/domain/thread.ts'
-import { createFlowId } from '../../../src/orchestrator/flow-id.ts'
+import { THREAD_RIGHTS, type ThreadRight } from '../../../src/domain/users/thread.ts'
+import { createFlowId } from '../../../src/orchestrator/flows/flow-id.ts'
 import type { Mark, Person, Things } from './world.ts'
 
 export type Ids = Pick<Things, 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'responseId'>

@@ -3,7 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import * as z from 'zod'
-import type { JsonSchema } from '../../../domain/model-call.ts'
+import type { JsonSchema } from '../../../domain/execution/model-call.ts'
 import { problem } from '../../../protocol/problem.ts'
 import { namedSchemas, OPERATION_IDS, TAGS } from './operation-names.ts'
 

@@ -13,12 +13,12 @@ import {
 } from '../../../protocol/flow.ts'
 import { flowUpdate } from '../../../protocol/update.ts'
 import type { ServerParts } from '../../parts.ts'
+import { waitForEnd } from '../../streaming/wait-for-end.ts'
 import { sendEventHeaders } from '../begin-events.ts'
 import { findRetryAfter } from '../errors/error-headers.ts'
 import type { EventStreams } from '../event-stream.ts'
+import type { RequestsUnderWay } from '../pending-requests.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
-import type { RequestsUnderWay } from '../requests-under-way.ts'
-import { waitForEnd } from '../wait-for-end.ts'
 
 const tags = ['executions']
 const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)

@@ -1,6 +1,5 @@
 import * as z from 'zod'
-import { THREAD_RIGHTS, type ThreadRight } from '../../../domain/thread.ts'
-import { requireRight } from '../../../domain/thread-access.ts'
+import { requireRight, THREAD_RIGHTS, type ThreadRight } from '../../../domain/users/thread.ts'
 import type { PermissionService } from '../../../policies/policy.ts'
 import {
   message,

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import type { FinishReason } from '../../../domain/model-call.ts'
-import type { Usage } from '../../../domain/usage.ts'
+import type { FinishReason } from '../../../domain/execution/model-call.ts'
+import type { Usage } from '../../../domain/execution/usage.ts'
 import { listOf } from '../../../protocol/instant.ts'
 import { namedSchemas } from '../../http/openapi/operation-names.ts'
 import { type FlowAnswer, toExtension } from '../answer.ts'

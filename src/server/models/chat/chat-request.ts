@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { type Conversation, sentMessages, toConversation } from '../conversation.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../request-errors.ts'
 import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsupported, type WantedJson } from '../unsupported.ts'
 
 /** Name of a model, as every store can hold it. */

@@ -3,16 +3,16 @@ import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { callerOf, type Routes } from '../../http/requests.ts'
 import { toDecimal } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
-import { isStream } from '../is-stream.ts'
-import type { ModelParts } from '../models.ts'
+import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError, toOpenAiError } from '../open-ai-error.ts'
+import { isStream } from '../request-errors.ts'
 import { openTextStream } from '../text-stream.ts'
 import { chatCompletion, createChatChunks, toChatCompletion } from './chat-completion.ts'
 import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.ts'
 
 /** Chat completions: one flow in a thread of its own answers each. */
 export const chatRoutes =
-  ({ catalogue, calls, requests, streams, parsing }: ModelParts): Routes =>
+  ({ catalogue, calls, requests, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
     app.post(
       '/v1/chat/completions',

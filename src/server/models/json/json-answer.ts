@@ -1,9 +1,9 @@
 import * as z from 'zod'
-import type { FlowDefinition } from '../../../domain/flow-definition.ts'
-import { toOutputJsonSchema } from '../../../domain/output-schema.ts'
-import type { StepResult } from '../../../domain/step-result.ts'
+import { toOutputJsonSchema } from '../../../domain/answers/output-schema.ts'
+import type { FlowDefinition } from '../../../domain/definition/flow-definition.ts'
+import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { OrchestratorService } from '../../../orchestrator/orchestrator-service.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../request-errors.ts'
 import type { WantedJson } from '../unsupported.ts'
 import { findMisfit } from './schema-fit.ts'
 

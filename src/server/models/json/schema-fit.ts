@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { JsonSchema } from '../../../domain/model-call.ts'
+import type { JsonSchema } from '../../../domain/execution/model-call.ts'
 
 const MAX_LEVELS = 40
 

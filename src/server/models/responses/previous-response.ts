@@ -1,10 +1,10 @@
-import type { OrchestrationFlow } from '../../../domain/flow.ts'
-import { INSTRUCTIONS_MARK } from '../../../domain/request-instructions.ts'
+import type { OrchestrationFlow } from '../../../domain/execution/flow.ts'
+import { INSTRUCTIONS_MARK } from '../../../domain/execution/request-instructions.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ServerParts } from '../../parts.ts'
 import { addAnswer, type FlowAnswer } from '../answer.ts'
 import type { HistoryMessage } from '../conversation.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../request-errors.ts'
 import { findResponseFacts, type ResponseFacts } from './response-facts.ts'
 import { answerOf } from './response-object.ts'
 

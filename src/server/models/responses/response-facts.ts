@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { REQUEST_KEY } from '../../../domain/request-instructions.ts'
+import { REQUEST_KEY } from '../../../domain/execution/request-instructions.ts'
 import type { ParseOptions } from '../chat/chat-request.ts'
 import type { ResponseRequest } from './response-request.ts'
 

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { modelId, type ParseOptions } from '../chat/chat-request.ts'
 import { type Conversation, sentMessage, toConversation } from '../conversation.ts'
-import { refusal } from '../refusal.ts'
+import { refusal } from '../request-errors.ts'
 import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsupported, type WantedJson } from '../unsupported.ts'
 
 const item = sentMessage.partial({ role: true }).extend({ type: z.string().max(100).nullish() })

@@ -5,10 +5,9 @@ import { id } from '../../../protocol/instant.ts'
 import { callerOf, type Routes } from '../../http/requests.ts'
 import { toDecimal } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
-import { isStream } from '../is-stream.ts'
-import type { ModelParts } from '../models.ts'
+import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError } from '../open-ai-error.ts'
-import { refusal } from '../refusal.ts'
+import { isStream, refusal } from '../request-errors.ts'
 import { openTextStream } from '../text-stream.ts'
 import { createStoredResponses, type Place, toInstructions } from './previous-response.ts'
 import { createResponseEvents } from './response-events.ts'
@@ -28,7 +27,7 @@ const answers = { 200: responseObject, default: openAiError }
 
 /** Responses: flows that can be gone on from, and read again later. */
 export const responseRoutes =
-  ({ orchestrator, conversations, catalogue, calls, requests, streams, parsing }: ModelParts): Routes =>
+  ({ orchestrator, conversations, catalogue, calls, requests, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
     const stored = createStoredResponses({ orchestrator, conversations })
     const tags = ['models']

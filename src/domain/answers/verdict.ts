@@ -1,0 +1,193 @@
+import * as z from 'zod'
+import type { JsonSchema } from '../execution/model-call.ts'
+import { findJson, repairJson } from './json-text.ts'
+import { namesScaleOfOne, type ProseVerdict, readProseVerdict } from './prose-verdict.ts'
+import { plainKey, readScore } from './score.ts'
+import { type HowRead, type ReadingOptions, withoutThinking } from './structured-output.ts'
+
+/** A judge's word on a draft. At least one of score and approval is there. */
+export const verdictSchema = z
+  .object({
+    /** 0 to 1. */
+    score: z.number().min(0).max(1).optional(),
+    approved: z.boolean().optional(),
+    issues: z.array(z.string()).default([]),
+    feedback: z.string().default(''),
+  })
+  .refine(({ score, approved }) => score !== undefined || approved !== undefined, 'expected a score or an approval')
+
+export type Verdict = z.output<typeof verdictSchema>
+
+export interface VerdictReading {
+  readonly verdict: Verdict
+  /** `text`: from a score or a decision in prose. */
+  readonly how: HowRead | 'text'
+}
+
+/**
+ * For native structured output: every key required, none beside them, no bounds (not every vendor's strict mode knows them).
+ * Reasons stand before the score, so that the score follows from them.
+ */
+export const VERDICT_JSON_SCHEMA: JsonSchema = {
+  type: 'object',
+  properties: {
+    issues: { type: 'array', items: { type: 'string' }, description: 'What is wrong, one point each; empty when nothing is.' },
+    feedback: { type: 'string', description: 'What to change, for the writer.' },
+    score: { type: 'number', description: 'Quality from 0 (useless) to 1 (nothing left to improve).' },
+    approved: { type: 'boolean', description: 'Whether the text can go out as it is.' },
+  },
+  required: ['issues', 'feedback', 'score', 'approved'],
+  additionalProperties: false,
+}
+
+/** What a judge is told at the end of its prompt. */
+export const verdictInstruction = (): string =>
+  'Answer with one JSON object and nothing else: {"issues": [what is wrong, one string each], "feedback": "what to change", ' +
+  '"score": a number from 0 (useless) to 1 (nothing left to improve), "approved": true or false}'
+
+/** A reading, or what stood in its way, for the person who reads the notes of the step. */
+export type VerdictOutcome = VerdictReading | { readonly problem: string }
+
+/** Characters of an answer that are read. */
+const MAX_LENGTH = 2_000_000
+
+const NO_VERDICT = { problem: 'it holds no verdict' } as const
+const CUT = { problem: 'its JSON has no end' } as const
+const UNREADABLE = { problem: 'its score fits no scale' } as const
+const SEVERAL = { problem: 'it holds more than one verdict, and they differ' } as const
+
+/**
+ * The verdict in a judge's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`, `SCORE: 0.8`).
+ * A judge may quote the draft or the form of an answer, so two verdicts that differ are none, wherever they stand. What was cut, has no scale or more
+ * than one reading is no verdict either: never score 0.
+ */
+export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}): VerdictOutcome {
+  const whole = answer.slice(0, MAX_LENGTH).trim()
+  const text = withoutThinking(whole).trim()
+  const value = parse(whole) ?? parse(text)
+  if (isObject(value)) return ofObjects([{ value, how: 'json' }], undefined)
+  const { ranges, open } = findJson(text)
+  const objects: FoundObject[] = []
+  let prose = ''
+  let end = 0
+  for (const range of ranges) {
+    const before = text.slice(end, range.start)
+    prose += before
+    end = range.end
+    const found = parse(range.text)
+    const read = found ?? attempt(() => repairJson(range.text))
+    const how = found === undefined ? 'repaired' : /```\w*\s*$/.test(before) ? 'fenced' : 'balanced'
+    if (typeof read === 'object' && read !== null) objects.push({ value: read, how })
+  }
+  prose += text.slice(end)
+  const judged = objects.flatMap(judgedIn)
+  // What was cut may be the judge's own verdict, and what stands before it a quoted one.
+  if (open && (judged.length > 0 || JUDGED_KEY.test(text))) return CUT
+  if (judged.length > 0) return ofObjects(judged, readProseVerdict(prose, { cut, labelled: true }))
+  const found = readProseVerdict(prose, { cut })
+  return found ? { verdict: { ...found, issues: [], feedback: text }, how: 'text' } : NO_VERDICT
+}
+
+interface FoundObject {
+  readonly value: object
+  readonly how: HowRead
+  /** What holds the verdict, where it is a member of another object: the scale may stand there. */
+  readonly around?: object
+}
+
+function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefined): VerdictOutcome {
+  const judged = found.flatMap(judgedIn)
+  const readings: VerdictReading[] = []
+  for (const { value, how, around = {} } of judged) {
+    const read = toVerdict({ ...withoutScore(around), ...value })
+    if (read === 'unreadable') return UNREADABLE
+    const checked = read && verdictSchema.safeParse(read)
+    if (checked?.success) readings.push({ verdict: checked.data, how })
+  }
+  const last = readings.at(-1)
+  if (!last) return NO_VERDICT
+  const { score, approved } = last.verdict
+  const agree = readings.every(({ verdict }) => verdict.score === score && verdict.approved === approved)
+  return agree && !contradicts(prose, last.verdict) ? last : SEVERAL
+}
+
+function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdict): boolean {
+  if (!prose) return false
+  if (prose.disapproves && approved === true) return true
+  const differs = prose.score !== undefined && score !== undefined && Math.abs(prose.score - score) > ROUNDING
+  return differs || (prose.approved !== undefined && approved !== undefined && prose.approved !== approved)
+}
+
+/** Judges round the score that they repeat in words. */
+const ROUNDING = 0.051
+
+const JUDGED_KEY = /["']?\b(?:score|approved)["']?\s*:/i
+
+/** The objects that speak as a judge does: the value itself, else what it holds one level down (`{ "verdict": { … } }`, a list of one). */
+function judgedIn({ value, how }: FoundObject): readonly FoundObject[] {
+  if (isObject(value) && isJudged(value)) return [{ value, how }]
+  const members: readonly (readonly [string, unknown])[] = Object.entries(value)
+  return members.flatMap(([key, member]) =>
+    isObject(member) && isJudged(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, around: value }] : [],
+  )
+}
+
+/** Members that hold what somebody else said. */
+const QUOTED_KEY = /quot|draft|example|sample|previous|earlier|original|author/i
+
+const withoutScore = (around: object): object =>
+  Object.fromEntries(Object.entries(around).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
+
+const isJudged = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const parse = (text: string): unknown => attempt(() => JSON.parse(text))
+
+function attempt(read: () => unknown): unknown {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
+}
+
+/** The parts of a verdict as models write them; `unreadable` where a number is stated and no scale makes it a score. */
+function toVerdict(written: object) {
+  const fields = new Map<string, unknown>(Object.entries(written).map(([key, value]) => [plainKey(key), value]))
+  const score = readScore(fields.get('score'), fields)
+  if (score === 'unreadable') return score
+  // A bare 1 is the best score on the scale that was asked for, and nearly the worst on the one that the words beside it name.
+  if (score === 1 && fields.get('score') === 1 && namesScaleOfOne(Object.values(written).map(toText).join('\n')))
+    return 'unreadable'
+  return {
+    score,
+    approved: toApproval(fields.get('approved')),
+    issues: toIssues(fields.get('issues')),
+    feedback: toText(fields.get('feedback')),
+  }
+}
+
+function toApproval(value: unknown): boolean | undefined {
+  if (typeof value === 'boolean') return value
+  if (typeof value !== 'string') return undefined
+  const word = value.trim().toLowerCase()
+  if (word === 'true' || word === 'yes') return true
+  return word === 'false' || word === 'no' ? false : undefined
+}
+
+function toIssues(value: unknown): string[] {
+  if (typeof value === 'string') return value.trim() === '' ? [] : [value]
+  return Array.isArray(value) ? value.map(toText).filter((text) => text !== '') : []
+}
+
+/** Objects come as `key: value` lines; judges like `{ "severity": "high", "issue": "…" }`. */
+function toText(value: unknown): string {
+  if (typeof value === 'string') return value
+  if (value === undefined || value === null) return ''
+  if (typeof value !== 'object') return String(value)
+  if (Array.isArray(value)) return value.map(toText).join('\n')
+  return Object.entries(value)
+    .map(([key, member]) => `${key}: ${typeof member === 'object' ? JSON.stringify(member) : String(member)}`)
+    .join('; ')
+}

@@ -1,0 +1,145 @@
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { type DefinitionProblem, INPUT_WORDS } from './flow-definition.ts'
+import type { References } from './prompt-scope.ts'
+import { findSuggestion, quoted } from './suggestion.ts'
+
+/** What the rules between steps look at. Fields of the wrong shape are absent, so that one mistake does not hide another. */
+export interface LooseStep {
+  readonly id?: string | undefined
+  readonly inputFrom?: string | undefined
+  readonly dependsOn?: readonly string[] | undefined
+  readonly prompt?: unknown
+  readonly system?: unknown
+  readonly condition?: unknown
+}
+
+export interface ReferenceRules {
+  /** Steps may name later ones and themselves in prompts, conditions and `inputFrom`: a loop comes back to them. */
+  readonly forwardReferences: boolean
+  readonly shareStepOutputs: boolean
+  /** What a template or condition reads; throws FLOW_INVALID for bad syntax. */
+  readonly template: (source: string) => References
+  readonly condition: (source: string) => References
+}
+
+/** Adds what is wrong between the steps: ids, names of other steps, cycles. */
+export function findReferenceProblems(steps: readonly LooseStep[], problems: DefinitionProblem[], rules: ReferenceRules): void {
+  const indexes = indexIds(steps, problems)
+  const waits: Set<string>[] = []
+  for (const [index, step] of steps.entries()) {
+    const check = stepChecker(index, step, indexes, problems)
+    const waitsFor = new Set<string>()
+    waits.push(waitsFor)
+    const path = `steps[${index}]`
+    for (const [position, id] of (step.dependsOn ?? []).entries()) {
+      if (check(`${path}.dependsOn[${position}]`, id, false)) waitsFor.add(id)
+    }
+    const { inputFrom } = step
+    if (inputFrom !== undefined && !INPUT_WORDS.some((word) => word === inputFrom)) {
+      const named = check(`${path}.inputFrom`, inputFrom, rules.forwardReferences, INPUT_WORDS)
+      if (named && !rules.forwardReferences) waitsFor.add(inputFrom)
+    }
+    for (const field of ['prompt', 'system', 'condition'] as const) {
+      const source = step[field]
+      if (typeof source !== 'string') continue
+      const references = readReferences(
+        `${path}.${field}`,
+        source,
+        field === 'condition' ? rules.condition : rules.template,
+        problems,
+      )
+      for (const id of references?.steps ?? []) {
+        if (check(`${path}.${field}`, id, rules.forwardReferences) && !rules.forwardReferences) waitsFor.add(id)
+      }
+      if (references && field !== 'condition' && !rules.shareStepOutputs && usesOutputs(references)) {
+        problems.push({
+          path: `${path}.${field}`,
+          message: 'uses outputs of other steps, which contextPolicy.shareStepOutputs: false hides',
+        })
+      }
+    }
+  }
+  findCycle(steps, waits, indexes, problems)
+}
+
+function indexIds(steps: readonly LooseStep[], problems: DefinitionProblem[]): Map<string, number> {
+  const indexes = new Map<string, number>()
+  for (const [index, { id }] of steps.entries()) {
+    if (id === undefined) continue
+    const first = indexes.get(id)
+    if (first !== undefined)
+      problems.push({ path: `steps[${index}].id`, message: `expected a new id, found ${quoted(id)} of steps[${first}]` })
+    else indexes.set(id, index)
+    if (INPUT_WORDS.some((word) => word === id)) {
+      problems.push({ path: `steps[${index}].id`, message: `expected a step id, found "${id}", which inputFrom reserves` })
+    }
+  }
+  return indexes
+}
+
+function stepChecker(index: number, step: LooseStep, indexes: ReadonlyMap<string, number>, problems: DefinitionProblem[]) {
+  return (path: string, id: string, forward: boolean, words: readonly string[] = []): boolean => {
+    const target = indexes.get(id)
+    if (target === undefined) {
+      const suggestion = findSuggestion(
+        id,
+        [...indexes.keys(), ...words].filter((candidate) => candidate !== step.id),
+      )
+      problems.push({ path, message: `no step ${quoted(id)}`, ...(suggestion !== undefined && { suggestion }) })
+      return false
+    }
+    if (forward || target < index) return true
+    problems.push({
+      path,
+      message: target === index ? `step ${quoted(id)} names itself` : `step ${quoted(id)} comes later (steps[${target}])`,
+    })
+    return target !== index
+  }
+}
+
+function readReferences(
+  path: string,
+  source: string,
+  read: (source: string) => References,
+  problems: DefinitionProblem[],
+): References | undefined {
+  try {
+    return read(source)
+  } catch (error) {
+    const { message } = OrchestratorError.from(error)
+    problems.push({ path, message })
+    return undefined
+  }
+}
+
+const usesOutputs = (references: References): boolean => references.allSteps || references.previous || references.steps.length > 0
+
+/** Names one cycle of steps that wait for each other. */
+function findCycle(
+  steps: readonly LooseStep[],
+  waits: readonly ReadonlySet<string>[],
+  indexes: ReadonlyMap<string, number>,
+  problems: DefinitionProblem[],
+): void {
+  const done = new Set<number>()
+  const trail: number[] = []
+  // Steps number at most 500, which bounds the depth of this recursion.
+  const visit = (index: number): boolean => {
+    const start = trail.indexOf(index)
+    if (start !== -1) {
+      const names = [...trail.slice(start), index].map((at) => steps[at]?.id)
+      problems.push({ path: `steps[${index}]`, message: `steps wait for each other: ${names.join(' → ').slice(0, 500)}` })
+      return true
+    }
+    if (done.has(index)) return false
+    trail.push(index)
+    for (const id of waits[index] ?? []) {
+      const next = indexes.get(id)
+      if (next !== undefined && visit(next)) return true
+    }
+    trail.pop()
+    done.add(index)
+    return false
+  }
+  for (const index of steps.keys()) if (visit(index)) return
+}

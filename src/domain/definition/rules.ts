@@ -1,0 +1,62 @@
+import * as z from 'zod'
+import { OrchestrationFlowType } from '../vocabulary.ts'
+import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
+import type { LooseStep } from './references.ts'
+import type { WrittenTargets } from './targets.ts'
+
+/** A step of which only the well-formed fields are known. */
+export interface SalvagedStep extends LooseStep, WrittenTargets {
+  readonly otherwise?: boolean | undefined
+  readonly outputSchema?: z.output<typeof flowStepSchema>['outputSchema']
+}
+
+/** A definition of which only the well-formed fields are known. */
+export interface SalvagedDefinition {
+  readonly type?: OrchestrationFlowType | undefined
+  readonly contextPolicy?: { readonly shareStepOutputs?: boolean | undefined } | undefined
+  readonly steps: readonly SalvagedStep[]
+}
+
+const { shape } = flowStepSchema
+
+const salvagedStepSchema = z
+  .object({
+    id: z.string().optional().catch(undefined),
+    provider: shape.provider.catch(undefined),
+    model: shape.model.catch(undefined),
+    agent: shape.agent.catch(undefined),
+    inputFrom: shape.inputFrom.catch(undefined),
+    dependsOn: shape.dependsOn.catch(undefined),
+    prompt: shape.prompt.catch(undefined),
+    system: shape.system.catch(undefined),
+    condition: shape.condition.catch(undefined),
+    otherwise: shape.otherwise.catch(undefined),
+    fallbacks: shape.fallbacks.catch(undefined),
+    outputSchema: shape.outputSchema.catch(undefined),
+  })
+  .catch({})
+
+const salvagedDefinitionSchema = z
+  .object({
+    type: z.enum(OrchestrationFlowType).optional().catch(undefined),
+    contextPolicy: contextPolicySchema.pick({ shareStepOutputs: true }).optional().catch(undefined),
+    steps: z.array(salvagedStepSchema).catch([]),
+  })
+  .catch({ steps: [] })
+
+/** What can be judged further of a definition whose shape is wrong somewhere. */
+export const salvageDefinition = (input: unknown): SalvagedDefinition => salvagedDefinitionSchema.parse(input)
+
+/** Adds what is wrong between fields of one step, and between steps and flow type. */
+export function findRuleProblems({ type, steps }: SalvagedDefinition, problems: DefinitionProblem[]): void {
+  for (const [index, step] of steps.entries()) {
+    if (!step.otherwise) continue
+    const path = `steps[${index}].otherwise`
+    if (step.condition !== undefined) {
+      problems.push({ path, message: 'expected either a condition or otherwise: true, found both' })
+    }
+    if (type !== undefined && type !== OrchestrationFlowType.CONDITIONAL) {
+      problems.push({ path, message: `expected a flow of type conditional, found ${type}` })
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
+import type { FlowStatus, StopReason } from '../vocabulary.ts'
+import type { StepResult } from './step-result.ts'
+import type { Usage } from './usage.ts'
+
+/** What executeFlow resolves with. */
+export interface FlowExecutionResult {
+  readonly flowId: string
+  readonly status: FlowStatus
+  readonly finalOutput: string
+  readonly steps: StepResult[]
+  /** US dollars: the sum of what is known; see `unpricedSteps`. */
+  readonly totalCost: number
+  readonly totalTokens: number
+  readonly usage: Usage
+  /** Steps of which at least one attempt has no known price. */
+  readonly unpricedSteps: number
+  /** Milliseconds of this execution. */
+  readonly totalExecutionTime: number
+  readonly stopReason?: StopReason
+  readonly simulated: boolean
+}
+
+/** What onError gets. */
+export interface FlowError extends ErrorInfo {
+  readonly flowId: string
+  readonly stepId?: string
+}

@@ -1,0 +1,59 @@
+import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
+import type { SharingDecision } from '../users/sharing.ts'
+import type { FlowExecutionResult } from './flow-result.ts'
+import type { StepResult } from './step-result.ts'
+
+/** Data of each update type. */
+export interface FlowUpdateData {
+  flow_start: {
+    readonly name: string
+    readonly flowType: string
+    readonly totalSteps: number
+    readonly resumed: boolean
+    readonly simulated: boolean
+  }
+  step_start: {
+    readonly provider: string
+    readonly model: string
+    readonly action: string
+    readonly stepIndex: number
+    readonly sharing: readonly SharingDecision[]
+  }
+  /** `kind` is absent for answer text. */
+  step_progress: { readonly delta: string; readonly kind?: 'reasoning'; readonly sample?: number }
+  step_retry: {
+    readonly attempt: number
+    /** Milliseconds until the next try; 0 for a fallback. */
+    readonly delayMs: number
+    readonly error: ErrorInfo
+    readonly provider: string
+    readonly model: string
+    /** The text streamed so far is void: it starts anew. */
+    readonly restart: boolean
+  }
+  step_skipped: { readonly reason: string }
+  step_complete: StepResult
+  context_withheld: SharingDecision
+  flow_paused: { readonly reason: string }
+  flow_complete: FlowExecutionResult
+  flow_cancelled: { readonly reason: string }
+  error: ErrorInfo
+}
+
+export type FlowUpdateType = keyof FlowUpdateData
+
+/** One numbered event of a running flow, as clients see it. `seq` rises by at least 1 per flow, from 1. */
+export type FlowUpdate = {
+  [Type in FlowUpdateType]: {
+    readonly seq: number
+    readonly flowId: string
+    readonly type: Type
+    readonly stepId?: string
+    readonly iteration?: number
+    readonly data: FlowUpdateData[Type]
+    readonly timestamp: Date
+  }
+}[FlowUpdateType]
+
+/** After one of these nothing follows until the flow is executed again. */
+export const FINAL_UPDATES: ReadonlySet<FlowUpdateType> = new Set(['flow_complete', 'flow_cancelled', 'error', 'flow_paused'])

@@ -1,0 +1,55 @@
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+
+/** A conversation of a user. */
+export interface Thread {
+  readonly id: string
+  readonly userId: string
+  readonly title?: string
+  readonly createdAt: Date
+}
+
+export interface Attachment {
+  readonly name: string
+  readonly mediaType: string
+  /** Text content; attachments without it (images, audio) are recorded but not sent. */
+  readonly text?: string
+}
+
+export interface Message {
+  readonly id: string
+  readonly threadId: string
+  readonly role: 'user' | 'assistant' | 'system'
+  readonly content: string
+  readonly attachments?: readonly Attachment[]
+  /** Provider that wrote an assistant message, as far as known: `metadata.provider`. */
+  readonly metadata: Readonly<Record<string, unknown>>
+  readonly createdAt: Date
+}
+
+export const THREAD_RIGHTS = ['read', 'write', 'delete'] as const
+export type ThreadRight = (typeof THREAD_RIGHTS)[number]
+
+/** The same for a thread of somebody else as for none, so that ids cannot be probed. */
+export const threadNotFound = (threadId: string): OrchestratorError =>
+  new OrchestratorError(
+    'THREAD_NOT_FOUND',
+    `Expected a thread that you may read, found none with id ${JSON.stringify(threadId)}.`,
+    {
+      details: { threadId },
+    },
+  )
+
+export const permissionDenied = (threadId: string, right: ThreadRight): OrchestratorError =>
+  new OrchestratorError(
+    'PERMISSION_DENIED',
+    `Expected the right "${right}" on thread ${JSON.stringify(threadId)}, found it missing.`,
+    {
+      details: { threadId, right },
+    },
+  )
+
+/** Throws THREAD_NOT_FOUND without `read`, PERMISSION_DENIED with `read` but without `right`. */
+export function requireRight(rights: ReadonlySet<ThreadRight>, threadId: string, right: ThreadRight): void {
+  if (!rights.has('read')) throw threadNotFound(threadId)
+  if (!rights.has(right)) throw permissionDenied(threadId, right)
+}

@@ -1,0 +1,59 @@
+import type { ThreadRight } from '../../domain/users/thread.ts'
+import { permissionDenied, threadNotFound } from '../../domain/users/thread.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { PermissionService } from '../../policies/policy.ts'
+import type { FlowRepository, StoredFlow } from '../../repositories/repository.ts'
+
+export interface FlowAccessPorts {
+  readonly flows: FlowRepository
+  readonly permissions: PermissionService
+}
+
+/** Finds flows for callers, never past their rights. Who may not even read learns nothing: a foreign id looks like an unknown one. */
+export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
+  /** Rights of a thread are looked up by these: anything but text would reach the database. */
+  function assertIds(ids: Readonly<Record<string, unknown>>): void {
+    for (const [name, id] of Object.entries(ids)) {
+      if (typeof id === 'string' && id !== '' && !id.includes('\0')) continue
+      throw new OrchestratorError(
+        'INPUT_INVALID',
+        `${name}: expected text that is not empty, found ${id === '' ? 'none' : typeof id}`,
+      )
+    }
+  }
+
+  async function require(threadId: string, userId: string, right: ThreadRight, notFound: () => OrchestratorError): Promise<void> {
+    assertIds({ threadId, userId })
+    if (await permissions.can(userId, threadId, right)) return
+    if (right === 'read' || !(await permissions.can(userId, threadId, 'read'))) throw notFound()
+    throw permissionDenied(threadId, right)
+  }
+
+  async function loadFlow(flowId: string): Promise<StoredFlow> {
+    assertIds({ flowId })
+    const flow = await flows.find(flowId)
+    if (!flow) throw flowNotFound(flowId)
+    return flow
+  }
+
+  return {
+    /** For trusted callers inside the process. */
+    loadFlow,
+    /** `known`: the flow where the caller holds it already. */
+    async findFlow(flowId: string, userId: string, right: ThreadRight, known?: StoredFlow): Promise<StoredFlow> {
+      const flow = known ?? (await loadFlow(flowId))
+      await require(flow.threadId, userId, right, () => flowNotFound(flowId))
+      return flow
+    },
+    /** For what belongs to a user and to no thread. */
+    assertUser: (userId: string): void => assertIds({ userId }),
+    canRead: (threadId: string, userId: string): Promise<boolean> => permissions.can(userId, threadId, 'read'),
+    requireOnThread: (threadId: string, userId: string, right: ThreadRight): Promise<void> =>
+      require(threadId, userId, right, () => threadNotFound(threadId)),
+  }
+}
+
+export type FlowAccess = ReturnType<typeof createFlowAccess>
+
+export const flowNotFound = (flowId: string): OrchestratorError =>
+  new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })

@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { StoredDefinition } from '../../repositories/repository.ts'
+
+export interface FlowDefinitionPorts {
+  readonly parse: (input: unknown) => FlowDefinition
+  readonly toStoredJson: (definition: FlowDefinition) => { readonly json: string; readonly isData: boolean }
+  readonly fromStoredJson: (json: string) => FlowDefinition
+}
+
+interface Accepted {
+  readonly definition: FlowDefinition
+  readonly stored: StoredDefinition
+}
+
+/** Parsed definitions of this process: one object per content, however many flows share it. */
+export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionPorts) {
+  const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
+  const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
+  // Functions cannot be stored: these definitions live as long as this process, or until so many newer ones came.
+  const ofFlow = new LRUCache<string, FlowDefinition>({ max: 10_000 })
+  const registered = new Map<string, FlowDefinition>()
+
+  /** A definition as parsed, and as it is stored. One that was accepted before, letter by letter, is not looked at again. */
+  function accept(input: unknown): Accepted {
+    const text = dataText(input)
+    const known = text === undefined ? undefined : accepted.get(text)
+    if (known) return known
+    const definition = parse(input)
+    const { json, isData } = toStoredJson(definition)
+    const hash = createHash('sha256').update(json).digest('hex')
+    const entry = { definition: byHash.get(hash) ?? definition, stored: { hash, json, isData, version: definition.version } }
+    if (!isData) return { ...entry, definition }
+    byHash.set(hash, entry.definition)
+    if (text !== undefined) accepted.set(text, entry)
+    return entry
+  }
+
+  return {
+    accept,
+    /** Keeps a definition with functions for the flow that was created with it. */
+    keep(flowId: string, definition: FlowDefinition, stored: StoredDefinition): void {
+      if (!stored.isData) ofFlow.set(flowId, definition)
+    },
+    /** Makes a definition with functions known to this process by name and version. */
+    register(input: unknown): FlowDefinition {
+      const definition = parse(input)
+      registered.set(nameAndVersion(definition.name, definition.version), definition)
+      return definition
+    },
+    /** Ids of steps of a flow that were written otherwise when it was stored: code may have been registered anew under its name and version. */
+    changedSteps(flow: { readonly definition: StoredDefinition }, definition: FlowDefinition): ReadonlySet<string> {
+      const { json } = accept(definition).stored
+      if (json === flow.definition.json) return new Set()
+      const before = new Set(stepTexts(flow.definition.json))
+      const now = stepTexts(json)
+      return new Set(definition.steps.filter((_, index) => !before.has(now[index] ?? '')).map(({ id }) => id))
+    },
+    /** The runnable definition of a stored flow; throws FLOW_NOT_REBUILDABLE. */
+    rebuild(flow: { readonly id: string; readonly name: string; readonly definition: StoredDefinition }): FlowDefinition {
+      const { hash, json, isData, version } = flow.definition
+      if (isData) {
+        const definition = byHash.get(hash) ?? fromStoredJson(json)
+        byHash.set(hash, definition)
+        return definition
+      }
+      const known = ofFlow.get(flow.id) ?? registered.get(nameAndVersion(flow.name, version))
+      if (known) return known
+      throw new OrchestratorError(
+        'FLOW_NOT_REBUILDABLE',
+        `Flow "${flow.name}"${version ? ` version ${version}` : ''} was defined with functions that this process does not have`,
+        { details: { flowId: flow.id, name: flow.name, version } },
+      )
+    },
+    /** For reading only: functions of an unknown definition stand as they were stored. */
+    describe(flow: { readonly id: string; readonly name: string; readonly definition: StoredDefinition }): FlowDefinition {
+      try {
+        return this.rebuild(flow)
+      } catch (error) {
+        if (OrchestratorError.is(error) && error.code === 'FLOW_NOT_REBUILDABLE') return JSON.parse(flow.definition.json)
+        throw error
+      }
+    },
+  }
+}
+
+export type FlowDefinitions = ReturnType<typeof createFlowDefinitions>
+
+const nameAndVersion = (name: string, version: string | undefined): string => JSON.stringify([name, version ?? null])
+
+/** The steps of a stored definition, each as JSON text, which holds its id. */
+function stepTexts(json: string): readonly string[] {
+  const definition: unknown = JSON.parse(json)
+  if (typeof definition !== 'object' || definition === null || !('steps' in definition)) return []
+  return Array.isArray(definition.steps) ? definition.steps.map((step) => JSON.stringify(step)) : []
+}
+
+/** The input as text, where text says all of it: plain objects, arrays and values, nothing with code of its own. */
+function dataText(input: unknown): string | undefined {
+  try {
+    return isPlainData(input, 0) ? JSON.stringify(input) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const MAX_DEPTH = 50
+
+function isPlainData(value: unknown, depth: number): boolean {
+  if (value === null || value === undefined || typeof value === 'string' || typeof value === 'boolean') return true
+  // JSON writes NaN and Infinity as null.
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object' || depth > MAX_DEPTH) return false
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return false
+  for (const key in value) if (!isPlainData(Reflect.get(value, key), depth + 1)) return false
+  return true
+}
+
+/** The step of a flow with its place in the definition; throws STEP_NOT_FOUND. */
+export function getStep(
+  flowId: string,
+  { name, steps }: FlowDefinition,
+  stepId: string,
+): { readonly step: FlowStep; readonly index: number } {
+  const index = steps.findIndex((step) => step.id === stepId)
+  const step = steps[index]
+  if (step) return { step, index }
+  const known = steps.map(({ id }) => `"${id}"`).join(', ')
+  throw new OrchestratorError('STEP_NOT_FOUND', `Flow "${name}" has no step "${stepId}"; it has ${known}`, {
+    details: { flowId, stepId },
+  })
+}

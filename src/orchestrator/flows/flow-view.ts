@@ -1,0 +1,163 @@
+import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import { totalsOf } from '../../domain/execution/cost.ts'
+import type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../../domain/execution/flow.ts'
+import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
+import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
+import { type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
+import type { ListedFlow, StepState, StoredFlow, StoredFlowResult, StoredUpdate } from '../../repositories/repository.ts'
+import { writerOf } from '../steps/step-inputs.ts'
+
+/** A stored flow with its results, as callers see it. */
+export function toFlow(
+  flow: StoredFlow,
+  definition: FlowDefinition,
+  rows: readonly StepResult[],
+  currentStepIndex = 0,
+): OrchestrationFlow {
+  const stepResults = joinSampleRows(rows)
+  return {
+    id: flow.id,
+    threadId: flow.threadId,
+    userId: flow.userId,
+    name: flow.name,
+    description: flow.description,
+    flowType: flow.flowType,
+    definition,
+    steps: definition.steps,
+    currentStepIndex: Math.max(currentStepIndex, furthestStep(definition, stepResults)),
+    status: flow.status,
+    createdAt: flow.createdAt,
+    startedAt: flow.startedAt,
+    completedAt: flow.completedAt,
+    result: toExecutionResult(flow, stepResults),
+    error: flow.error,
+    input: flow.input,
+    metadata: flow.metadata,
+    parentFlowId: flow.parentFlowId,
+    ownerEpoch: flow.ownerEpoch,
+    simulated: flow.simulated,
+    stepResults,
+  }
+}
+
+/** A flow of a list, as callers see it. */
+export function toFlowSummary(
+  { result, definition: _, ownerId: __, ...shown }: ListedFlow,
+  definition: FlowDefinition,
+  states: readonly StepState[],
+  currentStepIndex = 0,
+): OrchestrationFlowSummary {
+  return {
+    ...shown,
+    definition,
+    steps: definition.steps,
+    currentStepIndex: Math.max(currentStepIndex, furthestStep(definition, states)),
+    result: result && shown.status === 'COMPLETED' ? withTotals(shown, result) : undefined,
+  }
+}
+
+function withTotals(
+  { id, status, simulated }: Pick<StoredFlow, 'id' | 'status' | 'simulated'>,
+  { final: _, spent: __, ...totals }: Omit<StoredFlowResult, 'output'>,
+) {
+  return { ...totals, flowId: id, status, simulated }
+}
+
+/** Ledger rows of samples are stored with the samples; the step's own result shows them all. */
+export function joinSampleRows(rows: readonly StepResult[]): StepResult[] {
+  const own = rows.filter((row) => row.sample === 0)
+  if (own.length === rows.length) return own
+  return own.map((result) => {
+    const samples = rows.filter((row) => row.sample > 0 && row.stepId === result.stepId && row.iteration === result.iteration)
+    return samples.length === 0 ? result : { ...result, attempts: samples.flatMap((sample) => sample.attempts) }
+  })
+}
+
+/** The step whose output is that of a settled flow. */
+export const finalStepIds = ({ result }: StoredFlow): readonly string[] => (result?.final ? [result.final.stepId] : [])
+
+/** The outcome of a settled flow, put together from its row and its results. */
+export function toExecutionResult(flow: StoredFlow, steps: StepResult[]): FlowExecutionResult | undefined {
+  if (!flow.result || flow.status !== 'COMPLETED') return undefined
+  const { output, ...result } = flow.result
+  const { final } = result
+  const last = final && steps.find((step) => step.stepId === final.stepId && step.iteration === final.iteration)
+  return { ...withTotals(flow, result), finalOutput: last?.output ?? output ?? '', steps }
+}
+
+/** Status from a flow's row and results; `steps` may be those of a run under way. */
+export function toStatusReport(
+  flow: Pick<StoredFlow, 'id' | 'status' | 'startedAt' | 'completedAt' | 'error'>,
+  definition: FlowDefinition,
+  steps: readonly StepState[],
+  currentStepIndex = furthestStep(definition, steps),
+): FlowStatusReport {
+  const done = new Set<string>()
+  const failed = new Set<string>()
+  for (const step of steps) {
+    if (step.status === 'SUCCESS' || step.status === 'SKIPPED') done.add(step.stepId)
+    if (step.status === 'FAILED') failed.add(step.stepId)
+  }
+  const totalSteps = definition.steps.length
+  return {
+    flowId: flow.id,
+    status: flow.status,
+    // Only the end is 100: a loop may still run steps that have run before.
+    progress: flow.status === 'COMPLETED' ? 100 : Math.min(99, Math.floor((done.size / totalSteps) * 100)),
+    currentStepIndex,
+    totalSteps,
+    completedSteps: done.size,
+    failedSteps: [...failed],
+    startedAt: flow.startedAt,
+    completedAt: flow.completedAt,
+    error: flow.error,
+  }
+}
+
+function furthestStep(definition: FlowDefinition, steps: readonly StepState[]): number {
+  const ids = new Set(steps.map((step) => step.stepId))
+  return Math.max(
+    0,
+    definition.steps.findLastIndex((step) => ids.has(step.id)),
+  )
+}
+
+/** Puts back what an update left to the step results and the flow's row. */
+export function toUpdates(
+  flow: StoredFlow,
+  updates: readonly StoredUpdate[],
+  rows: readonly StepResult[],
+): readonly FlowUpdate[] {
+  const steps = joinSampleRows(rows)
+  return updates.map((update) => {
+    const data =
+      update.data ??
+      (update.type === 'step_complete'
+        ? steps.find((step) => step.stepId === update.stepId && step.iteration === update.iteration)
+        : (toExecutionResult(flow, steps) ?? {
+            flowId: flow.id,
+            status: flow.status,
+            ...totalsOf(steps),
+            steps,
+            finalOutput: '',
+            totalExecutionTime: 0,
+            simulated: flow.simulated,
+          }))
+    // Stored by this very code with the data of its type; the compiler cannot see through the database.
+    return { ...update, flowId: flow.id, data } as FlowUpdate
+  })
+}
+
+/** A result of another flow: known here, paid there. */
+export function carriedInto(flowId: string, result: StepResult): StepResult {
+  return {
+    ...result,
+    id: stepResultId(flowId, result),
+    flowId,
+    attempts: [],
+    // Who wrote which sample is known from the attempts alone.
+    samples: writerOf(result, result.provider) === result.provider ? result.samples : undefined,
+    messageId: undefined,
+    notes: [...result.notes, `carried over from flow ${result.flowId}`],
+  }
+}

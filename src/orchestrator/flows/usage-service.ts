@@ -1,0 +1,89 @@
+import * as z from 'zod'
+import { toNanoUsd } from '../../domain/execution/cost.ts'
+import { USAGE_GROUPS, type UsageFigures, type UsageGroup, type UsageRow } from '../../domain/execution/usage-report.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { UsageRepository } from '../../repositories/repository.ts'
+import { parseOptions } from '../service-options.ts'
+import { type FlowAccess, flowNotFound } from './flow-access.ts'
+
+const MAX_ROWS = 1_000
+// Postgres knows no earlier ones, and ISO 8601 writes no later ones with four digits.
+const FIRST_INSTANT = Date.UTC(1970, 0, 1)
+const LAST_INSTANT = Date.UTC(9999, 11, 31)
+
+const isInReach = (instant: Date) => instant.getTime() >= FIRST_INSTANT && instant.getTime() <= LAST_INSTANT
+const EXPECTED_INSTANT = 'expected a day (2026-11-20, of UTC) or an instant with its zone (2026-11-20T08:00:00Z)'
+const instant = z
+  .union([z.date(), z.iso.date(), z.iso.datetime({ offset: true })], EXPECTED_INSTANT)
+  .transform((given) => new Date(given))
+  .refine(isInReach, 'expected a year from 1970 to 9999')
+
+const usageOptionsSchema = z.strictObject({
+  /** Calls that began at this instant or later; a day begins at midnight of UTC. */
+  from: instant.optional(),
+  /** Calls that began before it. */
+  to: instant.optional(),
+  /** What rows are told apart by; default: the day. Without any the totals are the only row. */
+  groupBy: z.array(z.enum(USAGE_GROUPS)).max(20).default(['day']),
+  /** Of this flow only. */
+  flowId: z.string().optional(),
+  /** Most rows, 1 to 1000; default 1000. */
+  limit: z.number().int().min(1).max(MAX_ROWS).default(MAX_ROWS),
+})
+
+/** What `report` takes. */
+export type UsageOptions = z.input<typeof usageOptionsSchema>
+
+/** What a user's flows used and cost: tokens and US dollars. */
+export interface UsageReport {
+  /** Newest day first, then what cost most. */
+  readonly rows: readonly UsageRow[]
+  /** Over everything asked for, also over rows beyond the limit. */
+  readonly totals: UsageFigures
+  /** There are more rows than the limit. */
+  readonly truncated: boolean
+  readonly groupBy: readonly UsageGroup[]
+  readonly from?: Date
+  readonly to?: Date
+}
+
+export interface UsageServicePorts {
+  readonly usage: UsageRepository
+  readonly access: FlowAccess
+}
+
+/** Usage and cost, from the ledger that has one entry per try. */
+export class UsageService {
+  readonly #ports: UsageServicePorts
+
+  constructor(ports: UsageServicePorts) {
+    this.#ports = ports
+  }
+
+  /**
+   * Sums over the flows that the user created; those of deleted flows are gone. INPUT_INVALID for options that do not fit, FLOW_NOT_FOUND for a flow that the user
+   * did not create or may not read any more.
+   */
+  async report(userId: string, options: UsageOptions = {}): Promise<UsageReport> {
+    const { usage, access } = this.#ports
+    const { from, to, flowId, limit, ...given } = parseOptions(usageOptionsSchema, options, 'usage')
+    if (from && to && from >= to) throw new OrchestratorError('INPUT_INVALID', 'usage: from: expected an instant before `to`')
+    access.assertUser(userId)
+    if (flowId !== undefined) {
+      const flow = await access.findFlow(flowId, userId, 'read')
+      if (flow.userId !== userId) throw flowNotFound(flowId)
+    }
+    const groupBy = USAGE_GROUPS.filter((group) => given.groupBy.includes(group))
+    const whose = { userId, from, to, flowId, limit }
+    const [all, grouped] = await Promise.all([
+      usage.sum({ ...whose, groupBy: [] }),
+      groupBy.length === 0 ? undefined : usage.sum({ ...whose, groupBy }),
+    ])
+    const [totals] = all.rows.map(rounded)
+    if (!totals) throw new OrchestratorError('INTERNAL', 'Expected one row of totals, found none')
+    const rows = grouped ? grouped.rows.map(rounded) : [totals]
+    return { rows, totals, truncated: grouped?.truncated ?? false, groupBy, ...(from && { from }), ...(to && { to }) }
+  }
+}
+
+const rounded = (row: UsageRow): UsageRow => ({ ...row, costUsd: toNanoUsd(row.costUsd) })

@@ -1,0 +1,53 @@
+import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { goesOnAfterFailure, type StepPlan, skippableSteps, stepPlans } from '../../prompts/step-plan.ts'
+import type { FlowFinding } from './flow-finding.ts'
+
+export interface JoinFindings {
+  readonly problems: readonly FlowFinding[]
+  readonly warnings: readonly FlowFinding[]
+}
+
+/**
+ * Steps that cannot do without an output which may not be there. One that joins branches is a problem: it would be left out although another branch
+ * has run. One that only goes on with a single branch is left out together with it, which is worth a warning.
+ */
+export function joinFindings(definition: FlowDefinition): JoinFindings {
+  const plans = stepPlans(definition)
+  const skippable = skippableSteps(definition)
+  const problems: FlowFinding[] = []
+  const warnings: FlowFinding[] = []
+  for (const [index, step] of definition.steps.entries()) {
+    const plan = plans.get(step.id)
+    if (!plan) continue
+    const unsure = [...plan.needs].filter((id) => skippable.has(id) || mayFail(definition, id))
+    if (unsure.length === 0) continue
+    const branches = [...plan.inputs].filter((id) => skippable.has(id))
+    const joined = unsure.find((id) => skippable.has(id) && branches.some((other) => areApart(plans, id, other)))
+    if (joined !== undefined) problems.push(finding(step, index, plan, joined, branches))
+    else warnings.push(finding(step, index, plan, unsure[0] ?? '', branches))
+  }
+  return { problems, warnings }
+}
+
+const mayFail = (definition: FlowDefinition, stepId: string): boolean =>
+  goesOnAfterFailure(definition) || definition.steps.find(({ id }) => id === stepId)?.optional === true
+
+/** Two steps of which neither leads to the other, so that one may run without the other. */
+const areApart = (plans: ReadonlyMap<string, StepPlan>, one: string, other: string): boolean =>
+  one !== other && !plans.get(one)?.ancestors.has(other) && !plans.get(other)?.ancestors.has(one)
+
+function finding(
+  { id: stepId, inputFrom }: FlowStep,
+  index: number,
+  { reads }: StepPlan,
+  missing: string,
+  branches: readonly string[],
+): FlowFinding {
+  const isRead = reads.has(missing)
+  const path = `steps[${index}].${isRead || inputFrom === undefined ? 'prompt' : 'inputFrom'}`
+  const remedy = isRead
+    ? `write {% if steps.${missing}.output %}{{ steps.${missing}.output }}{% endif %} or {{ steps.${missing}.output | default: "" }}`
+    : 'use dependsOn in place of inputFrom'
+  const message = `step "${stepId}" cannot do without the output of "${missing}" and is left out when that step gives none; to run it with what there is, ${remedy}`
+  return { code: 'FLOW_INVALID', path, message, details: { stepId, missing, branches } }
+}

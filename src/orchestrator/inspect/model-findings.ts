@@ -1,0 +1,31 @@
+import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import type { ModelNames, NamedProvider } from '../../providers/provider.ts'
+import type { FlowFinding } from './flow-finding.ts'
+
+export interface ModelFindingsDeps {
+  readonly modelNames: ModelNames
+  readonly pricedBy: (provider: string) => NamedProvider
+}
+
+/** Warnings about models of steps and fallbacks that are unknown, mistyped or shut down: only the vendor itself can tell for certain. */
+export async function modelFindings(
+  { modelNames, pricedBy }: ModelFindingsDeps,
+  { steps }: FlowDefinition,
+): Promise<readonly FlowFinding[]> {
+  const named = steps.flatMap((step, index) => [
+    { path: `steps[${index}].model`, provider: step.provider, model: step.model },
+    ...step.fallbacks.map(({ provider, model }, position) => ({
+      path: `steps[${index}].fallbacks[${position}]`,
+      provider,
+      model,
+    })),
+  ])
+  const findings: FlowFinding[] = []
+  for (const { path, provider, model } of named) {
+    const doubt = await modelNames.doubt(pricedBy(provider), model)
+    if (!doubt) continue
+    const { message, ...facts } = doubt
+    findings.push({ code: 'PROVIDER_REJECTED', path, message, details: { provider, model, ...facts } })
+  }
+  return findings
+}

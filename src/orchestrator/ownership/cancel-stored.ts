@@ -1,0 +1,25 @@
+import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Store, StoredFlow } from '../../repositories/repository.ts'
+
+/** Owner of no process: the claim only takes the flow from the one it has. */
+const CANCELLER = 'cancel'
+
+/** Ends a flow that this process does not run, by taking it from whoever does. A settled flow stays as it is. */
+export async function cancelStored(
+  { store, now }: { readonly store: Store; readonly now: () => Date },
+  flow: StoredFlow,
+  reason: OrchestratorError,
+): Promise<void> {
+  const claimed = await store.journal.claim({
+    flowId: flow.id,
+    from: ['PENDING', 'PAUSED', 'RUNNING'],
+    ownerId: CANCELLER,
+    startedAt: flow.startedAt ?? now(),
+    input: flow.input ?? '',
+  })
+  if (!('epoch' in claimed)) return
+  const seq = (await store.updates.lastSeq(flow.id)) + 1
+  const update = { seq, type: 'flow_cancelled' as const, data: { reason: reason.message }, timestamp: now() }
+  const outcome = { status: 'CANCELLED' as const, completedAt: now(), error: reason.toJSON(), simulated: flow.simulated }
+  await store.journal.finish({ flowId: flow.id, epoch: claimed.epoch, updates: [update], outcome })
+}

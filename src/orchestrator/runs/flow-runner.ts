@@ -1,0 +1,226 @@
+import type { Stop } from '../../async/cancellation-token.ts'
+import { untilStopped } from '../../async/until-cancelled.ts'
+import type { FlowStep } from '../../domain/definition/flow-definition.ts'
+import { totalsOf } from '../../domain/execution/cost.ts'
+import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
+import type { FlowObservation } from '../../domain/execution/observation.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { FlowStatus } from '../../domain/vocabulary.ts'
+import type { Advance, FlowJob } from '../../engines/engine.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/executor.ts'
+import { compileCondition } from '../../prompts/conditions/condition.ts'
+import type { FlowOutcome } from '../../repositories/repository.ts'
+import type { ThreadHistory } from '../flow-run.ts'
+import { type FlowRun, notReplayed, settledResults } from '../flow-run.ts'
+import { conditionScope } from '../steps/step-condition.ts'
+import { createStepContext } from '../steps/step-context.ts'
+import { emptyResult } from '../steps/step-record.ts'
+import type { RunStep } from '../steps/step-runner.ts'
+import { endObservation } from './observed-run.ts'
+
+export interface FlowRunnerPorts {
+  readonly executors: Readonly<Record<string, Executor>>
+  readonly runStep: RunStep
+  /** Builds the run of a claimed flow from what the caller left here, or from the database. */
+  readonly open: (job: FlowJob, stop: Stop) => Promise<FlowRun>
+  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
+  readonly now: () => Date
+  /** Told of the end, in whatever way, once. */
+  readonly onEnd: (job: FlowJob, end: FlowEnd) => void
+}
+
+export type FlowEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
+
+/** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
+export function createFlowRunner(ports: FlowRunnerPorts): Advance {
+  return (job, stop) =>
+    ports
+      .open(job, stop)
+      .then(
+        (run) => (run.observation ? watched(ports, run, run.observation) : drive(ports, run)),
+        (error): FlowEnd => ({ error: OrchestratorError.from(error) }),
+      )
+      .then((end) => ports.onEnd(job, end))
+}
+
+function watched(ports: FlowRunnerPorts, run: FlowRun, { within }: FlowObservation): Promise<FlowEnd> {
+  const ended = within ? within(() => drive(ports, run)) : drive(ports, run)
+  return ended.then((end) => {
+    endObservation(run, 'error' in end ? end.error.code : undefined, ports.now())
+    return end
+  })
+}
+
+// Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
+function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
+  const { definition, log, stop } = run
+  const executor = ports.executors[definition.type]
+  if (!executor) return fail(ports, run, new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`))
+  const stopTimer = startFlowTimer(run)
+  log.emit('flow_start', {
+    name: definition.name,
+    flowType: definition.type,
+    totalSteps: definition.steps.length,
+    resumed: run.earlier.length > 0,
+    simulated: run.simulated,
+  })
+  const failed = (error: unknown) => {
+    stopTimer()
+    return fail(ports, run, OrchestratorError.from(stop.stopped ? stop.reason : error))
+  }
+  return executor.run(definition, contextFor(ports, run)).then((outcome) => {
+    stopTimer()
+    return complete(ports, run, outcome).catch(failed)
+  }, failed)
+}
+
+// Node fires a longer timer at once; nothing in this process will run for 24 days.
+const LONGEST_TIMER_MS = 2_147_483_647
+
+function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowRun): () => void {
+  if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
+  const timer = setTimeout(() => {
+    stop.stop(new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }))
+  }, limitMs)
+  return () => clearTimeout(timer)
+}
+
+function contextFor(ports: FlowRunnerPorts, run: FlowRun): ExecutorContext {
+  return {
+    runStep: (step, options) => ports.runStep(run, step, options),
+    skipStep: (step, reason, iteration = 1) => skipStep(ports, run, step, reason, iteration),
+    conditionHolds: (step, visible, iteration = 1) => conditionHolds(ports, run, step, visible, iteration),
+  }
+}
+
+async function skipStep(
+  ports: FlowRunnerPorts,
+  run: FlowRun,
+  step: FlowStep,
+  reason: string,
+  iteration: number,
+): Promise<StepResult> {
+  const result: StepResult = { ...emptyResult(run, step, iteration, ports.now()), status: 'SKIPPED', notes: [reason] }
+  run.results.push(result)
+  run.log.emit('step_skipped', { reason }, step.id, iteration)
+  run.log.record([result])
+  return result
+}
+
+async function conditionHolds(
+  ports: FlowRunnerPorts,
+  run: FlowRun,
+  step: FlowStep,
+  visible: readonly StepResult[],
+  iteration: number,
+): Promise<boolean> {
+  if (step.condition === undefined) return true
+  try {
+    if (typeof step.condition === 'string')
+      return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
+    const { messages: history } = await ports.historyOf(run)
+    const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
+    // As JavaScript takes it: what a text match gives is as good as true.
+    return Boolean(await untilStopped(judged, [run.stop]))
+  } catch (error) {
+    if (run.stop.stopped) throw run.stop.reason
+    const path = `steps[${run.definition.steps.indexOf(step)}].condition`
+    const cause = OrchestratorError.is(error) ? error.message : error instanceof Error ? error.name : typeof error
+    throw new OrchestratorError('STEP_FAILED', `The condition of step "${step.id}" could not be judged: ${cause}`, {
+      details: { flowId: run.flowId, stepId: step.id, path },
+      cause: error,
+    })
+  }
+}
+
+async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
+  if (run.stop.stopped) throw run.stop.reason
+  const { final, output, stopReason } = answered(run, outcome)
+  const result = toResult(ports, run, { final, output, stopReason })
+  const { flowId, status, finalOutput, steps, simulated, ...totals } = result
+  run.log.emit('flow_complete', result)
+  const spent = run.budget && { ...run.budget.spent }
+  const stored = final
+    ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
+    : { ...totals, spent, output: finalOutput }
+  await run.log.finish({ status, completedAt: ports.now(), result: stored, simulated })
+  notify(() => run.definition.onFlowComplete?.(result))
+  return { result }
+}
+
+/**
+ * A flow is complete only with an answer. Where its executor has none, the last step that succeeded gives it; where none did, the flow has failed, by
+ * the code of its first failure.
+ */
+function answered(run: FlowRun, outcome: ExecutorResult): ExecutorResult {
+  const text = outcome.final?.output ?? outcome.output
+  if (text !== undefined && text.trim() !== '') return outcome
+  const steps = settledResults(run)
+  const last = steps.findLast(({ status }) => status === 'SUCCESS')
+  if (last) return { ...outcome, final: last, output: undefined }
+  const failed = steps.find(({ error }) => error !== undefined)
+  const outcomes = steps.map(({ stepId, status, notes }) => `"${stepId}" ${status}${notes[0] ? ` (${notes[0]})` : ''}`)
+  const message = `Expected at least one step to succeed, found ${outcomes.slice(0, 5).join(', ') || 'none that ran'}`
+  if (!failed?.error) throw new OrchestratorError('NO_BRANCH_MATCHED', message)
+  const { code, details, retryable } = failed.error
+  throw new OrchestratorError(code, `${message}: ${failed.error.message}`, { details, retryable })
+}
+
+function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): FlowExecutionResult {
+  const steps = settledResults(run)
+  return {
+    flowId: run.flowId,
+    status: 'COMPLETED',
+    finalOutput: outcome.final?.output ?? outcome.output ?? '',
+    steps,
+    ...totalsOf([...steps, ...notReplayed(run)]),
+    totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
+    stopReason: outcome.stopReason,
+    simulated: steps.some((step) => step.simulated),
+  }
+}
+
+async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorError): Promise<FlowEnd> {
+  const error = cause.with({ flowId: run.flowId })
+  // Another owner has the flow: nothing of this run may be written any more.
+  if (error.code === 'FLOW_INTERRUPTED') {
+    run.log.discard()
+    return { error }
+  }
+  const cancelled = error.code === 'FLOW_CANCELLED'
+  if (cancelled) run.log.emit('flow_cancelled', { reason: error.message })
+  else run.log.emit('error', error.toJSON(), stepOf(error))
+  const status: FlowStatus = cancelled ? 'CANCELLED' : 'FAILED'
+  const outcome: FlowOutcome = {
+    status,
+    completedAt: ports.now(),
+    error: error.toJSON(),
+    result: run.budget && {
+      ...totalsOf([...settledResults(run), ...notReplayed(run)]),
+      totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
+      spent: { ...run.budget.spent },
+    },
+    simulated: run.results.some((step) => step?.simulated),
+  }
+  notify(() =>
+    cancelled ? undefined : run.definition.onError?.({ ...error.toJSON(), flowId: run.flowId, stepId: stepOf(error) }),
+  )
+  try {
+    await run.log.finish(outcome)
+  } catch (refused) {
+    return { error: OrchestratorError.from(refused).code === 'FLOW_INTERRUPTED' ? OrchestratorError.from(refused) : error }
+  }
+  return { error }
+}
+
+const stepOf = (error: OrchestratorError): string | undefined =>
+  typeof error.details.stepId === 'string' ? error.details.stepId : undefined
+
+// The caller's code: whatever it does, the flow's outcome stands.
+function notify(call: () => unknown): void {
+  try {
+    const outcome = call()
+    if (outcome instanceof Promise) outcome.catch(() => {})
+  } catch {}
+}

@@ -1,0 +1,45 @@
+import type { CallContext } from '../../calls/call.ts'
+import { totalsOf } from '../../domain/execution/cost.ts'
+import type { FlowEnding } from '../../domain/execution/observation.ts'
+import type { ErrorCode } from '../../errors/error-codes.ts'
+import { type FlowRun, notReplayed, settledResults } from '../flow-run.ts'
+import type { StepOrder } from '../steps/step-inputs.ts'
+
+/** Tells who watches of the end. */
+export function endObservation(run: FlowRun, errorCode: ErrorCode | undefined, now: Date): void {
+  if (!run.observation) return
+  const results = settledResults(run)
+  const { totalCost, totalTokens, unpricedSteps } = totalsOf([...results, ...notReplayed(run)])
+  run.observation.ended({
+    status: statusOf(errorCode),
+    errorCode,
+    durationMs: now.getTime() - run.startedAt.getTime(),
+    costUsd: totalCost,
+    tokens: totalTokens,
+    unpricedSteps,
+    simulated: results.some((result) => result.simulated),
+  })
+}
+
+function statusOf(errorCode: ErrorCode | undefined): FlowEnding['status'] {
+  if (errorCode === undefined) return 'COMPLETED'
+  if (errorCode === 'FLOW_CANCELLED') return 'CANCELLED'
+  return errorCode === 'FLOW_INTERRUPTED' ? 'INTERRUPTED' : 'FAILED'
+}
+
+/** What a call of this step is to tell of itself; nothing where nobody looks at calls. */
+export function observeCalls({ run, step, iteration, answer }: StepOrder, sample: number): CallContext['observe'] {
+  const { observation } = run
+  const callStarted = observation?.callStarted
+  if (!callStarted) return undefined
+  return (call) =>
+    callStarted({
+      ...call,
+      stepId: step.id,
+      iteration,
+      sample,
+      action: step.action,
+      structured: answer !== undefined,
+      settings: step.settings ?? {},
+    })
+}

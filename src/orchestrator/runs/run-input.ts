@@ -1,0 +1,82 @@
+import { isDeepStrictEqual } from 'node:util'
+import { isBlank } from '../../domain/blank-text.ts'
+import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { Attachment, Message } from '../../domain/users/thread.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { StoredFlow } from '../../repositories/repository.ts'
+import type { RunOptions } from '../flow-run.ts'
+
+/** The prompt of a run and what came with it. */
+export interface RunInput {
+  readonly text: string
+  readonly messageId?: string
+  readonly attachments: readonly Attachment[]
+}
+
+/**
+ * Where the prompt of a run comes from: the option, an earlier run, the definition, the thread's newest user message. Throws FLOW_INPUT_MISSING where
+ * there is none, or one of blanks only.
+ */
+export async function resolveInput(
+  { flow, definition, given }: { readonly flow: StoredFlow; readonly definition: FlowDefinition; readonly given?: string },
+  newestUserMessage: (threadId: string) => Promise<Message | undefined>,
+): Promise<RunInput> {
+  const text = given ?? flow.input ?? definition.input
+  const source =
+    given !== undefined ? 'options.input' : flow.input !== undefined ? 'the input of the flow' : 'the input in the definition'
+  if (text !== undefined && text !== flow.input) return notBlank({ text, attachments: [] }, source, flow)
+  const message = await newestUserMessage(flow.threadId)
+  // An earlier run may have taken its prompt from this message, with what is attached to it.
+  if (text !== undefined && message?.content !== text) return notBlank({ text, attachments: [] }, source, flow)
+  if (message) {
+    const input = { text: message.content, messageId: message.id, attachments: message.attachments ?? [] }
+    return notBlank(input, 'the newest user message of the thread', flow)
+  }
+  const expected = 'Expected options.input, an input in the definition or a user message in the thread; found none'
+  throw inputMissing(expected, flow)
+}
+
+/** A message may consist of what is attached to it. */
+function notBlank(input: RunInput, source: string, flow: StoredFlow): RunInput {
+  const hasText = !isBlank(input.text) || input.attachments.some(({ text = '' }) => !isBlank(text))
+  if (hasText) return input
+  throw inputMissing(`Expected text in ${source}, found nothing but blanks (${input.text.length} characters)`, flow)
+}
+
+const inputMissing = (message: string, { id, threadId }: StoredFlow): OrchestratorError =>
+  new OrchestratorError('FLOW_INPUT_MISSING', message, { details: { flowId: id, threadId } })
+
+/** What a flow is to be run with now. */
+export interface NextRun {
+  readonly flow: StoredFlow
+  readonly definition: FlowDefinition
+  readonly input: RunInput
+  readonly options: Pick<RunOptions, 'metadata'>
+}
+
+/**
+ * Refuses to go on with recorded results that were made for another prompt, or for other metadata that prompts read: half of the answer would be about
+ * the one and half about the other. Throws INPUT_INVALID. A flow without recorded results may be given a new prompt.
+ */
+export async function assertSameRun(
+  { flow, definition, input, options }: NextRun,
+  readResults: (flowId: string) => Promise<readonly StepResult[]>,
+): Promise<void> {
+  const otherInput = flow.input !== undefined && flow.input !== input.text
+  const otherMetadata = flow.input !== undefined && !isDeepStrictEqual(flow.metadata ?? {}, options.metadata)
+  if (!otherInput && !otherMetadata) return
+  const recorded = new Set((await readResults(flow.id)).flatMap(({ status, stepId }) => (status === 'SUCCESS' ? [stepId] : [])))
+  const readMetadata = definition.steps.some((step) => recorded.has(step.id) && readsMetadata(step))
+  if (recorded.size === 0 || (!otherInput && !readMetadata)) return
+  const steps = [...recorded].map((id) => `"${id}"`).join(', ')
+  const what = otherInput ? 'input' : 'metadata'
+  throw new OrchestratorError(
+    'INPUT_INVALID',
+    `options.${what}: expected the ${what} that the flow was started with, because results of ${steps} are recorded for it; found another one. To resume, leave it out; to run with another ${what}, use rerunFlow or create a new flow`,
+    { details: { flowId: flow.id, option: what, recordedSteps: [...recorded] } },
+  )
+}
+
+const readsMetadata = ({ prompt, system, condition }: FlowStep): boolean =>
+  [prompt, system, condition].some((source) => typeof source === 'string' && source.includes('metadata'))

@@ -1,0 +1,21 @@
+import type { Stop } from '../../async/cancellation-token.ts'
+import type { Limiter } from '../../executors/executor.ts'
+
+/**
+ * Resolves with a release function when one of the limited places is free. A stop ends the waiting at once, with its reason, and the place goes to the
+ * next in line.
+ */
+export function takeTurn(limit: Limiter, stops: readonly (Stop | undefined)[]): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    const waiting = new AbortController()
+    const leave = () => {
+      for (const stop of stops) stop?.delete(waiting)
+    }
+    waiting.signal.addEventListener('abort', () => reject(waiting.signal.reason), { once: true })
+    for (const stop of stops) stop?.add(waiting)
+    void limit(() => {
+      leave()
+      return waiting.signal.aborted ? undefined : new Promise<void>(resolve)
+    })
+  })
+}

@@ -1,0 +1,26 @@
+import { isBlank } from '../../domain/blank-text.ts'
+import type { Message } from '../../domain/users/thread.ts'
+import { stepPlans } from '../../prompts/step-plan.ts'
+import type { StepOrder } from './step-inputs.ts'
+
+/** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
+export function missingNotes({ run, step, options: { visible } }: StepOrder): readonly string[] {
+  const inputs = stepPlans(run.definition).get(step.id)?.inputs
+  if (!inputs || inputs.size === 0) return []
+  return visible.flatMap(({ stepId, status, error }) => {
+    if (!inputs.has(stepId) || status === 'SUCCESS') return []
+    const isRepeated = visible.some((other) => other.stepId === stepId && other.status === 'SUCCESS')
+    const why = error ? `it failed with ${error.code}` : status === 'SKIPPED' ? 'it was skipped' : `it is ${status}`
+    return isRepeated ? [] : [`made without the output of step "${stepId}": ${why}`]
+  })
+}
+
+/** System messages that the flow keeps from its models, for the result. */
+export function systemNotes({ run }: StepOrder, history: readonly Message[]): readonly string[] {
+  const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
+  return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
+}
+
+/** The rules of a conversation, in their order. */
+export const systemMessages = (history: readonly Message[]): readonly Message[] =>
+  history.filter(({ role, content }) => role === 'system' && !isBlank(content))

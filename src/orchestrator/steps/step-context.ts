@@ -1,0 +1,64 @@
+import type { FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { StepContext } from '../../domain/definition/step-context.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { Message } from '../../domain/users/thread.ts'
+import type { FlowRun } from '../flow-run.ts'
+
+export interface StepContextParts {
+  readonly run: FlowRun
+  readonly step: FlowStep
+  readonly iteration: number
+  /** Results the step may see, in definition order. */
+  readonly visible: readonly StepResult[]
+  readonly history: readonly Message[]
+  /** The output to show; may throw for one that must not be shown. Default: the output as it is. */
+  readonly reveal?: (result: StepResult) => StepResult
+  readonly onRead?: (what: 'original' | 'output') => void
+}
+
+/** What prompt and condition functions get. Outputs are accessors, so that reading one is what decides. */
+export function createStepContext({ run, step, iteration, visible, history, reveal, onRead }: StepContextParts): StepContext {
+  const shown = reveal ? visible.map((result) => guarded(result, reveal, onRead)) : visible
+  const previous = shown.findLast((result) => result.status === 'SUCCESS')
+  const outputs: Record<string, string> = {}
+  for (const result of shown) {
+    if (result.status !== 'SUCCESS') continue
+    Object.defineProperty(outputs, result.stepId, { enumerable: true, configurable: true, get: () => result.output })
+  }
+  return {
+    flowId: run.flowId,
+    stepId: step.id,
+    stepIndex: run.definition.steps.indexOf(step),
+    iteration,
+    get originalPrompt() {
+      onRead?.('original')
+      return run.input
+    },
+    get previousStepOutput() {
+      return previous?.output
+    },
+    previousStepOutputs: outputs,
+    allStepResults: shown,
+    threadHistory: history,
+    metadata: run.options.metadata,
+  }
+}
+
+function guarded(result: StepResult, reveal: (result: StepResult) => StepResult, onRead: StepContextParts['onRead']): StepResult {
+  const read = <Key extends 'output' | 'parsed' | 'samples' | 'refusal' | 'sources'>(key: Key) => ({
+    enumerable: true,
+    get: () => {
+      onRead?.('output')
+      return reveal(result)[key]
+    },
+  })
+  const accessors = {
+    output: read('output'),
+    parsed: read('parsed'),
+    samples: read('samples'),
+    refusal: read('refusal'),
+    sources: read('sources'),
+  }
+  // Reasoning is for people: no prompt may hand it on.
+  return Object.defineProperties({ ...result, reasoning: undefined }, accessors)
+}

@@ -1,0 +1,196 @@
+import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { SharingDecision } from '../../domain/users/sharing.ts'
+import type { Attachment, Message } from '../../domain/users/thread.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { RunStepOptions } from '../../executors/executor.ts'
+import type { ContextPiece, DataSharingService, ShareContext, SharedContext } from '../../policies/policy.ts'
+import type { PromptSection } from '../../prompts/action-prompt.ts'
+import type { StepReferences } from '../../prompts/step-references.ts'
+import type { TokenCounter } from '../../prompts/token-count.ts'
+import type { FlowRun, ThreadHistory } from '../flow-run.ts'
+
+export interface SharePorts {
+  readonly shareContext: ShareContext
+  readonly dataSharing: DataSharingService
+  readonly tokens: TokenCounter
+  /** Price and tokenizer family of a provider id. */
+  readonly vendorOf: (provider: string) => string
+  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
+}
+
+/** One step that is to run now. */
+export interface StepOrder {
+  readonly run: FlowRun
+  readonly step: FlowStep
+  readonly options: RunStepOptions
+  readonly iteration: number
+  /** Schema the answer is to fit, and the words that ask for it. */
+  readonly answer?: { readonly schema: JsonSchema; readonly instruction: string }
+}
+
+/** The latest success of each step, in order: all that a step may be given. */
+export function latestSuccesses(visible: readonly StepResult[]): readonly StepResult[] {
+  const seen = new Set<string>()
+  return visible
+    .toReversed()
+    .filter(({ status, stepId }) => {
+      if (status !== 'SUCCESS' || seen.has(stepId)) return false
+      seen.add(stepId)
+      return true
+    })
+    .reverse()
+}
+
+/** The results whose outputs are the step's input. */
+export function inputResults(
+  { run, step, options }: StepOrder,
+  visible: readonly StepResult[],
+  references: StepReferences,
+): readonly StepResult[] {
+  if (options.input) return options.input
+  const { inputFrom, dependsOn } = step
+  if (inputFrom === 'original') return []
+  if (inputFrom === 'all') return visible
+  if (inputFrom !== undefined && inputFrom !== 'previous') {
+    const named = visible.find((result) => result.stepId === inputFrom)
+    if (named) return [named]
+    const message = `Step "${step.id}" takes its input from "${inputFrom}", which gave no output`
+    throw new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, inputFrom } })
+  }
+  if (inputFrom === undefined && dependsOn) return visible.filter((result) => dependsOn.includes(result.stepId))
+  // In a graph nothing comes before by position alone.
+  if (run.unordered && inputFrom === undefined && !references.input && !references.previous) return []
+  return visible.slice(-1)
+}
+
+/** What one target gets to see. */
+export interface Shared {
+  readonly outputs: ReadonlyMap<StepResult, string>
+  readonly history: readonly Message[]
+  readonly attachments: readonly PromptSection[]
+  readonly decisions: readonly SharingDecision[]
+  readonly notes: readonly string[]
+}
+
+const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [], decisions: [], notes: [] }
+
+/** Judges every piece that the step might be given against what the target may see. */
+export async function shareWithTarget(
+  ports: SharePorts,
+  order: StepOrder,
+  target: Target,
+  wanted: ReadonlyMap<StepResult, boolean>,
+  references: StepReferences,
+): Promise<Shared> {
+  const { run, step, options } = order
+  const { contextPolicy } = run.definition
+  const wantsHistory = contextPolicy.shareConversationHistory || references.history
+  const { messages: history, isCut } = wantsHistory ? await ports.historyOf(run) : NO_HISTORY
+  const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
+  if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
+  const pieces = [...history.map(historyPiece), ...attachments.map(attachmentPiece)]
+  let onlyOwn = pieces.length === 0
+  const names = pieceNames([...wanted.keys()])
+  for (const [result, required] of wanted) {
+    const from = writerOf(result, target.provider)
+    pieces.push({ kind: 'step_output', piece: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
+    if (from !== target.provider) onlyOwn = false
+  }
+  const shared = await ports.shareContext({
+    userId: run.userId,
+    stepId: step.id,
+    to: target.provider,
+    policy: onlyOwn ? undefined : await ports.dataSharing.get(run.userId, target.provider),
+    contextPolicy,
+    pieces,
+    countTokens: (text) => ports.tokens.count(text, ports.vendorOf(target.provider), target.model),
+  })
+  const gathered = gather(shared, history, names)
+  if (!isCut) return gathered
+  const cut = {
+    kind: 'conversation_history',
+    piece: 'older messages',
+    to: target.provider,
+    allowed: false,
+    rule: 'newestMessages',
+  } as const
+  return { ...gathered, decisions: [...gathered.decisions, cut] }
+}
+
+const NO_HISTORY: ThreadHistory = { messages: [], isCut: false }
+
+function gather(
+  { visible, decisions, notes }: SharedContext,
+  messages: readonly Message[],
+  names: ReadonlyMap<StepResult, string>,
+): Shared {
+  const byName = new Map([...names].map(([result, name]) => [name, result]))
+  const outputs = new Map<StepResult, string>()
+  const history: Message[] = []
+  const attachments: PromptSection[] = []
+  for (const { kind, piece, text } of visible) {
+    const result = kind === 'step_output' ? byName.get(piece) : undefined
+    const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === piece) : undefined
+    if (result) outputs.set(result, text)
+    else if (message) history.push({ ...message, content: text })
+    else attachments.push({ label: piece, text })
+  }
+  return { outputs, history, attachments, decisions, notes }
+}
+
+const historyPiece = (message: Message): ContextPiece => ({
+  kind: 'conversation_history',
+  piece: message.id,
+  from: typeof message.metadata.provider === 'string' ? message.metadata.provider : undefined,
+  text: message.content,
+  required: false,
+  whole: message.role === 'system',
+})
+
+const attachmentPiece = ({ name, text = '' }: Attachment): ContextPiece => ({
+  kind: 'attachment',
+  piece: name,
+  text,
+  required: false,
+})
+
+/** The step's id, with the iteration where several results of one step are meant. */
+const pieceNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
+  new Map(
+    results.map((result) => {
+      const isOne = results.every((other) => other === result || other.stepId !== result.stepId)
+      return [result, isOne ? result.stepId : `${result.stepId}#${result.iteration}`]
+    }),
+  )
+
+/** Who wrote an output, as one target sees it: of a step that several providers sampled, one that is not the target. */
+export function writerOf({ provider, samples, attempts }: StepResult, target: string): string {
+  const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)
+  return other?.provider ?? provider
+}
+
+/** Outputs the step is to get, each once, and whether it cannot do without. With `shareStepOutputs: false` it can: the author hid them. */
+export function outputsWanted(
+  { run, step, options }: StepOrder,
+  visible: readonly StepResult[],
+  inputs: readonly StepResult[],
+  references: StepReferences,
+  offersAll: boolean,
+): ReadonlyMap<StepResult, boolean> {
+  const required = run.definition.contextPolicy.shareStepOutputs
+  const named = options.input !== undefined || (step.inputFrom !== undefined && step.inputFrom !== 'all')
+  const used = (references.input || references.previous) && step.inputFrom !== 'all'
+  const wanted = new Map<StepResult, boolean>()
+  for (const result of inputs) wanted.set(result, (named || used) && required)
+  const previous = visible.at(-1)
+  if (references.previous && previous) wanted.set(previous, required)
+  for (const result of visible) {
+    if (references.allSteps || references.steps.includes(result.stepId)) wanted.set(result, required)
+  }
+  // A prompt function may read whatever is there.
+  if (offersAll)
+    for (const result of options.visible) if (result.status === 'SUCCESS' && !wanted.has(result)) wanted.set(result, false)
+  return wanted
+}

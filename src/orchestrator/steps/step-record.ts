@@ -1,0 +1,180 @@
+import type { CallResponse } from '../../calls/call.ts'
+import type { FlowStep } from '../../domain/definition/flow-definition.ts'
+import { callFactsOf } from '../../domain/execution/call-facts.ts'
+import { costOf } from '../../domain/execution/cost.ts'
+import { type Attempt, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
+import { addUsage } from '../../domain/execution/usage.ts'
+import type { SharingDecision } from '../../domain/users/sharing.ts'
+import { type ErrorInfo, OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { FlowRun } from '../flow-run.ts'
+import type { StepOrder } from './step-inputs.ts'
+import type { StepPrompt } from './step-prompt.ts'
+
+/** What one call of a step came to, before it is a result. */
+export interface Spoken {
+  readonly attempts: Attempt[]
+  /** Decisions for all targets. */
+  readonly sharing: SharingDecision[]
+  /** What the last target was given. */
+  prompt?: StepPrompt
+  response?: CallResponse
+  parsed?: unknown
+  notes: readonly string[]
+  error?: unknown
+}
+
+/** The result of a step that was sampled several times: the answer most samples give, with the attempts of all of them. */
+export function joinSamples(
+  { run, step, iteration }: StepOrder,
+  samples: readonly StepResult[],
+  startedAt: Date,
+  completedAt: Date,
+): StepResult {
+  const answered = samples.filter((sample) => sample.status === 'SUCCESS')
+  const chosen = majority(
+    (answered.length > 0 ? answered : samples.slice(0, 1)).map((item) => ({
+      item,
+      text: item.output ?? '',
+      parsed: item.parsed,
+    })),
+  )
+  const attempts = samples.flatMap((sample) => sample.attempts)
+  const usage = addUsage(attempts.map((attempt) => attempt.usage))
+  const { cost, costSource } = costOf(attempts)
+  return {
+    ...chosen.item,
+    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),
+    sample: 0,
+    attempts,
+    usage,
+    cost,
+    costSource,
+    samples: answered.map((sample) => sample.output ?? ''),
+    notes: [
+      ...chosen.item.notes,
+      `${answered.length > 0 ? chosen.votes : 0} of ${samples.length} samples agree`,
+      ...failedNotes(samples),
+    ],
+    executionTime: completedAt.getTime() - startedAt.getTime(),
+    startedAt,
+    completedAt,
+    executedAt: completedAt,
+    metadata: { ...chosen.item.metadata, usage, cost },
+  }
+}
+
+const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
+  samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
+
+/** What one call came to, as a result. */
+export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, completedAt: Date, sample: number): StepResult {
+  const { run, step, iteration } = order
+  const { attempts, error, prompt } = spoken
+  // An answer that was no answer stays with the step: its refusal, its reasoning, its end.
+  const response = spoken.response ?? callFactsOf(error).answer
+  const last = attempts.at(-1)
+  const provider = spoken.response?.provider ?? last?.provider ?? step.provider
+  const model = response?.model ?? last?.model ?? step.model
+  const usage = attempts.length === 0 ? undefined : addUsage(attempts.map((attempt) => attempt.usage))
+  const { cost, costSource } = costOf(attempts)
+  const retryCount = Math.max(0, attempts.length - 1)
+  const { sharing } = spoken
+  return {
+    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample }),
+    flowId: run.flowId,
+    stepId: step.id,
+    iteration,
+    sample,
+    status: error === undefined ? 'SUCCESS' : endedFromOutside(order) ? 'CANCELLED' : 'FAILED',
+    provider,
+    model,
+    requestedModel: step.model,
+    action: step.action,
+    output: error === undefined ? response?.text : undefined,
+    parsed: spoken.parsed,
+    refusal: response?.refusal,
+    reasoning: response?.reasoningText,
+    sources: response?.sources,
+    finishReason: response?.finishReason,
+    usage,
+    cost,
+    costSource,
+    executionTime: completedAt.getTime() - startedAt.getTime(),
+    retryCount,
+    attempts,
+    withheld: sharing.filter((decision) => !decision.allowed),
+    sharing,
+    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...cutNotes(spoken), ...spoken.notes],
+    error: error === undefined ? undefined : toErrorInfo(run, step, iteration, attempts.length, error),
+    startedAt,
+    completedAt,
+    executedAt: completedAt,
+    metadata: { provider, model, action: step.action, usage, cost, retryCount },
+    simulated: spoken.response?.simulated ?? last?.simulated ?? false,
+  }
+}
+
+const cutNotes = ({ response }: Spoken): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
+
+/** Cancelled by the flow's end or by a sibling's failure, not by itself. */
+const endedFromOutside = ({ run, options }: StepOrder): boolean => run.stop.stopped || options.stop?.stopped === true
+
+function toErrorInfo(run: FlowRun, step: FlowStep, iteration: number, attempt: number, error: unknown): ErrorInfo {
+  return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()
+}
+
+/** A result of a step that asked nobody. */
+export function emptyResult(run: FlowRun, step: FlowStep, iteration: number, startedAt: Date): StepResult {
+  const { provider, model, action } = step
+  return {
+    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),
+    flowId: run.flowId,
+    stepId: step.id,
+    iteration,
+    sample: 0,
+    status: 'RUNNING',
+    provider,
+    model,
+    requestedModel: model,
+    action,
+    executionTime: 0,
+    retryCount: 0,
+    attempts: [],
+    withheld: [],
+    sharing: [],
+    notes: [],
+    startedAt,
+    completedAt: startedAt,
+    executedAt: startedAt,
+    metadata: { provider, model, action, retryCount: 0 },
+    simulated: false,
+  }
+}
+
+export interface Sample<T> {
+  readonly item: T
+  readonly text: string
+  readonly parsed?: unknown
+}
+
+/**
+ * The answer most samples give (self-consistency, arXiv 2203.11171): equal values where answers were read through a schema, else equal text
+ * but for case, spacing and closing punctuation. A tie goes to the earliest.
+ */
+export function majority<T>(samples: readonly Sample<T>[]): { readonly item: T; readonly votes: number } {
+  const votes = new Map<string, { readonly item: T; votes: number }>()
+  for (const sample of samples) {
+    const ballot = sample.parsed === undefined ? normalized(sample.text) : JSON.stringify(sample.parsed)
+    const entry = votes.get(ballot)
+    if (entry) entry.votes++
+    else votes.set(ballot, { item: sample.item, votes: 1 })
+  }
+  return [...votes.values()].reduce((best, entry) => (entry.votes > best.votes ? entry : best))
+}
+
+const normalized = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/\s+/g, ' ')
+    .trim()
+    .replace(/[.!\s]+$/, '')

@@ -1,0 +1,54 @@
+import { toDerivedId } from '../../domain/derived-id.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { Message } from '../../domain/users/thread.ts'
+import type { ThreadRepository } from '../../repositories/repository.ts'
+import type { FlowRun, ThreadHistory } from '../flow-run.ts'
+
+/** Messages of a conversation that a flow reads, beside all system messages. */
+const NEWEST_MESSAGES = 200
+const MOST_SYSTEM_MESSAGES = 1_000
+
+/**
+ * The conversation before this flow, loaded once per run: what the flow itself wrote into the thread is no history of it. System messages are rules
+ * for the whole conversation, so that they are read however old they are.
+ */
+export function createThreadHistory(threads: ThreadRepository): (run: FlowRun) => Promise<ThreadHistory> {
+  const load = async (run: FlowRun): Promise<ThreadHistory> => {
+    const newest = await threads.messages(run.threadId, NEWEST_MESSAGES + 1)
+    const isCut = newest.length > NEWEST_MESSAGES
+    const messages = isCut ? newest.slice(1) : newest
+    if (!isCut) return { messages: withoutOwn(run, messages), isCut }
+    const known = new Set(messages.map(({ id }) => id))
+    const rules = await threads.messages(run.threadId, MOST_SYSTEM_MESSAGES, 'system')
+    return { messages: withoutOwn(run, [...rules.filter(({ id }) => !known.has(id)), ...messages]), isCut }
+  }
+  return (run) => {
+    run.history ??= load(run)
+    return run.history
+  }
+}
+
+/** The prompt of the flow stays where an answer follows it: the conversation would be out of order without it. */
+function withoutOwn({ flowId, inputMessageId }: FlowRun, messages: readonly Message[]): readonly Message[] {
+  const isOwn = ({ id, metadata }: Message) => id === inputMessageId || metadata.orchestrationFlowId === flowId
+  const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant' && !isOwn(message))
+  return messages.filter((message, index) => !isOwn(message) || (message.role === 'user' && index < lastAnswer))
+}
+
+/**
+ * The output of a step as a message of the thread. Its id follows from the step, so that a step that is recorded again after a crash cannot put it
+ * there twice.
+ */
+export function toThreadMessage({ flowId, threadId }: FlowRun, result: StepResult): Message {
+  const { stepId, iteration, provider, model, action, simulated } = result
+  return {
+    id: messageIdOf(result),
+    threadId,
+    role: 'assistant',
+    content: result.output ?? '',
+    metadata: { orchestrationFlowId: flowId, stepId, iteration, provider, model, action, simulated },
+    createdAt: result.completedAt,
+  }
+}
+
+export const messageIdOf = ({ id }: Pick<StepResult, 'id'>): string => toDerivedId(id)

@@ -1,0 +1,59 @@
+import type { FieldNames } from '../../config/provider-settings.ts'
+import type { ModelSettings } from '../../domain/execution/model-call.ts'
+
+export interface ModelCapabilities {
+  /** Settings that the model answers with an error or ignores. */
+  readonly refuses: readonly (keyof ModelSettings)[]
+  /** It thinks first, and takes its output bound as `max_completion_tokens`. */
+  readonly reasoning: boolean
+}
+
+const NO_NOTES: readonly string[] = []
+const NO_NAMES: FieldNames = {}
+const ANY: ModelCapabilities = { refuses: [], reasoning: false }
+
+/**
+ * Which models refuse which settings, first match wins; names without the vendor in front.
+ * Sources: platform.openai.com/docs/guides/reasoning, docs.x.ai/docs/guides/reasoning, api-docs.deepseek.com/guides/reasoning_model; 2026-11.
+ */
+const MODELS: readonly (readonly [pattern: RegExp, capabilities: ModelCapabilities])[] = [
+  [/^gpt-5[^/]*-chat/, ANY],
+  [/^(o[1-9](-|$)|gpt-5|codex-|computer-use)/, { refuses: ['temperature', 'topP', 'stopSequences'], reasoning: true }],
+  [/-search(-preview|-api)/, { refuses: ['temperature', 'topP'], reasoning: false }],
+  [/^grok.*non-reasoning/, ANY],
+  [/^grok-(3-mini|[4-9]|code)/, { refuses: ['stopSequences'], reasoning: false }],
+  [/^deepseek-reasoner/, { refuses: ['temperature', 'topP'], reasoning: false }],
+]
+
+/** What is known of a model by its name, e.g. `o3`, `openai/gpt-5-mini`, `ft:gpt-4o:team`. */
+export function capabilitiesOf(model: string): ModelCapabilities {
+  const name = model.slice(model.lastIndexOf('/') + 1).replace(/^ft:/, '')
+  return MODELS.find(([pattern]) => pattern.test(name))?.[1] ?? ANY
+}
+
+/** The settings that can be sent to the model, and a note for each that is left out. `names` are the account's own words, which win. */
+export function fitSettings(
+  model: string,
+  settings: ModelSettings,
+  names: FieldNames = NO_NAMES,
+): { readonly settings: ModelSettings; readonly notes: readonly string[] } {
+  const isRefusedByName =
+    names !== NO_NAMES && SETTING_NAMES.some((name) => names[name] === false && settings[name] !== undefined)
+  if (
+    !isRefusedByName &&
+    settings.temperature === undefined &&
+    settings.topP === undefined &&
+    settings.stopSequences === undefined
+  ) {
+    return { settings, notes: NO_NOTES }
+  }
+  const { refuses } = capabilitiesOf(model)
+  const left = SETTING_NAMES.filter(
+    (name) => settings[name] !== undefined && (names[name] === undefined ? refuses.includes(name) : names[name] === false),
+  )
+  if (left.length === 0) return { settings, notes: NO_NOTES }
+  const sent = Object.fromEntries(Object.entries(settings).filter(([name]) => !left.some((refused) => refused === name)))
+  return { settings: sent, notes: left.map((name) => `${name} was left out: ${model} does not accept it`) }
+}
+
+const SETTING_NAMES = ['temperature', 'topP', 'stopSequences', 'maxTokens'] as const

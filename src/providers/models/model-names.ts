@@ -1,0 +1,76 @@
+import type { MatchLogic, ModelInfo } from '@pydantic/genai-prices'
+import { findSuggestion, quoted, withSuggestion } from '../../domain/definition/suggestion.ts'
+import type { ModelDoubt, ModelNames } from '../provider.ts'
+import { homeOriginOf } from '../registry.ts'
+import { LISTED_VENDORS, NAME_SUFFIX, PRICES_DATE } from './prices.ts'
+import { findShutdown } from './retired-models.ts'
+
+export interface ModelNamesOptions {
+  /** Prices by `provider/model`: whoever configures one knows the model. */
+  readonly prices?: Readonly<Record<string, unknown>>
+  /** Milliseconds since the epoch, for models that are about to be shut down. */
+  readonly now?: () => number
+}
+
+/** What is known of the names of models: the bundled price list, and the shutdowns that vendors have announced. */
+export function createModelNames({ prices = {}, now = Date.now }: ModelNamesOptions = {}): ModelNames {
+  const configured = new Set(Object.keys(prices).map((name) => name.toLowerCase()))
+  return {
+    async doubt({ id, vendor, simulated, origin }, model) {
+      const isConfigured = configured.has(`${id}/${model}`.toLowerCase())
+      const listed = Object.hasOwn(LISTED_VENDORS, vendor) ? LISTED_VENDORS[vendor] : undefined
+      // A server or gateway of one's own has models of its own, and so has a provider that is code.
+      if (simulated || isConfigured || listed === undefined || origin !== homeOriginOf(vendor)) return undefined
+      const name = model.toLowerCase().replace(/^models\//, '')
+      // A fine-tuned model is named by its owner.
+      if (name.startsWith('ft:')) return undefined
+      const plain = name.replace(NAME_SUFFIX, '')
+      const shutdown = findShutdown(vendor, [name, plain])
+      if (shutdown !== undefined) return toShutdownDoubt(vendor, model, shutdown, now())
+      const { findProvider } = await import('@pydantic/genai-prices')
+      const models = findProvider({ providerId: listed })?.models ?? []
+      const known = models.find((one) => isNamed(one, name) || isNamed(one, plain))
+      if (known) return known.deprecated ? { message: `model ${quoted(model)} is deprecated by ${vendor}` } : undefined
+      const suggestion = findMeant(vendor, plain, models)
+      const message = `model ${quoted(model)} is not in the list of ${vendor} of ${PRICES_DATE}`
+      return { message: withSuggestion(message, suggestion), ...(suggestion !== undefined && { suggestion }) }
+    },
+  }
+}
+
+function toShutdownDoubt(vendor: string, model: string, shutdown: string, nowMs: number): ModelDoubt {
+  const isOver = shutdown <= new Date(nowMs).toISOString().slice(0, 10)
+  const verb = isOver ? 'was shut down' : 'will be shut down'
+  return { message: `model ${quoted(model)} ${verb} by ${vendor} on ${shutdown}: choose another one`, shutdown }
+}
+
+/** The list finds a price for every name that begins like a model; one that goes on with a letter is another name. */
+function isNamed({ id, match }: ModelInfo, name: string): boolean {
+  return id.toLowerCase() === name || matches(match, name)
+}
+
+function matches(match: MatchLogic, name: string): boolean {
+  if ('or' in match) return match.or.some((one) => matches(one, name))
+  if ('and' in match) return match.and.every((one) => matches(one, name))
+  if ('equals' in match) return match.equals.toLowerCase() === name
+  if ('starts_with' in match) {
+    const start = match.starts_with.toLowerCase()
+    return name.startsWith(start) && !/^[a-z]/.test(name.slice(start.length))
+  }
+  if ('ends_with' in match) return name.endsWith(match.ends_with.toLowerCase())
+  if ('contains' in match) return name.includes(match.contains.toLowerCase())
+  return new RegExp(match.regex, 'i').test(name)
+}
+
+const versionOf = (name: string): string => (name.match(/\d+/g) ?? []).join('.')
+
+/** The model that a mistyped name means. A name with other numbers is another version, which may be newer than the list. */
+function findMeant(vendor: string, name: string, models: readonly ModelInfo[]): string | undefined {
+  const version = versionOf(name)
+  const candidates = models
+    .filter(({ id, deprecated }) => !deprecated && versionOf(id) === version && findShutdown(vendor, [id]) === undefined)
+    .map(({ id }) => id)
+  const meant = findSuggestion(name, candidates)
+  // One name that begins with the other is a variant of it more often than a slip.
+  return meant !== undefined && Math.abs(meant.length - name.length) <= 3 ? meant : undefined
+}

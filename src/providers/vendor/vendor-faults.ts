@@ -1,0 +1,140 @@
+import type { ErrorCode } from '../../errors/error-codes.ts'
+import type { VendorWords } from './vendor-words.ts'
+
+/**
+ * What a failure means, by the vendors' own words. Words are compared without case, `_`, `-`, `.` and spaces; texts only where a vendor has no
+ * word for the matter, each with who says it so. The first row that fits decides; statuses decide the rest. Facts of 2026-11, from the vendors'
+ * error pages and from recorded answers.
+ */
+interface Fault {
+  readonly code: ErrorCode
+  readonly word?: RegExp
+  readonly text?: RegExp
+  /** Statuses with which the row does not count; a failure without a status counts. */
+  readonly not?: readonly number[]
+}
+
+const FAULTS: readonly Fault[] = [
+  {
+    code: 'CONTENT_FILTERED',
+    word: /^(contentfilter(ed)?|.*contentpolicyviolation|responsibleaipolicyviolation|datainspectionfailed|invalidprompt|moderation(blocked|error)?|contentmoderation|sensitive|cyberpolicyviolation|safety|prohibitedcontent|blocklist|minimax(1026|1027))$/,
+  },
+  {
+    code: 'CONTENT_FILTERED',
+    // xAI (403), DeepSeek (400), Anthropic (400), OpenAI (400), Azure without a code, Together (422).
+    text: /SAFETY_CHECK_TYPE_|violates (our |the )?usage guidelines|content exists risk|blocked by (our )?content filter|content management policy|flagged as potentially violating|input failed moderation/i,
+  },
+  {
+    code: 'PROVIDER_QUOTA_EXHAUSTED',
+    word: /^(insufficient(quota|userquota|balance|credits|funds)|billing(error|hardlimitreached|notactive|disabled)|quotaexceeded|exceededcurrentquotaerror|servicequotaexceeded(exception)?|creditlimit.*|spendlimitreached|arrearage|paymentrequired(error)?|minimax1008|.*perday.*)$/,
+    not: [401],
+  },
+  {
+    code: 'PROVIDER_QUOTA_EXHAUSTED',
+    // Anthropic (400), xAI (403 and 429), OpenRouter (403), Azure (403), Fireworks (412), SiliconFlow (403).
+    text: /credit balance is too low|reached your specified api usage limits|doesn't have any credits|used all available credits|monthly spending limit|spending limit (exceeded|reached)|key limit exceeded|out of call volume quota|insufficient (account )?(balance|credits|funds)|balance is insufficient/i,
+    not: [401],
+  },
+  {
+    code: 'PROVIDER_AUTH',
+    word: /^(apikey.*|invalidapikey|organizationrestricted|accountdeactivated|accessterminated|unrecognizedclientexception|expiredtokenexception|accessdenied(exception)?|minimax(1004|2049))$/,
+  },
+  {
+    code: 'PROVIDER_AUTH',
+    // xAI (400), Groq (400), Anthropic (400), Gemini's endpoint for OpenAI clients (400).
+    text: /incorrect api key|invalid api[- ]?key|api key (is )?(not valid|invalid|expired)|api key not valid|organization has been (disabled|restricted)/i,
+    not: [404, 429],
+  },
+  // The model wrote what the vendor itself could not use (Groq): the request is right, and the next try may work.
+  { code: 'PROVIDER_BAD_REPLY', word: /^(jsonvalidatefailed|outputparsefailed)$/ },
+  {
+    code: 'PROVIDER_REJECTED',
+    word: /^(contextlengthexceeded|exceedcontextsizeerror|requesttoolarge|stringabovemaxlength)$/,
+  },
+  {
+    code: 'PROVIDER_REJECTED',
+    // llama.cpp and others behind a 500 or no status.
+    text: /exceeds? (the )?(available |maximum |model's )?context (size|length|window)|context (size|length|window) (has been )?exceeded|maximum context length is/i,
+    not: [401, 402],
+  },
+]
+
+/** Error words of the vendors that come without a status of their own, by the status they stand for. */
+const STATUS_WORDS: readonly (readonly [RegExp, number])[] = [
+  [/^(authenticationerror|unauthenticated|unauthorized)$/, 401],
+  [/^(permissionerror|permissiondenied|forbidden)$/, 403],
+  [/^(notfounderror|notfound|modelnotfound|resourcenotfoundexception|deploymentnotfound)$/, 404],
+  [/^(ratelimit.*|resourceexhausted|toomanyrequests.*|tokens|requests|throttling.*|minimax(1002|1039))$/, 429],
+  [/^(overloaded.*|engineoverloadederror)$/, 529],
+  [/^(timeouterror|deadlineexceeded|requesttimeout|modeltimeoutexception)$/, 504],
+  [/^(servererror|internal.*|apierror|unavailable|serviceunavailable.*|upstream.*|badgateway)$/, 503],
+  [/^(invalidrequest.*|invalidargument|failedprecondition|badrequest.*|validation(error|exception)|extraforbidden)$/, 400],
+]
+
+/** Statuses that a further try may pass: conflicts and early hints of the protocol, a failed model (Bedrock, 424), no free capacity (Groq, 498). */
+const PASSING = new Set([408, 409, 424, 425, 498])
+
+/** The code of a failure. `httpStatus` is undefined for an error inside a success. */
+export function toFaultCode(httpStatus: number | undefined, said: VendorWords): ErrorCode {
+  const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
+  const status = httpStatus ?? said.status ?? statusOfWords(words)
+  if (said.moderated) return 'CONTENT_FILTERED'
+  const fault = FAULTS.find(
+    ({ word, text, not }) =>
+      !(status !== undefined && not?.includes(status)) &&
+      ((word && words.some((found) => word.test(found))) ||
+        (text && ((said.message && text.test(said.message)) || (said.upstream && text.test(said.upstream))))),
+  )
+  if (fault) return fault.code
+  if (status === 402) return 'PROVIDER_QUOTA_EXHAUSTED'
+  if (status === 401 || status === 403) return 'PROVIDER_AUTH'
+  if (status === 429) return 'PROVIDER_RATE_LIMITED'
+  // Without a status and a known word nothing says that the request is at fault, so a further try is sensible.
+  if (status === undefined || status >= 500 || PASSING.has(status)) return 'PROVIDER_UNAVAILABLE'
+  return 'PROVIDER_REJECTED'
+}
+
+const statusOfWords = (words: readonly string[]): number | undefined =>
+  STATUS_WORDS.find(([pattern]) => words.some((word) => pattern.test(word)))?.[1]
+
+/** A field of the request that the server does not take, in its own words. */
+export interface RefusedParameter {
+  readonly name: string
+  /** The field that the server names instead. */
+  readonly useInstead?: string
+}
+
+const REFUSAL_WORDS = /^(unsupportedparameter|unknownparameter|extraforbidden|unsupportedvalue)$/
+const REFUSAL_TEXT =
+  /unsupported (parameter|value)|(is|are) unsupported|not supported|(does not|doesn't) support|unsupported argument|unrecognized|unknown (name|parameter|field|argument)|unexpected (keyword|field|parameter)|extra (inputs|fields)|(is|are) not (permitted|allowed|accepted)|additional propert|deprecated|must be 'json_schema' or 'text'|is unavailable now/i
+/** Fields of our requests that some servers refuse; a longer name stands before the one it contains. */
+const FIELDS = [
+  ...['stream_options', 'include_usage', 'max_completion_tokens', 'max_output_tokens', 'max_tokens', 'temperature', 'top_p'],
+  ...['response_format', 'json_object'],
+]
+/** Fields that are words of every message as well: they count in quotes only. */
+const QUOTED_FIELDS = ['stop', 'store', 'usage', 'text']
+/** Parts of a field that are named for the whole. */
+const WHOLE_FIELDS: Readonly<Record<string, string>> = {
+  include_usage: 'stream_options',
+  json_object: 'response_format',
+  'text.format': 'text',
+}
+
+/** The field that a 400 or 422 is about, where the server says that it does not take it; not where only its value is wrong. */
+export function toRefusedParameter(status: number | undefined, said: VendorWords): RefusedParameter | undefined {
+  if (status !== undefined && status !== 400 && status !== 422) return undefined
+  const text = [said.message, said.upstream].filter((part) => part !== undefined).join(' ')
+  const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
+  // What is sent in it never differs, so whatever is wrong with its value is wrong with the field.
+  const isStreamOptions = /\b(stream_options|include_usage)\b/.test(said.parameter ?? text)
+  if (!isStreamOptions && !words.some((word) => REFUSAL_WORDS.test(word)) && !REFUSAL_TEXT.test(text)) return undefined
+  const useInstead = /\buse\s+['"`]?(\w+)['"`]?\s+instead/i.exec(text)?.[1]
+  const named =
+    said.parameter ??
+    FIELDS.find((field) => field !== useInstead && new RegExp(`\\b${field}\\b`).test(text)) ??
+    QUOTED_FIELDS.find((field) => new RegExp(`['"\`]${field}['"\`]`).test(text))
+  if (named === undefined) return undefined
+  const whole = WHOLE_FIELDS[named] ?? named.replace(/[.[].*$/, '')
+  return { name: WHOLE_FIELDS[whole] ?? whole, ...(useInstead && { useInstead }) }
+}

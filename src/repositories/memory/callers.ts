@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { ApiKey } from '../../domain/users/api-key.ts'
+import type { IdempotentAnswer, IdempotentRequest } from '../../domain/users/idempotency.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ApiKeyRepository, IdempotencyRepository, TicketRepository } from '../repository.ts'
+
+export interface MemoryCallers {
+  readonly apiKeys: ApiKeyRepository
+  readonly tickets: TicketRepository
+  readonly idempotency: IdempotencyRepository
+}
+
+export interface MemoryCallersOptions {
+  /** Beyond it the oldest ticket goes. */
+  readonly maxTickets: number
+  /** Characters of all answers that are kept to be sent again; beyond it those that were asked for least recently go. */
+  readonly maxAnswerCharacters: number
+}
+
+/** What the server keeps of its callers, in plain Maps. */
+export const createMemoryCallers = ({ maxTickets, maxAnswerCharacters }: MemoryCallersOptions): MemoryCallers => ({
+  apiKeys: createMemoryApiKeys(),
+  tickets: createMemoryTickets(maxTickets),
+  idempotency: createMemoryIdempotency(maxAnswerCharacters),
+})
+
+function createMemoryApiKeys(): ApiKeyRepository {
+  const records = new Map<string, { readonly key: ApiKey; readonly hash: string }>()
+  const change = (id: string, to: (key: ApiKey) => ApiKey): ApiKey | undefined => {
+    const record = records.get(id)
+    if (!record) return undefined
+    const key = to(record.key)
+    records.set(id, { ...record, key })
+    return key
+  }
+  return {
+    create: async (key, hash) => {
+      if (records.has(key.id)) throw new OrchestratorError('INTERNAL', `Expected a new id for a key, found ${key.id} in use.`)
+      records.set(key.id, { key, hash })
+    },
+    find: async (id) => records.get(id),
+    list: async (userId) =>
+      Array.from(records.values(), ({ key }) => key)
+        .filter((key) => userId === undefined || key.userId === userId)
+        .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1)),
+    revoke: async (id, at) => change(id, (key) => ({ ...key, revokedAt: key.revokedAt ?? at })),
+    touch: async (id, at) => {
+      change(id, (key) => (key.lastUsedAt && key.lastUsedAt >= at ? key : { ...key, lastUsedAt: at }))
+    },
+    exist: async () => records.size > 0,
+  }
+}
+
+function createMemoryTickets(maxTickets: number): TicketRepository {
+  const tickets = new Map<string, { readonly caller: string; readonly expiresAt: Date }>()
+  return {
+    create: async ({ hash, caller, expiresAt }) => {
+      if (tickets.has(hash)) throw new OrchestratorError('INTERNAL', 'Expected a new ticket, found it in use.')
+      tickets.set(hash, { caller: JSON.stringify(caller), expiresAt })
+      if (tickets.size <= maxTickets) return
+      const [oldest] = tickets.keys()
+      if (oldest !== undefined) tickets.delete(oldest)
+    },
+    redeem: async (hash, now): Promise<unknown> => {
+      const ticket = tickets.get(hash)
+      tickets.delete(hash)
+      return ticket && ticket.expiresAt > now ? JSON.parse(ticket.caller) : undefined
+    },
+    prune: async (now) => {
+      const expired = [...tickets].filter(([, { expiresAt }]) => expiresAt <= now)
+      for (const [hash] of expired) tickets.delete(hash)
+      return expired.length
+    },
+  }
+}
+
+type Held = IdempotentRequest & { readonly lock: string }
+type Answered = IdempotentRequest & { readonly answer: IdempotentAnswer }
+
+function createMemoryIdempotency(maxAnswerCharacters: number): IdempotencyRepository {
+  // Each stands for a request that is being answered right now.
+  const held = new Map<string, Held>()
+  const answered = new LRUCache<string, Answered>({
+    maxSize: maxAnswerCharacters,
+    sizeCalculation: ({ answer }, place) => place.length + JSON.stringify(answer.headers).length + answer.body.length + 200,
+  })
+  const findHeld = (place: string, lock: string | undefined): Held | undefined => {
+    const request = held.get(place)
+    return lock === undefined || request?.lock === lock ? request : undefined
+  }
+  return {
+    begin: async (request) => {
+      const place = toPlace(request.userId, request.key)
+      const done = answered.get(place)
+      const holder = held.get(place)
+      const earlier = done ?? holder
+      if (earlier && earlier.fingerprint !== request.fingerprint) return { state: 'other_request' }
+      if (done) return { state: 'done', answer: done.answer }
+      if (holder && holder.lockedUntil > request.now) return { state: 'running' }
+      const lock = randomUUID()
+      held.set(place, { ...request, lock })
+      return { state: 'new', lock }
+    },
+    finish: async (userId, key, answer, lock) => {
+      const place = toPlace(userId, key)
+      const request = findHeld(place, lock)
+      if (!request) return
+      held.delete(place)
+      answered.set(place, { ...request, answer })
+    },
+    release: async (userId, key, lock) => {
+      const place = toPlace(userId, key)
+      if (findHeld(place, lock)) held.delete(place)
+    },
+    prune: async (olderThan) => {
+      let pruned = 0
+      for (const requests of [held, answered]) {
+        for (const [place, { now }] of [...requests.entries()]) {
+          if (now >= olderThan) continue
+          requests.delete(place)
+          pruned++
+        }
+      }
+      return pruned
+    },
+  }
+}
+
+const toPlace = (userId: string, key: string): string => JSON.stringify([userId, key])

@@ -1,0 +1,41 @@
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import {
+  INPUT_START_CHARACTERS,
+  type StepState,
+  type StoredFlow,
+  type StoredFlowResult,
+  type StoredUpdate,
+} from '../repository.ts'
+import type { FlowHead } from './pages.ts'
+
+/** A flow that something may still happen to. Results and updates are created with the first of them: many flows wait long for it. */
+export interface FlowRecord {
+  flow: StoredFlow
+  /** By id, in the order they were recorded. */
+  results: Map<string, StepResult> | undefined
+  updates: StoredUpdate[] | undefined
+}
+
+export function toFlowHead({ flow, results }: FlowRecord): FlowHead {
+  const { definition, input, metadata, runOptions, result, ...listed } = flow
+  return {
+    flow: { ...listed, inputStart: input && startOf(input), result: result && withoutOutput(result) },
+    states: toStates(results),
+  }
+}
+
+const withoutOutput = ({ output: _, ...figures }: StoredFlowResult): FlowHead['flow']['result'] => figures
+
+/** Cut between characters, and copied: a slice would keep the whole text in memory. */
+const startOf = (input: string): string =>
+  Array.from(input.slice(0, 2 * INPUT_START_CHARACTERS))
+    .slice(0, INPUT_START_CHARACTERS)
+    .join('')
+
+function toStates(results: FlowRecord['results']): readonly StepState[] {
+  const states = new Map<string, StepState>()
+  for (const { stepId, status, sample } of results?.values() ?? []) {
+    if (sample === 0) states.set(`${status} ${stepId}`, { stepId, status })
+  }
+  return [...states.values()]
+}

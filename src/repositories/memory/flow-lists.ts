@@ -1,0 +1,74 @@
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { FlowCursor, ListFlowsQuery, NamedFlow } from '../repository.ts'
+import type { FlowRow } from './records.ts'
+
+type SortValue = number | string | undefined
+
+/** What one list of flows compares. */
+interface Place {
+  readonly value: SortValue
+  readonly id: string
+}
+
+const SORT_KEYS = { name: 'name', createdAt: 'createdAtMs', completedAt: 'completedAtMs' } as const
+
+export function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): string[] {
+  const { threadId, userId, status, type, limit, offset, sortBy, sortOrder, after } = query
+  if ((threadId === undefined) === (userId === undefined)) {
+    throw new OrchestratorError('INTERNAL', 'Expected a list of flows either of a thread or of a user')
+  }
+  const isMeant = (row: FlowRow) =>
+    (threadId === undefined ? row.userId === userId : row.threadId === threadId) &&
+    (!status || row.status === status) &&
+    (!type || row.flowType === type)
+  const places: Place[] = []
+  for (const row of rows) if (isMeant(row)) places.push({ value: row[SORT_KEYS[sortBy]], id: row.id })
+  const compare = inOrder(sortOrder)
+  const start = after && fromCursor(after)
+  return places
+    .filter((place) => !start || compare(place, start) > 0)
+    .sort(compare)
+    .slice(offset, offset + limit)
+    .map(({ id }) => id)
+}
+
+/** The newest of the rows that fit. */
+export function newestOf(rows: Iterable<FlowRow>, fits: (row: FlowRow) => boolean): FlowRow | undefined {
+  let newest: FlowRow | undefined
+  for (const row of rows) if (fits(row) && (!newest || isNewer(row, newest))) newest = row
+  return newest
+}
+
+export function selectNames(rows: Iterable<FlowRow>, userId: string, limit: number): NamedFlow[] {
+  const newest = new Map<string, FlowRow>()
+  for (const row of rows) {
+    if (row.userId !== userId) continue
+    const known = newest.get(row.name)
+    if (!known || isNewer(row, known)) newest.set(row.name, row)
+  }
+  return [...newest.values()]
+    .sort((a, b) => (isNewer(a, b) ? -1 : 1))
+    .slice(0, limit)
+    .map(({ name, id, threadId, createdAtMs }) => ({ name, flowId: id, threadId, createdAt: new Date(createdAtMs) }))
+}
+
+const isNewer = (a: FlowRow, b: FlowRow): boolean =>
+  a.createdAtMs > b.createdAtMs || (a.createdAtMs === b.createdAtMs && a.id > b.id)
+
+const fromCursor = ({ value, id }: FlowCursor): Place => ({
+  value: value instanceof Date ? value.getTime() : (value ?? undefined),
+  id,
+})
+
+const inOrder = (sortOrder: ListFlowsQuery['sortOrder']) => {
+  const direction = sortOrder === 'ASC' ? 1 : -1
+  return (a: Place, b: Place): number =>
+    absentLast(a.value, b.value) || direction * (compareValues(a.value, b.value) || compareValues(a.id, b.id))
+}
+
+const absentLast = (a: SortValue, b: SortValue): number => Number(a === undefined) - Number(b === undefined)
+
+function compareValues(a: SortValue, b: SortValue): number {
+  if (a === undefined || b === undefined) return 0
+  return a < b ? -1 : a > b ? 1 : 0
+}

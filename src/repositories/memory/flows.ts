@@ -1,0 +1,261 @@
+import { type Attempt, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
+import type { Message } from '../../domain/users/thread.ts'
+import { threadNotFound } from '../../domain/users/thread.ts'
+import { SETTLED } from '../../domain/vocabulary.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type {
+  FlowRepository,
+  Journal,
+  JournalEntry,
+  NewFlow,
+  StoredFlow,
+  StoredUpdate,
+  UpdateRepository,
+  UsageRepository,
+} from '../repository.ts'
+import type { FlowRecord } from './flow-head.ts'
+import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
+import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
+import { createMemoryUsage } from './usage.ts'
+
+export interface MemoryFlows {
+  readonly flows: FlowRepository
+  readonly updates: UpdateRepository
+  readonly journal: Journal
+  readonly usage: UsageRepository
+  deleteFlowsOfThread(threadId: string): void
+  /** Ends the RUNNING flows of the owners that `isDead` names; answers their ids. */
+  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
+}
+
+const done = Promise.resolve()
+
+export interface MemoryFlowsOptions extends FlowRecordsOptions {
+  readonly now: () => number
+  hasThread(threadId: string): boolean
+  addMessages(messages: readonly Message[]): void
+}
+
+export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
+  const records = createFlowRecords(options)
+
+  const recordUnder = (entry: JournalEntry): FlowRecord | undefined => {
+    const record = records.take(entry.flowId)
+    return record?.flow.ownerEpoch === entry.epoch ? record : undefined
+  }
+
+  const journal: Journal = {
+    createFlow: (flow) => {
+      if (!hasThread(flow.threadId)) return Promise.reject(threadNotFound(flow.threadId))
+      if (records.status(flow.id)) {
+        return Promise.reject(new OrchestratorError('INTERNAL', `Expected a new flow id, found ${flow.id} in use.`))
+      }
+      const record = records.add(toStoredFlow(flow))
+      if (flow.carried) recordResults(record, flow.carried)
+      records.rest(record)
+      return done
+    },
+    claim: ({ flowId, from, ownerId, startedAt, input, metadata, runOptions }) => {
+      const status = records.status(flowId)
+      const record = status && from.includes(status) ? records.take(flowId) : undefined
+      if (!record) return Promise.resolve({ status })
+      const { flow } = record
+      const epoch = flow.ownerEpoch + 1
+      record.flow = {
+        ...flow,
+        status: 'RUNNING',
+        ownerEpoch: epoch,
+        ownerId,
+        startedAt,
+        completedAt: undefined,
+        input,
+        metadata: metadata ?? flow.metadata,
+        result: undefined,
+        error: undefined,
+        runOptions,
+      }
+      records.wake(flowId)
+      return Promise.resolve({ epoch })
+    },
+    append: (entry) => {
+      const record = recordUnder(entry)
+      if (!record) return Promise.reject(interrupted(entry))
+      write(record, entry)
+      if (entry.messages) addMessages(entry.messages)
+      return done
+    },
+    finish: (entry) => {
+      const record = recordUnder(entry)
+      if (!record) return Promise.reject(interrupted(entry))
+      write(record, entry)
+      if (entry.messages) addMessages(entry.messages)
+      const { status, completedAt, result, error, simulated } = entry.outcome
+      record.flow = { ...record.flow, status, completedAt, result, error, simulated }
+      records.rest(record)
+      return done
+    },
+  }
+
+  const flows: FlowRepository = {
+    find: (flowId) => Promise.resolve(records.read(flowId)?.flow),
+    list: async (query) =>
+      selectFlowIds(records.rows(), query).flatMap((flowId) => {
+        const head = records.readHead(flowId)
+        return head ? [{ ...head.flow, definition: head.definition }] : []
+      }),
+    findNewestByName: async (userId, name, notInThreads = []) => {
+      const newest = newestOf(
+        records.rows(),
+        (row) => row.userId === userId && row.name === name && !notInThreads.includes(row.threadId),
+      )
+      return newest && records.read(newest.id)?.flow
+    },
+    namesOf: async (userId, limit) => selectNames(records.rows(), userId, limit),
+    findInterrupted: async (fromId, limit) => {
+      const failed = Array.from(records.rows()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
+      const interrupted = failed.filter(({ id }) => {
+        const flow = records.read(id)?.flow
+        return flow?.runOptions !== undefined && flow.error?.code === 'FLOW_INTERRUPTED'
+      })
+      return interrupted
+        .map(({ id }) => id)
+        .sort()
+        .slice(0, limit)
+    },
+    delete: async (flowId) => {
+      const status = records.status(flowId)
+      if (!status) return 'missing'
+      if (status === 'RUNNING') return 'running'
+      records.remove(flowId)
+      return 'deleted'
+    },
+    stepResults: async (flowId, options) => {
+      const results = [...(records.read(flowId)?.results?.values() ?? [])]
+      const { samples = false, stepIds } = options ?? {}
+      return results.filter(({ sample, stepId }) => (samples || sample === 0) && (!stepIds || stepIds.includes(stepId)))
+    },
+    stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
+  }
+
+  const updates: UpdateRepository = {
+    read: async (flowId, afterSeq, limit) => {
+      const stored = records.read(flowId)?.updates ?? []
+      const start = firstAbove(stored, afterSeq)
+      return stored.slice(start, start + limit)
+    },
+    lastSeq: async (flowId) => records.read(flowId)?.updates?.at(-1)?.seq ?? 0,
+    heads: async (flowIds) =>
+      new Map(
+        flowIds.flatMap((flowId) => {
+          const record = records.read(flowId)
+          return record ? [[flowId, { status: record.flow.status, lastSeq: record.updates?.at(-1)?.seq ?? 0 }]] : []
+        }),
+      ),
+    prune: async (settledBefore) => {
+      let touched = 0
+      for (const { id, status, completedAtMs, hasUpdates } of [...records.rows()]) {
+        const isOld = completedAtMs !== undefined && completedAtMs < settledBefore.getTime()
+        if (!isOld || !hasUpdates || !SETTLED.includes(status)) continue
+        records.forgetUpdates(id)
+        touched++
+      }
+      return touched
+    },
+  }
+
+  return {
+    flows,
+    updates,
+    journal,
+    usage: createMemoryUsage(records),
+    deleteFlowsOfThread: (threadId) => {
+      for (const row of [...records.rows()]) if (row.threadId === threadId) records.remove(row.id)
+    },
+    interruptFlowsOf: (isDead) => {
+      const ids: string[] = []
+      for (const record of [...records.running()]) {
+        const { flow } = record
+        if (!isDead(flow.ownerId)) continue
+        const timestamp = new Date(now())
+        const error = new OrchestratorError('FLOW_INTERRUPTED', `The process that ran flow ${flow.id} is gone.`, {
+          details: { flowId: flow.id },
+        }).toJSON()
+        const seq = (record.updates?.at(-1)?.seq ?? 0) + 1
+        write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
+        record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
+        records.rest(record)
+        ids.push(flow.id)
+      }
+      return ids
+    },
+  }
+}
+
+function write(record: FlowRecord, { results, updates }: Pick<JournalEntry, 'results' | 'updates'>) {
+  if (results) recordResults(record, results)
+  if (!updates) return
+  record.updates ??= []
+  for (const update of updates) record.updates.push(update)
+}
+
+function recordResults(record: FlowRecord, results: readonly StepResult[]) {
+  record.results ??= new Map()
+  const flowId = record.flow.id
+  for (const result of results) {
+    const own = result.flowId === flowId ? result : { ...result, flowId, id: stepResultId(flowId, result) }
+    const earlier = record.results.get(own.id)
+    if (earlier?.status === 'SUCCESS') continue
+    if (earlier) record.results.delete(own.id)
+    record.results.set(own.id, earlier ? { ...own, attempts: mergeAttempts(earlier.attempts, own.attempts) } : own)
+  }
+}
+
+/** A ledger only grows: what a former run of the step paid stays. */
+function mergeAttempts(earlier: readonly Attempt[], later: readonly Attempt[]): readonly Attempt[] {
+  const known = new Set(earlier.map((attempt) => attempt.number))
+  return [...earlier, ...later.filter((attempt) => !known.has(attempt.number))].sort((a, b) => a.number - b.number)
+}
+
+const interrupted = ({ flowId, epoch }: JournalEntry) =>
+  new OrchestratorError('FLOW_INTERRUPTED', `Flow ${flowId} is no longer owned under epoch ${epoch}.`, {
+    details: { flowId, epoch },
+  })
+
+/** Has every key from the start, also those that have no value yet: later copies keep its shape, which makes them cheap. */
+function toStoredFlow(flow: NewFlow): StoredFlow {
+  const { id, threadId, userId, name, description, flowType, definition, createdAt, input, metadata, parentFlowId, simulated } =
+    flow
+  return {
+    id,
+    threadId,
+    userId,
+    name,
+    description,
+    flowType,
+    definition,
+    status: 'PENDING',
+    createdAt,
+    startedAt: undefined,
+    completedAt: undefined,
+    input,
+    metadata,
+    parentFlowId,
+    ownerEpoch: 0,
+    ownerId: undefined,
+    result: undefined,
+    error: undefined,
+    runOptions: undefined,
+    simulated,
+  }
+}
+
+function firstAbove(updates: readonly StoredUpdate[], seq: number): number {
+  let low = 0
+  let high = updates.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((updates[middle]?.seq ?? 0) > seq) high = middle
+    else low = middle + 1
+  }
+  return low
+}

@@ -1,0 +1,91 @@
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Owner, OwnerRepository, Store } from '../repository.ts'
+import { createMemoryCallers } from './callers.ts'
+import { createMemoryConversations } from './conversations.ts'
+import { createMemoryFlows } from './flows.ts'
+
+export interface MemoryStoreOptions {
+  /** Settled flows that are kept, the newest; default 1000. Running flows are never dropped. */
+  readonly maxFlows?: number
+  /** PENDING and PAUSED flows that are kept, the newest; default 100,000. */
+  readonly maxWaitingFlows?: number
+  /** Default 100,000, the newest. */
+  readonly maxThreads?: number
+  /** Tickets that nobody redeemed yet; default 10,000, the newest. */
+  readonly maxTickets?: number
+  /** Characters of answers to repeated requests; default 16 million. */
+  readonly maxAnswerCharacters?: number
+  /** Settled flows that are kept as they are, quick to read; older ones are packed. Default 64. */
+  readonly recentFlows?: number
+  /** Milliseconds since 1970; default `Date.now`. */
+  readonly now?: () => number
+}
+
+/**
+ * Everything in plain memory, for tests and throw-away use (`memory://`). It keeps the objects it is given, so callers must not change them afterwards.
+ * Writes are durable as soon as they are accepted: every promise is already resolved when it is returned.
+ */
+export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
+  const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options
+  const { maxTickets = 10_000, maxAnswerCharacters = 16_000_000 } = options
+  if (!Number.isInteger(maxFlows) || maxFlows < 1) {
+    throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
+  }
+  const conversations = createMemoryConversations({ maxThreads })
+  const memory = createMemoryFlows({
+    maxFlows,
+    maxWaitingFlows,
+    recentFlows,
+    now,
+    hasThread: conversations.hasThread,
+    addMessages: conversations.addFlowMessages,
+  })
+  const owners = createMemoryOwners(memory.interruptFlowsOf, now)
+
+  return {
+    kind: 'memory',
+    flows: memory.flows,
+    updates: memory.updates,
+    journal: memory.journal,
+    usage: memory.usage,
+    threads: {
+      ...conversations.threads,
+      delete: (threadId) => {
+        memory.deleteFlowsOfThread(threadId)
+        return conversations.threads.delete(threadId)
+      },
+    },
+    permissions: conversations.permissions,
+    dataSharing: conversations.dataSharing,
+    owners,
+    ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
+    close: () => Promise.resolve(),
+  }
+}
+
+function createMemoryOwners(
+  interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[],
+  now: () => number,
+): OwnerRepository {
+  const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
+  return {
+    beat: async (owner) => {
+      beats.set(owner.id, { owner, beatAtMs: now() })
+    },
+    leave: async (ownerId) => {
+      beats.delete(ownerId)
+    },
+    abdicate: async (ownerId) => {
+      const beat = beats.get(ownerId)
+      if (beat) beats.set(ownerId, { ...beat, beatAtMs: Number.NEGATIVE_INFINITY })
+    },
+    interruptFlowsOfDead: async ({ staleMs, isDead }) => {
+      const living = new Set<string>()
+      for (const { owner, beatAtMs } of beats.values()) {
+        if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)
+      }
+      for (const ownerId of beats.keys()) if (!living.has(ownerId)) beats.delete(ownerId)
+      return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId))
+    },
+  }
+}

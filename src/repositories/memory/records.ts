@@ -1,0 +1,213 @@
+import { SETTLED } from '../../domain/vocabulary.ts'
+import type { StoredDefinition, StoredFlow } from '../repository.ts'
+import { type FlowRecord, toFlowHead } from './flow-head.ts'
+import { createPage, type FlowContents, type FlowHead, type Page } from './pages.ts'
+
+/** A settled flow in a page, with what lists and retention ask of it. */
+interface PackedFlow {
+  readonly id: string
+  readonly threadId: string
+  readonly userId: string
+  readonly status: StoredFlow['status']
+  readonly flowType: StoredFlow['flowType']
+  readonly name: string
+  readonly createdAtMs: number
+  readonly completedAtMs: number | undefined
+  hasUpdates: boolean
+  readonly definition: StoredDefinition
+  readonly page: Page<FlowContents>
+  readonly heads: Page<FlowHead>
+  readonly position: number
+}
+
+/** What lists sort and filter by. */
+export interface FlowRow
+  extends Pick<PackedFlow, 'id' | 'threadId' | 'userId' | 'status' | 'flowType' | 'name' | 'createdAtMs' | 'completedAtMs'> {
+  readonly hasUpdates: boolean
+}
+
+export interface FlowRecordsOptions {
+  /** Settled flows that are kept. */
+  readonly maxFlows: number
+  /** Flows that are kept while they wait to be executed or resumed. */
+  readonly maxWaitingFlows: number
+  /** Settled flows that stay as they are before they are packed. */
+  readonly recentFlows: number
+}
+
+const PAGE_FLOWS = 64
+// A page is packed at once, and everything else waits for it.
+const PAGE_CHARACTERS = 500_000
+
+export type FlowRecords = ReturnType<typeof createFlowRecords>
+
+/** All flows of the process: open ones as they are, settled ones packed, the oldest settled ones dropped. */
+export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: FlowRecordsOptions) {
+  const open = new Map<string, FlowRecord>()
+  const definitions = createDefinitionPool()
+  // All three in the order in which flows came to rest, so that the oldest is found without a search.
+  const packed = new Map<string, PackedFlow>()
+  const unpacked = new Set<string>()
+  const waiting = new Set<string>()
+
+  const read = (flowId: string): FlowRecord | undefined => {
+    const record = open.get(flowId)
+    if (record) return record
+    const place = packed.get(flowId)
+    const contents = place?.page.read(place.position)
+    return place && contents && toRecord(contents, place)
+  }
+
+  const remove = (flowId: string) => {
+    const definition = (open.get(flowId)?.flow ?? packed.get(flowId))?.definition
+    if (definition) definitions.release(definition)
+    for (const flows of [open, packed, unpacked, waiting]) flows.delete(flowId)
+  }
+
+  const dropOldest = (flows: Iterable<string>) => {
+    for (const flowId of flows) return remove(flowId)
+  }
+
+  const packOldest = () => {
+    const records: FlowRecord[] = []
+    let characters = 0
+    for (const flowId of unpacked) {
+      const record = open.get(flowId)
+      if (!record || records.length === PAGE_FLOWS || characters > PAGE_CHARACTERS) break
+      records.push(record)
+      for (const result of record.results?.values() ?? []) characters += result.output?.length ?? 0
+    }
+    const page = createPage(records.map(toContents))
+    const heads = createPage(records.map(toFlowHead))
+    for (const [position, record] of records.entries()) {
+      unpacked.delete(record.flow.id)
+      open.delete(record.flow.id)
+      packed.set(record.flow.id, toPackedFlow(record, page, heads, position))
+    }
+  }
+
+  return {
+    /** For reading only: what is written to a packed flow's record is lost. */
+    read,
+    /** What lists show of the flow. */
+    readHead(flowId: string): (FlowHead & { readonly definition: StoredDefinition }) | undefined {
+      const record = open.get(flowId)
+      if (record) return { ...toFlowHead(record), definition: record.flow.definition }
+      const place = packed.get(flowId)
+      const head = place?.heads.read(place.position)
+      return place && head && { ...head, definition: place.definition }
+    },
+    /** For writing; unpacks the flow. */
+    take(flowId: string): FlowRecord | undefined {
+      const record = read(flowId)
+      if (record && packed.delete(flowId)) {
+        open.set(flowId, record)
+        unpacked.add(flowId)
+      }
+      return record
+    },
+    status: (flowId: string): StoredFlow['status'] | undefined => (open.get(flowId)?.flow ?? packed.get(flowId))?.status,
+    add(flow: StoredFlow): FlowRecord {
+      const definition = definitions.keep(flow.definition)
+      const record = {
+        flow: definition === flow.definition ? flow : { ...flow, definition },
+        results: undefined,
+        updates: undefined,
+      }
+      open.set(flow.id, record)
+      return record
+    },
+    remove,
+    /** Nothing will happen to the flow by itself: it may be packed, and dropped in its turn. */
+    rest({ flow }: FlowRecord) {
+      if (!SETTLED.includes(flow.status)) {
+        waiting.add(flow.id)
+        if (waiting.size > maxWaitingFlows) dropOldest(waiting)
+        return
+      }
+      unpacked.add(flow.id)
+      if (packed.size + unpacked.size > maxFlows) dropOldest(packed.size > 0 ? packed.keys() : unpacked)
+      if (unpacked.size >= recentFlows + (recentFlows === 0 ? 1 : PAGE_FLOWS)) packOldest()
+    },
+    /** The flow runs: it is neither packed nor dropped. */
+    wake(flowId: string) {
+      unpacked.delete(flowId)
+      waiting.delete(flowId)
+    },
+    forgetUpdates(flowId: string) {
+      const kept = open.get(flowId) ?? packed.get(flowId)
+      if (kept && 'page' in kept) kept.hasUpdates = false
+      else if (kept) kept.updates = undefined
+    },
+    *running(): Generator<FlowRecord> {
+      for (const record of open.values()) if (record.flow.status === 'RUNNING') yield record
+    },
+    *rows(): Generator<FlowRow> {
+      for (const record of open.values()) yield toRow(record)
+      yield* packed.values()
+    },
+  }
+}
+
+const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
+  id: flow.id,
+  threadId: flow.threadId,
+  userId: flow.userId,
+  status: flow.status,
+  flowType: flow.flowType,
+  name: flow.name,
+  createdAtMs: flow.createdAt.getTime(),
+  completedAtMs: flow.completedAt?.getTime(),
+  hasUpdates: updates !== undefined,
+})
+
+// Written out, because a spread row would carry its last keys in a second object.
+const toPackedFlow = (
+  { flow, updates }: FlowRecord,
+  page: Page<FlowContents>,
+  heads: Page<FlowHead>,
+  position: number,
+): PackedFlow => ({
+  id: flow.id,
+  threadId: flow.threadId,
+  userId: flow.userId,
+  status: flow.status,
+  flowType: flow.flowType,
+  name: flow.name,
+  createdAtMs: flow.createdAt.getTime(),
+  completedAtMs: flow.completedAt?.getTime(),
+  hasUpdates: updates !== undefined,
+  definition: flow.definition,
+  page,
+  heads,
+  position,
+})
+
+function toContents({ flow, results, updates }: FlowRecord): FlowContents {
+  return { flow: { ...flow, definition: undefined }, results: results ? [...results.values()] : [], updates: updates ?? [] }
+}
+
+function toRecord({ flow, results, updates }: FlowContents, { definition, hasUpdates }: PackedFlow): FlowRecord {
+  return {
+    flow: { ...flow, definition },
+    results: results.length > 0 ? new Map(results.map((result) => [result.id, result])) : undefined,
+    updates: hasUpdates ? [...updates] : undefined,
+  }
+}
+
+/** Keeps one definition per content, as long as a flow has it. */
+function createDefinitionPool() {
+  const pool = new Map<string, { readonly definition: StoredDefinition; flows: number }>()
+  return {
+    keep(definition: StoredDefinition): StoredDefinition {
+      const kept = pool.get(definition.hash)
+      if (!kept) pool.set(definition.hash, { definition, flows: 1 })
+      else kept.flows++
+      return kept?.definition ?? definition
+    },
+    release({ hash }: StoredDefinition) {
+      const kept = pool.get(hash)
+      if (kept && --kept.flows === 0) pool.delete(hash)
+    },
+  }
+}

@@ -1,0 +1,194 @@
+import type { StepResult } from '../../../domain/execution/step-result.ts'
+import type { Message } from '../../../domain/users/thread.ts'
+import type { Claim, FlowOutcome, JournalEntry, NewFlow, StoredDefinition } from '../../repository.ts'
+import { FLOW_SCHEMA_VERSION } from '../entities/flow.ts'
+import { toStorableJson } from '../storable.ts'
+import { JOURNAL_PART, JOURNAL_PARTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
+import { toStepResultRow } from './step-result-rows.ts'
+import { toUpdateBatch } from './update-rows.ts'
+
+interface Waiting {
+  readonly flowId: string
+  /** With what the reply tells of the flow, where it does. `repeated`: an earlier try may have been written although its answer was lost. */
+  readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void
+  readonly fail: (error: unknown) => void
+}
+
+interface EntryOperation extends Waiting {
+  readonly kind: 'entry'
+  readonly entry: JournalEntry
+  readonly outcome?: FlowOutcome
+}
+
+/** One write that waits. */
+export type Operation =
+  | EntryOperation
+  | (Waiting & { readonly kind: 'create'; readonly flow: NewFlow })
+  | (Waiting & { readonly kind: 'claim'; readonly claim: Claim })
+
+/**
+ * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is created, or claimed, or gets entries of one
+ * epoch of which the last may carry the outcome: its parts see one snapshot and could not follow on each other. Nothing is taken of `flowsUnderWay`.
+ */
+export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlyMap<string, unknown>): Operation[] {
+  const [only] = queue
+  if (only && queue.length === 1) return flowsUnderWay.has(only.flowId) ? [] : queue.splice(0)
+  const taken: Operation[] = []
+  const left: Operation[] = []
+  const takenOf = new Map<string, Operation[]>()
+  const leftOf = new Set<string>()
+  for (const operation of queue) {
+    const before = takenOf.get(operation.flowId)
+    if (
+      taken.length < limit &&
+      !flowsUnderWay.has(operation.flowId) &&
+      !leftOf.has(operation.flowId) &&
+      (!before || joins(before, operation))
+    ) {
+      taken.push(operation)
+      if (before) before.push(operation)
+      else takenOf.set(operation.flowId, [operation])
+    } else {
+      left.push(operation)
+      leftOf.add(operation.flowId)
+    }
+  }
+  queue.splice(0, queue.length, ...left)
+  return taken
+}
+
+const joins = (before: readonly Operation[], next: Operation): boolean =>
+  next.kind === 'entry' &&
+  before.every(
+    (earlier) =>
+      earlier.kind === 'entry' &&
+      !earlier.outcome &&
+      earlier.entry.epoch === next.entry.epoch &&
+      !sharesStep(earlier.entry.results, next.entry.results),
+  )
+
+// One statement cannot write a row twice.
+const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []): boolean =>
+  a.some((one) =>
+    b.some((other) => one.stepId === other.stepId && one.iteration === other.iteration && one.sample === other.sample),
+  )
+
+type Rows = { [Part in JournalPart]: JournalRow<Part>[] }
+
+export interface JournalStatement {
+  /** Which parts there are. */
+  readonly mask: number
+  /** JSON text per part. */
+  readonly values: string[]
+  readonly definitionHashes: readonly string[]
+}
+
+/** A batch as rows. `isKnown` tells which definitions are surely stored already. */
+export function toStatement(
+  batch: readonly Operation[],
+  isKnown: (definitionHash: string) => boolean,
+  recorded: () => number,
+): JournalStatement {
+  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [], messages: [] }
+  const definitions = new Map<string, StoredDefinition>()
+  const entriesOf = new Map<string, EntryOperation[]>()
+  for (const operation of batch) {
+    const { flowId } = operation
+    if (operation.kind === 'claim') {
+      rows.claims.push(toClaimRow(operation.claim))
+    } else if (operation.kind === 'create') {
+      const { definition, carried = [] } = operation.flow
+      rows.flows.push(toFlowRow(operation.flow))
+      for (const result of carried) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
+    } else {
+      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, recorded()))
+      const before = entriesOf.get(flowId)
+      if (before) before.push(operation)
+      else entriesOf.set(flowId, [operation])
+    }
+  }
+  for (const [flowId, operations] of entriesOf) addEntries(rows, flowId, operations)
+  // In one order everywhere, or two processes storing the same definitions could wait for each other.
+  rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionRow)
+  let mask = 0
+  const values: string[] = []
+  for (const part of JOURNAL_PARTS) {
+    if (rows[part].length === 0) continue
+    mask |= JOURNAL_PART[part]
+    values.push(toStorableJson(rows[part]))
+  }
+  return { mask, values, definitionHashes: [...definitions.keys()] }
+}
+
+/** The last operation of a flow in a batch stands for all: it is the one that may carry the outcome. */
+function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperation[]): void {
+  const updates = operations.flatMap(({ entry }) => entry.updates ?? [])
+  if (updates.length > 0) {
+    const last = Math.max(...updates.map((update) => update.seq))
+    rows.updates.push({ flow_id: flowId, last_seq: last, batch: toUpdateBatch(updates) })
+  }
+  for (const { entry, outcome } of operations.slice(-1)) {
+    if (outcome) rows.outcomes.push(toOutcomeRow(flowId, entry.epoch, outcome))
+    else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
+  }
+}
+
+const toMessageRow = (flowId: string, message: Message, recorded: number): JournalRow<'messages'> => ({
+  flow_id: flowId,
+  id: message.id,
+  thread_id: message.threadId,
+  role: message.role,
+  created_at: message.createdAt,
+  recorded,
+  content: message.content,
+  metadata: message.metadata,
+})
+
+const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): JournalRow<'outcomes'> => ({
+  flow_id: flowId,
+  epoch,
+  simulated: outcome.simulated,
+  completed_at: outcome.completedAt,
+  status: outcome.status,
+  // JSON leaves out what is undefined.
+  result: result && { ...result, output: undefined },
+  result_output: result?.output,
+  error: outcome.error,
+})
+
+const toClaimRow = (claim: Claim): JournalRow<'claims'> => ({
+  flow_id: claim.flowId,
+  allowed: claim.from,
+  owner_id: claim.ownerId,
+  started_at: claim.startedAt,
+  input: claim.input,
+  metadata: claim.metadata,
+  run_options: claim.runOptions,
+})
+
+const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
+
+const toDefinitionRow = (definition: StoredDefinition): JournalRow<'definitions'> => ({
+  hash: definition.hash,
+  json: definition.json,
+  version: definition.version,
+  is_data: definition.isData,
+})
+
+const toFlowRow = (flow: NewFlow): JournalRow<'flows'> => ({
+  id: flow.id,
+  thread_id: flow.threadId,
+  user_id: flow.userId,
+  name: flow.name,
+  description: flow.description,
+  flow_type: flow.flowType,
+  definition_hash: flow.definition.hash,
+  parent_flow_id: flow.parentFlowId,
+  created_at: flow.createdAt,
+  schema_version: FLOW_SCHEMA_VERSION,
+  simulated: flow.simulated,
+  input: flow.input,
+  metadata: flow.metadata,
+})

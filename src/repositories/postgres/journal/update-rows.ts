@@ -1,0 +1,33 @@
+import type { StoredUpdate } from '../../repository.ts'
+import { present } from '../storable.ts'
+
+/** One update in a stored batch: without names, because a batch holds many. What is absent at the end is left out. */
+export type UpdateCells =
+  | readonly [seq: number, type: StoredUpdate['type'], timestampMs: number, stepId?: string | null, iteration?: number | null]
+  | readonly [
+      seq: number,
+      type: StoredUpdate['type'],
+      timestampMs: number,
+      stepId: string | null,
+      iteration: number | null,
+      data: unknown,
+    ]
+
+export const toUpdateBatch = (updates: readonly StoredUpdate[]): readonly UpdateCells[] => updates.map(toCells)
+
+function toCells({ seq, type, timestamp, data, stepId, iteration }: StoredUpdate): UpdateCells {
+  const timestampMs = timestamp.getTime()
+  if (data !== undefined) return [seq, type, timestampMs, stepId ?? null, iteration ?? null, data]
+  if (iteration !== undefined) return [seq, type, timestampMs, stepId ?? null, iteration]
+  return stepId === undefined ? [seq, type, timestampMs] : [seq, type, timestampMs, stepId]
+}
+
+export const fromUpdateBatch = (batch: readonly UpdateCells[]): readonly StoredUpdate[] => batch.map(fromCells)
+
+const fromCells = ([seq, type, timestampMs, stepId, iteration, data]: UpdateCells): StoredUpdate => ({
+  seq,
+  type,
+  timestamp: new Date(timestampMs),
+  ...present({ stepId, iteration }),
+  ...(data === undefined ? undefined : { data }),
+})

@@ -1,0 +1,140 @@
+import { LRUCache } from 'lru-cache'
+import type { Pool } from 'pg'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import type { FlowRepository, ListFlowsQuery, StepState, StoredDefinition, StoredFlow } from '../../repository.ts'
+import { createBatchedRead } from '../batched-read.ts'
+import { guarded } from '../database-errors.ts'
+import { type FlowRecord, fromFlowRecord, fromListedFlowRecord, type ListedFlowRecord } from '../journal/flow-rows.ts'
+import { fromStepResultRecord, STEP_RESULTS_SQL, type StepResultRecord } from '../journal/step-result-rows.ts'
+import { canBeFlowId, toStorableText } from '../storable.ts'
+import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
+
+const DEFINITION_CACHE_BYTES = 32 * 1024 * 1024
+
+const DELETE_SQL = `with gone as (delete from polyphony_flows where id = $1 and status <> 'RUNNING' returning id),
+results as (delete from polyphony_step_results where flow_id in (select id from gone)),
+attempts as (delete from polyphony_step_attempts where flow_id in (select id from gone)),
+updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
+select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
+
+// No index holds the state of a flow: the key bounds what is read.
+const INTERRUPTED_SQL = `select id from polyphony_flows
+where id >= $1 and status = 'FAILED' and run_options is not null and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
+
+export function createFlowRepository(pool: Pool): FlowRepository {
+  const definitions = new LRUCache<string, StoredDefinition>({
+    maxSize: DEFINITION_CACHE_BYTES,
+    sizeCalculation: (definition) => definition.json.length * 2 + 200,
+  })
+
+  async function loadDefinitions(hashes: readonly string[]): Promise<ReadonlyMap<string, StoredDefinition>> {
+    const found = new Map<string, StoredDefinition>()
+    const missing: string[] = []
+    for (const hash of new Set(hashes)) {
+      const cached = definitions.get(hash)
+      if (cached) found.set(hash, cached)
+      else missing.push(hash)
+    }
+    if (missing.length === 0) return found
+    const { rows } = await pool.query<{ hash: string; json: string; version: string | null; is_data: boolean }>({
+      name: 'polyphony_definitions',
+      text: 'select hash, json, version, is_data from polyphony_flow_definitions where hash = any($1)',
+      values: [missing],
+    })
+    for (const { hash, json, version, is_data: isData } of rows) {
+      const definition: StoredDefinition = version === null ? { hash, json, isData } : { hash, json, isData, version }
+      definitions.set(hash, definition)
+      found.set(hash, definition)
+    }
+    return found
+  }
+
+  const definitionIn = (found: ReadonlyMap<string, StoredDefinition>, flowId: string, hash: string): StoredDefinition => {
+    const definition = found.get(hash)
+    if (definition) return definition
+    throw new OrchestratorError('INTERNAL', `Flow ${flowId} has no stored definition ${hash}`, { details: { flowId, hash } })
+  }
+
+  async function withDefinitions<Row extends Pick<FlowRecord, 'id' | 'definition_hash'>, Flow>(
+    rows: readonly Row[],
+    toFlow: (row: Row, definition: StoredDefinition) => Flow,
+  ): Promise<readonly Flow[]> {
+    const found = await loadDefinitions(rows.map((row) => row.definition_hash))
+    return rows.map((row) => toFlow(row, definitionIn(found, row.id, row.definition_hash)))
+  }
+
+  const findFlow = createBatchedRead<string, StoredFlow | undefined>(async (flowIds) => {
+    const { rows } = await pool.query<FlowRecord>({
+      name: 'polyphony_flows_by_id',
+      text: 'select * from polyphony_flows where id = any($1)',
+      values: [flowIds],
+    })
+    const flows = new Map((await withDefinitions(rows, fromFlowRecord)).map((flow) => [flow.id, flow]))
+    return (flowId) => flows.get(flowId)
+  })
+
+  return {
+    find: guarded(async (flowId: string) => (canBeFlowId(flowId) ? findFlow(flowId) : undefined)),
+
+    list: guarded(async (query: ListFlowsQuery) => {
+      const statement = flowListSql(query)
+      if (!statement) return []
+      const { rows } = await pool.query<ListedFlowRecord>(statement.text, [...statement.values])
+      return withDefinitions(rows, fromListedFlowRecord)
+    }),
+
+    findNewestByName: guarded(async (userId: string, name: string, notInThreads: readonly string[] = []) => {
+      const { rows } = await pool.query<FlowRecord>({
+        name: 'polyphony_newest_by_name',
+        text: NEWEST_BY_NAME_SQL,
+        values: [toStorableText(userId), toStorableText(name), notInThreads.map(toStorableText)],
+      })
+      return (await withDefinitions(rows, fromFlowRecord))[0]
+    }),
+
+    namesOf: guarded(async (userId: string, limit: number) => {
+      const { rows } = await pool.query<Pick<FlowRecord, 'name' | 'id' | 'thread_id' | 'created_at'>>({
+        name: 'polyphony_flow_names',
+        text: NAMES_SQL,
+        values: [toStorableText(userId), limit],
+      })
+      return rows.map((row) => ({ name: row.name, flowId: row.id, threadId: row.thread_id, createdAt: row.created_at }))
+    }),
+
+    findInterrupted: guarded(async (fromId: string, limit: number) => {
+      if (!canBeFlowId(fromId)) return []
+      const { rows } = await pool.query<Pick<FlowRecord, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
+      return rows.map(({ id }) => id)
+    }),
+
+    delete: guarded(async (flowId: string) => {
+      if (!canBeFlowId(flowId)) return 'missing'
+      const { rows } = await pool.query<{ deleted: string; found: string }>(DELETE_SQL, [flowId])
+      if (Number(rows[0]?.deleted) > 0) return 'deleted'
+      return Number(rows[0]?.found) > 0 ? 'running' : 'missing'
+    }),
+
+    stepResults: guarded(
+      async (flowId: string, options: { readonly samples?: boolean; readonly stepIds?: readonly string[] } = {}) => {
+        if (!canBeFlowId(flowId)) return []
+        const { rows } = await pool.query<StepResultRecord>({
+          name: 'polyphony_step_results',
+          text: STEP_RESULTS_SQL,
+          values: [flowId, options.samples ?? false, options.stepIds?.map(toStorableText) ?? null],
+        })
+        return rows.map((row) => fromStepResultRecord(flowId, row))
+      },
+    ),
+
+    stepStates: guarded(async (flowIds: readonly string[]) => {
+      const states = new Map<string, StepState[]>(flowIds.map((flowId) => [flowId, []]))
+      const { rows } = await pool.query<{ flow_id: string; step_id: string; status: StepState['status'] }>({
+        name: 'polyphony_step_states',
+        text: STEP_STATES_SQL,
+        values: [flowIds.filter(canBeFlowId)],
+      })
+      for (const { flow_id: flowId, step_id: stepId, status } of rows) states.get(flowId)?.push({ stepId, status })
+      return states
+    }),
+  }
+}

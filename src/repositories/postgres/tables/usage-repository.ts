@@ -1,0 +1,82 @@
+import type { Pool } from 'pg'
+import type { UsageFigures, UsageGroup, UsageQuery } from '../../../domain/execution/usage-report.ts'
+import type { UsageRepository } from '../../repository.ts'
+import { guarded } from '../database-errors.ts'
+import { canBeFlowId, toStorableText } from '../storable.ts'
+
+interface Grouping {
+  /** Columns of the reply, by the name of the row's field. */
+  readonly columns: Readonly<Record<string, string>>
+  /** What rows are grouped by. */
+  readonly by: string
+}
+
+// The text of a day is made once per row of the reply, not once per row of the ledger.
+const DAY = "(a.started_at at time zone 'UTC')::date"
+
+const GROUPINGS: { readonly [Group in UsageGroup]: Grouping } = {
+  day: { columns: { day: `to_char(${DAY}, 'YYYY-MM-DD')` }, by: DAY },
+  provider: { columns: { provider: 'a.provider' }, by: 'a.provider' },
+  model: { columns: { model: 'a.model' }, by: 'a.model' },
+  flow: { columns: { flowId: 'f.id', flowName: 'f.name' }, by: 'f.id, f.name' },
+}
+
+// Without usage the provider refused before it generated anything (`calls/attempt-ledger.ts`).
+const BILLED = 'not a.simulated and a.usage_source is not null'
+const count = (condition: string) => `count(*) filter (where ${condition})`
+const sum = (column: string, condition = 'not a.simulated') => `coalesce(sum(a.${column}) filter (where ${condition}), 0)`
+
+const FIGURES: { readonly [Figure in keyof UsageFigures]: string } = {
+  calls: count(BILLED),
+  failedCalls: count('not a.simulated and a.usage_source is null'),
+  inputTokens: sum('input_tokens'),
+  cachedInputTokens: sum('cached_input_tokens'),
+  cacheWriteTokens: sum('cache_write_tokens'),
+  outputTokens: sum('output_tokens'),
+  reasoningTokens: sum('reasoning_tokens'),
+  totalTokens: sum('total_tokens'),
+  costUsd: sum('cost_usd'),
+  unpricedCalls: count(`${BILLED} and a.cost_usd is null`),
+  uncountedCalls: count(`${BILLED} and a.total_tokens is null`),
+  simulatedCalls: count('a.simulated'),
+  simulatedTokens: sum('total_tokens', 'a.simulated'),
+}
+
+/** Groups in one order, so that the same ones make the same statement. */
+const GROUPS: readonly UsageGroup[] = ['day', 'provider', 'model', 'flow']
+
+function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { text: string; values: unknown[] } {
+  const groups = GROUPS.filter((group) => groupBy.includes(group))
+  const groupings = groups.map((group) => GROUPINGS[group])
+  const columns = groupings.flatMap((grouping) => Object.entries(grouping.columns))
+  const selected = [
+    ...columns.map(([name, text]) => `${text} as "${name}"`),
+    // As double precision the driver gives numbers; no sum here comes near the limit of its whole numbers.
+    ...Object.entries(FIGURES).map(([name, text]) => `(${text})::float8 as "${name}"`),
+  ]
+  const values: unknown[] = []
+  const value = (given: unknown): string => `$${values.push(given)}`
+  const conditions = [
+    `f.user_id = ${value(toStorableText(userId))}`,
+    ...(from ? [`a.started_at >= ${value(from)}`] : []),
+    ...(to ? [`a.started_at < ${value(to)}`] : []),
+    // Any other text no flow has, and Postgres would refuse it.
+    ...(flowId === undefined ? [] : [canBeFlowId(flowId) ? `f.id = ${value(flowId)}` : 'false']),
+  ]
+  const by = groupings.map((grouping) => grouping.by)
+  const newestFirst = groups.includes('day') ? [`${DAY} desc`] : []
+  const order = [...newestFirst, `${FIGURES.costUsd} desc`, `${FIGURES.calls} desc`, ...by]
+  const grouped = by.length === 0 ? '' : `group by ${by.join(', ')} order by ${order.join(', ')}`
+  const text = `select ${selected.join(', ')}
+from polyphony_flows f join polyphony_step_attempts a on a.flow_id = f.id
+where ${conditions.join(' and ')} ${grouped} limit ${value(limit + 1)}`
+  return { text, values }
+}
+
+export const createUsageRepository = (pool: Pool): UsageRepository => ({
+  sum: guarded(async (query: UsageQuery) => {
+    const { text, values } = usageSql(query)
+    const { rows } = await pool.query<UsageFigures>(text, values)
+    return { rows: rows.slice(0, query.limit), truncated: rows.length > query.limit }
+  }),
+})

@@ -1,0 +1,103 @@
+import type { DataSource } from 'typeorm'
+import type { PluggedDataSource } from '../../config/config-schema.ts'
+import type { Store } from '../repository.ts'
+import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
+import { toDatabaseError } from './database-errors.ts'
+import { keepClientAfterErrors, openPglite } from './embedded/pglite.ts'
+import { createJournal, createRecordedClock } from './journal/journal.ts'
+import { createApiKeyRepository } from './tables/api-key-repository.ts'
+import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
+import { createFlowRepository } from './tables/flow-repository.ts'
+import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
+import { createOwnerRepository } from './tables/owner-repository.ts'
+import { createPermissionRepository } from './tables/permission-repository.ts'
+import { createThreadRepository } from './tables/thread-repository.ts'
+import { createTicketRepository } from './tables/ticket-repository.ts'
+import { createUpdateRepository } from './tables/update-repository.ts'
+import { createUsageRepository } from './tables/usage-repository.ts'
+
+export interface TypeormStoreOptions {
+  readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: PluggedDataSource }
+  /** Milliseconds for which writes are kept and tried again while Postgres does not answer. */
+  readonly retryForMs: number
+}
+
+const STATEMENTS_AT_ONCE = 4
+
+interface OpenedDatabase {
+  readonly kind: 'pglite' | 'postgres'
+  readonly dataSource: DataSource
+  readonly applied: readonly string[]
+  close(): Promise<void>
+}
+
+/** Everything that is kept, in PGlite or Postgres. */
+export async function createTypeormStore(options: TypeormStoreOptions): Promise<Store> {
+  const { kind, dataSource, close } = await openDatabase(options.database)
+  const pool = poolOf(dataSource)
+  if (kind === 'pglite') keepClientAfterErrors(pool)
+  const recorded = createRecordedClock(Date.now)
+  const journal = createJournal({
+    pool,
+    recorded,
+    // An embedded database has one connection, and when it does not answer it does not come back.
+    ...(kind === 'pglite'
+      ? { retryForMs: 0, statementsAtOnce: 1 }
+      : { retryForMs: options.retryForMs, statementsAtOnce: STATEMENTS_AT_ONCE }),
+  })
+  return {
+    kind,
+    journal,
+    flows: createFlowRepository(pool),
+    threads: createThreadRepository(dataSource, recorded),
+    permissions: createPermissionRepository(dataSource, pool),
+    dataSharing: createDataSharingRepository(dataSource, pool),
+    updates: createUpdateRepository(pool),
+    owners: createOwnerRepository(pool),
+    apiKeys: createApiKeyRepository(dataSource, pool),
+    tickets: createTicketRepository(pool),
+    idempotency: createIdempotencyRepository(pool),
+    usage: createUsageRepository(pool),
+    async close() {
+      await journal.close()
+      await close()
+    },
+  }
+}
+
+/** Opens the database only to bring its schema up to date; resolves with the names of the migrations that were applied. */
+export async function migrateDatabase(database: TypeormStoreOptions['database']): Promise<readonly string[]> {
+  const { applied, close } = await openDatabase(database)
+  await close()
+  return applied
+}
+
+async function openDatabase(database: TypeormStoreOptions['database']): Promise<OpenedDatabase> {
+  if ('pglite' in database) {
+    const embedded = await openPglite(database.pglite)
+    return openMigrated('pglite', dataSourceOptions({ pool: embedded.pool }), embedded.close)
+  }
+  const options =
+    'postgres' in database ? dataSourceOptions({ url: database.postgres }) : sharedDataSourceOptions(poolOf(database.dataSource))
+  return openMigrated('postgres', options, async () => undefined)
+}
+
+async function openMigrated(
+  kind: OpenedDatabase['kind'],
+  options: Parameters<typeof openDataSource>[0],
+  release: () => Promise<void>,
+): Promise<OpenedDatabase> {
+  let dataSource: DataSource | undefined
+  try {
+    dataSource = await openDataSource(options)
+    const opened = dataSource
+    const applied = await runMigrations(opened)
+    let closing: Promise<void> | undefined
+    const close = () => (closing ??= opened.destroy().then(release))
+    return { kind, dataSource: opened, applied, close }
+  } catch (error) {
+    await dataSource?.destroy()
+    await release()
+    throw toDatabaseError(error)
+  }
+}

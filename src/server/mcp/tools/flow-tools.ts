@@ -1,0 +1,179 @@
+import * as z from 'zod'
+import { execution, flowListQuery, flowPage, flowSummary, rerun } from '../../../protocol/flow.ts'
+import { id, listOf } from '../../../protocol/instant.ts'
+import { requireScope } from '../../access/caller.ts'
+import { toDefinition } from '../../http/definition-source.ts'
+import { oneSource, source } from '../source.ts'
+import { assertWouldRun, createFlow } from './create-flow.ts'
+import { flowState, flowStateWithSteps, readFlowState, readFlowWithSteps } from './flow-state.ts'
+import { defineTool } from './tool.ts'
+import { follow, USUAL_WAIT_MS } from './wait-for-flow.ts'
+
+const READS = { readOnlyHint: true, openWorldHint: false }
+const flowId = id.describe('The flowId that another tool told')
+const threadId = id.optional().describe('A conversation to put the flow into; default: a new one')
+const waitMs = z.number().int().min(0).max(86_400_000)
+const SHOWN_FLOWS = 20
+
+export const listFlows = defineTool({
+  name: 'list_flows',
+  title: 'List flows',
+  description:
+    'Lists flows, newest first, with their status: all that the user created, or those of one conversation. Use it to find a flowId.',
+  scope: 'read',
+  input: z.strictObject({
+    threadId: id.optional().describe('Only flows of this conversation'),
+    ...flowListQuery.pick({ status: true, type: true }).shape,
+    limit: z.number().int().min(1).max(100).default(SHOWN_FLOWS),
+    cursor: flowListQuery.shape.cursor.describe('`nextCursor` of the page before, with everything else as it was'),
+  }),
+  output: flowPage.extend({
+    items: listOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
+  }),
+  annotations: READS,
+  async run({ threadId: inThread, ...query }, { parts, caller }) {
+    const { flows, nextCursor } = await parts.orchestrator.listFlowPage(caller.userId, query, inThread)
+    const items = flows.map((flow) => ({ ...flow, flowId: flow.id }))
+    const lines = items.map(({ name, flowId, status, createdAt }) => `${flowId} ${status} "${name}" ${createdAt.toISOString()}`)
+    if (nextCursor !== undefined) lines.push(`There are more: call it again with cursor "${nextCursor}".`)
+    return { value: { items, nextCursor }, text: lines.join('\n') || 'There are no flows.' }
+  },
+})
+
+export const createFlowTool = defineTool({
+  name: 'create_flow',
+  title: 'Create a flow',
+  description:
+    'Stores a flow of a template or a definition without starting it. To run something at once, call start_flow instead.',
+  scope: 'write',
+  input: oneSource(z.strictObject({ ...source, threadId })),
+  output: flowState,
+  annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
+  async run({ threadId: inThread, ...given }, call) {
+    const created = await createFlow(call, toDefinition(given), inThread)
+    return readFlowState(call, created.flowId)
+  },
+})
+
+export const getFlow = defineTool({
+  name: 'get_flow',
+  title: 'Read a flow',
+  description:
+    'Reads a flow: status, progress, cost, error, its steps, and the final output where it has completed. Does not wait; follow_flow does.',
+  scope: 'read',
+  input: z.strictObject({
+    flowId,
+    stepOutputs: z.boolean().default(false).describe('Also the text that every step wrote, which may be long'),
+  }),
+  output: flowStateWithSteps,
+  annotations: READS,
+  run: (given, call) => readFlowWithSteps(call, given.flowId, given.stepOutputs),
+})
+
+const hasOneSource = (given: { readonly flowId?: string; readonly definition?: unknown; readonly template?: unknown }) =>
+  [given.flowId, given.definition, given.template].filter((one) => one !== undefined).length === 1
+
+export const startFlow = defineTool({
+  name: 'start_flow',
+  title: 'Start a flow',
+  description:
+    'Runs a flow: models are called and money is spent. Give either `template` (with `parameters`), or `definition`, or the `flowId` of a flow that is not running: a failed, cancelled or interrupted one goes on after its last recorded step. `input` is what the models are asked. What check_flow finds is refused before anything is spent. Answers at once, or after `waitMs`; then call follow_flow with the flowId.',
+  scope: 'execute',
+  input: z
+    .strictObject({
+      ...source,
+      flowId: flowId.optional(),
+      threadId,
+      input: execution.shape.input.describe('What the models are asked'),
+      limits: execution.shape.limits.describe('Most that the flow may cost: maxCostUsd in US dollars, maxTokens, maxSteps'),
+      metadata: execution.shape.metadata.describe('Values that prompts read as {{ metadata.key }}'),
+      waitMs: waitMs.default(0).describe('Milliseconds to wait for the end; the server may wait less'),
+    })
+    .refine(hasOneSource, 'expected one of `template`, `definition` and `flowId`')
+    .refine(
+      ({ template, parameters }) => parameters === undefined || template !== undefined,
+      'expected `parameters` only with `template`',
+    ),
+  output: flowState,
+  annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: true },
+  async run({ input, limits, metadata, waitMs: wait, flowId: known, threadId: inThread, ...given }, call) {
+    const { orchestrator } = call.parts
+    const { userId } = call.caller
+    const sinceMs = Date.now()
+    const flow = known === undefined ? await createNew() : { flowId: known, async undo() {} }
+    try {
+      await orchestrator.startFlow(flow.flowId, userId, {
+        input,
+        limits,
+        metadata,
+        streaming: true,
+        resumeAfterCrash: true,
+        ...(known !== undefined && { threadId: inThread }),
+      })
+    } catch (error) {
+      await flow.undo()
+      throw error
+    }
+    if (wait > 0) await follow(call, flow.flowId, wait, sinceMs)
+    return readFlowState(call, flow.flowId)
+
+    async function createNew() {
+      requireScope(call.caller, 'write')
+      const definition = toDefinition(given)
+      await assertWouldRun(call, definition, limits)
+      return createFlow(call, definition, inThread)
+    }
+  },
+})
+
+export const followFlow = defineTool({
+  name: 'follow_flow',
+  title: 'Follow a flow',
+  description:
+    'Waits until a flow has ended, or until `waitMs` is over, and tells where it stands, with the final output where it has completed. Sends progress notifications. While `ended` is false, call it again. Waiting less, or not at all, never stops the flow.',
+  scope: 'read',
+  input: z.strictObject({
+    flowId,
+    waitMs: waitMs.default(USUAL_WAIT_MS).describe('Milliseconds to wait at most; the server may wait less'),
+  }),
+  output: flowState,
+  annotations: READS,
+  async run(given, call) {
+    await follow(call, given.flowId, given.waitMs)
+    return readFlowState(call, given.flowId)
+  },
+})
+
+export const cancelFlow = defineTool({
+  name: 'cancel_flow',
+  title: 'Cancel a flow',
+  description:
+    'Ends a flow and its model calls; answers when it is over. What is recorded is kept, and start_flow can go on from there. A flow that has ended stays as it is.',
+  scope: 'execute',
+  input: z.strictObject({ flowId }),
+  output: flowState,
+  annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
+  async run(given, call) {
+    await call.parts.orchestrator.cancelFlow(given.flowId, call.caller.userId)
+    return readFlowState(call, given.flowId)
+  },
+})
+
+export const rerunFlow = defineTool({
+  name: 'rerun_flow',
+  title: 'Run a flow anew',
+  description:
+    'Makes a new flow of the same definition, not started yet: call start_flow with the new flowId. With `fromStep` the results of the steps before it are carried over and not paid again.',
+  scope: 'write',
+  input: z.strictObject({
+    flowId,
+    fromStep: rerun.shape.fromStep.describe('Id of the first step that is to run again; default: all'),
+    input: rerun.shape.input.describe('Another input; default: the same'),
+  }),
+  output: flowState,
+  annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
+  async run({ flowId: from, ...options }, call) {
+    const created = await call.parts.orchestrator.rerunFlow(from, call.caller.userId, options)
+    return readFlowState(call, created.id)
+  },
+})

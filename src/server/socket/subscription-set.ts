@@ -1,0 +1,82 @@
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ServerFrame } from '../../protocol/socket.ts'
+import type { Caller } from '../access/caller.ts'
+import type { FeedEnd } from '../streaming/flow-feed.ts'
+import { flowNotFound } from '../streaming/periodic-check.ts'
+import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
+import type { Outlet } from './socket-writer.ts'
+
+export interface FollowingParts {
+  readonly caller: Caller
+  readonly subscriptions: Subscriptions
+  readonly maxSubscriptions: number
+  readonly outlet: Outlet
+  readonly send: (frame: ServerFrame) => void
+  /** Tells the client why nothing more of the flow will come. */
+  readonly refuse: (error: OrchestratorError, of: { readonly flowId: string }) => void
+}
+
+/** The flows that one WebSocket follows, each from its own place. */
+export interface Following {
+  readonly count: number
+  /** Follows the flow after `afterSeq`; where it is followed already, from there on instead. Rejects with FLOW_NOT_FOUND, or INPUT_INVALID for one flow too many. */
+  add(flowId: string, afterSeq: number, requestId: string | undefined): Promise<void>
+  remove(flowId: string): void
+  /** Ends what the caller may no longer read. */
+  recheck(): Promise<void>
+  resume(): void
+  /** Follows nothing more. */
+  stop(): void
+}
+
+export function createFollowing(parts: FollowingParts): Following {
+  const { caller, subscriptions, maxSubscriptions, outlet, send, refuse } = parts
+  const open = new Map<string, Subscription>()
+  let isStopped = false
+
+  const remove = (flowId: string) => {
+    open.get(flowId)?.stop()
+    open.delete(flowId)
+  }
+
+  return {
+    get count() {
+      return open.size
+    },
+    async add(flowId, afterSeq, requestId) {
+      if (!open.has(flowId) && open.size >= maxSubscriptions) {
+        throw new OrchestratorError('INPUT_INVALID', `expected at most ${maxSubscriptions} flows on one socket`)
+      }
+      const end = (ended: FeedEnd, lastSeq: number) => {
+        open.delete(flowId)
+        if ('error' in ended) refuse(ended.error, { flowId })
+        else send({ type: 'end', flowId, status: ended.status, lastSeq })
+      }
+      const sink = { isFull: outlet.isFull, send: ({ bytes }: { readonly bytes: Buffer }) => outlet.send(bytes), end }
+      const subscription = await subscriptions.open(caller, flowId, afterSeq, sink)
+      if (isStopped) return subscription.stop()
+      remove(flowId)
+      open.set(flowId, subscription)
+      send({ type: 'subscribed', requestId, flowId, afterSeq })
+    },
+    remove,
+    async recheck() {
+      await Promise.all(
+        [...open.values()].map(async (subscription) => {
+          const { flowId } = subscription
+          if ((await subscription.isAllowed()) || open.get(flowId) !== subscription) return
+          remove(flowId)
+          refuse(flowNotFound(flowId), { flowId })
+        }),
+      )
+    },
+    resume() {
+      for (const subscription of open.values()) subscription.resume()
+    },
+    stop() {
+      isStopped = true
+      for (const subscription of open.values()) subscription.stop()
+      open.clear()
+    },
+  }
+}

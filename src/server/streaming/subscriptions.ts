@@ -1,0 +1,82 @@
+import { createTurns } from '../../async/semaphore.ts'
+import type { Metrics } from '../../telemetry/telemetry.ts'
+import type { Caller } from '../access/caller.ts'
+import type { ServerParts } from '../parts.ts'
+import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
+import { createFollower, type Follower, type UpdateSink } from './subscription-cursor.ts'
+
+export interface SubscriptionsParts extends Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'> {
+  readonly metrics: Pick<Metrics, 'subscriptions'>
+}
+
+/** One caller following one flow. */
+export interface Subscription extends Follower {
+  readonly flowId: string
+  /** Whether the caller may still read the flow. */
+  isAllowed(): Promise<boolean>
+}
+
+export interface Subscriptions {
+  /** Rejects with FLOW_NOT_FOUND for a flow that the caller may not read. Nothing reaches the sink before the next turn of the event loop. */
+  open(caller: Caller, flowId: string, afterSeq: number, sink: UpdateSink): Promise<Subscription>
+  readonly feeds: FlowFeeds
+  close(): void
+}
+
+/** A thousand readers that wake together do not read a thousand pages at once. */
+const READING_BACK_AT_ONCE = 16
+/** The looks of other processes for flows of dead ones, twice over. */
+const RESUMED_WITHIN_MS = 10_000
+
+export function createSubscriptions({ orchestrator, permissions, config, metrics }: SubscriptionsParts): Subscriptions {
+  const feeds = createFlowFeeds({
+    stream: (flowId, userId, afterSeq, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq, signal }),
+    statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
+    resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
+  })
+  const turns = createTurns(READING_BACK_AT_ONCE)
+  let count = 0
+  const changeCount = (change: number) => {
+    count += change
+    metrics.subscriptions(count)
+  }
+  return {
+    feeds,
+    async open({ userId }, flowId, afterSeq, sink) {
+      const threadId = await orchestrator.getThreadId(flowId, userId)
+      let isCounted = true
+      const countDown = () => {
+        if (isCounted) changeCount(-1)
+        isCounted = false
+      }
+      changeCount(1)
+      const follower = createFollower({
+        feed: feeds.open(flowId, userId, afterSeq),
+        afterSeq,
+        sink: {
+          isFull: sink.isFull,
+          send: sink.send,
+          end(end, lastSeq) {
+            countDown()
+            sink.end(end, lastSeq)
+          },
+        },
+        readBack: (after, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq: after, signal }),
+        turns,
+      })
+      return {
+        flowId,
+        get lastSeq() {
+          return follower.lastSeq
+        },
+        resume: follower.resume,
+        stop() {
+          countDown()
+          follower.stop()
+        },
+        isAllowed: () => permissions.can(userId, threadId, 'read'),
+      }
+    },
+    close: () => feeds.close(),
+  }
+}
