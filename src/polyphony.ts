@@ -37,13 +37,13 @@ import { createApiKeyService } from './policies/api-keys.ts'
 import { createDataSharingService } from './policies/data-sharing.ts'
 import { createPermissionService } from './policies/permissions.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
-import { judgePiece, shareContext } from './policies/shared-context.ts'
+import { decideSharing, shareContext } from './policies/shared-context.ts'
 import { compileCondition } from './prompts/conditions/condition.ts'
 import { compileTemplate } from './prompts/template.ts'
 import { createTokenCounter } from './prompts/token-count.ts'
 import { createLazySimulator } from './providers/lazy-simulator.ts'
 import { createModelNames } from './providers/models/model-names.ts'
-import { createPriceBook, createPricedBy } from './providers/models/prices.ts'
+import { createPriceBook, createPricingLookup } from './providers/models/prices.ts'
 import type { ProviderService } from './providers/provider.ts'
 import { createProviderService } from './providers/registry.ts'
 import { createMemoryStore } from './repositories/memory/memory-store.ts'
@@ -142,7 +142,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const prices = createPriceBook({ overrides: config.prices })
   const modelNames = createModelNames({ prices: config.prices })
   const tokens = createTokenCounter()
-  const pricedBy = createPricedBy(providers)
+  const pricingOf = createPricingLookup(providers)
   const { telemetry, observer, logger } = createTelemetry(config, {
     providers: providers.list(),
     flowTypes: Object.keys(executors),
@@ -159,10 +159,10 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const call = createCall({
     attempt: (request, attempt) =>
       providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
-    price: (provider, answer, usage) => prices.price(pricedBy(provider), answer, usage),
+    price: (provider, answer, usage) => prices.price(pricingOf(provider), answer, usage),
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
-      prices.worstCase(pricedBy(provider), model, inputTokens, maxOutputTokens),
-    isSimulated: (provider) => pricedBy(provider).simulated,
+      prices.worstCase(pricingOf(provider), model, inputTokens, maxOutputTokens),
+    isSimulated: (provider) => pricingOf(provider).simulated,
     ratesOf: createRatesOf(accounts),
     retry: config.retry,
   })
@@ -193,10 +193,10 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const historyOf = createThreadHistory(threads)
   const prepare = createStepPrompt({
     shareContext,
-    judgePiece,
+    decideSharing,
     dataSharing,
     tokens,
-    vendorOf: (id) => pricedBy(id).vendor,
+    vendorOf: (id) => pricingOf(id).vendor,
     historyOf,
   })
   const runStep = createStepRunner({
@@ -243,7 +243,17 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     executions,
     live,
     cache: createFlowCache(),
-    checkFlow: createCheckFlow({ parser, executors, providers, prices, modelNames, dataSharing, judgePiece, tokens, pricedBy }),
+    checkFlow: createCheckFlow({
+      parser,
+      executors,
+      providers,
+      prices,
+      modelNames,
+      dataSharing,
+      decideSharing,
+      tokens,
+      pricingOf,
+    }),
     answerSteps: createAnswerSteps(executors),
     executorOf: (type) => executors[type],
     finalSteps: createFinalSteps(executors),

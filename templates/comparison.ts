@@ -1,5 +1,5 @@
 import type { WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
-import { DEFAULT_PANEL, judgeFor } from './default-models.ts'
+import { DEFAULT_PANEL, reviewerFor } from './default-models.ts'
 import {
   anonymousTexts,
   defineTemplate,
@@ -64,7 +64,7 @@ export const comparisonTemplate = defineTemplate({
         {
           id: 'compare',
           name: 'Comparison',
-          ...(judge ?? judgeFor(models)),
+          ...(judge ?? reviewerFor(models)),
           action: 'compare',
           dependsOn: members.map(({ stepId }) => stepId),
           system: JUDGE,

@@ -25,7 +25,7 @@ export const DEFAULT_PANEL: readonly Target[] = [defaultModel('openai'), default
  * Who judges a panel. Judges favour their own text (arXiv 2404.13076), so a model that is not on the panel is taken,
  * of a provider that is: the caller has surely configured that one. Where no such model is known, the first panel member judges.
  */
-export function judgeFor(panel: readonly Target[]): Target {
+export function reviewerFor(panel: readonly Target[]): Target {
   const onPanel = (candidate: Target) =>
     panel.some((member) => member.provider === candidate.provider && member.model === candidate.model)
   for (const tier of ['strong', 'second'] as const) {

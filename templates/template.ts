@@ -27,7 +27,7 @@ export interface TemplateFacts {
   readonly parameters: readonly TemplateParameter[]
 }
 
-export interface Template<Options> extends TemplateFacts {
+export interface FlowTemplate<Options> extends TemplateFacts {
   /** A fresh definition, pure data. Throws INPUT_INVALID, naming every parameter that is wrong. */
   create(options?: Options): WritableFlowDefinition
 }
@@ -44,7 +44,7 @@ interface TemplatePlan<Shape extends ParameterShape> extends Omit<TemplateFacts,
 
 export function defineTemplate<Shape extends ParameterShape>(
   plan: TemplatePlan<Shape>,
-): Template<z.input<ParameterSchema<Shape>>> {
+): FlowTemplate<z.input<ParameterSchema<Shape>>> {
   const { name, title, description, example, type, build } = plan
   const schema = z.strictObject(plan.parameters)
   return {
@@ -88,7 +88,7 @@ function invalidOptions(name: string, schema: z.ZodType, error: z.ZodError, opti
   const lines = problems.map(
     ({ path, message, suggestion }: DefinitionProblem) => `${path}: ${withSuggestion(message, suggestion)}`,
   )
-  return new OrchestratorError('INPUT_INVALID', `Template "${name}": ${lines.join('; ')}`, {
+  return new OrchestratorError('INPUT_INVALID', `FlowTemplate "${name}": ${lines.join('; ')}`, {
     details: { template: name, problems },
   })
 }

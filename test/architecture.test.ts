@@ -121,9 +121,12 @@ test('interfaces name application services and contracts of adapters by type; on
 })
 
 test('the client imports types and the module async, so that a browser loads nothing else', () => {
-  expect(forbidden((from, _to, found) => from !== 'client' || ((found.typeOnly && !found.to.startsWith('src/server/')) || moduleOf(found.to) === 'async'))).toEqual(
-    [],
-  )
+  expect(
+    forbidden(
+      (from, _to, found) =>
+        from !== 'client' || (found.typeOnly && !found.to.startsWith('src/server/')) || moduleOf(found.to) === 'async',
+    ),
+  ).toEqual([])
 })
 
 test('templates are data: they import only domain and base modules', () => {

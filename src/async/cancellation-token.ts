@@ -2,7 +2,7 @@
  * Ends work from outside, as an AbortController does, at a tenth of its weight: one stands beside every flow that waits, and only
  * what is really under way has a controller of its own, which is added here. A class, so that its functions are shared.
  */
-export class Stop {
+export class CancellationToken {
   #stopped = false
   #reason: unknown
   #underWay: Set<AbortController> | undefined

@@ -1,5 +1,5 @@
 /** Lets so many pieces of work run at once; the others wait for their turn, in order. */
-export function createTurns(most: number) {
+export function createSemaphore(most: number) {
   const waiting: (() => void)[] = []
   let running = 0
   return async <Value>(work: () => Promise<Value>): Promise<Value> => {
@@ -16,4 +16,4 @@ export function createTurns(most: number) {
   }
 }
 
-export type Turns = ReturnType<typeof createTurns>
+export type Semaphore = ReturnType<typeof createSemaphore>

@@ -18,7 +18,7 @@ export function untilAborted<T>(work: PromiseLike<T>, signal: AbortSignal): Prom
 }
 
 /** Aborts the controller with the signal's reason when the signal aborts. Returns what unlinks them. */
-export function follow(signal: AbortSignal, controller: AbortController): () => void {
+export function linkSignal(signal: AbortSignal, controller: AbortController): () => void {
   if (signal.aborted) {
     controller.abort(signal.reason)
     return () => {}

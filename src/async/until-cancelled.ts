@@ -1,12 +1,12 @@
-import type { Stop } from './cancellation-token.ts'
+import type { CancellationToken } from './cancellation-token.ts'
 
 /**
  * Settles as the work does, or rejects with the reason when one of the stops ends it or the time is over, whether the work notices or not:
  * for the caller's own functions, which know no signal.
  */
-export function untilStopped<T>(
+export function untilCancelled<T>(
   work: Promise<T>,
-  stops: readonly (Stop | undefined)[],
+  stops: readonly (CancellationToken | undefined)[],
   time?: { readonly limitMs: number; readonly error: () => Error },
 ): Promise<T> {
   const abort = new AbortController()

@@ -7,10 +7,10 @@ import type { Attempt } from '../domain/execution/step-result.ts'
 import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/execution/usage.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { unusable } from './usable-answer.ts'
 
-export interface LedgerPorts {
+export interface LedgerDeps {
   /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
   readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
   /** Whether the simulator answers for a provider; asked for tries that have no answer to say so. */
@@ -34,7 +34,7 @@ const CHARACTERS_PER_TOKEN = 4
 const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PROVIDER_STREAM_CUT'])
 
 /** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
-export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock): CallLayer => {
+export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock): CallLayer => {
   const costOf = (request: PreparedRequest, outcome: Outcome, signal: AbortSignal): PendingCost => {
     const { model, usage, providerCostUsd, serviceTier } = outcome
     if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' }
@@ -47,7 +47,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
     }
   }
 
-  const answered = (attempt: Try, request: PreparedRequest, context: TryContext, response: CallResponse) => {
+  const answered = (attempt: Try, request: PreparedRequest, context: AttemptContext, response: CallResponse) => {
     const executionTime = end(attempt, clock)
     const cost = costOf(request, response, context.signal)
     const failure = unusable(response, request, context)
@@ -61,7 +61,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerPorts, clock: Clock)
     return cost instanceof Promise ? cost.then(conclude) : conclude(cost)
   }
 
-  const failed = async (attempt: Try, request: PreparedRequest, context: TryContext, error: unknown): Promise<never> => {
+  const failed = async (attempt: Try, request: PreparedRequest, context: AttemptContext, error: unknown): Promise<never> => {
     const executionTime = end(attempt, clock)
     const { signal } = context
     const aborted = signal.aborted || isTimeout(error)
@@ -118,7 +118,7 @@ function end(attempt: Try, clock: Clock): number {
 
 /** An adapter that ignores its signal must not add text to the next try. */
 const deliverer =
-  (attempt: Try, { progress }: TryContext, onDelta: (text: string) => void) =>
+  (attempt: Try, { progress }: AttemptContext, onDelta: (text: string) => void) =>
   (text: string): void => {
     if (attempt.ended || text === '') return
     attempt.deliveredCharacters += text.length
@@ -141,7 +141,7 @@ const reasoningDeliverer =
 function record(
   { number, startedAtMs }: Try,
   { provider }: PreparedRequest,
-  { onAttempt }: TryContext,
+  { onAttempt }: AttemptContext,
   outcome: Outcome,
   cost: KnownCost | undefined,
   executionTime: number,

@@ -95,7 +95,7 @@ export interface CallProgress {
 }
 
 /** The context as the layers around one try see it. Must not be kept after the try. */
-export interface TryContext extends Omit<CallContext, 'observe'> {
+export interface AttemptContext extends Omit<CallContext, 'observe'> {
   readonly progress: CallProgress
   /** Output bound that the engine gave to a request that names none. */
   readonly engineMaxTokens?: number
@@ -107,7 +107,7 @@ export interface TryContext extends Omit<CallContext, 'observe'> {
  * One try at one target: what the inner layers wrap. Rejects with an OrchestratorError, or with `signal.reason` within 100 ms of an abort
  * in whatever phase it is. Must leave nothing behind on `signal` when it settles.
  */
-export type AttemptCall = (request: PreparedRequest, context: TryContext) => Promise<CallResponse>
+export type AttemptCall = (request: PreparedRequest, context: AttemptContext) => Promise<CallResponse>
 /** Wraps one concern around every try. Must pass answers, errors and the context on unchanged where they are not its concern. */
 export type CallLayer = (next: AttemptCall) => AttemptCall
 

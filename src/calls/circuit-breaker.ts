@@ -1,7 +1,7 @@
 import type { Clock } from '../async/clock.ts'
 import { withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CallLayer, PreparedRequest, TryContext } from './call.ts'
+import type { AttemptContext, CallLayer, PreparedRequest } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
 export interface CircuitBreakerSettings {
@@ -84,7 +84,7 @@ export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): 
     if (!models.isEmpty()) models.answered(`${provider}/${model}`)
   }
 
-  const settle = (request: PreparedRequest, { signal }: TryContext, error: unknown) => {
+  const settle = (request: PreparedRequest, { signal }: AttemptContext, error: unknown) => {
     // Whoever gave up says nothing of the provider, except where it was silent for the whole share of its target.
     if (signal.aborted && !isSilence(signal.reason, request)) return
     const ending: unknown = signal.aborted ? signal.reason : error

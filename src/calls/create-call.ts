@@ -3,16 +3,16 @@ import { untilAborted } from '../async/until-aborted.ts'
 import type { ModelResponse } from '../domain/execution/model-call.ts'
 import { plausibleUsage } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { attemptLedger, type LedgerPorts } from './attempt-ledger.ts'
-import type { AttemptCall, Call, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import { attemptLedger, type LedgerDeps } from './attempt-ledger.ts'
+import type { AttemptCall, AttemptContext, Call, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
 import { fallback } from './fallback.ts'
 import { limits, type WorstCaseUsd } from './limits.ts'
 import { observedCall } from './observed-call.ts'
-import { type RateLimitPorts, rateLimit } from './rate-limit.ts'
+import { type RateLimitDeps, rateLimit } from './rate-limit.ts'
 import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
-import { toTryContext } from './try-context.ts'
+import { toAttemptContext } from './try-context.ts'
 import { cutNote } from './usable-answer.ts'
 
 export interface AttemptOptions {
@@ -24,7 +24,7 @@ export interface AttemptOptions {
 }
 
 /** What the calls need from outside their room. */
-export interface CallPorts extends LedgerPorts, Pick<RateLimitPorts, 'ratesOf'> {
+export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
   /** Sends one request to one provider; keeps the promises of `Provider.generate`. */
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   readonly worstCaseUsd: WorstCaseUsd
@@ -37,7 +37,7 @@ export interface CallPorts extends LedgerPorts, Pick<RateLimitPorts, 'ratesOf'> 
  * The way of every request to a provider and back (SPEC section 6). Built once per composition: rates and circuits are shared by all flows.
  * From the outside in: timeout of the whole, fallbacks, retries; then around every try: limits, rate limit, circuit, ledger, stream timeouts.
  */
-export function createCall(ports: CallPorts): Call {
+export function createCall(ports: CallDeps): Call {
   const clock = ports.clock ?? systemClock
   const retrySettings = { ...RETRY_DEFAULTS, ...ports.retry }
   const { baseDelayMs: jitterMs, retryAfterCapMs } = retrySettings
@@ -55,11 +55,16 @@ export function createCall(ports: CallPorts): Call {
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
     if (context.observe) return observedCall(wholeCall, clock, request, context, context.observe)
-    return wholeCall(request, toTryContext(context))
+    return wholeCall(request, toAttemptContext(context))
   }
 }
 
-function toCallResponse(answer: ModelResponse, request: PreparedRequest, simulated: boolean, context: TryContext): CallResponse {
+function toCallResponse(
+  answer: ModelResponse,
+  request: PreparedRequest,
+  simulated: boolean,
+  context: AttemptContext,
+): CallResponse {
   const { provider, model: requestedModel } = request
   const complete: { readonly [Key in keyof Required<CallResponse>]: CallResponse[Key] } = {
     text: answer.text,
@@ -82,8 +87,8 @@ function toCallResponse(answer: ModelResponse, request: PreparedRequest, simulat
 }
 
 /** Hands the request over and stops waiting at an abort, even where an adapter does not obey its signal. */
-const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
-  const start: CallPorts['attempt'] = (request, options) => {
+const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
+  const start: CallDeps['attempt'] = (request, options) => {
     try {
       return attempt(request, options)
     } catch (error) {
@@ -104,7 +109,7 @@ const send = ({ attempt, isSimulated }: CallPorts): AttemptCall => {
 }
 
 /** Tells the reader of the stream that what was delivered is void, in the same way as before a further try. */
-function announceVoid({ provider, model }: PreparedRequest, { onRetry, progress }: TryContext): void {
+function announceVoid({ provider, model }: PreparedRequest, { onRetry, progress }: AttemptContext): void {
   const message = `The text so far of ${provider}/${model} is reasoning, as the mark that closes it shows; the answer follows`
   progress.textDelivered = false
   onRetry?.({

@@ -1,13 +1,13 @@
 import type { Clock } from '../async/clock.ts'
-import { follow, untilAborted } from '../async/until-aborted.ts'
+import { linkSignal, untilAborted } from '../async/until-aborted.ts'
 import type { Target } from '../domain/definition/flow-definition.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AttemptCall, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import { toTryContext } from './try-context.ts'
+import type { AttemptCall, AttemptContext, CallRequest, CallResponse, PreparedRequest } from './call.ts'
+import { toAttemptContext } from './try-context.ts'
 
 /** Failures of one provider that another one may not have. Cancel, timeouts of the whole, limits and refusals of the user's own policies are final. */
-const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
+const FALLBACK_CODES: ReadonlySet<ErrorCode> = new Set([
   'PROVIDER_NOT_CONFIGURED',
   'PROVIDER_INACTIVE',
   'PROVIDER_AUTH',
@@ -27,7 +27,7 @@ const FALLS_BACK: ReadonlySet<ErrorCode> = new Set([
  * target but the last gets an equal share of what is left of it.
  */
 export const fallback = (next: AttemptCall, clock: Clock) => {
-  return (request: CallRequest, context: TryContext): Promise<CallResponse> => {
+  return (request: CallRequest, context: AttemptContext): Promise<CallResponse> => {
     const [only] = request.targets
     if (!only || request.targets.length > 1) return inOrder(request, context)
     const prepared = request.prepare(only)
@@ -35,7 +35,7 @@ export const fallback = (next: AttemptCall, clock: Clock) => {
     return untilAborted(prepared, context.signal).then((ready) => next(ready, context))
   }
 
-  async function inOrder({ targets, prepare }: CallRequest, context: TryContext): Promise<CallResponse> {
+  async function inOrder({ targets, prepare }: CallRequest, context: AttemptContext): Promise<CallResponse> {
     const { progress, signal } = context
     const notes: string[] = []
     let failure: OrchestratorError | undefined
@@ -63,7 +63,7 @@ export const fallback = (next: AttemptCall, clock: Clock) => {
 async function withinShare(
   next: AttemptCall,
   request: PreparedRequest,
-  context: TryContext,
+  context: AttemptContext,
   endsAtMs: number | undefined,
   clock: Clock,
 ): Promise<CallResponse> {
@@ -73,7 +73,7 @@ async function withinShare(
   const now = clock.now()
   const shareMs = Math.max(0, Math.round((endsAtMs - now) / (progress.targetsLeft + 1)))
   const controller = new AbortController()
-  const unlink = follow(signal, controller)
+  const unlink = linkSignal(signal, controller)
   const stopTimer = clock.startTimer(shareMs, () => {
     // Nobody else is asked once text was delivered, so there is nobody to save the time for.
     if (progress.textDelivered && !restartAfterFirstToken) progress.endsAtMs = endsAtMs
@@ -81,7 +81,7 @@ async function withinShare(
   })
   progress.endsAtMs = now + shareMs
   try {
-    return await next(request, toTryContext(context, controller.signal))
+    return await next(request, toAttemptContext(context, controller.signal))
   } finally {
     stopTimer()
     unlink()
@@ -112,12 +112,12 @@ async function prepared(
   }
 }
 
-function fallsBack(error: unknown, { signal, progress, restartAfterFirstToken }: TryContext): error is OrchestratorError {
-  if (signal.aborted || !OrchestratorError.is(error) || !FALLS_BACK.has(error.code)) return false
+function fallsBack(error: unknown, { signal, progress, restartAfterFirstToken }: AttemptContext): error is OrchestratorError {
+  if (signal.aborted || !OrchestratorError.is(error) || !FALLBACK_CODES.has(error.code)) return false
   return !progress.textDelivered || restartAfterFirstToken
 }
 
-function announce(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: TryContext): void {
+function announce(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: AttemptContext): void {
   onRetry?.({
     attempt: progress.attempts,
     delayMs: 0,

@@ -2,7 +2,7 @@ import { untilAborted } from '../async/until-aborted.ts'
 import { callFactsOf } from '../domain/execution/call-facts.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AttemptCall, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend, TryContext } from './call.ts'
+import type { AttemptCall, AttemptContext, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
 /** Output bound given to a request that names none while a limit is set (SPEC section 6). */
@@ -116,7 +116,7 @@ export const limits = (worstCaseUsd: WorstCaseUsd): CallLayer => {
 async function withinBudget(
   next: AttemptCall,
   request: PreparedRequest,
-  context: TryContext,
+  context: AttemptContext,
   budget: Budget,
   worstCaseUsd: WorstCaseUsd,
 ): Promise<CallResponse> {

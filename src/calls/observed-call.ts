@@ -4,10 +4,10 @@ import type { CallEnding, CallObservation } from '../domain/execution/observatio
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { addUsage } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CallContext, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import { toTryContext } from './try-context.ts'
+import type { AttemptContext, CallContext, CallRequest, CallResponse, PreparedRequest } from './call.ts'
+import { toAttemptContext } from './try-context.ts'
 
-type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>
+type WholeCall = (request: CallRequest, context: AttemptContext) => Promise<CallResponse>
 type Observe = NonNullable<CallContext['observe']>
 
 /** One logical call before the eyes of who watches: start, every try, end. Calls that nobody watches never come by here. */
@@ -28,7 +28,7 @@ export function observedCall(
   const attempts: Attempt[] = []
   let firstPieceMs: number | undefined
 
-  const watched = toTryContext({
+  const watched = toAttemptContext({
     ...context,
     onReasoning,
     onRetry,

@@ -2,13 +2,13 @@ import { type Clock, wait } from '../async/clock.ts'
 import { untilAborted } from '../async/until-aborted.ts'
 import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
 
 /** Model names come from flows, so what is kept by their name must not grow with them. */
 const MAX_HELD = 1_000
 
-export interface RateLimitPorts {
+export interface RateLimitDeps {
   /** Rates of a configured provider; asked once per try. */
   readonly ratesOf: (provider: string) => Rates
   /** A provider that asks for a longer pause than this only pauses the call that was told so. */
@@ -21,7 +21,7 @@ export interface RateLimitPorts {
  * Keeps every provider's concurrency, requests and tokens per minute, over all flows of this composition. A 429 that names a wait holds back all
  * calls to that model, not only the one that was told.
  */
-export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts, clock: Clock): CallLayer => {
+export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps, clock: Clock): CallLayer => {
   const gates = new Map<string, Promise<Gate>>()
   const heldUntil = new Map<string, number>()
 
@@ -33,7 +33,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
     return gate
   }
 
-  const afterHold = async (request: PreparedRequest, { signal, progress }: TryContext): Promise<void> => {
+  const afterHold = async (request: PreparedRequest, { signal, progress }: AttemptContext): Promise<void> => {
     const target = nameOf(request)
     for (let until = heldUntil.get(target); until !== undefined; until = heldUntil.get(target)) {
       const leftMs = until - clock.now()
@@ -58,7 +58,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitPorts
   const inTurn = async (
     next: AttemptCall,
     request: PreparedRequest,
-    context: TryContext,
+    context: AttemptContext,
     rates: Rates,
   ): Promise<CallResponse> => {
     const { signal } = context

@@ -2,7 +2,7 @@ import { type Clock, wait } from '../async/clock.ts'
 import { callFactsOf } from '../domain/execution/call-facts.ts'
 import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AttemptCall, CallLayer, CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 
 export interface RetrySettings {
   /** Upper bound of the first wait; doubles with every further one. Default 500. */
@@ -15,7 +15,7 @@ export interface RetrySettings {
 
 export const RETRY_DEFAULTS: RetrySettings = { baseDelayMs: 500, maxDelayMs: 30_000, retryAfterCapMs: 60_000 }
 
-const RETRIED: ReadonlySet<ErrorCode> = new Set([
+const RETRYABLE_CODES: ReadonlySet<ErrorCode> = new Set([
   'PROVIDER_UNAVAILABLE',
   'PROVIDER_RATE_LIMITED',
   'PROVIDER_BAD_REPLY',
@@ -38,7 +38,7 @@ async function tryAgain(
   failure: unknown,
   next: AttemptCall,
   request: PreparedRequest,
-  context: TryContext,
+  context: AttemptContext,
   settings: RetrySettings,
   clock: Clock,
 ): Promise<CallResponse> {
@@ -58,14 +58,19 @@ async function tryAgain(
   throw error
 }
 
-function announce(error: OrchestratorError, delayMs: number, { provider, model }: PreparedRequest, context: TryContext): void {
+function announce(
+  error: OrchestratorError,
+  delayMs: number,
+  { provider, model }: PreparedRequest,
+  context: AttemptContext,
+): void {
   const { progress, onRetry } = context
   onRetry?.({ attempt: progress.attempts, delayMs, error: error.toJSON(), provider, model, restart: progress.textDelivered })
   progress.textDelivered = false
 }
 
-function mayRepeat(error: unknown, { signal, progress, restartAfterFirstToken }: TryContext): error is OrchestratorError {
-  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !RETRIED.has(error.code)) return false
+function mayRepeat(error: unknown, { signal, progress, restartAfterFirstToken }: AttemptContext): error is OrchestratorError {
+  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !RETRYABLE_CODES.has(error.code)) return false
   // Waiting for an open circuit is only worth while when nobody else could answer.
   if (error.details.circuit === 'open' && progress.targetsLeft > 0) return false
   return !progress.textDelivered || restartAfterFirstToken

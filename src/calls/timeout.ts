@@ -1,20 +1,20 @@
 import type { Clock, StopTimer } from '../async/clock.ts'
-import { follow } from '../async/until-aborted.ts'
+import { linkSignal } from '../async/until-aborted.ts'
 import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AttemptCall, CallLayer, CallRequest, CallResponse, PreparedRequest, TryContext } from './call.ts'
-import { toTryContext } from './try-context.ts'
+import type { AttemptCall, AttemptContext, CallLayer, CallRequest, CallResponse, PreparedRequest } from './call.ts'
+import { toAttemptContext } from './try-context.ts'
 
-type WholeCall = (request: CallRequest, context: TryContext) => Promise<CallResponse>
+type WholeCall = (request: CallRequest, context: AttemptContext) => Promise<CallResponse>
 
 /** Bounds everything of one call, waits included: aborts it with STEP_TIMEOUT, so that the work ends and not only the waiting for it. */
 export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
   return (request, context) =>
     context.timeoutMs === undefined ? next(request, context) : within(context.timeoutMs, request, context)
 
-  function within(timeoutMs: number, request: CallRequest, context: TryContext): Promise<CallResponse> {
+  function within(timeoutMs: number, request: CallRequest, context: AttemptContext): Promise<CallResponse> {
     const controller = context.abort ?? new AbortController()
-    const unlink = context.abort ? undefined : follow(context.signal, controller)
+    const unlink = context.abort ? undefined : linkSignal(context.signal, controller)
     const stopTimer = clock.startTimer(timeoutMs, () => {
       const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; it did not come`
       controller.abort(new OrchestratorError('STEP_TIMEOUT', message, { details: { timeoutMs } }))
@@ -23,7 +23,7 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
       stopTimer()
       unlink?.()
     }
-    const bounded = unlink ? toTryContext(context, controller.signal) : context
+    const bounded = unlink ? toAttemptContext(context, controller.signal) : context
     bounded.progress.endsAtMs = clock.now() + timeoutMs
     return next(request, bounded).then(
       (response) => {
@@ -47,7 +47,12 @@ export const streamTimeout = (clock: Clock): CallLayer => {
   }
 }
 
-async function watched(next: AttemptCall, request: PreparedRequest, context: TryContext, clock: Clock): Promise<CallResponse> {
+async function watched(
+  next: AttemptCall,
+  request: PreparedRequest,
+  context: AttemptContext,
+  clock: Clock,
+): Promise<CallResponse> {
   const {
     firstChunkTimeoutMs = Number.POSITIVE_INFINITY,
     idleTimeoutMs = Number.POSITIVE_INFINITY,
@@ -55,7 +60,7 @@ async function watched(next: AttemptCall, request: PreparedRequest, context: Try
     onActivity,
   } = context
   const controller = new AbortController()
-  const unlink = follow(context.signal, controller)
+  const unlink = linkSignal(context.signal, controller)
   const startedAt = clock.now()
   let lastActivity: number | undefined
   let stopTimer: StopTimer | undefined

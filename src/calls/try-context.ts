@@ -1,11 +1,11 @@
-import type { CallContext, CallProgress, TryContext } from './call.ts'
+import type { AttemptContext, CallContext, CallProgress } from './call.ts'
 
 const newProgress = (): CallProgress => ({ attempts: 0, textDelivered: false, targetsLeft: 0, endsAtMs: undefined })
 
-type Complete = { readonly [Key in keyof Required<TryContext>]: TryContext[Key] }
+type Complete = { readonly [Key in keyof Required<AttemptContext>]: AttemptContext[Key] }
 
 /** The context of a call that starts, or of one under way, under another signal. */
-export function toTryContext(context: CallContext | TryContext, signal: AbortSignal = context.signal): TryContext {
+export function toAttemptContext(context: CallContext | AttemptContext, signal: AbortSignal = context.signal): AttemptContext {
   // Written out, not spread: a spread that adds keys costs five times the memory, and every call of every flow comes by here.
   const complete: Complete = {
     signal,

@@ -2,9 +2,9 @@ import { isBlank } from '../domain/blank-text.ts'
 import { withCallFacts } from '../domain/execution/call-facts.ts'
 import type { FinishReason, ModelResponse } from '../domain/execution/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { CallResponse, PreparedRequest, TryContext } from './call.ts'
+import type { AttemptContext, CallResponse, PreparedRequest } from './call.ts'
 
-type BoundContext = Pick<TryContext, 'engineMaxTokens'>
+type BoundContext = Pick<AttemptContext, 'engineMaxTokens'>
 
 /** Why the text of an answer is not whole, in words for the notes of its step; `undefined` where it ended by itself. */
 export const cutNote = (answer: ModelResponse, request: PreparedRequest, context: BoundContext): string | undefined =>
@@ -23,7 +23,7 @@ const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
  * that left no text, OUTPUT_INVALID where the bound of output tokens was used up before any text, PROVIDER_BAD_REPLY (retried) for every other answer
  * without text. Where the call wants a complete answer, a cut one fails by the same codes. The answer goes along with the facts of the error.
  */
-export function unusable(answer: CallResponse, request: PreparedRequest, context: TryContext): OrchestratorError | undefined {
+export function unusable(answer: CallResponse, request: PreparedRequest, context: AttemptContext): OrchestratorError | undefined {
   const { finishReason } = answer
   const empty = isBlank(answer.text)
   const refused = finishReason === 'refusal' || answer.refusal !== undefined
@@ -38,7 +38,7 @@ function refusalError({ provider, requestedModel: model, finishReason }: CallRes
   })
 }
 
-function emptyError(answer: CallResponse, request: PreparedRequest, context: TryContext): OrchestratorError {
+function emptyError(answer: CallResponse, request: PreparedRequest, context: AttemptContext): OrchestratorError {
   const { provider, requestedModel: model, finishReason, usage } = answer
   const details = { provider, model, finishReason, outputTokens: usage.outputTokens, reasoningTokens: usage.reasoningTokens }
   if (finishReason === 'content_filter') {

@@ -3,10 +3,10 @@ import { CommanderError } from 'commander'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createProgram } from './program.ts'
 import { reportError } from './report-error.ts'
-import type { CommandContext, House } from './services.ts'
+import type { CommandContext, Services } from './services.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
-const house: House = {
+const house: Services = {
   open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags }),
   loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags }),
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),

@@ -33,7 +33,7 @@ const RESUMABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 /** What the reader can do about an error at the command line. */
-export function remedyOf(code: ErrorCode, flowId?: unknown): string {
+export function cliRemedyOf(code: ErrorCode, flowId?: unknown): string {
   const remedy = REMEDIES[code] ?? ERROR_CODES[code].remedy
   return typeof flowId === 'string' && RESUMABLE.has(code) ? `${remedy}\npolyphony flows resume ${flowId}` : remedy
 }
@@ -44,7 +44,7 @@ const placeOf = ({ stepId }: OrchestratorError['details']): string => (typeof st
 /** Tells what went wrong and returns the exit code. Only a bug of ours shows a stack trace. */
 export function reportError(thrown: unknown, { terminal, json }: Pick<CommandContext, 'terminal' | 'json'>): number {
   const error = OrchestratorError.from(thrown)
-  const remedy = remedyOf(error.code, error.details.flowId)
+  const remedy = cliRemedyOf(error.code, error.details.flowId)
   if (json) terminal.printJson({ type: 'failed', error: { ...error.toJSON(), remedy } })
   terminal.warn(`${error.code}: ${error.message}${placeOf(error.details)}`)
   terminal.warn(remedy)

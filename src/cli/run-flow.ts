@@ -2,7 +2,7 @@ import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { ExecuteFlowOptions } from '../orchestrator/service-options.ts'
 import { toPlainText, wrapText } from './plain-text.ts'
 import { createReporter } from './reporter.ts'
-import type { CommandContext, OpenHouse } from './services.ts'
+import type { CommandContext, OpenServices } from './services.ts'
 import { toNoteLines, toSourceLines, toStepTable } from './step-table.ts'
 
 export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming' | 'limits'> {
@@ -15,7 +15,7 @@ export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'meta
 /** Executes a flow and shows it. The first Ctrl-C cancels it, the second leaves at once. */
 export async function runFlow(
   context: CommandContext,
-  { orchestrator }: Pick<OpenHouse, 'orchestrator'>,
+  { orchestrator }: Pick<OpenServices, 'orchestrator'>,
   { flowId, userId, title, quiet = false, ...options }: FlowRunOptions,
 ): Promise<FlowExecutionResult> {
   const reporter = createReporter(context, { title, quiet })

@@ -8,7 +8,7 @@ import type { ModelNames, ProviderService } from '../providers/provider.ts'
 import type { Terminal } from './terminal.ts'
 
 /** What commands need of an opened Polyphony. */
-export interface OpenHouse {
+export interface OpenServices {
   readonly orchestrator: OrchestratorService
   readonly conversations: ConversationService
   readonly permissions: PermissionService
@@ -23,7 +23,7 @@ export interface OpenHouse {
 /** What serves flows as tools to the program that started this one. */
 export interface ToolServing {
   /** Opens what tools work on; asked at every call. */
-  readonly open: () => Promise<OpenHouse>
+  readonly open: () => Promise<OpenServices>
   readonly version: string
   /** Ends the serving. */
   readonly signal: AbortSignal
@@ -32,9 +32,9 @@ export interface ToolServing {
 }
 
 /** The keys that main.ts passes on; each loads what it needs when it is used. */
-export interface House {
+export interface Services {
   /** Reads the configuration with these values over everything else, opens the database, builds everything. */
-  open(flags: PolyphonyConfigInput): Promise<OpenHouse>
+  open(flags: PolyphonyConfigInput): Promise<OpenServices>
   /** The configuration alone. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
@@ -60,7 +60,7 @@ export interface RunningServer {
 
 /** What every command gets. */
 export interface CommandContext {
-  readonly house: House
+  readonly house: Services
   readonly terminal: Terminal
   /** One JSON object per line on stdout and nothing else. */
   readonly json: boolean
@@ -79,10 +79,10 @@ export const DEMO_USER = 'demo'
 export const toFlags = ({ database }: DatabaseOptions): PolyphonyConfigInput => (database === undefined ? {} : { database })
 
 /** Opens the house for one piece of work and closes it whatever happens. */
-export async function withHouse<Value>(
+export async function withServices<Value>(
   { house }: CommandContext,
   flags: PolyphonyConfigInput,
-  work: (open: OpenHouse) => Promise<Value>,
+  work: (open: OpenServices) => Promise<Value>,
 ): Promise<Value> {
   const open = await house.open(flags)
   try {

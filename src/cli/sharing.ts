@@ -1,11 +1,11 @@
 import type { DefinitionText } from '../domain/definition/file.ts'
 import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
-import { toPlaceText } from '../domain/definition/problems.ts'
+import { toSourceLocation } from '../domain/definition/problems.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { FlowCheck } from '../orchestrator/inspect/check-flow.ts'
 import type { FlowFinding } from '../orchestrator/inspect/flow-finding.ts'
 import { toPlainLine } from './plain-text.ts'
-import type { CommandContext, OpenHouse } from './services.ts'
+import type { CommandContext, OpenServices } from './services.ts'
 
 /** One text that a step cannot do without and that may not go to its provider yet. */
 export interface NeededSharing {
@@ -43,7 +43,7 @@ export interface ConsentOptions {
  */
 export async function prepareRun(
   context: CommandContext,
-  { orchestrator, dataSharing }: Pick<OpenHouse, 'orchestrator' | 'dataSharing'>,
+  { orchestrator, dataSharing }: Pick<OpenServices, 'orchestrator' | 'dataSharing'>,
   definition: FlowDefinitionInput,
   { userId, allowSharing, find }: ConsentOptions,
 ): Promise<void> {
@@ -65,7 +65,7 @@ export async function prepareRun(
 
 /** `flows/review.yaml:12:7: steps[2].model: …`, where the definition was read from a file. */
 export function toFindingText({ path, message }: FlowFinding, find?: DefinitionText['find']): string {
-  return `${toPlaceText(find?.(path) ?? {})}${path ? `${path}: ${message}` : message}`
+  return `${toSourceLocation(find?.(path) ?? {})}${path ? `${path}: ${message}` : message}`
 }
 
 export function toError(problems: readonly FlowFinding[], find?: DefinitionText['find']): OrchestratorError {

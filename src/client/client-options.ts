@@ -1,5 +1,5 @@
 import type { SocketConstructor } from './socket/web-socket.ts'
-import type { Wait } from './timing.ts'
+import type { WaitFor } from './timing.ts'
 
 /** What is about to be sent; headers may be added. The key is not among them. */
 export interface OutgoingRequest {
@@ -36,7 +36,7 @@ export interface ClientOptions {
    */
   readonly socketAuth?: 'header' | 'ticket'
   /** How the client waits between tries; for tests. */
-  readonly wait?: Wait
+  readonly wait?: WaitFor
   /** From 0 up to, not including, 1; for tests. */
   readonly random?: () => number
 }

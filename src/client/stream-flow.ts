@@ -1,6 +1,6 @@
 import type { WireUpdate } from '../protocol/update.ts'
 import { linkAbort, untilAborted } from './abort.ts'
-import { badAnswer, isProblem, isRecord, parseOrUndefined, toError } from './http/answer.ts'
+import { badAnswer, isJsonObject, isProblem, parseOrUndefined, toPolyphonyError } from './http/answer.ts'
 import { COMMENT, type ServerSentEvent } from './http/event-parser.ts'
 import { readEvents } from './http/read-events.ts'
 import { BACKOFF, type Transport } from './http/transport.ts'
@@ -138,11 +138,11 @@ function toUpdate({ data }: ServerSentEvent): WireUpdate | undefined {
 
 /** Of the rest the server's schemas say what it is. */
 export const isUpdate = (value: unknown): value is WireUpdate =>
-  isRecord(value) && typeof value.seq === 'number' && typeof value.flowId === 'string' && typeof value.type === 'string'
+  isJsonObject(value) && typeof value.seq === 'number' && typeof value.flowId === 'string' && typeof value.type === 'string'
 
 function toProblem({ data }: ServerSentEvent): PolyphonyError {
   const problem = parseOrUndefined(data)
   return isProblem(problem)
-    ? toError(problem)
+    ? toPolyphonyError(problem)
     : new PolyphonyError('BAD_ANSWER', 'The stream ended with a problem that says nothing')
 }

@@ -22,9 +22,9 @@ export function startIdleTimer(idleTimeoutMs: number, run: () => void): () => vo
 }
 
 /** Must resolve after the delay, or as soon as the signal is aborted. */
-export type Wait = (delayMs: number, signal: AbortSignal | undefined) => Promise<void>
+export type WaitFor = (delayMs: number, signal: AbortSignal | undefined) => Promise<void>
 
-export const systemWait: Wait = (delayMs, signal) =>
+export const systemWait: WaitFor = (delayMs, signal) =>
   new Promise((resolve) => {
     if (signal?.aborted) return resolve()
     const done = () => {

@@ -6,7 +6,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { PermissionService } from '../policies/policy.ts'
 import type { FlowRepository, ThreadRepository } from '../repositories/repository.ts'
 
-export interface ConversationServiceParts {
+export interface ConversationServiceDeps {
   readonly threads: ThreadRepository
   readonly flows: Pick<FlowRepository, 'list'>
   readonly permissions: Pick<PermissionService, 'can' | 'rightsOf' | 'threadCreated' | 'threadDeleted'>
@@ -77,11 +77,11 @@ const THREAD_ORDER = { name: 'threads by createdAt DESC', by: 'instant' } as con
 export class ConversationService {
   readonly #threads: ThreadRepository
   readonly #flows: Pick<FlowRepository, 'list'>
-  readonly #permissions: ConversationServiceParts['permissions']
+  readonly #permissions: ConversationServiceDeps['permissions']
   readonly #newId: () => string
   readonly #now: () => number
 
-  constructor({ threads, flows, permissions, newId = () => crypto.randomUUID(), now = Date.now }: ConversationServiceParts) {
+  constructor({ threads, flows, permissions, newId = () => crypto.randomUUID(), now = Date.now }: ConversationServiceDeps) {
     this.#threads = threads
     this.#flows = flows
     this.#permissions = permissions

@@ -1,4 +1,4 @@
-import type { Stop } from '../async/cancellation-token.ts'
+import type { CancellationToken } from '../async/cancellation-token.ts'
 
 /** One order to drive a flow; holds nothing that is not in the database. */
 export interface FlowJob {
@@ -8,7 +8,7 @@ export interface FlowJob {
 }
 
 /** Drives a claimed flow to its end. Must never reject: what goes wrong is the flow's outcome. `stop` ends the flow, from either side. */
-export type Advance = (job: FlowJob, stop: Stop) => Promise<void>
+export type Advance = (job: FlowJob, stop: CancellationToken) => Promise<void>
 
 /** How an engine is, for status pages and probes. */
 export interface EngineHealth {

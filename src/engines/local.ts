@@ -1,10 +1,10 @@
-import { Stop } from '../async/cancellation-token.ts'
+import { CancellationToken } from '../async/cancellation-token.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Advance, Engine, FlowJob } from './engine.ts'
 
 /** Drives flows in this process, at once; as many as are started. */
 export function createLocalEngine(): Engine {
-  const running = new Map<string, { readonly stop: Stop; readonly done: Promise<void> }>()
+  const running = new Map<string, { readonly stop: CancellationToken; readonly done: Promise<void> }>()
   let advance: Advance | undefined
   let closed = false
 
@@ -15,7 +15,7 @@ export function createLocalEngine(): Engine {
     async start(job: FlowJob) {
       if (!advance) throw new OrchestratorError('INTERNAL', 'The engine was started before work() was called')
       if (closed) throw new OrchestratorError('FLOW_INTERRUPTED', 'The engine is closed', { details: { flowId: job.flowId } })
-      const stop = new Stop()
+      const stop = new CancellationToken()
       const done = advance(job, stop).finally(() => {
         // The flow may be here again, under its next epoch, before its last owner has let go.
         if (running.get(job.flowId)?.stop === stop) running.delete(job.flowId)

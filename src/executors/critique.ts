@@ -3,7 +3,7 @@ import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definit
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopFeeds, loopRoles, loopSteps } from './loop-roles.ts'
+import { getLoopRoles, idleSteps, isRoles, loopInputs, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
@@ -41,7 +41,7 @@ export const critiqueExecutor: Executor = {
     }))
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
-  feeds: (definition) => loopFeeds(getLoopRoles(definition, JUDGING)),
+  feeds: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
   answers: (definition) => {
     const { refine, after } = getLoopRoles(definition, JUDGING)
     // A draft of an earlier round is the output only if every critic approves of it.

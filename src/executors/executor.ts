@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Stop } from '../async/cancellation-token.ts'
+import type { CancellationToken } from '../async/cancellation-token.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { FlowType, StopReason } from '../domain/vocabulary.ts'
@@ -21,7 +21,7 @@ export interface RunStepOptions {
    */
   readonly verdict?: 'ask' | 'read'
   /** Ends this step only: a failed sibling. */
-  readonly stop?: Stop
+  readonly stop?: CancellationToken
   /** Each call of the step, every sample by itself, waits for a slot of it. */
   readonly limit?: Limiter
 }

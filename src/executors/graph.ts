@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import * as z from 'zod'
-import { Stop } from '../async/cancellation-token.ts'
+import { CancellationToken } from '../async/cancellation-token.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -97,7 +97,7 @@ class GraphRun {
   readonly #settings: GraphSettings
   readonly #results = new Map<string, StepResult>()
   readonly #waiting: FlowStep[]
-  readonly #siblings = new Stop()
+  readonly #siblings = new CancellationToken()
   #underWay = 0
   #failure: unknown
   #done: () => void = () => {}

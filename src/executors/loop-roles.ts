@@ -54,7 +54,7 @@ export function idleSteps(definition: FlowDefinition, { judges, draft, refine }:
 }
 
 /** Drafts go to those who judge and to the one who mends. */
-export const loopFeeds = ({ draft, judges, refine }: LoopRoles): readonly { readonly from: string; readonly to: string }[] => [
+export const loopInputs = ({ draft, judges, refine }: LoopRoles): readonly { readonly from: string; readonly to: string }[] => [
   ...[...judges, refine].map((step) => ({ from: draft.id, to: step.id })),
   ...judges.map((step) => ({ from: refine.id, to: step.id })),
 ]

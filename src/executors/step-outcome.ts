@@ -1,4 +1,4 @@
-import { Stop } from '../async/cancellation-token.ts'
+import { CancellationToken } from '../async/cancellation-token.ts'
 import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -101,7 +101,7 @@ export async function runTogether(
 ): Promise<readonly StepResult[]> {
   const [only] = steps
   if (only && steps.length === 1) return [required(only, await context.runStep(only, options))]
-  const siblings = new Stop()
+  const siblings = new CancellationToken()
   let failure: OrchestratorError | undefined
   const settled = await Promise.allSettled(
     steps.map(async (step) => {

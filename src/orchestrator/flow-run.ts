@@ -1,4 +1,4 @@
-import type { Stop } from '../async/cancellation-token.ts'
+import type { CancellationToken } from '../async/cancellation-token.ts'
 import type { Budget } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
@@ -30,7 +30,7 @@ export interface RunOptions {
 }
 
 /** One execution of one flow in this process. */
-export interface FlowRun {
+export interface FlowExecution {
   readonly flowId: string
   readonly threadId: string
   readonly userId: string
@@ -44,7 +44,7 @@ export interface FlowRun {
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
-  readonly stop: Stop
+  readonly stop: CancellationToken
   readonly log: FlowLog
   readonly limits?: FlowLimits
   readonly budget?: Budget
@@ -73,10 +73,10 @@ export interface FlowRun {
 }
 
 /** What is there of the run so far. */
-export const settledResults = ({ results }: FlowRun): StepResult[] => results.filter((result) => result !== undefined)
+export const settledResults = ({ results }: FlowExecution): StepResult[] => results.filter((result) => result !== undefined)
 
 /** What earlier executions paid for and this one did not come by. */
-export function notReplayed({ earlier, results }: FlowRun): readonly StepResult[] {
+export function notReplayed({ earlier, results }: FlowExecution): readonly StepResult[] {
   if (earlier.length === 0) return earlier
   const replayed = new Set(results.map((result) => result?.id))
   return earlier.filter((result) => !replayed.has(result.id))

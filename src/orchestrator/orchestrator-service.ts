@@ -6,7 +6,7 @@ import type { StepResult } from '../domain/execution/step-result.ts'
 import type { FlowType } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AnswerStep, Executor } from '../executors/executor.ts'
-import type { NewFlow, Store, StoredFlow } from '../repositories/repository.ts'
+import type { FlowInsert, Store, StoredFlow } from '../repositories/repository.ts'
 import { settledResults } from './flow-run.ts'
 import { type FlowAccess, flowNotFound } from './flows/flow-access.ts'
 import type { FlowCache } from './flows/flow-cache.ts'
@@ -19,7 +19,7 @@ import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
 import { carriedResults } from './runs/carried-results.ts'
 import { type FlowExecutions, statusError } from './runs/flow-executions.ts'
-import type { FlowEnd } from './runs/flow-runner.ts'
+import type { ExecutionEnd } from './runs/flow-runner.ts'
 import { assertSameRun, resolveInput } from './runs/run-input.ts'
 import type { ExecuteOneStep } from './runs/single-step.ts'
 import { startUnderSignal } from './runs/start-under-signal.ts'
@@ -35,7 +35,7 @@ import {
 } from './service-options.ts'
 import type { LiveUpdates } from './updates/live-updates.ts'
 
-export interface OrchestratorServicePorts {
+export interface OrchestratorServiceDeps {
   readonly store: Store
   readonly access: FlowAccess
   readonly lists: FlowLists
@@ -60,9 +60,9 @@ export interface FlowPage {
 
 /** Creates, runs, follows and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
-  readonly #ports: OrchestratorServicePorts
+  readonly #ports: OrchestratorServiceDeps
 
-  constructor(ports: OrchestratorServicePorts) {
+  constructor(ports: OrchestratorServiceDeps) {
     this.#ports = ports
   }
 
@@ -245,12 +245,12 @@ export class OrchestratorService {
     threadId: string,
     userId: string,
     input: FlowDefinitionInput | FlowDefinition,
-    extra: Pick<NewFlow, 'parentFlowId' | 'input' | 'metadata' | 'carried'>,
+    extra: Pick<FlowInsert, 'parentFlowId' | 'input' | 'metadata' | 'carried'>,
   ): Promise<OrchestrationFlow> {
     const { definitions, store, cache, now } = this.#ports
     const { definition, stored } = definitions.accept(input)
     const id = createFlowId()
-    const flow: NewFlow = {
+    const flow: FlowInsert = {
       id,
       threadId,
       userId,
@@ -271,7 +271,7 @@ export class OrchestratorService {
     return toFlow(pending, definition, flow.carried ?? [])
   }
 
-  async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<FlowEnd> }> {
+  async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { executions, definitions, cache, access } = this.#ports
     const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
     cache.forget(flowId)
@@ -288,7 +288,7 @@ export class OrchestratorService {
     return startUnderSignal(executions, { flow, definition, input, options: runOptions }, options.signal)
   }
 
-  async #result(flowId: string, end: FlowEnd): Promise<FlowExecutionResult> {
+  async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {
     if ('result' in end) return end.result
     if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
     // Who took the flow away may have cancelled it.

@@ -25,7 +25,7 @@ const MAX_CACHE_MS = 1_000
 export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
-  const inTurn = createTurns()
+  const inTurn = createSemaphore()
 
   const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
     new Set(await records.rightsOf(userId, threadId))
@@ -112,7 +112,7 @@ function checkRights(rights: unknown): readonly ThreadRight[] {
 }
 
 /** Reading rights and writing them back must not interleave with another such pair for the same thread. */
-function createTurns() {
+function createSemaphore() {
   const last = new Map<string, Promise<unknown>>()
   return async (threadId: string, work: () => Promise<void>): Promise<void> => {
     const turn = (last.get(threadId) ?? Promise.resolve()).then(work, work)

@@ -1,6 +1,6 @@
 import type { ContextPolicy } from '../domain/definition/flow-definition.ts'
 import type { ApiKey, Scope } from '../domain/users/api-key.ts'
-import type { DataSharingPolicy, DataSharingRules, PieceKind, SharingDecision } from '../domain/users/sharing.ts'
+import type { ContextKind, DataSharingPolicy, DataSharingRules, SharingDecision } from '../domain/users/sharing.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
 
 /**
@@ -71,8 +71,8 @@ export interface ApiKeyService {
 }
 
 /** One piece of text that might go to a provider. */
-export interface ContextPiece {
-  readonly kind: PieceKind
+export interface ContextItem {
+  readonly kind: ContextKind
   /** Step id, message id or attachment name. */
   readonly piece: string
   /** Provider that wrote it; absent for text of the user. */
@@ -93,7 +93,7 @@ export interface SharedContextRequest {
   readonly policy: DataSharingPolicy | undefined
   readonly contextPolicy: ContextPolicy
   /** Oldest first within each kind. */
-  readonly pieces: readonly ContextPiece[]
+  readonly pieces: readonly ContextItem[]
   /** Tokens of a text for the model that is asked. */
   readonly countTokens: (text: string) => number | Promise<number>
 }
@@ -101,7 +101,7 @@ export interface SharedContextRequest {
 /** What one step may see, and the record of why. */
 export interface SharedContext {
   /** Same order as the pieces that went in; text possibly shortened. */
-  readonly visible: readonly ContextPiece[]
+  readonly visible: readonly ContextItem[]
   readonly decisions: readonly SharingDecision[]
   /** Cuts, for the step result. */
   readonly notes: readonly string[]
@@ -114,8 +114,8 @@ export interface SharedContext {
 export type ShareContext = (request: SharedContextRequest) => Promise<SharedContext>
 
 /** The decision for one piece alone; what checkFlow uses before a run. */
-export type JudgePiece = (
-  piece: Pick<ContextPiece, 'kind' | 'piece' | 'from'>,
+export type DecideSharing = (
+  piece: Pick<ContextItem, 'kind' | 'piece' | 'from'>,
   to: string,
   policy: DataSharingPolicy | undefined,
 ) => SharingDecision

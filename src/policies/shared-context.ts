@@ -1,9 +1,9 @@
 import type { SharingDecision } from '../domain/users/sharing.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { ContextPiece, JudgePiece, ShareContext, SharedContextRequest } from './policy.ts'
+import type { ContextItem, DecideSharing, ShareContext, SharedContextRequest } from './policy.ts'
 import { fitTokens } from './token-limit.ts'
 
-export const judgePiece: JudgePiece = ({ kind, piece, from }, to, policy) => {
+export const decideSharing: DecideSharing = ({ kind, piece, from }, to, policy) => {
   const decide = (allowed: boolean, rule: string): SharingDecision =>
     from === undefined ? { kind, piece, to, allowed, rule } : { kind, piece, from, to, allowed, rule }
 
@@ -20,7 +20,7 @@ export const judgePiece: JudgePiece = ({ kind, piece, from }, to, policy) => {
 
 export const shareContext: ShareContext = async (request) => {
   const decisions = request.pieces.map((piece) => judge(piece, request))
-  const allowed: ContextPiece[] = []
+  const allowed: ContextItem[] = []
   for (const [index, piece] of request.pieces.entries()) {
     const decision = decisions[index]
     if (decision?.allowed) allowed.push(piece)
@@ -40,8 +40,8 @@ export const shareContext: ShareContext = async (request) => {
 }
 
 /** What the flow's author keeps back comes before what the user allows: no permission would change it. */
-function judge(piece: ContextPiece, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
-  const decision = judgePiece(piece, to, policy?.userId === userId ? policy : undefined)
+function judge(piece: ContextItem, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
+  const decision = decideSharing(piece, to, policy?.userId === userId ? policy : undefined)
   const { shareConversationHistory, shareStepOutputs } = contextPolicy
   if (piece.kind === 'conversation_history' && !shareConversationHistory) {
     return { ...decision, allowed: false, rule: 'shareConversationHistory' }

@@ -1,23 +1,23 @@
-import type { ContextPiece, SharedContextRequest } from './policy.ts'
+import type { ContextItem, SharedContextRequest } from './policy.ts'
 
 export interface FittedContext {
   /** Same order as the pieces that went in. */
-  readonly visible: readonly ContextPiece[]
+  readonly visible: readonly ContextItem[]
   /** Pieces for which there was no room at all; never required ones. */
-  readonly leftOut: ReadonlySet<ContextPiece>
+  readonly leftOut: ReadonlySet<ContextItem>
   readonly notes: readonly string[]
 }
 
 type CountTokens = SharedContextRequest['countTokens']
 
-const NONE: ReadonlySet<ContextPiece> = new Set()
+const NONE: ReadonlySet<ContextItem> = new Set()
 
 /**
  * Makes history and step outputs fit into `maxTokens` together: the oldest history goes first, then the oldest outputs lose their beginning.
  * Other kinds, and pieces that stay whole, do not count. No tokenizer gives more tokens than UTF-8 bytes, so texts that fit as bytes are not counted.
  */
 export async function fitTokens(
-  pieces: readonly ContextPiece[],
+  pieces: readonly ContextItem[],
   maxTokens: number,
   countTokens: CountTokens,
 ): Promise<FittedContext> {
@@ -25,16 +25,16 @@ export async function fitTokens(
   for (const piece of pieces) if (isBounded(piece)) bytesLeft += byteLength(piece.text)
   if (bytesLeft <= maxTokens) return { visible: pieces, leftOut: NONE, notes: [] }
 
-  const newestFirst = (kind: ContextPiece['kind']) => pieces.filter((piece) => piece.kind === kind && isBounded(piece)).reverse()
+  const newestFirst = (kind: ContextItem['kind']) => pieces.filter((piece) => piece.kind === kind && isBounded(piece)).reverse()
   const byWorth = [...newestFirst('step_output'), ...newestFirst('conversation_history')]
   const floor = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((piece) => piece.required).length)))
-  const floorOf = (piece: ContextPiece) => (piece.required ? Math.min(floor, byteLength(piece.text)) : 0)
+  const floorOf = (piece: ContextItem) => (piece.required ? Math.min(floor, byteLength(piece.text)) : 0)
   let reserved = byWorth.reduce((sum, piece) => sum + floorOf(piece), 0)
   let room = maxTokens
   // Once something had to be cut, what is worth less gets no room of its own: only required pieces keep their floor.
   let isFull = false
-  const shortened = new Map<ContextPiece, string>()
-  const leftOut = new Set<ContextPiece>()
+  const shortened = new Map<ContextItem, string>()
+  const leftOut = new Set<ContextItem>()
   const notes: string[] = []
 
   for (const piece of byWorth) {
@@ -74,10 +74,10 @@ export async function fitTokens(
   return { visible, leftOut, notes }
 }
 
-const isBounded = ({ kind, whole }: ContextPiece) => !whole && (kind === 'step_output' || kind === 'conversation_history')
+const isBounded = ({ kind, whole }: ContextItem) => !whole && (kind === 'step_output' || kind === 'conversation_history')
 const byteLength = (text: string) => Buffer.byteLength(text, 'utf8')
 
-function countByKind(pieces: ReadonlySet<ContextPiece>): string {
+function countByKind(pieces: ReadonlySet<ContextItem>): string {
   const counts = new Map<string, number>()
   for (const { kind } of pieces) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   return Array.from(counts, ([kind, count]) => `${count} oldest of ${kind}`).join(' and ')

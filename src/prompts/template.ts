@@ -15,7 +15,7 @@ import { compilePlainTemplate } from './plain-template.ts'
 import { inWords, type SourcePosition, sourceError } from './source-error.ts'
 
 /** A prompt as data: a Liquid template over the names of a PromptScope. */
-export interface Template {
+export interface CompiledTemplate {
   readonly source: string
   readonly references: References
   /**
@@ -25,7 +25,7 @@ export interface Template {
   render(scope: PromptScope): string
 }
 
-const compiled = new LRUCache<string, Template>({
+const compiled = new LRUCache<string, CompiledTemplate>({
   max: 500,
   maxSize: 8_000_000,
   sizeCalculation: ({ source }) => source.length + 1_000,
@@ -37,7 +37,7 @@ let liquid: LiquidEngine | undefined
  * Compiles a template, or returns the one compiled before. Text without `{{` and `{%` never reaches Liquid.
  * Throws FLOW_INVALID (`details`: line, column, from 1) for what can be known to fail: syntax, unknown names, filters and tags.
  */
-export function compileTemplate(source: string): Template {
+export function compileTemplate(source: string): CompiledTemplate {
   if (!source.includes('{{') && !source.includes('{%')) return { source, references: NO_REFERENCES, render: () => source }
   const known = compiled.get(source)
   if (known) return known
@@ -46,10 +46,10 @@ export function compileTemplate(source: string): Template {
   return template
 }
 
-function compile(source: string): Template {
+function compile(source: string): CompiledTemplate {
   const plain = compilePlainTemplate(source)
   if (!plain) return compileLiquid(source)
-  let liquid: Template | undefined
+  let liquid: CompiledTemplate | undefined
   const renderLiquid = (scope: PromptScope) => {
     liquid ??= compileLiquid(source)
     return liquid.render(scope)
@@ -58,7 +58,7 @@ function compile(source: string): Template {
   return { source, references, render: (scope) => assertOutput(plain.render(scope) ?? renderLiquid(scope)) }
 }
 
-function compileLiquid(source: string): Template {
+function compileLiquid(source: string): CompiledTemplate {
   liquid ??= createLiquid()
   const engine = liquid
   const { nodes, analysis } = parse(engine, source)

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { USAGE_GROUPS } from '../domain/execution/usage-report.ts'
 import { SCOPES } from '../domain/users/api-key.ts'
-import { id, listOf, queryInteger } from './instant.ts'
+import { arrayOf, id, queryInteger } from './instant.ts'
 
 const data = z.record(z.string(), z.unknown())
 
@@ -11,9 +11,9 @@ export const template = z.object({
   description: z.string(),
   example: z.string(),
   type: z.string(),
-  parameters: listOf(z.object({ name: z.string(), type: z.string(), description: z.string(), default: z.unknown().optional() })),
+  parameters: arrayOf(z.object({ name: z.string(), type: z.string(), description: z.string(), default: z.unknown().optional() })),
 })
-export const templates = z.object({ items: listOf(template) })
+export const templates = z.object({ items: arrayOf(template) })
 export const templateParams = z.object({ name: id })
 export const templateArguments = z.strictObject({ parameters: data.optional() })
 export const instantiated = z.object({ definition: data })
@@ -27,7 +27,7 @@ export const provider = z.object({
   /** Where its key goes. */
   origin: z.string(),
 })
-export const providers = z.object({ items: listOf(provider) })
+export const providers = z.object({ items: arrayOf(provider) })
 export const providerParams = z.object({ providerId: id })
 export const providerHealth = z.object({
   providerId: z.string(),
@@ -37,7 +37,7 @@ export const providerHealth = z.object({
   checkedAt: z.string(),
 })
 
-export const me = z.object({ userId: z.string(), scopes: listOf(z.enum(SCOPES)), via: z.enum(['local', 'key', 'jwt']) })
+export const me = z.object({ userId: z.string(), scopes: arrayOf(z.enum(SCOPES)), via: z.enum(['local', 'key', 'jwt']) })
 
 const tokens = {
   calls: z.number(),
@@ -74,7 +74,7 @@ export const usageQuery = z.strictObject({
   limit: queryInteger(1, 1_000).optional(),
 })
 export const usageReport = z.object({
-  rows: listOf(
+  rows: arrayOf(
     z.object({
       /** `2026-11-20`, UTC. */
       day: z.string().optional(),

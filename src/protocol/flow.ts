@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { type FlowDefinitionInput, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
 import { StepStatus } from '../domain/execution/step-result.ts'
 import { FlowStatus, OrchestrationFlowType, StepAction } from '../domain/vocabulary.ts'
-import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
+import { arrayOf, id, instant, pageOf, queryInteger } from './instant.ts'
 import { errorInfo } from './problem.ts'
 
 const flowStatus = z.enum(FlowStatus)
@@ -73,18 +73,18 @@ export const stepResult = z.object({
   /** Reasoning that the provider sent apart from the answer; stored only where the step says `keepReasoning`. */
   reasoning: z.string().optional(),
   /** Citations, annotations and search results that came with the answer. */
-  sources: listOf(source).optional(),
+  sources: arrayOf(source).optional(),
   finishReason: z.string().optional(),
   usage: usage.optional(),
   cost: z.number().optional(),
   costSource: z.string().optional(),
   executionTime: z.number(),
   retryCount: z.number(),
-  attempts: listOf(attempt),
-  samples: listOf(z.string()).optional(),
-  withheld: listOf(sharingDecision),
-  sharing: listOf(sharingDecision),
-  notes: listOf(z.string()),
+  attempts: arrayOf(attempt),
+  samples: arrayOf(z.string()).optional(),
+  withheld: arrayOf(sharingDecision),
+  sharing: arrayOf(sharingDecision),
+  notes: arrayOf(z.string()),
   error: errorInfo.optional(),
   messageId: z.string().optional(),
   startedAt: instant,
@@ -105,7 +105,7 @@ export const flowResult = z.object({
   flowId: z.string(),
   status: flowStatus,
   finalOutput: z.string(),
-  steps: listOf(stepResult),
+  steps: arrayOf(stepResult),
   /** US dollars: the sum of what is known. */
   totalCost: z.number(),
   totalTokens: z.number(),
@@ -136,7 +136,7 @@ export const flow = z.object({
   metadata: data.optional(),
   parentFlowId: z.string().optional(),
   simulated: z.boolean(),
-  stepResults: listOf(stepResult),
+  stepResults: arrayOf(stepResult),
 })
 
 /** One line of a list: the flow without its definition and its results. */
@@ -151,7 +151,7 @@ export const flowStatusReport = z.object({
   currentStepIndex: z.number(),
   totalSteps: z.number(),
   completedSteps: z.number(),
-  failedSteps: listOf(z.string()),
+  failedSteps: arrayOf(z.string()),
   startedAt: instant.optional(),
   completedAt: instant.optional(),
   error: errorInfo.optional(),
@@ -177,10 +177,10 @@ export const flowToCheck = z.strictObject(definitionSource).refine(hasOneSource,
 const finding = z.object({ code: z.string(), path: z.string(), message: z.string(), details: data })
 export const flowCheck = z.object({
   ok: z.boolean(),
-  problems: listOf(finding),
-  warnings: listOf(finding),
+  problems: arrayOf(finding),
+  warnings: arrayOf(finding),
   calls: z.object({ min: z.number(), max: z.number() }),
-  cost: z.object({ lowUsd: z.number(), highUsd: z.number(), unpriced: listOf(z.string()) }),
+  cost: z.object({ lowUsd: z.number(), highUsd: z.number(), unpriced: arrayOf(z.string()) }),
 })
 
 const positiveMs = z.number().positive()

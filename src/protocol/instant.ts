@@ -14,12 +14,12 @@ export const id = z
   .regex(/^[^\0\p{Surrogate}]*$/u, 'expected text without NUL and halves of surrogate pairs')
 
 /** A list of the domain, which nobody may change. */
-export const listOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()
+export const arrayOf = <Item extends z.ZodType>(item: Item) => z.array(item).readonly()
 
 /** A page of a list. */
 export const pageOf = <Item extends z.ZodType>(item: Item) =>
   z.object({
-    items: listOf(item),
+    items: arrayOf(item),
     /** Give it back as `cursor` for the next page; absent on the last one. */
     nextCursor: z.string().optional(),
   })

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../errors/error-codes.ts'
-import { listOf } from './instant.ts'
+import { arrayOf } from './instant.ts'
 
 const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ERROR_CODES, text)
 
@@ -21,7 +21,7 @@ export const problem = z.object({
   remedy: z.string(),
   retryable: z.boolean(),
   /** Every place that is wrong. */
-  errors: listOf(z.object({ pointer: z.string(), detail: z.string() })).optional(),
+  errors: arrayOf(z.object({ pointer: z.string(), detail: z.string() })).optional(),
   details: z.record(z.string(), z.unknown()).optional(),
   requestId: z.string().optional(),
 })

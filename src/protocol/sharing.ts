@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { id, listOf } from './instant.ts'
+import { arrayOf, id } from './instant.ts'
 
 const rules = {
   allowConversationHistory: z.boolean(),
@@ -9,7 +9,7 @@ const rules = {
 
 /** What the caller allows one provider to see. */
 export const sharingPolicy = z.object({ userId: z.string(), providerKey: z.string(), ...rules })
-export const sharingPolicies = z.object({ items: listOf(sharingPolicy) })
+export const sharingPolicies = z.object({ items: arrayOf(sharingPolicy) })
 /** Rules that are not named are false. */
 export const newSharingPolicy = z.strictObject(rules).partial()
 export const sharingParams = z.object({ providerKey: id })

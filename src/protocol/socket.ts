@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { execution, flowStatusReport } from './flow.ts'
-import { id, listOf } from './instant.ts'
+import { arrayOf, id } from './instant.ts'
 import { problem } from './problem.ts'
 
 /** Subprotocol of the WebSocket; a browser sends its ticket as a second one, `ticket.<ticket>`. */
@@ -57,4 +57,4 @@ export const SOCKET_CLOSE = {
 } as const
 
 /** A single-use permission to open one WebSocket, for browsers, which cannot send headers. */
-export const ticket = z.object({ ticket: z.string(), protocols: listOf(z.string()), expiresAt: z.string() })
+export const ticket = z.object({ ticket: z.string(), protocols: arrayOf(z.string()), expiresAt: z.string() })

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { THREAD_RIGHTS } from '../domain/users/thread.ts'
-import { id, instant, listOf, pageOf, queryInteger } from './instant.ts'
+import { arrayOf, id, instant, pageOf, queryInteger } from './instant.ts'
 
 export const thread = z.object({ id: z.string(), userId: z.string(), title: z.string().optional(), createdAt: instant })
 export const threadPage = pageOf(thread)
@@ -19,7 +19,7 @@ export const message = z.object({
   threadId: z.string(),
   role: z.enum(['user', 'assistant', 'system']),
   content: z.string(),
-  attachments: listOf(attachment).optional(),
+  attachments: arrayOf(attachment).optional(),
   metadata: z.record(z.string(), z.unknown()),
   createdAt: instant,
 })
@@ -42,7 +42,7 @@ export const messageListQuery = z.strictObject({ limit: queryInteger(1, 10_000).
 
 const rights = z.array(z.enum(THREAD_RIGHTS))
 export const threadPermission = z.object({ userId: z.string(), rights: rights.readonly() })
-export const threadPermissions = z.object({ items: listOf(threadPermission) })
+export const threadPermissions = z.object({ items: arrayOf(threadPermission) })
 /** The rights that the user is to have from now on; none takes all. */
 export const newPermission = z.strictObject({ rights: rights.max(THREAD_RIGHTS.length) })
 export const permissionParams = z.object({ threadId: id, userId: id })

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { flowResult, sharingDecision, stepResult } from './flow.ts'
-import { instant, listOf } from './instant.ts'
+import { arrayOf, instant } from './instant.ts'
 import { errorInfo } from './problem.ts'
 
 const common = {
@@ -33,7 +33,7 @@ export const flowUpdate = z.discriminatedUnion('type', [
       model: z.string(),
       action: z.string(),
       stepIndex: z.number(),
-      sharing: listOf(sharingDecision),
+      sharing: arrayOf(sharingDecision),
     }),
   ),
   of('step_progress', z.object({ delta: z.string(), kind: z.literal('reasoning').optional(), sample: z.number().optional() })),

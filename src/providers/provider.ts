@@ -54,15 +54,15 @@ export interface PriceBook {
    * before the list, and the requested name before the one that answered: the operator configures what steps name.
    * A promise only until the list is loaded: it is asked once per attempt.
    */
-  price(provider: PricedBy, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
+  price(provider: PricingIdentity, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
   /** Most that a call of this model can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
-  worstCase(provider: PricedBy, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
+  worstCase(provider: PricingIdentity, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
 }
 
-export type PricedBy = Pick<Provider, 'id' | 'vendor' | 'simulated'>
+export type PricingIdentity = Pick<Provider, 'id' | 'vendor' | 'simulated'>
 
 /** A provider as far as the names of its models depend on it. */
-export type NamedProvider = PricedBy & { readonly origin?: string }
+export type NamedProvider = PricingIdentity & { readonly origin?: string }
 
 /** Why a call of a model may be refused. */
 export interface ModelDoubt {

@@ -6,8 +6,8 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { findReply } from './simulator/reply.ts'
 import type { SimulatedScenario } from './simulator/scenario.ts'
 import { SIMULATED_SCENARIOS } from './simulator/scenarios.ts'
-import { parseSimulatedRequest, readBody, type SimulatedVendor } from './simulator/simulated-request.ts'
-import type { Exchange, ReplyWriter } from './simulator/wire-format.ts'
+import { parseSimulatedRequest, readRequestBody, type SimulatedVendor } from './simulator/simulated-request.ts'
+import type { ReplyWriter, SimulatedExchange } from './simulator/wire-format.ts'
 
 export type { SimulatedScenario } from './simulator/scenario.ts'
 export { SIMULATED_SCENARIOS } from './simulator/scenarios.ts'
@@ -82,11 +82,11 @@ async function respond(request: IncomingMessage, response: ServerResponse, stage
   response.once('close', () => response.end())
   const path = new URL(request.url ?? '/', 'http://simulator').pathname
   if (request.method === 'GET' && path.includes('/models')) return sendModels(response)
-  const raw = await readBody(request)
+  const raw = await readRequestBody(request)
   const simulated = raw === undefined ? undefined : parseSimulatedRequest(path, raw)
   if (!simulated) return sendNotFound(response, path)
   if (stage.latencyMs > 0) await delay(stage.latencyMs, undefined, { ref: false })
-  const exchange: Exchange = { request, response, simulated }
+  const exchange: SimulatedExchange = { request, response, simulated }
   const reply = findReply(simulated, stage.scenarios)
   if (reply.rateLimited && stage.limited?.isFirst(simulated.raw)) return stage.writer.writeRateLimit(exchange)
   await stage.writer.write(exchange, reply)

@@ -102,7 +102,7 @@ export interface StoredFlowResult {
   readonly spent?: { readonly costUsd: number; readonly tokens: number }
 }
 
-export interface NewFlow
+export interface FlowInsert
   extends Omit<
     StoredFlow,
     'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error' | 'runOptions'
@@ -233,7 +233,7 @@ export interface OwnerRepository {
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, with an `error` update as their last, and raises their epoch. Dead: no beat for `staleMs`,
    * or `isDead` says so (same host, process gone). Safe to call from several processes at once. Resolves with the ids.
    */
-  interruptFlowsOfDead(options: {
+  interruptOrphanedFlows(options: {
     readonly staleMs: number
     readonly isDead: (owner: Owner) => boolean
   }): Promise<readonly string[]>
@@ -251,7 +251,7 @@ export interface Owner {
  */
 export interface Journal {
   /** Rejects with THREAD_NOT_FOUND where the flow's thread does not exist or is being deleted. */
-  createFlow(flow: NewFlow): Promise<void>
+  createFlow(flow: FlowInsert): Promise<void>
   /**
    * Takes the flow when its status is one of `from`: RUNNING, epoch + 1, owner, startedAt, input. Resolves with the new epoch, or with the status that stood in the way
    * (`undefined`: no such flow). Of several claims at once exactly one wins.

@@ -3,8 +3,8 @@ import { loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from '../
 import { readVersion } from '../config/version.ts'
 import { createPolyphony, type Polyphony } from '../polyphony.ts'
 import { createServerLogger, toLogger } from '../telemetry/logs.ts'
-import type { ServerParts } from './parts.ts'
-import { createServer as createFastifyServer } from './server.ts'
+import type { ServerDeps } from './parts.ts'
+import { createHttpServer as createFastifyServer } from './server.ts'
 
 /** A logger like that of pino. */
 export interface ServerLogger {
@@ -25,7 +25,7 @@ export interface ServerOptions {
   /** Shown in /health and /openapi.json. */
   readonly version?: string
   /** Milliseconds between two checks whether those who follow flows still may; default 250. */
-  readonly lookEveryMs?: number
+  readonly recheckIntervalMs?: number
 }
 
 /** Flows over HTTP and WebSocket, as models and as tools. */
@@ -43,7 +43,7 @@ export interface PolyphonyServer {
  * Builds the server over an opened Polyphony, which it does not close.
  * Its type names no type of Fastify: Fastify is inside the package, so users do not have its types.
  */
-export const createServer: (parts: ServerParts, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
+export const createHttpServer: (parts: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
 
 /** A server that owns its Polyphony. */
 export interface StartedServer {

@@ -9,7 +9,7 @@ import type { IdempotencyRepository, TicketRepository } from '../repositories/re
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
 /** What the server stands on; an opened Polyphony is one. */
-export interface ServerParts {
+export interface ServerDeps {
   readonly orchestrator: OrchestratorService
   readonly conversations: ConversationService
   readonly permissions: PermissionService

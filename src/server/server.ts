@@ -3,7 +3,7 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { ServerSettings } from '../config/config.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createAuthenticator } from './access/authenticate.ts'
-import { assertDoorIsClosed, findWayIn } from './access/exposure.ts'
+import { assertNotExposed, findExposure } from './access/exposure.ts'
 import { createOriginCheck } from './access/origins.ts'
 import { createApp } from './http/app.ts'
 import { createEventStreams } from './http/event-stream.ts'
@@ -24,21 +24,21 @@ import { usageRoutes } from './http/routes/usage.ts'
 import { mcpRoutes } from './mcp/route.ts'
 import { modelRoutes } from './models/models.ts'
 import { openAiErrors } from './models/open-ai-error.ts'
-import type { ServerParts } from './parts.ts'
+import type { ServerDeps } from './parts.ts'
 import { createSockets } from './socket/sockets.ts'
-import { createSubscriptions } from './streaming/subscriptions.ts'
+import { createServerSubscriptions } from './streaming/subscriptions.ts'
 
-export interface ServerOptions {
+export interface HttpServerOptions {
   /** Default: nothing is logged. */
   readonly logger?: FastifyBaseLogger
   /** Shown in /health and /openapi.json. */
   readonly version?: string
   /** Milliseconds between looks at whether those who follow flows still may; default 250. */
-  readonly lookEveryMs?: number
+  readonly recheckIntervalMs?: number
 }
 
 /** Flows over HTTP and WebSocket, as models and as tools. */
-export interface PolyphonyServer {
+export interface HttpServer {
   /** For tests, and for backends that add routes of their own. */
   readonly app: FastifyInstance
   /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
@@ -54,9 +54,9 @@ export interface PolyphonyServer {
 const LOOK_EVERY_MS = 250
 
 /** Builds the server over an opened Polyphony, which it does not close. */
-export async function createServer(parts: ServerParts, options: ServerOptions = {}): Promise<PolyphonyServer> {
+export async function createHttpServer(parts: ServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
   const settings = parts.config.server
-  const { logger = silentLogger, version = 'unknown', lookEveryMs = LOOK_EVERY_MS } = options
+  const { logger = silentLogger, version = 'unknown', recheckIntervalMs = LOOK_EVERY_MS } = options
   let closing = false
   const isClosing = () => closing
 
@@ -64,7 +64,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   const authenticator = createAuthenticator({
     apiKeys: parts.apiKeys,
     settings,
-    isLoopback: findWayIn(settings) === undefined,
+    isLoopback: findExposure(settings) === undefined,
     now: Date.now,
     logger,
   })
@@ -74,9 +74,18 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     underWay.watch(observed)
     addObservation(observed, { requestContext: parts.telemetry.requestContext, metrics })
   }
-  const subscriptions = createSubscriptions({ ...parts, metrics })
-  const streams = createEventStreams({ subscriptions, authenticator, settings, lookEveryMs })
-  const sockets = createSockets({ ...parts, origins, authenticator, subscriptions, settings, isClosing, metrics, lookEveryMs })
+  const subscriptions = createServerSubscriptions({ ...parts, metrics })
+  const streams = createEventStreams({ subscriptions, authenticator, settings, recheckIntervalMs })
+  const sockets = createSockets({
+    ...parts,
+    origins,
+    authenticator,
+    subscriptions,
+    settings,
+    isClosing,
+    metrics,
+    recheckIntervalMs,
+  })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: parts.definitionSchema() })
@@ -100,8 +109,8 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
     },
     { prefix: API },
   )
-  await app.register(mcpRoutes(parts, { authenticator, version, lookEveryMs }))
-  await app.register(modelRoutes(parts, { authenticator, lookEveryMs }))
+  await app.register(mcpRoutes(parts, { authenticator, version, recheckIntervalMs }))
+  await app.register(modelRoutes(parts, { authenticator, recheckIntervalMs }))
   await addDocs(app)
   // The last of those who are asked before connections are closed: the others let their requests end.
   await app.register(async (last) => {
@@ -112,7 +121,7 @@ export async function createServer(parts: ServerParts, options: ServerOptions = 
   return {
     app,
     async listen() {
-      if (!settings.jwt && !(await parts.apiKeys.exist())) assertDoorIsClosed(settings)
+      if (!settings.jwt && !(await parts.apiKeys.exist())) assertNotExposed(settings)
       await app.listen({ host: settings.host, port: settings.port }).catch((error: unknown) => {
         throw toListenError(error, settings)
       })

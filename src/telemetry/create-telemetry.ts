@@ -16,7 +16,7 @@ export interface CreatedTelemetry {
 }
 
 /** What there is to look at. */
-export interface ObservedHouse {
+export interface TelemetrySources {
   readonly providers: readonly TracedProvider[]
   readonly flowTypes: readonly string[]
 }
@@ -24,7 +24,7 @@ export interface ObservedHouse {
 /** Everything that looks at Polyphony from outside. */
 export function createTelemetry(
   config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
-  { providers, flowTypes }: ObservedHouse,
+  { providers, flowTypes }: TelemetrySources,
 ): CreatedTelemetry {
   const logger = createLogger(config.logger, config.logLevel)
   const observers: FlowObserver[] = [

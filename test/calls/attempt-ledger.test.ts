@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { attemptLedger, type LedgerPorts } from '../../src/calls/attempt-ledger.ts'
+import { attemptLedger, type LedgerDeps } from '../../src/calls/attempt-ledger.ts'
 import type { AttemptCall } from '../../src/calls/call.ts'
 import { withCallFacts } from '../../src/domain/execution/call-facts.ts'
 import type { Usage } from '../../src/domain/execution/usage.ts'
@@ -7,7 +7,7 @@ import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { describeCallLayer } from '../contracts/call.ts'
 import { callAnswer, manualClock, prepared, settled, tryContext } from '../support/calls.ts'
 
-const price: LedgerPorts['price'] = (_provider, { model }) => ({
+const price: LedgerDeps['price'] = (_provider, { model }) => ({
   costUsd: model === 'model-a' ? 1 : 2,
   source: 'prices',
   pricesDate: '2026-11-01',
@@ -16,7 +16,7 @@ const price: LedgerPorts['price'] = (_provider, { model }) => ({
 
 describeCallLayer({ name: 'attempt ledger', create: () => attemptLedger({ price }, manualClock()) })
 
-async function rowOf(next: AttemptCall, ports: Partial<LedgerPorts> = {}, onDelta?: (text: string) => void) {
+async function rowOf(next: AttemptCall, ports: Partial<LedgerDeps> = {}, onDelta?: (text: string) => void) {
   const context = tryContext({ ...(onDelta && { onDelta }) })
   await attemptLedger({ price, ...ports }, manualClock())(next)(prepared(), context).catch(() => {})
   expect(context.attempts).toHaveLength(1)
@@ -32,7 +32,7 @@ const REPORTED: Usage = { inputTokens: 7, outputTokens: 1, totalTokens: 8, sourc
 describe('the ledger', () => {
   test('asks for the price with the model that was asked for, the one that answered and the tier', async () => {
     const asked: unknown[] = []
-    const asking: LedgerPorts['price'] = (provider, answer) => {
+    const asking: LedgerDeps['price'] = (provider, answer) => {
       asked.push({ provider, ...answer })
       return undefined
     }

@@ -1,7 +1,7 @@
 import { getEventListeners, setMaxListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import type { Budget, CallContext, CallRequest } from '../../src/calls/call.ts'
-import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
+import { type CallDeps, createCall } from '../../src/calls/create-call.ts'
 import { createBudget } from '../../src/calls/limits.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callPorts } from '../support/call-ports.ts'
@@ -18,7 +18,7 @@ const fullBudget = (): Budget => {
 }
 
 interface Phase {
-  readonly ports?: () => Partial<CallPorts>
+  readonly ports?: () => Partial<CallDeps>
   readonly context?: () => Partial<CallContext>
   readonly request?: CallRequest
   /** Calls that must be under way before, so that this one has to wait. */
@@ -106,7 +106,7 @@ describe('a cancel', () => {
   test('aborts the signal of the adapter', async () => {
     const controller = new AbortController()
     let seen: AbortSignal | undefined
-    const attempt: CallPorts['attempt'] = (_, { signal }) => {
+    const attempt: CallDeps['attempt'] = (_, { signal }) => {
       seen = signal
       return never()
     }
@@ -124,7 +124,7 @@ describe('a cancel', () => {
     const controller = new AbortController()
     const pieces: string[] = []
     let send = (_text: string) => {}
-    const attempt: CallPorts['attempt'] = (_, { onDelta }) => {
+    const attempt: CallDeps['attempt'] = (_, { onDelta }) => {
       send = (text) => onDelta?.(text)
       return never()
     }
@@ -146,7 +146,7 @@ test('10,000 calls on one signal leave no listener behind', async () => {
   setMaxListeners(Number.POSITIVE_INFINITY, signal)
   const clock = manualClock(() => 0)
   let tries = 0
-  const attempt: CallPorts['attempt'] = async () => {
+  const attempt: CallDeps['attempt'] = async () => {
     tries += 1
     if (tries % 3 === 0) throw new OrchestratorError('PROVIDER_AUTH', 'no')
     return answer()

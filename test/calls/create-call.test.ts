@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
+import { type CallDeps, createCall } from '../../src/calls/create-call.ts'
 import { createBudget } from '../../src/calls/limits.ts'
 import { withCallFacts } from '../../src/domain/execution/call-facts.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
@@ -25,7 +25,7 @@ describe('a call', () => {
 
   test('says that delivered text is void where the provider finds it to be reasoning', async () => {
     const seen: string[] = []
-    const attempt: CallPorts['attempt'] = async (_, { onDelta, onVoid }) => {
+    const attempt: CallDeps['attempt'] = async (_, { onDelta, onVoid }) => {
       onDelta?.('Let me see.')
       onVoid?.()
       onDelta?.('Rain.')
@@ -60,7 +60,7 @@ describe('a call', () => {
   })
 
   test('falls back to the next target and says so', async () => {
-    const attempt: CallPorts['attempt'] = async ({ provider }) => {
+    const attempt: CallDeps['attempt'] = async ({ provider }) => {
       if (provider === 'alpha') throw new OrchestratorError('PROVIDER_AUTH', 'bad key')
       return answer()
     }
@@ -74,7 +74,7 @@ describe('a call', () => {
   test('stops what it is doing when the whole takes too long', async () => {
     const clock = manualClock()
     let aborted: unknown
-    const attempt: CallPorts['attempt'] = (_, { signal }) =>
+    const attempt: CallDeps['attempt'] = (_, { signal }) =>
       new Promise(() => signal.addEventListener('abort', () => (aborted = signal.reason)))
     const context = callContext({ timeoutMs: 1_000, maxRetries: 3 })
     const call = createCall(callPorts({ attempt, clock }))(requestTo('alpha'), context)
@@ -90,7 +90,7 @@ describe('a call', () => {
     for (const onDelta of [undefined, () => {}]) {
       const clock = manualClock()
       const aborted: unknown[] = []
-      const attempt: CallPorts['attempt'] = ({ provider }, { signal, onActivity }) => {
+      const attempt: CallDeps['attempt'] = ({ provider }, { signal, onActivity }) => {
         if (provider === 'gamma') return Promise.resolve(answer())
         clock.startTimer(100, () => onActivity?.())
         return new Promise(() => signal.addEventListener('abort', () => aborted.push(signal.reason)))
@@ -115,7 +115,7 @@ describe('a call', () => {
       [['alpha', 'beta'], () => {}],
     ] as const) {
       const clock = manualClock()
-      const attempt: CallPorts['attempt'] = (_, options) =>
+      const attempt: CallDeps['attempt'] = (_, options) =>
         new Promise((resolve) => {
           options.onDelta?.('begun')
           clock.startTimer(950, () => resolve(answer()))
@@ -133,7 +133,7 @@ describe('a call', () => {
     const clock = manualClock()
     const controller = new AbortController()
     const asked: string[] = []
-    const attempt: CallPorts['attempt'] = ({ provider }) => {
+    const attempt: CallDeps['attempt'] = ({ provider }) => {
       asked.push(provider)
       return new Promise(() => {})
     }
@@ -155,7 +155,7 @@ describe('a call', () => {
       })
     const clock = manualClock()
     let sent = 0
-    const attempt: CallPorts['attempt'] = async ({ provider }) => {
+    const attempt: CallDeps['attempt'] = async ({ provider }) => {
       sent += 1
       if (provider === 'alpha') throw limited(20_000)
       return answer()
@@ -173,7 +173,7 @@ describe('a call', () => {
 
   test('gives a request without maxTokens 4,096 while a limit is set', async () => {
     const seen: unknown[] = []
-    const attempt: CallPorts['attempt'] = async ({ settings }) => {
+    const attempt: CallDeps['attempt'] = async ({ settings }) => {
       seen.push(settings.maxTokens)
       return answer()
     }

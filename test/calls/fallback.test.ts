@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { CallRequest, CallResponse, PreparedRequest, TryContext } from '../../src/calls/call.ts'
+import type { AttemptContext, CallRequest, CallResponse, PreparedRequest } from '../../src/calls/call.ts'
 import { fallback } from '../../src/calls/fallback.ts'
 import type { Target } from '../../src/domain/definition/flow-definition.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
@@ -11,7 +11,7 @@ import { callAnswer, manualClock, prepared, requestTo, tryContext } from '../sup
 function ask(
   failures: Readonly<Record<string, ErrorCode>>,
   request: CallRequest = requestTo('alpha', 'beta', 'gamma'),
-  context: TryContext = tryContext(),
+  context: AttemptContext = tryContext(),
 ) {
   const asked: string[] = []
   const call = fallback(async ({ provider }: PreparedRequest): Promise<CallResponse> => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type CallPorts, createCall } from '../../src/calls/create-call.ts'
+import { type CallDeps, createCall } from '../../src/calls/create-call.ts'
 import { createBudget } from '../../src/calls/limits.ts'
 import { type CallFacts, withCallFacts } from '../../src/domain/execution/call-facts.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
@@ -7,7 +7,7 @@ import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callPorts } from '../support/call-ports.ts'
 import { answer, callContext, manualClock, requestTo, settled } from '../support/calls.ts'
 
-type Attempt = CallPorts['attempt']
+type Attempt = CallDeps['attempt']
 
 const fails =
   (code: ErrorCode, facts: Partial<CallFacts> = {}, retryable?: boolean): Attempt =>

@@ -9,7 +9,7 @@ import { callAnswer, manualClock, prepared, tryContext } from '../support/calls.
 
 describeCallLayer({ name: 'retry', create: () => retry(RETRY_DEFAULTS, manualClock()), context: () => ({ maxRetries: 3 }) })
 
-const RETRIED: readonly ErrorCode[] = [
+const RETRYABLE_CODES: readonly ErrorCode[] = [
   'PROVIDER_UNAVAILABLE',
   'PROVIDER_RATE_LIMITED',
   'PROVIDER_BAD_REPLY',
@@ -48,7 +48,7 @@ describe('retry', () => {
     const { clock, layer, tries } = failing(() => new OrchestratorError(code, 'failed'))
     const error = await outcomeOf(layer(prepared(), tryContext({ maxRetries: 3 })), clock)
     expect(error).toMatchObject({ code })
-    expect(tries()).toBe(RETRIED.includes(code) ? 4 : 1)
+    expect(tries()).toBe(RETRYABLE_CODES.includes(code) ? 4 : 1)
   })
 
   test('does not repeat an error that says it is not retryable', async () => {

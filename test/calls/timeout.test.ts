@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { untilAborted } from '../../src/async/until-aborted.ts'
-import type { TryContext } from '../../src/calls/call.ts'
+import type { AttemptContext } from '../../src/calls/call.ts'
 import { streamTimeout, totalTimeout } from '../../src/calls/timeout.ts'
 import { describeCallLayer } from '../contracts/call.ts'
 import { callAnswer, manualClock, prepared, requestTo, tryContext } from '../support/calls.ts'
@@ -14,7 +14,7 @@ describeCallLayer({
 })
 
 /** A stream that sends a piece at each of the given times (milliseconds) and then hangs. */
-function stream(timesMs: readonly number[], context: Partial<TryContext>) {
+function stream(timesMs: readonly number[], context: Partial<AttemptContext>) {
   const clock = manualClock()
   let seen: AbortSignal | undefined
   const call = streamTimeout(clock)((_, { signal, onActivity, onDelta }) => {

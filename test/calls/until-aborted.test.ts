@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { follow, untilAborted } from '../../src/async/until-aborted.ts'
+import { linkSignal, untilAborted } from '../../src/async/until-aborted.ts'
 
 describe('waiting until an abort', () => {
   test.each([
@@ -38,21 +38,21 @@ describe('a controller that follows a signal', () => {
   test('aborts with its reason', () => {
     const parent = new AbortController()
     const child = new AbortController()
-    follow(parent.signal, child)
+    linkSignal(parent.signal, child)
     parent.abort('stop')
     expect(child.signal.reason).toBe('stop')
   })
 
   test('is aborted at once by a signal that already is', () => {
     const child = new AbortController()
-    follow(AbortSignal.abort('stop'), child)
+    linkSignal(AbortSignal.abort('stop'), child)
     expect(child.signal.reason).toBe('stop')
   })
 
   test('no longer follows once it is unlinked', () => {
     const parent = new AbortController()
     const child = new AbortController()
-    follow(parent.signal, child)()
+    linkSignal(parent.signal, child)()
     parent.abort('stop')
     expect(child.signal.aborted).toBe(false)
     expect(getEventListeners(parent.signal, 'abort')).toHaveLength(0)

@@ -32,7 +32,7 @@ export interface Fate {
   readonly within?: number
   /** Where it ends early: by a reset, by an ordinary end, or not at all. */
   readonly how?: 'drop' | 'close' | 'stall'
-  /** Places at which the bytes are cut into packets. */
+  /** ConnectionLimiter at which the bytes are cut into packets. */
   readonly cuts?: readonly number[]
   readonly lineEnd?: string
 }

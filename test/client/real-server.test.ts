@@ -225,8 +225,8 @@ test('a loop outlives its server: it goes on at the next one', async () => {
   })
   const { polyphony } = first
   const open = async () => {
-    const { createServer } = await import('../../src/server/server.ts')
-    const next = await createServer(polyphony)
+    const { createHttpServer } = await import('../../src/server/server.ts')
+    const next = await createHttpServer(polyphony)
     onTestFinished(() => next.close())
     return next.listen()
   }

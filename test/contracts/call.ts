@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import type { AttemptCall, CallLayer, TryContext } from '../../src/calls/call.ts'
+import type { AttemptCall, AttemptContext, CallLayer } from '../../src/calls/call.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callAnswer, prepared, settled, tryContext } from '../support/calls.ts'
 
@@ -9,14 +9,14 @@ export interface CallLayerSubject {
   /** A fresh layer, with nothing shared with former ones. */
   readonly create: () => CallLayer
   /** Switches on what the layer does, so that it does not just step aside. */
-  readonly context?: () => Partial<TryContext>
+  readonly context?: () => Partial<AttemptContext>
 }
 
 const never = () => new Promise<never>(() => {})
 
 /** The promises of `AttemptCall` and `CallLayer` (src/calls/call.ts); every layer keeps them, whatever its own concern is. */
 export function describeCallLayer({ name, create, context = () => ({}) }: CallLayerSubject): void {
-  const run = (next: AttemptCall, more: Partial<TryContext> = {}) =>
+  const run = (next: AttemptCall, more: Partial<AttemptContext> = {}) =>
     create()(next)(prepared(), tryContext({ ...context(), ...more }))
 
   describe(`${name}, as every layer around a try`, () => {

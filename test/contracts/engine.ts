@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Stop } from '../../src/async/cancellation-token.ts'
+import type { CancellationToken } from '../../src/async/cancellation-token.ts'
 import type { Engine, FlowJob } from '../../src/engines/engine.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 
@@ -12,7 +12,7 @@ export interface EngineSuite {
 /** A flow that an engine drives, seen from inside. */
 interface Driven {
   readonly job: FlowJob
-  readonly stop: Stop
+  readonly stop: CancellationToken
   /** Lets the flow end well. */
   end(): void
 }

@@ -103,7 +103,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       const owner = { id: `owner-${randomUUID()}`, host: 'host-1', pid: 4711 }
       await store().owners.beat(owner)
       const flows = await Promise.all(Array.from({ length: 8 }, () => runningFlow({ userId }, { ownerId: owner.id })))
-      await store().owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: ({ id }) => id === owner.id })
+      await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: ({ id }) => id === owner.id })
       for (const sortOrder of ['ASC', 'DESC'] as const) {
         const walked = await walk({ userId, sortBy: 'completedAt', sortOrder })
         expect(walked).toHaveLength(8)

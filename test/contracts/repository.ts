@@ -993,7 +993,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         await store.owners.beat(living)
         await store.owners.beat(living)
         const { flowId } = await ownedFlow(living.id)
-        expect(await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })).not.toContain(flowId)
+        expect(await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })).not.toContain(flowId)
         expect(await store.flows.find(flowId)).toMatchObject({ status: 'RUNNING', ownerEpoch: 1 })
       })
 
@@ -1005,7 +1005,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const finished = await ownedFlow(dead.id)
         await store.journal.finish({ ...finished, outcome: outcome() })
         const asked: unknown[] = []
-        const ids = await store.owners.interruptFlowsOfDead({
+        const ids = await store.owners.interruptOrphanedFlows({
           staleMs: 60_000,
           isDead: (candidate) => {
             asked.push(candidate)
@@ -1040,7 +1040,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         await store.owners.beat(silent)
         const { flowId } = await ownedFlow(silent.id)
         await sleep(30)
-        expect(await store.owners.interruptFlowsOfDead({ staleMs: 10, isDead: nobody })).toContain(flowId)
+        expect(await store.owners.interruptOrphanedFlows({ staleMs: 10, isDead: nobody })).toContain(flowId)
       })
 
       test('that left or never beat leave no flow RUNNING', async () => {
@@ -1049,7 +1049,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const [left, unknown] = [await ownedFlow(gone.id), await ownedFlow(`owner-${randomUUID()}`)]
         await store.owners.leave(gone.id)
         await store.owners.leave(`owner-${randomUUID()}`)
-        const ids = await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })
+        const ids = await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })
         expect(ids).toContain(left.flowId)
         expect(ids).toContain(unknown.flowId)
       })
@@ -1060,7 +1060,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const { flowId } = await ownedFlow(gone.id)
         await store.owners.abdicate(gone.id)
         await store.owners.abdicate(`owner-${randomUUID()}`)
-        expect(await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })).toContain(flowId)
+        expect(await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })).toContain(flowId)
       })
 
       test('leave flows that may be gone on with to be found, until somebody does', async () => {
@@ -1071,7 +1071,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const found = () => store.flows.findInterrupted('00000000-0000-0000-0000-000000000000', 1_000)
         expect(await found()).not.toContain(wanted.flowId)
         await store.owners.abdicate(gone.id)
-        await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: nobody })
+        await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })
         expect(await found()).toContain(wanted.flowId)
         expect(await found()).not.toContain(unwanted.flowId)
         await store.journal.claim(newClaim(wanted.flowId))
@@ -1084,7 +1084,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const flows = [await ownedFlow(dead.id), await ownedFlow(dead.id)]
         const isDead = (candidate: { id: string }) => candidate.id === dead.id
         const answers = await Promise.all(
-          Array.from({ length: 3 }, () => store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead })),
+          Array.from({ length: 3 }, () => store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead })),
         )
         for (const { flowId } of flows) {
           expect(answers.flat().filter((id) => id === flowId)).toHaveLength(1)
@@ -1097,7 +1097,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
         const dead = owner()
         await store.owners.beat(dead)
         const { flowId } = await runningFlow({}, { ownerId: dead.id })
-        await store.owners.interruptFlowsOfDead({ staleMs: 60_000, isDead: (candidate) => candidate.id === dead.id })
+        await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: (candidate) => candidate.id === dead.id })
         expect((await store.updates.read(flowId, 0, 10)).map(({ seq, type }) => [seq, type])).toEqual([[1, 'error']])
       })
     })

@@ -1,4 +1,4 @@
-import type { Claim, NewFlow, Store } from '../../src/repositories/repository.ts'
+import type { Claim, FlowInsert, Store } from '../../src/repositories/repository.ts'
 import { newClaim, newFlow, newThread } from '../support/stored-data.ts'
 
 /** Ways to put rows into the store under test. */
@@ -8,7 +8,7 @@ export function createStoreFixture(store: () => Store) {
     await store().threads.create(created)
     return created
   }
-  const pendingFlow = async (overrides: Partial<NewFlow> = {}) => {
+  const pendingFlow = async (overrides: Partial<FlowInsert> = {}) => {
     const flow = newFlow(overrides.threadId ?? (await thread()).id, overrides)
     await store().journal.createFlow(flow)
     return flow
@@ -18,7 +18,7 @@ export function createStoreFixture(store: () => Store) {
     if (!('epoch' in taken)) throw new Error(`Expected to win the claim, found the flow ${taken.status}.`)
     return taken.epoch
   }
-  const runningFlow = async (overrides: Partial<NewFlow> = {}, claim: Partial<Claim> = {}) => {
+  const runningFlow = async (overrides: Partial<FlowInsert> = {}, claim: Partial<Claim> = {}) => {
     const flow = await pendingFlow(overrides)
     return { flow, flowId: flow.id, epoch: await claimed(newClaim(flow.id, claim)) }
   }

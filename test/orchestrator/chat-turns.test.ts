@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Message } from '../../src/domain/users/thread.ts'
-import { toTurns } from '../../src/orchestrator/steps/chat-messages.ts'
+import { toChatMessages } from '../../src/orchestrator/steps/chat-messages.ts'
 import { scripted, USER } from '../support/scripted-flow.ts'
 
 const message = (letter: string, content: string): Message => ({
@@ -16,7 +16,7 @@ test.each(['', 'u', 'a', 'uu', 'aa', 'uua', 'uaa', 'auu', 'suas', 'aua', 'uuuaaa
   'a conversation %j becomes strict turns that begin and end with the user, and no text is lost',
   (letters) => {
     const history = [...letters].map((letter, index) => message(letter, `${letter}${index}`))
-    const turns = toTurns(history, 'the prompt')
+    const turns = toChatMessages(history, 'the prompt')
     expect(turns.map(({ role }) => role)).toEqual(turns.map((_, index) => (index % 2 ? 'assistant' : 'user')))
     expect(turns.at(-1)?.role).toBe('user')
     const text = turns.map(({ content }) => content).join('\n\n')
@@ -26,7 +26,7 @@ test.each(['', 'u', 'a', 'uu', 'aa', 'uua', 'uaa', 'auu', 'suas', 'aua', 'uuuaaa
 )
 
 test('a blank message of a conversation is left out', () => {
-  expect(toTurns([message('u', 'hello'), message('a', ' \ufeff')], 'again')).toEqual([
+  expect(toChatMessages([message('u', 'hello'), message('a', ' \ufeff')], 'again')).toEqual([
     { role: 'user', content: 'hello\n\nagain' },
   ])
 })

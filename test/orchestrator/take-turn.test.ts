@@ -1,14 +1,14 @@
 import pLimit from 'p-limit'
 import { expect, test } from 'vitest'
-import { Stop } from '../../src/async/cancellation-token.ts'
-import { takeTurn } from '../../src/orchestrator/steps/acquire-slot.ts'
+import { CancellationToken } from '../../src/async/cancellation-token.ts'
+import { acquireSlot } from '../../src/orchestrator/steps/acquire-slot.ts'
 
 test('who waits for a place gets it when the one before gives it back, in order', async () => {
   const limit = pLimit(1)
-  const release = await takeTurn(limit, [])
+  const release = await acquireSlot(limit, [])
   const order: string[] = []
   const waiting = ['a', 'b'].map((name) =>
-    takeTurn(limit, [new Stop(), undefined]).then((free) => {
+    acquireSlot(limit, [new CancellationToken(), undefined]).then((free) => {
       order.push(name)
       free()
     }),
@@ -22,10 +22,10 @@ test.each([0, 1])(
   'a stop ends the waiting at once with its reason, whichever of the stops it is, and the place goes to the next',
   async (which) => {
     const limit = pLimit(1)
-    const release = await takeTurn(limit, [])
-    const stops = [new Stop(), new Stop()]
-    const stopped = takeTurn(limit, stops)
-    const next = takeTurn(limit, [])
+    const release = await acquireSlot(limit, [])
+    const stops = [new CancellationToken(), new CancellationToken()]
+    const stopped = acquireSlot(limit, stops)
+    const next = acquireSlot(limit, [])
     const reason = new Error('cancelled')
     stops[which]?.stop(reason)
     await expect(stopped).rejects.toBe(reason)
@@ -40,21 +40,21 @@ test.each([0, 1])(
 
 test('a stop that came before the waiting refuses it, and leaves the place free', async () => {
   const limit = pLimit(1)
-  const stop = new Stop()
+  const stop = new CancellationToken()
   stop.stop(new Error('over'))
-  await expect(takeTurn(limit, [stop])).rejects.toThrow('over')
-  const free = await takeTurn(limit, [])
+  await expect(acquireSlot(limit, [stop])).rejects.toThrow('over')
+  const free = await acquireSlot(limit, [])
   free()
 })
 
 test('a stop after the turn began does not take the place back', async () => {
   const limit = pLimit(1)
-  const stop = new Stop()
-  const release = await takeTurn(limit, [stop])
+  const stop = new CancellationToken()
+  const release = await acquireSlot(limit, [stop])
   stop.stop(new Error('late'))
   expect(limit.activeCount).toBe(1)
   release()
-  const free = await takeTurn(limit, [])
+  const free = await acquireSlot(limit, [])
   expect(limit.activeCount).toBe(1)
   free()
 })

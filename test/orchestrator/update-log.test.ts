@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Stop } from '../../src/async/cancellation-token.ts'
+import { CancellationToken } from '../../src/async/cancellation-token.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createUpdateLog } from '../../src/orchestrator/updates/update-log.ts'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
@@ -22,7 +22,7 @@ test('the end of a flow is written when the database is back, so that it does no
       },
     },
   })
-  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, stop: new Stop() })
+  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, stop: new CancellationToken() })
   const end = (status: 'COMPLETED' | 'FAILED') => flow.finish({ status, simulated: false })
   await expect(end('COMPLETED')).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
   await expect(end('FAILED')).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
@@ -40,7 +40,7 @@ test('an end that another owner refuses is not tried again', async () => {
     throw new OrchestratorError('FLOW_INTERRUPTED', 'taken')
   }
   const log = createUpdateLog({ now: () => new Date(0), onStored: () => {}, rewriteMs: 1, journal: { ...journal, finish } })
-  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, stop: new Stop() })
+  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, stop: new CancellationToken() })
   await expect(flow.finish({ status: 'FAILED', simulated: false })).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
   await settled(20)
   log.close()

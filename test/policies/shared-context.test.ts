@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ContextPolicy } from '../../src/domain/definition/flow-definition.ts'
-import { type DataSharingPolicy, PIECE_KINDS } from '../../src/domain/users/sharing.ts'
-import type { ContextPiece, SharedContextRequest } from '../../src/policies/policy.ts'
-import { judgePiece, shareContext } from '../../src/policies/shared-context.ts'
+import { CONTEXT_KINDS, type DataSharingPolicy } from '../../src/domain/users/sharing.ts'
+import type { ContextItem, SharedContextRequest } from '../../src/policies/policy.ts'
+import { decideSharing, shareContext } from '../../src/policies/shared-context.ts'
 
 const policyOf = (rules: Partial<DataSharingPolicy> = {}): DataSharingPolicy => ({
   userId: 'ann',
@@ -24,7 +24,7 @@ const OPEN: ContextPolicy = {
 /** A tokenizer for tests: four characters are one token. */
 const countTokens = (text: string) => Math.ceil(text.length / 4)
 
-const output = (piece: string, text: string, overrides: Partial<ContextPiece> = {}): ContextPiece => ({
+const output = (piece: string, text: string, overrides: Partial<ContextItem> = {}): ContextItem => ({
   kind: 'step_output',
   piece,
   from: 'openai',
@@ -32,7 +32,7 @@ const output = (piece: string, text: string, overrides: Partial<ContextPiece> = 
   required: false,
   ...overrides,
 })
-const history = (piece: string, text: string, overrides: Partial<ContextPiece> = {}): ContextPiece => ({
+const history = (piece: string, text: string, overrides: Partial<ContextItem> = {}): ContextItem => ({
   kind: 'conversation_history',
   piece,
   text,
@@ -49,9 +49,9 @@ const request = (overrides: Partial<SharedContextRequest>): SharedContextRequest
   countTokens,
   ...overrides,
 })
-const limited = (maxSharedTokens: number, pieces: readonly ContextPiece[], overrides: Partial<SharedContextRequest> = {}) =>
+const limited = (maxSharedTokens: number, pieces: readonly ContextItem[], overrides: Partial<SharedContextRequest> = {}) =>
   shareContext(request({ contextPolicy: { ...OPEN, maxSharedTokens }, pieces, ...overrides }))
-const tokensOf = (pieces: readonly ContextPiece[]) => pieces.reduce((sum, { text }) => sum + countTokens(text), 0)
+const tokensOf = (pieces: readonly ContextItem[]) => pieces.reduce((sum, { text }) => sum + countTokens(text), 0)
 
 describe('one piece', () => {
   const openai = { from: 'openai' }
@@ -85,7 +85,7 @@ describe('one piece', () => {
     ['attachment', {}, policyOf({ allowAttachments: true }), true, 'allowAttachments'],
     ['step_output', openai, { ...EVERYTHING, providerKey: 'google' }, false, 'no_policy'],
   ] as const)('%s of %j under %j is allowed: %s by %s', (kind, from, policy, allowed, rule) => {
-    expect(judgePiece({ kind, piece: 'p', ...from }, 'anthropic', policy)).toEqual({
+    expect(decideSharing({ kind, piece: 'p', ...from }, 'anthropic', policy)).toEqual({
       kind,
       piece: 'p',
       ...from,
@@ -259,7 +259,7 @@ describe('the token limit', () => {
 describe('500 generated combinations', () => {
   const providers = ['openai', 'anthropic', 'google', 'local'] as const
   const generatedPiece = fc.record({
-    kind: fc.constantFrom(...PIECE_KINDS),
+    kind: fc.constantFrom(...CONTEXT_KINDS),
     from: fc.option(fc.constantFrom(...providers), { nil: undefined }),
     required: fc.integer({ min: 0, max: 9 }).map((roll) => roll === 0),
     filler: fc.string({ unit: 'binary', maxLength: 60 }),
@@ -290,7 +290,7 @@ describe('500 generated combinations', () => {
         generatedPolicy,
         contextPolicy,
         async (drafts, policy, flowPolicy) => {
-          const pieces: ContextPiece[] = drafts.map(({ kind, from, required, filler, repeat }, index) => {
+          const pieces: ContextItem[] = drafts.map(({ kind, from, required, filler, repeat }, index) => {
             const canary = `<canary-${index}>`
             return {
               kind,
@@ -301,7 +301,7 @@ describe('500 generated combinations', () => {
             }
           })
           const granted = policy?.userId === 'ann' && policy.providerKey === 'anthropic' ? policy : undefined
-          const mayPass = ({ kind, from }: ContextPiece): boolean => {
+          const mayPass = ({ kind, from }: ContextItem): boolean => {
             const isOwn = from === 'anthropic'
             const isOfAnotherModel = from !== undefined && !isOwn
             const crossing = !isOfAnotherModel || granted?.allowCrossProviderContext === true

@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
-import { createTransport } from '../../src/providers/transport/transport.ts'
+import { createVendorTransport } from '../../src/providers/transport/transport.ts'
 import { readBody } from '../../src/providers/transport/transport-response.ts'
 
 const servers: Server[] = []
@@ -27,8 +27,8 @@ const portOf = (server: Server): number => {
 }
 
 const account = { id: 'desk', vendor: 'openai', simulated: false }
-const transportOf = (settings: Partial<Parameters<typeof createTransport>[0]> = {}, environment: NodeJS.ProcessEnv = {}) =>
-  createTransport({ ...account, ...settings }, environment)
+const transportOf = (settings: Partial<Parameters<typeof createVendorTransport>[0]> = {}, environment: NodeJS.ProcessEnv = {}) =>
+  createVendorTransport({ ...account, ...settings }, environment)
 const { fetch: send } = transportOf()
 
 describe('the transport', () => {

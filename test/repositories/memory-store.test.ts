@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
-import type { NewFlow, Store } from '../../src/repositories/repository.ts'
+import type { FlowInsert, Store } from '../../src/repositories/repository.ts'
 import { describeRepository } from '../contracts/repository.ts'
 import { instant, newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
 
@@ -108,7 +108,11 @@ describe('the memory store, bounded', () => {
 })
 
 describe('the memory store, packing', () => {
-  const settleAs = async (store: Store, id: string, overrides: Partial<NewFlow> & { parsed?: unknown; output?: string } = {}) => {
+  const settleAs = async (
+    store: Store,
+    id: string,
+    overrides: Partial<FlowInsert> & { parsed?: unknown; output?: string } = {},
+  ) => {
     const { parsed, output, ...flow } = overrides
     await store.journal.createFlow(newFlow('thread', { id, ...flow }))
     await store.journal.claim(newClaim(id))

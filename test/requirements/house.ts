@@ -38,7 +38,7 @@ export interface Run extends Person {
 }
 
 /** One Polyphony on one database, with three scripted providers and the real adapters in front of a loopback vendor. */
-export interface House {
+export interface Services {
   readonly polyphony: Polyphony
   readonly vendor: VendorServer
   /** Replies in order, or worked out from the request; default provider `alpha`, default name one of its own. */
@@ -58,9 +58,9 @@ export const PRICED = { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 
 export const DATABASES = ['memory://', 'pglite://memory', 'postgres'] as const
 
 /** The same stories on all three kinds of database. */
-export function describeOnEveryDatabase(topic: string, story: (house: House) => void): void {
+export function describeOnEveryDatabase(topic: string, story: (house: Services) => void): void {
   describe.each(DATABASES)(`${topic}, on %s`, (database) => {
-    let opened: OpenHouse | undefined
+    let opened: OpenServices | undefined
     beforeAll(async () => {
       opened = await openHouse(database)
     })
@@ -83,11 +83,11 @@ export function describeOnEveryDatabase(topic: string, story: (house: House) => 
   })
 }
 
-interface OpenHouse extends House {
+interface OpenServices extends Services {
   close(): Promise<void>
 }
 
-async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenHouse> {
+async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenServices> {
   const postgres = database === 'postgres' ? await openTestPostgres() : undefined
   const vendor = await createVendorServer()
   const scripts = new Map<string, Replies>()

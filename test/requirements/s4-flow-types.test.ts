@@ -12,7 +12,7 @@
 
 import { type FlowDefinitionInput, type FlowStatusReport, OrchestrationFlowType, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeOnEveryDatabase, type House, type ScriptedModel, step, until } from './house.ts'
+import { chain, describeOnEveryDatabase, type ScriptedModel, type Services, step, until } from './house.ts'
 
 const parallel = (...steps: FlowDefinitionInput['steps']): FlowDefinitionInput => ({ name: 'panel', type: 'parallel', steps })
 const judging = (score: number, approved = false) => JSON.stringify({ score, approved, issues: ['weak'], feedback: 'more' })
@@ -41,7 +41,7 @@ function meeting(count: number, reply: (index: number) => string) {
   }
 }
 
-const allowAll = async ({ polyphony }: House, userId: string) => {
+const allowAll = async ({ polyphony }: Services, userId: string) => {
   for (const provider of ['alpha', 'beta', 'gamma'])
     await polyphony.dataSharing.set(userId, provider, { allowCrossProviderContext: true })
 }

@@ -29,7 +29,7 @@ import {
 import * as templatesModule from 'polyphony/flow-templates'
 import * as indexModule from 'polyphony/orchestrator.index'
 import { expect, test } from 'vitest'
-import { describeOnEveryDatabase, type House, type ScriptedModel } from './house.ts'
+import { describeOnEveryDatabase, type ScriptedModel, type Services } from './house.ts'
 
 const FUNCTIONS = [
   'createComparisonFlow',
@@ -81,7 +81,7 @@ test.each(NAMES)('%s with no arguments runs on the simulator, labelled and free 
 
 const targets = (...models: ScriptedModel[]) => models.map(({ target }) => target)
 
-async function runAllowed(house: House, definition: FlowDefinitionInput, input = 'the question') {
+async function runAllowed(house: Services, definition: FlowDefinitionInput, input = 'the question') {
   const whose = await house.person()
   for (const provider of ['alpha', 'beta', 'gamma'])
     await house.polyphony.dataSharing.set(whose.userId, provider, { allowCrossProviderContext: true })

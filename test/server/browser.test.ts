@@ -63,14 +63,14 @@ async function createFlow({ send }: RunningServer, key?: string): Promise<string
   return String(json.id)
 }
 
-interface Following {
+interface SubscriptionSet {
   readonly url: string
   readonly flowId: string
   readonly key?: string
 }
 
 /** Runs a script of `pages/` in the page, as somebody without our types writes it. */
-async function runInPage(page: Page, name: 'attack' | 'follow', following: Following): Promise<Record<string, unknown>> {
+async function runInPage(page: Page, name: 'attack' | 'follow', following: SubscriptionSet): Promise<Record<string, unknown>> {
   const script = await readFile(new URL(`./pages/${name}.js`, import.meta.url), 'utf8')
   const outcome: unknown = await page.evaluate(
     `${script.replace('export default', 'const run =')}\nrun(${JSON.stringify(following)})`,

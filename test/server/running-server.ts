@@ -3,7 +3,7 @@ import { onTestFinished } from 'vitest'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
 import type { Scope } from '../../src/domain/users/api-key.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
-import { createServer, type PolyphonyServer, type ServerOptions } from '../../src/server/server.ts'
+import { createHttpServer, type HttpServer, type HttpServerOptions } from '../../src/server/server.ts'
 
 export interface Answer {
   readonly status: number
@@ -22,14 +22,14 @@ export interface SendOptions {
 export interface RunningServer {
   readonly url: string
   readonly polyphony: Polyphony
-  readonly server: PolyphonyServer
+  readonly server: HttpServer
   send(method: string, path: string, options?: SendOptions): Promise<Answer>
   /** A key of the user, made in the database. */
   keyOf(userId: string, scopes?: readonly Scope[]): Promise<string>
   close(): Promise<void>
 }
 
-export interface RunOptions extends ServerOptions {
+export interface RunOptions extends HttpServerOptions {
   /** Somebody gets a key before the server listens: one that others than this machine reach asks for that. */
   readonly isKeyed?: boolean
 }
@@ -43,7 +43,7 @@ export async function runServer(
     { database: 'memory://', simulator: true, ...config, server: { port: 0, ...config.server } },
     { env: {}, cwd: tmpdir() },
   )
-  const server = await createServer(polyphony, options)
+  const server = await createHttpServer(polyphony, options)
   if (isKeyed) await polyphony.apiKeys.create('first')
   const url = await server.listen()
   let closing: Promise<void> | undefined

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
-import { createServer } from '../../src/server/server.ts'
+import { createHttpServer } from '../../src/server/server.ts'
 import type { ServerMemory } from './server-process.ts'
 
 const SAMPLE_EVERY_MS = 20
@@ -27,7 +27,7 @@ const provider = createScriptedProvider({
   },
 })
 const polyphony = await createPolyphony({ ...config, providers: { scripted: provider } }, { env: {}, cwd: '/nonexistent' })
-const server = await createServer(polyphony)
+const server = await createHttpServer(polyphony)
 const url = await server.listen()
 if (polyphony.config.server.resumeInterrupted) await polyphony.resumeInterrupted()
 

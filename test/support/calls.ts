@@ -1,5 +1,12 @@
 import type { Clock } from '../../src/async/clock.ts'
-import type { CallContext, CallRequest, CallResponse, PreparedRequest, RetryNotice, TryContext } from '../../src/calls/call.ts'
+import type {
+  AttemptContext,
+  CallContext,
+  CallRequest,
+  CallResponse,
+  PreparedRequest,
+  RetryNotice,
+} from '../../src/calls/call.ts'
 import type { ModelResponse } from '../../src/domain/execution/model-call.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 
@@ -55,7 +62,7 @@ export const callContext = (more: Partial<CallContext> = {}): CallContext & Reco
   }
 }
 
-export const tryContext = (more: Partial<TryContext> = {}): TryContext & Recorded => ({
+export const tryContext = (more: Partial<AttemptContext> = {}): AttemptContext & Recorded => ({
   ...callContext(more),
   progress: { attempts: 0, textDelivered: false, targetsLeft: 0 },
   ...more,

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { type Attempt, type StepResult, stepResultId } from '../../src/domain/execution/step-result.ts'
 import { addUsage } from '../../src/domain/execution/usage.ts'
 import type { Message, Thread } from '../../src/domain/users/thread.ts'
-import type { Claim, FlowOutcome, NewFlow, StoredDefinition, StoredUpdate } from '../../src/repositories/repository.ts'
+import type { Claim, FlowInsert, FlowOutcome, StoredDefinition, StoredUpdate } from '../../src/repositories/repository.ts'
 
 /** Rows for tests of stores: consistent with themselves, so that a store may derive what can be derived. */
 
@@ -20,7 +20,7 @@ export function definitionOf(json: string): StoredDefinition {
   return { hash: createHash('sha256').update(json).digest('hex'), json, isData: true, version: '1' }
 }
 
-export function newFlow(threadId: string, overrides: Partial<NewFlow> = {}): NewFlow {
+export function newFlow(threadId: string, overrides: Partial<FlowInsert> = {}): FlowInsert {
   return {
     id: randomUUID(),
     threadId,

@@ -1,4 +1,4 @@
-import { Stop } from '../../src/async/cancellation-token.ts'
+import { CancellationToken } from '../../src/async/cancellation-token.ts'
 import type { FlowDefinition, FlowStep } from '../../src/domain/definition/flow-definition.ts'
 import { type StepResult, stepResultId } from '../../src/domain/execution/step-result.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
@@ -61,7 +61,7 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
     holds = () => true,
     recorded = new Map<string, StepResult>(),
   } = options
-  const flow = new Stop()
+  const flow = new CancellationToken()
   const underWay: { readonly key: string; readonly end: () => void }[] = []
   const asks: Ask[] = []
   const called: string[] = []
@@ -81,7 +81,7 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
     next?.end()
     if (underWay.length > 0) setImmediate(endOne)
   }
-  const call = (step: FlowStep, key: string, iteration: number, sibling = new Stop()) =>
+  const call = (step: FlowStep, key: string, iteration: number, sibling = new CancellationToken()) =>
     new Promise<StepResult>((resolve, reject) => {
       const work = new AbortController()
       const leave = () => {

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { chain, failure, type House, openHouse, scriptedProvider, step, USER } from './house.ts'
+import { chain, failure, openHouse, type Services, scriptedProvider, step, USER } from './house.ts'
 import { only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
-let house: House | undefined
+let house: Services | undefined
 
 beforeAll(() => {
   spans = registerSdk()

@@ -11,7 +11,7 @@ import { createScriptedProvider, type ScriptedReplies, type ScriptedReply } from
 
 export const USER = 'user-secret-name'
 
-export interface House {
+export interface Services {
   readonly polyphony: Polyphony
   readonly threadId: string
   create(definition: FlowDefinitionInput): Promise<string>
@@ -23,7 +23,7 @@ export interface House {
 export async function openHouse(
   providers: Readonly<Record<string, Provider>>,
   more: Omit<PolyphonyConfigInput, 'providers'> = {},
-): Promise<House> {
+): Promise<Services> {
   const polyphony = await createPolyphony(
     { database: 'memory://', providers, retry: { baseDelayMs: 0 }, ...more },
     { env: {}, cwd: '/nonexistent' },

@@ -3,9 +3,9 @@ import type { Logger, LogLevel } from '../../src/config/config.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createServerLogger, toLogger } from '../../src/telemetry/logs.ts'
 import { requestContext } from '../../src/telemetry/request-context.ts'
-import { chain, counted, failure, type House, openHouse, scriptedProvider, step, USER } from './house.ts'
+import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER } from './house.ts'
 
-let house: House | undefined
+let house: Services | undefined
 afterEach(async () => {
   await house?.polyphony.close()
   house = undefined

@@ -5,9 +5,9 @@ import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Metrics } from '../../src/telemetry/telemetry.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'
 import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
-import { chain, counted, failure, type House, openHouse, scriptedProvider, step, USER, until } from './house.ts'
+import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER, until } from './house.ts'
 
-let house: House | undefined
+let house: Services | undefined
 afterEach(async () => {
   await house?.polyphony.close()
   house = undefined

@@ -2,11 +2,11 @@ import { SpanKind, trace } from '@opentelemetry/api'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createCritiqueFlow } from '../../templates/index.ts'
-import { chain, counted, failure, type House, openHouse, scriptedProvider, step, USER, until } from './house.ts'
+import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER, until } from './house.ts'
 import { eventAttributes, isError, only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
-let house: House | undefined
+let house: Services | undefined
 
 beforeAll(() => {
   spans = registerSdk()

@@ -2,7 +2,7 @@ import { calcPrice } from '@pydantic/genai-prices'
 import { describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
-import { DEFAULT_MODELS, DEFAULT_PANEL, judgeFor } from '../../templates/default-models.ts'
+import { DEFAULT_MODELS, DEFAULT_PANEL, reviewerFor } from '../../templates/default-models.ts'
 import {
   createComparisonFlow,
   createConditionalRoutingFlow,
@@ -152,12 +152,12 @@ describe.each([
 
 describe('the default judge', () => {
   test('is not on the default panel', () => {
-    expect(DEFAULT_PANEL).not.toContainEqual(judgeFor(DEFAULT_PANEL))
+    expect(DEFAULT_PANEL).not.toContainEqual(reviewerFor(DEFAULT_PANEL))
   })
 
   test('belongs to a provider of the panel, so that it is configured', () => {
     expect(
-      judgeFor([
+      reviewerFor([
         { provider: 'google', model: 'x' },
         { provider: 'local', model: 'y' },
       ]).provider,
@@ -165,7 +165,7 @@ describe('the default judge', () => {
   })
 
   test('is the first member where no other model is known', () => {
-    expect(judgeFor([{ provider: 'local', model: 'y' }])).toEqual({ provider: 'local', model: 'y' })
+    expect(reviewerFor([{ provider: 'local', model: 'y' }])).toEqual({ provider: 'local', model: 'y' })
   })
 })
 

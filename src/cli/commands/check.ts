@@ -2,7 +2,7 @@ import type { FlowCheck } from '../../orchestrator/inspect/check-flow.ts'
 import { formatUsd } from '../amounts.ts'
 import { loadDefinition, type SourcedDefinition } from '../definition-source.ts'
 import { toPlainLine } from '../plain-text.ts'
-import { type CommandContext, LOCAL_USER, withHouse } from '../services.ts'
+import { type CommandContext, LOCAL_USER, withServices } from '../services.ts'
 import { describeSharing, isSharing, neededSharing, toError, toFindingText } from '../sharing.ts'
 
 export interface CheckOptions {
@@ -19,7 +19,7 @@ export async function checkCommand(context: CommandContext, name: string, option
   const { agents } = await house.loadConfig(flags)
   const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
   const { definition, find } = await loadDefinition(name, source, await house.createParser(agents))
-  const check = await withHouse(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
+  const check = await withServices(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
   if (json) terminal.printJson(check)
   else show(context, definition.name, check, find)
   const stops = check.problems.filter((problem) => !isSharing(problem))

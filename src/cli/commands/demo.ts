@@ -8,9 +8,9 @@ import {
   type DatabaseOptions,
   DEMO_USER,
   LOCAL_USER,
-  type OpenHouse,
+  type OpenServices,
   toFlags,
-  withHouse,
+  withServices,
 } from '../services.ts'
 import { neededSharing } from '../sharing.ts'
 
@@ -29,7 +29,7 @@ export async function demoCommand(context: CommandContext, options: DatabaseOpti
     terminal.print('The SDKs, the engine and the database are the real ones. No key is used, nothing is paid.\n')
     terminal.print(`${style('bold', 'Prompt')}  ${prompt}\n`)
   }
-  await withHouse(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
+  await withServices(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
     const definition = getFlowTemplate(TEMPLATE)
     const result = await runDemo(context, open, definition, prompt)
     showWhatHappened(context, result)
@@ -40,7 +40,7 @@ export async function demoCommand(context: CommandContext, options: DatabaseOpti
 
 async function runDemo(
   context: CommandContext,
-  open: OpenHouse,
+  open: OpenServices,
   definition: FlowDefinitionInput,
   prompt: string,
 ): Promise<FlowExecutionResult> {
@@ -77,7 +77,7 @@ function issuesOf(verdict: unknown): readonly string[] {
 
 /** The same template with real models, as far as keys are there. */
 function toRealRun(
-  { config }: OpenHouse,
+  { config }: OpenServices,
   { steps }: FlowDefinitionInput,
 ): readonly [command: string, purpose: string] | undefined {
   const keyed = Object.entries(config.providers).flatMap(([id, account]) => ('apiKey' in account && account.apiKey ? [id] : []))

@@ -4,8 +4,8 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { createTokenCounter } from '../../prompts/token-count.ts'
 import { formatDuration } from '../amounts.ts'
 import { toPlainLine, toTable } from '../plain-text.ts'
-import { remedyOf } from '../report-error.ts'
-import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../services.ts'
+import { cliRemedyOf } from '../report-error.ts'
+import { type CommandContext, type DatabaseOptions, type OpenServices, toFlags } from '../services.ts'
 
 export interface DoctorOptions extends DatabaseOptions {
   readonly offline?: boolean
@@ -85,11 +85,11 @@ async function attempt(check: string, work: () => Promise<unknown>, good: string
     return { check, ok: true, message: `${good} (${formatDuration(performance.now() - startedAtMs)})` }
   } catch (thrown) {
     const error = OrchestratorError.from(thrown)
-    return { check, ok: false, message: `${error.code}: ${error.message}`, remedy: remedyOf(error.code), error }
+    return { check, ok: false, message: `${error.code}: ${error.message}`, remedy: cliRemedyOf(error.code), error }
   }
 }
 
-async function checkProviders({ providers }: OpenHouse, offline: boolean): Promise<readonly Finding[]> {
+async function checkProviders({ providers }: OpenServices, offline: boolean): Promise<readonly Finding[]> {
   const accounts = providers.list()
   if (accounts.length === 0) {
     const message = 'none configured: only simulated runs (--simulate, polyphony demo)'
@@ -106,7 +106,7 @@ async function checkProviders({ providers }: OpenHouse, offline: boolean): Promi
 }
 
 /** Models of agents, and of configured prices, which are never found under a mistyped name. A doubt is not a fault: the model may be newer than the list. */
-async function checkModels({ house }: CommandContext, { providers, config }: OpenHouse): Promise<readonly Finding[]> {
+async function checkModels({ house }: CommandContext, { providers, config }: OpenServices): Promise<readonly Finding[]> {
   const infos = new Map(providers.list().map((info) => [info.id, info]))
   const lists = await house.modelNames({})
   const known = await house.modelNames(config.prices)
@@ -135,7 +135,7 @@ function toNames(provider: string | undefined, model: string): readonly [provide
   return [model.slice(0, Math.max(0, slash)), model.slice(slash + 1)]
 }
 
-async function ping(providers: OpenHouse['providers'], id: string): Promise<void> {
+async function ping(providers: OpenServices['providers'], id: string): Promise<void> {
   const provider = await providers.get(id)
   const controller = new AbortController()
   const late = new OrchestratorError('PROVIDER_UNAVAILABLE', `no answer within ${PING_TIMEOUT_MS / 1_000} s`)

@@ -5,15 +5,15 @@ import { FlowStatus } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { formatCost, formatDuration, formatTotalCost } from '../amounts.ts'
 import { toPlainLine, toPlainText, toTable, truncate, wrapText } from '../plain-text.ts'
-import { remedyOf } from '../report-error.ts'
+import { cliRemedyOf } from '../report-error.ts'
 import {
   type CommandContext,
   type DatabaseOptions,
   DEMO_USER,
   LOCAL_USER,
-  type OpenHouse,
+  type OpenServices,
   toFlags,
-  withHouse,
+  withServices,
 } from '../services.ts'
 import { labelOf, toNoteLines, toSourceLines, toStepTable } from '../step-table.ts'
 
@@ -26,7 +26,7 @@ export interface ListOptions extends DatabaseOptions {
 /** `polyphony flows list`: flows of the local user's threads, the demo's among them. */
 export async function listCommand(context: CommandContext, options: ListOptions): Promise<void> {
   const status = toStatus(options.status)
-  const flows = await withHouse(context, toFlags(options), (open) => findFlows(open, options, status))
+  const flows = await withServices(context, toFlags(options), (open) => findFlows(open, options, status))
   const { terminal, json } = context
   if (json) return flows.forEach(terminal.printJson)
   if (flows.length === 0) return terminal.print('No flows yet: polyphony demo makes one.')
@@ -48,7 +48,7 @@ function toStatus(given: string | undefined): FlowStatus | undefined {
 const PAGE = 100
 
 async function findFlows(
-  open: OpenHouse,
+  open: OpenServices,
   { limit, thread }: ListOptions,
   status: FlowStatus | undefined,
 ): Promise<readonly OrchestrationFlowSummary[]> {
@@ -60,7 +60,7 @@ async function findFlows(
 
 /** Flows of the user's threads, newest threads first, until there are enough. */
 async function findFlowsOf(
-  { conversations, orchestrator }: OpenHouse,
+  { conversations, orchestrator }: OpenServices,
   userId: string,
   enough: number,
   status: FlowStatus | undefined,
@@ -93,7 +93,7 @@ function toListRow(flow: OrchestrationFlowSummary): readonly string[] {
 
 /** `polyphony flows show <id>`. */
 export async function showCommand(context: CommandContext, flowId: string, options: DatabaseOptions): Promise<void> {
-  const flow = await withHouse(context, toFlags(options), ({ orchestrator }) => orchestrator.getFlow(flowId, LOCAL_USER))
+  const flow = await withServices(context, toFlags(options), ({ orchestrator }) => orchestrator.getFlow(flowId, LOCAL_USER))
   if (context.json) return context.terminal.printJson(flow)
   show(context, flow)
 }
@@ -126,7 +126,7 @@ function show({ terminal }: CommandContext, flow: OrchestrationFlow): void {
   )
   section('Notes', toNoteLines(stepResults))
   section('Sources', toSourceLines(stepResults))
-  if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), remedyOf(error.code, flow.id)])
+  if (error) section('Error', [toPlainText(`${error.code}: ${error.message}`), cliRemedyOf(error.code, flow.id)])
   if (result)
     section(flow.simulated ? 'Answer (simulated)' : 'Answer', [
       terminal.isLive ? wrapText(toPlainText(result.finalOutput), terminal.columns) : toPlainText(result.finalOutput),
@@ -152,7 +152,7 @@ const toWithheldLine = (step: StepResult, { kind, piece, from, to, rule }: Shari
 
 /** `polyphony flows cancel <id>`. */
 export async function cancelCommand(context: CommandContext, flowId: string, options: DatabaseOptions): Promise<void> {
-  const status = await withHouse(context, toFlags(options), ({ orchestrator }) => orchestrator.cancelFlow(flowId, LOCAL_USER))
+  const status = await withServices(context, toFlags(options), ({ orchestrator }) => orchestrator.cancelFlow(flowId, LOCAL_USER))
   if (context.json) return context.terminal.printJson(status)
   context.terminal.print(`${status.flowId} is ${status.status}`)
 }

@@ -2,7 +2,7 @@ import type { Scope } from '../../domain/users/api-key.ts'
 import { type ApiKey, isUsableKey } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { toPlainLine, toTable, truncate } from '../plain-text.ts'
-import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../services.ts'
+import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenServices, toFlags, withServices } from '../services.ts'
 
 export interface CreateKeyOptions extends DatabaseOptions {
   readonly user?: string
@@ -18,7 +18,7 @@ export interface ListKeysOptions extends DatabaseOptions {
 /** `polyphony keys create`. The token leaves here and is kept nowhere. */
 export async function createKeyCommand(context: CommandContext, options: CreateKeyOptions): Promise<void> {
   const { user = LOCAL_USER, name, scope: scopes, expires: expiresAt } = options
-  const { key, token } = await withHouse(context, toFlags(options), ({ apiKeys, config }) => {
+  const { key, token } = await withServices(context, toFlags(options), ({ apiKeys, config }) => {
     requireDatabaseThatStays(config)
     return apiKeys.create(user, { name, scopes, expiresAt })
   })
@@ -40,7 +40,7 @@ export async function createKeyCommand(context: CommandContext, options: CreateK
 
 /** `polyphony keys list`: of one user, or of all. */
 export async function listKeysCommand(context: CommandContext, options: ListKeysOptions): Promise<void> {
-  const keys = await withHouse(context, toFlags(options), ({ apiKeys }) => apiKeys.list(options.user))
+  const keys = await withServices(context, toFlags(options), ({ apiKeys }) => apiKeys.list(options.user))
   const { terminal, json } = context
   if (json) return keys.forEach(terminal.printJson)
   if (keys.length === 0) return terminal.print('No keys yet: polyphony keys create makes one.')
@@ -53,12 +53,12 @@ export async function listKeysCommand(context: CommandContext, options: ListKeys
 
 /** `polyphony keys revoke <id>`. */
 export async function revokeKeyCommand(context: CommandContext, id: string, options: DatabaseOptions): Promise<void> {
-  const key = await withHouse(context, toFlags(options), ({ apiKeys }) => apiKeys.revoke(id))
+  const key = await withServices(context, toFlags(options), ({ apiKeys }) => apiKeys.revoke(id))
   if (context.json) return context.terminal.printJson(key)
   context.terminal.print(`${key.id} is revoked`)
 }
 
-function requireDatabaseThatStays({ database }: OpenHouse['config']): void {
+function requireDatabaseThatStays({ database }: OpenServices['config']): void {
   if (typeof database !== 'string' || !/^memory:|^pglite:\/\/memory$/.test(database)) return
   throw new OrchestratorError('INPUT_INVALID', '--database: expected one that outlives this command, found one in memory')
 }

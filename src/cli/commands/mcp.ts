@@ -1,4 +1,4 @@
-import { type CommandContext, type DatabaseOptions, type OpenHouse, toFlags } from '../services.ts'
+import { type CommandContext, type DatabaseOptions, type OpenServices, toFlags } from '../services.ts'
 
 export interface McpOptions extends DatabaseOptions {
   readonly version: string
@@ -19,7 +19,7 @@ export async function mcpCommand(
     ending.abort()
   }
   process.on('SIGINT', end).on('SIGTERM', end)
-  let opened: Promise<OpenHouse> | undefined
+  let opened: Promise<OpenServices> | undefined
   const flags = { ...toFlags(options), ...(simulate && { simulator: true }) }
   const openOnce = () => {
     opened ??= house.open(flags).catch((error) => {

@@ -7,9 +7,9 @@ import {
   type DatabaseOptions,
   DEMO_USER,
   LOCAL_USER,
-  type OpenHouse,
+  type OpenServices,
   toFlags,
-  withHouse,
+  withServices,
 } from '../services.ts'
 import { prepareRun } from '../sharing.ts'
 
@@ -29,7 +29,7 @@ export async function resumeCommand(
   flowId: string,
   options: ResumeOptions & { readonly maxCost?: number },
 ): Promise<void> {
-  await withHouse(context, toRunFlags(options), async (open) => {
+  await withServices(context, toRunFlags(options), async (open) => {
     const flow = await open.orchestrator.getFlow(flowId, LOCAL_USER)
     if (flow.userId === DEMO_USER && !open.config.simulator) {
       // Its sharing was allowed for the simulator only.
@@ -44,7 +44,7 @@ export async function resumeCommand(
 
 /** `polyphony flows rerun <id>`. */
 export async function rerunCommand(context: CommandContext, flowId: string, options: RerunOptions): Promise<void> {
-  await withHouse(context, toRunFlags(options), async (open) => {
+  await withServices(context, toRunFlags(options), async (open) => {
     const { orchestrator } = open
     await prepare(context, open, await orchestrator.getFlow(flowId, LOCAL_USER), LOCAL_USER, options)
     const { from: fromStep, input } = options
@@ -56,7 +56,7 @@ const toRunFlags = (options: ResumeOptions) => ({ ...toFlags(options), ...(optio
 
 const prepare = (
   context: CommandContext,
-  open: OpenHouse,
+  open: OpenServices,
   flow: OrchestrationFlow,
   userId: string,
   { allowSharing = false }: ResumeOptions,
@@ -64,7 +64,7 @@ const prepare = (
 
 async function execute(
   context: CommandContext,
-  open: OpenHouse,
+  open: OpenServices,
   { id, name }: OrchestrationFlow,
   limits?: FlowLimits,
 ): Promise<void> {

@@ -3,10 +3,10 @@ import { isBlank } from '../../domain/blank-text.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { loadDefinition } from '../definition-source.ts'
 import { runFlow, showResult } from '../run-flow.ts'
-import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenHouse, toFlags, withHouse } from '../services.ts'
+import { type CommandContext, type DatabaseOptions, LOCAL_USER, type OpenServices, toFlags, withServices } from '../services.ts'
 import { prepareRun } from '../sharing.ts'
 
-export interface RunOptions extends DatabaseOptions {
+export interface RunCommandOptions extends DatabaseOptions {
   readonly model?: string
   readonly set?: readonly string[]
   readonly allowSharing?: boolean
@@ -18,7 +18,7 @@ export interface RunOptions extends DatabaseOptions {
 }
 
 /** `polyphony run <template|file> [prompt]`. */
-export async function runCommand(context: CommandContext, name: string, prompt: string | undefined, options: RunOptions) {
+export async function runCommand(context: CommandContext, name: string, prompt: string | undefined, options: RunCommandOptions) {
   const flags = { ...toFlags(options), ...(options.simulate && { simulator: true }) }
   const { agents } = await context.house.loadConfig(flags)
   const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
@@ -35,7 +35,7 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
       `expected a prompt for "${definition.name}" ${where}, found nothing but blanks`,
     )
   }
-  await withHouse(context, flags, async (open) => {
+  await withServices(context, flags, async (open) => {
     await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false, find })
     const threadId = options.thread ?? (await createThread(open, input ?? definition.name))
     const flow = await open.orchestrator.createFlow(threadId, LOCAL_USER, definition)
@@ -48,7 +48,7 @@ export async function runCommand(context: CommandContext, name: string, prompt: 
 /** Characters of the prompt that name its thread. */
 const TITLE_LENGTH = 80
 
-async function createThread({ conversations }: OpenHouse, title: string): Promise<string> {
+async function createThread({ conversations }: OpenServices, title: string): Promise<string> {
   const { id } = await conversations.createThread(LOCAL_USER, { title: title.slice(0, TITLE_LENGTH) })
   return id
 }

@@ -9,22 +9,22 @@ const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]
  * The body of an answer. Throws NETWORK where the body was cut, BAD_ANSWER where it is no JSON object. What is in it is believed unread: the server
  * made it with the schemas that the types come from, and a client that carries the schemas would be many times larger.
  */
-export async function readAnswer<Wire>(response: Response): Promise<Wire> {
+export async function readClientAnswer<Wire>(response: Response): Promise<Wire> {
   const body = parseOrUndefined(await textOf(response))
   if (!isAnswer<Wire>(body)) throw badAnswer(response)
   return body
 }
 
-const isAnswer = <Wire>(body: unknown): body is Wire => isRecord(body)
+const isAnswer = <Wire>(body: unknown): body is Wire => isJsonObject(body)
 
 /** The error that an answer with a status of 400 and more tells. Throws NETWORK where its body was cut. */
 export async function readError(response: Response): Promise<PolyphonyError> {
   const body = parseOrUndefined(await textOf(response))
-  return isProblem(body) ? toError(body, response) : badAnswer(response)
+  return isProblem(body) ? toPolyphonyError(body, response) : badAnswer(response)
 }
 
 /** A problem as an error; `response`: the answer that it came with, if it was not part of a stream. */
-export function toError(problem: WireProblem, response?: Response): PolyphonyError {
+export function toPolyphonyError(problem: WireProblem, response?: Response): PolyphonyError {
   const { code, detail, status, pointer, errors, remedy, retryable, details, requestId } = problem
   return new PolyphonyError(code, detail, {
     status: response?.status ?? status,
@@ -39,7 +39,10 @@ export function toError(problem: WireProblem, response?: Response): PolyphonyErr
 }
 
 export const isProblem = (value: unknown): value is WireProblem =>
-  isRecord(value) && typeof value.code === 'string' && typeof value.detail === 'string' && typeof value.retryable === 'boolean'
+  isJsonObject(value) &&
+  typeof value.code === 'string' &&
+  typeof value.detail === 'string' &&
+  typeof value.retryable === 'boolean'
 
 /** An answer of something else than Polyphony: a redirect, a proxy's page, a login, another server. Nothing of its text is repeated. */
 export function badAnswer(response: Response): PolyphonyError {
@@ -59,7 +62,7 @@ export function badAnswer(response: Response): PolyphonyError {
 /** Browsers show nothing else of a redirect than that it is one. */
 const isRedirect = ({ type, status }: Response): boolean => type === 'opaqueredirect' || (status >= 300 && status < 400)
 
-export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isJsonObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export function parseOrUndefined(text: string): unknown {

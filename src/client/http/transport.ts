@@ -1,9 +1,9 @@
 import { linkAbort, untilAborted } from '../abort.ts'
 import type { ClientOptions } from '../client-options.ts'
 import { inputError, networkError, PolyphonyError } from '../polyphony-error.ts'
-import { type Backoff, delayBefore, startTimer, systemWait, type Wait } from '../timing.ts'
+import { type Backoff, delayBefore, startTimer, systemWait, type WaitFor } from '../timing.ts'
 import { type Address, parseBaseUrl, type Query } from './address.ts'
-import { readAnswer, readError } from './answer.ts'
+import { readClientAnswer, readError } from './answer.ts'
 import { type Credentials, createCredentials } from './credentials.ts'
 import { toJson } from './json-body.ts'
 
@@ -22,7 +22,7 @@ export interface KeyedCallOptions extends CallOptions {
   readonly idempotencyKey?: string
 }
 
-export interface Call {
+export interface ClientCall {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** Names below the root of the API. */
   readonly path: readonly string[]
@@ -45,12 +45,12 @@ type Try = Omit<OpenOptions, 'signal'> & { readonly signal: AbortSignal | undefi
 
 export interface Transport {
   readonly address: Address
-  readonly wait: Wait
+  readonly wait: WaitFor
   readonly random: () => number
   /** Sends a call, again where that is harmless and may help, and resolves with what `read` makes of the answer. */
-  send<T>(call: Call, options: KeyedCallOptions | undefined, read: (response: Response) => Promise<T>): Promise<T>
+  send<T>(call: ClientCall, options: KeyedCallOptions | undefined, read: (response: Response) => Promise<T>): Promise<T>
   /** One try; resolves with an answer of 2xx as soon as its headers are there. */
-  open(call: Call, options: OpenOptions): Promise<Response>
+  open(call: ClientCall, options: OpenOptions): Promise<Response>
   readonly credentials: Credentials
 }
 
@@ -70,7 +70,7 @@ export function createTransport(options: ClientOptions): Transport {
   // Looked up at every call: pages and tests replace it.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
 
-  async function open(call: Call, { accept, attempt, headers: given, signal }: OpenOptions): Promise<Response> {
+  async function open(call: ClientCall, { accept, attempt, headers: given, signal }: OpenOptions): Promise<Response> {
     const { method } = call
     const url = address.url(call.path, call.query)
     const body = call.body === undefined ? undefined : toJson(call.body)
@@ -92,7 +92,7 @@ export function createTransport(options: ClientOptions): Transport {
     throw await readError(response)
   }
 
-  async function tryOnce<T>(call: Call, given: Try, timeoutMs: number, read: (response: Response) => Promise<T>) {
+  async function tryOnce<T>(call: ClientCall, given: Try, timeoutMs: number, read: (response: Response) => Promise<T>) {
     const linked = linkAbort(given.signal)
     const stopTimer = startTimer(timeoutMs, () =>
       linked.abort(networkError(`${address.origin} did not answer within ${timeoutMs} ms`)),
@@ -162,9 +162,9 @@ function randomKey(): string {
 }
 
 /** Reads the body of an answer as what the schema of the route says; for `Transport.send`. */
-export const asJson = <Wire>(response: Response): Promise<Wire> => readAnswer<Wire>(response)
+export const asJson = <Wire>(response: Response): Promise<Wire> => readClientAnswer<Wire>(response)
 
 /** For answers without a body. */
 export const asNothing = async (response: Response): Promise<void> => {
-  if (response.status !== 204) await readAnswer(response)
+  if (response.status !== 204) await readClientAnswer(response)
 }

@@ -8,7 +8,7 @@ import { startIdleTimer, startTimer } from '../timing.ts'
 import type { Ticket } from '../wire.ts'
 import { findGlobalWebSocket, type SocketEvent, type SocketLike } from './web-socket.ts'
 
-export interface LinkParts extends Pick<ClientOptions, 'WebSocket' | 'socketAuth' | 'headers'> {
+export interface SocketLinkDeps extends Pick<ClientOptions, 'WebSocket' | 'socketAuth' | 'headers'> {
   readonly transport: Transport
 }
 
@@ -33,7 +33,7 @@ const PROTOCOL: typeof SOCKET_PROTOCOL = 'polyphony.v1'
 const PING = JSON.stringify({ type: 'ping' })
 
 /** Opens one WebSocket and resolves when it is over, whatever ended it. */
-export async function runLink(parts: LinkParts, options: LinkOptions): Promise<Closed> {
+export async function runLink(parts: SocketLinkDeps, options: LinkOptions): Promise<Closed> {
   try {
     const { wasOpen, ...closed } = await watch(await untilAborted(options.signal, open(parts, options.signal)), options)
     return wasOpen || options.signal.aborted ? closed : ((await findRefusal(parts, options)) ?? closed)
@@ -43,7 +43,10 @@ export async function runLink(parts: LinkParts, options: LinkOptions): Promise<C
   }
 }
 
-async function open({ transport, WebSocket: given, socketAuth, headers }: LinkParts, signal: AbortSignal): Promise<SocketLike> {
+async function open(
+  { transport, WebSocket: given, socketAuth, headers }: SocketLinkDeps,
+  signal: AbortSignal,
+): Promise<SocketLike> {
   const WebSocket = given ?? findGlobalWebSocket()
   if (!WebSocket) throw inputError('WebSocket: this platform has none; give createClient one, that of `ws` say')
   const { socketUrl } = transport.address
@@ -122,7 +125,7 @@ function toClosed({ code = 1006, reason = '' }: SocketEvent, trouble: string): C
 }
 
 /** A refused handshake tells browsers nothing, and others little: the same question over HTTP has an answer. */
-async function findRefusal({ transport }: LinkParts, { idleTimeoutMs, signal }: LinkOptions): Promise<Closed | undefined> {
+async function findRefusal({ transport }: SocketLinkDeps, { idleTimeoutMs, signal }: LinkOptions): Promise<Closed | undefined> {
   const linked = linkAbort(signal)
   const stop = startTimer(idleTimeoutMs, linked.abort)
   try {

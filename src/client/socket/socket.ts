@@ -1,7 +1,7 @@
 import { onAbort } from '../../async/on-abort.ts'
 import type { ClientFrameInput, WireServerFrame } from '../../protocol/socket.ts'
 import type { WireUpdate } from '../../protocol/update.ts'
-import { isRecord, parseOrUndefined, toError } from '../http/answer.ts'
+import { isJsonObject, parseOrUndefined, toPolyphonyError } from '../http/answer.ts'
 import { toJson } from '../http/json-body.ts'
 import { BACKOFF } from '../http/transport.ts'
 import { createLeavable } from '../leavable.ts'
@@ -9,8 +9,8 @@ import { inputError, networkError, type PolyphonyError } from '../polyphony-erro
 import { FOLLOW_DEFAULTS, type FollowOptions, isUpdate } from '../stream-flow.ts'
 import { delayBefore } from '../timing.ts'
 import type { Execution, FlowStatusReport } from '../wire.ts'
-import { type Closed, type LinkParts, runLink } from './socket-link.ts'
-import { createSubscriptions } from './subscriptions.ts'
+import { type Closed, runLink, type SocketLinkDeps } from './socket-link.ts'
+import { createClientSubscriptions } from './subscriptions.ts'
 
 /** How long a socket puts up with a bad connection. */
 export interface SocketOptions extends Pick<FollowOptions, 'idleTimeoutMs' | 'maxReconnects' | 'onReconnect'> {
@@ -46,7 +46,7 @@ interface Asked {
 }
 
 /** One WebSocket for many flows, opened with the first need of it and opened again as long as there is one. */
-export function createSocket(parts: LinkParts, options: SocketOptions = {}): PolyphonySocket {
+export function createSocket(parts: SocketLinkDeps, options: SocketOptions = {}): PolyphonySocket {
   const {
     idleTimeoutMs = FOLLOW_DEFAULTS.idleTimeoutMs,
     maxReconnects = FOLLOW_DEFAULTS.maxReconnects,
@@ -61,7 +61,13 @@ export function createSocket(parts: LinkParts, options: SocketOptions = {}): Pol
 
   const nextId = () => String(++lastId)
   const tell = (frame: ClientFrameInput) => send?.(JSON.stringify(frame))
-  const subscriptions = createSubscriptions({ nextId, tell, isOpen: () => send !== undefined, maxFailures: maxReconnects, pause })
+  const subscriptions = createClientSubscriptions({
+    nextId,
+    tell,
+    isOpen: () => send !== undefined,
+    maxFailures: maxReconnects,
+    pause,
+  })
   const isNeeded = () => !over.signal.aborted && (asked.size > 0 || subscriptions.size > 0)
 
   function pause(failures: number, error: PolyphonyError): Promise<void> {
@@ -143,8 +149,8 @@ export function createSocket(parts: LinkParts, options: SocketOptions = {}): Pol
     const question = asked.get(frame.requestId ?? '')
     asked.delete(frame.requestId ?? '')
     if (frame.type === 'status') question?.resolve(frame.status)
-    else if (question) question.reject(toError(frame.problem))
-    else subscriptions.refused(frame.requestId, frame.flowId, toError(frame.problem))
+    else if (question) question.reject(toPolyphonyError(frame.problem))
+    else subscriptions.refused(frame.requestId, frame.flowId, toPolyphonyError(frame.problem))
   }
 
   function ask(frame: ClientFrameInput & { requestId: string }, mayRepeat: boolean, signal: AbortSignal | undefined) {
@@ -195,4 +201,4 @@ export function createSocket(parts: LinkParts, options: SocketOptions = {}): Pol
   }
 }
 
-const isServerFrame = (value: unknown): value is WireServerFrame => isRecord(value) && typeof value.type === 'string'
+const isServerFrame = (value: unknown): value is WireServerFrame => isJsonObject(value) && typeof value.type === 'string'

@@ -5,7 +5,7 @@ import { inputError, type PolyphonyError } from '../polyphony-error.ts'
 import { canHeal } from '../stream-flow.ts'
 import { createUpdateQueue, type UpdateQueue } from './update-queue.ts'
 
-export interface SubscriptionsParts {
+export interface ClientSubscriptionsDeps {
   readonly nextId: () => string
   /** Sends to the server; does nothing while there is no connection. */
   readonly tell: (frame: ClientFrameInput) => void
@@ -32,7 +32,7 @@ interface Slot {
  * The flows that one socket follows. A browser's WebSocket cannot be told to read slower: a loop that falls behind by a full queue is unsubscribed,
  * and subscribed again from where it stands when it has taken all.
  */
-export function createSubscriptions({ nextId, tell, isOpen, maxFailures, pause }: SubscriptionsParts) {
+export function createClientSubscriptions({ nextId, tell, isOpen, maxFailures, pause }: ClientSubscriptionsDeps) {
   const slots = new Map<string, Slot>()
 
   /** Asks the server for what is wanted, one step at a time. */

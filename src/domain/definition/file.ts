@@ -7,7 +7,7 @@ export interface DefinitionText {
   /** What the text says, for the definition parser. */
   readonly value: unknown
   /** Where the value at a path such as `steps[2].inputFrom` stands, or the nearest thing around it. */
-  find(path: string): Place | undefined
+  find(path: string): SourceLocation | undefined
   /** A FLOW_INVALID of the parser with the lines and columns of its problems; any other error as it is. */
   withPositions(error: unknown): unknown
 }
@@ -19,7 +19,7 @@ export interface TextOptions {
   readonly file?: string
 }
 
-export type Place = Pick<DefinitionProblem, 'file' | 'line' | 'column'>
+export type SourceLocation = Pick<DefinitionProblem, 'file' | 'line' | 'column'>
 
 type Yaml = typeof import('yaml')
 
@@ -35,7 +35,7 @@ const MAX_ALIASES = 100
 export async function parseDefinitionText(source: string, { format, file }: TextOptions = {}): Promise<DefinitionText> {
   // A byte order mark, which editors write and JSON does not know.
   const text = source.replace(/^\ufeff/, '')
-  const failed = (message: string, place: Place = {}) =>
+  const failed = (message: string, place: SourceLocation = {}) =>
     definitionError([{ path: 'file', message, ...(file !== undefined && { file }), ...place }])
   if (text.length > MAX_LENGTH) throw failed(`expected at most ${MAX_LENGTH} characters, found ${text.length}`)
   const yaml = await import('yaml')
@@ -52,7 +52,7 @@ export async function parseDefinitionText(source: string, { format, file }: Text
   const [error] = document.errors
   if (error) throw failed(error.message, placeOf(lines, error.pos[0]))
   const value: unknown = reading(() => (isJson ? readJson(text) : document.toJS({ maxAliasCount: MAX_ALIASES })))
-  const find = (path: string): Place | undefined => {
+  const find = (path: string): SourceLocation | undefined => {
     const place = findPlace(yaml, document, lines, path)
     return file === undefined ? place : { file, ...place }
   }
@@ -67,19 +67,19 @@ function readJson(text: string): unknown {
   }
 }
 
-function placeOf(lines: LineCounter, offset: number): Place {
+function placeOf(lines: LineCounter, offset: number): SourceLocation {
   const { line, col } = lines.linePos(offset)
   return { line, column: col }
 }
 
-function withPositions(error: unknown, find: (path: string) => Place | undefined): unknown {
+function withPositions(error: unknown, find: (path: string) => SourceLocation | undefined): unknown {
   if (!OrchestratorError.is(error) || !Array.isArray(error.details.problems)) return error
   const problems: readonly DefinitionProblem[] = error.details.problems
   return definitionError(problems.map((problem) => ({ ...problem, ...find(problem.path) })))
 }
 
 /** Where the value at a path stands, or the nearest thing around it. */
-function findPlace(yaml: Yaml, document: Document.Parsed, lines: LineCounter, path: string): Place | undefined {
+function findPlace(yaml: Yaml, document: Document.Parsed, lines: LineCounter, path: string): SourceLocation | undefined {
   let node: unknown = document.contents
   let offset = startOf(node)
   for (const [, key, index] of path.matchAll(/([^.[\]]+)|\[(\d+)\]/g)) {

@@ -28,11 +28,11 @@ export function definitionError(problems: readonly DefinitionProblem[]): Orchest
 }
 
 function toLine(problem: DefinitionProblem): string {
-  return `${toPlaceText(problem)}${problem.path}: ${withSuggestion(problem.message, problem.suggestion)}`
+  return `${toSourceLocation(problem)}${problem.path}: ${withSuggestion(problem.message, problem.suggestion)}`
 }
 
 /** `flows/review.yaml:12:7: `, as editors and terminals make links of it; `12:7 ` of a text without a name. */
-export function toPlaceText({ file, line, column }: Pick<DefinitionProblem, 'file' | 'line' | 'column'>): string {
+export function toSourceLocation({ file, line, column }: Pick<DefinitionProblem, 'file' | 'line' | 'column'>): string {
   const position = line === undefined ? undefined : `${line}:${column}`
   if (file === undefined) return position === undefined ? '' : `${position} `
   return position === undefined ? `${file}: ` : `${file}:${position}: `

@@ -2,10 +2,10 @@ import * as z from 'zod'
 import { OrchestrationFlowType } from '../vocabulary.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
 import type { LooseStep } from './references.ts'
-import type { WrittenTargets } from './targets.ts'
+import type { TargetsInput } from './targets.ts'
 
 /** A step of which only the well-formed fields are known. */
-export interface SalvagedStep extends LooseStep, WrittenTargets {
+export interface SalvagedStep extends LooseStep, TargetsInput {
   readonly otherwise?: boolean | undefined
   readonly outputSchema?: z.output<typeof flowStepSchema>['outputSchema']
 }

@@ -12,14 +12,14 @@ export interface AgentPreset {
 }
 
 /** A provider and model as written: two fields, or one as `provider/model`. */
-export interface WrittenTarget {
+export interface TargetInput {
   readonly provider?: string | undefined
   readonly model?: string | undefined
 }
 
-export interface WrittenTargets extends WrittenTarget {
+export interface TargetsInput extends TargetInput {
   readonly agent?: string | undefined
-  readonly fallbacks?: readonly WrittenTarget[] | undefined
+  readonly fallbacks?: readonly TargetInput[] | undefined
 }
 
 export interface ResolvedTargets extends Target {
@@ -29,7 +29,7 @@ export interface ResolvedTargets extends Target {
 
 /** Who answers a step. Pushes what is missing to `problems` and then returns nothing; what already stands there is not told twice. */
 export function resolveTargets(
-  step: WrittenTargets,
+  step: TargetsInput,
   path: string,
   agents: ReadonlyMap<string, AgentPreset>,
   problems: DefinitionProblem[],
@@ -61,12 +61,12 @@ export function resolveTargets(
 }
 
 /** Two fields are taken as they stand, so a model may hold slashes; a model alone is split at its first slash. */
-function splitTarget({ provider, model }: WrittenTarget): WrittenTarget {
+function splitTarget({ provider, model }: TargetInput): TargetInput {
   const slash = provider === undefined && model !== undefined ? model.indexOf('/') : -1
   return slash === -1 ? { provider, model } : { provider: model?.slice(0, slash), model: model?.slice(slash + 1) }
 }
 
-function complete(own: WrittenTarget, defaults: WrittenTarget): Target | string {
+function complete(own: TargetInput, defaults: TargetInput): Target | string {
   const provider = own.provider ?? defaults.provider
   const model = own.model ?? defaults.model
   if (provider && model) return { provider, model }

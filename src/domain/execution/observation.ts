@@ -25,7 +25,7 @@ export interface FlowStart {
   readonly stepId?: string
   /** A provider of the flow is the simulator. */
   readonly simulated: boolean
-  /** Earlier executions left results. */
+  /** PriorState executions left results. */
   readonly resumed: boolean
 }
 

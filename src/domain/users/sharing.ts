@@ -10,12 +10,12 @@ export interface DataSharingPolicy {
 
 export type DataSharingRules = Omit<DataSharingPolicy, 'userId' | 'providerKey'>
 
-export const PIECE_KINDS = ['original_prompt', 'conversation_history', 'step_output', 'attachment'] as const
-export type PieceKind = (typeof PIECE_KINDS)[number]
+export const CONTEXT_KINDS = ['original_prompt', 'conversation_history', 'step_output', 'attachment'] as const
+export type ContextKind = (typeof CONTEXT_KINDS)[number]
 
 /** One decision about one piece of context on its way to one provider. */
 export interface SharingDecision {
-  readonly kind: PieceKind
+  readonly kind: ContextKind
   /** Step id, message id or attachment name. */
   readonly piece: string
   /** Provider that wrote it; absent for text of the user. */

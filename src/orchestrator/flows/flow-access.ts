@@ -4,13 +4,13 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { PermissionService } from '../../policies/policy.ts'
 import type { FlowRepository, StoredFlow } from '../../repositories/repository.ts'
 
-export interface FlowAccessPorts {
+export interface FlowAccessDeps {
   readonly flows: FlowRepository
   readonly permissions: PermissionService
 }
 
 /** Finds flows for callers, never past their rights. Who may not even read learns nothing: a foreign id looks like an unknown one. */
-export function createFlowAccess({ flows, permissions }: FlowAccessPorts) {
+export function createFlowAccess({ flows, permissions }: FlowAccessDeps) {
   /** Rights of a thread are looked up by these: anything but text would reach the database. */
   function assertIds(ids: Readonly<Record<string, unknown>>): void {
     for (const [name, id] of Object.entries(ids)) {

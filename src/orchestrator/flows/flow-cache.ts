@@ -1,4 +1,4 @@
-import type { NewFlow, StoredFlow } from '../../repositories/repository.ts'
+import type { FlowInsert, StoredFlow } from '../../repositories/repository.ts'
 
 const MAX_FLOWS = 5_000
 
@@ -11,7 +11,7 @@ export function createFlowCache() {
   const flows = new Map<string, StoredFlow>()
   return {
     find: (flowId: string): StoredFlow | undefined => flows.get(flowId),
-    remember(flow: NewFlow): StoredFlow {
+    remember(flow: FlowInsert): StoredFlow {
       const pending = toPending(flow)
       flows.set(flow.id, pending)
       const [oldest] = flows.size > MAX_FLOWS ? flows.keys() : []
@@ -27,7 +27,7 @@ export function createFlowCache() {
 export type FlowCache = ReturnType<typeof createFlowCache>
 
 // Written out: a rest pattern makes a slow object of three times the size, and one stands beside every flow that waits.
-const toPending = (flow: NewFlow): StoredFlow => ({
+const toPending = (flow: FlowInsert): StoredFlow => ({
   id: flow.id,
   threadId: flow.threadId,
   userId: flow.userId,

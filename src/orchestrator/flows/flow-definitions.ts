@@ -4,7 +4,7 @@ import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-defi
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredDefinition } from '../../repositories/repository.ts'
 
-export interface FlowDefinitionPorts {
+export interface FlowDefinitionDeps {
   readonly parse: (input: unknown) => FlowDefinition
   readonly toStoredJson: (definition: FlowDefinition) => { readonly json: string; readonly isData: boolean }
   readonly fromStoredJson: (json: string) => FlowDefinition
@@ -16,7 +16,7 @@ interface Accepted {
 }
 
 /** Parsed definitions of this process: one object per content, however many flows share it. */
-export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionPorts) {
+export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionDeps) {
   const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
   const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
   // Functions cannot be stored: these definitions live as long as this process, or until so many newer ones came.

@@ -22,7 +22,7 @@ export interface SavedFlow {
 /** The name of a saved flow, without what it does. */
 export type SavedFlowName = Pick<SavedFlow, 'name' | 'flowId' | 'createdAt'>
 
-export interface FlowListPorts {
+export interface FlowListDeps {
   readonly flows: FlowRepository
   readonly access: FlowAccess
   readonly definitions: FlowDefinitions
@@ -47,7 +47,7 @@ const orderOf = ({ sortBy, sortOrder }: Pick<ListFlowsQuery, 'sortBy' | 'sortOrd
 })
 
 /** Lists of flows, never past what the caller may read. */
-export function createFlowLists({ flows, access, definitions }: FlowListPorts) {
+export function createFlowLists({ flows, access, definitions }: FlowListDeps) {
   /** What a user may still read of flows that it created. */
   async function readable<Flow extends { readonly threadId: string }>(userId: string, found: readonly Flow[]): Promise<Flow[]> {
     const may = await Promise.all(found.map(({ threadId }) => access.canRead(threadId, userId)))

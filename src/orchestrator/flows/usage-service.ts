@@ -47,16 +47,16 @@ export interface UsageReport {
   readonly to?: Date
 }
 
-export interface UsageServicePorts {
+export interface UsageServiceDeps {
   readonly usage: UsageRepository
   readonly access: FlowAccess
 }
 
 /** Usage and cost, from the ledger that has one entry per try. */
 export class UsageService {
-  readonly #ports: UsageServicePorts
+  readonly #ports: UsageServiceDeps
 
-  constructor(ports: UsageServicePorts) {
+  constructor(ports: UsageServiceDeps) {
     this.#ports = ports
   }
 

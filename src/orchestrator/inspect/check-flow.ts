@@ -1,7 +1,7 @@
 import type { DefinitionProblem, FlowDefinition, FlowDefinitionInput, FlowStep } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { CallRange, Executor } from '../../executors/executor.ts'
-import type { DataSharingService, JudgePiece } from '../../policies/policy.ts'
+import type { DataSharingService, DecideSharing } from '../../policies/policy.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { ModelNames, NamedProvider, PriceBook, ProviderService } from '../../providers/provider.ts'
@@ -19,16 +19,16 @@ export interface FlowCheck {
   readonly cost: { readonly lowUsd: number; readonly highUsd: number; readonly unpriced: readonly string[] }
 }
 
-export interface CheckFlowPorts {
+export interface CheckFlowDeps {
   readonly parser: { parse(input: unknown): FlowDefinition }
   readonly executors: Readonly<Record<string, Executor>>
   readonly providers: ProviderService
   readonly prices: PriceBook
   readonly dataSharing: DataSharingService
-  readonly judgePiece: JudgePiece
+  readonly decideSharing: DecideSharing
   readonly tokens: TokenCounter
   readonly modelNames: ModelNames
-  readonly pricedBy: (provider: string) => NamedProvider
+  readonly pricingOf: (provider: string) => NamedProvider
 }
 
 export type CheckFlow = (definition: FlowDefinitionInput, userId: string) => Promise<FlowCheck>
@@ -38,7 +38,7 @@ const DEFAULT_MAX_TOKENS = 4_096
 const SHORT_ANSWER_TOKENS = 200
 
 /** Everything knowable before the first call. */
-export function createCheckFlow(ports: CheckFlowPorts): CheckFlow {
+export function createCheckFlow(ports: CheckFlowDeps): CheckFlow {
   return async (input, userId) => {
     let definition: FlowDefinition
     try {
@@ -87,7 +87,7 @@ function definitionProblems(error: unknown): readonly FlowFinding[] {
   }))
 }
 
-function providerFindings({ providers }: CheckFlowPorts, { steps }: FlowDefinition): Findings {
+function providerFindings({ providers }: CheckFlowDeps, { steps }: FlowDefinition): Findings {
   const findings: Findings = { problems: [], warnings: [] }
   steps.forEach((step, index) => {
     const problem = usability(providers, step.provider, `steps[${index}].provider`)
@@ -111,13 +111,17 @@ function usability(providers: ProviderService, id: string, path: string): FlowFi
 }
 
 /** Judges what each step would be given, from the definition alone. Prompt functions are judged when they run. */
-async function sharingFindings(ports: CheckFlowPorts, definition: FlowDefinition, userId: string): Promise<Findings> {
+async function sharingFindings(ports: CheckFlowDeps, definition: FlowDefinition, userId: string): Promise<Findings> {
   const findings: Findings = { problems: [], warnings: [] }
   if (!definition.contextPolicy.shareStepOutputs) return findings
   for (const [index, step] of definition.steps.entries()) {
     const policy = await ports.dataSharing.get(userId, step.provider)
     for (const [source, required] of sourcesOf(ports, definition, step, index)) {
-      const decision = ports.judgePiece({ kind: 'step_output', piece: source.id, from: source.provider }, step.provider, policy)
+      const decision = ports.decideSharing(
+        { kind: 'step_output', piece: source.id, from: source.provider },
+        step.provider,
+        policy,
+      )
       if (decision.allowed) continue
       const finding: FlowFinding = {
         code: 'DATA_SHARING_DENIED',
@@ -155,7 +159,7 @@ async function sharingFindings(ports: CheckFlowPorts, definition: FlowDefinition
 
 /** Steps whose output a step gets, and whether it cannot do without. */
 function sourcesOf(
-  ports: CheckFlowPorts,
+  ports: CheckFlowDeps,
   definition: FlowDefinition,
   step: FlowStep,
   index: number,
@@ -191,7 +195,7 @@ const takesPrevious = (step: FlowStep): boolean =>
   step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0
 
 async function costRange(
-  ports: CheckFlowPorts,
+  ports: CheckFlowDeps,
   definition: FlowDefinition,
   ranges: ReadonlyMap<string, CallRange>,
 ): Promise<FlowCheck['cost']> {
@@ -204,7 +208,7 @@ async function costRange(
     const maxTokens = step.settings?.maxTokens ?? DEFAULT_MAX_TOKENS
     const { min, max } = ranges.get(step.id) ?? { min: 1, max: 1 }
     const samples = step.samples ?? 1
-    const provider = ports.pricedBy(step.provider)
+    const provider = ports.pricingOf(step.provider)
     const low = await ports.prices.worstCase(provider, step.model, own, Math.min(maxTokens, SHORT_ANSWER_TOKENS))
     const high = await ports.prices.worstCase(
       provider,
@@ -223,8 +227,8 @@ async function costRange(
   return { lowUsd, highUsd, unpriced: [...unpriced] }
 }
 
-async function ownTokens({ tokens, pricedBy }: CheckFlowPorts, definition: FlowDefinition, step: FlowStep): Promise<number> {
-  const { vendor } = pricedBy(step.provider)
+async function ownTokens({ tokens, pricingOf }: CheckFlowDeps, definition: FlowDefinition, step: FlowStep): Promise<number> {
+  const { vendor } = pricingOf(step.provider)
   const texts = [step.prompt, step.system, definition.input].filter((text) => typeof text === 'string')
   let sum = 0
   for (const text of texts) sum += await tokens.count(text, vendor, step.model)

@@ -4,12 +4,12 @@ import type { FlowFinding } from './flow-finding.ts'
 
 export interface ModelFindingsDeps {
   readonly modelNames: ModelNames
-  readonly pricedBy: (provider: string) => NamedProvider
+  readonly pricingOf: (provider: string) => NamedProvider
 }
 
 /** Warnings about models of steps and fallbacks that are unknown, mistyped or shut down: only the vendor itself can tell for certain. */
 export async function modelFindings(
-  { modelNames, pricedBy }: ModelFindingsDeps,
+  { modelNames, pricingOf }: ModelFindingsDeps,
   { steps }: FlowDefinition,
 ): Promise<readonly FlowFinding[]> {
   const named = steps.flatMap((step, index) => [
@@ -22,7 +22,7 @@ export async function modelFindings(
   ])
   const findings: FlowFinding[] = []
   for (const { path, provider, model } of named) {
-    const doubt = await modelNames.doubt(pricedBy(provider), model)
+    const doubt = await modelNames.doubt(pricingOf(provider), model)
     if (!doubt) continue
     const { message, ...facts } = doubt
     findings.push({ code: 'PROVIDER_REJECTED', path, message, details: { provider, model, ...facts } })

@@ -1,14 +1,14 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowRepository } from '../../repositories/repository.ts'
-import type { FlowRun } from '../flow-run.ts'
+import type { FlowExecution } from '../flow-run.ts'
 
 const LOOK_EVERY_MS = 1_000
 /** Flows looked at in one turn; with more than this the next turn goes on behind them. */
 const FLOWS_PER_LOOK = 500
 
-export interface OwnershipWatchPorts {
+export interface OwnershipWatchDeps {
   /** Runs of this process. */
-  readonly runs: () => Iterable<FlowRun>
+  readonly runs: () => Iterable<FlowExecution>
   readonly flows: Pick<FlowRepository, 'find'>
 }
 
@@ -16,7 +16,7 @@ export interface OwnershipWatchPorts {
  * Ends runs whose flow another process has taken, by cancelling it say: a call that takes minutes writes nothing in between, and would not
  * learn it sooner. Returns what stops the watch.
  */
-export function startOwnershipWatch({ runs, flows }: OwnershipWatchPorts): () => void {
+export function startOwnershipWatch({ runs, flows }: OwnershipWatchDeps): () => void {
   let passed = 0
 
   const look = async () => {

@@ -8,7 +8,7 @@ export interface RecoveryLog {
 const BEAT_EVERY_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
-export interface RecoveryPorts {
+export interface RecoveryDeps {
   readonly owners: OwnerRepository
   readonly self: Owner
   /** Whether a process of this host lives. */
@@ -24,7 +24,7 @@ export interface RecoveryPorts {
 const ownersHere = new Set<string>()
 
 /** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
-export function createRecovery({ owners, self, isAlive, exclusive, logger, onInterrupted }: RecoveryPorts) {
+export function createRecovery({ owners, self, isAlive, exclusive, logger, onInterrupted }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
@@ -35,7 +35,7 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger, onInt
   }
   const sweep = async () => {
     await owners.beat(self)
-    const flowIds = await owners.interruptFlowsOfDead({ staleMs: STALE_AFTER_MS, isDead })
+    const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead })
     if (flowIds.length === 0) return
     logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
     onInterrupted?.(flowIds)

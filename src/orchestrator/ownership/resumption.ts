@@ -4,7 +4,7 @@ import type { FlowRepository, StoredRunOptions } from '../../repositories/reposi
 import { createFlowId } from '../flows/flow-id.ts'
 import type { RecoveryLog } from './recovery.ts'
 
-export interface ResumptionPorts {
+export interface ResumptionDeps {
   readonly flows: Pick<FlowRepository, 'find' | 'findInterrupted'>
   /** Starts the flow again on behalf of who created it. Resolves when it runs; `ended` resolves or rejects when it is over. */
   readonly start: (flowId: string, userId: string, options: StoredRunOptions) => Promise<{ readonly ended: Promise<unknown> }>
@@ -24,7 +24,7 @@ const RESUMED_AT_ONCE = 50
  * Goes on with flows that a dead process left, where they were started so that this is wanted. Nothing happens before `start`: a process that only
  * looks at the database does not spend money.
  */
-export function createResumption({ flows, start, logger, atOnce = RESUMED_AT_ONCE }: ResumptionPorts) {
+export function createResumption({ flows, start, logger, atOnce = RESUMED_AT_ONCE }: ResumptionDeps) {
   const foundBeforeStart = new Set<string>()
   const limit = pLimit(atOnce)
   let isActive = false

@@ -4,7 +4,7 @@ import type { Executor } from '../../executors/executor.ts'
 import { stepPlans } from '../../prompts/step-plan.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
 
-export interface RerunOrder {
+export interface RerunPlan {
   readonly definition: FlowDefinition
   readonly executor: Pick<Executor, 'unordered' | 'loop'>
   /** Index of the first step that is to run again. */
@@ -19,7 +19,7 @@ export interface RerunOrder {
  * Results of an earlier run that a new run from step `from` would repeat unchanged: those of steps before it that see nothing of what is made anew.
  * Of a loop that is entered in its middle that is its first round, up to the step: later rounds worked on drafts of the old run.
  */
-export function carriedResults(order: RerunOrder, results: readonly StepResult[]): readonly StepResult[] {
+export function carriedResults(order: RerunPlan, results: readonly StepResult[]): readonly StepResult[] {
   const { definition, executor, from } = order
   const before = definition.steps.slice(0, from)
   const loop = executor.loop?.(definition) ?? []
@@ -34,7 +34,7 @@ export function carriedResults(order: RerunOrder, results: readonly StepResult[]
 
 /** Steps before the first that runs again which would come out differently, or did not come out at all: they run again as well. */
 function stepsMadeAnew(
-  { definition, executor, otherInput, changedSteps }: RerunOrder,
+  { definition, executor, otherInput, changedSteps }: RerunPlan,
   before: readonly FlowStep[],
   results: readonly StepResult[],
 ): ReadonlySet<string> {

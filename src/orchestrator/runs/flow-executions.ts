@@ -1,4 +1,4 @@
-import type { Stop } from '../../async/cancellation-token.ts'
+import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Budget, Spend } from '../../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
@@ -11,14 +11,14 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Executor } from '../../executors/executor.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
-import type { FlowRun, RunOptions } from '../flow-run.ts'
+import type { FlowExecution, RunOptions } from '../flow-run.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
-import type { FlowEnd } from './flow-runner.ts'
-import { NOTHING_EARLIER, readEarlier } from './prior-state.ts'
+import type { ExecutionEnd } from './flow-runner.ts'
+import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
 import type { RunInput } from './run-input.ts'
 
-export interface FlowExecutionPorts {
+export interface FlowExecutionDeps {
   readonly store: Store
   readonly engine: Engine
   readonly providers: ProviderService
@@ -35,7 +35,7 @@ export interface FlowExecutionPorts {
   readonly now: () => Date
 }
 
-export interface FlowOrder {
+export interface StartRequest {
   readonly flow: StoredFlow
   readonly definition: FlowDefinition
   readonly input: RunInput
@@ -43,26 +43,26 @@ export interface FlowOrder {
 }
 
 interface Starting {
-  readonly order: FlowOrder
-  readonly end: (end: FlowEnd) => void
-  readonly ended: Promise<FlowEnd>
+  readonly order: StartRequest
+  readonly end: (end: ExecutionEnd) => void
+  readonly ended: Promise<ExecutionEnd>
   /** Set by a cancel that came before the engine had the flow. */
   cancelled: OrchestratorError | undefined
 }
 
 /** Flows of this process between their claim and their end. */
-export function createFlowExecutions(ports: FlowExecutionPorts) {
+export function createFlowExecutions(ports: FlowExecutionDeps) {
   const { store, engine, providers } = ports
   const starting = new Map<string, Starting>()
-  const runs = new Map<string, FlowRun>()
+  const runs = new Map<string, FlowExecution>()
   const apart = new Map<string, Promise<unknown>>()
 
   /** Claims the flow and hands it to the engine. Resolves when it runs; `end` resolves when it is over. */
-  async function start(order: FlowOrder): Promise<{ readonly end: Promise<FlowEnd> }> {
+  async function start(order: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = order
     if (starting.has(flow.id)) throw statusError(flow.id, 'RUNNING')
     for (const step of definition.steps) providers.assertUsable(step.provider)
-    const { promise: end, resolve } = promiseWithResolver<FlowEnd>()
+    const { promise: end, resolve } = promiseWithResolver<ExecutionEnd>()
     starting.set(flow.id, { order, end: resolve, ended: end, cancelled: undefined })
     try {
       await engine.start({ flowId: flow.id, epoch: await claim(order) })
@@ -73,7 +73,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     }
   }
 
-  async function claim({ flow, input, options }: FlowOrder): Promise<number> {
+  async function claim({ flow, input, options }: StartRequest): Promise<number> {
     const { ownerId } = ports
     const claimed = await store.journal.claim({
       flowId: flow.id,
@@ -88,22 +88,27 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     throw statusError(flow.id, claimed.status)
   }
 
-  async function open(job: FlowJob, stop: Stop): Promise<FlowRun> {
+  async function open(job: FlowJob, stop: CancellationToken): Promise<FlowExecution> {
     const begun = starting.get(job.flowId)
     const run = await openOrder(begun?.order ?? (await orderFromStore(job.flowId)), job, stop)
     if (begun?.cancelled) stop.stop(begun.cancelled)
     return run
   }
 
-  async function openOrder(order: FlowOrder, job: FlowJob, stop: Stop, onlyStepId?: string): Promise<FlowRun> {
+  async function openOrder(
+    order: StartRequest,
+    job: FlowJob,
+    stop: CancellationToken,
+    onlyStepId?: string,
+  ): Promise<FlowExecution> {
     const { flow, definition, input, options } = order
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
     const { unordered = false, forwardReferences = false } = ports.executorOf(flow.flowType)
     const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
     const earlier = isFresh
-      ? NOTHING_EARLIER
-      : await readEarlier(store, flow, definition, { unordered, isLoop: forwardReferences })
+      ? NO_PRIOR_STATE
+      : await readPriorState(store, flow, definition, { unordered, isLoop: forwardReferences })
     const log = ports.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -123,7 +128,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
           resumed: earlier.results.length > 0,
         })
       : undefined
-    const run: FlowRun = {
+    const run: FlowExecution = {
       flowId: flow.id,
       threadId: flow.threadId,
       userId: flow.userId,
@@ -154,7 +159,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     return run
   }
 
-  async function orderFromStore(flowId: string): Promise<FlowOrder> {
+  async function orderFromStore(flowId: string): Promise<StartRequest> {
     const flow = await store.flows.find(flowId)
     if (!flow) throw new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
     const options: RunOptions = { streaming: false, saveMessages: false, metadata: flow.metadata ?? {} }
@@ -162,7 +167,7 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     return { flow, definition: ports.rebuild(flow), input, options }
   }
 
-  function onEnd(job: FlowJob, end: FlowEnd): void {
+  function onEnd(job: FlowJob, end: ExecutionEnd): void {
     const begun = starting.get(job.flowId)
     starting.delete(job.flowId)
     close(job.flowId)
@@ -208,8 +213,8 @@ export function createFlowExecutions(ports: FlowExecutionPorts) {
     onEnd,
     cancel,
     /** Resolves at the end of a flow that was started in this process; `undefined`: it is over, or runs elsewhere. */
-    endOf: (flowId: string): Promise<FlowEnd> | undefined => starting.get(flowId)?.ended,
-    find: (flowId: string): FlowRun | undefined => runs.get(flowId),
+    endOf: (flowId: string): Promise<ExecutionEnd> | undefined => starting.get(flowId)?.ended,
+    find: (flowId: string): FlowExecution | undefined => runs.get(flowId),
     all: () => runs.values(),
   }
 }
@@ -227,7 +232,7 @@ function promiseWithResolver<T>(): { readonly promise: Promise<T>; readonly reso
 /** Limits are hard over all executions of a flow: what earlier ones spent counts. */
 function budgetFor(
   limits: FlowLimits | undefined,
-  createBudget: FlowExecutionPorts['createBudget'],
+  createBudget: FlowExecutionDeps['createBudget'],
   earlier: readonly StepResult[],
   settled: Spend = { costUsd: 0, tokens: 0 },
 ): Budget | undefined {

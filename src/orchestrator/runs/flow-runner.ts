@@ -1,5 +1,5 @@
-import type { Stop } from '../../async/cancellation-token.ts'
-import { untilStopped } from '../../async/until-cancelled.ts'
+import type { CancellationToken } from '../../async/cancellation-token.ts'
+import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
@@ -12,39 +12,39 @@ import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/
 import { compileCondition } from '../../prompts/conditions/condition.ts'
 import type { FlowOutcome } from '../../repositories/repository.ts'
 import type { ThreadHistory } from '../flow-run.ts'
-import { type FlowRun, notReplayed, settledResults } from '../flow-run.ts'
+import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
 import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
 import { endObservation } from './observed-run.ts'
 
-export interface FlowRunnerPorts {
+export interface FlowRunnerDeps {
   readonly executors: Readonly<Record<string, Executor>>
   readonly runStep: RunStep
   /** Builds the run of a claimed flow from what the caller left here, or from the database. */
-  readonly open: (job: FlowJob, stop: Stop) => Promise<FlowRun>
-  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
+  readonly open: (job: FlowJob, stop: CancellationToken) => Promise<FlowExecution>
+  readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
   readonly now: () => Date
   /** Told of the end, in whatever way, once. */
-  readonly onEnd: (job: FlowJob, end: FlowEnd) => void
+  readonly onEnd: (job: FlowJob, end: ExecutionEnd) => void
 }
 
-export type FlowEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
+export type ExecutionEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
 
 /** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
-export function createFlowRunner(ports: FlowRunnerPorts): Advance {
+export function createFlowRunner(ports: FlowRunnerDeps): Advance {
   return (job, stop) =>
     ports
       .open(job, stop)
       .then(
         (run) => (run.observation ? watched(ports, run, run.observation) : drive(ports, run)),
-        (error): FlowEnd => ({ error: OrchestratorError.from(error) }),
+        (error): ExecutionEnd => ({ error: OrchestratorError.from(error) }),
       )
       .then((end) => ports.onEnd(job, end))
 }
 
-function watched(ports: FlowRunnerPorts, run: FlowRun, { within }: FlowObservation): Promise<FlowEnd> {
+function watched(ports: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
   const ended = within ? within(() => drive(ports, run)) : drive(ports, run)
   return ended.then((end) => {
     endObservation(run, 'error' in end ? end.error.code : undefined, ports.now())
@@ -53,7 +53,7 @@ function watched(ports: FlowRunnerPorts, run: FlowRun, { within }: FlowObservati
 }
 
 // Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
-function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
+function drive(ports: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> {
   const { definition, log, stop } = run
   const executor = ports.executors[definition.type]
   if (!executor) return fail(ports, run, new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`))
@@ -78,7 +78,7 @@ function drive(ports: FlowRunnerPorts, run: FlowRun): Promise<FlowEnd> {
 // Node fires a longer timer at once; nothing in this process will run for 24 days.
 const LONGEST_TIMER_MS = 2_147_483_647
 
-function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowRun): () => void {
+function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
   const timer = setTimeout(() => {
     stop.stop(new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }))
@@ -86,7 +86,7 @@ function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowRun): () => vo
   return () => clearTimeout(timer)
 }
 
-function contextFor(ports: FlowRunnerPorts, run: FlowRun): ExecutorContext {
+function contextFor(ports: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
   return {
     runStep: (step, options) => ports.runStep(run, step, options),
     skipStep: (step, reason, iteration = 1) => skipStep(ports, run, step, reason, iteration),
@@ -95,8 +95,8 @@ function contextFor(ports: FlowRunnerPorts, run: FlowRun): ExecutorContext {
 }
 
 async function skipStep(
-  ports: FlowRunnerPorts,
-  run: FlowRun,
+  ports: FlowRunnerDeps,
+  run: FlowExecution,
   step: FlowStep,
   reason: string,
   iteration: number,
@@ -109,8 +109,8 @@ async function skipStep(
 }
 
 async function conditionHolds(
-  ports: FlowRunnerPorts,
-  run: FlowRun,
+  ports: FlowRunnerDeps,
+  run: FlowExecution,
   step: FlowStep,
   visible: readonly StepResult[],
   iteration: number,
@@ -122,7 +122,7 @@ async function conditionHolds(
     const { messages: history } = await ports.historyOf(run)
     const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
     // As JavaScript takes it: what a text match gives is as good as true.
-    return Boolean(await untilStopped(judged, [run.stop]))
+    return Boolean(await untilCancelled(judged, [run.stop]))
   } catch (error) {
     if (run.stop.stopped) throw run.stop.reason
     const path = `steps[${run.definition.steps.indexOf(step)}].condition`
@@ -134,7 +134,7 @@ async function conditionHolds(
   }
 }
 
-async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): Promise<FlowEnd> {
+async function complete(ports: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): Promise<ExecutionEnd> {
   if (run.stop.stopped) throw run.stop.reason
   const { final, output, stopReason } = answered(run, outcome)
   const result = toResult(ports, run, { final, output, stopReason })
@@ -153,7 +153,7 @@ async function complete(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorR
  * A flow is complete only with an answer. Where its executor has none, the last step that succeeded gives it; where none did, the flow has failed, by
  * the code of its first failure.
  */
-function answered(run: FlowRun, outcome: ExecutorResult): ExecutorResult {
+function answered(run: FlowExecution, outcome: ExecutorResult): ExecutorResult {
   const text = outcome.final?.output ?? outcome.output
   if (text !== undefined && text.trim() !== '') return outcome
   const steps = settledResults(run)
@@ -167,7 +167,7 @@ function answered(run: FlowRun, outcome: ExecutorResult): ExecutorResult {
   throw new OrchestratorError(code, `${message}: ${failed.error.message}`, { details, retryable })
 }
 
-function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult): FlowExecutionResult {
+function toResult(ports: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): FlowExecutionResult {
   const steps = settledResults(run)
   return {
     flowId: run.flowId,
@@ -181,7 +181,7 @@ function toResult(ports: FlowRunnerPorts, run: FlowRun, outcome: ExecutorResult)
   }
 }
 
-async function fail(ports: FlowRunnerPorts, run: FlowRun, cause: OrchestratorError): Promise<FlowEnd> {
+async function fail(ports: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
   // Another owner has the flow: nothing of this run may be written any more.
   if (error.code === 'FLOW_INTERRUPTED') {

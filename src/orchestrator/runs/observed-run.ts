@@ -2,11 +2,11 @@ import type { CallContext } from '../../calls/call.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowEnding } from '../../domain/execution/observation.ts'
 import type { ErrorCode } from '../../errors/error-codes.ts'
-import { type FlowRun, notReplayed, settledResults } from '../flow-run.ts'
-import type { StepOrder } from '../steps/step-inputs.ts'
+import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
+import type { StepTask } from '../steps/step-inputs.ts'
 
 /** Tells who watches of the end. */
-export function endObservation(run: FlowRun, errorCode: ErrorCode | undefined, now: Date): void {
+export function endObservation(run: FlowExecution, errorCode: ErrorCode | undefined, now: Date): void {
   if (!run.observation) return
   const results = settledResults(run)
   const { totalCost, totalTokens, unpricedSteps } = totalsOf([...results, ...notReplayed(run)])
@@ -28,7 +28,7 @@ function statusOf(errorCode: ErrorCode | undefined): FlowEnding['status'] {
 }
 
 /** What a call of this step is to tell of itself; nothing where nobody looks at calls. */
-export function observeCalls({ run, step, iteration, answer }: StepOrder, sample: number): CallContext['observe'] {
+export function observeCalls({ run, step, iteration, answer }: StepTask, sample: number): CallContext['observe'] {
   const { observation } = run
   const callStarted = observation?.callStarted
   if (!callStarted) return undefined

@@ -6,7 +6,7 @@ import { recordKey } from '../flow-run.ts'
 import { joinSampleRows } from '../flows/flow-view.ts'
 
 /** What earlier executions of a flow left behind. */
-export interface Earlier {
+export interface PriorState {
   readonly results: readonly StepResult[]
   readonly recorded: ReadonlyMap<string, StepResult>
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
@@ -14,17 +14,23 @@ export interface Earlier {
   readonly lastSeq: number
 }
 
-export const NOTHING_EARLIER: Earlier = { results: [], recorded: new Map(), attempts: new Map(), inFlight: new Set(), lastSeq: 0 }
+export const NO_PRIOR_STATE: PriorState = {
+  results: [],
+  recorded: new Map(),
+  attempts: new Map(),
+  inFlight: new Set(),
+  lastSeq: 0,
+}
 
 const UPDATES_AT_ONCE = 500
 
 /** What earlier executions left: paid results, ledger numbers, the last update, and steps that a crash caught in flight. */
-export async function readEarlier(
+export async function readPriorState(
   store: Store,
   flow: StoredFlow,
   definition: FlowDefinition,
   { unordered, isLoop }: { readonly unordered: boolean; readonly isLoop: boolean },
-): Promise<Earlier> {
+): Promise<PriorState> {
   const rows = await store.flows.stepResults(flow.id, { samples: true })
   const results = joinSampleRows(rows)
   const recorded = new Map<string, StepResult>()

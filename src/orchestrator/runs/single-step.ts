@@ -1,4 +1,4 @@
-import { Stop } from '../../async/cancellation-token.ts'
+import { CancellationToken } from '../../async/cancellation-token.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
@@ -6,12 +6,12 @@ import type { FlowStatus } from '../../domain/vocabulary.ts'
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store } from '../../repositories/repository.ts'
-import { type FlowRun, settledResults } from '../flow-run.ts'
+import { type FlowExecution, settledResults } from '../flow-run.ts'
 import type { RunStep } from '../steps/step-runner.ts'
-import { type FlowExecutions, type FlowOrder, statusError } from './flow-executions.ts'
+import { type FlowExecutions, type StartRequest, statusError } from './flow-executions.ts'
 import { endObservation } from './observed-run.ts'
 
-export interface SingleStepPorts {
+export interface SingleStepDeps {
   readonly store: Store
   readonly executions: FlowExecutions
   readonly runStep: RunStep
@@ -19,15 +19,15 @@ export interface SingleStepPorts {
   readonly now: () => Date
 }
 
-export type ExecuteOneStep = (order: FlowOrder, step: FlowStep) => Promise<StepResult>
+export type ExecuteOneStep = (order: StartRequest, step: FlowStep) => Promise<StepResult>
 
 const NOT_RUNNING: readonly FlowStatus[] = ['PENDING', 'PAUSED', 'COMPLETED', 'FAILED', 'CANCELLED']
 
 /** Runs one step of a flow that stands still, and leaves the flow in the status it had. */
-export function createSingleStep({ store, executions, runStep, ownerId, now }: SingleStepPorts): ExecuteOneStep {
+export function createSingleStep({ store, executions, runStep, ownerId, now }: SingleStepDeps): ExecuteOneStep {
   return (order, step) => executions.track(order.flow.id, execute(order, step))
 
-  async function execute(order: FlowOrder, step: FlowStep): Promise<StepResult> {
+  async function execute(order: StartRequest, step: FlowStep): Promise<StepResult> {
     const { flow, input } = order
     const claim = {
       flowId: flow.id,
@@ -40,7 +40,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
     }
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) throw statusError(flow.id, claimed.status)
-    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new Stop(), step.id)
+    const run = await executions.openOrder(order, { flowId: flow.id, epoch: claimed.epoch }, new CancellationToken(), step.id)
     const work = () => runNext(run, step)
     let errorCode: ErrorCode | undefined
     try {
@@ -59,7 +59,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
     }
   }
 
-  async function runNext(run: FlowRun, step: FlowStep): Promise<StepResult> {
+  async function runNext(run: FlowExecution, step: FlowStep): Promise<StepResult> {
     const { steps } = run.definition
     const before = new Set(steps.slice(0, steps.indexOf(step)).map(({ id }) => id))
     const recorded = [...run.recorded.values()].filter((result) => result.sample === 0)

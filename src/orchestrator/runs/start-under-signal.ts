@@ -1,7 +1,7 @@
 import { onAbort } from '../../async/on-abort.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowExecutions } from './flow-executions.ts'
-import type { FlowEnd } from './flow-runner.ts'
+import type { ExecutionEnd } from './flow-runner.ts'
 
 type Start = Parameters<FlowExecutions['start']>[0]
 
@@ -10,7 +10,7 @@ export async function startUnderSignal(
   executions: FlowExecutions,
   start: Start,
   signal: AbortSignal | undefined,
-): Promise<{ readonly end: Promise<FlowEnd> }> {
+): Promise<{ readonly end: Promise<ExecutionEnd> }> {
   const flowId = start.flow.id
   const cancelled = (message: string) => new OrchestratorError('FLOW_CANCELLED', message, { details: { flowId } })
   if (signal?.aborted) throw cancelled('The signal was aborted before the flow started')

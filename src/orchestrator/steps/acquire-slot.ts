@@ -1,11 +1,11 @@
-import type { Stop } from '../../async/cancellation-token.ts'
+import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Limiter } from '../../executors/executor.ts'
 
 /**
  * Resolves with a release function when one of the limited places is free. A stop ends the waiting at once, with its reason, and the place goes to the
  * next in line.
  */
-export function takeTurn(limit: Limiter, stops: readonly (Stop | undefined)[]): Promise<() => void> {
+export function acquireSlot(limit: Limiter, stops: readonly (CancellationToken | undefined)[]): Promise<() => void> {
   return new Promise((resolve, reject) => {
     const waiting = new AbortController()
     const leave = () => {

@@ -17,7 +17,7 @@ export interface Reading {
 }
 
 /** How the answer of a step becomes a value. */
-export interface AnswerReader {
+export interface StepAnswerReader {
   /** What is asked for in the request; absent: nothing. */
   readonly request?: { readonly schema: JsonSchema; readonly instruction: string }
   /**
@@ -28,13 +28,13 @@ export interface AnswerReader {
 }
 
 /** The reader for a step; `undefined` where its text is taken as it is. */
-export function answerReader(step: FlowStep, verdict: RunStepOptions['verdict']): AnswerReader | undefined {
+export function answerReader(step: FlowStep, verdict: RunStepOptions['verdict']): StepAnswerReader | undefined {
   if (step.outputSchema instanceof z.ZodType) return schemaReader(step, step.outputSchema, verdict !== undefined)
   if (verdict === 'ask') return askedVerdict
   return verdict === 'read' ? offeredVerdict : undefined
 }
 
-const askedVerdict: AnswerReader = {
+const askedVerdict: StepAnswerReader = {
   request: { schema: VERDICT_JSON_SCHEMA, instruction: verdictInstruction() },
   async read(answer, repair) {
     const first = verdictIn(answer)
@@ -46,7 +46,7 @@ const askedVerdict: AnswerReader = {
   },
 }
 
-const offeredVerdict: AnswerReader = {
+const offeredVerdict: StepAnswerReader = {
   async read(answer) {
     const found = verdictIn(answer)
     return { value: 'verdict' in found ? found.verdict : undefined, notes: [] }
@@ -60,7 +60,7 @@ const isCut = ({ cut, finishReason }: CallResponse): boolean => cut !== undefine
 
 const noVerdict = ({ cut }: CallResponse, problem: string): string => `no verdict: ${cut ?? problem}`
 
-function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): AnswerReader {
+function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): StepAnswerReader {
   const json = toOutputJsonSchema(schema)
   const read = (answer: CallResponse) => readStructured(answer.text, schema, { cut: isCut(answer), sole: steers })
   return {

@@ -10,7 +10,7 @@ const BEFORE_FIRST_ANSWER = '(The beginning of this conversation is not shown.)'
  * every other order, and some vendors drop what stands between. Neighbours of one role become one message; blank messages are left out; system
  * messages go another way.
  */
-export function toTurns(history: readonly Message[], prompt: string): readonly ModelMessage[] {
+export function toChatMessages(history: readonly Message[], prompt: string): readonly ModelMessage[] {
   const turns: ModelMessage[] = []
   const add = (role: ModelMessage['role'], content: string) => {
     const last = turns.at(-1)

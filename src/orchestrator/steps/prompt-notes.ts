@@ -1,10 +1,10 @@
 import { isBlank } from '../../domain/blank-text.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { stepPlans } from '../../prompts/step-plan.ts'
-import type { StepOrder } from './step-inputs.ts'
+import type { StepTask } from './step-inputs.ts'
 
 /** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
-export function missingNotes({ run, step, options: { visible } }: StepOrder): readonly string[] {
+export function missingNotes({ run, step, options: { visible } }: StepTask): readonly string[] {
   const inputs = stepPlans(run.definition).get(step.id)?.inputs
   if (!inputs || inputs.size === 0) return []
   return visible.flatMap(({ stepId, status, error }) => {
@@ -16,7 +16,7 @@ export function missingNotes({ run, step, options: { visible } }: StepOrder): re
 }
 
 /** System messages that the flow keeps from its models, for the result. */
-export function systemNotes({ run }: StepOrder, history: readonly Message[]): readonly string[] {
+export function systemNotes({ run }: StepTask, history: readonly Message[]): readonly string[] {
   const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
   return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
 }

@@ -1,9 +1,9 @@
 import type { PromptScope, StepView } from '../../domain/definition/prompt-scope.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
-import type { FlowRun } from '../flow-run.ts'
+import type { FlowExecution } from '../flow-run.ts'
 
 /** What a condition sees: everything, for it never leaves this process. */
-export function conditionScope(run: FlowRun, visible: readonly StepResult[], iteration: number): PromptScope {
+export function conditionScope(run: FlowExecution, visible: readonly StepResult[], iteration: number): PromptScope {
   const steps: Record<string, StepView> = {}
   for (const { stepId, output, parsed, status, samples } of visible) steps[stepId] = { output, parsed, status, samples }
   const previous = visible.findLast((result) => result.status === 'SUCCESS')?.output

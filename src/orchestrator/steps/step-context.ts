@@ -2,10 +2,10 @@ import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import type { StepContext } from '../../domain/definition/step-context.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
-import type { FlowRun } from '../flow-run.ts'
+import type { FlowExecution } from '../flow-run.ts'
 
-export interface StepContextParts {
-  readonly run: FlowRun
+export interface StepContextOptions {
+  readonly run: FlowExecution
   readonly step: FlowStep
   readonly iteration: number
   /** Results the step may see, in definition order. */
@@ -17,7 +17,7 @@ export interface StepContextParts {
 }
 
 /** What prompt and condition functions get. Outputs are accessors, so that reading one is what decides. */
-export function createStepContext({ run, step, iteration, visible, history, reveal, onRead }: StepContextParts): StepContext {
+export function createStepContext({ run, step, iteration, visible, history, reveal, onRead }: StepContextOptions): StepContext {
   const shown = reveal ? visible.map((result) => guarded(result, reveal, onRead)) : visible
   const previous = shown.findLast((result) => result.status === 'SUCCESS')
   const outputs: Record<string, string> = {}
@@ -44,7 +44,11 @@ export function createStepContext({ run, step, iteration, visible, history, reve
   }
 }
 
-function guarded(result: StepResult, reveal: (result: StepResult) => StepResult, onRead: StepContextParts['onRead']): StepResult {
+function guarded(
+  result: StepResult,
+  reveal: (result: StepResult) => StepResult,
+  onRead: StepContextOptions['onRead'],
+): StepResult {
   const read = <Key extends 'output' | 'parsed' | 'samples' | 'refusal' | 'sources'>(key: Key) => ({
     enumerable: true,
     get: () => {

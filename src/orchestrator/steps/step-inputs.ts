@@ -5,24 +5,24 @@ import type { SharingDecision } from '../../domain/users/sharing.ts'
 import type { Attachment, Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
-import type { ContextPiece, DataSharingService, ShareContext, SharedContext } from '../../policies/policy.ts'
+import type { ContextItem, DataSharingService, ShareContext, SharedContext } from '../../policies/policy.ts'
 import type { PromptSection } from '../../prompts/action-prompt.ts'
 import type { StepReferences } from '../../prompts/step-references.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
-import type { FlowRun, ThreadHistory } from '../flow-run.ts'
+import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
 
-export interface SharePorts {
+export interface StepInputsDeps {
   readonly shareContext: ShareContext
   readonly dataSharing: DataSharingService
   readonly tokens: TokenCounter
   /** Price and tokenizer family of a provider id. */
   readonly vendorOf: (provider: string) => string
-  readonly historyOf: (run: FlowRun) => Promise<ThreadHistory>
+  readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
 }
 
 /** One step that is to run now. */
-export interface StepOrder {
-  readonly run: FlowRun
+export interface StepTask {
+  readonly run: FlowExecution
   readonly step: FlowStep
   readonly options: RunStepOptions
   readonly iteration: number
@@ -45,7 +45,7 @@ export function latestSuccesses(visible: readonly StepResult[]): readonly StepRe
 
 /** The results whose outputs are the step's input. */
 export function inputResults(
-  { run, step, options }: StepOrder,
+  { run, step, options }: StepTask,
   visible: readonly StepResult[],
   references: StepReferences,
 ): readonly StepResult[] {
@@ -78,8 +78,8 @@ const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [
 
 /** Judges every piece that the step might be given against what the target may see. */
 export async function shareWithTarget(
-  ports: SharePorts,
-  order: StepOrder,
+  ports: StepInputsDeps,
+  order: StepTask,
   target: Target,
   wanted: ReadonlyMap<StepResult, boolean>,
   references: StepReferences,
@@ -140,7 +140,7 @@ function gather(
   return { outputs, history, attachments, decisions, notes }
 }
 
-const historyPiece = (message: Message): ContextPiece => ({
+const historyPiece = (message: Message): ContextItem => ({
   kind: 'conversation_history',
   piece: message.id,
   from: typeof message.metadata.provider === 'string' ? message.metadata.provider : undefined,
@@ -149,7 +149,7 @@ const historyPiece = (message: Message): ContextPiece => ({
   whole: message.role === 'system',
 })
 
-const attachmentPiece = ({ name, text = '' }: Attachment): ContextPiece => ({
+const attachmentPiece = ({ name, text = '' }: Attachment): ContextItem => ({
   kind: 'attachment',
   piece: name,
   text,
@@ -173,7 +173,7 @@ export function writerOf({ provider, samples, attempts }: StepResult, target: st
 
 /** Outputs the step is to get, each once, and whether it cannot do without. With `shareStepOutputs: false` it can: the author hid them. */
 export function outputsWanted(
-  { run, step, options }: StepOrder,
+  { run, step, options }: StepTask,
   visible: readonly StepResult[],
   inputs: readonly StepResult[],
   references: StepReferences,

@@ -1,4 +1,4 @@
-import { untilStopped } from '../../async/until-cancelled.ts'
+import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { PreparedRequest } from '../../calls/call.ts'
 import { isBlank } from '../../domain/blank-text.ts'
 import type { FlowStep, PromptFunction, Target } from '../../domain/definition/flow-definition.ts'
@@ -9,11 +9,11 @@ import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { SharingDecision } from '../../domain/users/sharing.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { JudgePiece } from '../../policies/policy.ts'
+import type { DecideSharing } from '../../policies/policy.ts'
 import { actionPrompt, composeUserContent, type PromptSection } from '../../prompts/action-prompt.ts'
 import { type StepReferences, stepReferences } from '../../prompts/step-references.ts'
 import { compileTemplate } from '../../prompts/template.ts'
-import { toTurns } from './chat-messages.ts'
+import { toChatMessages } from './chat-messages.ts'
 import { missingNotes, systemMessages, systemNotes } from './prompt-notes.ts'
 import { createStepContext } from './step-context.ts'
 import {
@@ -21,14 +21,14 @@ import {
   latestSuccesses,
   outputsWanted,
   type Shared,
-  type SharePorts,
-  type StepOrder,
+  type StepInputsDeps,
+  type StepTask,
   shareWithTarget,
   writerOf,
 } from './step-inputs.ts'
 
-export interface StepPromptPorts extends SharePorts {
-  readonly judgePiece: JudgePiece
+export interface StepPromptDeps extends StepInputsDeps {
+  readonly decideSharing: DecideSharing
 }
 
 export interface StepPrompt extends PreparedRequest {
@@ -37,8 +37,8 @@ export interface StepPrompt extends PreparedRequest {
 }
 
 /** Builds what one target gets: decides every piece of context anew for that provider, then renders. */
-export function createStepPrompt(ports: StepPromptPorts) {
-  return async function prepare(order: StepOrder, target: Target): Promise<StepPrompt> {
+export function createStepPrompt(ports: StepPromptDeps) {
+  return async function prepare(order: StepTask, target: Target): Promise<StepPrompt> {
     const { step, run } = order
     const references = stepReferences(step)
     const visible = latestSuccesses(order.options.visible)
@@ -65,7 +65,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
       inputs: mentionsInputs(step, references, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
     })
     if (isBlank(content)) throw blankPrompt(order)
-    const messages = toTurns(shared.history, order.answer ? `${content}\n\n${order.answer.instruction}` : content)
+    const messages = toChatMessages(shared.history, order.answer ? `${content}\n\n${order.answer.instruction}` : content)
     const system = systemText(order, written.system, shared.history)
     return {
       provider: target.provider,
@@ -82,7 +82,7 @@ export function createStepPrompt(ports: StepPromptPorts) {
 }
 
 /** A model answers a prompt of nothing with something unrelated, which is paid for. */
-function blankPrompt({ run, step, iteration }: StepOrder): OrchestratorError {
+function blankPrompt({ run, step, iteration }: StepTask): OrchestratorError {
   const path = `steps[${run.definition.steps.indexOf(step)}].prompt`
   const message = `Expected text in the prompt of step "${step.id}", found nothing but blanks: nothing was sent. Check ${path} and the outputs that it reads`
   return new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, iteration, path } })
@@ -91,7 +91,7 @@ function blankPrompt({ run, step, iteration }: StepOrder): OrchestratorError {
 export type PrepareStep = ReturnType<typeof createStepPrompt>
 
 function toScope(
-  { run, options, iteration }: StepOrder,
+  { run, options, iteration }: StepTask,
   previous: StepResult | undefined,
   outputs: ReadonlyMap<StepResult, string>,
   inputs: readonly PromptSection[],
@@ -130,7 +130,7 @@ interface Written {
 }
 
 /** Prompts that are data. */
-function render({ run, step }: StepOrder, scope: PromptScope): Written {
+function render({ run, step }: StepTask, scope: PromptScope): Written {
   return {
     prompt: step.prompt === 'original' ? run.input : (rendered(step.prompt, scope) ?? actionPrompt(step.action)),
     system: rendered(step.system, scope),
@@ -144,8 +144,8 @@ const rendered = (source: FlowStep['prompt'], scope: PromptScope): string | unde
 
 /** Prompts that are code: what they read of their context is what decides. */
 async function call(
-  ports: StepPromptPorts,
-  order: StepOrder,
+  ports: StepPromptDeps,
+  order: StepTask,
   target: Target,
   scope: PromptScope,
   shared: Shared,
@@ -163,18 +163,18 @@ async function call(
 }
 
 /** A prompt function may never come back: the step's time and every stop hold for it as for a call. */
-function bounded<T>({ run, step, options }: StepOrder, work: Promise<T>): Promise<T> {
+function bounded<T>({ run, step, options }: StepTask, work: Promise<T>): Promise<T> {
   const limitMs = step.timeout ?? run.options.stepTimeoutMs
   const error = () =>
     new OrchestratorError('STEP_TIMEOUT', `Expected the prompt function of step "${step.id}" to return within ${limitMs} ms`, {
       details: { stepId: step.id, timeoutMs: limitMs },
     })
-  return untilStopped(work, [run.stop, options.stop], limitMs === undefined ? undefined : { limitMs, error })
+  return untilCancelled(work, [run.stop, options.stop], limitMs === undefined ? undefined : { limitMs, error })
 }
 
 async function functionContext(
-  ports: StepPromptPorts,
-  { run, step, options, iteration }: StepOrder,
+  ports: StepPromptDeps,
+  { run, step, options, iteration }: StepTask,
   target: Target,
   { outputs, history }: Shared,
   onRead: (what: 'original' | 'output') => void,
@@ -185,7 +185,7 @@ async function functionContext(
     const text = outputs.get(result)
     if (text !== undefined && text === result.output) return result
     const piece = { kind: 'step_output' as const, piece: result.stepId, from: writerOf(result, target.provider) }
-    const decision = ports.judgePiece(piece, target.provider, policy)
+    const decision = ports.decideSharing(piece, target.provider, policy)
     if (hidden || decision.allowed) return { ...result, output: text, parsed: undefined, samples: undefined, refusal: undefined }
     throw new OrchestratorError(
       'DATA_SHARING_DENIED',
@@ -228,7 +228,7 @@ async function callPrompt(
 }
 
 function mentionsOriginal(
-  { run, step }: StepOrder,
+  { run, step }: StepTask,
   references: StepReferences,
   written: Written,
   inputs: readonly PromptSection[],
@@ -249,7 +249,7 @@ function mentionsInputs(step: FlowStep, references: StepReferences, written: Wri
 }
 
 /** System messages of the conversation in their order, then that of the step. */
-function systemText({ run }: StepOrder, system: string | undefined, history: readonly Message[]): string | undefined {
+function systemText({ run }: StepTask, system: string | undefined, history: readonly Message[]): string | undefined {
   const { preserveSystemPrompts } = run.definition.contextPolicy
   // Instructions that stand in the history are those of another request, or of this one, which come first.
   const kept = preserveSystemPrompts
@@ -262,7 +262,7 @@ function systemText({ run }: StepOrder, system: string | undefined, history: rea
 }
 
 async function countTokens(
-  ports: StepPromptPorts,
+  ports: StepPromptDeps,
   target: Target,
   system: string | undefined,
   messages: readonly ModelMessage[],

@@ -6,12 +6,12 @@ import { type Attempt, type StepResult, stepResultId } from '../../domain/execut
 import { addUsage } from '../../domain/execution/usage.ts'
 import type { SharingDecision } from '../../domain/users/sharing.ts'
 import { type ErrorInfo, OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FlowRun } from '../flow-run.ts'
-import type { StepOrder } from './step-inputs.ts'
+import type { FlowExecution } from '../flow-run.ts'
+import type { StepTask } from './step-inputs.ts'
 import type { StepPrompt } from './step-prompt.ts'
 
 /** What one call of a step came to, before it is a result. */
-export interface Spoken {
+export interface StepOutcomeDraft {
   readonly attempts: Attempt[]
   /** Decisions for all targets. */
   readonly sharing: SharingDecision[]
@@ -25,7 +25,7 @@ export interface Spoken {
 
 /** The result of a step that was sampled several times: the answer most samples give, with the attempts of all of them. */
 export function joinSamples(
-  { run, step, iteration }: StepOrder,
+  { run, step, iteration }: StepTask,
   samples: readonly StepResult[],
   startedAt: Date,
   completedAt: Date,
@@ -67,7 +67,13 @@ const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
   samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
 
 /** What one call came to, as a result. */
-export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, completedAt: Date, sample: number): StepResult {
+export function toResult(
+  order: StepTask,
+  spoken: StepOutcomeDraft,
+  startedAt: Date,
+  completedAt: Date,
+  sample: number,
+): StepResult {
   const { run, step, iteration } = order
   const { attempts, error, prompt } = spoken
   // An answer that was no answer stays with the step: its refusal, its reasoning, its end.
@@ -114,17 +120,17 @@ export function toResult(order: StepOrder, spoken: Spoken, startedAt: Date, comp
   }
 }
 
-const cutNotes = ({ response }: Spoken): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
+const cutNotes = ({ response }: StepOutcomeDraft): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
 
 /** Cancelled by the flow's end or by a sibling's failure, not by itself. */
-const endedFromOutside = ({ run, options }: StepOrder): boolean => run.stop.stopped || options.stop?.stopped === true
+const endedFromOutside = ({ run, options }: StepTask): boolean => run.stop.stopped || options.stop?.stopped === true
 
-function toErrorInfo(run: FlowRun, step: FlowStep, iteration: number, attempt: number, error: unknown): ErrorInfo {
+function toErrorInfo(run: FlowExecution, step: FlowStep, iteration: number, attempt: number, error: unknown): ErrorInfo {
   return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()
 }
 
 /** A result of a step that asked nobody. */
-export function emptyResult(run: FlowRun, step: FlowStep, iteration: number, startedAt: Date): StepResult {
+export function emptyResult(run: FlowExecution, step: FlowStep, iteration: number, startedAt: Date): StepResult {
   const { provider, model, action } = step
   return {
     id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),

@@ -3,19 +3,19 @@ import type { Call, CallContext, CallRequest, CallResponse } from '../../calls/c
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
 import type { ModelMessage } from '../../domain/execution/model-call.ts'
 import type { Attempt, StepResult } from '../../domain/execution/step-result.ts'
-import { PIECE_KINDS, type SharingDecision } from '../../domain/users/sharing.ts'
+import { CONTEXT_KINDS, type SharingDecision } from '../../domain/users/sharing.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
-import { type FlowRun, recordKey } from '../flow-run.ts'
+import { type FlowExecution, recordKey } from '../flow-run.ts'
 import { observeCalls } from '../runs/observed-run.ts'
-import { takeTurn } from './acquire-slot.ts'
-import { type AnswerReader, answerReader } from './answer-reader.ts'
-import type { StepOrder } from './step-inputs.ts'
+import { acquireSlot } from './acquire-slot.ts'
+import { answerReader, type StepAnswerReader } from './answer-reader.ts'
+import type { StepTask } from './step-inputs.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
-import { joinSamples, type Spoken, toResult } from './step-record.ts'
+import { joinSamples, type StepOutcomeDraft, toResult } from './step-record.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
-export interface StepRunnerPorts {
+export interface StepRunnerDeps {
   readonly call: Call
   readonly prepare: PrepareStep
   readonly now: () => Date
@@ -28,9 +28,9 @@ export interface StepRunnerPorts {
 }
 
 /** Runs one step from start to record. */
-export function createStepRunner(ports: StepRunnerPorts) {
+export function createStepRunner(ports: StepRunnerDeps) {
   // Thousands of flows wait in here for their answers, and a suspended async function weighs several times a callback: only `answer` is one.
-  return function runStep(run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
+  return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
     const recorded = run.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
     if (recorded) {
       run.results.push(recorded)
@@ -42,11 +42,11 @@ export function createStepRunner(ports: StepRunnerPorts) {
 
 export type RunStep = ReturnType<typeof createStepRunner>
 
-function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
+function begin(ports: StepRunnerDeps, run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
   if (run.stop.stopped) return Promise.reject(run.stop.reason)
   run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
-  const order: StepOrder = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
+  const order: StepTask = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
   const slot = run.results.push(undefined) - 1
   const refusal = refusalOf(order)
   if (refusal) {
@@ -62,7 +62,13 @@ function begin(ports: StepRunnerPorts, run: FlowRun, step: FlowStep, options: Ru
 /** Samples of one step under way at once, where the flow states no bound of its own. */
 const SAMPLES_AT_ONCE = 10
 
-async function sample(ports: StepRunnerPorts, order: StepOrder, reader: AnswerReader | undefined, samples: number, slot: number) {
+async function sample(
+  ports: StepRunnerDeps,
+  order: StepTask,
+  reader: StepAnswerReader | undefined,
+  samples: number,
+  slot: number,
+) {
   const startedAt = ports.now()
   const { limit = pLimit(SAMPLES_AT_ONCE) } = order.options
   const answers = await answerAll(ports, { ...order, options: { ...order.options, limit } }, reader, samples)
@@ -70,7 +76,7 @@ async function sample(ports: StepRunnerPorts, order: StepOrder, reader: AnswerRe
 }
 
 /** Records a result, with its message where the caller asked for one: one write under one fence. */
-function conclude({ run, step, iteration }: StepOrder, slot: number, given: StepResult): StepResult {
+function conclude({ run, step, iteration }: StepTask, slot: number, given: StepResult): StepResult {
   const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
   const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
   run.results[slot] = result
@@ -87,9 +93,9 @@ function conclude({ run, step, iteration }: StepOrder, slot: number, given: Step
 
 /** All samples, as many at a time as the limit lets through, each recorded as soon as it is there; recorded ones are not called again. */
 function answerAll(
-  ports: StepRunnerPorts,
-  order: StepOrder,
-  reader: AnswerReader | undefined,
+  ports: StepRunnerDeps,
+  order: StepTask,
+  reader: StepAnswerReader | undefined,
   samples: number,
 ): Promise<readonly StepResult[]> {
   const { run, step, iteration } = order
@@ -109,9 +115,9 @@ function answerAll(
  * and is concluded here; a sample is not.
  */
 async function answer(
-  ports: StepRunnerPorts,
-  order: StepOrder,
-  reader: AnswerReader | undefined,
+  ports: StepRunnerDeps,
+  order: StepTask,
+  reader: StepAnswerReader | undefined,
   sample: number,
   slot?: number,
 ): Promise<StepResult> {
@@ -119,11 +125,11 @@ async function answer(
   const startedAt = ports.now()
   const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
-  const spoken: Spoken = { attempts: earlier ? [...earlier] : [], sharing: [], notes: [] }
+  const spoken: StepOutcomeDraft = { attempts: earlier ? [...earlier] : [], sharing: [], notes: [] }
   const { limit, stop } = order.options
   let release: (() => void) | undefined
   try {
-    if (limit) release = await takeTurn(limit, [order.run.stop, stop])
+    if (limit) release = await acquireSlot(limit, [order.run.stop, stop])
     spoken.prompt = await ports.prepare(order, step)
     announce(order, spoken, spoken.prompt, sample)
     await settleBefore(order.run)
@@ -151,7 +157,7 @@ async function answer(
 }
 
 /** The first target gets what was prepared to announce the step; a fallback is judged and rendered anew. */
-function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken, first: StepPrompt): CallRequest {
+function toCallRequest(ports: StepRunnerDeps, order: StepTask, spoken: StepOutcomeDraft, first: StepPrompt): CallRequest {
   const { step } = order
   const prepareAgain = async (target: Target) => {
     spoken.prompt = await ports.prepare(order, target)
@@ -162,9 +168,9 @@ function toCallRequest(ports: StepRunnerPorts, order: StepOrder, spoken: Spoken,
 }
 
 function repair(
-  ports: StepRunnerPorts,
+  ports: StepRunnerDeps,
   context: CallContext,
-  spoken: Spoken,
+  spoken: StepOutcomeDraft,
   text: string,
   problem: string,
 ): Promise<CallResponse> | undefined {
@@ -178,23 +184,23 @@ function repair(
 }
 
 /** Ends with the flow, or with a sibling's failure, or by its own timeout. */
-function openAbort({ run, options }: StepOrder): AbortController {
+function openAbort({ run, options }: StepTask): AbortController {
   const abort = new AbortController()
   run.stop.add(abort)
   options.stop?.add(abort)
   return abort
 }
 
-function closeAbort({ run, options }: StepOrder, abort: AbortController): void {
+function closeAbort({ run, options }: StepTask, abort: AbortController): void {
   run.stop.delete(abort)
   options.stop?.delete(abort)
 }
 
 function callContext(
-  ports: StepRunnerPorts,
-  order: StepOrder,
+  ports: StepRunnerDeps,
+  order: StepTask,
   sample: number,
-  spoken: Spoken,
+  spoken: StepOutcomeDraft,
   abort: AbortController,
 ): CallContext {
   const { run, step, iteration } = order
@@ -219,7 +225,7 @@ function callContext(
   }
 }
 
-function reasoningListener({ run, step, iteration }: StepOrder, sample: number): (delta: string) => void {
+function reasoningListener({ run, step, iteration }: StepTask, sample: number): (delta: string) => void {
   const kind = 'reasoning' as const
   const isStored = step.keepReasoning === true
   return (delta) => {
@@ -233,14 +239,14 @@ const toStored = (step: FlowStep, result: StepResult): StepResult =>
   step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
 /** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
-function numbered({ run, step, iteration }: StepOrder, attempt: Attempt, number: number): Attempt {
+function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
   const possiblyDoubleBilled = attempt.number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)
   if (possiblyDoubleBilled) return { ...attempt, number, possiblyDoubleBilled }
   return attempt.number === number ? attempt : { ...attempt, number }
 }
 
 /** Why the step may not run any more; a step counts once, however many samples it takes. */
-function refusalOf({ run, step }: StepOrder): OrchestratorError | undefined {
+function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
   const maxSteps = run.limits?.maxSteps
   run.stepsStarted++
   if (maxSteps === undefined || run.stepsStarted <= maxSteps) return undefined
@@ -252,14 +258,14 @@ function refusalOf({ run, step }: StepOrder): OrchestratorError | undefined {
  * Every step is durable before the next one spends money, and so is its start: after a crash the step in flight is known. The first steps of
  * a flow need no such mark; a flow that a crash leaves without any result was in them.
  */
-async function settleBefore(run: FlowRun): Promise<void> {
+async function settleBefore(run: FlowExecution): Promise<void> {
   const isFirst = run.earlier.length === 0 && run.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
   if (run.log.durable) await run.log.durable
   if (run.stop.stopped) throw run.stop.reason
 }
 
-function announce(order: StepOrder, spoken: Spoken, { provider, model, sharing }: StepPrompt, sample: number): void {
+function announce(order: StepTask, spoken: StepOutcomeDraft, { provider, model, sharing }: StepPrompt, sample: number): void {
   const { run, step, iteration } = order
   const stepIndex = run.definition.steps.indexOf(step)
   if (sample <= 1) run.log.emit('step_start', { provider, model, action: step.action, stepIndex, sharing }, step.id, iteration)
@@ -267,7 +273,12 @@ function announce(order: StepOrder, spoken: Spoken, { provider, model, sharing }
 }
 
 /** Keeps decisions for the result, and tells of what is held back, once for all samples. */
-function tellSharing({ run, step, iteration }: StepOrder, spoken: Spoken, sharing: readonly SharingDecision[], sample = 0): void {
+function tellSharing(
+  { run, step, iteration }: StepTask,
+  spoken: StepOutcomeDraft,
+  sharing: readonly SharingDecision[],
+  sample = 0,
+): void {
   spoken.sharing.push(...sharing)
   if (sample > 1) return
   for (const decision of sharing) if (!decision.allowed) run.log.emit('context_withheld', decision, step.id, iteration)
@@ -277,14 +288,14 @@ function tellSharing({ run, step, iteration }: StepOrder, spoken: Spoken, sharin
 function deniedDecision(error: unknown): SharingDecision | undefined {
   if (!OrchestratorError.is(error) || error.code !== 'DATA_SHARING_DENIED') return undefined
   const { kind, piece, from, to, rule } = error.details
-  const known = PIECE_KINDS.find((candidate) => candidate === kind)
+  const known = CONTEXT_KINDS.find((candidate) => candidate === kind)
   if (!known) return undefined
   const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
   return from === undefined ? decision : { ...decision, from: String(from) }
 }
 
 // The caller's code: whatever it does, the flow goes on.
-function notify(run: FlowRun, result: StepResult): void {
+function notify(run: FlowExecution, result: StepResult): void {
   try {
     const outcome = run.definition.onStepComplete?.(result)
     if (outcome instanceof Promise) outcome.catch(() => {})

@@ -2,7 +2,7 @@ import { toDerivedId } from '../../domain/derived-id.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import type { ThreadRepository } from '../../repositories/repository.ts'
-import type { FlowRun, ThreadHistory } from '../flow-run.ts'
+import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
 
 /** Messages of a conversation that a flow reads, beside all system messages. */
 const NEWEST_MESSAGES = 200
@@ -12,8 +12,8 @@ const MOST_SYSTEM_MESSAGES = 1_000
  * The conversation before this flow, loaded once per run: what the flow itself wrote into the thread is no history of it. System messages are rules
  * for the whole conversation, so that they are read however old they are.
  */
-export function createThreadHistory(threads: ThreadRepository): (run: FlowRun) => Promise<ThreadHistory> {
-  const load = async (run: FlowRun): Promise<ThreadHistory> => {
+export function createThreadHistory(threads: ThreadRepository): (run: FlowExecution) => Promise<ThreadHistory> {
+  const load = async (run: FlowExecution): Promise<ThreadHistory> => {
     const newest = await threads.messages(run.threadId, NEWEST_MESSAGES + 1)
     const isCut = newest.length > NEWEST_MESSAGES
     const messages = isCut ? newest.slice(1) : newest
@@ -29,7 +29,7 @@ export function createThreadHistory(threads: ThreadRepository): (run: FlowRun) =
 }
 
 /** The prompt of the flow stays where an answer follows it: the conversation would be out of order without it. */
-function withoutOwn({ flowId, inputMessageId }: FlowRun, messages: readonly Message[]): readonly Message[] {
+function withoutOwn({ flowId, inputMessageId }: FlowExecution, messages: readonly Message[]): readonly Message[] {
   const isOwn = ({ id, metadata }: Message) => id === inputMessageId || metadata.orchestrationFlowId === flowId
   const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant' && !isOwn(message))
   return messages.filter((message, index) => !isOwn(message) || (message.role === 'user' && index < lastAnswer))
@@ -39,7 +39,7 @@ function withoutOwn({ flowId, inputMessageId }: FlowRun, messages: readonly Mess
  * The output of a step as a message of the thread. Its id follows from the step, so that a step that is recorded again after a crash cannot put it
  * there twice.
  */
-export function toThreadMessage({ flowId, threadId }: FlowRun, result: StepResult): Message {
+export function toThreadMessage({ flowId, threadId }: FlowExecution, result: StepResult): Message {
   const { stepId, iteration, provider, model, action, simulated } = result
   return {
     id: messageIdOf(result),

@@ -9,7 +9,7 @@ const KEPT_UPDATES = 512
 /** Reads stored updates with their data put back. */
 export type ReadUpdates = (flowId: string, afterSeq: number, limit: number) => Promise<readonly FlowUpdate[]>
 
-export interface FollowOptions {
+export interface StreamUpdatesOptions {
   readonly afterSeq: number
   readonly signal?: AbortSignal
   /** The flow is not running, so nothing will follow what is stored. */
@@ -79,7 +79,10 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
     wakeAll(channel)
   }
 
-  async function* follow(flowId: string, { afterSeq, signal, isSettled }: FollowOptions): AsyncGenerator<FlowUpdate, void> {
+  async function* follow(
+    flowId: string,
+    { afterSeq, signal, isSettled }: StreamUpdatesOptions,
+  ): AsyncGenerator<FlowUpdate, void> {
     const channel = join(channels, flowId)
     let seq = afterSeq
     try {

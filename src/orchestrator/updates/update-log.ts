@@ -1,4 +1,4 @@
-import type { Stop } from '../../async/cancellation-token.ts'
+import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
@@ -16,10 +16,10 @@ export interface FlowLogOptions {
   readonly lastSeq: number
   readonly onUpdate?: (update: FlowUpdate) => unknown
   /** Ended with the error when the database refuses a write: the flow must stop. */
-  readonly stop: Stop
+  readonly stop: CancellationToken
 }
 
-export interface UpdateLogPorts {
+export interface UpdateLogDeps {
   readonly journal: Journal
   readonly now: () => Date
   /** Told of updates that became durable, in order. */
@@ -29,7 +29,7 @@ export interface UpdateLogPorts {
 }
 
 /** What all logs of a process share. */
-interface SharedPorts extends UpdateLogPorts {
+interface SharedPorts extends UpdateLogDeps {
   readonly flushSoon: (log: FlowLog) => void
   /** Writes the end of a flow when the database is back: no flow may stay RUNNING that nobody runs. A later end of the same flow takes its place. */
   readonly writeLater: (flowId: string, write: () => Promise<void>) => void
@@ -131,7 +131,7 @@ export class FlowLog {
 }
 
 /** Opens logs; one per process: all flows share one timer. */
-export function createUpdateLog(ports: UpdateLogPorts) {
+export function createUpdateLog(ports: UpdateLogDeps) {
   const waiting = new Set<FlowLog>()
   let timer: NodeJS.Timeout | undefined
 

@@ -2,7 +2,7 @@ import type { Anthropic, ClientOptions } from '@anthropic-ai/sdk'
 import type { ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
-import { createTransport, type VendorFetch } from '../transport/transport.ts'
+import { createVendorTransport, type VendorFetch } from '../transport/transport.ts'
 import { toApiRoot } from '../vendor/api-root.ts'
 import { type ForeignRecord, recordOf } from '../vendor/foreign-json.ts'
 import { type AttemptState, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
@@ -20,7 +20,7 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
     import('@anthropic-ai/sdk/lib/transform-json-schema'),
   ])
   const { id } = settings
-  const { fetch, secrets } = createTransport(settings)
+  const { fetch, secrets } = createVendorTransport(settings)
   const client = new sdk.Anthropic(toClientOptions(settings, fetch))
   const account = { provider: id, secrets }
 

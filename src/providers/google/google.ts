@@ -1,7 +1,7 @@
 import type { ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
-import { createTransport } from '../transport/transport.ts'
+import { createVendorTransport } from '../transport/transport.ts'
 import { toApiRoot } from '../vendor/api-root.ts'
 import { recordOf } from '../vendor/foreign-json.ts'
 import { type AttemptState, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
@@ -26,7 +26,7 @@ const END_MARK = 'a finishReason'
  */
 export async function createGoogleProvider(settings: AdapterSettings): Promise<Provider> {
   const { id } = settings
-  const { fetch, secrets } = createTransport(settings)
+  const { fetch, secrets } = createVendorTransport(settings)
   const account = { provider: id, secrets }
   const root = toApiRoot(settings.baseUrl ?? OWN_BASE_URL, 'google')
   const headers = {

@@ -2,7 +2,7 @@ import type { PriceCalculation } from '@pydantic/genai-prices'
 import type { ConfiguredPrice } from '../../config/config-schema.ts'
 import type { PricedAnswer } from '../../domain/execution/model-call.ts'
 import type { Cost, Usage } from '../../domain/execution/usage.ts'
-import type { NamedProvider, PriceBook, PricedBy, ProviderService } from '../provider.ts'
+import type { NamedProvider, PriceBook, PricingIdentity, ProviderService } from '../provider.ts'
 import { toTierFactor } from '../vendor/service-tiers.ts'
 
 /** Day on which the bundled list (`@pydantic/genai-prices` 0.1.8) was published. */
@@ -52,7 +52,7 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
     return opened
   }
 
-  function price(provider: PricedBy, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined {
+  function price(provider: PricingIdentity, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined {
     if (provider.simulated || !isCounted(usage)) return undefined
     const configured = findConfigured(configuredPrices, provider.id, answer)
     if (configured) {
@@ -191,7 +191,7 @@ function isCounted(usage: Usage): usage is CountedUsage {
 const round = (costUsd: number) => Math.round(costUsd * 1e9) / 1e9
 
 /** Names that prices, tokenizers and models go by, by the id of the provider. */
-export function createPricedBy(providers: ProviderService): (id: string) => NamedProvider {
+export function createPricingLookup(providers: ProviderService): (id: string) => NamedProvider {
   const known = new Map<string, NamedProvider>(providers.list().map((info) => [info.id, info]))
   return (id) => known.get(id) ?? { id, vendor: id, simulated: false }
 }

@@ -3,7 +3,7 @@ import type { Usage } from '../../domain/execution/usage.ts'
 import type { AttemptState } from '../vendor/vendor-error.ts'
 
 /** What a request becomes on its way to the vendor. */
-export interface OutgoingRequest {
+export interface OpenAiRequest {
   readonly path: string
   readonly body: Readonly<Record<string, unknown>>
   readonly notes: readonly string[]
@@ -18,7 +18,7 @@ export interface ReaderHooks {
 }
 
 /** Gathers one answer, whole or in pieces. */
-export interface AnswerReader {
+export interface StreamedAnswer {
   /** Takes a whole answer; returns its text. Throws the vendor's error, or PROVIDER_BAD_REPLY. */
   readWhole(reply: unknown): string
   /** Takes one event of a stream; returns the answer text that came with it. Throws the vendor's error. */
@@ -31,7 +31,7 @@ export interface AnswerReader {
   isClosed(): boolean
   /** What is known so far, for an error. */
   state(): AttemptState
-  toResponse(notes: readonly string[]): ModelResponse
+  toModelResponse(notes: readonly string[]): ModelResponse
 }
 
 export interface AnswerParts {
@@ -49,7 +49,7 @@ export interface AnswerParts {
 }
 
 /** Refusals and tool calls come with `stop` or `completed`: the reason must be read with the parts. */
-export function toResponse(parts: AnswerParts): ModelResponse {
+export function toModelResponse(parts: AnswerParts): ModelResponse {
   const { text, refusal, reasoningText, toolCalls, sources, providerCostUsd, serviceTier, notes } = parts
   const ended = parts.finishReason === 'stop'
   return {

@@ -1,11 +1,11 @@
 import type { ModelRequest } from '../../domain/execution/model-call.ts'
 import { capabilitiesOf, fitSettings } from '../models/model-capabilities.ts'
 import { toStructuredSchema } from '../vendor/json-schema.ts'
-import type { OutgoingRequest } from './answer.ts'
+import type { OpenAiRequest } from './answer.ts'
 import type { ChatDialect } from './dialect.ts'
 
 /** The request as Chat Completions takes it. */
-export function toChatRequest(request: ModelRequest, streams: boolean, dialect: ChatDialect): OutgoingRequest {
+export function toChatRequest(request: ModelRequest, streams: boolean, dialect: ChatDialect): OpenAiRequest {
   const names = dialect.fieldNamesOf?.(request.model)
   const { settings, notes } = fitSettings(request.model, request.settings, names)
   const { system, messages } = request

@@ -1,7 +1,7 @@
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
-import { type AnswerReader, createDroppedParts, type ReaderHooks, toResponse } from './answer.ts'
+import { createDroppedParts, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
 import { toUsableGeneration } from './chat-failure.ts'
 import type { ChatDialect } from './dialect.ts'
 import { toFinishReason } from './finish-reasons.ts'
@@ -28,7 +28,7 @@ export function createChatReader(
   about: AttemptState & { readonly model: string },
   dialect: ChatDialect,
   { onReasoning, onVoid }: ReaderHooks = {},
-): AnswerReader {
+): StreamedAnswer {
   const toolCalls = createToolCallReader()
   const sources = createSourceList()
   const dropped = createDroppedParts()
@@ -223,10 +223,10 @@ export function createChatReader(
     isClosed: () => false,
     state,
     endText: () => (thinking ? take(thinking.end()) : ''),
-    toResponse(requestNotes) {
+    toModelResponse(requestNotes) {
       const reason = toFinishReason(finish ?? '')
       const finishReason = reason === 'failed' ? 'other' : isFiltered && text === '' ? 'content_filter' : reason
-      return toResponse({
+      return toModelResponse({
         text,
         refusal,
         reasoningText,

@@ -3,7 +3,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { createRelaySignal } from '../transport/relay-signal.ts'
-import { createTransport, type VendorFetch } from '../transport/transport.ts'
+import { createVendorTransport, type VendorFetch } from '../transport/transport.ts'
 import { toApiRoot } from '../vendor/api-root.ts'
 import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import {
@@ -15,7 +15,7 @@ import {
   toNoSuchModel,
   withLinkedSignal,
 } from '../vendor/vendor-http.ts'
-import type { AnswerReader, OutgoingRequest } from './answer.ts'
+import type { OpenAiRequest, StreamedAnswer } from './answer.ts'
 import { createChatReader } from './chat.ts'
 import { toUsableGeneration } from './chat-failure.ts'
 import { toChatRequest } from './chat-request.ts'
@@ -46,7 +46,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   const { APIError, APIConnectionError, OpenAI: Client } = await import('openai')
   const { id, vendor, simulated } = settings
   const baseUrl = toApiRoot(settings.baseUrl ?? OPENAI_BASE_URL, 'openai')
-  const { fetch, secrets } = createTransport(settings)
+  const { fetch, secrets } = createVendorTransport(settings)
   const account = { provider: id, secrets }
   const isOpenAi = new URL(baseUrl).origin === new URL(OPENAI_BASE_URL).origin
   const api = settings.api ?? (isOpenAi ? 'responses' : 'chat')
@@ -83,16 +83,11 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   }
 
   // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
-  function ask(
-    request: ModelRequest,
-    options: GenerateOptions,
-    asked: OutgoingRequest,
-    mendsLeft: number,
-  ): Promise<ModelResponse> {
+  function ask(request: ModelRequest, options: GenerateOptions, asked: OpenAiRequest, mendsLeft: number): Promise<ModelResponse> {
     const { signal, onDelta, onActivity } = options
     const outgoing = refused.fit(request.model, asked)
     const { path, body, notes } = outgoing
-    let reader: AnswerReader | undefined
+    let reader: StreamedAnswer | undefined
     const openReader = () => {
       reader =
         api === 'chat'
@@ -109,7 +104,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
       (whole) => {
         relay.release()
         signal.throwIfAborted()
-        return whole.toResponse(notes)
+        return whole.toModelResponse(notes)
       },
       (error) => {
         relay.abort()
@@ -121,7 +116,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
             const whole = openReader()
             const text = whole.readEvent(error.body) + whole.endText()
             if (text !== '') onDelta?.(text)
-            return whole.toResponse(notes)
+            return whole.toModelResponse(notes)
           }
           const failure = toFailure(error, state)
           if (mendsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {
@@ -239,11 +234,11 @@ function parseOrText(text: string): unknown {
 }
 
 function readInto(
-  reader: AnswerReader,
+  reader: StreamedAnswer,
   response: Response,
   onDelta: ((text: string) => void) | undefined,
   onActivity: (() => void) | undefined,
-): Promise<AnswerReader> {
+): Promise<StreamedAnswer> {
   const deliver = (text: string) => {
     if (text !== '') onDelta?.(text)
   }

@@ -1,5 +1,5 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { OutgoingRequest } from './answer.ts'
+import type { OpenAiRequest } from './answer.ts'
 
 /** What was learnt of one field: the name that the server takes instead, or that it takes none. */
 type Mend = string | false
@@ -7,9 +7,9 @@ type Mend = string | false
 /** Remembers, for one account, which fields of a request its server refused by name, for each model. */
 export interface RefusedParameters {
   /** The request as the server takes it, with a note for each change; the request itself where nothing was refused. */
-  fit(model: string, request: OutgoingRequest): OutgoingRequest
+  fit(model: string, request: OpenAiRequest): OpenAiRequest
   /** Learns from the error that answered a request. True where the request, fitted anew, is another one and should be sent again. */
-  learn(model: string, sent: OutgoingRequest, error: unknown): boolean
+  learn(model: string, sent: OpenAiRequest, error: unknown): boolean
 }
 
 /** What a request can do without. Its output bound is never left out: a limit of the flow may rest on it. */
@@ -61,11 +61,7 @@ export function createRefusedParameters(): RefusedParameters {
   }
 }
 
-function mended(
-  { path, body, notes }: OutgoingRequest,
-  mends: readonly (readonly [string, Mend])[],
-  model: string,
-): OutgoingRequest {
+function mended({ path, body, notes }: OpenAiRequest, mends: readonly (readonly [string, Mend])[], model: string): OpenAiRequest {
   const changes = new Map(mends)
   const kept = Object.entries(body).flatMap(([field, value]) => {
     const mend = changes.get(field)

@@ -2,13 +2,13 @@ import type { FieldNames } from '../../config/provider-settings.ts'
 import type { ModelRequest } from '../../domain/execution/model-call.ts'
 import { fitSettings } from '../models/model-capabilities.ts'
 import { toStructuredSchema } from '../vendor/json-schema.ts'
-import type { OutgoingRequest } from './answer.ts'
+import type { OpenAiRequest } from './answer.ts'
 
 /** Smaller bounds are refused (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
 const MIN_OUTPUT_TOKENS = 16
 
 /** The request as the Responses API takes it. Answers are not stored at the vendor. */
-export function toResponsesRequest(request: ModelRequest, streams: boolean, names?: FieldNames): OutgoingRequest {
+export function toResponsesRequest(request: ModelRequest, streams: boolean, names?: FieldNames): OpenAiRequest {
   const { settings, notes } = fitSettings(request.model, request.settings, names)
   const body: Record<string, unknown> = { model: request.model, input: request.messages, store: false }
   const allNotes = [...notes]

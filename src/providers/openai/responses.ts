@@ -2,7 +2,7 @@ import type { ToolCall } from '../../domain/execution/model-call.ts'
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
-import { type AnswerReader, createDroppedParts, type DroppedParts, type ReaderHooks, toResponse } from './answer.ts'
+import { createDroppedParts, type DroppedParts, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
 import { toUsableGeneration } from './chat-failure.ts'
 import type { ChatDialect } from './dialect.ts'
 import { toFinishReason } from './finish-reasons.ts'
@@ -19,7 +19,7 @@ export function createResponsesReader(
   about: AttemptState & { readonly model: string },
   { thinkTags }: Pick<ChatDialect, 'thinkTags'>,
   { onReasoning, onVoid }: ReaderHooks = {},
-): AnswerReader {
+): StreamedAnswer {
   let final: ForeignRecord | undefined
   const thinking = thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
   /** Text as it came, reasoning between marks included. */
@@ -156,7 +156,7 @@ export function createResponsesReader(
     isClosed: () => final !== undefined,
     state,
     endText: () => (thinking ? take(thinking.end()) : ''),
-    toResponse(requestNotes) {
+    toModelResponse(requestNotes) {
       const response = final ?? {}
       const output = outputOf(response)
       const isIncomplete = response.status === 'incomplete'
@@ -166,7 +166,7 @@ export function createResponsesReader(
       addSources(sources, response, output)
       seeDropped(dropped, output)
       const isApart = answersOf(output).length < output.filter(isMessage).length
-      return toResponse({
+      return toModelResponse({
         text,
         refusal: output
           .filter(isMessage)

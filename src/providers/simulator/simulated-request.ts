@@ -25,7 +25,7 @@ export interface SimulatedRequest {
 const MAX_BODY_BYTES = 64 * 1024 * 1024
 
 /** The whole body as text; undefined when it is too large. */
-export async function readBody(request: IncomingMessage): Promise<string | undefined> {
+export async function readRequestBody(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request) {
@@ -48,7 +48,7 @@ const ENDPOINTS: readonly Endpoint[] = [
     format: 'responses',
     path: /^\/openai\/v1\/responses$/,
     read: ({ model, stream, instructions, input, text }) => ({
-      ...toTurns([
+      ...toChatMessages([
         { role: 'system', content: instructions },
         ...(typeof input === 'string' ? [{ role: 'user', content: input }] : listOf(input)),
       ]),
@@ -62,7 +62,7 @@ const ENDPOINTS: readonly Endpoint[] = [
     format: 'chat',
     path: /^\/openai\/v1\/chat\/completions$/,
     read: ({ model, stream, messages, response_format: format }) => ({
-      ...toTurns(listOf(messages)),
+      ...toChatMessages(listOf(messages)),
       model: textOf(model) ?? '',
       stream: stream === true,
       schema: toSchema(recordOf(recordOf(format).json_schema).schema),
@@ -73,7 +73,7 @@ const ENDPOINTS: readonly Endpoint[] = [
     format: 'messages',
     path: /^\/anthropic\/v1\/messages$/,
     read: ({ model, stream, system, messages, output_config: config, output_format: format }) => ({
-      ...toTurns([{ role: 'system', content: system }, ...listOf(messages)]),
+      ...toChatMessages([{ role: 'system', content: system }, ...listOf(messages)]),
       model: textOf(model) ?? '',
       stream: stream === true,
       schema: toSchema(recordOf(recordOf(config).format ?? format).schema),
@@ -84,7 +84,7 @@ const ENDPOINTS: readonly Endpoint[] = [
     format: 'generateContent',
     path: /^\/google\/v1[^/]*\/models\/(.+):(generateContent|streamGenerateContent)$/,
     read: ({ systemInstruction, contents, generationConfig }, [, model, method]) => ({
-      ...toTurns([{ role: 'system', content: systemInstruction }, ...listOf(contents)]),
+      ...toChatMessages([{ role: 'system', content: systemInstruction }, ...listOf(contents)]),
       model: decodeURIComponent(model ?? ''),
       stream: method === 'streamGenerateContent',
       schema: toSchema(recordOf(generationConfig).responseJsonSchema ?? recordOf(generationConfig).responseSchema),
@@ -122,7 +122,7 @@ const toSchema = (value: unknown): JsonSchema | undefined => (isRecord(value) ? 
 
 const SYSTEM_ROLES: readonly unknown[] = ['system', 'developer']
 
-function toTurns(messages: readonly unknown[]): Pick<SimulatedRequest, 'system' | 'prompt' | 'text'> {
+function toChatMessages(messages: readonly unknown[]): Pick<SimulatedRequest, 'system' | 'prompt' | 'text'> {
   const turns = messages
     .map(recordOf)
     .map((message) => ({ role: message.role, text: plainText(message.content ?? message.parts) }))

@@ -21,22 +21,22 @@ export interface SimulatedAnswer {
   readonly outputTokens: number
 }
 
-export interface Exchange {
+export interface SimulatedExchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly simulated: SimulatedRequest
 }
 
 export interface ReplyWriter {
-  write(exchange: Exchange, answer: SimulatedAnswer): Promise<void>
+  write(exchange: SimulatedExchange, answer: SimulatedAnswer): Promise<void>
   /** The vendor's 429, with `Retry-After: 0`. */
-  writeRateLimit(exchange: Exchange): void
+  writeRateLimit(exchange: SimulatedExchange): void
 }
 
 /** Characters of one streamed piece. */
 const PIECE_SIZE = 32
 
-type WriteFormat = (exchange: Exchange, answer: SimulatedAnswer) => Promise<void>
+type WriteFormat = (exchange: SimulatedExchange, answer: SimulatedAnswer) => Promise<void>
 
 export function createReplyWriter({ pieceDelayMs }: { readonly pieceDelayMs: number }): ReplyWriter {
   const defaults = { latency: pieceDelayMs, chunkSize: PIECE_SIZE, replaySpeed: 1, logger: new Logger('silent') }
@@ -70,7 +70,7 @@ const toFixture = (answer: SimulatedAnswer): Fixture => ({
 })
 
 /** aimock keeps its chat handler to itself; its parts are public. */
-async function writeChat({ response, simulated }: Exchange, answer: SimulatedAnswer, latency: number): Promise<void> {
+async function writeChat({ response, simulated }: SimulatedExchange, answer: SimulatedAnswer, latency: number): Promise<void> {
   const { model, stream } = simulated
   const usage = toUsage(answer)
   if (!stream) {

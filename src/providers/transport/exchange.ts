@@ -1,13 +1,13 @@
 import type { Dispatcher } from 'undici'
 import { createDecoder, type Decoder } from './decoder.ts'
 import { ResponseHeaders } from './response-headers.ts'
-import { DRAIN_MS, type OnPiece, type PieceSource, TransportResponse } from './transport-response.ts'
+import { type ChunkSource, DRAIN_MS, type OnChunk, TransportResponse } from './transport-response.ts'
 
 /** Bytes that may wait for somebody to read the answer; more is held back on the connection. */
 const MAX_UNREAD_BYTES = 65_536
 
 interface BodyReader {
-  readonly onPiece: OnPiece
+  readonly onPiece: OnChunk
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -21,7 +21,7 @@ interface Opening {
  * One request and its answer, as undici reports them. A class, because thousands wait at once and closures for each of its events would weigh more.
  * Nothing is queued for a reader: pieces go to it as they arrive.
  */
-export class Exchange implements Dispatcher.DispatchHandler, PieceSource {
+export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
   readonly #url: string
   readonly #signal: AbortSignal | undefined
   #opening: Opening | undefined
@@ -97,7 +97,7 @@ export class Exchange implements Dispatcher.DispatchHandler, PieceSource {
     this.#fail(error)
   }
 
-  read(onPiece: OnPiece): Promise<void> {
+  read(onPiece: OnChunk): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) {
         reject(this.#failure)

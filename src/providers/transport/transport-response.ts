@@ -8,14 +8,14 @@ export const DRAIN_MS = 1_000
 const HIGHEST_STATUS = 599
 
 /** Takes one piece of a body, decoded; true: nothing more is wanted. */
-export type OnPiece = (piece: Uint8Array) => boolean
+export type OnChunk = (piece: Uint8Array) => boolean
 
-export interface PieceSource {
+export interface ChunkSource {
   /**
    * Reads the body, once. `onPiece` is called synchronously with each piece. Resolves at the end of the body, or when `onPiece` returned true;
    * rejects as the connection fails, and with what `onPiece` throws, after which the connection is closed.
    */
-  read(onPiece: OnPiece): Promise<void>
+  read(onPiece: OnChunk): Promise<void>
 }
 
 /**
@@ -30,10 +30,10 @@ export class TransportResponse implements Response {
   readonly status: number
   readonly statusText: string
   readonly headers: ResponseHeaders
-  readonly #source: PieceSource
+  readonly #source: ChunkSource
   #bodyUsed = false
 
-  constructor(url: string, status: number, statusText: string, headers: ResponseHeaders, source: PieceSource) {
+  constructor(url: string, status: number, statusText: string, headers: ResponseHeaders, source: ChunkSource) {
     this.url = url
     this.status = Math.min(status, HIGHEST_STATUS)
     this.statusText = statusText
@@ -49,7 +49,7 @@ export class TransportResponse implements Response {
     return this.#bodyUsed
   }
 
-  readPieces(onPiece: OnPiece): Promise<void> {
+  readPieces(onPiece: OnChunk): Promise<void> {
     if (this.#bodyUsed) return Promise.reject(new TypeError('The body has been read before'))
     this.#bodyUsed = true
     return this.#source.read(onPiece)
@@ -118,11 +118,11 @@ function readBytes(response: Response): Promise<Buffer<ArrayBuffer>> {
  * Reads the body of an answer, whether it came over this transport or by a `fetch` of the account. `onPiece` is called synchronously with each piece;
  * true ends the reading. Rejects as the connection fails and with what `onPiece` throws; then the connection is closed.
  */
-export function readBody(response: Response, onPiece: OnPiece): Promise<void> {
+export function readBody(response: Response, onPiece: OnChunk): Promise<void> {
   return response instanceof TransportResponse ? response.readPieces(onPiece) : readStream(response.body, onPiece)
 }
 
-async function readStream(body: Response['body'], onPiece: OnPiece): Promise<void> {
+async function readStream(body: Response['body'], onPiece: OnChunk): Promise<void> {
   if (!body) return
   const reader = body.getReader()
   try {

@@ -10,7 +10,7 @@ import { readText } from './transport-response.ts'
 /** A `fetch` for requests that carry a key; each SDK is given one. `init.headers` may be anything that `fetch` takes. */
 export type VendorFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
-export interface Transport {
+export interface VendorTransport {
   readonly fetch: VendorFetch
   /** What the account's requests carry and nobody may be told; grows by what a function for headers returns. */
   readonly secrets: readonly string[]
@@ -45,7 +45,7 @@ export class ProxiedConnectionError extends Error {
  * answers and never followed, because the key and the prompt would be sent along. Nothing limits the time but `init.signal`, which closes the
  * connection in every phase. The promise rejects as undici or `fetch` reject, and with an OrchestratorError where headers could not be made.
  */
-export function createTransport(settings: AdapterSettings, environment: NodeJS.ProcessEnv = process.env): Transport {
+export function createVendorTransport(settings: AdapterSettings, environment: NodeJS.ProcessEnv = process.env): VendorTransport {
   const { id, fetch: ownFetch, proxy } = settings
   const secrets = [...secretsOf(settings)]
   const ownRoute = proxy === undefined ? undefined : toRoute(toProxyUrl(proxy, `providers.${id}.proxy`))

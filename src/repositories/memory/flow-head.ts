@@ -6,17 +6,17 @@ import {
   type StoredFlowResult,
   type StoredUpdate,
 } from '../repository.ts'
-import type { FlowHead } from './pages.ts'
+import type { PackedFlowHead } from './pages.ts'
 
 /** A flow that something may still happen to. Results and updates are created with the first of them: many flows wait long for it. */
-export interface FlowRecord {
+export interface OpenFlow {
   flow: StoredFlow
   /** By id, in the order they were recorded. */
   results: Map<string, StepResult> | undefined
   updates: StoredUpdate[] | undefined
 }
 
-export function toFlowHead({ flow, results }: FlowRecord): FlowHead {
+export function toFlowHead({ flow, results }: OpenFlow): PackedFlowHead {
   const { definition, input, metadata, runOptions, result, ...listed } = flow
   return {
     flow: { ...listed, inputStart: input && startOf(input), result: result && withoutOutput(result) },
@@ -24,7 +24,7 @@ export function toFlowHead({ flow, results }: FlowRecord): FlowHead {
   }
 }
 
-const withoutOutput = ({ output: _, ...figures }: StoredFlowResult): FlowHead['flow']['result'] => figures
+const withoutOutput = ({ output: _, ...figures }: StoredFlowResult): PackedFlowHead['flow']['result'] => figures
 
 /** Cut between characters, and copied: a slice would keep the whole text in memory. */
 const startOf = (input: string): string =>
@@ -32,7 +32,7 @@ const startOf = (input: string): string =>
     .slice(0, INPUT_START_CHARACTERS)
     .join('')
 
-function toStates(results: FlowRecord['results']): readonly StepState[] {
+function toStates(results: OpenFlow['results']): readonly StepState[] {
   const states = new Map<string, StepState>()
   for (const { stepId, status, sample } of results?.values() ?? []) {
     if (sample === 0) states.set(`${status} ${stepId}`, { stepId, status })

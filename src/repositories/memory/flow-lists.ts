@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowCursor, ListFlowsQuery, NamedFlow } from '../repository.ts'
-import type { FlowRow } from './records.ts'
+import type { FlowListEntry } from './records.ts'
 
 type SortValue = number | string | undefined
 
@@ -12,12 +12,12 @@ interface Place {
 
 const SORT_KEYS = { name: 'name', createdAt: 'createdAtMs', completedAt: 'completedAtMs' } as const
 
-export function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): string[] {
+export function selectFlowIds(rows: Iterable<FlowListEntry>, query: ListFlowsQuery): string[] {
   const { threadId, userId, status, type, limit, offset, sortBy, sortOrder, after } = query
   if ((threadId === undefined) === (userId === undefined)) {
     throw new OrchestratorError('INTERNAL', 'Expected a list of flows either of a thread or of a user')
   }
-  const isMeant = (row: FlowRow) =>
+  const isMeant = (row: FlowListEntry) =>
     (threadId === undefined ? row.userId === userId : row.threadId === threadId) &&
     (!status || row.status === status) &&
     (!type || row.flowType === type)
@@ -33,14 +33,14 @@ export function selectFlowIds(rows: Iterable<FlowRow>, query: ListFlowsQuery): s
 }
 
 /** The newest of the rows that fit. */
-export function newestOf(rows: Iterable<FlowRow>, fits: (row: FlowRow) => boolean): FlowRow | undefined {
-  let newest: FlowRow | undefined
+export function newestOf(rows: Iterable<FlowListEntry>, fits: (row: FlowListEntry) => boolean): FlowListEntry | undefined {
+  let newest: FlowListEntry | undefined
   for (const row of rows) if (fits(row) && (!newest || isNewer(row, newest))) newest = row
   return newest
 }
 
-export function selectNames(rows: Iterable<FlowRow>, userId: string, limit: number): NamedFlow[] {
-  const newest = new Map<string, FlowRow>()
+export function selectNames(rows: Iterable<FlowListEntry>, userId: string, limit: number): NamedFlow[] {
+  const newest = new Map<string, FlowListEntry>()
   for (const row of rows) {
     if (row.userId !== userId) continue
     const known = newest.get(row.name)
@@ -52,7 +52,7 @@ export function selectNames(rows: Iterable<FlowRow>, userId: string, limit: numb
     .map(({ name, id, threadId, createdAtMs }) => ({ name, flowId: id, threadId, createdAt: new Date(createdAtMs) }))
 }
 
-const isNewer = (a: FlowRow, b: FlowRow): boolean =>
+const isNewer = (a: FlowListEntry, b: FlowListEntry): boolean =>
   a.createdAtMs > b.createdAtMs || (a.createdAtMs === b.createdAtMs && a.id > b.id)
 
 const fromCursor = ({ value, id }: FlowCursor): Place => ({

@@ -4,16 +4,16 @@ import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type {
+  FlowInsert,
   FlowRepository,
   Journal,
   JournalEntry,
-  NewFlow,
   StoredFlow,
   StoredUpdate,
   UpdateRepository,
   UsageRepository,
 } from '../repository.ts'
-import type { FlowRecord } from './flow-head.ts'
+import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
 import { createMemoryUsage } from './usage.ts'
@@ -39,7 +39,7 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
 export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
 
-  const recordUnder = (entry: JournalEntry): FlowRecord | undefined => {
+  const recordUnder = (entry: JournalEntry): OpenFlow | undefined => {
     const record = records.take(entry.flowId)
     return record?.flow.ownerEpoch === entry.epoch ? record : undefined
   }
@@ -191,14 +191,14 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
   }
 }
 
-function write(record: FlowRecord, { results, updates }: Pick<JournalEntry, 'results' | 'updates'>) {
+function write(record: OpenFlow, { results, updates }: Pick<JournalEntry, 'results' | 'updates'>) {
   if (results) recordResults(record, results)
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)
 }
 
-function recordResults(record: FlowRecord, results: readonly StepResult[]) {
+function recordResults(record: OpenFlow, results: readonly StepResult[]) {
   record.results ??= new Map()
   const flowId = record.flow.id
   for (const result of results) {
@@ -222,7 +222,7 @@ const interrupted = ({ flowId, epoch }: JournalEntry) =>
   })
 
 /** Has every key from the start, also those that have no value yet: later copies keep its shape, which makes them cheap. */
-function toStoredFlow(flow: NewFlow): StoredFlow {
+function toStoredFlow(flow: FlowInsert): StoredFlow {
   const { id, threadId, userId, name, description, flowType, definition, createdAt, input, metadata, parentFlowId, simulated } =
     flow
   return {

@@ -79,7 +79,7 @@ function createMemoryOwners(
       const beat = beats.get(ownerId)
       if (beat) beats.set(ownerId, { ...beat, beatAtMs: Number.NEGATIVE_INFINITY })
     },
-    interruptFlowsOfDead: async ({ staleMs, isDead }) => {
+    interruptOrphanedFlows: async ({ staleMs, isDead }) => {
       const living = new Set<string>()
       for (const { owner, beatAtMs } of beats.values()) {
         if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)

@@ -12,7 +12,7 @@ export interface FlowContents {
 }
 
 /** What lists and status reports read of a flow: apart from the rest, so that they never unpack what steps wrote. */
-export interface FlowHead {
+export interface PackedFlowHead {
   readonly flow: Omit<ListedFlow, 'definition'>
   readonly states: readonly StepState[]
 }

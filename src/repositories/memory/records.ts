@@ -1,7 +1,7 @@
 import { SETTLED } from '../../domain/vocabulary.ts'
 import type { StoredDefinition, StoredFlow } from '../repository.ts'
-import { type FlowRecord, toFlowHead } from './flow-head.ts'
-import { createPage, type FlowContents, type FlowHead, type Page } from './pages.ts'
+import { type OpenFlow, toFlowHead } from './flow-head.ts'
+import { createPage, type FlowContents, type PackedFlowHead, type Page } from './pages.ts'
 
 /** A settled flow in a page, with what lists and retention ask of it. */
 interface PackedFlow {
@@ -16,12 +16,12 @@ interface PackedFlow {
   hasUpdates: boolean
   readonly definition: StoredDefinition
   readonly page: Page<FlowContents>
-  readonly heads: Page<FlowHead>
+  readonly heads: Page<PackedFlowHead>
   readonly position: number
 }
 
 /** What lists sort and filter by. */
-export interface FlowRow
+export interface FlowListEntry
   extends Pick<PackedFlow, 'id' | 'threadId' | 'userId' | 'status' | 'flowType' | 'name' | 'createdAtMs' | 'completedAtMs'> {
   readonly hasUpdates: boolean
 }
@@ -43,14 +43,14 @@ export type FlowRecords = ReturnType<typeof createFlowRecords>
 
 /** All flows of the process: open ones as they are, settled ones packed, the oldest settled ones dropped. */
 export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: FlowRecordsOptions) {
-  const open = new Map<string, FlowRecord>()
+  const open = new Map<string, OpenFlow>()
   const definitions = createDefinitionPool()
   // All three in the order in which flows came to rest, so that the oldest is found without a search.
   const packed = new Map<string, PackedFlow>()
   const unpacked = new Set<string>()
   const waiting = new Set<string>()
 
-  const read = (flowId: string): FlowRecord | undefined => {
+  const read = (flowId: string): OpenFlow | undefined => {
     const record = open.get(flowId)
     if (record) return record
     const place = packed.get(flowId)
@@ -69,7 +69,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
   }
 
   const packOldest = () => {
-    const records: FlowRecord[] = []
+    const records: OpenFlow[] = []
     let characters = 0
     for (const flowId of unpacked) {
       const record = open.get(flowId)
@@ -90,7 +90,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     /** For reading only: what is written to a packed flow's record is lost. */
     read,
     /** What lists show of the flow. */
-    readHead(flowId: string): (FlowHead & { readonly definition: StoredDefinition }) | undefined {
+    readHead(flowId: string): (PackedFlowHead & { readonly definition: StoredDefinition }) | undefined {
       const record = open.get(flowId)
       if (record) return { ...toFlowHead(record), definition: record.flow.definition }
       const place = packed.get(flowId)
@@ -98,7 +98,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       return place && head && { ...head, definition: place.definition }
     },
     /** For writing; unpacks the flow. */
-    take(flowId: string): FlowRecord | undefined {
+    take(flowId: string): OpenFlow | undefined {
       const record = read(flowId)
       if (record && packed.delete(flowId)) {
         open.set(flowId, record)
@@ -107,7 +107,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       return record
     },
     status: (flowId: string): StoredFlow['status'] | undefined => (open.get(flowId)?.flow ?? packed.get(flowId))?.status,
-    add(flow: StoredFlow): FlowRecord {
+    add(flow: StoredFlow): OpenFlow {
       const definition = definitions.keep(flow.definition)
       const record = {
         flow: definition === flow.definition ? flow : { ...flow, definition },
@@ -119,7 +119,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     },
     remove,
     /** Nothing will happen to the flow by itself: it may be packed, and dropped in its turn. */
-    rest({ flow }: FlowRecord) {
+    rest({ flow }: OpenFlow) {
       if (!SETTLED.includes(flow.status)) {
         waiting.add(flow.id)
         if (waiting.size > maxWaitingFlows) dropOldest(waiting)
@@ -139,17 +139,17 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       if (kept && 'page' in kept) kept.hasUpdates = false
       else if (kept) kept.updates = undefined
     },
-    *running(): Generator<FlowRecord> {
+    *running(): Generator<OpenFlow> {
       for (const record of open.values()) if (record.flow.status === 'RUNNING') yield record
     },
-    *rows(): Generator<FlowRow> {
+    *rows(): Generator<FlowListEntry> {
       for (const record of open.values()) yield toRow(record)
       yield* packed.values()
     },
   }
 }
 
-const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
+const toRow = ({ flow, updates }: OpenFlow): FlowListEntry => ({
   id: flow.id,
   threadId: flow.threadId,
   userId: flow.userId,
@@ -163,9 +163,9 @@ const toRow = ({ flow, updates }: FlowRecord): FlowRow => ({
 
 // Written out, because a spread row would carry its last keys in a second object.
 const toPackedFlow = (
-  { flow, updates }: FlowRecord,
+  { flow, updates }: OpenFlow,
   page: Page<FlowContents>,
-  heads: Page<FlowHead>,
+  heads: Page<PackedFlowHead>,
   position: number,
 ): PackedFlow => ({
   id: flow.id,
@@ -183,11 +183,11 @@ const toPackedFlow = (
   position,
 })
 
-function toContents({ flow, results, updates }: FlowRecord): FlowContents {
+function toContents({ flow, results, updates }: OpenFlow): FlowContents {
   return { flow: { ...flow, definition: undefined }, results: results ? [...results.values()] : [], updates: updates ?? [] }
 }
 
-function toRecord({ flow, results, updates }: FlowContents, { definition, hasUpdates }: PackedFlow): FlowRecord {
+function toRecord({ flow, results, updates }: FlowContents, { definition, hasUpdates }: PackedFlow): OpenFlow {
   return {
     flow: { ...flow, definition },
     results: results.length > 0 ? new Map(results.map((result) => [result.id, result])) : undefined,

@@ -7,7 +7,7 @@ import type { ApiKeyService } from '../../policies/policy.ts'
 import { type Caller, LOCAL_CALLER } from './caller.ts'
 import { createTokenVerifier } from './tokens.ts'
 
-export interface AuthenticateParts {
+export interface AuthenticateDeps {
   readonly apiKeys: ApiKeyService
   readonly settings: Pick<ServerSettings, 'jwt'>
   /** Only this machine reaches the server: without any key whoever does is the local user. */
@@ -25,7 +25,7 @@ export interface Authenticator {
 
 const KEYS_LOOK_MS = 1_000
 
-export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger }: AuthenticateParts): Authenticator {
+export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger }: AuthenticateDeps): Authenticator {
   const verifyToken =
     settings.jwt &&
     createTokenVerifier(settings.jwt, (reason) => logger.warn({ reason }, 'the keys of the issuer of tokens could not be read'))

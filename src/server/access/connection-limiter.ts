@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-export interface PlacesOptions {
+export interface ConnectionLimiterOptions {
   readonly maxConnections: number
   readonly maxConnectionsPerUser: number
   /** How such a connection is called in an error. */
@@ -8,12 +8,16 @@ export interface PlacesOptions {
 }
 
 /** Room for connections that stay open. */
-export interface Places {
+export interface ConnectionLimiter {
   /** Takes a place and returns what gives it back. Throws RATE_LIMITED where there is none. */
   take(userId: string): () => void
 }
 
-export function createPlaces({ maxConnections, maxConnectionsPerUser, name }: PlacesOptions): Places {
+export function createConnectionLimiter({
+  maxConnections,
+  maxConnectionsPerUser,
+  name,
+}: ConnectionLimiterOptions): ConnectionLimiter {
   const perUser = new Map<string, number>()
   let taken = 0
   return {

@@ -8,7 +8,7 @@ type DoorSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'trustProxy' | '
  * The setting by which others than this machine reach the server: an address that they can reach, or a proxy, to which everybody looks like this
  * machine. `undefined` where there is none.
  */
-export function findWayIn({ host, publicUrl, trustProxy, allowedHosts }: DoorSettings): keyof DoorSettings | undefined {
+export function findExposure({ host, publicUrl, trustProxy, allowedHosts }: DoorSettings): keyof DoorSettings | undefined {
   if (!isLoopbackHost(host)) return 'host'
   if (publicUrl !== undefined && !isLoopbackHost(new URL(publicUrl).hostname)) return 'publicUrl'
   // A name that others know this server by: somebody hands their requests on.
@@ -17,8 +17,8 @@ export function findWayIn({ host, publicUrl, trustProxy, allowedHosts }: DoorSet
 }
 
 /** Without keys whoever reaches the server is the local user: then only this machine may reach it. Throws CONFIG_INVALID. */
-export function assertDoorIsClosed(settings: DoorSettings): void {
-  const name = findWayIn(settings)
+export function assertNotExposed(settings: DoorSettings): void {
+  const name = findExposure(settings)
   if (name === undefined) return
   const expected = name === 'host' ? 'an address of this machine such as 127.0.0.1' : 'no proxy that lets others in'
   throw new OrchestratorError(

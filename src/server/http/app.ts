@@ -16,7 +16,7 @@ import { type ProblemContext, toOrchestratorError } from './errors/problem-detai
 import './requests.ts'
 import { refuseUnreadable } from './errors/unreadable.ts'
 
-export interface AppParts {
+export interface AppDeps {
   readonly settings: ServerSettings
   readonly logger: FastifyBaseLogger
   readonly origins: OriginCheck
@@ -47,7 +47,7 @@ const EXPOSED_HEADERS = [
 const SERVER_METHODS = ['DELETE', 'GET', 'HEAD', 'POST', 'PUT']
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
-export async function createApp(parts: AppParts): Promise<FastifyInstance> {
+export async function createApp(parts: AppDeps): Promise<FastifyInstance> {
   const toErrorAnswer = createErrorAnswers(parts.errorFormats)
   const app = createBareApp(parts, toErrorAnswer)
   const methods = collectAllowedMethods(app)
@@ -55,18 +55,18 @@ export async function createApp(parts: AppParts): Promise<FastifyInstance> {
   app.decorateRequest('caller', undefined)
   parts.observe(app)
   // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
-  tellErrors(app, toErrorAnswer, methods)
-  refuseStrangers(app, parts)
+  setErrorHandlers(app, toErrorAnswer, methods)
+  checkHostAndOrigin(app, parts)
   answerOptions(app, parts, methods)
   await addBrowserRules(app, parts)
-  askWhoCalls(app, parts, methods)
+  authenticateRequests(app, parts, methods)
   await limitRates(app, parts)
   return app
 }
 
 type ToErrorAnswer = ErrorFormat['toAnswer']
 
-function createBareApp({ settings, logger }: AppParts, toErrorAnswer: ToErrorAnswer): FastifyInstance {
+function createBareApp({ settings, logger }: AppDeps, toErrorAnswer: ToErrorAnswer): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     // One line per request, written at its end by the telemetry hook.
@@ -102,7 +102,7 @@ function createBareApp({ settings, logger }: AppParts, toErrorAnswer: ToErrorAns
   return app
 }
 
-function tellErrors(app: FastifyInstance, toErrorAnswer: ToErrorAnswer, methods: AllowedMethods): void {
+function setErrorHandlers(app: FastifyInstance, toErrorAnswer: ToErrorAnswer, methods: AllowedMethods): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = toOrchestratorError(thrown, hasBody(request))
     if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
@@ -117,7 +117,7 @@ function tellErrors(app: FastifyInstance, toErrorAnswer: ToErrorAnswer, methods:
   })
 }
 
-function refuseStrangers(app: FastifyInstance, { origins, settings }: AppParts): void {
+function checkHostAndOrigin(app: FastifyInstance, { origins, settings }: AppDeps): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     origins.assertAllowed(request.raw, request.routeOptions.config)
@@ -129,7 +129,7 @@ function refuseStrangers(app: FastifyInstance, { origins, settings }: AppParts):
 }
 
 /** Answers OPTIONS with the methods of the path (RFC 9110, 9.3.7); preflights of allowed origins are left to CORS. */
-function answerOptions(app: FastifyInstance, { origins }: AppParts, methods: AllowedMethods): void {
+function answerOptions(app: FastifyInstance, { origins }: AppDeps, methods: AllowedMethods): void {
   app.addHook('onRequest', async (request, reply) => {
     const { origin, 'access-control-request-method': wanted } = request.headers
     if (request.method !== 'OPTIONS') return
@@ -141,7 +141,7 @@ function answerOptions(app: FastifyInstance, { origins }: AppParts, methods: All
 }
 
 /** What browsers are to keep to: headers of security, and which pages may call. */
-async function addBrowserRules(app: FastifyInstance, { origins }: AppParts): Promise<void> {
+async function addBrowserRules(app: FastifyInstance, { origins }: AppDeps): Promise<void> {
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     // Whether an address is reached over TLS is known to the proxy that ends it.
@@ -156,7 +156,7 @@ async function addBrowserRules(app: FastifyInstance, { origins }: AppParts): Pro
 }
 
 /** Asked before anything of the body is read. */
-function askWhoCalls(app: FastifyInstance, { authenticator, isClosing }: AppParts, methods: AllowedMethods): void {
+function authenticateRequests(app: FastifyInstance, { authenticator, isClosing }: AppDeps, methods: AllowedMethods): void {
   app.addHook('onRequest', async (request) => {
     if (request.is404) throw noRoute(request, methods)
     const { public: isPublic, scope } = request.routeOptions.config
@@ -167,7 +167,7 @@ function askWhoCalls(app: FastifyInstance, { authenticator, isClosing }: AppPart
   })
 }
 
-async function limitRates(app: FastifyInstance, { settings }: AppParts): Promise<void> {
+async function limitRates(app: FastifyInstance, { settings }: AppDeps): Promise<void> {
   await app.register(rateLimit, {
     max: settings.requestsPerMinute,
     timeWindow: 60_000,

@@ -2,14 +2,14 @@ import { getFlowTemplate, listFlowTemplates, type TemplateFacts } from '../../..
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-export interface DefinitionSource {
+export interface DefinitionRequest {
   readonly definition?: FlowDefinitionInput
   readonly template?: string
   readonly parameters?: Readonly<Record<string, unknown>>
 }
 
 /** What a body asks for: a definition as data, or a template with its parameters. Throws TEMPLATE_NOT_FOUND, or INPUT_INVALID for parameters. */
-export function toDefinition({ definition, template, parameters = {} }: DefinitionSource): FlowDefinitionInput {
+export function toDefinition({ definition, template, parameters = {} }: DefinitionRequest): FlowDefinitionInput {
   if (template !== undefined) return getFlowTemplate(template, parameters)
   if (definition) return definition
   throw new OrchestratorError('INPUT_INVALID', 'expected either `definition` or `template`')

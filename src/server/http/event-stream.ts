@@ -2,21 +2,21 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
-import { createPlaces } from '../access/connection-limiter.ts'
-import { createSlowness } from '../streaming/backpressure.ts'
+import { createConnectionLimiter } from '../access/connection-limiter.ts'
+import { createBackpressureMonitor } from '../streaming/backpressure.ts'
 import type { FeedEnd, FeedEntry } from '../streaming/flow-feed.ts'
-import { createLook, flowNotFound } from '../streaming/periodic-check.ts'
+import { createPeriodicCheck, flowNotFound } from '../streaming/periodic-check.ts'
 import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
 import { beginEvents } from './begin-events.ts'
 import { toProblem } from './errors/problem-details.ts'
 import { callerOf } from './requests.ts'
 
-export interface EventStreamParts {
+export interface EventStreamDeps {
   readonly subscriptions: Subscriptions
   readonly authenticator: Authenticator
   readonly settings: Pick<ServerSettings, 'sockets'>
   /** Milliseconds between looks at the rights of those who follow. */
-  readonly lookEveryMs: number
+  readonly recheckIntervalMs: number
 }
 
 /** Milliseconds between comments that keep proxies from closing a quiet stream. */
@@ -35,16 +35,16 @@ interface OpenStream {
 }
 
 /** Open streams of server-sent events. */
-export function createEventStreams({ subscriptions, authenticator, settings, lookEveryMs }: EventStreamParts) {
+export function createEventStreams({ subscriptions, authenticator, settings, recheckIntervalMs }: EventStreamDeps) {
   const { slowAfterMs } = settings.sockets
   const open = new Set<OpenStream>()
-  const places = createPlaces({ ...settings.sockets, name: 'event streams' })
+  const places = createConnectionLimiter({ ...settings.sockets, name: 'event streams' })
 
   /** Answers with the updates of a flow after `afterSeq`. Rejects, before anything is sent, for a flow that the caller may not read. */
   async function send(request: FastifyRequest, reply: FastifyReply, flowId: string, afterSeq: number): Promise<void> {
     const caller = callerOf(request)
     const response = reply.raw
-    const slowness = createSlowness(settings.sockets)
+    const slowness = createBackpressureMonitor(settings.sockets)
     const isFull = (): boolean => slowness.isFull(response.writableLength)
     const end = (feedEnd: FeedEnd, lastSeq: number) => {
       if ('error' in feedEnd) response.write(problemEvent(feedEnd.error, request))
@@ -103,12 +103,12 @@ export function createEventStreams({ subscriptions, authenticator, settings, loo
     }
   }
 
-  const look = createLook(() => Promise.all([...open].map((stream) => stream.recheck())))
+  const look = createPeriodicCheck(() => Promise.all([...open].map((stream) => stream.recheck())))
   const each = (work: (stream: OpenStream) => void) => () => {
     for (const stream of open) work(stream)
   }
   const timers = [
-    setInterval(look, lookEveryMs),
+    setInterval(look, recheckIntervalMs),
     setInterval(
       each((stream) => stream.cutIfSlow()),
       Math.min(SLOW_LOOK_MS, slowAfterMs),

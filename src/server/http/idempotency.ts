@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import { callerOf } from './requests.ts'
 
 declare module 'fastify' {
@@ -19,13 +19,13 @@ const EXECUTION_LOCKED_FOR_MS = 1_800_000
 /** Headers of the answer that a repetition needs. */
 const KEPT_HEADERS = ['content-type', 'location', 'x-polyphony-flow-id', 'x-polyphony-cost-usd']
 
-export type IdempotencyParts = Pick<ServerParts, 'idempotency' | 'orchestrator' | 'permissions'>
+export type IdempotencyDeps = Pick<ServerDeps, 'idempotency' | 'orchestrator' | 'permissions'>
 
 /**
  * A repeated request with the same Idempotency-Key gets the first answer again, from whichever process. Only what was done is remembered: after an
  * error the repetition is tried anew.
  */
-export function addIdempotency(app: FastifyInstance, parts: IdempotencyParts): void {
+export function addIdempotency(app: FastifyInstance, parts: IdempotencyDeps): void {
   const { idempotency: repository } = parts
   app.decorateRequest('idempotency', undefined)
 
@@ -67,7 +67,7 @@ export function addIdempotency(app: FastifyInstance, parts: IdempotencyParts): v
 const target = z.object({ flowId: z.string().optional(), threadId: z.string().optional() })
 
 /** The answer of then may tell of a thread or flow that the caller may not read any more: to whom it is unknown now. */
-async function assertStillReadable(request: FastifyRequest, { orchestrator, permissions }: IdempotencyParts): Promise<void> {
+async function assertStillReadable(request: FastifyRequest, { orchestrator, permissions }: IdempotencyDeps): Promise<void> {
   const { userId } = callerOf(request)
   for (const named of [request.params, request.body]) {
     const { flowId, threadId } = target.safeParse(named).data ?? {}

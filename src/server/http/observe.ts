@@ -2,7 +2,7 @@ import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentele
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Metrics, RequestContext } from '../../telemetry/telemetry.ts'
 
-export interface ObserveParts {
+export interface ObserveDeps {
   readonly requestContext: RequestContext
   readonly metrics: Pick<Metrics, 'httpRequest'> | undefined
 }
@@ -18,7 +18,7 @@ declare module 'fastify' {
  * One span, one count and one log line per request, under the pattern of its route: addresses hold ids. Everything the request causes runs within its
  * span and its ids, which go on from the caller's `traceparent`.
  */
-export function addObservation(app: FastifyInstance, { requestContext, metrics }: ObserveParts): void {
+export function addObservation(app: FastifyInstance, { requestContext, metrics }: ObserveDeps): void {
   app.decorateRequest('tellEnd', undefined)
 
   app.addHook('onRequest', (request, reply, done) => {

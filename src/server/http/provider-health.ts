@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ProviderInfo, ProviderService } from '../../providers/provider.ts'
 
-export interface ProviderHealth {
+export interface CachedHealth {
   readonly providerId: string
   readonly status: 'up' | 'down' | 'unknown'
   readonly code?: string
@@ -15,7 +15,7 @@ const PING_TIMEOUT_MS = 5_000
 
 /** Asks configured providers whether they answer: at most one question at once and one in 15 seconds for each, however many ask here. */
 export function createProviderHealth(providers: ProviderService) {
-  const remembered = new LRUCache<string, Promise<ProviderHealth>>({ max: 100, ttl: REMEMBERED_MS })
+  const remembered = new LRUCache<string, Promise<CachedHealth>>({ max: 100, ttl: REMEMBERED_MS })
 
   function describe(id: string): ProviderInfo {
     const all = providers.list()
@@ -25,8 +25,8 @@ export function createProviderHealth(providers: ProviderService) {
     throw new OrchestratorError('PROVIDER_NOT_FOUND', `expected one of ${ids.join(', ')}; found no provider "${id.slice(0, 50)}"`)
   }
 
-  async function ping(id: string): Promise<ProviderHealth> {
-    const answer = (status: ProviderHealth['status'], code?: string): ProviderHealth => ({
+  async function ping(id: string): Promise<CachedHealth> {
+    const answer = (status: CachedHealth['status'], code?: string): CachedHealth => ({
       providerId: id,
       status,
       code,
@@ -44,7 +44,7 @@ export function createProviderHealth(providers: ProviderService) {
 
   return {
     describe,
-    check(id: string): Promise<ProviderHealth> {
+    check(id: string): Promise<CachedHealth> {
       describe(id)
       const known = remembered.get(id)
       if (known) return known

@@ -10,10 +10,10 @@ const message = z.object({
   params: z.object({ requestId: requestId.optional() }).optional(),
 })
 
-export type Message = z.output<typeof message>
+export type JsonRpcMessage = z.output<typeof message>
 
 /** What is needed of a message to route it; `undefined` for a batch and for anything that is none. */
-export const readMessage = (body: unknown): Message | undefined => message.safeParse(body).data
+export const readMessage = (body: unknown): JsonRpcMessage | undefined => message.safeParse(body).data
 
 /** A batch of calls without the cancellations in it: they could only meet calls beside them, whose answers the stream would then wait for without end. */
 export function withoutCancellations(body: unknown): unknown {
@@ -23,7 +23,7 @@ export function withoutCancellations(body: unknown): unknown {
 }
 
 /** Where a message came from: a caller, and which of its clients. */
-export interface MessagePlace {
+export interface MessageLocation {
   readonly caller: Caller
   /** As the header says it. */
   readonly session: string | readonly string[] | undefined
@@ -39,7 +39,7 @@ export function createCancellations() {
 
   return {
     /** Aborts `gone` when the client cancels this message, or aborts the call that this message cancels. */
-    take({ method, id, params }: Message, { caller, session }: MessagePlace, gone: AbortController): void {
+    take({ method, id, params }: JsonRpcMessage, { caller, session }: MessageLocation, gone: AbortController): void {
       if (typeof session !== 'string') return
       const keyOf = (of: string | number) => JSON.stringify([caller.via, caller.keyId ?? caller.userId, session, of])
       if (method === CANCELLED && params?.requestId !== undefined) {

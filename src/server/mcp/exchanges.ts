@@ -1,15 +1,15 @@
 import type { ServerResponse } from 'node:http'
-import { createLook } from '../streaming/periodic-check.ts'
+import { createPeriodicCheck } from '../streaming/periodic-check.ts'
 
 export interface ExchangesOptions {
   /** Milliseconds between looks at whether a caller still is one. */
-  readonly lookEveryMs: number
+  readonly recheckIntervalMs: number
   /** Longest that answers are waited for at the end. */
   readonly closeTimeoutMs: number
 }
 
 /** One request that is being answered. */
-export interface Exchange {
+export interface InFlightCall {
   /** Aborted when the client has gone, or has its answer; aborting it lets nobody wait any more. */
   readonly gone: AbortController
   /** Aborted when who waits is to answer now: the server closes, or the caller is none any more. */
@@ -17,14 +17,14 @@ export interface Exchange {
 }
 
 /** Requests that are being answered. */
-export function createExchanges({ lookEveryMs, closeTimeoutMs }: ExchangesOptions) {
+export function createExchanges({ recheckIntervalMs, closeTimeoutMs }: ExchangesOptions) {
   // One controller each: a signal that lives as long as the server would keep what depends on it.
   const open = new Map<ServerResponse, AbortController>()
   let isClosing = false
   let onIdle = () => {}
 
   return {
-    open(response: ServerResponse, isCurrent: () => Promise<boolean>): Exchange {
+    open(response: ServerResponse, isCurrent: () => Promise<boolean>): InFlightCall {
       const gone = new AbortController()
       const enough = new AbortController()
       if (isClosing) enough.abort()
@@ -36,7 +36,7 @@ export function createExchanges({ lookEveryMs, closeTimeoutMs }: ExchangesOption
       const look = async () => {
         if (!(await isCurrent())) enough.abort()
       }
-      const timer = setInterval(createLook(look), lookEveryMs).unref()
+      const timer = setInterval(createPeriodicCheck(look), recheckIntervalMs).unref()
       open.set(response, enough)
       response.once('close', () => {
         clearInterval(timer)

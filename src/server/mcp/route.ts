@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import { createCancellations, readMessage, withoutCancellations } from './cancellations.ts'
 import { createExchanges } from './exchanges.ts'
 import { createToolServer } from './tool-server.ts'
@@ -14,7 +14,7 @@ export interface McpRouteOptions {
   /** Told to clients. */
   readonly version: string
   /** Milliseconds between looks at whether the caller of a waiting call still is one. */
-  readonly lookEveryMs: number
+  readonly recheckIntervalMs: number
 }
 
 /** Messages that one request may carry; only clients of 2025-03-26 send more than one, and every one of them is a call. */
@@ -28,10 +28,10 @@ const KEEP_ALIVE_MS = 15_000
  * answer can reach another client. Who calls from where, and how often, was asked by the hooks of the app.
  */
 export const mcpRoutes =
-  (parts: ServerParts, { authenticator, version, lookEveryMs }: McpRouteOptions): Routes =>
+  (parts: ServerDeps, { authenticator, version, recheckIntervalMs }: McpRouteOptions): Routes =>
   async (app) => {
     const cancellations = createCancellations()
-    const exchanges = createExchanges({ lookEveryMs, closeTimeoutMs: parts.config.server.closeTimeoutMs })
+    const exchanges = createExchanges({ recheckIntervalMs, closeTimeoutMs: parts.config.server.closeTimeoutMs })
     app.addHook('preClose', exchanges.close)
     // The app cuts streams on which nothing moves for so long.
     const keepAliveMs = Math.min(KEEP_ALIVE_MS, parts.config.server.sockets.slowAfterMs / 2)

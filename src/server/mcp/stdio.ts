@@ -2,11 +2,11 @@ import { StdioServerTransport, serveStdio } from '@modelcontextprotocol/server/s
 import { LOCAL_CALLER } from '../access/caller.ts'
 import { readFrames } from './frames.ts'
 import { createToolServer } from './tool-server.ts'
-import type { ToolParts } from './tools/tool.ts'
+import type { ToolDeps } from './tools/tool.ts'
 
 export interface StdioOptions {
   /** Opens what tools work on; asked at every call. A rejection is told to the client as the error of the call. */
-  readonly open: () => Promise<ToolParts>
+  readonly open: () => Promise<ToolDeps>
   /** Told to the client. */
   readonly version: string
   /** Ends the serving. */

@@ -1,12 +1,12 @@
 import { McpServer, type ServerContext } from '@modelcontextprotocol/server'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ToolCall, ToolParts } from './tools/tool.ts'
+import type { ToolDeps, ToolInvocation } from './tools/tool.ts'
 import { toToolError } from './tools/tool-error.ts'
 import { TOOLS } from './tools/tools.ts'
 
-export interface ToolServerOptions extends Pick<ToolCall, 'caller' | 'gone' | 'enough' | 'isCurrent'> {
+export interface ToolServerOptions extends Pick<ToolInvocation, 'caller' | 'gone' | 'enough' | 'isCurrent'> {
   /** Asked at every call. */
-  readonly open: () => Promise<ToolParts>
+  readonly open: () => Promise<ToolDeps>
   readonly version: string
   readonly requestId?: string
   /** Gets errors that are ours; the client is told only that there was one. */
@@ -23,7 +23,7 @@ export function createToolServer({ open, version, requestId, onBug, ...who }: To
     { name: 'polyphony', title: 'Polyphony', version },
     { capabilities: { tools: { listChanged: false } }, instructions: INSTRUCTIONS },
   )
-  const toCall = async ({ mcpReq }: ServerContext): Promise<ToolCall> => ({
+  const toCall = async ({ mcpReq }: ServerContext): Promise<ToolInvocation> => ({
     ...who,
     parts: await open(),
     gone: AbortSignal.any([who.gone, mcpReq.signal]),
@@ -44,7 +44,7 @@ export function createToolServer({ open, version, requestId, onBug, ...who }: To
 }
 
 /** Tells the client how far a call is, where it asked for it. The protocol wants numbers that rise, and a flow may do much between two of its own. */
-export function createReport({ _meta, notify }: ServerContext['mcpReq']): ToolCall['report'] {
+export function createReport({ _meta, notify }: ServerContext['mcpReq']): ToolInvocation['report'] {
   const progressToken = _meta?.progressToken
   if (progressToken === undefined) return undefined
   let last: number | undefined

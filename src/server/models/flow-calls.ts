@@ -1,7 +1,7 @@
 import type { FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'
 import { createAnswerText } from './answer-text.ts'
 import type { Conversation, HistoryMessage } from './conversation.ts'
@@ -9,9 +9,9 @@ import { assertAnswersJson } from './json/json-answer.ts'
 import { assertRunnable } from './runnable.ts'
 import type { WantedJson } from './unsupported.ts'
 
-type CallsParts = Pick<ServerParts, 'orchestrator' | 'conversations' | 'dataSharing'>
+type CallsParts = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'dataSharing'>
 
-export interface CallOrder {
+export interface FlowCallRequest {
   readonly userId: string
   readonly definition: FlowDefinitionInput
   readonly conversation: Conversation
@@ -56,7 +56,7 @@ export function createFlowCalls(parts: CallsParts) {
   const { orchestrator, conversations } = parts
 
   /** Stores the conversation, and starts a flow over it. What fails before the flow runs leaves nothing behind in a new thread. */
-  async function begin(order: CallOrder): Promise<FlowCall> {
+  async function begin(order: FlowCallRequest): Promise<FlowCall> {
     const { userId, definition, conversation, json, metadata, streaming, before = [] } = order
     const { messages, prompt } = conversation
     const title = prompt.content.slice(0, 1_000).trim().replace(/\s+/g, ' ').slice(0, TITLE_CHARACTERS)

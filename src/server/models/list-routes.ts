@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { listOf } from '../../protocol/instant.ts'
+import { arrayOf } from '../../protocol/instant.ts'
 import { namedSchemas } from '../http/openapi/operation-names.ts'
 import { callerOf, type Routes } from '../http/requests.ts'
 import type { ModelRouteDeps } from './model-route-deps.ts'
@@ -11,7 +11,7 @@ const model = z.object({
   created: z.number(),
   owned_by: z.enum(['polyphony', 'user']),
 })
-const models = z.object({ object: z.literal('list'), data: listOf(model) })
+const models = z.object({ object: z.literal('list'), data: arrayOf(model) })
 namedSchemas.add(model, { id: 'Model' }).add(models, { id: 'ModelList' })
 
 /** Which flows there are, as models. */

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import { refusal } from './request-errors.ts'
 
 const PREFIX = 'flow/'
@@ -20,7 +20,7 @@ export interface ModelFacts {
 export type ModelCatalogue = ReturnType<typeof createModelCatalogue>
 
 /** Flows under the names of models: `flow/<template>`, `flow/<name of a flow that the caller created>`, `flow/<flow id>`. */
-export function createModelCatalogue({ orchestrator }: Pick<ServerParts, 'orchestrator'>, startedAt: Date) {
+export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchestrator'>, startedAt: Date) {
   const templateNames = new Set(listFlowTemplates().map(({ name }) => name))
 
   async function find(

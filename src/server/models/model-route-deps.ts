@@ -1,4 +1,4 @@
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import type { ParseOptions } from './chat/chat-request.ts'
 import type { FlowCalls } from './flow-calls.ts'
 import type { ModelCatalogue } from './model-catalogue.ts'
@@ -6,7 +6,7 @@ import type { OpenRequests } from './open-requests.ts'
 import type { TextStreamOptions } from './text-stream.ts'
 
 /** Collaborators that every route of the OpenAI-compatible API needs. */
-export interface ModelRouteDeps extends Pick<ServerParts, 'orchestrator' | 'conversations'> {
+export interface ModelRouteDeps extends Pick<ServerDeps, 'orchestrator' | 'conversations'> {
   readonly catalogue: ModelCatalogue
   readonly calls: FlowCalls
   readonly requests: OpenRequests

@@ -1,5 +1,5 @@
 import type { Routes } from '../http/requests.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import { chatRoutes } from './chat/chat-routes.ts'
 import { createFlowCalls } from './flow-calls.ts'
 import { listRoutes } from './list-routes.ts'
@@ -12,7 +12,7 @@ const HEARTBEAT_MS = 10_000
 
 /** Flows as models, for clients of OpenAI: /v1/models, /v1/chat/completions, /v1/responses. */
 export const modelRoutes =
-  (parts: ServerParts, access: Pick<OpenRequestsOptions, 'authenticator' | 'lookEveryMs'>): Routes =>
+  (parts: ServerDeps, access: Pick<OpenRequestsOptions, 'authenticator' | 'recheckIntervalMs'>): Routes =>
   async (app) => {
     const { orchestrator, conversations, config } = parts
     const requests = createOpenRequests({ ...access, settings: config.server })

@@ -3,15 +3,15 @@ import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import type { Caller } from '../access/caller.ts'
-import { createPlaces } from '../access/connection-limiter.ts'
+import { createConnectionLimiter } from '../access/connection-limiter.ts'
 import { callerOf } from '../http/requests.ts'
-import { createLook } from '../streaming/periodic-check.ts'
+import { createPeriodicCheck } from '../streaming/periodic-check.ts'
 
 export interface OpenRequestsOptions {
   readonly authenticator: Pick<Authenticator, 'isCurrent'>
   readonly settings: Pick<ServerSettings, 'sockets' | 'closeTimeoutMs'>
   /** Milliseconds between looks at whether the callers of waiting requests still are some. */
-  readonly lookEveryMs: number
+  readonly recheckIntervalMs: number
 }
 
 /** Work under way. */
@@ -22,8 +22,8 @@ interface Open {
 }
 
 /** Requests that wait for a flow, and flows that are followed for nobody. */
-export function createOpenRequests({ authenticator, settings, lookEveryMs }: OpenRequestsOptions) {
-  const places = createPlaces({ ...settings.sockets, name: 'requests that wait for a flow' })
+export function createOpenRequests({ authenticator, settings, recheckIntervalMs }: OpenRequestsOptions) {
+  const places = createConnectionLimiter({ ...settings.sockets, name: 'requests that wait for a flow' })
   // One controller each: a signal that lives as long as the server would keep what depends on it.
   const open = new Map<AbortController, Open>()
 
@@ -38,8 +38,8 @@ export function createOpenRequests({ authenticator, settings, lookEveryMs }: Ope
     gone.abort(new OrchestratorError('UNAUTHENTICATED', 'Not authenticated any more'))
   }
   const timer = setInterval(
-    createLook(() => Promise.all([...open].map(recheck))),
-    lookEveryMs,
+    createPeriodicCheck(() => Promise.all([...open].map(recheck))),
+    recheckIntervalMs,
   ).unref()
 
   return {

@@ -1,6 +1,6 @@
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 
 const RULES = new Map([
   ['step_output', 'allowCrossProviderContext'],
@@ -27,7 +27,7 @@ function toRequest(denied: unknown): readonly string[] {
  * everything there is to allow, where steps that are sure to run need what they may not see. What a step with a condition needs is judged when it runs.
  */
 export async function assertRunnable(
-  { orchestrator, dataSharing }: Pick<ServerParts, 'orchestrator' | 'dataSharing'>,
+  { orchestrator, dataSharing }: Pick<ServerDeps, 'orchestrator' | 'dataSharing'>,
   definition: FlowDefinition,
   userId: string,
 ): Promise<void> {

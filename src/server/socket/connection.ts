@@ -6,13 +6,13 @@ import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import { type ClientFrame, type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
 import { type Caller, requireScope } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../http/errors/problem-details.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
 import { readFrame } from './read-frame.ts'
-import { createOutlet } from './socket-writer.ts'
-import { createFollowing } from './subscription-set.ts'
+import { createSocketWriter } from './socket-writer.ts'
+import { createSubscriptionSet } from './subscription-set.ts'
 
-export interface ConnectionParts {
+export interface ConnectionDeps {
   readonly subscriptions: Subscriptions
   readonly command: Command
   readonly settings: ServerSettings['sockets']
@@ -38,12 +38,12 @@ const COUNTED_BYTES = 4_096
 /** Messages that wait for their turn before no more are read. */
 const MAX_WAITING = 32
 /** Frames in a row that are none of ours. */
-const MAX_MISFITS = 50
+const MAX_INVALID_FRAMES = 50
 /** Milliseconds for the other side to answer the closing of a connection, and for a slow one to come to the reason, behind what it has not read. */
 const CLOSE_TIMEOUT_MS = 2_000
 const SLOW_CLOSE_TIMEOUT_MS = 10_000
 
-export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, parts: ConnectionParts): Connection {
+export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, parts: ConnectionDeps): Connection {
   const { subscriptions, command, settings } = parts
   const bucket = new TokenBucket({ bucketSize: MESSAGE_BURST, tokensPerInterval: MESSAGES_PER_SECOND, interval: 'second' })
   bucket.content = MESSAGE_BURST
@@ -53,7 +53,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   let isAlive = true
   let isClosed = false
 
-  const outlet = createOutlet({
+  const outlet = createSocketWriter({
     webSocket,
     stream,
     settings,
@@ -74,7 +74,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
   }
   const { maxSubscriptions } = settings
-  const following = createFollowing({ caller, subscriptions, maxSubscriptions, outlet, send, refuse })
+  const following = createSubscriptionSet({ caller, subscriptions, maxSubscriptions, outlet, send, refuse })
 
   /** Reads on where neither what was asked nor what was answered piles up. */
   const listen = () => {
@@ -94,7 +94,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     webSocket.close(code, reason)
   }
   /** Closes, and reads nothing more of what is on its way. */
-  const shutOut: Connection['close'] = (why) => {
+  const closeAndStopReading: Connection['close'] = (why) => {
     close(why)
     webSocket.pause()
   }
@@ -102,7 +102,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   const mayGoOn = (data: RawData): boolean => {
     if (isClosed) return false
     if (bucket.tryRemoveTokens(1 + Math.floor(lengthOf(data) / COUNTED_BYTES))) return true
-    shutOut(SOCKET_CLOSE.flooded)
+    closeAndStopReading(SOCKET_CLOSE.flooded)
     return false
   }
 
@@ -123,7 +123,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
-      if (++misfits > MAX_MISFITS) shutOut(SOCKET_CLOSE.policy)
+      if (++misfits > MAX_INVALID_FRAMES) closeAndStopReading(SOCKET_CLOSE.policy)
       else refuse(read.problem, {})
       return
     }
@@ -185,7 +185,7 @@ type CommandFrame = Extract<ClientFrame, { type: 'execute' | 'cancel' }>
 export type Command = (caller: Caller, frame: CommandFrame) => Promise<FlowStatusReport>
 
 export const createCommand =
-  ({ orchestrator }: Pick<ServerParts, 'orchestrator'>): Command =>
+  ({ orchestrator }: Pick<ServerDeps, 'orchestrator'>): Command =>
   async (caller, frame) => {
     requireScope(caller, 'execute')
     if (frame.type === 'cancel') return orchestrator.cancelFlow(frame.flowId, caller.userId)

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
-import { createSlowness } from '../streaming/backpressure.ts'
+import { createBackpressureMonitor } from '../streaming/backpressure.ts'
 
-export interface OutletParts {
+export interface SocketWriterDeps {
   readonly webSocket: WebSocket
   /** What the WebSocket writes to. */
   readonly stream: Duplex
@@ -15,7 +15,7 @@ export interface OutletParts {
 }
 
 /** What leaves on one WebSocket, and how much of it waits. */
-export interface Outlet {
+export interface SocketWriter {
   /** Sends one message, as long as the WebSocket is open. */
   send(data: string | Buffer): void
   /** Answers a ping. */
@@ -32,8 +32,8 @@ export interface Outlet {
 
 const SLICE_BYTES = 131_072
 
-export function createOutlet({ webSocket, stream, settings, onTaken, onRoom }: OutletParts): Outlet {
-  const slowness = createSlowness(settings)
+export function createSocketWriter({ webSocket, stream, settings, onTaken, onRoom }: SocketWriterDeps): SocketWriter {
+  const slowness = createBackpressureMonitor(settings)
   let isCorked = false
 
   const isFull = () => slowness.isFull(webSocket.bufferedAmount)

@@ -7,18 +7,18 @@ import { SOCKET_CLOSE, SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/soc
 import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { type Caller, requireScope } from '../access/caller.ts'
-import { createPlaces } from '../access/connection-limiter.ts'
+import { createConnectionLimiter } from '../access/connection-limiter.ts'
 import type { OriginCheck } from '../access/origins.ts'
 import { redeemTicket } from '../access/tickets.ts'
 import { sendLastAnswer } from '../http/errors/last-answer.ts'
 import { toOrchestratorError, toProblem } from '../http/errors/problem-details.ts'
-import type { ServerParts } from '../parts.ts'
-import { createLook } from '../streaming/periodic-check.ts'
+import type { ServerDeps } from '../parts.ts'
+import { createPeriodicCheck } from '../streaming/periodic-check.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
 import { type Connection, createCommand, createConnection } from './connection.ts'
 import { passOverUpgrade, wantsWebSocket } from './other-upgrades.ts'
 
-export interface SocketsParts extends Pick<ServerParts, 'orchestrator' | 'tickets'> {
+export interface SocketsDeps extends Pick<ServerDeps, 'orchestrator' | 'tickets'> {
   readonly origins: OriginCheck
   readonly authenticator: Authenticator
   readonly subscriptions: Subscriptions
@@ -26,7 +26,7 @@ export interface SocketsParts extends Pick<ServerParts, 'orchestrator' | 'ticket
   readonly isClosing: () => boolean
   readonly metrics: Pick<Metrics, 'openSockets'> | undefined
   /** Milliseconds between looks at the rights of those who follow. */
-  readonly lookEveryMs: number
+  readonly recheckIntervalMs: number
 }
 
 export interface Sockets {
@@ -45,11 +45,11 @@ const MAX_BUFFERED_CHUNKS = 1_024
 const SLOW_LOOK_MS = 1_000
 
 /** All WebSockets of this process. */
-export function createSockets(parts: SocketsParts): Sockets {
-  const { settings, subscriptions, authenticator, isClosing, metrics, lookEveryMs } = parts
+export function createSockets(parts: SocketsDeps): Sockets {
+  const { settings, subscriptions, authenticator, isClosing, metrics, recheckIntervalMs } = parts
   const { maxMessageBytes, pingEveryMs, slowAfterMs } = settings.sockets
   const connections = new Set<Connection>()
-  const places = createPlaces({ ...settings.sockets, name: 'WebSockets' })
+  const places = createConnectionLimiter({ ...settings.sockets, name: 'WebSockets' })
   const command = createCommand(parts)
   const webSockets = new WebSocketServer({
     noServer: true,
@@ -101,7 +101,7 @@ export function createSockets(parts: SocketsParts): Sockets {
     })
   }
 
-  const look = createLook(() =>
+  const look = createPeriodicCheck(() =>
     Promise.all(
       [...connections].map(async (connection) => {
         if (await authenticator.isCurrent(connection.caller)) await connection.recheck()
@@ -113,7 +113,7 @@ export function createSockets(parts: SocketsParts): Sockets {
     for (const connection of connections) work(connection)
   }
   const timers = [
-    setInterval(look, lookEveryMs),
+    setInterval(look, recheckIntervalMs),
     setInterval(
       each((connection) => connection.closeIfSlow()),
       Math.min(SLOW_LOOK_MS, slowAfterMs),
@@ -153,7 +153,7 @@ function endOnError(stream: Duplex): void {
 }
 
 /** A ticket among the subprotocols, else the Authorization header. A page always needs a ticket: its browser would send it along for any other page too. */
-async function callerOf(request: IncomingMessage, { tickets, authenticator }: SocketsParts): Promise<Caller> {
+async function callerOf(request: IncomingMessage, { tickets, authenticator }: SocketsDeps): Promise<Caller> {
   const { origin, 'sec-websocket-protocol': protocols = '' } = request.headers
   const offered = protocols.split(',').map((name) => name.trim())
   const ticket = offered.find((name) => name.startsWith(TICKET_PREFIX))

@@ -4,20 +4,20 @@ import type { Caller } from '../access/caller.ts'
 import type { FeedEnd } from '../streaming/flow-feed.ts'
 import { flowNotFound } from '../streaming/periodic-check.ts'
 import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
-import type { Outlet } from './socket-writer.ts'
+import type { SocketWriter } from './socket-writer.ts'
 
-export interface FollowingParts {
+export interface SubscriptionSetDeps {
   readonly caller: Caller
   readonly subscriptions: Subscriptions
   readonly maxSubscriptions: number
-  readonly outlet: Outlet
+  readonly outlet: SocketWriter
   readonly send: (frame: ServerFrame) => void
   /** Tells the client why nothing more of the flow will come. */
   readonly refuse: (error: OrchestratorError, of: { readonly flowId: string }) => void
 }
 
 /** The flows that one WebSocket follows, each from its own place. */
-export interface Following {
+export interface SubscriptionSet {
   readonly count: number
   /** Follows the flow after `afterSeq`; where it is followed already, from there on instead. Rejects with FLOW_NOT_FOUND, or INPUT_INVALID for one flow too many. */
   add(flowId: string, afterSeq: number, requestId: string | undefined): Promise<void>
@@ -29,7 +29,7 @@ export interface Following {
   stop(): void
 }
 
-export function createFollowing(parts: FollowingParts): Following {
+export function createSubscriptionSet(parts: SubscriptionSetDeps): SubscriptionSet {
   const { caller, subscriptions, maxSubscriptions, outlet, send, refuse } = parts
   const open = new Map<string, Subscription>()
   let isStopped = false

@@ -1,7 +1,7 @@
 import type { ServerSettings } from '../../config/config.ts'
 
 /** Judges a reader by what waits for it. */
-export interface Slowness {
+export interface BackpressureMonitor {
   /** More waits than the reader should be given; from then on it is watched. */
   isFull(waitingBytes: number): boolean
   /** True once, when a full reader has taken enough to be given more. */
@@ -13,10 +13,10 @@ export interface Slowness {
 }
 
 /** A full reader must take half of what may wait for it within `slowAfterMs`, or it is too slow; a long update may take it several times that. */
-export function createSlowness({
+export function createBackpressureMonitor({
   maxBufferedBytes,
   slowAfterMs,
-}: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>): Slowness {
+}: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>): BackpressureMonitor {
   const enoughBytes = maxBufferedBytes / 2
   let since: { readonly atMs: number; readonly waitingBytes: number } | undefined
 

@@ -27,7 +27,7 @@ export interface FlowFeed {
   watch(onChange: () => void): () => void
 }
 
-export interface FlowFeedPorts {
+export interface FlowFeedDeps {
   /** Updates after `afterSeq`, then live to the end of the flow. */
   readonly stream: (flowId: string, userId: string, afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
   readonly statusOf: (flowId: string) => Promise<Pick<FlowStatusReport, 'status' | 'error'>>
@@ -47,7 +47,7 @@ const KEPT_BYTES = 131_072
  * One reader per followed flow in this process, however many follow: every update is read once and written as text once. It reads from the
  * updates that are stored, so it does not matter which process runs the flow. A feed lives as long as somebody watches it.
  */
-export function createFlowFeeds(ports: FlowFeedPorts) {
+export function createFlowFeeds(ports: FlowFeedDeps) {
   const feeds = new Map<string, OpenFeed>()
   const all = new Set<OpenFeed>()
 
@@ -91,7 +91,7 @@ interface FeedPlace {
   readonly afterSeq: number
 }
 
-function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedPorts, place: FeedPlace, onIdle: () => void): OpenFeed {
+function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedDeps, place: FeedPlace, onIdle: () => void): OpenFeed {
   const { flowId, userId, afterSeq } = place
   const abort = new AbortController()
   const watchers = new Set<() => void>()

@@ -1,7 +1,7 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /** Looks again and again, one look after the other; what a look rejects with is no reason not to look again. */
-export function createLook(look: () => Promise<unknown>): () => void {
+export function createPeriodicCheck(look: () => Promise<unknown>): () => void {
   let isLooking = false
   return () => {
     if (isLooking) return

@@ -1,4 +1,4 @@
-import type { Turns } from '../../async/semaphore.ts'
+import type { Semaphore } from '../../async/semaphore.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feed.ts'
@@ -13,17 +13,17 @@ export interface UpdateSink {
   end(end: FeedEnd, lastSeq: number): void
 }
 
-export interface FollowerOptions {
+export interface SubscriptionCursorOptions {
   readonly feed: FlowFeed
   readonly afterSeq: number
   readonly sink: UpdateSink
   /** Updates after a number that the feed no longer holds, from the database. */
   readonly readBack: (afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
   /** Each reading back holds a page of updates. */
-  readonly turns: Turns
+  readonly turns: Semaphore
 }
 
-export interface Follower {
+export interface SubscriptionCursor {
   readonly lastSeq: number
   /** To be called when the sink has room again. */
   resume(): void
@@ -34,7 +34,13 @@ export interface Follower {
  * Walks one subscription along a feed. What a slow reader has not taken is not kept for it: its place is a number, and when it reads again it
  * goes on from there, from memory or from the database, with pieces of text merged.
  */
-export function createFollower({ feed, afterSeq, sink, readBack, turns }: FollowerOptions): Follower {
+export function createSubscriptionCursor({
+  feed,
+  afterSeq,
+  sink,
+  readBack,
+  turns,
+}: SubscriptionCursorOptions): SubscriptionCursor {
   let seq = afterSeq
   let isStarted = false
   let readingBack: AbortController | undefined
@@ -77,7 +83,7 @@ export function createFollower({ feed, afterSeq, sink, readBack, turns }: Follow
     let held: FlowUpdate | undefined
     for await (const update of readBack(seq, signal)) {
       if (stopped) return false
-      const joined = held && joinPieces(held, update)
+      const joined = held && mergeTextUpdates(held, update)
       if (held && !joined && !give(toEntry(held))) return false
       held = joined ?? update
       if (feed.after(held.seq) === undefined) continue
@@ -131,7 +137,7 @@ export function createFollower({ feed, afterSeq, sink, readBack, turns }: Follow
 function* mergePieces(entries: readonly FeedEntry[]): Generator<FeedEntry, void> {
   let held: { readonly update: FlowUpdate; readonly alone: FeedEntry | undefined } | undefined
   for (const entry of entries) {
-    const joined = held && joinPieces(held.update, entry.update)
+    const joined = held && mergeTextUpdates(held.update, entry.update)
     if (held && !joined) yield held.alone ?? toEntry(held.update)
     held = joined ? { update: joined, alone: undefined } : { update: entry.update, alone: entry }
   }
@@ -142,7 +148,7 @@ function* mergePieces(entries: readonly FeedEntry[]): Generator<FeedEntry, void>
 const MERGED_CHARACTERS = 65_536
 
 /** The second piece of text with the first before it and the number of the second; `undefined` where the two are not pieces of one text. */
-export function joinPieces(first: FlowUpdate, second: FlowUpdate): FlowUpdate | undefined {
+export function mergeTextUpdates(first: FlowUpdate, second: FlowUpdate): FlowUpdate | undefined {
   if (first.type !== 'step_progress' || second.type !== 'step_progress') return undefined
   if (first.stepId !== second.stepId || first.iteration !== second.iteration || first.data.sample !== second.data.sample)
     return undefined

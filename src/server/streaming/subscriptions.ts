@@ -1,16 +1,16 @@
-import { createTurns } from '../../async/semaphore.ts'
+import { createSemaphore } from '../../async/semaphore.ts'
 import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Caller } from '../access/caller.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
-import { createFollower, type Follower, type UpdateSink } from './subscription-cursor.ts'
+import { createSubscriptionCursor, type SubscriptionCursor, type UpdateSink } from './subscription-cursor.ts'
 
-export interface SubscriptionsParts extends Pick<ServerParts, 'orchestrator' | 'permissions' | 'config'> {
+export interface SubscriptionsDeps extends Pick<ServerDeps, 'orchestrator' | 'permissions' | 'config'> {
   readonly metrics: Pick<Metrics, 'subscriptions'>
 }
 
 /** One caller following one flow. */
-export interface Subscription extends Follower {
+export interface Subscription extends SubscriptionCursor {
   readonly flowId: string
   /** Whether the caller may still read the flow. */
   isAllowed(): Promise<boolean>
@@ -28,13 +28,13 @@ const READING_BACK_AT_ONCE = 16
 /** The looks of other processes for flows of dead ones, twice over. */
 const RESUMED_WITHIN_MS = 10_000
 
-export function createSubscriptions({ orchestrator, permissions, config, metrics }: SubscriptionsParts): Subscriptions {
+export function createServerSubscriptions({ orchestrator, permissions, config, metrics }: SubscriptionsDeps): Subscriptions {
   const feeds = createFlowFeeds({
     stream: (flowId, userId, afterSeq, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq, signal }),
     statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
     resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
   })
-  const turns = createTurns(READING_BACK_AT_ONCE)
+  const turns = createSemaphore(READING_BACK_AT_ONCE)
   let count = 0
   const changeCount = (change: number) => {
     count += change
@@ -50,7 +50,7 @@ export function createSubscriptions({ orchestrator, permissions, config, metrics
         isCounted = false
       }
       changeCount(1)
-      const follower = createFollower({
+      const follower = createSubscriptionCursor({
         feed: feeds.open(flowId, userId, afterSeq),
         afterSeq,
         sink: {

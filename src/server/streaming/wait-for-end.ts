@@ -1,7 +1,7 @@
 import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
-import type { ServerParts } from '../parts.ts'
+import type { ServerDeps } from '../parts.ts'
 
 export interface Wait {
   readonly flowId: string
@@ -18,7 +18,7 @@ export interface Wait {
  * or the client left.
  */
 export async function waitForEnd(
-  { orchestrator }: Pick<ServerParts, 'orchestrator'>,
+  { orchestrator }: Pick<ServerDeps, 'orchestrator'>,
   { flowId, userId, waitMs, gone, onUpdate }: Wait,
 ): Promise<FlowStatusReport | undefined> {
   const signal = AbortSignal.any([gone, AbortSignal.timeout(waitMs)])

@@ -4,12 +4,12 @@ import { Duplex } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { createTurns } from '../../../src/async/semaphore.ts'
+import { createSemaphore } from '../../../src/async/semaphore.ts'
 import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import { LOCAL_CALLER } from '../../../src/server/access/caller.ts'
 import { createConnection } from '../../../src/server/socket/connection.ts'
 import { createFlowFeeds } from '../../../src/server/streaming/flow-feed.ts'
-import { createFollower } from '../../../src/server/streaming/subscription-cursor.ts'
+import { createSubscriptionCursor } from '../../../src/server/streaming/subscription-cursor.ts'
 import type { Subscriptions } from '../../../src/server/streaming/subscriptions.ts'
 import { OPCODE, toFrame } from './frames.ts'
 
@@ -109,12 +109,12 @@ const subscriptions: Subscriptions = {
   feeds,
   open: async (_caller, flowId, afterSeq, sink) => {
     const feed = feeds.open(flowId, 'ada', afterSeq)
-    const follower = createFollower({
+    const follower = createSubscriptionCursor({
       feed,
       afterSeq,
       sink,
       readBack: (after) => readStored(after, flowId),
-      turns: createTurns(1),
+      turns: createSemaphore(1),
     })
     return { flowId, lastSeq: 0, resume: follower.resume, stop: follower.stop, isAllowed: async () => true }
   },

@@ -1,11 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { createTurns } from '../../../src/async/semaphore.ts'
+import { createSemaphore } from '../../../src/async/semaphore.ts'
 import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import type { FlowStatus } from '../../../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
 import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/streaming/flow-feed.ts'
-import { createFollower } from '../../../src/server/streaming/subscription-cursor.ts'
+import { createSubscriptionCursor } from '../../../src/server/streaming/subscription-cursor.ts'
 
 const FLOW = 'flow-1'
 
@@ -76,12 +76,12 @@ function follow(stream: Stream, afterSeq = 0, room = Number.POSITIVE_INFINITY) {
     send: (entry: FeedEntry) => void taken.push(entry),
     end: (end: FeedEnd, lastSeq: number) => void ends.push([end, lastSeq]),
   }
-  const follower = createFollower({
+  const follower = createSubscriptionCursor({
     feed: stream.feeds.open(FLOW, 'ada', afterSeq),
     afterSeq,
     sink,
     readBack: (after, signal) => stream.read(after, signal),
-    turns: createTurns(2),
+    turns: createSemaphore(2),
   })
   return {
     taken,
@@ -128,7 +128,7 @@ test('what waits for a full reader is not looked at while it stays full', async 
   const feed = stream.feeds.open(FLOW, 'ada', 0)
   let looks = 0
   let sent = 0
-  const follower = createFollower({
+  const follower = createSubscriptionCursor({
     feed: {
       after(seq) {
         looks++
@@ -142,7 +142,7 @@ test('what waits for a full reader is not looked at while it stays full', async 
     afterSeq: 0,
     sink: { isFull: () => sent > 0, send: () => void sent++, end: () => {} },
     readBack: stream.read,
-    turns: createTurns(2),
+    turns: createSemaphore(2),
   })
   stream.add(piece(1), piece(2))
   await settled()
@@ -268,12 +268,12 @@ test('a flow that is executed again in the moment of its end is followed on', as
     },
     resumedWithinMs: 0,
   })
-  const again = createFollower({
+  const again = createSubscriptionCursor({
     feed: feeds.open(FLOW, 'ada', 0),
     afterSeq: 0,
     sink: { ...noSink, ...collect() },
     readBack: stream.read,
-    turns: createTurns(2),
+    turns: createSemaphore(2),
   })
   stream.add(piece(1))
   stream.settle('FAILED')
@@ -307,12 +307,12 @@ test('a flow that can no longer be read ends every subscription with the reason'
     resumedWithinMs: 0,
   })
   const ends: FeedEnd[] = []
-  createFollower({
+  createSubscriptionCursor({
     feed: feeds.open(FLOW, 'ada', 0),
     afterSeq: 0,
     sink: { isFull: () => false, send: () => {}, end: (end) => ends.push(end) },
     readBack: async function* () {},
-    turns: createTurns(2),
+    turns: createSemaphore(2),
   })
   await settled()
   expect(ends).toEqual([{ error: gone }])
@@ -320,7 +320,7 @@ test('a flow that can no longer be read ends every subscription with the reason'
 })
 
 test('work that has to wait goes on in order, also after work that failed', async () => {
-  const turns = createTurns(2)
+  const turns = createSemaphore(2)
   const order: string[] = []
   let most = 0
   let running = 0

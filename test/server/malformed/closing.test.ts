@@ -2,12 +2,12 @@ import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import { createPolyphony } from '../../../src/polyphony.ts'
 import { problem } from '../../../src/protocol/problem.ts'
-import { createServer } from '../../../src/server/server.ts'
+import { createHttpServer } from '../../../src/server/server.ts'
 import { send } from '../running-server.ts'
 
 test('whoever asks while the server closes is told so, in the form of all other errors', async () => {
   const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0 } }, { env: {}, cwd: tmpdir() })
-  const server = await createServer(polyphony)
+  const server = await createHttpServer(polyphony)
   let leave = () => {}
   server.app.addHook('preClose', () => new Promise<void>((resolve) => (leave = resolve)))
   const url = await server.listen()

@@ -23,7 +23,7 @@ async function startAnswers() {
   }
 }
 
-const options = { lookEveryMs: 5, closeTimeoutMs: 10_000 }
+const options = { recheckIntervalMs: 5, closeTimeoutMs: 10_000 }
 
 test('a client that left before its request got here leaves nothing behind', async () => {
   const answer = await startAnswers()

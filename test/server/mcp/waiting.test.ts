@@ -119,11 +119,11 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
   test.each([
     ['soon, while the flow runs', 5],
     ['at the end of the flow, where nobody looked before', 60_000],
-  ])('that follows for a key which was revoked meanwhile is told so and nothing else: %s', async (_, lookEveryMs) => {
+  ])('that follows for a key which was revoked meanwhile is told so and nothing else: %s', async (_, recheckIntervalMs) => {
     const held = createHeldProvider()
     const server = await runServer(
       { simulator: false, providers: { scripted: held.provider }, policyCacheMs: 0 },
-      { lookEveryMs },
+      { recheckIntervalMs },
     )
     const { url, polyphony, keyOf } = server
     const waits = watchWaits(server)
@@ -139,7 +139,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     await held.answer('a draft')
     await held.asked()
     await polyphony.apiKeys.revoke(id)
-    if (lookEveryMs > 1_000) await held.answer('an answer')
+    if (recheckIntervalMs > 1_000) await held.answer('an answer')
     expect(await waiting).toMatchObject({ isError: true, code: 'UNAUTHENTICATED', value: {} })
   })
 })

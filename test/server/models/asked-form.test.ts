@@ -1,7 +1,7 @@
 import { BadRequestError } from 'openai'
 import { expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
-import { findMisfit } from '../../../src/server/models/json/schema-fit.ts'
+import { findMismatch } from '../../../src/server/models/json/schema-fit.ts'
 import { runServer } from '../running-server.ts'
 import { rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
@@ -91,7 +91,7 @@ test.each([
   [{ type: 'object', properties: { a: { type: 'string' } } }, { type: 'object' }, undefined],
   [{ type: 'object', properties: {} }, { type: 'object', properties: { a: { type: 'string' } } }, undefined],
 ])('values of %j, wanted as %j: %s', (given, wanted, misfit) => {
-  const found = findMisfit(given, wanted)
+  const found = findMismatch(given, wanted)
   if (misfit === undefined) expect(found).toBeUndefined()
   else expect(found).toContain(misfit)
 })

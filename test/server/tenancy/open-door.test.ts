@@ -3,15 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
 import { createPolyphony } from '../../../src/polyphony.ts'
-import { findWayIn } from '../../../src/server/access/exposure.ts'
-import { createServer } from '../../../src/server/server.ts'
+import { findExposure } from '../../../src/server/access/exposure.ts'
+import { createHttpServer } from '../../../src/server/server.ts'
 import { send } from '../running-server.ts'
 
 type ServerInput = NonNullable<PolyphonyConfigInput['server']>
 
 async function build(server: ServerInput) {
   const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0, ...server } }, { env: {}, cwd: tmpdir() })
-  const built = await createServer(polyphony)
+  const built = await createHttpServer(polyphony)
   onTestFinished(() => built.close().then(() => polyphony.close()))
   return { polyphony, built }
 }
@@ -63,11 +63,11 @@ test('without a key nothing is opened that others than this machine reach', asyn
 test('this machine is open to itself alone', () => {
   const settings = { publicUrl: undefined, trustProxy: false, allowedHosts: ['localhost'] }
   for (const host of ['127.0.0.1', '127.0.0.2', '127.255.255.254', 'localhost', '::1', '[::1]']) {
-    expect(findWayIn({ ...settings, host }), host).toBe(undefined)
+    expect(findExposure({ ...settings, host }), host).toBe(undefined)
   }
-  expect(findWayIn({ ...settings, host: '127.0.0.1', publicUrl: 'http://localhost:4100' })).toBe(undefined)
-  expect(findWayIn({ ...settings, host: '127.0.0.1', allowedHosts: ['flows.example.com'] })).toBe('allowedHosts')
-  for (const { host = '' } of OPEN_TO_OTHERS) expect(findWayIn({ ...settings, host }), host).toBe('host')
+  expect(findExposure({ ...settings, host: '127.0.0.1', publicUrl: 'http://localhost:4100' })).toBe(undefined)
+  expect(findExposure({ ...settings, host: '127.0.0.1', allowedHosts: ['flows.example.com'] })).toBe('allowedHosts')
+  for (const { host = '' } of OPEN_TO_OTHERS) expect(findExposure({ ...settings, host }), host).toBe('host')
 })
 
 test('with a key a server behind a proxy starts, and lets in nobody else', async () => {

@@ -6,7 +6,7 @@ import { SCOPES, type Scope } from '../../../src/domain/users/api-key.ts'
 import type { ThreadRight } from '../../../src/domain/users/thread.ts'
 import type { Polyphony } from '../../../src/polyphony.ts'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
-import type { ServerOptions } from '../../../src/server/server.ts'
+import type { HttpServerOptions } from '../../../src/server/server.ts'
 import { openTestPostgres } from '../../support/postgres.ts'
 import { type RunningServer, runServer } from '../running-server.ts'
 
@@ -75,7 +75,7 @@ const ENOUGH_REQUESTS = 1_000_000
 export async function createWorld(
   kind: 'memory' | 'postgres',
   config: PolyphonyConfigInput = {},
-  options: ServerOptions = {},
+  options: HttpServerOptions = {},
 ): Promise<World> {
   const database = kind === 'postgres' ? await ownPostgres() : 'memory://'
   const scripted = createScriptedProvider({

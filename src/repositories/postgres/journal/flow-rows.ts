@@ -3,7 +3,7 @@ import type { FlowRow } from '../entities/flow.ts'
 import { present } from '../storable.ts'
 
 /** A flow's row as plain SQL returns it. */
-export interface FlowRecord {
+export interface RawFlowRow {
   readonly id: string
   readonly thread_id: string
   readonly user_id: string
@@ -30,7 +30,7 @@ export interface FlowRecord {
 
 /** A row of a list of flows. */
 export interface ListedFlowRecord
-  extends Omit<FlowRecord, 'input' | 'metadata' | 'run_options' | 'result_output' | 'schema_version'> {
+  extends Omit<RawFlowRow, 'input' | 'metadata' | 'run_options' | 'result_output' | 'schema_version'> {
   readonly input_start: string | null
 }
 
@@ -45,7 +45,7 @@ export function fromListedFlowRecord(
   return { ...flow, ...present({ inputStart }) }
 }
 
-export const fromFlowRecord = (row: FlowRecord, definition: StoredDefinition): StoredFlow =>
+export const fromFlowRecord = (row: RawFlowRow, definition: StoredDefinition): StoredFlow =>
   fromFlowRow(
     {
       id: row.id,

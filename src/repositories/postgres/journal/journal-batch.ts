@@ -1,9 +1,9 @@
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
-import type { Claim, FlowOutcome, JournalEntry, NewFlow, StoredDefinition } from '../../repository.ts'
+import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
 import { FLOW_SCHEMA_VERSION } from '../entities/flow.ts'
 import { toStorableJson } from '../storable.ts'
-import { JOURNAL_PART, JOURNAL_PARTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
+import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
 import { toStepResultRow } from './step-result-rows.ts'
 import { toUpdateBatch } from './update-rows.ts'
 
@@ -23,7 +23,7 @@ interface EntryOperation extends Waiting {
 /** One write that waits. */
 export type Operation =
   | EntryOperation
-  | (Waiting & { readonly kind: 'create'; readonly flow: NewFlow })
+  | (Waiting & { readonly kind: 'create'; readonly flow: FlowInsert })
   | (Waiting & { readonly kind: 'claim'; readonly claim: Claim })
 
 /**
@@ -114,7 +114,7 @@ export function toStatement(
   rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionRow)
   let mask = 0
   const values: string[] = []
-  for (const part of JOURNAL_PARTS) {
+  for (const part of JOURNAL_STATEMENTS) {
     if (rows[part].length === 0) continue
     mask |= JOURNAL_PART[part]
     values.push(toStorableJson(rows[part]))
@@ -177,7 +177,7 @@ const toDefinitionRow = (definition: StoredDefinition): JournalRow<'definitions'
   is_data: definition.isData,
 })
 
-const toFlowRow = (flow: NewFlow): JournalRow<'flows'> => ({
+const toFlowRow = (flow: FlowInsert): JournalRow<'flows'> => ({
   id: flow.id,
   thread_id: flow.threadId,
   user_id: flow.userId,

@@ -12,7 +12,16 @@ export const JOURNAL_PART = {
   messages: 128,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
-export const JOURNAL_PARTS = ['definitions', 'flows', 'claims', 'entries', 'outcomes', 'results', 'updates', 'messages'] as const
+export const JOURNAL_STATEMENTS = [
+  'definitions',
+  'flows',
+  'claims',
+  'entries',
+  'outcomes',
+  'results',
+  'updates',
+  'messages',
+] as const
 
 /** What a statement tells of a flow; one JSON column of the reply, because a driver pays for each column of every reply. */
 export type JournalReply =
@@ -283,7 +292,7 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
  * for `results`, `updates` and `messages` of a flow that another part holds.
  */
 export function journalSql(mask: number): string {
-  const fragments = JOURNAL_PARTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>
+  const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>
     FRAGMENTS[part](recordset(`$${index + 1}::json`, 'r', PART_COLUMNS[part])),
   )
   const held = fragments.flatMap((fragment) => fragment.held ?? [])

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { threadNotFound } from '../../../domain/users/thread.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import type { Claim, FlowOutcome, Journal, JournalEntry, NewFlow } from '../../repository.ts'
+import type { Claim, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'
 import { classifyDatabaseError, toDatabaseError } from '../database-errors.ts'
 import { canBeFlowId } from '../storable.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
@@ -178,7 +178,7 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
     })
 
   return {
-    createFlow: (flow: NewFlow) =>
+    createFlow: (flow: FlowInsert) =>
       new Promise<void>((resolve, reject) => {
         if (!canBeFlowId(flow.id))
           return reject(new OrchestratorError('INTERNAL', 'Expected a UUID in lower case as the id of a flow'))

@@ -4,7 +4,7 @@ import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { FlowRepository, ListFlowsQuery, StepState, StoredDefinition, StoredFlow } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
-import { type FlowRecord, fromFlowRecord, fromListedFlowRecord, type ListedFlowRecord } from '../journal/flow-rows.ts'
+import { fromFlowRecord, fromListedFlowRecord, type ListedFlowRecord, type RawFlowRow } from '../journal/flow-rows.ts'
 import { fromStepResultRecord, STEP_RESULTS_SQL, type StepResultRecord } from '../journal/step-result-rows.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
 import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
@@ -55,7 +55,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     throw new OrchestratorError('INTERNAL', `Flow ${flowId} has no stored definition ${hash}`, { details: { flowId, hash } })
   }
 
-  async function withDefinitions<Row extends Pick<FlowRecord, 'id' | 'definition_hash'>, Flow>(
+  async function withDefinitions<Row extends Pick<RawFlowRow, 'id' | 'definition_hash'>, Flow>(
     rows: readonly Row[],
     toFlow: (row: Row, definition: StoredDefinition) => Flow,
   ): Promise<readonly Flow[]> {
@@ -64,7 +64,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
   }
 
   const findFlow = createBatchedRead<string, StoredFlow | undefined>(async (flowIds) => {
-    const { rows } = await pool.query<FlowRecord>({
+    const { rows } = await pool.query<RawFlowRow>({
       name: 'polyphony_flows_by_id',
       text: 'select * from polyphony_flows where id = any($1)',
       values: [flowIds],
@@ -84,7 +84,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     }),
 
     findNewestByName: guarded(async (userId: string, name: string, notInThreads: readonly string[] = []) => {
-      const { rows } = await pool.query<FlowRecord>({
+      const { rows } = await pool.query<RawFlowRow>({
         name: 'polyphony_newest_by_name',
         text: NEWEST_BY_NAME_SQL,
         values: [toStorableText(userId), toStorableText(name), notInThreads.map(toStorableText)],
@@ -93,7 +93,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     }),
 
     namesOf: guarded(async (userId: string, limit: number) => {
-      const { rows } = await pool.query<Pick<FlowRecord, 'name' | 'id' | 'thread_id' | 'created_at'>>({
+      const { rows } = await pool.query<Pick<RawFlowRow, 'name' | 'id' | 'thread_id' | 'created_at'>>({
         name: 'polyphony_flow_names',
         text: NAMES_SQL,
         values: [toStorableText(userId), limit],
@@ -103,7 +103,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
 
     findInterrupted: guarded(async (fromId: string, limit: number) => {
       if (!canBeFlowId(fromId)) return []
-      const { rows } = await pool.query<Pick<FlowRecord, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
+      const { rows } = await pool.query<Pick<RawFlowRow, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
       return rows.map(({ id }) => id)
     }),
 

@@ -48,7 +48,7 @@ export const createOwnerRepository = (pool: Pool): OwnerRepository => ({
     await pool.query("update polyphony_owners set beat_at = '-infinity' where id = $1", [ownerId])
   }),
 
-  interruptFlowsOfDead: guarded(async ({ staleMs, isDead }: { staleMs: number; isDead: (owner: Owner) => boolean }) => {
+  interruptOrphanedFlows: guarded(async ({ staleMs, isDead }: { staleMs: number; isDead: (owner: Owner) => boolean }) => {
     const { rows: owners } = await pool.query<Owner>('select id, host, pid from polyphony_owners')
     const dead = owners.filter(isDead).map((owner) => owner.id)
     const { rows } = await pool.query<{ id: string }>(INTERRUPT_SQL, [dead, staleMs])

@@ -11,14 +11,14 @@ import {
   templateParams,
   templates,
 } from '../../../protocol/catalogue.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { getTemplateFacts, toDefinition } from '../definition-source.ts'
 import { createProviderHealth } from '../provider-health.ts'
 import { callerOf, type Routes } from '../requests.ts'
 
 /** What there is to choose from: templates, providers, and who the caller is. */
 export const catalogueRoutes =
-  ({ providers }: ServerParts): Routes =>
+  ({ providers }: ServerDeps): Routes =>
   async (app) => {
     const healthOf = createProviderHealth(providers)
 

@@ -1,13 +1,13 @@
 import * as z from 'zod'
 import { newSharingPolicy, sharingParams, sharingPolicies, sharingPolicy } from '../../../protocol/sharing.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { callerOf, type Routes } from '../requests.ts'
 
 const tags = ['data sharing']
 
 /** What the caller allows each provider to see. */
 export const dataSharingRoutes =
-  ({ dataSharing }: ServerParts): Routes =>
+  ({ dataSharing }: ServerDeps): Routes =>
   async (app) => {
     app.get(
       '/data-sharing',

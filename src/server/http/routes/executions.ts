@@ -12,7 +12,7 @@ import {
   updatesQuery,
 } from '../../../protocol/flow.ts'
 import { flowUpdate } from '../../../protocol/update.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { waitForEnd } from '../../streaming/wait-for-end.ts'
 import { sendEventHeaders } from '../begin-events.ts'
 import { findRetryAfter } from '../errors/error-headers.ts'
@@ -23,7 +23,7 @@ import { API, callerOf, type Routes } from '../requests.ts'
 const tags = ['executions']
 const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)
 
-export interface ExecutionRoutesParts {
+export interface ExecutionRoutesDeps {
   readonly streams: EventStreams
   readonly underWay: Pick<RequestsUnderWay, 'waitSignal'>
 }
@@ -39,7 +39,7 @@ function toWaitHeaders(error: ErrorInfo | undefined): Readonly<Record<string, st
 
 /** Running flows: start, follow, stop. */
 export const executionRoutes =
-  (parts: ServerParts, { streams, underWay }: ExecutionRoutesParts): Routes =>
+  (parts: ServerDeps, { streams, underWay }: ExecutionRoutesDeps): Routes =>
   async (app) => {
     const { orchestrator, config } = parts
 

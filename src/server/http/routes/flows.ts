@@ -10,7 +10,7 @@ import {
   newFlow,
   rerun,
 } from '../../../protocol/flow.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { toDefinition } from '../definition-source.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
 
@@ -18,7 +18,7 @@ const tags = ['flows']
 
 /** Flows: stored definitions with what came of them. */
 export const flowRoutes =
-  ({ orchestrator }: ServerParts): Routes =>
+  ({ orchestrator }: ServerDeps): Routes =>
   async (app) => {
     app.post(
       '/flows',

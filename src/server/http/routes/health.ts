@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { Routes } from '../requests.ts'
 
-export interface HealthParts {
+export interface HealthDeps {
   readonly isClosing: () => boolean
   /** Rejects where the database does not answer. */
   readonly askDatabase: () => Promise<unknown>
@@ -20,7 +20,7 @@ const ANSWER_WITHIN_MS = 3_000
 
 /** For those who watch over the process; open to everybody, and they tell nothing of users. */
 export const healthRoutes =
-  ({ isClosing, askDatabase, startedAtMs, version }: HealthParts): Routes =>
+  ({ isClosing, askDatabase, startedAtMs, version }: HealthDeps): Routes =>
   async (app) => {
     const isDatabaseUp = createDatabaseLook(askDatabase)
     const config = { public: true }
@@ -55,7 +55,7 @@ export const healthRoutes =
   }
 
 /** Everybody may ask: the database is asked once at a time, however many do. */
-function createDatabaseLook(askDatabase: HealthParts['askDatabase']): () => Promise<boolean> {
+function createDatabaseLook(askDatabase: HealthDeps['askDatabase']): () => Promise<boolean> {
   let looking: Promise<boolean> | undefined
   return () => {
     looking ??= withinTime(askDatabase()).finally(() => {

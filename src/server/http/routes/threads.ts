@@ -16,14 +16,14 @@ import {
   threadPermission,
   threadPermissions,
 } from '../../../protocol/thread.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { API, callerOf, type Routes } from '../requests.ts'
 
 const tags = ['threads']
 
 /** Conversations, their messages, and who may see them. */
 export const threadRoutes =
-  ({ conversations }: ServerParts): Routes =>
+  ({ conversations }: ServerDeps): Routes =>
   async (app) => {
     app.post(
       '/threads',
@@ -105,7 +105,7 @@ export const threadRoutes =
 
 /** Who may do what with a thread and its flows. */
 export const permissionRoutes =
-  ({ permissions }: ServerParts): Routes =>
+  ({ permissions }: ServerDeps): Routes =>
   async (app) => {
     app.get(
       '/threads/:threadId/permissions',

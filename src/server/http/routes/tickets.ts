@@ -1,11 +1,11 @@
 import { ticket } from '../../../protocol/socket.ts'
 import { issueTicket } from '../../access/tickets.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { callerOf, type Routes } from '../requests.ts'
 
 /** Tickets for WebSockets of browsers. */
 export const ticketRoutes =
-  ({ tickets }: ServerParts): Routes =>
+  ({ tickets }: ServerDeps): Routes =>
   async (app) => {
     app.post(
       '/tickets',

@@ -1,10 +1,10 @@
 import { usageQuery, usageReport } from '../../../protocol/catalogue.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { callerOf, type Routes } from '../requests.ts'
 
 /** What the caller's flows have used and cost. */
 export const usageRoutes =
-  ({ usage }: ServerParts): Routes =>
+  ({ usage }: ServerDeps): Routes =>
   async (app) => {
     app.get(
       '/usage',

@@ -3,7 +3,7 @@ import { listFlowTemplates } from '../../../../templates/index.ts'
 import { USAGE_GROUPS } from '../../../domain/execution/usage-report.ts'
 import { instantiated, providers, template, templates, usageQuery, usageReport } from '../../../protocol/catalogue.ts'
 import { flowCheck } from '../../../protocol/flow.ts'
-import { id, listOf } from '../../../protocol/instant.ts'
+import { arrayOf, id } from '../../../protocol/instant.ts'
 import { getTemplateFacts, toDefinition } from '../../http/definition-source.ts'
 import { oneSource, parameters, source } from '../source.ts'
 import { defineTool } from './tool.ts'
@@ -17,7 +17,7 @@ export const listTemplates = defineTool({
     'Lists the ready-made flows (critique, comparison, refinement, consensus and others) with what each is good for. Start here; then describe_template or start_flow with the name.',
   scope: 'read',
   input: z.strictObject({}),
-  output: templates.extend({ items: listOf(template.omit({ parameters: true })) }),
+  output: templates.extend({ items: arrayOf(template.omit({ parameters: true })) }),
   annotations: READS,
   async run() {
     const items = listFlowTemplates()

@@ -4,8 +4,8 @@ import type { StepResult } from '../../../domain/execution/step-result.ts'
 import { SETTLED } from '../../../domain/vocabulary.ts'
 import type { ErrorInfo } from '../../../errors/orchestrator-error.ts'
 import { flowResult, flowStatusReport, flowSummary, stepResult } from '../../../protocol/flow.ts'
-import { listOf } from '../../../protocol/instant.ts'
-import type { ToolAnswer, ToolCall } from './tool.ts'
+import { arrayOf } from '../../../protocol/instant.ts'
+import type { ToolAnswer, ToolInvocation } from './tool.ts'
 import { remedyOf } from './tool-error.ts'
 
 /** Where a flow stands, as every tool that touches one tells it. */
@@ -35,10 +35,10 @@ const stepState = stepResult.pick({
 })
 
 /** The same with what came of its steps. */
-export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string().optional(), steps: listOf(stepState) })
+export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string().optional(), steps: arrayOf(stepState) })
 
 /** Where the flow stands now. Rejects with FLOW_NOT_FOUND. */
-export async function readFlowState(call: ToolCall, flowId: string): Promise<ToolAnswer<FlowState>> {
+export async function readFlowState(call: ToolInvocation, flowId: string): Promise<ToolAnswer<FlowState>> {
   const [flow, status] = await readFlow(call, flowId, 'final')
   const state = toState(flow, status)
   return { value: state, text: toText(state, flow.error) }
@@ -46,7 +46,7 @@ export async function readFlowState(call: ToolCall, flowId: string): Promise<Too
 
 /** The same with its steps; `withOutputs`: with what each of them wrote. */
 export async function readFlowWithSteps(
-  call: ToolCall,
+  call: ToolInvocation,
   flowId: string,
   withOutputs: boolean,
 ): Promise<ToolAnswer<z.output<typeof flowStateWithSteps>>> {
@@ -64,7 +64,7 @@ const withoutText = ({ output, sources, ...step }: StepResult) =>
 type FlowRead = readonly [flow: OrchestrationFlow, status: FlowStatusReport]
 
 async function readFlow(
-  { parts: { orchestrator }, caller: { userId } }: ToolCall,
+  { parts: { orchestrator }, caller: { userId } }: ToolInvocation,
   flowId: string,
   steps: 'all' | 'final',
 ): Promise<FlowRead> {

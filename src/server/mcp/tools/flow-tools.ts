@@ -1,13 +1,13 @@
 import * as z from 'zod'
 import { execution, flowListQuery, flowPage, flowSummary, rerun } from '../../../protocol/flow.ts'
-import { id, listOf } from '../../../protocol/instant.ts'
+import { arrayOf, id } from '../../../protocol/instant.ts'
 import { requireScope } from '../../access/caller.ts'
 import { toDefinition } from '../../http/definition-source.ts'
 import { oneSource, source } from '../source.ts'
 import { assertWouldRun, createFlow } from './create-flow.ts'
 import { flowState, flowStateWithSteps, readFlowState, readFlowWithSteps } from './flow-state.ts'
 import { defineTool } from './tool.ts'
-import { follow, USUAL_WAIT_MS } from './wait-for-flow.ts'
+import { USUAL_WAIT_MS, waitForFlow } from './wait-for-flow.ts'
 
 const READS = { readOnlyHint: true, openWorldHint: false }
 const flowId = id.describe('The flowId that another tool told')
@@ -28,7 +28,7 @@ export const listFlows = defineTool({
     cursor: flowListQuery.shape.cursor.describe('`nextCursor` of the page before, with everything else as it was'),
   }),
   output: flowPage.extend({
-    items: listOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
+    items: arrayOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
   }),
   annotations: READS,
   async run({ threadId: inThread, ...query }, { parts, caller }) {
@@ -114,7 +114,7 @@ export const startFlow = defineTool({
       await flow.undo()
       throw error
     }
-    if (wait > 0) await follow(call, flow.flowId, wait, sinceMs)
+    if (wait > 0) await waitForFlow(call, flow.flowId, wait, sinceMs)
     return readFlowState(call, flow.flowId)
 
     async function createNew() {
@@ -126,7 +126,7 @@ export const startFlow = defineTool({
   },
 })
 
-export const followFlow = defineTool({
+export const awaitFlow = defineTool({
   name: 'follow_flow',
   title: 'Follow a flow',
   description:
@@ -139,7 +139,7 @@ export const followFlow = defineTool({
   output: flowState,
   annotations: READS,
   async run(given, call) {
-    await follow(call, given.flowId, given.waitMs)
+    await waitForFlow(call, given.flowId, given.waitMs)
     return readFlowState(call, given.flowId)
   },
 })

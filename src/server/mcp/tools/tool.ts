@@ -3,14 +3,14 @@ import * as z from 'zod'
 import type { Scope } from '../../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { type Caller, requireScope } from '../../access/caller.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 
 /** What tools work on. */
-export type ToolParts = Pick<ServerParts, 'orchestrator' | 'conversations' | 'providers' | 'usage' | 'config'>
+export type ToolDeps = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'providers' | 'usage' | 'config'>
 
 /** One call of a tool: on whose behalf, and who waits for the answer. */
-export interface ToolCall {
-  readonly parts: ToolParts
+export interface ToolInvocation {
+  readonly parts: ToolDeps
   readonly caller: Caller
   /** The client cancelled the call or went away: nobody waits for the answer. What runs goes on. */
   readonly gone: AbortSignal
@@ -38,7 +38,7 @@ interface ToolPlan<Input extends z.ZodType, Output extends z.ZodObject> {
   /** As it stands in the process; what crosses the wire is what it encodes to. */
   readonly output: Output
   readonly annotations: ToolAnnotations
-  run(input: z.output<Input>, call: ToolCall): Promise<ToolAnswer<z.output<Output>>>
+  run(input: z.output<Input>, call: ToolInvocation): Promise<ToolAnswer<z.output<Output>>>
 }
 
 /** A tool as the protocol knows it. */
@@ -46,7 +46,7 @@ export interface Tool extends Pick<ToolPlan<z.ZodType, z.ZodObject>, 'name' | 't
   readonly inputSchema: StandardSchemaWithJSON<unknown, unknown>
   readonly outputSchema: StandardSchemaWithJSON<unknown, unknown>
   /** Rejects with PERMISSION_DENIED without the scope, INPUT_INVALID for arguments that do not fit. */
-  call(given: unknown, call: ToolCall): Promise<CallToolResult>
+  call(given: unknown, call: ToolInvocation): Promise<CallToolResult>
 }
 
 export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(plan: ToolPlan<Input, Output>): Tool {

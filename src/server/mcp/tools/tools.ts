@@ -1,5 +1,5 @@
 import { checkFlow, describeTemplate, getUsage, listProviders, listTemplates } from './catalogue-tools.ts'
-import { cancelFlow, createFlowTool, followFlow, getFlow, listFlows, rerunFlow, startFlow } from './flow-tools.ts'
+import { awaitFlow, cancelFlow, createFlowTool, getFlow, listFlows, rerunFlow, startFlow } from './flow-tools.ts'
 import type { Tool } from './tool.ts'
 
 /** Every tool, in the order a model reads them. */
@@ -9,7 +9,7 @@ export const TOOLS: readonly Tool[] = [
   listProviders,
   checkFlow,
   startFlow,
-  followFlow,
+  awaitFlow,
   getFlow,
   listFlows,
   createFlowTool,

@@ -1,7 +1,7 @@
 import type { FlowUpdateType } from '../../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { waitForEnd } from '../../streaming/wait-for-end.ts'
-import type { ToolCall } from './tool.ts'
+import type { ToolInvocation } from './tool.ts'
 
 /** Milliseconds that follow_flow waits where nothing else is asked for: most clients give a call a minute. */
 export const USUAL_WAIT_MS = 45_000
@@ -17,7 +17,7 @@ const TOLD: { readonly [Type in FlowUpdateType]?: string } = {
  * Waits until the flow has ended, the time is over, or nobody is to wait any more, and tells how far the flow is. Never ends the flow. Rejects with
  * UNAUTHENTICATED where the caller is none any more.
  */
-export async function follow(call: ToolCall, flowId: string, waitMs: number, sinceMs = Date.now()): Promise<void> {
+export async function waitForFlow(call: ToolInvocation, flowId: string, waitMs: number, sinceMs = Date.now()): Promise<void> {
   const { parts, caller, gone, enough, report } = call
   const { orchestrator } = parts
   const tell = async (what?: string) => {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { FinishReason } from '../../../domain/execution/model-call.ts'
 import type { Usage } from '../../../domain/execution/usage.ts'
-import { listOf } from '../../../protocol/instant.ts'
+import { arrayOf } from '../../../protocol/instant.ts'
 import { namedSchemas } from '../../http/openapi/operation-names.ts'
 import { type FlowAnswer, toExtension } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
@@ -14,7 +14,7 @@ export const extension = z.object({
   unpriced_steps: z.number(),
   simulated: z.boolean(),
   /** What the user's data-sharing policies kept from providers. */
-  withheld: listOf(z.object({ kind: z.string(), to: z.string(), rule: z.string() })).optional(),
+  withheld: arrayOf(z.object({ kind: z.string(), to: z.string(), rule: z.string() })).optional(),
 })
 
 const chatUsage = z.object({
@@ -30,7 +30,7 @@ export const chatCompletion = z.object({
   object: z.literal('chat.completion'),
   created: z.number(),
   model: z.string(),
-  choices: listOf(
+  choices: arrayOf(
     z.object({
       index: z.number(),
       message: z.object({ role: z.literal('assistant'), content: z.string().nullable(), refusal: z.string().nullable() }),

@@ -5,7 +5,7 @@ import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { OrchestratorService } from '../../../orchestrator/orchestrator-service.ts'
 import { refusal } from '../request-errors.ts'
 import type { WantedJson } from '../unsupported.ts'
-import { findMisfit } from './schema-fit.ts'
+import { findMismatch } from './schema-fit.ts'
 
 /** Rejects with INPUT_INVALID, before anything is paid for, unless every step that may give the answer of the flow has an `outputSchema` that fits what is wanted. */
 export async function assertAnswersJson(
@@ -25,7 +25,7 @@ export async function assertAnswersJson(
       throw refusal(param, `${param}: ${why}: the flow decides how its answer looks`, 'unsupported_parameter')
     }
     const misfit =
-      schema && findMisfit(outputSchema instanceof z.ZodType ? toOutputJsonSchema(outputSchema) : outputSchema, schema)
+      schema && findMismatch(outputSchema instanceof z.ZodType ? toOutputJsonSchema(outputSchema) : outputSchema, schema)
     if (misfit !== undefined) {
       throw refusal(param, `${param}: the outputSchema of step "${id}" does not fit: ${misfit}`, 'unsupported_value')
     }

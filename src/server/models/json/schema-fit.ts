@@ -7,11 +7,17 @@ const MAX_LEVELS = 40
  * Why values of one JSON Schema may not fit another one, as a place with what is expected there; `undefined` where they fit. Reads types, constants,
  * properties, items and alternatives. Bounds of numbers and lengths, patterns and formats are not compared.
  */
-export function findMisfit(given: unknown, wanted: unknown, roots = { given, wanted }, path = '', level = 0): string | undefined {
+export function findMismatch(
+  given: unknown,
+  wanted: unknown,
+  roots = { given, wanted },
+  path = '',
+  level = 0,
+): string | undefined {
   const have = resolve(given, roots.given)
   const want = resolve(wanted, roots.wanted)
   if (isDeepStrictEqual(have, want) || Object.keys(want).length === 0 || level > MAX_LEVELS) return undefined
-  const inner = (one: unknown, other: unknown, at = path) => findMisfit(one, other, roots, at, level + 1)
+  const inner = (one: unknown, other: unknown, at = path) => findMismatch(one, other, roots, at, level + 1)
   const ofHave = alternativesOf(have)
   if (ofHave) return ofHave.map((one) => inner(one, want)).find((misfit) => misfit !== undefined)
   const ofWant = alternativesOf(want)

@@ -1,17 +1,17 @@
 import type { OrchestrationFlow } from '../../../domain/execution/flow.ts'
 import { INSTRUCTIONS_MARK } from '../../../domain/execution/request-instructions.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import type { ServerParts } from '../../parts.ts'
+import type { ServerDeps } from '../../parts.ts'
 import { addAnswer, type FlowAnswer } from '../answer.ts'
 import type { HistoryMessage } from '../conversation.ts'
 import { refusal } from '../request-errors.ts'
 import { findResponseFacts, type ResponseFacts } from './response-facts.ts'
 import { answerOf } from './response-object.ts'
 
-type ResponsesParts = Pick<ServerParts, 'orchestrator' | 'conversations'>
+type ResponsesParts = Pick<ServerDeps, 'orchestrator' | 'conversations'>
 
 /** Where a conversation goes on: in its thread, or in a new one that begins with these messages. */
-export interface Place {
+export interface Continuation {
   readonly threadId?: string
   readonly before: readonly HistoryMessage[]
 }
@@ -52,7 +52,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
      */
     async continued<Result>(
       { previousId, instructions, userId }: { previousId: string; instructions: string | undefined; userId: string },
-      work: (place: Place) => Promise<Result>,
+      work: (place: Continuation) => Promise<Result>,
     ): Promise<Result> {
       const found = await find(previousId, userId)
       if (!found) {
@@ -74,7 +74,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
     answer: FlowAnswer,
     instructions: string | undefined,
     userId: string,
-  ): Promise<Place> {
+  ): Promise<Continuation> {
     const messages = await conversations.getMessages(threadId, userId)
     const at = messages.findLastIndex(({ role, metadata }) => role === 'assistant' && metadata.orchestrationFlowId === id)
     // The process died between the end of the flow and this message, or nobody followed the flow.

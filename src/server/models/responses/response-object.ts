@@ -4,7 +4,7 @@ import type { FinishReason } from '../../../domain/execution/model-call.ts'
 import type { Usage } from '../../../domain/execution/usage.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { listOf } from '../../../protocol/instant.ts'
+import { arrayOf } from '../../../protocol/instant.ts'
 import { namedSchemas } from '../../http/openapi/operation-names.ts'
 import { type FlowAnswer, noAnswer, toAnswer, toExtension, toRefusal, toSpent } from '../answer.ts'
 import { extension } from '../chat/chat-completion.ts'
@@ -22,7 +22,7 @@ const message = z.object({
   id: z.string(),
   status: z.enum(['in_progress', 'completed', 'incomplete']),
   role: z.literal('assistant'),
-  content: listOf(part),
+  content: arrayOf(part),
 })
 export type ResponseMessage = z.output<typeof message>
 
@@ -46,7 +46,7 @@ export const responseObject = z.object({
   instructions: z.string().nullable(),
   max_output_tokens: z.null(),
   model: z.string(),
-  output: listOf(message),
+  output: arrayOf(message),
   parallel_tool_calls: z.boolean(),
   previous_response_id: z.string().nullable(),
   store: z.literal(true),

@@ -9,7 +9,7 @@ import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError } from '../open-ai-error.ts'
 import { isStream, refusal } from '../request-errors.ts'
 import { openTextStream } from '../text-stream.ts'
-import { createStoredResponses, type Place, toInstructions } from './previous-response.ts'
+import { type Continuation, createStoredResponses, toInstructions } from './previous-response.ts'
 import { createResponseEvents } from './response-events.ts'
 import { type ResponseFacts, toFlowMetadata, toResponseFacts } from './response-facts.ts'
 import {
@@ -94,7 +94,7 @@ export const responseRoutes =
     async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, gone: AbortSignal): Promise<FlowCall> {
       const { conversation, json } = parseResponseRequest(body, parsing)
       const { instructions, previousResponseId: previousId } = facts
-      const beginAt = async ({ threadId, before }: Place) => {
+      const beginAt = async ({ threadId, before }: Continuation) => {
         const hasHistory = threadId !== undefined || before.length + conversation.messages.length > 1
         const definition = await catalogue.getDefinition(body.model, userId, hasHistory)
         const metadata = toFlowMetadata(facts)
