@@ -3,12 +3,12 @@
  * what is really under way has a controller of its own, which is added here. A class, so that its functions are shared.
  */
 export class CancellationToken {
-  #stopped = false
+  #cancelled = false
   #reason: unknown
   #underWay: Set<AbortController> | undefined
 
-  get stopped(): boolean {
-    return this.#stopped
+  get cancelled(): boolean {
+    return this.#cancelled
   }
 
   get reason(): unknown {
@@ -16,9 +16,9 @@ export class CancellationToken {
   }
 
   /** Aborts everything under way with the reason, and everything that is added later. Only the first call counts. */
-  stop(reason: unknown): void {
-    if (this.#stopped) return
-    this.#stopped = true
+  cancel(reason: unknown): void {
+    if (this.#cancelled) return
+    this.#cancelled = true
     this.#reason = reason
     const controllers = [...(this.#underWay ?? [])]
     this.#underWay = undefined
@@ -27,7 +27,7 @@ export class CancellationToken {
 
   /** Must be paired with `delete` when the work is done. */
   add(controller: AbortController): void {
-    if (this.#stopped) controller.abort(this.#reason)
+    if (this.#cancelled) controller.abort(this.#reason)
     else {
       this.#underWay ??= new Set()
       this.#underWay.add(controller)

@@ -37,19 +37,19 @@ export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
  * The way of every request to a provider and back (SPEC section 6). Built once per composition: rates and circuits are shared by all flows.
  * From the outside in: timeout of the whole, fallbacks, retries; then around every try: limits, rate limit, circuit, ledger, stream timeouts.
  */
-export function createCall(ports: CallDeps): Call {
-  const clock = ports.clock ?? systemClock
-  const retrySettings = { ...RETRY_DEFAULTS, ...ports.retry }
+export function createCall(deps: CallDeps): Call {
+  const clock = deps.clock ?? systemClock
+  const retrySettings = { ...RETRY_DEFAULTS, ...deps.retry }
   const { baseDelayMs: jitterMs, retryAfterCapMs } = retrySettings
   const layers: readonly CallLayer[] = [
     retry(retrySettings, clock),
-    limits(ports.worstCaseUsd),
-    rateLimit({ ratesOf: ports.ratesOf, retryAfterCapMs, jitterMs }, clock),
-    circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...ports.circuitBreaker }, clock),
-    attemptLedger(ports, clock),
+    limits(deps.worstCaseUsd),
+    rateLimit({ ratesOf: deps.ratesOf, retryAfterCapMs, jitterMs }, clock),
+    circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock),
+    attemptLedger(deps, clock),
     streamTimeout(clock),
   ]
-  const oneTarget = layers.reduceRight((next, layer) => layer(next), send(ports))
+  const oneTarget = layers.reduceRight((next, layer) => layer(next), send(deps))
   const wholeCall = totalTimeout(clock, fallback(oneTarget, clock))
 
   return (request, context) => {

@@ -25,7 +25,7 @@ export function createLocalEngine(): Engine {
     async cancel(flowId, reason) {
       const flow = running.get(flowId)
       if (!flow) return false
-      flow.stop.stop(reason)
+      flow.stop.cancel(reason)
       await flow.done
       return true
     },
@@ -37,7 +37,7 @@ export function createLocalEngine(): Engine {
     async close(reason) {
       closed = true
       const flows = [...running.values()]
-      for (const flow of flows) flow.stop.stop(reason)
+      for (const flow of flows) flow.stop.cancel(reason)
       await Promise.all(flows.map((flow) => flow.done))
     },
   }

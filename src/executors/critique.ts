@@ -41,7 +41,7 @@ export const critiqueExecutor: Executor = {
     }))
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
-  feeds: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
+  implicitInputs: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
   answers: (definition) => {
     const { refine, after } = getLoopRoles(definition, JUDGING)
     // A draft of an earlier round is the output only if every critic approves of it.

@@ -21,7 +21,7 @@ export interface RunStepOptions {
    */
   readonly verdict?: 'ask' | 'read'
   /** Ends this step only: a failed sibling. */
-  readonly stop?: CancellationToken
+  readonly cancellation?: CancellationToken
   /** Each call of the step, every sample by itself, waits for a slot of it. */
   readonly limit?: Limiter
 }
@@ -75,7 +75,7 @@ export interface Executor {
   /** What is wrong with the definition for this type, beyond the general rules. */
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
   /** No step has a predecessor by its position alone: only what it names comes before it. */
-  readonly unordered?: boolean
+  readonly noImplicitPredecessor?: boolean
   /** Steps may name later ones in prompts: a loop comes back to them. */
   readonly forwardReferences?: boolean
   /** One range per step, in definition order. */
@@ -88,7 +88,7 @@ export interface Executor {
   /** Ids of the steps that take turns in a loop, in definition order; absent: no step runs more than once. */
   loop?(definition: FlowDefinition): readonly string[]
   /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
-  feeds?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
+  implicitInputs?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
   /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */
   run(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult>
 }

@@ -34,7 +34,7 @@ function calls(definition: FlowDefinition): readonly CallRange[] {
 /** Steps that wait for nothing start together; others when what they wait for has settled. */
 export const parallelExecutor: Executor = {
   type: 'parallel',
-  unordered: true,
+  noImplicitPredecessor: true,
   settings: parallelSettings,
   check: checkMinSuccesses,
   calls,
@@ -45,7 +45,7 @@ export const parallelExecutor: Executor = {
 /** The same scheduler, with the plans written out. Takes the `parallel` block. */
 export const graphExecutor: Executor = {
   type: 'graph',
-  unordered: true,
+  noImplicitPredecessor: true,
   settings: parallelSettings,
   settingsKey: 'parallel',
   check: checkMinSuccesses,
@@ -160,7 +160,7 @@ class GraphRun {
     if (step.condition !== undefined && !(await this.#context.conditionHolds(step, visible))) {
       return this.#context.skipStep(step, 'condition')
     }
-    return this.#context.runStep(step, { visible, stop: this.#siblings, limit: this.#settings.limit })
+    return this.#context.runStep(step, { visible, cancellation: this.#siblings, limit: this.#settings.limit })
   }
 
   #onFailure(step: FlowStep, result: StepResult): void {
@@ -202,7 +202,7 @@ class GraphRun {
   #stop(error: unknown): void {
     if (this.#failure !== undefined) return
     this.#failure = error ?? new OrchestratorError('INTERNAL', 'A step ended without a reason')
-    this.#siblings.stop(this.#failure)
+    this.#siblings.cancel(this.#failure)
   }
 
   #settled(step: FlowStep): boolean {

@@ -51,7 +51,7 @@ export const refinementExecutor: Executor = {
     })
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
-  feeds: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
+  implicitInputs: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
   // The best draft is known when all are scored.
   answers: (definition) => lastOf(getLoopRoles(definition, JUDGING).after),
   run: runRefinement,

@@ -105,10 +105,10 @@ export async function runTogether(
   let failure: OrchestratorError | undefined
   const settled = await Promise.allSettled(
     steps.map(async (step) => {
-      const result = await context.runStep(step, { ...options, stop: siblings })
+      const result = await context.runStep(step, { ...options, cancellation: siblings })
       if (result.status === 'FAILED' && !step.optional && !failure) {
         failure = failureOf(result)
-        siblings.stop(failure)
+        siblings.cancel(failure)
       }
       return result
     }),

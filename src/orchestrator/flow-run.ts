@@ -37,14 +37,14 @@ export interface FlowExecution {
   readonly epoch: number
   readonly definition: FlowDefinition
   /** No step has a predecessor by its position alone. */
-  readonly unordered: boolean
+  readonly noImplicitPredecessor: boolean
   /** The user's prompt. */
   readonly input: string
   /** Message the prompt was taken from, with what is attached to it. */
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
-  readonly stop: CancellationToken
+  readonly cancellation: CancellationToken
   readonly log: FlowLog
   readonly limits?: FlowLimits
   readonly budget?: Budget
@@ -55,9 +55,9 @@ export interface FlowExecution {
   /** Keys of steps that a former execution started and never recorded: the provider may have billed them. */
   readonly inFlightAtCrash: ReadonlySet<string>
   /** What former executions left, one result per step and iteration. */
-  readonly earlier: readonly StepResult[]
+  readonly priorResults: readonly StepResult[]
   /** Tries of former executions, by `recordKey`: the ledger goes on from there. */
-  readonly earlierAttempts: ReadonlyMap<string, readonly Attempt[]>
+  readonly priorAttempts: ReadonlyMap<string, readonly Attempt[]>
   /** Results in the order in which their steps were started; a step that runs holds its place. */
   readonly results: (StepResult | undefined)[]
   readonly startedAt: Date
@@ -76,10 +76,10 @@ export interface FlowExecution {
 export const settledResults = ({ results }: FlowExecution): StepResult[] => results.filter((result) => result !== undefined)
 
 /** What earlier executions paid for and this one did not come by. */
-export function notReplayed({ earlier, results }: FlowExecution): readonly StepResult[] {
-  if (earlier.length === 0) return earlier
+export function notReplayed({ priorResults, results }: FlowExecution): readonly StepResult[] {
+  if (priorResults.length === 0) return priorResults
   const replayed = new Set(results.map((result) => result?.id))
-  return earlier.filter((result) => !replayed.has(result.id))
+  return priorResults.filter((result) => !replayed.has(result.id))
 }
 
 export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`

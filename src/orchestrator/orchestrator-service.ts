@@ -1,5 +1,6 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/execution/flow.ts'
+import { flowCancelled, flowNotFound } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
@@ -8,10 +9,9 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AnswerStep, Executor } from '../executors/executor.ts'
 import type { FlowInsert, Store, StoredFlow } from '../repositories/repository.ts'
 import { settledResults } from './flow-run.ts'
-import { type FlowAccess, flowNotFound } from './flows/flow-access.ts'
+import type { FlowAccess } from './flows/flow-access.ts'
 import type { FlowCache } from './flows/flow-cache.ts'
-import type { FlowDefinitions } from './flows/flow-definitions.ts'
-import { getStep } from './flows/flow-definitions.ts'
+import { type FlowDefinitions, getStep } from './flows/flow-definitions.ts'
 import { createFlowId } from './flows/flow-id.ts'
 import type { FlowLists, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { carriedInto, finalStepIds, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
@@ -47,7 +47,7 @@ export interface OrchestratorServiceDeps {
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
   readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
-  readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'loop'>
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'loop'>
   readonly now: () => Date
 }
 
@@ -60,27 +60,27 @@ export interface FlowPage {
 
 /** Creates, runs, follows and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
-  readonly #ports: OrchestratorServiceDeps
+  readonly #deps: OrchestratorServiceDeps
 
-  constructor(ports: OrchestratorServiceDeps) {
-    this.#ports = ports
+  constructor(deps: OrchestratorServiceDeps) {
+    this.#deps = deps
   }
 
   /** Validates and stores a flow. Needs `write`. FLOW_INVALID lists every problem; THREAD_NOT_FOUND, PERMISSION_DENIED. */
   async createFlow(threadId: string, userId: string, definition: FlowDefinitionInput): Promise<OrchestrationFlow> {
-    await this.#ports.access.requireOnThread(threadId, userId, 'write')
+    await this.#deps.access.requireOnThread(threadId, userId, 'write')
     return this.#store(threadId, userId, definition, {})
   }
 
   /** The flow with its step results, or with those alone of the step that wrote its final output. Needs `read`. */
   async getFlow(flowId: string, userId: string, { steps = 'all' }: GetFlowOptions = {}): Promise<OrchestrationFlow> {
-    const flow = await this.#ports.access.findFlow(flowId, userId, 'read')
+    const flow = await this.#deps.access.findFlow(flowId, userId, 'read')
     return this.#describe(flow, steps)
   }
 
   /** Thread of a flow that the user may read: what permissions are asked about. Needs `read`. */
   async getThreadId(flowId: string, userId: string): Promise<string> {
-    return (await this.#ports.access.findFlow(flowId, userId, 'read')).threadId
+    return (await this.#deps.access.findFlow(flowId, userId, 'read')).threadId
   }
 
   /** Flows of a thread, newest first unless asked otherwise, without what their steps wrote. Needs `read`. */
@@ -95,7 +95,7 @@ export class OrchestratorService {
 
   /** The same as a page: of a thread, or of all that the user created. `nextCursor` leads to the next one; on the last there is none. */
   async listFlowPage(userId: string, options: ListFlowsOptions = {}, threadId?: string): Promise<FlowPage> {
-    const { lists, store, definitions, executions } = this.#ports
+    const { lists, store, definitions, executions } = this.#deps
     const { flows, ...page } = await lists.page(userId, options, threadId)
     const states = await store.flows.stepStates(flows.map(({ id }) => id))
     const summaries = flows.map((flow) =>
@@ -106,21 +106,21 @@ export class OrchestratorService {
 
   /** The newest flow of that name that the user created and may still read, ready to be created anew. FLOW_NOT_REBUILDABLE. */
   findSavedFlow(userId: string, name: string): Promise<SavedFlow | undefined> {
-    return this.#ports.lists.findSaved(userId, name)
+    return this.#deps.lists.findSaved(userId, name)
   }
 
   /** Names of the flows that the user created and may still read, each with its newest flow; newest first, at most 1000. */
   listSavedFlows(userId: string): Promise<readonly SavedFlowName[]> {
-    return this.#ports.lists.listSaved(userId)
+    return this.#deps.lists.listSaved(userId)
   }
 
   /** Removes the flow and everything of it. Needs `delete`. FLOW_RUNNING while it runs. */
   async deleteFlow(flowId: string, userId: string): Promise<void> {
-    await this.#ports.access.findFlow(flowId, userId, 'delete')
-    const outcome = await this.#ports.store.flows.delete(flowId)
+    await this.#deps.access.findFlow(flowId, userId, 'delete')
+    const outcome = await this.#deps.store.flows.delete(flowId)
     if (outcome === 'running') throw new OrchestratorError('FLOW_RUNNING', `Flow "${flowId}" is running`, { details: { flowId } })
     if (outcome === 'missing') throw flowNotFound(flowId)
-    this.#ports.cache.forget(flowId)
+    this.#deps.cache.forget(flowId)
   }
 
   /**
@@ -143,21 +143,21 @@ export class OrchestratorService {
    * A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt.
    */
   async executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
-    const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
-    const definition = this.#ports.definitions.rebuild(flow)
+    const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
+    const definition = this.#deps.definitions.rebuild(flow)
     const { step } = getStep(flowId, definition, stepId)
-    this.#ports.cache.forget(flowId)
+    this.#deps.cache.forget(flowId)
     const prompt = await resolveInput({ flow, definition, given: input }, this.#newestUserMessage)
-    return this.#ports.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
+    return this.#deps.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
   }
 
   /** Ends a flow: aborts its calls down to the socket, and resolves when it is CANCELLED. A settled flow stays as it is. Needs `write`. */
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
-    const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
-    const reason = new OrchestratorError('FLOW_CANCELLED', 'The flow was cancelled', { details: { flowId } })
-    if (!(await this.#ports.executions.cancel(flowId, reason))) {
-      this.#ports.cache.forget(flowId)
-      await cancelStored(this.#ports, flow, reason)
+    const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
+    const reason = flowCancelled(flowId)
+    if (!(await this.#deps.executions.cancel(flowId, reason))) {
+      this.#deps.cache.forget(flowId)
+      await cancelStored(this.#deps, flow, reason)
     }
     return this.getFlowStatus(flowId)
   }
@@ -165,29 +165,29 @@ export class OrchestratorService {
   /** Where the flow stands. With a `userId` it needs `read`; without one the caller is trusted. */
   async getFlowStatus(flowId: string, userId?: string): Promise<FlowStatusReport> {
     const flow =
-      userId === undefined ? await this.#ports.access.loadFlow(flowId) : await this.#ports.access.findFlow(flowId, userId, 'read')
-    const definition = this.#ports.definitions.describe(flow)
-    const run = this.#ports.executions.find(flowId)
+      userId === undefined ? await this.#deps.access.loadFlow(flowId) : await this.#deps.access.findFlow(flowId, userId, 'read')
+    const definition = this.#deps.definitions.describe(flow)
+    const run = this.#deps.executions.find(flowId)
     if (run) {
       const steps = [...run.recorded.values(), ...settledResults(run)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
     }
-    return toStatusReport(flow, definition, (await this.#ports.store.flows.stepStates([flowId])).get(flowId) ?? [])
+    return toStatusReport(flow, definition, (await this.#deps.store.flows.stepStates([flowId])).get(flowId) ?? [])
   }
 
   /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
   checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
-    return this.#ports.checkFlow(definition, userId)
+    return this.#deps.checkFlow(definition, userId)
   }
 
   /** Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty: known only at the end. */
   async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
-    return this.#ports.answerSteps(definition)
+    return this.#deps.answerSteps(definition)
   }
 
   /** The steps of which one gives the answer of the flow; none where several texts are put together, or one is chosen at the end. */
   async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
-    return this.#ports.finalSteps(definition)
+    return this.#deps.finalSteps(definition)
   }
 
   /**
@@ -196,13 +196,13 @@ export class OrchestratorService {
    */
   async *streamFlow(flowId: string, userId: string, options: FollowFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseFollowOptions(options)
-    await this.#ports.access.findFlow(flowId, userId, 'read')
+    await this.#deps.access.findFlow(flowId, userId, 'read')
     const isSettled = async () => {
-      if (this.#ports.executions.find(flowId)) return false
-      const flow = await this.#ports.store.flows.find(flowId)
+      if (this.#deps.executions.find(flowId)) return false
+      const flow = await this.#deps.store.flows.find(flowId)
       return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
     }
-    yield* this.#ports.live.follow(flowId, { afterSeq, signal, isSettled })
+    yield* this.#deps.live.follow(flowId, { afterSeq, signal, isSettled })
   }
 
   /**
@@ -211,13 +211,13 @@ export class OrchestratorService {
    */
   async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
     const { fromStep, input } = parseRerunOptions(options)
-    const flow = await this.#ports.access.findFlow(flowId, userId, 'write')
-    const definition = this.#ports.definitions.rebuild(flow)
+    const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
+    const definition = this.#deps.definitions.rebuild(flow)
     const from = fromStep === undefined ? 0 : getStep(flowId, definition, fromStep).index
-    const rows = from === 0 ? [] : joinSampleRows(await this.#ports.store.flows.stepResults(flowId, { samples: true }))
-    const executor = this.#ports.executorOf(definition.type)
+    const rows = from === 0 ? [] : joinSampleRows(await this.#deps.store.flows.stepResults(flowId, { samples: true }))
+    const executor = this.#deps.executorOf(definition.type)
     const otherInput = input !== undefined && input !== flow.input
-    const changedSteps = this.#ports.definitions.changedSteps(flow, definition)
+    const changedSteps = this.#deps.definitions.changedSteps(flow, definition)
     const carried = carriedResults({ definition, executor, from, otherInput, changedSteps }, rows)
     return this.#store(flow.threadId, userId, definition, {
       parentFlowId: flowId,
@@ -229,11 +229,11 @@ export class OrchestratorService {
 
   /** Makes a definition with functions known by name and version, so that stored flows of it can run in this process. */
   registerFlow(definition: FlowDefinitionInput): void {
-    this.#ports.definitions.register(definition)
+    this.#deps.definitions.register(definition)
   }
 
   async #describe(flow: StoredFlow, steps: 'all' | 'final' = 'all'): Promise<OrchestrationFlow> {
-    const { definitions, executions, store } = this.#ports
+    const { definitions, executions, store } = this.#deps
     const rows = await store.flows.stepResults(flow.id, {
       samples: true,
       ...(steps === 'final' && { stepIds: finalStepIds(flow) }),
@@ -247,7 +247,7 @@ export class OrchestratorService {
     input: FlowDefinitionInput | FlowDefinition,
     extra: Pick<FlowInsert, 'parentFlowId' | 'input' | 'metadata' | 'carried'>,
   ): Promise<OrchestrationFlow> {
-    const { definitions, store, cache, now } = this.#ports
+    const { definitions, store, cache, now } = this.#deps
     const { definition, stored } = definitions.accept(input)
     const id = createFlowId()
     const flow: FlowInsert = {
@@ -272,7 +272,7 @@ export class OrchestratorService {
   }
 
   async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
-    const { executions, definitions, cache, access } = this.#ports
+    const { executions, definitions, cache, access } = this.#deps
     const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
     cache.forget(flowId)
     const runOptions = toRunOptions(options, flow)
@@ -284,7 +284,7 @@ export class OrchestratorService {
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
     const definition = definitions.rebuild(flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
-    await assertSameRun({ flow, definition, input, options: runOptions }, this.#ports.store.flows.stepResults)
+    await assertSameRun({ flow, definition, input, options: runOptions }, this.#deps.store.flows.stepResults)
     return startUnderSignal(executions, { flow, definition, input, options: runOptions }, options.signal)
   }
 
@@ -292,11 +292,10 @@ export class OrchestratorService {
     if ('result' in end) return end.result
     if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
     // Who took the flow away may have cancelled it.
-    const flow = await this.#ports.store.flows.find(flowId)
-    if (flow?.status === 'CANCELLED')
-      throw new OrchestratorError('FLOW_CANCELLED', 'The flow was cancelled', { details: { flowId } })
+    const flow = await this.#deps.store.flows.find(flowId)
+    if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
     throw end.error
   }
 
-  readonly #newestUserMessage = (threadId: string) => this.#ports.store.threads.newestUserMessage(threadId)
+  readonly #newestUserMessage = (threadId: string) => this.#deps.store.threads.newestUserMessage(threadId)
 }

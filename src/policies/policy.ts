@@ -74,7 +74,7 @@ export interface ApiKeyService {
 export interface ContextItem {
   readonly kind: ContextKind
   /** Step id, message id or attachment name. */
-  readonly piece: string
+  readonly name: string
   /** Provider that wrote it; absent for text of the user. */
   readonly from?: string
   readonly text: string
@@ -93,7 +93,7 @@ export interface SharedContextRequest {
   readonly policy: DataSharingPolicy | undefined
   readonly contextPolicy: ContextPolicy
   /** Oldest first within each kind. */
-  readonly pieces: readonly ContextItem[]
+  readonly items: readonly ContextItem[]
   /** Tokens of a text for the model that is asked. */
   readonly countTokens: (text: string) => number | Promise<number>
 }
@@ -115,7 +115,7 @@ export type ShareContext = (request: SharedContextRequest) => Promise<SharedCont
 
 /** The decision for one piece alone; what checkFlow uses before a run. */
 export type DecideSharing = (
-  piece: Pick<ContextItem, 'kind' | 'piece' | 'from'>,
+  piece: Pick<ContextItem, 'kind' | 'name' | 'from'>,
   to: string,
   policy: DataSharingPolicy | undefined,
 ) => SharingDecision

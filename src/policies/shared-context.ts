@@ -3,9 +3,9 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ContextItem, DecideSharing, ShareContext, SharedContextRequest } from './policy.ts'
 import { fitTokens } from './token-limit.ts'
 
-export const decideSharing: DecideSharing = ({ kind, piece, from }, to, policy) => {
+export const decideSharing: DecideSharing = ({ kind, name, from }, to, policy) => {
   const decide = (allowed: boolean, rule: string): SharingDecision =>
-    from === undefined ? { kind, piece, to, allowed, rule } : { kind, piece, from, to, allowed, rule }
+    from === undefined ? { kind, piece: name, to, allowed, rule } : { kind, piece: name, from, to, allowed, rule }
 
   if (kind === 'original_prompt') return decide(true, 'original_prompt')
   if (kind === 'step_output' && from === to) return decide(true, 'own_output')
@@ -19,9 +19,9 @@ export const decideSharing: DecideSharing = ({ kind, piece, from }, to, policy) 
 }
 
 export const shareContext: ShareContext = async (request) => {
-  const decisions = request.pieces.map((piece) => judge(piece, request))
+  const decisions = request.items.map((piece) => judge(piece, request))
   const allowed: ContextItem[] = []
-  for (const [index, piece] of request.pieces.entries()) {
+  for (const [index, piece] of request.items.entries()) {
     const decision = decisions[index]
     if (decision?.allowed) allowed.push(piece)
     else if (decision && piece.required) throw denied(request.stepId, decision)
@@ -32,7 +32,7 @@ export const shareContext: ShareContext = async (request) => {
   return {
     visible: fitted.visible,
     decisions: decisions.map((decision, index) => {
-      const piece = request.pieces[index]
+      const piece = request.items[index]
       return piece && fitted.leftOut.has(piece) ? { ...decision, allowed: false, rule: 'maxSharedTokens' } : decision
     }),
     notes: fitted.notes,

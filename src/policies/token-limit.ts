@@ -60,7 +60,7 @@ export async function fitTokens(
     room = reserved
     shortened.set(piece, kept.text)
     notes.push(
-      `${piece.kind} "${piece.piece}" lost its beginning: kept ${kept.tokens} of ${tokens} tokens (maxSharedTokens ${maxTokens}).`,
+      `${piece.kind} "${piece.name}" lost its beginning: kept ${kept.tokens} of ${tokens} tokens (maxSharedTokens ${maxTokens}).`,
     )
   }
 

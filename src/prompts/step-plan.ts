@@ -41,17 +41,17 @@ const isScheduled = ({ type }: FlowDefinition): boolean => type === 'graph' || t
 
 function createPlan(
   step: FlowStep,
-  earlier: readonly FlowStep[],
+  prior: readonly FlowStep[],
   before: ReadonlyMap<string, StepPlan>,
   scheduled: boolean,
 ): StepPlan {
   const references = stepReferences(step)
   const { inputFrom, dependsOn = [] } = step
-  const previous = earlier.at(-1)?.id
+  const previous = prior.at(-1)?.id
   const reads = new Set<string>(references.needed)
   const needs = new Set<string>(reads)
   const inputs = new Set<string>([...references.steps, ...dependsOn])
-  if (inputFrom === 'all') for (const { id } of earlier) inputs.add(id)
+  if (inputFrom === 'all') for (const { id } of prior) inputs.add(id)
   // In a sequence the previous output is that of the nearest step that has one, so no step in particular is needed.
   else if (inputFrom === 'previous' && scheduled && previous !== undefined) needs.add(previous)
   else if (inputFrom !== undefined && inputFrom !== 'previous' && inputFrom !== 'original') needs.add(inputFrom)

@@ -224,11 +224,11 @@ export interface UpdateRepository {
 /** Processes that own flows, so that flows of a dead one are found. */
 export interface OwnerRepository {
   /** Tells that the owner lives; inserts it at first. Called every few seconds, on the database's clock. */
-  beat(owner: Owner): Promise<void>
+  heartbeat(owner: Owner): Promise<void>
   /** The owner ends by its own will. */
-  leave(ownerId: string): Promise<void>
+  unregister(ownerId: string): Promise<void>
   /** The owner ends and leaves flows RUNNING: from now on it counts as dead. */
-  abdicate(ownerId: string): Promise<void>
+  expire(ownerId: string): Promise<void>
   /**
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, with an `error` update as their last, and raises their epoch. Dead: no beat for `staleMs`,
    * or `isDead` says so (same host, process gone). Safe to call from several processes at once. Resolves with the ids.

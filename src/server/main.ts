@@ -43,7 +43,7 @@ export interface PolyphonyServer {
  * Builds the server over an opened Polyphony, which it does not close.
  * Its type names no type of Fastify: Fastify is inside the package, so users do not have its types.
  */
-export const createHttpServer: (parts: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
+export const createHttpServer: (deps: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
 
 /** A server that owns its Polyphony. */
 export interface StartedServer {

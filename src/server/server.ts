@@ -54,30 +54,30 @@ export interface HttpServer {
 const LOOK_EVERY_MS = 250
 
 /** Builds the server over an opened Polyphony, which it does not close. */
-export async function createHttpServer(parts: ServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
-  const settings = parts.config.server
+export async function createHttpServer(deps: ServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
+  const settings = deps.config.server
   const { logger = silentLogger, version = 'unknown', recheckIntervalMs = LOOK_EVERY_MS } = options
   let closing = false
   const isClosing = () => closing
 
   const origins = createOriginCheck(settings)
   const authenticator = createAuthenticator({
-    apiKeys: parts.apiKeys,
+    apiKeys: deps.apiKeys,
     settings,
     isLoopback: findExposure(settings) === undefined,
     now: Date.now,
     logger,
   })
-  const metrics = await parts.telemetry.metrics()
+  const metrics = await deps.telemetry.metrics()
   const underWay = createRequestsUnderWay(settings)
   const observe = (observed: FastifyInstance) => {
     underWay.watch(observed)
-    addObservation(observed, { requestContext: parts.telemetry.requestContext, metrics })
+    addObservation(observed, { requestContext: deps.telemetry.requestContext, metrics })
   }
-  const subscriptions = createServerSubscriptions({ ...parts, metrics })
+  const subscriptions = createServerSubscriptions({ ...deps, metrics })
   const streams = createEventStreams({ subscriptions, authenticator, settings, recheckIntervalMs })
   const sockets = createSockets({
-    ...parts,
+    ...deps,
     origins,
     authenticator,
     subscriptions,
@@ -88,29 +88,29 @@ export async function createHttpServer(parts: ServerDeps, options: HttpServerOpt
   })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
-  await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: parts.definitionSchema() })
-  addIdempotency(app, parts)
-  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => parts.apiKeys.exist() }))
+  await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: deps.definitionSchema() })
+  addIdempotency(app, deps)
+  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => deps.apiKeys.exist() }))
   await app.register(metricsRoutes(metrics))
   await app.register(
     async (api) => {
       for (const routes of [
-        catalogueRoutes(parts),
-        threadRoutes(parts),
-        permissionRoutes(parts),
-        dataSharingRoutes(parts),
-        flowRoutes(parts),
-        executionRoutes(parts, { streams, underWay }),
-        ticketRoutes(parts),
-        usageRoutes(parts),
+        catalogueRoutes(deps),
+        threadRoutes(deps),
+        permissionRoutes(deps),
+        dataSharingRoutes(deps),
+        flowRoutes(deps),
+        executionRoutes(deps, { streams, underWay }),
+        ticketRoutes(deps),
+        usageRoutes(deps),
       ]) {
         await api.register(routes)
       }
     },
     { prefix: API },
   )
-  await app.register(mcpRoutes(parts, { authenticator, version, recheckIntervalMs }))
-  await app.register(modelRoutes(parts, { authenticator, recheckIntervalMs }))
+  await app.register(mcpRoutes(deps, { authenticator, version, recheckIntervalMs }))
+  await app.register(modelRoutes(deps, { authenticator, recheckIntervalMs }))
   await addDocs(app)
   // The last of those who are asked before connections are closed: the others let their requests end.
   await app.register(async (last) => {
@@ -121,7 +121,7 @@ export async function createHttpServer(parts: ServerDeps, options: HttpServerOpt
   return {
     app,
     async listen() {
-      if (!settings.jwt && !(await parts.apiKeys.exist())) assertNotExposed(settings)
+      if (!settings.jwt && !(await deps.apiKeys.exist())) assertNotExposed(settings)
       await app.listen({ host: settings.host, port: settings.port }).catch((error: unknown) => {
         throw toListenError(error, settings)
       })

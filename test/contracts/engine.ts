@@ -77,7 +77,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
     test('start resolves when the flow is accepted, not when it is done', async () => {
       work()
       const { stop } = await start('flow')
-      expect(stop.stopped).toBe(false)
+      expect(stop.cancelled).toBe(false)
       expect(await running()).toBe(1)
     })
 
@@ -95,7 +95,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       flow.end()
       await untilRunning(0)
       expect(await engine.cancel('flow', CANCELLED)).toBe(false)
-      expect(flow.stop.stopped).toBe(false)
+      expect(flow.stop.cancelled).toBe(false)
     })
 
     test('cancel stops the flow with its reason and resolves true when it has ended', async () => {
@@ -111,7 +111,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       const other = await start('other')
       await start('flow')
       await engine.cancel('flow', CANCELLED)
-      expect(other.stop.stopped).toBe(false)
+      expect(other.stop.cancelled).toBe(false)
       expect(await running()).toBe(1)
     })
 
@@ -126,7 +126,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       await engine.cancel('flow', CANCELLED)
       const { job, stop } = await start('flow', 2)
       expect(job.epoch).toBe(2)
-      expect(stop.stopped).toBe(false)
+      expect(stop.cancelled).toBe(false)
       expect(await running()).toBe(1)
     })
 
@@ -137,7 +137,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       last.end()
       await new Promise(setImmediate)
       expect(await engine.cancel('flow', CANCELLED)).toBe(true)
-      expect(next.stop.stopped).toBe(true)
+      expect(next.stop.cancelled).toBe(true)
     })
 
     test('close stops every flow with its reason and resolves when nothing runs any more', async () => {
@@ -169,7 +169,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       const { stop } = await start('flow')
       await engine.signal('flow')
       await engine.signal('elsewhere')
-      expect(stop.stopped).toBe(false)
+      expect(stop.cancelled).toBe(false)
       expect(driven).toHaveLength(1)
     })
   })

@@ -101,7 +101,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
     test('lose no flow that the database itself ended, between two milliseconds', async () => {
       const userId = newUser()
       const owner = { id: `owner-${randomUUID()}`, host: 'host-1', pid: 4711 }
-      await store().owners.beat(owner)
+      await store().owners.heartbeat(owner)
       const flows = await Promise.all(Array.from({ length: 8 }, () => runningFlow({ userId }, { ownerId: owner.id })))
       await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: ({ id }) => id === owner.id })
       for (const sortOrder of ['ASC', 'DESC'] as const) {

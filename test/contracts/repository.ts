@@ -990,8 +990,8 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('that beat keep their flows', async () => {
         const living = owner()
-        await store.owners.beat(living)
-        await store.owners.beat(living)
+        await store.owners.heartbeat(living)
+        await store.owners.heartbeat(living)
         const { flowId } = await ownedFlow(living.id)
         expect(await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })).not.toContain(flowId)
         expect(await store.flows.find(flowId)).toMatchObject({ status: 'RUNNING', ownerEpoch: 1 })
@@ -999,8 +999,8 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('that are known to be dead lose their running flows: FAILED, next epoch, an error as the last update', async () => {
         const [dead, living] = [owner(), owner()]
-        await store.owners.beat(dead)
-        await store.owners.beat(living)
+        await store.owners.heartbeat(dead)
+        await store.owners.heartbeat(living)
         const [lost, kept] = [await ownedFlow(dead.id), await ownedFlow(living.id)]
         const finished = await ownedFlow(dead.id)
         await store.journal.finish({ ...finished, outcome: outcome() })
@@ -1037,7 +1037,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('that have not beaten for too long are dead', async () => {
         const silent = owner()
-        await store.owners.beat(silent)
+        await store.owners.heartbeat(silent)
         const { flowId } = await ownedFlow(silent.id)
         await sleep(30)
         expect(await store.owners.interruptOrphanedFlows({ staleMs: 10, isDead: nobody })).toContain(flowId)
@@ -1045,10 +1045,10 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('that left or never beat leave no flow RUNNING', async () => {
         const gone = owner()
-        await store.owners.beat(gone)
+        await store.owners.heartbeat(gone)
         const [left, unknown] = [await ownedFlow(gone.id), await ownedFlow(`owner-${randomUUID()}`)]
-        await store.owners.leave(gone.id)
-        await store.owners.leave(`owner-${randomUUID()}`)
+        await store.owners.unregister(gone.id)
+        await store.owners.unregister(`owner-${randomUUID()}`)
         const ids = await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })
         expect(ids).toContain(left.flowId)
         expect(ids).toContain(unknown.flowId)
@@ -1056,21 +1056,21 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('that abdicated are dead at once, and leave no flow RUNNING', async () => {
         const gone = owner()
-        await store.owners.beat(gone)
+        await store.owners.heartbeat(gone)
         const { flowId } = await ownedFlow(gone.id)
-        await store.owners.abdicate(gone.id)
-        await store.owners.abdicate(`owner-${randomUUID()}`)
+        await store.owners.expire(gone.id)
+        await store.owners.expire(`owner-${randomUUID()}`)
         expect(await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })).toContain(flowId)
       })
 
       test('leave flows that may be gone on with to be found, until somebody does', async () => {
         const gone = owner()
-        await store.owners.beat(gone)
+        await store.owners.heartbeat(gone)
         const wanted = await runningFlow({}, { ownerId: gone.id, runOptions: { streaming: true } })
         const unwanted = await runningFlow({}, { ownerId: gone.id })
         const found = () => store.flows.findInterrupted('00000000-0000-0000-0000-000000000000', 1_000)
         expect(await found()).not.toContain(wanted.flowId)
-        await store.owners.abdicate(gone.id)
+        await store.owners.expire(gone.id)
         await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })
         expect(await found()).toContain(wanted.flowId)
         expect(await found()).not.toContain(unwanted.flowId)
@@ -1080,7 +1080,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('are found dead once, though several look at the same time', async () => {
         const dead = owner()
-        await store.owners.beat(dead)
+        await store.owners.heartbeat(dead)
         const flows = [await ownedFlow(dead.id), await ownedFlow(dead.id)]
         const isDead = (candidate: { id: string }) => candidate.id === dead.id
         const answers = await Promise.all(
@@ -1095,7 +1095,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
 
       test('whose flow has no update yet get the error as number 1', async () => {
         const dead = owner()
-        await store.owners.beat(dead)
+        await store.owners.heartbeat(dead)
         const { flowId } = await runningFlow({}, { ownerId: dead.id })
         await store.owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: (candidate) => candidate.id === dead.id })
         expect((await store.updates.read(flowId, 0, 10)).map(({ seq, type }) => [seq, type])).toEqual([[1, 'error']])

@@ -27,7 +27,7 @@ test.each([0, 1])(
     const stopped = acquireSlot(limit, stops)
     const next = acquireSlot(limit, [])
     const reason = new Error('cancelled')
-    stops[which]?.stop(reason)
+    stops[which]?.cancel(reason)
     await expect(stopped).rejects.toBe(reason)
     // The place is still taken: nothing was given away twice.
     expect(limit.activeCount).toBe(1)
@@ -41,7 +41,7 @@ test.each([0, 1])(
 test('a stop that came before the waiting refuses it, and leaves the place free', async () => {
   const limit = pLimit(1)
   const stop = new CancellationToken()
-  stop.stop(new Error('over'))
+  stop.cancel(new Error('over'))
   await expect(acquireSlot(limit, [stop])).rejects.toThrow('over')
   const free = await acquireSlot(limit, [])
   free()
@@ -51,7 +51,7 @@ test('a stop after the turn began does not take the place back', async () => {
   const limit = pLimit(1)
   const stop = new CancellationToken()
   const release = await acquireSlot(limit, [stop])
-  stop.stop(new Error('late'))
+  stop.cancel(new Error('late'))
   expect(limit.activeCount).toBe(1)
   release()
   const free = await acquireSlot(limit, [])

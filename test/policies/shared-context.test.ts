@@ -24,17 +24,17 @@ const OPEN: ContextPolicy = {
 /** A tokenizer for tests: four characters are one token. */
 const countTokens = (text: string) => Math.ceil(text.length / 4)
 
-const output = (piece: string, text: string, overrides: Partial<ContextItem> = {}): ContextItem => ({
+const output = (name: string, text: string, overrides: Partial<ContextItem> = {}): ContextItem => ({
   kind: 'step_output',
-  piece,
+  name,
   from: 'openai',
   text,
   required: false,
   ...overrides,
 })
-const history = (piece: string, text: string, overrides: Partial<ContextItem> = {}): ContextItem => ({
+const history = (name: string, text: string, overrides: Partial<ContextItem> = {}): ContextItem => ({
   kind: 'conversation_history',
-  piece,
+  name,
   text,
   required: false,
   ...overrides,
@@ -45,15 +45,15 @@ const request = (overrides: Partial<SharedContextRequest>): SharedContextRequest
   to: 'anthropic',
   policy: EVERYTHING,
   contextPolicy: OPEN,
-  pieces: [],
+  items: [],
   countTokens,
   ...overrides,
 })
-const limited = (maxSharedTokens: number, pieces: readonly ContextItem[], overrides: Partial<SharedContextRequest> = {}) =>
-  shareContext(request({ contextPolicy: { ...OPEN, maxSharedTokens }, pieces, ...overrides }))
-const tokensOf = (pieces: readonly ContextItem[]) => pieces.reduce((sum, { text }) => sum + countTokens(text), 0)
+const limited = (maxSharedTokens: number, items: readonly ContextItem[], overrides: Partial<SharedContextRequest> = {}) =>
+  shareContext(request({ contextPolicy: { ...OPEN, maxSharedTokens }, items, ...overrides }))
+const tokensOf = (items: readonly ContextItem[]) => items.reduce((sum, { text }) => sum + countTokens(text), 0)
 
-describe('one piece', () => {
+describe('one item', () => {
   const openai = { from: 'openai' }
   const anthropic = { from: 'anthropic' }
   test.each([
@@ -85,7 +85,7 @@ describe('one piece', () => {
     ['attachment', {}, policyOf({ allowAttachments: true }), true, 'allowAttachments'],
     ['step_output', openai, { ...EVERYTHING, providerKey: 'google' }, false, 'no_policy'],
   ] as const)('%s of %j under %j is allowed: %s by %s', (kind, from, policy, allowed, rule) => {
-    expect(decideSharing({ kind, piece: 'p', ...from }, 'anthropic', policy)).toEqual({
+    expect(decideSharing({ kind, name: 'p', ...from }, 'anthropic', policy)).toEqual({
       kind,
       piece: 'p',
       ...from,
@@ -96,16 +96,16 @@ describe('one piece', () => {
   })
 })
 
-describe('the pieces of a step', () => {
+describe('the items of a step', () => {
   test('are all decided, in order, and only allowed ones are visible', async () => {
-    const pieces = [
-      { kind: 'original_prompt', piece: 'original', text: 'question', required: true } as const,
+    const items = [
+      { kind: 'original_prompt', name: 'original', text: 'question', required: true } as const,
       history('m1', 'of the user'),
       output('draft', 'of openai'),
       output('own', 'of anthropic', { from: 'anthropic' }),
     ]
-    const shared = await shareContext(request({ policy: policyOf({ allowConversationHistory: true }), pieces }))
-    expect(shared.visible).toEqual([pieces[0], pieces[1], pieces[3]])
+    const shared = await shareContext(request({ policy: policyOf({ allowConversationHistory: true }), items }))
+    expect(shared.visible).toEqual([items[0], items[1], items[3]])
     expect(shared.decisions.map(({ piece, allowed, rule }) => [piece, allowed, rule])).toEqual([
       ['original', true, 'original_prompt'],
       ['m1', true, 'allowConversationHistory'],
@@ -116,7 +116,7 @@ describe('the pieces of a step', () => {
   })
 
   test('that are required and forbidden stop the step, named without their text', async () => {
-    const denied = shareContext(request({ policy: undefined, pieces: [output('draft', 'SECRET', { required: true })] }))
+    const denied = shareContext(request({ policy: undefined, items: [output('draft', 'SECRET', { required: true })] }))
     await expect(denied).rejects.toMatchObject({
       code: 'DATA_SHARING_DENIED',
       details: { stepId: 'critique', piece: 'draft', kind: 'step_output', from: 'openai', to: 'anthropic', rule: 'no_policy' },
@@ -127,22 +127,22 @@ describe('the pieces of a step', () => {
 
   test('are counted only after all were allowed', async () => {
     let counts = 0
-    const pieces = [output('own', 'x'.repeat(100_000), { from: 'anthropic' }), output('draft', 'y', { required: true })]
-    const denied = shareContext(request({ policy: undefined, pieces, countTokens: () => ++counts }))
+    const items = [output('own', 'x'.repeat(100_000), { from: 'anthropic' }), output('draft', 'y', { required: true })]
+    const denied = shareContext(request({ policy: undefined, items, countTokens: () => ++counts }))
     await expect(denied).rejects.toMatchObject({ code: 'DATA_SHARING_DENIED' })
     expect(counts).toBe(0)
   })
 
   test('stay back where the flow itself does not share them, whatever the user allows', async () => {
-    const pieces = [history('m1', 'h'), output('draft', 'o'), output('own', 'o', { from: 'anthropic' })]
+    const items = [history('m1', 'h'), output('draft', 'o'), output('own', 'o', { from: 'anthropic' })]
     const contextPolicy = { ...OPEN, shareConversationHistory: false, shareStepOutputs: false }
-    const shared = await shareContext(request({ pieces, contextPolicy }))
+    const shared = await shareContext(request({ items, contextPolicy }))
     expect(shared.visible).toEqual([])
     expect(shared.decisions.map(({ rule }) => rule)).toEqual(['shareConversationHistory', 'shareStepOutputs', 'shareStepOutputs'])
   })
 
   test('are not shared under the policy of another user', async () => {
-    const shared = await shareContext(request({ policy: { ...EVERYTHING, userId: 'bob' }, pieces: [output('draft', 'o')] }))
+    const shared = await shareContext(request({ policy: { ...EVERYTHING, userId: 'bob' }, items: [output('draft', 'o')] }))
     expect(shared.decisions.map(({ allowed, rule }) => [allowed, rule])).toEqual([[false, 'no_policy']])
   })
 })
@@ -150,27 +150,27 @@ describe('the pieces of a step', () => {
 describe('the token limit', () => {
   test('counts nothing while the bytes fit', async () => {
     let counts = 0
-    const pieces = [history('m1', 'x'.repeat(50)), output('draft', 'y'.repeat(50))]
-    const shared = await limited(100, pieces, { countTokens: () => ++counts })
-    expect(shared.visible).toEqual(pieces)
+    const items = [history('m1', 'x'.repeat(50)), output('draft', 'y'.repeat(50))]
+    const shared = await limited(100, items, { countTokens: () => ++counts })
+    expect(shared.visible).toEqual(items)
     expect(counts).toBe(0)
   })
 
   test('does not bound the prompt of the user or attachments', async () => {
-    const pieces = (['original_prompt', 'attachment'] as const).map((kind) => ({
+    const items = (['original_prompt', 'attachment'] as const).map((kind) => ({
       kind,
-      piece: kind,
+      name: kind,
       text: 'x'.repeat(999),
       required: false,
     }))
-    expect((await limited(10, pieces)).visible).toEqual(pieces)
+    expect((await limited(10, items)).visible).toEqual(items)
   })
 
   test('takes the oldest history first and leaves outputs whole', async () => {
-    const pieces = [1, 2, 3].map((index) => history(`m${index}`, `${index}`.repeat(400)))
+    const items = [1, 2, 3].map((index) => history(`m${index}`, `${index}`.repeat(400)))
     const draft = output('draft', 'd'.repeat(800))
-    const shared = await limited(410, [...pieces, draft])
-    expect(shared.visible).toEqual([pieces[1], pieces[2], draft])
+    const shared = await limited(410, [...items, draft])
+    expect(shared.visible).toEqual([items[1], items[2], draft])
     expect(shared.decisions.map(({ allowed, rule }) => [allowed, rule])).toEqual([
       [false, 'maxSharedTokens'],
       [true, 'allowConversationHistory'],
@@ -182,8 +182,8 @@ describe('the token limit', () => {
   })
 
   test('keeps no older message behind one that did not fit', async () => {
-    const pieces = [history('m1', 'a'), history('m2', 'b'.repeat(4_000)), history('m3', 'c')]
-    expect((await limited(100, pieces)).visible).toEqual([pieces[2]])
+    const items = [history('m1', 'a'), history('m2', 'b'.repeat(4_000)), history('m3', 'c')]
+    expect((await limited(100, items)).visible).toEqual([items[2]])
   })
 
   test('then shortens the oldest output at its start', async () => {
@@ -202,9 +202,9 @@ describe('the token limit', () => {
   test('leaves an oldest output out where nothing of it fits, unless it is required', async () => {
     const newest = output('newest', 'b'.repeat(4_000))
     const offered = await limited(100, [output('oldest', 'a'.repeat(400)), newest])
-    expect(offered.visible.map(({ piece }) => piece)).toEqual(['newest'])
+    expect(offered.visible.map(({ name }) => name)).toEqual(['newest'])
     const required = await limited(100, [output('oldest', 'a'.repeat(400), { required: true }), newest])
-    expect(required.visible.map(({ piece }) => piece)).toEqual(['oldest', 'newest'])
+    expect(required.visible.map(({ name }) => name)).toEqual(['oldest', 'newest'])
     expect(required.visible[0]?.text.length).toBeGreaterThan(0)
     expect(tokensOf(required.visible)).toBeLessThanOrEqual(100)
   })
@@ -215,7 +215,7 @@ describe('the token limit', () => {
       output('draft', 'o', { required: true }),
       output('x', 'y'),
     ])
-    expect(shared.visible.map(({ piece, text }) => [piece, text])).toEqual([
+    expect(shared.visible.map(({ name, text }) => [name, text])).toEqual([
       ['m1', ''],
       ['draft', ''],
     ])
@@ -290,11 +290,11 @@ describe('500 generated combinations', () => {
         generatedPolicy,
         contextPolicy,
         async (drafts, policy, flowPolicy) => {
-          const pieces: ContextItem[] = drafts.map(({ kind, from, required, filler, repeat }, index) => {
+          const items: ContextItem[] = drafts.map(({ kind, from, required, filler, repeat }, index) => {
             const canary = `<canary-${index}>`
             return {
               kind,
-              piece: `p${index}`,
+              name: `p${index}`,
               ...(from ? { from } : {}),
               required,
               text: `${canary}${filler.repeat(repeat)}${canary}`,
@@ -312,9 +312,9 @@ describe('500 generated combinations', () => {
               attachment: granted?.allowAttachments === true && crossing,
             }[kind]
           }
-          const forbidden = pieces.filter((piece) => !mayPass(piece))
+          const forbidden = items.filter((piece) => !mayPass(piece))
           const asked = shareContext(
-            request({ policy, contextPolicy: flowPolicy, pieces, countTokens: (text) => Math.ceil(text.length / 3) }),
+            request({ policy, contextPolicy: flowPolicy, items, countTokens: (text) => Math.ceil(text.length / 3) }),
           )
           if (forbidden.some((piece) => piece.required)) {
             await expect(asked).rejects.toMatchObject({ code: 'DATA_SHARING_DENIED' })
@@ -322,20 +322,20 @@ describe('500 generated combinations', () => {
           }
           const shared = await asked
           const seen = JSON.stringify([shared.visible, shared.notes])
-          for (const piece of forbidden) expect(seen).not.toContain(`<canary-${pieces.indexOf(piece)}>`)
-          expect(shared.decisions.map(({ piece }) => piece)).toEqual(pieces.map(({ piece }) => piece))
+          for (const piece of forbidden) expect(seen).not.toContain(`<canary-${items.indexOf(piece)}>`)
+          expect(shared.decisions.map(({ piece }) => piece)).toEqual(items.map(({ name }) => name))
           for (const [index, { allowed }] of shared.decisions.entries()) {
-            expect(shared.visible.some(({ piece }) => piece === `p${index}`)).toBe(allowed)
+            expect(shared.visible.some(({ name }) => name === `p${index}`)).toBe(allowed)
           }
           const bounded = shared.visible.filter(({ kind }) => kind === 'step_output' || kind === 'conversation_history')
           const tokens = bounded.reduce((sum, { text }) => sum + Math.ceil(text.length / 3), 0)
           expect(tokens).toBeLessThanOrEqual(flowPolicy.maxSharedTokens)
-          for (const { piece, text } of shared.visible) {
-            const whole = pieces.find((candidate) => candidate.piece === piece)?.text ?? ''
+          for (const { name, text } of shared.visible) {
+            const whole = items.find((candidate) => candidate.name === name)?.text ?? ''
             expect(whole.endsWith(text)).toBe(true)
           }
-          for (const piece of pieces) {
-            if (piece.required) expect(shared.visible.map((visible) => visible.piece)).toContain(piece.piece)
+          for (const piece of items) {
+            if (piece.required) expect(shared.visible.map((visible) => visible.name)).toContain(piece.name)
           }
         },
       ),

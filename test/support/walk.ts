@@ -101,12 +101,12 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
         const result = resultOf(step, iteration, error ? { status: 'FAILED', error: error.toJSON() } : { parsed })
         if (!error) successes.set(key, result)
         resolve(result)
-        if (answered === options.cancelAfter) flow.stop(new OrchestratorError('FLOW_CANCELLED', 'enough'))
+        if (answered === options.cancelAfter) flow.cancel(new OrchestratorError('FLOW_CANCELLED', 'enough'))
       }
       const entry = { key, end }
       work.signal.addEventListener('abort', () => {
         leave()
-        if (flow.stopped) return reject(flow.reason)
+        if (flow.cancelled) return reject(flow.reason)
         aborted.push(key)
         resolve(resultOf(step, iteration, { status: 'CANCELLED' }))
       })
@@ -118,11 +118,11 @@ export async function walk(executor: Executor, definition: FlowDefinition, optio
     })
 
   const context: ExecutorContext = {
-    async runStep(step, { iteration = 1, visible, input, verdict, stop }) {
+    async runStep(step, { iteration = 1, visible, input, verdict, cancellation }) {
       const key = askKey(step.id, iteration)
       note(`run ${key}`)
       asks.push({ key, stepId: step.id, visible: visible.map(({ id }) => id), input: input?.map(({ id }) => id), verdict })
-      return recorded.get(key) ?? call(step, key, iteration, stop)
+      return recorded.get(key) ?? call(step, key, iteration, cancellation)
     },
     async skipStep(step, _reason, iteration = 1) {
       note(`skip ${step.id}`)

@@ -33,10 +33,10 @@ const PROTOCOL: typeof SOCKET_PROTOCOL = 'polyphony.v1'
 const PING = JSON.stringify({ type: 'ping' })
 
 /** Opens one WebSocket and resolves when it is over, whatever ended it. */
-export async function runLink(parts: SocketLinkDeps, options: LinkOptions): Promise<Closed> {
+export async function runLink(deps: SocketLinkDeps, options: LinkOptions): Promise<Closed> {
   try {
-    const { wasOpen, ...closed } = await watch(await untilAborted(options.signal, open(parts, options.signal)), options)
-    return wasOpen || options.signal.aborted ? closed : ((await findRefusal(parts, options)) ?? closed)
+    const { wasOpen, ...closed } = await watch(await untilAborted(options.signal, open(deps, options.signal)), options)
+    return wasOpen || options.signal.aborted ? closed : ((await findRefusal(deps, options)) ?? closed)
   } catch (error) {
     const known = PolyphonyError.is(error) ? error : networkError('The WebSocket could not be opened', error)
     return { error: known, mayReconnect: canHeal(known) }

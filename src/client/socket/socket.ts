@@ -46,13 +46,13 @@ interface Asked {
 }
 
 /** One WebSocket for many flows, opened with the first need of it and opened again as long as there is one. */
-export function createSocket(parts: SocketLinkDeps, options: SocketOptions = {}): PolyphonySocket {
+export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}): PolyphonySocket {
   const {
     idleTimeoutMs = FOLLOW_DEFAULTS.idleTimeoutMs,
     maxReconnects = FOLLOW_DEFAULTS.maxReconnects,
     pingMs = 20_000,
   } = options
-  const { wait, random } = parts.transport
+  const { wait, random } = deps.transport
   const over = new AbortController()
   const asked = new Map<string, Asked>()
   let send: ((text: string) => void) | undefined
@@ -88,7 +88,7 @@ export function createSocket(parts: SocketLinkDeps, options: SocketOptions = {})
   async function keepConnected(): Promise<void> {
     let failures = 0
     while (isNeeded()) {
-      const closed = await runLink(parts, {
+      const closed = await runLink(deps, {
         pingMs,
         idleTimeoutMs,
         signal: over.signal,

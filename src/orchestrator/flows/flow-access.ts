@@ -1,3 +1,4 @@
+import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import type { ThreadRight } from '../../domain/users/thread.ts'
 import { permissionDenied, threadNotFound } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -54,6 +55,3 @@ export function createFlowAccess({ flows, permissions }: FlowAccessDeps) {
 }
 
 export type FlowAccess = ReturnType<typeof createFlowAccess>
-
-export const flowNotFound = (flowId: string): OrchestratorError =>
-  new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })

@@ -1,10 +1,11 @@
 import * as z from 'zod'
 import { toNanoUsd } from '../../domain/execution/cost.ts'
+import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import { USAGE_GROUPS, type UsageFigures, type UsageGroup, type UsageRow } from '../../domain/execution/usage-report.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { UsageRepository } from '../../repositories/repository.ts'
 import { parseOptions } from '../service-options.ts'
-import { type FlowAccess, flowNotFound } from './flow-access.ts'
+import type { FlowAccess } from './flow-access.ts'
 
 const MAX_ROWS = 1_000
 // Postgres knows no earlier ones, and ISO 8601 writes no later ones with four digits.
@@ -54,10 +55,10 @@ export interface UsageServiceDeps {
 
 /** Usage and cost, from the ledger that has one entry per try. */
 export class UsageService {
-  readonly #ports: UsageServiceDeps
+  readonly #deps: UsageServiceDeps
 
-  constructor(ports: UsageServiceDeps) {
-    this.#ports = ports
+  constructor(deps: UsageServiceDeps) {
+    this.#deps = deps
   }
 
   /**
@@ -65,7 +66,7 @@ export class UsageService {
    * did not create or may not read any more.
    */
   async report(userId: string, options: UsageOptions = {}): Promise<UsageReport> {
-    const { usage, access } = this.#ports
+    const { usage, access } = this.#deps
     const { from, to, flowId, limit, ...given } = parseOptions(usageOptionsSchema, options, 'usage')
     if (from && to && from >= to) throw new OrchestratorError('INPUT_INVALID', 'usage: from: expected an instant before `to`')
     access.assertUser(userId)

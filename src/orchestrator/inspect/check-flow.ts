@@ -38,11 +38,11 @@ const DEFAULT_MAX_TOKENS = 4_096
 const SHORT_ANSWER_TOKENS = 200
 
 /** Everything knowable before the first call. */
-export function createCheckFlow(ports: CheckFlowDeps): CheckFlow {
+export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
   return async (input, userId) => {
     let definition: FlowDefinition
     try {
-      definition = ports.parser.parse(input)
+      definition = deps.parser.parse(input)
     } catch (error) {
       return {
         ok: false,
@@ -52,13 +52,13 @@ export function createCheckFlow(ports: CheckFlowDeps): CheckFlow {
         cost: { lowUsd: 0, highUsd: 0, unpriced: [] },
       }
     }
-    const ranges = new Map(ports.executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
-    const providers = providerFindings(ports, definition)
-    const sharing = await sharingFindings(ports, definition, userId)
-    const cost = await costRange(ports, definition, ranges)
+    const ranges = new Map(deps.executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
+    const providers = providerFindings(deps, definition)
+    const sharing = await sharingFindings(deps, definition, userId)
+    const cost = await costRange(deps, definition, ranges)
     const limits = limitFindings(definition, cost)
     const joins = joinFindings(definition)
-    const models = await modelFindings(ports, definition)
+    const models = await modelFindings(deps, definition)
     const problems = [...joins.problems, ...providers.problems, ...sharing.problems, ...limits.problems]
     const warnings = [...joins.warnings, ...providers.warnings, ...models, ...sharing.warnings, ...limits.warnings]
     const calls = [...ranges.values()].reduce((sum, { min, max }) => ({ min: sum.min + min, max: sum.max + max }), {
@@ -111,17 +111,13 @@ function usability(providers: ProviderService, id: string, path: string): FlowFi
 }
 
 /** Judges what each step would be given, from the definition alone. Prompt functions are judged when they run. */
-async function sharingFindings(ports: CheckFlowDeps, definition: FlowDefinition, userId: string): Promise<Findings> {
+async function sharingFindings(deps: CheckFlowDeps, definition: FlowDefinition, userId: string): Promise<Findings> {
   const findings: Findings = { problems: [], warnings: [] }
   if (!definition.contextPolicy.shareStepOutputs) return findings
   for (const [index, step] of definition.steps.entries()) {
-    const policy = await ports.dataSharing.get(userId, step.provider)
-    for (const [source, required] of sourcesOf(ports, definition, step, index)) {
-      const decision = ports.decideSharing(
-        { kind: 'step_output', piece: source.id, from: source.provider },
-        step.provider,
-        policy,
-      )
+    const policy = await deps.dataSharing.get(userId, step.provider)
+    for (const [source, required] of sourcesOf(deps, definition, step, index)) {
+      const decision = deps.decideSharing({ kind: 'step_output', name: source.id, from: source.provider }, step.provider, policy)
       if (decision.allowed) continue
       const finding: FlowFinding = {
         code: 'DATA_SHARING_DENIED',
@@ -159,24 +155,24 @@ async function sharingFindings(ports: CheckFlowDeps, definition: FlowDefinition,
 
 /** Steps whose output a step gets, and whether it cannot do without. */
 function sourcesOf(
-  ports: CheckFlowDeps,
+  deps: CheckFlowDeps,
   definition: FlowDefinition,
   step: FlowStep,
   index: number,
 ): ReadonlyMap<FlowStep, boolean> {
-  const executor = ports.executors[definition.type]
+  const executor = deps.executors[definition.type]
   const references = stepReferences(step)
-  const earlier = definition.steps.slice(0, index)
+  const prior = definition.steps.slice(0, index)
   const sources = new Map<FlowStep, boolean>()
-  const previous = earlier.at(-1)
-  if (step.inputFrom === 'all') for (const source of earlier) sources.set(source, false)
+  const previous = prior.at(-1)
+  if (step.inputFrom === 'all') for (const source of prior) sources.set(source, false)
   if (step.inputFrom === undefined) {
-    for (const source of earlier) if (step.dependsOn?.includes(source.id)) sources.set(source, references.input)
+    for (const source of prior) if (step.dependsOn?.includes(source.id)) sources.set(source, references.input)
   }
   const usesPrevious = references.previous || references.input
-  const feeds = executor?.feeds?.(definition) ?? []
+  const feeds = executor?.implicitInputs?.(definition) ?? []
   const isFed = feeds.some((fed) => fed.to === step.id)
-  if (previous && step.inputFrom === undefined && !isFed && !executor?.unordered && takesPrevious(step))
+  if (previous && step.inputFrom === undefined && !isFed && !executor?.noImplicitPredecessor && takesPrevious(step))
     sources.set(previous, usesPrevious)
   if (previous && (step.inputFrom === 'previous' || references.previous)) sources.set(previous, true)
   for (const fed of feeds) {
@@ -195,7 +191,7 @@ const takesPrevious = (step: FlowStep): boolean =>
   step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0
 
 async function costRange(
-  ports: CheckFlowDeps,
+  deps: CheckFlowDeps,
   definition: FlowDefinition,
   ranges: ReadonlyMap<string, CallRange>,
 ): Promise<FlowCheck['cost']> {
@@ -204,13 +200,13 @@ async function costRange(
   const unpriced = new Set<string>()
   let upstreamTokens = 0
   for (const step of definition.steps) {
-    const own = await ownTokens(ports, definition, step)
+    const own = await ownTokens(deps, definition, step)
     const maxTokens = step.settings?.maxTokens ?? DEFAULT_MAX_TOKENS
     const { min, max } = ranges.get(step.id) ?? { min: 1, max: 1 }
     const samples = step.samples ?? 1
-    const provider = ports.pricingOf(step.provider)
-    const low = await ports.prices.worstCase(provider, step.model, own, Math.min(maxTokens, SHORT_ANSWER_TOKENS))
-    const high = await ports.prices.worstCase(
+    const provider = deps.pricingOf(step.provider)
+    const low = await deps.prices.worstCase(provider, step.model, own, Math.min(maxTokens, SHORT_ANSWER_TOKENS))
+    const high = await deps.prices.worstCase(
       provider,
       step.model,
       own + Math.min(upstreamTokens, definition.contextPolicy.maxSharedTokens),

@@ -28,7 +28,7 @@ export function startOwnershipWatch({ runs, flows }: OwnershipWatchDeps): () => 
       turn.map(async (run) => {
         const flow = await flows.find(run.flowId)
         if (flow?.ownerEpoch === run.epoch) return
-        run.stop.stop(
+        run.cancellation.cancel(
           new OrchestratorError('FLOW_INTERRUPTED', 'Another process took the flow', { details: { flowId: run.flowId } }),
         )
       }),

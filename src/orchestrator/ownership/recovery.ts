@@ -34,7 +34,7 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger, onInt
     return owner.host === self.host && (owner.pid === self.pid || !isAlive(owner.pid))
   }
   const sweep = async () => {
-    await owners.beat(self)
+    await owners.heartbeat(self)
     const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead })
     if (flowIds.length === 0) return
     logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
@@ -54,8 +54,8 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger, onInt
     async stop({ handOver = false }: { readonly handOver?: boolean } = {}): Promise<void> {
       clearInterval(timer)
       ownersHere.delete(self.id)
-      if (handOver) await owners.abdicate(self.id)
-      else await owners.leave(self.id)
+      if (handOver) await owners.expire(self.id)
+      else await owners.unregister(self.id)
     },
   }
 }

@@ -6,7 +6,7 @@ import { stepReferences } from '../../prompts/step-references.ts'
 
 export interface RerunPlan {
   readonly definition: FlowDefinition
-  readonly executor: Pick<Executor, 'unordered' | 'loop'>
+  readonly executor: Pick<Executor, 'noImplicitPredecessor' | 'loop'>
   /** Index of the first step that is to run again. */
   readonly from: number
   /** The new run has another prompt. */
@@ -40,15 +40,15 @@ function stepsMadeAnew(
 ): ReadonlySet<string> {
   const plans = stepPlans(definition)
   const anew = new Set<string>()
-  const earlier: string[] = []
+  const prior: string[] = []
   for (const step of before) {
     const own = results.filter(({ stepId }) => stepId === step.id)
-    const seen = executor.unordered ? [...(plans.get(step.id)?.ancestors ?? [])] : earlier
+    const seen = executor.noImplicitPredecessor ? [...(plans.get(step.id)?.ancestors ?? [])] : prior
     const cameOut = own.some(({ status }) => status === 'SUCCESS' || status === 'SKIPPED')
     const isChanged = changedSteps.has(step.id) || (otherInput && seesInput(definition, step))
     const isOutdated = !executor.loop && seen.some((id) => wasRepeatedAfter(id, own, results))
     if (!cameOut || isChanged || isOutdated || seen.some((id) => anew.has(id))) anew.add(step.id)
-    earlier.push(step.id)
+    prior.push(step.id)
   }
   return anew
 }

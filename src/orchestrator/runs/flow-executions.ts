@@ -2,6 +2,7 @@ import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Budget, Spend } from '../../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
+import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
@@ -25,7 +26,7 @@ export interface FlowExecutionDeps {
   readonly updateLog: UpdateLog
   readonly live: LiveUpdates
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
-  readonly executorOf: (type: FlowType) => Pick<Executor, 'unordered' | 'forwardReferences'>
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'forwardReferences'>
   /** Who watches executions from outside. */
   readonly observer: FlowObserver
   readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
@@ -51,8 +52,8 @@ interface Starting {
 }
 
 /** Flows of this process between their claim and their end. */
-export function createFlowExecutions(ports: FlowExecutionDeps) {
-  const { store, engine, providers } = ports
+export function createFlowExecutions(deps: FlowExecutionDeps) {
+  const { store, engine, providers } = deps
   const starting = new Map<string, Starting>()
   const runs = new Map<string, FlowExecution>()
   const apart = new Map<string, Promise<unknown>>()
@@ -74,12 +75,12 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
   }
 
   async function claim({ flow, input, options }: StartRequest): Promise<number> {
-    const { ownerId } = ports
+    const { ownerId } = deps
     const claimed = await store.journal.claim({
       flowId: flow.id,
       from: STARTABLE,
       ownerId,
-      startedAt: ports.now(),
+      startedAt: deps.now(),
       input: input.text,
       metadata: options.metadata,
       runOptions: options.stored,
@@ -91,7 +92,7 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
   async function open(job: FlowJob, stop: CancellationToken): Promise<FlowExecution> {
     const begun = starting.get(job.flowId)
     const run = await openOrder(begun?.order ?? (await orderFromStore(job.flowId)), job, stop)
-    if (begun?.cancelled) stop.stop(begun.cancelled)
+    if (begun?.cancelled) stop.cancel(begun.cancelled)
     return run
   }
 
@@ -104,28 +105,28 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
     const { flow, definition, input, options } = order
     // The first owner of a fresh flow finds nothing of an earlier run, so it need not look.
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
-    const { unordered = false, forwardReferences = false } = ports.executorOf(flow.flowType)
-    const limits = mergeLimits(definition.limits ?? ports.defaults.limits, options.limits)
-    const earlier = isFresh
+    const { noImplicitPredecessor = false, forwardReferences = false } = deps.executorOf(flow.flowType)
+    const limits = mergeLimits(definition.limits ?? deps.defaults.limits, options.limits)
+    const prior = isFresh
       ? NO_PRIOR_STATE
-      : await readPriorState(store, flow, definition, { unordered, isLoop: forwardReferences })
-    const log = ports.updateLog.open({
+      : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
+    const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
-      lastSeq: earlier.lastSeq,
+      lastSeq: prior.lastSeq,
       onUpdate: options.onUpdate,
       stop,
     })
     const simulated = definition.steps.some((step) => simulatedIds(providers).has(step.provider))
-    const observation = ports.observer.isWatching()
-      ? await ports.observer.flowStarted({
+    const observation = deps.observer.isWatching()
+      ? await deps.observer.flowStarted({
           flowId: flow.id,
           threadId: flow.threadId,
           name: flow.name,
           flowType: flow.flowType,
           stepId: onlyStepId,
           simulated,
-          resumed: earlier.results.length > 0,
+          resumed: prior.results.length > 0,
         })
       : undefined
     const run: FlowExecution = {
@@ -134,25 +135,25 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
       userId: flow.userId,
       epoch: job.epoch,
       definition,
-      unordered,
+      noImplicitPredecessor,
       input: input.text,
       inputMessageId: input.messageId,
       attachments: input.attachments,
       options,
-      stop,
+      cancellation: stop,
       log,
       limits,
-      budget: budgetFor(limits, ports.createBudget, earlier.results, flow.result?.spent),
-      timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? ports.defaults.flowTimeoutMs,
-      recorded: earlier.recorded,
-      inFlightAtCrash: earlier.inFlight,
-      earlier: earlier.results,
-      earlierAttempts: earlier.attempts,
+      budget: budgetFor(limits, deps.createBudget, prior.results, flow.result?.spent),
+      timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
+      recorded: prior.recorded,
+      inFlightAtCrash: prior.inFlight,
+      priorResults: prior.results,
+      priorAttempts: prior.attempts,
       results: [],
-      startedAt: ports.now(),
+      startedAt: deps.now(),
       simulated,
       observation,
-      stepsStarted: earlier.results.filter((result) => result.status === 'SUCCESS').length,
+      stepsStarted: prior.results.filter((result) => result.status === 'SUCCESS').length,
       currentStepIndex: 0,
     }
     runs.set(flow.id, run)
@@ -161,10 +162,10 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
 
   async function orderFromStore(flowId: string): Promise<StartRequest> {
     const flow = await store.flows.find(flowId)
-    if (!flow) throw new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
+    if (!flow) throw flowNotFound(flowId)
     const options: RunOptions = { streaming: false, saveMessages: false, metadata: flow.metadata ?? {} }
     const input = { text: flow.input ?? '', attachments: [] }
-    return { flow, definition: ports.rebuild(flow), input, options }
+    return { flow, definition: deps.rebuild(flow), input, options }
   }
 
   function onEnd(job: FlowJob, end: ExecutionEnd): void {
@@ -179,7 +180,7 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
     const begun = starting.get(flowId)
     if (begun) begun.cancelled ??= reason
     const run = runs.get(flowId)
-    run?.stop.stop(reason)
+    run?.cancellation.cancel(reason)
     await apart.get(flowId)?.catch(() => {})
     return (await engine.cancel(flowId, reason)) || begun !== undefined || run !== undefined
   }
@@ -193,14 +194,14 @@ export function createFlowExecutions(ports: FlowExecutionDeps) {
 
   /** Ends everything that runs apart from the engine. */
   async function stopAll(reason: unknown): Promise<void> {
-    for (const flowId of apart.keys()) runs.get(flowId)?.stop.stop(reason)
+    for (const flowId of apart.keys()) runs.get(flowId)?.cancellation.cancel(reason)
     await Promise.allSettled(apart.values())
   }
 
   /** Forgets a run that was opened with `openOrder`. */
   function close(flowId: string): void {
     runs.delete(flowId)
-    ports.live.ended(flowId)
+    deps.live.ended(flowId)
   }
 
   return {
@@ -233,11 +234,11 @@ function promiseWithResolver<T>(): { readonly promise: Promise<T>; readonly reso
 function budgetFor(
   limits: FlowLimits | undefined,
   createBudget: FlowExecutionDeps['createBudget'],
-  earlier: readonly StepResult[],
+  prior: readonly StepResult[],
   settled: Spend = { costUsd: 0, tokens: 0 },
 ): Budget | undefined {
   if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
-  const { totalCost, totalTokens } = totalsOf(earlier)
+  const { totalCost, totalTokens } = totalsOf(prior)
   return createBudget(limits, { costUsd: Math.max(totalCost, settled.costUsd), tokens: Math.max(totalTokens, settled.tokens) })
 }
 
@@ -258,7 +259,7 @@ function simulatedIds(providers: ProviderService): ReadonlySet<string> {
 /** Why a flow of this status cannot be started. */
 export function statusError(flowId: string, status: FlowStatus | undefined): OrchestratorError {
   const details = { flowId, status }
-  if (status === undefined) return new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
+  if (status === undefined) return flowNotFound(flowId)
   if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
   return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" is running`, { details })
 }

@@ -33,75 +33,77 @@ export interface FlowRunnerDeps {
 export type ExecutionEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
 
 /** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
-export function createFlowRunner(ports: FlowRunnerDeps): Advance {
+export function createFlowRunner(deps: FlowRunnerDeps): Advance {
   return (job, stop) =>
-    ports
+    deps
       .open(job, stop)
       .then(
-        (run) => (run.observation ? watched(ports, run, run.observation) : drive(ports, run)),
+        (run) => (run.observation ? watched(deps, run, run.observation) : drive(deps, run)),
         (error): ExecutionEnd => ({ error: OrchestratorError.from(error) }),
       )
-      .then((end) => ports.onEnd(job, end))
+      .then((end) => deps.onEnd(job, end))
 }
 
-function watched(ports: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
-  const ended = within ? within(() => drive(ports, run)) : drive(ports, run)
+function watched(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
+  const ended = within ? within(() => drive(deps, run)) : drive(deps, run)
   return ended.then((end) => {
-    endObservation(run, 'error' in end ? end.error.code : undefined, ports.now())
+    endObservation(run, 'error' in end ? end.error.code : undefined, deps.now())
     return end
   })
 }
 
 // Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
-function drive(ports: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> {
-  const { definition, log, stop } = run
-  const executor = ports.executors[definition.type]
-  if (!executor) return fail(ports, run, new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`))
+function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> {
+  const { definition, log, cancellation } = run
+  const executor = deps.executors[definition.type]
+  if (!executor) return fail(deps, run, new OrchestratorError('FLOW_INVALID', `No executor for flow type "${definition.type}"`))
   const stopTimer = startFlowTimer(run)
   log.emit('flow_start', {
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.earlier.length > 0,
+    resumed: run.priorResults.length > 0,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
     stopTimer()
-    return fail(ports, run, OrchestratorError.from(stop.stopped ? stop.reason : error))
+    return fail(deps, run, OrchestratorError.from(cancellation.cancelled ? cancellation.reason : error))
   }
-  return executor.run(definition, contextFor(ports, run)).then((outcome) => {
+  return executor.run(definition, contextFor(deps, run)).then((outcome) => {
     stopTimer()
-    return complete(ports, run, outcome).catch(failed)
+    return complete(deps, run, outcome).catch(failed)
   }, failed)
 }
 
 // Node fires a longer timer at once; nothing in this process will run for 24 days.
 const LONGEST_TIMER_MS = 2_147_483_647
 
-function startFlowTimer({ timeoutMs: limitMs, stop, flowId }: FlowExecution): () => void {
+function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
   const timer = setTimeout(() => {
-    stop.stop(new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }))
+    cancellation.cancel(
+      new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
+    )
   }, limitMs)
   return () => clearTimeout(timer)
 }
 
-function contextFor(ports: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
+function contextFor(deps: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
   return {
-    runStep: (step, options) => ports.runStep(run, step, options),
-    skipStep: (step, reason, iteration = 1) => skipStep(ports, run, step, reason, iteration),
-    conditionHolds: (step, visible, iteration = 1) => conditionHolds(ports, run, step, visible, iteration),
+    runStep: (step, options) => deps.runStep(run, step, options),
+    skipStep: (step, reason, iteration = 1) => skipStep(deps, run, step, reason, iteration),
+    conditionHolds: (step, visible, iteration = 1) => conditionHolds(deps, run, step, visible, iteration),
   }
 }
 
 async function skipStep(
-  ports: FlowRunnerDeps,
+  deps: FlowRunnerDeps,
   run: FlowExecution,
   step: FlowStep,
   reason: string,
   iteration: number,
 ): Promise<StepResult> {
-  const result: StepResult = { ...emptyResult(run, step, iteration, ports.now()), status: 'SKIPPED', notes: [reason] }
+  const result: StepResult = { ...emptyResult(run, step, iteration, deps.now()), status: 'SKIPPED', notes: [reason] }
   run.results.push(result)
   run.log.emit('step_skipped', { reason }, step.id, iteration)
   run.log.record([result])
@@ -109,7 +111,7 @@ async function skipStep(
 }
 
 async function conditionHolds(
-  ports: FlowRunnerDeps,
+  deps: FlowRunnerDeps,
   run: FlowExecution,
   step: FlowStep,
   visible: readonly StepResult[],
@@ -119,12 +121,12 @@ async function conditionHolds(
   try {
     if (typeof step.condition === 'string')
       return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
-    const { messages: history } = await ports.historyOf(run)
+    const { messages: history } = await deps.historyOf(run)
     const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
     // As JavaScript takes it: what a text match gives is as good as true.
-    return Boolean(await untilCancelled(judged, [run.stop]))
+    return Boolean(await untilCancelled(judged, [run.cancellation]))
   } catch (error) {
-    if (run.stop.stopped) throw run.stop.reason
+    if (run.cancellation.cancelled) throw run.cancellation.reason
     const path = `steps[${run.definition.steps.indexOf(step)}].condition`
     const cause = OrchestratorError.is(error) ? error.message : error instanceof Error ? error.name : typeof error
     throw new OrchestratorError('STEP_FAILED', `The condition of step "${step.id}" could not be judged: ${cause}`, {
@@ -134,17 +136,17 @@ async function conditionHolds(
   }
 }
 
-async function complete(ports: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): Promise<ExecutionEnd> {
-  if (run.stop.stopped) throw run.stop.reason
+async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): Promise<ExecutionEnd> {
+  if (run.cancellation.cancelled) throw run.cancellation.reason
   const { final, output, stopReason } = answered(run, outcome)
-  const result = toResult(ports, run, { final, output, stopReason })
+  const result = toResult(deps, run, { final, output, stopReason })
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result
   run.log.emit('flow_complete', result)
   const spent = run.budget && { ...run.budget.spent }
   const stored = final
     ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
     : { ...totals, spent, output: finalOutput }
-  await run.log.finish({ status, completedAt: ports.now(), result: stored, simulated })
+  await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated })
   notify(() => run.definition.onFlowComplete?.(result))
   return { result }
 }
@@ -167,7 +169,7 @@ function answered(run: FlowExecution, outcome: ExecutorResult): ExecutorResult {
   throw new OrchestratorError(code, `${message}: ${failed.error.message}`, { details, retryable })
 }
 
-function toResult(ports: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): FlowExecutionResult {
+function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): FlowExecutionResult {
   const steps = settledResults(run)
   return {
     flowId: run.flowId,
@@ -175,13 +177,13 @@ function toResult(ports: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRe
     finalOutput: outcome.final?.output ?? outcome.output ?? '',
     steps,
     ...totalsOf([...steps, ...notReplayed(run)]),
-    totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
+    totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
     stopReason: outcome.stopReason,
     simulated: steps.some((step) => step.simulated),
   }
 }
 
-async function fail(ports: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
+async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
   // Another owner has the flow: nothing of this run may be written any more.
   if (error.code === 'FLOW_INTERRUPTED') {
@@ -194,11 +196,11 @@ async function fail(ports: FlowRunnerDeps, run: FlowExecution, cause: Orchestrat
   const status: FlowStatus = cancelled ? 'CANCELLED' : 'FAILED'
   const outcome: FlowOutcome = {
     status,
-    completedAt: ports.now(),
+    completedAt: deps.now(),
     error: error.toJSON(),
     result: run.budget && {
       ...totalsOf([...settledResults(run), ...notReplayed(run)]),
-      totalExecutionTime: ports.now().getTime() - run.startedAt.getTime(),
+      totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
       spent: { ...run.budget.spent },
     },
     simulated: run.results.some((step) => step?.simulated),

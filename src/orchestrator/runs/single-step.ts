@@ -50,7 +50,7 @@ export function createSingleStep({ store, executions, runStep, ownerId, now }: S
       throw error
     } finally {
       const { status, completedAt, error, simulated } = flow
-      const result = flow.result && { ...flow.result, ...totalsOf([...run.earlier, ...settledResults(run)]) }
+      const result = flow.result && { ...flow.result, ...totalsOf([...run.priorResults, ...settledResults(run)]) }
       const outcome = { status, completedAt, result, error, simulated: simulated || run.results.some((done) => done?.simulated) }
       await run.log.finish(outcome).finally(() => {
         executions.close(flow.id)

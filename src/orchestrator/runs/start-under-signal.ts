@@ -1,5 +1,5 @@
 import { onAbort } from '../../async/on-abort.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { flowCancelled } from '../../domain/execution/flow-errors.ts'
 import type { FlowExecutions } from './flow-executions.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 
@@ -12,9 +12,9 @@ export async function startUnderSignal(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly end: Promise<ExecutionEnd> }> {
   const flowId = start.flow.id
-  const cancelled = (message: string) => new OrchestratorError('FLOW_CANCELLED', message, { details: { flowId } })
-  if (signal?.aborted) throw cancelled('The signal was aborted before the flow started')
-  const unlink = signal && onAbort(signal, () => void executions.cancel(flowId, cancelled('The caller aborted the flow')))
+  if (signal?.aborted) throw flowCancelled(flowId, 'The signal was aborted before the flow started')
+  const unlink =
+    signal && onAbort(signal, () => void executions.cancel(flowId, flowCancelled(flowId, 'The caller aborted the flow')))
   try {
     const { end } = await executions.start(start)
     return { end: unlink ? end.finally(unlink) : end }

@@ -61,7 +61,7 @@ export function inputResults(
   }
   if (inputFrom === undefined && dependsOn) return visible.filter((result) => dependsOn.includes(result.stepId))
   // In a graph nothing comes before by position alone.
-  if (run.unordered && inputFrom === undefined && !references.input && !references.previous) return []
+  if (run.noImplicitPredecessor && inputFrom === undefined && !references.input && !references.previous) return []
   return visible.slice(-1)
 }
 
@@ -78,7 +78,7 @@ const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [
 
 /** Judges every piece that the step might be given against what the target may see. */
 export async function shareWithTarget(
-  ports: StepInputsDeps,
+  deps: StepInputsDeps,
   order: StepTask,
   target: Target,
   wanted: ReadonlyMap<StepResult, boolean>,
@@ -87,7 +87,7 @@ export async function shareWithTarget(
   const { run, step, options } = order
   const { contextPolicy } = run.definition
   const wantsHistory = contextPolicy.shareConversationHistory || references.history
-  const { messages: history, isCut } = wantsHistory ? await ports.historyOf(run) : NO_HISTORY
+  const { messages: history, isCut } = wantsHistory ? await deps.historyOf(run) : NO_HISTORY
   const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
   if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
   const pieces = [...history.map(historyPiece), ...attachments.map(attachmentPiece)]
@@ -95,17 +95,17 @@ export async function shareWithTarget(
   const names = pieceNames([...wanted.keys()])
   for (const [result, required] of wanted) {
     const from = writerOf(result, target.provider)
-    pieces.push({ kind: 'step_output', piece: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
+    pieces.push({ kind: 'step_output', name: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
     if (from !== target.provider) onlyOwn = false
   }
-  const shared = await ports.shareContext({
+  const shared = await deps.shareContext({
     userId: run.userId,
     stepId: step.id,
     to: target.provider,
-    policy: onlyOwn ? undefined : await ports.dataSharing.get(run.userId, target.provider),
+    policy: onlyOwn ? undefined : await deps.dataSharing.get(run.userId, target.provider),
     contextPolicy,
-    pieces,
-    countTokens: (text) => ports.tokens.count(text, ports.vendorOf(target.provider), target.model),
+    items: pieces,
+    countTokens: (text) => deps.tokens.count(text, deps.vendorOf(target.provider), target.model),
   })
   const gathered = gather(shared, history, names)
   if (!isCut) return gathered
@@ -130,19 +130,19 @@ function gather(
   const outputs = new Map<StepResult, string>()
   const history: Message[] = []
   const attachments: PromptSection[] = []
-  for (const { kind, piece, text } of visible) {
-    const result = kind === 'step_output' ? byName.get(piece) : undefined
-    const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === piece) : undefined
+  for (const { kind, name, text } of visible) {
+    const result = kind === 'step_output' ? byName.get(name) : undefined
+    const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === name) : undefined
     if (result) outputs.set(result, text)
     else if (message) history.push({ ...message, content: text })
-    else attachments.push({ label: piece, text })
+    else attachments.push({ label: name, text })
   }
   return { outputs, history, attachments, decisions, notes }
 }
 
 const historyPiece = (message: Message): ContextItem => ({
   kind: 'conversation_history',
-  piece: message.id,
+  name: message.id,
   from: typeof message.metadata.provider === 'string' ? message.metadata.provider : undefined,
   text: message.content,
   required: false,
@@ -151,7 +151,7 @@ const historyPiece = (message: Message): ContextItem => ({
 
 const attachmentPiece = ({ name, text = '' }: Attachment): ContextItem => ({
   kind: 'attachment',
-  piece: name,
+  name: name,
   text,
   required: false,
 })

@@ -37,7 +37,7 @@ export interface StepPrompt extends PreparedRequest {
 }
 
 /** Builds what one target gets: decides every piece of context anew for that provider, then renders. */
-export function createStepPrompt(ports: StepPromptDeps) {
+export function createStepPrompt(deps: StepPromptDeps) {
   return async function prepare(order: StepTask, target: Target): Promise<StepPrompt> {
     const { step, run } = order
     const references = stepReferences(step)
@@ -45,7 +45,7 @@ export function createStepPrompt(ports: StepPromptDeps) {
     const hasFunctions = typeof step.prompt === 'function' || typeof step.system === 'function'
     const inputs = inputResults(order, visible, references)
     const shared = await shareWithTarget(
-      ports,
+      deps,
       order,
       target,
       outputsWanted(order, visible, inputs, references, hasFunctions),
@@ -58,7 +58,7 @@ export function createStepPrompt(ports: StepPromptDeps) {
       if (text !== undefined) shownInputs.push({ label: result.stepId, text })
     }
     const scope = toScope(order, visible.at(-1), outputs, shownInputs, shared.history)
-    const written = hasFunctions ? await call(ports, order, target, scope, shared) : render(order, scope)
+    const written = hasFunctions ? await call(deps, order, target, scope, shared) : render(order, scope)
     const content = composeUserContent({
       prompt: written.prompt,
       original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
@@ -74,7 +74,7 @@ export function createStepPrompt(ports: StepPromptDeps) {
       messages,
       settings: step.settings ?? {},
       outputSchema: order.answer?.schema,
-      countInputTokens: once(() => countTokens(ports, target, system, messages)),
+      countInputTokens: once(() => countTokens(deps, target, system, messages)),
       sharing: shared.decisions,
       promptNotes: [...shared.notes, ...missingNotes(order), ...systemNotes(order, shared.history)],
     }
@@ -143,16 +143,10 @@ const rendered = (source: FlowStep['prompt'], scope: PromptScope): string | unde
   typeof source === 'string' ? compileTemplate(source).render(scope) : undefined
 
 /** Prompts that are code: what they read of their context is what decides. */
-async function call(
-  ports: StepPromptDeps,
-  order: StepTask,
-  target: Target,
-  scope: PromptScope,
-  shared: Shared,
-): Promise<Written> {
+async function call(deps: StepPromptDeps, order: StepTask, target: Target, scope: PromptScope, shared: Shared): Promise<Written> {
   const { step } = order
   const read = { original: false, output: false }
-  const context = await functionContext(ports, order, target, shared, (what) => {
+  const context = await functionContext(deps, order, target, shared, (what) => {
     read[what] = true
   })
   const strings = render(order, scope)
@@ -169,28 +163,37 @@ function bounded<T>({ run, step, options }: StepTask, work: Promise<T>): Promise
     new OrchestratorError('STEP_TIMEOUT', `Expected the prompt function of step "${step.id}" to return within ${limitMs} ms`, {
       details: { stepId: step.id, timeoutMs: limitMs },
     })
-  return untilCancelled(work, [run.stop, options.stop], limitMs === undefined ? undefined : { limitMs, error })
+  return untilCancelled(work, [run.cancellation, options.cancellation], limitMs === undefined ? undefined : { limitMs, error })
 }
 
 async function functionContext(
-  ports: StepPromptDeps,
+  deps: StepPromptDeps,
   { run, step, options, iteration }: StepTask,
   target: Target,
   { outputs, history }: Shared,
   onRead: (what: 'original' | 'output') => void,
 ) {
-  const policy = await ports.dataSharing.get(run.userId, target.provider)
+  const policy = await deps.dataSharing.get(run.userId, target.provider)
   const hidden = !run.definition.contextPolicy.shareStepOutputs
   const reveal = (result: StepResult): StepResult => {
     const text = outputs.get(result)
     if (text !== undefined && text === result.output) return result
-    const piece = { kind: 'step_output' as const, piece: result.stepId, from: writerOf(result, target.provider) }
-    const decision = ports.decideSharing(piece, target.provider, policy)
+    const item = { kind: 'step_output' as const, name: result.stepId, from: writerOf(result, target.provider) }
+    const decision = deps.decideSharing(item, target.provider, policy)
     if (hidden || decision.allowed) return { ...result, output: text, parsed: undefined, samples: undefined, refusal: undefined }
     throw new OrchestratorError(
       'DATA_SHARING_DENIED',
-      `The prompt of step "${step.id}" reads the output of "${result.stepId}" (${piece.from}), which may not go to ${target.provider}: ${decision.rule}`,
-      { details: { stepId: step.id, ...piece, to: target.provider, rule: decision.rule } },
+      `The prompt of step "${step.id}" reads the output of "${result.stepId}" (${item.from}), which may not go to ${target.provider}: ${decision.rule}`,
+      {
+        details: {
+          stepId: step.id,
+          kind: item.kind,
+          piece: item.name,
+          from: item.from,
+          to: target.provider,
+          rule: decision.rule,
+        },
+      },
     )
   }
   // Attachments have rules of their own, and nobody judged what else stands with a message.
@@ -257,22 +260,22 @@ function systemText({ run }: StepTask, system: string | undefined, history: read
         .filter(({ metadata }) => metadata[INSTRUCTIONS_MARK] !== true)
         .map(({ content }) => content)
     : []
-  const parts = [findRequestInstructions(run.options.metadata), ...kept, system].filter((part) => part !== undefined)
-  return parts.length === 0 ? undefined : parts.join('\n\n')
+  const deps = [findRequestInstructions(run.options.metadata), ...kept, system].filter((part) => part !== undefined)
+  return deps.length === 0 ? undefined : deps.join('\n\n')
 }
 
 async function countTokens(
-  ports: StepPromptDeps,
+  deps: StepPromptDeps,
   target: Target,
   system: string | undefined,
   messages: readonly ModelMessage[],
 ): Promise<number> {
-  const vendor = ports.vendorOf(target.provider)
+  const vendor = deps.vendorOf(target.provider)
   // Vendors add a few tokens of framing to every message.
   const framing = 8
   let tokens = framing
-  if (system !== undefined) tokens += (await ports.tokens.count(system, vendor, target.model)) + framing
-  for (const message of messages) tokens += (await ports.tokens.count(message.content, vendor, target.model)) + framing
+  if (system !== undefined) tokens += (await deps.tokens.count(system, vendor, target.model)) + framing
+  for (const message of messages) tokens += (await deps.tokens.count(message.content, vendor, target.model)) + framing
   return tokens
 }
 

@@ -123,7 +123,8 @@ export function toResult(
 const cutNotes = ({ response }: StepOutcomeDraft): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
 
 /** Cancelled by the flow's end or by a sibling's failure, not by itself. */
-const endedFromOutside = ({ run, options }: StepTask): boolean => run.stop.stopped || options.stop?.stopped === true
+const endedFromOutside = ({ run, options }: StepTask): boolean =>
+  run.cancellation.cancelled || options.cancellation?.cancelled === true
 
 function toErrorInfo(run: FlowExecution, step: FlowStep, iteration: number, attempt: number, error: unknown): ErrorInfo {
   return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()

@@ -28,7 +28,7 @@ export interface StepRunnerDeps {
 }
 
 /** Runs one step from start to record. */
-export function createStepRunner(ports: StepRunnerDeps) {
+export function createStepRunner(deps: StepRunnerDeps) {
   // Thousands of flows wait in here for their answers, and a suspended async function weighs several times a callback: only `answer` is one.
   return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
     const recorded = run.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
@@ -36,43 +36,43 @@ export function createStepRunner(ports: StepRunnerDeps) {
       run.results.push(recorded)
       return Promise.resolve(recorded)
     }
-    return begin(ports, run, step, options)
+    return begin(deps, run, step, options)
   }
 }
 
 export type RunStep = ReturnType<typeof createStepRunner>
 
-function begin(ports: StepRunnerDeps, run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
-  if (run.stop.stopped) return Promise.reject(run.stop.reason)
+function begin(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
+  if (run.cancellation.cancelled) return Promise.reject(run.cancellation.reason)
   run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
   const order: StepTask = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
   const slot = run.results.push(undefined) - 1
   const refusal = refusalOf(order)
   if (refusal) {
-    const at = ports.now()
+    const at = deps.now()
     return Promise.resolve(
       conclude(order, slot, toResult(order, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
     )
   }
-  if (step.samples === undefined || step.samples === 1) return answer(ports, order, reader, 0, slot)
-  return sample(ports, order, reader, step.samples, slot)
+  if (step.samples === undefined || step.samples === 1) return answer(deps, order, reader, 0, slot)
+  return sample(deps, order, reader, step.samples, slot)
 }
 
 /** Samples of one step under way at once, where the flow states no bound of its own. */
 const SAMPLES_AT_ONCE = 10
 
 async function sample(
-  ports: StepRunnerDeps,
+  deps: StepRunnerDeps,
   order: StepTask,
   reader: StepAnswerReader | undefined,
   samples: number,
   slot: number,
 ) {
-  const startedAt = ports.now()
+  const startedAt = deps.now()
   const { limit = pLimit(SAMPLES_AT_ONCE) } = order.options
-  const answers = await answerAll(ports, { ...order, options: { ...order.options, limit } }, reader, samples)
-  return conclude(order, slot, joinSamples(order, answers, startedAt, ports.now()))
+  const answers = await answerAll(deps, { ...order, options: { ...order.options, limit } }, reader, samples)
+  return conclude(order, slot, joinSamples(order, answers, startedAt, deps.now()))
 }
 
 /** Records a result, with its message where the caller asked for one: one write under one fence. */
@@ -87,13 +87,13 @@ function conclude({ run, step, iteration }: StepTask, slot: number, given: StepR
     isSaved ? [toThreadMessage(run, result)] : undefined,
   )
   notify(run, result)
-  if (run.stop.stopped) throw run.stop.reason
+  if (run.cancellation.cancelled) throw run.cancellation.reason
   return result
 }
 
 /** All samples, as many at a time as the limit lets through, each recorded as soon as it is there; recorded ones are not called again. */
 function answerAll(
-  ports: StepRunnerDeps,
+  deps: StepRunnerDeps,
   order: StepTask,
   reader: StepAnswerReader | undefined,
   samples: number,
@@ -103,7 +103,7 @@ function answerAll(
     Array.from({ length: samples }, async (_, index) => {
       const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
       if (recorded) return recorded
-      const result = await answer(ports, order, reader, index + 1)
+      const result = await answer(deps, order, reader, index + 1)
       run.log.record([toStored(step, result)])
       return result
     }),
@@ -115,31 +115,31 @@ function answerAll(
  * and is concluded here; a sample is not.
  */
 async function answer(
-  ports: StepRunnerDeps,
+  deps: StepRunnerDeps,
   order: StepTask,
   reader: StepAnswerReader | undefined,
   sample: number,
   slot?: number,
 ): Promise<StepResult> {
   const { step } = order
-  const startedAt = ports.now()
-  const earlier = order.run.earlierAttempts.get(recordKey(step.id, order.iteration, sample))
+  const startedAt = deps.now()
+  const prior = order.run.priorAttempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
-  const spoken: StepOutcomeDraft = { attempts: earlier ? [...earlier] : [], sharing: [], notes: [] }
-  const { limit, stop } = order.options
+  const spoken: StepOutcomeDraft = { attempts: prior ? [...prior] : [], sharing: [], notes: [] }
+  const { limit, cancellation } = order.options
   let release: (() => void) | undefined
   try {
-    if (limit) release = await acquireSlot(limit, [order.run.stop, stop])
-    spoken.prompt = await ports.prepare(order, step)
+    if (limit) release = await acquireSlot(limit, [order.run.cancellation, cancellation])
+    spoken.prompt = await deps.prepare(order, step)
     announce(order, spoken, spoken.prompt, sample)
     await settleBefore(order.run)
-    spoken.response = await ports.call(
-      toCallRequest(ports, order, spoken, spoken.prompt),
-      callContext(ports, order, sample, spoken, abort),
+    spoken.response = await deps.call(
+      toCallRequest(deps, order, spoken, spoken.prompt),
+      callContext(deps, order, sample, spoken, abort),
     )
     if (reader) {
       const { value, notes } = await reader.read(spoken.response, (text, problem) =>
-        repair(ports, callContext(ports, order, sample, spoken, abort), spoken, text, problem),
+        repair(deps, callContext(deps, order, sample, spoken, abort), spoken, text, problem),
       )
       spoken.parsed = value
       spoken.notes = notes
@@ -152,15 +152,15 @@ async function answer(
     release?.()
     closeAbort(order, abort)
   }
-  const result = toResult(order, spoken, startedAt, ports.now(), sample)
+  const result = toResult(order, spoken, startedAt, deps.now(), sample)
   return slot === undefined ? result : conclude(order, slot, result)
 }
 
 /** The first target gets what was prepared to announce the step; a fallback is judged and rendered anew. */
-function toCallRequest(ports: StepRunnerDeps, order: StepTask, spoken: StepOutcomeDraft, first: StepPrompt): CallRequest {
+function toCallRequest(deps: StepRunnerDeps, order: StepTask, spoken: StepOutcomeDraft, first: StepPrompt): CallRequest {
   const { step } = order
   const prepareAgain = async (target: Target) => {
-    spoken.prompt = await ports.prepare(order, target)
+    spoken.prompt = await deps.prepare(order, target)
     tellSharing(order, spoken, spoken.prompt.sharing)
     return spoken.prompt
   }
@@ -168,7 +168,7 @@ function toCallRequest(ports: StepRunnerDeps, order: StepTask, spoken: StepOutco
 }
 
 function repair(
-  ports: StepRunnerDeps,
+  deps: StepRunnerDeps,
   context: CallContext,
   spoken: StepOutcomeDraft,
   text: string,
@@ -180,31 +180,31 @@ function repair(
   const target: Target = { provider: response.provider, model: response.requestedModel }
   const messages: readonly ModelMessage[] = [...prompt.messages, { role: 'assistant', content: text }, { role: 'user', content }]
   const request: CallRequest = { targets: [target], prepare: () => ({ ...prompt, ...target, messages }) }
-  return ports.call(request, context)
+  return deps.call(request, context)
 }
 
 /** Ends with the flow, or with a sibling's failure, or by its own timeout. */
 function openAbort({ run, options }: StepTask): AbortController {
   const abort = new AbortController()
-  run.stop.add(abort)
-  options.stop?.add(abort)
+  run.cancellation.add(abort)
+  options.cancellation?.add(abort)
   return abort
 }
 
 function closeAbort({ run, options }: StepTask, abort: AbortController): void {
-  run.stop.delete(abort)
-  options.stop?.delete(abort)
+  run.cancellation.delete(abort)
+  options.cancellation?.delete(abort)
 }
 
 function callContext(
-  ports: StepRunnerDeps,
+  deps: StepRunnerDeps,
   order: StepTask,
   sample: number,
   spoken: StepOutcomeDraft,
   abort: AbortController,
 ): CallContext {
   const { run, step, iteration } = order
-  const { defaults } = ports
+  const { defaults } = deps
   return {
     signal: abort.signal,
     abort,
@@ -259,10 +259,10 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
  * a flow need no such mark; a flow that a crash leaves without any result was in them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
-  const isFirst = run.earlier.length === 0 && run.results.every((result) => result === undefined)
+  const isFirst = run.priorResults.length === 0 && run.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
   if (run.log.durable) await run.log.durable
-  if (run.stop.stopped) throw run.stop.reason
+  if (run.cancellation.cancelled) throw run.cancellation.reason
 }
 
 function announce(order: StepTask, spoken: StepOutcomeDraft, { provider, model, sharing }: StepPrompt, sample: number): void {

@@ -37,15 +37,15 @@ interface SharedPorts extends UpdateLogDeps {
 
 /** Numbers, stores and hands out the updates of one running flow. One stands beside every flow that waits: a class, so that its functions are shared. */
 export class FlowLog {
-  readonly #ports: SharedPorts
+  readonly #deps: SharedPorts
   readonly #options: FlowLogOptions
   #seq: number
   #bytes = 0
   #pending: FlowUpdate[] = []
   #durable: Promise<void> | undefined
 
-  constructor(ports: SharedPorts, options: FlowLogOptions) {
-    this.#ports = ports
+  constructor(deps: SharedPorts, options: FlowLogOptions) {
+    this.#deps = deps
     this.#options = options
     this.#seq = options.lastSeq
   }
@@ -60,13 +60,13 @@ export class FlowLog {
   ): void {
     const { flowId, onUpdate } = this.#options
     // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
-    const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#ports.now() } as FlowUpdate
+    const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#deps.now() } as FlowUpdate
     if (isStored) this.#pending.push(update)
     if (onUpdate) tell(onUpdate, update)
     if (!isStored) return
     this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
     if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
-    else if (this.#pending.length === 1) this.#ports.flushSoon(this)
+    else if (this.#pending.length === 1) this.#deps.flushSoon(this)
   }
 
   /** Stores results and the messages made of them in one write, with the updates that wait, at once; see `durable`. */
@@ -89,13 +89,13 @@ export class FlowLog {
     const { flowId, epoch } = this.#options
     const updates = this.#take()
     const write = async () => {
-      await this.#ports.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
-      this.#ports.onStored(flowId, updates)
+      await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
+      this.#deps.onStored(flowId, updates)
     }
     try {
       await write()
     } catch (error) {
-      if (OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE') this.#ports.writeLater(flowId, write)
+      if (OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE') this.#deps.writeLater(flowId, write)
       throw error
     }
   }
@@ -115,15 +115,15 @@ export class FlowLog {
   #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
     const { flowId, epoch, stop } = this.#options
     const updates = this.#take()
-    const write = this.#ports.journal.append({ flowId, epoch, results, messages, updates: updates.map(toStoredUpdate) })
+    const write = this.#deps.journal.append({ flowId, epoch, results, messages, updates: updates.map(toStoredUpdate) })
     const settled: Promise<void> = write.then(
       () => {
         if (this.#durable === settled) this.#durable = undefined
-        if (updates.length > 0) this.#ports.onStored(flowId, updates)
+        if (updates.length > 0) this.#deps.onStored(flowId, updates)
       },
       (error: unknown) => {
         if (this.#durable === settled) this.#durable = undefined
-        stop.stop(error)
+        stop.cancel(error)
       },
     )
     this.#durable = settled
@@ -131,7 +131,7 @@ export class FlowLog {
 }
 
 /** Opens logs; one per process: all flows share one timer. */
-export function createUpdateLog(ports: UpdateLogDeps) {
+export function createUpdateLog(deps: UpdateLogDeps) {
   const waiting = new Set<FlowLog>()
   let timer: NodeJS.Timeout | undefined
 
@@ -155,10 +155,10 @@ export function createUpdateLog(ports: UpdateLogDeps) {
     }
     rewriting = unwritten.size > 0 ? startRewriting() : undefined
   }
-  const startRewriting = () => setTimeout(() => void rewrite(), ports.rewriteMs ?? REWRITE_EVERY_MS).unref()
+  const startRewriting = () => setTimeout(() => void rewrite(), deps.rewriteMs ?? REWRITE_EVERY_MS).unref()
 
   const shared: SharedPorts = {
-    ...ports,
+    ...deps,
     writeLater: (flowId, write) => {
       unwritten.set(flowId, write)
       rewriting ??= startRewriting()

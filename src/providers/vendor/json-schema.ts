@@ -50,8 +50,8 @@ const known = new WeakMap<JsonSchema, StructuredSchema>()
  */
 export function toStructuredSchema(schema: JsonSchema): StructuredSchema | undefined {
   if (schema.type !== 'object') return undefined
-  const earlier = known.get(schema)
-  if (earlier) return earlier
+  const prior = known.get(schema)
+  if (prior) return prior
   const strict = toStrict(schema)
   const structured = strict ? { schema: strict, strict: true } : { schema, strict: false }
   known.set(schema, structured)
@@ -91,4 +91,4 @@ function toClosedObject(schema: Readonly<Record<string, unknown>>): JsonSchema |
   return { ...schema, properties: schema.properties ?? {}, required: names, additionalProperties: false }
 }
 
-const allOrNone = (parts: readonly (JsonSchema | undefined)[]) => (parts.every((part) => part !== undefined) ? parts : undefined)
+const allOrNone = (deps: readonly (JsonSchema | undefined)[]) => (deps.every((part) => part !== undefined) ? deps : undefined)

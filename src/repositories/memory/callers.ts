@@ -94,8 +94,8 @@ function createMemoryIdempotency(maxAnswerCharacters: number): IdempotencyReposi
       const place = toPlace(request.userId, request.key)
       const done = answered.get(place)
       const holder = held.get(place)
-      const earlier = done ?? holder
-      if (earlier && earlier.fingerprint !== request.fingerprint) return { state: 'other_request' }
+      const prior = done ?? holder
+      if (prior && prior.fingerprint !== request.fingerprint) return { state: 'other_request' }
       if (done) return { state: 'done', answer: done.answer }
       if (holder && holder.lockedUntil > request.now) return { state: 'running' }
       const lock = randomUUID()

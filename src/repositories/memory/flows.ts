@@ -203,17 +203,17 @@ function recordResults(record: OpenFlow, results: readonly StepResult[]) {
   const flowId = record.flow.id
   for (const result of results) {
     const own = result.flowId === flowId ? result : { ...result, flowId, id: stepResultId(flowId, result) }
-    const earlier = record.results.get(own.id)
-    if (earlier?.status === 'SUCCESS') continue
-    if (earlier) record.results.delete(own.id)
-    record.results.set(own.id, earlier ? { ...own, attempts: mergeAttempts(earlier.attempts, own.attempts) } : own)
+    const prior = record.results.get(own.id)
+    if (prior?.status === 'SUCCESS') continue
+    if (prior) record.results.delete(own.id)
+    record.results.set(own.id, prior ? { ...own, attempts: mergeAttempts(prior.attempts, own.attempts) } : own)
   }
 }
 
 /** A ledger only grows: what a former run of the step paid stays. */
-function mergeAttempts(earlier: readonly Attempt[], later: readonly Attempt[]): readonly Attempt[] {
-  const known = new Set(earlier.map((attempt) => attempt.number))
-  return [...earlier, ...later.filter((attempt) => !known.has(attempt.number))].sort((a, b) => a.number - b.number)
+function mergeAttempts(prior: readonly Attempt[], later: readonly Attempt[]): readonly Attempt[] {
+  const known = new Set(prior.map((attempt) => attempt.number))
+  return [...prior, ...later.filter((attempt) => !known.has(attempt.number))].sort((a, b) => a.number - b.number)
 }
 
 const interrupted = ({ flowId, epoch }: JournalEntry) =>

@@ -69,13 +69,13 @@ function createMemoryOwners(
 ): OwnerRepository {
   const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
   return {
-    beat: async (owner) => {
+    heartbeat: async (owner) => {
       beats.set(owner.id, { owner, beatAtMs: now() })
     },
-    leave: async (ownerId) => {
+    unregister: async (ownerId) => {
       beats.delete(ownerId)
     },
-    abdicate: async (ownerId) => {
+    expire: async (ownerId) => {
       const beat = beats.get(ownerId)
       if (beat) beats.set(ownerId, { ...beat, beatAtMs: Number.NEGATIVE_INFINITY })
     },

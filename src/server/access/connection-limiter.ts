@@ -10,7 +10,7 @@ export interface ConnectionLimiterOptions {
 /** Room for connections that stay open. */
 export interface ConnectionLimiter {
   /** Takes a place and returns what gives it back. Throws RATE_LIMITED where there is none. */
-  take(userId: string): () => void
+  acquire(userId: string): () => void
 }
 
 export function createConnectionLimiter({
@@ -21,7 +21,7 @@ export function createConnectionLimiter({
   const perUser = new Map<string, number>()
   let taken = 0
   return {
-    take(userId) {
+    acquire(userId) {
       if (taken >= maxConnections) throw new OrchestratorError('RATE_LIMITED', `Too many ${name} are open`)
       const ofUser = perUser.get(userId) ?? 0
       if (ofUser >= maxConnectionsPerUser) throw new OrchestratorError('RATE_LIMITED', `Too many ${name} of this user are open`)

@@ -47,20 +47,20 @@ const EXPOSED_HEADERS = [
 const SERVER_METHODS = ['DELETE', 'GET', 'HEAD', 'POST', 'PUT']
 
 /** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
-export async function createApp(parts: AppDeps): Promise<FastifyInstance> {
-  const toErrorAnswer = createErrorAnswers(parts.errorFormats)
-  const app = createBareApp(parts, toErrorAnswer)
+export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
+  const toErrorAnswer = createErrorAnswers(deps.errorFormats)
+  const app = createBareApp(deps, toErrorAnswer)
   const methods = collectAllowedMethods(app)
   readJsonBodies(app)
   app.decorateRequest('caller', undefined)
-  parts.observe(app)
+  deps.observe(app)
   // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
   setErrorHandlers(app, toErrorAnswer, methods)
-  checkHostAndOrigin(app, parts)
-  answerOptions(app, parts, methods)
-  await addBrowserRules(app, parts)
-  authenticateRequests(app, parts, methods)
-  await limitRates(app, parts)
+  checkHostAndOrigin(app, deps)
+  answerOptions(app, deps, methods)
+  await addBrowserRules(app, deps)
+  authenticateRequests(app, deps, methods)
+  await limitRates(app, deps)
   return app
 }
 

@@ -1,11 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
+import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticate.ts'
 import { createConnectionLimiter } from '../access/connection-limiter.ts'
 import { createBackpressureMonitor } from '../streaming/backpressure.ts'
 import type { FeedEnd, FeedEntry } from '../streaming/flow-feed.ts'
-import { createPeriodicCheck, flowNotFound } from '../streaming/periodic-check.ts'
+import { createPeriodicCheck } from '../streaming/periodic-check.ts'
 import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
 import { beginEvents } from './begin-events.ts'
 import { toProblem } from './errors/problem-details.ts'
@@ -51,7 +52,7 @@ export function createEventStreams({ subscriptions, authenticator, settings, rec
       else response.write(`event: end\ndata: ${JSON.stringify({ flowId, status: feedEnd.status, lastSeq })}\n\n`)
       close()
     }
-    const giveBack = places.take(caller.userId)
+    const giveBack = places.acquire(caller.userId)
     const close = () => {
       if (!open.delete(stream)) return
       giveBack()

@@ -25,8 +25,8 @@ export type IdempotencyDeps = Pick<ServerDeps, 'idempotency' | 'orchestrator' | 
  * A repeated request with the same Idempotency-Key gets the first answer again, from whichever process. Only what was done is remembered: after an
  * error the repetition is tried anew.
  */
-export function addIdempotency(app: FastifyInstance, parts: IdempotencyDeps): void {
-  const { idempotency: repository } = parts
+export function addIdempotency(app: FastifyInstance, deps: IdempotencyDeps): void {
+  const { idempotency: repository } = deps
   app.decorateRequest('idempotency', undefined)
 
   app.addHook('preHandler', async (request, reply) => {
@@ -40,7 +40,7 @@ export function addIdempotency(app: FastifyInstance, parts: IdempotencyDeps): vo
     if (begun.state === 'new') {
       request.idempotency = { key, lock: begun.lock }
     } else if (begun.state === 'done') {
-      await assertStillReadable(request, parts)
+      await assertStillReadable(request, deps)
       const { statusCode, headers, body } = begun.answer
       return reply.code(statusCode).headers(headers).header('idempotency-replayed', 'true').serializer(String).send(body)
     } else if (begun.state === 'running') {

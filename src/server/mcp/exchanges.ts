@@ -11,9 +11,9 @@ export interface ExchangesOptions {
 /** One request that is being answered. */
 export interface InFlightCall {
   /** Aborted when the client has gone, or has its answer; aborting it lets nobody wait any more. */
-  readonly gone: AbortController
+  readonly clientGone: AbortController
   /** Aborted when who waits is to answer now: the server closes, or the caller is none any more. */
-  readonly enough: AbortSignal
+  readonly respondNow: AbortSignal
 }
 
 /** Requests that are being answered. */
@@ -25,13 +25,13 @@ export function createExchanges({ recheckIntervalMs, closeTimeoutMs }: Exchanges
 
   return {
     open(response: ServerResponse, isCurrent: () => Promise<boolean>): InFlightCall {
-      const gone = new AbortController()
+      const clientGone = new AbortController()
       const enough = new AbortController()
       if (isClosing) enough.abort()
       // It is not told a second time that a client left before its request came here.
       if (response.destroyed) {
-        gone.abort()
-        return { gone, enough: enough.signal }
+        clientGone.abort()
+        return { clientGone, respondNow: enough.signal }
       }
       const look = async () => {
         if (!(await isCurrent())) enough.abort()
@@ -41,10 +41,10 @@ export function createExchanges({ recheckIntervalMs, closeTimeoutMs }: Exchanges
       response.once('close', () => {
         clearInterval(timer)
         open.delete(response)
-        gone.abort()
+        clientGone.abort()
         if (open.size === 0) onIdle()
       })
-      return { gone, enough: enough.signal }
+      return { clientGone, respondNow: enough.signal }
     },
 
     /** Lets those who wait answer with what there is, before connections are closed. */

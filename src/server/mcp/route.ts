@@ -28,13 +28,13 @@ const KEEP_ALIVE_MS = 15_000
  * answer can reach another client. Who calls from where, and how often, was asked by the hooks of the app.
  */
 export const mcpRoutes =
-  (parts: ServerDeps, { authenticator, version, recheckIntervalMs }: McpRouteOptions): Routes =>
+  (deps: ServerDeps, { authenticator, version, recheckIntervalMs }: McpRouteOptions): Routes =>
   async (app) => {
     const cancellations = createCancellations()
-    const exchanges = createExchanges({ recheckIntervalMs, closeTimeoutMs: parts.config.server.closeTimeoutMs })
+    const exchanges = createExchanges({ recheckIntervalMs, closeTimeoutMs: deps.config.server.closeTimeoutMs })
     app.addHook('preClose', exchanges.close)
     // The app cuts streams on which nothing moves for so long.
-    const keepAliveMs = Math.min(KEEP_ALIVE_MS, parts.config.server.sockets.slowAfterMs / 2)
+    const keepAliveMs = Math.min(KEEP_ALIVE_MS, deps.config.server.sockets.slowAfterMs / 2)
 
     app.route({
       // GET and DELETE are operations on sessions that live in a server. There are none: they are 405, as every other method is.
@@ -50,15 +50,15 @@ export const mcpRoutes =
         const message = readMessage(request.body)
         const place = { caller, session: request.headers[SESSION_HEADER] }
         const isCurrent = () => authenticator.isCurrent(caller)
-        const { gone, enough } = exchanges.open(reply.raw, isCurrent)
-        if (message) cancellations.take(message, place, gone)
+        const { clientGone, respondNow } = exchanges.open(reply.raw, isCurrent)
+        if (message) cancellations.take(message, place, clientGone)
         const handler = createMcpHandler(
           () =>
             createToolServer({
-              open: async () => parts,
+              open: async () => deps,
               caller,
-              gone: gone.signal,
-              enough,
+              gone: clientGone.signal,
+              enough: respondNow,
               isCurrent,
               version,
               requestId: request.id,
@@ -71,7 +71,7 @@ export const mcpRoutes =
             onerror: () => request.log.debug('a message was refused: it does not fit the protocol'),
           },
         )
-        const response = await handler.fetch(toWebRequest(request, gone.signal), {
+        const response = await handler.fetch(toWebRequest(request, clientGone.signal), {
           parsedBody: withoutCancellations(request.body),
         })
         // Nothing is kept under it: it tells apart the clients of one caller, so that each can cancel its own calls.

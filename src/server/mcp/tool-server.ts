@@ -25,7 +25,7 @@ export function createToolServer({ open, version, requestId, onBug, ...who }: To
   )
   const toCall = async ({ mcpReq }: ServerContext): Promise<ToolInvocation> => ({
     ...who,
-    parts: await open(),
+    deps: await open(),
     gone: AbortSignal.any([who.gone, mcpReq.signal]),
     report: createReport(mcpReq),
   })

@@ -41,13 +41,13 @@ export function toAnswer(
   const successes = steps.filter(({ status }) => status === 'SUCCESS')
   if (successes.length === 0) return undefined
   const final = successes.findLast(({ output }) => output === finalOutput)
-  const parts = final ? [final] : successes.filter(({ output }) => output && finalOutput.includes(output))
+  const deps = final ? [final] : successes.filter(({ output }) => output && finalOutput.includes(output))
   const writers = final ? [final.provider] : [...new Set(successes.map(({ provider }) => provider))]
   return {
     ...toSpent(flowId, steps),
     text: asJson && final ? toJsonText(finalOutput, final) : finalOutput,
     // Of a text that is put together, a part that was cut counts for the whole.
-    finishReason: parts.map(({ finishReason }) => finishReason).find(isCut) ?? final?.finishReason ?? 'stop',
+    finishReason: deps.map(({ finishReason }) => finishReason).find(isCut) ?? final?.finishReason ?? 'stop',
     provider: writers.join('+'),
   }
 }

@@ -52,8 +52,8 @@ const TITLE_CHARACTERS = 80
 export type FlowCalls = ReturnType<typeof createFlowCalls>
 
 /** Runs flows for clients that think them models. */
-export function createFlowCalls(parts: CallsParts) {
-  const { orchestrator, conversations } = parts
+export function createFlowCalls(deps: CallsParts) {
+  const { orchestrator, conversations } = deps
 
   /** Stores the conversation, and starts a flow over it. What fails before the flow runs leaves nothing behind in a new thread. */
   async function begin(order: FlowCallRequest): Promise<FlowCall> {
@@ -66,7 +66,7 @@ export function createFlowCalls(parts: CallsParts) {
       const flow = await orchestrator.createFlow(threadId, userId, definition)
       flowId = flow.id
       if (json) await assertAnswersJson(orchestrator, flow.definition, json)
-      await assertRunnable(parts, flow.definition, userId)
+      await assertRunnable(deps, flow.definition, userId)
       // Marked as the flow's own: it gets the prompt as its input, and finds it a second time in the history only where the assistant has answered it.
       const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]

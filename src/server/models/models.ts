@@ -12,15 +12,15 @@ const HEARTBEAT_MS = 10_000
 
 /** Flows as models, for clients of OpenAI: /v1/models, /v1/chat/completions, /v1/responses. */
 export const modelRoutes =
-  (parts: ServerDeps, access: Pick<OpenRequestsOptions, 'authenticator' | 'recheckIntervalMs'>): Routes =>
+  (deps: ServerDeps, access: Pick<OpenRequestsOptions, 'authenticator' | 'recheckIntervalMs'>): Routes =>
   async (app) => {
-    const { orchestrator, conversations, config } = parts
+    const { orchestrator, conversations, config } = deps
     const requests = createOpenRequests({ ...access, settings: config.server })
     const shared: ModelRouteDeps = {
       orchestrator,
       conversations,
-      catalogue: createModelCatalogue(parts, new Date()),
-      calls: createFlowCalls(parts),
+      catalogue: createModelCatalogue(deps, new Date()),
+      calls: createFlowCalls(deps),
       requests,
       streams: { limits: config.server.sockets, heartbeatMs: HEARTBEAT_MS },
       parsing: config.server.models,

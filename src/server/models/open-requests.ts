@@ -53,7 +53,7 @@ export function createOpenRequests({ authenticator, settings, recheckIntervalMs 
       work: (gone: AbortSignal) => Promise<Answer>,
     ): Promise<Answer> {
       const caller = callerOf(request)
-      const giveBack = places.take(caller.userId)
+      const giveBack = places.acquire(caller.userId)
       const gone = new AbortController()
       const look = () => {
         if (!raw.writableFinished && !request.idempotency) gone.abort()

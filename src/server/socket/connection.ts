@@ -43,17 +43,17 @@ const MAX_INVALID_FRAMES = 50
 const CLOSE_TIMEOUT_MS = 2_000
 const SLOW_CLOSE_TIMEOUT_MS = 10_000
 
-export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, parts: ConnectionDeps): Connection {
-  const { subscriptions, command, settings } = parts
+export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, deps: ConnectionDeps): Connection {
+  const { subscriptions, command, settings } = deps
   const bucket = new TokenBucket({ bucketSize: MESSAGE_BURST, tokensPerInterval: MESSAGES_PER_SECOND, interval: 'second' })
   bucket.content = MESSAGE_BURST
   let turns: Promise<void> = Promise.resolve()
   let waiting = 0
-  let misfits = 0
+  let invalidFrames = 0
   let isAlive = true
   let isClosed = false
 
-  const outlet = createSocketWriter({
+  const writer = createSocketWriter({
     webSocket,
     stream,
     settings,
@@ -67,18 +67,18 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   })
   /** Answers are not kept back as updates are: who does not take them is not listened to. */
   const send = (frame: ServerFrame) => {
-    outlet.send(JSON.stringify(serverFrame.encode(frame)))
-    if (outlet.isOverfull()) webSocket.pause()
+    writer.send(JSON.stringify(serverFrame.encode(frame)))
+    if (writer.isOverfull()) webSocket.pause()
   }
   const refuse = (thrown: unknown, { requestId, flowId }: { readonly requestId?: string; readonly flowId?: string }): void => {
     send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
   }
   const { maxSubscriptions } = settings
-  const following = createSubscriptionSet({ caller, subscriptions, maxSubscriptions, outlet, send, refuse })
+  const following = createSubscriptionSet({ caller, subscriptions, maxSubscriptions, writer, send, refuse })
 
   /** Reads on where neither what was asked nor what was answered piles up. */
   const listen = () => {
-    if (webSocket.isPaused && waiting < MAX_WAITING && !outlet.waits && !isClosed) webSocket.resume()
+    if (webSocket.isPaused && waiting < MAX_WAITING && !writer.waits && !isClosed) webSocket.resume()
   }
   const terminateAfter = (timeoutMs: number) => {
     setTimeout(() => webSocket.terminate(), timeoutMs).unref()
@@ -106,7 +106,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     return false
   }
 
-  async function obey(frame: ClientFrame): Promise<void> {
+  async function handleFrame(frame: ClientFrame): Promise<void> {
     const { requestId } = frame
     if (frame.type === 'ping') return send({ type: 'pong', requestId })
     const { flowId } = frame
@@ -123,16 +123,16 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
-      if (++misfits > MAX_INVALID_FRAMES) closeAndStopReading(SOCKET_CLOSE.policy)
+      if (++invalidFrames > MAX_INVALID_FRAMES) closeAndStopReading(SOCKET_CLOSE.policy)
       else refuse(read.problem, {})
       return
     }
-    misfits = 0
+    invalidFrames = 0
     const { frame } = read
     // One after the other: what a client asks last is what holds.
     if (++waiting >= MAX_WAITING) webSocket.pause()
     turns = turns
-      .then(() => (isClosed ? undefined : obey(frame)))
+      .then(() => (isClosed ? undefined : handleFrame(frame)))
       .catch((error: unknown) => refuse(error, frame))
       .then(() => {
         waiting--
@@ -146,8 +146,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   })
   webSocket.on('ping', (data) => {
     if (!mayGoOn(data)) return
-    outlet.pong(data)
-    if (outlet.isOverfull()) webSocket.pause()
+    writer.pong(data)
+    if (writer.isOverfull()) webSocket.pause()
   })
   // The other side broke the protocol or the line. What it is told of it goes out before the connection ends.
   webSocket.on('error', () => {
@@ -163,11 +163,11 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     },
     recheck: following.recheck,
     closeIfSlow() {
-      if (!isClosed && outlet.isTooSlow()) close(SOCKET_CLOSE.slow)
+      if (!isClosed && writer.isTooSlow()) close(SOCKET_CLOSE.slow)
     },
     ping() {
       // Behind what a full reader has not taken no question arrives: that one is judged by what it takes.
-      if (isClosed || outlet.waits) return
+      if (isClosed || writer.waits) return
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
       isAlive = false

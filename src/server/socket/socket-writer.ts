@@ -71,7 +71,7 @@ export function createSocketWriter({ webSocket, stream, settings, onTaken, onRoo
     isFull,
     isOverfull: () => isFull() && webSocket.bufferedAmount >= settings.maxBufferedBytes * 2,
     get waits() {
-      return slowness.waits
+      return slowness.isBackpressured
     },
     isTooSlow: () => slowness.isTooSlow(webSocket.bufferedAmount),
   }

@@ -45,12 +45,12 @@ const MAX_BUFFERED_CHUNKS = 1_024
 const SLOW_LOOK_MS = 1_000
 
 /** All WebSockets of this process. */
-export function createSockets(parts: SocketsDeps): Sockets {
-  const { settings, subscriptions, authenticator, isClosing, metrics, recheckIntervalMs } = parts
+export function createSockets(deps: SocketsDeps): Sockets {
+  const { settings, subscriptions, authenticator, isClosing, metrics, recheckIntervalMs } = deps
   const { maxMessageBytes, pingEveryMs, slowAfterMs } = settings.sockets
   const connections = new Set<Connection>()
   const places = createConnectionLimiter({ ...settings.sockets, name: 'WebSockets' })
-  const command = createCommand(parts)
+  const command = createCommand(deps)
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -70,10 +70,10 @@ export function createSockets(parts: SocketsDeps): Sockets {
   })
 
   async function admit(request: IncomingMessage): Promise<Caller> {
-    parts.origins.assertAllowed(request)
+    deps.origins.assertAllowed(request)
     if (request.url?.split('?', 1)[0] !== PATH) throw new OrchestratorError('ROUTE_NOT_FOUND', 'No WebSocket is opened here')
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
-    const caller = await callerOf(request, parts)
+    const caller = await callerOf(request, deps)
     requireScope(caller, 'read')
     return caller
   }
@@ -83,7 +83,7 @@ export function createSockets(parts: SocketsDeps): Sockets {
     try {
       const caller = await admit(request)
       if (!stream.writable) return
-      stream.once('close', places.take(caller.userId))
+      stream.once('close', places.acquire(caller.userId))
       webSockets.handleUpgrade(request, stream, head, toOpening(stream, caller))
     } catch (error) {
       sendLastAnswer(stream, toProblem(toOrchestratorError(error), { instance: PATH }))

@@ -1,8 +1,8 @@
+import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerFrame } from '../../protocol/socket.ts'
 import type { Caller } from '../access/caller.ts'
 import type { FeedEnd } from '../streaming/flow-feed.ts'
-import { flowNotFound } from '../streaming/periodic-check.ts'
 import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
 import type { SocketWriter } from './socket-writer.ts'
 
@@ -10,7 +10,7 @@ export interface SubscriptionSetDeps {
   readonly caller: Caller
   readonly subscriptions: Subscriptions
   readonly maxSubscriptions: number
-  readonly outlet: SocketWriter
+  readonly writer: SocketWriter
   readonly send: (frame: ServerFrame) => void
   /** Tells the client why nothing more of the flow will come. */
   readonly refuse: (error: OrchestratorError, of: { readonly flowId: string }) => void
@@ -29,8 +29,8 @@ export interface SubscriptionSet {
   stop(): void
 }
 
-export function createSubscriptionSet(parts: SubscriptionSetDeps): SubscriptionSet {
-  const { caller, subscriptions, maxSubscriptions, outlet, send, refuse } = parts
+export function createSubscriptionSet(deps: SubscriptionSetDeps): SubscriptionSet {
+  const { caller, subscriptions, maxSubscriptions, writer, send, refuse } = deps
   const open = new Map<string, Subscription>()
   let isStopped = false
 
@@ -52,7 +52,7 @@ export function createSubscriptionSet(parts: SubscriptionSetDeps): SubscriptionS
         if ('error' in ended) refuse(ended.error, { flowId })
         else send({ type: 'end', flowId, status: ended.status, lastSeq })
       }
-      const sink = { isFull: outlet.isFull, send: ({ bytes }: { readonly bytes: Buffer }) => outlet.send(bytes), end }
+      const sink = { isFull: writer.isFull, send: ({ bytes }: { readonly bytes: Buffer }) => writer.send(bytes), end }
       const subscription = await subscriptions.open(caller, flowId, afterSeq, sink)
       if (isStopped) return subscription.stop()
       remove(flowId)

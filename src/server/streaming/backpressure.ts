@@ -9,7 +9,7 @@ export interface BackpressureMonitor {
   /** A full reader has taken too little for too long. */
   isTooSlow(waitingBytes: number): boolean
   /** It was full, and has not taken enough since. */
-  readonly waits: boolean
+  readonly isBackpressured: boolean
 }
 
 /** A full reader must take half of what may wait for it within `slowAfterMs`, or it is too slow; a long update may take it several times that. */
@@ -37,7 +37,7 @@ export function createBackpressureMonitor({
       if (since.waitingBytes - waitingBytes >= enoughBytes) since = { atMs: nowMs, waitingBytes }
       return nowMs - since.atMs >= slowAfterMs
     },
-    get waits() {
+    get isBackpressured() {
       return since !== undefined
     },
   }

@@ -47,7 +47,7 @@ const KEPT_BYTES = 131_072
  * One reader per followed flow in this process, however many follow: every update is read once and written as text once. It reads from the
  * updates that are stored, so it does not matter which process runs the flow. A feed lives as long as somebody watches it.
  */
-export function createFlowFeeds(ports: FlowFeedDeps) {
+export function createFlowFeeds(deps: FlowFeedDeps) {
   const feeds = new Map<string, OpenFeed>()
   const all = new Set<OpenFeed>()
 
@@ -56,7 +56,7 @@ export function createFlowFeeds(ports: FlowFeedDeps) {
     open(flowId: string, userId: string, afterSeq: number): FlowFeed {
       const known = feeds.get(flowId)
       if (known?.reaches(afterSeq)) return known.feed
-      const opened = openFeed(ports, { flowId, userId, afterSeq }, () => {
+      const opened = openFeed(deps, { flowId, userId, afterSeq }, () => {
         all.delete(opened)
         if (feeds.get(flowId) === opened) feeds.delete(flowId)
       })

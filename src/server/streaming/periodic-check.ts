@@ -1,5 +1,3 @@
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-
 /** Looks again and again, one look after the other; what a look rejects with is no reason not to look again. */
 export function createPeriodicCheck(look: () => Promise<unknown>): () => void {
   let isLooking = false
@@ -14,7 +12,3 @@ export function createPeriodicCheck(look: () => Promise<unknown>): () => void {
       })
   }
 }
-
-/** What a reader is told who lost the right to read, word for word what one is told who never had it. */
-export const flowNotFound = (flowId: string): OrchestratorError =>
-  new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })

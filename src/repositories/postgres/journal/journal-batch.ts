@@ -60,11 +60,11 @@ export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: Read
 const joins = (before: readonly Operation[], next: Operation): boolean =>
   next.kind === 'entry' &&
   before.every(
-    (earlier) =>
-      earlier.kind === 'entry' &&
-      !earlier.outcome &&
-      earlier.entry.epoch === next.entry.epoch &&
-      !sharesStep(earlier.entry.results, next.entry.results),
+    (prior) =>
+      prior.kind === 'entry' &&
+      !prior.outcome &&
+      prior.entry.epoch === next.entry.epoch &&
+      !sharesStep(prior.entry.results, next.entry.results),
   )
 
 // One statement cannot write a row twice.

@@ -36,15 +36,15 @@ forgotten as (
 select id from interrupted`
 
 export const createOwnerRepository = (pool: Pool): OwnerRepository => ({
-  beat: guarded(async ({ id, host, pid }: Owner) => {
+  heartbeat: guarded(async ({ id, host, pid }: Owner) => {
     await pool.query({ name: 'polyphony_beat', text: BEAT_SQL, values: [id, host, pid] })
   }),
 
-  leave: guarded(async (ownerId: string) => {
+  unregister: guarded(async (ownerId: string) => {
     await pool.query('delete from polyphony_owners where id = $1', [ownerId])
   }),
 
-  abdicate: guarded(async (ownerId: string) => {
+  expire: guarded(async (ownerId: string) => {
     await pool.query("update polyphony_owners set beat_at = '-infinity' where id = $1", [ownerId])
   }),
 

@@ -39,9 +39,9 @@ function toWaitHeaders(error: ErrorInfo | undefined): Readonly<Record<string, st
 
 /** Running flows: start, follow, stop. */
 export const executionRoutes =
-  (parts: ServerDeps, { streams, underWay }: ExecutionRoutesDeps): Routes =>
+  (deps: ServerDeps, { streams, underWay }: ExecutionRoutesDeps): Routes =>
   async (app) => {
-    const { orchestrator, config } = parts
+    const { orchestrator, config } = deps
 
     app.post(
       '/flows/:flowId/execute',
@@ -62,7 +62,7 @@ export const executionRoutes =
         const started = await orchestrator.startFlow(flowId, userId, { streaming: true, resumeAfterCrash: true, ...request.body })
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
         const ended =
-          waitMs > 0 ? await waitForEnd(parts, { flowId, userId, waitMs, gone: underWay.waitSignal(reply) }) : undefined
+          waitMs > 0 ? await waitForEnd(deps, { flowId, userId, waitMs, gone: underWay.waitSignal(reply) }) : undefined
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
           return reply.code(200).headers(toWaitHeaders(read.error)).send(read)

@@ -60,8 +60,8 @@ export const listProviders = defineTool({
   input: z.strictObject({}),
   output: providers,
   annotations: READS,
-  async run(_, { parts }) {
-    const items = parts.providers.list()
+  async run(_, { deps }) {
+    const items = deps.providers.list()
     const lines = items.map(
       ({ id, vendor, active, simulated }) => `${id} (${vendor})${active ? '' : ', not active'}${simulated ? ', simulated' : ''}`,
     )
@@ -78,8 +78,8 @@ export const checkFlow = defineTool({
   input: oneSource(z.strictObject(source)),
   output: flowCheck,
   annotations: READS,
-  async run(given, { parts, caller }) {
-    const check = await parts.orchestrator.checkFlow(toDefinition(given), caller.userId)
+  async run(given, { deps, caller }) {
+    const check = await deps.orchestrator.checkFlow(toDefinition(given), caller.userId)
     const { ok, problems, warnings, calls, cost } = check
     const lines = [
       ok ? 'Nothing stops it.' : `${problems.length} problems:`,
@@ -109,8 +109,8 @@ export const getUsage = defineTool({
   }),
   output: usageReport,
   annotations: READS,
-  async run(given, { parts, caller }) {
-    const report = await parts.usage.report(caller.userId, given)
+  async run(given, { deps, caller }) {
+    const report = await deps.usage.report(caller.userId, given)
     const { rows, totals, truncated } = report
     const lines = rows.map(({ day, provider, model, flowName, ...figures }) =>
       [day, provider, model, flowName, toFigures(figures)].filter((part) => part !== undefined).join(' '),

@@ -10,7 +10,7 @@ export interface CreatedFlow {
 
 /** Stores a flow, in a new thread unless one is given. Rejects as the services do. */
 export async function createFlow(
-  { parts: { orchestrator, conversations }, caller: { userId } }: ToolInvocation,
+  { deps: { orchestrator, conversations }, caller: { userId } }: ToolInvocation,
   definition: FlowDefinitionInput,
   given: string | undefined,
 ): Promise<CreatedFlow> {
@@ -39,7 +39,7 @@ export async function createFlow(
  * given for the run count instead of the definition's.
  */
 export async function assertWouldRun(
-  { parts: { orchestrator }, caller: { userId } }: ToolInvocation,
+  { deps: { orchestrator }, caller: { userId } }: ToolInvocation,
   definition: FlowDefinitionInput,
   limits: FlowLimits | undefined,
 ): Promise<void> {

@@ -64,7 +64,7 @@ const withoutText = ({ output, sources, ...step }: StepResult) =>
 type FlowRead = readonly [flow: OrchestrationFlow, status: FlowStatusReport]
 
 async function readFlow(
-  { parts: { orchestrator }, caller: { userId } }: ToolInvocation,
+  { deps: { orchestrator }, caller: { userId } }: ToolInvocation,
   flowId: string,
   steps: 'all' | 'final',
 ): Promise<FlowRead> {

@@ -31,8 +31,8 @@ export const listFlows = defineTool({
     items: arrayOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
   }),
   annotations: READS,
-  async run({ threadId: inThread, ...query }, { parts, caller }) {
-    const { flows, nextCursor } = await parts.orchestrator.listFlowPage(caller.userId, query, inThread)
+  async run({ threadId: inThread, ...query }, { deps, caller }) {
+    const { flows, nextCursor } = await deps.orchestrator.listFlowPage(caller.userId, query, inThread)
     const items = flows.map((flow) => ({ ...flow, flowId: flow.id }))
     const lines = items.map(({ name, flowId, status, createdAt }) => `${flowId} ${status} "${name}" ${createdAt.toISOString()}`)
     if (nextCursor !== undefined) lines.push(`There are more: call it again with cursor "${nextCursor}".`)
@@ -97,7 +97,7 @@ export const startFlow = defineTool({
   output: flowState,
   annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: true },
   async run({ input, limits, metadata, waitMs: wait, flowId: known, threadId: inThread, ...given }, call) {
-    const { orchestrator } = call.parts
+    const { orchestrator } = call.deps
     const { userId } = call.caller
     const sinceMs = Date.now()
     const flow = known === undefined ? await createNew() : { flowId: known, async undo() {} }
@@ -154,7 +154,7 @@ export const cancelFlow = defineTool({
   output: flowState,
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
   async run(given, call) {
-    await call.parts.orchestrator.cancelFlow(given.flowId, call.caller.userId)
+    await call.deps.orchestrator.cancelFlow(given.flowId, call.caller.userId)
     return readFlowState(call, given.flowId)
   },
 })
@@ -173,7 +173,7 @@ export const rerunFlow = defineTool({
   output: flowState,
   annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
   async run({ flowId: from, ...options }, call) {
-    const created = await call.parts.orchestrator.rerunFlow(from, call.caller.userId, options)
+    const created = await call.deps.orchestrator.rerunFlow(from, call.caller.userId, options)
     return readFlowState(call, created.id)
   },
 })

@@ -10,7 +10,7 @@ export type ToolDeps = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'prov
 
 /** One call of a tool: on whose behalf, and who waits for the answer. */
 export interface ToolInvocation {
-  readonly parts: ToolDeps
+  readonly deps: ToolDeps
   readonly caller: Caller
   /** The client cancelled the call or went away: nobody waits for the answer. What runs goes on. */
   readonly gone: AbortSignal

@@ -18,8 +18,8 @@ const TOLD: { readonly [Type in FlowUpdateType]?: string } = {
  * UNAUTHENTICATED where the caller is none any more.
  */
 export async function waitForFlow(call: ToolInvocation, flowId: string, waitMs: number, sinceMs = Date.now()): Promise<void> {
-  const { parts, caller, gone, enough, report } = call
-  const { orchestrator } = parts
+  const { deps, caller, gone, enough, report } = call
+  const { orchestrator } = deps
   const tell = async (what?: string) => {
     if (!report) return
     const { progress, status } = await orchestrator.getFlowStatus(flowId, caller.userId)
@@ -28,10 +28,10 @@ export async function waitForFlow(call: ToolInvocation, flowId: string, waitMs: 
     else report(Math.min(progress, 99), what)
   }
   await tell()
-  const ended = await waitForEnd(parts, {
+  const ended = await waitForEnd(deps, {
     flowId,
     userId: caller.userId,
-    waitMs: Math.min(waitMs, parts.config.server.maxWaitMs),
+    waitMs: Math.min(waitMs, deps.config.server.maxWaitMs),
     gone: AbortSignal.any([gone, enough]),
     onUpdate: async ({ type, stepId, iteration = 1, timestamp }) => {
       const what = TOLD[type]
