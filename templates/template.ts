@@ -88,7 +88,7 @@ function invalidOptions(name: string, schema: z.ZodType, error: z.ZodError, opti
   const lines = problems.map(
     ({ path, message, suggestion }: DefinitionProblem) => `${path}: ${withSuggestion(message, suggestion)}`,
   )
-  return new OrchestratorError('INPUT_INVALID', `FlowTemplate "${name}": ${lines.join('; ')}`, {
+  return new OrchestratorError('INPUT_INVALID', `Template "${name}": ${lines.join('; ')}`, {
     details: { template: name, problems },
   })
 }
