@@ -18,7 +18,14 @@ import { type CodeBlock, codeBlocks, codeIn, readMarkdown, tableOf } from './sup
 import { ROOT, runBlock, typeErrors } from './support/run-block.ts'
 
 const readme = readMarkdown('README.md')
-const PAGES = ['README.md', 'docs/adding-a-provider.md', 'docs/adding-a-template.md', 'docs/client.md', 'docs/errors.md']
+const PAGES = [
+  'README.md',
+  'docs/adding-a-provider.md',
+  'docs/adding-a-template.md',
+  'docs/client.md',
+  'docs/errors.md',
+  'CONTRIBUTING.md',
+]
 const blocks = PAGES.flatMap((page) => codeBlocks(readMarkdown(page)).map((block) => ({ page, ...block })))
 const blocksIn = (language: string) => blocks.filter((block) => block.language === language)
 const nameOf = ({ page, line }: CodeBlock & { readonly page: string }) => `${page}, line ${line}`

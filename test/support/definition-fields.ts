@@ -120,7 +120,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     text: 'Flow type `conditional` only: this branch runs where no condition of its group is true.',
     example: 'otherwise: true',
   },
-  'steps[].optional': { text: 'The flow goes on where the step fails.', example: 'optional: true' },
+  'steps[].optional': { text: 'The flow continues if the step fails.', example: 'optional: true' },
   'steps[].fallbacks': {
     text: 'Providers and models that are asked in this order where the one before has failed.',
     example: 'fallbacks: [{ model: anthropic/claude-opus-5-5 }]',
