@@ -8,7 +8,7 @@ import { ROOT, runBlock, typeErrors } from '../support/run-block.ts'
 const ADDRESS = 'http://127.0.0.1:4100'
 const blocksOf = (page: string, language: string) => codeBlocks(readMarkdown(page)).filter((block) => block.language === language)
 
-describe('the pages of the faces', () => {
+describe('the pages about the interfaces', () => {
   test.each([
     ['docs/models.md', /\bsky\b/],
     ['docs/mcp.md', /status: 'COMPLETED'/],

@@ -19,7 +19,7 @@ const BANNED_IN_NAMES = new Set(
 const PUBLIC_NAMES = new Set(['piece', 'FollowOptions', 'followFlow', 'follow'])
 
 /** Words and phrasings that no comment in src/ contains, each with what to write instead. */
-const BANNED_IN_COMMENTS: readonly (readonly [RegExp, string])[] = [
+export const BANNED_IN_COMMENTS: readonly (readonly [RegExp, string])[] = [
   [/\bwhoever\b/i, 'name the subject: the caller, the client, the step'],
   [/\b(?:of|by|for|to|from|with|than) who\b/i, 'name the subject'],
   [/(?:^|[.:;] )(?:Who|Whose) (?!(?:is|are|has|may)\b[^.]*\?)/, 'name the subject instead of "Who …"'],

@@ -60,5 +60,6 @@ export function tableOf(markdown: string, firstHeading: string): MarkdownTable['
   return table.rows
 }
 
-/** What stands between backticks, in order. */
-export const codeIn = (text: string): readonly string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code)
+/** Inline code, in order; fenced blocks are left out. */
+export const codeIn = (text: string): readonly string[] =>
+  [...text.replaceAll(/^```.*?^```$/gms, '').matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code)

@@ -1,0 +1,309 @@
+import type { JsonSchema } from '../../src/domain/model-call.ts'
+
+/** What the page about definitions says of one field. Its values, bounds and defaults come from the schema. */
+export interface FieldText {
+  readonly text: string
+  /** The field as YAML; for a field that only code can give, as it stands in an object literal. */
+  readonly example: string
+  /** The value is a function: there is no YAML for it. */
+  readonly isCode?: true
+}
+
+/** By the path of the field. A field of the schema without an entry here fails the test of the page. */
+export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
+  name: { text: 'Name of the flow.', example: 'name: review' },
+  description: { text: 'What the flow is for, in words for people.', example: 'description: Reviews a press release' },
+  version: {
+    text: 'Version of a definition that holds functions: `registerFlow` finds it by name and version.',
+    example: 'version: "2"',
+  },
+  type: { text: 'The flow type: the rule by which the steps take place.', example: 'type: sequential' },
+  steps: {
+    text: 'The steps; in most flow types they run in this order.',
+    example: 'steps: [{ id: a, model: openai/gpt-6-sol, action: generate }]',
+  },
+  input: {
+    text: 'The prompt, where `executeFlow` gives none. Without either, the newest user message of the thread.',
+    example: 'input: Why is the sky blue?',
+  },
+  contextPolicy: {
+    text: 'What steps may see, as the author of the definition decides. The policies of the user apply besides.',
+    example: 'contextPolicy: { shareConversationHistory: true }',
+  },
+  limits: { text: 'What the flow may spend or do, over all its executions.', example: 'limits: { maxCostUsd: 0.5 }' },
+  maxExecutionTime: {
+    text: 'Milliseconds for one execution. Over it the flow ends with `FLOW_TIMEOUT`.',
+    example: 'maxExecutionTime: 600000',
+  },
+  onStepComplete: {
+    text: 'Called with every step result that was recorded. What it throws is ignored.',
+    example: 'onStepComplete: (result) => console.log(result.stepId, result.cost)',
+    isCode: true,
+  },
+  onFlowComplete: {
+    text: 'Called with the result of a flow that completed. What it throws is ignored.',
+    example: 'onFlowComplete: (result) => console.log(result.finalOutput)',
+    isCode: true,
+  },
+  onError: {
+    text: 'Called with the error of a flow that failed. What it throws is ignored.',
+    example: 'onError: (error) => console.error(error.code, error.stepId)',
+    isCode: true,
+  },
+  parallel: {
+    text: 'Settings of the flow types `parallel` and `graph`.',
+    example: 'parallel: { maxConcurrency: 2 }',
+  },
+  conditional: { text: 'Settings of the flow type `conditional`.', example: 'conditional: { match: all }' },
+  critique: { text: 'Settings of the flow type `critique`.', example: 'critique: { rounds: 2 }' },
+  refinement: { text: 'Settings of the flow type `refinement`.', example: 'refinement: { qualityThreshold: 0.9 }' },
+
+  'steps[].id': {
+    text: 'How other steps name this one. A letter, then letters, digits, `_` or `-`; not `previous`, `original` or `all`.',
+    example: 'id: draft',
+  },
+  'steps[].name': { text: 'Name for people.', example: 'name: First draft' },
+  'steps[].provider': {
+    text: 'Id of the provider, where `model` does not hold it. With both fields the model may contain slashes.',
+    example: 'provider: openai',
+  },
+  'steps[].model': {
+    text: 'The model, as `provider/model` (split at the first slash) or alone beside `provider`. Not needed with an `agent` that has one.',
+    example: 'model: openai/gpt-6-sol',
+  },
+  'steps[].action': {
+    text: 'What the step does with text. It supplies the prompt of a step without one, and in loops the role: the first `generate` drafts, `critique`, `evaluate` and `validate` review, the last `refine` revises.',
+    example: 'action: critique',
+  },
+  'steps[].agent': {
+    text: 'A named entry of `agents` in the configuration: its model, system prompt and settings apply where the step says nothing.',
+    example: 'agent: editor',
+  },
+  'steps[].prompt': {
+    text: 'A Liquid template, or in code a function; `original` alone sends the prompt of the user. Default: an instruction for the action. What the prompt does not mention itself (the original, the input) is appended, outputs of models fenced.',
+    example: 'prompt: \'Shorten this: {{ steps.draft.output | fence: "draft" }}\'',
+  },
+  'steps[].system': {
+    text: 'The system prompt: a Liquid template, or in code a function.',
+    example: 'system: You are a careful editor.',
+  },
+  'steps[].inputFrom': {
+    text: 'Whose output is the input: the id of a step, `previous` (the nearest earlier step that succeeded), `all` or `original` (none). Default: the steps of `dependsOn`, else `previous`; in a parallel flow or graph none.',
+    example: 'inputFrom: draft',
+  },
+  'steps[].dependsOn': {
+    text: 'Ids of steps whose outputs are the input; in a parallel flow or graph the step also waits for them.',
+    example: 'dependsOn: [draft, review]',
+  },
+  'steps[].settings': {
+    text: 'Settings of the model. One that a model refuses is left out, with a note on the result.',
+    example: 'settings: { temperature: 0.2 }',
+  },
+  'steps[].retryOnFailure': { text: '`false` turns retries off.', example: 'retryOnFailure: false' },
+  'steps[].maxRetries': {
+    text: 'Attempts beyond the first at each provider and model. Without it: 2.',
+    example: 'maxRetries: 4',
+  },
+  'steps[].timeout': {
+    text: 'Milliseconds for the whole step, waits and retries included. Over it the step fails with `STEP_TIMEOUT`.',
+    example: 'timeout: 120000',
+  },
+  'steps[].idleTimeout': {
+    text: 'Milliseconds without a chunk of a streamed answer, after which the attempt is given up. Without it: `timeouts.idleMs` of the configuration, or 60000.',
+    example: 'idleTimeout: 20000',
+  },
+  'steps[].condition': {
+    text: 'A CEL expression, or in code a function. The step is skipped where it is false.',
+    example: "condition: steps.draft.output.contains('weather')",
+  },
+  'steps[].otherwise': {
+    text: 'Flow type `conditional` only: this branch runs where no condition of its group is true.',
+    example: 'otherwise: true',
+  },
+  'steps[].optional': { text: 'The flow continues if the step fails.', example: 'optional: true' },
+  'steps[].fallbacks': {
+    text: 'Providers and models that are asked in this order where the one before has failed.',
+    example: 'fallbacks: [{ model: anthropic/claude-opus-5-5 }]',
+  },
+  'steps[].fallbackAfterFirstToken': {
+    text: 'Allows a retry or fallback although text was already streamed; clients then get `step_retry` with `restart: true`.',
+    example: 'fallbackAfterFirstToken: true',
+  },
+  'steps[].samples': {
+    text: 'Asks so many times and takes the answer given most often. At most ten run at once, or as many as `parallel.maxConcurrency` says. A sample that fails is named in the notes.',
+    example: 'samples: 5',
+  },
+  'steps[].complete': {
+    text: 'The step fails where its answer was cut: `OUTPUT_INVALID` at a bound of output tokens, `CONTENT_FILTERED` by a filter, `PROVIDER_BAD_REPLY` for an unknown reason. Without it the cut text is passed on, with a note on the result.',
+    example: 'complete: true',
+  },
+  'steps[].keepReasoning': {
+    text: 'Stores the reasoning that a provider sends apart from its answer. Without it only the live result and live updates hold it.',
+    example: 'keepReasoning: true',
+  },
+  'steps[].outputSchema': {
+    text: 'JSON Schema of the answer, or in code a zod schema. The value is `parsed` in the result; an answer that does not fit fails with `OUTPUT_INVALID`.',
+    example: 'outputSchema: { type: object, properties: { total: { type: number } }, required: [total] }',
+  },
+
+  'steps[].settings.temperature': { text: 'Randomness of the answer.', example: 'temperature: 0.2' },
+  'steps[].settings.maxTokens': { text: 'Most output tokens, reasoning included.', example: 'maxTokens: 800' },
+  'steps[].settings.topP': { text: 'Share of the likeliest tokens that are considered.', example: 'topP: 0.9' },
+  'steps[].settings.stopSequences': { text: 'Texts at which the answer ends.', example: 'stopSequences: [END]' },
+
+  'steps[].fallbacks[].provider': {
+    text: 'Id of the provider, where `model` does not hold it. Default: the provider of the step.',
+    example: 'provider: anthropic',
+  },
+  'steps[].fallbacks[].model': { text: 'The model, as in a step.', example: 'model: claude-opus-5-5' },
+
+  'contextPolicy.shareConversationHistory': {
+    text: 'Offers the earlier messages of the thread to the steps.',
+    example: 'shareConversationHistory: true',
+  },
+  'contextPolicy.shareStepOutputs': {
+    text: '`false` hides the outputs of steps from other steps.',
+    example: 'shareStepOutputs: false',
+  },
+  'contextPolicy.maxSharedTokens': {
+    text: 'Most tokens of history, outputs and attachments for one call. Older messages are left out first, then older outputs are shortened, with a note on the result.',
+    example: 'maxSharedTokens: 4000',
+  },
+  'contextPolicy.includeOriginalPrompt': {
+    text: 'Appends the prompt of the user to prompts that do not mention it.',
+    example: 'includeOriginalPrompt: false',
+  },
+  'contextPolicy.preserveSystemPrompts': {
+    text: 'Gives the system messages of the shared history to the models.',
+    example: 'preserveSystemPrompts: true',
+  },
+
+  'limits.maxCostUsd': { text: 'US dollars over all attempts.', example: 'maxCostUsd: 0.5' },
+  'limits.maxTokens': { text: 'Input and output tokens over all attempts.', example: 'maxTokens: 200000' },
+  'limits.maxSteps': { text: 'Steps that may run; in loops every iteration counts.', example: 'maxSteps: 20' },
+
+  'parallel.maxConcurrency': {
+    text: 'Calls that run at once; each sample counts. Without it: all that are ready.',
+    example: 'maxConcurrency: 2',
+  },
+  'parallel.onFailure': {
+    text: '`fail`: the first failure of a step that is not optional aborts the running steps and ends the flow. `continue`: steps that have only failed inputs are skipped and all others run; the flow completes if at least one of its last steps has an output. Without it: `fail`, or `continue` where `minSuccesses` is given.',
+    example: 'onFailure: continue',
+  },
+  'parallel.minSuccesses': {
+    text: 'Branches (steps that wait for no other) that must succeed. Without it: 1 with `continue`.',
+    example: 'minSuccesses: 2',
+  },
+  'conditional.match': {
+    text: '`first`: only the first branch of a group whose condition is true runs. `all`: every such branch runs.',
+    example: 'match: all',
+  },
+  'critique.rounds': {
+    text: 'Rounds of criticism and revision at most. Ends earlier when every reviewer approves.',
+    example: 'rounds: 2',
+  },
+  'refinement.maxIterations': {
+    text: 'Revisions at most. Every draft is scored, the last one too; the best one is the output.',
+    example: 'maxIterations: 5',
+  },
+  'refinement.qualityThreshold': { text: 'Score at which a draft is good enough.', example: 'qualityThreshold: 0.9' },
+  'refinement.minImprovement': {
+    text: 'A round that raises the best score by less counts as no progress. Without it: 0.01 where `patience` is given.',
+    example: 'minImprovement: 0.02',
+  },
+  'refinement.patience': {
+    text: 'Rounds without progress after which the loop ends. Without it: 2 where `minImprovement` is given; with neither the loop does not end on a plateau.',
+    example: 'patience: 2',
+  },
+}
+
+/** One field of the JSON Schema of a definition. */
+export interface SchemaField {
+  readonly path: string
+  readonly name: string
+  readonly schema: JsonSchema
+  readonly isRequired: boolean
+}
+
+/** A block of fields that stand beside each other: the definition itself, a step, its settings, … */
+export interface FieldGroup {
+  /** Path of the block; empty for the definition. */
+  readonly path: string
+  readonly fields: readonly SchemaField[]
+}
+
+/** The blocks of a JSON Schema, outermost first. A schema that takes any object, such as `outputSchema`, is no block. */
+export function fieldGroups(schema: JsonSchema, path = ''): readonly FieldGroup[] {
+  const properties = Object.entries(toObject(schema.properties))
+  if (properties.length === 0) return []
+  const required = Array.isArray(schema.required) ? schema.required : []
+  const fields = properties.map(([name, property]) => ({
+    path: path === '' ? name : `${path}.${name}`,
+    name,
+    schema: toObject(property),
+    isRequired: required.includes(name),
+  }))
+  const inner = fields.flatMap((field) =>
+    field.schema.type === 'array'
+      ? fieldGroups(toObject(field.schema.items), `${field.path}[]`)
+      : fieldGroups(field.schema, field.path),
+  )
+  return [{ path, fields }, ...inner]
+}
+
+const toObject = (value: unknown): JsonSchema => (typeof value === 'object' && value !== null ? { ...value } : {})
+
+/** The generated part of docs/definitions.md. */
+export function renderFields(schema: JsonSchema): string {
+  return fieldGroups(schema)
+    .map(({ path, fields }) => {
+      const rows = fields.map(toRow)
+      return [
+        `### ${titleOf(path)}`,
+        '',
+        '| Field | Value | What it does | Example |',
+        '| --- | --- | --- | --- |',
+        ...rows,
+      ].join('\n')
+    })
+    .join('\n\n')
+}
+
+function titleOf(path: string): string {
+  if (path === '') return 'The definition'
+  return path === 'steps[]' ? 'A step: `steps[]`' : `\`${path}\``
+}
+
+function toRow({ path, name, schema, isRequired }: SchemaField): string {
+  const entry = FIELD_TEXTS[path]
+  if (!entry) throw new Error(`expected a text for the field ${path} in test/support/definition-fields.ts`)
+  const value = [
+    entry.isCode ? 'function, in code only' : valuesOf(schema),
+    isRequired ? 'required' : '',
+    'default' in schema && typeof schema.default !== 'object' ? `default \`${schema.default}\`` : '',
+  ]
+  const cells = [`\`${name}\``, value.filter((part) => part !== '').join('; '), entry.text, `\`${entry.example}\``]
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+}
+
+/** The values that a field takes, in words. */
+function valuesOf(schema: JsonSchema): string {
+  const { type, enum: choices, minLength, maxLength, minItems, maxItems, items } = schema
+  if (Array.isArray(choices)) return choices.map((choice) => `\`${choice}\``).join(', ')
+  if (type === 'string') return `text${rangeOf(minLength, maxLength, ' characters')}`
+  if (type === 'array') {
+    const what = toObject(items).type === 'object' ? 'list of objects' : 'list of texts'
+    return `${what}${rangeOf(minItems, maxItems, '')}`
+  }
+  if (type === 'boolean') return '`true` or `false`'
+  if (type !== 'integer' && type !== 'number') return 'object'
+  const minimum = type === 'integer' && typeof schema.exclusiveMinimum === 'number' ? schema.exclusiveMinimum + 1 : schema.minimum
+  const maximum = schema.maximum === Number.MAX_SAFE_INTEGER ? undefined : schema.maximum
+  return `${type === 'integer' ? 'whole number' : 'number'}${rangeOf(minimum, maximum, '')}`
+}
+
+function rangeOf(least: unknown, most: unknown, unit: string): string {
+  const shown = (bound: unknown) => Number(bound).toLocaleString('en-US')
+  if (most === undefined) return least === undefined || (unit !== '' && least === 1) ? '' : `, at least ${shown(least)}${unit}`
+  return least === undefined ? `, at most ${shown(most)}${unit}` : `, ${shown(least)} to ${shown(most)}${unit}`
+}
