@@ -1,4 +1,3 @@
-// Ready for test/docs/language.test.ts after the merge, once test/support/language.ts exports BANNED_IN_COMMENTS.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
