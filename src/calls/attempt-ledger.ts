@@ -5,7 +5,7 @@ import { type CallFacts, callFactsOf } from '../domain/execution/call-facts.ts'
 import type { PricedAnswer } from '../domain/execution/model-call.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/execution/usage.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
+import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { unusable } from './usable-answer.ts'
@@ -29,9 +29,6 @@ const PRICE_GRACE_MS = 50
 
 /** Most tokenizers need about one token for four characters of English; good enough where no count will come. */
 const CHARACTERS_PER_TOKEN = 4
-
-/** Failures after which the provider may bill what nobody got to see. */
-const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PROVIDER_STREAM_CUT'])
 
 /** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
 export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock): CallLayer => {
@@ -189,7 +186,7 @@ function usageOfFailure(
   // What was reported before text that broke off is the count at the start of the stream, not at its end.
   if (facts.usage && deliveredCharacters === 0) return facts.usage
   if (facts.generated || deliveredCharacters > 0) return estimatedUsage(request, facts.usage, deliveredCharacters)
-  const mayBeBilled = aborted || (OrchestratorError.is(error) && MAY_BE_BILLED.has(error.code))
+  const mayBeBilled = aborted || (OrchestratorError.is(error) && ERROR_CODES[error.code].mayBeBilled === true)
   return mayBeBilled ? UNKNOWN_USAGE : undefined
 }
 

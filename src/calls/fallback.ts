@@ -1,25 +1,10 @@
 import type { Clock } from '../async/clock.ts'
 import { linkSignal, untilAborted } from '../async/until-aborted.ts'
 import type { Target } from '../domain/definition/flow-definition.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
+import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallRequest, CallResponse, PreparedRequest } from './call.ts'
 import { toAttemptContext } from './try-context.ts'
-
-/** Failures of one provider that another one may not have. Cancel, timeouts of the whole, limits and refusals of the user's own policies are final. */
-const FALLBACK_CODES: ReadonlySet<ErrorCode> = new Set([
-  'PROVIDER_NOT_CONFIGURED',
-  'PROVIDER_INACTIVE',
-  'PROVIDER_AUTH',
-  'PROVIDER_RATE_LIMITED',
-  'PROVIDER_QUOTA_EXHAUSTED',
-  'PROVIDER_UNAVAILABLE',
-  'PROVIDER_REJECTED',
-  'PROVIDER_BAD_REPLY',
-  'PROVIDER_STREAM_CUT',
-  'CONTENT_FILTERED',
-  'OUTPUT_INVALID',
-])
 
 /**
  * Asks the targets in order until one answers. Never after text was delivered, unless the call allows a restart. A fallback that may not see
@@ -113,7 +98,7 @@ async function prepared(
 }
 
 function fallsBack(error: unknown, { signal, progress, restartAfterFirstToken }: AttemptContext): error is OrchestratorError {
-  if (signal.aborted || !OrchestratorError.is(error) || !FALLBACK_CODES.has(error.code)) return false
+  if (signal.aborted || !OrchestratorError.is(error) || !ERROR_CODES[error.code].fallsBack) return false
   return !progress.textDelivered || restartAfterFirstToken
 }
 

@@ -1,6 +1,6 @@
 import { type Clock, wait } from '../async/clock.ts'
 import { callFactsOf } from '../domain/execution/call-facts.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
+import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 
@@ -14,13 +14,6 @@ export interface RetrySettings {
 }
 
 export const RETRY_DEFAULTS: RetrySettings = { baseDelayMs: 500, maxDelayMs: 30_000, retryAfterCapMs: 60_000 }
-
-const RETRYABLE_CODES: ReadonlySet<ErrorCode> = new Set([
-  'PROVIDER_UNAVAILABLE',
-  'PROVIDER_RATE_LIMITED',
-  'PROVIDER_BAD_REPLY',
-  'PROVIDER_STREAM_CUT',
-])
 
 /**
  * The only layer that repeats a request: waits with exponential backoff and full jitter, or as long as the provider asked.
@@ -70,7 +63,7 @@ function announce(
 }
 
 function mayRepeat(error: unknown, { signal, progress, restartAfterFirstToken }: AttemptContext): error is OrchestratorError {
-  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !RETRYABLE_CODES.has(error.code)) return false
+  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !ERROR_CODES[error.code].retried) return false
   // Waiting for an open circuit is only worth while when nobody else could answer.
   if (error.details.circuit === 'open' && progress.targetsLeft > 0) return false
   return !progress.textDelivered || restartAfterFirstToken
