@@ -3,13 +3,14 @@ import { linkSignal, untilAborted } from '../async/until-aborted.ts'
 import type { Target } from '../domain/definition/flow-definition.ts'
 import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { toAttemptContext } from './attempt-context.ts'
 import type { AttemptCall, AttemptContext, CallRequest, CallResponse, PreparedRequest } from './call.ts'
-import { toAttemptContext } from './try-context.ts'
 
 /**
- * Asks the targets in order until one answers. Never after text was delivered, unless the call allows a restart. A fallback that may not see
- * what the step needs (DATA_SHARING_DENIED) is passed over: the outcome stays that of the last try. Where the time of the call is bounded, every
- * target but the last gets an equal share of what is left of it.
+ * Sends the request to one target after another until one answers. Falls back after text was delivered only if the call
+ * allows a restart. A fallback that may not see the context of the step (DATA_SHARING_DENIED) is skipped, and the
+ * outcome stays that of the last attempt. If the call has a timeout, every target but the last gets an equal share of
+ * the remaining time.
  */
 export const fallback = (next: AttemptCall, clock: Clock) => {
   return (request: CallRequest, context: AttemptContext): Promise<CallResponse> => {
@@ -30,7 +31,7 @@ export const fallback = (next: AttemptCall, clock: Clock) => {
       progress.targetsLeft -= 1
       const request = await prepared(prepare, target, signal, failure, notes)
       if (!request) continue
-      if (failure) announce(failure, target, context)
+      if (failure) notifyFallback(failure, target, context)
       try {
         const response = await withinShare(next, request, context, endsAtMs, clock)
         return notes.length === 0 ? response : { ...response, notes: [...response.notes, ...notes] }
@@ -44,7 +45,7 @@ export const fallback = (next: AttemptCall, clock: Clock) => {
   }
 }
 
-/** One target in its share of the time; the last one has all that is left. */
+/** Runs one target within its share of the time. The last target has all the remaining time. */
 async function withinShare(
   next: AttemptCall,
   request: PreparedRequest,
@@ -60,9 +61,9 @@ async function withinShare(
   const controller = new AbortController()
   const unlink = linkSignal(signal, controller)
   const stopTimer = clock.startTimer(shareMs, () => {
-    // Nobody else is asked once text was delivered, so there is nobody to save the time for.
+    // After delivered text there is no fallback, so the target may use the time of the later ones.
     if (progress.textDelivered && !restartAfterFirstToken) progress.endsAtMs = endsAtMs
-    else controller.abort(silent(request, shareMs))
+    else controller.abort(shareExceeded(request, shareMs))
   })
   progress.endsAtMs = now + shareMs
   try {
@@ -74,7 +75,7 @@ async function withinShare(
   }
 }
 
-function silent({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
+function shareExceeded({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
   const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the time of the step beside its fallbacks; it did not`
   return new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout: 'share', timeoutMs, provider, model } })
 }
@@ -90,9 +91,9 @@ async function prepared(
     const request = prepare(target)
     return request instanceof Promise ? await untilAborted(request, signal) : request
   } catch (error) {
-    const passedOver = failure && !signal.aborted && OrchestratorError.is(error) && error.code === 'DATA_SHARING_DENIED'
-    if (!passedOver) throw error
-    notes.push(`${nameOf(target)} was passed over: DATA_SHARING_DENIED`)
+    const isSkipped = failure && !signal.aborted && OrchestratorError.is(error) && error.code === 'DATA_SHARING_DENIED'
+    if (!isSkipped) throw error
+    notes.push(`${nameOf(target)} was skipped: DATA_SHARING_DENIED`)
     return undefined
   }
 }
@@ -102,7 +103,7 @@ function fallsBack(error: unknown, { signal, progress, restartAfterFirstToken }:
   return !progress.textDelivered || restartAfterFirstToken
 }
 
-function announce(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: AttemptContext): void {
+function notifyFallback(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: AttemptContext): void {
   onRetry?.({
     attempt: progress.attempts,
     delayMs: 0,

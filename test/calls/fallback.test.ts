@@ -92,7 +92,7 @@ describe('fallbacks', () => {
     const { asked, outcome } = ask({ alpha: 'PROVIDER_AUTH' }, request)
     expect(await outcome).toMatchObject({
       provider: 'gamma',
-      notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back', 'beta/model-a was passed over: DATA_SHARING_DENIED'],
+      notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back', 'beta/model-a was skipped: DATA_SHARING_DENIED'],
     })
     expect(asked).toEqual(['alpha', 'gamma'])
   })

@@ -87,7 +87,7 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
   })
 
   test('ends at once when it is aborted between two pieces', async () => {
-    const slow = await startSimulator({ pieceDelayMs: 20 })
+    const slow = await startSimulator({ chunkDelayMs: 20 })
     try {
       const own = createProviderService({
         providers: { [id]: id === 'local' ? { kind: 'openai-compatible', preset: 'ollama' } : {} },

@@ -299,7 +299,7 @@ test('scenarios of the caller come before the built-in ones', async () => {
 })
 
 test('close cuts a stream under way and frees the port', async () => {
-  const slow = await startSimulator({ pieceDelayMs: 20 })
+  const slow = await startSimulator({ chunkDelayMs: 20 })
   const client = new OpenAI({ apiKey: 'k', baseURL: slow.baseUrls.openai, maxRetries: 0 })
   const stream = await client.chat.completions.create({ model: 'm', messages: [{ role: 'user', content: SKY }], stream: true })
   const reading = (async () => {

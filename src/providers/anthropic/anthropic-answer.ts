@@ -48,16 +48,16 @@ export function createAnthropicAnswer(
   let stopped = false
   let ended = false
 
-  function addText(piece: string) {
-    if (!piece) return
-    text += piece
-    onDelta?.(piece)
+  function addText(chunk: string) {
+    if (!chunk) return
+    text += chunk
+    onDelta?.(chunk)
   }
 
-  function addReasoning(piece: string) {
-    if (!piece) return
-    reasoning += piece
-    onReasoning?.(piece)
+  function addReasoning(chunk: string) {
+    if (!chunk) return
+    reasoning += chunk
+    onReasoning?.(chunk)
   }
 
   function addBlock(block: ForeignRecord, index: number) {

@@ -28,13 +28,13 @@ const READ_FIELDS: ReadonlySet<string> = new Set([
   'mediaResolution',
 ])
 
-/** Pieces of a stream may hold other candidates, first in their list. */
-const firstCandidate = (piece: ForeignRecord): ForeignRecord =>
-  listOf(piece.candidates)
+/** Chunks of a stream may hold other candidates, first in their list. */
+const firstCandidate = (chunk: ForeignRecord): ForeignRecord =>
+  listOf(chunk.candidates)
     .map(recordOf)
     .find(({ index = 0 }) => index === 0) ?? {}
 
-/** Gathers one answer of the Gemini API, whole or piece by piece. */
+/** Gathers one answer of the Gemini API, whole or chunk by chunk. */
 export function createGoogleAnswer(
   requestedModel: string,
   requestNotes: readonly string[],
@@ -52,14 +52,14 @@ export function createGoogleAnswer(
   let serviceTier: string | undefined
   let begun = false
 
-  function addText(piece: string, isThought: boolean) {
-    if (piece === '') return
+  function addText(chunk: string, isThought: boolean) {
+    if (chunk === '') return
     if (isThought) {
-      reasoning += piece
-      onReasoning?.(piece)
+      reasoning += chunk
+      onReasoning?.(chunk)
     } else {
-      text += piece
-      onDelta?.(piece)
+      text += chunk
+      onDelta?.(chunk)
     }
   }
 
@@ -79,16 +79,16 @@ export function createGoogleAnswer(
     if (reason && reason !== 'FINISH_REASON_UNSPECIFIED') finish = reason
   }
 
-  function addPiece(piece: ForeignRecord, state: () => AttemptState): false {
-    if (piece.error || (!piece.candidates && !piece.usageMetadata && saysFailure(piece)))
-      throw toVendorError({ ...state(), body: piece })
-    begun ||= piece.candidates !== undefined || piece.usageMetadata !== undefined
-    model = textOf(piece.modelVersion)?.replace(/^models\//, '') ?? model
-    const counts = recordOf(piece.usageMetadata)
+  function addChunk(chunk: ForeignRecord, state: () => AttemptState): false {
+    if (chunk.error || (!chunk.candidates && !chunk.usageMetadata && saysFailure(chunk)))
+      throw toVendorError({ ...state(), body: chunk })
+    begun ||= chunk.candidates !== undefined || chunk.usageMetadata !== undefined
+    model = textOf(chunk.modelVersion)?.replace(/^models\//, '') ?? model
+    const counts = recordOf(chunk.usageMetadata)
     usage.add(counts)
     serviceTier = textOf(counts.serviceTier) ?? textOf(counts.trafficType) ?? serviceTier
-    addCandidate(firstCandidate(piece))
-    const reason = textOf(recordOf(piece.promptFeedback).blockReason)
+    addCandidate(firstCandidate(chunk))
+    const reason = textOf(recordOf(chunk.promptFeedback).blockReason)
     if (reason && !/UNSPECIFIED$/.test(reason)) blocked = reason
     if (blocked && text === '' && toolCalls.length === 0) throw toContentFiltered(blocked, state())
     // Usage may follow the finish reason, and there is no other end mark: the stream is read to its end.
@@ -110,13 +110,13 @@ export function createGoogleAnswer(
   ]
 
   return {
-    addPiece,
+    addChunk,
     isFinished: () => finish !== undefined || blocked !== undefined,
     known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
     addWhole(parsed: unknown, state: () => AttemptState) {
-      // Without `alt=sse` a stream is one JSON array of its pieces.
-      const pieces = Array.isArray(parsed) ? parsed.map(recordOf) : [recordOf(parsed)]
-      for (const piece of pieces) addPiece(piece, state)
+      // Without `alt=sse` a stream is one JSON array of its chunks.
+      const chunks = Array.isArray(parsed) ? parsed.map(recordOf) : [recordOf(parsed)]
+      for (const chunk of chunks) addChunk(chunk, state)
       if (!finish && text === '' && toolCalls.length === 0) throw toBadReply('JSON without a candidate', state())
     },
     response(): ModelResponse {

@@ -12,7 +12,7 @@ interface Counts {
 
 /**
  * Usage of one answer of the Gemini API (`usageMetadata`, November 2026). Its figures replace each other, also by smaller ones: the last count is
- * the one that is billed. Pieces of a turn that ran a tool may count the prompt alone, which counts no answer, and single fields vanish in later pieces.
+ * the one that is billed. Chunks of a turn that ran a tool may count the prompt alone, which counts no answer, and single fields vanish in later chunks.
  * Thoughts are billed as output beside the candidates; prompts of tools are input beside the prompt; cached tokens are part of the prompt.
  */
 export function createGoogleUsage() {

@@ -59,7 +59,7 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
       const response = await send(path, { method: 'POST', body: JSON.stringify(body), signal: linked }, state)
       await readAnswer(response, {
         streams: onDelta !== undefined,
-        onEvent: (event) => answer.addPiece(recordOf(event), state),
+        onEvent: (event) => answer.addChunk(recordOf(event), state),
         onWhole: (reply) => answer.addWhole(reply, state),
         onActivity,
         endMark: END_MARK,

@@ -11,13 +11,13 @@ export interface OpenAiRequest {
 
 /** What a reader reports besides the text it returns. */
 export interface ReaderHooks {
-  /** Called with every piece of reasoning. */
+  /** Called with every chunk of reasoning. */
   readonly onReasoning?: (text: string) => void
   /** Called before the text that follows, where all text returned before turns out to be reasoning. */
   readonly onVoid?: () => void
 }
 
-/** Gathers one answer, whole or in pieces. */
+/** Gathers one answer, whole or in chunks. */
 export interface StreamedAnswer {
   /** Takes a whole answer; returns its text. Throws the vendor's error, or PROVIDER_BAD_REPLY. */
   readWhole(reply: unknown): string

@@ -23,7 +23,7 @@ const DROPPED_OF_MESSAGES = [
   'reasoning_signature',
 ]
 
-/** Reads answers of Chat Completions. A whole answer and a piece of a stream differ only in `message` and `delta`. */
+/** Reads answers of Chat Completions. A whole answer and a chunk of a stream differ only in `message` and `delta`. */
 export function createChatReader(
   about: AttemptState & { readonly model: string },
   dialect: ChatDialect,
@@ -45,7 +45,7 @@ export function createChatReader(
   let charge: unknown
   let serviceTier: string | undefined
   let began = false
-  /** Pieces have come as `delta`, so that a `message` beside or after them repeats what they said. */
+  /** Chunks have come as `delta`, so that a `message` beside or after them repeats what they said. */
   let hasDeltas = false
   /** The vendor's filter says that it took something away. */
   let isFiltered = false
@@ -107,7 +107,7 @@ export function createChatReader(
     return said
   }
 
-  /** A `message` is the whole answer so far where pieces came as `delta` (Perplexity), and a piece in streams that know no `delta`. */
+  /** A `message` is the whole answer so far where chunks came as `delta` (Perplexity), and a chunk in streams that know no `delta`. */
   function readWholeMessage(message: ForeignRecord, choice: ForeignRecord): string {
     if (content === '') return readMessage(message, true)
     const whole = toText(message.content)
@@ -168,11 +168,11 @@ export function createChatReader(
     return ''
   }
 
-  function readText(piece: string): string {
-    content += piece
-    if (thinking) return take(thinking.push(piece))
-    text += piece
-    return piece
+  function readText(chunk: string): string {
+    content += chunk
+    if (thinking) return take(thinking.push(chunk))
+    text += chunk
+    return chunk
   }
 
   function take(split: ThinkSplit): string {

@@ -62,11 +62,11 @@ export function createResponsesReader(
     return readText(delta)
   }
 
-  function readText(piece: string): string {
-    content += piece
-    if (thinking) return take(thinking.push(piece))
-    text += piece
-    return piece
+  function readText(chunk: string): string {
+    content += chunk
+    if (thinking) return take(thinking.push(chunk))
+    text += chunk
+    return chunk
   }
 
   function take(split: ThinkSplit): string {

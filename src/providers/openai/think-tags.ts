@@ -48,7 +48,7 @@ const ANSWER_START = new RegExp(`^(?:${ANSWER_STARTS.map(escaped).join('|')})\\s
 /** Closing marks that stand alone where the chat template wrote the opening one into the prompt; their first group is set. */
 const CLOSES = `<\\s*/\\s*(?:${NAME})\\s*>|\\[/THINK\\]|<\\|END_THINKING\\|>|◁/think▷`
 const EITHER = new RegExp(`(${CLOSES})|<\\s*(?:${NAME})(?:\\s[^<>]*)?>|\\[THINK\\]|<\\|START_THINKING\\|>|◁think▷`, 'gi')
-/** What may be the beginning of a mark, at the end of a piece. */
+/** What may be the beginning of a mark, at the end of a chunk. */
 const BEGUN_MARK = /(?:<[^<>\n]{0,40}|\[\/?[a-z]{0,5}|◁\/?[a-z]{0,5})$/i
 const LONGEST_MARK = 48
 const LONGEST_OPENING_TAG = 200
@@ -61,7 +61,7 @@ export interface ThinkSplit {
 }
 
 export interface ThinkSplitter {
-  push(piece: string): ThinkSplit
+  push(chunk: string): ThinkSplit
   /** What was held back because it could have been the beginning of a mark. */
   end(): ThinkSplit
 }
@@ -74,8 +74,8 @@ export const opensInPrompt = (model: string): boolean =>
   /(^|[/:_-])r1([.:_-]|$)|qwq|-thinking([.:_-]|$)|openreasoning|skywork-or1/i.test(model)
 
 /**
- * Parts an answer that begins with reasoning between marks (open models on Ollama, vLLM, LM Studio, Bedrock) into reasoning and text, piece by
- * piece. Marks further on belong to the text.
+ * Parts an answer that begins with reasoning between marks (open models on Ollama, vLLM, LM Studio, Bedrock) into reasoning and text, chunk by
+ * chunk. Marks further on belong to the text.
  *
  * A closing mark without an opening one, outside of code, says that all text before it was reasoning. For models that are known to answer so
  * (`isOpenInPrompt`) text waits for the mark; for others it has been given by then and is declared void.
@@ -91,9 +91,9 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
   /** Length of the part of `held` in which no mark was found. */
   let searched = 0
 
-  function push(piece: string): ThinkSplit {
-    if (place === 'text' && isBehind) return textOnly(piece)
-    held += piece
+  function push(chunk: string): ThinkSplit {
+    if (place === 'text' && isBehind) return textOnly(chunk)
+    held += chunk
     return read(false)
   }
 

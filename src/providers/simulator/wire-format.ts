@@ -33,17 +33,17 @@ export interface ReplyWriter {
   writeRateLimit(exchange: SimulatedExchange): void
 }
 
-/** Characters of one streamed piece. */
-const PIECE_SIZE = 32
+/** Characters of one streamed chunk. */
+const CHUNK_SIZE = 32
 
 type WriteFormat = (exchange: SimulatedExchange, answer: SimulatedAnswer) => Promise<void>
 
-export function createReplyWriter({ pieceDelayMs }: { readonly pieceDelayMs: number }): ReplyWriter {
-  const defaults = { latency: pieceDelayMs, chunkSize: PIECE_SIZE, replaySpeed: 1, logger: new Logger('silent') }
+export function createReplyWriter({ chunkDelayMs }: { readonly chunkDelayMs: number }): ReplyWriter {
+  const defaults = { latency: chunkDelayMs, chunkSize: CHUNK_SIZE, replaySpeed: 1, logger: new Logger('silent') }
   const formats: Readonly<Record<SimulatedFormat, WriteFormat>> = {
     responses: ({ request, response, simulated: { raw } }, answer) =>
       handleResponses(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
-    chat: (exchange, answer) => writeChat(exchange, answer, pieceDelayMs),
+    chat: (exchange, answer) => writeChat(exchange, answer, chunkDelayMs),
     messages: ({ request, response, simulated: { raw } }, answer) =>
       handleMessages(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
     generateContent: ({ request, response, simulated: { raw, model, stream } }, answer) =>
@@ -78,7 +78,7 @@ async function writeChat({ response, simulated }: SimulatedExchange, answer: Sim
     response.end(JSON.stringify(buildTextCompletion(answer.text, model, undefined, { usage })))
     return
   }
-  const chunks = buildTextChunks(answer.text, model, PIECE_SIZE)
+  const chunks = buildTextChunks(answer.text, model, CHUNK_SIZE)
   const [first] = chunks
   await writeSSEStream(response, chunks, { latency, ...(first && { usageChunk: { ...first, choices: [], usage } }) })
 }

@@ -18,7 +18,7 @@ export interface StreamEnd {
 }
 
 /**
- * Reads Server-Sent Events whose data is JSON. Calls `onEvent` synchronously with each parsed event, `onActivity` with every piece of the network,
+ * Reads Server-Sent Events whose data is JSON. Calls `onEvent` synchronously with each parsed event, `onActivity` with every chunk of the network,
  * comments included; events without data are only activity. Errors arrive as events with `error`, in whatever form they were sent: in a line
  * `error: …`, as an event named `error`, as `{"object":"error"}`. Rejects with a SyntaxError for data that is no JSON, with what `onEvent` throws,
  * and as the body fails. The SDKs' own streams are not used: they hide `[DONE]` and comments, and write data they can not parse to the log.
@@ -31,8 +31,8 @@ export async function readEventStream(
   const reading = createEventReading(onEvent)
   const decoder = new StringDecoder('utf8')
   let isFirst = true
-  await readBody(response, (piece) => {
-    let text = decoder.write(piece instanceof Buffer ? piece : Buffer.from(piece))
+  await readBody(response, (chunk) => {
+    let text = decoder.write(chunk instanceof Buffer ? chunk : Buffer.from(chunk))
     if (isFirst && text !== '') {
       isFirst = false
       if (text.startsWith(BYTE_ORDER_MARK)) text = text.slice(1)
@@ -86,7 +86,7 @@ function createEventReading(onEvent: (event: unknown) => boolean) {
 
   const parser = createParser({ onEvent: takeMessage, onError: takeOther, maxBufferSize: MAX_EVENT_LENGTH })
   return {
-    /** Takes a piece of text; returns true as soon as nothing more is wanted. */
+    /** Takes a chunk of text; returns true as soon as nothing more is wanted. */
     feed(text: string): boolean {
       parser.feed(text)
       return isMarked

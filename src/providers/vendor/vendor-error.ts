@@ -115,7 +115,7 @@ const KEY_SHAPES =
   /\b(sk|pk|rk|gsk|xai|key|r8|hf|AIza)[-_][A-Za-z0-9*_-]{4,}|\bAIza[\w-]{8,}|\bBearer\s+\S+|[\w-]*\*{3,}[\w-]*|\b[A-Za-z0-9_-]{40,}\b/gi
 const REDACTED = '[redacted]'
 const MAX_MESSAGE = 300
-/** Any part of a request of 36 characters or more that a message repeats holds one aligned piece of 24. */
+/** Any part of a request of 36 characters or more that a message repeats holds one aligned chunk of 24. */
 const PIECE = 24
 const PIECE_STEP = 12
 

@@ -110,7 +110,7 @@ async function readStreamed(response: Response, { onEvent, onActivity, endMark, 
     return await readEventStream(response, onEvent, onActivity)
   } catch (error) {
     if (error instanceof SyntaxError) throw toBadReply('an event that is no JSON', state())
-    // Not of the network: an error inside the stream, or what the caller threw at a piece of text.
+    // Not of the network: an error inside the stream, or what the caller threw at a chunk of text.
     if (OrchestratorError.is(error) || networkCodeOf(error) === undefined) throw error
     // Also after a mark that is not the last word (Gemini repeats its own): a broken connection may hide more text.
     throw toStreamCut(endMark, state(), error)
