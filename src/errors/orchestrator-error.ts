@@ -24,7 +24,7 @@ const brand = Symbol.for('polyphony.OrchestratorError')
  * The only error class that leaves Polyphony. Decide on `code`, never on `message`.
  *
  * ```ts
- * if (OrchestratorError.is(error) && error.code === 'LIMIT_EXCEEDED') raiseLimits(error.details)
+ * if (OrchestratorError.is(error) && error.code === 'LIMIT_EXCEEDED') console.log(error.details)
  * ```
  */
 export class OrchestratorError extends Error {

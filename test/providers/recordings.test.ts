@@ -151,7 +151,7 @@ function createProviderFor(
 
 function expectAsRecorded({ expected }: Recording, answer: ModelResponse): void {
   // The corpus joins what a model says on its way to the answer with the answer; here it is reasoning.
-  const hasCommentary = answer.notes.some((note) => note.includes('on its way to the final answer'))
+  const hasCommentary = answer.notes.some((note) => note.includes('before its final answer'))
   if (hasCommentary) expect(`${answer.reasoningText}${answer.text}`).toBe(`${expected.reasoningText}${expected.text}`)
   else {
     expect(answer.text).toBe(expected.text)

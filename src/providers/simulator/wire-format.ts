@@ -13,8 +13,10 @@ import {
 } from '@copilotkit/aimock'
 import type { SimulatedFormat, SimulatedRequest } from './simulated-request.ts'
 
-/** Imported only when a simulator starts: it loads aimock (1.43.0), which writes the vendors' formats. What is answered is decided elsewhere. */
-
+/**
+ * An answer to write in a vendor's format. This module loads aimock (1.43.0), so it is imported only when a simulator
+ * starts.
+ */
 export interface SimulatedAnswer {
   readonly text: string
   readonly inputTokens: number
@@ -29,7 +31,7 @@ export interface SimulatedExchange {
 
 export interface ReplyWriter {
   write(exchange: SimulatedExchange, answer: SimulatedAnswer): Promise<void>
-  /** The vendor's 429, with `Retry-After: 0`. */
+  /** Writes the vendor's 429 response, with `Retry-After: 0`. */
   writeRateLimit(exchange: SimulatedExchange): void
 }
 
@@ -69,7 +71,7 @@ const toFixture = (answer: SimulatedAnswer): Fixture => ({
   response: { content: answer.text, usage: toUsage(answer) },
 })
 
-/** aimock keeps its chat handler to itself; its parts are public. */
+/** Writes Chat Completions with the public functions of aimock, which does not export its own handler. */
 async function writeChat({ response, simulated }: SimulatedExchange, answer: SimulatedAnswer, latency: number): Promise<void> {
   const { model, stream } = simulated
   const usage = toUsage(answer)
