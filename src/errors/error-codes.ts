@@ -7,7 +7,7 @@ export type ErrorCode = keyof typeof FLOW_ERROR_CODES | keyof typeof PROVIDER_ER
 
 /**
  * The error table: one row per code. Adding a code is adding a row to one of its three parts.
- * Everything that a code implies stands in its row; a test compares the table of the documentation with it.
+ * A row holds everything that its code implies. A test compares the table of the documentation with this one.
  */
 export const ERROR_CODES: { readonly [Code in ErrorCode]: ErrorCodeFacts } = {
   ...FLOW_ERROR_CODES,
