@@ -54,7 +54,7 @@ const PHASES: Readonly<Record<string, Phase>> = {
   'price of the answer': { ports: () => ({ price: never }) },
 }
 
-describe('a cancel', () => {
+describe('a cancelled call', () => {
   test.each(Object.entries(PHASES))(
     'ends a call at once during: %s',
     async (_, { ports, context, request = requestTo(), before = 0 }) => {
@@ -89,7 +89,7 @@ describe('a cancel', () => {
     },
   )
 
-  test('sends nothing where it came first', async () => {
+  test('sends nothing if the cancel comes before the call', async () => {
     let asked = 0
     const call = createCall(
       callPorts({
@@ -103,7 +103,7 @@ describe('a cancel', () => {
     expect(asked).toBe(0)
   })
 
-  test('aborts the signal of the adapter', async () => {
+  test('aborts the signal of the provider', async () => {
     const controller = new AbortController()
     let seen: AbortSignal | undefined
     const attempt: CallDeps['attempt'] = (_, { signal }) => {
@@ -120,7 +120,7 @@ describe('a cancel', () => {
     expect(seen?.reason).toBe('stop')
   })
 
-  test('keeps text of an adapter that does not stop away from everyone', async () => {
+  test('drops text of a provider that continues after the abort', async () => {
     const controller = new AbortController()
     const pieces: string[] = []
     let send = (_text: string) => {}

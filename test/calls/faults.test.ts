@@ -170,7 +170,7 @@ describe.each(Object.entries(FAULTS))('after %s', (_, { attempt, code, tries }) 
     expect(unhandled).toEqual([])
   })
 
-  test('a call succeeds where one repetition is allowed and the next try answers', async () => {
+  test('a call succeeds if one retry is allowed and the next attempt is answered', async () => {
     let asked = 0
     const once: Attempt = (...given) => (++asked === 1 ? attempt(...given) : Promise.resolve(answer()))
     const { outcome, requests } = await run(once)
@@ -178,7 +178,7 @@ describe.each(Object.entries(FAULTS))('after %s', (_, { attempt, code, tries }) 
     expect(requests).toHaveLength(tries === 1 ? 1 : 2)
   })
 
-  test('a call succeeds through its fallback, unless text was delivered or the fault is ours', async () => {
+  test('a call succeeds through its fallback, unless text was delivered or the request is at fault', async () => {
     const first: Attempt = (...given) => (given[0].provider === 'alpha' ? attempt(...given) : Promise.resolve(answer()))
     const { outcome, requests, context } = await run(first, ['alpha', 'beta'])
     const delivered = context.attempts.some(({ usage }) => (usage?.source === 'estimated' && usage.outputTokens) || 0)
@@ -195,6 +195,6 @@ describe.each(Object.entries(FAULTS))('after %s', (_, { attempt, code, tries }) 
   })
 })
 
-test('the matrix holds at least 30 kinds of failure', () => {
+test('the matrix covers at least 30 kinds of failure', () => {
   expect(Object.keys(FAULTS).length).toBeGreaterThanOrEqual(30)
 })

@@ -21,7 +21,7 @@ function keeper(more: Partial<CallObservation> = {}) {
 
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'away')
 
-test('a call is told once as it starts, with each try and with its end', async () => {
+test('an observer receives the start of a call, each attempt and the end once', async () => {
   const clock = manualClock(() => 0)
   const asked: object[] = []
   const { attempts, endings, observation } = keeper()
@@ -61,7 +61,7 @@ test('a call is told once as it starts, with each try and with its end', async (
   ])
 })
 
-test('a call that fails is told with its code, and one that is aborted as such', async () => {
+test('an observer receives the error code of a failed call, and whether it was aborted', async () => {
   const failed = keeper()
   const failing = createCall(callPorts({ attempt: async () => Promise.reject(unavailable()) }))
   await expect(failing(requestTo(), callContext({ observe: () => failed.observation }))).rejects.toThrow('away')
@@ -76,7 +76,7 @@ test('a call that fails is told with its code, and one that is aborted as such',
   expect(aborted.endings).toMatchObject([{ errorCode: 'FLOW_CANCELLED', aborted: true, attempts: 1 }])
 })
 
-test('a call that is aborted before it starts is told to nobody', async () => {
+test('a call that is aborted before it starts is not observed', async () => {
   let asked = 0
   const observe = () => {
     asked++
@@ -87,7 +87,7 @@ test('a call that is aborted before it starts is told to nobody', async () => {
   expect(asked).toBe(0)
 })
 
-test('prompts and answers are handed out only where they are asked for', async () => {
+test('prompts and answers are passed only to observers of content', async () => {
   const told: string[] = []
   const reader = keeper({
     content: {
@@ -103,7 +103,7 @@ test('prompts and answers are handed out only where they are asked for', async (
   expect(JSON.stringify([blind.attempts, blind.endings])).not.toMatch(/hello/i)
 })
 
-test('the work of a call happens inside what surrounds it, and its caller is told outside of it', async () => {
+test('the work of a call runs in the async context of its observer, and its callbacks in that of the caller', async () => {
   const place = new AsyncLocalStorage<string>()
   const seen: Record<string, string | undefined> = {}
   const note = (what: string) => {
@@ -143,7 +143,7 @@ test('the work of a call happens inside what surrounds it, and its caller is tol
   expect(seen).toEqual({ prepare: 'caller', attempt: 'call', piece: 'caller', retry: 'caller', row: 'caller' })
 })
 
-test('the first piece of a streamed answer is timed from the start of the call', async () => {
+test('the time to the first chunk of a streamed answer starts with the call', async () => {
   const clock = manualClock()
   const { endings, observation } = keeper()
   const attempt: Parameters<typeof callPorts>[0] = {

@@ -7,7 +7,7 @@ import { callAnswer, manualClock, prepared, tryContext } from '../support/calls.
 
 const judge = (answer: Partial<CallResponse>, context = tryContext()) => unusable(callAnswer(answer), prepared(), context)
 
-describe('an answer without text is no answer', () => {
+describe('an answer without text is an error', () => {
   test.each([
     ['nothing', { text: '' }, 'PROVIDER_BAD_REPLY', 'an empty answer'],
     ['white space', { text: ' \n\t' }, 'PROVIDER_BAD_REPLY', 'only white space'],
@@ -31,7 +31,7 @@ describe('an answer without text is no answer', () => {
     expect(callFactsOf(error).answer).toMatchObject(answer)
   })
 
-  test('a bound that was used up is named with its value and with what used it up', () => {
+  test('the error of a used-up bound of output tokens names the bound, its value and the reasoning tokens', () => {
     const answer = callAnswer({
       text: '',
       finishReason: 'length',
@@ -48,14 +48,14 @@ describe('an answer without text is no answer', () => {
     })
   })
 
-  test('text is an answer, also a short one', () => {
+  test('an answer with a short text is usable', () => {
     expect(judge({ text: '0' })).toBeUndefined()
     expect(judge({ text: '.', toolCalls: [{ name: 'f', arguments: '{}' }] })).toBeUndefined()
     expect(judge({ text: '\ufeffa' })).toBeUndefined()
   })
 })
 
-describe('half a text', () => {
+describe('a cut answer', () => {
   test.each([
     ['length', 'was cut', 'OUTPUT_INVALID'],
     ['content_filter', 'was cut by a filter', 'CONTENT_FILTERED'],
@@ -70,15 +70,15 @@ describe('half a text', () => {
     },
   )
 
-  test('a whole one has no note', () => {
+  test('a complete answer has no note', () => {
     expect(cutNote(callAnswer({ finishReason: 'stop' }), prepared(), {})).toBeUndefined()
   })
 })
 
-describe('the ledger of an answer that is none', () => {
+describe('the ledger row of an unusable answer', () => {
   const layer = attemptLedger({ price: () => ({ costUsd: 1, source: 'prices', estimated: false }) }, manualClock())
 
-  test('holds its usage, its cost and its error', async () => {
+  test('holds the usage, the cost and the error', async () => {
     const context = tryContext()
     await expect(layer(async () => callAnswer({ text: '' }))(prepared(), context)).rejects.toMatchObject({
       code: 'PROVIDER_BAD_REPLY',
@@ -86,7 +86,7 @@ describe('the ledger of an answer that is none', () => {
     expect(context.attempts).toMatchObject([{ cost: 1, usage: callAnswer().usage, error: { code: 'PROVIDER_BAD_REPLY' } }])
   })
 
-  test('white space is delivered with the first visible character, or never', async () => {
+  test('white space is delivered with the first visible character or not at all', async () => {
     const pieces: string[] = []
     const context = tryContext({ onDelta: (text) => pieces.push(text) })
     const blank = layer(async (_, { onDelta }) => {

@@ -13,7 +13,7 @@ const thrower = (): never => {
 }
 
 describe('several observers', () => {
-  test('are all told, around one another, and only those that watch', async () => {
+  test('are all notified, nested in one another, if they are watching', async () => {
     const told: string[] = []
     const named = (name: string): FlowObservation => ({
       within: (work) => {
@@ -31,11 +31,11 @@ describe('several observers', () => {
     expect(told).toEqual(['first opens', 'second opens', 'first call', 'second call', 'first flow', 'second flow'])
   })
 
-  test('are not waited for where none needs to be', () => {
+  test('are called synchronously if none returns a promise', () => {
     expect(joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)).not.toBeInstanceOf(Promise)
   })
 
-  test('that join later are asked from then on', () => {
+  test('may be added later', () => {
     const observers: FlowObserver[] = []
     const joined = joinObservers(observers)
     expect(joined.isWatching()).toBe(false)
@@ -43,7 +43,7 @@ describe('several observers', () => {
     expect(joined.isWatching()).toBe(true)
   })
 
-  test('ask for nothing that none of them wants', async () => {
+  test('request no call events and no content if none of them needs these', async () => {
     const flow = await joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)
     expect(flow.callStarted).toBeUndefined()
     expect(flow.within).toBeUndefined()
@@ -56,7 +56,7 @@ describe('several observers', () => {
     expect(call?.within).toBeUndefined()
   })
 
-  test('fail alone: what one of them throws reaches neither the work nor the others', async () => {
+  test('do not affect the work or each other by throwing', async () => {
     let told = 0
     const good: FlowObservation = {
       callStarted: () => ({
