@@ -80,7 +80,7 @@ export interface Provider {
   ping?(signal: AbortSignal): Promise<void>
 }
 
-/** Prices of models. Implemented by `createPrices`, which loads its list at first use. */
+/** Prices of models. Implemented by `createPriceBook`, which loads its list at first use. */
 export interface PriceBook {
   /**
    * Cost of an answer in US dollars. `undefined`, never 0, for an unknown model, tier or usage, and for answers of the

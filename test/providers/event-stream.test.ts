@@ -32,7 +32,7 @@ async function eventsOf(text: string, cuts: readonly number[] = []) {
   return { events, ended: isMarked }
 }
 
-test('events are the same wherever the bytes are cut, with every line end', async () => {
+test('events do not depend on where the bytes are cut, with every line end', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ text: fc.string({ unit: 'grapheme' }) }), { maxLength: 8 }),
@@ -50,17 +50,17 @@ test('events are the same wherever the bytes are cut, with every line end', asyn
   )
 })
 
-test('a last event without the empty line after it counts when it is whole, and not when it is cut', async () => {
+test('a last event without a final empty line counts if it is complete, and not if it is cut', async () => {
   expect(await eventsOf('data: {"a":1}\n\ndata: {"b":2}')).toEqual({ events: [{ a: 1 }, { b: 2 }], ended: false })
   expect(await eventsOf('data: {"a":1}\n\ndata: {"b":')).toEqual({ events: [{ a: 1 }], ended: false })
   expect(await eventsOf('data: {"a":1}\n\ndata: [DONE]')).toEqual({ events: [{ a: 1 }], ended: true })
 })
 
-test('nothing behind the end mark is read as an event', async () => {
+test('text after the end mark is not read as an event', async () => {
   expect((await eventsOf('data: [DONE]\n\ndata: {"late":1}\n\n')).events).toEqual([])
 })
 
-test('data that is no JSON rejects with a SyntaxError and gives the connection up', async () => {
+test('data that is not JSON rejects with a SyntaxError and closes the connection', async () => {
   let cancelled = false
   const body = bodyOf([bytes('data: nonsense\n\n'), bytes('data: {}\n\n')], {
     onCancel: () => {
@@ -71,7 +71,7 @@ test('data that is no JSON rejects with a SyntaxError and gives the connection u
   expect(cancelled).toBe(true)
 })
 
-test('a stream that breaks rejects as it broke, and not when its end mark had come', async () => {
+test('a broken stream rejects with the error of the connection, unless its end mark has arrived', async () => {
   await expect(readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => false)).rejects.toThrow('reset')
   expect(await readEventStream(bodyOf([bytes('data: [DONE]\n\n')], { fails: true }), () => false)).toMatchObject({
     isMarked: true,
@@ -87,6 +87,6 @@ test.each([
   ['event: error\ndata: [{"error":{"code":400,"message":"m"}}]\n\n', { type: 'error', error: { code: 400, message: 'm' } }],
   ['data: [{"error":{"code":400,"message":"m"}}]\n\n', { type: 'error', error: { code: 400, message: 'm' } }],
   ['{\n "error": {\n  "message": "m"\n }\n}\n\ndata: [DONE]\n\n', { type: 'error', error: { message: 'm' } }],
-])('an error that comes as %j after a piece of text has one form', async (error, expected) => {
+])('an error sent as %j after a chunk of text has one form', async (error, expected) => {
   expect((await eventsOf(`data: {"a":1}\n\n${error}`)).events).toEqual([{ a: 1 }, expected])
 })

@@ -54,8 +54,8 @@ describe('google', () => {
   const streamed = () => generate({}, { onDelta: () => undefined })
   const lastRequest = () => server.requests.at(-1)
 
-  describe('what is sent', () => {
-    test('the key goes in a header, not in the address', async () => {
+  describe('requests to Google', () => {
+    test('the key is sent in a header, not in the address', async () => {
       await generate()
       expect(lastRequest()).toMatchObject({
         method: 'POST',
@@ -67,7 +67,7 @@ describe('google', () => {
       expect(lastRequest()?.path).toBe('/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse')
     })
 
-    test('a base URL that names a version keeps it, and a model name can not leave the path of models', async () => {
+    test('a base URL with a version keeps it, and a model name cannot leave the path of models', async () => {
       provider = await create(`${server.url}/gateway/v1/`, 'k')
       await generate({ model: 'tunedModels/mine' })
       expect(lastRequest()?.path).toBe('/gateway/v1/tunedModels/mine:generateContent')
@@ -75,7 +75,7 @@ describe('google', () => {
       expect(lastRequest()?.path).toBe('/gateway/v1/models/x%3Falt%3Djson%23:generateContent')
     })
 
-    test('roles, system and settings arrive under the names of the API', async () => {
+    test('roles, system and settings have the field names of the API', async () => {
       await generate({
         system: 'be kind',
         messages: [
@@ -102,7 +102,7 @@ describe('google', () => {
       expect(answer.notes).toEqual([expect.stringContaining('stopSequences')])
     })
 
-    test('a schema is sent to models that take one, only JSON asked for from older ones', async () => {
+    test('a schema is sent to models that support it, and only a JSON media type to older ones', async () => {
       const outputSchema = {
         $schema: 'https://json-schema.org/draft/2020-12/schema',
         type: 'object',
@@ -134,7 +134,7 @@ describe('google', () => {
     })
   })
 
-  describe('what comes back', () => {
+  describe('answers of Google', () => {
     /** The same answer asked for whole and streamed. */
     const bothWays = async (body: unknown) => {
       server.answer({ body })
@@ -172,7 +172,7 @@ describe('google', () => {
         expect(answer).toMatchObject({ text: '', finishReason, notes })
     })
 
-    test('a blocked prompt is CONTENT_FILTERED with its reason and its usage, whatever else is said', async () => {
+    test('a blocked prompt is CONTENT_FILTERED with its reason and its usage', async () => {
       for (const rest of [{}, { candidates: [] }, { candidates: [{ content: { role: 'model' }, finishReason: 'STOP' }] }])
         for (const error of await bothWays({ promptFeedback: { blockReason: 'JAILBREAK' }, usageMetadata: USAGE, ...rest })) {
           expect(error).toMatchObject({ code: 'CONTENT_FILTERED', message: expect.stringContaining('JAILBREAK') })
@@ -180,20 +180,20 @@ describe('google', () => {
         }
     })
 
-    test('a block in the middle of a stream ends it as filtered, and says why', async () => {
+    test('a block in the middle of a stream ends it as filtered, with the reason', async () => {
       server.answer(stream(piece([text('half')]), { promptFeedback: { blockReason: 'PROHIBITED_CONTENT' } }))
       const answer = await streamed()
       expect(answer).toMatchObject({ text: 'half', finishReason: 'content_filter' })
       expect(answer.notes.join()).toContain('PROHIBITED_CONTENT')
     })
 
-    test('an answer without candidates is none', async () => {
+    test('an answer without candidates is an error', async () => {
       const [whole, cut] = await bothWays({ candidates: [], usageMetadata: USAGE })
       expect(whole).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
       expect(cut).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
     })
 
-    test('the last count of a stream is final, also where its total falls', async () => {
+    test('the last count of a stream is final, even if its total is lower', async () => {
       const counts = [
         { promptTokenCount: 16, candidatesTokenCount: 75, thoughtsTokenCount: 78, totalTokenCount: 169 },
         { promptTokenCount: 16, candidatesTokenCount: 75, totalTokenCount: 91 },
@@ -202,7 +202,7 @@ describe('google', () => {
       expect((await streamed()).usage).toEqual({ inputTokens: 16, outputTokens: 75, totalTokens: 91, source: 'reported' })
     })
 
-    test('a last piece that counts the prompt alone takes nothing from the answer', async () => {
+    test('a last chunk that counts only the prompt does not reset the output', async () => {
       const counts = [
         { promptTokenCount: 46, candidatesTokenCount: 51, thoughtsTokenCount: 101, totalTokenCount: 198 },
         { promptTokenCount: 46, totalTokenCount: 46 },
@@ -211,7 +211,7 @@ describe('google', () => {
       expect((await streamed()).usage).toMatchObject({ inputTokens: 46, outputTokens: 152, reasoningTokens: 101 })
     })
 
-    test('thoughts are delivered apart from the text, and parts that are not read are named once', async () => {
+    test('thoughts are delivered separately from the text, and parts left out are named once', async () => {
       const pieces: string[] = []
       const thoughts: string[] = []
       server.answer(
@@ -231,7 +231,7 @@ describe('google', () => {
       expect(answer.notes).toEqual(['parts of the answer were left out: thoughtSignature, executableCode, codeExecutionResult'])
     })
 
-    test('grounding is kept as sources, with ranges in characters where Google counts bytes', async () => {
+    test('grounding becomes sources, with ranges in characters instead of bytes', async () => {
       const answered = 'Äpfel fallen. Über München.'
       const groundingMetadata = {
         webSearchQueries: ['apples'],
@@ -260,7 +260,7 @@ describe('google', () => {
       }
     })
 
-    test('citations and pages that were read are sources; a page that could not be read is none', async () => {
+    test('citations and retrieved pages are sources, and a page that failed is not', async () => {
       const [candidate] = piece([text('Über uns')], 'STOP').candidates
       const more = {
         citationMetadata: { citations: [{ startIndex: 0, endIndex: 5, uri: 'https://c.example', title: 'C' }] },
@@ -278,14 +278,14 @@ describe('google', () => {
         ])
     })
 
-    test('the tier is named as the API names it', async () => {
+    test('the service tier is that of the API', async () => {
       const tiered = { ...USAGE, trafficType: 'ON_DEMAND_FLEX' }
       for (const answer of await bothWays(piece([text('a')], 'STOP', tiered)))
         expect(answer).toHaveProperty('serviceTier', 'ON_DEMAND_FLEX')
       for (const answer of await bothWays(piece([text('a')], 'STOP', USAGE))) expect(answer).not.toHaveProperty('serviceTier')
     })
 
-    test('output is candidates plus thoughts, input is prompt plus prompts of tools, cached is part of input', async () => {
+    test('output is candidates plus thoughts, input is prompt plus tool prompts, cached tokens are part of input', async () => {
       const usageMetadata = {
         promptTokenCount: 19,
         toolUsePromptTokenCount: 69,
@@ -336,7 +336,7 @@ describe('google', () => {
       })
     })
 
-    test('a field that vanishes is void where the total does without it, and kept where the total still holds it', async () => {
+    test('a missing field is dropped if the total adds up without it, and kept otherwise', async () => {
       const first = { promptTokenCount: 9, candidatesTokenCount: 15, thoughtsTokenCount: 78, totalTokenCount: 102 }
       server.answer(
         stream(
@@ -354,14 +354,14 @@ describe('google', () => {
       expect((await streamed()).usage).toMatchObject({ inputTokens: 9, outputTokens: 98, reasoningTokens: 78, totalTokens: 107 })
     })
 
-    test('a last figure that fell back takes nothing back', async () => {
+    test('a lower last figure does not reset the usage', async () => {
       server.answer(
         stream(piece([text('a')], undefined, USAGE), piece([], 'STOP', { promptTokenCount: 10, totalTokenCount: 10 })),
       )
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5, totalTokens: 15 })
     })
 
-    test('a last piece with an empty usage takes nothing back', async () => {
+    test('a last chunk with an empty usage does not reset the usage', async () => {
       server.answer(stream(piece([text('a')], undefined, USAGE), piece([text('b')], 'STOP', { trafficType: 'ON_DEMAND' })))
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
     })
@@ -388,7 +388,7 @@ describe('google', () => {
       expect((await streamed()).finishReason).toBe(read)
     })
 
-    test('function calls come with STOP and are read as tool calls', async () => {
+    test('function calls with STOP become tool calls', async () => {
       const parts = [
         text('Checking.'),
         { functionCall: { name: 'weather', args: { city: 'Berlin' } } },
@@ -405,7 +405,7 @@ describe('google', () => {
       })
     })
 
-    test('text is every text part but thoughts; pictures are left out with a note', async () => {
+    test('the text consists of all text parts but thoughts, and pictures are left out with a note', async () => {
       const parts = [
         { text: 'hm', thought: true },
         text('one '),
@@ -422,7 +422,7 @@ describe('google', () => {
       expect(pieces).toEqual(['one ', 'two'])
     })
 
-    test('of several candidates the first by index is the answer, wherever it stands', async () => {
+    test('of several candidates the one with index 0 is the answer, at any position', async () => {
       const other = { content: { parts: [text('another')] }, finishReason: 'STOP', index: 1 }
       const first = { content: { parts: [text('ok')] }, finishReason: 'STOP', index: 0 }
       server.answer(stream({ candidates: [other, first] }, { candidates: [other] }))
@@ -458,7 +458,7 @@ describe('google', () => {
       await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
     })
 
-    test('the wait that Google asks for in the body goes along in milliseconds', async () => {
+    test('the wait in a body of Google is kept in milliseconds', async () => {
       server.answer({
         status: 429,
         body: {
@@ -497,12 +497,12 @@ describe('google', () => {
       await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: true })
     })
 
-    test('a stream that breaks after a finish reason does not pass as an answer', async () => {
+    test('a stream that breaks after a finish reason is not an answer', async () => {
       server.answer({ ...stream(piece([text('half')], 'STOP')), after: 'drop' })
       await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
     })
 
-    test('a cut stream tells what was used until then', async () => {
+    test('the error of a cut stream has the usage so far', async () => {
       server.answer(
         stream(piece([text('half')], undefined, { promptTokenCount: 10, candidatesTokenCount: 3, totalTokenCount: 13 })),
       )
@@ -516,7 +516,7 @@ describe('google', () => {
       await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
     })
 
-    test('ping asks for models and judges the answer', async () => {
+    test('ping requests the models and checks the response', async () => {
       server.answer({ body: { models: [] } })
       await provider.ping?.(new AbortController().signal)
       expect(lastRequest()).toMatchObject({

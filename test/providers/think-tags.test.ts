@@ -56,7 +56,7 @@ const CASES: readonly (readonly [title: string, answer: string, text: string, re
 ]
 
 describe('reasoning inside the text of an answer', () => {
-  test.each(CASES)('%s is told from the answer, however it is cut', (_, answer, text, reasoning) => {
+  test.each(CASES)('%s is separated from the answer for any cuts of the stream', (_, answer, text, reasoning) => {
     const lengths = [1, 2, 3, 5, 7, answer.length]
     for (const length of lengths) {
       const pieces = answer.match(new RegExp(`[\\s\\S]{1,${length}}`, 'gu')) ?? []
@@ -66,18 +66,18 @@ describe('reasoning inside the text of an answer', () => {
     }
   })
 
-  test('text that was given before a lone closing tag is void once', () => {
+  test('text returned before a lone closing tag becomes void once', () => {
     expect(split(['Let me ', 'see.</th', 'ink>', 'Rain.'])).toEqual({ text: 'Rain.', reasoning: 'Let me see.', voids: 1 })
   })
 
-  test('a model that is known to leave out the opening tag gives no text that becomes void', () => {
+  test('a model known to omit the opening tag returns no text that becomes void', () => {
     const splitter = createThinkSplitter({ isOpenInPrompt: true })
     expect(splitter.push('Let me see.')).toEqual({ text: '', reasoning: '' })
     expect(splitter.push('</think>Rain')).toEqual({ text: 'Rain', reasoning: 'Let me see.' })
     expect(splitter.push('.')).toEqual({ text: '.', reasoning: '' })
   })
 
-  test('plain text is given as it comes', () => {
+  test('plain text is returned as it arrives', () => {
     const splitter = createThinkSplitter()
     expect(splitter.push('It ')).toEqual({ text: 'It ', reasoning: '' })
     expect(splitter.push('rains.')).toEqual({ text: 'rains.', reasoning: '' })
