@@ -65,8 +65,8 @@ export function createBudget(limits: BudgetLimits, alreadySpent: Spend = NOTHING
     limitsCost: limits.maxCostUsd !== undefined,
     reserve,
     reserveWhenFree(needed, signal) {
-      const hopeless = over(needed, NOTHING)
-      if (hopeless) throw hopeless
+      const refusal = over(needed, NOTHING)
+      if (refusal) throw refusal
       if (!over(needed, reserved)) return take(needed)
       return new Promise((resolve, reject) => {
         const leave = () => {

@@ -73,14 +73,14 @@ function baseUrlOf(kind: ProviderKind, baseUrls: Simulator['baseUrls']): string 
   throw new OrchestratorError('PROVIDER_NOT_CONFIGURED', message, { details: { kind } })
 }
 
-interface Stage {
+interface RespondDeps {
   readonly writer: ReplyWriter
   readonly scenarios: readonly SimulatedScenario[]
   readonly latencyMs: number
   readonly limited?: OncePerRequest
 }
 
-async function respond(request: IncomingMessage, response: ServerResponse, stage: Stage): Promise<void> {
+async function respond(request: IncomingMessage, response: ServerResponse, deps: RespondDeps): Promise<void> {
   // Ends the stream when the client disconnects: aimock only checks whether the response was ended.
   response.once('close', () => response.end())
   const path = new URL(request.url ?? '/', 'http://simulator').pathname
@@ -88,11 +88,11 @@ async function respond(request: IncomingMessage, response: ServerResponse, stage
   const raw = await readRequestBody(request)
   const simulated = raw === undefined ? undefined : parseSimulatedRequest(path, raw)
   if (!simulated) return sendNotFound(response, path)
-  if (stage.latencyMs > 0) await delay(stage.latencyMs, undefined, { ref: false })
+  if (deps.latencyMs > 0) await delay(deps.latencyMs, undefined, { ref: false })
   const exchange: SimulatedExchange = { request, response, simulated }
-  const reply = findReply(simulated, stage.scenarios)
-  if (reply.rateLimited && stage.limited?.isFirst(simulated.raw)) return stage.writer.writeRateLimit(exchange)
-  await stage.writer.write(exchange, reply)
+  const reply = findReply(simulated, deps.scenarios)
+  if (reply.rateLimited && deps.limited?.isFirst(simulated.raw)) return deps.writer.writeRateLimit(exchange)
+  await deps.writer.write(exchange, reply)
 }
 
 interface OncePerRequest {

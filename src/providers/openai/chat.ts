@@ -25,14 +25,14 @@ const DROPPED_OF_MESSAGES = [
 
 /** Reads answers of Chat Completions. A plain answer has `message` where a chunk of a stream has `delta`. */
 export function createChatReader(
-  about: AttemptState & { readonly model: string },
+  initial: AttemptState & { readonly model: string },
   dialect: ChatDialect,
   { onReasoning, onVoid }: ReaderHooks = {},
 ): StreamedAnswer {
   const toolCalls = createToolCallReader()
   const sources = createSourceList()
   const dropped = createDroppedKinds()
-  const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
+  const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(initial.model) }) : undefined
   const notes: string[] = []
   /** Content as received, including reasoning between marks. */
   let content = ''
@@ -214,10 +214,10 @@ export function createChatReader(
 
   function state(): AttemptState {
     return {
-      ...about,
-      model: model || about.model,
+      ...initial,
+      model: model || initial.model,
       usage: usage ? toUsage(usage) : undefined,
-      generated: about.generated || hasStarted,
+      generated: initial.generated || hasStarted,
     }
   }
 
@@ -238,7 +238,7 @@ export function createChatReader(
         toolCalls: toolCalls.list(),
         sources: sources.list(),
         finishReason,
-        model: model || about.model,
+        model: model || initial.model,
         usage: toUsage(usage),
         providerCostUsd: toStatedCostUsd(usage, charge),
         serviceTier,

@@ -97,8 +97,8 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     const openReader = () => {
       reader =
         api === 'chat'
-          ? createChatReader(aboutOf(request), dialect, options)
-          : createResponsesReader(aboutOf(request), dialect, options)
+          ? createChatReader(initialStateOf(request), dialect, options)
+          : createResponsesReader(initialStateOf(request), dialect, options)
       return reader
     }
     const relay = createRelaySignal(signal)
@@ -115,7 +115,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
       (error) => {
         relay.abort()
         relay.release()
-        const state = reader?.state() ?? aboutOf(request)
+        const state = reader?.state() ?? initialStateOf(request)
         if (!signal.aborted) {
           const generation = error instanceof RejectedRequest && toUsableGeneration(error.body)
           if (generation) {
@@ -153,7 +153,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     }
   }
 
-  const aboutOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
+  const initialStateOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
     ...account,
     model: request.model,
     get privateTexts() {

@@ -16,12 +16,12 @@ import { createThinkSplitter, opensInPrompt, type ThinkSplit } from './think-tag
  * the reasoning, unless there is no other message.
  */
 export function createResponsesReader(
-  about: AttemptState & { readonly model: string },
+  initial: AttemptState & { readonly model: string },
   { thinkTags }: Pick<ChatDialect, 'thinkTags'>,
   { onReasoning, onVoid }: ReaderHooks = {},
 ): StreamedAnswer {
   let final: ForeignRecord | undefined
-  const thinking = thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
+  const thinking = thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(initial.model) }) : undefined
   /** Text as received, including reasoning between marks. */
   let content = ''
   let text = ''
@@ -142,10 +142,10 @@ export function createResponsesReader(
 
   function state(): AttemptState {
     return {
-      ...about,
-      model: model || about.model,
+      ...initial,
+      model: model || initial.model,
       usage: usage ? toUsage(usage) : undefined,
-      generated: about.generated || hasStarted,
+      generated: initial.generated || hasStarted,
     }
   }
 
@@ -176,7 +176,7 @@ export function createResponsesReader(
         toolCalls: output.map(toToolCall).filter((call) => call !== undefined),
         sources: sources.list(),
         finishReason: reason === 'failed' ? 'other' : reason,
-        model: model || about.model,
+        model: model || initial.model,
         usage: toUsage(usage),
         providerCostUsd: toStatedCostUsd(usage, response.cost),
         serviceTier: textOf(response.service_tier),
