@@ -16,9 +16,9 @@ const price: LedgerDeps['price'] = (_provider, { model }) => ({
 
 describeCallLayer({ name: 'attempt ledger', create: () => attemptLedger({ price }, manualClock()) })
 
-async function rowOf(next: AttemptCall, ports: Partial<LedgerDeps> = {}, onDelta?: (text: string) => void) {
+async function rowOf(next: AttemptCall, deps: Partial<LedgerDeps> = {}, onDelta?: (text: string) => void) {
   const context = tryContext({ ...(onDelta && { onDelta }) })
-  await attemptLedger({ price, ...ports }, manualClock())(next)(prepared(), context).catch(() => {})
+  await attemptLedger({ price, ...deps }, manualClock())(next)(prepared(), context).catch(() => {})
   expect(context.attempts).toHaveLength(1)
   return context.attempts[0]
 }

@@ -41,10 +41,10 @@ describe('a call', () => {
   })
 
   test('repeats a failed attempt and records both', async () => {
-    let tries = 0
+    let attempts = 0
     const clock = manualClock()
     const attempt = async () => {
-      if (++tries === 1) throw withCallFacts(unavailable(), { status: 503, generated: false })
+      if (++attempts === 1) throw withCallFacts(unavailable(), { status: 503, generated: false })
       return answer()
     }
     const context = callContext({ maxRetries: 2 })

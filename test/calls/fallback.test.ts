@@ -7,7 +7,7 @@ import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callAnswer, manualClock, prepared, requestTo, tryContext } from '../support/calls.ts'
 
-/** Asks the targets; every provider does what it is told, and answers where it is told nothing. */
+/** Calls the targets. A provider with an error code in the script rejects, every other one answers. */
 function ask(
   failures: Readonly<Record<string, ErrorCode>>,
   request: CallRequest = requestTo('alpha', 'beta', 'gamma'),

@@ -21,11 +21,11 @@ const fails =
 
 const hangs: Attempt = () => new Promise(() => {})
 
-/** Sends the pieces at once and then hangs. */
+/** Sends the chunks at once and then hangs. */
 const sendsThenHangs =
-  (...pieces: readonly string[]): Attempt =>
+  (...chunks: readonly string[]): Attempt =>
   (_, { onDelta }) => {
-    for (const piece of pieces) onDelta?.(piece)
+    for (const chunk of chunks) onDelta?.(chunk)
     return new Promise(() => {})
   }
 

@@ -153,7 +153,7 @@ describe('limits', () => {
       inputTokens: fc.integer({ min: 0, max: 200 }),
       maxTokens: fc.integer({ min: 1, max: 500 }),
       usedShare: fc.double({ min: 0, max: 1, noNaN: true }),
-      turns: fc.integer({ min: 0, max: 8 }),
+      ticks: fc.integer({ min: 0, max: 8 }),
       outcome: fc.constantFrom('reported', 'unknown', 'estimated', 'refused'),
     })
     const property = fc.asyncProperty(
@@ -164,9 +164,9 @@ describe('limits', () => {
         const budget = budgetOf({ maxTokens: max, maxCostUsd: max * usdPerToken })
         let billed = 0
         const outcomes = await Promise.allSettled(
-          calls.map(({ inputTokens, maxTokens, usedShare, turns, outcome }) =>
+          calls.map(({ inputTokens, maxTokens, usedShare, ticks, outcome }) =>
             limits((_provider, _model, input, output) => (input + output) * usdPerToken)(async (_, { onAttempt }) => {
-              for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+              for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
               const tokens = inputTokens + Math.floor(maxTokens * usedShare)
               if (outcome !== 'refused') billed += tokens
               if (outcome === 'reported') onAttempt(row({ usage: reported(tokens), cost: tokens * usdPerToken }))

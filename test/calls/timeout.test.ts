@@ -13,7 +13,7 @@ describeCallLayer({
   context: () => ({ onDelta: () => {}, firstChunkTimeoutMs: 1_000, idleTimeoutMs: 1_000 }),
 })
 
-/** A stream that sends a piece at each of the given times (milliseconds) and then hangs. */
+/** A stream that sends a chunk at each of the given times (milliseconds) and then hangs. */
 function stream(timesMs: readonly number[], context: Partial<AttemptContext>) {
   const clock = manualClock()
   let seen: AbortSignal | undefined
@@ -89,7 +89,7 @@ describe('stream timeouts', () => {
       },
     }
     await streamTimeout(counting)(async (_, { onActivity }) => {
-      for (let piece = 0; piece < 10_000; piece++) onActivity?.()
+      for (let chunk = 0; chunk < 10_000; chunk++) onActivity?.()
       return callAnswer()
     })(prepared(), tryContext({ onDelta: () => {}, firstChunkTimeoutMs: 1_000, idleTimeoutMs: 1_000 }))
     expect(timers).toBe(1)

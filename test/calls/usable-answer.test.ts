@@ -5,7 +5,7 @@ import { cutNote, unusable } from '../../src/calls/usable-answer.ts'
 import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import { callAnswer, manualClock, prepared, tryContext } from '../support/calls.ts'
 
-const judge = (answer: Partial<CallResponse>, context = tryContext()) => unusable(callAnswer(answer), prepared(), context)
+const check = (answer: Partial<CallResponse>, context = tryContext()) => unusable(callAnswer(answer), prepared(), context)
 
 describe('an answer without text is an error', () => {
   test.each([
@@ -25,7 +25,7 @@ describe('an answer without text is an error', () => {
     ['a refusal beside text', { text: 'Well', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
     ['the bound of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own bound"],
   ] as const)('%s', (_, answer, code, message) => {
-    const error = judge(answer)
+    const error = check(answer)
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
     expect(error?.retryable).toBe(code === 'PROVIDER_BAD_REPLY')
     expect(callFactsOf(error).answer).toMatchObject(answer)
@@ -49,9 +49,9 @@ describe('an answer without text is an error', () => {
   })
 
   test('an answer with a short text is usable', () => {
-    expect(judge({ text: '0' })).toBeUndefined()
-    expect(judge({ text: '.', toolCalls: [{ name: 'f', arguments: '{}' }] })).toBeUndefined()
-    expect(judge({ text: '\ufeffa' })).toBeUndefined()
+    expect(check({ text: '0' })).toBeUndefined()
+    expect(check({ text: '.', toolCalls: [{ name: 'f', arguments: '{}' }] })).toBeUndefined()
+    expect(check({ text: '\ufeffa' })).toBeUndefined()
   })
 })
 
@@ -65,8 +65,8 @@ describe('a cut answer', () => {
     (finishReason, note, code) => {
       const cut = cutNote(callAnswer({ finishReason }), prepared(), {})
       expect(cut).toContain(note)
-      expect(judge({ text: 'half', finishReason, cut })).toBeUndefined()
-      expect(judge({ text: 'half', finishReason, cut }, { ...tryContext(), complete: true })).toMatchObject({ code })
+      expect(check({ text: 'half', finishReason, cut })).toBeUndefined()
+      expect(check({ text: 'half', finishReason, cut }, { ...tryContext(), complete: true })).toMatchObject({ code })
     },
   )
 
@@ -87,20 +87,20 @@ describe('the ledger row of an unusable answer', () => {
   })
 
   test('white space is delivered with the first visible character or not at all', async () => {
-    const pieces: string[] = []
-    const context = tryContext({ onDelta: (text) => pieces.push(text) })
+    const chunks: string[] = []
+    const context = tryContext({ onDelta: (text) => chunks.push(text) })
     const blank = layer(async (_, { onDelta }) => {
       onDelta?.(' ')
       onDelta?.('\n')
       return callAnswer({ text: ' \n' })
     })
     await expect(blank(prepared(), context)).rejects.toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
-    expect([pieces, context.progress.textDelivered]).toEqual([[], false])
-    const spoken = layer(async (_, { onDelta }) => {
-      for (const piece of [' ', 'a', ' ', 'b']) onDelta?.(piece)
+    expect([chunks, context.progress.textDelivered]).toEqual([[], false])
+    const streamed = layer(async (_, { onDelta }) => {
+      for (const chunk of [' ', 'a', ' ', 'b']) onDelta?.(chunk)
       return callAnswer({ text: ' a b' })
     })
-    await spoken(prepared(), context)
-    expect(pieces).toEqual([' a', ' ', 'b'])
+    await streamed(prepared(), context)
+    expect(chunks).toEqual([' a', ' ', 'b'])
   })
 })

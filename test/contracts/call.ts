@@ -14,7 +14,7 @@ export interface CallLayerSubject {
 
 const never = () => new Promise<never>(() => {})
 
-/** The promises of `AttemptCall` and `CallLayer` (src/calls/call.ts); every layer keeps them, whatever its own concern is. */
+/** The contract of `AttemptCall` and `CallLayer` (src/calls/call.ts), which every layer must meet. */
 export function describeCallLayer({ name, create, context = () => ({}) }: CallLayerSubject): void {
   const run = (next: AttemptCall, more: Partial<AttemptContext> = {}) =>
     create()(next)(prepared(), tryContext({ ...context(), ...more }))
@@ -53,15 +53,15 @@ export function describeCallLayer({ name, create, context = () => ({}) }: CallLa
     })
 
     test('delivers every chunk of text once and in order', async () => {
-      const pieces: string[] = []
+      const chunks: string[] = []
       await run(
         async (_, { onDelta }) => {
           for (const text of ['one ', 'two ', 'three']) onDelta?.(text)
           return callAnswer()
         },
-        { onDelta: (text) => pieces.push(text) },
+        { onDelta: (text) => chunks.push(text) },
       )
-      expect(pieces).toEqual(['one ', 'two ', 'three'])
+      expect(chunks).toEqual(['one ', 'two ', 'three'])
     })
 
     test('reports every ledger row once', async () => {

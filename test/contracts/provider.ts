@@ -12,7 +12,7 @@ export interface VendorWire {
   whole(text: string): VendorAnswer
   /** The same as a stream, one event per chunk. */
   streamed(chunks: readonly string[]): VendorAnswer
-  /** Marks after which an answer is complete although more bytes follow; a cut behind the last one may resolve. */
+  /** End marks, after which an answer is complete although more bytes come. A cut after the last one may resolve. */
   readonly terminalMarks: readonly string[]
   /** An error as the vendor words it. */
   error(status: number, message: string): VendorAnswer

@@ -44,12 +44,12 @@ const streamOf = (value: string, usage?: unknown) =>
 
 const wire: VendorWire = {
   whole: (value) => ({ body: message([text(value)]) }),
-  streamed: (pieces) =>
+  streamed: (chunks) =>
     stream(
       start(),
       blockStart(0, text('')),
       { type: 'ping' },
-      ...pieces.map((piece) => textDelta(piece)),
+      ...chunks.map((chunk) => textDelta(chunk)),
       blockStop(0),
       finish(),
       stop,
@@ -298,7 +298,7 @@ describe('anthropic', () => {
     })
 
     test('reasoning is delivered separately from the text, and parts left out are named once', async () => {
-      const pieces: string[] = []
+      const chunks: string[] = []
       const thoughts: string[] = []
       server.answer(
         stream(
@@ -315,9 +315,9 @@ describe('anthropic', () => {
           stop,
         ),
       )
-      const answer = await generate({}, { onDelta: (piece) => pieces.push(piece), onReasoning: (piece) => thoughts.push(piece) })
+      const answer = await generate({}, { onDelta: (chunk) => chunks.push(chunk), onReasoning: (chunk) => thoughts.push(chunk) })
       expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'First, then.' })
-      expect({ pieces, thoughts }).toEqual({ pieces: ['Answer'], thoughts: ['First, ', 'then.'] })
+      expect({ chunks, thoughts }).toEqual({ chunks: ['Answer'], thoughts: ['First, ', 'then.'] })
       expect(answer.notes).toEqual(['parts of the answer were left out: signature, redacted_thinking'])
     })
 
@@ -542,12 +542,12 @@ describe('anthropic', () => {
     })
 
     test('a plain message in response to a streamed request is delivered as one chunk', async () => {
-      const pieces: string[] = []
-      expect(await generate({}, { onDelta: (piece) => pieces.push(piece) })).toMatchObject({
+      const chunks: string[] = []
+      expect(await generate({}, { onDelta: (chunk) => chunks.push(chunk) })).toMatchObject({
         text: 'hello',
         finishReason: 'stop',
       })
-      expect(pieces).toEqual(['hello'])
+      expect(chunks).toEqual(['hello'])
     })
 
     test('the SDK prints nothing, neither about deprecated models nor with its log enabled', async () => {

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { readEventStream } from '../../src/providers/vendor/event-stream.ts'
 
-function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): Response {
-  const left = [...pieces]
+function bodyOf(chunks: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): Response {
+  const left = [...chunks]
   const body = new ReadableStream(
     {
       pull(controller) {
-        const piece = left.shift()
-        if (piece) controller.enqueue(piece)
+        const chunk = left.shift()
+        if (chunk) controller.enqueue(chunk)
         else if (fails) controller.error(new Error('reset'))
         else controller.close()
       },
@@ -22,10 +22,10 @@ const bytes = (text: string) => new TextEncoder().encode(text)
 
 async function eventsOf(text: string, cuts: readonly number[] = []) {
   const data = bytes(text)
-  const places = [0, ...cuts.map((cut) => cut % (data.length + 1)).sort((a, b) => a - b), data.length]
-  const pieces = places.slice(1).map((end, index) => data.subarray(places[index], end))
+  const cutPoints = [0, ...cuts.map((cut) => cut % (data.length + 1)).sort((a, b) => a - b), data.length]
+  const chunks = cutPoints.slice(1).map((end, index) => data.subarray(cutPoints[index], end))
   const events: unknown[] = []
-  const { isMarked } = await readEventStream(bodyOf(pieces), (event) => {
+  const { isMarked } = await readEventStream(bodyOf(chunks), (event) => {
     events.push(event)
     return false
   })

@@ -61,14 +61,14 @@ const choice = (part: Readonly<Record<string, unknown>>, finish_reason: string |
 describe('the text of a streamed answer of Chat Completions', () => {
   test.each([
     [
-      'a whole message beside every piece',
+      'a whole message beside every chunk',
       [
         choice({ delta: { content: 'Pa' }, message: { content: 'Pa' } }),
         choice({ delta: { content: 'ris' }, message: { content: 'Paris' } }, 'stop'),
       ],
     ],
     [
-      'a whole message beside empty pieces',
+      'a whole message beside empty chunks',
       [
         choice({ delta: { content: '' }, message: { content: 'Pa' } }),
         choice({ delta: { content: '' }, message: { content: 'Paris' } }),
@@ -88,7 +88,7 @@ describe('the text of a streamed answer of Chat Completions', () => {
       [choice({ delta: { content: 'Pa' } }), choice({ delta: { content: '' }, message: { content: 'Paris' } }, 'stop')],
     ],
     [
-      'messages as pieces',
+      'messages as chunks',
       [
         choice({ message: { content: 'Pa' } }),
         choice({ message: { content: 'ris' } }),

@@ -487,8 +487,8 @@ test("reasoning between tags is kept separate at addresses other than OpenAI's",
   const said = '<reasoning>Let me see.</reasoning>Paris.'
   const expected = { text: 'Paris.', reasoningText: 'Let me see.' }
   expect(await answerOf(provider, server, whole({ role: 'assistant', content: said }))).toMatchObject(expected)
-  const pieces = [...said].map((content) => chunk({ content }))
-  const streamed = await streamOf(provider, server, [...pieces, chunk({}, 'stop')])
+  const chunks = [...said].map((content) => chunk({ content }))
+  const streamed = await streamOf(provider, server, [...chunks, chunk({}, 'stop')])
   expect(streamed).toMatchObject({ ...expected, streamed: 'Paris.' })
 })
 

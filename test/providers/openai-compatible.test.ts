@@ -159,9 +159,9 @@ describe('credentials for OpenAI', () => {
 })
 
 test('the SDK writes nothing to the log, even if the environment enables it', async () => {
-  const written: unknown[] = []
+  const logged: unknown[] = []
   const methods = ['debug', 'info', 'log', 'warn', 'error'] as const
-  const spies = methods.map((method) => vi.spyOn(console, method).mockImplementation((...words) => void written.push(words)))
+  const spies = methods.map((method) => vi.spyOn(console, method).mockImplementation((...words) => void logged.push(words)))
   process.env.OPENAI_LOG = 'debug'
   try {
     const provider = await createAt()
@@ -172,7 +172,7 @@ test('the SDK writes nothing to the log, even if the environment enables it', as
     delete process.env.OPENAI_LOG
     for (const spy of spies) spy.mockRestore()
   }
-  expect(written).toEqual([])
+  expect(logged).toEqual([])
 })
 
 describe('ping', () => {
@@ -191,9 +191,9 @@ describe('ping', () => {
 })
 
 describe('think tags', () => {
-  const split = (pieces: readonly string[]) => {
+  const split = (chunks: readonly string[]) => {
     const splitter = createThinkSplitter()
-    const parts = [...pieces.map(splitter.push), splitter.end()]
+    const parts = [...chunks.map(splitter.push), splitter.end()]
     return { text: parts.map((part) => part.text).join(''), reasoning: parts.map((part) => part.reasoning).join('') }
   }
 
@@ -216,9 +216,9 @@ describe('think tags', () => {
 
   test('reasoning of a local model is not part of its text', async () => {
     const provider = await createAt({ preset: 'ollama' })
-    const pieces = ['<th', 'ink>hm', '</thi', 'nk>\n', '\nYes', '.']
+    const chunks = ['<th', 'ink>hm', '</thi', 'nk>\n', '\nYes', '.']
     const answer = await streamOf(provider, server, [
-      ...pieces.map((content) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })),
+      ...chunks.map((content) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })),
       { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] },
       '[DONE]',
     ])

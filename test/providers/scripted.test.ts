@@ -40,10 +40,10 @@ describe('createScriptedProvider', () => {
 
   test('streams its chunks in order, or the whole text as one chunk', async () => {
     const provider = createScriptedProvider({ replies: [{ text: 'abc', chunks: ['a', 'bc'], delayMs: 1 }, 'whole'] })
-    const pieces: string[] = []
-    await provider.generate(request, { signal, onDelta: (text) => pieces.push(text) })
-    await provider.generate(request, { signal, onDelta: (text) => pieces.push(text) })
-    expect(pieces).toEqual(['a', 'bc', 'whole'])
+    const chunks: string[] = []
+    await provider.generate(request, { signal, onDelta: (text) => chunks.push(text) })
+    await provider.generate(request, { signal, onDelta: (text) => chunks.push(text) })
+    expect(chunks).toEqual(['a', 'bc', 'whole'])
   })
 
   test('delivers its chunks and then hangs until it is aborted, rejecting with the reason', async () => {

@@ -42,11 +42,11 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
 
   test('gets the same answer streamed', async () => {
     const provider = await providers.get(id)
-    const pieces: string[] = []
-    const streamed = await provider.generate(request(SKY), { ...quiet(), onDelta: (piece) => pieces.push(piece) })
+    const chunks: string[] = []
+    const streamed = await provider.generate(request(SKY), { ...quiet(), onDelta: (chunk) => chunks.push(chunk) })
     const { text, usage } = await provider.generate(request(SKY), quiet())
-    expect(pieces.length).toBeGreaterThan(5)
-    expect(pieces.join('')).toBe(text)
+    expect(chunks.length).toBeGreaterThan(5)
+    expect(chunks.join('')).toBe(text)
     expect(streamed).toMatchObject({ text, usage, finishReason: 'stop' })
   })
 
@@ -95,13 +95,13 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
       })
       const provider = await own.get(id)
       const abort = new AbortController()
-      const pieces: string[] = []
-      const onDelta = (piece: string) => {
-        pieces.push(piece)
+      const chunks: string[] = []
+      const onDelta = (chunk: string) => {
+        chunks.push(chunk)
         abort.abort(new Error('enough'))
       }
       await expect(provider.generate(request(SKY), { signal: abort.signal, onDelta })).rejects.toThrow('enough')
-      expect(pieces).toHaveLength(1)
+      expect(chunks).toHaveLength(1)
     } finally {
       await slow.close()
     }

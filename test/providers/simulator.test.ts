@@ -85,9 +85,9 @@ describe('through the official SDKs', () => {
   test('Gemini answers plainly and streamed, with the same text and usage', async () => {
     const whole = await gemini().generateContent(SKY)
     const { stream, response } = await gemini().generateContentStream(SKY)
-    let pieces = 0
-    for await (const _ of stream) pieces++
-    expect(pieces).toBeGreaterThan(3)
+    let chunks = 0
+    for await (const _ of stream) chunks++
+    expect(chunks).toBeGreaterThan(3)
     expect((await response).text()).toBe(whole.response.text())
     expect(whole.response.text()).toContain(PLANTED)
     expect((await response).usageMetadata).toMatchObject({ promptTokenCount: 12 })
@@ -184,7 +184,7 @@ describe.each([
     /^B: yes, because 2100/m,
     'Answer the question on your own judgement',
   ],
-])('the panel of %s', (template, judge, finding, system) => {
+])('the panel of %s', (template, reviewer, finding, system) => {
   const prompt = SIMULATED_SCENARIOS.find((scenario) => scenario.template === template)?.prompt ?? ''
   const panel = (texts: readonly string[]) =>
     `${fenced('task', prompt)}\n\n${texts.map((text, index) => `Answer ${'ABC'[index]}:\n${fenced('answer', text)}`).join('\n\n')}`
@@ -194,10 +194,10 @@ describe.each([
     const wrong = (
       await gemini().generateContent({ systemInstruction: system, contents: [{ role: 'user', parts: [{ text: prompt }] }] })
     ).response.text()
-    const verdict = await ask(panel([right, wrong, right]), { system: judge })
+    const verdict = await ask(panel([right, wrong, right]), { system: reviewer })
     expect(verdict).toMatch(finding)
     expect(verdict).not.toMatch(/gemini|google|openai/i)
-    expect(await ask(panel([right, right]), { system: judge })).not.toMatch(finding)
+    expect(await ask(panel([right, right]), { system: reviewer })).not.toMatch(finding)
   })
 })
 

@@ -2,12 +2,12 @@ import { describe, expect, test } from 'vitest'
 import { createThinkSplitter, opensInPrompt } from '../../src/providers/openai/think-tags.ts'
 
 /** What an application has at the end: void text is forgotten. */
-function split(pieces: readonly string[], isOpenInPrompt = false) {
+function split(chunks: readonly string[], isOpenInPrompt = false) {
   const splitter = createThinkSplitter({ isOpenInPrompt })
   let text = ''
   let reasoning = ''
   let voids = 0
-  for (const part of [...pieces.map((piece) => splitter.push(piece)), splitter.end()]) {
+  for (const part of [...chunks.map((chunk) => splitter.push(chunk)), splitter.end()]) {
     if (part.isVoid) {
       text = ''
       voids++
@@ -59,9 +59,9 @@ describe('reasoning inside the text of an answer', () => {
   test.each(CASES)('%s is separated from the answer for any cuts of the stream', (_, answer, text, reasoning) => {
     const lengths = [1, 2, 3, 5, 7, answer.length]
     for (const length of lengths) {
-      const pieces = answer.match(new RegExp(`[\\s\\S]{1,${length}}`, 'gu')) ?? []
+      const chunks = answer.match(new RegExp(`[\\s\\S]{1,${length}}`, 'gu')) ?? []
       for (const isOpenInPrompt of [false, true]) {
-        expect(split(pieces, isOpenInPrompt), `in pieces of ${length}`).toMatchObject({ text, reasoning })
+        expect(split(chunks, isOpenInPrompt), `in chunks of ${length}`).toMatchObject({ text, reasoning })
       }
     }
   })

@@ -35,7 +35,7 @@ describe('the transport', () => {
   test('sends method, headers and body, and returns status, headers and body', async () => {
     const { url } = await serve(async (request, response) => {
       let body = ''
-      for await (const piece of request) body += piece
+      for await (const chunk of request) body += chunk
       const { method, url: path, headers } = request
       response.writeHead(201, 'Made', { 'content-type': 'application/json', 'set-cookie': ['a=1', 'b=2'], 'X-Id': '7' })
       response.end(JSON.stringify({ method, path, body, key: headers['x-key'], length: headers['content-length'] }))
@@ -54,9 +54,9 @@ describe('the transport', () => {
   })
 
   test('reuses a connection, even after a reading that stopped at an end mark', async () => {
-    const ports = new Set<number | undefined>()
+    const usedPorts = new Set<number | undefined>()
     const { url } = await serve((request, response) => {
-      ports.add(request.socket.remotePort)
+      usedPorts.add(request.socket.remotePort)
       response.write('mark')
       response.end('rest')
     })
@@ -65,7 +65,7 @@ describe('the transport', () => {
       await (await send(url)).text()
     }
     // The rest of an answer may still be on its way when the next request leaves.
-    expect(ports.size).toBeLessThanOrEqual(2)
+    expect(usedPorts.size).toBeLessThanOrEqual(2)
   })
 
   test.each([301, 302, 307, 308])('returns a redirect of status %i as the response', async (status) => {
@@ -105,13 +105,13 @@ describe('the transport', () => {
       zip.write('first')
       end = () => zip.end('second')
     })
-    const pieces: string[] = []
-    await readBody(await send(url), (piece) => {
-      pieces.push(Buffer.from(piece).toString())
+    const chunks: string[] = []
+    await readBody(await send(url), (chunk) => {
+      chunks.push(Buffer.from(chunk).toString())
       end()
       return false
     })
-    expect(pieces).toEqual(['first', 'second'])
+    expect(chunks).toEqual(['first', 'second'])
   })
 
   test('rejects a body that does not match its content-encoding', async () => {
@@ -131,13 +131,13 @@ describe('the transport', () => {
 
   test('pauses a body without a reader, and delivers all of it to a later reader', async () => {
     const size = 20_000_000
-    let written = 0
+    let sentBytes = 0
     const { url } = await serve((_, response) => {
-      const piece = Buffer.alloc(100_000)
+      const chunk = Buffer.alloc(100_000)
       const write = () => {
-        while (written < size) {
-          written += piece.length
-          if (!response.write(piece)) {
+        while (sentBytes < size) {
+          sentBytes += chunk.length
+          if (!response.write(chunk)) {
             response.once('drain', write)
             return
           }
@@ -148,10 +148,10 @@ describe('the transport', () => {
     })
     const response = await send(url)
     for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate)
-    expect(written).toBeLessThan(size)
+    expect(sentBytes).toBeLessThan(size)
     let read = 0
-    await readBody(response, (piece) => {
-      read += piece.length
+    await readBody(response, (chunk) => {
+      read += chunk.length
       return false
     })
     expect(read).toBe(size)
@@ -214,14 +214,14 @@ describe('an abort', () => {
         zip.write('first')
         zip.flush()
       })
-      const pieces: string[] = []
-      const reading = readBody(await send(url, { signal: controller.signal }), (piece) => {
-        pieces.push(Buffer.from(piece).toString())
+      const chunks: string[] = []
+      const reading = readBody(await send(url, { signal: controller.signal }), (chunk) => {
+        chunks.push(Buffer.from(chunk).toString())
         controller.abort(reason)
         return false
       })
       await expect(reading, encoding).rejects.toBe(reason)
-      expect(pieces).toEqual(['first'])
+      expect(chunks).toEqual(['first'])
       await closed
       expect(getEventListeners(controller.signal, 'abort')).toEqual([])
     }

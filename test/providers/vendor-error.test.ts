@@ -154,12 +154,12 @@ describe('a message omits', () => {
     const secrets = ['my gateway key', 'team-7']
     const failure = { provider: 'p', status: 401, secrets }
     const message = `No key "my gateway key" of team-7.${' '.repeat(570)}my gateway key`
-    const { message: told, details } = toVendorError({
+    const { message: text, details } = toVendorError({
       ...failure,
       body: { error: { message, code: 'my gateway key', type: 'team-7' } },
     })
-    expect(`${told} ${JSON.stringify(details)}`).not.toMatch(/gateway|team-7/)
-    expect(told).toContain('No key "[redacted]" of [redacted].')
+    expect(`${text} ${JSON.stringify(details)}`).not.toMatch(/gateway|team-7/)
+    expect(text).toContain('No key "[redacted]" of [redacted].')
   })
 
   test('the end of a long message', () => {

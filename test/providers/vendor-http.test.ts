@@ -36,8 +36,8 @@ describe('readAnswer', () => {
     const body = Buffer.from(
       `: ping${lineEnd}event: a${lineEnd}data: {"t":"é世👩‍🚀"}${lineEnd}${lineEnd}data:{"t":2}${lineEnd}${lineEnd}`,
     )
-    for (let place = 0; place <= body.length; place++) {
-      const packets = [body.subarray(0, place), body.subarray(place)].filter((packet) => packet.length > 0)
+    for (let cut = 0; cut <= body.length; cut++) {
+      const packets = [body.subarray(0, cut), body.subarray(cut)].filter((packet) => packet.length > 0)
       expect(await readAll(responseOf(packets))).toEqual([{ t: 'é世👩‍🚀' }, { t: 2 }])
     }
   })

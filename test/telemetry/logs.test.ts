@@ -23,15 +23,15 @@ function createLog(level: LogLevel = 'debug') {
   }
 }
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its lines. */
 function createKeeper() {
-  const told: { level: string; message: string; facts: Line }[] = []
+  const logged: { level: string; message: string; facts: Line }[] = []
   const at =
     (level: string) =>
     (message: string, facts: Line = {}) =>
-      void told.push({ level, message, facts })
+      void logged.push({ level, message, facts })
   const logger: Logger = { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') }
-  return { told, logger }
+  return { logged, logger }
 }
 
 const secret = (kind: string) => `canary-${kind}-4d1f`
@@ -177,13 +177,13 @@ describe('lines of flows', () => {
   test('contain ids, codes and figures of every flow, call and failed attempt at level debug, and no text', async () => {
     const { logger, lines, text } = createLog()
     await runWithCanaries(toLogger(logger), 'debug')
-    const told = lines().map(({ level, msg, requestId, code, status, errorCode }) => [
+    const logged = lines().map(({ level, msg, requestId, code, status, errorCode }) => [
       level,
       msg,
       requestId,
       code ?? errorCode ?? status,
     ])
-    expect(told).toEqual([
+    expect(logged).toEqual([
       ['info', 'flow started', 'request-1', undefined],
       ['debug', 'attempt failed', 'request-1', 'PROVIDER_UNAVAILABLE'],
       ['debug', 'call ended', 'request-1', 'ok'],
@@ -200,20 +200,20 @@ describe('lines of flows', () => {
   })
 
   test('contain no text even before redaction', async () => {
-    const { told, logger } = createKeeper()
+    const { logged, logger } = createKeeper()
     await runWithCanaries(logger, 'debug')
-    expect(told).toHaveLength(8)
-    expect(JSON.stringify(told)).not.toContain('canary-')
+    expect(logged).toHaveLength(8)
+    expect(JSON.stringify(logged)).not.toContain('canary-')
   })
 
   test('omit calls at level info, and are not written at the default level', async () => {
     const atInfo = createKeeper()
     await runWithCanaries(atInfo.logger, 'info')
-    expect(atInfo.told.map(({ message }) => message)).toEqual(['flow started', 'flow ended', 'flow started', 'flow ended'])
+    expect(atInfo.logged.map(({ message }) => message)).toEqual(['flow started', 'flow ended', 'flow started', 'flow ended'])
     await house?.polyphony.close()
     const byDefault = createKeeper()
     await runWithCanaries(byDefault.logger)
-    expect(byDefault.told).toEqual([])
+    expect(byDefault.logged).toEqual([])
   })
 
   test('contain the ids of their own request and flow while others run', async () => {

@@ -14,21 +14,21 @@ const thrower = (): never => {
 
 describe('several observers', () => {
   test('are all notified, nested in one another, if they are watching', async () => {
-    const told: string[] = []
+    const notified: string[] = []
     const named = (name: string): FlowObservation => ({
       within: (work) => {
-        told.push(`${name} opens`)
+        notified.push(`${name} opens`)
         return work()
       },
-      callStarted: () => ({ attempted: () => {}, ended: () => told.push(`${name} call`) }),
-      ended: () => told.push(`${name} flow`),
+      callStarted: () => ({ attempted: () => {}, ended: () => notified.push(`${name} call`) }),
+      ended: () => notified.push(`${name} flow`),
     })
     const joined = joinObservers([observer(named('first')), observer(named('blind'), false), observer(named('second'))])
     const flow = await joined.flowStarted(FLOW)
     expect(flow.within?.(() => 'the work')).toBe('the work')
     flow.callStarted?.(CALL).ended(CALL_ENDING)
     flow.ended(FLOW_ENDING)
-    expect(told).toEqual(['first opens', 'second opens', 'first call', 'second call', 'first flow', 'second flow'])
+    expect(notified).toEqual(['first opens', 'second opens', 'first call', 'second call', 'first flow', 'second flow'])
   })
 
   test('are called synchronously if none returns a promise', () => {
@@ -57,14 +57,14 @@ describe('several observers', () => {
   })
 
   test('do not affect the work or each other by throwing', async () => {
-    let told = 0
+    let notified = 0
     const good: FlowObservation = {
       callStarted: () => ({
-        attempted: () => told++,
-        ended: () => told++,
-        content: { asked: () => told++, answered: () => told++ },
+        attempted: () => notified++,
+        ended: () => notified++,
+        content: { asked: () => notified++, answered: () => notified++ },
       }),
-      ended: () => told++,
+      ended: () => notified++,
     }
     const broken: FlowObservation = {
       callStarted: () => ({ attempted: thrower, ended: thrower, content: { asked: thrower, answered: thrower } }),
@@ -84,6 +84,6 @@ describe('several observers', () => {
     call?.attempted(ATTEMPT)
     call?.ended(CALL_ENDING)
     flow.ended(FLOW_ENDING)
-    expect(told).toBe(5)
+    expect(notified).toBe(5)
   })
 })

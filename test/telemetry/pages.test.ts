@@ -32,7 +32,7 @@ describe('the documentation of observability', () => {
           Object.keys(labels).toSorted(),
         ]),
     )
-    const told = tableOf(page, 'Metric').map(([metric = '', labels = '']) => [codeIn(metric)[0], codeIn(labels).toSorted()])
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(found))
+    const documented = tableOf(page, 'Metric').map(([metric = '', labels = '']) => [codeIn(metric)[0], codeIn(labels).toSorted()])
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(found))
   })
 })

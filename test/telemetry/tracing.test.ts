@@ -70,9 +70,9 @@ describe('the span of a call', () => {
     })
     expect(call.attributes).not.toHaveProperty('error.type')
     expect(isError(call)).toBe(false)
-    const tries = eventAttributes(call)
+    const attempts = eventAttributes(call)
     expect(
-      tries.map((event) => [event['polyphony.provider.id'], event['polyphony.attempt.number'], event['error.type']]),
+      attempts.map((event) => [event['polyphony.provider.id'], event['polyphony.attempt.number'], event['error.type']]),
     ).toEqual([
       ['scripted', 1, 'PROVIDER_UNAVAILABLE'],
       ['scripted', 2, 'PROVIDER_UNAVAILABLE'],
@@ -230,18 +230,18 @@ describe('instrumentation of other libraries', () => {
 
   test('creates spans for the update callbacks of the caller below the span of the flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', [counted('ok')]) })
-    const told: string[] = []
+    const updates: string[] = []
     await house.run(chain(step('a')), {
       streaming: true,
       onUpdate: ({ type }) => {
-        told.push(type)
+        updates.push(type)
         trace.getTracer('backend').startSpan(type).end()
       },
     })
     const flow = only(spans.flows())
-    const own = spans.all().filter(({ name }) => told.includes(name))
-    expect(told).toContain('step_progress')
-    expect(own.map(({ name }) => name)).toEqual(told)
+    const own = spans.all().filter(({ name }) => updates.includes(name))
+    expect(updates).toContain('step_progress')
+    expect(own.map(({ name }) => name)).toEqual(updates)
     for (const span of own) expect(span.parentSpanContext?.spanId).toBe(flow.spanContext().spanId)
   })
 })
