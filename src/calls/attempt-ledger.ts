@@ -5,35 +5,38 @@ import { type CallFacts, callFactsOf } from '../domain/execution/call-facts.ts'
 import type { PricedAnswer } from '../domain/execution/model-call.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/execution/usage.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
+import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { unusable } from './usable-answer.ts'
 
 export interface LedgerDeps {
-  /** Cost of a try; `undefined` where the price is unknown. Should answer without a promise once its list is loaded. */
+  /**
+   * Cost of one attempt; `undefined` where the price is unknown. Called once per attempt that has a usage and no cost
+   * of the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
+   */
   readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
-  /** Whether the simulator answers for a provider; asked for tries that have no answer to say so. */
+  /** Whether the simulator answers for a provider. Called for attempts without an answer. */
   readonly isSimulated?: (provider: string) => boolean
 }
 
-/** What one try left behind, before it is priced. */
+/** The outcome of one attempt before it is priced. */
 type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> &
   Partial<Pick<CallResponse, 'providerCostUsd' | 'serviceTier'>>
 
 type KnownCost = Omit<Cost, 'estimated'>
 type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
 
-/** How long the price of an aborted try may keep its caller waiting. */
+/** How long the caller of an aborted attempt waits for its price. */
 const PRICE_GRACE_MS = 50
 
-/** Most tokenizers need about one token for four characters of English; good enough where no count will come. */
+/** Most tokenizers need about one token for four characters of English. Used where the provider sent no count. */
 const CHARACTERS_PER_TOKEN = 4
 
-/** Failures after which the provider may bill what nobody got to see. */
-const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set(['PROVIDER_BAD_REPLY', 'PROVIDER_STREAM_CUT'])
-
-/** Writes one ledger row per try that was sent, also for failed and aborted ones, before the caller learns the outcome. */
+/**
+ * Passes one ledger row to `onAttempt` for every attempt that was sent, also for failed and aborted ones, before the
+ * attempt settles.
+ */
 export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock): CallLayer => {
   const costOf = (request: PreparedRequest, outcome: Outcome, signal: AbortSignal): PendingCost => {
     const { model, usage, providerCostUsd, serviceTier } = outcome
@@ -41,31 +44,36 @@ export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock):
     if (!usage || usage.source === 'unknown') return undefined
     try {
       const cost = price(request.provider, { model, requestedModel: request.model, serviceTier }, usage)
-      return cost instanceof Promise ? inTime(cost, signal, clock) : cost
+      return cost instanceof Promise ? costWithinGrace(cost, signal, clock) : cost
     } catch {
       return undefined
     }
   }
 
-  const answered = (attempt: Try, request: PreparedRequest, context: AttemptContext, response: CallResponse) => {
+  const answered = (attempt: RunningAttempt, request: PreparedRequest, context: AttemptContext, response: CallResponse) => {
     const executionTime = end(attempt, clock)
     const cost = costOf(request, response, context.signal)
     const failure = unusable(response, request, context)
     const outcome = failure ? { ...response, error: failure.toJSON() } : response
-    const conclude = (known: KnownCost | undefined): CallResponse => {
+    const recordAndReturn = (known: KnownCost | undefined): CallResponse => {
       record(attempt, request, context, outcome, known, executionTime, false)
       if (context.signal.aborted) throw context.signal.reason
       if (failure) throw failure
       return response
     }
-    return cost instanceof Promise ? cost.then(conclude) : conclude(cost)
+    return cost instanceof Promise ? cost.then(recordAndReturn) : recordAndReturn(cost)
   }
 
-  const failed = async (attempt: Try, request: PreparedRequest, context: AttemptContext, error: unknown): Promise<never> => {
+  const failed = async (
+    attempt: RunningAttempt,
+    request: PreparedRequest,
+    context: AttemptContext,
+    error: unknown,
+  ): Promise<never> => {
     const executionTime = end(attempt, clock)
     const { signal } = context
     const aborted = signal.aborted || isTimeout(error)
-    // The reason of an abort may be shared by many calls: what is known of this one stands with its signal.
+    // Many calls may share the reason of an abort, so the facts of this call are attached to its own signal.
     const facts = callFactsOf(error === signal.reason ? signal : error)
     const outcome = {
       model: facts.model ?? request.model,
@@ -80,7 +88,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock):
   return (next) => (request, context) => {
     const { progress, signal, onDelta, onReasoning } = context
     if (signal.aborted) return Promise.reject(signal.reason)
-    const attempt: Try = {
+    const attempt: RunningAttempt = {
       number: ++progress.attempts,
       startedAtMs: clock.now(),
       deliveredCharacters: 0,
@@ -101,8 +109,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock):
   }
 }
 
-/** One try under way. */
-interface Try {
+interface RunningAttempt {
   readonly number: number
   readonly startedAtMs: number
   deliveredCharacters: number
@@ -111,18 +118,18 @@ interface Try {
   ended: boolean
 }
 
-function end(attempt: Try, clock: Clock): number {
+function end(attempt: RunningAttempt, clock: Clock): number {
   attempt.ended = true
   return clock.now() - attempt.startedAtMs
 }
 
-/** An adapter that ignores its signal must not add text to the next try. */
+/** Drops text of an ended attempt: a provider that ignores its signal must not add text to the next attempt. */
 const deliverer =
-  (attempt: Try, { progress }: AttemptContext, onDelta: (text: string) => void) =>
+  (attempt: RunningAttempt, { progress }: AttemptContext, onDelta: (text: string) => void) =>
   (text: string): void => {
     if (attempt.ended || text === '') return
     attempt.deliveredCharacters += text.length
-    // An answer of white space alone is none, and another try follows it: nobody has seen anything of it then.
+    // An answer of white space alone fails and is retried, so its text is held back until a visible character arrives.
     if (!progress.textDelivered && isBlank(text)) {
       attempt.heldBack += text
       return
@@ -133,13 +140,13 @@ const deliverer =
   }
 
 const reasoningDeliverer =
-  (attempt: Try, onReasoning: (text: string) => void) =>
+  (attempt: RunningAttempt, onReasoning: (text: string) => void) =>
   (text: string): void => {
     if (!attempt.ended && text !== '') onReasoning(text)
   }
 
 function record(
-  { number, startedAtMs }: Try,
+  { number, startedAtMs }: RunningAttempt,
   { provider }: PreparedRequest,
   { onAttempt }: AttemptContext,
   outcome: Outcome,
@@ -163,8 +170,10 @@ function record(
   })
 }
 
-/** A paid answer is never lost over its price, and an abort not held up by it: unknown then. */
-async function inTime(cost: Promise<Cost | undefined>, signal: AbortSignal, clock: Clock): Promise<Cost | undefined> {
+/**
+ * Pricing must not fail or delay an answer: if the price list fails, or is late after an abort, the cost is unknown.
+ */
+async function costWithinGrace(cost: Promise<Cost | undefined>, signal: AbortSignal, clock: Clock): Promise<Cost | undefined> {
   try {
     if (!signal.aborted) return await untilAborted(cost, signal)
     let stopTimer = () => {}
@@ -186,10 +195,10 @@ function usageOfFailure(
   deliveredCharacters: number,
   aborted: boolean,
 ): Usage | undefined {
-  // What was reported before text that broke off is the count at the start of the stream, not at its end.
+  // A usage reported before the text broke off is the count at the start of the stream, not at its end.
   if (facts.usage && deliveredCharacters === 0) return facts.usage
   if (facts.generated || deliveredCharacters > 0) return estimatedUsage(request, facts.usage, deliveredCharacters)
-  const mayBeBilled = aborted || (OrchestratorError.is(error) && MAY_BE_BILLED.has(error.code))
+  const mayBeBilled = aborted || (OrchestratorError.is(error) && ERROR_CODES[error.code].mayBeBilled === true)
   return mayBeBilled ? UNKNOWN_USAGE : undefined
 }
 

@@ -4,125 +4,161 @@ import type { CallObservation, CallStart } from '../domain/execution/observation
 import type { Attempt } from '../domain/execution/step-result.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
-/** One logical request: who may answer, and how to ask them. */
+/**
+ * Calls: one logical request of a step, with its retries and fallbacks. `createCall` builds the layers around each
+ * attempt. The step runner calls once per step, iteration and sample.
+ */
+
+/** One logical request: the models that may answer it, and the prompt for each. */
 export interface CallRequest {
   /** First the provider and model of the step, then its fallbacks. */
   readonly targets: readonly Target[]
   /**
-   * What to send to one target. Called before each first attempt at it: decides anew what that provider may see.
-   * Rejects with DATA_SHARING_DENIED.
+   * Builds the request for one target. Called once per target, before its first attempt, because each provider may see
+   * different context. Rejects with DATA_SHARING_DENIED. Implemented by `createStepPrompt`.
    */
   readonly prepare: (target: Target) => Promise<PreparedRequest> | PreparedRequest
 }
 
+/** A request to one model of one provider account. */
 export interface PreparedRequest extends ModelRequest {
+  /** Id of the configured provider. */
   readonly provider: string
-  /** Tokens of system and messages, an upper estimate; asked for only where a limit or a token rate is set. Asked again for every try: must remember. */
+  /**
+   * Upper estimate of the tokens of `system` and `messages`. Called before every attempt where a limit or a token rate
+   * is set, so implementations must cache the count.
+   */
   readonly countInputTokens: () => Promise<number>
 }
 
-/** What surrounds one call. One object per call; layers never keep it. */
+/** Options and callbacks of one call. One object per call; layers must not keep it. */
 export interface CallContext {
-  /** Cancel of the flow, its timeouts, a failed sibling. */
+  /** Aborted when the flow is cancelled, one of its timeouts passes or a sibling step fails. */
   readonly signal: AbortSignal
-  /** The controller of `signal`, where it was made for this call alone: its timeout aborts that one instead of another of its own. */
+  /** The controller of `signal`, if it belongs to this call alone. The timeout of the call then needs no second one. */
   readonly abort?: AbortController
   /**
-   * Milliseconds for everything of this call, waits included; over it: STEP_TIMEOUT. A target that others follow gets an equal share of what is left,
-   * so that its silence does not take the time of its fallbacks; over it: PROVIDER_UNAVAILABLE with `details.timeout` `share`.
+   * Milliseconds for the whole call, waits included. When they are over, the call rejects with STEP_TIMEOUT. A target
+   * with fallbacks after it gets an equal share of the remaining time, so that a silent provider leaves time for them.
+   * When its share is over, it fails with PROVIDER_UNAVAILABLE and `details.timeout` `share`.
    */
   readonly timeoutMs?: number
-  /** Milliseconds from sending a streamed request to its first piece; over it: PROVIDER_UNAVAILABLE. */
+  /** Milliseconds from sending a streamed request to its first chunk. Longer waits fail with PROVIDER_UNAVAILABLE. */
   readonly firstChunkTimeoutMs?: number
-  /** Milliseconds between two pieces of a streamed answer; over it: PROVIDER_UNAVAILABLE. */
+  /** Milliseconds between two chunks of a streamed answer. Longer waits fail with PROVIDER_UNAVAILABLE. */
   readonly idleTimeoutMs?: number
-  /** Tries beyond the first, per target. */
+  /** Attempts after the first one, per target. */
   readonly maxRetries: number
-  /** Retry and fall back although text was already delivered. */
+  /** Whether to retry and fall back even if text was already delivered. */
   readonly restartAfterFirstToken: boolean
-  /** An answer that was cut fails: OUTPUT_INVALID at the bound of output tokens, CONTENT_FILTERED by a filter. Absent: it is passed on. */
+  /**
+   * Whether a cut answer fails: with OUTPUT_INVALID at the bound of output tokens, with CONTENT_FILTERED if a filter
+   * cut it. Absent: a cut answer is returned.
+   */
   readonly complete?: boolean
-  /** The flow's limits; one object shared by all its calls. */
+  /** The limits of the flow; one object shared by all its calls. */
   readonly budget?: Budget
+  /** Receives the text of the answer in chunks, in order. Present: the request is streamed. */
   readonly onDelta?: (text: string) => void
-  /** Receives reasoning text that is sent apart from the answer. */
+  /** Receives reasoning text that the provider sends separately from the answer. */
   readonly onReasoning?: (text: string) => void
-  /** Told before each wait for a further try. */
+  /** Called before each wait for another attempt, and before each fallback. */
   readonly onRetry?: (retry: RetryNotice) => void
-  /** Receives one ledger row per try, in order, also for failed and aborted tries. Numbers are from 1 within this call. */
+  /**
+   * Receives one ledger row per attempt, in order, also for failed and aborted attempts, numbered from 1 within the
+   * call.
+   */
   readonly onAttempt: (attempt: Attempt) => void
-  /** Asked once, before the first try, for who watches this call. Absent: nobody does. */
+  /**
+   * Called once before the first attempt if traces, metrics or logs observe the call. Implemented by the telemetry
+   * module.
+   */
   readonly observe?: (call: Pick<CallStart, 'provider' | 'model' | 'streamed'>) => CallObservation
 }
 
+/** Announces another attempt. */
 export interface RetryNotice {
-  /** Number of the try that failed. */
+  /** Number of the failed attempt. */
   readonly attempt: number
+  /** Milliseconds until the next attempt; 0 before a fallback. */
   readonly delayMs: number
+  /** Error of the failed attempt. */
   readonly error: ErrorInfo
-  /** Who is tried next. */
+  /** Provider of the next attempt. */
   readonly provider: string
+  /** Model of the next attempt. */
   readonly model: string
-  /** Text was already delivered and is void now. */
+  /** Whether text was already delivered, which is void now. */
   readonly restart: boolean
 }
 
 export interface CallResponse extends ModelResponse {
-  /** Who answered. */
+  /** Id of the provider that answered. */
   readonly provider: string
   readonly requestedModel: string
   readonly simulated: boolean
-  /** Why the text is not whole, in words; absent where it ended by itself. */
+  /** Why the text is incomplete, in words. Absent: it is complete. */
   readonly cut?: string
 }
 
 /**
- * Resolves with an answer that holds text; one without is an error like any other (`usable-answer.ts`). Rejects with the OrchestratorError of the last
- * try, or with `signal.reason`.
+ * Resolves with an answer that holds text; an answer without text is an error (`usable-answer.ts`). Rejects with the
+ * OrchestratorError of the last attempt, or with `signal.reason` after an abort. Implemented by `createCall`.
  */
 export type Call = (request: CallRequest, context: CallContext) => Promise<CallResponse>
 
-/** What has happened in one call so far; the layers share and change it. */
+/** State of one call, shared and changed by its layers. */
 export interface CallProgress {
-  /** Tries that were sent. */
+  /** Attempts that were sent. */
   attempts: number
-  /** Text of the try under way, or of the last one, has reached `onDelta`. */
+  /** Whether text of the current or last attempt has reached `onDelta`. */
   textDelivered: boolean
-  /** Targets that come after the one being tried. */
+  /** Targets after the current one. */
   targetsLeft: number
-  /** When the time of the target being tried is over, milliseconds since the epoch; absent: never. A wait that would last longer is not begun. */
+  /**
+   * End of the current target's time, milliseconds since the epoch. Waits that would pass it are not started.
+   * Absent: no bound.
+   */
   endsAtMs?: number
 }
 
-/** The context as the layers around one try see it. Must not be kept after the try. */
+/** The context of one attempt. Layers must not keep it after the attempt. */
 export interface AttemptContext extends Omit<CallContext, 'observe'> {
   readonly progress: CallProgress
-  /** Output bound that the engine gave to a request that names none. */
+  /** Bound of output tokens that the engine gave to a request without `settings.maxTokens`. */
   readonly engineMaxTokens?: number
-  /** Called once per piece that arrives from the provider, text or not. */
+  /** Called once per chunk from the provider, with or without text. */
   readonly onActivity?: () => void
 }
 
 /**
- * One try at one target: what the inner layers wrap. Rejects with an OrchestratorError, or with `signal.reason` within 100 ms of an abort
- * in whatever phase it is. Must leave nothing behind on `signal` when it settles.
+ * One attempt at one target. Rejects with an OrchestratorError, or with `signal.reason` within 100 ms of an abort.
+ * Must remove its listeners from `signal` before it settles.
  */
 export type AttemptCall = (request: PreparedRequest, context: AttemptContext) => Promise<CallResponse>
-/** Wraps one concern around every try. Must pass answers, errors and the context on unchanged where they are not its concern. */
+
+/**
+ * Adds one concern, such as retries or a rate limit, around every attempt. Must pass on unchanged all answers, errors
+ * and fields of the context that are not its concern.
+ */
 export type CallLayer = (next: AttemptCall) => AttemptCall
 
-/** Hard limits of one flow. Reserve before a try, settle after it; the sum never passes the limit. */
+/**
+ * Hard limits of one flow. A call reserves its worst case before each attempt and settles it afterwards, so that the
+ * sum never exceeds the limit. Implemented by `createBudget`.
+ */
 export interface Budget {
-  /** Throws LIMIT_EXCEEDED with `details` `{ limit, max, spent, reserved, needed }` when the worst case does not fit. */
+  /** Throws LIMIT_EXCEEDED with `details` `{ limit, max, spent, reserved, needed }` if the worst case does not fit. */
   reserve(worstCase: Spend): Reservation
   /**
-   * Reserves as soon as it fits: waits where only reservations of other calls stand in the way, and throws or rejects as `reserve` does where
-   * what is spent does. Rejects with `signal.reason`.
+   * Like `reserve`, but waits if the worst case would fit without the reservations of other calls. Rejects with
+   * `signal.reason` after an abort.
    */
   reserveWhenFree(worstCase: Spend, signal: AbortSignal): Reservation | Promise<Reservation>
   readonly spent: Spend
-  /** Output bound given to calls that name none while a limit is set. */
+  /** Bound of output tokens for requests without `settings.maxTokens`. */
   readonly defaultMaxTokens: number
+  /** Whether a limit of costs is set, so that unpriced models are rejected. */
   readonly limitsCost: boolean
 }
 
@@ -132,6 +168,8 @@ export interface Spend {
 }
 
 export interface Reservation {
-  /** Replaces the reservation by what was really spent; unknown parts stay reserved as spent. Called exactly once. */
+  /**
+   * Replaces the reservation by the actual spend. Unknown parts count as spent in full. Must be called exactly once.
+   */
   settle(actual: Partial<Spend>): void
 }

@@ -5,15 +5,18 @@ import type { AttemptContext, CallLayer, PreparedRequest } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
 export interface CircuitBreakerSettings {
-  /** Failures in a row, over all flows, after which a model is left alone. Default 20: five branches with three retries each stay below. */
+  /**
+   * Consecutive failures, over all flows, that open the circuit of a model.
+   * Default 20, so that five branches with three retries each do not open it.
+   */
   readonly failureThreshold: number
-  /** How long it is left alone before one call may probe it. Default 10,000. */
+  /** Milliseconds that a circuit stays open before one call probes the model. Default 10,000. */
   readonly openMs: number
 }
 
 export const CIRCUIT_BREAKER_DEFAULTS: CircuitBreakerSettings = { failureThreshold: 20, openMs: 10_000 }
 
-/** Model names come from flows, so what is kept by their name must not grow with them. */
+/** Model names come from flows, so a map with those keys needs a bound. */
 const MAX_CIRCUITS = 1_000
 
 interface Circuit {
@@ -22,20 +25,20 @@ interface Circuit {
   probing: boolean
 }
 
-/** Circuits of the names in one scope: providers, or models. */
+/** Circuits by name of a provider or of a model. */
 function createCircuits({ failureThreshold, openMs }: CircuitBreakerSettings, clock: Clock) {
   // Holds only names whose last call failed.
   const circuits = new Map<string, Circuit>()
 
   const refused = (name: string, provider: string, retryAfterMs: number) => {
-    const message = `Expected "${name}" to answer; it failed ${failureThreshold} times in a row and is left alone for ${retryAfterMs} ms`
+    const message = `Expected "${name}" to answer; it failed ${failureThreshold} times in a row and gets no request for ${retryAfterMs} ms`
     const error = new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { provider, circuit: 'open', retryAfterMs } })
     return withCallFacts(error, { retryAfterMs, generated: false })
   }
 
   return {
     isEmpty: () => circuits.size === 0,
-    /** Lets the call pass, or throws; returns the circuit where the call is the one that probes it. */
+    /** Throws while the circuit is open. Returns the circuit if this call is its probe. */
     enter(name: string, provider: string): Circuit | undefined {
       const circuit = circuits.get(name)
       if (circuit === undefined || circuit.failures < failureThreshold) return undefined
@@ -59,9 +62,10 @@ function createCircuits({ failureThreshold, openMs }: CircuitBreakerSettings, cl
 }
 
 /**
- * Leaves a model alone that is down, and a provider that cannot be reached at all: one model that fails says nothing of its neighbours, a refused
- * connection says it of all. Only PROVIDER_UNAVAILABLE counts: refusals and rate limits show that it lives. While open, calls fail with
- * PROVIDER_UNAVAILABLE (`details.circuit` is `open`) and are not sent; then one call probes, and its outcome decides.
+ * Sends no requests to a model that is down, or to a provider that cannot be reached. A failing model opens only its
+ * own circuit; a connection that could not be made opens that of the provider. Only PROVIDER_UNAVAILABLE counts,
+ * because rejections and rate limits show that the provider is up. While a circuit is open, calls fail at once with
+ * PROVIDER_UNAVAILABLE (`details.circuit` is `open`). Afterwards the outcome of one probing call closes or reopens it.
  */
 export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): CallLayer => {
   const providers = createCircuits(settings, clock)
@@ -85,8 +89,8 @@ export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): 
   }
 
   const settle = (request: PreparedRequest, { signal }: AttemptContext, error: unknown) => {
-    // Whoever gave up says nothing of the provider, except where it was silent for the whole share of its target.
-    if (signal.aborted && !isSilence(signal.reason, request)) return
+    // An abort says nothing about the provider, unless the provider was silent for its whole share of the time.
+    if (signal.aborted && !isShareTimeout(signal.reason, request)) return
     const ending: unknown = signal.aborted ? signal.reason : error
     if (!OrchestratorError.is(ending) || ending.code !== 'PROVIDER_UNAVAILABLE') answered(request)
     else if (wasNeverConnected(ending)) providers.failed(request.provider)
@@ -120,8 +124,8 @@ export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): 
 
 const NONE: readonly Circuit[] = []
 
-/** A failed sibling aborts with an error of its own, which names another model. */
-const isSilence = (reason: unknown, { provider, model }: PreparedRequest): boolean =>
+/** Compares the model too: a failed sibling step aborts this call with its own error. */
+const isShareTimeout = (reason: unknown, { provider, model }: PreparedRequest): boolean =>
   OrchestratorError.is(reason) &&
   reason.details.timeout === 'share' &&
   reason.details.provider === provider &&

@@ -3,6 +3,7 @@ import { untilAborted } from '../async/until-aborted.ts'
 import type { ModelResponse } from '../domain/execution/model-call.ts'
 import { plausibleUsage } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { toAttemptContext } from './attempt-context.ts'
 import { attemptLedger, type LedgerDeps } from './attempt-ledger.ts'
 import type { AttemptCall, AttemptContext, Call, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
@@ -12,9 +13,9 @@ import { observedCall } from './observed-call.ts'
 import { type RateLimitDeps, rateLimit } from './rate-limit.ts'
 import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
-import { toAttemptContext } from './try-context.ts'
 import { cutNote } from './usable-answer.ts'
 
+/** Options of one attempt, passed to `Provider.generate`. */
 export interface AttemptOptions {
   readonly signal: AbortSignal
   readonly onDelta?: (text: string) => void
@@ -23,9 +24,8 @@ export interface AttemptOptions {
   readonly onActivity?: () => void
 }
 
-/** What the calls need from outside their room. */
 export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
-  /** Sends one request to one provider; keeps the promises of `Provider.generate`. */
+  /** Sends one request to one provider. Must meet the contract of `Provider.generate`. */
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   readonly worstCaseUsd: WorstCaseUsd
   readonly retry?: Partial<RetrySettings>
@@ -34,8 +34,9 @@ export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
 }
 
 /**
- * The way of every request to a provider and back (SPEC section 6). Built once per composition: rates and circuits are shared by all flows.
- * From the outside in: timeout of the whole, fallbacks, retries; then around every try: limits, rate limit, circuit, ledger, stream timeouts.
+ * Builds the layers around every request to a provider. Called once per composition, because all flows share rates and
+ * circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt: limits, rate
+ * limit, circuit breaker, ledger, stream timeouts.
  */
 export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock
@@ -86,7 +87,7 @@ function toCallResponse(
   return complete
 }
 
-/** Hands the request over and stops waiting at an abort, even where an adapter does not obey its signal. */
+/** Sends one attempt. Stops waiting after an abort even if the provider ignores its signal. */
 const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
   const start: CallDeps['attempt'] = (request, options) => {
     try {
@@ -97,7 +98,7 @@ const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
   }
   return (request, context) => {
     const { signal, onDelta, onReasoning, onActivity } = context
-    const onVoid = onDelta && (() => void (signal.aborted || announceVoid(request, context)))
+    const onVoid = onDelta && (() => void (signal.aborted || notifyVoid(request, context)))
     return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity }), signal).then(
       (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false, context),
       (error) => {
@@ -108,8 +109,8 @@ const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
   }
 }
 
-/** Tells the reader of the stream that what was delivered is void, in the same way as before a further try. */
-function announceVoid({ provider, model }: PreparedRequest, { onRetry, progress }: AttemptContext): void {
+/** Reports that the delivered text is void, with the same notice as before another attempt. */
+function notifyVoid({ provider, model }: PreparedRequest, { onRetry, progress }: AttemptContext): void {
   const message = `The text so far of ${provider}/${model} is reasoning, as the mark that closes it shows; the answer follows`
   progress.textDelivered = false
   onRetry?.({

@@ -1,30 +1,16 @@
 import type { Clock } from '../async/clock.ts'
 import { linkSignal, untilAborted } from '../async/until-aborted.ts'
 import type { Target } from '../domain/definition/flow-definition.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
+import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { toAttemptContext } from './attempt-context.ts'
 import type { AttemptCall, AttemptContext, CallRequest, CallResponse, PreparedRequest } from './call.ts'
-import { toAttemptContext } from './try-context.ts'
-
-/** Failures of one provider that another one may not have. Cancel, timeouts of the whole, limits and refusals of the user's own policies are final. */
-const FALLBACK_CODES: ReadonlySet<ErrorCode> = new Set([
-  'PROVIDER_NOT_CONFIGURED',
-  'PROVIDER_INACTIVE',
-  'PROVIDER_AUTH',
-  'PROVIDER_RATE_LIMITED',
-  'PROVIDER_QUOTA_EXHAUSTED',
-  'PROVIDER_UNAVAILABLE',
-  'PROVIDER_REJECTED',
-  'PROVIDER_BAD_REPLY',
-  'PROVIDER_STREAM_CUT',
-  'CONTENT_FILTERED',
-  'OUTPUT_INVALID',
-])
 
 /**
- * Asks the targets in order until one answers. Never after text was delivered, unless the call allows a restart. A fallback that may not see
- * what the step needs (DATA_SHARING_DENIED) is passed over: the outcome stays that of the last try. Where the time of the call is bounded, every
- * target but the last gets an equal share of what is left of it.
+ * Sends the request to one target after another until one answers. Falls back after text was delivered only if the call
+ * allows a restart. A fallback that may not see the context of the step (DATA_SHARING_DENIED) is skipped, and the
+ * outcome stays that of the last attempt. If the call has a timeout, every target but the last gets an equal share of
+ * the remaining time.
  */
 export const fallback = (next: AttemptCall, clock: Clock) => {
   return (request: CallRequest, context: AttemptContext): Promise<CallResponse> => {
@@ -45,7 +31,7 @@ export const fallback = (next: AttemptCall, clock: Clock) => {
       progress.targetsLeft -= 1
       const request = await prepared(prepare, target, signal, failure, notes)
       if (!request) continue
-      if (failure) announce(failure, target, context)
+      if (failure) notifyFallback(failure, target, context)
       try {
         const response = await withinShare(next, request, context, endsAtMs, clock)
         return notes.length === 0 ? response : { ...response, notes: [...response.notes, ...notes] }
@@ -59,7 +45,7 @@ export const fallback = (next: AttemptCall, clock: Clock) => {
   }
 }
 
-/** One target in its share of the time; the last one has all that is left. */
+/** Runs one target within its share of the time. The last target has all the remaining time. */
 async function withinShare(
   next: AttemptCall,
   request: PreparedRequest,
@@ -75,9 +61,9 @@ async function withinShare(
   const controller = new AbortController()
   const unlink = linkSignal(signal, controller)
   const stopTimer = clock.startTimer(shareMs, () => {
-    // Nobody else is asked once text was delivered, so there is nobody to save the time for.
+    // After delivered text there is no fallback, so the target may use the time of the later ones.
     if (progress.textDelivered && !restartAfterFirstToken) progress.endsAtMs = endsAtMs
-    else controller.abort(silent(request, shareMs))
+    else controller.abort(shareExceeded(request, shareMs))
   })
   progress.endsAtMs = now + shareMs
   try {
@@ -89,8 +75,8 @@ async function withinShare(
   }
 }
 
-function silent({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the time of the step beside its fallbacks; it did not`
+function shareExceeded({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
+  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the timeout of the step; it did not`
   return new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout: 'share', timeoutMs, provider, model } })
 }
 
@@ -105,19 +91,19 @@ async function prepared(
     const request = prepare(target)
     return request instanceof Promise ? await untilAborted(request, signal) : request
   } catch (error) {
-    const passedOver = failure && !signal.aborted && OrchestratorError.is(error) && error.code === 'DATA_SHARING_DENIED'
-    if (!passedOver) throw error
-    notes.push(`${nameOf(target)} was passed over: DATA_SHARING_DENIED`)
+    const isSkipped = failure && !signal.aborted && OrchestratorError.is(error) && error.code === 'DATA_SHARING_DENIED'
+    if (!isSkipped) throw error
+    notes.push(`${nameOf(target)} was skipped: DATA_SHARING_DENIED`)
     return undefined
   }
 }
 
 function fallsBack(error: unknown, { signal, progress, restartAfterFirstToken }: AttemptContext): error is OrchestratorError {
-  if (signal.aborted || !OrchestratorError.is(error) || !FALLBACK_CODES.has(error.code)) return false
+  if (signal.aborted || !OrchestratorError.is(error) || !ERROR_CODES[error.code].fallsBack) return false
   return !progress.textDelivered || restartAfterFirstToken
 }
 
-function announce(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: AttemptContext): void {
+function notifyFallback(failure: OrchestratorError, { provider, model }: Target, { progress, onRetry }: AttemptContext): void {
   onRetry?.({
     attempt: progress.attempts,
     delayMs: 0,

@@ -1,21 +1,24 @@
 import type { TokenBucket } from 'limiter'
 import type { Clock, StopTimer } from '../async/clock.ts'
 
+/** Rates of one provider. Absent: no bound. */
 export interface Rates {
-  /** Requests under way at once. */
+  /** Maximum number of concurrent requests. */
   readonly maxConcurrency?: number
   readonly requestsPerMinute?: number
   readonly tokensPerMinute?: number
 }
 
-/** The queue in front of one provider: first come, first served. */
+/** The FIFO queue of the requests to one provider. */
 export interface Gate {
-  /** Resolves when a slot, a request and the tokens are free. Rejects with `signal.reason` at once on abort. */
+  /**
+   * Resolves when the rates allow one more request of `tokens` tokens. Rejects with `signal.reason` at once on abort.
+   */
   enter(tokens: number, signal: AbortSignal): Promise<Pass>
 }
 
 export interface Pass {
-  /** Replaces the tokens that were taken by those really used. */
+  /** Replaces the tokens taken at entry by those used. */
   correct(usedTokens: number | undefined): void
   leave(): void
 }
@@ -25,19 +28,20 @@ interface Waiter {
   readonly admit: () => void
 }
 
-// p-limit cannot take one waiter out of its queue and limiter's own waits cannot be aborted, so the queue is ours and limiter keeps the figures.
+// p-limit cannot remove one waiter from its queue and limiter's own waits cannot be aborted, so the queue is written
+// here and limiter keeps the token buckets.
 export async function createGate({ maxConcurrency = Number.POSITIVE_INFINITY, ...rates }: Rates, clock: Clock): Promise<Gate> {
   const requests = await createBucket(rates.requestsPerMinute)
   const tokens = await createBucket(rates.tokensPerMinute)
   const queue = new Set<Waiter>()
-  let underWay = 0
+  let running = 0
   let stopTimer: StopTimer | undefined
 
   const admitNext = () => {
     stopTimer?.()
     stopTimer = undefined
     for (const waiter of queue) {
-      if (underWay >= maxConcurrency) return
+      if (running >= maxConcurrency) return
       const waitMs = Math.max(requests?.getWaitTime(1) ?? 0, tokens?.getWaitTime(waiter.tokens) ?? 0)
       if (waitMs > 0) {
         stopTimer = clock.startTimer(waitMs, admitNext)
@@ -46,7 +50,7 @@ export async function createGate({ maxConcurrency = Number.POSITIVE_INFINITY, ..
       requests?.tryRemoveTokens(1)
       tokens?.tryRemoveTokens(waiter.tokens)
       queue.delete(waiter)
-      underWay += 1
+      running += 1
       waiter.admit()
     }
   }
@@ -56,7 +60,7 @@ export async function createGate({ maxConcurrency = Number.POSITIVE_INFINITY, ..
       if (tokens && usedTokens !== undefined) tokens.content = Math.min(tokens.bucketSize, tokens.content + taken - usedTokens)
     },
     leave() {
-      underWay -= 1
+      running -= 1
       admitNext()
     },
   })
@@ -64,7 +68,7 @@ export async function createGate({ maxConcurrency = Number.POSITIVE_INFINITY, ..
   return {
     enter(wanted, signal) {
       if (signal.aborted) return Promise.reject(signal.reason)
-      // The bucket throws on a request that is larger than itself.
+      // TokenBucket throws on a request larger than its size.
       const taken = tokens ? Math.min(wanted, tokens.bucketSize) : 0
       return new Promise((resolve, reject) => {
         const onAbort = () => {
@@ -90,7 +94,7 @@ export async function createGate({ maxConcurrency = Number.POSITIVE_INFINITY, ..
 async function createBucket(perMinute: number | undefined): Promise<TokenBucket | undefined> {
   if (perMinute === undefined) return undefined
   const { TokenBucket } = await import('limiter')
-  // Below 1 per minute a bucket of that size could never hold one request.
+  // A bucket smaller than 1 could never hold one request.
   const bucket = new TokenBucket({ bucketSize: Math.max(1, perMinute), tokensPerInterval: perMinute, interval: 'minute' })
   bucket.content = bucket.bucketSize
   return bucket

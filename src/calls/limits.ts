@@ -5,10 +5,10 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
-/** Output bound given to a request that names none while a limit is set (SPEC section 6). */
+/** Bound of output tokens for a request without `settings.maxTokens` while a limit is set. */
 const DEFAULT_MAX_TOKENS = 4_096
 
-// Sums of prices in binary fractions are off by less than this; it is far below the price of a token.
+// Larger than the rounding error of a sum of prices, and far below the price of a token.
 const COST_TOLERANCE_USD = 1e-12
 
 const NOTHING: Spend = { costUsd: 0, tokens: 0 }
@@ -18,7 +18,7 @@ export interface BudgetLimits {
   readonly maxTokens?: number
 }
 
-/** The limits of one flow, or `undefined` where it has none. */
+/** The budget of one flow; `undefined` if it has no limits. */
 export function createBudget(limits: BudgetLimits, alreadySpent: Spend = NOTHING): Budget | undefined {
   const { maxCostUsd = Number.POSITIVE_INFINITY, maxTokens = Number.POSITIVE_INFINITY } = limits
   if (limits.maxCostUsd === undefined && limits.maxTokens === undefined) return undefined
@@ -65,8 +65,8 @@ export function createBudget(limits: BudgetLimits, alreadySpent: Spend = NOTHING
     limitsCost: limits.maxCostUsd !== undefined,
     reserve,
     reserveWhenFree(needed, signal) {
-      const hopeless = over(needed, NOTHING)
-      if (hopeless) throw hopeless
+      const refusal = over(needed, NOTHING)
+      if (refusal) throw refusal
       if (!over(needed, reserved)) return take(needed)
       return new Promise((resolve, reject) => {
         const leave = () => {
@@ -96,7 +96,7 @@ function exceeded(limit: string, max: number, spent: number, reserved: number, n
   return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit, max, spent, reserved, needed } })
 }
 
-/** Most that a call can cost, US dollars; `undefined` where the model has no known price. */
+/** Maximum cost of one request in US dollars; `undefined` if the model has no known price. */
 export type WorstCaseUsd = (
   provider: string,
   model: string,
@@ -105,8 +105,8 @@ export type WorstCaseUsd = (
 ) => Promise<number | undefined> | number | undefined
 
 /**
- * Reserves the worst case before every try and settles it with the try's ledger row. Only figures that the provider reported free the rest
- * of a reservation: an estimate would let the sum at the provider pass the limit.
+ * Reserves the worst case before every attempt and settles it with the ledger row of the attempt. Only figures reported
+ * by the provider free the rest of a reservation: with estimates the actual sum could exceed the limit.
  */
 export const limits = (worstCaseUsd: WorstCaseUsd): CallLayer => {
   return (next) => (request, context) =>
@@ -126,7 +126,7 @@ async function withinBudget(
   const needed = await untilAborted(worstCase(), context.signal)
   const reservation = await budget.reserveWhenFree(needed, context.signal)
 
-  // No ledger row: nothing was sent, so nothing was spent.
+  // Stays so without a ledger row: then nothing was sent.
   let actual: Partial<Spend> = NOTHING
   const onAttempt = (attempt: Attempt) => {
     actual = spentBy(attempt)
@@ -152,10 +152,10 @@ async function withinBudget(
   }
 }
 
-/** Nothing is known of what was spent: the whole reservation stays. */
+/** An unknown spend keeps the whole reservation. */
 const UNKNOWN: Partial<Spend> = {}
 
-/** The connection broke after the request had left, without a status: the provider may have answered, and bills its answer. */
+/** The connection broke after the request was sent and before a status arrived: the provider may bill an answer. */
 const mayBeBilled = (error: unknown): boolean =>
   OrchestratorError.is(error) &&
   error.code === 'PROVIDER_UNAVAILABLE' &&

@@ -1,6 +1,6 @@
 import type { OrchestratorError } from '../errors/orchestrator-error.ts'
 
-/** Failures of the connection before anything could be sent. */
+/** Network codes of failures before anything was sent. */
 const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -10,5 +10,5 @@ const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ])
 
-/** Whether there was no connection at all: nothing was sent, nothing is billed, and it is so for every model of the provider. */
+/** Whether no connection could be made. Then nothing is billed, and every model of the provider fails likewise. */
 export const wasNeverConnected = (error: OrchestratorError): boolean => NEVER_CONNECTED.has(error.details.networkCode)

@@ -4,13 +4,13 @@ import type { CallEnding, CallObservation } from '../domain/execution/observatio
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { addUsage } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { toAttemptContext } from './attempt-context.ts'
 import type { AttemptContext, CallContext, CallRequest, CallResponse, PreparedRequest } from './call.ts'
-import { toAttemptContext } from './try-context.ts'
 
 type WholeCall = (request: CallRequest, context: AttemptContext) => Promise<CallResponse>
 type Observe = NonNullable<CallContext['observe']>
 
-/** One logical call before the eyes of who watches: start, every try, end. Calls that nobody watches never come by here. */
+/** Runs one call and reports its start, attempts and end to `observe`. Unobserved calls do not use this function. */
 export function observedCall(
   call: WholeCall,
   clock: Clock,
@@ -20,13 +20,13 @@ export function observedCall(
 ): Promise<CallResponse> {
   const { provider = '', model = '' } = request.targets[0] ?? {}
   const observation = observe({ provider, model, streamed: context.onDelta !== undefined })
-  // What the caller is told or asked meanwhile happens in its own async context, not in the one of the call.
+  // Callbacks run in the async context of the caller, not in that of the call.
   const { onAttempt, onDelta, onReasoning, onRetry, prepare } = observation.within
     ? bound(request, context)
     : { ...context, ...request }
   const startedAtMs = clock.now()
   const attempts: Attempt[] = []
-  let firstPieceMs: number | undefined
+  let firstChunkMs: number | undefined
 
   const watched = toAttemptContext({
     ...context,
@@ -40,13 +40,13 @@ export function observedCall(
     onDelta:
       onDelta &&
       ((text) => {
-        firstPieceMs ??= clock.now() - startedAtMs
+        firstChunkMs ??= clock.now() - startedAtMs
         onDelta(text)
       }),
   })
-  const work = () => call({ targets: request.targets, prepare: told(prepare, observation) }, watched)
+  const work = () => call({ targets: request.targets, prepare: reportPrompts(prepare, observation) }, watched)
   const end = (how: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
-    observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstPieceMs })
+    observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstChunkMs })
 
   return (observation.within ? observation.within(work) : work()).then(
     (response) => {
@@ -72,20 +72,20 @@ const bound = ({ prepare }: CallRequest, { onAttempt, onDelta, onReasoning, onRe
   onRetry: onRetry && AsyncResource.bind(onRetry),
 })
 
-/** Preparing, with what it comes to told to who may read it. */
-function told(prepare: CallRequest['prepare'], { content }: CallObservation): CallRequest['prepare'] {
+/** `prepare`, whose results are also passed to an observer that may read prompts. */
+function reportPrompts(prepare: CallRequest['prepare'], { content }: CallObservation): CallRequest['prepare'] {
   if (!content) return prepare
-  const tell = (prepared: PreparedRequest): PreparedRequest => {
+  const report = (prepared: PreparedRequest): PreparedRequest => {
     content.asked(prepared)
     return prepared
   }
   return (target) => {
     const prepared = prepare(target)
-    return prepared instanceof Promise ? prepared.then(tell) : tell(prepared)
+    return prepared instanceof Promise ? prepared.then(report) : report(prepared)
   }
 }
 
-// Only these: the response itself holds what the model wrote.
+// The fields are picked because the response itself holds the text of the model.
 const answeredBy = ({ provider, model, finishReason }: CallResponse): CallEnding['answer'] => ({ provider, model, finishReason })
 
 function sumOf(attempts: readonly Attempt[]): Pick<CallEnding, 'attempts' | 'usage' | 'costUsd' | 'unpriced' | 'simulated'> {

@@ -5,21 +5,21 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
 
-/** Model names come from flows, so what is kept by their name must not grow with them. */
+/** Model names come from flows, so a map with those keys needs a bound. */
 const MAX_HELD = 1_000
 
 export interface RateLimitDeps {
-  /** Rates of a configured provider; asked once per try. */
+  /** Rates of a configured provider. Called once per attempt. */
   readonly ratesOf: (provider: string) => Rates
-  /** A provider that asks for a longer pause than this only pauses the call that was told so. */
+  /** A 429 with a longer wait than this holds back only its own call. Milliseconds. */
   readonly retryAfterCapMs: number
   /** Upper bound of the random wait after a pause, milliseconds. */
   readonly jitterMs: number
 }
 
 /**
- * Keeps every provider's concurrency, requests and tokens per minute, over all flows of this composition. A 429 that names a wait holds back all
- * calls to that model, not only the one that was told.
+ * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this composition. A 429
+ * that names a wait holds back all calls to that model.
  */
 export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps, clock: Clock): CallLayer => {
   const gates = new Map<string, Promise<Gate>>()
@@ -38,8 +38,8 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps,
     for (let until = heldUntil.get(target); until !== undefined; until = heldUntil.get(target)) {
       const leftMs = until - clock.now()
       if (leftMs <= 0) heldUntil.delete(target)
-      // Without jitter everyone who waited would come at the same moment.
-      else if (clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY)) throw heldBack(request, leftMs)
+      else if (clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY)) throw pauseTooLong(request, leftMs)
+      // Without jitter all waiting calls would be sent at the same moment.
       else await wait(clock, leftMs + clock.random() * jitterMs, signal)
     }
   }
@@ -55,7 +55,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps,
     if (heldUntil.size > MAX_HELD && oldest !== undefined) heldUntil.delete(oldest)
   }
 
-  const inTurn = async (
+  const throughGate = async (
     next: AttemptCall,
     request: PreparedRequest,
     context: AttemptContext,
@@ -80,14 +80,14 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps,
         hold(nameOf(request), error)
         throw error
       })
-    // Asked in its turn, not before it: a pause may begin while a call stands in the queue.
+    // Checked after the queue, not before it: a pause may begin while a call waits there.
     const afterPause: AttemptCall = async (request, context) => {
       await afterHold(request, context)
       return observed(request, context)
     }
     return (request, context) => {
       const rates = ratesOf(request.provider)
-      if (isLimited(rates)) return inTurn(afterPause, request, context, rates)
+      if (isLimited(rates)) return throughGate(afterPause, request, context, rates)
       return heldUntil.size === 0 ? observed(request, context) : afterPause(request, context)
     }
   }
@@ -98,9 +98,9 @@ const isLimited = ({ maxConcurrency, requestsPerMinute, tokensPerMinute }: Rates
 
 const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${model}`
 
-/** Not sent: the provider has asked for a pause that lasts longer than the call may. */
-function heldBack({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to take a request in the time that is left; it has asked to be left alone for ${retryAfterMs} ms more`
+/** The provider has asked for a pause that ends after the time of the call. */
+function pauseTooLong({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {
+  const message = `Expected ${provider}/${model} to take a request in the remaining time; it has asked for a pause of ${retryAfterMs} ms more`
   const error = new OrchestratorError('PROVIDER_RATE_LIMITED', message, { details: { provider, model, retryAfterMs } })
   return withCallFacts(error, { retryAfterMs, generated: false })
 }

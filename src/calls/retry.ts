@@ -1,40 +1,33 @@
 import { type Clock, wait } from '../async/clock.ts'
 import { callFactsOf } from '../domain/execution/call-facts.ts'
-import type { ErrorCode } from '../errors/error-codes.ts'
+import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 
 export interface RetrySettings {
-  /** Upper bound of the first wait; doubles with every further one. Default 500. */
+  /** Upper bound of the first wait, doubled for each later one. Milliseconds, default 500. */
   readonly baseDelayMs: number
-  /** Upper bound of any wait that the provider did not ask for. Default 30,000. */
+  /** Upper bound of every wait that the provider did not ask for. Milliseconds, default 30,000. */
   readonly maxDelayMs: number
-  /** A provider that asks for a longer wait than this is not waited for. Default 60,000. */
+  /** A request is not retried if its provider asks for a longer wait than this. Milliseconds, default 60,000. */
   readonly retryAfterCapMs: number
 }
 
 export const RETRY_DEFAULTS: RetrySettings = { baseDelayMs: 500, maxDelayMs: 30_000, retryAfterCapMs: 60_000 }
 
-const RETRYABLE_CODES: ReadonlySet<ErrorCode> = new Set([
-  'PROVIDER_UNAVAILABLE',
-  'PROVIDER_RATE_LIMITED',
-  'PROVIDER_BAD_REPLY',
-  'PROVIDER_STREAM_CUT',
-])
-
 /**
- * The only layer that repeats a request: waits with exponential backoff and full jitter, or as long as the provider asked.
- * Once `maxRetries` are used up, the error of the last try is the outcome.
+ * The only layer that repeats a request. Waits with exponential backoff and full jitter, or as long as the provider
+ * asked. After `maxRetries` the error of the last attempt is the outcome.
  */
 export const retry = (settings: RetrySettings, clock: Clock): CallLayer => {
   return (next) => (request, context) => {
     if (context.maxRetries === 0) return next(request, context)
-    // The first try is no part of the loop: nearly all calls need no other, and wait lighter without it.
-    return next(request, context).catch((error) => tryAgain(error, next, request, context, settings, clock))
+    // The first attempt is outside the loop: nearly all calls need only one, and the pending loop would cost memory.
+    return next(request, context).catch((error) => repeat(error, next, request, context, settings, clock))
   }
 }
 
-async function tryAgain(
+async function repeat(
   failure: unknown,
   next: AttemptCall,
   request: PreparedRequest,
@@ -45,9 +38,10 @@ async function tryAgain(
   let error = failure
   for (let retries = 0; retries < context.maxRetries && mayRepeat(error, context); retries++) {
     const delayMs = delayBefore(error, retries, settings, clock)
-    // Waiting for the end of the time would hide what the provider has said behind a timeout, and take the time of the next target.
+    // A wait beyond the end of the time would replace the provider's error by a timeout, and use the next target's
+    // time.
     if (delayMs === undefined || clock.now() + delayMs >= (context.progress.endsAtMs ?? Number.POSITIVE_INFINITY)) break
-    announce(error, delayMs, request, context)
+    notifyRetry(error, delayMs, request, context)
     await wait(clock, delayMs, context.signal)
     try {
       return await next(request, context)
@@ -58,7 +52,7 @@ async function tryAgain(
   throw error
 }
 
-function announce(
+function notifyRetry(
   error: OrchestratorError,
   delayMs: number,
   { provider, model }: PreparedRequest,
@@ -70,8 +64,8 @@ function announce(
 }
 
 function mayRepeat(error: unknown, { signal, progress, restartAfterFirstToken }: AttemptContext): error is OrchestratorError {
-  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !RETRYABLE_CODES.has(error.code)) return false
-  // Waiting for an open circuit is only worth while when nobody else could answer.
+  if (signal.aborted || !OrchestratorError.is(error) || !error.retryable || !ERROR_CODES[error.code].retried) return false
+  // Waiting for an open circuit makes sense only without a fallback.
   if (error.details.circuit === 'open' && progress.targetsLeft > 0) return false
   return !progress.textDelivered || restartAfterFirstToken
 }
@@ -80,6 +74,6 @@ function delayBefore(error: unknown, retries: number, settings: RetrySettings, {
   const { retryAfterMs } = callFactsOf(error)
   if (retryAfterMs === undefined) return Math.round(random() * Math.min(settings.maxDelayMs, settings.baseDelayMs * 2 ** retries))
   if (retryAfterMs > settings.retryAfterCapMs) return undefined
-  // Everyone who was refused got the same figure: without jitter they would all come back at once.
+  // All rejected calls got the same wait. Without jitter they would all be repeated at once.
   return Math.round(Math.max(0, retryAfterMs) + random() * settings.baseDelayMs)
 }

@@ -2,12 +2,12 @@ import type { Clock, StopTimer } from '../async/clock.ts'
 import { linkSignal } from '../async/until-aborted.ts'
 import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { toAttemptContext } from './attempt-context.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallRequest, CallResponse, PreparedRequest } from './call.ts'
-import { toAttemptContext } from './try-context.ts'
 
 type WholeCall = (request: CallRequest, context: AttemptContext) => Promise<CallResponse>
 
-/** Bounds everything of one call, waits included: aborts it with STEP_TIMEOUT, so that the work ends and not only the waiting for it. */
+/** Bounds one whole call, waits included. Aborts it with STEP_TIMEOUT, which also ends its requests. */
 export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
   return (request, context) =>
     context.timeoutMs === undefined ? next(request, context) : within(context.timeoutMs, request, context)
@@ -16,7 +16,7 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
     const controller = context.abort ?? new AbortController()
     const unlink = context.abort ? undefined : linkSignal(context.signal, controller)
     const stopTimer = clock.startTimer(timeoutMs, () => {
-      const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; it did not come`
+      const message = `Expected an answer within ${timeoutMs} ms, waits and retries included; there was none`
       controller.abort(new OrchestratorError('STEP_TIMEOUT', message, { details: { timeoutMs } }))
     })
     const done = () => {
@@ -38,7 +38,7 @@ export const totalTimeout = (clock: Clock, next: WholeCall): WholeCall => {
   }
 }
 
-/** Bounds the silence of one streamed try: before its first piece and between two pieces. Over it: PROVIDER_UNAVAILABLE. */
+/** Fails a streamed attempt with PROVIDER_UNAVAILABLE if its first chunk, or the next one, comes too late. */
 export const streamTimeout = (clock: Clock): CallLayer => {
   return (next) => (request, context) => {
     const { onDelta, firstChunkTimeoutMs, idleTimeoutMs } = context
@@ -67,10 +67,11 @@ async function watched(
 
   const giveUp = (timeout: 'first_chunk' | 'idle', timeoutMs: number) => {
     const { provider, model } = request
-    const message = `Expected a piece of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none came`
+    const message = `Expected a chunk of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none came`
     controller.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout, timeoutMs, provider, model } }))
   }
-  // Pieces only note their time. The timer looks at it, and never later than one idle time after its last look, so no deadline is missed.
+  // A chunk only records its time, which is cheaper than a timer per chunk. The timer runs at least once per idle
+  // timeout, so that no deadline is missed.
   const check = () => {
     const now = clock.now()
     const deadline = lastActivity === undefined ? startedAt + firstChunkTimeoutMs : lastActivity + idleTimeoutMs
@@ -96,7 +97,7 @@ async function watched(
       },
     })
   } catch (error) {
-    // What the adapter knew when it was aborted stands with the signal it was given.
+    // A provider attaches the facts of an aborted call to the signal it was given.
     if (controller.signal.aborted) withCallFacts(context.signal, callFactsOf(controller.signal))
     throw error
   } finally {

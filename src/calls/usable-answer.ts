@@ -6,7 +6,7 @@ import type { AttemptContext, CallResponse, PreparedRequest } from './call.ts'
 
 type BoundContext = Pick<AttemptContext, 'engineMaxTokens'>
 
-/** Why the text of an answer is not whole, in words for the notes of its step; `undefined` where it ended by itself. */
+/** Why the text of an answer is incomplete, in words for the notes of its step; `undefined` if it is complete. */
 export const cutNote = (answer: ModelResponse, request: PreparedRequest, context: BoundContext): string | undefined =>
   CUT_NOTES[answer.finishReason]?.(answer, request, context)
 
@@ -19,9 +19,10 @@ const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
 }
 
 /**
- * Why an answer that arrived is no answer; `undefined` for one that is. The one rule for all providers: CONTENT_FILTERED for a refusal and for a filter
- * that left no text, OUTPUT_INVALID where the bound of output tokens was used up before any text, PROVIDER_BAD_REPLY (retried) for every other answer
- * without text. Where the call wants a complete answer, a cut one fails by the same codes. The answer goes along with the facts of the error.
+ * The error of an answer that cannot be used; `undefined` for a usable one. The rule is the same for all providers:
+ * CONTENT_FILTERED for a refusal, and for a filter that left no text; OUTPUT_INVALID if the bound of output tokens was
+ * used up before any text; PROVIDER_BAD_REPLY, which is retried, for every other answer without text. If the call needs
+ * a complete answer, a cut one fails with the same codes. The answer is attached to the error as a call fact.
  */
 export function unusable(answer: CallResponse, request: PreparedRequest, context: AttemptContext): OrchestratorError | undefined {
   const { finishReason } = answer

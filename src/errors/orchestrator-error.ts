@@ -1,4 +1,5 @@
-import { ERROR_CODES, type ErrorCode, type ErrorCodeFacts } from './error-codes.ts'
+import type { ErrorCodeFacts } from './error-code-facts.ts'
+import { ERROR_CODES, type ErrorCode } from './error-codes.ts'
 
 /** A plain, JSON-safe form of an error, as stored with steps and flows and sent to clients. */
 export interface ErrorInfo {
@@ -9,17 +10,23 @@ export interface ErrorInfo {
 }
 
 export interface OrchestratorErrorOptions {
-  /** Facts that are safe to show to the caller: ids, paths, rules; never prompts, keys or answers. */
+  /** JSON-safe facts that may be shown to the caller: ids, paths, rules; never prompts, keys or answers. */
   readonly details?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
-  /** Overrides the table, where one code has both kinds (a 5xx and a refused connection, say). */
+  /** Overrides the error table, for codes that cover both kinds (such as a 5xx response and a refused connection). */
   readonly retryable?: boolean
 }
 
-// Two copies of the package in one process must still recognise each other's errors.
+// Global, so that two copies of the package in one process recognise each other's errors.
 const brand = Symbol.for('polyphony.OrchestratorError')
 
-/** The only error class that leaves Polyphony. Decide on `code`, never on `message`. */
+/**
+ * The only error class that leaves Polyphony. Decide on `code`, never on `message`.
+ *
+ * ```ts
+ * if (OrchestratorError.is(error) && error.code === 'LIMIT_EXCEEDED') console.log(error.details)
+ * ```
+ */
 export class OrchestratorError extends Error {
   readonly code: ErrorCode
   readonly details: Readonly<Record<string, unknown>>
@@ -34,6 +41,7 @@ export class OrchestratorError extends Error {
     this.retryable = options.retryable ?? ERROR_CODES[code].retryable
   }
 
+  /** The row of the error table. */
   get facts(): ErrorCodeFacts {
     return ERROR_CODES[this.code]
   }
@@ -42,18 +50,19 @@ export class OrchestratorError extends Error {
     return { code: this.code, message: this.message, retryable: this.retryable, details: this.details }
   }
 
+  /** Use this instead of `instanceof`, which fails for errors of another copy of the package. */
   static is(error: unknown): error is OrchestratorError {
     return typeof error === 'object' && error !== null && brand in error
   }
 
-  /** Any thrown value as an OrchestratorError; what is not one already becomes `code` with the value as its cause. */
+  /** Returns an OrchestratorError unchanged; wraps any other thrown value in one with `code`, as its cause. */
   static from(error: unknown, code: ErrorCode = 'INTERNAL', details?: Readonly<Record<string, unknown>>): OrchestratorError {
     if (OrchestratorError.is(error)) return error
     const message = error instanceof Error ? error.message : String(error)
     return new OrchestratorError(code, message, { cause: error, details })
   }
 
-  /** The same error with further details; details it already has win. */
+  /** A copy of this error with further details. Existing details are kept. */
   with(details: Readonly<Record<string, unknown>>): OrchestratorError {
     return new OrchestratorError(this.code, this.message, {
       details: { ...details, ...this.details },

@@ -1,22 +1,24 @@
 import type { ProviderSettingsInput } from '../config/provider-settings.ts'
 
-/** What an adapter needs to speak to one account. Read once, when the provider is built; nothing later changes where a key goes. */
+/**
+ * Settings of one account. Read once, when the provider is built, so that nothing can change later where a key is sent.
+ */
 export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'active'> {
-  /** Id as steps name it. */
+  /** Id by which steps name the provider. */
   readonly id: string
-  /** Name for prices: the preset, else the kind. */
+  /** Name by which prices are found: the preset, otherwise the kind. */
   readonly vendor: string
   readonly simulated: boolean
 }
 
-/** Shorter ones are words such as `v1` or `none`. */
+/** Shorter header values are words such as `v1` or `none`, which would be redacted everywhere. */
 export const MIN_SECRET = 8
 
-/** The headers that do not change; those of a function are added by the transport, before every request. */
+/** The constant headers of an account. Those of a headers function are added by the transport before every request. */
 export const fixedHeadersOf = ({ headers }: Pick<AdapterSettings, 'headers'>): Readonly<Record<string, string>> =>
   typeof headers === 'object' ? headers : {}
 
-/** What an account's requests carry from its settings and nobody may be told. */
+/** Key, header values and proxy password of an account, which must not appear in messages. */
 export const secretsOf = (settings: Pick<AdapterSettings, 'apiKey' | 'headers' | 'proxy'>): readonly string[] =>
   [settings.apiKey ?? '', ...Object.values(fixedHeadersOf(settings)), passwordOf(settings.proxy)].filter(
     (secret) => secret.length >= MIN_SECRET,

@@ -5,7 +5,10 @@ import { createOpenAiProvider } from './openai/openai.ts'
 import { PRESET_TABLE } from './presets.ts'
 import type { Provider } from './provider.ts'
 
-/** Speaks Chat Completions to a named preset, or to any server at `baseUrl`. Rejects with CONFIG_INVALID when neither tells an address. */
+/**
+ * A provider for Chat Completions, at a preset or at any `baseUrl`. Rejects with CONFIG_INVALID if neither has an
+ * address.
+ */
 export async function createOpenAiCompatibleProvider(settings: AdapterSettings): Promise<Provider> {
   const preset = settings.preset && PRESET_TABLE[settings.preset]
   const baseUrl = settings.baseUrl ?? preset?.baseUrl
@@ -30,7 +33,10 @@ export async function createOpenAiCompatibleProvider(settings: AdapterSettings):
   )
 }
 
-/** A bare resource address gets the path of its API: one with deployments where a version is set, else `/openai/v1`. Paths given are kept. */
+/**
+ * Adds the API path to the bare address of an Azure resource: with deployments if a version is set, else `/openai/v1`.
+ * Other paths are kept.
+ */
 function toAzureAddress(baseUrl: string, apiVersion: string | undefined) {
   const { origin, pathname } = new URL(baseUrl)
   const path = pathname.replace(/\/+$/, '')

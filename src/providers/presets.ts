@@ -3,11 +3,11 @@ import { type ChatDialect, UNKNOWN_DIALECT } from './openai/dialect.ts'
 
 export type PresetName = (typeof PRESETS)[number]
 
-/** What is known of a service that speaks Chat Completions. */
+/** Known facts of a service that speaks Chat Completions. */
 export interface Preset {
-  /** Absent where every account has its own. */
+  /** Absent if every account has its own. */
   readonly baseUrl?: string
-  /** Environment variable that usually holds its key; absent for servers that need none. */
+  /** Environment variable that usually holds its key. Absent for servers without keys. */
   readonly keyVariable?: string
   readonly dialect: ChatDialect
   /** Header of the key; default `authorization`. */
@@ -24,7 +24,7 @@ const hosted = (baseUrl: string, keyVariable: string, dialect: Partial<ChatDiale
   dialect: { ...UNKNOWN_DIALECT, maxTokensField: 'max_tokens', thinkTags: false, ...dialect },
 })
 
-/** Addresses and quirks as the services document them, 2026-11. */
+/** Addresses and deviations from Chat Completions, from the documentation of each service, 2026-11. */
 export const PRESET_TABLE: Readonly<Record<PresetName, Preset>> = {
   ollama: local('http://127.0.0.1:11434/v1'),
   lmstudio: local('http://127.0.0.1:1234/v1'),

@@ -1,105 +1,145 @@
 import type { ModelRequest, ModelResponse, PricedAnswer } from '../domain/execution/model-call.ts'
 import type { Cost, Usage } from '../domain/execution/usage.ts'
 
+/** Options of one request to a model. */
 export interface GenerateOptions {
-  /** Must close the HTTP request within 100 ms of its abort, in every phase. */
+  /**
+   * The provider must close the HTTP request within 100 ms of an abort, also before the first byte and within a body.
+   */
   readonly signal: AbortSignal
   /**
-   * Given: the adapter streams and calls it synchronously with every piece of answer text, in order.
-   * Absent: the adapter sends a plain request.
+   * Receives the text of the answer. If present, the provider must stream and call it synchronously with every chunk,
+   * in order. Absent: the provider sends a plain request.
    */
   readonly onDelta?: (text: string) => void
-  /** Given beside `onDelta`: called synchronously with every piece of reasoning text that the vendor sends apart from the answer. */
+  /**
+   * Receives reasoning text that the vendor sends separately from the answer, synchronously and in chunks. Only with
+   * `onDelta`.
+   */
   readonly onReasoning?: (text: string) => void
   /**
-   * Called synchronously, before more text, where all text that was delivered turns out to be reasoning: it is void, and the answer starts anew.
-   * The reasoning is not repeated to `onReasoning`.
+   * Must be called synchronously, before more text, when all text delivered so far turns out to be reasoning. That text
+   * is void, and the answer starts again. The reasoning is not repeated to `onReasoning`.
    */
   readonly onVoid?: () => void
-  /** Called once per piece that arrives, text or not (reasoning, pings), so that an idle timeout sees life. */
+  /**
+   * Must be called once per chunk that arrives, with or without text (reasoning, pings): it resets the idle timeout.
+   */
   readonly onActivity?: () => void
 }
 
 /**
- * One configured account at one vendor. Built once, shared by all flows, called once per attempt.
+ * One configured account at one vendor. Built once and shared by all flows. The call layers call `generate` once per
+ * attempt.
+ *
+ * ```ts
+ * const shout: Provider = {
+ *   id: 'shout',
+ *   kind: 'shout',
+ *   vendor: 'shout',
+ *   simulated: false,
+ *   async generate({ model, messages }, { signal, onDelta }) {
+ *     signal.throwIfAborted()
+ *     const text = (messages.at(-1)?.content ?? '').toUpperCase()
+ *     onDelta?.(text)
+ *     return { text, model, finishReason: 'stop', usage: { source: 'unknown' }, notes: [] }
+ *   },
+ * }
+ * ```
  */
 export interface Provider {
-  /** Id as steps name it, e.g. `openai`, or any key of the configuration. */
+  /** Id by which steps name it: `openai`, or any key of `providers` in the configuration. */
   readonly id: string
-  /** Adapter that speaks to it: `openai`, `anthropic`, `google`, `openai-compatible`. */
+  /** Kind of the adapter: `openai`, `anthropic`, `google`, `openai-compatible`, or a name of your own. */
   readonly kind: string
-  /** Preset or vendor name for prices, e.g. `openai`, `groq`. */
+  /** Vendor or preset by which prices are found, e.g. `openai`, `groq`. */
   readonly vendor: string
-  /** Every answer comes from the simulator; must never be counted as cost or quality. */
+  /** Whether the simulator answers. Simulated answers must never be counted as cost or quality. */
   readonly simulated: boolean
   /**
-   * One request, one answer. Must send no retries of its own, save for a request that was refused for the name of a parameter, which is sent once more without it.
-   * Must not write prompts or keys to a log.
-   * Must resolve only for an answer that ended with its terminal mark.
-   * Rejects with an OrchestratorError: PROVIDER_AUTH (401, 403, Gemini's 400 for keys), PROVIDER_RATE_LIMITED (429),
-   * PROVIDER_QUOTA_EXHAUSTED (a 429 or 402 for used-up credit), PROVIDER_UNAVAILABLE (5xx, 408, 529, refused and reset connections),
-   * PROVIDER_REJECTED (400, 404, 413, 422 and redirects), PROVIDER_BAD_REPLY (what arrived is no answer),
-   * PROVIDER_STREAM_CUT (it ended before its end mark), CONTENT_FILTERED (the prompt was refused with no answer at all).
-   * What was already known of the attempt goes along: `withCallFacts` (domain/call-facts.ts). After an abort it rejects with `signal.reason`.
+   * Sends one request and resolves with its answer.
+   *
+   * - Must not retry: the call layers do. One exception is a request rejected for a parameter name, which may be sent
+   * once more without the parameter.
+   * - Must not log prompts or keys.
+   * - Must resolve only for an answer that ended with the end mark of its protocol.
+   * - Must leave out of `usage` every count that the vendor did not send.
+   *
+   * Rejects with `signal.reason` after an abort, otherwise with an OrchestratorError: PROVIDER_AUTH (401, 403, Gemini's
+   * 400 for keys), PROVIDER_RATE_LIMITED (429), PROVIDER_QUOTA_EXHAUSTED (429 or 402 for used-up credit),
+   * PROVIDER_UNAVAILABLE (5xx, 408, 529, refused and reset connections), PROVIDER_REJECTED (400, 404, 413, 422 and
+   * redirects), PROVIDER_BAD_REPLY (a response that is not an answer of the protocol), PROVIDER_STREAM_CUT (a stream
+   * that ended before its end mark), CONTENT_FILTERED (the vendor rejected the prompt without an answer). Adapters
+   * attach the known facts of the failed attempt with `withCallFacts` (src/domain/execution/call-facts.ts).
    */
   generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse>
-  /** Cheap reachability and key check for `polyphony doctor`; rejects as `generate` does. */
+  /**
+   * Checks cheaply that the vendor is reachable and accepts the key. Called by `polyphony doctor`. Rejects as
+   * `generate` does.
+   */
   ping?(signal: AbortSignal): Promise<void>
 }
 
-/** Prices of models. Loads its list at first use. */
+/** Prices of models. Implemented by `createPriceBook`, which loads its list at first use. */
 export interface PriceBook {
   /**
-   * Cost of an answer; `undefined` for an unknown model, tier or tokens, never 0 for them, and for answers of the simulator. A configured price comes
-   * before the list, and the requested name before the one that answered: the operator configures what steps name.
-   * A promise only until the list is loaded: it is asked once per attempt.
+   * Cost of an answer in US dollars. `undefined`, never 0, for an unknown model, tier or usage, and for answers of the
+   * simulator. Configured prices come before the list. The requested model comes before the one that answered, because
+   * operators configure prices for the names in steps. Called once per attempt, so it returns a promise only until the
+   * list is loaded.
    */
   price(provider: PricingIdentity, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
-  /** Most that a call of this model can cost, US dollars; `undefined` where the model has no price, 0 for the simulator. */
+  /** Maximum cost of one request in US dollars; `undefined` if the model has no price, 0 for the simulator. */
   worstCase(provider: PricingIdentity, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
 }
 
+/** The fields of a provider that decide its prices. */
 export type PricingIdentity = Pick<Provider, 'id' | 'vendor' | 'simulated'>
 
-/** A provider as far as the names of its models depend on it. */
+/** The fields of a provider that decide which model names it knows. */
 export type NamedProvider = PricingIdentity & { readonly origin?: string }
 
-/** Why a call of a model may be refused. */
+/** Why a vendor may reject a model. */
 export interface ModelDoubt {
   readonly message: string
-  /** The model that was probably meant. */
+  /** The most similar known model. */
   readonly suggestion?: string
-  /** Day of the vendor's shutdown, `2026-10-23`, past or to come. */
+  /** Day on which the vendor shuts or shut the model down, such as `2026-10-23`. */
   readonly shutdown?: string
 }
 
-/** What is known of the names of models. Implemented by `createModelNames`; loads its list at first use. */
+/** Known names of models. Implemented by `createModelNames`, which loads its list at first use. */
 export interface ModelNames {
   /**
-   * Undefined for a known model, and wherever names are the user's own: models with a configured price, fine-tuned ones, servers of one's own, providers
-   * that are code, the simulator. A doubt stops nothing, since a model may be newer than the list.
+   * Returns a doubt about a model that is not on the list. `undefined` for known models, and wherever the user chooses
+   * the names: models with a configured price, fine-tuned models, self-hosted servers, providers written in code, the
+   * simulator. A doubt must not prevent a run, because a model may be newer than the list.
    */
   doubt(provider: NamedProvider, model: string): Promise<ModelDoubt | undefined>
 }
 
-/** One line of `polyphony doctor` and of `GET /providers`. Never holds a key. */
+/** A provider as `polyphony doctor` and `GET /providers` list it. Never holds a key. */
 export interface ProviderInfo {
   readonly id: string
   readonly kind: string
-  /** Preset or vendor name for prices. */
+  /** Vendor or preset by which prices are found. */
   readonly vendor: string
   readonly active: boolean
   readonly simulated: boolean
-  /** Origin the key is bound to. */
+  /** Origin to which the key is sent. */
   readonly origin: string
 }
 
-/** Which providers there are (S4-137). */
+/** The configured providers. Implemented by `createProviderService`. */
 export interface ProviderService {
-  /** Rejects with PROVIDER_NOT_CONFIGURED (naming what is configured) or PROVIDER_INACTIVE. The SDK is loaded at first use. */
+  /**
+   * Resolves with a usable provider, and loads its SDK at first use. Called once per attempt.
+   * Rejects with PROVIDER_NOT_CONFIGURED, which names the configured ones, or PROVIDER_INACTIVE.
+   */
   get(id: string): Promise<Provider>
-  /** Throws as `get` rejects, without loading anything. */
+  /** Throws the errors of `get` without loading anything. */
   assertUsable(id: string): void
   list(): readonly ProviderInfo[]
+  /** Applies to later attempts. Throws PROVIDER_NOT_CONFIGURED. */
   setActive(id: string, active: boolean): void
 }

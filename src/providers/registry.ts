@@ -11,7 +11,7 @@ import type { AdapterSettings } from './adapter-settings.ts'
 import { PRESET_TABLE, type PresetName } from './presets.ts'
 import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
 
-/** Where the simulator answers for one kind of adapter. */
+/** Address of the simulator for one kind of adapter. */
 export interface SimulatedEndpoint {
   readonly baseUrl: string
   readonly apiKey: string
@@ -19,14 +19,17 @@ export interface SimulatedEndpoint {
 }
 
 export interface ProviderServiceOptions {
-  /** By the id that steps use: settings of an account, or a ready provider. */
+  /** By provider id: settings of an account, or a provider object. */
   readonly providers: Readonly<Record<string, ProviderSettings | ProviderSettingsInput | Provider>>
-  /** Given: every provider built from settings is asked here instead, and is marked as simulated. Called at first use of each. */
+  /**
+   * If present, it answers for every provider built from settings, which are marked as simulated. Called at first use
+   * of each.
+   */
   readonly simulator?: (kind: ProviderKind) => Promise<SimulatedEndpoint>
 }
 
 interface Adapter {
-  /** The vendor's own address; its key goes there unless `baseUrl` is set. Undefined where every account has its own. */
+  /** The vendor's address, to which the key is sent unless `baseUrl` is set. Undefined if every account has its own. */
   readonly home: (preset: PresetName | undefined) => { readonly baseUrl?: string; readonly needsKey: boolean }
   readonly load: (settings: AdapterSettings) => Promise<Provider>
 }
@@ -53,7 +56,7 @@ const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
   },
 }
 
-/** The simulator is on this machine: it needs no proxy, and a function for headers must not be asked for tokens in its name. */
+/** The simulator runs on this machine: it needs no proxy, and a headers function must not fetch tokens for it. */
 const WITHOUT_TRANSPORT = { fetch: undefined, proxy: undefined, headers: undefined }
 
 interface Entry {
@@ -61,7 +64,7 @@ interface Entry {
   readonly vendor: string
   readonly origin: string
   readonly simulated: boolean
-  /** Why it can not be used although it is named in the configuration. */
+  /** Why the configured provider cannot be used. */
   readonly missing?: string
   readonly load: () => Promise<Provider>
   active: boolean
@@ -69,8 +72,8 @@ interface Entry {
 }
 
 /**
- * The providers of one Polyphony. Settings are read once: nothing a flow or request says can change where a key is sent.
- * Throws CONFIG_INVALID for an entry whose kind is neither given nor its name.
+ * Builds the providers of one Polyphony. Settings are read once, so that no flow or request can change where a key is
+ * sent. Throws CONFIG_INVALID for an entry without `kind` or `preset` whose id names neither.
  */
 export function createProviderService({ providers, simulator }: ProviderServiceOptions): ProviderService {
   const entries = new Map(
@@ -105,7 +108,7 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
     async get(id) {
       const entry = getUsable(id)
       entry.loading ??= entry.load().catch((error: unknown) => {
-        // A failed load must not stay cached: the next call may find the simulator started or the package installed.
+        // A failed load must not stay cached: the simulator may start or the package may be installed later.
         entry.loading = undefined
         throw OrchestratorError.from(error, 'INTERNAL', { provider: id })
       })
@@ -180,7 +183,7 @@ function findMissing(
   home: ReturnType<Adapter['home']>,
 ): string | undefined {
   if (!baseUrl && !home.baseUrl) return `provider "${id}" has no baseUrl`
-  // Whoever names an address may run a server or proxy there that needs no key.
+  // A server or proxy at a configured address may need no key.
   if (home.needsKey && !apiKey && !baseUrl) return `provider "${id}" has no API key`
   return undefined
 }
@@ -197,7 +200,7 @@ function defaultKind(id: string, preset: PresetName | undefined): ProviderKind {
   )
 }
 
-/** Origin of a vendor's own API; undefined where every account has its own. */
+/** Origin of a vendor's API; undefined if every account has its own. */
 export function homeOriginOf(vendor: string): string | undefined {
   const kind = PROVIDER_KINDS.find((name) => name === vendor) ?? 'openai-compatible'
   const { baseUrl } = ADAPTERS[kind].home(findPreset(vendor))

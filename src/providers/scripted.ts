@@ -6,18 +6,18 @@ import type { GenerateOptions, Provider } from './provider.ts'
 /** One answer of a scripted provider; every field but `text` is optional. */
 export interface ScriptedAnswer extends Partial<Omit<ModelResponse, 'text'>> {
   readonly text: string
-  /** Pieces for `onDelta`; default: the whole text as one piece. */
+  /** Chunks for `onDelta`; default: the whole text as one chunk. */
   readonly chunks?: readonly string[]
-  /** Milliseconds before every piece, and before an answer that is not streamed. */
+  /** Milliseconds before every chunk, and before an answer that is not streamed. */
   readonly delayMs?: number
-  /** Delivers its pieces, then never ends until it is aborted. */
+  /** Delivers its chunks, then stays pending until it is aborted. */
   readonly hang?: true
 }
 
 /** A text, an answer, or an error to reject with. */
 export type ScriptedReply = string | ScriptedAnswer | Error
 
-/** Answers given in order, or worked out from the request; `index` counts requests from 0. */
+/** Answers in order, or a function that returns the answer to a request; `index` counts requests from 0. */
 export type ScriptedReplies =
   | readonly ScriptedReply[]
   | ((request: ModelRequest, index: number) => ScriptedReply | Promise<ScriptedReply>)
@@ -25,7 +25,7 @@ export type ScriptedReplies =
 export interface ScriptedProviderOptions {
   /** Default `scripted`. */
   readonly id?: string
-  /** Name for prices; default: the id. */
+  /** Vendor by which prices are found; default: the id. */
   readonly vendor?: string
   /** Default false. */
   readonly simulated?: boolean
@@ -38,8 +38,12 @@ export interface ScriptedProvider extends Provider {
 }
 
 /**
- * An in-memory provider that answers from a script, for tests and demonstrations: no network, no SDK, no clock but `delayMs`.
- * A list that is used up rejects with PROVIDER_REJECTED, which nobody retries.
+ * An in-memory provider that answers from a script, for tests and demonstrations, without network and SDK.
+ * After the last reply of a list it rejects with PROVIDER_REJECTED, which is not retried.
+ *
+ * ```ts
+ * const provider = createScriptedProvider({ replies: ['first answer', new Error('second request fails')] })
+ * ```
  */
 export function createScriptedProvider(options: ScriptedProviderOptions): ScriptedProvider {
   const id = options.id ?? 'scripted'
@@ -81,7 +85,7 @@ async function nextReply(id: string, replies: ScriptedReplies, request: ModelReq
   })
 }
 
-/** Resolves after `delayMs`, or never without one; rejects with the reason of the signal. */
+/** Resolves after `delayMs`, or never if it is undefined. Rejects with the reason of the signal. */
 function waitFor(delayMs: number | undefined, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)

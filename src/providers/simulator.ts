@@ -13,33 +13,36 @@ export type { SimulatedScenario } from './simulator/scenario.ts'
 export { SIMULATED_SCENARIOS } from './simulator/scenarios.ts'
 
 export interface SimulatorOptions {
-  /** Asked before the built-in ones; the first reply that fits wins. */
+  /** Searched before the built-in ones. The first matching reply is used. */
   readonly scenarios?: readonly SimulatedScenario[]
   /** Milliseconds before every answer; default 0. */
   readonly latencyMs?: number
-  /** Milliseconds before every streamed piece (about six words); default 0. */
-  readonly pieceDelayMs?: number
-  /** False: the rate limit that a scenario plays once per request is left out. Default true. */
+  /** Milliseconds before every streamed chunk (about six words); default 0. */
+  readonly chunkDelayMs?: number
+  /** Whether scenarios may answer a request once with a rate limit. Default true. */
   readonly faults?: boolean
 }
 
 export interface Simulator {
   readonly baseUrls: { readonly [Vendor in SimulatedVendor]: string }
-  /** What an adapter of that kind needs to be answered here. Throws PROVIDER_NOT_CONFIGURED for a protocol that is not spoken here. */
+  /**
+   * Settings for an adapter of that kind. Throws PROVIDER_NOT_CONFIGURED if the simulator does not speak its protocol.
+   */
   endpoint(kind: ProviderKind): { baseUrl: string; apiKey: string; api?: 'responses' | 'chat' }
-  /** Cuts what is under way and resolves when the port is free. */
+  /** Closes all connections and resolves when the port is free. */
   close(): Promise<void>
 }
 
 /**
- * Starts a server on a free loopback port that answers like OpenAI (Responses and Chat Completions), Anthropic (Messages) and Gemini
- * (generateContent), streamed or not, so that the real SDKs run without keys and network. Which answer comes depends only on what the
- * request says, never on the order of requests; any prompt gets an answer, and JSON where JSON is asked for. Every text is invented.
- * Does not keep the process alive by itself. Rejects with PROVIDER_UNAVAILABLE when no loopback port can be opened.
+ * Starts a server on a free loopback port that answers like OpenAI (Responses and Chat Completions), Anthropic
+ * (Messages) and Gemini (generateContent), streamed or not, so that the real SDKs run without keys and network. The
+ * answer depends only on the content of the request, never on the order of requests. Every prompt gets an answer, in
+ * JSON if the request demands JSON. All texts are invented. The server does not keep the process alive. Rejects with
+ * PROVIDER_UNAVAILABLE if no loopback port can be opened.
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const { createReplyWriter } = await import('./simulator/wire-format.ts')
-  const writer = createReplyWriter({ pieceDelayMs: options.pieceDelayMs ?? 0 })
+  const writer = createReplyWriter({ chunkDelayMs: options.chunkDelayMs ?? 0 })
   const scenarios = [...(options.scenarios ?? []), ...SIMULATED_SCENARIOS]
   const limited = options.faults === false ? undefined : createOncePerRequest()
   const server = createServer((request, response) => {
@@ -63,40 +66,43 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 }
 
 function baseUrlOf(kind: ProviderKind, baseUrls: Simulator['baseUrls']): string {
-  const spoken: { readonly [Kind in ProviderKind]?: string } = { ...baseUrls, 'openai-compatible': baseUrls.openai }
-  const baseUrl = spoken[kind]
+  const supported: { readonly [Kind in ProviderKind]?: string } = { ...baseUrls, 'openai-compatible': baseUrls.openai }
+  const baseUrl = supported[kind]
   if (baseUrl !== undefined) return baseUrl
-  const message = `expected a provider whose protocol the simulator speaks (${Object.keys(spoken).join(', ')}), found "${kind}"`
+  const message = `expected a provider whose protocol the simulator speaks (${Object.keys(supported).join(', ')}), found "${kind}"`
   throw new OrchestratorError('PROVIDER_NOT_CONFIGURED', message, { details: { kind } })
 }
 
-interface Stage {
+interface RespondDeps {
   readonly writer: ReplyWriter
   readonly scenarios: readonly SimulatedScenario[]
   readonly latencyMs: number
   readonly limited?: OncePerRequest
 }
 
-async function respond(request: IncomingMessage, response: ServerResponse, stage: Stage): Promise<void> {
-  // A client that went away ends the pieces: aimock only looks whether the response was ended.
+async function respond(request: IncomingMessage, response: ServerResponse, deps: RespondDeps): Promise<void> {
+  // Ends the stream when the client disconnects: aimock only checks whether the response was ended.
   response.once('close', () => response.end())
   const path = new URL(request.url ?? '/', 'http://simulator').pathname
   if (request.method === 'GET' && path.includes('/models')) return sendModels(response)
   const raw = await readRequestBody(request)
   const simulated = raw === undefined ? undefined : parseSimulatedRequest(path, raw)
   if (!simulated) return sendNotFound(response, path)
-  if (stage.latencyMs > 0) await delay(stage.latencyMs, undefined, { ref: false })
+  if (deps.latencyMs > 0) await delay(deps.latencyMs, undefined, { ref: false })
   const exchange: SimulatedExchange = { request, response, simulated }
-  const reply = findReply(simulated, stage.scenarios)
-  if (reply.rateLimited && stage.limited?.isFirst(simulated.raw)) return stage.writer.writeRateLimit(exchange)
-  await stage.writer.write(exchange, reply)
+  const reply = findReply(simulated, deps.scenarios)
+  if (reply.rateLimited && deps.limited?.isFirst(simulated.raw)) return deps.writer.writeRateLimit(exchange)
+  await deps.writer.write(exchange, reply)
 }
 
 interface OncePerRequest {
   isFirst(raw: string): boolean
 }
 
-/** Refuses the first of two equal requests. Prompts of templates hold a random marker, so runs side by side do not meet here. */
+/**
+ * Rate-limits the first of two equal requests. Prompts of templates hold a random marker, so concurrent runs do not
+ * collide.
+ */
 function createOncePerRequest(): OncePerRequest {
   const refused = new Set<string>()
   return {
@@ -112,7 +118,7 @@ function createOncePerRequest(): OncePerRequest {
 
 const MAX_REFUSED = 1_000
 
-/** One list that all three SDKs can read; `ping` of an adapter asks for it. */
+/** One list of models that all three SDKs can read. Requested by `ping`. */
 function sendModels(response: ServerResponse): void {
   const model = { id: 'simulated', name: 'models/simulated', object: 'model', type: 'model', created: 0, owned_by: 'simulator' }
   sendJson(response, 200, {
@@ -126,7 +132,7 @@ function sendModels(response: ServerResponse): void {
 }
 
 const sendNotFound = (response: ServerResponse, path: string): void =>
-  sendJson(response, 404, { error: { message: `The simulator has nothing at ${path}`, type: 'not_found_error', code: 404 } })
+  sendJson(response, 404, { error: { message: `The simulator has no route ${path}`, type: 'not_found_error', code: 404 } })
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' })

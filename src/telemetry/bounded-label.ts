@@ -1,16 +1,16 @@
-/** What a value outside of the bounds is counted as. */
+/** The label for all values beyond the bounds. */
 export const OTHER = 'other'
 
-/** The value of a label for a value found; never one beyond its bounds. */
+/** Maps a value to a label of a bounded set, because every label is a time series that stays in memory. */
 export type Label = (value: string) => string
 
-/** A label that takes these values and no other. */
+/** Keeps only these values. */
 export function knownLabel(values: Iterable<string>): Label {
   const known = new Set(values)
   return (value) => (known.has(value) ? value : OTHER)
 }
 
-/** A label that takes the first values it meets, at most so many: whatever is passed by mistake cannot fill the memory. */
+/** Keeps the first `maxValues` distinct values. */
 export function cappedLabel(maxValues: number): Label {
   const seen = new Set<string>()
   return (value) => {

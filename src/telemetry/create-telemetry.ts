@@ -9,19 +9,18 @@ import type { TracedProvider, TracingOptions } from './tracing.ts'
 
 export interface CreatedTelemetry {
   readonly telemetry: Telemetry
-  /** The configured one; it is also told of flows and calls, as far as its level allows. */
+  /** The configured logger. It also receives lines about flows and calls, as its level allows. */
   readonly logger: Logger
-  /** Who the flows are to tell. */
+  /** The observer for executions of flows. */
   readonly observer: FlowObserver
 }
 
-/** What there is to look at. */
 export interface TelemetrySources {
   readonly providers: readonly TracedProvider[]
   readonly flowTypes: readonly string[]
 }
 
-/** Everything that looks at Polyphony from outside. */
+/** Builds logs, traces and metrics. Called once per composition. */
 export function createTelemetry(
   config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
   { providers, flowTypes }: TelemetrySources,
@@ -53,7 +52,7 @@ export function createTelemetry(
   }
 }
 
-/** Tracing costs the loading of its API, so it is loaded with the first flow that somebody traces. */
+/** Loads the OpenTelemetry API with the first traced flow. */
 function createLazyTracing(options: TracingOptions): FlowObserver {
   let loaded: ((flow: FlowStart) => FlowObservation) | undefined
   const load = async (flow: FlowStart) => {
@@ -64,7 +63,10 @@ function createLazyTracing(options: TracingOptions): FlowObserver {
   return { isWatching: isSdkRegistered, flowStarted: (flow) => (loaded ? loaded(flow) : load(flow)) }
 }
 
-/** Where every copy of the OpenTelemetry API of major version 1 finds what was registered (`@opentelemetry/api`, global-utils). */
+/**
+ * Key under which every copy of the OpenTelemetry API of major version 1 finds a registered SDK (`@opentelemetry/api`,
+ * global-utils).
+ */
 const API_GLOBAL = Symbol.for('opentelemetry.js.api.1')
 
 function isSdkRegistered(): boolean {

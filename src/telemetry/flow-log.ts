@@ -2,13 +2,15 @@ import type { Logger, LogLevel } from '../config/config.ts'
 import type { CallObservation, CallStart, FlowObserver } from '../domain/execution/observation.ts'
 import { requestContext } from './request-context.ts'
 
-/** Lines about flows (info) and calls (debug): ids, codes and figures, never text. Above these levels nothing is built. */
+/**
+ * Logs flows (info) and calls (debug): ids, codes and figures, never text. Builds nothing if the level excludes them.
+ */
 export function createFlowLog(logger: Logger, level: LogLevel): FlowObserver {
   const logsCalls = level === 'debug'
   return {
     isWatching: () => logsCalls || level === 'info',
     flowStarted({ flowId, flowType, stepId, simulated, resumed }) {
-      // Told here, and not only by the context: the logger may be one that does not know it.
+      // Passed explicitly, because a custom logger does not read the request context.
       const ids = { flowId, requestId: requestContext.current()?.requestId }
       logger.info('flow started', { ...ids, flowType, stepId, simulated, resumed })
       return {
@@ -22,12 +24,12 @@ export function createFlowLog(logger: Logger, level: LogLevel): FlowObserver {
 
 function logCall(logger: Logger, ids: Readonly<Record<string, string | undefined>>, call: CallStart): CallObservation {
   const { stepId, iteration, sample } = call
-  const place = { ...ids, stepId, iteration, sample: sample || undefined }
+  const callIds = { ...ids, stepId, iteration, sample: sample || undefined }
   return {
     attempted({ number, provider, model, error, executionTime }) {
       if (error)
         logger.debug('attempt failed', {
-          ...place,
+          ...callIds,
           attempt: number,
           provider,
           model,
@@ -37,7 +39,16 @@ function logCall(logger: Logger, ids: Readonly<Record<string, string | undefined
     },
     ended({ answer, errorCode, durationMs, attempts, costUsd, simulated }) {
       const { provider, model } = answer ?? call
-      logger.debug('call ended', { ...place, provider, model, code: errorCode ?? 'ok', durationMs, attempts, costUsd, simulated })
+      logger.debug('call ended', {
+        ...callIds,
+        provider,
+        model,
+        code: errorCode ?? 'ok',
+        durationMs,
+        attempts,
+        costUsd,
+        simulated,
+      })
     },
   }
 }

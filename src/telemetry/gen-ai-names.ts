@@ -1,9 +1,9 @@
 /**
- * Names of the OpenTelemetry semantic conventions for generative AI, as spans of Polyphony carry them.
+ * Attribute names of the OpenTelemetry semantic conventions for generative AI that spans of Polyphony use.
  *
- * Source: github.com/open-telemetry/semantic-conventions-genai, release 0.1.0: `docs/gen-ai/client-inference.md` and the workflow span of
- * `docs/gen-ai/gen-ai-agent-spans.md`. Read 2026-11-28. Everything there is of status Development: names still change.
- * See docs/decisions/0016-own-gen-ai-names.md.
+ * Source: github.com/open-telemetry/semantic-conventions-genai, release 0.1.0, `docs/gen-ai/client-inference.md` and
+ * the workflow span of `docs/gen-ai/gen-ai-agent-spans.md`, read 2026-11-28. All names have the status Development and
+ * may change. See docs/decisions/0016-own-gen-ai-names.md.
  */
 export const GEN_AI = {
   OPERATION_NAME: 'gen_ai.operation.name',
@@ -22,7 +22,7 @@ export const GEN_AI = {
   RESPONSE_FINISH_REASONS: 'gen_ai.response.finish_reasons',
   /** Seconds. */
   RESPONSE_TIME_TO_FIRST_CHUNK: 'gen_ai.response.time_to_first_chunk',
-  /** Cached tokens are part of it. */
+  /** Includes cached tokens. */
   USAGE_INPUT_TOKENS: 'gen_ai.usage.input_tokens',
   USAGE_CACHE_READ_INPUT_TOKENS: 'gen_ai.usage.cache_read.input_tokens',
   /** Until 2026-08 `gen_ai.usage.cache_creation.input_tokens` (pull request 440). */
@@ -33,7 +33,7 @@ export const GEN_AI = {
   SYSTEM_INSTRUCTIONS: 'gen_ai.system_instructions',
   /** Content, off by default: JSON, `[{ role, parts: [{ type: 'text', content }] }]`. */
   INPUT_MESSAGES: 'gen_ai.input.messages',
-  /** Content, off by default: JSON, as the input, with parts of type `tool_call` besides. */
+  /** Content, off by default: JSON like the input, with additional parts of type `tool_call`. */
   OUTPUT_MESSAGES: 'gen_ai.output.messages',
 } as const
 
@@ -44,7 +44,7 @@ export const GENERAL = {
   SERVER_PORT: 'server.port',
 } as const
 
-/** What the conventions have no name for. */
+/** Names that the conventions lack. */
 export const POLYPHONY = {
   REQUEST_ID: 'polyphony.request.id',
   FLOW_ID: 'polyphony.flow.id',
@@ -62,11 +62,11 @@ export const POLYPHONY = {
   SIMULATED: 'polyphony.simulated',
   /** US dollars. */
   COST_USD: 'polyphony.cost_usd',
-  /** A try was billed without a known price. */
+  /** An attempt was billed without a known price. */
   UNPRICED: 'polyphony.unpriced',
   USAGE_SOURCE: 'polyphony.usage.source',
   ATTEMPTS: 'polyphony.attempts',
-  /** Name of the event, and of what stands in it. */
+  /** Name of the event per attempt. */
   ATTEMPT: 'polyphony.attempt',
   ATTEMPT_NUMBER: 'polyphony.attempt.number',
   ATTEMPT_DURATION_MS: 'polyphony.attempt.duration_ms',
@@ -76,13 +76,13 @@ export const POLYPHONY = {
 /** Values of `gen_ai.operation.name`. */
 export const OPERATION = { CHAT: 'chat', INVOKE_WORKFLOW: 'invoke_workflow' } as const
 
-/** Where a call ended and its finish reason never came. */
+/** Value of `gen_ai.response.finish_reasons` for a failed call. */
 export const NO_FINISH_REASON = 'error'
 
-/** Which version of the conventions the spans follow. */
+/** Schema URL of the version of the conventions. */
 export const SCHEMA_URL = 'https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev'
 
-/** Well-known values of `gen_ai.provider.name` that are not called as our vendors are. */
+/** Well-known values of `gen_ai.provider.name` that differ from our vendor names. */
 const PROVIDER_NAMES: Readonly<Record<string, string>> = {
   google: 'gcp.gemini',
   azure: 'azure.ai.openai',
@@ -95,5 +95,5 @@ export const providerNameOf = (vendor: string): string => PROVIDER_NAMES[vendor]
 
 const FINISH_REASONS: Readonly<Record<string, string>> = { tool_calls: 'tool_call' }
 
-/** Value of `gen_ai.response.finish_reasons` for a finish reason of ours. */
+/** Value of `gen_ai.response.finish_reasons` for one of our finish reasons. */
 export const finishReasonOf = (reason: string): string => FINISH_REASONS[reason] ?? reason

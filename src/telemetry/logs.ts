@@ -5,11 +5,11 @@ import { requestContext } from './request-context.ts'
 
 export interface ServerLoggerOptions {
   readonly level: LogLevel
-  /** Gets whole lines. Default: standard output. */
+  /** Receives one whole line per call. Default: standard output. */
   readonly destination?: DestinationStream
 }
 
-/** The logger of the server: one JSON object a line, redacted, with the ids of the request and the flow it was written in. */
+/** The logger of the server: one redacted JSON object per line, with the current request and flow ids. */
 export function createServerLogger({ level, destination = pino.destination(1) }: ServerLoggerOptions): PinoLogger {
   const redacted: DestinationStream = { write: (line) => destination.write(redactLine(line)) }
   const options = {
@@ -22,7 +22,7 @@ export function createServerLogger({ level, destination = pino.destination(1) }:
   return pino(options, redacted)
 }
 
-/** The same logger as `config.logger` takes it. */
+/** Adapts a pino logger to `config.logger`. */
 export const toLogger = (logger: PinoLogger): Logger => ({
   error: (message, facts) => logger.error(facts ?? {}, message),
   warn: (message, facts) => logger.warn(facts ?? {}, message),
@@ -30,13 +30,13 @@ export const toLogger = (logger: PinoLogger): Logger => ({
   debug: (message, facts) => logger.debug(facts ?? {}, message),
 })
 
-/** Nothing but these: other fields of an error, and its causes, may hold what a vendor was sent. */
+/** Fields are picked, because others, and the causes, may hold prompts. */
 function toErrorFacts(error: unknown): unknown {
   if (!(error instanceof Error)) return { type: typeof error }
   return { type: error.name, code: fieldOf(error, 'code'), message: error.message, stack: error.stack }
 }
 
-/** The address without its query: tickets stand there. */
+/** Drops the query of the address, which may hold a ticket. */
 function toRequestFacts(request: unknown): unknown {
   const address = fieldOf(request, 'url')
   return {

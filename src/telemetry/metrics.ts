@@ -5,7 +5,7 @@ import { cappedLabel, knownLabel, type Label, OTHER } from './bounded-label.ts'
 import type { HttpRequestFacts, Metrics } from './telemetry.ts'
 
 export interface MetricsOptions {
-  /** Ids of the configured providers, the only ones that become labels. */
+  /** Ids of the configured providers. Only these become labels. */
   readonly providerIds: readonly string[]
   readonly flowTypes: readonly string[]
 }
@@ -21,10 +21,10 @@ const REQUEST_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx']
-/** Several times what any server of ours has. */
+/** Several times the number of routes of the server. */
 const MAX_ROUTES = 300
 
-/** Counts calls, flows and requests. The registry is its own: another Polyphony or the backend around it may have theirs. */
+/** Counts calls, flows and requests, in a registry separate from those of other Polyphonies and of the application. */
 export function createMetrics({ providerIds, flowTypes }: MetricsOptions): CreatedMetrics {
   const registry = new Registry()
   const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(flowTypes), knownLabel(providerIds)) }
@@ -35,7 +35,7 @@ export function createMetrics({ providerIds, flowTypes }: MetricsOptions): Creat
 
 let shared: Registry | undefined
 
-/** Figures of the process are collected once: their collectors cannot be taken down again. */
+/** Created once per process, because the collectors of process metrics cannot be removed. */
 function processRegistry(): Registry {
   if (!shared) {
     shared = new Registry()
@@ -55,7 +55,7 @@ function countFlows(registry: Registry, typeLabel: Label, providerLabel: Label):
   })
   const flowSeconds = new Histogram({
     name: 'polyphony_flow_duration_seconds',
-    help: 'How long executions of flows took.',
+    help: 'Duration of executions of flows.',
     labelNames: ['type'],
     buckets: FLOW_SECONDS,
     registers,
@@ -63,7 +63,7 @@ function countFlows(registry: Registry, typeLabel: Label, providerLabel: Label):
   const callStarted = countCalls(registry, providerLabel)
 
   return ({ flowType, stepId }) => {
-    // One step of a flow that stands still is no execution of it.
+    // The execution of a single step does not count as an execution of the flow.
     if (stepId !== undefined) return { callStarted, ended: () => {} }
     const type = typeLabel(flowType)
     running.inc()
@@ -84,44 +84,44 @@ function countCalls(registry: Registry, providerLabel: Label): (call: CallStart)
   const outcomes = ['provider', 'outcome', 'simulated'] as const
   const calls = new Counter({
     name: 'polyphony_calls_total',
-    help: 'Logical calls, tries and fallbacks included, by who answered or was asked last; "ok" or the code of the error.',
+    help: 'Logical calls including retries and fallbacks, by the provider that answered or was called last; "ok" or the error code.',
     labelNames: outcomes,
     registers,
   })
   const attempts = new Counter({
     name: 'polyphony_attempts_total',
-    help: 'Tries that were sent to a provider; "ok" or the code of the error.',
+    help: 'Attempts sent to a provider; "ok" or the error code.',
     labelNames: outcomes,
     registers,
   })
   const retries = new Counter({
     name: 'polyphony_retries_total',
-    help: 'Tries of a call beyond its first, at the same provider or at a fallback.',
+    help: 'Attempts of a call after its first, at the same provider or at a fallback.',
     labelNames,
     registers,
   })
   const callSeconds = new Histogram({
     name: 'polyphony_call_duration_seconds',
-    help: 'How long logical calls took, waits included.',
+    help: 'Duration of logical calls, waits included.',
     labelNames,
     buckets: CALL_SECONDS,
     registers,
   })
   const tokens = new Counter({
     name: 'polyphony_tokens_total',
-    help: 'Tokens of all tries. Cached and cache_write are part of input, reasoning is part of output.',
+    help: 'Tokens of all attempts. Cached and cache_write are part of input, reasoning is part of output.',
     labelNames: ['provider', 'kind', 'simulated'],
     registers,
   })
   const costUsd = new Counter({
     name: 'polyphony_cost_usd_total',
-    help: 'US dollars of all tries with a known price.',
+    help: 'US dollars of all attempts with a known price.',
     labelNames,
     registers,
   })
   const unpriced = new Counter({
     name: 'polyphony_unpriced_attempts_total',
-    help: 'Tries that were billed without a known price. What the simulator answers is never billed.',
+    help: 'Attempts billed without a known price. Simulated attempts are never billed.',
     labelNames: ['provider'],
     registers,
   })
@@ -145,14 +145,14 @@ function countCalls(registry: Registry, providerLabel: Label): (call: CallStart)
   }
 
   return (call) => {
-    let asked = call.provider
+    let lastProvider = call.provider
     return {
       attempted(attempt) {
-        asked = attempt.provider
+        lastProvider = attempt.provider
         countAttempt(attempt)
       },
       ended({ answer, errorCode, durationMs, simulated }) {
-        const labels = { provider: providerLabel(answer?.provider ?? asked), simulated: String(simulated) }
+        const labels = { provider: providerLabel(answer?.provider ?? lastProvider), simulated: String(simulated) }
         calls.inc({ ...labels, outcome: errorCode ?? 'ok' })
         callSeconds.observe(labels, durationMs / 1_000)
       },
@@ -167,7 +167,7 @@ function countRequests(registry: Registry) {
   const routeLabel = cappedLabel(MAX_ROUTES)
   const requestSeconds = new Histogram({
     name: 'polyphony_http_request_duration_seconds',
-    help: 'How long HTTP requests took, by the pattern of their route.',
+    help: 'Duration of HTTP requests, by the pattern of their route.',
     labelNames: ['method', 'route', 'status_class'],
     buckets: REQUEST_SECONDS,
     registers,

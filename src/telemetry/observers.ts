@@ -7,7 +7,7 @@ import type {
   FlowStart,
 } from '../domain/execution/observation.ts'
 
-/** One observer of several. What one of them throws stays here: nobody's flow fails because it was watched. */
+/** Combines several observers. Their errors are ignored, because telemetry must not make a flow fail. */
 export function joinObservers(observers: readonly FlowObserver[]): FlowObserver {
   return {
     isWatching: () => observers.some((observer) => observer.isWatching()),
@@ -33,7 +33,7 @@ function joinFlows(observations: readonly FlowObservation[]): FlowObservation {
   return {
     within: nested(observations),
     callStarted: watchesCalls ? (call) => startCalls(observations, call) : undefined,
-    ended: (ending) => tell(observations, (observation) => observation.ended(ending)),
+    ended: (ending) => notifyAll(observations, (observation) => observation.ended(ending)),
   }
 }
 
@@ -42,29 +42,29 @@ function startCalls(observations: readonly FlowObservation[], call: CallStart): 
   const readers = calls.flatMap(({ content }) => content ?? [])
   return {
     within: nested(calls),
-    attempted: (attempt) => tell(calls, (observation) => observation.attempted(attempt)),
-    ended: (ending) => tell(calls, (observation) => observation.ended(ending)),
+    attempted: (attempt) => notifyAll(calls, (observation) => observation.attempted(attempt)),
+    ended: (ending) => notifyAll(calls, (observation) => observation.ended(ending)),
     content: readers.length === 0 ? undefined : joinContent(readers),
   }
 }
 
 const joinContent = (readers: readonly CallContent[]): CallContent => ({
-  asked: (prompt) => tell(readers, (reader) => reader.asked(prompt)),
-  answered: (answer) => tell(readers, (reader) => reader.answered(answer)),
+  asked: (prompt) => notifyAll(readers, (reader) => reader.asked(prompt)),
+  answered: (answer) => notifyAll(readers, (reader) => reader.answered(answer)),
 })
 
-interface Surrounding {
+interface Wrapper {
   readonly within?: <T>(work: () => T) => T
 }
 
-function nested(around: readonly Surrounding[]): Surrounding['within'] {
-  const surroundings = around.flatMap(({ within }) => within ?? [])
-  if (surroundings.length === 0) return undefined
-  return <T>(work: () => T): T => surroundings.reduceRight<() => T>((inner, within) => () => within(inner), work)()
+function nested(wrappers: readonly Wrapper[]): Wrapper['within'] {
+  const wraps = wrappers.flatMap(({ within }) => within ?? [])
+  if (wraps.length === 0) return undefined
+  return <T>(work: () => T): T => wraps.reduceRight<() => T>((inner, within) => () => within(inner), work)()
 }
 
-function tell<Watcher>(watchers: readonly Watcher[], notice: (watcher: Watcher) => void): void {
-  for (const watcher of watchers) guarded(() => notice(watcher))
+function notifyAll<Observer>(observers: readonly Observer[], notify: (observer: Observer) => void): void {
+  for (const observer of observers) guarded(() => notify(observer))
 }
 
 function guarded<T>(work: () => T): T | undefined {

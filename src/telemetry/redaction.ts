@@ -1,6 +1,9 @@
 const REDACTED = '[redacted]'
 
-/** Names of fields whose value is never logged: credentials, and what users and models write. Without case, dashes and underscores. */
+/**
+ * Names of fields whose values are never logged: credentials and texts of users and models. Compared without case,
+ * dashes and underscores.
+ */
 const PRIVATE_NAMES = new Set(
   [
     'key keys jwt cookies secwebsocketprotocol headers query search',
@@ -16,7 +19,10 @@ const isPrivate = (name: string): boolean => {
   return PRIVATE_NAMES.has(plain) || PRIVATE_ENDINGS.test(plain)
 }
 
-/** What looks like a credential, in whatever text it stands. Repetitions that may fail are bounded: a long text must not take its square. */
+/**
+ * Patterns of credentials in any text. Repetitions that can backtrack are bounded, so that long texts do not take
+ * quadratic time.
+ */
 const CREDENTIALS: readonly (readonly [RegExp, string])[] = [
   [/\bpk_\w[\w-]*/g, REDACTED],
   [/\b(?:sk|rk|gsk|xai)[-_][\w-]{6,}/g, REDACTED],
@@ -41,13 +47,13 @@ function redact(value: unknown): unknown {
   )
 }
 
-/** Figures stay: `input: 12` counts something. */
+/** Numbers are kept, because fields such as `input: 12` hold counts. */
 const hidden = (value: unknown): unknown =>
   typeof value === 'string' || (typeof value === 'object' && value !== null) ? REDACTED : value
 
 /**
- * One log line without credentials and without what users and models wrote: by the names of its fields at any depth, and by what looks like a
- * credential anywhere. Works on the finished line, so nothing that a logger adds on its way gets past it.
+ * Removes credentials and texts of users and models from one log line: by field names at any depth, and by patterns of
+ * credentials in all texts. Works on the finished line, so that fields added by the logger are redacted too.
  */
 export function redactLine(line: string): string {
   let parsed: unknown

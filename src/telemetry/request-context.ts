@@ -1,16 +1,19 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** Ids of what is being worked on; never a user or a key. */
+/** Ids of the current request and flow. Never a user or a key. */
 export interface RequestIds {
   readonly requestId?: string
   readonly flowId?: string
 }
 
-/** Ids that follow the work through every await. */
+/** Ids that are kept across every await (`AsyncLocalStorage`). Log lines and spans written within contain them. */
 export interface RequestContext {
-  /** Runs the work with these ids besides those it already has; gives back what it gives. A flow started within keeps them to its end. */
+  /**
+   * Runs `work` with these ids in addition to the current ones, and returns its result. A flow started within keeps
+   * them until it ends.
+   */
   run<T>(ids: RequestIds, work: () => T): T
-  /** Ids of the work this is called in; nothing outside of any. */
+  /** The current ids. Undefined outside of `run`. */
   current(): RequestIds | undefined
 }
 

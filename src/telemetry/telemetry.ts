@@ -2,36 +2,49 @@ import type { RequestContext } from './request-context.ts'
 
 export type { RequestContext, RequestIds } from './request-context.ts'
 
-/** What is seen of Polyphony from outside. Spans and log lines come by themselves; see docs/observability.md. */
+/**
+ * Public telemetry API: metrics and request context. Spans and log lines need no call; see docs/observability.md.
+ * Implemented by `createTelemetry`.
+ *
+ * ```ts
+ * const metrics = await polyphony.telemetry.metrics()
+ * console.log(await metrics.text())
+ * ```
+ */
 export interface Telemetry {
   /**
-   * Metrics of this Polyphony, the same object every time. Loads their library at first use and counts from then on; who never asks pays
-   * nothing. Called by the server once, before it takes requests.
+   * Metrics of this Polyphony, the same object every time. The first call loads the library and starts counting, so
+   * unused metrics cost nothing. The server calls it once, before it accepts requests.
    */
   metrics(): Promise<Metrics>
-  /** Request and flow ids that stand in every log line written within. One for the whole process. */
+  /** Adds request and flow ids to log lines and spans. Shared by the whole process. */
   readonly requestContext: RequestContext
 }
 
-/** Counts in a registry of their own, never in the global one. No label ever holds a user, a flow, a model or free text. */
+/**
+ * Metrics in their own registry, never in the global one of prom-client. No label holds a user, a flow, a model or free
+ * text. Implemented by `createMetrics`. No method throws.
+ */
 export interface Metrics {
   /** Called once per finished HTTP request. */
   httpRequest(request: HttpRequestFacts): void
-  /** How many WebSockets are open now. Called at every change. */
+  /** Sets the number of open WebSockets. Called at every change. */
   openSockets(count: number): void
-  /** How many subscriptions to flows are open now, over all sockets and event streams. Called at every change. */
+  /** Sets the number of open subscriptions to flows, over all sockets and event streams. Called at every change. */
   subscriptions(count: number): void
-  /** Everything in the text format of Prometheus, figures of the process included. Called once per scrape. */
+  /** All metrics in the text format of Prometheus, including those of the process. Called once per scrape. */
   text(): Promise<string>
   /** Media type of `text()`. */
   readonly contentType: string
 }
 
+/** One finished HTTP request. */
 export interface HttpRequestFacts {
   readonly method: string
-  /** The pattern of the route (`/api/v1/flows/:flowId`), never the address. Absent where no route matched. */
+  /** Pattern of the route (`/api/v1/flows/:flowId`), never the address. Absent if no route matched. */
   readonly route?: string
-  /** Status of the answer; counted by its class (`2xx`). */
+  /** Status of the response. Counted by its class (`2xx`). */
   readonly status: number
+  /** Duration of the request. */
   readonly seconds: number
 }

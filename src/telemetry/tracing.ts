@@ -36,25 +36,26 @@ import { requestContext } from './request-context.ts'
 
 export interface TracingOptions {
   readonly providers: readonly TracedProvider[]
-  /** Put prompts and answers on spans. */
+  /** Whether spans contain prompts and answers. */
   readonly captureContent: boolean
 }
 
-/** What spans tell of a configured provider. */
+/** The fields of a configured provider that spans contain. */
 export interface TracedProvider {
   readonly id: string
   readonly vendor: string
-  /** Its address; anything that is no URL is left out. */
+  /** Its address. Left out of spans if it is not a URL. */
   readonly origin: string
 }
 
 /**
- * The key by which the SDKs know that no spans are to be made (`@opentelemetry/core`, suppressTracing): a key is the symbol of its words.
- * Instrumentations that look into an SDK or into `fetch` would double the span of a call and send `traceparent` to the vendor.
+ * The context key that disables tracing in OpenTelemetry SDKs (`@opentelemetry/core`, suppressTracing). Equal
+ * descriptions give equal keys. Otherwise instrumentations of a vendor's SDK or of `fetch` would duplicate the span of
+ * a call and send `traceparent` to the vendor.
  */
 const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 
-/** Spans of flows and calls, through the API alone: whoever registered an SDK gets them. */
+/** Creates spans of flows and calls with the OpenTelemetry API, for the SDK that the application registered. */
 export function createTracing({ providers, captureContent }: TracingOptions): (flow: FlowStart) => FlowObservation {
   const describe = createDescriptions(providers)
 
@@ -72,16 +73,16 @@ export function createTracing({ providers, captureContent }: TracingOptions): (f
   }
 }
 
-interface CallSurroundings {
+interface CallTracingDeps {
   readonly tracer: Tracer
-  /** Calls hang on the span of their flow, wherever they are started. */
+  /** The parent of call spans, independent of the async context in which a call starts. */
   readonly flowContext: Context
   readonly flow: FlowStart
   readonly describe: (providerId: string) => Attributes
   readonly captureContent: boolean
 }
 
-function startCall({ tracer, flowContext, flow, describe, captureContent }: CallSurroundings, call: CallStart): CallObservation {
+function startCall({ tracer, flowContext, flow, describe, captureContent }: CallTracingDeps, call: CallStart): CallObservation {
   const attributes = { ...callAttributes(flow, call), ...describe(call.provider) }
   const span = tracer.startSpan(`${OPERATION.CHAT} ${call.model}`, { kind: SpanKind.CLIENT, attributes }, flowContext)
   const callContext = trace.setSpan(flowContext, span).setValue(SUPPRESS_TRACING, true)
@@ -136,7 +137,7 @@ const callAttributes = ({ flowId, threadId }: FlowStart, call: CallStart): Attri
     [POLYPHONY.STEP_ACTION]: call.action,
   })
 
-// The message of an error may quote what a vendor wrote: only its code is told.
+// Only the code of an error, because its message may quote a vendor.
 const attemptAttributes = (attempt: Attempt): Attributes =>
   known({
     [POLYPHONY.ATTEMPT_NUMBER]: attempt.number,
@@ -150,16 +151,16 @@ const attemptAttributes = (attempt: Attempt): Attributes =>
     [POLYPHONY.SIMULATED]: attempt.simulated || undefined,
   })
 
-function endCall(span: Span, ending: CallEnding, describe: CallSurroundings['describe']): void {
-  const { answer, attempts, usage, errorCode, firstPieceMs } = ending
+function endCall(span: Span, ending: CallEnding, describe: CallTracingDeps['describe']): void {
+  const { answer, attempts, usage, errorCode, firstChunkMs } = ending
   const reason = answer ? finishReasonOf(answer.finishReason) : attempts > 0 ? NO_FINISH_REASON : undefined
   span.setAttributes({
-    // A fallback may have answered.
+    // Replaces the attributes of the first provider if a fallback answered.
     ...(answer && describe(answer.provider)),
     ...known({
       [GEN_AI.RESPONSE_MODEL]: answer?.model,
       [GEN_AI.RESPONSE_FINISH_REASONS]: reason && [reason],
-      [GEN_AI.RESPONSE_TIME_TO_FIRST_CHUNK]: firstPieceMs === undefined ? undefined : firstPieceMs / 1_000,
+      [GEN_AI.RESPONSE_TIME_TO_FIRST_CHUNK]: firstChunkMs === undefined ? undefined : firstChunkMs / 1_000,
       ...usageAttributes(usage),
       [POLYPHONY.ATTEMPTS]: attempts,
       [POLYPHONY.COST_USD]: ending.costUsd,
@@ -187,25 +188,28 @@ const usageAttributes = (usage: Usage | undefined): MaybeAttributes => ({
   [POLYPHONY.USAGE_SOURCE]: usage?.source,
 })
 
-/** The attributes that are there only where `telemetry.captureContent` is set. Spans hold no structures, so they are JSON. */
+/**
+ * Sets the content attributes, for `telemetry.captureContent` only. Attributes cannot hold objects, so the values are
+ * JSON.
+ */
 function writeContent(span: Span, { settings }: CallStart): CallContent {
   if (settings.stopSequences) span.setAttribute(GEN_AI.REQUEST_STOP_SEQUENCES, [...settings.stopSequences])
   const text = (content: string) => ({ type: 'text', content })
   return {
     asked({ system, messages }) {
       if (system !== undefined) span.setAttribute(GEN_AI.SYSTEM_INSTRUCTIONS, JSON.stringify([text(system)]))
-      const told = messages.map(({ role, content }) => ({ role, parts: [text(content)] }))
-      span.setAttribute(GEN_AI.INPUT_MESSAGES, JSON.stringify(told))
+      const input = messages.map(({ role, content }) => ({ role, parts: [text(content)] }))
+      span.setAttribute(GEN_AI.INPUT_MESSAGES, JSON.stringify(input))
     },
     answered({ text: answer, toolCalls = [] }) {
       const calls = toolCalls.map(({ id, name, arguments: given }) => ({ type: 'tool_call', id, name, arguments: given }))
-      const parts = answer === '' ? calls : [text(answer), ...calls]
-      span.setAttribute(GEN_AI.OUTPUT_MESSAGES, JSON.stringify([{ role: 'assistant', parts }]))
+      const output = [{ role: 'assistant', parts: answer === '' ? calls : [text(answer), ...calls] }]
+      span.setAttribute(GEN_AI.OUTPUT_MESSAGES, JSON.stringify(output))
     },
   }
 }
 
-/** Attributes of each provider, worked out once. */
+/** Attributes of each provider, computed once. */
 function createDescriptions(providers: readonly TracedProvider[]): (providerId: string) => Attributes {
   const descriptions = new Map(providers.map((provider) => [provider.id, descriptionOf(provider)]))
   return (id) => descriptions.get(id) ?? { [GEN_AI.PROVIDER_NAME]: providerNameOf(id), [POLYPHONY.PROVIDER_ID]: id }

@@ -16,9 +16,9 @@ const price: LedgerDeps['price'] = (_provider, { model }) => ({
 
 describeCallLayer({ name: 'attempt ledger', create: () => attemptLedger({ price }, manualClock()) })
 
-async function rowOf(next: AttemptCall, ports: Partial<LedgerDeps> = {}, onDelta?: (text: string) => void) {
+async function rowOf(next: AttemptCall, deps: Partial<LedgerDeps> = {}, onDelta?: (text: string) => void) {
   const context = tryContext({ ...(onDelta && { onDelta }) })
-  await attemptLedger({ price, ...ports }, manualClock())(next)(prepared(), context).catch(() => {})
+  await attemptLedger({ price, ...deps }, manualClock())(next)(prepared(), context).catch(() => {})
   expect(context.attempts).toHaveLength(1)
   return context.attempts[0]
 }
@@ -29,8 +29,8 @@ const failing =
     Promise.reject(error)
 const REPORTED: Usage = { inputTokens: 7, outputTokens: 1, totalTokens: 8, source: 'reported' }
 
-describe('the ledger', () => {
-  test('asks for the price with the model that was asked for, the one that answered and the tier', async () => {
+describe('the attempt ledger', () => {
+  test('looks up the price by requested model, answering model and tier', async () => {
     const asked: unknown[] = []
     const asking: LedgerDeps['price'] = (provider, answer) => {
       asked.push({ provider, ...answer })
@@ -47,7 +47,7 @@ describe('the ledger', () => {
     ])
   })
 
-  test('prices the model that answered', async () => {
+  test('prices the model that answered, not the requested one', async () => {
     expect(await rowOf(async () => callAnswer({ model: 'model-b' }))).toMatchObject({
       model: 'model-b',
       cost: 2,
@@ -55,13 +55,13 @@ describe('the ledger', () => {
     })
   })
 
-  test('prefers the cost that the provider states', async () => {
+  test('prefers the cost stated by the provider', async () => {
     const row = await rowOf(async () => callAnswer({ providerCostUsd: 0.125 }))
     expect(row).toMatchObject({ cost: 0.125, costSource: 'provider' })
     expect(row?.pricesDate).toBeUndefined()
   })
 
-  test('leaves the cost open where the price is unknown or cannot be read', async () => {
+  test('leaves the cost undefined if the price is unknown or its lookup fails', async () => {
     expect((await rowOf(async () => callAnswer(), { price: () => undefined }))?.cost).toBeUndefined()
     expect((await rowOf(async () => callAnswer(), { price: () => Promise.reject(new Error('no list')) }))?.cost).toBeUndefined()
     const broken = () => {
@@ -70,14 +70,14 @@ describe('the ledger', () => {
     expect((await rowOf(async () => callAnswer(), { price: broken }))?.cost).toBeUndefined()
   })
 
-  test('has no usage for a request that was refused', async () => {
+  test('records no usage for a rejected request', async () => {
     const refusal = withCallFacts(new OrchestratorError('PROVIDER_UNAVAILABLE', 'busy'), { status: 503, generated: false })
     const row = await rowOf(failing(refusal))
     expect(row).toMatchObject({ model: 'model-a', aborted: false, error: { code: 'PROVIDER_UNAVAILABLE' } })
     expect([row?.usage, row?.cost]).toEqual([undefined, undefined])
   })
 
-  test('keeps the usage that was reported before a failure, with the model that had begun', async () => {
+  test('keeps the usage and the model that were reported before a failure', async () => {
     const cut = withCallFacts(new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'), {
       usage: REPORTED,
       model: 'model-b',
@@ -86,7 +86,7 @@ describe('the ledger', () => {
     expect(await rowOf(failing(cut))).toMatchObject({ model: 'model-b', usage: REPORTED, cost: 2 })
   })
 
-  test('estimates the usage of text that broke off', async () => {
+  test('estimates the usage of a stream that broke off', async () => {
     const cut = withCallFacts(new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'), { usage: REPORTED, generated: true })
     const next: AttemptCall = (_, { onDelta }) => {
       onDelta?.('x'.repeat(40))
@@ -96,30 +96,30 @@ describe('the ledger', () => {
     expect(row).toMatchObject({ usage: { inputTokens: 7, outputTokens: 10, totalTokens: 17, source: 'estimated' }, cost: 1 })
   })
 
-  test('does not take the unknown usage of a broken answer for none', async () => {
+  test('records the usage of a broken answer as unknown, not as none', async () => {
     const row = await rowOf(failing(new OrchestratorError('PROVIDER_BAD_REPLY', 'garbage')))
     expect(row?.usage).toEqual({ source: 'unknown' })
   })
 
-  test('names a try that the stream timeouts ended as aborted', async () => {
+  test('marks an attempt that a stream timeout ended as aborted', async () => {
     const silent = new OrchestratorError('PROVIDER_UNAVAILABLE', 'silent', { details: { timeout: 'idle' } })
     expect(await rowOf(failing(silent))).toMatchObject({ aborted: true, usage: { source: 'unknown' } })
   })
 
-  test('says whether the simulator would have answered a failed try', async () => {
+  test('marks a failed attempt at a simulated provider as simulated', async () => {
     expect(await rowOf(failing(new OrchestratorError('PROVIDER_AUTH', 'no')), { isSimulated: () => true })).toMatchObject({
       simulated: true,
     })
   })
 
-  test('numbers the tries of a call', async () => {
+  test('numbers the attempts of a call from 1', async () => {
     const context = tryContext()
     const call = attemptLedger({ price }, manualClock())(async () => callAnswer())
     for (let time = 0; time < 3; time++) await call(prepared(), context)
     expect(context.attempts.map(({ number }) => number)).toEqual([1, 2, 3])
   })
 
-  test('is told before the caller is, and does not keep an aborted caller waiting for a price', async () => {
+  test('records an attempt before the call settles, and does not delay an aborted call for its price', async () => {
     const clock = manualClock()
     const controller = new AbortController()
     const context = tryContext({ signal: controller.signal, onDelta: () => {} })
@@ -141,7 +141,7 @@ describe('the ledger', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('does not read facts from the reason of an abort, which other calls share', async () => {
+  test('does not read call facts from the reason of an abort, which other calls share', async () => {
     const controller = new AbortController()
     const reason = withCallFacts(new OrchestratorError('FLOW_CANCELLED', 'stop'), { usage: REPORTED, generated: true })
     const context = tryContext({ signal: controller.signal })
@@ -156,7 +156,7 @@ describe('the ledger', () => {
     expect(context.attempts[0]?.usage).toEqual({ source: 'unknown' })
   })
 
-  test('rejects with the reason of an abort that comes while a failure is priced', async () => {
+  test('rejects with the reason of an abort that comes while a failed attempt is priced', async () => {
     const controller = new AbortController()
     const context = tryContext({ signal: controller.signal })
     const cut = withCallFacts(new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'), { usage: REPORTED, generated: true })
@@ -167,7 +167,7 @@ describe('the ledger', () => {
     expect(context.attempts).toMatchObject([{ error: { code: 'PROVIDER_STREAM_CUT' }, aborted: false }])
   })
 
-  test('sends nothing for a call that is already cancelled', async () => {
+  test('sends nothing for a call that is already aborted', async () => {
     const context = tryContext({ signal: AbortSignal.abort('stop') })
     await expect(attemptLedger({ price }, manualClock())(async () => callAnswer())(prepared(), context)).rejects.toBe('stop')
     expect(context.attempts).toHaveLength(0)

@@ -18,48 +18,48 @@ const fullBudget = (): Budget => {
 }
 
 interface Phase {
-  readonly ports?: () => Partial<CallDeps>
+  readonly deps?: () => Partial<CallDeps>
   readonly context?: () => Partial<CallContext>
   readonly request?: CallRequest
-  /** Calls that must be under way before, so that this one has to wait. */
+  /** Number of calls that must be running first, so that the tested call has to wait. */
   readonly before?: number
 }
 
 const PHASES: Readonly<Record<string, Phase>> = {
   prepare: { request: { ...requestTo(), prepare: never } },
   'prepare of a fallback': {
-    ports: () => ({ attempt: unavailable }),
+    deps: () => ({ attempt: unavailable }),
     request: { ...requestTo('alpha', 'beta'), prepare: (target) => (target.provider === 'alpha' ? prepared(target) : never()) },
   },
   'count of tokens': {
     context: () => ({ budget: createBudget({ maxTokens: 5_000 }) }),
     request: { ...requestTo(), prepare: (target) => prepared({ ...target, countInputTokens: never }) },
   },
-  'worst case price': { ports: () => ({ worstCaseUsd: never }), context: () => ({ budget: createBudget({ maxCostUsd: 5 }) }) },
+  'worst case price': { deps: () => ({ worstCaseUsd: never }), context: () => ({ budget: createBudget({ maxCostUsd: 5 }) }) },
   'wait for the budget': { context: () => ({ budget: fullBudget() }) },
-  'wait for a slot': { ports: () => ({ ratesOf: () => ({ maxConcurrency: 1 }), attempt: never }), before: 1 },
-  'wait for the rate': { ports: () => ({ ratesOf: () => ({ requestsPerMinute: 1 }) }), before: 1 },
-  'attempt that ignores its signal': { ports: () => ({ attempt: never }) },
+  'wait for a slot': { deps: () => ({ ratesOf: () => ({ maxConcurrency: 1 }), attempt: never }), before: 1 },
+  'wait for the rate': { deps: () => ({ ratesOf: () => ({ requestsPerMinute: 1 }) }), before: 1 },
+  'attempt that ignores its signal': { deps: () => ({ attempt: never }) },
   'attempt that obeys its signal': {
-    ports: () => ({
+    deps: () => ({
       attempt: (_, { signal }) =>
         new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
     }),
   },
   'streamed attempt with all timeouts': {
-    ports: () => ({ attempt: never }),
+    deps: () => ({ attempt: never }),
     context: () => ({ timeoutMs: 60_000, firstChunkTimeoutMs: 60_000, idleTimeoutMs: 60_000, onDelta: () => {} }),
   },
-  'wait for a retry': { ports: () => ({ attempt: unavailable }), context: () => ({ maxRetries: 5 }) },
-  'price of the answer': { ports: () => ({ price: never }) },
+  'wait for a retry': { deps: () => ({ attempt: unavailable }), context: () => ({ maxRetries: 5 }) },
+  'price of the answer': { deps: () => ({ price: never }) },
 }
 
-describe('a cancel', () => {
+describe('a cancelled call', () => {
   test.each(Object.entries(PHASES))(
     'ends a call at once during: %s',
-    async (_, { ports, context, request = requestTo(), before = 0 }) => {
+    async (_, { deps, context, request = requestTo(), before = 0 }) => {
       const clock = manualClock()
-      const call = createCall(callPorts({ clock, ...ports?.() }))
+      const call = createCall(callPorts({ clock, ...deps?.() }))
       // Loaded at first use, which takes longer than a turn of the loop.
       await import('limiter')
       const warmUp = new AbortController()
@@ -89,7 +89,7 @@ describe('a cancel', () => {
     },
   )
 
-  test('sends nothing where it came first', async () => {
+  test('sends nothing if the cancel comes before the call', async () => {
     let asked = 0
     const call = createCall(
       callPorts({
@@ -103,7 +103,7 @@ describe('a cancel', () => {
     expect(asked).toBe(0)
   })
 
-  test('aborts the signal of the adapter', async () => {
+  test('aborts the signal of the provider', async () => {
     const controller = new AbortController()
     let seen: AbortSignal | undefined
     const attempt: CallDeps['attempt'] = (_, { signal }) => {
@@ -120,22 +120,22 @@ describe('a cancel', () => {
     expect(seen?.reason).toBe('stop')
   })
 
-  test('keeps text of an adapter that does not stop away from everyone', async () => {
+  test('drops text of a provider that continues after the abort', async () => {
     const controller = new AbortController()
-    const pieces: string[] = []
+    const chunks: string[] = []
     let send = (_text: string) => {}
     const attempt: CallDeps['attempt'] = (_, { onDelta }) => {
       send = (text) => onDelta?.(text)
       return never()
     }
-    const context = callContext({ signal: controller.signal, onDelta: (text) => pieces.push(text) })
+    const context = callContext({ signal: controller.signal, onDelta: (text) => chunks.push(text) })
     const outcome = createCall(callPorts({ attempt }))(requestTo(), context).catch(() => {})
     await settled()
     send('before')
     controller.abort('stop')
     await outcome
     send('after')
-    expect(pieces).toEqual(['before'])
+    expect(chunks).toEqual(['before'])
     expect(context.attempts).toMatchObject([{ aborted: true, usage: { source: 'estimated', outputTokens: 2 } }])
   })
 })
@@ -145,10 +145,10 @@ test('10,000 calls on one signal leave no listener behind', async () => {
   // In a flow every call has a signal of its own; Node would warn of 200 calls that share one.
   setMaxListeners(Number.POSITIVE_INFINITY, signal)
   const clock = manualClock(() => 0)
-  let tries = 0
+  let attempts = 0
   const attempt: CallDeps['attempt'] = async () => {
-    tries += 1
-    if (tries % 3 === 0) throw new OrchestratorError('PROVIDER_AUTH', 'no')
+    attempts += 1
+    if (attempts % 3 === 0) throw new OrchestratorError('PROVIDER_AUTH', 'no')
     return answer()
   }
   const call = createCall(callPorts({ attempt, clock, ratesOf: () => ({ maxConcurrency: 100 }) }))
@@ -156,7 +156,7 @@ test('10,000 calls on one signal leave no listener behind', async () => {
   for (let batch = 0; batch < 50; batch++) {
     await Promise.allSettled(Array.from({ length: 200 }, () => call(requestTo(), callContext(settings))))
   }
-  expect(tries).toBe(10_000)
+  expect(attempts).toBe(10_000)
   expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   expect(clock.pending).toBe(0)
 })

@@ -40,7 +40,7 @@ function breaker() {
 const open = { code: 'PROVIDER_UNAVAILABLE', retryable: true, details: { circuit: 'open' } }
 
 describe('the circuit breaker', () => {
-  test('sends nothing more after so many failures in a row, and says for how long', async () => {
+  test('opens after the threshold of consecutive failures and states for how long', async () => {
     const { attempt, sent, clock } = breaker()
     for (let time = 0; time < 3; time++) await attempt()
     await clock.pass(4_000)
@@ -50,14 +50,14 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(3)
   })
 
-  test('leaves other providers alone', async () => {
+  test('does not affect other providers', async () => {
     const { attempt, sent } = breaker()
     for (let time = 0; time < 4; time++) await attempt()
     await attempt('beta')
     expect(sent()).toBe(4)
   })
 
-  test('leaves other models of the provider alone, and theirs of the same name elsewhere', async () => {
+  test('does not affect other models of the provider, nor a model of the same name at another provider', async () => {
     const { attempt, sent, answerWith } = breaker()
     for (let time = 0; time < 4; time++) await attempt('alpha', 'model-a')
     expect(sent()).toBe(3)
@@ -67,7 +67,7 @@ describe('the circuit breaker', () => {
     expect(await attempt('alpha', 'model-a')).toMatchObject(open)
   })
 
-  test('leaves a provider alone that can not be reached, whichever models were asked', async () => {
+  test('opens for all models of a provider that cannot be reached', async () => {
     const { attempt, sent, clock, answerWith } = breaker()
     const refusedConnection = () =>
       new OrchestratorError('PROVIDER_UNAVAILABLE', 'refused', { details: { networkCode: 'ECONNREFUSED' } })
@@ -82,7 +82,7 @@ describe('the circuit breaker', () => {
     expect(await attempt('alpha', 'model-a')).toBe('answer')
   })
 
-  test('counts a target that was silent for its whole share, and no sibling that failed', async () => {
+  test('counts a target that was silent for its whole share of the time, but not the abort by a failed sibling', async () => {
     for (const [model, sentAfter] of [
       ['model-a', 1],
       ['model-z', 2],
@@ -104,7 +104,7 @@ describe('the circuit breaker', () => {
     }
   })
 
-  test('keeps a bounded number of names', async () => {
+  test('keeps circuits for a bounded number of names', async () => {
     const { attempt, sent } = breaker()
     for (let time = 0; time < 3; time++) await attempt('alpha', 'first')
     for (let name = 0; name < 1_000; name++) await attempt('alpha', `model-${name}`)
@@ -125,7 +125,7 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(10)
   })
 
-  test('counts anew after an answer', async () => {
+  test('counts from zero after an answer', async () => {
     const { attempt, sent, failWith, answerWith } = breaker()
     await attempt()
     await attempt()
@@ -136,7 +136,7 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(6)
   })
 
-  test('lets one call probe when its time is over, and closes on its answer', async () => {
+  test('lets one call probe after the open time and closes when it is answered', async () => {
     const { attempt, sent, clock, answerWith } = breaker()
     for (let time = 0; time < 3; time++) await attempt()
     let end = () => {}
@@ -157,7 +157,7 @@ describe('the circuit breaker', () => {
     expect(await attempt()).toBe('answer')
   })
 
-  test('opens again when the probe fails', async () => {
+  test('opens again if the probe fails', async () => {
     const { attempt, sent, clock } = breaker()
     for (let time = 0; time < 3; time++) await attempt()
     await clock.pass(10_000)
@@ -166,7 +166,7 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(4)
   })
 
-  test('probes again and again until there is an answer', async () => {
+  test('probes repeatedly until a call is answered', async () => {
     const { attempt, sent, clock } = breaker()
     for (let time = 0; time < 3; time++) await attempt()
     for (let time = 0; time < 3; time++) {
@@ -176,7 +176,7 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(6)
   })
 
-  test('closes when the probe is refused, for whoever refuses lives', async () => {
+  test('closes if the probe is rejected, because a rejection shows that the provider is up', async () => {
     const { attempt, sent, clock, failWith } = breaker()
     for (let time = 0; time < 3; time++) await attempt()
     await clock.pass(10_000)
@@ -186,7 +186,7 @@ describe('the circuit breaker', () => {
     expect(sent()).toBe(5)
   })
 
-  test('does not count a call that its caller gave up', async () => {
+  test('does not count a call that its caller aborted', async () => {
     const controller = new AbortController()
     let sent = 0
     const call = circuitBreaker(

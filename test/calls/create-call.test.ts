@@ -9,7 +9,7 @@ import { answer, callContext, manualClock, requestTo } from '../support/calls.ts
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'down')
 
 describe('a call', () => {
-  test('answers with who answered and leaves one priced ledger row', async () => {
+  test('returns the answer with its provider and records one priced attempt', async () => {
     const context = callContext()
     const response = await createCall(callPorts())(requestTo(), context)
     expect(response).toMatchObject({ text: 'hello', provider: 'alpha', requestedModel: 'model-a', simulated: false })
@@ -23,7 +23,7 @@ describe('a call', () => {
     })
   })
 
-  test('says that delivered text is void where the provider finds it to be reasoning', async () => {
+  test('reports delivered text as void if the provider finds it to be reasoning', async () => {
     const seen: string[] = []
     const attempt: CallDeps['attempt'] = async (_, { onDelta, onVoid }) => {
       onDelta?.('Let me see.')
@@ -40,11 +40,11 @@ describe('a call', () => {
     expect(context.attempts).toHaveLength(1)
   })
 
-  test('repeats a failed try and keeps a row for both', async () => {
-    let tries = 0
+  test('repeats a failed attempt and records both', async () => {
+    let attempts = 0
     const clock = manualClock()
     const attempt = async () => {
-      if (++tries === 1) throw withCallFacts(unavailable(), { status: 503, generated: false })
+      if (++attempts === 1) throw withCallFacts(unavailable(), { status: 503, generated: false })
       return answer()
     }
     const context = callContext({ maxRetries: 2 })
@@ -59,7 +59,7 @@ describe('a call', () => {
     expect(context.retries).toMatchObject([{ attempt: 1, delayMs: 250, restart: false }])
   })
 
-  test('falls back to the next target and says so', async () => {
+  test('falls back to the next target with a note', async () => {
     const attempt: CallDeps['attempt'] = async ({ provider }) => {
       if (provider === 'alpha') throw new OrchestratorError('PROVIDER_AUTH', 'bad key')
       return answer()
@@ -71,7 +71,7 @@ describe('a call', () => {
     expect(context.attempts.map((row) => row.provider)).toEqual(['alpha', 'beta'])
   })
 
-  test('stops what it is doing when the whole takes too long', async () => {
+  test('aborts its request when the total timeout passes', async () => {
     const clock = manualClock()
     let aborted: unknown
     const attempt: CallDeps['attempt'] = (_, { signal }) =>
@@ -86,7 +86,7 @@ describe('a call', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('asks the fallback of a target that stays silent, streamed or not, within the time of the whole', async () => {
+  test('reaches the fallback of a silent target within the total timeout, streamed or not', async () => {
     for (const onDelta of [undefined, () => {}]) {
       const clock = manualClock()
       const aborted: unknown[] = []
@@ -109,7 +109,7 @@ describe('a call', () => {
     }
   })
 
-  test('does not cut a target that nobody follows, nor one that has delivered text', async () => {
+  test('does not bound the share of the last target, nor of one that has delivered text', async () => {
     for (const [targets, onDelta] of [
       [['alpha'], undefined],
       [['alpha', 'beta'], () => {}],
@@ -129,7 +129,7 @@ describe('a call', () => {
     }
   })
 
-  test('is cancelled in the share of its first target and asks nobody else', async () => {
+  test('is cancelled during the share of its first target without reaching a fallback', async () => {
     const clock = manualClock()
     const controller = new AbortController()
     const asked: string[] = []
@@ -147,7 +147,7 @@ describe('a call', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('fails at once with what the provider said where the wait it asks for would outlast the call', async () => {
+  test("fails at once with the provider's error if the requested wait would outlast the call", async () => {
     const limited = (retryAfterMs: number) =>
       withCallFacts(new OrchestratorError('PROVIDER_RATE_LIMITED', 'slow down', { details: { retryAfterMs } }), {
         retryAfterMs,
@@ -171,7 +171,7 @@ describe('a call', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('gives a request without maxTokens 4,096 while a limit is set', async () => {
+  test('sends maxTokens 4,096 for a request without one while a limit is set', async () => {
     const seen: unknown[] = []
     const attempt: CallDeps['attempt'] = async ({ settings }) => {
       seen.push(settings.maxTokens)

@@ -7,7 +7,7 @@ import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callAnswer, manualClock, prepared, requestTo, tryContext } from '../support/calls.ts'
 
-/** Asks the targets; every provider does what it is told, and answers where it is told nothing. */
+/** Calls the targets. A provider with an error code in the script rejects, every other one answers. */
 function ask(
   failures: Readonly<Record<string, ErrorCode>>,
   request: CallRequest = requestTo('alpha', 'beta', 'gamma'),
@@ -37,13 +37,13 @@ const CODES = Object.keys(ERROR_CODES)
   .filter((code) => code !== 'PROVIDER_NOT_FOUND')
 
 describe('fallbacks', () => {
-  test('are not asked where the first target answers', async () => {
+  test('are not called if the first target answers', async () => {
     const { asked, outcome } = ask({})
     expect(await outcome).toMatchObject({ provider: 'alpha', notes: [] })
     expect(asked).toEqual(['alpha'])
   })
 
-  test.each(CODES)('are asked after %s only where another provider may do better', async (code) => {
+  test.each(CODES)('are called after %s only if another provider may succeed', async (code) => {
     const { asked, outcome } = ask({ alpha: code })
     const result = await outcome
     const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED' || code === 'OUTPUT_INVALID'
@@ -51,20 +51,20 @@ describe('fallbacks', () => {
     expect(result).toMatchObject(falls ? { provider: 'beta' } : { code })
   })
 
-  test('fail with the error of the last one', async () => {
+  test('reject with the error of the last target', async () => {
     const { asked, outcome } = ask({ alpha: 'PROVIDER_AUTH', beta: 'PROVIDER_UNAVAILABLE', gamma: 'PROVIDER_REJECTED' })
     expect(await outcome).toMatchObject({ code: 'PROVIDER_REJECTED' })
     expect(asked).toEqual(['alpha', 'beta', 'gamma'])
   })
 
-  test('are not asked after delivered text', async () => {
+  test('are not called after delivered text', async () => {
     const context = tryContext({ progress: { attempts: 1, textDelivered: true, targetsLeft: 0 } })
     const { asked, outcome } = ask({ alpha: 'PROVIDER_STREAM_CUT' }, requestTo('alpha', 'beta'), context)
     expect(await outcome).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
     expect(asked).toEqual(['alpha'])
   })
 
-  test('are asked after delivered text where a restart is allowed, which is told once', async () => {
+  test('are called after delivered text if a restart is allowed, with one notice that the text is void', async () => {
     const context = tryContext({ restartAfterFirstToken: true, progress: { attempts: 1, textDelivered: true, targetsLeft: 0 } })
     const { outcome } = ask({ alpha: 'PROVIDER_STREAM_CUT', beta: 'PROVIDER_AUTH' }, requestTo('alpha', 'beta', 'gamma'), context)
     expect(await outcome).toMatchObject({ provider: 'gamma' })
@@ -74,7 +74,7 @@ describe('fallbacks', () => {
     ])
   })
 
-  test('prepare anew for each target', async () => {
+  test('prepare the request again for each target', async () => {
     const targets: string[] = []
     const request = preparing(async ({ provider }) => {
       targets.push(provider)
@@ -84,7 +84,7 @@ describe('fallbacks', () => {
     expect(targets).toEqual(['alpha', 'beta'])
   })
 
-  test('pass over a target that may not see what the step needs', async () => {
+  test('skip a target that may not see the context of the step', async () => {
     const request = preparing(({ provider }) => {
       if (provider === 'beta') throw denied
       return prepared({ provider })
@@ -92,12 +92,12 @@ describe('fallbacks', () => {
     const { asked, outcome } = ask({ alpha: 'PROVIDER_AUTH' }, request)
     expect(await outcome).toMatchObject({
       provider: 'gamma',
-      notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back', 'beta/model-a was passed over: DATA_SHARING_DENIED'],
+      notes: ['alpha/model-a failed with PROVIDER_AUTH; fell back', 'beta/model-a was skipped: DATA_SHARING_DENIED'],
     })
     expect(asked).toEqual(['alpha', 'gamma'])
   })
 
-  test('keep the failure of the last try where only forbidden targets are left', async () => {
+  test('keep the error of the last attempt if all remaining targets are skipped', async () => {
     const request = preparing(async ({ provider }) => {
       if (provider !== 'alpha') throw denied
       return prepared({ provider })
@@ -105,7 +105,7 @@ describe('fallbacks', () => {
     expect(await ask({ alpha: 'PROVIDER_AUTH' }, request).outcome).toMatchObject({ code: 'PROVIDER_AUTH' })
   })
 
-  test('do not route around a refusal of the first target', async () => {
+  test('do not replace a first target that may not see the context', async () => {
     const request = preparing(({ provider }) => {
       if (provider === 'alpha') throw denied
       return prepared({ provider })
@@ -115,7 +115,7 @@ describe('fallbacks', () => {
     expect(asked).toEqual([])
   })
 
-  test('are not asked after a cancel, even while one is prepared', async () => {
+  test('are not called after a cancel, even while one is prepared', async () => {
     const controller = new AbortController()
     const request = preparing(({ provider }) => {
       if (provider === 'alpha') return prepared({ provider })

@@ -44,17 +44,17 @@ const spend = async (budget: Budget, left: Partial<Attempt> | undefined, worstCa
 }
 
 describe('limits', () => {
-  test('count what the ledger says, not what was reserved', async () => {
+  test('count the spend of the ledger, not the reservation', async () => {
     const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
     expect(await spend(budget, { usage: reported(30), cost: 0.25 })).toEqual({ tokens: 30, costUsd: 0.25 })
   })
 
-  test('count the worst case where the provider reported nothing', async () => {
+  test('count the worst case if the provider reported no usage', async () => {
     const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
     expect(await spend(budget, { usage: UNKNOWN_USAGE })).toEqual({ tokens: 100, costUsd: 1 })
   })
 
-  test('count the worst case where tokens are only estimated', async () => {
+  test('count the worst case if tokens are only estimated', async () => {
     const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
     expect(await spend(budget, { usage: { totalTokens: 3, source: 'estimated' }, cost: 0.01 })).toEqual({
       tokens: 100,
@@ -62,13 +62,13 @@ describe('limits', () => {
     })
   })
 
-  test('count nothing for a refused request and for one that was not sent', async () => {
+  test('count nothing for a rejected request and for one that was not sent', async () => {
     const budget = budgetOf({ maxTokens: 1_000, maxCostUsd: 10 })
     expect(await spend(budget, {})).toEqual({ tokens: 0, costUsd: 0 })
     expect(await spend(budget, undefined)).toEqual({ tokens: 0, costUsd: 0 })
   })
 
-  test('refuse a call whose worst case does not fit, and say by how much', async () => {
+  test('reject a call whose worst case does not fit, with the missing amount', async () => {
     const budget = budgetOf({ maxTokens: 150 }, { tokens: 60, costUsd: 0 })
     await expect(spend(budget, { usage: reported(1) })).rejects.toMatchObject({
       code: 'LIMIT_EXCEEDED',
@@ -76,7 +76,7 @@ describe('limits', () => {
     })
   })
 
-  test('refuse a model without a price under a cost limit', async () => {
+  test('reject a model without a price under a cost limit', async () => {
     const budget = budgetOf({ maxCostUsd: 10 })
     await expect(spend(budget, {}, () => undefined)).rejects.toMatchObject({
       code: 'LIMIT_EXCEEDED',
@@ -84,26 +84,26 @@ describe('limits', () => {
     })
   })
 
-  test('let a free model pass under a cost limit of 0', async () => {
+  test('allow a free model under a cost limit of 0', async () => {
     const budget = budgetOf({ maxCostUsd: 0 })
     expect(await spend(budget, { usage: reported(100), cost: 0 }, () => 0)).toEqual({ tokens: 100, costUsd: 0 })
   })
 
-  test('do not ask for prices where only tokens are limited', async () => {
+  test('do not look up prices if only tokens are limited', async () => {
     const budget = budgetOf({ maxTokens: 1_000 })
     expect(await spend(budget, { usage: reported(10) }, () => Promise.reject(new Error('asked')))).toMatchObject({ tokens: 10 })
   })
 
-  test('refuse nothing to a sum that only rounding puts above the limit', async () => {
+  test('tolerate a sum that exceeds the limit only by rounding', async () => {
     const budget = budgetOf({ maxCostUsd: 0.3 }, { tokens: 0, costUsd: 0.1 })
     await expect(spend(budget, { usage: reported(1), cost: 0.2 }, () => 0.2)).resolves.toMatchObject({ tokens: 1 })
   })
 
-  test('are none where none is set', () => {
+  test('are undefined if none is set', () => {
     expect(createBudget({})).toBeUndefined()
   })
 
-  test('make a call wait that only other calls keep out', async () => {
+  test('make a call wait that would fit without the reservations of other calls', async () => {
     const budget = budgetOf({ maxTokens: 150 })
     const first = budget.reserve({ tokens: 100, costUsd: 0 })
     const second = Promise.resolve(budget.reserveWhenFree({ tokens: 100, costUsd: 0 }, new AbortController().signal))
@@ -118,7 +118,7 @@ describe('limits', () => {
     expect(budget.spent.tokens).toBe(60)
   })
 
-  test('refuse a waiting call once what was spent keeps it out', async () => {
+  test('reject a waiting call once the spent amount excludes it', async () => {
     const budget = budgetOf({ maxTokens: 150 })
     const first = budget.reserve({ tokens: 100, costUsd: 0 })
     const second = Promise.resolve(budget.reserveWhenFree({ tokens: 100, costUsd: 0 }, new AbortController().signal))
@@ -126,7 +126,7 @@ describe('limits', () => {
     await expect(second).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
   })
 
-  test('end the wait of a call at once on abort', async () => {
+  test('reject a waiting call at once on abort', async () => {
     const budget = budgetOf({ maxTokens: 150 })
     const first = budget.reserve({ tokens: 100, costUsd: 0 })
     const controller = new AbortController()
@@ -137,7 +137,7 @@ describe('limits', () => {
     expect(budget.spent.tokens).toBe(100)
   })
 
-  test('are settled although counting or the call fails', async () => {
+  test('settle the reservation if counting or the call fails', async () => {
     const budget = budgetOf({ maxTokens: 150 })
     const layer = limits(() => 1)(() => Promise.reject(new OrchestratorError('PROVIDER_AUTH', 'bad key')))
     for (let time = 0; time < 3; time++) {
@@ -148,12 +148,12 @@ describe('limits', () => {
     expect(budget.spent.tokens).toBe(0)
   })
 
-  test('are never passed by parallel calls that stay within maxTokens', async () => {
+  test('are never exceeded by parallel calls that stay within maxTokens', async () => {
     const call = fc.record({
       inputTokens: fc.integer({ min: 0, max: 200 }),
       maxTokens: fc.integer({ min: 1, max: 500 }),
       usedShare: fc.double({ min: 0, max: 1, noNaN: true }),
-      turns: fc.integer({ min: 0, max: 8 }),
+      ticks: fc.integer({ min: 0, max: 8 }),
       outcome: fc.constantFrom('reported', 'unknown', 'estimated', 'refused'),
     })
     const property = fc.asyncProperty(
@@ -164,9 +164,9 @@ describe('limits', () => {
         const budget = budgetOf({ maxTokens: max, maxCostUsd: max * usdPerToken })
         let billed = 0
         const outcomes = await Promise.allSettled(
-          calls.map(({ inputTokens, maxTokens, usedShare, turns, outcome }) =>
+          calls.map(({ inputTokens, maxTokens, usedShare, ticks, outcome }) =>
             limits((_provider, _model, input, output) => (input + output) * usdPerToken)(async (_, { onAttempt }) => {
-              for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+              for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
               const tokens = inputTokens + Math.floor(maxTokens * usedShare)
               if (outcome !== 'refused') billed += tokens
               if (outcome === 'reported') onAttempt(row({ usage: reported(tokens), cost: tokens * usdPerToken }))

@@ -7,8 +7,8 @@ import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { callPorts } from '../support/call-ports.ts'
 import { answer, callContext, manualClock, prepared, requestTo } from '../support/calls.ts'
 
-/** An observation that keeps what it is told. */
-function keeper(more: Partial<CallObservation> = {}) {
+/** An observation that records attempts and endings. */
+function recorder(more: Partial<CallObservation> = {}) {
   const attempts: Attempt[] = []
   const endings: CallEnding[] = []
   const observation: CallObservation = {
@@ -21,14 +21,14 @@ function keeper(more: Partial<CallObservation> = {}) {
 
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'away')
 
-test('a call is told once as it starts, with each try and with its end', async () => {
+test('an observer receives the start of a call, each attempt and the end once', async () => {
   const clock = manualClock(() => 0)
   const asked: object[] = []
-  const { attempts, endings, observation } = keeper()
-  let tries = 0
+  const { attempts, endings, observation } = recorder()
+  let sent = 0
   const attempt = async () => {
     await clock.pass(7)
-    if (++tries < 3) throw unavailable()
+    if (++sent < 3) throw unavailable()
     return answer('the whole answer')
   }
   const context = callContext({
@@ -49,7 +49,7 @@ test('a call is told once as it starts, with each try and with its end', async (
   expect(endings).toEqual([
     {
       durationMs: 21,
-      firstPieceMs: undefined,
+      firstChunkMs: undefined,
       attempts: 3,
       usage: answer().usage,
       costUsd: 0.5,
@@ -61,13 +61,13 @@ test('a call is told once as it starts, with each try and with its end', async (
   ])
 })
 
-test('a call that fails is told with its code, and one that is aborted as such', async () => {
-  const failed = keeper()
+test('an observer receives the error code of a failed call, and whether it was aborted', async () => {
+  const failed = recorder()
   const failing = createCall(callPorts({ attempt: async () => Promise.reject(unavailable()) }))
   await expect(failing(requestTo(), callContext({ observe: () => failed.observation }))).rejects.toThrow('away')
   expect(failed.endings).toMatchObject([{ errorCode: 'PROVIDER_UNAVAILABLE', aborted: false, attempts: 1 }])
 
-  const aborted = keeper()
+  const aborted = recorder()
   const abort = new AbortController()
   const hanging = createCall(callPorts({ attempt: () => new Promise(() => {}) }))
   const running = hanging(requestTo(), callContext({ signal: abort.signal, observe: () => aborted.observation }))
@@ -76,48 +76,48 @@ test('a call that fails is told with its code, and one that is aborted as such',
   expect(aborted.endings).toMatchObject([{ errorCode: 'FLOW_CANCELLED', aborted: true, attempts: 1 }])
 })
 
-test('a call that is aborted before it starts is told to nobody', async () => {
+test('a call that is aborted before it starts is not observed', async () => {
   let asked = 0
   const observe = () => {
     asked++
-    return keeper().observation
+    return recorder().observation
   }
   const signal = AbortSignal.abort(new OrchestratorError('FLOW_CANCELLED', 'enough'))
   await expect(createCall(callPorts())(requestTo(), callContext({ signal, observe }))).rejects.toThrow('enough')
   expect(asked).toBe(0)
 })
 
-test('prompts and answers are handed out only where they are asked for', async () => {
-  const told: string[] = []
-  const reader = keeper({
+test('prompts and answers are passed only to observers of content', async () => {
+  const received: string[] = []
+  const reader = recorder({
     content: {
-      asked: ({ system, messages }) => told.push(`${system} ${messages[0]?.content}`),
-      answered: ({ text }) => told.push(text),
+      asked: ({ system, messages }) => received.push(`${system} ${messages[0]?.content}`),
+      answered: ({ text }) => received.push(text),
     },
   })
   await createCall(callPorts())(requestTo(), callContext({ observe: () => reader.observation }))
-  expect(told).toEqual(['You are brief. Hello there', 'hello'])
+  expect(received).toEqual(['You are brief. Hello there', 'hello'])
 
-  const blind = keeper()
+  const blind = recorder()
   await createCall(callPorts())(requestTo(), callContext({ observe: () => blind.observation }))
   expect(JSON.stringify([blind.attempts, blind.endings])).not.toMatch(/hello/i)
 })
 
-test('the work of a call happens inside what surrounds it, and its caller is told outside of it', async () => {
-  const place = new AsyncLocalStorage<string>()
+test('the work of a call runs in the async context of its observer, and its callbacks in that of the caller', async () => {
+  const asyncContext = new AsyncLocalStorage<string>()
   const seen: Record<string, string | undefined> = {}
   const note = (what: string) => {
-    seen[what] ??= place.getStore()
+    seen[what] ??= asyncContext.getStore()
   }
-  const { observation } = keeper({ within: (work) => place.run('call', work) })
-  let tries = 0
+  const { observation } = recorder({ within: (work) => asyncContext.run('call', work) })
+  let attempts = 0
   const call = createCall(
     callPorts({
       attempt: async (_, { onDelta }) => {
         await Promise.resolve()
         note('attempt')
-        onDelta?.('piece')
-        if (++tries === 1) throw unavailable()
+        onDelta?.('chunk')
+        if (++attempts === 1) throw unavailable()
         return answer()
       },
       retry: { baseDelayMs: 0 },
@@ -126,7 +126,7 @@ test('the work of a call happens inside what surrounds it, and its caller is tol
   const context = callContext({
     maxRetries: 1,
     restartAfterFirstToken: true,
-    onDelta: () => note('piece'),
+    onDelta: () => note('chunk'),
     onRetry: () => note('retry'),
     onAttempt: () => note('row'),
     observe: () => observation,
@@ -138,14 +138,14 @@ test('the work of a call happens inside what surrounds it, and its caller is tol
       return prepared()
     },
   }
-  const clockless = place.run('caller', () => call(request, context))
+  const clockless = asyncContext.run('caller', () => call(request, context))
   await expect(clockless).resolves.toMatchObject({ text: 'hello' })
-  expect(seen).toEqual({ prepare: 'caller', attempt: 'call', piece: 'caller', retry: 'caller', row: 'caller' })
+  expect(seen).toEqual({ prepare: 'caller', attempt: 'call', chunk: 'caller', retry: 'caller', row: 'caller' })
 })
 
-test('the first piece of a streamed answer is timed from the start of the call', async () => {
+test('the time to the first chunk of a streamed answer starts with the call', async () => {
   const clock = manualClock()
-  const { endings, observation } = keeper()
+  const { endings, observation } = recorder()
   const attempt: Parameters<typeof callPorts>[0] = {
     clock,
     attempt: async (_, { onDelta }) => {
@@ -157,5 +157,5 @@ test('the first piece of a streamed answer is timed from the start of the call',
     },
   }
   await createCall(callPorts(attempt))(requestTo(), callContext({ onDelta: () => {}, observe: () => observation }))
-  expect(endings).toMatchObject([{ firstPieceMs: 30, durationMs: 70 }])
+  expect(endings).toMatchObject([{ firstChunkMs: 30, durationMs: 70 }])
 })

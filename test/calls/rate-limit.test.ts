@@ -29,7 +29,7 @@ describe('concurrency', () => {
     return { started, call }
   }
 
-  test('stays at its bound and lets the next in when one ends', async () => {
+  test('stays at its bound and admits the next call when one ends', async () => {
     const { started, call } = held({ maxConcurrency: 2 })
     const calls = [1, 2, 3, 4].map(() => call(prepared(), tryContext()))
     await settled()
@@ -44,7 +44,7 @@ describe('concurrency', () => {
     expect(started).toHaveLength(4)
   })
 
-  test('does not let one provider wait for another', async () => {
+  test('does not make one provider wait for another', async () => {
     const { started, call } = held({ maxConcurrency: 1 })
     void call(prepared({ provider: 'alpha' }), tryContext())
     void call(prepared({ provider: 'beta' }), tryContext())
@@ -52,7 +52,7 @@ describe('concurrency', () => {
     expect(started).toHaveLength(2)
   })
 
-  test('lets a waiting call go at once on abort, without its listener and without a lost slot', async () => {
+  test('rejects a waiting call at once on abort, and leaves no listener and no occupied slot', async () => {
     const { started, call } = held({ maxConcurrency: 1 })
     const controller = new AbortController()
     setMaxListeners(0, controller.signal)
@@ -73,7 +73,7 @@ describe('concurrency', () => {
     expect(await last).toMatchObject({ text: 'hello' })
   })
 
-  test('gives the slot back after a failure', async () => {
+  test('frees the slot after a failure', async () => {
     const call = layerWith({ maxConcurrency: 1 })(() => Promise.reject(new OrchestratorError('PROVIDER_AUTH', 'bad key')))
     for (let time = 0; time < 3; time++)
       await expect(call(prepared(), tryContext())).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
@@ -98,7 +98,7 @@ describe('rates per minute', () => {
     return { call, sent: () => sent }
   }
 
-  test('let a minute of requests through at once and the others at the rate', async () => {
+  test('admit the requests of a minute at once and later ones at the rate', async () => {
     const { call, sent } = counted({ requestsPerMinute: 60 })
     const calls = Array.from({ length: 62 }, () => call(prepared(), tryContext()))
     await vi.advanceTimersByTimeAsync(0)
@@ -111,7 +111,7 @@ describe('rates per minute', () => {
     expect(sent()).toBe(62)
   })
 
-  test('let a request through that is larger than the bucket, once the bucket is full', async () => {
+  test('admit a request larger than the bucket once the bucket is full', async () => {
     const { call, sent } = counted({ tokensPerMinute: 100 }, 100)
     const huge = prepared({ countInputTokens: async () => 1_000_000 })
     const calls = [call(huge, tryContext()), call(huge, tryContext())]
@@ -122,7 +122,7 @@ describe('rates per minute', () => {
     expect(sent()).toBe(2)
   })
 
-  test('give back the tokens that a call did not use', async () => {
+  test('return the tokens that a call did not use', async () => {
     const { call, sent } = counted({ tokensPerMinute: 100 }, 10)
     const request = prepared({ settings: { maxTokens: 80 } })
     await call(request, tryContext())
@@ -130,7 +130,7 @@ describe('rates per minute', () => {
     expect(sent()).toBe(2)
   })
 
-  test('end a wait at once on abort and leave no timer', async () => {
+  test('reject a waiting call at once on abort and leave no timer', async () => {
     const { call } = counted({ requestsPerMinute: 1 })
     await call(prepared(), tryContext())
     const controller = new AbortController()
@@ -143,7 +143,7 @@ describe('rates per minute', () => {
   })
 })
 
-describe('a pause that a provider asks for', () => {
+describe('a pause requested by a provider', () => {
   const paused = (retryAfterMs: number) => {
     const clock = manualClock()
     const sent: string[] = []
@@ -168,7 +168,7 @@ describe('a pause that a provider asks for', () => {
     expect(await second).toMatchObject({ text: 'hello' })
   })
 
-  test('holds back a call that stood in the queue when it began', async () => {
+  test('holds back a call that was in the queue when the pause began', async () => {
     const clock = manualClock()
     let sent = 0
     const call = layerWith(
@@ -189,7 +189,7 @@ describe('a pause that a provider asks for', () => {
     expect(await second).toMatchObject({ text: 'hello' })
   })
 
-  test('does not hold back another model', async () => {
+  test('does not hold back other models', async () => {
     const { clock, sent, call } = paused(5_000)
     await expect(call(prepared(), tryContext())).rejects.toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
     const second = call(prepared({ model: 'model-b' }), tryContext())
@@ -198,7 +198,7 @@ describe('a pause that a provider asks for', () => {
     await second
   })
 
-  test('ends for a cancelled call at once', async () => {
+  test('ends at once for a cancelled call', async () => {
     const { clock, call } = paused(5_000)
     await expect(call(prepared(), tryContext())).rejects.toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
     const controller = new AbortController()

@@ -13,7 +13,7 @@ describeCallLayer({
   context: () => ({ onDelta: () => {}, firstChunkTimeoutMs: 1_000, idleTimeoutMs: 1_000 }),
 })
 
-/** A stream that sends a piece at each of the given times (milliseconds) and then hangs. */
+/** A stream that sends a chunk at each of the given times (milliseconds) and then hangs. */
 function stream(timesMs: readonly number[], context: Partial<AttemptContext>) {
   const clock = manualClock()
   let seen: AbortSignal | undefined
@@ -28,7 +28,7 @@ function stream(timesMs: readonly number[], context: Partial<AttemptContext>) {
 }
 
 describe('stream timeouts', () => {
-  test('end a try that sends nothing', async () => {
+  test('end an attempt that sends nothing', async () => {
     const { clock, outcome, signal } = stream([], { firstChunkTimeoutMs: 1_000, idleTimeoutMs: 100 })
     await clock.pass(999)
     expect(signal()?.aborted).toBe(false)
@@ -42,20 +42,20 @@ describe('stream timeouts', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('end a try that falls silent', async () => {
+  test('end an attempt that stops sending', async () => {
     const { clock, outcome } = stream([500, 590, 680, 770], { firstChunkTimeoutMs: 1_000, idleTimeoutMs: 100 })
     await clock.pass(870)
     expect(await outcome).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', details: { timeout: 'idle', timeoutMs: 100 } })
     expect(clock.pending).toBe(0)
   })
 
-  test('do not end a try that keeps sending', async () => {
+  test('do not end an attempt that keeps sending', async () => {
     const { clock, signal } = stream([500, 590, 680, 770], { firstChunkTimeoutMs: 1_000, idleTimeoutMs: 100 })
     await clock.pass(869)
     expect(signal()?.aborted).toBe(false)
   })
 
-  test('end a try that falls silent exactly one idle time after its last piece', async () => {
+  test('end an attempt exactly one idle timeout after its last chunk', async () => {
     for (const last of [1, 99, 100, 101, 150, 250, 999]) {
       const { clock, outcome, signal } = stream([last], { firstChunkTimeoutMs: 1_000, idleTimeoutMs: 100 })
       await clock.pass(last + 99)
@@ -65,20 +65,20 @@ describe('stream timeouts', () => {
     }
   })
 
-  test('do not judge a stream by its first piece alone where no idle time is set', async () => {
+  test('do not end a stream after its first chunk if no idle timeout is set', async () => {
     const { clock, signal } = stream([500], { firstChunkTimeoutMs: 1_000 })
     await clock.pass(100_000)
     expect(signal()?.aborted).toBe(false)
     expect(clock.pending).toBe(0)
   })
 
-  test('do not judge silence before the first piece by the idle time', async () => {
+  test('do not apply the idle timeout before the first chunk', async () => {
     const { clock, signal } = stream([5_000], { idleTimeoutMs: 100 })
     await clock.pass(5_050)
     expect(signal()?.aborted).toBe(false)
   })
 
-  test('start one timer, however many pieces come', async () => {
+  test('start one timer for any number of chunks', async () => {
     const clock = manualClock()
     let timers = 0
     const counting = {
@@ -89,14 +89,14 @@ describe('stream timeouts', () => {
       },
     }
     await streamTimeout(counting)(async (_, { onActivity }) => {
-      for (let piece = 0; piece < 10_000; piece++) onActivity?.()
+      for (let chunk = 0; chunk < 10_000; chunk++) onActivity?.()
       return callAnswer()
     })(prepared(), tryContext({ onDelta: () => {}, firstChunkTimeoutMs: 1_000, idleTimeoutMs: 1_000 }))
     expect(timers).toBe(1)
     expect(clock.pending).toBe(0)
   })
 
-  test('leave a request that is not streamed alone', async () => {
+  test('do not apply to a request that is not streamed', async () => {
     const clock = manualClock()
     const context = tryContext({ firstChunkTimeoutMs: 1, idleTimeoutMs: 1 })
     await streamTimeout(clock)(async (_, seen) => {
@@ -107,8 +107,8 @@ describe('stream timeouts', () => {
   })
 })
 
-describe('the timeout of the whole', () => {
-  test('is STEP_TIMEOUT, aborts the work and leaves no timer', async () => {
+describe('the total timeout', () => {
+  test('rejects with STEP_TIMEOUT, aborts the request and leaves no timer', async () => {
     const clock = manualClock()
     let seen: AbortSignal | undefined
     const call = totalTimeout(clock, (_, { signal }) => {
@@ -122,13 +122,13 @@ describe('the timeout of the whole', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('leaves no timer behind an answer', async () => {
+  test('leaves no timer after an answer', async () => {
     const clock = manualClock()
     await totalTimeout(clock, async () => callAnswer())(requestTo(), tryContext({ timeoutMs: 2_000 }))
     expect(clock.pending).toBe(0)
   })
 
-  test('costs nothing where there is none', async () => {
+  test('starts no timer if it is not set', async () => {
     const context = tryContext()
     await totalTimeout(manualClock(), async (_, seen) => {
       expect(seen).toBe(context)

@@ -12,7 +12,7 @@ describe('waiting until an abort', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  test('rejects with the reason although the work never ends', async () => {
+  test('rejects with the reason of the abort even if the work never ends', async () => {
     const controller = new AbortController()
     const waiting = untilAborted(new Promise(() => {}), controller.signal)
     controller.abort('stop')
@@ -20,11 +20,11 @@ describe('waiting until an abort', () => {
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0)
   })
 
-  test('takes work that is done for naught after an abort', async () => {
+  test('ignores a result that comes after the abort', async () => {
     await expect(untilAborted(Promise.resolve(1), AbortSignal.abort('stop'))).rejects.toBe('stop')
   })
 
-  test('handles a failure that comes after the abort', async () => {
+  test('handles a rejection that comes after the abort', async () => {
     const controller = new AbortController()
     let fail = (_error: Error) => {}
     const waiting = untilAborted(new Promise<never>((_, reject) => (fail = reject)), controller.signal)
@@ -34,8 +34,8 @@ describe('waiting until an abort', () => {
   })
 })
 
-describe('a controller that follows a signal', () => {
-  test('aborts with its reason', () => {
+describe('a controller linked to a signal', () => {
+  test('aborts with the reason of the signal', () => {
     const parent = new AbortController()
     const child = new AbortController()
     linkSignal(parent.signal, child)
@@ -43,13 +43,13 @@ describe('a controller that follows a signal', () => {
     expect(child.signal.reason).toBe('stop')
   })
 
-  test('is aborted at once by a signal that already is', () => {
+  test('is aborted at once by an aborted signal', () => {
     const child = new AbortController()
     linkSignal(AbortSignal.abort('stop'), child)
     expect(child.signal.reason).toBe('stop')
   })
 
-  test('no longer follows once it is unlinked', () => {
+  test('is not aborted by the signal once it is unlinked', () => {
     const parent = new AbortController()
     const child = new AbortController()
     linkSignal(parent.signal, child)()

@@ -5,9 +5,9 @@ import { cutNote, unusable } from '../../src/calls/usable-answer.ts'
 import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import { callAnswer, manualClock, prepared, tryContext } from '../support/calls.ts'
 
-const judge = (answer: Partial<CallResponse>, context = tryContext()) => unusable(callAnswer(answer), prepared(), context)
+const check = (answer: Partial<CallResponse>, context = tryContext()) => unusable(callAnswer(answer), prepared(), context)
 
-describe('an answer without text is no answer', () => {
+describe('an answer without text is an error', () => {
   test.each([
     ['nothing', { text: '' }, 'PROVIDER_BAD_REPLY', 'an empty answer'],
     ['white space', { text: ' \n\t' }, 'PROVIDER_BAD_REPLY', 'only white space'],
@@ -25,13 +25,13 @@ describe('an answer without text is no answer', () => {
     ['a refusal beside text', { text: 'Well', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
     ['the bound of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own bound"],
   ] as const)('%s', (_, answer, code, message) => {
-    const error = judge(answer)
+    const error = check(answer)
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
     expect(error?.retryable).toBe(code === 'PROVIDER_BAD_REPLY')
     expect(callFactsOf(error).answer).toMatchObject(answer)
   })
 
-  test('a bound that was used up is named with its value and with what used it up', () => {
+  test('the error of a used-up bound of output tokens names the bound, its value and the reasoning tokens', () => {
     const answer = callAnswer({
       text: '',
       finishReason: 'length',
@@ -48,14 +48,14 @@ describe('an answer without text is no answer', () => {
     })
   })
 
-  test('text is an answer, also a short one', () => {
-    expect(judge({ text: '0' })).toBeUndefined()
-    expect(judge({ text: '.', toolCalls: [{ name: 'f', arguments: '{}' }] })).toBeUndefined()
-    expect(judge({ text: '\ufeffa' })).toBeUndefined()
+  test('an answer with a short text is usable', () => {
+    expect(check({ text: '0' })).toBeUndefined()
+    expect(check({ text: '.', toolCalls: [{ name: 'f', arguments: '{}' }] })).toBeUndefined()
+    expect(check({ text: '\ufeffa' })).toBeUndefined()
   })
 })
 
-describe('half a text', () => {
+describe('a cut answer', () => {
   test.each([
     ['length', 'was cut', 'OUTPUT_INVALID'],
     ['content_filter', 'was cut by a filter', 'CONTENT_FILTERED'],
@@ -65,20 +65,20 @@ describe('half a text', () => {
     (finishReason, note, code) => {
       const cut = cutNote(callAnswer({ finishReason }), prepared(), {})
       expect(cut).toContain(note)
-      expect(judge({ text: 'half', finishReason, cut })).toBeUndefined()
-      expect(judge({ text: 'half', finishReason, cut }, { ...tryContext(), complete: true })).toMatchObject({ code })
+      expect(check({ text: 'half', finishReason, cut })).toBeUndefined()
+      expect(check({ text: 'half', finishReason, cut }, { ...tryContext(), complete: true })).toMatchObject({ code })
     },
   )
 
-  test('a whole one has no note', () => {
+  test('a complete answer has no note', () => {
     expect(cutNote(callAnswer({ finishReason: 'stop' }), prepared(), {})).toBeUndefined()
   })
 })
 
-describe('the ledger of an answer that is none', () => {
+describe('the ledger row of an unusable answer', () => {
   const layer = attemptLedger({ price: () => ({ costUsd: 1, source: 'prices', estimated: false }) }, manualClock())
 
-  test('holds its usage, its cost and its error', async () => {
+  test('holds the usage, the cost and the error', async () => {
     const context = tryContext()
     await expect(layer(async () => callAnswer({ text: '' }))(prepared(), context)).rejects.toMatchObject({
       code: 'PROVIDER_BAD_REPLY',
@@ -86,21 +86,21 @@ describe('the ledger of an answer that is none', () => {
     expect(context.attempts).toMatchObject([{ cost: 1, usage: callAnswer().usage, error: { code: 'PROVIDER_BAD_REPLY' } }])
   })
 
-  test('white space is delivered with the first visible character, or never', async () => {
-    const pieces: string[] = []
-    const context = tryContext({ onDelta: (text) => pieces.push(text) })
+  test('white space is delivered with the first visible character or not at all', async () => {
+    const chunks: string[] = []
+    const context = tryContext({ onDelta: (text) => chunks.push(text) })
     const blank = layer(async (_, { onDelta }) => {
       onDelta?.(' ')
       onDelta?.('\n')
       return callAnswer({ text: ' \n' })
     })
     await expect(blank(prepared(), context)).rejects.toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
-    expect([pieces, context.progress.textDelivered]).toEqual([[], false])
-    const spoken = layer(async (_, { onDelta }) => {
-      for (const piece of [' ', 'a', ' ', 'b']) onDelta?.(piece)
+    expect([chunks, context.progress.textDelivered]).toEqual([[], false])
+    const streamed = layer(async (_, { onDelta }) => {
+      for (const chunk of [' ', 'a', ' ', 'b']) onDelta?.(chunk)
       return callAnswer({ text: ' a b' })
     })
-    await spoken(prepared(), context)
-    expect(pieces).toEqual([' a', ' ', 'b'])
+    await streamed(prepared(), context)
+    expect(chunks).toEqual([' a', ' ', 'b'])
   })
 })

@@ -14,23 +14,23 @@ export interface CallLayerSubject {
 
 const never = () => new Promise<never>(() => {})
 
-/** The promises of `AttemptCall` and `CallLayer` (src/calls/call.ts); every layer keeps them, whatever its own concern is. */
+/** The contract of `AttemptCall` and `CallLayer` (src/calls/call.ts), which every layer must meet. */
 export function describeCallLayer({ name, create, context = () => ({}) }: CallLayerSubject): void {
   const run = (next: AttemptCall, more: Partial<AttemptContext> = {}) =>
     create()(next)(prepared(), tryContext({ ...context(), ...more }))
 
-  describe(`${name}, as every layer around a try`, () => {
-    test('passes the answer on unchanged', async () => {
+  describe(`${name}, as a layer around an attempt`, () => {
+    test('returns the answer unchanged', async () => {
       const response = callAnswer({ notes: ['a note'], providerCostUsd: 0.1 })
       expect(await run(async () => response)).toBe(response)
     })
 
-    test('passes an error that it does not handle on unchanged', async () => {
+    test('passes on an error that it does not handle', async () => {
       const error = new OrchestratorError('PROVIDER_REJECTED', 'no such model')
       await expect(run(() => Promise.reject(error))).rejects.toBe(error)
     })
 
-    test('asks once for one answer', async () => {
+    test('sends one request for one answer', async () => {
       let asked = 0
       await run(async () => {
         asked += 1
@@ -52,19 +52,19 @@ export function describeCallLayer({ name, create, context = () => ({}) }: CallLa
       expect(seen?.[1].progress).toBe(given.progress)
     })
 
-    test('delivers every piece of text once and in order', async () => {
-      const pieces: string[] = []
+    test('delivers every chunk of text once and in order', async () => {
+      const chunks: string[] = []
       await run(
         async (_, { onDelta }) => {
           for (const text of ['one ', 'two ', 'three']) onDelta?.(text)
           return callAnswer()
         },
-        { onDelta: (text) => pieces.push(text) },
+        { onDelta: (text) => chunks.push(text) },
       )
-      expect(pieces).toEqual(['one ', 'two ', 'three'])
+      expect(chunks).toEqual(['one ', 'two ', 'three'])
     })
 
-    test('reports one ledger row for every row from within', async () => {
+    test('reports every ledger row once', async () => {
       const rows: number[] = []
       const given = { onAttempt: () => rows.push(1) }
       await run(async () => callAnswer(), given)
@@ -84,7 +84,7 @@ export function describeCallLayer({ name, create, context = () => ({}) }: CallLa
       expect(rows.length - own).toBe(own + 1)
     })
 
-    test('sees the abort of its caller reach what it wraps', async () => {
+    test('passes the abort of its caller to the wrapped attempt', async () => {
       const controller = new AbortController()
       const reason = new OrchestratorError('FLOW_CANCELLED', 'enough')
       let seen: unknown

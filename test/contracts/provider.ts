@@ -10,9 +10,9 @@ import { createVendorServer, type VendorAnswer, type VendorServer } from '../sup
 export interface VendorWire {
   /** An answer with this text, 10 input tokens and 5 output tokens, from the model `answering-model`. */
   whole(text: string): VendorAnswer
-  /** The same as a stream, one event per piece. */
-  streamed(pieces: readonly string[]): VendorAnswer
-  /** Marks after which an answer is complete although more bytes follow; a cut behind the last one may resolve. */
+  /** The same as a stream, one event per chunk. */
+  streamed(chunks: readonly string[]): VendorAnswer
+  /** End marks, after which an answer is complete although more bytes come. A cut after the last one may resolve. */
   readonly terminalMarks: readonly string[]
   /** An error as the vendor words it. */
   error(status: number, message: string): VendorAnswer
@@ -65,9 +65,9 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
 
     test.each([1, 2, 3, 4, 5, 6])('a stream cut into packets by seed %i delivers its text whole and in order', async (seed) => {
       server.answer({ ...wire.streamed([...TEXT]), seed })
-      const pieces: string[] = []
-      const answer = await generate({ onDelta: (text) => pieces.push(text) })
-      expect(pieces.join('')).toBe(TEXT)
+      const chunks: string[] = []
+      const answer = await generate({ onDelta: (text) => chunks.push(text) })
+      expect(chunks.join('')).toBe(TEXT)
       expect(answer).toMatchObject({
         text: TEXT,
         finishReason: 'stop',
@@ -75,7 +75,7 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       })
     })
 
-    test('every piece of a stream counts as activity', async () => {
+    test('every chunk of a stream counts as activity', async () => {
       server.answer({ ...wire.streamed(['a', 'b', 'c']), seed: 7 })
       let activity = 0
       await generate({ onDelta: () => undefined, onActivity: () => activity++ })
@@ -131,21 +131,21 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       }
     })
 
-    test('the wait that a vendor asks for goes along in milliseconds', async () => {
+    test('the wait requested by a vendor is kept in milliseconds', async () => {
       server.answer({ ...wire.error(429, 'slow down'), headers: { 'retry-after': '7' } })
       expect(callFactsOf(await failure())).toMatchObject({ retryAfterMs: 7_000 })
       server.answer({ ...wire.error(429, 'slow down'), headers: { 'retry-after-ms': '350', 'retry-after': '1' } })
       expect(callFactsOf(await failure())).toMatchObject({ retryAfterMs: 350 })
     })
 
-    test('an error inside a stream that began is an error', async () => {
+    test('an error inside a started stream is an error', async () => {
       server.answer(wire.errorInStream('half an ans'))
       const error = await failure({ onDelta: () => undefined })
       expect(error).toMatchObject({ code: expect.stringMatching(/^PROVIDER_/) })
       expect(callFactsOf(error).generated).toBe(true)
     })
 
-    test('neither key nor prompt is in an error, although the vendor repeats both', async () => {
+    test('an error contains neither key nor prompt, although the vendor repeats both', async () => {
       server.answer(wire.error(400, `Key ${SECRET_KEY} sent: ${SECRET_PROMPT}, which is wrong`))
       const repeated = await failure()
       server.answer(wire.error(401, `Incorrect API key provided: ${SECRET_KEY}`))
@@ -157,7 +157,7 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       }
     })
 
-    test('a redirect is not followed, so the key stays at its origin', async () => {
+    test('a redirect is an error, so that the key stays at its origin', async () => {
       const elsewhere = await createVendorServer()
       elsewhere.answer(wire.whole('stolen'))
       try {
@@ -229,7 +229,7 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       await server.clientClosed()
     })
 
-    test('a signal shared by many calls keeps nothing of them', async () => {
+    test('a signal shared by many calls keeps no listener of them', async () => {
       const controller = new AbortController()
       for (const options of [{}, { onDelta: () => undefined }]) {
         server.answer(options.onDelta ? wire.streamed(['a']) : wire.whole('a'))
@@ -247,7 +247,7 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       expect(server.requests.length).toBe(before)
     })
 
-    test('what the caller of a stream throws reaches the caller unchanged', async () => {
+    test('an error thrown by the caller of a stream rejects unchanged', async () => {
       server.answer(wire.streamed(['a', 'b']))
       const mine = new Error('screen is full')
       const thrown = await failure({

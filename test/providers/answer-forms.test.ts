@@ -94,13 +94,13 @@ describe.each(kinds.map((kind) => [kind.name, kind] as const))('an answer over %
     ['as a bare body', JSON.stringify({ error: failure })],
     ['as a bare body over several lines', JSON.stringify({ error: failure }, null, 2)],
     ['in an event without a type', `data: ${JSON.stringify({ error: failure })}\n\n`],
-  ])('is the error that the vendor sends %s, also after a part of the text', async (_form, body) => {
+  ])('is the error that the vendor sends %s, even after some text', async (_form, body) => {
     const expected = { code: 'PROVIDER_REJECTED', message: expect.stringContaining('exceeds the context') }
     await expect(ask(kind.provider, true, body, SSE)).rejects.toMatchObject(expected)
     await expect(ask(kind.provider, true, `${toEvents(kind.events.slice(0, 1))}${body}`, SSE)).rejects.toMatchObject(expected)
   })
 
-  test.each([true, false])('is none where a page of HTML arrives (streams: %s)', async (streams) => {
+  test.each([true, false])('is an error if a page of HTML arrives (streamed: %s)', async (streams) => {
     const body = '<!doctype html><p>Sign in</p>'
     await expect(ask(kind.provider, streams, body, 'text/html')).rejects.toMatchObject({
       code: 'PROVIDER_BAD_REPLY',

@@ -44,12 +44,12 @@ const streamOf = (value: string, usage?: unknown) =>
 
 const wire: VendorWire = {
   whole: (value) => ({ body: message([text(value)]) }),
-  streamed: (pieces) =>
+  streamed: (chunks) =>
     stream(
       start(),
       blockStart(0, text('')),
       { type: 'ping' },
-      ...pieces.map((piece) => textDelta(piece)),
+      ...chunks.map((chunk) => textDelta(chunk)),
       blockStop(0),
       finish(),
       stop,
@@ -91,8 +91,8 @@ describe('anthropic', () => {
   const streamed = (request: Partial<ModelRequest> = {}) => generate(request, { onDelta: () => undefined })
   const lastRequest = () => server.requests.at(-1)
 
-  describe('what is sent', () => {
-    test('the key goes in x-api-key and in no other header', async () => {
+  describe('requests to Anthropic', () => {
+    test('the key is sent in x-api-key and in no other header', async () => {
       await generate()
       expect(lastRequest()).toMatchObject({ method: 'POST', path: '/v1/messages', headers: { 'x-api-key': 'sk-ant-key' } })
       expect(lastRequest()?.headers.authorization).toBeUndefined()
@@ -105,7 +105,7 @@ describe('anthropic', () => {
       expect(lastRequest()?.headers['x-api-key']).toBeUndefined()
     })
 
-    test('headers for Anthropic from the environment do not reach another origin', async () => {
+    test('headers from ANTHROPIC_CUSTOM_HEADERS are not sent to another origin', async () => {
       process.env.ANTHROPIC_CUSTOM_HEADERS = 'x-tenant: secret'
       try {
         provider = await create(server.url, 'sk-ant-key')
@@ -116,7 +116,7 @@ describe('anthropic', () => {
       expect(lastRequest()?.headers['x-tenant']).toBeUndefined()
     })
 
-    test('system, messages, stop sequences and the bound arrive under the names of the API', async () => {
+    test('system, messages, stop sequences and the token bound have the field names of the API', async () => {
       await generate({
         system: 'be kind',
         messages: [
@@ -142,18 +142,18 @@ describe('anthropic', () => {
     test.each([
       ['claude-sonnet-4-6', 8192],
       ['claude-3-haiku-20240307', 4096],
-    ])('a step without a bound gets one that %s takes, and a note', async (model, bound) => {
+    ])('a step without maxTokens gets a bound that %s accepts, with a note', async (model, bound) => {
       const answer = await generate({ model, settings: {} })
       expect(lastRequest()?.body).toMatchObject({ max_tokens: bound })
       expect(answer.notes).toEqual([expect.stringContaining(`max_tokens was set to ${bound}`)])
     })
 
-    test('temperature goes to a model that takes it, under the API version that still does', async () => {
+    test('temperature is sent to a model that accepts it, with the older API version', async () => {
       await generate({ settings: { maxTokens: 5, temperature: 0.3 } })
       expect(lastRequest()).toMatchObject({ body: { temperature: 0.3 }, headers: { 'anthropic-version': '2023-06-01' } })
     })
 
-    test('temperature and top_p together keep only the temperature on models that refuse both', async () => {
+    test('of temperature and top_p only the temperature is sent to models that reject both', async () => {
       const answer = await generate({ settings: { maxTokens: 5, temperature: 0.3, topP: 0.9 } })
       expect(lastRequest()?.body).toMatchObject({ temperature: 0.3 })
       expect(lastRequest()?.body).not.toHaveProperty('top_p')
@@ -177,7 +177,7 @@ describe('anthropic', () => {
       expect(answer.notes).toEqual([expect.stringContaining('1.7')])
     })
 
-    test('a schema is sent as output_config to models that have structured output, closed and without unknown keywords', async () => {
+    test('a schema is sent as output_config to models with structured output, closed and without unknown keywords', async () => {
       const outputSchema = {
         $schema: 'https://json-schema.org/draft/2020-12/schema',
         type: 'object',
@@ -200,7 +200,7 @@ describe('anthropic', () => {
       })
     })
 
-    test('a schema is left out with a note where the model or the API can not take it', async () => {
+    test('a schema that the model or the API does not support is left out with a note', async () => {
       const old = await generate({ model: 'claude-3-haiku-20240307', outputSchema: { type: 'object', properties: {} } })
       expect(lastRequest()?.body).not.toHaveProperty('output_config')
       const untyped = await generate({ outputSchema: { properties: { a: {} } } })
@@ -209,11 +209,11 @@ describe('anthropic', () => {
     })
   })
 
-  describe('what comes back', () => {
+  describe('answers of Anthropic', () => {
     test.each([
       ['at the end of the stream', ''],
       ['at the mark of another protocol', 'data: [DONE]\n\n'],
-    ])('an answer is whole after its stop reason, %s', async (_, end) => {
+    ])('an answer is complete after its stop reason, %s', async (_, end) => {
       server.answer({ headers: SSE_HEADERS, body: events(start(), textDelta('Hello'), finish({ output_tokens: 12 })) + end })
       expect(await streamed()).toMatchObject({
         text: 'Hello',
@@ -222,7 +222,7 @@ describe('anthropic', () => {
       })
     })
 
-    test('a stream without a stop reason is cut, also one that ended its blocks', async () => {
+    test('a stream without a stop reason is cut, even if its blocks ended', async () => {
       for (const cut of [
         [start(), textDelta('Hello')],
         [start(), blockStart(0, text('')), textDelta('Hello'), blockStop(0)],
@@ -233,7 +233,7 @@ describe('anthropic', () => {
       }
     })
 
-    test('arguments of a tool that end in the middle show that the stream was cut, except at the bound of tokens', async () => {
+    test('incomplete tool arguments show that the stream was cut, except at the bound of tokens', async () => {
       const call = [
         start(),
         blockStart(0, { type: 'tool_use', id: 't', name: 'find', input: {} }),
@@ -245,7 +245,7 @@ describe('anthropic', () => {
       expect(await streamed()).toMatchObject({ finishReason: 'length' })
     })
 
-    test('zeros of a later count replace nothing, whichever field they are in', async () => {
+    test('zeros in a later usage replace no count', async () => {
       const zeros = { input_tokens: 0, cache_read_input_tokens: 0, cache_creation_input_tokens: 0, output_tokens: 7 }
       const begun = start({ input_tokens: 25, cache_read_input_tokens: 100, cache_creation_input_tokens: 50 })
       server.answer(stream(begun, textDelta('Hello'), finish(zeros), stop))
@@ -259,7 +259,7 @@ describe('anthropic', () => {
       })
     })
 
-    test('counts that come late replace the zeros before them', async () => {
+    test('later counts replace earlier zeros', async () => {
       server.answer(
         stream(
           start({ input_tokens: 0, output_tokens: 0 }),
@@ -271,7 +271,7 @@ describe('anthropic', () => {
       expect((await streamed()).usage).toMatchObject({ inputTokens: 9, outputTokens: 2, totalTokens: 11 })
     })
 
-    test('no input at all, or no output beside a text, is unknown and not 0', async () => {
+    test('0 input tokens, or 0 output tokens beside a text, count as unknown', async () => {
       server.answer({ body: message([text('Hello')], { usage: { input_tokens: 0, output_tokens: 0 } }) })
       expect((await generate()).usage).toEqual({ source: 'unknown' })
       server.answer({ body: message([text('Hello')], { usage: { input_tokens: 8, output_tokens: 0 } }) })
@@ -289,7 +289,7 @@ describe('anthropic', () => {
       ['pause_turn', 'other', 'pause_turn'],
       ['compaction', 'other', 'compaction'],
       ['constructor', 'other', 'constructor'],
-    ])('stop reason %s is %s', async (stopReason, finishReason, named) => {
+    ])('stop reason %s becomes %s', async (stopReason, finishReason, named) => {
       const expected = { finishReason, notes: named === undefined ? [] : [`Anthropic stopped with "${named}"`] }
       server.answer({ body: message([text('a')], { stop_reason: stopReason }) })
       expect(await generate()).toMatchObject(expected)
@@ -297,8 +297,8 @@ describe('anthropic', () => {
       expect(await streamed()).toMatchObject(expected)
     })
 
-    test('reasoning is delivered apart from the text, and what is left out of it is named once', async () => {
-      const pieces: string[] = []
+    test('reasoning is delivered separately from the text, and parts left out are named once', async () => {
+      const chunks: string[] = []
       const thoughts: string[] = []
       server.answer(
         stream(
@@ -315,9 +315,9 @@ describe('anthropic', () => {
           stop,
         ),
       )
-      const answer = await generate({}, { onDelta: (piece) => pieces.push(piece), onReasoning: (piece) => thoughts.push(piece) })
+      const answer = await generate({}, { onDelta: (chunk) => chunks.push(chunk), onReasoning: (chunk) => thoughts.push(chunk) })
       expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'First, then.' })
-      expect({ pieces, thoughts }).toEqual({ pieces: ['Answer'], thoughts: ['First, ', 'then.'] })
+      expect({ chunks, thoughts }).toEqual({ chunks: ['Answer'], thoughts: ['First, ', 'then.'] })
       expect(answer.notes).toEqual(['parts of the answer were left out: signature, redacted_thinking'])
     })
 
@@ -387,7 +387,7 @@ describe('anthropic', () => {
       expect(await streamed()).toMatchObject({ text: 'Intro. Claim. End.', sources: SOURCES })
     })
 
-    test('a search that failed is no source, and said', async () => {
+    test('a failed search is not a source and is noted', async () => {
       const failed = {
         type: 'web_search_tool_result',
         content: { type: 'web_search_tool_result_error', error_code: 'max_uses_exceeded' },
@@ -398,7 +398,7 @@ describe('anthropic', () => {
       expect(answer.notes).toEqual(['parts of the answer were left out: web_search_tool_result'])
     })
 
-    test('the tier is named as the API names it, fast mode before it', async () => {
+    test('the service tier is that of the API, and fast mode takes precedence', async () => {
       const usage = { input_tokens: 1, output_tokens: 1, service_tier: 'priority' }
       server.answer({ body: message([text('a')], { usage }) })
       expect((await generate()).serviceTier).toBe('priority')
@@ -408,7 +408,7 @@ describe('anthropic', () => {
       expect(await generate()).not.toHaveProperty('serviceTier')
     })
 
-    test('input is plain input, cache read and cache write together', async () => {
+    test('input tokens are the sum of plain input, cache reads and cache writes', async () => {
       const usage = { input_tokens: 3, cache_creation_input_tokens: 2262, cache_read_input_tokens: 100, output_tokens: 84 }
       server.answer({ body: message([text('ok')], { usage }) })
       expect((await generate()).usage).toEqual({
@@ -421,7 +421,7 @@ describe('anthropic', () => {
       })
     })
 
-    test('figures of message_delta replace those of message_start, and only those it names', async () => {
+    test('figures of message_delta replace only the same figures of message_start', async () => {
       server.answer(
         stream(
           start({ input_tokens: 2039, cache_read_input_tokens: 7 }),
@@ -446,7 +446,7 @@ describe('anthropic', () => {
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 92 })
     })
 
-    test('model calls that are billed outside the top-level figures are counted', async () => {
+    test('model calls billed outside the top-level figures are counted', async () => {
       const usage = {
         input_tokens: 162,
         output_tokens: 11,
@@ -496,7 +496,7 @@ describe('anthropic', () => {
       expect(await streamed()).toMatchObject({ refusal: 'not this', finishReason: 'refusal' })
     })
 
-    test('text is every text block; thinking and blocks of servers are not', async () => {
+    test('the text consists of all text blocks, without thinking and server blocks', async () => {
       server.answer({
         body: message([
           { type: 'thinking', thinking: 'hm', signature: 's' },
@@ -511,7 +511,7 @@ describe('anthropic', () => {
       expect(answer).not.toHaveProperty('toolCalls')
     })
 
-    test('a stream keeps thinking apart and joins the JSON of tool calls by block', async () => {
+    test('a stream keeps thinking separate and joins the JSON of tool calls by block', async () => {
       server.answer({
         ...stream(
           start(),
@@ -541,16 +541,16 @@ describe('anthropic', () => {
       })
     })
 
-    test('a stream that a proxy answers with a whole message is delivered as one piece', async () => {
-      const pieces: string[] = []
-      expect(await generate({}, { onDelta: (piece) => pieces.push(piece) })).toMatchObject({
+    test('a plain message in response to a streamed request is delivered as one chunk', async () => {
+      const chunks: string[] = []
+      expect(await generate({}, { onDelta: (chunk) => chunks.push(chunk) })).toMatchObject({
         text: 'hello',
         finishReason: 'stop',
       })
-      expect(pieces).toEqual(['hello'])
+      expect(chunks).toEqual(['hello'])
     })
 
-    test('the SDK prints nothing, neither about models that end soon nor when its log is turned on', async () => {
+    test('the SDK prints nothing, neither about deprecated models nor with its log enabled', async () => {
       const printed: unknown[] = []
       const { warn, debug, info, error, log } = console
       const print = (...words: unknown[]) => void printed.push(words)
@@ -570,7 +570,7 @@ describe('anthropic', () => {
   })
 
   describe('failures', () => {
-    test('overloaded inside a stream is PROVIDER_UNAVAILABLE, with what was used so far', async () => {
+    test('an overload inside a stream is PROVIDER_UNAVAILABLE, with the usage so far', async () => {
       server.answer(wire.errorInStream('half'))
       const error = await streamed().catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: true })
@@ -587,14 +587,14 @@ describe('anthropic', () => {
       await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
     })
 
-    test('a cut stream tells what was used until then', async () => {
+    test('the error of a cut stream has the usage so far', async () => {
       server.answer(stream(start({ input_tokens: 70 }), blockStart(0, text('')), textDelta('half')))
       const error = await streamed().catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
       expect(callFactsOf(error)).toMatchObject({ generated: true, usage: { inputTokens: 70 } })
     })
 
-    test('an aborted stream tells what was used by its signal', async () => {
+    test('the signal of an aborted stream has the usage so far', async () => {
       server.answer({ ...stream(start({ input_tokens: 70 }), blockStart(0, text('')), textDelta('half')), after: 'hang' })
       const controller = new AbortController()
       const pending = generate({}, { signal: controller.signal, onDelta: () => controller.abort(new Error('enough')) })
@@ -602,7 +602,7 @@ describe('anthropic', () => {
       expect(callFactsOf(controller.signal)).toMatchObject({ generated: true, usage: { inputTokens: 70 } })
     })
 
-    test('an error page without end is not read to its end', async () => {
+    test('an endless error page is not read to its end', async () => {
       server.answer({ status: 500, headers: { 'content-type': 'text/html' }, body: 'x'.repeat(200_000), after: 'hang' })
       await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', details: { status: 500 } })
       await server.clientClosed()
@@ -613,7 +613,7 @@ describe('anthropic', () => {
       await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
     })
 
-    test('ping asks for models and judges the answer', async () => {
+    test('ping requests the models and checks the response', async () => {
       server.answer({ body: { data: [] } })
       await provider.ping?.(new AbortController().signal)
       expect(lastRequest()).toMatchObject({ method: 'GET', path: '/v1/models?limit=1', headers: { 'x-api-key': 'sk-ant-key' } })

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { readEventStream } from '../../src/providers/vendor/event-stream.ts'
 
-function bodyOf(pieces: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): Response {
-  const left = [...pieces]
+function bodyOf(chunks: readonly Uint8Array[], { fails = false, onCancel = () => {} } = {}): Response {
+  const left = [...chunks]
   const body = new ReadableStream(
     {
       pull(controller) {
-        const piece = left.shift()
-        if (piece) controller.enqueue(piece)
+        const chunk = left.shift()
+        if (chunk) controller.enqueue(chunk)
         else if (fails) controller.error(new Error('reset'))
         else controller.close()
       },
@@ -22,17 +22,17 @@ const bytes = (text: string) => new TextEncoder().encode(text)
 
 async function eventsOf(text: string, cuts: readonly number[] = []) {
   const data = bytes(text)
-  const places = [0, ...cuts.map((cut) => cut % (data.length + 1)).sort((a, b) => a - b), data.length]
-  const pieces = places.slice(1).map((end, index) => data.subarray(places[index], end))
+  const cutPoints = [0, ...cuts.map((cut) => cut % (data.length + 1)).sort((a, b) => a - b), data.length]
+  const chunks = cutPoints.slice(1).map((end, index) => data.subarray(cutPoints[index], end))
   const events: unknown[] = []
-  const { isMarked } = await readEventStream(bodyOf(pieces), (event) => {
+  const { isMarked } = await readEventStream(bodyOf(chunks), (event) => {
     events.push(event)
     return false
   })
   return { events, ended: isMarked }
 }
 
-test('events are the same wherever the bytes are cut, with every line end', async () => {
+test('events do not depend on where the bytes are cut, with every line end', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ text: fc.string({ unit: 'grapheme' }) }), { maxLength: 8 }),
@@ -50,17 +50,17 @@ test('events are the same wherever the bytes are cut, with every line end', asyn
   )
 })
 
-test('a last event without the empty line after it counts when it is whole, and not when it is cut', async () => {
+test('a last event without a final empty line counts if it is complete, and not if it is cut', async () => {
   expect(await eventsOf('data: {"a":1}\n\ndata: {"b":2}')).toEqual({ events: [{ a: 1 }, { b: 2 }], ended: false })
   expect(await eventsOf('data: {"a":1}\n\ndata: {"b":')).toEqual({ events: [{ a: 1 }], ended: false })
   expect(await eventsOf('data: {"a":1}\n\ndata: [DONE]')).toEqual({ events: [{ a: 1 }], ended: true })
 })
 
-test('nothing behind the end mark is read as an event', async () => {
+test('text after the end mark is not read as an event', async () => {
   expect((await eventsOf('data: [DONE]\n\ndata: {"late":1}\n\n')).events).toEqual([])
 })
 
-test('data that is no JSON rejects with a SyntaxError and gives the connection up', async () => {
+test('data that is not JSON rejects with a SyntaxError and closes the connection', async () => {
   let cancelled = false
   const body = bodyOf([bytes('data: nonsense\n\n'), bytes('data: {}\n\n')], {
     onCancel: () => {
@@ -71,7 +71,7 @@ test('data that is no JSON rejects with a SyntaxError and gives the connection u
   expect(cancelled).toBe(true)
 })
 
-test('a stream that breaks rejects as it broke, and not when its end mark had come', async () => {
+test('a broken stream rejects with the error of the connection, unless its end mark has arrived', async () => {
   await expect(readEventStream(bodyOf([bytes('data: {}\n\n')], { fails: true }), () => false)).rejects.toThrow('reset')
   expect(await readEventStream(bodyOf([bytes('data: [DONE]\n\n')], { fails: true }), () => false)).toMatchObject({
     isMarked: true,
@@ -87,6 +87,6 @@ test.each([
   ['event: error\ndata: [{"error":{"code":400,"message":"m"}}]\n\n', { type: 'error', error: { code: 400, message: 'm' } }],
   ['data: [{"error":{"code":400,"message":"m"}}]\n\n', { type: 'error', error: { code: 400, message: 'm' } }],
   ['{\n "error": {\n  "message": "m"\n }\n}\n\ndata: [DONE]\n\n', { type: 'error', error: { message: 'm' } }],
-])('an error that comes as %j after a piece of text has one form', async (error, expected) => {
+])('an error sent as %j after a chunk of text has one form', async (error, expected) => {
   expect((await eventsOf(`data: {"a":1}\n\n${error}`)).events).toEqual([{ a: 1 }, expected])
 })

@@ -7,13 +7,13 @@ import { describeProvider, type VendorWire } from '../contracts/provider.ts'
 import { createVendorServer, SSE_HEADERS, type VendorServer } from '../support/vendor-server.ts'
 
 /** Events as Google frames them: with CRLF. */
-const stream = (...pieces: readonly unknown[]) => ({
+const stream = (...chunks: readonly unknown[]) => ({
   headers: SSE_HEADERS,
-  body: pieces.map((piece) => `data: ${JSON.stringify(piece)}\r\n\r\n`).join(''),
+  body: chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\r\n\r\n`).join(''),
 })
 
 const USAGE = { promptTokenCount: 10, candidatesTokenCount: 5, totalTokenCount: 15 }
-const piece = (parts: readonly unknown[], finishReason?: string, usageMetadata?: unknown) => ({
+const chunk = (parts: readonly unknown[], finishReason?: string, usageMetadata?: unknown) => ({
   candidates: [{ content: { role: 'model', parts }, ...(finishReason && { finishReason }), index: 0 }],
   ...(usageMetadata !== undefined && { usageMetadata }),
   modelVersion: 'answering-model',
@@ -21,12 +21,12 @@ const piece = (parts: readonly unknown[], finishReason?: string, usageMetadata?:
 const text = (value: string) => ({ text: value })
 
 const wire: VendorWire = {
-  whole: (value) => ({ body: piece([text(value)], 'STOP', USAGE) }),
-  streamed: (pieces) => stream(...pieces.map((value) => piece([text(value)])), piece([text('')], 'STOP', USAGE)),
+  whole: (value) => ({ body: chunk([text(value)], 'STOP', USAGE) }),
+  streamed: (chunks) => stream(...chunks.map((value) => chunk([text(value)])), chunk([text('')], 'STOP', USAGE)),
   terminalMarks: ['data: {"candidates":[{"content":{"role":"model","parts":[{"text":""}]},"finishReason":"STOP"'],
   error: (status, message) => ({ status, body: { error: { code: status, message, status: 'SOME_STATUS' } } }),
   errorInStream: (value) =>
-    stream(piece([text(value)]), { error: { code: 503, message: 'The model is overloaded.', status: 'UNAVAILABLE' } }),
+    stream(chunk([text(value)]), { error: { code: 503, message: 'The model is overloaded.', status: 'UNAVAILABLE' } }),
 }
 
 const create = (baseUrl: string, apiKey?: string) =>
@@ -54,8 +54,8 @@ describe('google', () => {
   const streamed = () => generate({}, { onDelta: () => undefined })
   const lastRequest = () => server.requests.at(-1)
 
-  describe('what is sent', () => {
-    test('the key goes in a header, not in the address', async () => {
+  describe('requests to Google', () => {
+    test('the key is sent in a header, not in the address', async () => {
       await generate()
       expect(lastRequest()).toMatchObject({
         method: 'POST',
@@ -67,7 +67,7 @@ describe('google', () => {
       expect(lastRequest()?.path).toBe('/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse')
     })
 
-    test('a base URL that names a version keeps it, and a model name can not leave the path of models', async () => {
+    test('a base URL with a version keeps it, and a model name cannot leave the path of models', async () => {
       provider = await create(`${server.url}/gateway/v1/`, 'k')
       await generate({ model: 'tunedModels/mine' })
       expect(lastRequest()?.path).toBe('/gateway/v1/tunedModels/mine:generateContent')
@@ -75,7 +75,7 @@ describe('google', () => {
       expect(lastRequest()?.path).toBe('/gateway/v1/models/x%3Falt%3Djson%23:generateContent')
     })
 
-    test('roles, system and settings arrive under the names of the API', async () => {
+    test('roles, system and settings have the field names of the API', async () => {
       await generate({
         system: 'be kind',
         messages: [
@@ -102,7 +102,7 @@ describe('google', () => {
       expect(answer.notes).toEqual([expect.stringContaining('stopSequences')])
     })
 
-    test('a schema is sent to models that take one, only JSON asked for from older ones', async () => {
+    test('a schema is sent to models that support it, and only a JSON media type to older ones', async () => {
       const outputSchema = {
         $schema: 'https://json-schema.org/draft/2020-12/schema',
         type: 'object',
@@ -134,7 +134,7 @@ describe('google', () => {
     })
   })
 
-  describe('what comes back', () => {
+  describe('answers of Google', () => {
     /** The same answer asked for whole and streamed. */
     const bothWays = async (body: unknown) => {
       server.answer({ body })
@@ -172,7 +172,7 @@ describe('google', () => {
         expect(answer).toMatchObject({ text: '', finishReason, notes })
     })
 
-    test('a blocked prompt is CONTENT_FILTERED with its reason and its usage, whatever else is said', async () => {
+    test('a blocked prompt is CONTENT_FILTERED with its reason and its usage', async () => {
       for (const rest of [{}, { candidates: [] }, { candidates: [{ content: { role: 'model' }, finishReason: 'STOP' }] }])
         for (const error of await bothWays({ promptFeedback: { blockReason: 'JAILBREAK' }, usageMetadata: USAGE, ...rest })) {
           expect(error).toMatchObject({ code: 'CONTENT_FILTERED', message: expect.stringContaining('JAILBREAK') })
@@ -180,58 +180,58 @@ describe('google', () => {
         }
     })
 
-    test('a block in the middle of a stream ends it as filtered, and says why', async () => {
-      server.answer(stream(piece([text('half')]), { promptFeedback: { blockReason: 'PROHIBITED_CONTENT' } }))
+    test('a block in the middle of a stream ends it as filtered, with the reason', async () => {
+      server.answer(stream(chunk([text('half')]), { promptFeedback: { blockReason: 'PROHIBITED_CONTENT' } }))
       const answer = await streamed()
       expect(answer).toMatchObject({ text: 'half', finishReason: 'content_filter' })
       expect(answer.notes.join()).toContain('PROHIBITED_CONTENT')
     })
 
-    test('an answer without candidates is none', async () => {
+    test('an answer without candidates is an error', async () => {
       const [whole, cut] = await bothWays({ candidates: [], usageMetadata: USAGE })
       expect(whole).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
       expect(cut).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
     })
 
-    test('the last count of a stream is final, also where its total falls', async () => {
+    test('the last count of a stream is final, even if its total is lower', async () => {
       const counts = [
         { promptTokenCount: 16, candidatesTokenCount: 75, thoughtsTokenCount: 78, totalTokenCount: 169 },
         { promptTokenCount: 16, candidatesTokenCount: 75, totalTokenCount: 91 },
       ]
-      server.answer(stream(piece([text('a')], undefined, counts[0]), piece([text('b')], 'STOP', counts[1])))
+      server.answer(stream(chunk([text('a')], undefined, counts[0]), chunk([text('b')], 'STOP', counts[1])))
       expect((await streamed()).usage).toEqual({ inputTokens: 16, outputTokens: 75, totalTokens: 91, source: 'reported' })
     })
 
-    test('a last piece that counts the prompt alone takes nothing from the answer', async () => {
+    test('a last chunk that counts only the prompt does not reset the output', async () => {
       const counts = [
         { promptTokenCount: 46, candidatesTokenCount: 51, thoughtsTokenCount: 101, totalTokenCount: 198 },
         { promptTokenCount: 46, totalTokenCount: 46 },
       ]
-      server.answer(stream(piece([text('a')], undefined, counts[0]), piece([text('')], 'STOP', counts[1])))
+      server.answer(stream(chunk([text('a')], undefined, counts[0]), chunk([text('')], 'STOP', counts[1])))
       expect((await streamed()).usage).toMatchObject({ inputTokens: 46, outputTokens: 152, reasoningTokens: 101 })
     })
 
-    test('thoughts are delivered apart from the text, and parts that are not read are named once', async () => {
-      const pieces: string[] = []
+    test('thoughts are delivered separately from the text, and parts left out are named once', async () => {
+      const chunks: string[] = []
       const thoughts: string[] = []
       server.answer(
         stream(
-          piece([{ text: 'plan ', thought: true, thoughtSignature: 'c2ln' }]),
-          piece([{ text: 'more', thought: true }, { executableCode: { language: 'PYTHON', code: '1' } }]),
-          piece(
+          chunk([{ text: 'plan ', thought: true, thoughtSignature: 'c2ln' }]),
+          chunk([{ text: 'more', thought: true }, { executableCode: { language: 'PYTHON', code: '1' } }]),
+          chunk(
             [{ codeExecutionResult: { outcome: 'OUTCOME_OK', output: '1' } }, { text: 'Answer', thoughtSignature: 'c2ln' }],
             'STOP',
             USAGE,
           ),
         ),
       )
-      const answer = await generate({}, { onDelta: (value) => pieces.push(value), onReasoning: (value) => thoughts.push(value) })
+      const answer = await generate({}, { onDelta: (value) => chunks.push(value), onReasoning: (value) => thoughts.push(value) })
       expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'plan more' })
-      expect({ pieces, thoughts }).toEqual({ pieces: ['Answer'], thoughts: ['plan ', 'more'] })
+      expect({ chunks, thoughts }).toEqual({ chunks: ['Answer'], thoughts: ['plan ', 'more'] })
       expect(answer.notes).toEqual(['parts of the answer were left out: thoughtSignature, executableCode, codeExecutionResult'])
     })
 
-    test('grounding is kept as sources, with ranges in characters where Google counts bytes', async () => {
+    test('grounding becomes sources, with ranges in characters instead of bytes', async () => {
       const answered = 'Äpfel fallen. Über München.'
       const groundingMetadata = {
         webSearchQueries: ['apples'],
@@ -253,15 +253,15 @@ describe('google', () => {
         { kind: 'citation', url: 'gs://b', title: 'B', text: 'Über München.', startIndex: 14, endIndex: 27 },
         { kind: 'citation', url: 'https://a.example', title: 'A', text: 'not in it' },
       ]
-      const [candidate] = piece([text(answered)], 'STOP').candidates
+      const [candidate] = chunk([text(answered)], 'STOP').candidates
       for (const answer of await bothWays({ candidates: [{ ...candidate, groundingMetadata }] })) {
         expect(answer).toMatchObject({ text: answered, notes: ['Gemini searched the web for: "apples"'] })
         expect(answer).toHaveProperty('sources', sources)
       }
     })
 
-    test('citations and pages that were read are sources; a page that could not be read is none', async () => {
-      const [candidate] = piece([text('Über uns')], 'STOP').candidates
+    test('citations and retrieved pages are sources, and a page that failed is not', async () => {
+      const [candidate] = chunk([text('Über uns')], 'STOP').candidates
       const more = {
         citationMetadata: { citations: [{ startIndex: 0, endIndex: 5, uri: 'https://c.example', title: 'C' }] },
         urlContextMetadata: {
@@ -278,14 +278,14 @@ describe('google', () => {
         ])
     })
 
-    test('the tier is named as the API names it', async () => {
+    test('the service tier is that of the API', async () => {
       const tiered = { ...USAGE, trafficType: 'ON_DEMAND_FLEX' }
-      for (const answer of await bothWays(piece([text('a')], 'STOP', tiered)))
+      for (const answer of await bothWays(chunk([text('a')], 'STOP', tiered)))
         expect(answer).toHaveProperty('serviceTier', 'ON_DEMAND_FLEX')
-      for (const answer of await bothWays(piece([text('a')], 'STOP', USAGE))) expect(answer).not.toHaveProperty('serviceTier')
+      for (const answer of await bothWays(chunk([text('a')], 'STOP', USAGE))) expect(answer).not.toHaveProperty('serviceTier')
     })
 
-    test('output is candidates plus thoughts, input is prompt plus prompts of tools, cached is part of input', async () => {
+    test('output is candidates plus thoughts, input is prompt plus tool prompts, cached tokens are part of input', async () => {
       const usageMetadata = {
         promptTokenCount: 19,
         toolUsePromptTokenCount: 69,
@@ -294,7 +294,7 @@ describe('google', () => {
         thoughtsTokenCount: 117,
         totalTokenCount: 252,
       }
-      server.answer({ body: piece([text('ok')], 'STOP', usageMetadata) })
+      server.answer({ body: chunk([text('ok')], 'STOP', usageMetadata) })
       expect((await generate()).usage).toEqual({
         inputTokens: 88,
         cachedInputTokens: 8,
@@ -308,20 +308,20 @@ describe('google', () => {
     test('usage of a stream is cumulative: the greatest total counts, not the sum and not a figure that fell back', async () => {
       server.answer(
         stream(
-          piece([{ executableCode: { code: '1+1' } }], undefined, {
+          chunk([{ executableCode: { code: '1+1' } }], undefined, {
             promptTokenCount: 46,
             candidatesTokenCount: 51,
             thoughtsTokenCount: 101,
             totalTokenCount: 198,
           }),
-          piece([{ codeExecutionResult: { output: '2' } }], undefined, { promptTokenCount: 46, totalTokenCount: 46 }),
-          piece([text('It is 2.')], undefined, {
+          chunk([{ codeExecutionResult: { output: '2' } }], undefined, { promptTokenCount: 46, totalTokenCount: 46 }),
+          chunk([text('It is 2.')], undefined, {
             promptTokenCount: 46,
             candidatesTokenCount: 57,
             thoughtsTokenCount: 67,
             totalTokenCount: 170,
           }),
-          piece([text('')], 'STOP', {
+          chunk([text('')], 'STOP', {
             promptTokenCount: 147,
             candidatesTokenCount: 108,
             thoughtsTokenCount: 168,
@@ -336,38 +336,38 @@ describe('google', () => {
       })
     })
 
-    test('a field that vanishes is void where the total does without it, and kept where the total still holds it', async () => {
+    test('a missing field is dropped if the total adds up without it, and kept otherwise', async () => {
       const first = { promptTokenCount: 9, candidatesTokenCount: 15, thoughtsTokenCount: 78, totalTokenCount: 102 }
       server.answer(
         stream(
-          piece([text('a')], undefined, first),
-          piece([text('b')], 'STOP', { promptTokenCount: 87, thoughtsTokenCount: 78, totalTokenCount: 165 }),
+          chunk([text('a')], undefined, first),
+          chunk([text('b')], 'STOP', { promptTokenCount: 87, thoughtsTokenCount: 78, totalTokenCount: 165 }),
         ),
       )
       expect((await streamed()).usage).toMatchObject({ inputTokens: 87, outputTokens: 78, reasoningTokens: 78 })
       server.answer(
         stream(
-          piece([text('a')], undefined, first),
-          piece([text('b')], 'STOP', { promptTokenCount: 9, candidatesTokenCount: 20, totalTokenCount: 107 }),
+          chunk([text('a')], undefined, first),
+          chunk([text('b')], 'STOP', { promptTokenCount: 9, candidatesTokenCount: 20, totalTokenCount: 107 }),
         ),
       )
       expect((await streamed()).usage).toMatchObject({ inputTokens: 9, outputTokens: 98, reasoningTokens: 78, totalTokens: 107 })
     })
 
-    test('a last figure that fell back takes nothing back', async () => {
+    test('a lower last figure does not reset the usage', async () => {
       server.answer(
-        stream(piece([text('a')], undefined, USAGE), piece([], 'STOP', { promptTokenCount: 10, totalTokenCount: 10 })),
+        stream(chunk([text('a')], undefined, USAGE), chunk([], 'STOP', { promptTokenCount: 10, totalTokenCount: 10 })),
       )
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5, totalTokens: 15 })
     })
 
-    test('a last piece with an empty usage takes nothing back', async () => {
-      server.answer(stream(piece([text('a')], undefined, USAGE), piece([text('b')], 'STOP', { trafficType: 'ON_DEMAND' })))
+    test('a last chunk with an empty usage does not reset the usage', async () => {
+      server.answer(stream(chunk([text('a')], undefined, USAGE), chunk([text('b')], 'STOP', { trafficType: 'ON_DEMAND' })))
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
     })
 
     test('an answer without usage has unknown usage, not 0', async () => {
-      server.answer({ body: piece([text('ok')], 'STOP') })
+      server.answer({ body: chunk([text('ok')], 'STOP') })
       expect((await generate()).usage).toEqual({ source: 'unknown' })
     })
 
@@ -382,19 +382,19 @@ describe('google', () => {
       ['MALFORMED_FUNCTION_CALL', 'other'],
       ['SOMETHING_NEW', 'other'],
     ])('finish reason %s is read as %s, streamed or not', async (finishReason, read) => {
-      server.answer({ body: piece([text('ok')], finishReason, USAGE) })
+      server.answer({ body: chunk([text('ok')], finishReason, USAGE) })
       expect((await generate()).finishReason).toBe(read)
-      server.answer(stream(piece([text('ok')], finishReason, USAGE)))
+      server.answer(stream(chunk([text('ok')], finishReason, USAGE)))
       expect((await streamed()).finishReason).toBe(read)
     })
 
-    test('function calls come with STOP and are read as tool calls', async () => {
+    test('function calls with STOP become tool calls', async () => {
       const parts = [
         text('Checking.'),
         { functionCall: { name: 'weather', args: { city: 'Berlin' } } },
         { functionCall: { id: 'c2', name: 'time' } },
       ]
-      server.answer({ body: piece(parts, 'STOP', USAGE) })
+      server.answer({ body: chunk(parts, 'STOP', USAGE) })
       expect(await generate()).toMatchObject({
         text: 'Checking.',
         finishReason: 'tool_calls',
@@ -405,24 +405,24 @@ describe('google', () => {
       })
     })
 
-    test('text is every text part but thoughts; pictures are left out with a note', async () => {
+    test('the text consists of all text parts but thoughts, and pictures are left out with a note', async () => {
       const parts = [
         { text: 'hm', thought: true },
         text('one '),
         { inlineData: { mimeType: 'image/png', data: 'AAAA' } },
         text('two'),
       ]
-      server.answer({ body: piece(parts, 'STOP', USAGE) })
+      server.answer({ body: chunk(parts, 'STOP', USAGE) })
       const answer = await generate()
       expect(answer).toMatchObject({ text: 'one two', reasoningText: 'hm', finishReason: 'stop' })
       expect(answer.notes).toEqual([expect.stringContaining('inlineData')])
-      const pieces: string[] = []
-      server.answer(stream(piece(parts, 'STOP', USAGE)))
-      await generate({}, { onDelta: (value) => pieces.push(value) })
-      expect(pieces).toEqual(['one ', 'two'])
+      const chunks: string[] = []
+      server.answer(stream(chunk(parts, 'STOP', USAGE)))
+      await generate({}, { onDelta: (value) => chunks.push(value) })
+      expect(chunks).toEqual(['one ', 'two'])
     })
 
-    test('of several candidates the first by index is the answer, wherever it stands', async () => {
+    test('of several candidates the one with index 0 is the answer, at any position', async () => {
       const other = { content: { parts: [text('another')] }, finishReason: 'STOP', index: 1 }
       const first = { content: { parts: [text('ok')] }, finishReason: 'STOP', index: 0 }
       server.answer(stream({ candidates: [other, first] }, { candidates: [other] }))
@@ -430,12 +430,12 @@ describe('google', () => {
     })
 
     test('usage after the finish reason is still read', async () => {
-      server.answer(stream(piece([text('ok')], 'STOP'), { usageMetadata: USAGE, modelVersion: 'answering-model' }))
+      server.answer(stream(chunk([text('ok')], 'STOP'), { usageMetadata: USAGE, modelVersion: 'answering-model' }))
       expect((await streamed()).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
     })
 
     test('a stream sent as one JSON list is delivered', async () => {
-      server.answer({ body: [piece([text('a')]), piece([text('b')], 'STOP', USAGE)] })
+      server.answer({ body: [chunk([text('a')]), chunk([text('b')], 'STOP', USAGE)] })
       expect(await streamed()).toMatchObject({ text: 'ab', usage: { inputTokens: 10 } })
     })
   })
@@ -458,7 +458,7 @@ describe('google', () => {
       await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
     })
 
-    test('the wait that Google asks for in the body goes along in milliseconds', async () => {
+    test('the wait in a body of Google is kept in milliseconds', async () => {
       server.answer({
         status: 429,
         body: {
@@ -497,14 +497,14 @@ describe('google', () => {
       await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', retryable: true })
     })
 
-    test('a stream that breaks after a finish reason does not pass as an answer', async () => {
-      server.answer({ ...stream(piece([text('half')], 'STOP')), after: 'drop' })
+    test('a stream that breaks after a finish reason is not an answer', async () => {
+      server.answer({ ...stream(chunk([text('half')], 'STOP')), after: 'drop' })
       await expect(streamed()).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
     })
 
-    test('a cut stream tells what was used until then', async () => {
+    test('the error of a cut stream has the usage so far', async () => {
       server.answer(
-        stream(piece([text('half')], undefined, { promptTokenCount: 10, candidatesTokenCount: 3, totalTokenCount: 13 })),
+        stream(chunk([text('half')], undefined, { promptTokenCount: 10, candidatesTokenCount: 3, totalTokenCount: 13 })),
       )
       const error = await streamed().catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
@@ -516,7 +516,7 @@ describe('google', () => {
       await expect(generate()).rejects.toMatchObject({ code: 'PROVIDER_AUTH', retryable: false })
     })
 
-    test('ping asks for models and judges the answer', async () => {
+    test('ping requests the models and checks the response', async () => {
       server.answer({ body: { models: [] } })
       await provider.ping?.(new AbortController().signal)
       expect(lastRequest()).toMatchObject({

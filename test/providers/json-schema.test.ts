@@ -28,21 +28,21 @@ describe('schemas for strict mode', () => {
     ['a record', z.object({ a: z.record(z.string(), z.number()) })],
     ['an open object', z.looseObject({ a: z.string() })],
     ['a tuple', z.object({ a: z.tuple([z.string(), z.number()]) })],
-  ])('%s is passed on unchanged, not strict', (_, type) => {
+  ])('%s is returned unchanged, as not strict', (_, type) => {
     const schema = z.toJSONSchema(type)
     expect(toStructuredSchema(schema)).toEqual({ schema, strict: false })
   })
 
-  test('a combination by allOf is passed on unchanged, not strict', () => {
+  test('a schema with allOf is returned unchanged, as not strict', () => {
     const schema = { type: 'object', allOf: [{ properties: { a: { type: 'string' } } }] }
     expect(toStructuredSchema(schema)).toEqual({ schema, strict: false })
   })
 
-  test('what is no object has no structured form', () => {
+  test('a schema of another type than object has no structured form', () => {
     expect(toStructuredSchema(z.toJSONSchema(z.array(z.string())))).toBeUndefined()
   })
 
-  test('a property may be called like a keyword', () => {
+  test('a property may have the name of a keyword', () => {
     const schema = {
       type: 'object',
       properties: { default: { type: 'string' }, format: { type: 'string' } },
@@ -51,7 +51,7 @@ describe('schemas for strict mode', () => {
     expect(toStructuredSchema(schema)).toMatchObject({ strict: true, schema: { required: ['default', 'format'] } })
   })
 
-  test('references are kept with what they refer to', () => {
+  test('references are kept with their targets', () => {
     const schema = {
       type: 'object',
       properties: { node: { $ref: '#/$defs/node' } },
@@ -64,7 +64,7 @@ describe('schemas for strict mode', () => {
     })
   })
 
-  test('the schema that came in is not changed', () => {
+  test('the given schema is not changed', () => {
     const schema = Object.freeze({
       type: 'object',
       properties: Object.freeze({ a: Object.freeze({ type: 'string', minLength: 2 }) }),

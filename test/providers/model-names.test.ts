@@ -34,7 +34,7 @@ test.each([
   expect(doubt?.message).toContain(`did you mean "${suggestion}"?`)
 })
 
-test('a newer version is unknown, and is not taken for a slip', async () => {
+test('a newer version is unknown, and is not taken for a typing error', async () => {
   for (const model of ['gpt-7-sol', 'gpt-6.1-sol']) {
     const doubt = await names.doubt(at('openai'), model)
     expect(doubt?.message).toMatch(/is not in the list of openai of \d{4}-\d\d-\d\d$/)
@@ -55,11 +55,11 @@ describe('models that are shut down', () => {
     expect(doubt).toMatchObject({ shutdown, message: expect.stringContaining(`was shut down by ${vendor} on ${shutdown}`) })
   })
 
-  test('one that will be shut down is named with the day', async () => {
+  test('a model that will be shut down is reported with the day', async () => {
     expect((await names.doubt(at('openai'), 'gpt-5'))?.message).toContain('will be shut down by openai on 2026-12-11')
   })
 
-  test('a model of another name that begins alike is not', async () => {
+  test('a model whose name only starts like a retired one is not reported', async () => {
     for (const model of ['gpt-4o-2024-08-06', 'gpt-5.4', 'gpt-5.5-pro'])
       expect((await names.doubt(at('openai'), model))?.message ?? '').not.toContain('was shut down')
   })
@@ -73,6 +73,6 @@ test.each([
   ['the simulator', at('openai', { simulated: true }), 'anything'],
   ['a model with a configured price', at('openai'), 'our-own'],
   ['a retired model with a configured price', at('anthropic'), 'claude-2.1'],
-])('nothing is said of %s', async (_, provider, model) => {
+])('no doubt is reported for %s', async (_, provider, model) => {
   expect(await names.doubt(provider, model)).toBeUndefined()
 })

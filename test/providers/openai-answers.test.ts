@@ -61,14 +61,14 @@ const choice = (part: Readonly<Record<string, unknown>>, finish_reason: string |
 describe('the text of a streamed answer of Chat Completions', () => {
   test.each([
     [
-      'a whole message beside every piece',
+      'a whole message beside every chunk',
       [
         choice({ delta: { content: 'Pa' }, message: { content: 'Pa' } }),
         choice({ delta: { content: 'ris' }, message: { content: 'Paris' } }, 'stop'),
       ],
     ],
     [
-      'a whole message beside empty pieces',
+      'a whole message beside empty chunks',
       [
         choice({ delta: { content: '' }, message: { content: 'Pa' } }),
         choice({ delta: { content: '' }, message: { content: 'Paris' } }),
@@ -88,7 +88,7 @@ describe('the text of a streamed answer of Chat Completions', () => {
       [choice({ delta: { content: 'Pa' } }), choice({ delta: { content: '' }, message: { content: 'Paris' } }, 'stop')],
     ],
     [
-      'messages as pieces',
+      'messages as chunks',
       [
         choice({ message: { content: 'Pa' } }),
         choice({ message: { content: 'ris' } }),
@@ -102,12 +102,12 @@ describe('the text of a streamed answer of Chat Completions', () => {
     expect(await ask(streamed(...events), true)).toMatchObject({ text: 'Paris', seen: 'Paris' })
   })
 
-  test('pieces that repeat themselves are kept', async () => {
+  test('repeated chunks are kept', async () => {
     const events = [choice({ delta: { content: 'ha' } }), choice({ delta: { content: 'ha' } }, 'stop')]
     expect(await ask(streamed(...events), true)).toMatchObject({ text: 'haha' })
   })
 
-  test('text before a lone closing tag is void, and is the reasoning', async () => {
+  test('text before a lone closing tag is void and becomes reasoning', async () => {
     const events = ['Let me see.', '\n</th', 'ink>\n\nRain', '.'].map((content) => choice({ delta: { content } }))
     expect(await ask(streamed(...events, choice({ delta: {} }, 'stop')), true)).toMatchObject({
       text: 'Rain.',
@@ -116,7 +116,7 @@ describe('the text of a streamed answer of Chat Completions', () => {
     })
   })
 
-  test('a model that is known to open its reasoning in the prompt sends nothing that becomes void', async () => {
+  test('a model that opens its reasoning in the prompt delivers no text that becomes void', async () => {
     const events = ['Let me see.', '</think>Rain'].map((content) => choice({ delta: { content } }))
     expect(await ask(streamed(...events, choice({ delta: {} }, 'stop')), true, 'deepseek-r1:8b')).toMatchObject({
       seen: 'Rain',
@@ -134,9 +134,9 @@ test.each([
   expect(await ask({ body: choice({ message, delta }, 'stop') }, false)).toMatchObject({ text: 'Paris.', finishReason: 'stop' })
 })
 
-describe('answers that are none', () => {
+describe('responses that are not answers', () => {
   test.each(['abort', 'error', 'cancelled', 'network_error', 'ABORT'])(
-    'the finish "%s" is a failure that may pass',
+    'the finish reason "%s" is a retryable failure',
     async (reason) => {
       const message = expect.stringContaining(`it ended with the finish reason "${reason}"`)
       const expected = { code: 'PROVIDER_UNAVAILABLE', retryable: true, message }
@@ -166,17 +166,17 @@ describe('answers that are none', () => {
       { model: 'm', choices: [], prompt_filter_results: [{ prompt_index: 0, content_filter_results: filter }] },
     ],
     ['the word of Gemini', choice({ message: {} }, 'content_filter: RECITATION')],
-  ])('what a filter took away is called so, whole and streamed: %s', async (_, body) => {
+  ])('filtered content is reported as filtered, plain and streamed: %s', async (_, body) => {
     expect(await ask({ body }, false)).toMatchObject({ text: '', finishReason: 'content_filter' })
     expect(await ask(streamed(body), true)).toMatchObject({ text: '', finishReason: 'content_filter' })
   })
 
-  test('an answer whose bound went into reasoning says so', async () => {
+  test('an answer whose token bound was used by reasoning is reported so', async () => {
     const body = choice({ message: { content: null, reasoning_content: 'hm' } }, 'length')
     expect(await ask({ body }, false)).toMatchObject({ text: '', reasoningText: 'hm', finishReason: 'length' })
   })
 
-  test.each([false, true])('JSON that Groq refused is used where it is whole (streamed: %s)', async (streams) => {
+  test.each([false, true])('JSON that Groq rejected is used if it is complete (streamed: %s)', async (streams) => {
     const refused = (failed_generation: string) => ({
       status: 400,
       body: { error: { message: 'm', type: 'invalid_request_error', code: 'json_validate_failed', failed_generation } },
@@ -191,14 +191,14 @@ describe('answers that are none', () => {
   })
 })
 
-describe('what comes beside the text', () => {
+describe('content beside the text', () => {
   test.each([
     ['reasoning_content', { reasoning_content: 'hm' }],
     ['reasoning', { reasoning: 'hm' }],
     ['reasoning_details', { reasoning_details: [{ type: 'reasoning.text', text: 'hm', signature: 'x' }] }],
     ['both of OpenRouter', { reasoning: 'hm', reasoning_details: [{ type: 'reasoning.text', text: 'hm' }] }],
     ['parts of Mistral', { content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'hm' }] }] }],
-  ])('reasoning is kept apart: %s', async (_, delta) => {
+  ])('reasoning is kept separate: %s', async (_, delta) => {
     const events = [choice({ delta }), choice({ delta: { content: 'Rain' } }, 'stop')]
     expect(await ask(streamed(...events), true)).toMatchObject({ text: 'Rain', seen: 'Rain', reasoningText: 'hm', thought: 'hm' })
   })
@@ -234,7 +234,7 @@ describe('what comes beside the text', () => {
     expect((await ask(streamed(...events), true)).sources).toEqual([source])
   })
 
-  test('what is dropped is said in one note', async () => {
+  test('dropped content is named in one note', async () => {
     const message = { content: 'Rain', audio: { id: 'a' }, tool_calls: [{ id: 't', function: { name: 'f', arguments: '{}' } }] }
     const { notes } = await ask(
       { body: choice({ message, logprobs: { content: [1] }, content_filter_results: { hate: { filtered: false } } }, 'stop') },
@@ -243,7 +243,7 @@ describe('what comes beside the text', () => {
     expect(notes).toEqual(['left out of the answer: log probabilities, content filter results, audio, tool calls'])
   })
 
-  test('the tier that processed the request is kept', async () => {
+  test('the service tier of the answer is kept', async () => {
     expect(await ask({ body: choice({ message: { content: 'a' } }, 'stop', { service_tier: 'priority' }) }, false)).toMatchObject(
       { serviceTier: 'priority' },
     )
@@ -287,7 +287,7 @@ describe('answers of the Responses API', () => {
     ['that says the same', [message('Rain.', 'commentary'), message('Rain.', 'final_answer')], 'Rain.'],
     ['alone', [message('Rain.', 'commentary')], undefined],
     ['that is none', [message('Ra'), message('in.')], undefined],
-  ])('commentary %s is kept apart from the answer, whole and streamed', async (_, output, reasoningText) => {
+  ])('commentary %s is kept separate from the answer, plain and streamed', async (_, output, reasoningText) => {
     expect(await ask({ body: wholeOf(output) }, false, 'm', responses)).toMatchObject({ text: 'Rain.' })
     for (const late of [false, true]) {
       const answer = await ask(streamed(...eventsOf(output, late)), true, 'm', responses)
@@ -296,7 +296,7 @@ describe('answers of the Responses API', () => {
     }
   })
 
-  test('annotations stand where they belong in the joined text, search results beside', async () => {
+  test('annotations have positions in the joined text, and search results are separate', async () => {
     const annotation = { type: 'url_citation', url: 'https://example.org/a', title: 'A', start_index: 0, end_index: 2 }
     const search = {
       type: 'web_search_call',
@@ -314,7 +314,7 @@ describe('answers of the Responses API', () => {
     ])
   })
 
-  test('reasoning summaries are told as they come', async () => {
+  test('reasoning summaries are delivered as they arrive', async () => {
     const reasoning = { type: 'reasoning', summary: [{ type: 'summary_text', text: 'hm' }] }
     const events = [
       { type: 'response.reasoning_summary_text.delta', delta: 'hm' },

@@ -25,7 +25,7 @@ const whole = (message: unknown, finish_reason = 'stop', rest = {}) => ({
 const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
 
 describe('usage of Chat Completions', () => {
-  test('is asked for in a stream, and only there', async () => {
+  test('is requested in streams only', async () => {
     await streamOf(provider, server, [chunk({ content: 'a' }, 'stop'), '[DONE]'])
     expect(lastBodyAt(server)).toMatchObject({ stream: true, stream_options: { include_usage: true } })
     await answerOf(provider, server, whole({ content: 'a' }))
@@ -46,12 +46,12 @@ describe('usage of Chat Completions', () => {
     expect(answer.usage).toEqual({ inputTokens: 10, outputTokens: 5, totalTokens: 15, source: 'reported' })
   })
 
-  test('is unknown, not zero, where the vendor sends none', async () => {
+  test('is unknown, not zero, if the vendor sends none', async () => {
     expect((await streamOf(provider, server, [chunk({ content: 'a' }, 'stop'), '[DONE]'])).usage).toEqual({ source: 'unknown' })
     expect((await answerOf(provider, server, whole({ content: 'a' }))).usage).toEqual({ source: 'unknown' })
   })
 
-  test('is unknown where a server that counts nothing sends zeros', async () => {
+  test('is unknown if a server that does not count sends zeros', async () => {
     const zeros = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }
     expect((await answerOf(provider, server, whole({ content: 'a' }, 'stop', { usage: zeros }))).usage).toEqual({
       source: 'unknown',
@@ -79,7 +79,7 @@ describe('usage of Chat Completions', () => {
     })
   })
 
-  test('counts reasoning as a part of the output where the vendor does (OpenAI)', async () => {
+  test('counts reasoning as part of the output if the vendor does (OpenAI)', async () => {
     expect(
       await usageOf({
         prompt_tokens: 10,
@@ -94,7 +94,7 @@ describe('usage of Chat Completions', () => {
     })
   })
 
-  test('adds reasoning to the output where the vendor reports it beside (xAI)', async () => {
+  test('adds reasoning to the output if the vendor excludes it (xAI)', async () => {
     expect(
       await usageOf({
         prompt_tokens: 291,
@@ -123,7 +123,7 @@ describe('usage of Chat Completions', () => {
     })
   })
 
-  test('adds audio to the input where the total says so (Mistral)', async () => {
+  test('adds audio to the input if the total shows it (Mistral)', async () => {
     expect(
       await usageOf({
         prompt_tokens: 9,
@@ -164,7 +164,7 @@ describe('text and finish of Chat Completions', () => {
     })
   })
 
-  test('a refusal that comes with stop is a refusal', async () => {
+  test('a refusal with finish reason stop is a refusal', async () => {
     const expected = { text: '', refusal: "I can't help.", finishReason: 'refusal' }
     expect(await answerOf(provider, server, whole({ content: null, refusal: "I can't help." }))).toMatchObject(expected)
     expect(
@@ -172,7 +172,7 @@ describe('text and finish of Chat Completions', () => {
     ).toMatchObject(expected)
   })
 
-  test('tool calls that come with stop are tool calls, their fragments joined by index', async () => {
+  test('tool calls with finish reason stop are tool calls, with fragments joined by index', async () => {
     const call = (index: number, rest: object) => chunk({ tool_calls: [{ index, ...rest }] })
     const answer = await streamOf(provider, server, [
       call(0, { id: 'call_1', function: { name: 'weather', arguments: '' } }),
@@ -191,13 +191,13 @@ describe('text and finish of Chat Completions', () => {
     })
   })
 
-  test('two whole tool calls at one index stay two', async () => {
+  test('two complete tool calls at one index stay two', async () => {
     const call = (id: string) => chunk({ tool_calls: [{ index: 0, id, function: { name: 'f', arguments: '{}' } }] })
     const answer = await streamOf(provider, server, [call('a'), call('b'), chunk({}, 'tool_calls'), '[DONE]'])
     expect(answer.toolCalls).toHaveLength(2)
   })
 
-  test('content as a list gives its text, and its thinking apart (Mistral)', async () => {
+  test('content as a list is split into text and thinking (Mistral)', async () => {
     const content = [
       { type: 'thinking', thinking: [{ type: 'text', text: 'two and two' }] },
       { type: 'text', text: 'It is ' },
@@ -215,7 +215,7 @@ describe('text and finish of Chat Completions', () => {
     ['reasoning', { reasoning: 'hm', reasoning_details: [{ type: 'reasoning.text', text: 'hm' }] }],
     ['reasoning_content', { reasoning_content: 'hm' }],
     ['reasoning_details', { reasoning_details: [{ type: 'reasoning.text', text: 'hm' }] }],
-  ])('reasoning in %s is kept apart from the text', async (_, message) => {
+  ])('reasoning in %s is kept separate from the text', async (_, message) => {
     expect(await answerOf(provider, server, whole({ content: 'yes', ...message }))).toMatchObject({
       text: 'yes',
       reasoningText: 'hm',
@@ -233,7 +233,7 @@ describe('text and finish of Chat Completions', () => {
     expect(answer).toMatchObject({ text: 'mine', finishReason: 'stop' })
   })
 
-  test('the model that answered is named, not the one asked for', async () => {
+  test('the model that answered is reported, not the requested one', async () => {
     expect(await answerOf(provider, server, whole({ content: 'a' }), { model: 'gpt-4o' })).toMatchObject({
       model: 'gpt-4o-2024-08-06',
     })
@@ -268,7 +268,7 @@ describe('text and finish of Chat Completions', () => {
     }
   })
 
-  test('comments count as activity, so that an idle timeout sees life', async () => {
+  test('comments count as activity for the idle timeout', async () => {
     server.answer({
       headers: SSE_HEADERS,
       body: `${': PROCESSING\n\n'.repeat(40)}${sse(chunk({ content: 'a' }, 'stop'), '[DONE]')}`,
@@ -283,13 +283,13 @@ describe('text and finish of Chat Completions', () => {
     expect(activity).toBeGreaterThan(10)
   })
 
-  test('an answer is there with its end mark, although the connection stays open', async () => {
+  test('an answer resolves at its end mark although the connection stays open', async () => {
     server.answer({ headers: SSE_HEADERS, body: sse(chunk({ content: 'a' }, 'stop'), '[DONE]'), after: 'hang' })
     const answer = await provider.generate(askOf(), { signal: new AbortController().signal, onDelta: () => undefined })
     expect(answer.text).toBe('a')
   })
 
-  test('JSON that does not say so in its content type is read', async () => {
+  test('JSON with a wrong content type is read', async () => {
     const answer = { headers: { 'content-type': 'text/plain' }, body: JSON.stringify(whole({ content: 'plain' }).body) }
     expect(await answerOf(provider, server, answer)).toMatchObject({ text: 'plain' })
   })
@@ -352,7 +352,7 @@ describe('errors inside a 200 of Chat Completions', () => {
     expect(callFactsOf(error)).toMatchObject({ generated: true, model: 'gpt-4o-2024-08-06' })
   })
 
-  test('usage known before the failure goes along', async () => {
+  test('usage known before the failure is kept on the error', async () => {
     const error = await failure(
       streamOf(provider, server, [chunk({ content: 'half' }, null, { usage }), { error: { message: 'broken' } }]),
     )
@@ -371,7 +371,7 @@ describe('errors inside a 200 of Chat Completions', () => {
     expect(await failure(streamed)).toMatchObject({ code })
   })
 
-  test('a prompt repeated by an error inside a stream is not passed on', async () => {
+  test('a prompt repeated by an error inside a stream is withheld', async () => {
     const content = 'my favourite colour is ultraviolet'
     const asked = streamOf(provider, server, [{ error: { message: `can not say ${content}` } }], {
       messages: [{ role: 'user', content }],
@@ -379,18 +379,18 @@ describe('errors inside a 200 of Chat Completions', () => {
     expect(JSON.stringify(await failure(asked))).not.toContain('ultraviolet')
   })
 
-  test('an end mark without an answer is no answer', async () => {
+  test('an end mark without an answer is an error', async () => {
     expect(await failure(streamOf(provider, server, ['[DONE]']))).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
   })
 
-  test('an event that is no JSON is no answer', async () => {
+  test('an event that is not JSON is an error', async () => {
     expect(await failure(streamOf(provider, server, [chunk({ content: 'a' }), '{not json', '[DONE]']))).toMatchObject({
       code: 'PROVIDER_BAD_REPLY',
     })
   })
 
   test.each([[[]], [[null]], [[{}]], [[{ index: 0, message: null, finish_reason: 'stop' }]]])(
-    '%j as choices is no answer',
+    '%j as choices is an error',
     async (choices) => {
       expect(await failure(answerOf(provider, server, { body: { model: 'm', choices, usage } }))).toMatchObject({
         code: 'PROVIDER_BAD_REPLY',
@@ -432,7 +432,7 @@ describe('requests of Chat Completions', () => {
   })
 
   test.each(['o1', 'o3-mini', 'o4-mini-2025-04-16', 'gpt-5', 'gpt-5-nano', 'gpt-5.2', 'openai/gpt-5-mini'])(
-    'leave out what the reasoning model %s refuses, with a note for each',
+    'leave out settings that the reasoning model %s rejects, with a note for each',
     async (model) => {
       const { body, notes } = await bodyFor({
         model,
@@ -453,7 +453,7 @@ describe('requests of Chat Completions', () => {
     },
   )
 
-  test('keep four stop sequences at most, and say so', async () => {
+  test('keep at most four stop sequences, with a note', async () => {
     const { body, notes } = await bodyFor({ settings: { stopSequences: ['1', '2', '3', '4', '5'] } })
     expect(body).toMatchObject({ stop: ['1', '2', '3', '4'] })
     expect(notes).toHaveLength(1)
@@ -476,19 +476,19 @@ describe('requests of Chat Completions', () => {
     expect(notes).toEqual([])
   })
 
-  test('leave out a schema that is no object, with a note', async () => {
+  test('leave out a schema of another type than object, with a note', async () => {
     const { body, notes } = await bodyFor({ outputSchema: { type: 'array', items: { type: 'string' } } })
     expect(body).not.toHaveProperty('response_format')
     expect(notes).toHaveLength(1)
   })
 })
 
-test("reasoning between tags is kept apart behind an address that is not OpenAI's own", async () => {
+test("reasoning between tags is kept separate at addresses other than OpenAI's", async () => {
   const said = '<reasoning>Let me see.</reasoning>Paris.'
   const expected = { text: 'Paris.', reasoningText: 'Let me see.' }
   expect(await answerOf(provider, server, whole({ role: 'assistant', content: said }))).toMatchObject(expected)
-  const pieces = [...said].map((content) => chunk({ content }))
-  const streamed = await streamOf(provider, server, [...pieces, chunk({}, 'stop')])
+  const chunks = [...said].map((content) => chunk({ content }))
+  const streamed = await streamOf(provider, server, [...chunks, chunk({}, 'stop')])
   expect(streamed).toMatchObject({ ...expected, streamed: 'Paris.' })
 })
 

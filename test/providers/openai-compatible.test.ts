@@ -36,17 +36,17 @@ const createAt = (settings: Partial<AdapterSettings> = {}) =>
 const outputSchema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] }
 
 describe('presets', () => {
-  test.each(PRESETS)('%s has an address, or is one of an own resource', (preset) => {
+  test.each(PRESETS)('%s has an address, or belongs to services with an address per account', (preset) => {
     const { baseUrl } = PRESET_TABLE[preset]
     if (preset === 'azure') expect(baseUrl).toBeUndefined()
     else expect(new URL(baseUrl ?? '').pathname).toMatch(/\/v1$/)
   })
 
-  test('without an address there is no provider', async () => {
+  test('a provider without an address is rejected', async () => {
     await expect(createAt({ baseUrl: undefined, preset: 'azure' })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   })
 
-  test('a server that needs no key gets none', async () => {
+  test('a server without a key gets none', async () => {
     await answerOf(await createAt({ preset: 'ollama', apiKey: undefined }), server, ok)
     expect(server.requests.at(-1)?.headers).not.toHaveProperty('authorization')
   })
@@ -64,24 +64,24 @@ describe('presets', () => {
   test.each([
     ['gpt-4o', 'max_tokens'],
     ['o3', 'max_completion_tokens'],
-  ])('an unknown service gets the output bound of %s as %s', async (model, field) => {
+  ])('an unknown service gets the token bound of %s as %s', async (model, field) => {
     await answerOf(await createAt(), server, ok, { model, settings: { maxTokens: 7 } })
     expect(lastBodyAt(server)).toMatchObject({ [field]: 7 })
   })
 
-  test('Mistral is not asked for stream usage, which it refuses', async () => {
+  test('Mistral gets no request for stream usage, which it rejects', async () => {
     await streamOf(await createAt({ preset: 'mistral' }), server, [
       { choices: [{ index: 0, delta: { content: 'a' }, finish_reason: 'stop' }] },
     ])
     expect(lastBodyAt(server)).not.toHaveProperty('stream_options')
   })
 
-  test('OpenRouter is asked for its costs', async () => {
+  test('OpenRouter gets a request for its costs', async () => {
     await answerOf(await createAt({ preset: 'openrouter' }), server, ok)
     expect(lastBodyAt(server)).toMatchObject({ usage: { include: true } })
   })
 
-  test('schemas go to services that know them, else JSON is asked for where the prompt speaks of it, else they are left out with a note', async () => {
+  test('schemas are sent to services that support them, replaced by json_object if the prompt mentions JSON, or left out with a note', async () => {
     const asks = { outputSchema, messages: [{ role: 'user', content: 'Answer as JSON.' }] } as const
     expect((await answerOf(await createAt({ preset: 'ollama' }), server, ok, asks)).notes).toEqual([])
     expect(lastBodyAt(server)).toMatchObject({ response_format: { type: 'json_schema' } })
@@ -99,7 +99,7 @@ describe('presets', () => {
     ['/openai', '2024-10-21', '/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21'],
     ['/models', '2024-05-01-preview', '/models/chat/completions?api-version=2024-05-01-preview'],
     ['/openai/deployments/x', '2024-10-21', '/openai/deployments/x/chat/completions?api-version=2024-10-21'],
-  ])('Azure at "%s" with version %s is asked at %s, its key in api-key', async (path, apiVersion, asked) => {
+  ])('Azure at "%s" with version %s gets requests at %s with its key in api-key', async (path, apiVersion, asked) => {
     const azure = await createAt({ preset: 'azure', baseUrl: `${server.url}${path}`, apiVersion })
     await answerOf(azure, server, ok, { model: 'my gpt' })
     const { path: seen, headers } = server.requests.at(-1) ?? {}
@@ -109,7 +109,7 @@ describe('presets', () => {
   })
 
   test.each(['..', '.', '../..'])(
-    'Azure is asked nothing for a model called %s, which would lead to another address',
+    'Azure gets no request for the model %s, which would lead to another address',
     async (model) => {
       const azure = await createAt({ preset: 'azure', baseUrl: server.url, apiVersion: '2024-10-21' })
       const before = server.requests.length
@@ -126,15 +126,15 @@ describe('errors of compatible services', () => {
     ['FastAPI', 422, { detail: 'field required' }, 'PROVIDER_REJECTED', 'field required'],
     ['a proxy page', 502, '<html>Bad gateway</html>', 'PROVIDER_UNAVAILABLE', 'status 502'],
     ['plain text', 503, 'upstream connect error', 'PROVIDER_UNAVAILABLE', 'upstream connect error'],
-  ])('%s: its words arrive', async (_, status, body, code, words) => {
+  ])('%s: the message of the error is kept', async (_, status, body, code, words) => {
     const error = await answerOf(await createAt(), server, { status, body }).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code, message: expect.stringContaining(words) })
     expect(String(error)).not.toContain('<html>')
   })
 })
 
-describe('what belongs to OpenAI stays at OpenAI', () => {
-  test('organisation, project and custom headers of the environment go to no other origin', async () => {
+describe('credentials for OpenAI', () => {
+  test('organisation, project and custom headers of the environment are not sent to another origin', async () => {
     const variables = {
       OPENAI_ORG_ID: 'org-secret',
       OPENAI_PROJECT_ID: 'proj-secret',
@@ -158,10 +158,10 @@ describe('what belongs to OpenAI stays at OpenAI', () => {
   })
 })
 
-test('nothing is written to the log, even where the environment asks the SDK for it', async () => {
-  const written: unknown[] = []
+test('the SDK writes nothing to the log, even if the environment enables it', async () => {
+  const logged: unknown[] = []
   const methods = ['debug', 'info', 'log', 'warn', 'error'] as const
-  const spies = methods.map((method) => vi.spyOn(console, method).mockImplementation((...words) => void written.push(words)))
+  const spies = methods.map((method) => vi.spyOn(console, method).mockImplementation((...words) => void logged.push(words)))
   process.env.OPENAI_LOG = 'debug'
   try {
     const provider = await createAt()
@@ -172,17 +172,17 @@ test('nothing is written to the log, even where the environment asks the SDK for
     delete process.env.OPENAI_LOG
     for (const spy of spies) spy.mockRestore()
   }
-  expect(written).toEqual([])
+  expect(logged).toEqual([])
 })
 
 describe('ping', () => {
-  test('asks for the models', async () => {
+  test('requests the models', async () => {
     server.answer({ body: { object: 'list', data: [] } })
     await (await createAt()).ping?.(new AbortController().signal)
     expect(server.requests.at(-1)).toMatchObject({ method: 'GET', path: '/v1/models' })
   })
 
-  test('rejects for a wrong key, and passes where there is no list of models', async () => {
+  test('rejects for a wrong key, and resolves if there is no list of models', async () => {
     server.answer({ status: 401, body: { error: { message: 'no' } } }, { status: 404, body: {} })
     const provider = await createAt()
     await expect(provider.ping?.(new AbortController().signal)).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
@@ -191,9 +191,9 @@ describe('ping', () => {
 })
 
 describe('think tags', () => {
-  const split = (pieces: readonly string[]) => {
+  const split = (chunks: readonly string[]) => {
     const splitter = createThinkSplitter()
-    const parts = [...pieces.map(splitter.push), splitter.end()]
+    const parts = [...chunks.map(splitter.push), splitter.end()]
     return { text: parts.map((part) => part.text).join(''), reasoning: parts.map((part) => part.reasoning).join('') }
   }
 
@@ -209,16 +209,16 @@ describe('think tags', () => {
     ['Use <think>tags</think>.', 'Use <think>tags</think>.', ''],
     ['<think>a</think>b<think>c</think>', 'b<think>c</think>', 'a'],
     ['', '', ''],
-  ])('%j is parted alike whole and in single characters', (answer, text, reasoning) => {
+  ])('%j is split alike as one chunk and in single characters', (answer, text, reasoning) => {
     expect(split([answer])).toEqual({ text, reasoning })
     expect(split([...answer])).toEqual({ text, reasoning })
   })
 
-  test('reasoning of a local model is not part of its answer', async () => {
+  test('reasoning of a local model is not part of its text', async () => {
     const provider = await createAt({ preset: 'ollama' })
-    const pieces = ['<th', 'ink>hm', '</thi', 'nk>\n', '\nYes', '.']
+    const chunks = ['<th', 'ink>hm', '</thi', 'nk>\n', '\nYes', '.']
     const answer = await streamOf(provider, server, [
-      ...pieces.map((content) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })),
+      ...chunks.map((content) => ({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })),
       { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] },
       '[DONE]',
     ])

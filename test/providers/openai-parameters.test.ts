@@ -50,7 +50,7 @@ async function ask(provider: Provider, request: Partial<ModelRequest>, answers: 
   return { answer, bodies: server.requests.slice(before).map(({ body }) => body) }
 }
 
-describe('a parameter that the server refuses by name', () => {
+describe('a parameter that the server rejects by name', () => {
   test('is renamed as the server asks, with a note, and remembered for the model', async () => {
     const provider = await createAt()
     const settings = { maxTokens: 50 }
@@ -69,7 +69,7 @@ describe('a parameter that the server refuses by name', () => {
     expect((await ask(await createAt(), { settings }, [fine])).bodies).toMatchObject([{ max_tokens: 50 }])
   })
 
-  test('one after the other is mended', async () => {
+  test('is adjusted after each of several rejections', async () => {
     const settings = { maxTokens: 50, temperature: 0.2, topP: 0.5 }
     const { answer, bodies } = await ask(await createAt(), { settings }, [
       refusal('temperature'),
@@ -99,7 +99,7 @@ describe('a parameter that the server refuses by name', () => {
     expect(second.bodies).toEqual([{ model: 'another', messages: [{ role: 'user', content: 'Hello.' }], stream: true }])
   })
 
-  test('is not left out where a limit may rest on it: refused under both names, the error is passed on', async () => {
+  test('is not left out if limits depend on it: the error is returned when both names are rejected', async () => {
     const { answer, bodies } = await ask(await createAt(), { settings: { maxTokens: 50 } }, [
       refusal('max_tokens'),
       refusal('max_completion_tokens'),
@@ -117,11 +117,11 @@ describe('a parameter that the server refuses by name', () => {
       { status: 400, body: { error: { message: 'max_tokens is too large: 50.', param: 'max_tokens' } } },
     ],
     ['another failure', refusal('max_tokens', 'no', 500)],
-  ])('%s is asked for once', async (_, answer) => {
+  ])('%s causes no second request', async (_, answer) => {
     expect((await ask(await createAt(), { settings: { maxTokens: 50 } }, [answer, fine])).bodies).toHaveLength(1)
   })
 
-  test('two requests at once are mended each', async () => {
+  test('is adjusted for each of two concurrent requests', async () => {
     const provider = await createAt()
     server.answer(refusal('temperature'), refusal('temperature'), fine)
     const request = askOf({ model: 'm', settings: { temperature: 0.2 } })
@@ -130,7 +130,7 @@ describe('a parameter that the server refuses by name', () => {
     expect(answers).toMatchObject([{ text: 'fine' }, { text: 'fine' }])
   })
 
-  test('a schema that the server has no form for is left out with a note', async () => {
+  test('a schema in a format that the server rejects is left out with a note', async () => {
     const outputSchema = { type: 'object', properties: { a: { type: 'string' } }, required: ['a'] }
     const refused = { status: 400, body: { error: "'response_format.type' must be 'json_schema' or 'text'" } }
     const { answer, bodies } = await ask(await createAt({ preset: 'vllm' }), { outputSchema }, [refused, fine])
@@ -139,14 +139,14 @@ describe('a parameter that the server refuses by name', () => {
   })
 })
 
-describe('what the settings of an account say of its server', () => {
+describe('settings of an account about its server', () => {
   const parameters = {
     maxTokens: 'max_completion_tokens',
     temperature: false,
     models: { old: { maxTokens: 'max_tokens', temperature: 'temperature' } },
   } as const
 
-  test.each(['chat', 'responses'] as const)('fields are named and left out as they say (%s)', async (api) => {
+  test.each(['chat', 'responses'] as const)('fields are renamed and left out as configured (%s)', async (api) => {
     const provider = await createAt({ parameters, api })
     const settings = { maxTokens: 50, temperature: 0.2 }
     const answer =
@@ -176,7 +176,7 @@ describe('what the settings of an account say of its server', () => {
     })
   })
 
-  test('streamUsage: false asks for no usage, true asks where the preset does not', async () => {
+  test('streamUsage false requests no usage, and true requests it against the preset', async () => {
     expect((await ask(await createAt({ streamUsage: false }), {}, [fineStream], true)).bodies[0]).not.toHaveProperty(
       'stream_options',
     )
@@ -185,7 +185,7 @@ describe('what the settings of an account say of its server', () => {
     ).toHaveProperty('stream_options')
   })
 
-  test('unknown names and other values are refused when they are configured', () => {
+  test('unknown names and other values are rejected at configuration', () => {
     expect(providerSettingsSchema.safeParse({ parameters }).success).toBe(true)
     for (const wrong of [{ maxToken: 'x' }, { temperature: true }, { maxTokens: '' }, { models: { a: 'x' } }]) {
       expect(providerSettingsSchema.safeParse({ parameters: wrong }).success).toBe(false)
@@ -193,10 +193,10 @@ describe('what the settings of an account say of its server', () => {
   })
 })
 
-describe('a schema that is no object', () => {
+describe('a schema of another type than object', () => {
   const outputSchema = { type: 'array', items: { type: 'string' } }
   test.each(['ollama', 'lmstudio', 'vllm', 'groq', 'xai', 'mistral', 'deepseek', 'openrouter', 'together', 'azure'] as const)(
-    'is never sent to %s as json_object, which can not hold it',
+    'is never sent to %s as json_object, which only allows objects',
     async (preset) => {
       for (const model of ['m', 'gpt-oss']) {
         const messages = [{ role: 'user', content: 'A JSON list.' }] as const

@@ -35,7 +35,7 @@ const failure = (promise: Promise<unknown>) =>
   )
 
 describe('answers of the Responses API', () => {
-  test('text is every text part of every message', async () => {
+  test('the text consists of every text part of every message', async () => {
     const answer = await answerOf(provider, server, {
       body: response([{ type: 'reasoning', summary: [] }, message(text('one '), text('two ')), message(text('three'))]),
     })
@@ -47,7 +47,7 @@ describe('answers of the Responses API', () => {
     expect(answer).toMatchObject({ text: '', refusal: 'No.', finishReason: 'refusal' })
   })
 
-  test('function calls are tool calls although the status is completed', async () => {
+  test('function calls become tool calls although the status is completed', async () => {
     const call = { type: 'function_call', id: 'fc_1', call_id: 'call_1', name: 'weather', arguments: '{"city":"Wien"}' }
     expect(await answerOf(provider, server, { body: response([call]) })).toMatchObject({
       finishReason: 'tool_calls',
@@ -59,14 +59,14 @@ describe('answers of the Responses API', () => {
     ['max_output_tokens', 'length'],
     ['content_filter', 'content_filter'],
     ['something_new', 'other'],
-  ])('an answer incomplete by %s finishes as %s', async (reason, finishReason) => {
+  ])('an answer incomplete because of %s finishes as %s', async (reason, finishReason) => {
     const body = response([message(text('half'))], { status: 'incomplete', incomplete_details: { reason } })
     expect(await answerOf(provider, server, { body })).toMatchObject({ text: 'half', finishReason })
     const streamed = await streamOf(provider, server, [delta('half'), { type: 'response.incomplete', response: body }])
     expect(streamed).toMatchObject({ text: 'half', finishReason })
   })
 
-  test.each(['queued', 'in_progress', 'cancelled'])('status %s is no answer', async (status) => {
+  test.each(['queued', 'in_progress', 'cancelled'])('status %s is an error', async (status) => {
     expect(await failure(answerOf(provider, server, { body: response([], { status, usage: null }) }))).toMatchObject({
       code: 'PROVIDER_BAD_REPLY',
     })
@@ -83,7 +83,7 @@ describe('answers of the Responses API', () => {
     })
   })
 
-  test('usage has cached tokens inside the input and reasoning inside the output', async () => {
+  test('usage includes cached tokens in the input and reasoning in the output', async () => {
     const body = response([message(text('a'))], {
       usage: {
         input_tokens: 100,
@@ -113,14 +113,14 @@ describe('answers of the Responses API', () => {
     }
   })
 
-  test('an error event breaks the stream off', async () => {
+  test('an error event ends the stream with the error', async () => {
     const event = { type: 'error', code: 'server_error', message: 'The server had an error', param: null }
     const error = await failure(streamOf(provider, server, [delta('ha'), event]))
     expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE' })
     expect(callFactsOf(error).generated).toBe(true)
   })
 
-  test('a prompt that was flagged is CONTENT_FILTERED', async () => {
+  test('a flagged prompt is CONTENT_FILTERED', async () => {
     const body = { error: { message: 'Invalid prompt', type: 'invalid_request_error', param: null, code: 'invalid_prompt' } }
     expect(await failure(answerOf(provider, server, { status: 400, body }))).toMatchObject({
       code: 'CONTENT_FILTERED',
@@ -128,7 +128,7 @@ describe('answers of the Responses API', () => {
     })
   })
 
-  test('text that was never streamed is delivered with the last event', async () => {
+  test('text that was not streamed is delivered with the last event', async () => {
     const answer = await streamOf(provider, server, [delta('one '), completed(response([message(text('one two'))]))])
     expect(answer).toMatchObject({ text: 'one two', streamed: 'one two' })
   })
@@ -143,7 +143,7 @@ describe('answers of the Responses API', () => {
     expect(answer.toolCalls).toEqual([{ id: 'c', name: 'f', arguments: '{}' }])
   })
 
-  test('a stream without its last event is cut, although all text was there', async () => {
+  test('a stream without its last event is cut, although all text has arrived', async () => {
     expect(
       await failure(streamOf(provider, server, [delta('all'), { type: 'response.output_text.done', text: 'all' }])),
     ).toMatchObject({
@@ -158,7 +158,7 @@ describe('requests of the Responses API', () => {
     return { path: server.requests.at(-1)?.path, body: lastBodyAt(server), notes: answer.notes }
   }
 
-  test('carry instructions, input and settings, and ask not to be stored', async () => {
+  test('contain instructions, input and settings, and disable storage', async () => {
     const { path, body, notes } = await bodyFor({ system: 'Be brief.', settings: { temperature: 0.5, topP: 0.9, maxTokens: 50 } })
     expect(path).toBe('/v1/responses')
     expect(body).toEqual({
@@ -173,7 +173,7 @@ describe('requests of the Responses API', () => {
     expect(notes).toEqual([])
   })
 
-  test('leave out stop sequences and raise a bound that is too small, with notes', async () => {
+  test('leave out stop sequences and raise a token bound that is too small, with notes', async () => {
     const { body, notes } = await bodyFor({ settings: { stopSequences: ['END'], maxTokens: 5 } })
     expect(body).toMatchObject({ max_output_tokens: 16 })
     expect(body).not.toHaveProperty('stop')
@@ -186,14 +186,14 @@ describe('requests of the Responses API', () => {
   })
 })
 
-describe('reasoning between marks, from open models behind another address', () => {
+describe('reasoning between marks, from open models at another address', () => {
   const body = response([message(text('<think>first'), text(' this</think>\nThe answer.'))])
 
-  test('is kept apart in a whole answer', async () => {
+  test('is kept separate in a plain answer', async () => {
     expect(await answerOf(provider, server, { body })).toMatchObject({ text: 'The answer.', reasoningText: 'first this' })
   })
 
-  test('is kept apart in a stream, also where the last event repeats the whole text', async () => {
+  test('is kept separate in a stream, even if the last event repeats the whole text', async () => {
     const answer = await streamOf(provider, server, [
       delta('<thi'),
       delta('nk>first this</th'),
@@ -204,7 +204,7 @@ describe('reasoning between marks, from open models behind another address', () 
     expect(answer).toMatchObject({ text: 'The answer.', reasoningText: 'first this', streamed: 'The answer.' })
   })
 
-  test('marks of an answer without a single opening one are read as well', async () => {
+  test('is recognised without an opening mark', async () => {
     expect(await answerOf(provider, server, { body: response([message(text('first this</think>The answer.'))]) })).toMatchObject({
       text: 'The answer.',
       reasoningText: 'first this',
@@ -212,7 +212,7 @@ describe('reasoning between marks, from open models behind another address', () 
   })
 })
 
-test("an event without a type that says failure is the vendor's error", async () => {
+test("an event without a type that reports a failure is the vendor's error", async () => {
   const error = await failure(streamOf(provider, server, [delta('Half'), { detail: 'Out of memory' }]))
   expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', message: expect.stringContaining('Out of memory') })
 })

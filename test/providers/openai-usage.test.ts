@@ -69,7 +69,7 @@ describe('tokens of the OpenAI protocol', () => {
   })
 })
 
-describe('charges that a vendor states', () => {
+describe('costs stated by a vendor', () => {
   test.each([
     ['a number', { cost: 0.036 }, 0.036],
     ['a text', { cost: '0.036' }, 0.036],
@@ -110,7 +110,7 @@ describe('charges that a vendor states', () => {
     expect(toStatedCostUsd(raw)).toBe(expected)
   })
 
-  test('a charge beside the usage counts where the usage has none', () => {
+  test('a cost beside the usage counts if the usage has none', () => {
     expect(toStatedCostUsd({ prompt_tokens: 1 }, { usd: 0.5 })).toBe(0.5)
     expect(toStatedCostUsd({ cost: 0.25 }, { usd: 0.5 })).toBe(0.25)
   })

@@ -15,7 +15,7 @@ const used = (inputTokens: number, outputTokens: number, rest: Partial<Usage> = 
 })
 
 describe('prices of the bundled list', () => {
-  test('plain, cached, cache-write and output tokens have one price each and overlap nowhere', async () => {
+  test('plain, cached, cache-write and output tokens are each priced once', async () => {
     // Claude Opus 4.6: 5 input, 0.5 cache read, 6.25 cache write, 25 output, US dollars per million.
     const cost = await book.price(by('anthropic'), named('claude-opus-4-6'), used(1_000_000, 0))
     expect(cost).toEqual({ costUsd: 5, source: 'prices', pricesDate: PRICES_DATE, estimated: false })
@@ -73,7 +73,7 @@ describe('prices of the bundled list', () => {
     expect(await book.price(by(vendor), named(model), used(1_000, 1_000))).toBeUndefined()
   })
 
-  test('a model that is listed without a price has none for no tokens either', async () => {
+  test('a model listed without a price has no cost even for 0 tokens', async () => {
     expect(await book.price(by('google'), named('gemma-3'), used(0, 0))).toBeUndefined()
   })
 
@@ -86,12 +86,12 @@ describe('prices of the bundled list', () => {
       expect(await book.price(by('openai'), named('gpt-4o'), usage)).toBeUndefined()
   })
 
-  test('is told without a promise once the list is loaded', async () => {
+  test('a price is returned without a promise once the list is loaded', async () => {
     await book.price(by('openai'), named('gpt-4o'), used(1, 1))
     expect(book.price(by('openai'), named('gpt-4o'), used(1_000_000, 0))).toMatchObject({ costUsd: 2.5 })
   })
 
-  test('an answering name that the list does not know is priced as the model that was asked for', async () => {
+  test('an answering model that is not listed is priced as the requested model', async () => {
     expect(await book.price(by('openai'), named('internal-build-7', 'gpt-4o'), used(1_000_000, 0))).toMatchObject({
       costUsd: 2.5,
     })
@@ -126,7 +126,7 @@ describe('prices of the bundled list', () => {
     })
   })
 
-  test('parts that a provider reports larger than their whole are priced as the whole', async () => {
+  test('parts of a usage larger than their total are priced as the total', async () => {
     expect(
       await book.price(
         by('anthropic'),
@@ -141,13 +141,13 @@ describe('prices of the bundled list', () => {
     })
   })
 
-  test('costs carry no dust of floating point', async () => {
+  test('costs are rounded to whole nano-dollars', async () => {
     // The list adds up to 0.0052499999999999995.
     const usage = used(1_000, 100, { cachedInputTokens: 500 })
     expect((await book.price(by('anthropic'), named('claude-opus-4-6'), usage))?.costUsd).toBe(0.00525)
   })
 
-  test('a price by time of day is the one of the moment', async () => {
+  test('a price by time of day is the current one', async () => {
     const night = createPriceBook({ now: () => Date.UTC(2026, 10, 20, 20) })
     expect(await night.price(by('deepseek'), named('deepseek-chat'), used(1_000_000, 1_000_000))).toMatchObject({
       costUsd: 0.685,
@@ -173,7 +173,7 @@ describe('configured prices', () => {
   })
   const local = by('ollama', 'local')
 
-  test('name provider and model, and win over the list', async () => {
+  test('apply to a provider and model and take precedence over the list', async () => {
     expect(await configured.price(local, named('llama3.2'), used(1_000_000, 500_000))).toEqual({
       costUsd: 2,
       source: 'configured',
@@ -190,7 +190,7 @@ describe('configured prices', () => {
     expect(await configured.price(local, named('llama3.3'), used(1, 1))).toBeUndefined()
   })
 
-  test('hold for the name that a step asked for, whatever the server calls the model that answered', async () => {
+  test('apply to the requested model under any name of the answering one', async () => {
     const prices = createPriceBook({
       now: () => NOW,
       overrides: {
@@ -215,7 +215,7 @@ describe('configured prices', () => {
     expect(await prices.worstCase(by('azure'), 'team-chat', 1_000_000, 0)).toBe(100)
   })
 
-  test('of names that differ in small and large letters only are told apart where both are configured', async () => {
+  test('distinguish names that differ only in case if both are configured', async () => {
     const prices = createPriceBook({
       overrides: { 'desk/A': { inputPerMillion: 1, outputPerMillion: 1 }, 'desk/a': { inputPerMillion: 2, outputPerMillion: 2 } },
     })
@@ -224,7 +224,7 @@ describe('configured prices', () => {
     expect(await prices.price(desk, named('x', 'a'), used(1_000_000, 0))).toMatchObject({ costUsd: 2 })
   })
 
-  test('hold for the names with date and tag that a provider answers with', async () => {
+  test('apply to answering names with a date or tag', async () => {
     expect(await configured.price(by('openai'), named('gpt-4o-2024-08-06'), used(1_000_000, 0))).toMatchObject({
       source: 'configured',
     })
@@ -232,20 +232,20 @@ describe('configured prices', () => {
     expect(await configured.price(local, named('llama3.2:70b'), used(1_000_000, 0))).toBeUndefined()
   })
 
-  test('have a price for each kind of input, as plain input where none is given', async () => {
+  test('default to the price of plain input for other kinds of input', async () => {
     const usage = used(1_000_000, 0, { cachedInputTokens: 500_000, cacheWriteTokens: 250_000 })
     expect(await configured.price(by('openai'), named('gpt-4o'), usage)).toMatchObject({ costUsd: 0.5 + 3 + 2.5 })
     expect(await configured.price(local, named('llama3.2'), usage)).toMatchObject({ costUsd: 1 })
   })
 
-  test('of 0 are known and free', async () => {
+  test('of 0 make a model free, not unpriced', async () => {
     expect(await configured.price(local, named('free'), used(5, 5))).toMatchObject({ costUsd: 0, source: 'configured' })
     expect(await configured.worstCase(local, 'free', 5, 5)).toBe(0)
   })
 })
 
 describe('worst case', () => {
-  test('is no less than the same tokens can cost in any mix of cache', async () => {
+  test('is at least the cost of the same tokens with any use of the cache', async () => {
     const worst = await book.worstCase(by('anthropic'), 'claude-opus-4-6', 10_000, 1_000)
     expect(worst).toBe(0.0625 + 0.025)
     for (const cached of [0, 5_000, 10_000]) {
@@ -254,7 +254,7 @@ describe('worst case', () => {
     }
   })
 
-  test('of a simulated provider is 0, and its answers have no cost', async () => {
+  test('is 0 for a simulated provider, whose answers have no cost', async () => {
     const simulated = by('openai', 'openai', true)
     expect(await book.worstCase(simulated, 'gpt-4o', 1_000, 1_000)).toBe(0)
     expect(await book.price(simulated, named('gpt-4o'), used(1_000, 1_000))).toBeUndefined()

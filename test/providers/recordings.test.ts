@@ -108,7 +108,7 @@ describe.skipIf(!isThere)('recorded answers of real vendors', () => {
   })
 
   test.each(broken.map((recording) => [recording.id, recording] as const))(
-    '%s is not taken for an answer',
+    '%s is rejected as an answer',
     async (_, recording) => {
       const { error: vendorError, incomplete } = recording.expected
       for (const seed of SEEDS) {
@@ -121,7 +121,7 @@ describe.skipIf(!isThere)('recorded answers of real vendors', () => {
   )
 
   test.each(whole.map((recording) => [recording.id, recording] as const))(
-    '%s is no answer when it is cut',
+    '%s is rejected as an answer when it is cut',
     async (_, recording) => {
       const { data, encoding } = recording.response.body
       const bytes = Buffer.from(data, encoding === 'base64' ? 'base64' : 'utf8')
@@ -151,7 +151,7 @@ function createProviderFor(
 
 function expectAsRecorded({ expected }: Recording, answer: ModelResponse): void {
   // The corpus joins what a model says on its way to the answer with the answer; here it is reasoning.
-  const hasCommentary = answer.notes.some((note) => note.includes('on its way to the final answer'))
+  const hasCommentary = answer.notes.some((note) => note.includes('before its final answer'))
   if (hasCommentary) expect(`${answer.reasoningText}${answer.text}`).toBe(`${expected.reasoningText}${expected.text}`)
   else {
     expect(answer.text).toBe(expected.text)

@@ -3,7 +3,7 @@ import { createProviderService } from '../../src/providers/registry.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 
 describe('createProviderService', () => {
-  test('hands out a ready provider under the id of its entry', async () => {
+  test('returns a provider object under the id of its entry', async () => {
     const provider = createScriptedProvider({ id: 'mine', replies: ['hello'] })
     const service = createProviderService({ providers: { mine: provider, other: provider } })
     expect(await service.get('mine')).toBe(provider)
@@ -15,7 +15,7 @@ describe('createProviderService', () => {
     expect(answer.text).toBe('hello')
   })
 
-  test('names what is configured and what may have been meant', async () => {
+  test('names the configured providers and suggests a similar one', async () => {
     const service = createProviderService({ providers: { anthropic: { apiKey: 'k' }, openai: { apiKey: 'k' } } })
     expect(() => service.assertUsable('antropic')).toThrow(
       expect.objectContaining({
@@ -30,14 +30,14 @@ describe('createProviderService', () => {
     })
   })
 
-  test('does not suggest a name that is not near', () => {
+  test('suggests no name that is not similar', () => {
     const service = createProviderService({ providers: { openai: { apiKey: 'k' } } })
     expect(() => service.assertUsable('mistral')).toThrow(
       expect.objectContaining({ details: { provider: 'mistral', configured: ['openai'] } }),
     )
   })
 
-  test('treats a vendor without a key as not configured, unless it has a base URL of its own', () => {
+  test('treats a vendor without a key as not configured, unless it has a base URL', () => {
     const service = createProviderService({ providers: { google: {}, anthropic: { baseUrl: 'http://127.0.0.1:9' } } })
     expect(() => service.assertUsable('google')).toThrow(
       expect.objectContaining({ code: 'PROVIDER_NOT_CONFIGURED', message: expect.stringContaining('has no API key') }),
@@ -46,7 +46,7 @@ describe('createProviderService', () => {
     expect(service.list().map(({ id }) => id)).toEqual(['anthropic'])
   })
 
-  test('refuses an inactive provider until it is activated', async () => {
+  test('rejects an inactive provider until it is activated', async () => {
     const service = createProviderService({ providers: { openai: { apiKey: 'k', active: false } } })
     await expect(service.get('openai')).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE', details: { provider: 'openai' } })
     service.setActive('openai', true)
@@ -55,7 +55,7 @@ describe('createProviderService', () => {
     expect(() => service.assertUsable('openai')).toThrow(expect.objectContaining({ code: 'PROVIDER_INACTIVE' }))
   })
 
-  test('takes kind and preset from the name, and refuses an entry that names neither', () => {
+  test('takes kind and preset from the id, and rejects an entry that names neither', () => {
     const service = createProviderService({
       providers: {
         google: { apiKey: 'k' },
@@ -81,7 +81,7 @@ describe('createProviderService', () => {
     )
   })
 
-  test('names the base URL as missing where every account has its own', () => {
+  test('names the missing base URL of a service with an address per account', () => {
     const service = createProviderService({
       providers: { azure: { apiKey: 'k' }, mine: { kind: 'openai-compatible', apiKey: 'k' } },
     })
@@ -105,14 +105,14 @@ describe('createProviderService', () => {
     expect(JSON.stringify(service.list())).not.toContain('canary')
   })
 
-  test('loads an adapter once for callers that come together', async () => {
+  test('loads an adapter once for concurrent callers', async () => {
     const service = createProviderService({ providers: { anthropic: { apiKey: 'k' } } })
     const [first, second] = await Promise.all([service.get('anthropic'), service.get('anthropic')])
     expect(first).toBe(second)
     expect(first).toMatchObject({ id: 'anthropic', kind: 'anthropic', vendor: 'anthropic', simulated: false })
   })
 
-  test('asks the simulator for its address at first use, again after a failure, and marks the provider as simulated', async () => {
+  test('requests the address of the simulator at first use and again after a failure, and marks the provider as simulated', async () => {
     const asked: string[] = []
     const service = createProviderService({
       providers: { anthropic: {}, google: {} },

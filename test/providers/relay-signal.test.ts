@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { expect, test } from 'vitest'
 import { createRelaySignal, toWholeSignal } from '../../src/providers/transport/relay-signal.ts'
 
-test('a relay is an AbortSignal in all that a library may ask of one', () => {
+test('a relay behaves as an AbortSignal for libraries', () => {
   const controller = new AbortController()
   const relay = createRelaySignal(controller.signal)
   const heard: string[] = []
@@ -21,7 +21,7 @@ test('a relay is an AbortSignal in all that a library may ask of one', () => {
   expect(() => relay.throwIfAborted()).toThrow(reason)
 })
 
-test('a relay hangs one listener on its signal while somebody listens, and none after', () => {
+test('a relay keeps one listener on its signal while it has listeners, and none afterwards', () => {
   const { signal } = new AbortController()
   const count = () => getEventListeners(signal, 'abort').length
   const relay = createRelaySignal(signal)
@@ -40,7 +40,7 @@ test('a relay hangs one listener on its signal while somebody listens, and none 
   expect(count()).toBe(0)
 })
 
-test('a relay that is aborted by itself tells its listeners once and leaves its signal alone', () => {
+test('an aborted relay notifies its listeners once and does not abort its signal', () => {
   const { signal } = new AbortController()
   const relay = createRelaySignal(signal)
   let heard = 0
@@ -51,7 +51,7 @@ test('a relay that is aborted by itself tells its listeners once and leaves its 
   expect(relay.reason).toMatchObject({ name: 'AbortError' })
 })
 
-test('a relay becomes a signal of the platform for those who take no other', () => {
+test('a relay is converted to a native signal', () => {
   const controller = new AbortController()
   const whole = toWholeSignal(createRelaySignal(controller.signal))
   expect(() => new Request('http://models.invalid', { signal: whole })).not.toThrow()

@@ -7,7 +7,7 @@ const request: ModelRequest = { model: 'tiny', messages: [{ role: 'user', conten
 const signal = new AbortController().signal
 
 describe('createScriptedProvider', () => {
-  test('answers in the order of its list and records what it was asked', async () => {
+  test('answers in the order of its list and records the requests', async () => {
     const provider = createScriptedProvider({ replies: ['one', { text: 'two', model: 'tiny-2', finishReason: 'length' }] })
     expect(await provider.generate(request, { signal })).toEqual({
       text: 'one',
@@ -28,22 +28,22 @@ describe('createScriptedProvider', () => {
     })
   })
 
-  test('works an answer out from the request', async () => {
+  test('computes an answer from the request', async () => {
     const provider = createScriptedProvider({ replies: ({ messages }, index) => `${index}:${messages[0]?.content}` })
     expect(await provider.generate(request, { signal })).toMatchObject({ text: '0:hello' })
   })
 
-  test('rejects with the very error of the script', async () => {
+  test('rejects with the error of the script', async () => {
     const error = new OrchestratorError('PROVIDER_RATE_LIMITED', 'slow down')
     await expect(createScriptedProvider({ replies: [error] }).generate(request, { signal })).rejects.toBe(error)
   })
 
-  test('streams its chunks in order, and the whole text as one piece without chunks', async () => {
+  test('streams its chunks in order, or the whole text as one chunk', async () => {
     const provider = createScriptedProvider({ replies: [{ text: 'abc', chunks: ['a', 'bc'], delayMs: 1 }, 'whole'] })
-    const pieces: string[] = []
-    await provider.generate(request, { signal, onDelta: (text) => pieces.push(text) })
-    await provider.generate(request, { signal, onDelta: (text) => pieces.push(text) })
-    expect(pieces).toEqual(['a', 'bc', 'whole'])
+    const chunks: string[] = []
+    await provider.generate(request, { signal, onDelta: (text) => chunks.push(text) })
+    await provider.generate(request, { signal, onDelta: (text) => chunks.push(text) })
+    expect(chunks).toEqual(['a', 'bc', 'whole'])
   })
 
   test('delivers its chunks and then hangs until it is aborted, rejecting with the reason', async () => {
@@ -54,7 +54,7 @@ describe('createScriptedProvider', () => {
     await expect(provider.generate(request, { signal: controller.signal, onDelta })).rejects.toBe(reason)
   })
 
-  test('stops waiting between pieces when it is aborted', async () => {
+  test('stops waiting between chunks when it is aborted', async () => {
     const provider = createScriptedProvider({ replies: [{ text: 'late', delayMs: 60_000 }] })
     const controller = new AbortController()
     const answer = provider.generate(request, { signal: controller.signal })

@@ -31,7 +31,7 @@ const request = (content: string, more: Partial<ModelRequest> = {}): ModelReques
 const quiet = () => ({ signal: new AbortController().signal })
 
 describe.each(IDS)('the adapter of %s without a key', (id) => {
-  test('gets a whole answer, marked as simulated, with reported usage', async () => {
+  test('gets a plain answer, marked as simulated, with reported usage', async () => {
     const provider = await providers.get(id)
     expect(provider.simulated).toBe(true)
     const response = await provider.generate(request(SKY), quiet())
@@ -40,17 +40,17 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
     expect(response.usage.outputTokens).toBe(Math.ceil(response.text.length / 4))
   })
 
-  test('gets the same answer in pieces', async () => {
+  test('gets the same answer streamed', async () => {
     const provider = await providers.get(id)
-    const pieces: string[] = []
-    const streamed = await provider.generate(request(SKY), { ...quiet(), onDelta: (piece) => pieces.push(piece) })
+    const chunks: string[] = []
+    const streamed = await provider.generate(request(SKY), { ...quiet(), onDelta: (chunk) => chunks.push(chunk) })
     const { text, usage } = await provider.generate(request(SKY), quiet())
-    expect(pieces.length).toBeGreaterThan(5)
-    expect(pieces.join('')).toBe(text)
+    expect(chunks.length).toBeGreaterThan(5)
+    expect(chunks.join('')).toBe(text)
     expect(streamed).toMatchObject({ text, usage, finishReason: 'stop' })
   })
 
-  test('gets a verdict for a request that wants one', async () => {
+  test('gets a verdict for a request that demands one', async () => {
     const provider = await providers.get(id)
     const { text } = await provider.generate(
       request(`Evaluate: "A table has four legs."\n${verdictInstruction()}`, { outputSchema: VERDICT_JSON_SCHEMA }),
@@ -70,7 +70,7 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
     expect(shape.safeParse(JSON.parse(text)).error).toBeUndefined()
   })
 
-  test('meets one rate limit that asks for no wait, and then gets the review', async () => {
+  test('gets one rate limit without a wait, and then the review', async () => {
     const provider = await providers.get(id)
     const review = request(`The task was: ${SKY}\nThe draft: It mirrors like a giant ceiling. (${id})`, {
       system: 'You review a draft that someone else wrote for a task.',
@@ -86,8 +86,8 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
     await expect(provider.ping?.(quiet().signal)).resolves.toBeUndefined()
   })
 
-  test('ends at once when it is aborted between two pieces', async () => {
-    const slow = await startSimulator({ pieceDelayMs: 20 })
+  test('rejects at once when it is aborted between two chunks', async () => {
+    const slow = await startSimulator({ chunkDelayMs: 20 })
     try {
       const own = createProviderService({
         providers: { [id]: id === 'local' ? { kind: 'openai-compatible', preset: 'ollama' } : {} },
@@ -95,13 +95,13 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
       })
       const provider = await own.get(id)
       const abort = new AbortController()
-      const pieces: string[] = []
-      const onDelta = (piece: string) => {
-        pieces.push(piece)
+      const chunks: string[] = []
+      const onDelta = (chunk: string) => {
+        chunks.push(chunk)
         abort.abort(new Error('enough'))
       }
       await expect(provider.generate(request(SKY), { signal: abort.signal, onDelta })).rejects.toThrow('enough')
-      expect(pieces).toHaveLength(1)
+      expect(chunks).toHaveLength(1)
     } finally {
       await slow.close()
     }

@@ -33,7 +33,7 @@ async function ask(prompt: string, { system, schema, model = 'm' }: { system?: s
 }
 
 describe('through the official SDKs', () => {
-  test('OpenAI Responses answers whole, with text and usage', async () => {
+  test('OpenAI Responses answers plainly, with text and usage', async () => {
     const response = await openai().responses.create({ model: 'gpt-x', input: SKY })
     expect(response.output_text).toContain(PLANTED)
     expect(response).toMatchObject({ model: 'gpt-x', status: 'completed', usage: { input_tokens: 12 } })
@@ -51,7 +51,7 @@ describe('through the official SDKs', () => {
     expect(usage?.input_tokens).toBe(12)
   })
 
-  test('OpenAI Chat Completions answers whole and streamed, with the same text and usage', async () => {
+  test('OpenAI Chat Completions answers plainly and streamed, with the same text and usage', async () => {
     const body = { model: 'gpt-x', messages: [{ role: 'user' as const, content: SKY }] }
     const whole = await openai().chat.completions.create(body)
     let text = ''
@@ -72,7 +72,7 @@ describe('through the official SDKs', () => {
     expect(usage?.prompt_tokens).toBe(12)
   })
 
-  test('Anthropic Messages answers whole and streamed, with the same text and usage', async () => {
+  test('Anthropic Messages answers plainly and streamed, with the same text and usage', async () => {
     const body = { model: 'claude-x', max_tokens: 100, messages: [{ role: 'user' as const, content: SKY }] }
     const whole = await anthropic().messages.create(body)
     const streamed = await anthropic().messages.stream(body).finalMessage()
@@ -82,12 +82,12 @@ describe('through the official SDKs', () => {
     expect(streamed.usage).toMatchObject({ input_tokens: 12, output_tokens: whole.usage.output_tokens })
   })
 
-  test('Gemini answers whole and streamed, with the same text and usage', async () => {
+  test('Gemini answers plainly and streamed, with the same text and usage', async () => {
     const whole = await gemini().generateContent(SKY)
     const { stream, response } = await gemini().generateContentStream(SKY)
-    let pieces = 0
-    for await (const _ of stream) pieces++
-    expect(pieces).toBeGreaterThan(3)
+    let chunks = 0
+    for await (const _ of stream) chunks++
+    expect(chunks).toBeGreaterThan(3)
     expect((await response).text()).toBe(whole.response.text())
     expect(whole.response.text()).toContain(PLANTED)
     expect((await response).usageMetadata).toMatchObject({ promptTokenCount: 12 })
@@ -111,7 +111,7 @@ describe('the planted defect', () => {
   const review = (draft: string) =>
     `The task was:\n${fenced('task', SKY)}\n\nThe draft to review:\n${fenced('draft', draft)}\n\n${verdictInstruction()}`
 
-  test('is found by the critic, after one refusal with 429 and no wait', async () => {
+  test('is found by the critic, after one 429 without a wait', async () => {
     const body = {
       model: 'claude-x',
       max_tokens: 100,
@@ -131,19 +131,19 @@ describe('the planted defect', () => {
     expect(reading).toMatchObject({ how: 'json', verdict: { approved: false, issues: expect.arrayContaining(issues) } })
   })
 
-  test('is mended by the revision, which the critic approves without a refusal', async () => {
+  test('is corrected by the revision, which the critic approves without a 429', async () => {
     const revised = await ask(review(await ask(SKY)), { system: 'You revise a draft with the help of a review.' })
     expect(revised).not.toContain(PLANTED)
     expect(readVerdict(await ask(review(revised), critic))).toMatchObject({ verdict: { approved: true, issues: [] } })
   })
 
-  test('is told in prose where nobody asked for JSON', async () => {
+  test('is described in prose if the request does not demand JSON', async () => {
     const prose = await ask(`${fenced('task', SKY)}\n${fenced('draft', `It ${PLANTED}.`)}`, critic)
     expect(prose).toMatch(/^Issues: \n1\. .*Rayleigh/)
     expect(prose).toContain('Approved: no')
   })
 
-  test('is reviewed at once where faults are off', async () => {
+  test('is reviewed without a 429 if faults are off', async () => {
     const calm = await startSimulator({ faults: false })
     try {
       const client = new OpenAI({ apiKey: 'k', baseURL: calm.baseUrls.openai, maxRetries: 0 })
@@ -184,31 +184,31 @@ describe.each([
     /^B: yes, because 2100/m,
     'Answer the question on your own judgement',
   ],
-])('the panel of %s', (template, judge, finding, system) => {
+])('the panel of %s', (template, reviewer, finding, system) => {
   const prompt = SIMULATED_SCENARIOS.find((scenario) => scenario.template === template)?.prompt ?? ''
   const panel = (texts: readonly string[]) =>
     `${fenced('task', prompt)}\n\n${texts.map((text, index) => `Answer ${'ABC'[index]}:\n${fenced('answer', text)}`).join('\n\n')}`
 
-  test('has one wrong member, which the judge finds wherever it stands', async () => {
+  test('has one wrong member, which the reviewer finds at any position', async () => {
     const right = await ask(prompt, { system })
     const wrong = (
       await gemini().generateContent({ systemInstruction: system, contents: [{ role: 'user', parts: [{ text: prompt }] }] })
     ).response.text()
-    const verdict = await ask(panel([right, wrong, right]), { system: judge })
+    const verdict = await ask(panel([right, wrong, right]), { system: reviewer })
     expect(verdict).toMatch(finding)
     expect(verdict).not.toMatch(/gemini|google|openai/i)
-    expect(await ask(panel([right, right]), { system: judge })).not.toMatch(finding)
+    expect(await ask(panel([right, right]), { system: reviewer })).not.toMatch(finding)
   })
 })
 
-describe('requests that no scenario knows', () => {
-  test('get a text that says it is simulated and names no model', async () => {
+describe('requests without a scenario', () => {
+  test('get a text that is marked as simulated and names no model', async () => {
     const text = await ask('Write a haiku about rain 🌧', { model: 'secret-model' })
     expect(text).toContain('Simulated text, version 1, on "Write a haiku about rain 🌧"')
     expect(text).not.toContain('secret-model')
   })
 
-  test('get a verdict that finds something at first and approves what builds on it', async () => {
+  test('get a verdict that finds an issue first and approves a later version', async () => {
     const order = 'Evaluate the text. Reply in JSON with score and approved.\n'
     const first = await ask('Describe a table')
     const second = await ask(`Improve this:\n${first}`)
@@ -298,8 +298,8 @@ test('scenarios of the caller come before the built-in ones', async () => {
   }
 })
 
-test('close cuts a stream under way and frees the port', async () => {
-  const slow = await startSimulator({ pieceDelayMs: 20 })
+test('close ends a running stream and frees the port', async () => {
+  const slow = await startSimulator({ chunkDelayMs: 20 })
   const client = new OpenAI({ apiKey: 'k', baseURL: slow.baseUrls.openai, maxRetries: 0 })
   const stream = await client.chat.completions.create({ model: 'm', messages: [{ role: 'user', content: SKY }], stream: true })
   const reading = (async () => {
@@ -309,7 +309,7 @@ test('close cuts a stream under way and frees the port', async () => {
   await expect(fetch(slow.baseUrls.openai)).rejects.toThrow()
 })
 
-test('endpoints name where each kind of adapter is answered', () => {
+test('endpoint returns the address for each kind of adapter', () => {
   expect(simulator.endpoint('openai')).toEqual({ baseUrl: simulator.baseUrls.openai, apiKey: 'simulated', api: 'responses' })
   expect(simulator.endpoint('openai-compatible')).toEqual({ baseUrl: simulator.baseUrls.openai, apiKey: 'simulated' })
   expect(simulator.endpoint('google').baseUrl).toBe(simulator.baseUrls.google)

@@ -2,12 +2,12 @@ import { describe, expect, test } from 'vitest'
 import { createThinkSplitter, opensInPrompt } from '../../src/providers/openai/think-tags.ts'
 
 /** What an application has at the end: void text is forgotten. */
-function split(pieces: readonly string[], isOpenInPrompt = false) {
+function split(chunks: readonly string[], isOpenInPrompt = false) {
   const splitter = createThinkSplitter({ isOpenInPrompt })
   let text = ''
   let reasoning = ''
   let voids = 0
-  for (const part of [...pieces.map((piece) => splitter.push(piece)), splitter.end()]) {
+  for (const part of [...chunks.map((chunk) => splitter.push(chunk)), splitter.end()]) {
     if (part.isVoid) {
       text = ''
       voids++
@@ -56,28 +56,28 @@ const CASES: readonly (readonly [title: string, answer: string, text: string, re
 ]
 
 describe('reasoning inside the text of an answer', () => {
-  test.each(CASES)('%s is told from the answer, however it is cut', (_, answer, text, reasoning) => {
+  test.each(CASES)('%s is separated from the answer for any cuts of the stream', (_, answer, text, reasoning) => {
     const lengths = [1, 2, 3, 5, 7, answer.length]
     for (const length of lengths) {
-      const pieces = answer.match(new RegExp(`[\\s\\S]{1,${length}}`, 'gu')) ?? []
+      const chunks = answer.match(new RegExp(`[\\s\\S]{1,${length}}`, 'gu')) ?? []
       for (const isOpenInPrompt of [false, true]) {
-        expect(split(pieces, isOpenInPrompt), `in pieces of ${length}`).toMatchObject({ text, reasoning })
+        expect(split(chunks, isOpenInPrompt), `in chunks of ${length}`).toMatchObject({ text, reasoning })
       }
     }
   })
 
-  test('text that was given before a lone closing tag is void once', () => {
+  test('text returned before a lone closing tag becomes void once', () => {
     expect(split(['Let me ', 'see.</th', 'ink>', 'Rain.'])).toEqual({ text: 'Rain.', reasoning: 'Let me see.', voids: 1 })
   })
 
-  test('a model that is known to leave out the opening tag gives no text that becomes void', () => {
+  test('a model known to omit the opening tag returns no text that becomes void', () => {
     const splitter = createThinkSplitter({ isOpenInPrompt: true })
     expect(splitter.push('Let me see.')).toEqual({ text: '', reasoning: '' })
     expect(splitter.push('</think>Rain')).toEqual({ text: 'Rain', reasoning: 'Let me see.' })
     expect(splitter.push('.')).toEqual({ text: '.', reasoning: '' })
   })
 
-  test('plain text is given as it comes', () => {
+  test('plain text is returned as it arrives', () => {
     const splitter = createThinkSplitter()
     expect(splitter.push('It ')).toEqual({ text: 'It ', reasoning: '' })
     expect(splitter.push('rains.')).toEqual({ text: 'rains.', reasoning: '' })

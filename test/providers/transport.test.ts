@@ -32,10 +32,10 @@ const transportOf = (settings: Partial<Parameters<typeof createVendorTransport>[
 const { fetch: send } = transportOf()
 
 describe('the transport', () => {
-  test('sends method, headers and body, and gives status, headers and body back', async () => {
+  test('sends method, headers and body, and returns status, headers and body', async () => {
     const { url } = await serve(async (request, response) => {
       let body = ''
-      for await (const piece of request) body += piece
+      for await (const chunk of request) body += chunk
       const { method, url: path, headers } = request
       response.writeHead(201, 'Made', { 'content-type': 'application/json', 'set-cookie': ['a=1', 'b=2'], 'X-Id': '7' })
       response.end(JSON.stringify({ method, path, body, key: headers['x-key'], length: headers['content-length'] }))
@@ -53,10 +53,10 @@ describe('the transport', () => {
     await expect(response.text()).rejects.toThrow('read before')
   })
 
-  test('uses one connection again, also after a reading that stopped at an end mark', async () => {
-    const ports = new Set<number | undefined>()
+  test('reuses a connection, even after a reading that stopped at an end mark', async () => {
+    const usedPorts = new Set<number | undefined>()
     const { url } = await serve((request, response) => {
-      ports.add(request.socket.remotePort)
+      usedPorts.add(request.socket.remotePort)
       response.write('mark')
       response.end('rest')
     })
@@ -65,10 +65,10 @@ describe('the transport', () => {
       await (await send(url)).text()
     }
     // The rest of an answer may still be on its way when the next request leaves.
-    expect(ports.size).toBeLessThanOrEqual(2)
+    expect(usedPorts.size).toBeLessThanOrEqual(2)
   })
 
-  test.each([301, 302, 307, 308])('answers with a redirect of status %i instead of following it', async (status) => {
+  test.each([301, 302, 307, 308])('returns a redirect of status %i as the response', async (status) => {
     const paths: (string | undefined)[] = []
     const { url } = await serve((request, response) => {
       paths.push(request.url)
@@ -95,7 +95,7 @@ describe('the transport', () => {
     expect(await (await send(url)).text()).toBe(text)
   })
 
-  test('gives pieces of a compressed stream on when they arrive', async () => {
+  test('passes on chunks of a compressed stream as they arrive', async () => {
     const { createGzip, constants } = await import('node:zlib')
     let end = () => {}
     const { url } = await serve((_, response) => {
@@ -105,21 +105,21 @@ describe('the transport', () => {
       zip.write('first')
       end = () => zip.end('second')
     })
-    const pieces: string[] = []
-    await readBody(await send(url), (piece) => {
-      pieces.push(Buffer.from(piece).toString())
+    const chunks: string[] = []
+    await readBody(await send(url), (chunk) => {
+      chunks.push(Buffer.from(chunk).toString())
       end()
       return false
     })
-    expect(pieces).toEqual(['first', 'second'])
+    expect(chunks).toEqual(['first', 'second'])
   })
 
-  test('rejects a body that is not compressed as it says', async () => {
+  test('rejects a body that does not match its content-encoding', async () => {
     const { url } = await serve((_, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end('plain'))
     await expect((await send(url)).text()).rejects.toMatchObject({ code: 'Z_DATA_ERROR' })
   })
 
-  test('cuts the body of an error, and gives what came of one that breaks off', async () => {
+  test('cuts the body of an error, and returns the received part of one that breaks off', async () => {
     const { url } = await serve((request, response) => {
       response.writeHead(401)
       if (request.url === '/long') response.end('x'.repeat(1_000_000))
@@ -129,15 +129,15 @@ describe('the transport', () => {
     expect(await (await send(`${url}/short`)).text()).toBe('who are')
   })
 
-  test('holds a body back that nobody reads, and gives all of it to who reads later', async () => {
+  test('pauses a body without a reader, and delivers all of it to a later reader', async () => {
     const size = 20_000_000
-    let written = 0
+    let sentBytes = 0
     const { url } = await serve((_, response) => {
-      const piece = Buffer.alloc(100_000)
+      const chunk = Buffer.alloc(100_000)
       const write = () => {
-        while (written < size) {
-          written += piece.length
-          if (!response.write(piece)) {
+        while (sentBytes < size) {
+          sentBytes += chunk.length
+          if (!response.write(chunk)) {
             response.once('drain', write)
             return
           }
@@ -148,16 +148,16 @@ describe('the transport', () => {
     })
     const response = await send(url)
     for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate)
-    expect(written).toBeLessThan(size)
+    expect(sentBytes).toBeLessThan(size)
     let read = 0
-    await readBody(response, (piece) => {
-      read += piece.length
+    await readBody(response, (chunk) => {
+      read += chunk.length
       return false
     })
     expect(read).toBe(size)
   })
 
-  test('rejects with the code of the network where a connection is refused, reset or cut', async () => {
+  test('rejects with the network code if a connection is refused, reset or cut', async () => {
     const { url, server } = await serve((request, response) => {
       if (request.url === '/cut') response.writeHead(200, { 'content-length': 100 }).write('part', () => request.socket.destroy())
       else request.socket.destroy()
@@ -173,7 +173,7 @@ describe('the transport', () => {
 describe('an abort', () => {
   const reason = new Error('enough')
 
-  test('closes the connection while the head is waited for', async () => {
+  test('closes the connection before the headers arrive', async () => {
     const controller = new AbortController()
     let closed: Promise<unknown> | undefined
     const { url } = await serve((request) => {
@@ -214,20 +214,20 @@ describe('an abort', () => {
         zip.write('first')
         zip.flush()
       })
-      const pieces: string[] = []
-      const reading = readBody(await send(url, { signal: controller.signal }), (piece) => {
-        pieces.push(Buffer.from(piece).toString())
+      const chunks: string[] = []
+      const reading = readBody(await send(url, { signal: controller.signal }), (chunk) => {
+        chunks.push(Buffer.from(chunk).toString())
         controller.abort(reason)
         return false
       })
       await expect(reading, encoding).rejects.toBe(reason)
-      expect(pieces).toEqual(['first'])
+      expect(chunks).toEqual(['first'])
       await closed
       expect(getEventListeners(controller.signal, 'abort')).toEqual([])
     }
   })
 
-  test('closes the connection where a compressed body holds nothing that could be read yet', async () => {
+  test('closes the connection before a compressed body has produced any output', async () => {
     const controller = new AbortController()
     let closed: Promise<unknown> | undefined
     const head = gzipSync('text').subarray(0, 10)
@@ -241,7 +241,7 @@ describe('an abort', () => {
     await closed
   })
 
-  test('closes the connection between the head and the reading of the body, which rejects then', async () => {
+  test('closes the connection between the headers and the reading of the body, which then rejects', async () => {
     const controller = new AbortController()
     let closed: Promise<unknown> | undefined
     const { url } = await serve((request, response) => {
@@ -269,7 +269,7 @@ describe('an abort', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([])
   })
 
-  test('closes a connection that does not come to TLS, and tells the reason at once', async () => {
+  test('closes a connection that does not complete TLS, and rejects at once', async () => {
     const { createServer: createTcpServer } = await import('node:net')
     const controller = new AbortController()
     const silent = createTcpServer()
@@ -288,7 +288,7 @@ describe('an abort', () => {
     silent.close()
   })
 
-  test('rejects at once before anything is sent, and while the connection is opened', async () => {
+  test('rejects at once before anything is sent and while the connection is opened', async () => {
     let requests = 0
     const { url } = await serve((_, response) => {
       requests++
@@ -303,7 +303,7 @@ describe('an abort', () => {
     expect(requests).toBe(1)
   })
 
-  test('leaves no listener behind, however the request ended', async () => {
+  test('leaves no listener after any end of the request', async () => {
     const { signal } = new AbortController()
     const { url } = await serve((request, response) => {
       if (request.url === '/reset') request.socket.destroy()
@@ -345,7 +345,7 @@ describe('the proxy of an account', () => {
     return { asked, credentials, url }
   }
 
-  test('is handed requests without TLS with the whole address, and its own credentials', async () => {
+  test('gets requests without TLS with the whole address and its own credentials', async () => {
     const { asked, credentials, url } = await serveProxy()
     const { fetch: over } = transportOf({ proxy: url.replace('//', '//ada:s%3Acret@') })
     const response = await over('http://models.invalid/v1/a?b=c', { method: 'POST', body: '{}', headers: { 'x-key': 'k' } })
@@ -354,7 +354,7 @@ describe('the proxy of an account', () => {
     expect(credentials).toEqual([`Basic ${Buffer.from('ada:s:cret').toString('base64')}`])
   })
 
-  test('is asked for a tunnel where the vendor is reached over TLS, and is named when it opens none, without its password', async () => {
+  test('is used as a tunnel for TLS, and is named without its password if it opens none', async () => {
     const { asked, url } = await serveProxy()
     const { fetch: over } = transportOf({ proxy: url.replace('//', '//ada:topsecret@') })
     const error = await over('https://models.invalid/v1').catch((failure: unknown) => failure)
@@ -363,7 +363,7 @@ describe('the proxy of an account', () => {
     expect(String(error)).not.toContain('topsecret')
   })
 
-  test('comes from the environment, in small letters and capitals, and all_proxy is the last to be asked', async () => {
+  test('comes from the environment in lower or upper case, with all_proxy last', async () => {
     const { asked, url } = await serveProxy()
     const used = async (environment: NodeJS.ProcessEnv, address: string) => {
       asked.length = 0
@@ -386,7 +386,7 @@ describe('the proxy of an account', () => {
   })
 
   test.each(['*', 'models.invalid', '.invalid', 'other, models.invalid:80', 'INVALID'])(
-    'is left out for what no_proxy "%s" names',
+    'is not used for hosts matched by no_proxy "%s"',
     async (exempt) => {
       const { asked, url } = await serveProxy()
       for (const name of ['no_proxy', 'NO_PROXY']) {
@@ -397,7 +397,7 @@ describe('the proxy of an account', () => {
   )
 
   test.each(['dels.invalid', 'models.invalid:443', 'models.invalid.example', '10.0.0.0/8', ''])(
-    'is used where no_proxy "%s" names something else',
+    'is used for hosts not matched by no_proxy "%s"',
     async (exempt) => {
       const { asked, url } = await serveProxy()
       await transportOf({}, { http_proxy: url, no_proxy: exempt }).fetch('http://models.invalid/')
@@ -405,7 +405,7 @@ describe('the proxy of an account', () => {
     },
   )
 
-  test('is left out for networks that no_proxy names', async () => {
+  test('is not used for networks in no_proxy', async () => {
     const { findEnvironmentProxy } = await import('../../src/providers/transport/proxy.ts')
     const proxyFor = (url: string, no_proxy: string) => findEnvironmentProxy(new URL(url), { http_proxy: 'http://p:1', no_proxy })
     expect(proxyFor('http://10.1.2.3/', '10.0.0.0/8')).toBeUndefined()
@@ -413,7 +413,7 @@ describe('the proxy of an account', () => {
     expect(proxyFor('http://11.1.2.3/', '10.0.0.0/8')).toMatchObject({ host: 'p:1' })
   })
 
-  test('of the environment is never asked for addresses of this machine, where one of the account is', async () => {
+  test('of the environment is never used for loopback addresses, unlike one of the account', async () => {
     const { asked, url } = await serveProxy()
     const { url: vendor } = await serve((_, response) => response.end('by the vendor'))
     expect(await (await transportOf({}, { http_proxy: url }).fetch(vendor)).text()).toBe('by the vendor')
@@ -421,7 +421,7 @@ describe('the proxy of an account', () => {
     expect(asked).toEqual([`GET ${vendor}/`])
   })
 
-  test('is refused with the name of its variable where it is no address of a proxy, without its value', async () => {
+  test('is rejected with the name of its variable and without its value if it is not an address of a proxy', async () => {
     const { fetch: over } = transportOf({}, { https_proxy: 'socks5://ada:topsecret@p:1' })
     const error = await Promise.resolve()
       .then(() => over('https://models.invalid/'))
@@ -431,8 +431,8 @@ describe('the proxy of an account', () => {
   })
 })
 
-describe('headers that a function returns', () => {
-  test('are asked for before every request and sent beside the others', async () => {
+describe('headers of a function', () => {
+  test('are computed before every request and sent with the others', async () => {
     const seen: unknown[] = []
     const { url } = await serve((request, response) => {
       seen.push([request.headers.authorization, request.headers['x-fixed']])
@@ -460,7 +460,7 @@ describe('headers that a function returns', () => {
   })
 })
 
-test("an account's own fetch is given the request, with redirects switched off and a signal of the platform", async () => {
+test("an account's own fetch gets the request with redirects disabled and a native signal", async () => {
   const calls: unknown[] = []
   const { fetch: over } = transportOf({
     fetch: async (input, init) => {
@@ -474,7 +474,7 @@ test("an account's own fetch is given the request, with redirects switched off a
   expect((await response.text()).length).toBeLessThan(200_000)
 })
 
-test("what an account's own fetch adds to the headers of one request is not part of the next", async () => {
+test("headers that an account's own fetch adds to one request are not part of the next", async () => {
   const seen: string[] = []
   const { fetch: own } = transportOf({
     fetch: async (_, init) => {

@@ -5,7 +5,7 @@ import { saysFailure } from '../../src/providers/vendor/vendor-words.ts'
 
 const errorOf = (body: unknown, status?: number) => toVendorError({ provider: 'p', status, body })
 
-describe('words of the vendors', () => {
+describe('errors of the vendors', () => {
   test.each([
     [
       'OpenAI quota',
@@ -82,11 +82,11 @@ describe('words of the vendors', () => {
     expect(errorOf(body, status)).toMatchObject({ code, retryable })
   })
 
-  test('a 401 stays an authentication error, whatever its words', () => {
+  test('a 401 is an authentication error with any words', () => {
     expect(errorOf({ error: { code: 'insufficient_quota' } }, 401)).toMatchObject({ code: 'PROVIDER_AUTH' })
   })
 
-  test('code and type of the vendor are details', () => {
+  test('code and type of the vendor are in the details', () => {
     expect(errorOf({ error: { message: 'm', type: 'a_type', code: 'a_code' } }, 400).details).toEqual({
       provider: 'p',
       status: 400,
@@ -96,8 +96,8 @@ describe('words of the vendors', () => {
   })
 })
 
-describe('the wait that is asked for', () => {
-  test('stands on the error for whoever passes it on, and only where the vendor named one', () => {
+describe('the requested wait', () => {
+  test('is in the details of the error only if the vendor named one', () => {
     const limited = (headers: Record<string, string>) =>
       toVendorError({ provider: 'p', status: 429, headers: new Headers(headers) })
     expect(limited({ 'retry-after': '90' }).details).toMatchObject({ retryAfterMs: 90_000 })
@@ -118,11 +118,11 @@ describe('the wait that is asked for', () => {
     ['nonsense', { 'retry-after': 'soon' }, undefined],
     ['a negative number', { 'retry-after': '-5' }, undefined],
     ['nothing', {}, undefined],
-  ])('by %s', (_, headers, expected) => {
+  ])('is read from %s', (_, headers, expected) => {
     expect(waitOf(headers)).toBe(expected)
   })
 
-  test.each(['34s', '34.000s'])('by RetryInfo of Google: %s', (retryDelay) => {
+  test.each(['34s', '34.000s'])('is read from RetryInfo of Google: %s', (retryDelay) => {
     const details = [
       { '@type': 'type.googleapis.com/google.rpc.QuotaFailure' },
       { '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay },
@@ -133,7 +133,7 @@ describe('the wait that is asked for', () => {
   })
 })
 
-describe('what a message must not carry', () => {
+describe('a message omits', () => {
   const messageOf = (message: string, privateTexts?: readonly string[]) =>
     toVendorError({ provider: 'p', status: 400, body: { error: { message } }, privateTexts }).message
 
@@ -150,36 +150,36 @@ describe('what a message must not carry', () => {
     expect(messageOf(`Incorrect API key provided: ${key}. Find it in your account.`)).not.toContain(key.replace('Bearer ', ''))
   })
 
-  test('the secrets of the account, whatever they look like and wherever they stand', () => {
+  test('the secrets of the account in any form and position', () => {
     const secrets = ['my gateway key', 'team-7']
     const failure = { provider: 'p', status: 401, secrets }
     const message = `No key "my gateway key" of team-7.${' '.repeat(570)}my gateway key`
-    const { message: told, details } = toVendorError({
+    const { message: text, details } = toVendorError({
       ...failure,
       body: { error: { message, code: 'my gateway key', type: 'team-7' } },
     })
-    expect(`${told} ${JSON.stringify(details)}`).not.toMatch(/gateway|team-7/)
-    expect(told).toContain('No key "[redacted]" of [redacted].')
+    expect(`${text} ${JSON.stringify(details)}`).not.toMatch(/gateway|team-7/)
+    expect(text).toContain('No key "[redacted]" of [redacted].')
   })
 
-  test('a long message whole', () => {
+  test('the end of a long message', () => {
     expect(messageOf('word '.repeat(1_000)).length).toBeLessThan(400)
   })
 
-  test('a part of the request', () => {
+  test('repeated parts of the request', () => {
     const prompt = `${'x'.repeat(500)} the patient is called Ada Lovelace and lives in London ${'y'.repeat(500)}`
     expect(messageOf('could not parse "the patient is called Ada Lovelace and lives in London"', [prompt])).not.toContain('Ada')
     expect(messageOf('could not parse "secret99"', ['secret99'])).not.toContain('secret99')
   })
 
-  test('a message of its own stays', () => {
+  test('nothing of a message that repeats nothing', () => {
     expect(messageOf('The model `x` does not exist', ['Write a poem about the sea.'])).toContain('The model `x` does not exist')
   })
 })
 
-describe('connections that fail', () => {
+describe('failed connections', () => {
   test.each(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'UND_ERR_SOCKET'])(
-    '%s is found along the causes and retryable',
+    '%s is found in the chain of causes and retryable',
     (code) => {
       const cause = new TypeError('fetch failed', { cause: Object.assign(new Error('inner'), { code }) })
       expect(toConnectionError(cause, { provider: 'p' })).toMatchObject({
@@ -196,7 +196,7 @@ describe('connections that fail', () => {
   })
 })
 
-describe('a reason in an envelope of its own', () => {
+describe('a nested reason', () => {
   test.each([
     [
       'the whole body of another server as its error',
@@ -206,19 +206,19 @@ describe('a reason in an envelope of its own', () => {
     ['a list of errors', { success: false, errors: [{ code: 7003, message: 'too long' }] }],
     ['a list of errors as an error', { type: 'error', error: { errors: [{ message: 'too long' }] } }],
     ['names with error_', { error_code: 336003, error_msg: 'too long' }],
-  ])('is read out of %s', (_, body) => {
+  ])('is read from %s', (_, body) => {
     expect(errorOf(body, 400).message).toBe('Provider "p" answered with status 400: too long')
   })
 })
 
-describe('a body that says failure without an error', () => {
+describe('a body that reports a failure without an error', () => {
   test.each([{ detail: 'm' }, { errors: ['m'] }, { error_msg: 'm' }, { message: 'm', code: 1 }, { msg: 'm', status: 400 }])(
     '%j',
     (body) => {
       expect(saysFailure(body)).toBe(true)
     },
   )
-  test.each([{}, { errors: [] }, { type: 'ping' }, { message: 'm' }, { id: 'c', usage: {} }])('is not %j', (body) => {
+  test.each([{}, { errors: [] }, { type: 'ping' }, { message: 'm' }, { id: 'c', usage: {} }])('%j reports no failure', (body) => {
     expect(saysFailure(body)).toBe(false)
   })
 })

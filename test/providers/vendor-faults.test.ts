@@ -9,7 +9,7 @@ const openAi = (message: string, code: string | null = null, type = 'invalid_req
   error: { message, type, code, param },
 })
 
-describe('what a failure means', () => {
+describe('the error code of a failure', () => {
   test.each([
     [
       'xAI refuses content',
@@ -167,7 +167,7 @@ describe('what a failure means', () => {
     expect(error.message).toContain('(Groq)')
   })
 
-  test('a key that the service behind a gateway repeats is cut out', () => {
+  test('a key repeated by the service behind a gateway is redacted', () => {
     const error = errorOf(401, { error: { message: 'm', metadata: { raw: { message: 'bad key my-own-secret-1' } } } }, [
       'my-own-secret-1',
     ])
@@ -178,12 +178,12 @@ describe('what a failure means', () => {
     ['in the error', { error: { message: 'm', retry_after: 7 } }, 7_000],
     ['beside the error', { error: 'm', retry_after_ms: 250 }, 250],
     ['in the metadata of a gateway', { error: { message: 'm', metadata: { retry_after_seconds: '3' } } }, 3_000],
-  ])('a wait that stands %s is read', (_, body, retryAfterMs) => {
+  ])('a wait %s is read', (_, body, retryAfterMs) => {
     expect(callFactsOf(errorOf(503, body)).retryAfterMs).toBe(retryAfterMs)
   })
 })
 
-describe('a parameter that a server refuses by name', () => {
+describe('a parameter that a server rejects by name', () => {
   test.each([
     [
       'OpenAI',
@@ -292,7 +292,7 @@ describe('a parameter that a server refuses by name', () => {
     ],
     ['a failure of the server', 500, openAi('stream_options is not supported')],
     ['prose about usage', 400, openAi('This model is not supported. See usage and stop worrying.')],
-  ])('is not seen in %s', (_, status, body) => {
+  ])('is not found in %s', (_, status, body) => {
     expect(errorOf(status, body).details.refusedParameter).toBeUndefined()
   })
 })

@@ -32,17 +32,17 @@ describe('readAnswer', () => {
   test.each([
     ['LF', '\n'],
     ['CRLF', '\r\n'],
-  ])('reads events with %s the same wherever one cut falls, also inside characters', async (_, lineEnd) => {
+  ])('reads events with %s independently of cuts, even inside characters', async (_, lineEnd) => {
     const body = Buffer.from(
       `: ping${lineEnd}event: a${lineEnd}data: {"t":"é世👩‍🚀"}${lineEnd}${lineEnd}data:{"t":2}${lineEnd}${lineEnd}`,
     )
-    for (let place = 0; place <= body.length; place++) {
-      const packets = [body.subarray(0, place), body.subarray(place)].filter((packet) => packet.length > 0)
+    for (let cut = 0; cut <= body.length; cut++) {
+      const packets = [body.subarray(0, cut), body.subarray(cut)].filter((packet) => packet.length > 0)
       expect(await readAll(responseOf(packets))).toEqual([{ t: 'é世👩‍🚀' }, { t: 2 }])
     }
   })
 
-  test('rejects an event that is no JSON, a body that is no stream, and a stream without its mark, each with its own code', async () => {
+  test('rejects an event that is not JSON, a body that is not a stream, and a stream without its end mark, each with its own code', async () => {
     const bytes = (text: string) => [Buffer.from(text)]
     await expect(readAll(responseOf(bytes('data: {oops\n\n')))).rejects.toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
     await expect(readAll(responseOf(bytes('<html></html>'), 'text/html'))).rejects.toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
@@ -51,14 +51,14 @@ describe('readAnswer', () => {
 })
 
 describe('withLinkedSignal', () => {
-  test('leaves nothing on a long-lived signal, whether it worked or failed', async () => {
+  test('leaves no listener on a long-lived signal after success or failure', async () => {
     const controller = new AbortController()
     await withLinkedSignal(controller.signal, state, async () => 'done')
     await expect(withLinkedSignal(controller.signal, state, () => Promise.reject(new Error('broken')))).rejects.toThrow('broken')
     expect(getEventListeners(controller.signal, 'abort')).toEqual([])
   })
 
-  test('aborts its own signal when the work fails, so that the socket closes', async () => {
+  test('aborts its own signal if the work fails, so that the socket closes', async () => {
     let linked: AbortSignal | undefined
     const work = withLinkedSignal(new AbortController().signal, state, async (signal) => {
       linked = signal
@@ -68,7 +68,7 @@ describe('withLinkedSignal', () => {
     expect(linked?.aborted).toBe(true)
   })
 
-  test('rejects with the reason and keeps what is known of each of two calls apart', async () => {
+  test('rejects with the reason and keeps the facts of two calls separate', async () => {
     const reason = new Error('flow cancelled')
     const abortedCall = async (inputTokens: number) => {
       const controller = new AbortController()

@@ -1,4 +1,4 @@
-import type { JsonSchema } from '../../src/domain/model-call.ts'
+import type { JsonSchema } from '../../src/domain/execution/model-call.ts'
 
 /** What the page about definitions says of one field. Its values, bounds and defaults come from the schema. */
 export interface FieldText {

@@ -75,7 +75,7 @@ test.each([undefined, false])(
   },
 )
 
-test('prompts and answers are on the spans of calls with captureContent, and errors still are not', async () => {
+test('spans of calls contain prompts and answers with captureContent, but never error messages', async () => {
   await runWithCanaries(true)
   const [draft, again] = spans.calls()
   const read = (name: string) => JSON.parse(String(draft?.attributes[name]))
@@ -103,7 +103,7 @@ test('prompts and answers are on the spans of calls with captureContent, and err
   expect(only(spans.flows()).attributes).not.toHaveProperty('gen_ai.input.messages')
 })
 
-test('a fallback that sees other text is told with what it saw', async () => {
+test('the span of a fallback with other context contains the prompt that the fallback received', async () => {
   const scripted = scriptedProvider('scripted', [failure('PROVIDER_AUTH')])
   const second = scriptedProvider('second', ['fine'])
   house = await openHouse({ scripted, second }, { telemetry: { captureContent: true } })

@@ -8,7 +8,7 @@ export interface Sample {
 const LINE =
   /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (-?[0-9.e+-]+|nan|[+-]inf)$/i
 
-/** Reads the text format of Prometheus, version 0.0.4; throws at the first line that is none of it. */
+/** Reads the text format of Prometheus, version 0.0.4; throws at the first invalid line. */
 export function parseExposition(text: string): readonly Sample[] {
   const types = new Map<string, string>()
   const samples: Sample[] = []

@@ -1,7 +1,7 @@
 import type { CallEnding, CallStart, FlowEnding, FlowStart } from '../../src/domain/execution/observation.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 
-/** What an observer is told, as plain as it can be. */
+/** Minimal facts that an observer receives. */
 export const FLOW: FlowStart = {
   flowId: 'flow-1',
   threadId: 'thread-1',

@@ -36,7 +36,7 @@ const RUN = `
   await run()
   mark()`
 
-test('a backend that is not watched loads neither the OpenTelemetry API nor prom-client nor pino', () => {
+test('an unobserved application loads neither the OpenTelemetry API nor prom-client nor pino', () => {
   const script = `${RUN}
     await polyphony.telemetry.metrics()
     mark()
@@ -49,7 +49,7 @@ test('a backend that is not watched loads neither the OpenTelemetry API nor prom
   expect(afterLogs).toContain('pino')
 })
 
-test('the first flow is traced although nothing of it was loaded before', () => {
+test('the first flow is traced although the tracing module was not loaded before', () => {
   const script = `
     const { InMemorySpanExporter, NodeTracerProvider, SimpleSpanProcessor } = await import('@opentelemetry/sdk-trace-node')
     ${RUN}

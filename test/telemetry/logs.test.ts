@@ -23,15 +23,15 @@ function createLog(level: LogLevel = 'debug') {
   }
 }
 
-/** A logger that keeps what it is told. */
+/** A logger that keeps its lines. */
 function createKeeper() {
-  const told: { level: string; message: string; facts: Line }[] = []
+  const logged: { level: string; message: string; facts: Line }[] = []
   const at =
     (level: string) =>
     (message: string, facts: Line = {}) =>
-      void told.push({ level, message, facts })
+      void logged.push({ level, message, facts })
   const logger: Logger = { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') }
-  return { told, logger }
+  return { logged, logger }
 }
 
 const secret = (kind: string) => `canary-${kind}-4d1f`
@@ -78,7 +78,7 @@ describe('redaction', () => {
     ],
   ]
 
-  test.each(NAMES)('a value under the name %s is not written, at any depth and of any shape', (name) => {
+  test.each(NAMES)('a log line omits values named %s at any depth and of any shape', (name) => {
     const { logger, text, lines } = createLog()
     const canary = secret(name)
     logger.info({ [name]: canary }, 'flat')
@@ -106,7 +106,7 @@ describe('redaction', () => {
     ['a key in an address', 'https://host/v1?api_key=canarykey01', 'canarykey01'],
   ]
 
-  test.each(SHAPES)('%s is not written, wherever it stands', (_, credential, canary) => {
+  test.each(SHAPES)('a log line omits %s in any text', (_, credential, canary) => {
     const { logger, text, lines } = createLog()
     logger.info(`it was ${credential} there`)
     logger.warn({ note: `before "${credential}" after`, list: [{ deep: credential }] }, 'facts')
@@ -118,7 +118,7 @@ describe('redaction', () => {
     expect(text()).not.toContain(canary)
   })
 
-  test('counts, codes, ids and ordinary words stay as they are', () => {
+  test('a log line keeps counts, codes, ids and ordinary words', () => {
     const { logger, lines } = createLog()
     const facts = {
       input: 12,
@@ -134,7 +134,7 @@ describe('redaction', () => {
     expect(lines()[0]).toMatchObject({ ...facts, level: 'info', msg: 'Unexpected token } in basic key, task-7 of 3' })
   })
 
-  test('an error is told without its causes and its other fields', () => {
+  test('an error is logged without its causes and its other fields', () => {
     const { logger, lines, text } = createLog()
     const cause = Object.assign(new Error(secret('cause')), { body: secret('body') })
     const error = new OrchestratorError('PROVIDER_REJECTED', 'refused', { cause, details: { said: secret('details') } })
@@ -143,7 +143,7 @@ describe('redaction', () => {
     expect(text()).not.toContain('canary-')
   })
 
-  test('a request is told by method and path, without query and headers', () => {
+  test('a request is logged by method and path, without query and headers', () => {
     const { logger, lines, text } = createLog()
     const request = { method: 'GET', url: `/ws?t=${secret('query')}`, ip: '127.0.0.1', headers: { cookie: secret('cookie') } }
     logger.info({ req: request, res: { statusCode: 204, headers: { 'set-cookie': secret('set') } } }, 'answered')
@@ -151,7 +151,7 @@ describe('redaction', () => {
     expect(text()).not.toContain('canary-')
   })
 
-  test('a long hostile text is read in time proportional to its length', () => {
+  test('a long hostile text is redacted in time proportional to its length', () => {
     const { logger, text } = createLog()
     for (const word of ['a-', 'eyJ-', 'eyJa.', 'Bearer ', '://', 'key', 'pk', 'sk-'])
       logger.info({ note: word.repeat(50_000) }, 'long')
@@ -174,16 +174,16 @@ describe('lines of flows', () => {
     await expect(failed).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
   }
 
-  test('at debug tell every flow, call and failed try by ids, codes and figures, and no text at all', async () => {
+  test('contain ids, codes and figures of every flow, call and failed attempt at level debug, and no text', async () => {
     const { logger, lines, text } = createLog()
     await runWithCanaries(toLogger(logger), 'debug')
-    const told = lines().map(({ level, msg, requestId, code, status, errorCode }) => [
+    const logged = lines().map(({ level, msg, requestId, code, status, errorCode }) => [
       level,
       msg,
       requestId,
       code ?? errorCode ?? status,
     ])
-    expect(told).toEqual([
+    expect(logged).toEqual([
       ['info', 'flow started', 'request-1', undefined],
       ['debug', 'attempt failed', 'request-1', 'PROVIDER_UNAVAILABLE'],
       ['debug', 'call ended', 'request-1', 'ok'],
@@ -199,24 +199,24 @@ describe('lines of flows', () => {
     expect(text()).not.toContain(USER)
   })
 
-  test('hold no text before any redaction either', async () => {
-    const { told, logger } = createKeeper()
+  test('contain no text even before redaction', async () => {
+    const { logged, logger } = createKeeper()
     await runWithCanaries(logger, 'debug')
-    expect(told).toHaveLength(8)
-    expect(JSON.stringify(told)).not.toContain('canary-')
+    expect(logged).toHaveLength(8)
+    expect(JSON.stringify(logged)).not.toContain('canary-')
   })
 
-  test('at info leave out the calls, and at the default level there are none', async () => {
+  test('omit calls at level info, and are not written at the default level', async () => {
     const atInfo = createKeeper()
     await runWithCanaries(atInfo.logger, 'info')
-    expect(atInfo.told.map(({ message }) => message)).toEqual(['flow started', 'flow ended', 'flow started', 'flow ended'])
+    expect(atInfo.logged.map(({ message }) => message)).toEqual(['flow started', 'flow ended', 'flow started', 'flow ended'])
     await house?.polyphony.close()
     const byDefault = createKeeper()
     await runWithCanaries(byDefault.logger)
-    expect(byDefault.told).toEqual([])
+    expect(byDefault.logged).toEqual([])
   })
 
-  test('carry the ids of their own request and flow while others run', async () => {
+  test('contain the ids of their own request and flow while others run', async () => {
     const { logger, lines } = createLog()
     const scripted = scriptedProvider('scripted', async ({ messages }) => {
       await new Promise((resolve) => setTimeout(resolve, 1))
@@ -239,7 +239,7 @@ describe('lines of flows', () => {
     expect(lines()).toHaveLength(18)
   })
 
-  test('a logger that throws stops no flow', async () => {
+  test('a logger that throws does not stop a flow', async () => {
     const fail = () => {
       throw new Error('the disk is full')
     }
@@ -249,7 +249,7 @@ describe('lines of flows', () => {
   })
 })
 
-test('ids given inside of others are added to them, and end with the work', async () => {
+test('nested ids are added to the outer ones and end with their work', async () => {
   const { logger, lines } = createLog('info')
   await requestContext.run({ requestId: 'outer' }, async () => {
     await requestContext.run({ flowId: 'flow' }, async () => {

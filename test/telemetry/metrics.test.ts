@@ -15,8 +15,8 @@ afterEach(async () => {
 
 const read = async (metrics: Metrics) => parseExposition(await metrics.text())
 
-describe('what is counted of flows and calls', () => {
-  test('sums to the ledger, with unpriced and simulated tries apart', async () => {
+describe('metrics of flows and calls', () => {
+  test('add up to the ledger, with unpriced and simulated attempts separate', async () => {
     const usage = {
       inputTokens: 1_000,
       cachedInputTokens: 300,
@@ -81,7 +81,7 @@ describe('what is counted of flows and calls', () => {
     expect(sumOf(samples, 'polyphony_tokens_total', { simulated: 'false', provider: 'pretended' })).toBe(0)
   })
 
-  test('names each flow by its type and how it ended, and what runs now', async () => {
+  test('count flows by type and status, and the running ones', async () => {
     let release = () => {}
     const held = new Promise<void>((resolve) => {
       release = resolve
@@ -116,7 +116,7 @@ describe('what is counted of flows and calls', () => {
     expect(sumOf(samples, 'polyphony_calls_total', { outcome: 'FLOW_CANCELLED' })).toBe(1)
   })
 
-  test('tells a flow that is left to other processes from one that failed', async () => {
+  test('distinguish a flow left to other processes from a failed one', async () => {
     const scripted = scriptedProvider('scripted', [{ text: '', hang: true }])
     house = await openHouse({ scripted })
     const metrics = await house.polyphony.telemetry.metrics()
@@ -131,7 +131,7 @@ describe('what is counted of flows and calls', () => {
     expect(sumOf(samples, 'polyphony_running_flows')).toBe(0)
   })
 
-  test('counts the call of a step that is executed alone, and no flow for it', async () => {
+  test('count the call of a single executed step, but no flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok')) })
     const { orchestrator, telemetry } = house.polyphony
     const { flowId } = await house.run(chain(step('a')))
@@ -144,8 +144,8 @@ describe('what is counted of flows and calls', () => {
   })
 })
 
-describe('labels are bounded', () => {
-  test('500 models, flows, threads and failures add nothing but counts', async () => {
+describe('labels of metrics are bounded', () => {
+  test('500 models, flows, threads and failures add no time series', async () => {
     const scripted = scriptedProvider('scripted', () => counted('ok'))
     house = await openHouse({ scripted })
     const metrics = await house.polyphony.telemetry.metrics()
@@ -190,7 +190,7 @@ describe('labels are bounded', () => {
 })
 
 describe('the registry', () => {
-  test('is one for each Polyphony, and never the global one', async () => {
+  test('is separate for each Polyphony and from the global one', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => 'ok') })
     const other = await openHouse({ scripted: scriptedProvider('scripted', () => 'ok') })
     try {
@@ -205,7 +205,7 @@ describe('the registry', () => {
     }
   })
 
-  test('tells of requests, sockets and subscriptions, and of the process', async () => {
+  test('contains requests, sockets, subscriptions and figures of the process', async () => {
     const { metrics } = createMetrics({ providerIds: [], flowTypes: [] })
     metrics.httpRequest({ method: 'POST', route: '/api/v1/flows/:flowId/execute', status: 202, seconds: 0.03 })
     metrics.openSockets(7)

@@ -13,29 +13,29 @@ const thrower = (): never => {
 }
 
 describe('several observers', () => {
-  test('are all told, around one another, and only those that watch', async () => {
-    const told: string[] = []
+  test('are all notified, nested in one another, if they are watching', async () => {
+    const notified: string[] = []
     const named = (name: string): FlowObservation => ({
       within: (work) => {
-        told.push(`${name} opens`)
+        notified.push(`${name} opens`)
         return work()
       },
-      callStarted: () => ({ attempted: () => {}, ended: () => told.push(`${name} call`) }),
-      ended: () => told.push(`${name} flow`),
+      callStarted: () => ({ attempted: () => {}, ended: () => notified.push(`${name} call`) }),
+      ended: () => notified.push(`${name} flow`),
     })
     const joined = joinObservers([observer(named('first')), observer(named('blind'), false), observer(named('second'))])
     const flow = await joined.flowStarted(FLOW)
     expect(flow.within?.(() => 'the work')).toBe('the work')
     flow.callStarted?.(CALL).ended(CALL_ENDING)
     flow.ended(FLOW_ENDING)
-    expect(told).toEqual(['first opens', 'second opens', 'first call', 'second call', 'first flow', 'second flow'])
+    expect(notified).toEqual(['first opens', 'second opens', 'first call', 'second call', 'first flow', 'second flow'])
   })
 
-  test('are not waited for where none needs to be', () => {
+  test('are called synchronously if none returns a promise', () => {
     expect(joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)).not.toBeInstanceOf(Promise)
   })
 
-  test('that join later are asked from then on', () => {
+  test('may be added later', () => {
     const observers: FlowObserver[] = []
     const joined = joinObservers(observers)
     expect(joined.isWatching()).toBe(false)
@@ -43,7 +43,7 @@ describe('several observers', () => {
     expect(joined.isWatching()).toBe(true)
   })
 
-  test('ask for nothing that none of them wants', async () => {
+  test('request no call events and no content if none of them needs these', async () => {
     const flow = await joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)
     expect(flow.callStarted).toBeUndefined()
     expect(flow.within).toBeUndefined()
@@ -56,15 +56,15 @@ describe('several observers', () => {
     expect(call?.within).toBeUndefined()
   })
 
-  test('fail alone: what one of them throws reaches neither the work nor the others', async () => {
-    let told = 0
+  test('do not affect the work or each other by throwing', async () => {
+    let notified = 0
     const good: FlowObservation = {
       callStarted: () => ({
-        attempted: () => told++,
-        ended: () => told++,
-        content: { asked: () => told++, answered: () => told++ },
+        attempted: () => notified++,
+        ended: () => notified++,
+        content: { asked: () => notified++, answered: () => notified++ },
       }),
-      ended: () => told++,
+      ended: () => notified++,
     }
     const broken: FlowObservation = {
       callStarted: () => ({ attempted: thrower, ended: thrower, content: { asked: thrower, answered: thrower } }),
@@ -84,6 +84,6 @@ describe('several observers', () => {
     call?.attempted(ATTEMPT)
     call?.ended(CALL_ENDING)
     flow.ended(FLOW_ENDING)
-    expect(told).toBe(5)
+    expect(notified).toBe(5)
   })
 })

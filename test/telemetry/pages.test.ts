@@ -7,15 +7,15 @@ import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
 
 const page = readMarkdown('docs/observability.md').replaceAll(/^```.*?^```/gms, '')
 
-describe('the page on what is seen from outside', () => {
-  test('names every attribute of our spans, and none that is not there', () => {
+describe('the documentation of observability', () => {
+  test('names every attribute of our spans and no other', () => {
     const names: readonly string[] = [...Object.values(GEN_AI), ...Object.values(GENERAL), ...Object.values(POLYPHONY)]
     const inTable = tableOf(page, 'Attribute').flatMap(([attributes = '']) => codeIn(attributes))
     expect(inTable.filter((name) => !names.includes(name))).toEqual([])
     expect(names.filter((name) => !codeIn(page).includes(name))).toEqual([])
   })
 
-  test('names every metric of ours with its labels', async () => {
+  test('names every metric with its labels', async () => {
     const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'] })
     const flow = await observer.flowStarted(FLOW)
     const call = flow.callStarted?.(CALL)
@@ -32,7 +32,7 @@ describe('the page on what is seen from outside', () => {
           Object.keys(labels).toSorted(),
         ]),
     )
-    const told = tableOf(page, 'Metric').map(([metric = '', labels = '']) => [codeIn(metric)[0], codeIn(labels).toSorted()])
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(found))
+    const documented = tableOf(page, 'Metric').map(([metric = '', labels = '']) => [codeIn(metric)[0], codeIn(labels).toSorted()])
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(found))
   })
 })

@@ -19,7 +19,7 @@ afterEach(async () => {
 afterAll(() => spans.close())
 
 describe('the span of a call', () => {
-  test('is one CLIENT span with the names of the conventions', async () => {
+  test('is one CLIENT span with the attribute names of the conventions', async () => {
     const scripted = scriptedProvider('scripted', [counted('done', { model: 'model-a-2026', finishReason: 'length' })], {
       vendor: 'google',
     })
@@ -53,7 +53,7 @@ describe('the span of a call', () => {
     expect(isError(call)).toBe(false)
   })
 
-  test('stays one over retries and a fallback, and names who answered', async () => {
+  test('covers retries and a fallback, and names the provider that answered', async () => {
     const scripted = scriptedProvider('scripted', () => failure('PROVIDER_UNAVAILABLE'))
     const second = scriptedProvider('second', [counted('saved', { providerCostUsd: 0.25 })], { vendor: 'mistral' })
     house = await openHouse({ scripted, second })
@@ -70,9 +70,9 @@ describe('the span of a call', () => {
     })
     expect(call.attributes).not.toHaveProperty('error.type')
     expect(isError(call)).toBe(false)
-    const tries = eventAttributes(call)
+    const attempts = eventAttributes(call)
     expect(
-      tries.map((event) => [event['polyphony.provider.id'], event['polyphony.attempt.number'], event['error.type']]),
+      attempts.map((event) => [event['polyphony.provider.id'], event['polyphony.attempt.number'], event['error.type']]),
     ).toEqual([
       ['scripted', 1, 'PROVIDER_UNAVAILABLE'],
       ['scripted', 2, 'PROVIDER_UNAVAILABLE'],
@@ -81,7 +81,7 @@ describe('the span of a call', () => {
     ])
   })
 
-  test('tells a failure by its code, on the call and on the flow', async () => {
+  test('contains the error code of a failure, as does the span of the flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', [failure('PROVIDER_AUTH')]) })
     await expect(house.run(chain(step('draft')))).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     const call = only(spans.calls())
@@ -95,7 +95,7 @@ describe('the span of a call', () => {
     expect(spans.text()).not.toContain('a message of')
   })
 
-  test('ends with the cancel of its flow, with what was billed until then', async () => {
+  test('ends with the cancel of its flow, with the usage billed until then', async () => {
     const scripted = scriptedProvider('scripted', [{ text: '', chunks: ['half an answer'], hang: true }])
     house = await openHouse({ scripted })
     const abort = new AbortController()
@@ -123,7 +123,7 @@ describe('the span of a call', () => {
     expect(only(spans.flows()).attributes).toMatchObject({ 'polyphony.flow.status': 'CANCELLED', 'error.type': 'FLOW_CANCELLED' })
   })
 
-  test('is one for each sample, each round of a loop and each step that is executed alone', async () => {
+  test('exists for each sample, each iteration of a loop and each single executed step', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('yes')) })
     const { flowId } = await house.run(chain(step('vote', { samples: 3 })))
     expect(spans.calls().map(({ attributes }) => attributes['polyphony.step.sample'])).toEqual([1, 2, 3])
@@ -137,7 +137,7 @@ describe('the span of a call', () => {
 })
 
 describe('the span of a flow', () => {
-  test('is an INTERNAL span over all of its calls, under what was active when it was started', async () => {
+  test('is an INTERNAL span over all its calls, below the span that was active at its start', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok', { providerCostUsd: 0.5 })) })
     const flowId = await house.create(chain(step('a'), step('b')))
     const tracer = trace.getTracer('backend')
@@ -169,7 +169,7 @@ describe('the span of a flow', () => {
     }
   })
 
-  test('keeps its own calls while another flow runs', async () => {
+  test('contains only its own calls while another flow runs', async () => {
     const scripted = scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 }))
     house = await openHouse({ scripted })
     const results = await Promise.all([house.run(chain(step('a'), step('b'))), house.run(chain(step('a'), step('b')))])
@@ -184,7 +184,7 @@ describe('the span of a flow', () => {
     expect(traces.size).toBe(2)
   })
 
-  test('is the parent of its calls also where no async context is kept', async () => {
+  test('is the parent of its calls even if no async context is kept', async () => {
     await spans.close()
     spans = registerSdk({ contextManager: null })
     house = await openHouse({ scripted: scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 })) })
@@ -200,7 +200,7 @@ describe('the span of a flow', () => {
     spans = registerSdk()
   })
 
-  test('is a new one when the flow is resumed', async () => {
+  test('is a new span when the flow is resumed', async () => {
     const replies = [counted('one'), failure('PROVIDER_AUTH'), counted('two')]
     house = await openHouse({ scripted: scriptedProvider('scripted', replies) })
     const flowId = await house.create(chain(step('a'), step('b')))
@@ -212,8 +212,8 @@ describe('the span of a flow', () => {
   })
 })
 
-describe('what others make of a call', () => {
-  test('spans of the SDK or of fetch inside a call are not made, so that the vendor gets no traceparent', async () => {
+describe('instrumentation of other libraries', () => {
+  test('creates no spans of the SDK or of fetch inside a call, so that the vendor gets no traceparent', async () => {
     const recorded: boolean[] = []
     const scripted = scriptedProvider('scripted', async () => {
       await Promise.resolve()
@@ -228,25 +228,25 @@ describe('what others make of a call', () => {
     expect(spans.all()).toHaveLength(2)
   })
 
-  test('what a backend does on an update hangs on the flow', async () => {
+  test('creates spans for the update callbacks of the caller below the span of the flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', [counted('ok')]) })
-    const told: string[] = []
+    const updates: string[] = []
     await house.run(chain(step('a')), {
       streaming: true,
       onUpdate: ({ type }) => {
-        told.push(type)
+        updates.push(type)
         trace.getTracer('backend').startSpan(type).end()
       },
     })
     const flow = only(spans.flows())
-    const own = spans.all().filter(({ name }) => told.includes(name))
-    expect(told).toContain('step_progress')
-    expect(own.map(({ name }) => name)).toEqual(told)
+    const own = spans.all().filter(({ name }) => updates.includes(name))
+    expect(updates).toContain('step_progress')
+    expect(own.map(({ name }) => name)).toEqual(updates)
     for (const span of own) expect(span.parentSpanContext?.spanId).toBe(flow.spanContext().spanId)
   })
 })
 
-test('a run with the simulator has one span per call, labelled as simulated', async () => {
+test('labels spans of simulated calls as simulated', async () => {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: '/nonexistent' })
   try {
     const { id: threadId } = await polyphony.conversations.createThread(USER, {})

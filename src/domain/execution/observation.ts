@@ -96,7 +96,7 @@ export interface CallEnding {
   /** Milliseconds, waits included. */
   readonly durationMs: number
   /** Milliseconds to the first piece of a streamed answer. */
-  readonly firstPieceMs?: number
+  readonly firstChunkMs?: number
   /** Tries that were sent. */
   readonly attempts: number
   /** Sum over the tries; absent where none is known to have been billed. */

@@ -1,63 +1,61 @@
-import type { FinishReason, ModelResponse, ToolCall } from '../../domain/execution/model-call.ts'
+import type { FinishReason, ToolCall } from '../../domain/execution/model-call.ts'
 import type { GenerateOptions } from '../provider.ts'
-import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
-import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
+import { countOf, type ForeignRecord, listOf, recordOf, textOf, wordMap } from '../vendor/foreign-json.ts'
+import type { AnswerCollector } from '../vendor/http-provider.ts'
+import { toBadReply, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
 import { createAnthropicSources } from './anthropic-sources.ts'
 import { createAnthropicUsage } from './anthropic-usage.ts'
 
-/** Stop reasons of the Messages API and its beta (SDK 1.10.0, November 2026); `refusal` and `tool_use` are said without looking at the content. */
-// A map: a vendor's word must not reach what every object inherits.
-const FINISH: ReadonlyMap<string, FinishReason> = new Map(
-  Object.entries<FinishReason>({
-    end_turn: 'stop',
-    stop_sequence: 'stop',
-    max_tokens: 'length',
-    model_context_window_exceeded: 'length',
-    tool_use: 'tool_calls',
-    refusal: 'refusal',
-  }),
-)
+/** Stop reasons of the Messages API and its beta (SDK 1.10.0, November 2026). */
+const FINISH = wordMap<FinishReason>({
+  end_turn: 'stop',
+  stop_sequence: 'stop',
+  max_tokens: 'length',
+  model_context_window_exceeded: 'length',
+  tool_use: 'tool_calls',
+  refusal: 'refusal',
+})
 
-/** Stop reasons that our own word for them does not explain. */
+/** Stop reasons that our finish reason fully expresses. Others are reported in a note. */
 const EXPLAINED: ReadonlySet<string> = new Set(['end_turn', 'stop_sequence', 'max_tokens', 'tool_use', 'refusal'])
 
-interface ToolCallParts {
+interface PartialToolCall {
   readonly id?: string
   readonly name: string
   readonly input: unknown
   json: string
 }
 
-/** Gathers one answer of the Messages API, whole or event by event. */
+/** Collects one answer of the Messages API, plain or streamed. */
 export function createAnthropicAnswer(
   requestedModel: string,
   requestNotes: readonly string[],
   { onDelta, onReasoning }: Pick<GenerateOptions, 'onDelta' | 'onReasoning'>,
-) {
+): AnswerCollector {
   const usage = createAnthropicUsage()
   const sources = createAnthropicSources()
-  const tools = new Map<number, ToolCallParts>()
+  const tools = new Map<number, PartialToolCall>()
   const leftOut = new Set<string>()
   let text = ''
   let reasoning = ''
   let model: string | undefined
   let stopReason: string | undefined
   let refusal: string | undefined
-  let begun = false
+  let hasStarted = false
   let stopped = false
   let ended = false
 
-  function addText(piece: string) {
-    if (!piece) return
-    text += piece
-    onDelta?.(piece)
+  function addText(chunk: string) {
+    if (!chunk) return
+    text += chunk
+    onDelta?.(chunk)
   }
 
-  function addReasoning(piece: string) {
-    if (!piece) return
-    reasoning += piece
-    onReasoning?.(piece)
+  function addReasoning(chunk: string) {
+    if (!chunk) return
+    reasoning += chunk
+    onReasoning?.(chunk)
   }
 
   function addBlock(block: ForeignRecord, index: number) {
@@ -91,7 +89,7 @@ export function createAnthropicAnswer(
   }
 
   function begin(message: ForeignRecord) {
-    begun = true
+    hasStarted = true
     model = textOf(message.model) ?? model
     usage.add(recordOf(message.usage))
     listOf(message.content).forEach((block, index) => {
@@ -107,7 +105,7 @@ export function createAnthropicAnswer(
     message_delta: ({ delta, usage: latest }) => {
       addStop(recordOf(delta))
       usage.add(recordOf(latest))
-      // Compatible gateways end after it, without a `message_stop`.
+      // Compatible gateways end with this event, without a `message_stop`.
       stopped ||= textOf(recordOf(delta).stop_reason) !== undefined
     },
     message_stop: () => {
@@ -115,7 +113,9 @@ export function createAnthropicAnswer(
     },
   }
 
-  /** Arguments that end in the middle show that the stream did, too; at the bound of tokens they do so by themselves. */
+  /**
+   * Whether incomplete tool arguments show that the stream was cut. At the bound of tokens they are incomplete anyway.
+   */
   const hasCutArguments = () => FINISH.get(stopReason ?? '') !== 'length' && [...tools.values()].some(({ json }) => !isJson(json))
 
   const notes = (): readonly string[] => [
@@ -127,23 +127,23 @@ export function createAnthropicAnswer(
 
   return {
     isWhole: () => ended || (stopped && !hasCutArguments()),
-    known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
-    addEvent(event: ForeignRecord, state: () => AttemptState) {
+    known: () => (hasStarted ? { usage: usage.total(), model, generated: true } : { generated: false }),
+    addEvent(event, state) {
       if (event.type === 'error' || (event.type === undefined && saysFailure(event)))
         throw toVendorError({ ...state(), body: event })
       const type = textOf(event.type) ?? ''
       if (Object.hasOwn(events, type)) events[type]?.(event)
       return ended
     },
-    addMessage(parsed: unknown, state: () => AttemptState) {
+    addWhole(parsed, state) {
       const message = recordOf(parsed)
-      // Proxies answer with status 200 and the error in the body.
+      // Some proxies send errors with status 200.
       if (message.type === 'error' || message.error || (message.type === undefined && saysFailure(message)))
         throw toVendorError({ ...state(), body: message })
-      if (message.type !== 'message' || !Array.isArray(message.content)) throw toBadReply('JSON that is no message', state())
+      if (message.type !== 'message' || !Array.isArray(message.content)) throw toBadReply('JSON without a message', state())
       begin(message)
     },
-    response(): ModelResponse {
+    response() {
       const toolCalls = [...tools.values()].map(toToolCall)
       const serviceTier = usage.serviceTier()
       const found = sources.list(text.length)
@@ -163,7 +163,7 @@ export function createAnthropicAnswer(
   }
 }
 
-const toToolCall = ({ id, name, input, json }: ToolCallParts): ToolCall => ({
+const toToolCall = ({ id, name, input, json }: PartialToolCall): ToolCall => ({
   ...(id && { id }),
   name,
   arguments: json || JSON.stringify(input ?? {}),

@@ -1,31 +1,34 @@
 import type { JsonSchema, ModelRequest, ModelSettings } from '../../domain/execution/model-call.ts'
 import type { ForeignRecord } from '../vendor/foreign-json.ts'
 
-/** Since version 2026-10-21 the API refuses temperature and top_p for every model; this one still takes them for older models. */
+/**
+ * Since version 2026-10-21 the API rejects temperature and top_p for every model. This version accepts them for older
+ * models.
+ */
 const VERSION_WITH_SAMPLING = '2023-06-01'
 
 interface Abilities {
-  /** Whether temperature and top_p may be sent, and whether both at once. */
+  /** Whether temperature and top_p may be sent together, only one of them, or none. */
   readonly sampling: 'both' | 'one' | 'none'
-  /** Takes a JSON Schema as `output_config.format`. */
+  /** Whether the model accepts a JSON Schema as `output_config.format`. */
   readonly structured: boolean
-  /** Output bound where a step names none: the API requires one. */
+  /** Bound of output tokens for steps without `settings.maxTokens`, because the API requires one. */
   readonly defaultMaxTokens: number
 }
 
 const NEWEST: Abilities = { sampling: 'none', structured: true, defaultMaxTokens: 8192 }
 
 /**
- * Families that are known to behave otherwise than the newest models; everything else counts as newest. First match wins.
- * Sources: platform.claude.com/docs (models, structured outputs, version 2026-10-21; the API's own answer "temperature and top_p cannot both be
- * specified for this model"), November 2026.
+ * Model families that differ from the newest models. The first match counts; other models are treated as newest.
+ * Sources: platform.claude.com/docs (models, structured outputs, version 2026-10-21; the API's own answer "temperature
+ * and top_p cannot both be specified for this model"), November 2026.
  */
 const OTHER_MODELS: readonly (readonly [pattern: RegExp, abilities: Abilities])[] = [
   [/^claude-(2|instant|3-(opus|sonnet|haiku))/, { sampling: 'both', structured: false, defaultMaxTokens: 4096 }],
   [/^claude-(3|(opus|sonnet)-4(-0|-20\d{6})?$)/, { sampling: 'both', structured: false, defaultMaxTokens: 8192 }],
   [/^claude-opus-4-1/, { sampling: 'one', structured: false, defaultMaxTokens: 8192 }],
   [/^claude-(opus|sonnet|haiku)-4-[56](-|$)/, { sampling: 'one', structured: true, defaultMaxTokens: 8192 }],
-  // Other vendors that speak this API follow the older version.
+  // Other vendors implement the older version of this API.
   [/^(?!claude)/, { sampling: 'both', structured: false, defaultMaxTokens: 4096 }],
 ]
 
@@ -34,7 +37,10 @@ function abilitiesOf(model: string): Abilities {
   return OTHER_MODELS.find(([pattern]) => pattern.test(name))?.[1] ?? NEWEST
 }
 
-/** The SDK's own `transformJSONSchema`: keywords the API does not know become part of the description. Throws for a part without a type. */
+/**
+ * The SDK's `transformJSONSchema`, which moves unsupported keywords into the description. Throws for a subschema
+ * without a type.
+ */
 export type TransformSchema = (schema: JsonSchema) => JsonSchema
 
 export interface AnthropicRequest {
@@ -43,7 +49,7 @@ export interface AnthropicRequest {
   readonly notes: readonly string[]
 }
 
-/** One Messages API request; settings that the model refuses are mapped or left out, with a note. */
+/** Builds a Messages API request. Settings that the model does not accept are mapped or left out, with a note. */
 export function toAnthropicRequest(request: ModelRequest, stream: boolean, transform: TransformSchema): AnthropicRequest {
   const { model, system, messages, settings, outputSchema } = request
   const { sampling, structured, defaultMaxTokens } = abilitiesOf(model)
@@ -53,7 +59,7 @@ export function toAnthropicRequest(request: ModelRequest, stream: boolean, trans
   const randomness = toRandomness(model, settings, sampling, notes)
   const schema = outputSchema && structured ? toAnthropicSchema(outputSchema, transform) : undefined
   if (outputSchema && !schema) {
-    notes.push(`outputSchema was left out: ${model} can not be held to it; the answer is checked afterwards`)
+    notes.push(`outputSchema was left out: ${model} cannot be held to it; the answer is checked afterwards`)
   }
   return {
     body: {
@@ -84,7 +90,7 @@ function toRandomness(
     return undefined
   }
   if (temperature === undefined) return { top_p: topP }
-  // Other vendors go up to 2, Anthropic refuses more than 1.
+  // Other vendors accept up to 2, Anthropic up to 1.
   if (temperature > 1) notes.push(`temperature ${temperature} was lowered to 1, the highest that Anthropic accepts`)
   const allowed = { temperature: Math.min(temperature, 1) }
   if (topP === undefined) return allowed

@@ -2,8 +2,9 @@ import type { Source } from '../../domain/execution/model-call.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /**
- * Citations and search results of one answer. The Messages API cuts its text into blocks so that each citation supports the whole text of its block;
- * positions that a citation names itself (`start_char_index`, `start_page_number`) are those of the document, not of the answer.
+ * Collects the citations and search results of one answer. The Messages API splits its text so that a citation supports
+ * the whole text of its block. The positions inside a citation (`start_char_index`, `start_page_number`) refer to the
+ * document, not to the answer.
  */
 export function createAnthropicSources() {
   const sources: Source[] = []
@@ -21,7 +22,7 @@ export function createAnthropicSources() {
   }
 
   return {
-    /** A block begins; `textLength` is the length of the text before it. */
+    /** Starts a block. `textLength` is the length of the text before it. */
     beginBlock: endBlock,
     addCitation(citation: ForeignRecord) {
       const { source } = citation
@@ -29,7 +30,7 @@ export function createAnthropicSources() {
       const title = textOf(citation.title) ?? textOf(citation.document_title) ?? textOf(source)
       sources.push(toSource('citation', { url, title, text: textOf(citation.cited_text) }))
     },
-    /** Takes the results of a search or of a page that was fetched; false for a block that holds none. */
+    /** Adds the results of a search or a fetched page. Returns false for other blocks. */
     addResults(block: ForeignRecord): boolean {
       if (block.type !== 'web_search_tool_result' && block.type !== 'web_fetch_tool_result') return false
       const content = Array.isArray(block.content) ? listOf(block.content) : [block.content]
@@ -40,7 +41,7 @@ export function createAnthropicSources() {
       }
       return results.length > 0
     },
-    /** All of them, in the order in which they came; `textLength` is the length of the whole text. */
+    /** All sources in order of arrival. `textLength` is the length of the whole text. */
     list(textLength: number): readonly Source[] {
       endBlock(textLength)
       return sources
@@ -55,5 +56,5 @@ const toSource = (kind: Source['kind'], { url, title, text }: Pick<Source, 'url'
   ...(text && { text }),
 })
 
-/** The `source` of a search result that the user gave is any name, often an address. */
+/** The `source` of a search result given by the user may be any text, often a URL. */
 const urlOf = (source: unknown) => (/^https?:\/\//.test(textOf(source) ?? '') ? textOf(source) : undefined)

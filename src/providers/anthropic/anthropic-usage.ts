@@ -2,10 +2,11 @@ import { UNKNOWN_USAGE, type Usage } from '../../domain/execution/usage.ts'
 import { countOf, type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /**
- * Usage of one answer of the Messages API (November 2026). `input_tokens` leaves out what was read from or written to the cache; the figures of
- * `message_delta` are cumulative and replace those of `message_start`, field by field, because a delta may leave fields out. Gateways fill the fields
- * that they do not know with 0: that replaces no count, and an answer with text and no output, or without any input, is not counted.
- * `iterations` lists every model call that is paid for, also those the top-level figures leave out (compaction, for one).
+ * Collects the usage of one answer of the Messages API (November 2026). `input_tokens` excludes tokens read from and
+ * written to the cache. The figures of `message_delta` are cumulative and replace those of `message_start` field by
+ * field, because a delta may omit fields. Gateways send 0 for unknown fields: such a 0 replaces no count, and 0 input
+ * tokens, or 0 output tokens for an answer with text, count as unknown. `iterations` lists every billed model call,
+ * including those missing in the top-level figures (such as compaction).
  */
 export function createAnthropicUsage() {
   let fields: ForeignRecord = {}
@@ -33,7 +34,7 @@ export function createAnthropicUsage() {
         source: 'reported',
       }
     },
-    /** Fast mode has prices of its own, whatever the tier. */
+    /** Fast mode has its own prices, independent of the tier. */
     serviceTier: () => (fields.speed === 'fast' ? 'fast' : textOf(fields.service_tier)),
     notes(): readonly string[] {
       const kinds = listOf(fields.iterations).map((call) => textOf(recordOf(call).type) ?? 'message')

@@ -1,24 +1,31 @@
-import type { FinishReason, ModelResponse, ToolCall } from '../../domain/execution/model-call.ts'
+import type { FinishReason, ToolCall } from '../../domain/execution/model-call.ts'
 import type { GenerateOptions } from '../provider.ts'
-import { type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
+import { type ForeignRecord, listOf, recordOf, textOf, wordMap } from '../vendor/foreign-json.ts'
+import type { AnswerCollector } from '../vendor/http-provider.ts'
 import { type AttemptState, toBadReply, toContentFiltered, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
 import { createGoogleSources } from './google-sources.ts'
 import { createGoogleUsage } from './google-usage.ts'
 
-/** FinishReason of ai.google.dev/api/generate-content and of Vertex AI, November 2026. Function calls come with STOP. */
-// A map: a vendor's word must not reach what every object inherits.
-const FINISH: ReadonlyMap<string, FinishReason> = new Map(
-  Object.entries<FinishReason>({ STOP: 'stop', MAX_TOKENS: 'length', CONTINUATION: 'length' }),
-)
+/**
+ * Values of `finishReason` (ai.google.dev/api/generate-content and Vertex AI, November 2026). Function calls end with
+ * STOP.
+ */
+const FINISH = wordMap<FinishReason>({ STOP: 'stop', MAX_TOKENS: 'length', CONTINUATION: 'length' })
 
-/** Filters, those of images and those to come included: SAFETY, IMAGE_SAFETY, PROHIBITED_CONTENT, BLOCKLIST, RECITATION, SPII, MODEL_ARMOR, JAILBREAK. */
+/**
+ * Known filters are SAFETY, IMAGE_SAFETY, PROHIBITED_CONTENT, BLOCKLIST, RECITATION, SPII, MODEL_ARMOR, JAILBREAK. The
+ * pattern also matches variants of them.
+ */
 const FILTER = /SAFETY|PROHIBITED|BLOCK|RECITATION|SPII|ARMOR|JAILBREAK/
 
-/** Everything else (OTHER, LANGUAGE, NO_IMAGE, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, …) is a failure of the model or of the service. */
+/**
+ * All other values (OTHER, LANGUAGE, NO_IMAGE, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, …) are failures of the
+ * model or the service.
+ */
 const toFinish = (word: string): FinishReason => FINISH.get(word) ?? (FILTER.test(word) ? 'content_filter' : 'other')
 
-/** Fields of a part that are read, or only describe it. */
+/** Fields of a part that are read or only describe it. Others are reported as left out. */
 const READ_FIELDS: ReadonlySet<string> = new Set([
   'text',
   'thought',
@@ -28,18 +35,18 @@ const READ_FIELDS: ReadonlySet<string> = new Set([
   'mediaResolution',
 ])
 
-/** Pieces of a stream may hold other candidates, first in their list. */
-const firstCandidate = (piece: ForeignRecord): ForeignRecord =>
-  listOf(piece.candidates)
+/** The candidate with index 0. Chunks of a stream may list another candidate first. */
+const firstCandidate = (chunk: ForeignRecord): ForeignRecord =>
+  listOf(chunk.candidates)
     .map(recordOf)
     .find(({ index = 0 }) => index === 0) ?? {}
 
-/** Gathers one answer of the Gemini API, whole or piece by piece. */
+/** Collects one answer of the Gemini API, plain or streamed. */
 export function createGoogleAnswer(
   requestedModel: string,
   requestNotes: readonly string[],
   { onDelta, onReasoning }: Pick<GenerateOptions, 'onDelta' | 'onReasoning'>,
-) {
+): AnswerCollector {
   const usage = createGoogleUsage()
   const sources = createGoogleSources()
   const toolCalls: ToolCall[] = []
@@ -50,16 +57,16 @@ export function createGoogleAnswer(
   let finish: string | undefined
   let blocked: string | undefined
   let serviceTier: string | undefined
-  let begun = false
+  let hasStarted = false
 
-  function addText(piece: string, isThought: boolean) {
-    if (piece === '') return
+  function addText(chunk: string, isThought: boolean) {
+    if (chunk === '') return
     if (isThought) {
-      reasoning += piece
-      onReasoning?.(piece)
+      reasoning += chunk
+      onReasoning?.(chunk)
     } else {
-      text += piece
-      onDelta?.(piece)
+      text += chunk
+      onDelta?.(chunk)
     }
   }
 
@@ -79,19 +86,19 @@ export function createGoogleAnswer(
     if (reason && reason !== 'FINISH_REASON_UNSPECIFIED') finish = reason
   }
 
-  function addPiece(piece: ForeignRecord, state: () => AttemptState): false {
-    if (piece.error || (!piece.candidates && !piece.usageMetadata && saysFailure(piece)))
-      throw toVendorError({ ...state(), body: piece })
-    begun ||= piece.candidates !== undefined || piece.usageMetadata !== undefined
-    model = textOf(piece.modelVersion)?.replace(/^models\//, '') ?? model
-    const counts = recordOf(piece.usageMetadata)
+  function addEvent(chunk: ForeignRecord, state: () => AttemptState): false {
+    if (chunk.error || (!chunk.candidates && !chunk.usageMetadata && saysFailure(chunk)))
+      throw toVendorError({ ...state(), body: chunk })
+    hasStarted ||= chunk.candidates !== undefined || chunk.usageMetadata !== undefined
+    model = textOf(chunk.modelVersion)?.replace(/^models\//, '') ?? model
+    const counts = recordOf(chunk.usageMetadata)
     usage.add(counts)
     serviceTier = textOf(counts.serviceTier) ?? textOf(counts.trafficType) ?? serviceTier
-    addCandidate(firstCandidate(piece))
-    const reason = textOf(recordOf(piece.promptFeedback).blockReason)
+    addCandidate(firstCandidate(chunk))
+    const reason = textOf(recordOf(chunk.promptFeedback).blockReason)
     if (reason && !/UNSPECIFIED$/.test(reason)) blocked = reason
     if (blocked && text === '' && toolCalls.length === 0) throw toContentFiltered(blocked, state())
-    // Usage may follow the finish reason, and there is no other end mark: the stream is read to its end.
+    // Usage may come after the finish reason, and there is no other end mark, so the stream is read to its end.
     return false
   }
 
@@ -110,16 +117,16 @@ export function createGoogleAnswer(
   ]
 
   return {
-    addPiece,
-    isFinished: () => finish !== undefined || blocked !== undefined,
-    known: () => (begun ? { usage: usage.total(), model, generated: true } : { generated: false }),
-    addWhole(parsed: unknown, state: () => AttemptState) {
-      // Without `alt=sse` a stream is one JSON array of its pieces.
-      const pieces = Array.isArray(parsed) ? parsed.map(recordOf) : [recordOf(parsed)]
-      for (const piece of pieces) addPiece(piece, state)
+    addEvent,
+    isWhole: () => finish !== undefined || blocked !== undefined,
+    known: () => (hasStarted ? { usage: usage.total(), model, generated: true } : { generated: false }),
+    addWhole(parsed, state) {
+      // Without `alt=sse` a stream is one JSON array of its chunks.
+      const chunks = Array.isArray(parsed) ? parsed.map(recordOf) : [recordOf(parsed)]
+      for (const chunk of chunks) addEvent(chunk, state)
       if (!finish && text === '' && toolCalls.length === 0) throw toBadReply('JSON without a candidate', state())
     },
-    response(): ModelResponse {
+    response() {
       const found = sources.list(text)
       return {
         text,

@@ -4,7 +4,7 @@ import type { JsonSchema, ModelRequest } from '../../domain/execution/model-call
 /** ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
 const MAX_STOP_SEQUENCES = 5
 
-/** What the SDK's types do not know yet. */
+/** Declared here because the SDK's type lacks `responseJsonSchema`. */
 interface GenerationConfig {
   temperature?: number
   topP?: number
@@ -19,7 +19,7 @@ export interface GoogleRequest {
   readonly notes: readonly string[]
 }
 
-/** One generateContent request; what the model does not take is mapped or left out, with a note. */
+/** Builds a generateContent request. Settings that the model does not accept are mapped or left out, with a note. */
 export function toGoogleRequest({ model, system, messages, settings, outputSchema }: ModelRequest): GoogleRequest {
   const notes: string[] = []
   const { temperature, topP, maxTokens, stopSequences } = settings
@@ -43,11 +43,14 @@ const toContent = (role: string, text: string): Content => ({ role, parts: [{ te
 
 const isGemma = (model: string) => /(^|\/)gemma/.test(model)
 
-/** Models before 2.5 know JSON, but no JSON Schema (ai.google.dev/gemini-api/docs/structured-output, November 2026); Gemma knows neither. */
+/**
+ * Models before 2.5 support JSON without a schema, Gemma neither (ai.google.dev/gemini-api/docs/structured-output,
+ * November 2026).
+ */
 const takesSchema = (model: string) => !isGemma(model) && !/(^|\/)(gemini-(1|2\.0)|learnlm)/.test(model)
 
 function toJsonMode(model: string, { $schema: _dialect, ...schema }: JsonSchema, notes: string[]): Partial<GenerationConfig> {
   if (takesSchema(model)) return { responseMimeType: 'application/json', responseJsonSchema: schema }
-  notes.push(`outputSchema was left out: ${model} can not be held to it; the answer is checked afterwards`)
+  notes.push(`outputSchema was left out: ${model} cannot be held to it; the answer is checked afterwards`)
   return isGemma(model) ? {} : { responseMimeType: 'application/json' }
 }

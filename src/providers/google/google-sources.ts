@@ -5,9 +5,9 @@ type Described = Pick<Source, 'url' | 'title' | 'text'>
 type Range = Pick<Source, 'startIndex' | 'endIndex'>
 
 /**
- * What an answer refers to: `groundingMetadata` (pages that were found, and the parts of the text that they support), `citationMetadata` and
- * `urlContextMetadata` of a candidate (ai.google.dev/api/generate-content, November 2026). In a stream each of them grows or comes late, so the newest
- * list counts.
+ * Collects the sources of one answer: `groundingMetadata` (found pages, and the parts of the text that they support),
+ * `citationMetadata` and `urlContextMetadata` of a candidate (ai.google.dev/api/generate-content, November 2026). In a
+ * stream the lists grow or come late, so the newest one of each counts.
  */
 export function createGoogleSources() {
   let chunks: readonly unknown[] = []
@@ -34,14 +34,14 @@ export function createGoogleSources() {
         supports = newest(grounding.groundingSupports, supports)
         queries = newest(grounding.webSearchQueries, queries)
       }
-      // Older models call the list by another name.
+      // Older models name the list `citationSources`.
       if (citationMetadata !== undefined) {
         const { citations: listed, citationSources } = recordOf(citationMetadata)
         citations = newest(listed ?? citationSources, citations)
       }
       if (urlContextMetadata !== undefined) pages = newest(recordOf(urlContextMetadata).urlMetadata, pages)
     },
-    /** All of them; ranges are those of `text`, the whole answer. */
+    /** All sources. Ranges refer to `text`, the whole answer. */
     list(text: string): readonly Source[] {
       if (chunks.length + citations.length + pages.length === 0) return NONE
       const toRange = createRangeOf(text)
@@ -70,7 +70,7 @@ const NONE: readonly never[] = []
 
 const newest = (list: unknown, known: readonly unknown[]) => (listOf(list).length > 0 ? listOf(list) : known)
 
-/** A chunk is one field named after the kind of its origin: `web`, `retrievedContext`, `maps`, `image`. */
+/** A grounding chunk has one field, named after the kind of its origin: `web`, `retrievedContext`, `maps`, `image`. */
 const describe = (chunk: ForeignRecord): Described => describeOne(recordOf(Object.values(chunk)[0]))
 
 function describeOne(origin: ForeignRecord): Described {
@@ -84,7 +84,9 @@ const withoutText = ({ text: _text, ...rest }: Described): Described => rest
 
 type RangeOf = (segment: ForeignRecord) => Range
 
-/** Google counts bytes of UTF-8, and of the part; a range that does not fit the text it names is looked for, or left out. */
+/**
+ * Google counts bytes of UTF-8 within a part. A range whose text differs is found by searching the text, or left out.
+ */
 function createRangeOf(text: string): RangeOf {
   const bytes = Buffer.from(text)
   const toIndex = (byte: number) => bytes.toString('utf8', 0, byte).length

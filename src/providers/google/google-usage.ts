@@ -11,9 +11,10 @@ interface Counts {
 }
 
 /**
- * Usage of one answer of the Gemini API (`usageMetadata`, November 2026). Its figures replace each other, also by smaller ones: the last count is
- * the one that is billed. Pieces of a turn that ran a tool may count the prompt alone, which counts no answer, and single fields vanish in later pieces.
- * Thoughts are billed as output beside the candidates; prompts of tools are input beside the prompt; cached tokens are part of the prompt.
+ * Collects the usage of one answer of the Gemini API (`usageMetadata`, November 2026). Later figures replace earlier
+ * ones, even if they are smaller, because the last count is billed. Exceptions: a chunk after a tool run may count only
+ * the prompt, and later chunks may omit fields. Thoughts are billed as output in addition to the candidates, tool
+ * prompts as input in addition to the prompt. Cached tokens are part of the prompt.
  */
 export function createGoogleUsage() {
   let latest: Counts = {}
@@ -28,7 +29,7 @@ export function createGoogleUsage() {
       merged = { ...merged, ...Object.fromEntries(Object.entries(counts).filter(([, count]) => count !== undefined)) }
     },
     total(): Usage {
-      // Fields that are gone although the total still holds them were only left out; where the total does without them they are void.
+      // A missing field counts with its earlier value, unless the total of the last chunk adds up without it.
       const { prompt, toolPrompt = 0, cached, candidates, thoughts, total } = isConsistent(latest) ? latest : merged
       if (prompt === undefined && total === undefined) return UNKNOWN_USAGE
       const inputTokens = prompt === undefined ? undefined : prompt + toolPrompt

@@ -2,9 +2,9 @@ import type { FieldNames } from '../../config/provider-settings.ts'
 import type { ModelSettings } from '../../domain/execution/model-call.ts'
 
 export interface ModelCapabilities {
-  /** Settings that the model answers with an error or ignores. */
+  /** Settings that the model rejects or ignores. */
   readonly refuses: readonly (keyof ModelSettings)[]
-  /** It thinks first, and takes its output bound as `max_completion_tokens`. */
+  /** Whether it is a reasoning model, whose bound of output tokens is `max_completion_tokens`. */
   readonly reasoning: boolean
 }
 
@@ -13,8 +13,9 @@ const NO_NAMES: FieldNames = {}
 const ANY: ModelCapabilities = { refuses: [], reasoning: false }
 
 /**
- * Which models refuse which settings, first match wins; names without the vendor in front.
- * Sources: platform.openai.com/docs/guides/reasoning, docs.x.ai/docs/guides/reasoning, api-docs.deepseek.com/guides/reasoning_model; 2026-11.
+ * Settings that models reject, by name without a vendor prefix. The first match counts. Sources:
+ * platform.openai.com/docs/guides/reasoning, docs.x.ai/docs/guides/reasoning,
+ * api-docs.deepseek.com/guides/reasoning_model; 2026-11.
  */
 const MODELS: readonly (readonly [pattern: RegExp, capabilities: ModelCapabilities])[] = [
   [/^gpt-5[^/]*-chat/, ANY],
@@ -25,13 +26,16 @@ const MODELS: readonly (readonly [pattern: RegExp, capabilities: ModelCapabiliti
   [/^deepseek-reasoner/, { refuses: ['temperature', 'topP'], reasoning: false }],
 ]
 
-/** What is known of a model by its name, e.g. `o3`, `openai/gpt-5-mini`, `ft:gpt-4o:team`. */
+/** Capabilities of a model by its name, such as `o3`, `openai/gpt-5-mini`, `ft:gpt-4o:team`. */
 export function capabilitiesOf(model: string): ModelCapabilities {
   const name = model.slice(model.lastIndexOf('/') + 1).replace(/^ft:/, '')
   return MODELS.find(([pattern]) => pattern.test(name))?.[1] ?? ANY
 }
 
-/** The settings that can be sent to the model, and a note for each that is left out. `names` are the account's own words, which win. */
+/**
+ * The settings that the model accepts, and a note for each one left out. `names` are the account's configured field
+ * names, which take precedence.
+ */
 export function fitSettings(
   model: string,
   settings: ModelSettings,

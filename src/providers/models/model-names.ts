@@ -6,23 +6,23 @@ import { LISTED_VENDORS, NAME_SUFFIX, PRICES_DATE } from './prices.ts'
 import { findShutdown } from './retired-models.ts'
 
 export interface ModelNamesOptions {
-  /** Prices by `provider/model`: whoever configures one knows the model. */
+  /** Configured prices by `provider/model`. A model with a configured price counts as known. */
   readonly prices?: Readonly<Record<string, unknown>>
-  /** Milliseconds since the epoch, for models that are about to be shut down. */
+  /** Milliseconds since the epoch, compared with the days of shutdowns. */
   readonly now?: () => number
 }
 
-/** What is known of the names of models: the bundled price list, and the shutdowns that vendors have announced. */
+/** Checks model names against the bundled price list and the announced shutdowns. */
 export function createModelNames({ prices = {}, now = Date.now }: ModelNamesOptions = {}): ModelNames {
   const configured = new Set(Object.keys(prices).map((name) => name.toLowerCase()))
   return {
     async doubt({ id, vendor, simulated, origin }, model) {
       const isConfigured = configured.has(`${id}/${model}`.toLowerCase())
       const listed = Object.hasOwn(LISTED_VENDORS, vendor) ? LISTED_VENDORS[vendor] : undefined
-      // A server or gateway of one's own has models of its own, and so has a provider that is code.
+      // Self-hosted servers, gateways and providers written in code have their own models.
       if (simulated || isConfigured || listed === undefined || origin !== homeOriginOf(vendor)) return undefined
       const name = model.toLowerCase().replace(/^models\//, '')
-      // A fine-tuned model is named by its owner.
+      // Fine-tuned models have names chosen by the user.
       if (name.startsWith('ft:')) return undefined
       const plain = name.replace(NAME_SUFFIX, '')
       const shutdown = findShutdown(vendor, [name, plain])
@@ -31,7 +31,7 @@ export function createModelNames({ prices = {}, now = Date.now }: ModelNamesOpti
       const models = findProvider({ providerId: listed })?.models ?? []
       const known = models.find((one) => isNamed(one, name) || isNamed(one, plain))
       if (known) return known.deprecated ? { message: `model ${quoted(model)} is deprecated by ${vendor}` } : undefined
-      const suggestion = findMeant(vendor, plain, models)
+      const suggestion = findSimilar(vendor, plain, models)
       const message = `model ${quoted(model)} is not in the list of ${vendor} of ${PRICES_DATE}`
       return { message: withSuggestion(message, suggestion), ...(suggestion !== undefined && { suggestion }) }
     },
@@ -44,7 +44,10 @@ function toShutdownDoubt(vendor: string, model: string, shutdown: string, nowMs:
   return { message: `model ${quoted(model)} ${verb} by ${vendor} on ${shutdown}: choose another one`, shutdown }
 }
 
-/** The list finds a price for every name that begins like a model; one that goes on with a letter is another name. */
+/**
+ * Whether the list names the model. The patterns of the list also match longer names, of which those that continue with
+ * a letter are rejected here.
+ */
 function isNamed({ id, match }: ModelInfo, name: string): boolean {
   return id.toLowerCase() === name || matches(match, name)
 }
@@ -64,13 +67,16 @@ function matches(match: MatchLogic, name: string): boolean {
 
 const versionOf = (name: string): string => (name.match(/\d+/g) ?? []).join('.')
 
-/** The model that a mistyped name means. A name with other numbers is another version, which may be newer than the list. */
-function findMeant(vendor: string, name: string, models: readonly ModelInfo[]): string | undefined {
+/**
+ * The model most similar to a mistyped name. Names with other numbers are other versions, which may be newer than the
+ * list.
+ */
+function findSimilar(vendor: string, name: string, models: readonly ModelInfo[]): string | undefined {
   const version = versionOf(name)
   const candidates = models
     .filter(({ id, deprecated }) => !deprecated && versionOf(id) === version && findShutdown(vendor, [id]) === undefined)
     .map(({ id }) => id)
-  const meant = findSuggestion(name, candidates)
-  // One name that begins with the other is a variant of it more often than a slip.
-  return meant !== undefined && Math.abs(meant.length - name.length) <= 3 ? meant : undefined
+  const similar = findSuggestion(name, candidates)
+  // A much longer or shorter name is more often a variant than a typing error.
+  return similar !== undefined && Math.abs(similar.length - name.length) <= 3 ? similar : undefined
 }

@@ -5,19 +5,22 @@ import type { Cost, Usage } from '../../domain/execution/usage.ts'
 import type { NamedProvider, PriceBook, PricingIdentity, ProviderService } from '../provider.ts'
 import { toTierFactor } from '../vendor/service-tiers.ts'
 
-/** Day on which the bundled list (`@pydantic/genai-prices` 0.1.8) was published. */
+/** Day on which the bundled price list (`@pydantic/genai-prices` 0.1.8) was published. */
 export const PRICES_DATE = '2026-09-23'
 
 export interface PriceBookOptions {
-  /** By `provider/model`, provider as steps name it. Wins over the bundled list; a price of 0 is known and free. */
+  /**
+   * Prices by `provider/model`, with the id of the provider. They take precedence over the bundled list. A price of 0
+   * counts as known.
+   */
   readonly overrides?: Readonly<Record<string, ConfiguredPrice>>
-  /** Milliseconds since the epoch: the bundled list knows prices by date. */
+  /** Milliseconds since the epoch, because prices in the bundled list depend on the date. */
   readonly now?: () => number
 }
 
 /**
- * Our vendor names in the list. Everything else is unknown, because the list matches by parts of names: it takes
- * `openai-compatible` for OpenAI. Servers at home (ollama, lmstudio, vllm) have no price unless one is configured.
+ * Vendors of the list by our names. The list's own search is not used, because it matches parts of names and takes
+ * `openai-compatible` for OpenAI. Local servers (ollama, lmstudio, vllm) have no price unless one is configured.
  */
 export const LISTED_VENDORS: Readonly<Record<string, string>> = {
   openai: 'openai',
@@ -35,12 +38,12 @@ export const LISTED_VENDORS: Readonly<Record<string, string>> = {
 const MAX_KNOWN_MODELS = 500
 const NOT_LISTED = 'not listed'
 
-/** Tokens of which input and output are known. */
+/** A usage with known input and output tokens. */
 type CountedUsage = Usage & Required<Pick<Usage, 'inputTokens' | 'outputTokens'>>
 type ListPrice = (usage: CountedUsage) => number | undefined
 type PriceList = (vendor: string, model: string) => ListPrice | undefined
 
-/** Prices from the configuration, then from the bundled list, which is loaded at first use. */
+/** Prices from the configuration, otherwise from the bundled list, which is loaded at first use. */
 export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOptions = {}): PriceBook {
   const configuredPrices = byName(overrides)
   let opening: Promise<PriceList> | undefined
@@ -69,7 +72,7 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
       if (provider.simulated) return 0
       const usage: Usage = { inputTokens, outputTokens: maxOutputTokens, source: 'estimated' }
       const answer: PricedAnswer = { model, requestedModel: model }
-      // Writing to a cache can cost more than plain input, and whether a vendor does so by itself is not known before.
+      // Cache writes can cost more than plain input, and a vendor may write to its cache without being asked.
       const costs = [
         await price(provider, answer, usage),
         await price(provider, answer, { ...usage, cacheWriteTokens: inputTokens }),
@@ -80,7 +83,10 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
   }
 }
 
-/** Gateways answer with names of their own, which the list does not know: then the price is the one of the model that was asked for. */
+/**
+ * Cost by the list. If the list lacks the answering model, as with names that gateways make up, the requested model
+ * counts.
+ */
 function toListCost(list: PriceList, vendor: string, answer: PricedAnswer, usage: CountedUsage): Cost | undefined {
   const factor = toTierFactor(vendor, answer.serviceTier)
   if (factor === undefined) return undefined
@@ -93,7 +99,7 @@ function toListCost(list: PriceList, vendor: string, answer: PricedAnswer, usage
 
 async function openPriceList(now: () => number): Promise<PriceList> {
   const [{ calcPrice }, { LRUCache }] = await Promise.all([import('@pydantic/genai-prices'), import('lru-cache')])
-  // Finding a model compares its name with hundreds of patterns; what was found is kept as a list of that one model.
+  // The search for a model compares hundreds of patterns, so each result is cached as a list with that one model.
   const found = new LRUCache<string, Pick<PriceCalculation, 'model' | 'provider'> | typeof NOT_LISTED>({ max: MAX_KNOWN_MODELS })
 
   function find(providerId: string, model: string) {
@@ -116,33 +122,33 @@ async function openPriceList(now: () => number): Promise<PriceList> {
   }
 }
 
-/** The list has models without prices, which it would sum up to 0. */
+/** Whether the list has prices for the used tokens. It would compute 0 for models without prices. */
 function coversText({ model_price: price }: PriceCalculation, { inputTokens, outputTokens }: CountedUsage): boolean {
   if (price.input_mtok === undefined && price.output_mtok === undefined) return false
   return (inputTokens === 0 || price.input_mtok !== undefined) && (outputTokens === 0 || price.output_mtok !== undefined)
 }
 
-/** The list refuses parts that are larger than their whole. */
+/** The usage for the list, with parts bounded by their total, because the list rejects larger ones. */
 function toListUsage(usage: CountedUsage) {
-  const { cached, written } = toInputParts(usage)
+  const { cached, cacheWrites } = splitInput(usage)
   const reasoning = Math.min(usage.reasoningTokens ?? 0, usage.outputTokens)
   return {
     input_tokens: usage.inputTokens,
     cache_read_tokens: cached,
-    cache_write_tokens: written,
+    cache_write_tokens: cacheWrites,
     output_tokens: usage.outputTokens,
     ...(reasoning > 0 && { output_reasoning_tokens: reasoning }),
   }
 }
 
-function toInputParts({ inputTokens, cachedInputTokens = 0, cacheWriteTokens = 0 }: CountedUsage) {
+function splitInput({ inputTokens, cachedInputTokens = 0, cacheWriteTokens = 0 }: CountedUsage) {
   const cached = Math.min(cachedInputTokens, inputTokens)
-  const written = Math.min(cacheWriteTokens, inputTokens - cached)
-  return { cached, written, plain: inputTokens - cached - written }
+  const cacheWrites = Math.min(cacheWriteTokens, inputTokens - cached)
+  return { cached, cacheWrites, plain: inputTokens - cached - cacheWrites }
 }
 
 function configuredCost(price: ConfiguredPrice, usage: CountedUsage): number {
-  const { cached, written, plain } = toInputParts(usage)
+  const { cached, cacheWrites, plain } = splitInput(usage)
   const {
     inputPerMillion,
     outputPerMillion,
@@ -152,21 +158,21 @@ function configuredCost(price: ConfiguredPrice, usage: CountedUsage): number {
   const perMillion =
     plain * inputPerMillion +
     cached * cachedInputPerMillion +
-    written * cacheWritePerMillion +
+    cacheWrites * cacheWritePerMillion +
     usage.outputTokens * outputPerMillion
   return perMillion / 1_000_000
 }
 
-/** Configured prices by their names, and by those in small letters: the vendors do not tell large ones from small ones. */
+/** Configured prices by name and by name in lower case, because vendors ignore case. */
 function byName(overrides: Readonly<Record<string, ConfiguredPrice>>): ReadonlyMap<string, ConfiguredPrice> {
   const entries = Object.entries(overrides)
   return new Map([...entries.map(([name, price]) => [name.toLowerCase(), price] as const), ...entries])
 }
 
-/** What vendors and users add to the name of a model: a date, a version of Vertex or Bedrock, `latest`. */
+/** Suffixes of model names: a date, a version of Vertex or Bedrock, `latest`. */
 export const NAME_SUFFIX = /([-@]20\d{2}-?[01]\d-?[0-3]\d(-v\d+(:\d+)?)?|[-:@]latest)$/
 
-/** By the name that steps use, then by the one that answered; each as it is, and without what is added to a name. */
+/** Searches by the requested model, then by the one that answered, each as given and without its suffix. */
 function findConfigured(
   prices: ReadonlyMap<string, ConfiguredPrice>,
   provider: string,
@@ -187,10 +193,10 @@ function isCounted(usage: Usage): usage is CountedUsage {
   return usage.source !== 'unknown' && usage.inputTokens !== undefined && usage.outputTokens !== undefined
 }
 
-/** Sums of floating point prices end in dust; nothing is billed below a billionth of a dollar. */
+/** Rounds to nano-dollars, which removes the error of floating point sums. */
 const round = (costUsd: number) => Math.round(costUsd * 1e9) / 1e9
 
-/** Names that prices, tokenizers and models go by, by the id of the provider. */
+/** Returns the identity by which prices, tokenizers and model names are found, by provider id. */
 export function createPricingLookup(providers: ProviderService): (id: string) => NamedProvider {
   const known = new Map<string, NamedProvider>(providers.list().map((info) => [info.id, info]))
   return (id) => known.get(id) ?? { id, vendor: id, simulated: false }

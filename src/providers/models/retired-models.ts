@@ -1,11 +1,11 @@
-/** Shutdown of a model: names of a vendor by the day, in UTC, from which requests fail. */
+/** Model names by the day, in UTC, from which requests fail. */
 type Shutdowns = Readonly<Record<string, readonly string[]>>
 
 /**
- * Models that the vendors themselves have shut down, or will on a day that they have announced. A dated or `latest` variant of a name here counts as
- * named. Gathered in November 2026; some dates come from secondary descriptions and are still to be checked against the lists of the vendors:
- * https://platform.claude.com/docs/en/about-claude/model-deprecations, https://developers.openai.com/api/docs/deprecations,
- * https://ai.google.dev/gemini-api/docs/deprecations
+ * Models that their vendors have shut down or will shut down on an announced day. Dated and `latest` variants of a
+ * listed name count as listed. Collected in November 2026. Some dates come from secondary descriptions and still need
+ * checking against the vendors' lists: https://platform.claude.com/docs/en/about-claude/model-deprecations,
+ * https://developers.openai.com/api/docs/deprecations, https://ai.google.dev/gemini-api/docs/deprecations
  */
 const SHUTDOWNS: Readonly<Record<string, Shutdowns>> = {
   anthropic: {
@@ -65,7 +65,7 @@ const SHUTDOWNS: Readonly<Record<string, Shutdowns>> = {
   },
 }
 
-/** Day of the shutdown, `2026-10-23`, by the names that a model goes by, the exact one first; undefined where none is announced. */
+/** Day of the shutdown, such as `2026-10-23`, of the first listed name. Undefined if none is announced. */
 export function findShutdown(vendor: string, names: readonly string[]): string | undefined {
   const entries = Object.hasOwn(SHUTDOWNS, vendor) ? Object.entries(SHUTDOWNS[vendor] ?? {}) : []
   for (const name of names) {

@@ -2,39 +2,39 @@ import type { FinishReason, ModelResponse, Source, ToolCall } from '../../domain
 import type { Usage } from '../../domain/execution/usage.ts'
 import type { AttemptState } from '../vendor/vendor-error.ts'
 
-/** What a request becomes on its way to the vendor. */
+/** A request in the format of the vendor. */
 export interface OpenAiRequest {
   readonly path: string
   readonly body: Readonly<Record<string, unknown>>
   readonly notes: readonly string[]
 }
 
-/** What a reader reports besides the text it returns. */
+/** Callbacks of a reader for everything but the text it returns. */
 export interface ReaderHooks {
-  /** Called with every piece of reasoning. */
+  /** Called with every chunk of reasoning. */
   readonly onReasoning?: (text: string) => void
-  /** Called before the text that follows, where all text returned before turns out to be reasoning. */
+  /** Called before more text is returned, when all text returned so far turns out to be reasoning. */
   readonly onVoid?: () => void
 }
 
-/** Gathers one answer, whole or in pieces. */
+/** Collects one answer, plain or streamed. */
 export interface StreamedAnswer {
-  /** Takes a whole answer; returns its text. Throws the vendor's error, or PROVIDER_BAD_REPLY. */
+  /** Reads an answer that is not streamed and returns its text. Throws the vendor's error, or PROVIDER_BAD_REPLY. */
   readWhole(reply: unknown): string
-  /** Takes one event of a stream; returns the answer text that came with it. Throws the vendor's error. */
+  /** Reads one event of a stream and returns its text. Throws the vendor's error. */
   readEvent(event: unknown): string
-  /** Answer text that was held back, because what follows could have changed its meaning. Called once, at the end. */
+  /** Returns text that was held back, because later text could have changed its meaning. Called once, at the end. */
   endText(): string
-  /** The vendor said that the answer is complete. */
+  /** Whether the vendor reported the end of the answer. */
   isFinished(): boolean
-  /** Nothing more of the answer follows, so waiting for the end of the stream is needless. */
+  /** Whether later events cannot belong to the answer, so that the rest of the stream need not be read. */
   isClosed(): boolean
-  /** What is known so far, for an error. */
+  /** Facts of the attempt so far, for an error. */
   state(): AttemptState
   toModelResponse(notes: readonly string[]): ModelResponse
 }
 
-export interface AnswerParts {
+export interface CollectedAnswer {
   readonly text: string
   readonly refusal: string
   readonly reasoningText: string
@@ -48,26 +48,26 @@ export interface AnswerParts {
   readonly notes: readonly string[]
 }
 
-/** Refusals and tool calls come with `stop` or `completed`: the reason must be read with the parts. */
-export function toModelResponse(parts: AnswerParts): ModelResponse {
-  const { text, refusal, reasoningText, toolCalls, sources, providerCostUsd, serviceTier, notes } = parts
-  const ended = parts.finishReason === 'stop'
+/** Refusals and tool calls end with `stop` or `completed`, so the finish reason depends on the content. */
+export function toModelResponse(answer: CollectedAnswer): ModelResponse {
+  const { text, refusal, reasoningText, toolCalls, sources, providerCostUsd, serviceTier, notes } = answer
+  const ended = answer.finishReason === 'stop'
   return {
     text,
     ...(refusal && { refusal }),
     ...(reasoningText && { reasoningText }),
     ...(toolCalls.length > 0 && { toolCalls }),
     ...(sources.length > 0 && { sources }),
-    model: parts.model,
-    finishReason: ended && refusal ? 'refusal' : ended && toolCalls.length > 0 ? 'tool_calls' : parts.finishReason,
-    usage: parts.usage,
+    model: answer.model,
+    finishReason: ended && refusal ? 'refusal' : ended && toolCalls.length > 0 ? 'tool_calls' : answer.finishReason,
+    usage: answer.usage,
     ...(providerCostUsd !== undefined && { providerCostUsd }),
     ...(serviceTier !== undefined && { serviceTier }),
     notes,
   }
 }
 
-/** Kinds of content that answers hold and results do not, by the vendors' fields and types. */
+/** Kinds of content that results leave out, by the vendors' fields and types. */
 const DROPPED_KINDS: Readonly<Record<string, string>> = {
   audio: 'audio',
   output_audio: 'audio',
@@ -98,15 +98,15 @@ const DROPPED_KINDS: Readonly<Record<string, string>> = {
   candidates: 'further candidates',
 }
 
-/** Remembers what of an answer is left out, for one note. */
-export interface DroppedParts {
-  /** Notes the parts that `holder` has under the given names; those that are empty do not count. */
-  see(holder: Readonly<Record<string, unknown>>, names: readonly string[]): void
+/** Collects the kinds of content left out of one answer, for one note. */
+export interface DroppedKinds {
+  /** Adds the non-empty fields of `holder` with the given names. */
+  addFields(holder: Readonly<Record<string, unknown>>, names: readonly string[]): void
   add(kind: string): void
   notes(): readonly string[]
 }
 
-export function createDroppedParts(): DroppedParts {
+export function createDroppedKinds(): DroppedKinds {
   let kinds: Set<string> | undefined
   const add = (kind: string) => {
     const known = DROPPED_KINDS[kind]
@@ -114,7 +114,7 @@ export function createDroppedParts(): DroppedParts {
   }
   return {
     add,
-    see(holder, names) {
+    addFields(holder, names) {
       for (const name of names) {
         const value = holder[name]
         if (value !== undefined && value !== null && !isEmpty(value)) add(name)

@@ -1,8 +1,9 @@
 import { toVendorWords } from '../vendor/vendor-words.ts'
 
 /**
- * Text of the model that a vendor answers with an error although it can be read: Groq's `failed_generation` of `json_validate_failed`
- * (console.groq.com/docs/structured-outputs, 2026-11). Undefined where it is no JSON: then a further try is better.
+ * Generated text that a vendor returns as an error although it is valid JSON: Groq's `failed_generation` of
+ * `json_validate_failed` (console.groq.com/docs/structured-outputs, 2026-11). Undefined for text that is not JSON,
+ * which is better retried.
  */
 export function toUsableGeneration(body: unknown): string | undefined {
   const { failedGeneration, kinds } = toVendorWords(body)

@@ -4,7 +4,7 @@ import { toStructuredSchema } from '../vendor/json-schema.ts'
 import type { OpenAiRequest } from './answer.ts'
 import type { ChatDialect } from './dialect.ts'
 
-/** The request as Chat Completions takes it. */
+/** Builds a Chat Completions request. Settings that the model does not accept are left out, with a note. */
 export function toChatRequest(request: ModelRequest, streams: boolean, dialect: ChatDialect): OpenAiRequest {
   const names = dialect.fieldNamesOf?.(request.model)
   const { settings, notes } = fitSettings(request.model, request.settings, names)
@@ -44,15 +44,16 @@ function addResponseFormat(body: Record<string, unknown>, request: ModelRequest,
   if (knowsSchemas && structured) {
     const { schema, strict } = structured
     body.response_format = { type: 'json_schema', json_schema: { name: 'answer', schema, strict } }
-    return strict ? [] : ['outputSchema was sent without strict mode: it has parts that strict mode can not express']
+    return strict ? [] : ['outputSchema was sent without strict mode: it has parts that strict mode cannot express']
   }
-  // A list or a bare value can not be had where only objects are allowed. With json_object these vendors answer 400, or endless white space, unless the prompt itself speaks of JSON.
-  if (structuredOutput !== 'none' && structured && speaksOfJson(request)) {
+  // json_object allows only objects. With it some vendors respond with 400 or endless white space, unless the prompt
+  // mentions JSON.
+  if (structuredOutput !== 'none' && structured && mentionsJson(request)) {
     body.response_format = { type: 'json_object' }
     return ['outputSchema was sent as json_object: the provider has no schemas for this model']
   }
   return ['outputSchema was left out: the provider has no structured output for this model or schema']
 }
 
-const speaksOfJson = ({ system = '', messages }: ModelRequest) =>
+const mentionsJson = ({ system = '', messages }: ModelRequest) =>
   /json/i.test(system) || messages.some((message) => /json/i.test(message.content))

@@ -1,7 +1,7 @@
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
-import { createDroppedParts, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
+import { createDroppedKinds, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
 import { toUsableGeneration } from './chat-failure.ts'
 import type { ChatDialect } from './dialect.ts'
 import { toFinishReason } from './finish-reasons.ts'
@@ -23,18 +23,18 @@ const DROPPED_OF_MESSAGES = [
   'reasoning_signature',
 ]
 
-/** Reads answers of Chat Completions. A whole answer and a piece of a stream differ only in `message` and `delta`. */
+/** Reads answers of Chat Completions. A plain answer has `message` where a chunk of a stream has `delta`. */
 export function createChatReader(
-  about: AttemptState & { readonly model: string },
+  initial: AttemptState & { readonly model: string },
   dialect: ChatDialect,
   { onReasoning, onVoid }: ReaderHooks = {},
 ): StreamedAnswer {
   const toolCalls = createToolCallReader()
   const sources = createSourceList()
-  const dropped = createDroppedParts()
-  const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
+  const dropped = createDroppedKinds()
+  const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(initial.model) }) : undefined
   const notes: string[] = []
-  /** Content as it came, reasoning between marks included. */
+  /** Content as received, including reasoning between marks. */
   let content = ''
   let text = ''
   let refusal = ''
@@ -44,10 +44,10 @@ export function createChatReader(
   let usage: unknown
   let charge: unknown
   let serviceTier: string | undefined
-  let began = false
-  /** Pieces have come as `delta`, so that a `message` beside or after them repeats what they said. */
+  let hasStarted = false
+  /** Whether a `delta` has arrived. A `message` beside or after it then repeats its text. */
   let hasDeltas = false
-  /** The vendor's filter says that it took something away. */
+  /** Whether the vendor's filter reports removed content. */
   let isFiltered = false
 
   function readEvent(event: unknown): string {
@@ -57,57 +57,62 @@ export function createChatReader(
     const failed = findFailure(event, choice)
     if (failed) return readFailure(failed)
     if (!choice) {
-      // The prompt was filtered, and no answer comes.
+      // The prompt was filtered, and there is no answer.
       if (isFiltered) finish ??= 'content_filter'
       return ''
     }
-    began = true
-    const said = readChoice(event, choice)
+    hasStarted = true
+    const added = readChoice(event, choice)
     const reason = textOf(choice.finish_reason)
-    if (reason === undefined) return said
+    if (reason === undefined) return added
     finish = reason
     if (toFinishReason(reason) === 'failed') {
       throw toVendorError({ ...state(), body: { code: reason, message: `it ended with the finish reason "${reason}"` } })
     }
-    return said
+    return added
   }
 
   function readFacts(event: ForeignRecord, choice: ForeignRecord | undefined): void {
     if (!model) model = textOf(event.model) ?? ''
-    // Usage can stand with the finish, after it, in the choice (Moonshot) or beside (Groq); chunks after it repeat it as null.
+    // Usage comes with or after the finish reason, in the choice (Moonshot) or beside it (Groq). Later chunks may
+    // repeat it as null.
     const found = event.usage ?? choice?.usage ?? (event.x_groq ? recordOf(event.x_groq).usage : undefined)
     if (isRecord(found)) usage = found
     if (event.cost !== undefined) charge = event.cost
     serviceTier = textOf(event.service_tier) ?? textOf(recordOf(found).service_tier) ?? serviceTier
-    dropped.see(event, DROPPED_OF_ANSWERS)
+    dropped.addFields(event, DROPPED_OF_ANSWERS)
     isFiltered ||= event.prompt_filter_results !== undefined && hasFiltered(event.prompt_filter_results)
     isFiltered ||= choice?.content_filter_results !== undefined && hasFiltered(choice.content_filter_results)
   }
 
-  /** A model's text that the vendor refused to call an answer is one, where nothing of it was streamed and it is whole. */
+  /**
+   * Uses generated text that the vendor returned as an error (Groq), if it is complete and extends the streamed text.
+   */
   function readFailure(failed: ForeignRecord): string {
     const generation = toUsableGeneration(failed)
     if (generation === undefined || !generation.startsWith(content)) throw toVendorError({ ...state(), body: failed })
-    notes.push('the provider refused the JSON of its model; it was taken as it is')
+    notes.push('the provider rejected the JSON of its model; it was used unchanged')
     finish = 'stop'
-    began = true
+    hasStarted = true
     return readText(generation.slice(content.length))
   }
 
   function readChoice(event: ForeignRecord, choice: ForeignRecord): string {
     const delta = recordOf(choice.delta)
     const message = recordOf(choice.message)
-    dropped.see(choice, DROPPED_OF_CHOICES)
+    dropped.addFields(choice, DROPPED_OF_CHOICES)
     addSearchResults(sources, event, choice.delta ? delta : message)
     if (choice.delta && choice.message) addSearchResults(sources, event, message)
-    let said = choice.delta ? readMessage(delta, false) : ''
+    let added = choice.delta ? readMessage(delta, false) : ''
     hasDeltas ||= toText(delta.content) !== ''
-    if (choice.message) said += readWholeMessage(message, choice)
-    else if (!choice.delta && typeof choice.text === 'string') said += readText(choice.text)
-    return said
+    if (choice.message) added += readWholeMessage(message, choice)
+    else if (!choice.delta && typeof choice.text === 'string') added += readText(choice.text)
+    return added
   }
 
-  /** A `message` is the whole answer so far where pieces came as `delta` (Perplexity), and a piece in streams that know no `delta`. */
+  /**
+   * A `message` holds the whole answer so far in streams with `delta` (Perplexity), and one chunk in streams without.
+   */
   function readWholeMessage(message: ForeignRecord, choice: ForeignRecord): string {
     if (content === '') return readMessage(message, true)
     const whole = toText(message.content)
@@ -116,19 +121,19 @@ export function createChatReader(
     return readMessage({ ...message, content: whole.startsWith(content) ? whole.slice(content.length) : '' }, true)
   }
 
-  /** `isWhole`: what is known already is not read again. */
+  /** `isWhole`: whether the message holds the whole answer, so that fields already read are skipped. */
   function readMessage(message: ForeignRecord, isWhole: boolean): string {
     readReasoning(message, isWhole)
     if (typeof message.refusal === 'string' && !(isWhole && refusal !== '')) refusal += message.refusal
     if ((message.tool_calls || message.function_call) && !(isWhole && !toolCalls.isEmpty())) toolCalls.read(message)
-    dropped.see(message, DROPPED_OF_MESSAGES)
+    dropped.addFields(message, DROPPED_OF_MESSAGES)
     const { content: given } = message
     if (typeof given === 'string' && given !== '') return readText(given)
-    const said = given ? (isRecord(given) ? [given] : listOf(given)).map(readPart).join('') : ''
-    // A spoken answer says its words here.
-    return said === '' && isRecord(message.audio) && typeof message.audio.transcript === 'string' && !(isWhole && content !== '')
+    const added = given ? (isRecord(given) ? [given] : listOf(given)).map(readPart).join('') : ''
+    // The text of an audio answer is its transcript.
+    return added === '' && isRecord(message.audio) && typeof message.audio.transcript === 'string' && !(isWhole && content !== '')
       ? readText(message.audio.transcript)
-      : said
+      : added
   }
 
   function readReasoning(message: ForeignRecord, isWhole: boolean): void {
@@ -168,11 +173,11 @@ export function createChatReader(
     return ''
   }
 
-  function readText(piece: string): string {
-    content += piece
-    if (thinking) return take(thinking.push(piece))
-    text += piece
-    return piece
+  function readText(chunk: string): string {
+    content += chunk
+    if (thinking) return take(thinking.push(chunk))
+    text += chunk
+    return chunk
   }
 
   function take(split: ThinkSplit): string {
@@ -196,23 +201,23 @@ export function createChatReader(
       throw failed ? toVendorError({ ...state(), body: failed }) : toBadReply('an answer without choices', state())
     }
     if (listOf(reply.choices).length > 1) dropped.add('candidates')
-    const said = readEvent(reply)
+    const added = readEvent(reply)
     const choice = findFirstChoice(reply)
     const hasMessage = isRecord(choice?.message) || isRecord(choice?.delta) || typeof choice?.text === 'string'
     if (!hasMessage && content === '' && !isFiltered && toFinishReason(finish ?? '') !== 'content_filter')
       throw toBadReply('a choice without a message', state())
-    const says = content || refusal || reasoningText || !toolCalls.isEmpty()
-    if (finish === undefined && !says) throw toBadReply('a choice with neither content nor a finish reason', state())
+    const hasContent = content || refusal || reasoningText || !toolCalls.isEmpty()
+    if (finish === undefined && !hasContent) throw toBadReply('a choice with neither content nor a finish reason', state())
     finish ??= 'unknown'
-    return said
+    return added
   }
 
   function state(): AttemptState {
     return {
-      ...about,
-      model: model || about.model,
+      ...initial,
+      model: model || initial.model,
       usage: usage ? toUsage(usage) : undefined,
-      generated: about.generated || began,
+      generated: initial.generated || hasStarted,
     }
   }
 
@@ -233,7 +238,7 @@ export function createChatReader(
         toolCalls: toolCalls.list(),
         sources: sources.list(),
         finishReason,
-        model: model || about.model,
+        model: model || initial.model,
         usage: toUsage(usage),
         providerCostUsd: toStatedCostUsd(usage, charge),
         serviceTier,
@@ -243,7 +248,7 @@ export function createChatReader(
   }
 }
 
-/** What of an event says that there is no answer; its `error` may be a text, an object, or the event itself. */
+/** The object of an event that reports a failure: one with an `error`, or one of the forms without it. */
 function findFailure(event: ForeignRecord, choice: ForeignRecord | undefined): ForeignRecord | undefined {
   if (event.error) return event
   if (choice?.error) return choice
@@ -253,7 +258,7 @@ function findFailure(event: ForeignRecord, choice: ForeignRecord | undefined): F
   return choice || event.choices !== undefined || !saysFailure(event) ? undefined : event
 }
 
-/** Of several candidates only the first is the answer. */
+/** The choice with index 0. Further candidates are ignored. */
 function findFirstChoice({ choices }: ForeignRecord): ForeignRecord | undefined {
   if (!Array.isArray(choices)) return undefined
   const [first] = choices
@@ -263,7 +268,7 @@ function findFirstChoice({ choices }: ForeignRecord): ForeignRecord | undefined 
 
 const isTextType = (type: unknown): boolean => type === undefined || type === 'text' || type === 'output_text'
 
-/** Azure says for each kind of content whether it was filtered, at any depth of its results. */
+/** Azure reports per kind of content whether it was filtered, at any depth of its results. */
 function hasFiltered(results: unknown): boolean {
   if (Array.isArray(results)) return results.some(hasFiltered)
   return isRecord(results) && (results.filtered === true || Object.values(results).some(hasFiltered))
@@ -271,7 +276,7 @@ function hasFiltered(results: unknown): boolean {
 
 const NO_DETAILS: readonly ForeignRecord[] = []
 
-/** The text of a content, whichever form it has. */
+/** The text of a content: a string, a part, or a list of parts. */
 function toText(content: unknown): string {
   if (typeof content === 'string') return content
   if (isRecord(content)) return typeof content.text === 'string' && isTextType(content.type) ? content.text : ''

@@ -1,20 +1,26 @@
 import type { FieldNames, ProviderSettingsInput } from '../../config/provider-settings.ts'
 
-/** How one service differs from OpenAI's own Chat Completions. */
+/** How one service differs from OpenAI's Chat Completions. */
 export interface ChatDialect {
-  /** Name of the output bound; `by-model`: `max_completion_tokens` for reasoning models, else `max_tokens`. */
+  /**
+   * Name of the bound of output tokens. `by-model`: `max_completion_tokens` for reasoning models, otherwise
+   * `max_tokens`.
+   */
   readonly maxTokensField: 'max_tokens' | 'max_completion_tokens' | 'by-model'
-  /** How an answer can be bound to a JSON Schema; a pattern names the models that know `json_schema`, others get `json_object`, which binds it to objects. */
+  /**
+   * How the service enforces a JSON Schema. A pattern matches the models that support `json_schema`; others get
+   * `json_object`, which only enforces an object.
+   */
   readonly structuredOutput: 'json_schema' | 'json_object' | 'none' | RegExp
-  /** Whether `stream_options.include_usage` may be sent; Mistral refuses it, and sends usage without being asked. */
+  /** Whether to send `stream_options.include_usage`. Mistral rejects it, and sends usage anyway. */
   readonly asksForStreamUsage: boolean
-  /** Stop sequences that are accepted at most. */
+  /** Maximum number of stop sequences. */
   readonly maxStopSequences: number
-  /** Open models write their reasoning into the answer, between think tags. */
+  /** Whether models may write their reasoning into the answer, between think tags. */
   readonly thinkTags: boolean
-  /** What the account's deployments call their fields, by model; undefined where nothing is said. */
+  /** Configured field names of a model. Undefined if none are configured. */
   readonly fieldNamesOf?: (model: string) => FieldNames | undefined
-  /** Fields added to every request, e.g. OpenRouter's wish for costs. */
+  /** Fields added to every request, such as OpenRouter's `usage`, which requests costs. */
   readonly extraBody?: Readonly<Record<string, unknown>>
 }
 
@@ -26,7 +32,7 @@ export const OPENAI_DIALECT: ChatDialect = {
   thinkTags: false,
 }
 
-/** A service that nothing is known of: only what every server of the protocol accepts. */
+/** For unknown services: only features that every server of the protocol accepts. */
 export const UNKNOWN_DIALECT: ChatDialect = {
   maxTokensField: 'by-model',
   structuredOutput: 'none',
@@ -35,8 +41,8 @@ export const UNKNOWN_DIALECT: ChatDialect = {
   thinkTags: true,
 }
 
-/** The dialect with what the account's own settings say of its server. */
-export function withAccount(dialect: ChatDialect, { parameters, streamUsage }: AccountWords): ChatDialect {
+/** The dialect, changed by the settings of the account. */
+export function withAccount(dialect: ChatDialect, { parameters, streamUsage }: DialectSettings): ChatDialect {
   if (!parameters && streamUsage === undefined) return dialect
   const { models = {}, ...ofAll } = parameters ?? {}
   const byModel = new Map(Object.entries(models).map(([model, names]) => [model, { ...ofAll, ...names }]))
@@ -47,4 +53,4 @@ export function withAccount(dialect: ChatDialect, { parameters, streamUsage }: A
   }
 }
 
-type AccountWords = Pick<ProviderSettingsInput, 'parameters' | 'streamUsage'>
+type DialectSettings = Pick<ProviderSettingsInput, 'parameters' | 'streamUsage'>

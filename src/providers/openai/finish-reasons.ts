@@ -1,5 +1,6 @@
 import type { FinishReason } from '../../domain/execution/model-call.ts'
 
+/** `failed`: the service broke the answer off. */
 type Ending = FinishReason | 'failed'
 
 const WORDS: readonly (readonly [Ending, readonly string[]])[] = [
@@ -18,12 +19,11 @@ const WORDS: readonly (readonly [Ending, readonly string[]])[] = [
   ['failed', ['malformed_function_call']],
 ]
 
-// A map: a vendor's word must not reach what every object inherits.
 const BY_WORD: ReadonlyMap<string, Ending> = new Map(
   WORDS.flatMap(([ending, words]) => words.map((word) => [word, ending] as const)),
 )
 
-/** The vendor's word for the end of an answer in ours; `failed` where it says that the service broke off. Words may carry a detail (`content_filter: RECITATION`). */
+/** Maps a vendor's finish reason to ours. Words may have a detail (`content_filter: RECITATION`). */
 export function toFinishReason(word: string): Ending {
   return BY_WORD.get(word) ?? BY_WORD.get(word.toLowerCase().replace(/\W.*$/s, '')) ?? 'other'
 }

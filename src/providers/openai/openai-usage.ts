@@ -2,9 +2,10 @@ import { UNKNOWN_USAGE, type Usage } from '../../domain/execution/usage.ts'
 import { countOf, type ForeignRecord, isRecord, recordOf } from '../vendor/foreign-json.ts'
 
 /**
- * Usage of Chat Completions (`prompt_tokens`, `completion_tokens`) and Responses (`input_tokens`, `output_tokens`) in the one meaning of `Usage`.
- * What vendors count beside these two shows in a total that does not add up: reasoning beside the output (xAI), audio beside the input (Mistral),
- * cached tokens beside the input. What nothing accounts for is output that was hidden (Google's endpoint for OpenAI clients leaves thoughts out).
+ * Converts the usage of Chat Completions (`prompt_tokens`, `completion_tokens`) and Responses (`input_tokens`,
+ * `output_tokens`). Some vendors exclude tokens from these two figures, which shows in a total that exceeds their sum:
+ * reasoning tokens excluded from the output (xAI), audio (Mistral) or cached tokens excluded from the input. An
+ * unexplained rest is hidden output (Google's endpoint for OpenAI clients omits thoughts).
  */
 export function toUsage(raw: unknown): Usage {
   if (!isRecord(raw)) return UNKNOWN_USAGE
@@ -16,7 +17,7 @@ export function toUsage(raw: unknown): Usage {
     countOf(raw.completion_tokens ?? raw.output_tokens),
     total,
   )
-  // Servers that count nothing still send zeros; an answer without any token does not exist.
+  // Servers that do not count tokens send zeros.
   if (stated === undefined) return total === undefined ? UNKNOWN_USAGE : { totalTokens: total, source: 'reported' }
   const { input, output } = stated
   const cached = toCachedTokens(raw, inputDetails)
@@ -28,13 +29,13 @@ export function toUsage(raw: unknown): Usage {
   const beside = toTokensBeside(raw, stated, total, { cached, cacheWrite, reasoning, audio: countOf(inputDetails.audio_tokens) })
   const inputTokens = input === undefined ? undefined : input + beside.input
   const outputTokens = output === undefined ? undefined : output + beside.output
-  // Built field by field: spreads of conditions cost as much as the rest of reading an answer.
+  // Set field by field: conditional spreads take as long as the rest of reading an answer.
   const usage: { -readonly [Field in keyof Usage]: Usage[Field] } = { source: 'reported' }
   if (inputTokens !== undefined) usage.inputTokens = inputTokens
   if (cached !== undefined) usage.cachedInputTokens = cached
   if (cacheWrite !== undefined) usage.cacheWriteTokens = cacheWrite
   if (outputTokens !== undefined) usage.outputTokens = outputTokens
-  // Where reasoning is counted with another tokenizer than the output, a part can exceed its whole.
+  // Reasoning may be counted with another tokenizer than the output, and then exceed it.
   if (reasoning !== undefined) usage.reasoningTokens = outputTokens === undefined ? reasoning : Math.min(reasoning, outputTokens)
   if (inputTokens !== undefined && outputTokens !== undefined) usage.totalTokens = inputTokens + outputTokens
   return usage
@@ -45,7 +46,7 @@ interface Stated {
   readonly output: number | undefined
 }
 
-/** Both figures, where the total tells the one that is missing; undefined where neither is known. */
+/** Both figures, the missing one computed from the total. Undefined if neither is known. */
 function completed(input: number | undefined, output: number | undefined, total: number | undefined): Stated | undefined {
   if ((input ?? 0) + (output ?? 0) === 0) return undefined
   if (total === undefined) return { input, output }
@@ -54,7 +55,10 @@ function completed(input: number | undefined, output: number | undefined, total:
   return { input, output }
 }
 
-/** The vendors' names for input read from a cache; some send one of them as 0 beside another that counts. */
+/**
+ * Input tokens read from a cache. The largest figure counts, because vendors use different names and may send another
+ * one as 0.
+ */
 function toCachedTokens(raw: ForeignRecord, inputDetails: ForeignRecord): number | undefined {
   let most: number | undefined
   for (const found of [
@@ -71,22 +75,24 @@ function toCachedTokens(raw: ForeignRecord, inputDetails: ForeignRecord): number
   return most
 }
 
-interface Parts {
+interface InputAndOutputDetails {
   readonly cached: number | undefined
   readonly cacheWrite: number | undefined
   readonly reasoning: number | undefined
   readonly audio: number | undefined
 }
 
-/** Tokenizers of two vendors differ by less than this factor; reasoning beyond it was counted beside the output. */
+/**
+ * Tokenizers differ by less than this factor. If reasoning exceeds the output by more, it is not part of the output.
+ */
 const TOKENIZER_SPREAD = 2
 
-/** Tokens that are billed but not in the two stated figures. */
+/** Billed tokens that the two stated figures exclude. */
 function toTokensBeside(
   raw: ForeignRecord,
   { input, output }: Stated,
   total: number | undefined,
-  { cached = 0, cacheWrite = 0, reasoning = 0, audio = 0 }: Parts,
+  { cached = 0, cacheWrite = 0, reasoning = 0, audio = 0 }: InputAndOutputDetails,
 ): { readonly input: number; readonly output: number } {
   if (input === undefined || output === undefined) return NOTHING_BESIDE
   const hidden = total === undefined ? 0 : total - input - output
@@ -97,12 +103,13 @@ function toTokensBeside(
     }
     return { input: 0, output: hidden }
   }
-  // Anthropic's own names count what was cached beside the input; gateways that rename the fields count it in.
+  // With Anthropic's field names cached tokens are excluded from the input. Gateways that rename the fields include
+  // them.
   const namesOfAnthropic = raw.prompt_tokens === undefined && total === undefined
   const isCachedBeside =
     cached + cacheWrite > input ||
     (namesOfAnthropic && (countOf(raw.cache_read_input_tokens) ?? countOf(raw.cache_creation_input_tokens)) !== undefined)
-  // A vendor that counts reasoning beside the output may leave it out of the total as well (Gemini behind a gateway).
+  // A vendor that excludes reasoning from the output may exclude it from the total as well (Gemini behind a gateway).
   const isReasoningBeside = reasoning > output * TOKENIZER_SPREAD
   if (!isCachedBeside && !isReasoningBeside) return NOTHING_BESIDE
   return { input: isCachedBeside ? cached + cacheWrite : 0, output: isReasoningBeside ? reasoning : 0 }

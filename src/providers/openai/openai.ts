@@ -7,8 +7,8 @@ import { createVendorTransport, type VendorFetch } from '../transport/transport.
 import { toApiRoot } from '../vendor/api-root.ts'
 import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import {
+  hasDotSegment,
   keepAbortFacts,
-  leadsElsewhere,
   NO_TIMEOUT_MS,
   privateTextsOf,
   readAnswer,
@@ -36,12 +36,12 @@ export interface OpenAiVariant {
   readonly deployments?: boolean
 }
 
-/** Fields of one request that may be refused one after the other before its error is passed on. */
-const MOST_MENDS = 5
+/** How often one request is repeated with another rejected field changed, before its error is returned. */
+const MAX_ADJUSTMENTS = 5
 
 const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
 
-/** Speaks to OpenAI, or to whatever speaks its protocol at `baseUrl`. Loads the SDK. Stateless but for the SDK's connections. */
+/** A provider for OpenAI, or for any server with its protocol at `baseUrl`. Loads the SDK. */
 export async function createOpenAiProvider(settings: AdapterSettings, variant: OpenAiVariant = OPENAI): Promise<Provider> {
   const { APIError, APIConnectionError, OpenAI: Client } = await import('openai')
   const { id, vendor, simulated } = settings
@@ -55,11 +55,11 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     baseURL: baseUrl,
     maxRetries: 0,
     timeout: NO_TIMEOUT_MS,
-    // The SDK reads these from the environment; what belongs to OpenAI must not reach another origin.
+    // The SDK would read these from the environment. Credentials for OpenAI must not be sent to another origin.
     adminAPIKey: null,
     webhookSecret: null,
     ...(!isOpenAi && { organization: null, project: null }),
-    // Its log shows what it can not parse, and with OPENAI_LOG=debug whole requests.
+    // The SDK logs texts that it cannot parse, and with OPENAI_LOG=debug whole requests.
     logLevel: 'off',
     defaultHeaders: toHeaders(settings, variant, isOpenAi),
     ...(settings.apiVersion && { defaultQuery: { 'api-version': settings.apiVersion } }),
@@ -67,38 +67,44 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   })
 
   const refused = createRefusedParameters()
-  // Behind another address are open models.
+  // Servers at other addresses mostly run open models, which may write think tags.
   const own = variant === OPENAI && !isOpenAi ? { ...OPENAI_DIALECT, thinkTags: true } : variant.dialect
   const dialect = withAccount(own, settings)
 
   function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
     if (options.signal.aborted) return Promise.reject(options.signal.reason)
-    if (variant.deployments && leadsElsewhere(request.model)) return Promise.reject(toNoSuchModel(id))
+    if (variant.deployments && hasDotSegment(request.model)) return Promise.reject(toNoSuchModel(id))
     const streams = options.onDelta !== undefined
     const outgoing =
       api === 'chat'
         ? toChatRequest(request, streams, dialect)
         : toResponsesRequest(request, streams, dialect.fieldNamesOf?.(request.model))
-    return ask(request, options, outgoing, MOST_MENDS)
+    return sendAdjusted(request, options, outgoing, MAX_ADJUSTMENTS)
   }
 
-  // Not async: thousands of requests wait here at once, and a suspended function weighs several times a callback.
-  function ask(request: ModelRequest, options: GenerateOptions, asked: OpenAiRequest, mendsLeft: number): Promise<ModelResponse> {
+  // Not async: thousands of requests wait here at once, and a suspended function uses several times the memory of a
+  // callback.
+  function sendAdjusted(
+    request: ModelRequest,
+    options: GenerateOptions,
+    original: OpenAiRequest,
+    adjustmentsLeft: number,
+  ): Promise<ModelResponse> {
     const { signal, onDelta, onActivity } = options
-    const outgoing = refused.fit(request.model, asked)
+    const outgoing = refused.adjust(request.model, original)
     const { path, body, notes } = outgoing
     let reader: StreamedAnswer | undefined
     const openReader = () => {
       reader =
         api === 'chat'
-          ? createChatReader(aboutOf(request), dialect, options)
-          : createResponsesReader(aboutOf(request), dialect, options)
+          ? createChatReader(initialStateOf(request), dialect, options)
+          : createResponsesReader(initialStateOf(request), dialect, options)
       return reader
     }
     const relay = createRelaySignal(signal)
-    const place = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
-    const read = post(place, body, relay).then((response) =>
-      response.ok ? readInto(openReader(), response, onDelta, onActivity) : refusedBy(response),
+    const fullPath = variant.deployments ? `/deployments/${encodeURIComponent(request.model)}${path}` : path
+    const read = post(fullPath, body, relay).then((response) =>
+      response.ok ? readInto(openReader(), response, onDelta, onActivity) : rejectWith(response),
     )
     return read.then(
       (whole) => {
@@ -109,9 +115,9 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
       (error) => {
         relay.abort()
         relay.release()
-        const state = reader?.state() ?? aboutOf(request)
+        const state = reader?.state() ?? initialStateOf(request)
         if (!signal.aborted) {
-          const generation = error instanceof RefusedRequest && toUsableGeneration(error.body)
+          const generation = error instanceof RejectedRequest && toUsableGeneration(error.body)
           if (generation) {
             const whole = openReader()
             const text = whole.readEvent(error.body) + whole.endText()
@@ -119,8 +125,8 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
             return whole.toModelResponse(notes)
           }
           const failure = toFailure(error, state)
-          if (mendsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {
-            return ask(request, options, asked, mendsLeft - 1)
+          if (adjustmentsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {
+            return sendAdjusted(request, options, original, adjustmentsLeft - 1)
           }
           throw failure
         }
@@ -132,7 +138,10 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
 
   let headers: Promise<Headers> | undefined
 
-  /** Address and headers are the SDK's; its own sending makes both anew for every request, and writes a log that nobody reads. */
+  /**
+   * Builds address and headers with the SDK once, because the SDK's own requests build both every time and write to its
+   * log.
+   */
   async function post(path: string, body: object, signal: AbortSignal): Promise<Response> {
     headers ??= client.buildRequest({ method: 'post', path, body: {} }).then(({ req }) => req.headers)
     const init = { method: 'POST', headers: await headers, body: JSON.stringify(body), signal }
@@ -144,7 +153,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     }
   }
 
-  const aboutOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
+  const initialStateOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
     ...account,
     model: request.model,
     get privateTexts() {
@@ -155,7 +164,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   function toFailure(error: unknown, state: AttemptState): unknown {
     if (OrchestratorError.is(error)) return error
     if (error instanceof FailedSending) return toConnectionError(error.cause, state)
-    if (error instanceof RefusedRequest) {
+    if (error instanceof RejectedRequest) {
       const { status, headers, body } = error
       return toVendorError({ ...state, status, headers, body })
     }
@@ -180,7 +189,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
           try {
             await client.get<unknown>('/models', { signal: linked })
           } catch (error) {
-            // Servers without a list of models are reached all the same.
+            // A 404 shows that the server is reachable and only has no list of models.
             if (error instanceof APIError && error.status === 404) return
             throw toFailure(error, account)
           }
@@ -189,32 +198,34 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   }
 }
 
-/** No answer came. */
+/** The request failed without a response. */
 class FailedSending extends Error {
   constructor(cause: unknown) {
-    super('no answer', { cause })
+    super('no response', { cause })
   }
 }
 
-/** The answer to a request that the vendor did not take. */
-class RefusedRequest extends Error {
+/** The vendor responded with an error status. */
+class RejectedRequest extends Error {
   readonly status: number
   readonly headers: Headers
   readonly body: unknown
 
   constructor(status: number, headers: Headers, body: unknown) {
-    super('refused')
+    super('rejected')
     this.status = status
     this.headers = headers
     this.body = body
   }
 }
 
-const refusedBy = async (response: Response): Promise<never> => {
-  throw new RefusedRequest(response.status, response.headers, parseOrText(await response.text()))
+const rejectWith = async (response: Response): Promise<never> => {
+  throw new RejectedRequest(response.status, response.headers, parseOrText(await response.text()))
 }
 
-/** The SDK keeps only `error` of an error's body; Mistral, xAI and FastAPI servers say theirs beside it. */
+/**
+ * Wraps error bodies in `error`, the only field that the SDK keeps: Mistral, xAI and FastAPI put the message beside it.
+ */
 const withWholeErrors =
   (fetch: VendorFetch): VendorFetch =>
   (input, init) =>
@@ -270,14 +281,14 @@ function toHeaders(settings: AdapterSettings, { keyHeader }: OpenAiVariant, isOp
   const removed = isOpenAi ? {} : withoutCustomHeaders()
   if (apiKey === undefined || keyHeader)
     return { ...removed, Authorization: null, ...(apiKey && keyHeader && { [keyHeader]: apiKey }), ...headers }
-  // The SDK sets it by itself, unless it was removed with the rest.
+  // The SDK sets this header itself, unless OPENAI_CUSTOM_HEADERS named it and it was removed.
   const authorization = Object.keys(removed).some((name) => name.toLowerCase() === 'authorization') && {
     Authorization: `Bearer ${apiKey}`,
   }
   return { ...removed, ...authorization, ...headers }
 }
 
-/** The SDK adds the headers of OPENAI_CUSTOM_HEADERS, which may hold secrets, to every request; null removes them. */
+/** The SDK adds the headers of OPENAI_CUSTOM_HEADERS, which may hold secrets, to every request. A null removes them. */
 function withoutCustomHeaders(): Record<string, null> {
   const names = (process.env.OPENAI_CUSTOM_HEADERS ?? '').split('\n').map((line) => line.slice(0, line.indexOf(':')).trim())
   return Object.fromEntries(names.filter((name) => name !== '').map((name) => [name, null]))

@@ -4,10 +4,10 @@ import { fitSettings } from '../models/model-capabilities.ts'
 import { toStructuredSchema } from '../vendor/json-schema.ts'
 import type { OpenAiRequest } from './answer.ts'
 
-/** Smaller bounds are refused (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
+/** The API rejects smaller bounds (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
 const MIN_OUTPUT_TOKENS = 16
 
-/** The request as the Responses API takes it. Answers are not stored at the vendor. */
+/** Builds a request of the Responses API, with `store: false` so that the vendor stores no answers. */
 export function toResponsesRequest(request: ModelRequest, streams: boolean, names?: FieldNames): OpenAiRequest {
   const { settings, notes } = fitSettings(request.model, request.settings, names)
   const body: Record<string, unknown> = { model: request.model, input: request.messages, store: false }
@@ -25,7 +25,7 @@ export function toResponsesRequest(request: ModelRequest, streams: boolean, name
   if (structured) {
     const { schema, strict } = structured
     body.text = { format: { type: 'json_schema', name: 'answer', schema, strict } }
-    if (!strict) allNotes.push('outputSchema was sent without strict mode: it has parts that strict mode can not express')
+    if (!strict) allNotes.push('outputSchema was sent without strict mode: it has parts that strict mode cannot express')
   }
   if (request.outputSchema && !structured) allNotes.push('outputSchema was left out: only objects can be enforced')
   if (streams) body.stream = true

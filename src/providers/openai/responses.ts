@@ -2,7 +2,7 @@ import type { ToolCall } from '../../domain/execution/model-call.ts'
 import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
-import { createDroppedParts, type DroppedParts, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
+import { createDroppedKinds, type DroppedKinds, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
 import { toUsableGeneration } from './chat-failure.ts'
 import type { ChatDialect } from './dialect.ts'
 import { toFinishReason } from './finish-reasons.ts'
@@ -12,26 +12,26 @@ import { toStatedCostUsd } from './stated-cost.ts'
 import { createThinkSplitter, opensInPrompt, type ThinkSplit } from './think-tags.ts'
 
 /**
- * Reads answers of the Responses API. Messages of the phase `commentary` are what the model says on its way to the final answer: they are kept
- * with the reasoning, unless there is no other message.
+ * Reads answers of the Responses API. Messages of the phase `commentary` precede the final answer. They are added to
+ * the reasoning, unless there is no other message.
  */
 export function createResponsesReader(
-  about: AttemptState & { readonly model: string },
+  initial: AttemptState & { readonly model: string },
   { thinkTags }: Pick<ChatDialect, 'thinkTags'>,
   { onReasoning, onVoid }: ReaderHooks = {},
 ): StreamedAnswer {
   let final: ForeignRecord | undefined
-  const thinking = thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(about.model) }) : undefined
-  /** Text as it came, reasoning between marks included. */
+  const thinking = thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(initial.model) }) : undefined
+  /** Text as received, including reasoning between marks. */
   let content = ''
   let text = ''
   let thoughts = ''
   let model = ''
   let usage: unknown
-  let began = false
+  let hasStarted = false
   const notes: string[] = []
   const items: unknown[] = []
-  /** Ids and positions of the messages that are commentary. */
+  /** Ids and indices of commentary messages. */
   const commentary = new Set<unknown>()
 
   function readEvent(event: unknown): string {
@@ -39,7 +39,7 @@ export function createResponsesReader(
     const type = textOf(event.type) ?? ''
     if (type === 'response.output_text.delta') return readDelta(event, textOf(event.delta) ?? '')
     if (type === 'response.reasoning_summary_text.delta' || type === 'response.reasoning_text.delta') {
-      began = true
+      hasStarted = true
       if (typeof event.delta === 'string') onReasoning?.(event.delta)
       return ''
     }
@@ -54,7 +54,7 @@ export function createResponsesReader(
   }
 
   function readDelta(event: ForeignRecord, delta: string): string {
-    began = true
+    hasStarted = true
     if (commentary.size > 0 && (commentary.has(event.item_id) || commentary.has(event.output_index))) {
       onReasoning?.(delta)
       return ''
@@ -62,11 +62,11 @@ export function createResponsesReader(
     return readText(delta)
   }
 
-  function readText(piece: string): string {
-    content += piece
-    if (thinking) return take(thinking.push(piece))
-    text += piece
-    return piece
+  function readText(chunk: string): string {
+    content += chunk
+    if (thinking) return take(thinking.push(chunk))
+    text += chunk
+    return chunk
   }
 
   function take(split: ThinkSplit): string {
@@ -88,24 +88,24 @@ export function createResponsesReader(
     }
   }
 
-  /** A model's text that the vendor refused to call an answer is one where it is whole. */
+  /** Uses generated text that the vendor returned as an error (Groq), if it is complete and no text was streamed. */
   function readFailure(event: ForeignRecord): string {
     const { type: _, ...words } = event
     const generation = content === '' ? toUsableGeneration(event) : undefined
     if (generation === undefined) throw toVendorError({ ...state(), body: words })
-    notes.push('the provider refused the JSON of its model; it was taken as it is')
+    notes.push('the provider rejected the JSON of its model; it was used unchanged')
     final = {}
     return readText(generation)
   }
 
-  /** The last event holds the whole answer again; text that was never streamed is delivered with it. */
+  /** The last event repeats the whole answer. Returns the part of its text that was not streamed. */
   function finishWith(response: ForeignRecord): string {
     readWhole(response, items)
     const output = outputOf(response)
     const whole = toText(output)
     if (whole.startsWith(content)) return readText(whole.slice(content.length))
     if (whole !== '' && output.some(isCommentary)) {
-      // That the text was commentary is only known now.
+      // The streamed text turns out to be commentary.
       onVoid?.()
       text = whole
       return whole
@@ -134,7 +134,7 @@ export function createResponsesReader(
     return readText(toText(listOf(reply.output)))
   }
 
-  /** Some compatible servers leave the output of their last event empty. */
+  /** Some compatible servers send their last event with an empty output. */
   const outputOf = (response: ForeignRecord) => {
     const output = listOf(response.output)
     return output.length > 0 ? output : items
@@ -142,10 +142,10 @@ export function createResponsesReader(
 
   function state(): AttemptState {
     return {
-      ...about,
-      model: model || about.model,
+      ...initial,
+      model: model || initial.model,
       usage: usage ? toUsage(usage) : undefined,
-      generated: about.generated || began,
+      generated: initial.generated || hasStarted,
     }
   }
 
@@ -162,54 +162,54 @@ export function createResponsesReader(
       const isIncomplete = response.status === 'incomplete'
       const reason = isIncomplete ? toFinishReason(textOf(recordOf(response.incomplete_details).reason) ?? '') : 'stop'
       const sources = createSourceList()
-      const dropped = createDroppedParts()
+      const dropped = createDroppedKinds()
       addSources(sources, response, output)
-      seeDropped(dropped, output)
-      const isApart = answersOf(output).length < output.filter(isMessage).length
+      addDropped(dropped, output)
+      const hasCommentary = answersOf(output).length < output.filter(isMessage).length
       return toModelResponse({
         text,
         refusal: output
           .filter(isMessage)
-          .flatMap((item) => partsOf(item, 'refusal'))
+          .flatMap((item) => fieldsOf(item, 'refusal'))
           .join(''),
         reasoningText: toReasoningText(output) + thoughts,
         toolCalls: output.map(toToolCall).filter((call) => call !== undefined),
         sources: sources.list(),
         finishReason: reason === 'failed' ? 'other' : reason,
-        model: model || about.model,
+        model: model || initial.model,
         usage: toUsage(usage),
         providerCostUsd: toStatedCostUsd(usage, response.cost),
         serviceTier: textOf(response.service_tier),
-        notes: [...requestNotes, ...notes, ...(isApart ? [COMMENTARY_NOTE] : NO_NOTES), ...dropped.notes()],
+        notes: [...requestNotes, ...notes, ...(hasCommentary ? [COMMENTARY_NOTE] : NO_NOTES), ...dropped.notes()],
       })
     },
   }
 }
 
 const NO_NOTES: readonly string[] = []
-const COMMENTARY_NOTE = 'what the model said on its way to the final answer was kept with the reasoning'
+const COMMENTARY_NOTE = 'commentary of the model before its final answer was added to the reasoning'
 
 const isMessage = (item: unknown): boolean => recordOf(item).type === 'message'
 const isCommentary = (item: unknown): boolean => isMessage(item) && recordOf(item).phase === 'commentary'
 
-/** The messages that are the answer: all but commentary, or all where there is nothing else to read. */
+/** The messages of the answer: all but commentary, or all if the others are empty. */
 function answersOf(output: readonly unknown[]): readonly unknown[] {
   const messages = output.filter(isMessage)
   const answers = messages.filter((item) => !isCommentary(item))
-  return answers.some((item) => partsOf(item, 'text').length > 0 || partsOf(item, 'refusal').length > 0) ? answers : messages
+  return answers.some((item) => fieldsOf(item, 'text').length > 0 || fieldsOf(item, 'refusal').length > 0) ? answers : messages
 }
 
 const toText = (output: readonly unknown[]) =>
   answersOf(output)
-    .flatMap((item) => partsOf(item, 'text'))
+    .flatMap((item) => fieldsOf(item, 'text'))
     .join('')
 
-const partsOf = (item: unknown, field: 'text' | 'refusal'): readonly string[] =>
+const fieldsOf = (item: unknown, field: 'text' | 'refusal'): readonly string[] =>
   listOf(recordOf(item).content)
     .map((part) => textOf(recordOf(part)[field]))
     .filter((part) => part !== undefined)
 
-/** Reasoning comes as a summary (OpenAI, xAI) or in full (open models); commentary stands between. */
+/** Reasoning is sent as a summary (OpenAI, xAI) or in full (open models), interleaved with commentary. */
 function toReasoningText(output: readonly unknown[]): string {
   const answers = answersOf(output)
   return output
@@ -220,7 +220,7 @@ function toReasoningText(output: readonly unknown[]): string {
     .join('')
 }
 
-/** Annotations stand at the part of the text that they are about, results of hosted searches in items of their own. */
+/** Annotations belong to a part of the text. Results of hosted searches are separate items. */
 function addSources(sources: SourceList, response: ForeignRecord, output: readonly unknown[]): void {
   addSearchResults(sources, response, NO_MESSAGE)
   const answers = answersOf(output)
@@ -240,13 +240,13 @@ function addSources(sources: SourceList, response: ForeignRecord, output: readon
 
 const NO_MESSAGE: ForeignRecord = {}
 
-function seeDropped(dropped: DroppedParts, output: readonly unknown[]): void {
+function addDropped(dropped: DroppedKinds, output: readonly unknown[]): void {
   for (const item of output.map(recordOf)) {
     if (typeof item.type === 'string') dropped.add(item.type)
-    dropped.see(item, ['encrypted_content', 'content_filters', 'content_filter_results'])
+    dropped.addFields(item, ['encrypted_content', 'content_filters', 'content_filter_results'])
     for (const part of listOf(item.content).map(recordOf)) {
       if (typeof part.type === 'string') dropped.add(part.type)
-      dropped.see(part, ['logprobs'])
+      dropped.addFields(part, ['logprobs'])
     }
   }
 }

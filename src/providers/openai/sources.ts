@@ -1,9 +1,12 @@
 import type { Source } from '../../domain/execution/model-call.ts'
 import { countOf, type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
-/** Gathers what a vendor names as the origin of an answer, once each, in the vendor's order. */
+/** Collects the sources of an answer without repetitions, in the vendor's order. */
 export interface SourceList {
-  /** Citations, annotations or search results: a list of addresses or of objects, in any vendor's form. `offset` is where their text begins. */
+  /**
+   * Adds citations, annotations or search results: a list of addresses or objects of any vendor. `offset` is the start
+   * of their text in the answer.
+   */
   add(kind: Source['kind'], found: unknown, offset?: number): void
   list(): readonly Source[]
 }
@@ -32,7 +35,10 @@ export function createSourceList(): SourceList {
   }
 }
 
-/** Perplexity and xAI (addresses, `{ title, url, snippet }`), OpenAI (`{ type, url_citation }` of Chat, flat in Responses), Groq (`content`). */
+/**
+ * Forms: addresses or `{ title, url, snippet }` (Perplexity, xAI), `{ type, url_citation }` (OpenAI Chat), flat
+ * (Responses), with `content` (Groq).
+ */
 function toSource(kind: Source['kind'], found: unknown, offset: number): Source | undefined {
   if (typeof found === 'string') return found === '' ? undefined : { kind, url: found }
   if (!isRecord(found)) return undefined
@@ -56,11 +62,13 @@ function toSource(kind: Source['kind'], found: unknown, offset: number): Source 
 
 function innerOf(found: ForeignRecord): ForeignRecord {
   const type = textOf(found.type)
-  const parts = [type && found[type], found.url_citation, found.file_citation, found.web, found.source]
-  return parts.find(isRecord) ?? found
+  const candidates = [type && found[type], found.url_citation, found.file_citation, found.web, found.source]
+  return candidates.find(isRecord) ?? found
 }
 
-/** What the vendor's own search found, beside the text: in `search_results` of the answer, or in the tools that it ran (Groq). */
+/**
+ * Adds sources outside the text: citations and search results of the answer or message, and of executed tools (Groq).
+ */
 export function addSearchResults(sources: SourceList, answer: ForeignRecord, message: ForeignRecord): void {
   if (answer.citations !== undefined) sources.add('citation', answer.citations)
   if (answer.search_results !== undefined) sources.add('search_result', answer.search_results)

@@ -1,14 +1,18 @@
 import { countOf, type ForeignRecord, isRecord, recordOf, textOf } from '../vendor/foreign-json.ts'
 
-/** xAI states costs in ticks of 10^-10 US dollars (docs.x.ai, `cost_in_usd_ticks`, checked with recorded answers 2026-11). */
+/**
+ * xAI sends costs in ticks of 10^-10 US dollars (docs.x.ai, `cost_in_usd_ticks`, checked with recorded answers
+ * 2026-11).
+ */
 const TICKS_PER_USD = 10_000_000_000
 
 /**
- * US dollars that the vendor itself states for the answer: a number, or an object of numbers; undefined for what is no amount. `raw` is the usage,
- * `beside` the answer around it, where some gateways put the charge.
+ * Cost of the answer as stated by the vendor, in US dollars. `raw` is the usage, and `beside` a `cost` outside of the
+ * usage, where some gateways put it. Undefined if there is no valid amount.
  *
- * With a key of the user's own (OpenRouter's `is_byok`) `cost` is only the gateway's fee and `cost_details` holds the bill of the service behind
- * it: both are paid (openrouter.ai/docs/use-cases/usage-accounting, 2026-11). Otherwise the charge holds the upstream's already.
+ * If the user's own key pays the service behind the gateway (OpenRouter's `is_byok`), `cost` is only the gateway's fee,
+ * and `cost_details` holds the cost of the service: both are paid (openrouter.ai/docs/use-cases/usage-accounting,
+ * 2026-11). Otherwise `cost` includes the service.
  */
 export function toStatedCostUsd(raw: unknown, beside?: unknown): number | undefined {
   const usage = recordOf(raw)
@@ -22,7 +26,7 @@ export function toStatedCostUsd(raw: unknown, beside?: unknown): number | undefi
     amountOf(beside)
   const upstream = toUpstreamUsd(recordOf(usage.cost_details))
   const isByok = usage.is_byok === true || usage.is_byok === 'true'
-  // Without the bill of the upstream only the fee is known, and a fee is no price.
+  // Without the cost of the service only the fee is known, so the total is unknown.
   if (isByok) return upstream === undefined ? undefined : (charge ?? 0) + upstream
   if (usage.is_byok === undefined && !charge && upstream) return upstream
   return charge
@@ -36,13 +40,16 @@ function toUpstreamUsd(details: ForeignRecord): number | undefined {
   return input === undefined && output === undefined ? undefined : (input ?? 0) + (output ?? 0)
 }
 
-/** Names of a whole charge inside an object, the most telling first. */
+/** Field names of a total cost, the most specific first. */
 const TOTALS = ['total_cost', 'total_cost_usd', 'total_usd', 'total', 'usd', 'USD', 'cost_usd', 'cost', 'amount', 'value']
-/** Names of parts, which are summed up where no total is stated. */
-const PARTS =
+/** Field names of partial costs, which are summed if there is no total. */
+const PARTIAL_COSTS =
   /^(input|output|prompt|completion|completions|request|cache|cached|cache_read|cache_write|reasoning|search|tool|image|audio|citation|search_queries|input_tokens|output_tokens|reasoning_tokens|citation_tokens)(_cost|_usd|_cost_usd)?$/
 
-/** An amount of US dollars: finite, not negative, also as text; of an object its total, else the sum of its parts. */
+/**
+ * An amount in US dollars: a finite number that is not negative, also as text. Of an object, its total or the sum of
+ * its parts.
+ */
 function amountOf(value: unknown): number | undefined {
   if (!isRecord(value)) return countOf(value) ?? textAmountOf(value)
   const currency = textOf(value.currency)
@@ -53,7 +60,7 @@ function amountOf(value: unknown): number | undefined {
   }
   let sum: number | undefined
   for (const [name, part] of Object.entries(value)) {
-    if (!PARTS.test(name)) continue
+    if (!PARTIAL_COSTS.test(name)) continue
     const amount = amountOf(part)
     if (amount !== undefined) sum = (sum ?? 0) + amount
   }

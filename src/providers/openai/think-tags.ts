@@ -1,21 +1,24 @@
-/** How open models mark their reasoning inside the text of an answer. */
+/** Marks around the reasoning that open models write into the text of an answer. */
 interface Marks {
-  /** The opening mark at the beginning of a text; its first group is set where it closes itself. */
+  /** Matches the opening mark at the start of a text. Its first group matches if the mark closes itself. */
   readonly open: RegExp
-  /** Either mark, wherever it stands; its first group is set for closing ones. */
+  /** Matches either mark anywhere. Its first group matches for closing marks. */
   readonly either: RegExp
 }
 
 const NAMES = ['think', 'thinking', 'thought', 'thoughts', 'reasoning', 'reason', 'reflection', 'seed:think', 'longcat_think']
 const NAME = NAMES.join('|')
 
-/** Tags with a name, which differ in case, attributes and white space. Any name closes any other: models mix them up. */
+/**
+ * Named tags in any case, with attributes and white space. A tag of any name closes any other, because models mix them
+ * up.
+ */
 const TAGS: Marks = {
   open: new RegExp(`^<\\s*(?:${NAME})(?:\\s[^<>]*?)?(/)?>`, 'i'),
   either: new RegExp(`<\\s*(/)?\\s*(?:${NAME})(?:\\s[^<>]*)?>`, 'gi'),
 }
 
-/** Marks of Magistral, Cohere, Kimi, Sky-T1, Apertus, gpt-oss and Gemma, as their chat templates write them (2026-11). */
+/** Marks of Magistral, Cohere, Kimi, Sky-T1, Apertus, gpt-oss and Gemma, from their chat templates (2026-11). */
 const LITERALS: readonly (readonly [open: string, close: string])[] = [
   ['[THINK]', '[/THINK]'],
   ['<|START_THINKING|>', '<|END_THINKING|>'],
@@ -25,7 +28,7 @@ const LITERALS: readonly (readonly [open: string, close: string])[] = [
   ['<|channel|>analysis<|message|>', '<|end|>'],
   ['<|channel>thought', '<channel|>'],
 ]
-/** Marks around the answer itself, which follow the reasoning of some of these models. */
+/** Marks of some of these models between the reasoning and the answer. */
 const ANSWER_STARTS = [
   '<|START_RESPONSE|>',
   '<|begin_of_solution|>',
@@ -42,75 +45,82 @@ const ALL_MARKS: readonly Marks[] = [
   })),
 ]
 const OPENINGS = [...NAMES.map((name) => `<${name}`), ...LITERALS.map(([open]) => open.toLowerCase())]
-const BEGINNINGS_BEHIND = [...OPENINGS, ...ANSWER_STARTS.map((mark) => mark.toLowerCase())]
+const MARK_STARTS_AFTER_REASONING = [...OPENINGS, ...ANSWER_STARTS.map((mark) => mark.toLowerCase())]
 const ANSWER_START = new RegExp(`^(?:${ANSWER_STARTS.map(escaped).join('|')})\\s*`, 'i')
 
-/** Closing marks that stand alone where the chat template wrote the opening one into the prompt; their first group is set. */
+/** Closing marks that may come without an opening one, because the chat template put that into the prompt. */
 const CLOSES = `<\\s*/\\s*(?:${NAME})\\s*>|\\[/THINK\\]|<\\|END_THINKING\\|>|◁/think▷`
 const EITHER = new RegExp(`(${CLOSES})|<\\s*(?:${NAME})(?:\\s[^<>]*)?>|\\[THINK\\]|<\\|START_THINKING\\|>|◁think▷`, 'gi')
-/** What may be the beginning of a mark, at the end of a piece. */
-const BEGUN_MARK = /(?:<[^<>\n]{0,40}|\[\/?[a-z]{0,5}|◁\/?[a-z]{0,5})$/i
+/** Matches text at the end of a chunk that may be the start of a mark. */
+const PARTIAL_MARK = /(?:<[^<>\n]{0,40}|\[\/?[a-z]{0,5}|◁\/?[a-z]{0,5})$/i
 const LONGEST_MARK = 48
 const LONGEST_OPENING_TAG = 200
 
 export interface ThinkSplit {
   readonly text: string
   readonly reasoning: string
-  /** All text given before was reasoning, repeated here as such: a closing mark followed whose opening one stood in the prompt. */
+  /**
+   * All text returned before was reasoning and is repeated in `reasoning`: a closing mark came whose opening mark was
+   * in the prompt.
+   */
   readonly isVoid?: boolean
 }
 
 export interface ThinkSplitter {
-  push(piece: string): ThinkSplit
-  /** What was held back because it could have been the beginning of a mark. */
+  push(chunk: string): ThinkSplit
+  /** Returns text that was held back because it could have been the start of a mark. */
   end(): ThinkSplit
 }
 
 const NOTHING: ThinkSplit = { text: '', reasoning: '' }
 const textOnly = (text: string): ThinkSplit => ({ text, reasoning: '' })
 
-/** Models whose chat templates open the reasoning in the prompt, by name (their model cards, 2026-11): the answer holds the closing mark alone. */
+/**
+ * Whether the chat template of a model opens the reasoning in the prompt, so that answers hold only the closing mark
+ * (model cards, 2026-11).
+ */
 export const opensInPrompt = (model: string): boolean =>
   /(^|[/:_-])r1([.:_-]|$)|qwq|-thinking([.:_-]|$)|openreasoning|skywork-or1/i.test(model)
 
 /**
- * Parts an answer that begins with reasoning between marks (open models on Ollama, vLLM, LM Studio, Bedrock) into reasoning and text, piece by
- * piece. Marks further on belong to the text.
+ * Splits an answer that starts with reasoning between marks (open models on Ollama, vLLM, LM Studio, Bedrock) into
+ * reasoning and text, chunk by chunk. Later marks belong to the text.
  *
- * A closing mark without an opening one, outside of code, says that all text before it was reasoning. For models that are known to answer so
- * (`isOpenInPrompt`) text waits for the mark; for others it has been given by then and is declared void.
+ * A closing mark without an opening one, outside of code, ends reasoning that started with the answer. For models that
+ * are known to answer so (`isOpenInPrompt`) the text is held back until the mark. For others it has been returned by
+ * then and is declared void.
  */
 export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplitter {
-  let place: 'start' | 'inside' | 'text' = 'start'
+  let state: 'start' | 'inside' | 'text' = 'start'
   let held = ''
   let marks = TAGS
-  /** Reasoning was closed: white space before the answer goes, and no lone closing mark is looked for. */
-  let isBehind = false
-  /** Text given so far that a lone closing mark would make void. */
+  /** Whether reasoning was closed. White space before the answer is then dropped, and later closing marks are text. */
+  let isClosed = false
+  /** Text returned so far, which a lone closing mark would make void. */
   let given = ''
-  /** Length of the part of `held` in which no mark was found. */
+  /** Length of the part of `held` that was searched for a mark. */
   let searched = 0
 
-  function push(piece: string): ThinkSplit {
-    if (place === 'text' && isBehind) return textOnly(piece)
-    held += piece
+  function push(chunk: string): ThinkSplit {
+    if (state === 'text' && isClosed) return textOnly(chunk)
+    held += chunk
     return read(false)
   }
 
   function read(isEnd: boolean): ThinkSplit {
     let reasoning = ''
     for (;;) {
-      if (place === 'start') {
+      if (state === 'start') {
         const begin = held.trimStart()
         if (open(begin)) continue
-        if (!isEnd && mayBegin(begin, isBehind)) return reasoning === '' ? NOTHING : { text: '', reasoning }
-        place = 'text'
-        if (isBehind) held = begin.replace(ANSWER_START, '')
-      } else if (place === 'inside') {
+        if (!isEnd && mayBegin(begin, isClosed)) return reasoning === '' ? NOTHING : { text: '', reasoning }
+        state = 'text'
+        if (isClosed) held = begin.replace(ANSWER_START, '')
+      } else if (state === 'inside') {
         const length = closedLength(isEnd)
         reasoning += held.slice(0, length.reasoning)
         held = held.slice(length.taken)
-        if (place === 'inside') return { text: '', reasoning }
+        if (state === 'inside') return { text: '', reasoning }
       } else {
         const rest = readText(isEnd)
         return reasoning === '' ? rest : { ...rest, reasoning: reasoning + rest.reasoning }
@@ -124,14 +134,17 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
       if (!match) continue
       held = begin.slice(match[0].length)
       marks = pair
-      isBehind ||= match[1] === '/'
-      place = match[1] === '/' ? 'start' : 'inside'
+      isClosed ||= match[1] === '/'
+      state = match[1] === '/' ? 'start' : 'inside'
       return true
     }
     return false
   }
 
-  /** Finds the closing mark. Reasoning that only speaks of an opening mark must not swallow the answer: at the end the last closing mark counts. */
+  /**
+   * Finds the closing mark. At the end the last one counts, so that an opening mark quoted in the reasoning does not
+   * hide the answer.
+   */
   function closedLength(isEnd: boolean): { readonly reasoning: number; readonly taken: number } {
     let depth = 1
     let close: RegExpExecArray | undefined
@@ -143,18 +156,18 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
       if (depth === 0) break
     }
     if (close && (depth === 0 || isEnd)) {
-      place = 'start'
-      isBehind = true
+      state = 'start'
+      isClosed = true
       return { reasoning: close.index, taken: close.index + close[0].length }
     }
     if (isEnd) return { reasoning: held.length, taken: held.length }
-    const free = isNested || close ? 0 : held.length - begunMarkLength(held)
+    const free = isNested || close ? 0 : held.length - partialMarkLength(held)
     return { reasoning: free, taken: free }
   }
 
   function readText(isEnd: boolean): ThinkSplit {
-    const close = isBehind ? undefined : findLoneClose()
-    // Whether a mark is quoted shows behind it.
+    const close = isClosed ? undefined : findLoneClose()
+    // Only the next character shows whether the mark is quoted.
     const isUndecided =
       close !== undefined &&
       !isEnd &&
@@ -165,17 +178,17 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
       const reasoning = given + held.slice(0, close.index)
       held = held.slice(close.index + close[0].length)
       given = ''
-      place = 'start'
-      isBehind = true
+      state = 'start'
+      isClosed = true
       const rest = read(isEnd)
       return { text: rest.text, reasoning: reasoning + rest.reasoning, ...(isVoid && { isVoid }) }
     }
-    if (isOpenInPrompt && !isBehind && !isEnd) return NOTHING
-    const free = close ? close.index : isBehind || isEnd ? held.length : held.length - begunMarkLength(held)
+    if (isOpenInPrompt && !isClosed && !isEnd) return NOTHING
+    const free = close ? close.index : isClosed || isEnd ? held.length : held.length - partialMarkLength(held)
     const text = held.slice(0, free)
     held = held.slice(free)
     searched = 0
-    if (!isBehind) given += text
+    if (!isClosed) given += text
     return textOnly(text)
   }
 
@@ -192,7 +205,10 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
   return { push, end: () => (held === '' ? NOTHING : read(true)) }
 }
 
-/** Whether a closing mark between the two texts ends reasoning: it is not spoken of, in code or in quotes, and no opening mark waits for it. */
+/**
+ * Whether a closing mark between the two texts ends reasoning: it is neither in code nor quoted, and closes no opening
+ * mark.
+ */
 function isLone(before: string, after: string): boolean {
   if ((before.match(/^\s*(```|~~~)/gm)?.length ?? 0) % 2 === 1) return false
   const line = before.slice(before.lastIndexOf('\n') + 1)
@@ -204,11 +220,11 @@ function isLone(before: string, after: string): boolean {
 
 const isQuoteBefore = (before: string): boolean => /["'“‘«(]$/.test(before)
 
-/** Whether a text may become one that begins with a mark. */
-function mayBegin(begin: string, isBehind: boolean): boolean {
+/** Whether a text may be the start of a mark. */
+function mayBegin(begin: string, isClosed: boolean): boolean {
   const text = begin.replace(/^<\s+/, '<').toLowerCase()
-  if ((isBehind ? BEGINNINGS_BEHIND : OPENINGS).some((mark) => mark.startsWith(text))) return true
+  if ((isClosed ? MARK_STARTS_AFTER_REASONING : OPENINGS).some((mark) => mark.startsWith(text))) return true
   return text.length < LONGEST_OPENING_TAG && new RegExp(`^<(?:${NAME})(?:/|\\s[^<>]*)?$`).test(text)
 }
 
-const begunMarkLength = (text: string): number => BEGUN_MARK.exec(text)?.[0].length ?? 0
+const partialMarkLength = (text: string): number => PARTIAL_MARK.exec(text)?.[0].length ?? 0

@@ -1,11 +1,14 @@
 import type { ToolCall } from '../../domain/execution/model-call.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
-/** Gathers the tool calls of one answer of Chat Completions, whole or in fragments. */
+/** Collects the tool calls of one answer of Chat Completions, complete or in fragments. */
 export function createToolCallReader() {
   const calls: { id?: string; index: unknown; name: string; arguments: string }[] = []
 
-  /** Fragments belong together by `index`; a new id at the same index is a further call (Gemini's and Mistral's servers). */
+  /**
+   * Fragments with the same `index` belong together, but a new id at the same index starts another call (Gemini,
+   * Mistral).
+   */
   function readCall(call: ForeignRecord): void {
     const { name, arguments: given } = recordOf(call.function ?? call.custom)
     const id = textOf(call.id)
@@ -22,7 +25,7 @@ export function createToolCallReader() {
   return {
     read(message: ForeignRecord): void {
       for (const call of listOf(message.tool_calls)) readCall(recordOf(call))
-      // The form before tools (2023), which some servers still send.
+      // The older form of 2023, which some servers still send.
       if (message.function_call) readCall({ function: message.function_call })
     },
     isEmpty: (): boolean => calls.length === 0,

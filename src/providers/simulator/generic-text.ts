@@ -4,17 +4,19 @@ import type { SimulatedRequest } from './simulated-request.ts'
 import { isVerdictSchema, sayVerdict, wantsJson } from './verdict-text.ts'
 
 /**
- * An answer to a request that no scenario knows, so that any flow runs to its end: JSON that fits the schema, a verdict, a label of a
- * closed list, or a text that says it is simulated. Texts carry a version that rises when a step builds on another, so that critics and
- * evaluators have something to find at first and approve later. Never names the model: panels are anonymous.
+ * An answer to a request without a scenario, so that every flow completes: JSON that fits the schema, a verdict, a
+ * label of a closed list, or a text that says it is simulated. Texts have a version that rises when a step builds on
+ * another, so that critics and evaluators find an issue first and approve later. Never names the model, because panels
+ * are anonymous.
  */
 export function genericText(request: SimulatedRequest): string {
   const { schema, system, prompt } = request
   if (schema) return isVerdictSchema(schema) ? sayVerdict(verdictOn(prompt), request) : JSON.stringify(toJsonValue(schema))
-  const order = `${system}\n${prompt}`
-  const label = findLabel(order, subjectOf(prompt))
+  const instructions = `${system}\n${prompt}`
+  const label = findLabel(instructions, subjectOf(prompt))
   if (label) return label
-  const wantsVerdict = /You (review|score) a draft/.test(system) || (wantsJson(request) && /\b(approved|score)\b/i.test(order))
+  const wantsVerdict =
+    /You (review|score) a draft/.test(system) || (wantsJson(request) && /\b(approved|score)\b/i.test(instructions))
   if (wantsVerdict) return sayVerdict(verdictOn(prompt), request)
   const text = versionedText(prompt)
   return wantsJson(request) ? JSON.stringify({ answer: text }) : text
@@ -43,19 +45,19 @@ function verdictOn(prompt: string): SimulatedVerdict {
   }
 }
 
-/** What the request is about: the first fenced text, else the prompt; cut to one short line. */
+/** The subject of a request on one line of at most 80 characters: the first fenced text, otherwise the prompt. */
 function subjectOf(prompt: string): string {
   const fenced = /^\[begin [^\n]*\]\n([\s\S]*?)\n\[end /m.exec(prompt)?.[1]
   const line = (fenced ?? prompt).replace(/\s+/g, ' ').trim()
   return line.length > 80 ? `${[...line].slice(0, 80).join('')}…` : line
 }
 
-/** The word of a closed list that a classifier is asked for. */
-function findLabel(order: string, subject: string): string | undefined {
-  const asked = /\b(exactly one|only one|one of (?:these|the)|one word)\b[^:\n]*:?([^\n]*)/i.exec(order)
-  if (!asked) return undefined
-  const capitals = [...new Set(order.match(/\b[A-Z][A-Z_]{3,}\b/g))].filter((word) => word !== 'JSON')
-  const named = (asked[2] ?? '').split(/,|\bor\b/).map((word) => word.replace(/[^\p{L}\p{N}_ -]/gu, '').trim())
+/** The label for a request to choose one word of a closed list. */
+function findLabel(instructions: string, subject: string): string | undefined {
+  const choice = /\b(exactly one|only one|one of (?:these|the)|one word)\b[^:\n]*:?([^\n]*)/i.exec(instructions)
+  if (!choice) return undefined
+  const capitals = [...new Set(instructions.match(/\b[A-Z][A-Z_]{3,}\b/g))].filter((word) => word !== 'JSON')
+  const named = (choice[2] ?? '').split(/,|\bor\b/).map((word) => word.replace(/[^\p{L}\p{N}_ -]/gu, '').trim())
   const labels = capitals.length > 1 ? capitals : named.filter((word) => /^\S{2,30}$/.test(word))
   if (labels.length < 2) return undefined
   const hinted = labels.find((label) => HINTS[label.toUpperCase()]?.test(subject))

@@ -4,29 +4,29 @@ import { isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 const MAX_DEPTH = 12
 
 /**
- * An invented value that fits a JSON Schema, as far as a schema can be met without a solver: types, enums, bounds, formats, references.
- * Also reads Gemini's dialect with upper-case types.
+ * An invented value for a JSON Schema. Supports types, enums, bounds, formats and references, but no keywords that need
+ * a solver. Also accepts Gemini's dialect with upper-case types.
  */
 export const toJsonValue = (schema: JsonSchema): unknown => toValue(schema, { root: schema, name: 'answer', depth: 0 })
 
-interface Place {
+interface ValueContext {
   readonly root: JsonSchema
-  /** Property the value belongs to. */
+  /** Name of the property that holds the value. */
   readonly name: string
   readonly depth: number
 }
 
-function toValue(part: unknown, place: Place): unknown {
+function toValue(part: unknown, context: ValueContext): unknown {
   const schema = recordOf(part)
   if (schema.const !== undefined) return schema.const
   if (listOf(schema.enum).length > 0) return listOf(schema.enum)[0]
-  if (place.depth > MAX_DEPTH) return null
+  if (context.depth > MAX_DEPTH) return null
   const reference = textOf(schema.$ref)
-  if (reference) return toValue(resolve(place.root, reference), { ...place, depth: place.depth + 1 })
+  if (reference) return toValue(resolve(context.root, reference), { ...context, depth: context.depth + 1 })
   const options = [...listOf(schema.anyOf), ...listOf(schema.oneOf)]
-  if (options.length > 0) return toValue(options.find((option) => recordOf(option).type !== 'null') ?? options[0], place)
-  if (listOf(schema.allOf).length > 0) return toValue(merge(schema), place)
-  return VALUES[typeOf(schema)]?.(schema, place) ?? null
+  if (options.length > 0) return toValue(options.find((option) => recordOf(option).type !== 'null') ?? options[0], context)
+  if (listOf(schema.allOf).length > 0) return toValue(merge(schema), context)
+  return VALUES[typeOf(schema)]?.(schema, context) ?? null
 }
 
 const typeOf = (schema: JsonSchema): string => {
@@ -34,20 +34,20 @@ const typeOf = (schema: JsonSchema): string => {
   return (textOf(type) ?? (schema.items ? 'array' : schema.properties ? 'object' : 'string')).toLowerCase()
 }
 
-const VALUES: Readonly<Record<string, (schema: JsonSchema, place: Place) => unknown>> = {
-  object: ({ properties }, place) =>
+const VALUES: Readonly<Record<string, (schema: JsonSchema, context: ValueContext) => unknown>> = {
+  object: ({ properties }, context) =>
     Object.fromEntries(
       Object.entries(recordOf(properties)).map(([name, part]) => [
         name,
-        toValue(part, { ...place, name, depth: place.depth + 1 }),
+        toValue(part, { ...context, name, depth: context.depth + 1 }),
       ]),
     ),
-  array: (schema, place) => {
+  array: (schema, context) => {
     const wanted = numberOf(schema.minItems) ?? 1
     const length = Math.min(wanted, numberOf(schema.maxItems) ?? wanted)
     const fixed = listOf(schema.prefixItems)
     return Array.from({ length: Math.max(length, fixed.length) }, (_, index) =>
-      toValue(fixed[index] ?? schema.items, { ...place, depth: place.depth + 1 }),
+      toValue(fixed[index] ?? schema.items, { ...context, depth: context.depth + 1 }),
     )
   },
   number: (schema) => toNumber(schema, 0.5),
@@ -81,7 +81,7 @@ function toNumber(schema: JsonSchema, wanted: number): number {
   return step ? Math.ceil(value / step) * step : value
 }
 
-/** A pointer inside the same schema, `#/$defs/Name`. */
+/** Resolves a pointer within the schema, such as `#/$defs/Name`. */
 function resolve(root: JsonSchema, reference: string): unknown {
   let part: unknown = root
   for (const key of reference.replace(/^#\/?/, '').split('/')) {
@@ -91,6 +91,7 @@ function resolve(root: JsonSchema, reference: string): unknown {
 }
 
 function merge({ allOf, ...schema }: JsonSchema): JsonSchema {
-  const parts = [schema, ...listOf(allOf).filter(isRecord)]
-  return { ...Object.assign({}, ...parts), properties: Object.assign({}, ...parts.map(({ properties }) => recordOf(properties))) }
+  const schemas = [schema, ...listOf(allOf).filter(isRecord)]
+  const properties = Object.assign({}, ...schemas.map((each) => recordOf(each.properties)))
+  return { ...Object.assign({}, ...schemas), properties }
 }

@@ -10,7 +10,7 @@ export interface FoundReply {
   readonly rateLimited: boolean
 }
 
-/** What the simulator says to a request: of the first scenario with its topic the first reply that fits, else something general. */
+/** The reply to a request: the first matching reply of the scenarios with its topic, otherwise a generic text. */
 export function findReply(request: SimulatedRequest, scenarios: readonly SimulatedScenario[]): FoundReply {
   const words = request.text.toLowerCase()
   const reply = scenarios
@@ -31,7 +31,7 @@ function fits({ role, when, vendor }: ScenarioReply, scenario: SimulatedScenario
   return (when ?? []).every((phrase) => request.prompt.includes(phrase))
 }
 
-/** The bare prompt of a scenario, perhaps in slightly other words, and no material to work on. */
+/** Whether a request holds only the prompt of a scenario, perhaps slightly reworded, without further material. */
 const isPlain = ({ schema, prompt }: SimulatedRequest, scenario: SimulatedScenario): boolean =>
   schema === undefined && !prompt.includes('[begin ') && prompt.length < scenario.prompt.length * 2
 
@@ -42,7 +42,7 @@ function toText({ says, broken }: ScenarioReply, request: SimulatedRequest): str
   return broken && wantsJson(request) ? breakJson(verdict) : verdict
 }
 
-/** A code fence that is never closed and a comma too many: strict readers refuse it, nothing of it is lost. */
+/** Adds an unclosed code fence and a trailing comma: strict parsers reject the text, but it can be repaired. */
 const breakJson = (json: string): string => `Here is my verdict:\n\`\`\`json\n${json.slice(0, -1)},}`
 
 /** About four characters per token, as in English text. */

@@ -1,6 +1,6 @@
 import type { SimulatedRequest, SimulatedVendor } from './simulated-request.ts'
 
-/** Judgement of a simulated critic or evaluator, in the words of Polyphony's verdicts. */
+/** Verdict of a simulated critic or evaluator, with the fields of Polyphony's verdicts. */
 export interface SimulatedVerdict {
   readonly approved: boolean
   /** 0 to 1. */
@@ -9,40 +9,43 @@ export interface SimulatedVerdict {
   readonly feedback: string
 }
 
-/** One thing the simulator can say. It fits a request when all that it names is found there. */
+/** One reply of the simulator. It matches a request that meets all its conditions. */
 export interface ScenarioReply {
-  /** Words of the system prompt by which a step is known. Without it, the reply fits the bare prompt only. */
+  /** Words that the system prompt must contain. Absent: the request must hold only the prompt of the scenario. */
   readonly role?: string
-  /** Phrases that the messages hold. */
+  /** Phrases that the newest message of the user must contain. */
   readonly when?: readonly string[]
-  /** Only for requests in this vendor's format. */
+  /** Vendor whose format the request must have. */
   readonly vendor?: SimulatedVendor
   readonly says: string | SimulatedVerdict | ((request: SimulatedRequest) => string)
-  /** The verdict comes as JSON that a strict reader refuses and a repair can read. */
+  /** The verdict is sent as invalid JSON that can be repaired. */
   readonly broken?: true
-  /** The same request is refused once with 429 before it is answered. */
+  /** The request is answered with 429 once before the reply. */
   readonly rateLimited?: true
 }
 
-/** Invented answers to one prompt through all steps of one flow. Keyed by what requests say, so parallel and resumed runs see the same. */
+/**
+ * Invented answers to one prompt through all steps of one flow. They depend only on the content of requests, so
+ * parallel and resumed runs get the same.
+ */
 export interface SimulatedScenario {
-  /** Template that shows it. */
+  /** Template that the scenario demonstrates. */
   readonly template: string
-  /** The prompt to run it with. */
+  /** The prompt to run the template with. */
   readonly prompt: string
-  /** Lower-case words of the prompt by which a request is known to belong here. */
+  /** Lower-case words that a request of the scenario contains. */
   readonly topic: string
-  /** The first one that fits is said: those with a role before those without. */
+  /** The first matching one is used, so those with a role must precede those without. */
   readonly replies: readonly ScenarioReply[]
 }
 
-/** One text of a panel as the judge sees it. */
+/** One text of a panel as shown to the reviewer. */
 export interface PanelAnswer {
   readonly label: string
   readonly text: string
 }
 
-/** The anonymous answers in a judge's prompt, in order: `Answer A:` and what follows it. */
+/** The anonymous answers in a reviewer's prompt, in order. Each starts with a line such as `Answer A:`. */
 export const panelAnswers = (prompt: string): readonly PanelAnswer[] =>
   prompt
     .split(/^(?=Answer [A-Z]:$)/m)

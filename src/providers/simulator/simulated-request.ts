@@ -5,7 +5,7 @@ import { isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 export type SimulatedVendor = 'openai' | 'anthropic' | 'google'
 export type SimulatedFormat = 'responses' | 'chat' | 'messages' | 'generateContent'
 
-/** One request to the simulator, whatever vendor's words it was written in. */
+/** One request to the simulator, independent of the vendor's format. */
 export interface SimulatedRequest {
   readonly vendor: SimulatedVendor
   readonly format: SimulatedFormat
@@ -18,13 +18,13 @@ export interface SimulatedRequest {
   readonly text: string
   /** JSON Schema that the answer must fit. */
   readonly schema?: JsonSchema
-  /** The body as it came. */
+  /** The body as received. */
   readonly raw: string
 }
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024
 
-/** The whole body as text; undefined when it is too large. */
+/** The whole body as text. Undefined if it is too large. */
 export async function readRequestBody(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -92,7 +92,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   },
 ]
 
-/** The request behind a path and body; undefined when the simulator has no such endpoint. */
+/** Parses a request. Undefined if the simulator has no endpoint at the path. */
 export function parseSimulatedRequest(path: string, raw: string): SimulatedRequest | undefined {
   for (const { vendor, format, path: pattern, read } of ENDPOINTS) {
     const match = pattern.exec(path)
@@ -111,7 +111,7 @@ function parseBody(raw: string): Readonly<Record<string, unknown>> {
   }
 }
 
-/** A schema that is told in the prompt, on one line, because the vendor's API has no place for it. */
+/** A schema on one line of the prompt, where it is sent if the vendor's API has no field for it. */
 function schemaInWords(prompt: string): JsonSchema | undefined {
   const [, text] = /JSON Schema:\s*(\{.*\})/.exec(prompt) ?? []
   const schema = text === undefined ? {} : parseBody(text)
@@ -123,11 +123,11 @@ const toSchema = (value: unknown): JsonSchema | undefined => (isRecord(value) ? 
 const SYSTEM_ROLES: readonly unknown[] = ['system', 'developer']
 
 function toChatMessages(messages: readonly unknown[]): Pick<SimulatedRequest, 'system' | 'prompt' | 'text'> {
-  const turns = messages
+  const texts = messages
     .map(recordOf)
     .map((message) => ({ role: message.role, text: plainText(message.content ?? message.parts) }))
-  const system = turns.filter(({ role }) => SYSTEM_ROLES.includes(role))
-  const others = turns.filter(({ role }) => !SYSTEM_ROLES.includes(role))
+  const system = texts.filter(({ role }) => SYSTEM_ROLES.includes(role))
+  const others = texts.filter(({ role }) => !SYSTEM_ROLES.includes(role))
   return {
     system: system.map(({ text }) => text).join('\n'),
     prompt: others.findLast(({ role }) => role === 'user' || role === undefined)?.text ?? '',
@@ -135,10 +135,10 @@ function toChatMessages(messages: readonly unknown[]): Pick<SimulatedRequest, 's
   }
 }
 
-/** Text of a message however it is packed: a string, parts, or an object that holds either. */
+/** Text of a message: a string, a list of parts, or an object with either. */
 function plainText(content: unknown): string {
   if (typeof content === 'string') return content
   if (Array.isArray(content)) return content.map(plainText).join('')
-  const { text, parts } = recordOf(content)
-  return textOf(text) ?? (parts === undefined ? '' : plainText(parts))
+  const { text, parts: nested } = recordOf(content)
+  return textOf(text) ?? (nested === undefined ? '' : plainText(nested))
 }

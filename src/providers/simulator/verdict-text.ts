@@ -9,13 +9,13 @@ export const isVerdictSchema = (schema: JsonSchema): boolean => {
   return 'approved' in properties || 'score' in properties
 }
 
-/** JSON is asked for by a schema or in words; a critic of a single round is asked for neither. */
+/** Whether a request demands JSON, by a schema or in words. Critics of a single round demand neither. */
 export const wantsJson = ({ schema, system, prompt }: SimulatedRequest): boolean =>
-  schema !== undefined || JSON_ORDER.test(system) || JSON_ORDER.test(prompt)
+  schema !== undefined || JSON_INSTRUCTION.test(system) || JSON_INSTRUCTION.test(prompt)
 
-const JSON_ORDER = /\b(answer|reply|respond|return|output)\b[^\n]*\bJSON\b/i
+const JSON_INSTRUCTION = /\b(answer|reply|respond|return|output)\b[^\n]*\bJSON\b/i
 
-/** The verdict as JSON where that is wanted, else as people write one. */
+/** The verdict as JSON if the request demands it, otherwise as prose. */
 export const sayVerdict = (verdict: SimulatedVerdict, request: SimulatedRequest): string =>
   wantsJson(request) ? toVerdictJson(verdict, request.schema) : toVerdictProse(verdict)
 
@@ -24,7 +24,7 @@ function toVerdictProse({ approved, score, issues, feedback }: SimulatedVerdict)
   return `Issues: ${found}\n\nFeedback: ${feedback}\n\nApproved: ${approved ? 'yes' : 'no'}\nScore: ${score}`
 }
 
-/** The verdict as JSON in the shape that was asked for; what the schema wants beyond it is invented. */
+/** The verdict as JSON in the shape of the schema. Further properties of the schema are invented. */
 function toVerdictJson(verdict: SimulatedVerdict, schema: JsonSchema | undefined): string {
   const properties = recordOf(schema?.properties)
   if (!schema || Object.keys(properties).length === 0) return JSON.stringify(verdict)
@@ -38,7 +38,7 @@ function toVerdictJson(verdict: SimulatedVerdict, schema: JsonSchema | undefined
   })
 }
 
-/** A schema may want its score out of 10 or 100. */
+/** Scales the score to the maximum of the schema, such as 10 or 100. */
 function scaled(score: number, schema: unknown): { readonly score?: number } {
   const { maximum } = recordOf(schema)
   return typeof maximum === 'number' && maximum > 1 ? { score: Math.round(score * maximum) } : {}

@@ -13,8 +13,10 @@ import {
 } from '@copilotkit/aimock'
 import type { SimulatedFormat, SimulatedRequest } from './simulated-request.ts'
 
-/** Imported only when a simulator starts: it loads aimock (1.43.0), which writes the vendors' formats. What is answered is decided elsewhere. */
-
+/**
+ * An answer to write in a vendor's format. This module loads aimock (1.43.0), so it is imported only when a simulator
+ * starts.
+ */
 export interface SimulatedAnswer {
   readonly text: string
   readonly inputTokens: number
@@ -29,21 +31,21 @@ export interface SimulatedExchange {
 
 export interface ReplyWriter {
   write(exchange: SimulatedExchange, answer: SimulatedAnswer): Promise<void>
-  /** The vendor's 429, with `Retry-After: 0`. */
+  /** Writes the vendor's 429 response, with `Retry-After: 0`. */
   writeRateLimit(exchange: SimulatedExchange): void
 }
 
-/** Characters of one streamed piece. */
-const PIECE_SIZE = 32
+/** Characters of one streamed chunk. */
+const CHUNK_SIZE = 32
 
 type WriteFormat = (exchange: SimulatedExchange, answer: SimulatedAnswer) => Promise<void>
 
-export function createReplyWriter({ pieceDelayMs }: { readonly pieceDelayMs: number }): ReplyWriter {
-  const defaults = { latency: pieceDelayMs, chunkSize: PIECE_SIZE, replaySpeed: 1, logger: new Logger('silent') }
+export function createReplyWriter({ chunkDelayMs }: { readonly chunkDelayMs: number }): ReplyWriter {
+  const defaults = { latency: chunkDelayMs, chunkSize: CHUNK_SIZE, replaySpeed: 1, logger: new Logger('silent') }
   const formats: Readonly<Record<SimulatedFormat, WriteFormat>> = {
     responses: ({ request, response, simulated: { raw } }, answer) =>
       handleResponses(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
-    chat: (exchange, answer) => writeChat(exchange, answer, pieceDelayMs),
+    chat: (exchange, answer) => writeChat(exchange, answer, chunkDelayMs),
     messages: ({ request, response, simulated: { raw } }, answer) =>
       handleMessages(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
     generateContent: ({ request, response, simulated: { raw, model, stream } }, answer) =>
@@ -69,7 +71,7 @@ const toFixture = (answer: SimulatedAnswer): Fixture => ({
   response: { content: answer.text, usage: toUsage(answer) },
 })
 
-/** aimock keeps its chat handler to itself; its parts are public. */
+/** Writes Chat Completions with the public functions of aimock, which does not export its own handler. */
 async function writeChat({ response, simulated }: SimulatedExchange, answer: SimulatedAnswer, latency: number): Promise<void> {
   const { model, stream } = simulated
   const usage = toUsage(answer)
@@ -78,7 +80,7 @@ async function writeChat({ response, simulated }: SimulatedExchange, answer: Sim
     response.end(JSON.stringify(buildTextCompletion(answer.text, model, undefined, { usage })))
     return
   }
-  const chunks = buildTextChunks(answer.text, model, PIECE_SIZE)
+  const chunks = buildTextChunks(answer.text, model, CHUNK_SIZE)
   const [first] = chunks
   await writeSSEStream(response, chunks, { latency, ...(first && { usageChunk: { ...first, choices: [], usage } }) })
 }

@@ -3,15 +3,19 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { MIN_SECRET } from '../adapter-settings.ts'
 import { isRecord } from '../vendor/foreign-json.ts'
 
-/** The headers of an account for one request; asked once per request. */
+/** Returns the headers of an account. Called once per request. */
 export type HeadersSource = () => Promise<readonly (readonly [name: string, value: string])[]>
 
-/** Values of earlier requests that are still kept out of messages: vendors quote them late, and tokens that are renewed must not pile up. */
+/**
+ * Header values of earlier requests that are still redacted, because vendors may quote them late. Bounded, because
+ * tokens are renewed.
+ */
 const MAX_REMEMBERED = 32
 
 /**
- * Wraps the function that an account gives for its headers. Rejects with PROVIDER_UNAVAILABLE where it fails, and with CONFIG_INVALID where it
- * returns no headers or one that can not be sent; no message holds a value. `secrets` receives what it returns.
+ * Wraps the headers function of an account and adds the values it returns to `secrets`. Rejects with
+ * PROVIDER_UNAVAILABLE if the function fails, and with CONFIG_INVALID if it returns no headers or a value that cannot
+ * be sent. No message holds a value.
  */
 export function createHeadersSource(id: string, headers: () => unknown, secrets: string[]): HeadersSource {
   const fixed = secrets.length
@@ -34,7 +38,7 @@ async function callFor(id: string, headers: () => unknown): Promise<unknown> {
   try {
     return await headers()
   } catch (error) {
-    // Its message may quote the token that it was about to use.
+    // The message of the error may quote a token.
     const name = error instanceof Error ? error.name : typeof error
     throw new OrchestratorError('PROVIDER_UNAVAILABLE', `The function given as providers.${id}.headers failed (${name})`, {
       details: { provider: id, key: `providers.${id}.headers` },
@@ -45,7 +49,7 @@ async function callFor(id: string, headers: () => unknown): Promise<unknown> {
 const invalid = (id: string, problem: string) =>
   new OrchestratorError(
     'CONFIG_INVALID',
-    `The function given as providers.${id}.headers returned what can not be sent: ${problem}`,
+    `The function given as providers.${id}.headers returned headers that cannot be sent: ${problem}`,
     {
       details: { provider: id, key: `providers.${id}.headers` },
     },

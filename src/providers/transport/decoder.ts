@@ -1,27 +1,33 @@
 import { pipeline, type Transform } from 'node:stream'
 import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
 
-/** A reader of streams must see each piece when it arrives, and a body that ends early is told from a whole one by its content. */
+/**
+ * Flushes after every chunk, so that streams are readable as they arrive. A truncated body is no error here: its
+ * content shows the truncation.
+ */
 const ZLIB = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }
 const BROTLI = { flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH }
-/** More codings in one answer are no honest answer. */
+/** Bounds the work that a hostile `content-encoding` can cause. */
 const MAX_CODINGS = 5
 
 export interface Decoder {
-  /** False: nothing more should be written until `onDrain` was called. */
-  write(piece: Uint8Array): boolean
+  /** Returns false if the next write should wait for `onDrain`. */
+  write(chunk: Uint8Array): boolean
   end(): void
   destroy(): void
 }
 
 export interface DecoderEvents {
-  readonly onPiece: (piece: Uint8Array) => void
+  readonly onChunk: (chunk: Uint8Array) => void
   readonly onDrain: () => void
   readonly onEnd: () => void
   readonly onError: (error: Error) => void
 }
 
-/** Undoes `content-encoding`; `undefined` where there is nothing to undo, or a coding that was not asked for, whose bytes are passed on. */
+/**
+ * Decodes `content-encoding`; `undefined` if the body is not encoded, or in a coding that was not requested, whose
+ * bytes are passed on.
+ */
 export function createDecoder(contentEncoding: string | null, firstByte: number, events: DecoderEvents): Decoder | undefined {
   const codings = (contentEncoding ?? '')
     .toLowerCase()
@@ -40,8 +46,8 @@ export function createDecoder(contentEncoding: string | null, firstByte: number,
   if (!first || !last) return undefined
   if (transforms.length > 1) pipeline(transforms, (error) => error && events.onError(error))
   first.on('drain', events.onDrain)
-  last.on('data', events.onPiece).on('end', events.onEnd).on('error', events.onError)
-  return { write: (piece) => first.write(piece), end: () => void first.end(), destroy: () => void first.destroy() }
+  last.on('data', events.onChunk).on('end', events.onEnd).on('error', events.onError)
+  return { write: (chunk) => first.write(chunk), end: () => void first.end(), destroy: () => void first.destroy() }
 }
 
 function createTransform(coding: string, firstByte: number): Transform | undefined {

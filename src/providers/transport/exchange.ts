@@ -3,11 +3,11 @@ import { createDecoder, type Decoder } from './decoder.ts'
 import { ResponseHeaders } from './response-headers.ts'
 import { type ChunkSource, DRAIN_MS, type OnChunk, TransportResponse } from './transport-response.ts'
 
-/** Bytes that may wait for somebody to read the answer; more is held back on the connection. */
+/** Maximum bytes buffered before the body is read. Then the connection is paused. */
 const MAX_UNREAD_BYTES = 65_536
 
 interface BodyReader {
-  readonly onPiece: OnChunk
+  readonly onChunk: OnChunk
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -18,8 +18,8 @@ interface Opening {
 }
 
 /**
- * One request and its answer, as undici reports them. A class, because thousands wait at once and closures for each of its events would weigh more.
- * Nothing is queued for a reader: pieces go to it as they arrive.
+ * One request and its response, as undici reports them. A class, because thousands wait at once and a closure per event
+ * would use more memory. Chunks are passed to the reader as they arrive, without a queue.
  */
 export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
   readonly #url: string
@@ -36,7 +36,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
   #failure: unknown
   #drainTimer: NodeJS.Timeout | undefined
 
-  /** `signal` must not be aborted yet; it closes the connection in every phase. */
+  /** `signal` must not be aborted yet. Its abort closes the connection in every phase. */
   constructor(url: string, signal: AbortSignal | undefined, opening: Opening) {
     this.#url = url
     this.#signal = signal
@@ -44,12 +44,12 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
     signal?.addEventListener('abort', this, { once: true })
   }
 
-  /** Called by the signal. */
+  /** Called by the signal on abort. */
   handleEvent(): void {
     this.abort(this.#signal?.reason)
   }
 
-  /** Closes the connection; whoever waits gets `reason`. */
+  /** Closes the connection and rejects the pending promises with `reason`. */
   abort(reason: unknown): void {
     if (this.#isOver) return
     this.#fail(reason)
@@ -58,7 +58,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    // It was aborted while it waited for a connection.
+    // The request was aborted while it waited for a connection.
     if (this.#isOver) controller.abort(new Error('aborted'))
   }
 
@@ -68,7 +68,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
     headers: Readonly<Record<string, string | string[] | undefined>>,
     statusText = '',
   ): void {
-    // Informational answers come before the one that counts.
+    // Informational responses (1xx) precede the final one.
     if (status < 200) return
     const responseHeaders = new ResponseHeaders(headers)
     this.#encoding = responseHeaders.get('content-encoding')
@@ -76,15 +76,15 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
     this.#opening = undefined
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, piece: Uint8Array): void {
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
     if (this.#isOver) return
     if (this.#reader) {
-      this.#take(piece)
+      this.#take(chunk)
       return
     }
     if (this.#unread === NOTHING) this.#unread = []
-    this.#unread.push(piece)
-    this.#unreadBytes += piece.length
+    this.#unread.push(chunk)
+    this.#unreadBytes += chunk.length
     if (this.#unreadBytes > MAX_UNREAD_BYTES) controller.pause()
   }
 
@@ -97,30 +97,30 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
     this.#fail(error)
   }
 
-  read(onPiece: OnChunk): Promise<void> {
+  read(onChunk: OnChunk): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) {
         reject(this.#failure)
         return
       }
-      this.#reader = { onPiece, resolve, reject }
-      const pieces = this.#unread
+      this.#reader = { onChunk, resolve, reject }
+      const chunks = this.#unread
       this.#unread = NOTHING
-      for (const piece of pieces) this.#take(piece)
+      for (const chunk of chunks) this.#take(chunk)
       if (this.#hasArrived) this.#endBody()
       else if (this.#controller?.paused) this.#controller.resume()
     })
   }
 
-  #take(piece: Uint8Array): void {
-    if (this.#encoding !== null) this.#openDecoder(piece)
-    if (!this.#decoder) this.#deliver(piece)
-    else if (!this.#decoder.write(piece)) this.#controller?.pause()
+  #take(chunk: Uint8Array): void {
+    if (this.#encoding !== null) this.#openDecoder(chunk)
+    if (!this.#decoder) this.#deliver(chunk)
+    else if (!this.#decoder.write(chunk)) this.#controller?.pause()
   }
 
-  #openDecoder(firstPiece: Uint8Array): void {
-    this.#decoder = createDecoder(this.#encoding, firstPiece[0] ?? 0, {
-      onPiece: (decoded) => this.#deliver(decoded),
+  #openDecoder(firstChunk: Uint8Array): void {
+    this.#decoder = createDecoder(this.#encoding, firstChunk[0] ?? 0, {
+      onChunk: (decoded) => this.#deliver(decoded),
       onDrain: () => this.#controller?.resume(),
       onEnd: () => this.#finish(),
       onError: (error) => this.abort(error),
@@ -128,11 +128,11 @@ export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
     this.#encoding = null
   }
 
-  #deliver(piece: Uint8Array): void {
+  #deliver(chunk: Uint8Array): void {
     const reader = this.#reader
     if (!reader || this.#isOver) return
     try {
-      if (!reader.onPiece(piece)) return
+      if (!reader.onChunk(chunk)) return
     } catch (error) {
       this.abort(error)
       return

@@ -4,9 +4,10 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * The proxy that the environment names for `url`: `https_proxy` or `http_proxy`, else `all_proxy`, each also in capitals; lower case wins, and an
- * empty variable counts as absent. `no_proxy` is read as curl reads it. Unlike curl, and as Go does, addresses of this machine are never sent to it:
- * a proxy elsewhere could not reach them. Throws CONFIG_INVALID, which names the variable, for a value that is no proxy.
+ * The proxy of the environment for `url`: `https_proxy` or `http_proxy`, otherwise `all_proxy`, each also in upper
+ * case. Lower case wins, and an empty variable counts as absent. `no_proxy` has the meaning it has for curl. Unlike
+ * curl, and like Go, loopback addresses never use a proxy, which could not reach them. Throws CONFIG_INVALID, which
+ * names the variable, for a value that is not the address of a proxy.
  */
 export function findEnvironmentProxy(url: URL, environment: Environment): URL | undefined {
   if (isLoopback(url.hostname) || isExempt(url, environment)) return undefined
@@ -17,11 +18,14 @@ export function findEnvironmentProxy(url: URL, environment: Environment): URL | 
   return toProxyUrl(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`, name)
 }
 
-/** A proxy's address; `source` is the variable or setting that an error names. Throws CONFIG_INVALID, without the value: it may hold a password. */
+/**
+ * Parses the address of a proxy. Throws CONFIG_INVALID, which names the variable or setting `source`, but not the
+ * value, which may hold a password.
+ */
 export function toProxyUrl(text: string, source: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url && /^https?:$/.test(url.protocol) && url.hostname !== '') return url
-  const found = url ? `one of the scheme "${url.protocol.slice(0, -1)}"` : 'no URL'
+  const found = url ? `one of the scheme "${url.protocol.slice(0, -1)}"` : 'text that is not a URL'
   throw new OrchestratorError('CONFIG_INVALID', `${source}: expected an http:// or https:// address of a proxy, found ${found}`, {
     details: { key: source },
   })
@@ -33,7 +37,10 @@ export const shownProxy = ({ protocol, host }: URL): string => `${protocol}//${h
 const isLoopback = (hostname: string): boolean =>
   hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
 
-/** Entries of `no_proxy`: `*`, a host with everything below it (with or without a leading dot), an address or a network, each maybe with a port. */
+/**
+ * Entries of `no_proxy` are `*`, a host including its subdomains (with or without a leading dot), an address or a
+ * network, each with an optional port.
+ */
 function isExempt({ hostname, port, protocol }: URL, environment: Environment): boolean {
   const entries = (environment.no_proxy ?? environment.NO_PROXY ?? '').split(/[\s,]+/).filter((entry) => entry !== '')
   const host = hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')

@@ -4,13 +4,14 @@ interface ListenerObject {
 type AbortListener = ((event: Event) => void) | ListenerObject
 
 /**
- * Stands for one signal towards one request: a whole `AbortSignal` that hangs a single listener on `signal`, and only while somebody listens.
- * Thousands of requests wait at once; an `AbortController` for each would weigh more than all else that is kept for them.
+ * An `AbortSignal` for one request that relays the abort of another signal. It adds a single listener to that signal,
+ * and only while it has listeners itself. Thousands of requests wait at once, and an `AbortController` for each would
+ * use more memory than everything else kept for them.
  */
 export interface RelaySignal extends AbortSignal {
-  /** Aborts this signal without touching the one it stands for. */
+  /** Aborts this signal without aborting the relayed one. */
   abort(): void
-  /** Forgets every listener, so that a long-lived signal keeps nothing of the request. */
+  /** Removes every listener, so that a long-lived signal keeps no reference to the request. */
   release(): void
 }
 
@@ -67,7 +68,7 @@ class Relay implements RelaySignal, ListenerObject {
     return !event.defaultPrevented
   }
 
-  /** Called by the signal it stands for. */
+  /** Called by the relayed signal on abort. */
   handleEvent(event: Event): void {
     this.dispatchEvent(event)
   }
@@ -86,10 +87,11 @@ class Relay implements RelaySignal, ListenerObject {
   }
 }
 
-// Libraries ask `instanceof AbortSignal`. The members above stand in front of those that only a signal of the platform answers.
+// Libraries check `instanceof AbortSignal`. The members above shadow those of the prototype, which throw for other
+// objects.
 Object.setPrototypeOf(Relay.prototype, AbortSignal.prototype)
 
-/** A signal of the platform for whoever needs one: the built-in `fetch` refuses any other. */
+/** A native signal for the built-in `fetch`, which rejects any other. */
 export function toWholeSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
   if (!(signal instanceof Relay)) return signal ?? undefined
   const controller = new AbortController()

@@ -1,4 +1,7 @@
-/** Headers of one answer, as undici parsed them: names in lower case. Read-only, as the headers of every fetched response. */
+/**
+ * Headers of one response as undici parses them, with names in lower case. Read-only, like the headers of a fetched
+ * response.
+ */
 export class ResponseHeaders implements Headers {
   readonly #values: Readonly<Record<string, string | string[] | undefined>>
 
@@ -54,4 +57,4 @@ export class ResponseHeaders implements Headers {
   }
 }
 
-const immutable = () => new TypeError('The headers of a response can not be changed')
+const immutable = () => new TypeError('The headers of a response are read-only')

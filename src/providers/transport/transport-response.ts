@@ -2,25 +2,26 @@ import type { ResponseHeaders } from './response-headers.ts'
 
 const MAX_ERROR_BYTES = 64 * 1024
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
-/** How long the rest of an answer that has been understood is waited for, so that its connection can be used again. */
+/** How long to read the rest of a body after its end mark, so that the connection can be reused. */
 export const DRAIN_MS = 1_000
-/** Some servers make up statuses that no `Response` can be built with. */
+/** Some servers send statuses beyond those that a `Response` can hold. */
 const HIGHEST_STATUS = 599
 
-/** Takes one piece of a body, decoded; true: nothing more is wanted. */
-export type OnChunk = (piece: Uint8Array) => boolean
+/** Receives one decoded chunk of a body. Returns true to end the reading. */
+export type OnChunk = (chunk: Uint8Array) => boolean
 
 export interface ChunkSource {
   /**
-   * Reads the body, once. `onPiece` is called synchronously with each piece. Resolves at the end of the body, or when `onPiece` returned true;
-   * rejects as the connection fails, and with what `onPiece` throws, after which the connection is closed.
+   * Reads the body, once. `onChunk` is called synchronously with each chunk. Resolves at the end of the body, or when
+   * `onChunk` returned true. Rejects with the error of the connection or of `onChunk`, and then closes the connection.
    */
-  read(onPiece: OnChunk): Promise<void>
+  read(onChunk: OnChunk): Promise<void>
 }
 
 /**
- * What the SDKs read of a response, without the streams behind it: `body` is null, `readBody` takes its place. A body of an error is cut to 64 kB, so
- * that no vendor can fill the memory; one that breaks off is still that error, because a 401 must not turn into a connection failure, which is retried.
+ * The part of a `Response` that the SDKs read, without streams: `body` is null, and `readBody` replaces it. The body of
+ * an error is cut to 64 kB, so that no vendor can fill the memory. If it breaks off, the status still counts: a 401
+ * must not become a connection failure, which would be retried.
  */
 export class TransportResponse implements Response {
   readonly body = null
@@ -49,10 +50,10 @@ export class TransportResponse implements Response {
     return this.#bodyUsed
   }
 
-  readPieces(onPiece: OnChunk): Promise<void> {
+  readChunks(onChunk: OnChunk): Promise<void> {
     if (this.#bodyUsed) return Promise.reject(new TypeError('The body has been read before'))
     this.#bodyUsed = true
-    return this.#source.read(onPiece)
+    return this.#source.read(onChunk)
   }
 
   bytes(): Promise<Uint8Array<ArrayBuffer>> {
@@ -76,15 +77,15 @@ export class TransportResponse implements Response {
   }
 
   formData(): Promise<FormData> {
-    return Promise.reject(new TypeError('No vendor answers with a form'))
+    return Promise.reject(new TypeError('Responses of vendors hold no form data'))
   }
 
   clone(): Response {
-    throw new TypeError('The answer of a vendor is read once')
+    throw new TypeError('The body of a response can be read only once')
   }
 }
 
-/** A success whose body is no answer of any vendor. */
+/** A successful response with a body too long for an answer. */
 export class AnswerTooLong extends Error {
   constructor() {
     super(`more than ${MAX_ANSWER_BYTES} bytes`)
@@ -93,43 +94,47 @@ export class AnswerTooLong extends Error {
 
 const DECODER = new TextDecoder()
 
-/** The body as text. Rejects with AnswerTooLong where a success holds more than 64 MB; the body of an error is cut to 64 kB. */
+/**
+ * The body as text. Rejects with AnswerTooLong if a success holds more than 64 MB. The body of an error is cut to 64
+ * kB.
+ */
 export const readText = (response: Response): Promise<string> => readBytes(response).then((bytes) => DECODER.decode(bytes))
 
 function readBytes(response: Response): Promise<Buffer<ArrayBuffer>> {
   const { ok } = response
   const limit = ok ? MAX_ANSWER_BYTES : MAX_ERROR_BYTES
-  const pieces: Uint8Array[] = []
+  const chunks: Uint8Array[] = []
   let length = 0
-  const onPiece = (piece: Uint8Array) => {
-    length += piece.length
+  const onChunk = (chunk: Uint8Array) => {
+    length += chunk.length
     if (length > limit && ok) throw new AnswerTooLong()
-    pieces.push(piece)
+    chunks.push(chunk)
     return length > limit
   }
-  const whole = () => Buffer.concat(pieces, Math.min(length, limit))
-  return readBody(response, onPiece).then(whole, (error: unknown) => {
+  const whole = () => Buffer.concat(chunks, Math.min(length, limit))
+  return readBody(response, onChunk).then(whole, (error: unknown) => {
     if (ok) throw error
     return whole()
   })
 }
 
 /**
- * Reads the body of an answer, whether it came over this transport or by a `fetch` of the account. `onPiece` is called synchronously with each piece;
- * true ends the reading. Rejects as the connection fails and with what `onPiece` throws; then the connection is closed.
+ * Reads the body of a response of this transport or of the account's own `fetch`. `onChunk` is called synchronously
+ * with each chunk and ends the reading by returning true. Rejects with the error of the connection or of `onChunk`, and
+ * then closes the connection.
  */
-export function readBody(response: Response, onPiece: OnChunk): Promise<void> {
-  return response instanceof TransportResponse ? response.readPieces(onPiece) : readStream(response.body, onPiece)
+export function readBody(response: Response, onChunk: OnChunk): Promise<void> {
+  return response instanceof TransportResponse ? response.readChunks(onChunk) : readStream(response.body, onChunk)
 }
 
-async function readStream(body: Response['body'], onPiece: OnChunk): Promise<void> {
+async function readStream(body: Response['body'], onChunk: OnChunk): Promise<void> {
   if (!body) return
   const reader = body.getReader()
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) return
-      if (onPiece(value)) {
+      if (onChunk(value)) {
         void drain(reader)
         return
       }
@@ -140,14 +145,16 @@ async function readStream(body: Response['body'], onPiece: OnChunk): Promise<voi
   }
 }
 
-/** Reads the end of a finished body so that its connection can be used again; one that stays open is closed. */
+/**
+ * Reads the rest of a body after its end mark so that the connection can be reused. Closes it if the rest does not end.
+ */
 async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
   const timer = setTimeout(() => void reader.cancel().catch(() => undefined), DRAIN_MS)
   timer.unref()
   try {
     while (!(await reader.read()).done);
   } catch {
-    // The answer is complete: what happens to its connection now is of no interest.
+    // The answer is complete, so errors of its connection no longer matter.
   } finally {
     clearTimeout(timer)
   }

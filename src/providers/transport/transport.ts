@@ -7,31 +7,31 @@ import { findEnvironmentProxy, shownProxy, toProxyUrl } from './proxy.ts'
 import { toWholeSignal } from './relay-signal.ts'
 import { readText } from './transport-response.ts'
 
-/** A `fetch` for requests that carry a key; each SDK is given one. `init.headers` may be anything that `fetch` takes. */
+/** A `fetch` for requests that carry a key. The SDKs use it. `init.headers` may be anything that `fetch` accepts. */
 export type VendorFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
 export interface VendorTransport {
   readonly fetch: VendorFetch
-  /** What the account's requests carry and nobody may be told; grows by what a function for headers returns. */
+  /** Values of the account's requests that must not appear in messages. Grows by the values of a headers function. */
   readonly secrets: readonly string[]
 }
 
-/** The timeouts around a call watch the time: undici's own 300 s without a head or a piece would end slow answers behind their back. */
+/** The call layers bound the time. undici's default of 300 s without headers or a chunk would end slow answers. */
 const TIMEOUTS = { headersTimeout: 0, bodyTimeout: 0 }
 
 interface Route {
   readonly dispatcher: Dispatcher
-  /** Where the proxy is, without credentials. */
+  /** Address of the proxy, without credentials. */
   readonly proxy?: string
 }
 
-/** One pool of connections per origin and proxy, for all accounts of the process; idle ones do not keep it alive. */
+/** Connection pools per origin and proxy, shared by all accounts. Idle connections do not keep the process alive. */
 const direct: Route = { dispatcher: new Agent(TIMEOUTS) }
 const proxied = new Map<string, Route>()
 
 /** A connection over a proxy failed. */
 export class ProxiedConnectionError extends Error {
-  /** Where the proxy is, without credentials. */
+  /** Address of the proxy, without credentials. */
   readonly proxy: string
 
   constructor(proxy: string, cause: unknown) {
@@ -41,9 +41,10 @@ export class ProxiedConnectionError extends Error {
 }
 
 /**
- * How one account's requests travel: by the account's own `fetch`, over its `proxy`, over the one of the environment, or straight. Redirects are
- * answers and never followed, because the key and the prompt would be sent along. Nothing limits the time but `init.signal`, which closes the
- * connection in every phase. The promise rejects as undici or `fetch` reject, and with an OrchestratorError where headers could not be made.
+ * Sends the requests of one account: with its own `fetch`, over its `proxy`, over a proxy of the environment, or
+ * directly. Redirects are returned as responses, because redirecting would send the key and the prompt to another
+ * address. Only `init.signal` bounds the time, and its abort closes the connection in every phase. Rejects with the
+ * errors of undici or `fetch`, and with an OrchestratorError if the headers function fails.
  */
 export function createVendorTransport(settings: AdapterSettings, environment: NodeJS.ProcessEnv = process.env): VendorTransport {
   const { id, fetch: ownFetch, proxy } = settings
@@ -63,7 +64,8 @@ export function createVendorTransport(settings: AdapterSettings, environment: No
 
   const send: VendorFetch = ownFetch
     ? (input, init) =>
-        // A copy of the headers: the caller's code may add to them, and an adapter gives the same ones every time.
+        // The headers are copied: the account's `fetch` may change them, and an adapter passes the same object every
+        // time.
         ownFetch(input, {
           ...init,
           headers: new Headers(init?.headers),
@@ -112,7 +114,7 @@ function exchange(url: URL, init: RequestInit | undefined, { dispatcher, proxy }
   })
 }
 
-/** The body of an error, cut to what `readText` takes of it. */
+/** The response to a failed request, with its body cut as by `readText`. */
 async function withBoundedBody(response: Response): Promise<Response> {
   const { statusText, headers } = response
   const text = await readText(response)
@@ -123,8 +125,8 @@ async function withBoundedBody(response: Response): Promise<Response> {
 const headerLists = new WeakMap<Headers, string[]>()
 
 /**
- * Names and values in turn, as undici takes them without looking anything up. An adapter whose requests all have the same headers gives the same
- * object every time and leaves it as it is.
+ * Alternating names and values, the form that undici processes fastest. Cached per object, so adapters should pass the
+ * same `Headers` with every request and must not change it.
  */
 function toHeaderList(given: RequestInit['headers']): string[] {
   if (!(given instanceof Headers)) return readHeaderList(new Headers(given))
@@ -145,7 +147,7 @@ function readHeaderList(given: Headers): string[] {
     if (name === 'user-agent') hasAgent = true
   }
   if (!choosesEncoding) list.push('accept-encoding', 'gzip, deflate, br')
-  // Some firewalls turn requests without it away.
+  // Some firewalls reject requests without a user agent.
   if (!hasAgent) list.push('user-agent', 'polyphony')
   return list
 }
@@ -161,7 +163,7 @@ function toRoute(proxy: URL): Route {
       ...TIMEOUTS,
       uri: `${proxy.origin}/`,
       ...(username && { token: `Basic ${Buffer.from(credentials).toString('base64')}` }),
-      // Requests without TLS are handed to the proxy as they are: many proxies open tunnels to port 443 only.
+      // Requests without TLS are not tunnelled: many proxies allow tunnels to port 443 only.
       proxyTunnel: false,
     }),
   }

@@ -5,23 +5,24 @@ import { isRecord } from './foreign-json.ts'
 import { saysFailure } from './vendor-words.ts'
 
 const DONE = '[DONE]'
-/** One event may be a whole answer again (`response.completed`); more than this is no answer. */
+/** Characters. One event may repeat the whole answer (`response.completed`). */
 const MAX_EVENT_LENGTH = 64_000_000
 const BYTE_ORDER_MARK = '\uFEFF'
 
 export interface StreamEnd {
-  /** `onEvent` returned true, or `[DONE]` arrived; else the stream ended before. */
+  /** Whether `onEvent` returned true or `[DONE]` arrived. Otherwise the stream ended early. */
   readonly isMarked: boolean
   readonly hasEvents: boolean
-  /** The lines that are no part of an event stream: a bare JSON answer, a page of a proxy. */
+  /** Lines outside the event stream format: a bare JSON answer, a page of a proxy. */
   readonly otherText: string
 }
 
 /**
- * Reads Server-Sent Events whose data is JSON. Calls `onEvent` synchronously with each parsed event, `onActivity` with every piece of the network,
- * comments included; events without data are only activity. Errors arrive as events with `error`, in whatever form they were sent: in a line
- * `error: …`, as an event named `error`, as `{"object":"error"}`. Rejects with a SyntaxError for data that is no JSON, with what `onEvent` throws,
- * and as the body fails. The SDKs' own streams are not used: they hide `[DONE]` and comments, and write data they can not parse to the log.
+ * Reads Server-Sent Events whose data is JSON. Calls `onEvent` synchronously with each parsed event, and `onActivity`
+ * with every chunk of the body, including comments and events without data. Errors are passed to `onEvent` as events
+ * with `error`, in whichever form they were sent: in a line `error: …`, as an event named `error`, as
+ * `{"object":"error"}`. Rejects with a SyntaxError for data that is not JSON, and with the errors of `onEvent` and of
+ * the body. The SDKs' streams are not used: they hide `[DONE]` and comments, and log data that they cannot parse.
  */
 export async function readEventStream(
   response: Response,
@@ -31,8 +32,8 @@ export async function readEventStream(
   const reading = createEventReading(onEvent)
   const decoder = new StringDecoder('utf8')
   let isFirst = true
-  await readBody(response, (piece) => {
-    let text = decoder.write(piece instanceof Buffer ? piece : Buffer.from(piece))
+  await readBody(response, (chunk) => {
+    let text = decoder.write(chunk instanceof Buffer ? chunk : Buffer.from(chunk))
     if (isFirst && text !== '') {
       isFirst = false
       if (text.startsWith(BYTE_ORDER_MARK)) text = text.slice(1)
@@ -44,10 +45,10 @@ export async function readEventStream(
   return reading.end()
 }
 
-/** Whether a body is an event stream, whatever its headers say. */
-export const looksLikeEvents = (text: string): boolean => /^\uFEFF?\s*(data|event|id|retry|error)?:/.test(text)
+/** Whether a text has the format of an event stream. */
+export const isEventStreamText = (text: string): boolean => /^\uFEFF?\s*(data|event|id|retry|error)?:/.test(text)
 
-/** The events of a text that has arrived as a whole; as `readEventStream`. */
+/** Like `readEventStream`, for a text that has arrived completely. */
 export function readEventText(text: string, onEvent: (event: unknown) => boolean): StreamEnd {
   const reading = createEventReading(onEvent)
   reading.feed(text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text)
@@ -71,8 +72,8 @@ function createEventReading(onEvent: (event: unknown) => boolean) {
     if (value !== undefined) take(toErrorEvent(name, value))
     else if (data.trimStart().startsWith(DONE)) isMarked = true
     else if (name === 'error') take({ type: 'error', error: data })
-    // A server that closed without the empty line may have closed within the event: a cut one is told from a whole one by its JSON.
-    else if (!isEnding && data.trim() !== '') throw new SyntaxError('data that is no JSON')
+    // A body without a final empty line may end within an event. Invalid JSON is then a truncation, not a bad event.
+    else if (!isEnding && data.trim() !== '') throw new SyntaxError('data that is not JSON')
   }
 
   function takeOther({ type, field, value = '', line = '' }: ParseError): void {
@@ -86,12 +87,12 @@ function createEventReading(onEvent: (event: unknown) => boolean) {
 
   const parser = createParser({ onEvent: takeMessage, onError: takeOther, maxBufferSize: MAX_EVENT_LENGTH })
   return {
-    /** Takes a piece of text; returns true as soon as nothing more is wanted. */
+    /** Parses a chunk of text. Returns true once the end mark has arrived. */
     feed(text: string): boolean {
       parser.feed(text)
       return isMarked
     },
-    /** Some servers close without the empty line after the last event, and some break off with a bare JSON error. */
+    /** Some servers omit the empty line after the last event, and some end with a bare JSON error. */
     end(): StreamEnd {
       isEnding = true
       if (!isMarked) parser.feed('\n\n')
@@ -107,10 +108,10 @@ const isError = (value: unknown): boolean => {
   return isRecord(found) && (Boolean(found.error) || found.object === 'error' || saysFailure(found))
 }
 
-/** Google sends its errors as a list of one. */
+/** Google sends an error as a list with one item. */
 const firstOf = (value: unknown): unknown => (Array.isArray(value) ? value[0] : value)
 
-/** Gives every error the one form `{ type: 'error', error }`; other events are returned as they are. */
+/** Converts every form of error to `{ type: 'error', error }`. Returns other events unchanged. */
 function toErrorEvent(name: string | undefined, given: unknown): unknown {
   const value = Array.isArray(given) && isError(given) ? given[0] : given
   if (!isRecord(value)) return name === 'error' ? { type: 'error', error: value } : value

@@ -3,11 +3,16 @@ import { isRecord, listOf, recordOf } from './foreign-json.ts'
 
 export interface StructuredSchema {
   readonly schema: JsonSchema
-  /** The vendor may enforce every word of it; otherwise it is told the schema and the answer is only checked afterwards. */
+  /**
+   * Whether the vendor can enforce the whole schema. Otherwise the schema is a hint, and only the engine checks the
+   * answer.
+   */
   readonly strict: boolean
 }
 
-/** Keywords that OpenAI's strict mode knows (platform.openai.com/docs/guides/structured-outputs, supported schemas, 2026-11). */
+/**
+ * Keywords of OpenAI's strict mode (platform.openai.com/docs/guides/structured-outputs, supported schemas, 2026-11).
+ */
 const KEPT = new Set([
   ...[
     'type',
@@ -25,7 +30,10 @@ const KEPT = new Set([
   ...['description', 'title', 'pattern', 'format', 'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
   ...['minItems', 'maxItems'],
 ])
-/** Keywords that narrow a value; without them the vendor enforces less, and the answer is checked afterwards in any case. */
+/**
+ * Keywords that only narrow values. They can be dropped, because the engine checks every answer against the full
+ * schema.
+ */
 const DROPPED = new Set([
   '$schema',
   '$id',
@@ -44,9 +52,9 @@ const FORMATS = new Set(['date-time', 'time', 'date', 'duration', 'email', 'host
 const known = new WeakMap<JsonSchema, StructuredSchema>()
 
 /**
- * The schema for OpenAI's strict mode: objects closed, all properties required, unknown keywords left out. A schema that strict mode can not
- * express without changing which answers fit (optional properties, open objects, `allOf`…) is passed on as it is, not strict.
- * Undefined for anything but an object, which the vendors refuse.
+ * The schema for OpenAI's strict mode: objects closed, all properties required, unknown keywords dropped. A schema that
+ * strict mode cannot express without changing which answers fit (optional properties, open objects, `allOf`…) is
+ * returned unchanged, as not strict. Undefined for schemas of other types than object, which the vendors reject.
  */
 export function toStructuredSchema(schema: JsonSchema): StructuredSchema | undefined {
   if (schema.type !== 'object') return undefined
@@ -63,7 +71,7 @@ function toStrict(schema: unknown): JsonSchema | undefined {
   const strict: Record<string, unknown> = {}
   for (const [keyword, value] of Object.entries(schema)) {
     if (DROPPED.has(keyword) || (keyword === 'format' && !FORMATS.has(String(value)))) continue
-    // zod writes unions as anyOf or oneOf; of values that are alternatives both accept the same ones.
+    // zod writes unions as anyOf or oneOf, which accept the same values when the options exclude each other.
     const name = keyword === 'oneOf' ? 'anyOf' : keyword
     if (!KEPT.has(name)) return undefined
     const kept = toStrictKeyword(name, value)
@@ -91,4 +99,5 @@ function toClosedObject(schema: Readonly<Record<string, unknown>>): JsonSchema |
   return { ...schema, properties: schema.properties ?? {}, required: names, additionalProperties: false }
 }
 
-const allOrNone = (deps: readonly (JsonSchema | undefined)[]) => (deps.every((part) => part !== undefined) ? deps : undefined)
+const allOrNone = (options: readonly (JsonSchema | undefined)[]) =>
+  options.every((option) => option !== undefined) ? options : undefined

@@ -1,9 +1,9 @@
 import { countOf, listOf, recordOf, textOf } from './foreign-json.ts'
 
 /**
- * Milliseconds a vendor asks to wait, uncapped: `retry-after-ms`, `retry-after` in seconds or as an HTTP date (RFC 9110, 10.2.3),
- * Google's `RetryInfo` in the body (`"retryDelay": "34s"`, google.rpc.RetryInfo), or `retry_after` in seconds beside or in the error
- * of the body (gateways that pass a vendor's wait on).
+ * Milliseconds that a vendor asks to wait, without an upper bound: `retry-after-ms`, `retry-after` in seconds or as an
+ * HTTP date (RFC 9110, 10.2.3), Google's `RetryInfo` in the body (`"retryDelay": "34s"`, google.rpc.RetryInfo), or
+ * `retry_after` in seconds in the body or its error, where gateways put the wait of a vendor.
  */
 export function retryAfterMs(
   headers: { get(name: string): string | null } | undefined,
@@ -15,7 +15,7 @@ export function retryAfterMs(
   const header = headers?.get('retry-after')
   const seconds = numberOf(header)
   if (seconds !== undefined) return seconds * 1_000
-  // Date.parse reads nearly anything as a date, "-5" for one; HTTP dates name their month.
+  // Date.parse accepts nearly any text, even "-5". HTTP dates contain the name of a month.
   const instant = header && /[A-Za-z]{3}/.test(header) ? Date.parse(header) : Number.NaN
   if (!Number.isNaN(instant)) return Math.max(0, instant - nowMs)
   return retryDelayOf(body) ?? retryFieldOf(body)

@@ -1,4 +1,4 @@
-/** Words of all vendors for the tier that the list prices. */
+/** Names that vendors give to the tier of the price list. */
 const STANDARD: ReadonlySet<string> = new Set([
   'default',
   'standard',
@@ -9,21 +9,25 @@ const STANDARD: ReadonlySet<string> = new Set([
 ])
 
 /**
- * What a tier costs in relation to the standard one, by vendor of the price list. Google's flex and batch: notes of the bundled price list. OpenAI's:
- * secondary descriptions of its price page only, November 2026, so still to be checked there. Priority tiers are missing on purpose: their surcharge
- * differs from model to model, or was paid beforehand.
+ * Price of a tier relative to the standard one, by vendor of the price list. Source for Google: notes of the bundled
+ * price list. Source for OpenAI: only secondary descriptions of its price page, November 2026, so these factors still
+ * need checking there. Priority tiers are missing on purpose, because their surcharge differs between models, or was
+ * paid in advance.
  */
 const FACTORS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   openai: { flex: 0.5, batch: 0.5 },
   google: { flex: 0.5, batch: 0.5 },
 }
 
-/** Factor of a tier over the standard price; 1 where the vendor names no tier, `undefined` where its price is not known. */
+/**
+ * Factor of a tier over the standard price: 1 if the answer names no tier, `undefined` if the price of the tier is
+ * unknown.
+ */
 export function toTierFactor(vendor: string, tier: string | undefined): number | undefined {
   if (tier === undefined) return 1
   const name = tier.toLowerCase()
   if (STANDARD.has(name)) return 1
-  // Google names its tiers `ON_DEMAND_FLEX` in one place and `flex` in another.
+  // Google uses both `ON_DEMAND_FLEX` and `flex`.
   const known = Object.hasOwn(FACTORS, vendor) ? FACTORS[vendor] : undefined
   const word = name.replace(/^on_demand_/, '')
   return known && Object.hasOwn(known, word) ? known[word] : undefined

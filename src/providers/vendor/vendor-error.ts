@@ -5,38 +5,38 @@ import { retryAfterMs } from './retry-after.ts'
 import { toFaultCode, toRefusedParameter } from './vendor-faults.ts'
 import { toVendorWords, type VendorWords } from './vendor-words.ts'
 
-/** What is known of the attempt besides the failure itself. */
+/** Facts of an attempt besides its failure. */
 export interface AttemptState extends Partial<Pick<CallFacts, 'usage' | 'model' | 'generated'>> {
-  /** Id of the provider, as steps name it. */
+  /** Id of the provider. */
   readonly provider: string
-  /** Texts of the request: a vendor message that repeats a part of one is not passed on. */
+  /** Texts of the request. A vendor's message that repeats a part of one is withheld. */
   readonly privateTexts?: readonly string[]
-  /** Keys and headers of the account: they are cut out of a vendor's message. */
+  /** Keys and header values of the account. They are redacted in a vendor's message. */
   readonly secrets?: readonly string[]
 }
 
-/** A vendor's own words about a failure: an HTTP answer that is no success, or an error inside a 200. */
+/** A failure reported by a vendor: an HTTP error response, or an error inside a 200. */
 export interface VendorFailure extends AttemptState {
-  /** HTTP status; leave it out for an error inside a 200. */
+  /** HTTP status. Absent for an error inside a 200. */
   readonly status?: number
   readonly headers?: { get(name: string): string | null }
-  /** Parsed JSON of the answer, the text where it is no JSON, or the `error` object inside it. */
+  /** Parsed JSON of the response, its text if it is not JSON, or the `error` object inside it. */
   readonly body?: unknown
   readonly cause?: unknown
-  /** Milliseconds since the epoch; for `retry-after` as a date. */
+  /** Milliseconds since the epoch, for `retry-after` as a date. Default: now. */
   readonly nowMs?: number
 }
 
 /**
- * Any failure a vendor reports, as an error of ours with its call facts; adapters of all vendors use it. `details.refusedParameter` names the
- * field of the request that the server does not take, `details.useInstead` the one it asks for.
+ * Converts a failure of any vendor to an OrchestratorError with call facts. `details.refusedParameter` names the
+ * request field that the server rejects, `details.useInstead` the one it asks for.
  */
 export function toVendorError(failure: VendorFailure): OrchestratorError {
   const said = withHeaderKind(toVendorWords(failure.body), failure.headers)
   const code = toFaultCode(failure.status, said)
   const status = failure.status ?? said.status
   const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
-  // Each by itself: a gateway's own message must not vanish because the one behind it repeats the request.
+  // Checked separately: the gateway's message must not be withheld because the message it wraps repeats the request.
   const words = [safeMessage(said.message, failure), safeMessage(said.upstream, failure)].filter((part) => part !== undefined)
   const refused = code === 'PROVIDER_REJECTED' ? toRefusedParameter(status, said) : undefined
   const waitMs = retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now())
@@ -44,7 +44,7 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
     details: {
       provider: failure.provider,
       ...(status !== undefined && { status }),
-      // For whoever passes the error on: the server's own Retry-After comes from here.
+      // The Retry-After header of our own server is built from this field.
       ...(waitMs !== undefined && { retryAfterMs: waitMs }),
       ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
       ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
@@ -62,15 +62,16 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
   })
 }
 
-/** AWS names the kind of a failure in a header. */
+/** AWS sends the kind of a failure in a header. */
 function withHeaderKind(said: VendorWords, headers: VendorFailure['headers']): VendorWords {
   const kind = headers?.get('x-amzn-errortype')?.replace(/:.*$/, '')
   return kind ? { ...said, kinds: [...said.kinds, kind] } : said
 }
 
 /**
- * The connection failed: refused, reset, no such host. `networkCode` is Node's or undici's, found along the causes, as is the proxy that it went
- * over. A cause that says more, such as headers that could not be made, is returned as it is.
+ * The error of a failed connection (refused, reset, unknown host). `details.networkCode` is the code of Node or undici
+ * in the chain of causes. A cause that is an OrchestratorError, such as a failed headers function, is returned with the
+ * facts of the attempt.
  */
 export function toConnectionError(cause: unknown, state: AttemptState): OrchestratorError {
   if (OrchestratorError.is(cause)) return withState(cause, state)
@@ -90,19 +91,19 @@ export function toConnectionError(cause: unknown, state: AttemptState): Orchestr
   )
 }
 
-/** The stream ended or broke before the mark that closes an answer. */
+/** The error of a stream that ended or broke before its end mark. */
 export function toStreamCut(expectedMark: string, state: AttemptState, cause?: unknown): OrchestratorError {
   const message = `Stream of provider "${state.provider}" ended before ${expectedMark}`
   return withState(new OrchestratorError('PROVIDER_STREAM_CUT', message, { details: { provider: state.provider }, cause }), state)
 }
 
-/** What arrived with a success status is no answer. `found` describes its shape, never its content. */
+/** The error of a successful response that is not an answer. `found` must describe its shape, never its content. */
 export function toBadReply(found: string, state: AttemptState): OrchestratorError {
   const message = `Provider "${state.provider}" sent ${found} where an answer of its protocol was expected`
   return withState(new OrchestratorError('PROVIDER_BAD_REPLY', message, { details: { provider: state.provider } }), state)
 }
 
-/** The prompt was refused, and there is no answer at all. */
+/** The error of a rejected prompt without an answer. */
 export function toContentFiltered(reason: string, state: AttemptState): OrchestratorError {
   const message = `Provider "${state.provider}" refused the prompt (${safeMessage(reason, state)})`
   return withState(new OrchestratorError('CONTENT_FILTERED', message, { details: { provider: state.provider } }), state)
@@ -115,13 +116,13 @@ const KEY_SHAPES =
   /\b(sk|pk|rk|gsk|xai|key|r8|hf|AIza)[-_][A-Za-z0-9*_-]{4,}|\bAIza[\w-]{8,}|\bBearer\s+\S+|[\w-]*\*{3,}[\w-]*|\b[A-Za-z0-9_-]{40,}\b/gi
 const REDACTED = '[redacted]'
 const MAX_MESSAGE = 300
-/** Any part of a request of 36 characters or more that a message repeats holds one aligned piece of 24. */
-const PIECE = 24
-const PIECE_STEP = 12
+/** With these figures every repeated passage of at least 35 characters contains one of the compared slices. */
+const SLICE_LENGTH = 24
+const SLICE_STEP = 12
 
 type Hidden = Pick<AttemptState, 'privateTexts' | 'secrets'>
 
-/** A vendor's message without keys, without text of the request, cut to 300 characters on one line. */
+/** A vendor's message on one line, without keys and text of the request, cut to 300 characters. */
 function safeMessage(message: string | undefined, { privateTexts = [], secrets = [] }: Hidden): string | undefined {
   if (!message) return undefined
   const seen = secrets.reduce((text, secret) => text.replaceAll(secret, REDACTED), message).slice(0, MAX_MESSAGE * 2)
@@ -133,14 +134,14 @@ function safeMessage(message: string | undefined, { privateTexts = [], secrets =
 function repeats(message: string, privateTexts: readonly string[]): boolean {
   for (const text of privateTexts) {
     if (text.length >= 8 && text.length <= message.length && message.includes(text)) return true
-    for (let start = 0; start + PIECE <= message.length; start += PIECE_STEP) {
-      if (text.includes(message.slice(start, start + PIECE))) return true
+    for (let start = 0; start + SLICE_LENGTH <= message.length; start += SLICE_STEP) {
+      if (text.includes(message.slice(start, start + SLICE_LENGTH))) return true
     }
   }
   return false
 }
 
-/** Node's or undici's code of a failed connection, e.g. `ECONNRESET`; undefined for other errors. */
+/** Code of Node or undici for a failed connection, such as `ECONNRESET`. Undefined for other errors. */
 export function networkCodeOf(cause: unknown): string | undefined {
   let found: unknown = cause
   for (let depth = 0; depth < 5 && typeof found === 'object' && found !== null; depth++) {
@@ -151,7 +152,7 @@ export function networkCodeOf(cause: unknown): string | undefined {
   return undefined
 }
 
-/** Where the proxy of a failed connection is, without credentials. */
+/** Address of the proxy of a failed connection, without credentials. */
 const proxyOf = (cause: unknown): string | undefined => {
   const { proxy, cause: inner } = recordOf(cause)
   return textOf(proxy) ?? textOf(recordOf(inner).proxy)

@@ -2,15 +2,16 @@ import type { ErrorCode } from '../../errors/error-codes.ts'
 import type { VendorWords } from './vendor-words.ts'
 
 /**
- * What a failure means, by the vendors' own words. Words are compared without case, `_`, `-`, `.` and spaces; texts only where a vendor has no
- * word for the matter, each with who says it so. The first row that fits decides; statuses decide the rest. Facts of 2026-11, from the vendors'
- * error pages and from recorded answers.
+ * One rule that maps error words or texts of vendors to a code. Words are compared without case, `_`, `-`, `.` and
+ * spaces. Texts are compared only where a vendor has no word for the failure; a comment names the vendor and its
+ * status. The first matching rule decides, and statuses decide the rest. Sources: the vendors' error pages and recorded
+ * responses, 2026-11.
  */
 interface Fault {
   readonly code: ErrorCode
   readonly word?: RegExp
   readonly text?: RegExp
-  /** Statuses with which the row does not count; a failure without a status counts. */
+  /** Statuses for which the rule does not apply. */
   readonly not?: readonly number[]
 }
 
@@ -45,7 +46,7 @@ const FAULTS: readonly Fault[] = [
     text: /incorrect api key|invalid api[- ]?key|api key (is )?(not valid|invalid|expired)|api key not valid|organization has been (disabled|restricted)/i,
     not: [404, 429],
   },
-  // The model wrote what the vendor itself could not use (Groq): the request is right, and the next try may work.
+  // The vendor rejected the output of its own model (Groq). The request is valid, so another attempt may succeed.
   { code: 'PROVIDER_BAD_REPLY', word: /^(jsonvalidatefailed|outputparsefailed)$/ },
   {
     code: 'PROVIDER_REJECTED',
@@ -53,13 +54,13 @@ const FAULTS: readonly Fault[] = [
   },
   {
     code: 'PROVIDER_REJECTED',
-    // llama.cpp and others behind a 500 or no status.
+    // llama.cpp and others, with a 500 or without a status.
     text: /exceeds? (the )?(available |maximum |model's )?context (size|length|window)|context (size|length|window) (has been )?exceeded|maximum context length is/i,
     not: [401, 402],
   },
 ]
 
-/** Error words of the vendors that come without a status of their own, by the status they stand for. */
+/** Statuses for error words that vendors send without a status. */
 const STATUS_WORDS: readonly (readonly [RegExp, number])[] = [
   [/^(authenticationerror|unauthenticated|unauthorized)$/, 401],
   [/^(permissionerror|permissiondenied|forbidden)$/, 403],
@@ -71,10 +72,13 @@ const STATUS_WORDS: readonly (readonly [RegExp, number])[] = [
   [/^(invalidrequest.*|invalidargument|failedprecondition|badrequest.*|validation(error|exception)|extraforbidden)$/, 400],
 ]
 
-/** Statuses that a further try may pass: conflicts and early hints of the protocol, a failed model (Bedrock, 424), no free capacity (Groq, 498). */
-const PASSING = new Set([408, 409, 424, 425, 498])
+/**
+ * Client error statuses of temporary failures: request timeout, conflict, failed model (Bedrock, 424), too early, no
+ * free capacity (Groq, 498).
+ */
+const TEMPORARY = new Set([408, 409, 424, 425, 498])
 
-/** The code of a failure. `httpStatus` is undefined for an error inside a success. */
+/** The error code of a failure. `httpStatus` is undefined for an error inside a 200. */
 export function toFaultCode(httpStatus: number | undefined, said: VendorWords): ErrorCode {
   const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
   const status = httpStatus ?? said.status ?? statusOfWords(words)
@@ -89,44 +93,44 @@ export function toFaultCode(httpStatus: number | undefined, said: VendorWords): 
   if (status === 402) return 'PROVIDER_QUOTA_EXHAUSTED'
   if (status === 401 || status === 403) return 'PROVIDER_AUTH'
   if (status === 429) return 'PROVIDER_RATE_LIMITED'
-  // Without a status and a known word nothing says that the request is at fault, so a further try is sensible.
-  if (status === undefined || status >= 500 || PASSING.has(status)) return 'PROVIDER_UNAVAILABLE'
+  // Without a status and a known word nothing blames the request, so it may be retried.
+  if (status === undefined || status >= 500 || TEMPORARY.has(status)) return 'PROVIDER_UNAVAILABLE'
   return 'PROVIDER_REJECTED'
 }
 
 const statusOfWords = (words: readonly string[]): number | undefined =>
   STATUS_WORDS.find(([pattern]) => words.some((word) => pattern.test(word)))?.[1]
 
-/** A field of the request that the server does not take, in its own words. */
+/** A request field that the server rejects by name. */
 export interface RefusedParameter {
   readonly name: string
-  /** The field that the server names instead. */
+  /** The field that the server suggests instead. */
   readonly useInstead?: string
 }
 
 const REFUSAL_WORDS = /^(unsupportedparameter|unknownparameter|extraforbidden|unsupportedvalue)$/
 const REFUSAL_TEXT =
   /unsupported (parameter|value)|(is|are) unsupported|not supported|(does not|doesn't) support|unsupported argument|unrecognized|unknown (name|parameter|field|argument)|unexpected (keyword|field|parameter)|extra (inputs|fields)|(is|are) not (permitted|allowed|accepted)|additional propert|deprecated|must be 'json_schema' or 'text'|is unavailable now/i
-/** Fields of our requests that some servers refuse; a longer name stands before the one it contains. */
+/** Fields of our requests that some servers reject. A name must precede the names that it contains. */
 const FIELDS = [
   ...['stream_options', 'include_usage', 'max_completion_tokens', 'max_output_tokens', 'max_tokens', 'temperature', 'top_p'],
   ...['response_format', 'json_object'],
 ]
-/** Fields that are words of every message as well: they count in quotes only. */
+/** Field names that are also common words, so they count only in quotes. */
 const QUOTED_FIELDS = ['stop', 'store', 'usage', 'text']
-/** Parts of a field that are named for the whole. */
+/** Nested names, with the request field that contains them. */
 const WHOLE_FIELDS: Readonly<Record<string, string>> = {
   include_usage: 'stream_options',
   json_object: 'response_format',
   'text.format': 'text',
 }
 
-/** The field that a 400 or 422 is about, where the server says that it does not take it; not where only its value is wrong. */
+/** The request field that a 400 or 422 rejects. Undefined if only the value of the field is invalid. */
 export function toRefusedParameter(status: number | undefined, said: VendorWords): RefusedParameter | undefined {
   if (status !== undefined && status !== 400 && status !== 422) return undefined
   const text = [said.message, said.upstream].filter((part) => part !== undefined).join(' ')
   const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
-  // What is sent in it never differs, so whatever is wrong with its value is wrong with the field.
+  // Its value is constant, so an error about the value rejects the field.
   const isStreamOptions = /\b(stream_options|include_usage)\b/.test(said.parameter ?? text)
   if (!isStreamOptions && !words.some((word) => REFUSAL_WORDS.test(word)) && !REFUSAL_TEXT.test(text)) return undefined
   const useInstead = /\buse\s+['"`]?(\w+)['"`]?\s+instead/i.exec(text)?.[1]

@@ -3,27 +3,33 @@ import type { ModelRequest } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { createRelaySignal } from '../transport/relay-signal.ts'
 import { AnswerTooLong, readText } from '../transport/transport-response.ts'
-import { looksLikeEvents, readEventStream, readEventText, type StreamEnd } from './event-stream.ts'
+import { isEventStreamText, readEventStream, readEventText, type StreamEnd } from './event-stream.ts'
 import { recordOf } from './foreign-json.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
 
-/** The longest timer there is: the layers around a call watch the time, an SDK must not. */
+/** The longest delay of a timer. SDKs must not end requests, because the call layers bound the time. */
 export const NO_TIMEOUT_MS = 2_147_483_647
 
-/** Whether the name of a model would lead up the path of an address that it is a part of: who chooses a model chooses no other address of the vendor. */
-export const leadsElsewhere = (model: string): boolean => model.split('/').some((part) => part === '.' || part === '..')
+/**
+ * Whether a model name that becomes part of a path contains `.` or `..` segments, which would address another operation
+ * of the vendor.
+ */
+export const hasDotSegment = (model: string): boolean => model.split('/').some((part) => part === '.' || part === '..')
 
 export const toNoSuchModel = (provider: string): OrchestratorError =>
   new OrchestratorError('PROVIDER_REJECTED', `Provider "${provider}" has no model of this name`, { details: { provider } })
 
-/** What is known of an aborted request goes with its signal: the reason may be shared by many. */
+/**
+ * Attaches the facts of an aborted request to its signal and to the reason. Requests may share a reason, so the
+ * signal's facts count.
+ */
 export function keepAbortFacts(signal: AbortSignal, { usage, model, generated = false }: AttemptState): void {
-  for (const place of [signal, signal.reason]) if (isObject(place)) withCallFacts(place, { usage, model, generated })
+  for (const holder of [signal, signal.reason]) if (isObject(holder)) withCallFacts(holder, { usage, model, generated })
 }
 
 /**
- * Runs one request under a signal of its own that follows `signal`, so that a long-lived signal keeps nothing of it. A failure closes the
- * socket; after an abort the promise rejects with `signal.reason`. `state` is what is known of the attempt by then.
+ * Runs one request with a relay of `signal`, so that a long-lived signal keeps no reference to the request. A failure
+ * closes the socket. After an abort it rejects with `signal.reason`. `state` returns the facts of the attempt so far.
  */
 export async function withLinkedSignal<T>(
   signal: AbortSignal,
@@ -46,13 +52,16 @@ export async function withLinkedSignal<T>(
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
-/** What a vendor's message must not repeat into our errors. */
+/** Texts of a request that must not appear in error messages. */
 export const privateTextsOf = ({ system = '', messages }: ModelRequest): readonly string[] => [
   system,
   ...messages.map(({ content }) => content),
 ]
 
-/** Text of an answer that is not streamed. */
+/**
+ * Text of a response that is not streamed. Rejects with PROVIDER_BAD_REPLY if it is too long, PROVIDER_UNAVAILABLE if
+ * it breaks off.
+ */
 export async function readAnswerText(response: Response, state: () => AttemptState): Promise<string> {
   try {
     return await readText(response)
@@ -64,22 +73,23 @@ export async function readAnswerText(response: Response, state: () => AttemptSta
 export interface AnswerReading {
   /** Whether the request asked for a stream. */
   readonly streams: boolean
-  /** Takes one parsed event; true ends the reading. */
+  /** Receives one parsed event of a stream. Returns true to end the reading. */
   readonly onEvent: (event: unknown) => boolean
-  /** Takes the parsed JSON of a whole answer. */
+  /** Receives the parsed JSON of an answer that is not streamed. */
   readonly onWhole: (reply: unknown) => void
   readonly onActivity?: () => void
-  /** The mark that closes an answer, for people. */
+  /** The end mark of an answer, in words for error messages. */
   readonly endMark: string
-  /** Whether the answer is complete; `isMarked`: `[DONE]` arrived, or `onEvent` returned true. */
+  /** Whether the answer is complete. `isMarked`: whether `[DONE]` arrived, or `onEvent` returned true. */
   readonly isWhole: (isMarked: boolean) => boolean
   readonly state: () => AttemptState
 }
 
 /**
- * Reads an answer with a status of success as what it is, whatever was asked for: servers ignore `stream`, gateways stream what was asked for whole,
- * and media types lie. Rejects with PROVIDER_STREAM_CUT where a stream ends or breaks before its mark, PROVIDER_UNAVAILABLE where a whole answer
- * breaks off, PROVIDER_BAD_REPLY for what is no answer, and with what `onEvent` and `onWhole` throw.
+ * Reads the body of a successful response by its actual format, because servers ignore `stream`, gateways stream plain
+ * requests and media types are wrong. Rejects with PROVIDER_STREAM_CUT if a stream ends or breaks before its end mark,
+ * PROVIDER_UNAVAILABLE if a plain answer breaks off, PROVIDER_BAD_REPLY if the body is not an answer, and with the
+ * errors of `onEvent` and `onWhole`.
  */
 export async function readAnswer(response: Response, reading: AnswerReading): Promise<void> {
   const { streams, onEvent, onWhole, state } = reading
@@ -89,7 +99,7 @@ export async function readAnswer(response: Response, reading: AnswerReading): Pr
     const text = await readAnswerText(response, state)
     const reply = parseOrUndefined(text)
     if (reply !== undefined) onWhole(withoutErrorList(reply))
-    else if (looksLikeEvents(text)) checkEnd(readTextAsEvents(text, onEvent, state), reading, true)
+    else if (isEventStreamText(text)) checkEnd(readTextAsEvents(text, onEvent, state), reading, true)
     else throw toBadReply(shapeOf(text), state())
     return
   }
@@ -99,7 +109,7 @@ export async function readAnswer(response: Response, reading: AnswerReading): Pr
   else onWhole(withoutErrorList(reply))
 }
 
-/** Google's servers send an error as a list of one, those for OpenAI clients too. */
+/** Google sends an error as a list with one item, also from its endpoint for OpenAI clients. */
 function withoutErrorList(reply: unknown): unknown {
   const [first]: readonly unknown[] = Array.isArray(reply) ? reply : []
   return recordOf(first).error ? first : reply
@@ -109,10 +119,10 @@ async function readStreamed(response: Response, { onEvent, onActivity, endMark, 
   try {
     return await readEventStream(response, onEvent, onActivity)
   } catch (error) {
-    if (error instanceof SyntaxError) throw toBadReply('an event that is no JSON', state())
-    // Not of the network: an error inside the stream, or what the caller threw at a piece of text.
+    if (error instanceof SyntaxError) throw toBadReply('an event that is not JSON', state())
+    // Not a network error: the stream reported an error, or a callback threw.
     if (OrchestratorError.is(error) || networkCodeOf(error) === undefined) throw error
-    // Also after a mark that is not the last word (Gemini repeats its own): a broken connection may hide more text.
+    // Also after an end mark that may be repeated (Gemini): text may be missing after a broken connection.
     throw toStreamCut(endMark, state(), error)
   }
 }
@@ -121,7 +131,7 @@ function readTextAsEvents(text: string, onEvent: AnswerReading['onEvent'], state
   try {
     return readEventText(text, onEvent)
   } catch (error) {
-    throw error instanceof SyntaxError ? toBadReply('an event that is no JSON', state()) : error
+    throw error instanceof SyntaxError ? toBadReply('an event that is not JSON', state()) : error
   }
 }
 
@@ -136,10 +146,10 @@ function checkEnd(
   if (!isWhole(isMarked)) throw toStreamCut(endMark, state())
 }
 
-/** What a body is, without its content. */
+/** The kind of a body, without its content. */
 function shapeOf(text: string): string {
   if (text.trim() === '') return 'an empty body'
-  return /^\uFEFF?\s*<(!doctype|html|head|body|\?xml)/i.test(text) ? 'a page of HTML' : 'text that is no JSON'
+  return /^\uFEFF?\s*<(!doctype|html|head|body|\?xml)/i.test(text) ? 'a page of HTML' : 'text that is not JSON'
 }
 
 function parseOrUndefined(text: string): unknown {
@@ -150,7 +160,7 @@ function parseOrUndefined(text: string): unknown {
   }
 }
 
-/** Parsed JSON of an answer that is not streamed. Rejects with PROVIDER_BAD_REPLY for what is none. */
+/** Parsed JSON of a response. Rejects with PROVIDER_BAD_REPLY if it is not JSON. */
 async function readJsonAnswer(response: Response, state: () => AttemptState): Promise<unknown> {
   const text = await readAnswerText(response, state)
   const reply = parseOrUndefined(text)
@@ -158,7 +168,7 @@ async function readJsonAnswer(response: Response, state: () => AttemptState): Pr
   return reply
 }
 
-/** For `ping`: the answer to a question for models, whichever they are. Rejects with PROVIDER_BAD_REPLY for anything else. */
+/** Checks that a response is a list of models. Used by `ping`. Rejects with PROVIDER_BAD_REPLY for anything else. */
 export async function readModelList(response: Response, field: 'data' | 'models', state: () => AttemptState): Promise<void> {
   if (!Array.isArray(recordOf(await readJsonAnswer(response, state))[field])) throw toBadReply('no list of models', state())
 }

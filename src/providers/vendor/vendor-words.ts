@@ -1,32 +1,33 @@
 import { listOf, recordOf, textOf } from './foreign-json.ts'
 
-/** What a vendor says about a failure, whatever the shape it says it in. */
+/** The error body of any vendor in one shape. */
 export interface VendorWords {
   readonly message?: string
-  /** The reason of the service behind a gateway, where the gateway passes it on beside its own message. */
+  /** Message of the service behind a gateway, if the gateway sends it beside its own message. */
   readonly upstream?: string
   readonly code?: string
   readonly type?: string
-  /** Every word that names a kind of failure, the vendor's own first, then those found further inside. */
+  /** Every word that names a kind of failure, outermost first. */
   readonly kinds: readonly string[]
-  /** Status the body names itself, where it does. */
+  /** HTTP status in the body. */
   readonly status?: number
-  /** Name of the request field that the failure is about. */
+  /** Name of the invalid request field. */
   readonly parameter?: string
-  /** OpenRouter names what its moderation found. */
+  /** Whether OpenRouter lists reasons of its moderation. */
   readonly moderated: boolean
-  /** Text that the model generated and the vendor refused to return as an answer (Groq). */
+  /** Generated text that the vendor returned as an error instead of an answer (Groq). */
   readonly failedGeneration?: string
 }
 
-/** Gateways nest the bodies of other gateways; deeper ones are no longer about this request. */
+/** Maximum nesting of the bodies of gateways. */
 const MAX_DEPTH = 4
 
 /**
- * Reads the error shapes of the vendors: `{ error: { message, type, code } }` (OpenAI, Anthropic, Groq), `{ error: 'text', code }` (xAI, Ollama),
- * `{ message, type, code }` (Mistral), `[{ error: { code, status, details } }]` (Google), `{ detail: 'text' or [{ type, loc, msg }] }` (FastAPI),
- * `{ error: { metadata: { raw } } }` (OpenRouter), `{ __type, message }` (AWS), `{ base_resp: { status_code, status_msg } }` (MiniMax),
- * `{ errors: [{ code, message }] }` (Cloudflare), `{ error_code, error_msg }` (Baidu), and each of them as the `error` of another.
+ * Reads the error bodies of the vendors: `{ error: { message, type, code } }` (OpenAI, Anthropic, Groq), `{ error:
+ * 'text', code }` (xAI, Ollama), `{ message, type, code }` (Mistral), `[{ error: { code, status, details } }]`
+ * (Google), `{ detail: 'text' or [{ type, loc, msg }] }` (FastAPI), `{ error: { metadata: { raw } } }` (OpenRouter), `{
+ * __type, message }` (AWS), `{ base_resp: { status_code, status_msg } }` (MiniMax), `{ errors: [{ code, message }] }`
+ * (Cloudflare), `{ error_code, error_msg }` (Baidu), and each of them nested in the `error` of another.
  */
 export function toVendorWords(body: unknown, depth = 0): VendorWords {
   const outer = recordOf(Array.isArray(body) ? body[0] : body)
@@ -61,14 +62,14 @@ export function toVendorWords(body: unknown, depth = 0): VendorWords {
   }
 }
 
-/** The object that says what is wrong: gateways put the whole body of another one into their own `error`. */
+/** The innermost error object: gateways nest the body of another one in their own `error`. */
 function toInnerWords(outer: Words): Words {
   let words = outer
   for (let depth = 0; depth < MAX_DEPTH && isObject(words.error); depth++) words = firstOf(words.error)
   return toOwnWords(words)
 }
 
-/** Bodies without an `error`: MiniMax answers 200 with its failure in a field of its own, Cloudflare sends a list, Baidu names of its own. */
+/** Bodies without an `error`: MiniMax sends 200 with a `base_resp`, Cloudflare a list, Baidu other field names. */
 function toOwnWords(outer: Words): Words {
   const { status_code: code, status_msg: message } = recordOf(outer.base_resp)
   if (code) return { code: `minimax_${code}`, message }
@@ -79,8 +80,8 @@ function toOwnWords(outer: Words): Words {
 const hasErrorList = ({ errors }: Words): boolean => Array.isArray(errors) && errors.length > 0
 
 /**
- * Whether a body or an event that holds no part of an answer says that something failed, though it has no `error`: `detail` (FastAPI), a list of
- * `errors` (Cloudflare), `error_msg` (Baidu), or a text beside a code or a status (Mistral, Zhipu).
+ * Whether a body or an event without a part of an answer reports a failure without an `error`: by `detail` (FastAPI), a
+ * list of `errors` (Cloudflare), `error_msg` (Baidu), or a text beside a code or a status (Mistral, Zhipu).
  */
 export function saysFailure(body: Words): boolean {
   if (body.detail || body.error_msg || hasErrorList(body)) return true
@@ -88,7 +89,7 @@ export function saysFailure(body: Words): boolean {
   return text !== undefined && Boolean(body.code || body.status || body.statusCode)
 }
 
-/** A body inside the body: OpenRouter's `raw`, or a message that is JSON itself. */
+/** A nested body: OpenRouter's `raw`, or a message that is JSON. */
 function toNestedWords(raw: unknown, depth: number): VendorWords | undefined {
   if (typeof raw === 'string') {
     const start = raw.search(/[[{]/)
@@ -110,7 +111,7 @@ function toUpstream(
   return name ? `${reason} (${name})` : reason
 }
 
-/** FastAPI says which field is meant apart from what is wrong with it. */
+/** FastAPI sends the path of the field separately from the message. */
 function toDetailMessage(detail: Readonly<Record<string, unknown>>): string | undefined {
   const message = textOf(detail.msg) ?? textOf(detail.message)
   const field = listOf(detail.loc).filter((part) => part !== 'body')
@@ -122,7 +123,9 @@ function firstOf(detail: unknown): Readonly<Record<string, unknown>> {
   return recordOf(Array.isArray(detail) ? detail[0] : detail)
 }
 
-/** Google's reasons, e.g. `API_KEY_INVALID`, and the ids of its quotas, e.g. `GenerateRequestsPerDayPerProjectPerModel`. */
+/**
+ * Google's reasons such as `API_KEY_INVALID`, and ids of its quotas such as `GenerateRequestsPerDayPerProjectPerModel`.
+ */
 const toReasons = (inner: Readonly<Record<string, unknown>>): readonly (string | undefined)[] =>
   listOf(inner.details)
     .map(recordOf)

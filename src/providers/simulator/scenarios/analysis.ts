@@ -1,6 +1,6 @@
 import type { SimulatedScenario } from '../scenario.ts'
 
-/** A claim with a correlation taken for a cause; each analysis adds what the one before could not see. */
+/** A claim that takes a correlation for a cause. Each analysis adds an aspect that the previous one could not know. */
 export const analysisScenario: SimulatedScenario = {
   template: 'analysis',
   prompt:

@@ -3,7 +3,7 @@ import type { SimulatedRequest } from '../simulated-request.ts'
 
 const WRONG = 'because 1.10 minus 1.00 is 0.10'
 
-/** Three answers of which one falls into the trap; the judge calculates for itself and finds it, wherever it stands. */
+/** Three answers, one of them wrong. The reviewer calculates the result and finds the wrong one at any position. */
 export const comparisonScenario: SimulatedScenario = {
   template: 'comparison',
   prompt: 'A bat and a ball cost 1.10 euros together. The bat costs 1.00 euro more than the ball. How much does the ball cost?',

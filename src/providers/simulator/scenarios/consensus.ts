@@ -3,7 +3,10 @@ import type { SimulatedRequest } from '../simulated-request.ts'
 
 const MINORITY = 'Yes, 2100 will be a leap year'
 
-/** Three independent proposals, one with half of the rule; the chair counts, checks the reasons and names the minority view. */
+/**
+ * Three independent proposals, one with half of the rule. The synthesis counts them, checks the reasons and names the
+ * minority view.
+ */
 export const consensusScenario: SimulatedScenario = {
   template: 'consensus',
   prompt: 'Will the year 2100 be a leap year?',

@@ -1,6 +1,9 @@
 import type { SimulatedScenario } from '../scenario.ts'
 
-/** The draft holds one false sentence; the critic (refused once with 429) finds it, the revision mends it, the next round approves. */
+/**
+ * The draft has one false sentence. The critic, rate-limited once, finds it, the revision corrects it, the next round
+ * approves.
+ */
 export const critiqueScenario: SimulatedScenario = {
   template: 'critique',
   prompt: 'Explain in five sentences why the sky is blue.',

@@ -1,6 +1,9 @@
 import type { SimulatedScenario } from '../scenario.ts'
 
-/** A clear text with one wrong number: the clarity check passes it, the accuracy check does not, the verdict mends it. */
+/**
+ * A clear text with one wrong number. The clarity check passes, the accuracy check fails, the final step corrects the
+ * number.
+ */
 export const qaScenario: SimulatedScenario = {
   template: 'qa',
   prompt: 'Explain the 3-2-1 backup rule to a new colleague in one paragraph.',

@@ -3,7 +3,7 @@ import type { SimulatedScenario } from '../scenario.ts'
 const SECOND = 'folds in ten seconds to the size of a suitcase'
 const THIRD = 'Fold it in ten seconds'
 
-/** Three drafts with rising scores; the second verdict comes as broken JSON that a repair can read. */
+/** Three drafts with rising scores. The second verdict is invalid JSON that can be repaired. */
 export const refinementScenario: SimulatedScenario = {
   template: 'refinement',
   prompt: 'Write a product description of about 50 words for a folding bicycle for commuters.',

@@ -4,9 +4,9 @@ const newProgress = (): CallProgress => ({ attempts: 0, textDelivered: false, ta
 
 type Complete = { readonly [Key in keyof Required<AttemptContext>]: AttemptContext[Key] }
 
-/** The context of a call that starts, or of one under way, under another signal. */
+/** The context of a new call, or a copy of a running call's context with another signal. */
 export function toAttemptContext(context: CallContext | AttemptContext, signal: AbortSignal = context.signal): AttemptContext {
-  // Written out, not spread: a spread that adds keys costs five times the memory, and every call of every flow comes by here.
+  // Every key is written out: a spread that adds keys costs five times the memory, and every call builds this object.
   const complete: Complete = {
     signal,
     abort: context.abort,
