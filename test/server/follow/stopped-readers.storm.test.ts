@@ -18,7 +18,7 @@ const STOPPED = 200
 const CUT = 20
 const MOST_WAITING_BYTES = 1_000_000
 const CHARACTERS = 10_000
-const OPTIONS = { timeout: 60_000 }
+const OPTIONS = { timeout: 120_000 }
 
 let server: ServerProcess | undefined
 afterEach(() => server?.kill())

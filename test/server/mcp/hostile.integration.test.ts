@@ -226,4 +226,4 @@ test('messages that nobody would write are answered, none with an error of the s
     { numRuns: 400 },
   )
   await isWell(server)
-}, 60_000)
+}, 120_000)

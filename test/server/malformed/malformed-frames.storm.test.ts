@@ -62,7 +62,7 @@ test(`${MESSAGES} malformed messages are refused one by one, and the socket goes
   expect(faults.slice(0, SHOWN_FAULTS), `seed ${SEED}: ${faults.length}`).toEqual([])
   expect(crashes, `seed ${SEED}`).toEqual([])
   expect(await isHealthy(server)).toBe(true)
-}, 60_000)
+}, 120_000)
 
 /** Codes of the protocol, and our own. */
 const CODES: readonly number[] = [
@@ -99,4 +99,4 @@ test(`${BROKEN} broken frames end their socket and nothing else`, async () => {
   expect(codes.get(1002)).toBeGreaterThan(BROKEN / 4)
   expect(crashes, `seed ${SEED + 3}`).toEqual([])
   expect(await isHealthy(server)).toBe(true)
-}, 60_000)
+}, 120_000)

@@ -117,7 +117,7 @@ async function resume(polyphony: Polyphony, run: string, flowId: string, steps: 
 }
 
 test(`loses nothing when its process is killed in the middle of flows, ${ROUNDS} times`, {
-  timeout: 60_000 + ROUNDS * 20_000,
+  timeout: 120_000 + ROUNDS * 20_000,
 }, async () => {
   const told = new Map<string, string>()
   for (let round = 0; round < ROUNDS; round++) {
@@ -162,7 +162,7 @@ test(`loses nothing when its process is killed in the middle of flows, ${ROUNDS}
 })
 
 test('refuses a second process on the directory at once, naming the first, which goes on undisturbed', {
-  timeout: 60_000,
+  timeout: 120_000,
 }, async () => {
   const child = startChild()
   await child.told('done')

@@ -35,7 +35,7 @@ beforeAll(async () => {
   const address = site.address()
   pageAddress = `http://localhost:${typeof address === 'object' && address ? address.port : 0}`
   directory = await mkdtemp(join(tmpdir(), 'polyphony-tutorial-'))
-  const words = ['--import', 'tsx', '--conditions=source', 'src/cli/main.ts', 'serve', '--simulate', '--port', '0', '--json']
+  const words = ['dist/src/cli/main.js', 'serve', '--simulate', '--port', '0', '--json']
   const env = {
     PATH: process.env.PATH,
     DATABASE_URL: `pglite://${directory}/data`,
@@ -47,30 +47,30 @@ beforeAll(async () => {
     url = JSON.parse(line).url
     break
   }
-}, 60_000)
+}, 120_000)
 
 afterAll(async () => {
   site.close()
   server.kill('SIGTERM')
   if (server.exitCode === null) await once(server, 'exit')
   await rm(directory, { recursive: true })
-}, 60_000)
+}, 120_000)
 
 const run = (code: string) => runBlock(code.replaceAll(ADDRESS, url).replaceAll(PAGE_ADDRESS, pageAddress))
 
 describe('the tutorial', () => {
-  test('has programs without a type error', { timeout: 60_000 }, () => {
+  test('has programs without a type error', { timeout: 120_000 }, () => {
     expect(programs).toHaveLength(4)
     expect(typeErrors(Object.fromEntries(programs.map((code, index) => [`tutorial-${index + 1}.ts`, code])))).toEqual([])
   })
 
-  test('embeds a flow that runs to its end', { timeout: 60_000 }, async () => {
+  test('embeds a flow that runs to its end', { timeout: 120_000 }, async () => {
     const lines = (await run(embed)).trim().split('\n')
     expect(lines[0]).toMatch(/^1 flow_start/)
     expect(lines.some((line) => /^\d+ flow_complete/.test(line))).toBe(true)
   })
 
-  test('starts a flow at the server and follows it', { timeout: 60_000 }, async () => {
+  test('starts a flow at the server and follows it', { timeout: 120_000 }, async () => {
     const [address = '', ...text] = (await run(start)).split('\n')
     const flowId = address.replace(`${pageAddress}/#`, '')
     const flow = await createClient({ baseUrl: url }).flows.get(flowId)
@@ -84,7 +84,7 @@ describe('the tutorial', () => {
     expect((await fetch(`${url}/api/v1/threads`, { headers: { origin: 'http://localhost:9' } })).status).toBe(403)
   })
 
-  test('is refused without the policy and runs with it', { timeout: 60_000 }, async () => {
+  test('is refused without the policy and runs with it', { timeout: 120_000 }, async () => {
     const lines = await run(policy)
     expect(lines).toMatch(/^DATA_SHARING_DENIED /m)
     expect(lines).toMatch(/^true \{/m)
@@ -92,7 +92,7 @@ describe('the tutorial', () => {
     expect(lines).toContain("rule: 'allowCrossProviderContext'")
   })
 
-  test.skipIf(!CHROMIUM)('shows a flow in a page of another origin, to its end', { timeout: 60_000 }, async () => {
+  test.skipIf(!CHROMIUM)('shows a flow in a page of another origin, to its end', { timeout: 120_000 }, async () => {
     const tab = await openPage()
     await tab.goto((await run(start)).split('\n', 1)[0] ?? '')
     await tab.locator('#status', { hasText: 'COMPLETED' }).waitFor()

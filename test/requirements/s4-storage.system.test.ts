@@ -131,7 +131,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
   })
 
   test('the flow of a killed process is found, named interrupted, and resumes without paying again', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const { flowId, threadId } = await runUntilKilled(place.url)
     const after = await start('second answer')

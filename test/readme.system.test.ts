@@ -33,13 +33,13 @@ describe('every block of code', () => {
 
   test.each(blocksIn('ts').map((block) => [nameOf(block), block.code] as const))(
     'runs to its end: %s',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async (_, code) => {
       expect((await runBlock(code)).trim()).not.toBe('')
     },
   )
 
-  test('has no type error', { timeout: 60_000 }, () => {
+  test('has no type error', { timeout: 120_000 }, () => {
     const programs = blocksIn('ts').map((block, index) => [`block-${index + 1}.ts`, block.code] as const)
     expect(programs.length).toBeGreaterThan(3)
     expect(typeErrors(Object.fromEntries(programs))).toEqual([])
@@ -132,7 +132,7 @@ describe('the two commands at the top', () => {
     expect(tests?.line).toBeLessThan(100)
   })
 
-  test('the demo prints what stands below it, but for ids and times', { timeout: 60_000 }, async () => {
+  test('the demo prints what stands below it, but for ids and times', { timeout: 120_000 }, async () => {
     const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: 'memory://', NO_COLOR: '1' }
     const { stdout } = await promisify(execFile)('npm', ['run', 'demo'], { cwd: ROOT, env })
     const shown = blocks.find(({ page, language }) => page === 'README.md' && language === 'text')
@@ -247,7 +247,7 @@ describe('the other pages', () => {
   test('of traps answers all twelve, each with a test of its number and with tests that exist', () => {
     const rows = tableOf(readMarkdown('docs/traps.md'), 'Trap')
     expect(rows.map(([trap]) => trap)).toEqual(Array.from({ length: 12 }, (_, index) => `S4-T${index + 1}`))
-    const tests = readFileSync(join(ROOT, 'test/traps.test.ts'), 'utf8')
+    const tests = readFileSync(join(ROOT, 'test/traps.integration.test.ts'), 'utf8')
     for (const [trap, , , further = ''] of rows) {
       expect(tests).toContain(`test('${trap}: `)
       const [file] = codeIn(further)

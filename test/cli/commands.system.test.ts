@@ -8,7 +8,7 @@ const commandLine = createCommandLine()
 const { directory, run } = commandLine
 afterAll(() => commandLine.remove())
 
-const TIMEOUT_MS = 90_000
+const TIMEOUT_MS = 120_000
 const ESCAPE = '\u001b'
 const STACK = /\n\s+at .+:\d+:\d+/
 

@@ -43,7 +43,7 @@ const step = (id: string, samples?: number) => ({
 
 test.each(['memory://', 'pglite://memory'])(
   'any calls in any order on %s end in a typed error or well, and no flow stays RUNNING',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async (database) => {
     const [wire] = WIRES
     if (!wire) throw new Error('no wire')

@@ -322,4 +322,4 @@ test('what is secret is kept: in no log, answer, frame, figure, page or row', as
     secrets: [],
     texts: [],
   })
-}, 60_000)
+}, 120_000)

@@ -44,7 +44,7 @@ for (const kind of ['memory', 'postgres'] as const) {
     for (const [type, row] of Object.entries(FRAMES)) {
       for (const person of PEOPLE) await checkPerson(world, { type, row, person })
     }
-  }, 60_000)
+  }, 120_000)
 }
 
 test('a socket is opened for nobody without a usable key, nor with one that may not read', async () => {

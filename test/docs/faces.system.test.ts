@@ -13,7 +13,7 @@ describe('the pages of the faces', () => {
     ['docs/models.md', /\bsky\b/],
     ['docs/mcp.md', /status: 'COMPLETED'/],
     ['docs/observability.md', /address: '127\.0\.0\.1'/],
-  ])('have programs that run beside a server that has just been started: %s', { timeout: 60_000 }, async (page, printed) => {
+  ])('have programs that run beside a server that has just been started: %s', { timeout: 120_000 }, async (page, printed) => {
     const programs = blocksOf(page, 'ts').map(({ code }) => code)
     expect(programs).not.toEqual([])
     const { url } = await runServer()
@@ -31,7 +31,7 @@ describe('the pages of the faces', () => {
     const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.md'))
       .map((file) => `docs/${file}`)
-    const tests = ['test/readme.test.ts', 'test/docs/tutorial.test.ts', 'test/docs/faces.test.ts']
+    const tests = ['test/readme.system.test.ts', 'test/docs/tutorial.system.test.ts', 'test/docs/faces.system.test.ts']
     const run = tests.map((file) => readFileSync(join(ROOT, file), 'utf8')).join('\n')
     const withPrograms = pages.filter((page) => blocksOf(page, 'ts').length > 0)
     expect(withPrograms.length).toBeGreaterThan(5)

@@ -47,7 +47,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     expect(upQueries.map(({ query }) => query)).toEqual([])
   })
 
-  // After an intended change: UPDATE_SCHEMA=1 npx vitest run test/repositories/migrations.test.ts
+  // After an intended change: UPDATE_SCHEMA=1 npx vitest run test/repositories/migrations.integration.test.ts
   test('build the schema on record', async () => {
     const schema = await dumpSchema(poolOf(dataSource))
     if (process.env.UPDATE_SCHEMA) await writeFile(golden, schema)

@@ -58,7 +58,7 @@ describe('updates', () => {
       }),
       { numRuns: 100 },
     )
-  }, 60_000)
+  }, 120_000)
 
   test('that come twice are given once', async () => {
     const [first, second] = flow('f', 2)

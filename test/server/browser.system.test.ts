@@ -8,7 +8,7 @@ import { CHROMIUM, openBrowser } from '../support/chromium.ts'
 import { type RunningServer, runServer } from './running-server.ts'
 
 const PIECES = Array.from({ length: 400 }, (_, index) => `<${index}>`)
-const OPTIONS = { timeout: 60_000 }
+const OPTIONS = { timeout: 120_000 }
 
 let browser: { readonly context: BrowserContext; close(): Promise<void> } | undefined
 beforeAll(async () => {

@@ -67,7 +67,7 @@ beforeAll(async () => {
     outDir: join(modules, 'polyphony/dist'),
   })
   program.emit()
-}, 60_000)
+}, 120_000)
 afterAll(() => rm(project, { recursive: true }))
 
 /** Type errors in programs of a user, and in the declarations that they pull in. */
@@ -108,7 +108,7 @@ test.each([
   ['Node', node],
 ])(
   'the shipped types hold in a page, resolved as %s does, without the types of Node',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async (_, options) => {
     const errors = await typeErrors([programWith('maxIterations'), programWith('mostIterations')], options)
     expect(errors).toEqual([expect.stringMatching(/^user-1\.ts: .*mostIterations/)])

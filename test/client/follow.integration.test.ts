@@ -64,7 +64,7 @@ describe('updates', () => {
       ),
       { numRuns: 150 },
     )
-  }, 60_000)
+  }, 120_000)
 
   test('go on after the last one that was taken', async () => {
     server.play(stream(updates, { within: 3 }), stream(updates))

@@ -30,7 +30,7 @@ async function serveSite(): Promise<string> {
 
 test.skipIf(!CHROMIUM)(
   'a page of another origin runs and follows flows, by stream and by WebSocket',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const origin = await serveSite()
     const server = await runServer({ server: { corsOrigins: [origin] } })

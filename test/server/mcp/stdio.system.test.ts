@@ -10,7 +10,7 @@ import { createCommandLine, POLYPHONY } from '../../cli/command-line.ts'
 import { createVendorServer } from '../../support/vendor-server.ts'
 import { type Mode, REVISIONS, type ToolUser, toToolUser } from './mcp-client.ts'
 
-const TIMEOUT_MS = 90_000
+const TIMEOUT_MS = 120_000
 const IN_MEMORY = ['--database', 'memory://']
 const ONE_STEP = {
   name: 'one step',

@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
 test(`loses nothing it acknowledged when its process is killed ${ROUNDS} times`, {
-  timeout: 60_000 + ROUNDS * 20_000,
+  timeout: 120_000 + ROUNDS * 20_000,
 }, async () => {
   const url = `pglite://${directory}`
   const told: string[] = []
@@ -43,7 +43,7 @@ test(`loses nothing it acknowledged when its process is killed ${ROUNDS} times`,
   expect(told.filter((line) => line.startsWith('step')).length).toBeGreaterThan(0)
 })
 
-test('opens where a process was killed while it made the database', { timeout: 60_000 }, async () => {
+test('opens where a process was killed while it made the database', { timeout: 120_000 }, async () => {
   const writer = startWriter('write', `pglite://${directory}`)
   while (!existsSync(join(directory, 'base'))) await sleep(20)
   const told = await writer.kill()
