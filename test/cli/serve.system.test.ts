@@ -37,7 +37,7 @@ test(
   'nothing but what the command prints stands on standard output; the log is beside it, one object a line',
   TIMEOUT,
   async () => {
-    const { stdout, stderr } = await serveOnce([], 'SIGTERM', (url) => fetch(`${url}/livez`))
+    const { stdout, stderr } = await serveOnce(['--database', 'memory://'], 'SIGTERM', (url) => fetch(`${url}/livez`))
     expect(stdout.trimEnd().split('\n')).toHaveLength(1)
     const lines = stderr
       .trimEnd()
@@ -56,8 +56,8 @@ test('a port that is taken, an address that is none, and one that others reach a
   const address = taken.address()
   const port = typeof address === 'object' && address ? String(address.port) : ''
   const results = await Promise.all([
-    commandLine.run(['serve', '--port', port, '--database', 'pglite://memory']),
-    commandLine.run(['serve', '--host', '192.0.2.1', '--port', '0', '--database', 'pglite://memory']),
+    commandLine.run(['serve', '--port', port, '--database', 'memory://']),
+    commandLine.run(['serve', '--host', '192.0.2.1', '--port', '0', '--database', 'memory://']),
     commandLine.run(['serve', '--port', '70000']),
   ])
   expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
+import { SEED } from '../support/scale.ts'
 import { createLoopback, type Loopback, unlessHung, watchProcess } from './loopback.ts'
 import { answerWell, WIRES } from './vendor-wires.ts'
 
@@ -52,7 +53,7 @@ test.each(['memory://', 'pglite://memory'])(
       { env: {}, cwd: '/nonexistent' },
     )
     const { orchestrator, conversations } = polyphony
-    const { roll, pick } = createDice(11)
+    const { roll, pick } = createDice(SEED)
     const threads: string[] = [(await conversations.createThread(USER)).id]
     const flows: string[] = []
     const remember = ({ id }: { readonly id: string }) => void flows.push(id)

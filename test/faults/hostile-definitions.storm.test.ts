@@ -9,11 +9,12 @@ import { createScriptedProvider, type ScriptedProvider } from '../../src/provide
 import { getFlowTemplate, listFlowTemplates } from '../../templates/index.ts'
 import { HOSTILE_CONDITIONS, HOSTILE_TEMPLATES } from '../support/hostile-sources.ts'
 import { pathsOf, REMOVED, replaced } from '../support/places.ts'
+import { casesOf, SEED } from '../support/scale.ts'
 import { unlessHung, watchProcess } from './loopback.ts'
 import { sixFlows } from './six-flows.ts'
 
 const USER = 'ada'
-const MALFORMED = 10_000
+const MALFORMED = casesOf(10_000, 1_000)
 const observed = watchProcess()
 
 let provider: ScriptedProvider
@@ -122,8 +123,8 @@ test(`${MALFORMED} malformed definitions are refused with a path by createFlow a
   timeout: 120_000,
 }, async () => {
   let refused = 0
-  for (const input of fc.sample(malformed, { numRuns: MALFORMED, seed: 5 })) if (await isRefused(input)) refused++
-  expect(refused).toBeGreaterThan(MALFORMED / 2)
+  for (const input of fc.sample(malformed, { numRuns: MALFORMED, seed: SEED })) if (await isRefused(input)) refused++
+  expect(refused, `seed ${SEED}`).toBeGreaterThan(MALFORMED / 2)
   expect(Object.prototype).not.toHaveProperty('name')
   expect(observed.rejections).toEqual([])
 })

@@ -2,16 +2,17 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { SOCKET_CLOSE } from '../../../src/protocol/socket.ts'
 import { inParallel } from '../../faults/loopback.ts'
+import { casesOf, SEED } from '../../support/scale.ts'
 import { connect, type Frame } from '../socket-client.ts'
 import { findFault } from './answers.ts'
 import { type Message, malformedBytes, malformedMessage, pourBytes } from './frames.ts'
-import { isHealthy, runStormServer, SEED, type StormServer, watchForCrashes } from './storm.ts'
+import { isHealthy, runStormServer, type StormServer, watchForCrashes } from './storm.ts'
 
-const MESSAGES = 3_600
+const MESSAGES = casesOf(3_600, 600)
 const ON_ONE_SOCKET = 150
 /** Fewer than the misfits in a row that end a connection. */
 const BETWEEN_PINGS = 30
-const BROKEN = 1_400
+const BROKEN = casesOf(1_400, 280)
 const SOCKETS = 16
 const ANSWER_WITHIN_MS = 20_000
 const SHOWN_FAULTS = 10
