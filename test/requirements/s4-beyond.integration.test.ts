@@ -7,11 +7,11 @@
 import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
 import { openTestPostgres } from '../support/postgres.ts'
-import { chain, describeOnEveryDatabase, failureOf, step, until } from './house.ts'
+import { chain, describeInMemory, failureOf, step, until } from './house.ts'
 
 const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
 
-describeOnEveryDatabase('beyond the numbers', (house) => {
+describeInMemory('beyond the numbers', (house) => {
   test('a loop that failed in the middle resumes at the same iteration', async () => {
     const model = house.model(['v1', '{"score":0.2}', 'v2', rejected(), '{"score":0.95}'])
     const { userId, threadId } = await house.person()

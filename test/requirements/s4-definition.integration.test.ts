@@ -58,7 +58,7 @@ import {
   StepStatus,
 } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeOnEveryDatabase, failureOf, step } from './house.ts'
+import { chain, describeInMemory, failureOf, step } from './house.ts'
 
 test('names flow types and actions by constants and by plain strings', () => {
   expect(OrchestrationFlowType).toMatchObject({
@@ -86,7 +86,7 @@ test('names every status by a constant', () => {
   expectTypeOf<'COMPLETED'>().toExtend<FlowStatus>()
 })
 
-describeOnEveryDatabase('a definition', (house) => {
+describeInMemory('a definition', (house) => {
   test('keeps every field of a definition', async () => {
     const model = house.model(['x'])
     const { userId, threadId } = await house.person()

@@ -25,7 +25,7 @@ import * as index from 'polyphony/orchestrator.index'
 import type { FlowDefinition, FlowExecutionResult, FlowStep, StepContext } from 'polyphony/orchestrator.types'
 import { afterEach, expect, expectTypeOf, test, vi } from 'vitest'
 import { createVendorServer } from '../support/vendor-server.ts'
-import { chain, DATABASES, describeOnEveryDatabase, step } from './house.ts'
+import { chain, DATABASES, describeInMemory, step } from './house.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -94,7 +94,7 @@ test('errors are of one class under two names, each code with its facts', () => 
   }
 })
 
-describeOnEveryDatabase('delivery', (house) => {
+describeInMemory('delivery', (house) => {
   test('configured providers are there with no further setup', async () => {
     const known = house.polyphony.providers.list().map(({ id, active }) => [id, active])
     expect(known).toEqual(

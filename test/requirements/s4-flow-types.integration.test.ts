@@ -12,7 +12,7 @@
 
 import { type FlowDefinitionInput, type FlowStatusReport, OrchestrationFlowType, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeOnEveryDatabase, type House, type ScriptedModel, step, until } from './house.ts'
+import { chain, describeInMemory, type House, type ScriptedModel, step, until } from './house.ts'
 
 const parallel = (...steps: FlowDefinitionInput['steps']): FlowDefinitionInput => ({ name: 'panel', type: 'parallel', steps })
 const judging = (score: number, approved = false) => JSON.stringify({ score, approved, issues: ['weak'], feedback: 'more' })
@@ -46,7 +46,7 @@ const allowAll = async ({ polyphony }: House, userId: string) => {
     await polyphony.dataSharing.set(userId, provider, { allowCrossProviderContext: true })
 }
 
-describeOnEveryDatabase('flow types', (house) => {
+describeInMemory('flow types', (house) => {
   test('runs steps in order and gives each what came before', async () => {
     const model = house.model(['one', 'two', 'three'])
     const definition = chain(

@@ -22,9 +22,9 @@
 
 import type { FlowDefinitionInput, ThreadRight } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeOnEveryDatabase, step } from './house.ts'
+import { chain, describeInMemory, step } from './house.ts'
 
-describeOnEveryDatabase('sharing', (house) => {
+describeInMemory('sharing', (house) => {
   const sharedHistory = (model: ReturnType<typeof house.model>): FlowDefinitionInput => ({
     ...chain(step('a', model)),
     contextPolicy: { shareConversationHistory: true },

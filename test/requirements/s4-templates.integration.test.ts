@@ -29,7 +29,7 @@ import {
 import * as templatesModule from 'polyphony/flow-templates'
 import * as indexModule from 'polyphony/orchestrator.index'
 import { expect, test } from 'vitest'
-import { describeOnEveryDatabase, type House, type ScriptedModel } from './house.ts'
+import { describeInMemory, type House, type ScriptedModel } from './house.ts'
 
 const FUNCTIONS = [
   'createComparisonFlow',
@@ -88,7 +88,7 @@ async function runAllowed(house: House, definition: FlowDefinitionInput, input =
   return (await house.run(definition, { input }, whose)).result
 }
 
-describeOnEveryDatabase('templates', (house) => {
+describeInMemory('templates', (house) => {
   test('critique takes four positional arguments, one options object, or nothing', async () => {
     const build = [
       (writer: ScriptedModel, critic: ScriptedModel) =>

@@ -7,7 +7,7 @@
 
 import { expect, test } from 'vitest'
 import { SSE_HEADERS, sse, type VendorAnswer } from '../support/vendor-server.ts'
-import { chain, describeOnEveryDatabase, failureOf } from './house.ts'
+import { chain, describeInMemory, failureOf } from './house.ts'
 
 interface Dialect {
   readonly name: string
@@ -166,7 +166,7 @@ const DIALECTS: readonly Dialect[] = [
   { name: 'openai-compatible', model: 'local/llama3.2', ...chat },
 ]
 
-describeOnEveryDatabase('vendors', (house) => {
+describeInMemory('vendors', (house) => {
   const only = (model: string, more: object = {}) =>
     chain({ id: 'a', model, action: 'generate', system: 'Be brief.', prompt: 'original', ...more })
 

@@ -1,5 +1,5 @@
 /** `npm test` runs a short form of the storms: fewer generated cases, from a fixed seed. */
-const isShort = process.env.POLYPHONY_TESTS === 'short'
+export const isShort = process.env.POLYPHONY_TESTS === 'short'
 
 /** The number of cases of a storm: the first in full, the second in the short form. */
 export const casesOf = (full: number, short: number): number => (isShort ? short : full)

@@ -8,7 +8,7 @@ import { registerSdk } from '../../telemetry/spans.ts'
 import { type Answer, runServer, type SendOptions } from '../running-server.ts'
 import { connect, upgradeStatus } from '../socket-client.ts'
 import { type Canaries, createCanaries } from './canary-secrets.ts'
-import { connectTo, dumpTables } from './world.ts'
+import { connectTo, createTableDump } from './world.ts'
 
 const VENDORS = ['openai', 'anthropic', 'google', 'compatible'] as const
 
@@ -284,7 +284,8 @@ test('what is secret is kept: in no log, answer, frame, figure, page or row', as
     ].map(async (path) => (await send('GET', path, { key: ada })).text),
   )
 
-  const rows = [...(await dumpTables(await connectTo(postgres.url)))].join('\n')
+  const dump = await createTableDump(await connectTo(postgres.url))
+  const rows = [...(await dump())].map(([table, rows]) => [table, ...rows].join('\n')).join('\n')
   expect(rows).toContain(text.prompt)
   expect(rows).toContain('PROVIDER_AUTH')
   expect(canaries.secretsIn(rows), 'the database').toEqual([])
