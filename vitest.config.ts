@@ -6,7 +6,7 @@ const SYSTEM = 'test/**/*.system.test.ts'
 const STORM = 'test/**/*.storm.test.ts'
 
 /** Of the tests with processes of their own: one of each kind, the quick ones. */
-const SHORT_SYSTEM = ['test/**/{built-package,commands,directory-lock,examples,loading}.system.test.ts']
+const SHORT_SYSTEM = ['test/**/{built-package,commands,directory-lock,examples,loading,readme}.system.test.ts']
 /** Of the storms: those that have fewer cases in their short form. The others take their time whatever their number of cases. */
 const SHORT_STORM = ['test/**/{api-chaos,hostile-definitions,malformed-frames,matrix,policy-canaries}.storm.test.ts']
 
@@ -34,7 +34,11 @@ export default defineConfig({
     // It depends on `eventsource`, which gives its TypeScript under the condition `source`.
     server: { deps: { inline: ['@modelcontextprotocol/client', 'eventsource'] } },
     projects: [
-      project('unit', ['test/**/*.test.ts'], 60_000, { exclude: [...configDefaults.exclude, 'test/**/*.*.test.ts'] }),
+      // Unit tests share a process, since most of their time would go into loading the same modules again.
+      project('unit', ['test/**/*.test.ts'], 60_000, {
+        exclude: [...configDefaults.exclude, 'test/**/*.*.test.ts'],
+        isolate: false,
+      }),
       project('integration', ['test/**/*.integration.test.ts'], 60_000),
       project('system', isShort ? SHORT_SYSTEM : [SYSTEM], 120_000, { globalSetup }),
       project('storm', isShort ? SHORT_STORM : [STORM], 120_000, {
