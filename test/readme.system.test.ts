@@ -15,7 +15,7 @@ import { createParser, createPolyphony } from '../src/polyphony.ts'
 import { DEFAULT_MODELS } from '../templates/default-models.ts'
 import { flowTemplates } from '../templates/index.ts'
 import { type CodeBlock, codeBlocks, codeIn, readMarkdown, tableOf } from './support/markdown.ts'
-import { ROOT, runBlock, typeErrors } from './support/run-block.ts'
+import { ROOT, runBlock } from './support/run-block.ts'
 
 const readme = readMarkdown('README.md')
 const PAGES = ['README.md', 'docs/adding-a-provider.md', 'docs/adding-a-template.md', 'docs/client.md']
@@ -38,13 +38,6 @@ describe('every block of code', () => {
       expect((await runBlock(code)).trim()).not.toBe('')
     },
   )
-
-  test('has no type error', { timeout: 120_000 }, () => {
-    const programs = blocksIn('ts').map((block, index) => [`block-${index + 1}.ts`, block.code] as const)
-    expect(programs.length).toBeGreaterThan(3)
-    expect(typeErrors(Object.fromEntries(programs))).toEqual([])
-    expect(typeErrors({ 'wrong.ts': "import { nobody } from 'polyphony'\nnobody()" })).not.toEqual([])
-  })
 
   const isConfig = ({ code }: CodeBlock) => code.startsWith('# polyphony.yaml')
   const configs = blocksIn('yaml').filter(isConfig)

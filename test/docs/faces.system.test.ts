@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { runServer } from '../server/running-server.ts'
 import { codeBlocks, readMarkdown } from '../support/markdown.ts'
-import { ROOT, runBlock, typeErrors } from '../support/run-block.ts'
+import { ROOT, runBlock } from '../support/run-block.ts'
 
 const ADDRESS = 'http://127.0.0.1:4100'
 const blocksOf = (page: string, language: string) => codeBlocks(readMarkdown(page)).filter((block) => block.language === language)
@@ -18,7 +18,6 @@ describe('the pages of the faces', () => {
     expect(programs).not.toEqual([])
     const { url } = await runServer()
     for (const code of programs) expect(await runBlock(code.replaceAll(ADDRESS, url))).toMatch(printed)
-    expect(typeErrors(Object.fromEntries(programs.map((code, index) => [`program-${index + 1}.ts`, code])))).toEqual([])
   })
 
   test('have JSON that is JSON', () => {

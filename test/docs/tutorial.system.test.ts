@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
 import { CHROMIUM, openPage } from '../support/chromium.ts'
 import { codeBlocks, readMarkdown } from '../support/markdown.ts'
-import { ROOT, runBlock, typeErrors } from '../support/run-block.ts'
+import { ROOT, runBlock } from '../support/run-block.ts'
 
 const blocks = codeBlocks(readMarkdown('docs/tutorial.md'))
 const programs = blocks.filter(({ language }) => language === 'ts').map(({ code }) => code)
@@ -59,9 +59,8 @@ afterAll(async () => {
 const run = (code: string) => runBlock(code.replaceAll(ADDRESS, url).replaceAll(PAGE_ADDRESS, pageAddress))
 
 describe('the tutorial', () => {
-  test('has programs without a type error', { timeout: 120_000 }, () => {
+  test('has four programs', () => {
     expect(programs).toHaveLength(4)
-    expect(typeErrors(Object.fromEntries(programs.map((code, index) => [`tutorial-${index + 1}.ts`, code])))).toEqual([])
   })
 
   test('embeds a flow that runs to its end', { timeout: 120_000 }, async () => {

@@ -7,15 +7,14 @@ import { expect, test } from 'vitest'
 import { openTestPostgres } from '../support/postgres.ts'
 
 const PROGRAM = `
-import { createPolyphony } from ${JSON.stringify(new URL('../../src/polyphony.ts', import.meta.url).href)}
+import { createPolyphony } from ${JSON.stringify(new URL('../../dist/src/index.js', import.meta.url).href)}
 const { conversations } = await createPolyphony({ database: process.argv[1], simulator: true, logLevel: 'silent' })
 await conversations.createThread('ada')
 console.log('done')
 `
 
 async function run(database: string, cwd: string): Promise<{ code: unknown; out: string }> {
-  const tsx = import.meta.resolve('tsx')
-  const child = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', PROGRAM, database], {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', PROGRAM, database], {
     cwd,
     stdio: ['ignore', 'pipe', 'inherit'],
   })

@@ -164,7 +164,7 @@ test('a second owner of an embedded directory is refused, naming the first', asy
 async function runUntilKilled(url: string): Promise<{ readonly flowId: string; readonly threadId: string }> {
   const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
   const script = fileURLToPath(new URL('./killed-flow.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--conditions=source', '--import', loader, script, url], {
+  const child = spawn(process.execPath, ['--import', loader, script, url], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
