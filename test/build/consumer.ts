@@ -1,6 +1,6 @@
 /**
  * The program of a user, in the shapes that the documents use. It is compiled under `strict` without `skipLibCheck` against the packed
- * package, and run on the simulator, by packed-package.test.ts.
+ * package, and run on the simulator, by packed-package.system.test.ts.
  */
 import type { ContextPolicy, FlowError, FlowExecutionResult, StepContext, TokenUsage } from 'polyphony'
 import { type FlowTemplateName, getFlowTemplate } from 'polyphony/flow-templates'

@@ -4,11 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-const LOADER = import.meta.resolve('tsx')
+const MAIN = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
 
-/** How `polyphony` is started from its source. */
-export const POLYPHONY = { command: process.execPath, args: ['--import', LOADER, MAIN] } as const
+/** How `polyphony` is started as it is shipped, which takes half the time of a start from the source. */
+export const POLYPHONY = { command: process.execPath, args: [MAIN] } as const
 
 export interface CommandLineResult {
   readonly exitCode: number | null

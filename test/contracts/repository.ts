@@ -1178,7 +1178,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
       )
       expect(seen.acknowledged).toBeGreaterThan(50)
       expect(seen.refused).toBeGreaterThan(0)
-    }, 60_000)
+    }, 120_000)
 
     test('keeps everything over close and reopen', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

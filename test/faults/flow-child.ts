@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
+import { createPolyphony, type FlowDefinitionInput } from 'polyphony'
 import { killDefinitions } from './kill-flows.ts'
 
 /** `<database> <server>`: runs flows of several types, again and again, until it is killed. Tells on stdout what it has been promised. */

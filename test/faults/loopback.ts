@@ -87,7 +87,7 @@ export async function inParallel<T>(items: readonly T[], width: number, job: (it
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis
 
 /** Rejects where the work has not ended after `ms`: a hung flow must not look like a slow test. */
-export async function unlessHung<T>(work: Promise<T>, what: string, ms = 15_000): Promise<T> {
+export async function unlessHung<T>(work: Promise<T>, what: string, ms = 60_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const hung = new Promise<never>((_, reject) => {
     timer = startTimer(() => reject(new Error(`hung: ${what}`)), ms)

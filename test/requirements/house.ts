@@ -57,9 +57,15 @@ export const PRICED = { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 
 
 export const DATABASES = ['memory://', 'pglite://memory', 'postgres'] as const
 
-/** The same stories on all three kinds of database. */
-export function describeOnEveryDatabase(topic: string, story: (house: Services) => void): void {
-  describe.each(DATABASES)(`${topic}, on %s`, (database) => {
+/** For stories in which storage matters. */
+export const describeOnEveryDatabase = (topic: string, story: (house: Services) => void): void =>
+  describeOn(DATABASES, topic, story)
+
+/** For stories that would be told the same on every database, which the suite of the repositories proves. */
+export const describeInMemory = (topic: string, story: (house: Services) => void): void => describeOn(['memory://'], topic, story)
+
+function describeOn(databases: readonly (typeof DATABASES)[number][], topic: string, story: (house: Services) => void): void {
+  describe.each(databases)(`${topic}, on %s`, (database) => {
     let opened: OpenServices | undefined
     beforeAll(async () => {
       opened = await openHouse(database)

@@ -27,12 +27,18 @@ export const BANNED_IN_COMMENTS: readonly (readonly [RegExp, string])[] = [
   [/\bis none\b|\bthat are none\b|\bthat is no \w+\b/i, 'say what it is'],
   [/\b(?:is|are|was|were|be) told\b|\btell(?:s|ing)?\b(?! (?:apart|whether))/i, 'report, notify, return'],
   [/\blook(?:s|ed|ing)? (?:at|for|after|again|into)\b|\ba look\b/i, 'read, check, search'],
-  [/\b(?:house|rooms?|doors?|trades?|conductors?|strangers?|misfits?|outlets?)\b/i, 'module, contract, adapter, application, unknown client, mismatch, writer'],
+  [
+    /\b(?:house|rooms?|doors?|trades?|conductors?|strangers?|misfits?|outlets?)\b/i,
+    'module, contract, adapter, application, unknown client, mismatch, writer',
+  ],
   [/\bpieces?\b/i, 'chunk, item, part'],
   [/\bjudg(?:e|es|ed|ing)\b/i, 'decide, evaluate, check; a reviewer scores'],
   [/\bfollow(?:s|ed|ing|er|ers)?\b(?! from)/i, 'subscribe, stream, link, depend on'],
   [/\btakes? turns\b|\bin turn\b|\bits turn\b/i, 'alternate, one after another'],
-  [/\b(?:a|an|the|this|each|every|next|first|last|second|further|another|one|no|many|few|\d+) tr(?:y|ies)\b|\btries of\b/i, 'attempt'],
+  [
+    /\b(?:a|an|the|this|each|every|next|first|last|second|further|another|one|no|many|few|\d+) tr(?:y|ies)\b|\btries of\b/i,
+    'attempt',
+  ],
   [/\bgoes on\b|\bgo on\b|\bgoing on\b|\bwent on\b/i, 'continue, resume'],
   [/\bby its own will\b|\bto rest\b|\bunder way\b|\blets? go\b/i, 'running, settled, release'],
   [/\bface(?:s)?\b/i, 'interface'],
@@ -54,7 +60,8 @@ export function findLanguageProblems(fileName: string, text: string): readonly L
     lines.forEach((line, index) => {
       const isAlone = index > 0 || line.trimStart().startsWith('/')
       const isLong = isAlone && line.length > MAX_COMMENT_COLUMNS && !/https?:\/\//.test(line) && !line.includes('biome-ignore')
-      if (isLong) problems.push({ line: first + index, problem: `comment of ${line.length} columns, at most ${MAX_COMMENT_COLUMNS}` })
+      if (isLong)
+        problems.push({ line: first + index, problem: `comment of ${line.length} columns, at most ${MAX_COMMENT_COLUMNS}` })
     })
     const words = text
       .slice(pos, end)

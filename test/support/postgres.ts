@@ -13,7 +13,7 @@ export interface TestPostgres {
   drop(): Promise<void>
 }
 
-const START_TIMEOUT_MS = 60_000
+const START_TIMEOUT_MS = 120_000
 
 /** An own, empty database: on the server of DATABASE_URL where that is Postgres, else on one that lives as long as this test run. */
 export async function openTestPostgres(): Promise<TestPostgres> {

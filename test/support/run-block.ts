@@ -14,7 +14,7 @@ export async function runBlock(code: string): Promise<string> {
   const { outputText } = ts.transpileModule(code, {
     compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
   })
-  const words = ['--import', 'tsx', '--conditions=source', '--input-type=module', '--eval', outputText]
+  const words = ['--input-type=module', '--eval', outputText]
   const { stdout } = await promisify(execFile)(process.execPath, words, { cwd: ROOT, env: ENVIRONMENT })
   return stdout
 }

@@ -4,9 +4,6 @@ import { createScriptedProvider } from '../../../src/providers/scripted.ts'
 import { type RunningServer, runServer } from '../running-server.ts'
 import { DEFINITION, type KnownIds } from './valid-requests.ts'
 
-/** Fixed, so that a storm can be met again; another one is tried with POLYPHONY_TEST_SEED. */
-export const SEED = Number(process.env.POLYPHONY_TEST_SEED ?? 20_261_120)
-
 /** Errors of this process that nobody handled, while the tests of a file run. */
 export function watchForCrashes(): readonly unknown[] {
   const crashes: unknown[] = []

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { THREAD_RIGHTS, type ThreadRight } from '../../../src/domain/users/thread.ts'
 import { createFlowId } from '../../../src/orchestrator/flows/flow-id.ts'
-import type { Mark, Person, Things } from './world.ts'
+import type { Dump, Mark, Person, Things } from './world.ts'
 
 export type Ids = Pick<Things, 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'responseId'>
 
@@ -65,7 +65,14 @@ export const guessedIds = (foreign: Ids): readonly Ids[] => [
   ].map((change) => changed(foreign, change)),
 ]
 
-export const changesBetween = (before: ReadonlySet<string>, after: ReadonlySet<string>): readonly string[] => [
-  ...[...before].filter((row) => !after.has(row)),
-  ...[...after].filter((row) => !before.has(row)),
-]
+const NO_ROWS: ReadonlySet<string> = new Set()
+
+export const changesBetween = (before: Dump, after: Dump): readonly string[] =>
+  [...new Set([...before.keys(), ...after.keys()])].flatMap((table) => {
+    const [was, is] = [before.get(table) ?? NO_ROWS, after.get(table) ?? NO_ROWS]
+    if (was === is) return []
+    return [
+      ...[...was].filter((row) => !is.has(row)).map((row) => `${table} ${row}`),
+      ...[...is].filter((row) => !was.has(row)).map((row) => `${table} ${row}`),
+    ]
+  })

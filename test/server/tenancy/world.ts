@@ -53,6 +53,9 @@ export const definitionOf = (mark: Mark): FlowDefinitionInput => ({
   steps: [{ id: `${mark}-step`, action: 'generate', provider: 'scripted', model: 'm', prompt: `${mark} {{ original }}` }],
 })
 
+/** Rows as text, by table. A table that has not changed keeps its set. */
+export type Dump = ReadonlyMap<string, ReadonlySet<string>>
+
 export interface World extends RunningServer {
   readonly keys: Record<Person, string>
   /** Things of everybody that no test changes. */
@@ -64,7 +67,7 @@ export interface World extends RunningServer {
   ended(flowId: string): Promise<void>
   keyWith(person: Person, scopes: readonly Scope[]): Promise<string>
   /** Every row there is, as text; without what processes note about themselves. */
-  dump(): Promise<ReadonlySet<string>>
+  dump(): Promise<Dump>
   /** What of the text the person must not see; `said` is what the request itself held. Nobody: a caller without a valid key. */
   leaks(text: string, person: Person | undefined, said?: string): readonly string[]
 }
@@ -149,7 +152,7 @@ export async function createWorld(
       const { owner } = Object.values(things).find(({ mark }) => mark === domainOf.get(flowId)) ?? { owner: 'ada' }
       for await (const _ of polyphony.orchestrator.streamFlow(flowId, userOf(owner)));
     },
-    dump: client ? () => dumpTables(client) : () => dumpServices(polyphony),
+    dump: client ? await createTableDump(client) : () => dumpServices(polyphony),
     leaks(text, person, said = '') {
       const visible = person === undefined ? [] : VISIBLE[person]
       const marks = (text.match(MARK) ?? []).filter((mark) => !visible.includes(mark))
@@ -176,24 +179,32 @@ export async function connectTo(url: string): Promise<pg.Client> {
   return client
 }
 
-/** All tables but the heartbeats of processes; the last use of a key is noted whatever comes of the request. */
-export async function dumpTables(client: pg.Client): Promise<ReadonlySet<string>> {
-  const { rows: tables } = await client.query<{ name: string }>(
-    "select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'polyphony_owners' order by 1",
+const ALL_BUT_HEARTBEATS =
+  "select tablename as name from pg_tables where schemaname = 'public' and tablename <> 'polyphony_owners' order by 1"
+/** The last use of a key is noted whatever comes of the request. */
+const ROW = "(to_jsonb(t) - 'last_used_at')::text"
+
+/** Reads the rows of those tables only whose digest is not that of the last dump. */
+export async function createTableDump(client: pg.Client): Promise<() => Promise<Dump>> {
+  const { rows: tables } = await client.query<{ name: string }>(ALL_BUT_HEARTBEATS)
+  // A sum does not depend on the order of the rows, which are not sorted for it.
+  const digests = tables.map(
+    ({ name }) => `select '${name}' as name, sum(hashtextextended(${ROW}, 0))::text as digest from "${name}" t`,
   )
-  const selects = tables.map(({ name }) => `select '${name} ' || (to_jsonb(t) - 'last_used_at')::text as row from "${name}" t`)
-  const { rows } = await client.query<{ row: string }>(selects.join(' union all '))
-  return new Set(rows.map(({ row }) => row))
+  const known = new Map<string, { readonly digest: string | null; readonly rows: ReadonlySet<string> }>()
+  return async () => {
+    const { rows } = await client.query<{ name: string; digest: string | null }>(digests.join(' union all '))
+    for (const { name, digest } of rows) {
+      if (known.get(name)?.digest === digest) continue
+      const read = await client.query<{ row: string }>(`select ${ROW} as row from "${name}" t`)
+      known.set(name, { digest, rows: new Set(read.rows.map(({ row }) => row)) })
+    }
+    return new Map([...known].map(([name, { rows }]) => [name, rows]))
+  }
 }
 
 /** What the services tell the owners of everything: in memory there are no tables to look at. */
-async function dumpServices({
-  conversations,
-  orchestrator,
-  permissions,
-  dataSharing,
-  apiKeys,
-}: Polyphony): Promise<ReadonlySet<string>> {
+async function dumpServices({ conversations, orchestrator, permissions, dataSharing, apiKeys }: Polyphony): Promise<Dump> {
   const rows: unknown[] = []
   for (const user of [...PEOPLE.map(userOf), 'local']) {
     rows.push(...(await dataSharing.list(user)))
@@ -207,5 +218,5 @@ async function dumpServices({
     }
   }
   for (const { lastUsedAt: _, ...key } of await apiKeys.list()) rows.push(key)
-  return new Set(rows.map((row) => JSON.stringify(row)))
+  return new Map([['services', new Set(rows.map((row) => JSON.stringify(row)))]])
 }

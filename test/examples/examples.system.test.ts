@@ -1,0 +1,166 @@
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import {
+  conditionalExample,
+  costExample,
+  critiqueExample,
+  errorsExample,
+  examples,
+  ownProviderExample,
+  parallelExample,
+  permissionsExample,
+  refinementExample,
+  sequentialExample,
+  streamingExample,
+} from 'polyphony/orchestrator.examples'
+import { expect, test } from 'vitest'
+import { DEFAULT_MODELS } from '../../templates/default-models.ts'
+
+const folder = new URL('../../examples/', import.meta.url)
+
+/** What a reader of the console would see, beside what the example resolves with. */
+function listen() {
+  const lines: string[] = []
+  return { options: { log: (line: string) => lines.push(line) }, lines }
+}
+
+test('sequential: every step builds on the one before, and the thread keeps question and answers', async () => {
+  const { options, lines } = listen()
+  const { result, messages } = await sequentialExample(options)
+  expect(result).toMatchObject({ status: 'COMPLETED', simulated: true, totalCost: 0 })
+  expect(result.steps.map(({ stepId, status }) => [stepId, status])).toEqual([
+    ['notes', 'SUCCESS'],
+    ['outline', 'SUCCESS'],
+    ['text', 'SUCCESS'],
+  ])
+  // The simulator counts the version up where a step was shown an earlier text.
+  expect(result.steps.map(({ output }) => /version (\d)/.exec(output ?? '')?.[1])).toEqual(['1', '2', '3'])
+  expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'assistant', 'assistant'])
+  expect(messages.at(-1)).toMatchObject({ content: result.finalOutput, metadata: { orchestrationFlowId: result.flowId } })
+  expect(lines.at(-1)).toContain(result.flowId)
+})
+
+test('parallel: three proposals of three providers, and a consensus that names the minority', async () => {
+  const { options, lines } = listen()
+  const result = await parallelExample(options)
+  expect(result.steps.map(({ stepId, provider }) => [stepId, provider])).toEqual([
+    ['proposalA', 'openai'],
+    ['proposalB', 'anthropic'],
+    ['proposalC', 'google'],
+    ['consensus', 'anthropic'],
+  ])
+  expect(result.finalOutput).toContain('## Minority view')
+  expect(lines.at(-1)).toBe(result.finalOutput)
+})
+
+test('conditional: each request takes the one branch that fits', async () => {
+  const { options } = listen()
+  expect(Object.values(await conditionalExample(options))).toEqual(['engineer', 'writer', 'generalist'])
+})
+
+test('critique: the false sentence of the draft is named by the critic and gone from the final text', async () => {
+  const { options, lines } = listen()
+  const result = await critiqueExample(options)
+  expect(result.steps.map(({ stepId, provider }) => [stepId, provider])).toEqual([
+    ['draft', 'openai'],
+    ['critique', 'anthropic'],
+    ['refine', 'openai'],
+  ])
+  const [draft, critique] = result.steps
+  const defect = 'takes its colour from the oceans'
+  expect(draft?.output).toContain(defect)
+  expect(critique?.output).toContain(defect)
+  expect(result.finalOutput).not.toContain(defect)
+  expect(lines.filter((line) => line.endsWith('begins'))).toHaveLength(3)
+})
+
+test('refinement: scores rise to the threshold, which ends the loop', async () => {
+  const { options, lines } = listen()
+  const { result, scores } = await refinementExample(options)
+  expect(scores.length).toBeGreaterThan(1)
+  expect(scores.at(-1)).toBeGreaterThanOrEqual(0.9)
+  expect(scores.slice(0, -1).every((score) => score !== undefined && score < 0.9)).toBe(true)
+  expect(result.stopReason).toBe('threshold')
+  expect(lines[0]).toContain('threshold')
+})
+
+test('streaming: a rejoined stream has every update once, and its text is what the callback heard', async () => {
+  const { options, lines } = listen()
+  const { received, text } = await streamingExample(options)
+  expect(received.map(({ seq }) => seq)).toEqual(received.map((_, index) => index + 1))
+  expect(received.at(-1)?.type).toBe('flow_complete')
+  const deltas = received.flatMap((update) => (update.type === 'step_progress' ? [update.data.delta] : []))
+  expect(deltas.join('')).toBe(text)
+  expect(text.length).toBeGreaterThan(100)
+  expect(lines.at(-1)).toContain(`${received.length} updates`)
+})
+
+test('errors: a retry, a timeout, a resume that pays for nothing twice, and a fallback', async () => {
+  const { options } = listen()
+  const { code, status, result, requests } = await errorsExample(options)
+  expect(code).toBe('STEP_TIMEOUT')
+  expect(status).toMatchObject({ status: 'FAILED', completedSteps: 1, failedSteps: ['review'] })
+  expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'the report' })
+  expect(result.steps[0]?.attempts.map(({ error }) => error?.code)).toEqual(['PROVIDER_RATE_LIMITED', undefined])
+  expect(result.steps[2]).toMatchObject({ provider: 'shaky', attempts: [{ provider: 'broken' }, { provider: 'shaky' }] })
+  expect(requests).toBe(5)
+})
+
+test('permissions: nothing is shared or shown before it is allowed', async () => {
+  const { options } = listen()
+  const seen = await permissionsExample(options)
+  expect(seen.check).toMatchObject({ ok: false, problems: [{ code: 'DATA_SHARING_DENIED', path: 'steps[1]' }] })
+  expect(seen.withoutPolicy).toBe('DATA_SHARING_DENIED')
+  expect(seen.decisions).toMatchObject([{ piece: 'answer', from: 'openai', to: 'anthropic', allowed: true }])
+  expect([seen.stranger, seen.reader, seen.readerDeletes]).toEqual(['FLOW_NOT_FOUND', 'allowed', 'PERMISSION_DENIED'])
+})
+
+test('cost: known prices add up inside the range foretold, an unknown one stays unknown, and the limit holds', async () => {
+  const { options } = listen()
+  const { cost, result, failure, stepResults } = await costExample(options)
+  expect(cost.unpriced).toEqual(['house/free'])
+  expect(result.totalCost).toBeCloseTo(0.00824, 6)
+  expect(result.totalCost).toBeGreaterThanOrEqual(cost.lowUsd)
+  expect(result.totalCost).toBeLessThanOrEqual(cost.highUsd)
+  expect(result).toMatchObject({ totalTokens: 1_380, unpricedSteps: 1 })
+  expect(result.steps.at(-1)?.cost).toBeUndefined()
+  expect(failure).toMatchObject({ code: 'LIMIT_EXCEEDED', details: { max: 0.008, stepId: 'summary' } })
+  expect(stepResults[0]).toMatchObject({ stepId: 'facts', status: 'SUCCESS' })
+})
+
+test('own provider: its flow is cancelled, resumed, and run again from the second step', async () => {
+  const { options } = listen()
+  const { ended, status, resumed, rerun, again, flows } = await ownProviderExample(options)
+  expect(ended).toBe('FLOW_CANCELLED')
+  expect(status).toMatchObject({ status: 'CANCELLED', completedSteps: 1, totalSteps: 2, progress: 50 })
+  expect(resumed.finalOutput).toBe('one two three')
+  expect(rerun.parentFlowId).toBe(resumed.flowId)
+  expect(again.finalOutput).toBe('one two three')
+  expect(flows.map(({ id }) => id)).toEqual([resumed.flowId, again.flowId])
+})
+
+test('there are ten, listed under the names of their files', () => {
+  const files = readdirSync(folder).filter((file) => /^\d\d-.*\.ts$/.test(file))
+  expect(examples.map(({ name }) => `${name}.ts`)).toEqual(files.sort())
+  expect(files).toHaveLength(10)
+})
+
+test('an example runs when its file is started, and an imported one does not', { timeout: 120_000 }, async () => {
+  const start = (file: string) =>
+    promisify(execFile)(process.execPath, ['--import', 'tsx', '--conditions=source', fileURLToPath(new URL(file, folder))])
+  const [started, imported] = await Promise.all([start('10-own-provider.ts'), start('index.ts')])
+  expect(started.stdout).toContain('resumed: one two three')
+  expect(imported.stdout).toBe('')
+})
+
+test('models named in the examples are those the templates use', () => {
+  const known = Object.entries(DEFAULT_MODELS).flatMap(([provider, tiers]) =>
+    Object.values(tiers).map((model) => `${provider}/${model}`),
+  )
+  const text = readdirSync(folder).map((file) => readFileSync(new URL(file, folder), 'utf8'))
+  const named = text.join('\n').match(/\b(openai|anthropic|google)\/[\w.-]+/g) ?? []
+  expect(named.length).toBeGreaterThan(5)
+  expect([...new Set(named)].filter((model) => !known.includes(model))).toEqual([])
+})

@@ -1,0 +1,176 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { FlowExecutionResult } from '../../src/domain/execution/flow-result.ts'
+import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
+import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import { casesOf, SEED } from '../support/scale.ts'
+import { type Combination, combination, toDefinition } from './canary-flows.ts'
+import {
+  type CanaryHouse,
+  createCanaryHouse,
+  HOUSE,
+  HOUSE_WIRES,
+  isAllowed,
+  type Rules,
+  withheldUpdates,
+} from './canary-house.ts'
+import { unlessHung, watchProcess } from './loopback.ts'
+
+const COMBINATIONS = casesOf(500, 100)
+const ALLOW_ALL: DataSharingRules = { allowConversationHistory: true, allowCrossProviderContext: true, allowAttachments: true }
+const NAMING = ['step', 'previous', 'samples']
+const observed = watchProcess()
+
+let house: CanaryHouse
+let polyphony: Polyphony
+beforeAll(async () => {
+  house = await createCanaryHouse()
+  const providers = Object.fromEntries(
+    HOUSE.map((id) => [id, HOUSE_WIRES[id]?.settings(`${house.server.url}/${id}`, 'sk-key') ?? {}]),
+  )
+  polyphony = await createPolyphony({ database: 'memory://', providers }, { env: {}, cwd: '/nonexistent' })
+})
+afterAll(async () => {
+  await polyphony.close()
+  await house.server.close()
+})
+
+interface Ran {
+  readonly run: string
+  readonly rules: Rules
+  readonly updates: readonly FlowUpdate[]
+  readonly result?: FlowExecutionResult
+  readonly error?: OrchestratorError
+  readonly flowId: string
+  readonly user: string
+}
+
+/** A thread full of marked texts, and the flow of the combination run twice in it: the second run finds the first one's answers in the history. */
+async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]> {
+  const { conversations, dataSharing } = polyphony
+  const user = `user-${name}`
+  const { id: threadId } = await conversations.createThread(user, {})
+  for (const provider of HOUSE) {
+    await dataSharing.set(`other-${name}`, provider, ALLOW_ALL)
+    const policy = plan.policies[provider]
+    if (policy) await dataSharing.set(user, provider, policy)
+  }
+  const foreign = await conversations.createThread(user, {})
+  await conversations.addMessage(foreign.id, user, { role: 'user', content: house.mark({ kind: 'stranger' }) })
+  const say = (role: 'user' | 'assistant' | 'system', from?: string) =>
+    conversations.addMessage(threadId, user, {
+      role,
+      content: `Said: ${house.mark({ kind: 'history', run: name, from })}`,
+      metadata: { ...(from && { provider: from }), remark: house.mark({ kind: 'history', run: name, from }) },
+      attachments: [{ name: 'old.txt', mediaType: 'text/plain', text: house.mark({ kind: 'attachment', run: name }) }],
+    })
+  await say('system')
+  await say('user')
+  for (const provider of HOUSE) await say('assistant', provider)
+  await conversations.addMessage(threadId, user, {
+    role: 'user',
+    content: 'The question.',
+    ...(!plan.givenInput && {
+      attachments: [{ name: 'new.txt', mediaType: 'text/plain', text: house.mark({ kind: 'attachment', run: name }) }],
+    }),
+  })
+  const first = await runOnce(plan, `${name}a`, user, threadId)
+  return [first, await runOnce(plan, `${name}b`, user, threadId)]
+}
+
+async function runOnce(plan: Combination, run: string, user: string, threadId: string): Promise<Ran> {
+  const { orchestrator } = polyphony
+  plan.steps.forEach(({ refused, provider }, index) => {
+    if (refused) house.refuse(run, `s${index}`, provider)
+  })
+  const flow = await orchestrator.createFlow(threadId, user, toDefinition(plan, run))
+  const updates: FlowUpdate[] = []
+  const { shareConversationHistory, shareStepOutputs } = plan.contextPolicy
+  const rules: Rules = { policies: plan.policies, shareConversationHistory, shareStepOutputs }
+  const ran = { run, rules, updates, flowId: flow.id, user }
+  const options = {
+    streaming: plan.streaming,
+    saveMessages: true,
+    onUpdate: (update: FlowUpdate) => updates.push(update),
+    ...(plan.givenInput && { input: 'The question.' }),
+  }
+  try {
+    return { ...ran, result: await unlessHung(orchestrator.executeFlow(flow.id, user, options), run) }
+  } catch (error) {
+    if (!OrchestratorError.is(error)) throw error
+    return { ...ran, error }
+  }
+}
+
+const counts = { forbidden: 0, ownOutput: 0, crossOutput: 0, history: 0, attachment: 0, denied: 0, completed: 0, required: 0 }
+
+function judgeArrivals({ run, rules }: Ran): void {
+  for (const { to, stepId, canaries } of house.arrivals.filter((arrival) => arrival.run === run)) {
+    for (const canary of canaries) {
+      const source = house.sources.get(canary)
+      if (!source) throw new Error(`unknown ${canary}`)
+      const allowed = isAllowed(source, run, to, rules)
+      if (!allowed) counts.forbidden++
+      expect({ run, stepId, to, source, allowed }).toMatchObject({ allowed: true })
+      if (source.kind === 'attachment') counts.attachment++
+      else if (source.kind === 'output' && source.run === run) counts[source.from === to ? 'ownOutput' : 'crossOutput']++
+      else counts.history++
+    }
+  }
+}
+
+function judgeError({ error, rules }: Ran): void {
+  if (!error) return
+  expect(['DATA_SHARING_DENIED', 'PROVIDER_REJECTED', 'STEP_FAILED', 'NO_BRANCH_MATCHED']).toContain(error.code)
+  if (error.code !== 'DATA_SHARING_DENIED') return
+  counts.denied++
+  expect(error.details).toMatchObject({ stepId: expect.any(String), piece: expect.any(String), to: expect.any(String) })
+  const { from, to, rule } = error.details
+  expect(from).not.toBe(to)
+  expect(rules.policies[String(to)]?.allowCrossProviderContext ?? false).toBe(false)
+  expect(['no_policy', 'allowCrossProviderContext']).toContain(rule)
+}
+
+async function judgeRecords(plan: Combination, { run, flowId, user, updates, rules }: Ran): Promise<void> {
+  const { stepResults } = await polyphony.orchestrator.getFlow(flowId, user)
+  const isLoop = plan.type === 'critique' || plan.type === 'refinement'
+  for (const step of stepResults) {
+    const stepPlan = plan.steps[Number(step.stepId.slice(1))]
+    for (const { allowed, kind, from, to, rule } of step.sharing) {
+      if (!allowed || kind !== 'step_output') continue
+      expect(rule === 'own_output' ? from === to : rules.policies[to]?.allowCrossProviderContext).toBe(true)
+    }
+    expect(step.withheld).toEqual(step.sharing.filter(({ allowed }) => !allowed))
+    if (step.status !== 'SUCCESS') continue
+    // A step that names an output by its id either got it whole or failed.
+    const named = NAMING.includes(stepPlan?.prompt ?? '') && step.stepId !== 's0' && rules.shareStepOutputs
+    if (named && plan.contextPolicy.maxSharedTokens === 10_000) {
+      const arrival = house.arrivals.find((one) => one.run === run && one.stepId === step.stepId)
+      const sources = arrival?.canaries.map((canary) => house.sources.get(canary))
+      expect(sources).toContainEqual(expect.objectContaining({ kind: 'output', run }))
+      counts.required++
+    }
+    if (isLoop || stepPlan?.refused || step.samples) continue
+    expect(withheldUpdates(updates, step.stepId)).toEqual(step.withheld.map(({ kind, piece, to }) => `${kind} ${piece} ${to}`))
+  }
+}
+
+test(`${COMBINATIONS} generated combinations give no provider a piece its policy forbids`, { timeout: 120_000 }, async () => {
+  const plans = fc.sample(combination, { numRuns: COMBINATIONS, seed: SEED })
+  for (const [index, plan] of plans.entries()) {
+    house.arrivals.length = 0
+    for (const ran of await runTwice(plan, `c${index}`)) {
+      if (ran.result) counts.completed++
+      judgeArrivals(ran)
+      judgeError(ran)
+      await judgeRecords(plan, ran)
+    }
+  }
+  expect(counts.forbidden).toBe(0)
+  for (const kind of ['ownOutput', 'crossOutput', 'history', 'attachment', 'denied', 'completed', 'required'] as const) {
+    expect(counts[kind], `${kind}, seed ${SEED}`).toBeGreaterThan(COMBINATIONS / 25)
+  }
+  expect(observed.rejections).toEqual([])
+})

@@ -1,0 +1,280 @@
+import { execFile } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Command } from 'commander'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { createProgram } from '../src/cli/program.ts'
+import { loadConfig } from '../src/config/config.ts'
+import type { FlowDefinitionInput } from '../src/domain/definition/flow-definition.ts'
+import { ERROR_CODES } from '../src/errors/error-codes.ts'
+import { createParser, createPolyphony } from '../src/polyphony.ts'
+import { DEFAULT_MODELS } from '../templates/default-models.ts'
+import { flowTemplates } from '../templates/index.ts'
+import { type CodeBlock, codeBlocks, codeIn, readMarkdown, tableOf } from './support/markdown.ts'
+import { ROOT, runBlock } from './support/run-block.ts'
+
+const readme = readMarkdown('README.md')
+const PAGES = [
+  'README.md',
+  'docs/adding-a-provider.md',
+  'docs/adding-a-template.md',
+  'docs/client.md',
+  'docs/errors.md',
+  'CONTRIBUTING.md',
+]
+const blocks = PAGES.flatMap((page) => codeBlocks(readMarkdown(page)).map((block) => ({ page, ...block })))
+const blocksIn = (language: string) => blocks.filter((block) => block.language === language)
+const nameOf = ({ page, line }: CodeBlock & { readonly page: string }) => `${page}, line ${line}`
+const manifest: { readonly [Key in 'scripts' | 'dependencies' | 'devDependencies']: Readonly<Record<string, string>> } =
+  JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+
+describe('every block of code', () => {
+  test('is of a kind that the tests below run or compare', () => {
+    expect(blocks.length).toBeGreaterThan(10)
+    expect(blocks.filter(({ language }) => !['ts', 'yaml', 'sh', 'text'].includes(language)).map(nameOf)).toEqual([])
+  })
+
+  test.each(blocksIn('ts').map((block) => [nameOf(block), block.code] as const))(
+    'runs to its end: %s',
+    { timeout: 120_000 },
+    async (_, code) => {
+      expect((await runBlock(code)).trim()).not.toBe('')
+    },
+  )
+
+  const isConfig = ({ code }: CodeBlock) => code.startsWith('# polyphony.yaml')
+  const configs = blocksIn('yaml').filter(isConfig)
+  const definitions = blocksIn('yaml').filter((block) => !isConfig(block))
+
+  test.each(definitions.map((block) => [nameOf(block), block.code] as const))('runs as a definition: %s', async (_, code) => {
+    const written: FlowDefinitionInput = parse(code)
+    const definition = createParser().parse(written)
+    const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: tmpdir() })
+    const { orchestrator, conversations, dataSharing } = polyphony
+    for (const { provider } of definition.steps) await dataSharing.set('ada', provider, { allowCrossProviderContext: true })
+    const thread = await conversations.createThread('ada')
+    const flow = await orchestrator.createFlow(thread.id, 'ada', written)
+    const result = await orchestrator.executeFlow(flow.id, 'ada', { input: 'a text', metadata: { language: 'French' } })
+    await polyphony.close()
+    expect(result.steps.map(({ status }) => status)).toEqual(definition.steps.map(() => 'SUCCESS'))
+  })
+
+  test.each(configs.map((block) => [nameOf(block), block.code] as const))('is a configuration: %s', async (_, code) => {
+    const directory = await mkdtemp(join(tmpdir(), 'polyphony-readme-'))
+    try {
+      await writeFile(join(directory, 'polyphony.yaml'), code)
+      const { providers } = await loadConfig({}, { env: {}, cwd: directory })
+      expect(Object.keys(providers)).not.toEqual([])
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+
+  const lines = blocksIn('sh').flatMap((block) => block.code.split('\n').map((line) => [line, nameOf(block)] as const))
+  test.each(lines)('exists: %s (%s)', (line) => {
+    for (const command of line.split(' && ')) expect(missingIn(command)).toEqual([])
+  })
+
+  test('is refused by these tests when a command, script or option does not exist', () => {
+    expect(missingIn('npm run nothing')).toEqual(['script nothing'])
+    expect(missingIn('npm run -s polyphony -- fly')).toEqual(['command fly'])
+    expect(missingIn('npm start -- --colour')).toEqual(['option --colour'])
+    expect(missingIn('npm run -s polyphony -- flows list --colour')).toEqual(['option --colour'])
+    expect(missingIn('npx tsx --conditions=source examples/99.ts')).toEqual(['file examples/99.ts'])
+    expect(missingIn('make')).toEqual(['make'])
+  })
+})
+
+/** What a command line names and the project does not have. */
+function missingIn(line: string): readonly string[] {
+  const words: readonly string[] = line.match(/"[^"]*"|\S+/g) ?? []
+  const [tool, verb, ...rest] = words
+  if (line === 'npm ci') return []
+  if (tool === 'npm') {
+    const script = verb === 'test' || verb === 'start' ? verb : rest.find((word) => !word.startsWith('-'))
+    if (script === undefined || !(script in manifest.scripts)) return [`script ${script}`]
+    const separator = words.indexOf('--')
+    const given = separator < 0 ? [] : words.slice(separator + 1)
+    if (script === 'start') return missingInProgram(['serve', ...given])
+    return script === 'polyphony' ? missingInProgram(given) : []
+  }
+  if (tool === 'npx') {
+    if (verb === undefined || !existsSync(join(ROOT, 'node_modules/.bin', verb))) return [`program ${verb}`]
+    return rest.filter((word) => word.includes('/') && !existsSync(join(ROOT, word))).map((word) => `file ${word}`)
+  }
+  return [line]
+}
+
+function missingInProgram(words: readonly string[]): readonly string[] {
+  let command: Command = createProgram(() => {
+    throw new Error('expected nothing to run')
+  })
+  const rest = [...words]
+  while (rest.length > 0 && command.commands.length > 0) {
+    const name = rest.shift()
+    const next = command.commands.find((candidate) => candidate.name() === name)
+    if (!next) return [`command ${name}`]
+    command = next
+  }
+  const known = command.options.flatMap(({ long, short }) => [long, short])
+  return rest.filter((word) => word.startsWith('-') && !known.includes(word)).map((word) => `option ${word}`)
+}
+
+describe('the two commands at the top', () => {
+  const [demo, tests] = blocks.filter(({ page, language }) => page === 'README.md' && language === 'sh')
+
+  test('are these, before anything else', () => {
+    expect([demo?.code, tests?.code]).toEqual(['npm ci && npm run demo', 'npm ci && npm test'])
+    expect(tests?.line).toBeLessThan(40)
+  })
+
+  test('the demo prints the ten lines that stand below it, in this order, but for ids and times', {
+    timeout: 120_000,
+  }, async () => {
+    const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: 'memory://', NO_COLOR: '1' }
+    const { stdout } = await promisify(execFile)('npm', ['run', 'demo'], { cwd: ROOT, env })
+    const shown = timeless(blocks.find(({ page, language }) => page === 'README.md' && language === 'text')?.code ?? '')
+    expect(shown).toHaveLength(10)
+    const printed = timeless(stdout).filter((line) => shown.includes(line))
+    expect(printed).toEqual(shown)
+  })
+})
+
+/** Lines without what differs from run to run: ids, durations, and the width of the columns that hold them. */
+const timeless = (text: string): readonly string[] =>
+  text
+    .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '<id>')
+    .replace(/\d+(\.\d+)? m?s\b/g, '<time>')
+    .split('\n')
+    .map((line) => line.replace(/\s+/g, ' ').trim())
+    .filter((line) => line !== '')
+
+describe('the tables', () => {
+  test('of errors has a row for every code, with its facts', () => {
+    const rows = tableOf(readMarkdown('docs/errors.md'), 'Code').map((row) =>
+      row.map((cell) => cell.replace(/^`([^`]*)`$/, '$1')),
+    )
+    const expected = Object.entries(ERROR_CODES).map(([code, facts]) => [
+      code,
+      String(facts.httpStatus),
+      String(facts.exitCode),
+      facts.retryable ? 'yes' : 'no',
+      facts.remedy,
+    ])
+    expect(rows).toEqual(expected)
+  })
+
+  test('of modules has a row for every folder of src, whose contract file is there', () => {
+    const rows = tableOf(readme, 'Layer')
+    const modules = rows.map(([, module = '']) => codeIn(module)[0])
+    const folders = readdirSync(join(ROOT, 'src'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    expect(modules.toSorted()).toEqual(folders.map(({ name }) => name).toSorted())
+    for (const [, module = '', contract = ''] of rows) {
+      const path = `src/${codeIn(module)[0]}/${codeIn(contract)[0]}`
+      expect(existsSync(join(ROOT, path)), path).toBe(true)
+    }
+  })
+
+  test('of templates has a row for each, with its function', () => {
+    const rows = tableOf(readme, 'Template').map(([name = '', create = '']) => [codeIn(name)[0], codeIn(create)[0]])
+    expect(rows).toEqual(Object.entries(flowTemplates).map(([name, create]) => [name, create.name]))
+  })
+
+  test('of variables names only those that are read', () => {
+    const read = readFileSync(join(ROOT, 'src/config/environment.ts'), 'utf8')
+    const named = tableOf(readme, 'Variable').flatMap(([names = '']) => codeIn(names))
+    expect(named.length).toBeGreaterThan(5)
+    expect(named.filter((name) => !read.includes(`'${name}'`))).toEqual([])
+  })
+})
+
+/** Anchors of the headings of a page, as GitHub makes them. */
+const anchorsOf = (markdown: string): readonly string[] =>
+  [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+
+describe('the other pages', () => {
+  const listPages = () => [
+    'README.md',
+    'CHANGELOG.md',
+    'CONTRIBUTING.md',
+    ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' }).map((file) => `docs/${file}`),
+  ]
+  const pages = listPages().filter((page) => page.endsWith('.md'))
+
+  test('link only to files that are there, and to headings that are in them', () => {
+    const links = pages.flatMap((page) =>
+      [...readMarkdown(page).matchAll(/\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g)]
+        .filter(([, target = '']) => !/^https?:/.test(target))
+        .map(([, target = '', anchor]) => ({ page, path: target === '' ? page : join(dirname(page), target), anchor })),
+    )
+    expect(links.length).toBeGreaterThan(30)
+    const dead = links.filter(
+      ({ path, anchor }) =>
+        !existsSync(join(ROOT, path)) || (anchor !== undefined && !anchorsOf(readMarkdown(path)).includes(anchor)),
+    )
+    expect(dead).toEqual([])
+  })
+
+  test('name only files that are there', () => {
+    const named = pages.flatMap((page) =>
+      codeIn(readMarkdown(page))
+        .filter((code) => /^(src|test|templates|examples|docs|migrations)\/[\w./-]+$/.test(code))
+        .map((code) => [page, code] as const),
+    )
+    expect(named.length).toBeGreaterThan(10)
+    expect(named.filter(([, path]) => !existsSync(join(ROOT, path))).map((pair) => pair.join(': '))).toEqual([])
+  })
+
+  test('name models that the templates use', () => {
+    const known = Object.entries(DEFAULT_MODELS).flatMap(([id, tiers]) => Object.values(tiers).map((model) => `${id}/${model}`))
+    const named = PAGES.flatMap(
+      (page) => readMarkdown(page).match(/\b(openai|anthropic|google)\/(gpt|claude|gemini)[\w.-]*/g) ?? [],
+    )
+    expect([...new Set(named)].filter((model) => !known.includes(model))).toEqual([])
+  })
+
+  test('list every dependency of package.json with its version, and none that is not there', () => {
+    const text = readMarkdown('docs/dependencies.md')
+    const versions = { ...manifest.dependencies, ...manifest.devDependencies }
+    const [runtime = '', development = '', unused = ''] = text.split(/^## .*$/m).slice(1)
+    const rows = (part: string) =>
+      Object.fromEntries(tableOf(part, 'Package').map(([name = '', version = '']) => [codeIn(name)[0], version]))
+    const listed = { ...rows(runtime), ...rows(development) }
+    const notUsed = rows(unused)
+    expect(Object.keys(versions).filter((name) => !(name in listed) && !(name in notUsed))).toEqual([])
+    for (const [name, version] of Object.entries(listed)) expect([name, version]).toEqual([name, versions[name]])
+  })
+
+  test('of traps answers all twelve, each with a test of its number and with tests that exist', () => {
+    const rows = tableOf(readMarkdown('docs/traps.md'), 'Trap')
+    expect(rows.map(([trap]) => trap)).toEqual(Array.from({ length: 12 }, (_, index) => `S4-T${index + 1}`))
+    const tests = readFileSync(join(ROOT, 'test/traps.integration.test.ts'), 'utf8')
+    for (const [trap, , , further = ''] of rows) {
+      expect(tests).toContain(`test('${trap}: `)
+      const [file] = codeIn(further)
+      const name = /"([^"]+)"/.exec(further)?.[1]
+      if (file && name) expect(readFileSync(join(ROOT, file), 'utf8')).toContain(`test('${name}'`)
+    }
+  })
+
+  test('of decisions say context, decision, consequences and alternatives, under numbers without a gap', () => {
+    const files = readdirSync(join(ROOT, 'docs/decisions')).toSorted()
+    expect(files.length).toBeGreaterThanOrEqual(6)
+    for (const [index, file] of files.entries()) {
+      const text = readMarkdown(`docs/decisions/${file}`)
+      expect(file).toMatch(new RegExp(`^${String(index + 1).padStart(4, '0')}-[a-z0-9-]+\\.md$`))
+      expect(text).toMatch(new RegExp(`^# ${index + 1}\\. `))
+      for (const part of ['Context', 'Decision', 'Consequences', 'What else was considered'])
+        expect(text).toContain(`\n## ${part}\n`)
+    }
+  })
+})

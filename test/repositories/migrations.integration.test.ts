@@ -1,0 +1,108 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import type { DataSource } from 'typeorm'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { migrate, openStore } from '../../src/repositories/database.ts'
+import { dataSourceOptions, openDataSource, poolOf, runMigrations } from '../../src/repositories/postgres/data-source.ts'
+import { openPglite } from '../../src/repositories/postgres/embedded/pglite.ts'
+import { openTestPostgres } from '../support/postgres.ts'
+import { dumpSchema } from '../support/schema-dump.ts'
+
+const MIGRATIONS = [
+  'CreatePolyphony1763596800000',
+  'ServeCallers1764201600000',
+  'KeepRunOptions1764288000000',
+  'KeepOutputsApart1764374400000',
+]
+
+const golden = new URL('../fixtures/schema.sql', import.meta.url)
+
+const databases = {
+  async PGlite() {
+    const { pool, close } = await openPglite('memory')
+    return { options: dataSourceOptions({ pool }), close }
+  },
+  async Postgres() {
+    const { url, drop } = await openTestPostgres()
+    return { options: dataSourceOptions({ url }), close: drop }
+  },
+}
+
+describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
+  let dataSource: DataSource
+  let close: () => Promise<void>
+  beforeAll(async () => {
+    const opened = await open()
+    close = opened.close
+    dataSource = await openDataSource(opened.options)
+  })
+  afterAll(async () => {
+    await dataSource?.destroy()
+    await close?.()
+  })
+
+  test('build the schema that the entities describe, once', async () => {
+    expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
+    expect(await runMigrations(dataSource)).toEqual([])
+    const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
+    expect(upQueries.map(({ query }) => query)).toEqual([])
+  })
+
+  // After an intended change: UPDATE_SCHEMA=1 npx vitest run test/repositories/migrations.integration.test.ts
+  test('build the schema on record', async () => {
+    const schema = await dumpSchema(poolOf(dataSource))
+    if (process.env.UPDATE_SCHEMA) await writeFile(golden, schema)
+    expect(schema).toBe(await readFile(golden, 'utf8'))
+  })
+
+  test('refuse a database that a newer version has changed', async () => {
+    await dataSource.query(
+      `insert into polyphony_migrations (timestamp, name) values (9999999999999, 'FromTheFuture9999999999999')`,
+    )
+    await expect(runMigrations(dataSource)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { migration: 'FromTheFuture9999999999999' },
+    })
+    await dataSource.query(`delete from polyphony_migrations where timestamp = 9999999999999`)
+  })
+
+  test('can be undone', async () => {
+    const columns = 'id, thread_id, user_id, name, flow_type, definition_hash, created_at, simulated'
+    const outputs = async () => (await dataSource.query("select result->>'output' as output from polyphony_flows"))[0]
+    await dataSource.query(
+      `insert into polyphony_flows (${columns}, result, result_output) values (gen_random_uuid(), 't', 'u', 'n', 'parallel', 'h', now(), false, '{"totalCost":1}', 'all')`,
+    )
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('result_output')
+    expect(await outputs()).toEqual({ output: 'all' })
+    await runMigrations(dataSource)
+    expect(await dataSource.query('select result, result_output from polyphony_flows')).toEqual([
+      { result: { totalCost: 1 }, result_output: 'all' },
+    ])
+    await dataSource.undoLastMigration()
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('run_options')
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_api_keys')
+    await dataSource.undoLastMigration()
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
+    expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
+    expect(await dumpSchema(poolOf(dataSource))).toBe(await readFile(golden, 'utf8'))
+  })
+})
+
+describe('an empty Postgres', () => {
+  test('is opened by several processes at once, and one of them builds the schema', async () => {
+    const { url, drop } = await openTestPostgres()
+    const applied = await Promise.all([migrate(url), migrate(url), migrate(url)])
+    expect(applied.flat()).toEqual(MIGRATIONS)
+    await drop()
+  })
+
+  test('gets its schema when a store opens it', async () => {
+    const { url, drop } = await openTestPostgres()
+    const store = await openStore({ url })
+    expect(await migrate(url)).toEqual([])
+    await store.close()
+    await drop()
+  })
+})

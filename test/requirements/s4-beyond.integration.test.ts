@@ -1,0 +1,142 @@
+// What SPEC sections 2, 3, 6, 8 and 9 add to the numbers: samples, schemas, agents, loops that are resumed, two instances.
+//
+// S4-110: a loop that failed in the middle resumes at the same iteration
+// S4-26: another instance on the same database sees, follows and cancels a running flow
+// S4-T11: updates count on over a resume
+
+import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
+import { expect, test } from 'vitest'
+import { openTestPostgres } from '../support/postgres.ts'
+import { chain, describeInMemory, failureOf, step, until } from './house.ts'
+
+const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
+
+describeInMemory('beyond the numbers', (house) => {
+  test('a loop that failed in the middle resumes at the same iteration', async () => {
+    const model = house.model(['v1', '{"score":0.2}', 'v2', rejected(), '{"score":0.95}'])
+    const { userId, threadId } = await house.person()
+    const { orchestrator } = house.polyphony
+    const flow = await orchestrator.createFlow(threadId, userId, {
+      name: 'loop',
+      type: 'refinement',
+      steps: [
+        step('draft', model),
+        step('evaluate', model, { action: 'evaluate' }),
+        step('refine', model, { action: 'refine', prompt: 'mend {{ input }}' }),
+      ],
+    })
+    const failed = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
+    await expect(failed).rejects.toMatchObject({ code: 'PROVIDER_REJECTED', details: { stepId: 'evaluate', iteration: 2 } })
+    const result = await orchestrator.executeFlow(flow.id, userId)
+    expect(result).toMatchObject({ finalOutput: 'v2', stopReason: 'threshold' })
+    expect(result.steps.map(({ stepId, iteration }) => `${stepId}#${iteration}`)).toEqual([
+      'draft#1',
+      'evaluate#1',
+      'refine#1',
+      'evaluate#2',
+    ])
+    expect(model.requests).toHaveLength(5)
+  })
+
+  test('updates count on over a resume', async () => {
+    const model = house.model(['one', rejected(), 'two'])
+    const { userId, threadId } = await house.person()
+    const { orchestrator } = house.polyphony
+    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const live: FlowUpdate[] = []
+    const onUpdate = (update: FlowUpdate) => live.push(update)
+    await failureOf(orchestrator.executeFlow(flow.id, userId, { input: 'x', onUpdate }))
+    await orchestrator.executeFlow(flow.id, userId, { onUpdate })
+    expect(live.map(({ seq }) => seq)).toEqual(live.map((_, index) => index + 1))
+    const starts = live.flatMap((update) => (update.type === 'flow_start' ? [update.data.resumed] : []))
+    expect(starts).toEqual([false, true])
+    const stored: FlowUpdate[] = []
+    for await (const update of orchestrator.streamFlow(flow.id, userId)) stored.push(update)
+    expect(stored.map(({ seq, type }) => [seq, type])).toEqual(live.map(({ seq, type }) => [seq, type]))
+  })
+
+  test('a definition is kept as it was when it was stored', async () => {
+    const model = house.model(['ok'])
+    const { userId, threadId } = await house.person()
+    const definition: FlowDefinitionInput = chain(step('a', model, { prompt: 'as it was' }))
+    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, definition)
+    Object.assign(definition.steps[0] ?? {}, { prompt: 'changed later' })
+    await house.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })
+    expect(model.sent(0)).toContain('as it was')
+  })
+
+  test('samples of one step are all asked, kept and paid', async () => {
+    const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2, source: 'reported' } as const
+    const model = house.model((_, index) => ({ text: `sample ${index}`, usage }))
+    const { result } = await house.run(chain(step('a', model, { samples: 3 })))
+    expect(model.requests).toHaveLength(3)
+    expect([...(result.steps[0]?.samples ?? [])].sort()).toEqual(['sample 0', 'sample 1', 'sample 2'])
+    expect(result.totalTokens).toBe(6)
+  })
+
+  test('an answer is read through the outputSchema of its step, or is invalid', async () => {
+    const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'], additionalProperties: false }
+    const model = house.model(['{"n": 5}', '{"n":"five"}', 'still nothing'])
+    const { result } = await house.run(chain(step('a', model, { outputSchema })))
+    expect(result.steps[0]?.parsed).toEqual({ n: 5 })
+    expect(model.requests[0]?.outputSchema).toMatchObject({ properties: { n: { type: 'number' } } })
+    await expect(house.run(chain(step('a', model, { outputSchema })))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
+  })
+
+  test('a fallback never gets what its provider may not see', async () => {
+    const alpha = house.model(['CANARY', rejected()], 'alpha')
+    const beta = house.model(['stolen'], 'beta')
+    const definition = chain(step('a', alpha), step('b', alpha, { prompt: '{{ steps.a.output }}', fallbacks: [beta.target] }))
+    await expect(house.run(definition)).rejects.toBeInstanceOf(OrchestratorError)
+    expect(beta.requests).toHaveLength(0)
+  })
+
+  test('parallel branches together stay below maxCostUsd', async () => {
+    const usage = { inputTokens: 0, outputTokens: 10, totalTokens: 10, source: 'reported' } as const
+    const model = house.model(() => ({ text: 'ok', usage, delayMs: 20 }), 'alpha', 'priced')
+    const { userId, threadId } = await house.person()
+    const { orchestrator } = house.polyphony
+    // The answers of three such calls are covered, not of five.
+    const settings = { maxTokens: 10 }
+    const steps = ['a', 'b', 'c', 'd', 'e'].map((id) => step(id, model, { prompt: 'x', settings }))
+    const definition: FlowDefinitionInput = { name: 'capped', type: 'parallel', steps, limits: { maxCostUsd: 70 } }
+    const flow = await orchestrator.createFlow(threadId, userId, definition)
+    const run = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
+    await expect(run).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+    const { stepResults } = await orchestrator.getFlow(flow.id, userId)
+    const paid = stepResults.filter(({ status }) => status === 'SUCCESS')
+    expect(paid.length).toBe(model.requests.length)
+    expect(paid.reduce((sum, { cost = 0 }) => sum + cost, 0)).toBeLessThanOrEqual(70)
+    expect(model.requests.length).toBeGreaterThan(0)
+  })
+})
+
+test('another instance on the same database sees, follows and cancels a running flow', async () => {
+  const { url, drop } = await openTestPostgres()
+  const alpha = createScriptedProvider({ id: 'alpha', replies: ['one', { text: '', hang: true }] })
+  const open = () => createPolyphony({ database: url, providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+  const [here, there] = await Promise.all([open(), open()])
+  const thread = await here.conversations.createThread('ada')
+  const write = (id: string) => ({ id, model: 'alpha/m', action: 'generate', prompt: 'x' }) as const
+  const flow = await here.orchestrator.createFlow(thread.id, 'ada', chain(write('a'), write('b')))
+  const outcome = failureOf(here.orchestrator.executeFlow(flow.id, 'ada', { input: 'x' }))
+  await until(() => alpha.requests.length === 2)
+  expect(await there.orchestrator.getFlowStatus(flow.id, 'ada')).toMatchObject({ status: 'RUNNING', completedSteps: 1 })
+  for (const [code, attempt] of [
+    ['FLOW_ALREADY_RUNNING', there.orchestrator.executeFlow(flow.id, 'ada', { input: 'x' })],
+    ['FLOW_RUNNING', there.orchestrator.deleteFlow(flow.id, 'ada')],
+  ] as const) {
+    await expect(attempt).rejects.toMatchObject({ code })
+  }
+  const types: string[] = []
+  const followed = (async () => {
+    for await (const { type } of there.orchestrator.streamFlow(flow.id, 'ada')) types.push(type)
+  })()
+  expect(await there.orchestrator.cancelFlow(flow.id, 'ada')).toMatchObject({ status: 'CANCELLED' })
+  expect(await outcome).toMatchObject({ code: 'FLOW_CANCELLED' })
+  await followed
+  expect(types[0]).toBe('flow_start')
+  expect(types.at(-1)).toBe('flow_cancelled')
+  for (const instance of [here, there]) await instance.close()
+  await drop()
+})

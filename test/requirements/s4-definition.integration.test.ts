@@ -1,0 +1,333 @@
+// What a flow and its steps may say (REQUIREMENTS S4, SPEC sections 1 to 3).
+//
+// S4-01: names flow types and actions by constants and by plain strings
+// S4-34: keeps every field of a definition
+// S4-35: keeps every field of a definition
+// S4-36: keeps every field of a definition
+// S4-37: keeps every field of a definition
+// S4-38: keeps every field of a definition
+// S4-39: ends a flow that takes longer than maxExecutionTime
+// S4-40: calls onStepComplete for every step and onFlowComplete once
+// S4-41: calls onStepComplete for every step and onFlowComplete once
+// S4-42: calls onError with code, flow and step before executeFlow rejects
+// S4-43: finds a step by its id and asks the provider and model it names
+// S4-44: finds a step by its id and asks the provider and model it names
+// S4-45: splits model at the first slash where no provider is given
+// S4-46: runs the action %s
+// S4-47: takes a prompt as a string, a function and an async function
+// S4-48: takes a prompt as a string, a function and an async function
+// S4-49: takes a prompt as a string, a function and an async function
+// S4-50: reads the prompt "original" as the words of the user
+// S4-51: gives a step what inputFrom "$inputFrom" names
+// S4-52: gives a step what inputFrom "$inputFrom" names
+// S4-53: gives a step what inputFrom "$inputFrom" names
+// S4-54: gives a step what inputFrom "$inputFrom" names
+// S4-62: runs or skips a step by its condition as %s
+// S4-63: runs or skips a step by its condition as %s
+// S4-64: runs the action %s
+// S4-65: runs the action %s
+// S4-66: runs the action %s
+// S4-67: runs the action %s
+// S4-68: runs the action %s
+// S4-69: runs the action %s
+// S4-70: runs the action %s
+// S4-71: runs the action %s
+// S4-72: runs the action %s
+// S4-73: runs the action %s
+// S4-89: shows prompts and conditions the whole context
+// S4-90: shows prompts and conditions the whole context
+// S4-91: shows prompts and conditions the whole context
+// S4-92: shows prompts and conditions the whole context
+// S4-93: shows prompts and conditions the whole context
+// S4-94: shows prompts and conditions the whole context
+// S4-95: shows prompts and conditions the whole context
+// S4-96: shows prompts and conditions the whole context
+// S4-97: shows prompts and conditions the whole context
+// S4-T1: takes the prompt from the option, then the definition, then the newest user message
+// S4-T7: names every status by a constant
+
+import {
+  type FlowDefinitionInput,
+  type FlowError,
+  FlowStatus,
+  type FlowStepInput,
+  OrchestrationFlowType,
+  OrchestratorError,
+  StepAction,
+  type StepContext,
+  StepStatus,
+} from 'polyphony'
+import { expect, expectTypeOf, test } from 'vitest'
+import { chain, describeInMemory, failureOf, step } from './house.ts'
+
+test('names flow types and actions by constants and by plain strings', () => {
+  expect(OrchestrationFlowType).toMatchObject({
+    SEQUENTIAL: 'sequential',
+    PARALLEL: 'parallel',
+    CONDITIONAL: 'conditional',
+    CRITIQUE: 'critique',
+    REFINEMENT: 'refinement',
+    GRAPH: 'graph',
+  })
+  expectTypeOf<'sequential'>().toExtend<FlowDefinitionInput['type']>()
+  expectTypeOf(OrchestrationFlowType.REFINEMENT).toExtend<FlowDefinitionInput['type']>()
+  expectTypeOf<'nonsense'>().not.toExtend<FlowDefinitionInput['type']>()
+  expectTypeOf<'critique'>().toExtend<FlowStepInput['action']>()
+  expectTypeOf(StepAction.CRITIQUE).toExtend<FlowStepInput['action']>()
+  expectTypeOf(StepAction.CRITIQUE).toExtend<StepAction>()
+  expectTypeOf<'CRITIQUE'>().not.toExtend<FlowStepInput['action']>()
+})
+
+test('names every status by a constant', () => {
+  const same = (...names: readonly string[]) => Object.fromEntries(names.map((name) => [name, name]))
+  expect(FlowStatus).toEqual(same('PENDING', 'RUNNING', 'PAUSED', 'COMPLETED', 'FAILED', 'CANCELLED'))
+  expect(StepStatus).toEqual(same('PENDING', 'RUNNING', 'SUCCESS', 'FAILED', 'SKIPPED', 'CANCELLED'))
+  expectTypeOf<'SUCCESS'>().toExtend<StepStatus>()
+  expectTypeOf<'COMPLETED'>().toExtend<FlowStatus>()
+})
+
+describeInMemory('a definition', (house) => {
+  test('keeps every field of a definition', async () => {
+    const model = house.model(['x'])
+    const { userId, threadId } = await house.person()
+    const definition: FlowDefinitionInput = {
+      name: 'Named',
+      description: 'Described',
+      version: '7',
+      type: OrchestrationFlowType.SEQUENTIAL,
+      input: 'asked',
+      maxExecutionTime: 5_000,
+      contextPolicy: { maxSharedTokens: 77 },
+      limits: { maxTokens: 50_000 },
+      steps: [step('only', model)],
+    }
+    const { id } = await house.polyphony.orchestrator.createFlow(threadId, userId, definition)
+    const flow = await house.polyphony.orchestrator.getFlow(id, userId)
+    expect(flow).toMatchObject({ name: 'Named', description: 'Described', flowType: 'sequential', steps: [{ id: 'only' }] })
+    expect(flow.definition).toMatchObject({
+      version: '7',
+      input: 'asked',
+      maxExecutionTime: 5_000,
+      contextPolicy: { maxSharedTokens: 77 },
+      limits: { maxTokens: 50_000 },
+    })
+  })
+
+  test('reports every problem at once, each with its path and what was meant', async () => {
+    const model = house.model([])
+    const { userId, threadId } = await house.person()
+    const wrong = {
+      ...chain(step('draft', model), step('draft', model), step('third', model, { inputFrom: 'drfat' })),
+      surprise: true,
+    }
+    const error = await failureOf(house.polyphony.orchestrator.createFlow(threadId, userId, wrong))
+    if (!OrchestratorError.is(error)) throw error
+    expect(error).toMatchObject({ code: 'FLOW_INVALID', retryable: false })
+    const said = JSON.stringify(error.details.problems)
+    for (const part of ['surprise', 'steps[1].id', 'steps[2].inputFrom', 'draft']) expect(said).toContain(part)
+  })
+
+  test.each([
+    ['a cycle', [{ dependsOn: ['b'] }, { dependsOn: ['a'] }]],
+    ['a missing step', [{}, { dependsOn: ['c'] }]],
+    ['an unknown key of a step', [{}, { promt: 'x' }]],
+    ['an unknown action', [{}, { action: 'write' }]],
+  ] as const)('refuses %s', async (_, [first, second]) => {
+    const model = house.model([])
+    const { userId, threadId } = await house.person()
+    // A caller of plain JavaScript may pass what the types forbid.
+    const definition = {
+      name: 'wrong',
+      type: 'graph',
+      steps: [
+        { ...step('a', model), ...first },
+        { ...step('b', model), ...second },
+      ],
+    }
+    const created = house.polyphony.orchestrator.createFlow(threadId, userId, JSON.parse(JSON.stringify(definition)))
+    await expect(created).rejects.toMatchObject({ code: 'FLOW_INVALID' })
+  })
+
+  test('ends a flow that takes longer than maxExecutionTime', async () => {
+    const model = house.model([{ text: '', hang: true }])
+    const run = house.run({ ...chain(step('slow', model)), maxExecutionTime: 30 })
+    await expect(run).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
+  })
+
+  test('calls onStepComplete for every step and onFlowComplete once', async () => {
+    const model = house.model(['one', 'two'])
+    const seen: unknown[] = []
+    await house.run({
+      ...chain(step('a', model), step('b', model)),
+      onStepComplete: ({ stepId, status, output }) => seen.push([stepId, status, output]),
+      onFlowComplete: ({ status, finalOutput }) => seen.push([status, finalOutput]),
+      onError: () => seen.push('error'),
+    })
+    expect(seen).toEqual([
+      ['a', 'SUCCESS', 'one'],
+      ['b', 'SUCCESS', 'two'],
+      ['COMPLETED', 'two'],
+    ])
+  })
+
+  test('calls onError with code, flow and step before executeFlow rejects', async () => {
+    const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
+    const seen: FlowError[] = []
+    await failureOf(house.run({ ...chain(step('a', model)), onError: (error) => seen.push(error) }))
+    expect(seen).toMatchObject([{ code: 'PROVIDER_REJECTED', stepId: 'a', flowId: expect.any(String), retryable: false }])
+  })
+
+  test('goes on although a callback throws', async () => {
+    const fail = (): never => {
+      throw new Error('callback')
+    }
+    const definition = { ...chain(step('a', house.model(['fine']))), onStepComplete: fail, onFlowComplete: fail }
+    expect((await house.run(definition, { onUpdate: fail })).result.finalOutput).toBe('fine')
+  })
+
+  test('finds a step by its id and asks the provider and model it names', async () => {
+    const one = house.model(['from alpha'], 'alpha')
+    const two = house.model(['from beta'], 'beta')
+    const { result } = await house.run(chain(step('first-1', one), step('second_2', two, { prompt: 'original' })))
+    expect(
+      result.steps.map(({ stepId, provider, requestedModel, output }) => [stepId, provider, requestedModel, output]),
+    ).toEqual([
+      ['first-1', 'alpha', one.target.model, 'from alpha'],
+      ['second_2', 'beta', two.target.model, 'from beta'],
+    ])
+  })
+
+  test('splits model at the first slash where no provider is given', async () => {
+    const definition = chain({ id: 'a', model: 'beta/family/name-1', action: 'generate', prompt: 'hello' })
+    const { result } = await house.run(definition)
+    expect(result.steps[0]).toMatchObject({
+      provider: 'beta',
+      requestedModel: 'family/name-1',
+      output: 'answer of family/name-1',
+    })
+  })
+
+  test.each(Object.entries(StepAction))('runs the action %s', async (name, action) => {
+    expect(action).toBe(name.toLowerCase())
+    const model = house.model(['done'])
+    const { result, updates } = await house.run(chain(step('a', model, { action })))
+    expect(result).toMatchObject({ finalOutput: 'done', steps: [{ action, status: 'SUCCESS' }] })
+    expect(updates.find(({ type }) => type === 'step_start')).toMatchObject({ stepId: 'a', data: { action } })
+  })
+
+  test('takes a prompt as a string, a function and an async function', async () => {
+    const model = house.model(() => 'ok')
+    await house.run(
+      chain(
+        step('a', model, { prompt: 'of a string {{ original }}' }),
+        step('b', model, { prompt: (context) => `of a function ${context.stepId}` }),
+        step('c', model, { prompt: async (context) => Promise.resolve(`of an async function ${context.originalPrompt}`) }),
+      ),
+    )
+    expect(model.sent(0)).toContain('of a string the question')
+    expect(model.sent(1)).toContain('of a function b')
+    expect(model.sent(2)).toContain('of an async function the question')
+  })
+
+  test('reads the prompt "original" as the words of the user', async () => {
+    const model = house.model(['ok'])
+    await house.run(chain(step('a', model, { prompt: 'original' })), { input: 'words of the user' })
+    expect(model.requests[0]?.messages.at(-1)).toMatchObject({ role: 'user', content: 'words of the user' })
+  })
+
+  test.each([
+    { inputFrom: 'previous', given: ['second!'], hidden: ['first!'] },
+    { inputFrom: 'original', given: ['the question'], hidden: ['first!', 'second!'] },
+    { inputFrom: 'all', given: ['first!', 'second!'], hidden: [] },
+    { inputFrom: 'a', given: ['first!'], hidden: ['second!'] },
+  ])('gives a step what inputFrom "$inputFrom" names', async ({ inputFrom, given, hidden }) => {
+    for (const prompt of ['look at {{ input }}', 'look at it']) {
+      const model = house.model(['first!', 'second!', 'third!'])
+      const last = step('c', model, { inputFrom, prompt })
+      await house.run(chain(step('a', model), step('b', model, { prompt: 'original' }), last))
+      for (const text of given) expect(model.sent(2), prompt).toContain(text)
+      for (const text of hidden) expect(model.sent(2), prompt).not.toContain(text)
+    }
+  })
+
+  test.each([
+    ['a function', (): boolean => true, (): boolean => false],
+    ['an async function', () => Promise.resolve(true), () => Promise.resolve(false)],
+    ['an expression', 'original.contains("question")', 'original.contains("elephant")'],
+  ] as const)('runs or skips a step by its condition as %s', async (_, holds, fails) => {
+    const model = house.model(['one', 'two'])
+    const { result } = await house.run(
+      chain(step('a', model), step('b', model, { condition: fails }), step('c', model, { condition: holds })),
+    )
+    expect(result.steps.map(({ stepId, status }) => [stepId, status])).toEqual([
+      ['a', 'SUCCESS'],
+      ['b', 'SKIPPED'],
+      ['c', 'SUCCESS'],
+    ])
+    expect(model.requests).toHaveLength(2)
+  })
+
+  test('shows prompts and conditions the whole context', async () => {
+    const model = house.model(['one', 'two', 'three'])
+    const seen: StepContext[] = []
+    const look = (context: StepContext) => {
+      seen.push(context)
+      return `prompt of ${context.stepId}`
+    }
+    const whose = await house.person()
+    await house.polyphony.conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'said before' })
+    await house.polyphony.dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
+    const { flow } = await house.run(
+      {
+        ...chain(
+          step('a', model, { prompt: look }),
+          step('b', model),
+          step('c', model, {
+            prompt: look,
+            condition: (context) => {
+              seen.push(context)
+              return context.previousStepOutput === 'two'
+            },
+          }),
+        ),
+        contextPolicy: { shareConversationHistory: true },
+      },
+      { metadata: { trace: 't-1' } },
+      whose,
+    )
+    const [first, condition, third] = seen
+    expect(first).toMatchObject({ flowId: flow.id, stepId: 'a', stepIndex: 0, originalPrompt: 'the question' })
+    expect(first?.previousStepOutput).toBeUndefined()
+    expect(first?.metadata).toMatchObject({ trace: 't-1' })
+    expect({ ...first?.previousStepOutputs }).toEqual({})
+    expect(first?.allStepResults).toHaveLength(0)
+    expect(first?.threadHistory.map(({ role, content }) => [role, content])).toEqual([['user', 'said before']])
+    for (const context of [condition, third]) {
+      expect(context).toMatchObject({ stepId: 'c', stepIndex: 2, previousStepOutput: 'two', metadata: { trace: 't-1' } })
+      expect({ ...context?.previousStepOutputs }).toEqual({ a: 'one', b: 'two' })
+      expect(context?.allStepResults.map(({ stepId, status, output }) => [stepId, status, output])).toEqual([
+        ['a', 'SUCCESS', 'one'],
+        ['b', 'SUCCESS', 'two'],
+      ])
+    }
+  })
+
+  test('takes the prompt from the option, then the definition, then the newest user message', async () => {
+    const model = house.model(() => 'ok')
+    const whose = await house.person()
+    const definition = chain(step('a', model, { prompt: 'original' }))
+    const run = (more: Partial<FlowDefinitionInput>, input?: string) => house.run({ ...definition, ...more }, { input }, whose)
+    await expect(run({})).rejects.toMatchObject({ code: 'FLOW_INPUT_MISSING' })
+    for (const content of ['old words', 'new words']) {
+      await house.polyphony.conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content })
+    }
+    await run({ input: 'of the definition' }, 'of the option')
+    await run({ input: 'of the definition' })
+    await run({})
+    expect(model.requests.map(({ messages }) => messages.at(-1)?.content)).toEqual([
+      'of the option',
+      'of the definition',
+      'new words',
+    ])
+  })
+})

@@ -1,0 +1,260 @@
+// Who may do what, and what which provider may see (REQUIREMENTS S4-74 to S4-78, S4-111 to S4-122, SPEC section 4).
+//
+// S4-74: shares the conversation only where the policy of the flow says so
+// S4-75: hides the outputs of other steps from prompts, not from conditions
+// S4-76: cuts at maxSharedTokens, the oldest history first, and notes it
+// S4-77: includes the original prompt unless told not to
+// S4-78: passes system messages of the thread on only where told to
+// S4-111: asks for write to create and run, read to view, delete to delete
+// S4-112: asks for write to create and run, read to view, delete to delete
+// S4-113: asks for write to create and run, read to view, delete to delete
+// S4-114: asks for write to create and run, read to view, delete to delete
+// S4-115: a flow inherits the rights of its thread, also when they are taken back
+// S4-116: keeps one sharing policy per user and provider
+// S4-117: shares the conversation only where the policy of the flow says so
+// S4-118: stops a step that needs a forbidden output before the call
+// S4-119: sends attachments only where the user allows them
+// S4-120: stops a step that needs a forbidden output before the call
+// S4-121: stops a step that needs a forbidden output before the call
+// S4-122: without a policy a provider sees the prompt and its own outputs only
+// S4-T8: withholds what is merely offered, and records it
+// S4-T9: cuts at maxSharedTokens, the oldest history first, and notes it
+
+import type { FlowDefinitionInput, ThreadRight } from 'polyphony'
+import { expect, test } from 'vitest'
+import { chain, describeInMemory, step } from './house.ts'
+
+describeInMemory('sharing', (house) => {
+  const sharedHistory = (model: ReturnType<typeof house.model>): FlowDefinitionInput => ({
+    ...chain(step('a', model)),
+    contextPolicy: { shareConversationHistory: true },
+  })
+
+  test('asks for write to create and run, read to view, delete to delete', async () => {
+    const owner = await house.person()
+    const { orchestrator, permissions } = house.polyphony
+    const model = house.model(() => 'ok')
+    const definition = chain(step('a', model))
+    const flow = await orchestrator.createFlow(owner.threadId, owner.userId, definition)
+    const attempts = (userId: string) => ({
+      getFlow: () => orchestrator.getFlow(flow.id, userId),
+      getFlowStatus: () => orchestrator.getFlowStatus(flow.id, userId),
+      listFlows: () => orchestrator.listFlows(owner.threadId, userId),
+      createFlow: () => orchestrator.createFlow(owner.threadId, userId, definition),
+      executeFlow: () => orchestrator.executeFlow(flow.id, userId, { input: 'x' }),
+      executeStep: () => orchestrator.executeStep(flow.id, 'a', userId, 'x'),
+      cancelFlow: () => orchestrator.cancelFlow(flow.id, userId),
+      rerunFlow: () => orchestrator.rerunFlow(flow.id, userId),
+      deleteFlow: () => orchestrator.deleteFlow(flow.id, userId),
+    })
+    const codes = async (userId: string) => {
+      const found: Record<string, string> = {}
+      for (const [name, attempt] of Object.entries(attempts(userId))) {
+        found[name] = await attempt().then(
+          () => 'ok',
+          (error) => error.code,
+        )
+      }
+      return found
+    }
+    const member = async (...rights: ThreadRight[]) => {
+      const { userId } = await house.person()
+      await permissions.grant(owner.threadId, owner.userId, userId, rights)
+      return userId
+    }
+    const { listFlows, createFlow, ...onFlow } = await codes((await house.person()).userId)
+    expect([listFlows, createFlow]).toEqual(['THREAD_NOT_FOUND', 'THREAD_NOT_FOUND'])
+    expect(new Set(Object.values(onFlow))).toEqual(new Set(['FLOW_NOT_FOUND']))
+    const denied = 'PERMISSION_DENIED'
+    expect(await codes(await member('read'))).toEqual({
+      getFlow: 'ok',
+      getFlowStatus: 'ok',
+      listFlows: 'ok',
+      createFlow: denied,
+      executeFlow: denied,
+      executeStep: denied,
+      cancelFlow: denied,
+      rerunFlow: denied,
+      deleteFlow: denied,
+    })
+    const writer = await codes(await member('read', 'write'))
+    expect(writer).toMatchObject({ getFlow: 'ok', createFlow: 'ok', executeFlow: 'ok', rerunFlow: 'ok', deleteFlow: denied })
+    expect(await codes(await member('read', 'delete'))).toMatchObject({ createFlow: denied, deleteFlow: 'ok' })
+  })
+
+  test('a flow inherits the rights of its thread, also when they are taken back', async () => {
+    const owner = await house.person()
+    const guest = await house.person()
+    const { orchestrator, permissions, conversations } = house.polyphony
+    const flow = await orchestrator.createFlow(owner.threadId, owner.userId, chain(step('a', house.model([]))))
+    await permissions.grant(owner.threadId, owner.userId, guest.userId, ['read'])
+    expect(await orchestrator.getFlow(flow.id, guest.userId)).toMatchObject({ id: flow.id })
+    expect(await conversations.getMessages(owner.threadId, guest.userId)).toEqual([])
+    const listed = await permissions.list(owner.threadId, owner.userId)
+    expect(listed.map(({ userId, rights }) => [userId, [...rights].sort()])).toEqual(
+      expect.arrayContaining([
+        [owner.userId, ['delete', 'read', 'write']],
+        [guest.userId, ['read']],
+      ]),
+    )
+    await expect(permissions.grant(owner.threadId, guest.userId, 'another', ['write'])).rejects.toMatchObject({
+      code: 'PERMISSION_DENIED',
+    })
+    await permissions.revoke(owner.threadId, owner.userId, guest.userId)
+    await expect(orchestrator.getFlow(flow.id, guest.userId)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
+  })
+
+  test('keeps one sharing policy per user and provider', async () => {
+    const { userId } = await house.person()
+    const { dataSharing } = house.polyphony
+    expect(await dataSharing.get(userId, 'alpha')).toBeUndefined()
+    await dataSharing.set(userId, 'alpha', { allowConversationHistory: true })
+    expect(await dataSharing.get(userId, 'alpha')).toEqual({
+      userId,
+      providerKey: 'alpha',
+      allowConversationHistory: true,
+      allowCrossProviderContext: false,
+      allowAttachments: false,
+    })
+    expect(await dataSharing.get(userId, 'beta')).toBeUndefined()
+    expect(await dataSharing.list(userId)).toHaveLength(1)
+    await dataSharing.remove(userId, 'alpha')
+    expect(await dataSharing.get(userId, 'alpha')).toBeUndefined()
+  })
+
+  test('shares the conversation only where the policy of the flow says so', async () => {
+    const whose = await house.person()
+    const { conversations, dataSharing } = house.polyphony
+    await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'CANARY of the thread' })
+    const model = house.model(() => 'ok')
+    const withheld = await house.run(sharedHistory(model), {}, whose)
+    expect(withheld.result.steps[0]?.withheld).toMatchObject([{ kind: 'conversation_history', to: 'alpha', allowed: false }])
+    await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
+    await house.run(chain(step('a', model)), {}, whose)
+    await house.run(sharedHistory(model), {}, whose)
+    expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
+  })
+
+  test('hides the outputs of other steps from prompts, not from conditions', async () => {
+    const model = house.model(['CANARY', 'two', 'three'])
+    const { result } = await house.run({
+      ...chain(
+        step('a', model),
+        step('b', model, { condition: 'steps.a.output.contains("CANARY")' }),
+        step('c', model, { inputFrom: 'all' }),
+      ),
+      contextPolicy: { shareStepOutputs: false },
+    })
+    expect(result.steps.map(({ status }) => status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS'])
+    expect(JSON.stringify(model.requests)).not.toContain('CANARY')
+  })
+
+  test('includes the original prompt unless told not to', async () => {
+    const model = house.model(() => 'ok')
+    const definition = chain(step('a', model, { prompt: 'first' }), step('b', model, { prompt: 'second', inputFrom: 'previous' }))
+    await house.run(definition, { input: 'CANARY of the user' })
+    await house.run({ ...definition, contextPolicy: { includeOriginalPrompt: false } }, { input: 'CANARY of the user' })
+    expect(model.sent(1)).toContain('CANARY')
+    expect(model.sent(3)).not.toContain('CANARY')
+  })
+
+  test('passes system messages of the thread on only where told to', async () => {
+    const whose = await house.person()
+    const { conversations, dataSharing } = house.polyphony
+    await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
+    await conversations.addMessage(whose.threadId, whose.userId, { role: 'system', content: 'CANARY of the system' })
+    await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'hello' })
+    const model = house.model(() => 'ok')
+    for (const preserveSystemPrompts of [undefined, false, true]) {
+      const contextPolicy = { shareConversationHistory: true, preserveSystemPrompts }
+      await house.run({ ...chain(step('a', model)), contextPolicy }, {}, whose)
+    }
+    expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
+  })
+
+  test('cuts at maxSharedTokens, the oldest history first, and notes it', async () => {
+    const whose = await house.person()
+    const { conversations, dataSharing } = house.polyphony
+    await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
+    for (const content of [`OLDEST ${'word '.repeat(300)}`, 'NEWEST']) {
+      await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content })
+    }
+    const model = house.model(['OUTPUT', 'ok', `BEGIN ${'word '.repeat(300)} END`, 'ok'])
+    const definition = chain(step('a', model), step('b', model, { inputFrom: 'a' }))
+    const contextPolicy = { shareConversationHistory: true, maxSharedTokens: 40 }
+    const { result } = await house.run({ ...definition, contextPolicy }, {}, whose)
+    for (const text of ['OUTPUT', 'NEWEST']) expect(model.sent(1)).toContain(text)
+    expect(model.sent(1)).not.toContain('OLDEST')
+    const cut = result.steps[1]
+    expect([...(cut?.notes ?? []), JSON.stringify(cut?.withheld)].join()).toMatch(/maxSharedTokens/)
+    await house.run({ ...definition, contextPolicy }, {}, whose)
+    expect(model.sent(3)).toContain('END')
+    expect(model.sent(3)).not.toContain('BEGIN')
+  })
+
+  test('without a policy a provider sees the prompt and its own outputs only', async () => {
+    const alpha = house.model(['CANARY of alpha', 'third'], 'alpha')
+    const beta = house.model(['second'], 'beta')
+    const definition = chain(
+      step('a', alpha),
+      step('b', beta, { inputFrom: 'all' }),
+      step('c', alpha, { prompt: 'again {{ steps.a.output }}' }),
+    )
+    const { result } = await house.run(definition)
+    expect(result.status).toBe('COMPLETED')
+    expect(JSON.stringify(beta.requests)).not.toContain('CANARY')
+    expect(alpha.sent(1)).toContain('CANARY')
+  })
+
+  test.each([
+    ['inputFrom', { inputFrom: 'a' }],
+    ['its template', { prompt: '{{ steps.a.output }}' }],
+    [
+      'its function',
+      { prompt: (context: { previousStepOutputs: Readonly<Record<string, string>> }) => `${context.previousStepOutputs.a}` },
+    ],
+  ])('stops a step that needs a forbidden output before the call', async (_, needs) => {
+    const whose = await house.person()
+    const alpha = house.model(() => 'CANARY', 'alpha')
+    const beta = house.model(() => 'ok', 'beta')
+    const definition = chain(step('a', alpha), step('b', beta, needs))
+    const { dataSharing } = house.polyphony
+    for (const rules of [undefined, { allowConversationHistory: true, allowAttachments: true }]) {
+      if (rules) await dataSharing.set(whose.userId, 'beta', rules)
+      await expect(house.run(definition, {}, whose)).rejects.toMatchObject({
+        code: 'DATA_SHARING_DENIED',
+        details: { stepId: 'b', piece: 'a', from: 'alpha', to: 'beta', rule: expect.any(String) },
+      })
+    }
+    expect(beta.requests).toHaveLength(0)
+    await dataSharing.set(whose.userId, 'beta', { allowCrossProviderContext: true })
+    expect((await house.run(definition, {}, whose)).result.finalOutput).toBe('ok')
+    expect(beta.sent(0)).toContain('CANARY')
+  })
+
+  test('withholds what is merely offered, and records it', async () => {
+    const alpha = house.model(['CANARY'], 'alpha')
+    const beta = house.model(['ok'], 'beta')
+    const { result, updates, flow } = await house.run(chain(step('a', alpha), step('b', beta, { inputFrom: 'all' })))
+    const kept = { kind: 'step_output', piece: 'a', from: 'alpha', to: 'beta', allowed: false }
+    expect(result.steps[1]?.withheld).toMatchObject([kept])
+    expect(updates.filter(({ type }) => type === 'context_withheld')).toMatchObject([{ stepId: 'b', data: kept }])
+    const { stepResults } = await house.polyphony.orchestrator.getFlow(flow.id, flow.userId)
+    expect(stepResults[1]?.withheld).toMatchObject([kept])
+    expect(beta.sent(0)).not.toContain('CANARY')
+  })
+
+  test('sends attachments only where the user allows them', async () => {
+    const whose = await house.person()
+    const { conversations, dataSharing } = house.polyphony
+    const attachments = [{ name: 'plan.txt', mediaType: 'text/plain', text: 'CANARY of the attachment' }]
+    await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'see the file', attachments })
+    const model = house.model(() => 'ok')
+    for (const allowAttachments of [false, true]) {
+      await dataSharing.set(whose.userId, 'alpha', { allowAttachments })
+      const { result } = await house.run(chain(step('a', model, { prompt: 'original' })), { input: undefined }, whose)
+      expect(result.steps[0]?.sharing).toMatchObject([{ kind: 'attachment', piece: 'plan.txt', allowed: allowAttachments }])
+    }
+    expect([0, 1].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, true])
+  })
+})
