@@ -22,7 +22,7 @@ import { createAnswerSteps, createFinalSteps } from './orchestrator/inspect/answ
 import { createCheckFlow } from './orchestrator/inspect/check-flow.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startOwnershipWatch } from './orchestrator/ownership/ownership-watch.ts'
-import { createRecovery, processLives } from './orchestrator/ownership/recovery.ts'
+import { createRecovery } from './orchestrator/ownership/recovery.ts'
 import { createResumption } from './orchestrator/ownership/resumption.ts'
 import { startPruning, startPruningCallers } from './orchestrator/ownership/retention.ts'
 import { createFlowExecutions } from './orchestrator/runs/flow-executions.ts'
@@ -48,6 +48,7 @@ import type { ProviderService } from './providers/provider.ts'
 import { createProviderService } from './providers/registry.ts'
 import { createMemoryStore } from './repositories/memory/memory-store.ts'
 import type { IdempotencyRepository, Owner, Store, TicketRepository } from './repositories/repository.ts'
+import { isProcessRunning } from './system/processes.ts'
 import { createTelemetry } from './telemetry/create-telemetry.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
@@ -223,7 +224,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const recovery = createRecovery({
     owners: store.owners,
     self: owner,
-    isAlive: processLives,
+    isRunning: isProcessRunning,
     logger,
     exclusive: store.kind !== 'postgres',
     onInterrupted: (flowIds) => resumption.interrupted(flowIds),

@@ -11,8 +11,8 @@ const STALE_AFTER_MS = 20_000
 export interface RecoveryDeps {
   readonly owners: OwnerRepository
   readonly self: Owner
-  /** Whether a process of this host lives. */
-  readonly isAlive: (pid: number) => boolean
+  /** Whether a process of this host exists. Implemented by isProcessRunning. */
+  readonly isRunning: (pid: number) => boolean
   /** No other process can hold this database: every other owner is dead. */
   readonly exclusive: boolean
   readonly logger?: RecoveryLog
@@ -24,14 +24,14 @@ export interface RecoveryDeps {
 const ownersHere = new Set<string>()
 
 /** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
-export function createRecovery({ owners, self, isAlive, exclusive, logger, onInterrupted }: RecoveryDeps) {
+export function createRecovery({ owners, self, isRunning, exclusive, logger, onInterrupted }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
     if (ownersHere.has(owner.id)) return false
     if (exclusive) return true
     // A restarted container often comes back under the same host name and process id.
-    return owner.host === self.host && (owner.pid === self.pid || !isAlive(owner.pid))
+    return owner.host === self.host && (owner.pid === self.pid || !isRunning(owner.pid))
   }
   const sweep = async () => {
     await owners.heartbeat(self)
@@ -57,16 +57,5 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger, onInt
       if (handOver) await owners.expire(self.id)
       else await owners.unregister(self.id)
     },
-  }
-}
-
-/** Whether a process of this host lives. */
-export function processLives(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it lives, under another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }
