@@ -1,3 +1,4 @@
+import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
@@ -147,7 +148,7 @@ async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: Execu
     ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
     : { ...totals, spent, output: finalOutput }
   await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated })
-  notify(() => run.definition.onFlowComplete?.(result))
+  callListener(() => run.definition.onFlowComplete?.(result))
   return { result }
 }
 
@@ -205,7 +206,7 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
     },
     simulated: run.results.some((step) => step?.simulated),
   }
-  notify(() =>
+  callListener(() =>
     cancelled ? undefined : run.definition.onError?.({ ...error.toJSON(), flowId: run.flowId, stepId: stepOf(error) }),
   )
   try {
@@ -218,11 +219,3 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
 
 const stepOf = (error: OrchestratorError): string | undefined =>
   typeof error.details.stepId === 'string' ? error.details.stepId : undefined
-
-// The caller's code: whatever it does, the flow's outcome stands.
-function notify(call: () => unknown): void {
-  try {
-    const outcome = call()
-    if (outcome instanceof Promise) outcome.catch(() => {})
-  } catch {}
-}

@@ -1,4 +1,5 @@
 import pLimit from 'p-limit'
+import { callListener } from '../../async/call-listener.ts'
 import type { Call, CallContext, CallRequest, CallResponse } from '../../calls/call.ts'
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
 import type { ModelMessage } from '../../domain/execution/model-call.ts'
@@ -86,7 +87,7 @@ function conclude({ run, step, iteration }: StepTask, slot: number, given: StepR
     [toStored(step, result.samples ? { ...result, attempts: [] } : result)],
     isSaved ? [toThreadMessage(run, result)] : undefined,
   )
-  notify(run, result)
+  callListener(() => run.definition.onStepComplete?.(result))
   if (run.cancellation.cancelled) throw run.cancellation.reason
   return result
 }
@@ -292,12 +293,4 @@ function deniedDecision(error: unknown): SharingDecision | undefined {
   if (!known) return undefined
   const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
   return from === undefined ? decision : { ...decision, from: String(from) }
-}
-
-// The caller's code: whatever it does, the flow goes on.
-function notify(run: FlowExecution, result: StepResult): void {
-  try {
-    const outcome = run.definition.onStepComplete?.(result)
-    if (outcome instanceof Promise) outcome.catch(() => {})
-  } catch {}
 }

@@ -1,3 +1,4 @@
+import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
@@ -62,7 +63,7 @@ export class FlowLog {
     // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
     const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#deps.now() } as FlowUpdate
     if (isStored) this.#pending.push(update)
-    if (onUpdate) tell(onUpdate, update)
+    if (onUpdate) callListener(() => onUpdate(update))
     if (!isStored) return
     this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
     if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
@@ -188,11 +189,3 @@ function toStoredUpdate(update: FlowUpdate): StoredUpdate {
 }
 
 export const isFinal = (update: FlowUpdate): boolean => FINAL_UPDATES.has(update.type)
-
-// A listener is the caller's code: whatever it does, the flow goes on.
-function tell(listener: (update: FlowUpdate) => unknown, update: FlowUpdate): void {
-  try {
-    const outcome = listener(update)
-    if (outcome instanceof Promise) outcome.catch(() => {})
-  } catch {}
-}
