@@ -8,6 +8,7 @@ import { createRatesOf } from './config/provider-rates.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import { fromStoredJson, toStoredJson } from './domain/definition/json.ts'
 import { createDefinitionParser, type DefinitionParser } from './domain/definition/parser.ts'
+import { flowCancelled } from './domain/execution/flow-errors.ts'
 import type { JsonSchema, ModelRequest } from './domain/execution/model-call.ts'
 import { untilIdle } from './engines/engine.ts'
 import { createLocalEngine } from './engines/local.ts'
@@ -27,6 +28,8 @@ import { createResumption } from './orchestrator/ownership/resumption.ts'
 import { startPruning, startPruningCallers } from './orchestrator/ownership/retention.ts'
 import { createFlowExecutions } from './orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from './orchestrator/runs/flow-runner.ts'
+import { createOpenExecution } from './orchestrator/runs/open-execution.ts'
+import { createRunRegistry } from './orchestrator/runs/run-registry.ts'
 import { createSingleStep } from './orchestrator/runs/single-step.ts'
 import { createStepPrompt } from './orchestrator/steps/step-prompt.ts'
 import { createStepRunner } from './orchestrator/steps/step-runner.ts'
@@ -174,21 +177,30 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     toStoredJson,
     fromStoredJson: (json) => fromStoredJson(json, parser.parse),
   })
-  const engine = createLocalEngine()
+  const registry = createRunRegistry()
+  const engine = createLocalEngine(registry)
   const live = createLiveUpdates({ read: createReadUpdates(store), heads: store.updates.heads, pollMs: POLL_OTHER_PROCESSES_MS })
   const updateLog = createUpdateLog({ journal: store.journal, onStored: live.publish, now })
-  const executions = createFlowExecutions({
+  const openExecution = createOpenExecution({
     store,
-    engine,
     providers,
     updateLog,
-    live,
-    rebuild: definitions.rebuild,
     executorOf: (type) => executors[type],
     createBudget,
     observer,
-    ownerId: owner.id,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
+    now,
+  })
+  const { rebuild } = definitions
+  const executions = createFlowExecutions({
+    store,
+    engine,
+    registry,
+    providers,
+    live,
+    openExecution,
+    rebuild,
+    ownerId: owner.id,
     now,
   })
   const historyOf = createThreadHistory(threads)
@@ -217,7 +229,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     flows,
     start: async (flowId, userId, options) => {
       await orchestrator.startFlow(flowId, userId, { ...options, resumeAfterCrash: true })
-      return { ended: executions.endOf(flowId) ?? Promise.resolve() }
+      return { ended: registry.find(flowId)?.done ?? Promise.resolve() }
     },
     logger,
   })
@@ -231,7 +243,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
   if (store.kind !== 'memory') await recovery.start()
   // Nobody else can take a flow of a database that this process holds alone.
-  const stopWatching = store.kind === 'postgres' ? startOwnershipWatch({ runs: executions.all, flows }) : () => {}
+  const stopWatching = store.kind === 'postgres' ? startOwnershipWatch({ runs: registry.executions, flows }) : () => {}
   const stopPruning = startPruning(store.updates, config.updates.retentionMs)
   const stopPruningCallers = startPruningCallers(store)
 
@@ -258,7 +270,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     answerSteps: createAnswerSteps(executors),
     executorOf: (type) => executors[type],
     finalSteps: createFinalSteps(executors),
-    executeOneStep: createSingleStep({ store, executions, runStep, ownerId: owner.id, now }),
+    executeOneStep: createSingleStep({ store, registry, openExecution, runStep, live, ownerId: owner.id, now }),
     now,
   })
 
@@ -270,8 +282,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     stopPruningCallers()
     stopWatching()
     // Who is interrupted writes nothing: the flow stays RUNNING for whoever takes it over.
-    const reason = new OrchestratorError(handOver ? 'FLOW_INTERRUPTED' : 'FLOW_CANCELLED', 'Polyphony is closing')
-    await Promise.all([engine.close(reason), executions.stopAll(reason)])
+    const message = 'Polyphony is closing'
+    await engine.close(handOver ? new OrchestratorError('FLOW_INTERRUPTED', message) : flowCancelled(undefined, message))
     updateLog.close()
     // A database that is gone finds out by itself, and everything else is to be released all the same.
     if (store.kind !== 'memory') await recovery.stop({ handOver }).catch(() => {})

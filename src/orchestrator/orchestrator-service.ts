@@ -1,6 +1,6 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/execution/flow.ts'
-import { flowCancelled, flowNotFound } from '../domain/execution/flow-errors.ts'
+import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
@@ -18,7 +18,7 @@ import { carriedInto, finalStepIds, joinSampleRows, toFlow, toFlowSummary, toSta
 import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
 import { carriedResults } from './runs/carried-results.ts'
-import { type FlowExecutions, statusError } from './runs/flow-executions.ts'
+import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecutionEnd } from './runs/flow-runner.ts'
 import { assertSameRun, resolveInput } from './runs/run-input.ts'
 import type { ExecuteOneStep } from './runs/single-step.ts'
@@ -281,11 +281,12 @@ export class OrchestratorService {
         details: { flowId },
       })
     }
-    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
+    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
     const definition = definitions.rebuild(flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
-    await assertSameRun({ flow, definition, input, options: runOptions }, this.#deps.store.flows.stepResults)
-    return startUnderSignal(executions, { flow, definition, input, options: runOptions }, options.signal)
+    const request = { flow, definition, input, options: runOptions }
+    await assertSameRun(request, this.#deps.store.flows.stepResults)
+    return startUnderSignal(executions, request, options.signal)
   }
 
   async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {

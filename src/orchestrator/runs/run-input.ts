@@ -47,12 +47,12 @@ function notBlank(input: RunInput, source: string, flow: StoredFlow): RunInput {
 const inputMissing = (message: string, { id, threadId }: StoredFlow): OrchestratorError =>
   new OrchestratorError('FLOW_INPUT_MISSING', message, { details: { flowId: id, threadId } })
 
-/** What a flow is to be run with now. */
-export interface NextRun {
+/** One execution of a flow as it was asked for, checked and resolved. */
+export interface StartRequest {
   readonly flow: StoredFlow
   readonly definition: FlowDefinition
   readonly input: RunInput
-  readonly options: Pick<RunOptions, 'metadata'>
+  readonly options: RunOptions
 }
 
 /**
@@ -60,7 +60,7 @@ export interface NextRun {
  * the one and half about the other. Throws INPUT_INVALID. A flow without recorded results may be given a new prompt.
  */
 export async function assertSameRun(
-  { flow, definition, input, options }: NextRun,
+  { flow, definition, input, options }: StartRequest,
   readResults: (flowId: string) => Promise<readonly StepResult[]>,
 ): Promise<void> {
   const otherInput = flow.input !== undefined && flow.input !== input.text
