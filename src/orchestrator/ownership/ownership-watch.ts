@@ -8,7 +8,7 @@ const FLOWS_PER_LOOK = 500
 
 export interface OwnershipWatchDeps {
   /** Runs of this process. */
-  readonly runs: () => Iterable<FlowExecution>
+  readonly executions: () => Iterable<FlowExecution>
   readonly flows: Pick<FlowRepository, 'find'>
 }
 
@@ -16,11 +16,11 @@ export interface OwnershipWatchDeps {
  * Ends runs whose flow another process has taken, by cancelling it say: a call that takes minutes writes nothing in between, and would not
  * learn it sooner. Returns what stops the watch.
  */
-export function startOwnershipWatch({ runs, flows }: OwnershipWatchDeps): () => void {
+export function startOwnershipWatch({ executions, flows }: OwnershipWatchDeps): () => void {
   let passed = 0
 
   const look = async () => {
-    const all = [...runs()]
+    const all = [...executions()]
     if (passed >= all.length) passed = 0
     const turn = all.slice(passed, passed + FLOWS_PER_LOOK)
     passed += turn.length
