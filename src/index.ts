@@ -90,9 +90,9 @@ type OnDefault<Service> = {
 }
 
 /**
- * A service of the default instance: an object with the methods of `methods`, each of which waits for the instance and calls the
- * method of the same name. An async generator stays one: it returns its generator at once and waits when it is read.
- * The compiler cannot derive these types from names that come from a prototype, so the overload states them.
+ * A service of the default instance: an object with the methods of `methods`, each of which waits for the instance and
+ * calls the method of the same name. An async generator stays one: it returns its generator at once and waits when it
+ * is read. The compiler cannot derive these types from names that come from a prototype, so the overload states them.
  */
 function onDefault<Service extends object>(methods: object, find: (polyphony: Polyphony) => Service): OnDefault<Service>
 function onDefault(methods: object, find: (polyphony: Polyphony) => object): object {

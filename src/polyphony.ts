@@ -26,62 +26,65 @@ import { createTelemetry } from './telemetry/create-telemetry.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
 /*
- * The way of one step, from an interface to the provider and back. Builders of src/composition connect the stations.
+ * The way of one step, from an interface to the provider and back. Builders in src/composition connect the stations.
  *
- *  1. Interface             server/http/routes/executions.ts, server/models, server/mcp, cli: authenticate and translate
- *  2. Orchestrator service  orchestrator/orchestrator-service.ts: checks rights and options, resolves the input
+ *  1. Interface             server/http/routes/executions.ts, server/models, server/mcp, cli: authenticate, translate
+ *  2. Orchestrator service  orchestrator/orchestrator-service.ts: checks rights and options, resolves the input;
  *                           orchestrator/runs/flow-executions.ts: registers the run and claims the flow
  *  3. Engine                engines/local.ts: accepts the claimed flow and drives it
- *  4. Flow runner           orchestrator/runs/flow-runner.ts: opens the execution, runs the executor, stores the outcome
+ *  4. Flow runner           orchestrator/runs/flow-runner.ts: opens the execution, runs its executor, stores the result
  *  5. Executor              executors/sequential.ts and its siblings: decide which step runs next
  *  6. Step runner           orchestrator/steps/step-runner.ts: runs one step from its start to its record
- *  7. Inputs and sharing    orchestrator/steps/step-inputs.ts, policies/shared-context.ts: the outputs that a target may see
+ *  7. Inputs and sharing    orchestrator/steps/step-inputs.ts, policies/shared-context.ts: outputs a target may see
  *  8. Prompt                orchestrator/steps/step-prompt.ts, prompts/template.ts: messages within the token limit
- *  9. Calls, outside in     calls/create-call.ts: total timeout, fallback, retry, limits, rate limit, circuit, ledger, stream timeout
+ *  9. Calls, outside in     calls/create-call.ts: total timeout, fallback, retry, limits, rate limit, circuit breaker,
+ *                           ledger, stream timeout
  * 10. Provider              providers/registry.ts, providers/openai and its siblings: the vendor's wire format
- * 11. Journal               repositories/repository.ts (Journal): the result is durable before the next step spends money
- * 12. Update log            orchestrator/updates/update-log.ts numbers and stores, live-updates.ts streams to subscribers,
- *                           server/streaming and server/socket deliver them: back at the interface
+ * 11. Journal               repositories/repository.ts: a result is durable before the next step spends money
+ * 12. Update log            orchestrator/updates/update-log.ts: numbers and stores updates;
+ *                           orchestrator/updates/live-updates.ts: streams them back to the interface;
+ *                           server/streaming, server/socket: deliver them to the client
  */
 
 /** Exported so that the types of the package contain the settings that every executor adds to `FlowTypeSettings`. */
 export type { executors as FlowTypeExecutors } from './executors/registry.ts'
 
 export { createParser }
-/** One Polyphony: everything a backend needs, over one database. */
+/** One instance: everything that a backend needs, over one database. */
 export interface Polyphony {
   readonly orchestrator: OrchestratorService
   readonly conversations: ConversationService
   readonly permissions: PermissionService
   readonly dataSharing: DataSharingService
   readonly providers: ProviderService
-  /** What flows of a user used and cost. */
+  /** Usage and cost of a user's flows. */
   readonly usage: UsageService
-  /** Keys that stand for users at the server. */
+  /** API keys, with which the server authenticates users. */
   readonly apiKeys: ApiKeyService
-  /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed by themselves. */
+  /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed automatically. */
   readonly tickets: TicketRepository
-  /** Requests to the server that must not be done twice, and their answers; kept for a day. */
+  /** Idempotent requests to the server with their answers; kept for a day. */
   readonly idempotency: IdempotencyRepository
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of a definition as data, with the settings of every flow type. */
   definitionSchema(): JsonSchema
   /**
-   * From now on this process goes on with flows that a dead one left, where they were started with `resumeAfterCrash`. Resolves when those found so
-   * far run again.
+   * Resumes flows of dead processes that were started with `resumeAfterCrash`, from now on. Resolves when the flows
+   * found so far run again.
    */
   resumeInterrupted(): Promise<void>
   /**
-   * Ends running flows (they stay resumable), writes what waits, releases the database. Safe to call twice. `handOver`: flows are not ended but left to
-   * the other processes over the same database, and to the next one. `graceMs`: flows get so long to end by themselves; default 0.
+   * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
+   * `handOver` flows are not ended but left to other processes over the same database. Running flows may end by
+   * themselves within `graceMs`; default 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
 
 export type CreatePolyphonyOptions = LoadConfigOptions
 
-/** Builds everything from configuration, environment and defaults. The only constructor users need. */
+/** Builds everything from configuration, environment and defaults. The only constructor that users need. */
 export async function createPolyphony(
   input: PolyphonyConfigInput = {},
   options: CreatePolyphonyOptions = {},
@@ -115,7 +118,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     flowTypes: Object.keys(executors),
   })
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
-  const flows = createFlows({ store, permissions, parser })
+  const flows = createFlows({ store, permissions, parser, now })
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { rebuild } = flows.definitions

@@ -1,4 +1,6 @@
-/** Runs work under a key: one at a time per key, in the order of the calls. Work under different keys runs concurrently. */
+/**
+ * Runs work under a key: one at a time per key, in the order of the calls. Work under different keys runs concurrently.
+ */
 export type KeyedMutex = <Value>(key: string, work: () => Promise<Value>) => Promise<Value>
 
 /** A failed work rejects for its own caller only; the next work under its key runs all the same. */

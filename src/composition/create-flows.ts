@@ -2,6 +2,7 @@ import { fromStoredJson, toStoredJson } from '../domain/definition/json.ts'
 import type { DefinitionParser } from '../domain/definition/parser.ts'
 import { createFlowAccess } from '../orchestrator/flows/flow-access.ts'
 import { createFlowCache } from '../orchestrator/flows/flow-cache.ts'
+import { createFlowCreation } from '../orchestrator/flows/flow-creation.ts'
 import { createFlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
 import { createFlowLists } from '../orchestrator/flows/flow-lists.ts'
 import type { PermissionService } from '../policies/policy.ts'
@@ -11,15 +12,19 @@ export interface CreateFlowsDeps {
   readonly store: Store
   readonly permissions: PermissionService
   readonly parser: DefinitionParser
+  readonly now: () => Date
 }
 
-/** Stored flows: who may reach them, their lists, their definitions, and those that were just created. */
-export function createFlows({ store: { flows }, permissions, parser }: CreateFlowsDeps) {
+/** Stored flows: who may reach them, their lists, their definitions and their creation. */
+export function createFlows({ store, permissions, parser, now }: CreateFlowsDeps) {
+  const { flows } = store
   const access = createFlowAccess({ flows, permissions })
   const definitions = createFlowDefinitions({
     parse: parser.parse,
     toStoredJson,
     fromStoredJson: (json) => fromStoredJson(json, parser.parse),
   })
-  return { access, definitions, lists: createFlowLists({ flows, access, definitions }), cache: createFlowCache() }
+  const cache = createFlowCache()
+  const storeFlow = createFlowCreation({ store, definitions, cache, now })
+  return { access, definitions, cache, storeFlow, lists: createFlowLists({ flows, access, definitions }) }
 }

@@ -14,7 +14,10 @@ export interface CreateOwnershipDeps {
   readonly logger: ResumptionDeps['logger']
 }
 
-/** Which process owns which flows: heartbeat, flows of dead processes, their resumption, and flows taken by another process. */
+/**
+ * Which process owns which flows: heartbeat, flows of dead processes, their resumption, and flows taken by another
+ * process.
+ */
 export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
   const { flows, owners, kind } = store
   const resumption = createResumption({
@@ -37,7 +40,10 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
 
   return {
     resumption,
-    /** Marks the flows of dead processes, and keeps this process registered from then on. A memory store has no other owners. */
+    /**
+     * Marks the flows of dead processes, and keeps this process registered from then on. A memory store has no other
+     * owners.
+     */
     async start(): Promise<void> {
       if (kind !== 'memory') await recovery.start()
       // Another process can take a flow only where the database is shared.

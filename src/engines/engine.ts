@@ -8,8 +8,8 @@ export interface FlowJob {
 }
 
 /**
- * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow, whether
- * the engine or the application cancels it. Implemented by createFlowRunner.
+ * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow,
+ * whether the engine or the application cancels it. Implemented by createFlowRunner.
  */
 export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<void>
 
@@ -35,7 +35,9 @@ export interface EngineHealth {
   readonly ok: boolean
 }
 
-/** Owns flows and drives them. `local` does so in this process; other engines keep the same contract over many machines. */
+/**
+ * Owns flows and drives them. `local` does so in this process; other engines keep the same contract over many machines.
+ */
 export interface Engine {
   /** Called once, before the first start. */
   work(advance: Advance): void
@@ -45,14 +47,17 @@ export interface Engine {
    */
   start(job: FlowJob): Promise<void>
   /**
-   * Must reach the socket of the running attempt within 100 ms in this process. Resolves true when the flow has ended, with
-   * `reason` or otherwise, and false where this process does not work on it.
+   * Must reach the socket of the running attempt within 100 ms in this process. Resolves true when the flow has ended,
+   * with `reason` or otherwise, and false where this process does not work on it.
    */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Wakes a paused flow. Must change nothing for a flow that is not paused. */
   signal(flowId: string): Promise<void>
   health(): Promise<EngineHealth>
-  /** Ends running flows with `reason` and resolves when nothing runs any more; accepts no flow from then on. Safe to call twice. */
+  /**
+   * Ends running flows with `reason` and resolves when nothing runs any more; accepts no flow from then on. Safe to
+   * call twice.
+   */
   close(reason: unknown): Promise<void>
 }
 

@@ -11,11 +11,11 @@ import type { FlowLog } from './updates/update-log.ts'
 /** The conversation before a flow, oldest first. */
 export interface ThreadHistory {
   readonly messages: readonly Message[]
-  /** Older messages were not read. */
+  /** The thread has older messages, which were not read. */
   readonly isCut: boolean
 }
 
-/** How one execution is to go; the options of executeFlow, resolved. */
+/** The options of executeFlow, checked and resolved for one execution. */
 export interface RunOptions {
   readonly streaming: boolean
   readonly saveMessages: boolean
@@ -25,7 +25,7 @@ export interface RunOptions {
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Given: another process may go on with the flow after a crash without being asked, in this way. */
+  /** Present where another process may resume the flow after a crash without a caller, with these options. */
   readonly stored?: StoredRunOptions
 }
 
@@ -36,11 +36,11 @@ export interface FlowExecution {
   readonly userId: string
   readonly epoch: number
   readonly definition: FlowDefinition
-  /** No step has a predecessor by its position alone. */
+  /** A step's position in the definition gives it no predecessor. */
   readonly noImplicitPredecessor: boolean
   /** The user's prompt. */
   readonly input: string
-  /** Message the prompt was taken from, with what is attached to it. */
+  /** The message from which the prompt and its attachments were taken. */
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
@@ -50,36 +50,39 @@ export interface FlowExecution {
   readonly budget?: Budget
   /** Milliseconds for this execution. */
   readonly timeoutMs?: number
-  /** SUCCESS results of former executions, by `recordKey`. */
+  /** SUCCESS results of earlier executions, by `recordKey`. */
   readonly recorded: ReadonlyMap<string, StepResult>
-  /** Keys of steps that a former execution started and never recorded: the provider may have billed them. */
+  /**
+   * `step#iteration` of steps that an earlier execution started and never recorded: the provider may have billed them.
+   */
   readonly inFlightAtCrash: ReadonlySet<string>
-  /** What former executions left, one result per step and iteration. */
+  /** Results of earlier executions, one per step and iteration. */
   readonly priorResults: readonly StepResult[]
-  /** Tries of former executions, by `recordKey`: the ledger goes on from there. */
+  /** Attempts of earlier executions, by `recordKey`: the ledger continues their numbers. */
   readonly priorAttempts: ReadonlyMap<string, readonly Attempt[]>
-  /** Results in the order in which their steps were started; a step that runs holds its place. */
+  /** Results in the order in which their steps were started; `undefined` for a step that still runs. */
   readonly results: (StepResult | undefined)[]
   readonly startedAt: Date
   /** A provider of the flow is the simulator. */
   readonly simulated: boolean
-  /** Absent where nobody watches. */
+  /** Absent where no observer is registered. */
   readonly observation?: FlowObservation
   stepsStarted: number
   /** Index of the furthest step that has started. */
   currentStepIndex: number
-  /** Messages of the thread, loaded once, at first need. */
+  /** Messages of the thread, loaded once at first use. */
   history?: Promise<ThreadHistory>
 }
 
-/** What is there of the run so far. */
+/** Results of the steps that have ended so far. */
 export const settledResults = ({ results }: FlowExecution): StepResult[] => results.filter((result) => result !== undefined)
 
-/** What earlier executions paid for and this one did not come by. */
+/** Results that earlier executions paid for and that this one has not replayed. */
 export function notReplayed({ priorResults, results }: FlowExecution): readonly StepResult[] {
   if (priorResults.length === 0) return priorResults
   const replayed = new Set(results.map((result) => result?.id))
   return priorResults.filter((result) => !replayed.has(result.id))
 }
 
+/** Key of a result within one flow; `sample` is 0 for the step's own result. */
 export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`

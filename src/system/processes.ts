@@ -28,7 +28,8 @@ const EXITING = 0x4
 export function findProcessFacts(pid: number): ProcessFacts | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field, the name, may contain spaces and brackets; the text after its last bracket begins with the third.
+    // The second field, the name, may contain spaces and brackets; the text after its last bracket begins with the
+    // third.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
     return { started: `${findBootId()}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }

@@ -5,7 +5,7 @@ import type { ErrorCode } from '../../errors/error-codes.ts'
 import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
 import type { StepTask } from '../steps/step-inputs.ts'
 
-/** Tells who watches of the end. */
+/** Reports the end of an execution to its observers. */
 export function endObservation(run: FlowExecution, errorCode: ErrorCode | undefined, now: Date): void {
   if (!run.observation) return
   const results = settledResults(run)
@@ -27,7 +27,7 @@ function statusOf(errorCode: ErrorCode | undefined): FlowEnding['status'] {
   return errorCode === 'FLOW_INTERRUPTED' ? 'INTERRUPTED' : 'FAILED'
 }
 
-/** What a call of this step is to tell of itself; nothing where nobody looks at calls. */
+/** Observes the calls of a step; `undefined` where no observer needs call events. */
 export function observeCalls({ run, step, iteration, answer }: StepTask, sample: number): CallContext['observe'] {
   const { observation } = run
   const callStarted = observation?.callStarted

@@ -39,7 +39,9 @@ export interface ExecutionTicket {
 
 export type OpenExecution = (request: StartRequest, ticket: ExecutionTicket) => Promise<FlowExecution>
 
-/** Builds the execution of a claimed flow: what earlier executions left, its update log, its limits and its observation. */
+/**
+ * Builds the execution of a claimed flow: what earlier executions left, its update log, its limits and its observation.
+ */
 export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
   const { store, observer } = deps
   let simulatedIds: ReadonlySet<string> | undefined
@@ -59,7 +61,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       epoch: job.epoch,
       lastSeq: prior.lastSeq,
       onUpdate: options.onUpdate,
-      stop: cancellation,
+      cancellation,
     })
     const simulated = definition.steps.some((step) => isSimulated.has(step.provider))
     const observation = observer.isWatching()

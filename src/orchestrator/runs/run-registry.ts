@@ -5,8 +5,8 @@ import type { ExecutionEnd } from './flow-runner.ts'
 import type { StartRequest } from './run-input.ts'
 
 /**
- * `claimed`: started here, and not yet accepted by the engine. `running`: driven by the engine. `detached`: one step that runs
- * without the engine.
+ * `claimed`: started here, and not yet accepted by the engine. `running`: driven by the engine. `detached`: one step
+ * that runs without the engine.
  */
 export type RunState = 'claimed' | 'running' | 'detached'
 
@@ -34,8 +34,8 @@ export class Run {
 }
 
 /**
- * The flows that this process works on, each from before its claim until its end. Everything that runs here is found, cancelled
- * and awaited through this one registry.
+ * The flows that this process works on, each from before its claim until its end. Everything that runs here is found,
+ * cancelled and awaited through this one registry.
  */
 export interface RunRegistry extends EngineRuns {
   /** Registers a run that is about to be claimed; `undefined` where the flow runs in this process already. */
