@@ -1,10 +1,10 @@
 import { fromStoredJson, toStoredJson } from '../domain/definition/json.ts'
 import type { DefinitionParser } from '../domain/definition/parser.ts'
-import { createFlowAccess } from '../orchestrator/flows/flow-access.ts'
-import { createFlowCache } from '../orchestrator/flows/flow-cache.ts'
-import { createFlowCreation } from '../orchestrator/flows/flow-creation.ts'
-import { createFlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
-import { createFlowLists } from '../orchestrator/flows/flow-lists.ts'
+import { createFlowAccess, type FlowAccess } from '../orchestrator/flows/flow-access.ts'
+import { createFlowCache, type FlowCache } from '../orchestrator/flows/flow-cache.ts'
+import { createFlowCreation, type StoreFlow } from '../orchestrator/flows/flow-creation.ts'
+import { createFlowDefinitions, type FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
+import { createFlowLists, type FlowLists } from '../orchestrator/flows/flow-lists.ts'
 import type { PermissionService } from '../policies/policy.ts'
 import type { Store } from '../repositories/repository.ts'
 
@@ -15,8 +15,16 @@ export interface CreateFlowsDeps {
   readonly now: () => Date
 }
 
+export interface Flows {
+  readonly access: FlowAccess
+  readonly definitions: FlowDefinitions
+  readonly lists: FlowLists
+  readonly cache: FlowCache
+  readonly storeFlow: StoreFlow
+}
+
 /** Stored flows: who may reach them, their lists, their definitions and their creation. */
-export function createFlows({ store, permissions, parser, now }: CreateFlowsDeps) {
+export function createFlows({ store, permissions, parser, now }: CreateFlowsDeps): Flows {
   const { flows } = store
   const access = createFlowAccess({ flows, permissions })
   const definitions = createFlowDefinitions({
