@@ -1,4 +1,5 @@
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import type { OrchestrationFlowSummary } from '../../domain/execution/flow.ts'
 import { type PageCursor, type PageOrder, parseCursor, toCursorText } from '../../domain/page-cursor.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
 import type { FlowRepository, ListedFlow, ListFlowsQuery, NamedFlow, StoredFlow } from '../../repositories/repository.ts'
@@ -6,6 +7,13 @@ import { type ListFlowsOptions, parseListOptions } from '../service-options.ts'
 import type { FlowAccess } from './flow-access.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
 import { isFlowId } from './flow-id.ts'
+
+/** One page of a list of flows. */
+export interface FlowPage {
+  readonly flows: readonly OrchestrationFlowSummary[]
+  /** `cursor` of the next page, in the same order; absent on the last one. */
+  readonly nextCursor?: string
+}
 
 /** A flow that can be created again by its name. */
 export interface SavedFlow {
