@@ -29,12 +29,43 @@ export interface RunOptions {
   readonly stored?: StoredRunOptions
 }
 
-/** One execution of one flow in this process. */
+/** The state that earlier executions of a flow left in the store. All fresh flows share one empty object. */
+export interface PriorState {
+  /** One result per step and iteration. */
+  readonly results: readonly StepResult[]
+  /** SUCCESS results that are not paid again, by `recordKey`. */
+  readonly recorded: ReadonlyMap<string, StepResult>
+  /** By `recordKey`: the ledger continues their numbers. */
+  readonly attempts: ReadonlyMap<string, readonly Attempt[]>
+  /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
+  readonly inFlight: ReadonlySet<string>
+  /** Sequence number of the newest stored update; 0 before the first. */
+  readonly lastSeq: number
+}
+
+/** The part of an execution that changes while it runs. */
+export interface FlowProgress {
+  /** Results in the order in which their steps were started; `undefined` for a step that still runs. */
+  readonly results: (StepResult | undefined)[]
+  stepsStarted: number
+  /** Index of the furthest step that has started. */
+  currentStepIndex: number
+  /** Messages of the thread, loaded once at first use. */
+  history?: Promise<ThreadHistory>
+}
+
+/**
+ * One execution of one flow in this process. Thousands wait at once: fields that every flow has of its own stay flat, because
+ * each object more is memory per waiting flow.
+ */
 export interface FlowExecution {
+  // Whose execution it is.
   readonly flowId: string
   readonly threadId: string
   readonly userId: string
   readonly epoch: number
+
+  // The definition and the request.
   readonly definition: FlowDefinition
   /** A step's position in the definition gives it no predecessor. */
   readonly noImplicitPredecessor: boolean
@@ -44,44 +75,35 @@ export interface FlowExecution {
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
-  readonly cancellation: CancellationToken
-  readonly log: FlowLog
+  /** A provider of the flow is the simulator. */
+  readonly simulated: boolean
+
+  // Its limits.
   readonly limits?: FlowLimits
   readonly budget?: Budget
   /** Milliseconds for this execution. */
   readonly timeoutMs?: number
-  /** SUCCESS results of earlier executions, by `recordKey`. */
-  readonly recorded: ReadonlyMap<string, StepResult>
-  /**
-   * `step#iteration` of steps that an earlier execution started and never recorded: the provider may have billed them.
-   */
-  readonly inFlightAtCrash: ReadonlySet<string>
-  /** Results of earlier executions, one per step and iteration. */
-  readonly priorResults: readonly StepResult[]
-  /** Attempts of earlier executions, by `recordKey`: the ledger continues their numbers. */
-  readonly priorAttempts: ReadonlyMap<string, readonly Attempt[]>
-  /** Results in the order in which their steps were started; `undefined` for a step that still runs. */
-  readonly results: (StepResult | undefined)[]
+
+  // Its end, its updates and its observation.
+  readonly cancellation: CancellationToken
+  readonly log: FlowLog
   readonly startedAt: Date
-  /** A provider of the flow is the simulator. */
-  readonly simulated: boolean
   /** Absent where no observer is registered. */
   readonly observation?: FlowObservation
-  stepsStarted: number
-  /** Index of the furthest step that has started. */
-  currentStepIndex: number
-  /** Messages of the thread, loaded once at first use. */
-  history?: Promise<ThreadHistory>
+
+  readonly prior: PriorState
+  readonly progress: FlowProgress
 }
 
 /** Results of the steps that have ended so far. */
-export const settledResults = ({ results }: FlowExecution): StepResult[] => results.filter((result) => result !== undefined)
+export const settledResults = ({ progress }: FlowExecution): StepResult[] =>
+  progress.results.filter((result) => result !== undefined)
 
 /** Results that earlier executions paid for and that this one has not replayed. */
-export function notReplayed({ priorResults, results }: FlowExecution): readonly StepResult[] {
-  if (priorResults.length === 0) return priorResults
-  const replayed = new Set(results.map((result) => result?.id))
-  return priorResults.filter((result) => !replayed.has(result.id))
+export function notReplayed({ prior, progress }: FlowExecution): readonly StepResult[] {
+  if (prior.results.length === 0) return prior.results
+  const replayed = new Set(progress.results.map((result) => result?.id))
+  return prior.results.filter((result) => !replayed.has(result.id))
 }
 
 /** Key of a result within one flow; `sample` is 0 for the step's own result. */

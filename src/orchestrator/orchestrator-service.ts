@@ -1,5 +1,5 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
-import type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/execution/flow.ts'
+import type { FlowStatusReport, OrchestrationFlow } from '../domain/execution/flow.ts'
 import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
@@ -13,7 +13,7 @@ import type { FlowAccess } from './flows/flow-access.ts'
 import type { FlowCache } from './flows/flow-cache.ts'
 import type { StoreFlow } from './flows/flow-creation.ts'
 import { type FlowDefinitions, getStep } from './flows/flow-definitions.ts'
-import type { FlowLists, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
+import type { FlowLists, FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { finalStepIds, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
 import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
@@ -58,13 +58,6 @@ export interface OrchestratorServiceDeps {
   readonly now: () => Date
 }
 
-/** One page of a list of flows. */
-export interface FlowPage {
-  readonly flows: readonly OrchestrationFlowSummary[]
-  /** `cursor` of the next page, in the same order; absent on the last one. */
-  readonly nextCursor?: string
-}
-
 /** Creates, runs, streams and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
   readonly #deps: OrchestratorServiceDeps
@@ -90,7 +83,7 @@ export class OrchestratorService {
     const flow = await access.findFlow(flowId, userId, 'read')
     const onlySteps = steps === 'final' ? { stepIds: finalStepIds(flow) } : {}
     const rows = await store.flows.stepResults(flow.id, { samples: true, ...onlySteps })
-    return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.currentStepIndex)
+    return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.progress.currentStepIndex)
   }
 
   /** The thread of a flow, for which rights are granted. Needs `read`. */
@@ -116,9 +109,10 @@ export class OrchestratorService {
     const { lists, store, definitions, executions } = this.#deps
     const { flows, ...page } = await lists.page(userId, options, threadId)
     const states = await store.flows.stepStates(flows.map(({ id }) => id))
-    const summaries = flows.map((flow) =>
-      toFlowSummary(flow, definitions.describe(flow), states.get(flow.id) ?? [], executions.find(flow.id)?.currentStepIndex),
-    )
+    const summaries = flows.map((flow) => {
+      const progress = executions.find(flow.id)?.progress
+      return toFlowSummary(flow, definitions.describe(flow), states.get(flow.id) ?? [], progress?.currentStepIndex)
+    })
     return { ...page, flows: summaries }
   }
 
@@ -194,10 +188,11 @@ export class OrchestratorService {
     const { access, definitions, executions, store } = this.#deps
     const flow = userId === undefined ? await access.loadFlow(flowId) : await access.findFlow(flowId, userId, 'read')
     const definition = definitions.describe(flow)
-    const run = executions.find(flowId)
-    if (run) {
-      const steps = [...run.recorded.values(), ...settledResults(run)]
-      return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
+    const execution = executions.find(flowId)
+    if (execution) {
+      const { startedAt, prior, progress } = execution
+      const steps = [...prior.recorded.values(), ...settledResults(execution)]
+      return toStatusReport({ id: flowId, status: 'RUNNING', startedAt }, definition, steps, progress.currentStepIndex)
     }
     return toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
   }

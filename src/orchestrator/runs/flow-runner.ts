@@ -66,7 +66,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.priorResults.length > 0,
+    resumed: run.prior.results.length > 0,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
@@ -109,7 +109,7 @@ async function skipStep(
   iteration: number,
 ): Promise<StepResult> {
   const result: StepResult = { ...emptyResult(run, step, iteration, deps.now()), status: 'SKIPPED', notes: [reason] }
-  run.results.push(result)
+  run.progress.results.push(result)
   run.log.emit('step_skipped', { reason }, step.id, iteration)
   run.log.record([result])
   return result
@@ -208,7 +208,7 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
       totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
       spent: { ...run.budget.spent },
     },
-    simulated: run.results.some((step) => step?.simulated),
+    simulated: run.progress.results.some((step) => step?.simulated),
   }
   callListener(() =>
     cancelled ? undefined : run.definition.onError?.({ ...error.toJSON(), flowId: run.flowId, stepId: stepOf(error) }),

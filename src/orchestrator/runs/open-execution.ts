@@ -91,16 +91,15 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       limits,
       budget: budgetFor(limits, deps.createBudget, prior.results, flow.result?.spent),
       timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
-      recorded: prior.recorded,
-      inFlightAtCrash: prior.inFlight,
-      priorResults: prior.results,
-      priorAttempts: prior.attempts,
-      results: [],
       startedAt: deps.now(),
       simulated,
       observation,
-      stepsStarted: prior.results.filter((result) => result.status === 'SUCCESS').length,
-      currentStepIndex: 0,
+      prior,
+      progress: {
+        results: [],
+        stepsStarted: prior.results.filter((result) => result.status === 'SUCCESS').length,
+        currentStepIndex: 0,
+      },
     }
   }
 }

@@ -2,22 +2,8 @@ import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
 import type { Attempt, StepResult } from '../../domain/execution/step-result.ts'
 import { stepPlans } from '../../prompts/step-plan.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
-import { recordKey } from '../flow-run.ts'
+import { type PriorState, recordKey } from '../flow-run.ts'
 import { joinSampleRows } from '../flows/flow-view.ts'
-
-/** The state that earlier executions of a flow left in the store. */
-export interface PriorState {
-  /** One result per step and iteration. */
-  readonly results: readonly StepResult[]
-  /** SUCCESS results that are not paid again, by `recordKey`. */
-  readonly recorded: ReadonlyMap<string, StepResult>
-  /** By `recordKey`. */
-  readonly attempts: ReadonlyMap<string, readonly Attempt[]>
-  /** `step#iteration` of steps that were started and never recorded. */
-  readonly inFlight: ReadonlySet<string>
-  /** Sequence number of the newest stored update; 0 before the first. */
-  readonly lastSeq: number
-}
 
 export const NO_PRIOR_STATE: PriorState = {
   results: [],

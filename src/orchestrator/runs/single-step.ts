@@ -65,8 +65,8 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       throw error
     } finally {
       const { status, completedAt, error, simulated } = flow
-      const result = flow.result && { ...flow.result, ...totalsOf([...execution.priorResults, ...settledResults(execution)]) }
-      const isSimulated = simulated || execution.results.some((done) => done?.simulated)
+      const result = flow.result && { ...flow.result, ...totalsOf([...execution.prior.results, ...settledResults(execution)]) }
+      const isSimulated = simulated || execution.progress.results.some((done) => done?.simulated)
       await execution.log.finish({ status, completedAt, result, error, simulated: isSimulated }).finally(() => {
         registry.remove(run)
         deps.live.ended(flow.id)
@@ -78,7 +78,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
   async function runNext(execution: FlowExecution, step: FlowStep): Promise<StepResult> {
     const { steps } = execution.definition
     const before = new Set(steps.slice(0, steps.indexOf(step)).map(({ id }) => id))
-    const recorded = [...execution.recorded.values()].filter((result) => result.sample === 0)
+    const recorded = [...execution.prior.recorded.values()].filter((result) => result.sample === 0)
     const visible = recorded.filter((result) => before.has(result.stepId))
     const iteration = Math.max(0, ...recorded.filter((result) => result.stepId === step.id).map((result) => result.iteration)) + 1
     const result = await runStep(execution, step, { iteration, visible, verdict: 'read' })

@@ -32,9 +32,9 @@ export interface StepRunnerDeps {
 export function createStepRunner(deps: StepRunnerDeps) {
   // Thousands of flows wait in here for their answers, and a suspended async function weighs several times a callback: only `answer` is one.
   return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
-    const recorded = run.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
+    const recorded = run.prior.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
     if (recorded) {
-      run.results.push(recorded)
+      run.progress.results.push(recorded)
       return Promise.resolve(recorded)
     }
     return begin(deps, run, step, options)
@@ -45,10 +45,10 @@ export type RunStep = ReturnType<typeof createStepRunner>
 
 function begin(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
   if (run.cancellation.cancelled) return Promise.reject(run.cancellation.reason)
-  run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
+  run.progress.currentStepIndex = Math.max(run.progress.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
   const order: StepTask = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
-  const slot = run.results.push(undefined) - 1
+  const slot = run.progress.results.push(undefined) - 1
   const refusal = refusalOf(order)
   if (refusal) {
     const at = deps.now()
@@ -80,7 +80,7 @@ async function sample(
 function conclude({ run, step, iteration }: StepTask, slot: number, given: StepResult): StepResult {
   const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
   const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
-  run.results[slot] = result
+  run.progress.results[slot] = result
   run.log.emit('step_complete', result, step.id, iteration)
   // The ledger rows of samples stand with the samples.
   run.log.record(
@@ -102,7 +102,7 @@ function answerAll(
   const { run, step, iteration } = order
   return Promise.all(
     Array.from({ length: samples }, async (_, index) => {
-      const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
+      const recorded = run.prior.recorded.get(recordKey(step.id, iteration, index + 1))
       if (recorded) return recorded
       const result = await answer(deps, order, reader, index + 1)
       run.log.record([toStored(step, result)])
@@ -124,7 +124,7 @@ async function answer(
 ): Promise<StepResult> {
   const { step } = order
   const startedAt = deps.now()
-  const prior = order.run.priorAttempts.get(recordKey(step.id, order.iteration, sample))
+  const prior = order.run.prior.attempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
   const spoken: StepOutcomeDraft = { attempts: prior ? [...prior] : [], sharing: [], notes: [] }
   const { limit, cancellation } = order.options
@@ -241,7 +241,7 @@ const toStored = (step: FlowStep, result: StepResult): StepResult =>
 
 /** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
 function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
-  const possiblyDoubleBilled = attempt.number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)
+  const possiblyDoubleBilled = attempt.number === 1 && run.prior.inFlight.has(`${step.id}#${iteration}`)
   if (possiblyDoubleBilled) return { ...attempt, number, possiblyDoubleBilled }
   return attempt.number === number ? attempt : { ...attempt, number }
 }
@@ -249,9 +249,9 @@ function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: 
 /** Why the step may not run any more; a step counts once, however many samples it takes. */
 function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
   const maxSteps = run.limits?.maxSteps
-  run.stepsStarted++
-  if (maxSteps === undefined || run.stepsStarted <= maxSteps) return undefined
-  const message = `Step "${step.id}" would be number ${run.stepsStarted} of at most ${maxSteps} steps`
+  run.progress.stepsStarted++
+  if (maxSteps === undefined || run.progress.stepsStarted <= maxSteps) return undefined
+  const message = `Step "${step.id}" would be number ${run.progress.stepsStarted} of at most ${maxSteps} steps`
   return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit: 'maxSteps', max: maxSteps, stepId: step.id } })
 }
 
@@ -260,7 +260,7 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
  * a flow need no such mark; a flow that a crash leaves without any result was in them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
-  const isFirst = run.priorResults.length === 0 && run.results.every((result) => result === undefined)
+  const isFirst = run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
   if (run.log.durable) await run.log.durable
   if (run.cancellation.cancelled) throw run.cancellation.reason
