@@ -55,11 +55,11 @@ export interface FlowProgress {
 }
 
 /**
- * One execution of one flow in this process. Thousands wait at once: fields that every flow has of its own stay flat, because
- * each object more is memory per waiting flow.
+ * One execution of one flow in this process. Thousands wait at once: fields that every flow has of its own stay flat,
+ * because each object more is memory per waiting flow.
  */
 export interface FlowExecution {
-  // Whose execution it is.
+  // Identity.
   readonly flowId: string
   readonly threadId: string
   readonly userId: string

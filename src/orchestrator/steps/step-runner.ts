@@ -17,7 +17,9 @@ import { joinSamples, type StepOutcomeDraft, toResult } from './step-record.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerDeps {
+  /** Implemented by createCall. */
   readonly call: Call
+  /** Implemented by createStepPrompt. */
   readonly prepare: PrepareStep
   readonly now: () => Date
   readonly defaults: {
