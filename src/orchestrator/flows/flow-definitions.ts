@@ -7,7 +7,9 @@ import type { StoredDefinition } from '../../repositories/repository.ts'
 export interface FlowDefinitionDeps {
   /** Throws FLOW_INVALID. Implemented by createParser. */
   readonly parse: (input: unknown) => FlowDefinition
+  /** Implemented by toStoredJson of domain/definition/json.ts. */
   readonly toStoredJson: (definition: FlowDefinition) => { readonly json: string; readonly isData: boolean }
+  /** Implemented by fromStoredJson of domain/definition/json.ts. */
   readonly fromStoredJson: (json: string) => FlowDefinition
 }
 

@@ -75,10 +75,10 @@ export class UsageService {
       if (flow.userId !== userId) throw flowNotFound(flowId)
     }
     const groupBy = USAGE_GROUPS.filter((group) => given.groupBy.includes(group))
-    const whose = { userId, from, to, flowId, limit }
+    const filter = { userId, from, to, flowId, limit }
     const [all, grouped] = await Promise.all([
-      usage.sum({ ...whose, groupBy: [] }),
-      groupBy.length === 0 ? undefined : usage.sum({ ...whose, groupBy }),
+      usage.sum({ ...filter, groupBy: [] }),
+      groupBy.length === 0 ? undefined : usage.sum({ ...filter, groupBy }),
     ])
     const [totals] = all.rows.map(rounded)
     if (!totals) throw new OrchestratorError('INTERNAL', 'Expected one row of totals, found none')

@@ -79,8 +79,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
   }, failed)
 }
 
-// Node fires a longer timer at once. Without a timer such a limit is never enforced: a process would have to run for 24
-// days.
+// Node fires a timer of more than 24 days at once, so a longer limit has no timer.
 const LONGEST_TIMER_MS = 2_147_483_647
 
 function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId }: FlowExecution): () => void {

@@ -29,15 +29,15 @@ export interface OpenExecutionDeps {
   readonly now: () => Date
 }
 
-/** What an execution is opened for: a claimed flow, and the token that cancels it. */
-export interface ExecutionTicket {
+/** A claimed flow whose execution is opened, and the token that cancels it. */
+export interface ClaimedFlow {
   readonly job: FlowJob
   readonly cancellation: CancellationToken
   /** Given where only this step runs. */
   readonly onlyStepId?: string
 }
 
-export type OpenExecution = (request: StartRequest, ticket: ExecutionTicket) => Promise<FlowExecution>
+export type OpenExecution = (request: StartRequest, claimed: ClaimedFlow) => Promise<FlowExecution>
 
 /**
  * Builds the execution of a claimed flow: what earlier executions left, its update log, its limits and its observation.

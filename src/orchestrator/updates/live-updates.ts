@@ -30,7 +30,7 @@ interface Channel {
   subscribers: number
 }
 
-export interface LiveUpdatesOptions {
+export interface LiveUpdatesDeps {
   /** Implemented by createReadUpdates. */
   readonly read: ReadUpdates
   /** Status and newest sequence number of flows, in one query. Implemented by UpdateRepository.heads. */
@@ -44,7 +44,7 @@ export interface LiveUpdatesOptions {
  * process, also after a crash, misses none and receives none twice. A slow subscriber takes no memory here: it reads
  * from the database at its own pace.
  */
-export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
+export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
   const channels = new Map<string, Channel>()
   let isPolling = false
 
