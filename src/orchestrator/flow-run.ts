@@ -55,8 +55,8 @@ export interface FlowProgress {
 }
 
 /**
- * One execution of one flow in this process. Thousands wait at once: fields that differ between flows stay flat, because
- * every further object costs memory per waiting flow.
+ * One execution of one flow in this process. Thousands wait at once: fields that differ between flows stay flat,
+ * because every further object costs memory per waiting flow.
  */
 export interface FlowExecution {
   // Identity.
