@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { createFlows } from './composition/create-flows.ts'
 import { createInspection } from './composition/create-inspection.ts'
 import { createModels } from './composition/create-models.ts'
 import { createOwnership } from './composition/create-ownership.ts'
@@ -8,6 +7,7 @@ import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
 import { createRuns } from './composition/create-runs.ts'
 import { createSteps } from './composition/create-steps.ts'
+import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
@@ -118,7 +118,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     flowTypes: Object.keys(executors),
   })
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
-  const flows = createFlows({ store, permissions, parser, now })
+  const flows = createStoredFlows({ store, permissions, parser, now })
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { rebuild } = flows.definitions

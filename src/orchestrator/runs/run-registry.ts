@@ -8,7 +8,7 @@ import type { StartRequest } from './run-input.ts'
  * `claimed`: started here, and not yet accepted by the engine. `running`: driven by the engine. `detached`: one step
  * that runs without the engine.
  */
-export type RunState = 'claimed' | 'running' | 'detached'
+type RunState = 'claimed' | 'running' | 'detached'
 
 /** One flow that this process works on. Thousands exist at once: a class, so that they share its hidden class. */
 export class Run {

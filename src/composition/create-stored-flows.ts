@@ -8,14 +8,14 @@ import { createFlowLists, type FlowLists } from '../orchestrator/flows/flow-list
 import type { PermissionService } from '../policies/policy.ts'
 import type { Store } from '../repositories/repository.ts'
 
-export interface CreateFlowsDeps {
+export interface CreateStoredFlowsDeps {
   readonly store: Store
   readonly permissions: PermissionService
   readonly parser: DefinitionParser
   readonly now: () => Date
 }
 
-export interface Flows {
+export interface StoredFlows {
   readonly access: FlowAccess
   readonly definitions: FlowDefinitions
   readonly lists: FlowLists
@@ -24,7 +24,7 @@ export interface Flows {
 }
 
 /** Stored flows: who may reach them, their lists, their definitions and their creation. */
-export function createFlows({ store, permissions, parser, now }: CreateFlowsDeps): Flows {
+export function createStoredFlows({ store, permissions, parser, now }: CreateStoredFlowsDeps): StoredFlows {
   const { flows } = store
   const access = createFlowAccess({ flows, permissions })
   const definitions = createFlowDefinitions({
