@@ -15,18 +15,9 @@ export interface CreateInspectionDeps {
 /** The facts of a definition that are known before it runs. */
 export function createInspection({ parser, models, dataSharing }: CreateInspectionDeps) {
   const { providers, prices, modelNames, tokens, pricingOf } = models
+  const deps = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf }
   return {
-    checkFlow: createCheckFlow({
-      parser,
-      executors,
-      providers,
-      prices,
-      modelNames,
-      dataSharing,
-      decideSharing,
-      tokens,
-      pricingOf,
-    }),
+    checkFlow: createCheckFlow({ ...deps, modelNames }),
     answerSteps: createAnswerSteps(executors),
     finalSteps: createFinalSteps(executors),
   }

@@ -27,7 +27,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
   // Reading rights and writing them back must not interleave with another such pair for the same thread.
-  const exclusively = createKeyedMutex()
+  const oneAtATime = createKeyedMutex()
 
   const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
     new Set(await records.rightsOf(userId, threadId))
@@ -52,7 +52,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
     grant: async (threadId, byUserId, toUserId, rights) => {
       checkIds({ threadId, byUserId, toUserId })
       const given = checkRights(rights)
-      await exclusively(threadId, async () => {
+      await oneAtATime(threadId, async () => {
         requireAll(await readRights(byUserId, threadId), threadId, given)
         const held = await readRights(toUserId, threadId)
         await set(threadId, toUserId, new Set([...held, ...given]))
@@ -61,7 +61,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
     revoke: async (threadId, byUserId, fromUserId, rights) => {
       checkIds({ threadId, byUserId, fromUserId })
       const named = rights && checkRights(rights)
-      await exclusively(threadId, async () => {
+      await oneAtATime(threadId, async () => {
         const held = await readRights(fromUserId, threadId)
         const taken = named ?? [...held]
         requireAll(await readRights(byUserId, threadId), threadId, taken)

@@ -18,7 +18,7 @@ import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
-import { endObservation } from './observed-run.ts'
+import { endObservation } from './end-observation.ts'
 
 export interface FlowRunnerDeps {
   readonly executors: Readonly<Record<string, Executor>>

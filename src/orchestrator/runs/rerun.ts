@@ -4,7 +4,6 @@ import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { NewFlow } from '../flows/flow-creation.ts'
 import { type FlowDefinitions, getStep } from '../flows/flow-definitions.ts'
 import { joinSampleRows } from '../flows/flow-view.ts'
-import type { RerunFlowOptions } from '../service-options.ts'
 import { carriedResults } from './carried-results.ts'
 
 export interface RerunDeps {
@@ -18,7 +17,7 @@ export interface RerunDeps {
 export async function toRerun(
   { store, definitions, executorOf }: RerunDeps,
   flow: StoredFlow,
-  { fromStep, input }: RerunFlowOptions,
+  { fromStep, input }: { readonly fromStep?: string; readonly input?: string },
 ): Promise<Omit<NewFlow, 'userId'>> {
   const definition = definitions.rebuild(flow)
   const from = fromStep === undefined ? 0 : getStep(flow.id, definition, fromStep).index
