@@ -1,5 +1,5 @@
-import type { ConversationService } from './conversations/conversation-service.ts'
-import type { OrchestratorService } from './orchestrator/orchestrator-service.ts'
+import { ConversationService } from './conversations/conversation-service.ts'
+import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import type { DataSharingService } from './policies/policy.ts'
 import { createPolyphony, type Polyphony } from './polyphony.ts'
 
@@ -16,7 +16,7 @@ export {
   listFlowTemplates,
 } from '../templates/index.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
-export { ConversationService, type ThreadPage } from './conversations/conversation-service.ts'
+export type { ThreadPage } from './conversations/conversation-service.ts'
 export type {
   ContextPolicy,
   DefinitionProblem,
@@ -58,11 +58,10 @@ export { FlowStatus, FlowStatus as OrchestrationFlowStatus, OrchestrationFlowTyp
 export type { ErrorCodeFacts } from './errors/error-code-facts.ts'
 export { ERROR_CODES, type ErrorCode } from './errors/error-codes.ts'
 export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
-export type { SavedFlow, SavedFlowName } from './orchestrator/flows/flow-lists.ts'
+export type { FlowPage, SavedFlow, SavedFlowName } from './orchestrator/flows/flow-lists.ts'
 export { type UsageOptions, type UsageReport, UsageService } from './orchestrator/flows/usage-service.ts'
 export type { FlowCheck } from './orchestrator/inspect/check-flow.ts'
 export type { FlowFinding } from './orchestrator/inspect/flow-finding.ts'
-export { type FlowPage, OrchestratorService } from './orchestrator/orchestrator-service.ts'
 export type { ExecuteFlowOptions, ListFlowsOptions, TimeoutConfig } from './orchestrator/service-options.ts'
 export type { ApiKeyService, DataSharingService, NewApiKey, PermissionService } from './policies/policy.ts'
 export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
@@ -70,6 +69,8 @@ export type { Provider, ProviderInfo, ProviderService } from './providers/provid
 export { createScriptedProvider } from './providers/scripted.ts'
 export type { IdempotencyRepository, TicketRepository } from './repositories/repository.ts'
 export type { Metrics, RequestContext, Telemetry } from './telemetry/telemetry.ts'
+
+export { ConversationService, OrchestratorService }
 
 let defaultInstance: Promise<Polyphony> | undefined
 
@@ -88,48 +89,39 @@ type OnDefault<Service> = {
     : Service[Name]
 }
 
-/** The service of a default instance, built from the environment at first use (S4-140). */
-export const orchestratorService: OnDefault<OrchestratorService> = {
-  createFlow: async (...given) => (await defaultPolyphony()).orchestrator.createFlow(...given),
-  getFlow: async (...given) => (await defaultPolyphony()).orchestrator.getFlow(...given),
-  listFlows: async (...given) => (await defaultPolyphony()).orchestrator.listFlows(...given),
-  getThreadId: async (...given) => (await defaultPolyphony()).orchestrator.getThreadId(...given),
-  listFlowsOf: async (...given) => (await defaultPolyphony()).orchestrator.listFlowsOf(...given),
-  listFlowPage: async (...given) => (await defaultPolyphony()).orchestrator.listFlowPage(...given),
-  findSavedFlow: async (...given) => (await defaultPolyphony()).orchestrator.findSavedFlow(...given),
-  listSavedFlows: async (...given) => (await defaultPolyphony()).orchestrator.listSavedFlows(...given),
-  deleteFlow: async (...given) => (await defaultPolyphony()).orchestrator.deleteFlow(...given),
-  executeFlow: async (...given) => (await defaultPolyphony()).orchestrator.executeFlow(...given),
-  startFlow: async (...given) => (await defaultPolyphony()).orchestrator.startFlow(...given),
-  executeStep: async (...given) => (await defaultPolyphony()).orchestrator.executeStep(...given),
-  cancelFlow: async (...given) => (await defaultPolyphony()).orchestrator.cancelFlow(...given),
-  getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
-  checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
-  answerSteps: async (...given) => (await defaultPolyphony()).orchestrator.answerSteps(...given),
-  finalSteps: async (...given) => (await defaultPolyphony()).orchestrator.finalSteps(...given),
-  rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),
-  async *streamFlow(...given) {
-    yield* (await defaultPolyphony()).orchestrator.streamFlow(...given)
-  },
-  registerFlow: async (...given) => (await defaultPolyphony()).orchestrator.registerFlow(...given),
+/**
+ * A service of the default instance: an object with the methods of `methods`, each of which waits for the instance and
+ * calls the method of the same name. An async generator stays one: it returns its generator at once and waits when it
+ * is read. The compiler cannot derive these types from names that come from a prototype, so the overload states them.
+ */
+function onDefault<Service extends object>(methods: object, find: (polyphony: Polyphony) => Service): OnDefault<Service>
+function onDefault(methods: object, find: (polyphony: Polyphony) => object): object {
+  const call = async (name: string, parameters: readonly unknown[]) => {
+    const service = find(await defaultPolyphony())
+    const method = Reflect.get(service, name)
+    return method.apply(service, parameters)
+  }
+  const names = Object.getOwnPropertyNames(methods).filter((name) => name !== 'constructor')
+  const delegates = names.map((name) => {
+    const isGenerator = Reflect.get(methods, name) instanceof AsyncGeneratorFunction
+    const generate = async function* (...parameters: unknown[]) {
+      yield* await call(name, parameters)
+    }
+    return [name, isGenerator ? generate : (...parameters: unknown[]) => call(name, parameters)]
+  })
+  return Object.fromEntries(delegates)
 }
+
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {}).constructor
+
+/** Names of the methods of a data-sharing service, which has no class. */
+const DATA_SHARING_METHODS = { set: true, get: true, list: true, remove: true } satisfies Record<keyof DataSharingService, true>
+
+/** The orchestrator service of the default instance, which is built from the environment at first use. */
+export const orchestratorService = onDefault(OrchestratorService.prototype, ({ orchestrator }) => orchestrator)
 
 /** The conversations of the same default instance. */
-export const conversationService: OnDefault<ConversationService> = {
-  createThread: async (...given) => (await defaultPolyphony()).conversations.createThread(...given),
-  getThread: async (...given) => (await defaultPolyphony()).conversations.getThread(...given),
-  listThreads: async (...given) => (await defaultPolyphony()).conversations.listThreads(...given),
-  listThreadPage: async (...given) => (await defaultPolyphony()).conversations.listThreadPage(...given),
-  deleteThread: async (...given) => (await defaultPolyphony()).conversations.deleteThread(...given),
-  addMessage: async (...given) => (await defaultPolyphony()).conversations.addMessage(...given),
-  addMessages: async (...given) => (await defaultPolyphony()).conversations.addMessages(...given),
-  getMessages: async (...given) => (await defaultPolyphony()).conversations.getMessages(...given),
-}
+export const conversationService = onDefault(ConversationService.prototype, ({ conversations }) => conversations)
 
-/** Whom the users of the same default instance allow to see their texts. */
-export const dataSharingService: OnDefault<DataSharingService> = {
-  set: async (...given) => (await defaultPolyphony()).dataSharing.set(...given),
-  get: async (...given) => (await defaultPolyphony()).dataSharing.get(...given),
-  list: async (...given) => (await defaultPolyphony()).dataSharing.list(...given),
-  remove: async (...given) => (await defaultPolyphony()).dataSharing.remove(...given),
-}
+/** The consent of users of the same default instance to share their texts with providers. */
+export const dataSharingService = onDefault(DATA_SHARING_METHODS, ({ dataSharing }) => dataSharing)

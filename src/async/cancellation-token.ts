@@ -1,11 +1,11 @@
 /**
- * Ends work from outside, as an AbortController does, at a tenth of its weight: one stands beside every flow that waits, and only
- * what is really under way has a controller of its own, which is added here. A class, so that its functions are shared.
+ * Cancels work from outside, as an AbortController does, with about a tenth of its memory: one exists per waiting flow,
+ * and only running work adds a controller of its own. A class, so that its functions are shared.
  */
 export class CancellationToken {
   #cancelled = false
   #reason: unknown
-  #underWay: Set<AbortController> | undefined
+  #controllers: Set<AbortController> | undefined
 
   get cancelled(): boolean {
     return this.#cancelled
@@ -15,26 +15,26 @@ export class CancellationToken {
     return this.#reason
   }
 
-  /** Aborts everything under way with the reason, and everything that is added later. Only the first call counts. */
+  /** Aborts all running work with the reason, and all work that is added later. Only the first call counts. */
   cancel(reason: unknown): void {
     if (this.#cancelled) return
     this.#cancelled = true
     this.#reason = reason
-    const controllers = [...(this.#underWay ?? [])]
-    this.#underWay = undefined
-    for (const controller of controllers) controller.abort(reason)
+    const running = [...(this.#controllers ?? [])]
+    this.#controllers = undefined
+    for (const controller of running) controller.abort(reason)
   }
 
   /** Must be paired with `delete` when the work is done. */
   add(controller: AbortController): void {
     if (this.#cancelled) controller.abort(this.#reason)
     else {
-      this.#underWay ??= new Set()
-      this.#underWay.add(controller)
+      this.#controllers ??= new Set()
+      this.#controllers.add(controller)
     }
   }
 
   delete(controller: AbortController): void {
-    this.#underWay?.delete(controller)
+    this.#controllers?.delete(controller)
   }
 }

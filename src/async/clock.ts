@@ -1,4 +1,4 @@
-/** Time as the layers see it; tests give their own. */
+/** The source of time, chance and timers; tests pass their own. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   readonly now: () => number

@@ -1,4 +1,4 @@
-/** Listeners of a signal that is listened to. */
+/** All listeners of one signal. */
 interface Group {
   readonly listeners: Set<() => void>
   /** The one listener that the signal itself has. */
@@ -8,13 +8,14 @@ interface Group {
 const groups = new WeakMap<AbortSignal, Group>()
 
 /**
- * Calls the listener once when the signal is aborted, and returns what stops the listening. However many listen, the signal itself has one listener:
- * with more than ten Node warns of a leak, although one signal for thousands of flows is no mistake. A signal that is aborted already calls nobody.
+ * Calls the listener once when the signal aborts, and returns the function that removes it. All listeners of a signal
+ * share one event listener: with more than ten Node warns of a leak, although one signal for thousands of flows is
+ * legitimate. Where the signal is aborted already the listener is not called.
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   const group = groups.get(signal) ?? createGroup(signal)
   const { listeners, callAll } = group
-  // A function given twice is two listeners.
+  // The same function added twice is two listeners.
   const own = () => listener()
   listeners.add(own)
   return () => {

@@ -1,14 +1,14 @@
-/** Lets so many pieces of work run at once; the others wait for their turn, in order. */
-export function createSemaphore(most: number) {
+/** Runs at most `limit` works at once; the others wait, first come, first served. */
+export function createSemaphore(limit: number) {
   const waiting: (() => void)[] = []
   let running = 0
   return async <Value>(work: () => Promise<Value>): Promise<Value> => {
-    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
+    if (running >= limit) await new Promise<void>((resolve) => waiting.push(resolve))
     else running++
     try {
       return await work()
     } finally {
-      // Whoever is next takes over this place.
+      // The next waiting work takes over the slot.
       const next = waiting.shift()
       if (next) next()
       else running--

@@ -1,4 +1,7 @@
-/** Settles as the work does, or rejects with `signal.reason` the moment the signal aborts, whether the work obeys it or not. */
+/**
+ * Settles as the work does, or rejects with `signal.reason` as soon as the signal aborts, whether or not the work
+ * reacts.
+ */
 export function untilAborted<T>(work: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(signal.reason)

@@ -1,17 +1,17 @@
 import type { CancellationToken } from './cancellation-token.ts'
 
 /**
- * Settles as the work does, or rejects with the reason when one of the stops ends it or the time is over, whether the work notices or not:
- * for the caller's own functions, which know no signal.
+ * Settles as the work does, or rejects with the reason as soon as a token is cancelled or the time is over, whether or
+ * not the work reacts. For functions of the caller, which receive no signal.
  */
 export function untilCancelled<T>(
   work: Promise<T>,
-  stops: readonly (CancellationToken | undefined)[],
+  tokens: readonly (CancellationToken | undefined)[],
   time?: { readonly limitMs: number; readonly error: () => Error },
 ): Promise<T> {
   const abort = new AbortController()
   const timer = time && setTimeout(() => abort.abort(time.error()), time.limitMs)
-  for (const stop of stops) stop?.add(abort)
+  for (const token of tokens) token?.add(abort)
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(abort.signal.reason)
     if (abort.signal.aborted) onAbort()
@@ -19,6 +19,6 @@ export function untilCancelled<T>(
     work.then(resolve, reject)
   }).finally(() => {
     clearTimeout(timer)
-    for (const stop of stops) stop?.delete(abort)
+    for (const token of tokens) token?.delete(abort)
   })
 }

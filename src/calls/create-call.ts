@@ -27,6 +27,7 @@ export interface AttemptOptions {
 export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
   /** Sends one request to one provider. Must meet the contract of `Provider.generate`. */
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
+  /** Implemented by createPriceBook. */
   readonly worstCaseUsd: WorstCaseUsd
   readonly retry?: Partial<RetrySettings>
   readonly circuitBreaker?: Partial<CircuitBreakerSettings>

@@ -29,13 +29,13 @@ const id = z
   .string()
   .min(1)
   .max(200)
-  // Postgres refuses NUL in text.
+  // Postgres rejects NUL in text.
   .regex(/^[^\0]*$/, 'expected a string without NUL')
 const threadOptions = z.strictObject({ title: z.string().max(500).optional() })
 const pageOptions = z.strictObject({
   limit: z.number().int().min(1).max(1_000).default(50),
   offset: z.number().int().min(0).default(0),
-  /** `nextCursor` of the page before; not together with `offset`. */
+  /** `nextCursor` of the previous page; not together with `offset`. */
   cursor: z.string().max(1_000).optional(),
 })
 const messageOptions = z.strictObject({ limit: z.number().int().min(1).max(10_000).optional() })
@@ -61,7 +61,7 @@ export type PageOptions = z.input<typeof pageOptions>
 export type NewMessage = z.input<typeof newMessage>
 export type AddMessageOptions = z.input<typeof addMessageOptions>
 
-/** Some threads of a list. */
+/** One page of a list of threads. */
 export interface ThreadPage {
   readonly threads: readonly Thread[]
   /** `cursor` of the next page; absent on the last one. */
@@ -71,8 +71,9 @@ export interface ThreadPage {
 const THREAD_ORDER = { name: 'threads by createdAt DESC', by: 'instant' } as const
 
 /**
- * Conversations of users. A caller without `read` gets THREAD_NOT_FOUND for a thread of somebody else as for an unknown one; with `read` but
- * without the right that is needed PERMISSION_DENIED; an unusable argument is INPUT_INVALID.
+ * Conversations of users. Without `read` access the error is THREAD_NOT_FOUND as for an unknown thread, so ids cannot
+ * be probed; with `read` and without another required right it is PERMISSION_DENIED. Invalid arguments are
+ * INPUT_INVALID.
  */
 export class ConversationService {
   readonly #threads: ThreadRepository
@@ -89,7 +90,7 @@ export class ConversationService {
     this.#now = now
   }
 
-  /** The user becomes its creator and holds all rights. */
+  /** Creates a thread; the user becomes its creator with all rights. */
   async createThread(userId: string, options: ThreadOptions = {}): Promise<Thread> {
     const creator = parse(id, userId, 'userId')
     const { title } = parse(threadOptions, options, 'options')
@@ -99,13 +100,14 @@ export class ConversationService {
     try {
       await this.#permissions.threadCreated(thread.id, creator)
     } catch (error) {
-      // Nobody could ever reach it.
+      // No user would have rights on the thread.
       await this.#threads.delete(thread.id)
       throw error
     }
     return thread
   }
 
+  /** Needs `read`. */
   async getThread(threadId: string, userId: string): Promise<Thread> {
     return this.#requireThread(threadId, userId, 'read')
   }
@@ -115,12 +117,15 @@ export class ConversationService {
     return (await this.listThreadPage(userId, options)).threads
   }
 
-  /** The same as a page; without threads that the user may not read any more, so that it may be short. */
+  /**
+   * One page of listThreads. Threads that the user may not read any more are left out, so a page may hold fewer than
+   * `limit`.
+   */
   async listThreadPage(userId: string, options: PageOptions = {}): Promise<ThreadPage> {
     const { limit, offset, cursor } = parse(pageOptions, options, 'options')
     const after = cursor === undefined ? undefined : parseCursor(THREAD_ORDER, cursor)
     if (after && offset > 0) throw new OrchestratorError('INPUT_INVALID', 'options.offset: expected none together with a cursor.')
-    // One more than wanted tells whether there is a next page.
+    // One thread more than requested shows whether there is a next page.
     const found = await this.#threads.list(parse(id, userId, 'userId'), limit + 1, offset, after)
     const page = found.slice(0, limit)
     const readable = await Promise.all(page.map((thread) => this.#permissions.can(userId, thread.id, 'read')))
@@ -129,7 +134,9 @@ export class ConversationService {
     return { threads, ...(last && { nextCursor: toCursorText(THREAD_ORDER, { value: last.createdAt, id: last.id }) }) }
   }
 
-  /** Removes the thread with its messages and flows. Rejects with FLOW_RUNNING while one of them runs. */
+  /**
+   * Removes the thread with its messages and flows. Needs `delete`. Rejects with FLOW_RUNNING while a flow of it runs.
+   */
   async deleteThread(threadId: string, userId: string): Promise<void> {
     const { id: found } = await this.#requireThread(threadId, userId, 'delete')
     const [running] = await this.#flows.list({
@@ -149,7 +156,7 @@ export class ConversationService {
     this.#permissions.threadDeleted?.(found)
   }
 
-  /** Adds a message. With an `id` it is added once: where a message of this id is stored already, nothing changes. */
+  /** Adds a message. With an `id` it is added only where no message has that id yet. Needs `write`. */
   async addMessage(threadId: string, userId: string, message: NewMessage, options: AddMessageOptions = {}): Promise<Message> {
     const given = parse(newMessage, message, 'message')
     const { id: ownId } = parse(addMessageOptions, options, 'options')
@@ -159,7 +166,7 @@ export class ConversationService {
     return added
   }
 
-  /** Adds messages in order: all or none. */
+  /** Adds all messages in order, or none. Needs `write`. */
   async addMessages(threadId: string, userId: string, messages: readonly NewMessage[]): Promise<readonly Message[]> {
     const given = parse(z.array(newMessage), messages, 'messages')
     const thread = await this.#requireThread(threadId, userId, 'write')
@@ -168,7 +175,7 @@ export class ConversationService {
     return added
   }
 
-  /** Oldest first; with `limit` the newest of them. */
+  /** Messages of a thread, oldest first; with `limit` only the newest ones. Needs `read`. */
   async getMessages(threadId: string, userId: string, options: z.input<typeof messageOptions> = {}): Promise<Message[]> {
     const { limit } = parse(messageOptions, options, 'options')
     const thread = await this.#requireThread(threadId, userId, 'read')

@@ -1,16 +1,31 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
 
-/** One order to drive a flow; holds nothing that is not in the database. */
+/** One claimed flow to drive; its state is in the database. */
 export interface FlowJob {
   readonly flowId: string
   /** Epoch under which the flow was claimed. */
   readonly epoch: number
 }
 
-/** Drives a claimed flow to its end. Must never reject: what goes wrong is the flow's outcome. `stop` ends the flow, from either side. */
-export type Advance = (job: FlowJob, stop: CancellationToken) => Promise<void>
+/**
+ * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow,
+ * whether the engine or the application cancels it. Implemented by createFlowRunner.
+ */
+export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<void>
 
-/** How an engine is, for status pages and probes. */
+/** The flows that this process works on, as an engine needs them. Implemented by createRunRegistry. */
+export interface EngineRuns {
+  /** Registers a flow that the engine accepts and calls `advance` with the token that cancels it. */
+  drive(job: FlowJob, advance: Advance): void
+  /** Ends a flow with `reason`. Resolves true when it has ended, false where this process does not work on it. */
+  cancel(flowId: string, reason: unknown): Promise<boolean>
+  /** Ends every flow with `reason`. Resolves when nothing runs any more. */
+  cancelAll(reason: unknown): Promise<void>
+  /** Number of flows that an engine drives now. */
+  countDriven(): number
+}
+
+/** State of an engine, for status pages and probes. */
 export interface EngineHealth {
   /** Its name in the configuration: `local`. */
   readonly engine: string
@@ -20,7 +35,9 @@ export interface EngineHealth {
   readonly ok: boolean
 }
 
-/** Who owns flows and drives them. `local`: this process. Others keep the same promises over many machines. */
+/**
+ * Owns flows and drives them. `local` does so in this process; other engines keep the same contract over many machines.
+ */
 export interface Engine {
   /** Called once, before the first start. */
   work(advance: Advance): void
@@ -30,23 +47,26 @@ export interface Engine {
    */
   start(job: FlowJob): Promise<void>
   /**
-   * Must reach the running attempt's socket within 100 ms in this process. Resolves true when the flow has ended with `reason` or otherwise,
-   * false when it does not run here.
+   * Must reach the socket of the running attempt within 100 ms in this process. Resolves true when the flow has ended,
+   * with `reason` or otherwise, and false where this process does not work on it.
    */
   cancel(flowId: string, reason: unknown): Promise<boolean>
-  /** Wakes a paused flow. Must change nothing for one that is not paused. */
+  /** Wakes a paused flow. Must change nothing for a flow that is not paused. */
   signal(flowId: string): Promise<void>
   health(): Promise<EngineHealth>
-  /** Ends running flows with `reason` and resolves when nothing runs any more; accepts none from then on. Safe to call twice. */
+  /**
+   * Ends running flows with `reason` and resolves when nothing runs any more; accepts no flow from then on. Safe to
+   * call twice.
+   */
   close(reason: unknown): Promise<void>
 }
 
-const IDLE_LOOK_MS = 50
+const IDLE_POLL_MS = 50
 
-/** Resolves when the engine drives nothing any more, or when the time is over. */
+/** Resolves when the engine drives no flow any more, or after `withinMs`. */
 export async function untilIdle(engine: Pick<Engine, 'health'>, withinMs: number): Promise<void> {
   for (const deadlineMs = performance.now() + withinMs; performance.now() < deadlineMs; ) {
     if ((await engine.health()).running === 0) return
-    await new Promise((resolve) => setTimeout(resolve, IDLE_LOOK_MS))
+    await new Promise((resolve) => setTimeout(resolve, IDLE_POLL_MS))
   }
 }

@@ -11,11 +11,11 @@ import type { FlowLog } from './updates/update-log.ts'
 /** The conversation before a flow, oldest first. */
 export interface ThreadHistory {
   readonly messages: readonly Message[]
-  /** Older messages were not read. */
+  /** The thread has older messages, which were not read. */
   readonly isCut: boolean
 }
 
-/** How one execution is to go; the options of executeFlow, resolved. */
+/** The options of executeFlow, checked and resolved for one execution. */
 export interface RunOptions {
   readonly streaming: boolean
   readonly saveMessages: boolean
@@ -25,61 +25,86 @@ export interface RunOptions {
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Given: another process may go on with the flow after a crash without being asked, in this way. */
+  /** Present where another process may resume the flow after a crash without a caller, with these options. */
   readonly stored?: StoredRunOptions
 }
 
-/** One execution of one flow in this process. */
+/** The state that earlier executions of a flow left in the store. All fresh flows share one empty object. */
+export interface PriorState {
+  /** One result per step and iteration. */
+  readonly results: readonly StepResult[]
+  /** SUCCESS results that are not paid again, by `recordKey`. */
+  readonly recorded: ReadonlyMap<string, StepResult>
+  /** By `recordKey`: the ledger continues their numbers. */
+  readonly attempts: ReadonlyMap<string, readonly Attempt[]>
+  /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
+  readonly inFlight: ReadonlySet<string>
+  /** Sequence number of the newest stored update; 0 before the first. */
+  readonly lastSeq: number
+}
+
+/** The part of an execution that changes while it runs. */
+export interface FlowProgress {
+  /** Results in the order in which their steps were started; `undefined` for a step that still runs. */
+  readonly results: (StepResult | undefined)[]
+  stepsStarted: number
+  /** Index of the furthest step that has started. */
+  currentStepIndex: number
+  /** Messages of the thread, loaded once at first use. */
+  history?: Promise<ThreadHistory>
+}
+
+/**
+ * One execution of one flow in this process. Thousands wait at once: fields that differ between flows stay flat,
+ * because every further object costs memory per waiting flow.
+ */
 export interface FlowExecution {
+  // Identity.
   readonly flowId: string
   readonly threadId: string
   readonly userId: string
   readonly epoch: number
+
+  // The definition and the request.
   readonly definition: FlowDefinition
-  /** No step has a predecessor by its position alone. */
+  /** A step's position in the definition gives it no predecessor. */
   readonly noImplicitPredecessor: boolean
   /** The user's prompt. */
   readonly input: string
-  /** Message the prompt was taken from, with what is attached to it. */
+  /** The message from which the prompt and its attachments were taken. */
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
-  readonly cancellation: CancellationToken
-  readonly log: FlowLog
+  /** A provider of the flow is the simulator. */
+  readonly simulated: boolean
+
+  // Its limits.
   readonly limits?: FlowLimits
   readonly budget?: Budget
   /** Milliseconds for this execution. */
   readonly timeoutMs?: number
-  /** SUCCESS results of former executions, by `recordKey`. */
-  readonly recorded: ReadonlyMap<string, StepResult>
-  /** Keys of steps that a former execution started and never recorded: the provider may have billed them. */
-  readonly inFlightAtCrash: ReadonlySet<string>
-  /** What former executions left, one result per step and iteration. */
-  readonly priorResults: readonly StepResult[]
-  /** Tries of former executions, by `recordKey`: the ledger goes on from there. */
-  readonly priorAttempts: ReadonlyMap<string, readonly Attempt[]>
-  /** Results in the order in which their steps were started; a step that runs holds its place. */
-  readonly results: (StepResult | undefined)[]
+
+  // Its end, its updates and its observation.
+  readonly cancellation: CancellationToken
+  readonly log: FlowLog
   readonly startedAt: Date
-  /** A provider of the flow is the simulator. */
-  readonly simulated: boolean
-  /** Absent where nobody watches. */
+  /** Absent where no observer is registered. */
   readonly observation?: FlowObservation
-  stepsStarted: number
-  /** Index of the furthest step that has started. */
-  currentStepIndex: number
-  /** Messages of the thread, loaded once, at first need. */
-  history?: Promise<ThreadHistory>
+
+  readonly prior: PriorState
+  readonly progress: FlowProgress
 }
 
-/** What is there of the run so far. */
-export const settledResults = ({ results }: FlowExecution): StepResult[] => results.filter((result) => result !== undefined)
+/** Results of the steps that have ended so far. */
+export const settledResults = ({ progress }: FlowExecution): StepResult[] =>
+  progress.results.filter((result) => result !== undefined)
 
-/** What earlier executions paid for and this one did not come by. */
-export function notReplayed({ priorResults, results }: FlowExecution): readonly StepResult[] {
-  if (priorResults.length === 0) return priorResults
-  const replayed = new Set(results.map((result) => result?.id))
-  return priorResults.filter((result) => !replayed.has(result.id))
+/** Results that earlier executions paid for and that this one has not replayed. */
+export function notReplayed({ prior, progress }: FlowExecution): readonly StepResult[] {
+  if (prior.results.length === 0) return prior.results
+  const replayed = new Set(progress.results.map((result) => result?.id))
+  return prior.results.filter((result) => !replayed.has(result.id))
 }
 
+/** Key of a result within one flow; `sample` is 0 for the step's own result. */
 export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`

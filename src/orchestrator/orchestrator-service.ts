@@ -1,36 +1,36 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
-import type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../domain/execution/flow.ts'
-import { flowCancelled, flowNotFound } from '../domain/execution/flow-errors.ts'
+import type { FlowStatusReport, OrchestrationFlow } from '../domain/execution/flow.ts'
+import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { FlowType } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AnswerStep, Executor } from '../executors/executor.ts'
-import type { FlowInsert, Store, StoredFlow } from '../repositories/repository.ts'
+import type { Store } from '../repositories/repository.ts'
 import { settledResults } from './flow-run.ts'
 import type { FlowAccess } from './flows/flow-access.ts'
 import type { FlowCache } from './flows/flow-cache.ts'
+import type { StoreFlow } from './flows/flow-creation.ts'
 import { type FlowDefinitions, getStep } from './flows/flow-definitions.ts'
-import { createFlowId } from './flows/flow-id.ts'
-import type { FlowLists, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
-import { carriedInto, finalStepIds, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
+import type { FlowLists, FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
+import { finalStepIds, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
 import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
-import { carriedResults } from './runs/carried-results.ts'
-import { type FlowExecutions, statusError } from './runs/flow-executions.ts'
+import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecutionEnd } from './runs/flow-runner.ts'
+import { toRerun } from './runs/rerun.ts'
 import { assertSameRun, resolveInput } from './runs/run-input.ts'
 import type { ExecuteOneStep } from './runs/single-step.ts'
 import { startUnderSignal } from './runs/start-under-signal.ts'
 import {
   type ExecuteFlowOptions,
-  type FollowFlowOptions,
   type GetFlowOptions,
   type ListFlowsOptions,
-  parseFollowOptions,
   parseRerunOptions,
+  parseStreamOptions,
   type RerunFlowOptions,
+  type StreamFlowOptions,
   toRunOptions,
 } from './service-options.ts'
 import type { LiveUpdates } from './updates/live-updates.ts'
@@ -40,25 +40,25 @@ export interface OrchestratorServiceDeps {
   readonly access: FlowAccess
   readonly lists: FlowLists
   readonly definitions: FlowDefinitions
+  readonly cache: FlowCache
+  /** Implemented by createFlowCreation. */
+  readonly storeFlow: StoreFlow
   readonly executions: FlowExecutions
   readonly live: LiveUpdates
-  readonly cache: FlowCache
+  /** Implemented by createCheckFlow. */
   readonly checkFlow: CheckFlow
+  /** Implemented by createAnswerSteps. */
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
+  /** Implemented by createFinalSteps. */
   readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
+  /** Implemented by createSingleStep. */
   readonly executeOneStep: ExecuteOneStep
+  /** Implemented by the registry of executors. */
   readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'loop'>
   readonly now: () => Date
 }
 
-/** Some flows of a list. */
-export interface FlowPage {
-  readonly flows: readonly OrchestrationFlowSummary[]
-  /** `cursor` of the next page, in the same order; absent on the last one. */
-  readonly nextCursor?: string
-}
-
-/** Creates, runs, follows and reads flows. Every method checks the caller's rights on the flow's thread. */
+/** Creates, runs, streams and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
   readonly #deps: OrchestratorServiceDeps
 
@@ -66,55 +66,72 @@ export class OrchestratorService {
     this.#deps = deps
   }
 
-  /** Validates and stores a flow. Needs `write`. FLOW_INVALID lists every problem; THREAD_NOT_FOUND, PERMISSION_DENIED. */
+  /**
+   * Validates and stores a flow. Needs `write`. FLOW_INVALID lists every problem; THREAD_NOT_FOUND, PERMISSION_DENIED.
+   */
   async createFlow(threadId: string, userId: string, definition: FlowDefinitionInput): Promise<OrchestrationFlow> {
     await this.#deps.access.requireOnThread(threadId, userId, 'write')
-    return this.#store(threadId, userId, definition, {})
+    return this.#deps.storeFlow({ threadId, userId, definition })
   }
 
-  /** The flow with its step results, or with those alone of the step that wrote its final output. Needs `read`. */
+  /**
+   * The flow with its step results; with `steps: 'final'` only those of the step that wrote its final output. Needs
+   * `read`.
+   */
   async getFlow(flowId: string, userId: string, { steps = 'all' }: GetFlowOptions = {}): Promise<OrchestrationFlow> {
-    const flow = await this.#deps.access.findFlow(flowId, userId, 'read')
-    return this.#describe(flow, steps)
+    const { access, definitions, executions, store } = this.#deps
+    const flow = await access.findFlow(flowId, userId, 'read')
+    const onlySteps = steps === 'final' ? { stepIds: finalStepIds(flow) } : {}
+    const rows = await store.flows.stepResults(flow.id, { samples: true, ...onlySteps })
+    return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.progress.currentStepIndex)
   }
 
-  /** Thread of a flow that the user may read: what permissions are asked about. Needs `read`. */
+  /** The thread of a flow, for which rights are granted. Needs `read`. */
   async getThreadId(flowId: string, userId: string): Promise<string> {
     return (await this.#deps.access.findFlow(flowId, userId, 'read')).threadId
   }
 
-  /** Flows of a thread, newest first unless asked otherwise, without what their steps wrote. Needs `read`. */
+  /** Flows of a thread without the texts of their steps, by default newest first. Needs `read`. */
   async listFlows(threadId: string, userId: string, options: ListFlowsOptions = {}): Promise<FlowPage['flows']> {
     return (await this.listFlowPage(userId, options, threadId)).flows
   }
 
-  /** Flows that the user created, in whatever thread; without those that the user may not read any more, so that a page may be short. */
+  /**
+   * Flows that the user created, of any thread. Flows that the user may not read any more are left out after the page
+   * was read, so a page may hold fewer than `limit`.
+   */
   async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<FlowPage['flows']> {
     return (await this.listFlowPage(userId, options)).flows
   }
 
-  /** The same as a page: of a thread, or of all that the user created. `nextCursor` leads to the next one; on the last there is none. */
+  /** One page of listFlows where a thread is given, and of listFlowsOf without one. */
   async listFlowPage(userId: string, options: ListFlowsOptions = {}, threadId?: string): Promise<FlowPage> {
     const { lists, store, definitions, executions } = this.#deps
     const { flows, ...page } = await lists.page(userId, options, threadId)
     const states = await store.flows.stepStates(flows.map(({ id }) => id))
-    const summaries = flows.map((flow) =>
-      toFlowSummary(flow, definitions.describe(flow), states.get(flow.id) ?? [], executions.find(flow.id)?.currentStepIndex),
-    )
+    const summaries = flows.map((flow) => {
+      const progress = executions.find(flow.id)?.progress
+      return toFlowSummary(flow, definitions.describe(flow), states.get(flow.id) ?? [], progress?.currentStepIndex)
+    })
     return { ...page, flows: summaries }
   }
 
-  /** The newest flow of that name that the user created and may still read, ready to be created anew. FLOW_NOT_REBUILDABLE. */
+  /**
+   * The newest flow of that name that the user created and may still read, with a definition that createFlow accepts.
+   * FLOW_NOT_REBUILDABLE.
+   */
   findSavedFlow(userId: string, name: string): Promise<SavedFlow | undefined> {
     return this.#deps.lists.findSaved(userId, name)
   }
 
-  /** Names of the flows that the user created and may still read, each with its newest flow; newest first, at most 1000. */
+  /**
+   * Names of the flows that the user created and may still read, each with its newest flow; newest first, at most 1000.
+   */
   listSavedFlows(userId: string): Promise<readonly SavedFlowName[]> {
     return this.#deps.lists.listSaved(userId)
   }
 
-  /** Removes the flow and everything of it. Needs `delete`. FLOW_RUNNING while it runs. */
+  /** Removes the flow with its results and updates. Needs `delete`. FLOW_RUNNING while it runs. */
   async deleteFlow(flowId: string, userId: string): Promise<void> {
     await this.#deps.access.findFlow(flowId, userId, 'delete')
     const outcome = await this.#deps.store.flows.delete(flowId)
@@ -124,23 +141,24 @@ export class OrchestratorService {
   }
 
   /**
-   * Runs the flow to its end, or resumes a FAILED or CANCELLED one without paying again for recorded steps. Needs `write`.
-   * Rejects with the code of what ended it; the `error` update comes first.
+   * Runs the flow to its end, or resumes a FAILED or CANCELLED one without paying again for recorded steps. Needs
+   * `write`. Rejects with the code of the error that ended it, after the `error` update.
    */
   async executeFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowExecutionResult> {
     const { end } = await this.#start(flowId, userId, options)
     return this.#result(flowId, await end)
   }
 
-  /** Starts the flow and returns; follow it with streamFlow or getFlowStatus. Needs `write`. */
+  /** Starts the flow and returns while it runs; streamFlow and getFlowStatus report its progress. Needs `write`. */
   async startFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowStatusReport> {
     await this.#start(flowId, userId, options)
     return this.getFlowStatus(flowId, userId)
   }
 
   /**
-   * Runs one step of a flow that is not running, with what is recorded of the steps before it, and records the result. Needs `write`.
-   * A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt.
+   * Runs one step of a flow that is not running, with the recorded results of the steps before it, and records the
+   * result. A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt.
+   * Needs `write`.
    */
   async executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
@@ -151,7 +169,10 @@ export class OrchestratorService {
     return this.#deps.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
   }
 
-  /** Ends a flow: aborts its calls down to the socket, and resolves when it is CANCELLED. A settled flow stays as it is. Needs `write`. */
+  /**
+   * Ends a flow: aborts its calls down to the socket, and resolves when it is CANCELLED. A settled flow stays as it is.
+   * Needs `write`.
+   */
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
     const reason = flowCancelled(flowId)
@@ -162,113 +183,74 @@ export class OrchestratorService {
     return this.getFlowStatus(flowId)
   }
 
-  /** Where the flow stands. With a `userId` it needs `read`; without one the caller is trusted. */
+  /** Status and progress of a flow. With a `userId` it needs `read`; without one the caller is trusted. */
   async getFlowStatus(flowId: string, userId?: string): Promise<FlowStatusReport> {
-    const flow =
-      userId === undefined ? await this.#deps.access.loadFlow(flowId) : await this.#deps.access.findFlow(flowId, userId, 'read')
-    const definition = this.#deps.definitions.describe(flow)
-    const run = this.#deps.executions.find(flowId)
-    if (run) {
-      const steps = [...run.recorded.values(), ...settledResults(run)]
-      return toStatusReport({ id: flowId, status: 'RUNNING', startedAt: run.startedAt }, definition, steps, run.currentStepIndex)
+    const { access, definitions, executions, store } = this.#deps
+    const flow = userId === undefined ? await access.loadFlow(flowId) : await access.findFlow(flowId, userId, 'read')
+    const definition = definitions.describe(flow)
+    const execution = executions.find(flowId)
+    if (execution) {
+      const { startedAt, prior, progress } = execution
+      const steps = [...prior.recorded.values(), ...settledResults(execution)]
+      return toStatusReport({ id: flowId, status: 'RUNNING', startedAt }, definition, steps, progress.currentStepIndex)
     }
-    return toStatusReport(flow, definition, (await this.#deps.store.flows.stepStates([flowId])).get(flowId) ?? [])
+    return toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
   }
 
-  /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
+  /**
+   * Everything that would stop or surprise a run, and its possible cost, without any call. Never rejects for an invalid
+   * definition.
+   */
   checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
     return this.#deps.checkFlow(definition, userId)
   }
 
-  /** Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty: known only at the end. */
+  /**
+   * Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty where
+   * the output is known only at the end.
+   */
   async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
     return this.#deps.answerSteps(definition)
   }
 
-  /** The steps of which one gives the answer of the flow; none where several texts are put together, or one is chosen at the end. */
+  /**
+   * The steps one of which writes the output of the flow. Empty where several outputs are joined or one is selected at
+   * the end.
+   */
   async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
     return this.#deps.finalSteps(definition)
   }
 
   /**
-   * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never cancels the flow.
-   * Only durable updates are delivered, so the same call after a crash continues without gap or repetition.
+   * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never
+   * cancels the flow. Only durable updates are delivered, so the same call after a crash continues without gap or
+   * repetition.
    */
-  async *streamFlow(flowId: string, userId: string, options: FollowFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
-    const { afterSeq, signal } = parseFollowOptions(options)
+  async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
+    const { afterSeq, signal } = parseStreamOptions(options)
     await this.#deps.access.findFlow(flowId, userId, 'read')
     const isSettled = async () => {
       if (this.#deps.executions.find(flowId)) return false
       const flow = await this.#deps.store.flows.find(flowId)
       return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
     }
-    yield* this.#deps.live.follow(flowId, { afterSeq, signal, isSettled })
+    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled })
   }
 
   /**
-   * A new flow of the same definition, not started yet. Results of the steps before `fromStep` are carried over and not paid again, where the new run
-   * would repeat them unchanged: with another input those that do not see it, of a loop the first round. Needs `write`. STEP_NOT_FOUND.
+   * A new PENDING flow of the same definition. It takes over the results of the steps before `fromStep` that a new run
+   * would repeat unchanged, without paying again: with another input only of steps that do not read it, of a loop only
+   * the first iteration. Needs `write`. STEP_NOT_FOUND.
    */
   async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
-    const { fromStep, input } = parseRerunOptions(options)
+    const rerun = parseRerunOptions(options)
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
-    const definition = this.#deps.definitions.rebuild(flow)
-    const from = fromStep === undefined ? 0 : getStep(flowId, definition, fromStep).index
-    const rows = from === 0 ? [] : joinSampleRows(await this.#deps.store.flows.stepResults(flowId, { samples: true }))
-    const executor = this.#deps.executorOf(definition.type)
-    const otherInput = input !== undefined && input !== flow.input
-    const changedSteps = this.#deps.definitions.changedSteps(flow, definition)
-    const carried = carriedResults({ definition, executor, from, otherInput, changedSteps }, rows)
-    return this.#store(flow.threadId, userId, definition, {
-      parentFlowId: flowId,
-      input: input ?? flow.input,
-      metadata: flow.metadata,
-      carried,
-    })
+    return this.#deps.storeFlow({ userId, ...(await toRerun(this.#deps, flow, rerun)) })
   }
 
-  /** Makes a definition with functions known by name and version, so that stored flows of it can run in this process. */
+  /** Registers a definition with functions by name and version, so that stored flows of it can run in this process. */
   registerFlow(definition: FlowDefinitionInput): void {
     this.#deps.definitions.register(definition)
-  }
-
-  async #describe(flow: StoredFlow, steps: 'all' | 'final' = 'all'): Promise<OrchestrationFlow> {
-    const { definitions, executions, store } = this.#deps
-    const rows = await store.flows.stepResults(flow.id, {
-      samples: true,
-      ...(steps === 'final' && { stepIds: finalStepIds(flow) }),
-    })
-    return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.currentStepIndex)
-  }
-
-  async #store(
-    threadId: string,
-    userId: string,
-    input: FlowDefinitionInput | FlowDefinition,
-    extra: Pick<FlowInsert, 'parentFlowId' | 'input' | 'metadata' | 'carried'>,
-  ): Promise<OrchestrationFlow> {
-    const { definitions, store, cache, now } = this.#deps
-    const { definition, stored } = definitions.accept(input)
-    const id = createFlowId()
-    const flow: FlowInsert = {
-      id,
-      threadId,
-      userId,
-      name: definition.name,
-      description: definition.description,
-      flowType: definition.type,
-      definition: stored,
-      createdAt: now(),
-      input: extra.input,
-      parentFlowId: extra.parentFlowId,
-      metadata: extra.metadata,
-      simulated: false,
-      carried: extra.carried?.map((result) => carriedInto(id, result)),
-    }
-    definitions.keep(id, definition, stored)
-    await store.journal.createFlow(flow)
-    const pending = cache.remember(flow)
-    return toFlow(pending, definition, flow.carried ?? [])
   }
 
   async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
@@ -281,17 +263,18 @@ export class OrchestratorService {
         details: { flowId },
       })
     }
-    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw statusError(flowId, flow.status)
+    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
     const definition = definitions.rebuild(flow)
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
-    await assertSameRun({ flow, definition, input, options: runOptions }, this.#deps.store.flows.stepResults)
-    return startUnderSignal(executions, { flow, definition, input, options: runOptions }, options.signal)
+    const request = { flow, definition, input, options: runOptions }
+    await assertSameRun(request, this.#deps.store.flows.stepResults)
+    return startUnderSignal(executions, request, options.signal)
   }
 
   async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {
     if ('result' in end) return end.result
     if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
-    // Who took the flow away may have cancelled it.
+    // The process that took the flow may have done so to cancel it.
     const flow = await this.#deps.store.flows.find(flowId)
     if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
     throw end.error

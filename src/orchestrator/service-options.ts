@@ -16,50 +16,50 @@ const listOptionsSchema = z.strictObject({
   offset: z.number().int().min(0).default(0),
   sortBy: z.enum(['createdAt', 'completedAt', 'name']).default('createdAt'),
   sortOrder: z.enum(['ASC', 'DESC']).default('DESC'),
-  /** `nextCursor` of the page before, which had the same order; not together with `offset`. */
+  /** `nextCursor` of the previous page, which must have had the same order; not together with `offset`. */
   cursor: z.string().max(1_000).optional(),
 })
 
-/** What listFlows takes (S4-10 to S4-16). */
+/** Options of listFlows. */
 export type ListFlowsOptions = z.input<typeof listOptionsSchema>
 
-/** Throws INPUT_INVALID naming every option that does not fit. */
+/** Throws INPUT_INVALID, which names every invalid option. */
 export function parseListOptions(options: ListFlowsOptions): z.output<typeof listOptionsSchema> {
   const parsed = parseOptions(listOptionsSchema, options, 'listFlows')
   if (parsed.cursor === undefined || parsed.offset === 0) return parsed
   throw new OrchestratorError('INPUT_INVALID', 'listFlows: offset: expected none together with a cursor')
 }
 
-const followOptionsSchema = z.strictObject({
-  /** Number of the last update that the caller has; default 0. */
+const streamOptionsSchema = z.strictObject({
+  /** Sequence number of the last update that the caller has received; default 0. */
   afterSeq: z.number().int().min(0).default(0),
-  /** Ends the following, not the flow. */
+  /** Ends the stream, not the flow. */
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
 })
 
-/** What streamFlow takes. */
-export type FollowFlowOptions = z.input<typeof followOptionsSchema>
+/** Options of streamFlow. */
+export type StreamFlowOptions = z.input<typeof streamOptionsSchema>
 
-export const parseFollowOptions = (options: FollowFlowOptions): z.output<typeof followOptionsSchema> =>
-  parseOptions(followOptionsSchema, options, 'streamFlow')
+export const parseStreamOptions = (options: StreamFlowOptions): z.output<typeof streamOptionsSchema> =>
+  parseOptions(streamOptionsSchema, options, 'streamFlow')
 
 const rerunOptionsSchema = z.strictObject({
-  /** The first step that is to run again; default: all. */
+  /** Id of the first step that runs again; by default every step does. */
   fromStep: z.string().optional(),
   input: z.string().optional(),
 })
 
-/** What rerunFlow takes. */
+/** Options of rerunFlow. */
 export type RerunFlowOptions = z.input<typeof rerunOptionsSchema>
 
-/** Throws INPUT_INVALID, and FLOW_INPUT_MISSING for an input of blanks. */
+/** Throws INPUT_INVALID, and FLOW_INPUT_MISSING for a blank input. */
 export function parseRerunOptions(options: RerunFlowOptions): RerunFlowOptions {
   const parsed = parseOptions(rerunOptionsSchema, options, 'rerunFlow')
   if (parsed.input === undefined || !isBlank(parsed.input)) return parsed
   throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks')
 }
 
-/** Throws INPUT_INVALID naming every option that does not fit. */
+/** Throws INPUT_INVALID, which names every invalid option after `where`, the method that received them. */
 export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
@@ -67,30 +67,33 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: 
   throw new OrchestratorError('INPUT_INVALID', `${where}: ${problems.join('; ')}`, { details: { problems } })
 }
 
-/** Milliseconds; over them FLOW_TIMEOUT and STEP_TIMEOUT. */
+/** Time limits in milliseconds. A longer flow ends with FLOW_TIMEOUT, a longer step with STEP_TIMEOUT. */
 export interface TimeoutConfig {
   readonly flow?: number
   readonly step?: number
 }
 
-/** What executeFlow and startFlow take. */
+/** Options of executeFlow and startFlow. */
 export interface ExecuteFlowOptions {
   /** The user's prompt. */
   readonly input?: string
-  /** Ask providers for streams and send `step_progress`; default: whether `onUpdate` is given. */
+  /** Requests streams from providers and emits `step_progress`; by default where `onUpdate` is given. */
   readonly streaming?: boolean
-  /** Called synchronously with every update; what it throws is ignored. */
+  /** Called synchronously with every update; its errors and rejections are ignored. */
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Write every step's output as a message of the thread. */
+  /** Writes every step's output as a message of the thread. */
   readonly saveMessages?: boolean
   readonly timeout?: TimeoutConfig
-  /** Default: that of the flow's last execution. */
+  /** By default the metadata of the flow's last execution. */
   readonly metadata?: Readonly<Record<string, unknown>>
-  /** Over the definition's own, one by one: a higher one lets a flow go on that met its limit. */
+  /** Replace the definition's own limits one by one. A higher limit lets a flow resume that has reached its own. */
   readonly limits?: FlowLimits
-  /** A process that finds the flow interrupted may go on with it by itself, with these options; default false: whoever started it decides. */
+  /**
+   * Lets a process that finds the flow interrupted resume it with these options, without a caller. By default false:
+   * the caller that started the flow decides.
+   */
   readonly resumeAfterCrash?: boolean
-  /** Must be the flow's own thread, where it is given. */
+  /** Id of the flow's own thread. Another thread is INPUT_INVALID. */
   readonly threadId?: string
   /** Cancels the flow. */
   readonly signal?: AbortSignal
@@ -114,7 +117,9 @@ const executeOptionsSchema = z.strictObject({
 
 const NO_METADATA = Object.freeze({})
 
-/** The same, checked, with what the flow's last execution left where the caller says nothing. Throws INPUT_INVALID. */
+/**
+ * Checked options, with the metadata of the flow's last execution where the caller gives none. Throws INPUT_INVALID.
+ */
 export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOptions {
   const options = parseOptions(executeOptionsSchema, given, 'executeFlow')
   return {
@@ -136,7 +141,7 @@ const toStoredOptions = ({ streaming, saveMessages, timeout, limits }: ExecuteFl
   limits,
 })
 
-/** A copy of its own that nobody can change while steps read it. */
+/** A frozen copy, so that the caller cannot change it while steps read it. */
 function toStorableMetadata(metadata: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   try {
     return deepFreeze(JSON.parse(JSON.stringify(metadata)))
@@ -145,7 +150,7 @@ function toStorableMetadata(metadata: Readonly<Record<string, unknown>>): Readon
   }
 }
 
-/** What `getFlow` reads: `final` leaves out the results of all steps but the one whose output is that of the flow. Default: `all`. */
+/** Options of getFlow. `final` reads only the results of the step whose output is that of the flow; default `all`. */
 export interface GetFlowOptions {
   readonly steps?: 'all' | 'final'
 }

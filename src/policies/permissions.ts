@@ -1,3 +1,4 @@
+import { createKeyedMutex } from '../async/keyed-mutex.ts'
 import { permissionDenied, requireRight, THREAD_RIGHTS, type ThreadRight, threadNotFound } from '../domain/users/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
@@ -25,7 +26,8 @@ const MAX_CACHE_MS = 1_000
 export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
-  const inTurn = createSemaphore()
+  // Reading rights and writing them back must not interleave with another such pair for the same thread.
+  const oneAtATime = createKeyedMutex()
 
   const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
     new Set(await records.rightsOf(userId, threadId))
@@ -50,7 +52,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
     grant: async (threadId, byUserId, toUserId, rights) => {
       checkIds({ threadId, byUserId, toUserId })
       const given = checkRights(rights)
-      await inTurn(threadId, async () => {
+      await oneAtATime(threadId, async () => {
         requireAll(await readRights(byUserId, threadId), threadId, given)
         const held = await readRights(toUserId, threadId)
         await set(threadId, toUserId, new Set([...held, ...given]))
@@ -59,7 +61,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
     revoke: async (threadId, byUserId, fromUserId, rights) => {
       checkIds({ threadId, byUserId, fromUserId })
       const named = rights && checkRights(rights)
-      await inTurn(threadId, async () => {
+      await oneAtATime(threadId, async () => {
         const held = await readRights(fromUserId, threadId)
         const taken = named ?? [...held]
         requireAll(await readRights(byUserId, threadId), threadId, taken)
@@ -109,18 +111,4 @@ function checkRights(rights: unknown): readonly ThreadRight[] {
     throw new OrchestratorError('INPUT_INVALID', `rights: expected a list with one or more of ${THREAD_RIGHTS.join(', ')}.`)
   }
   return known
-}
-
-/** Reading rights and writing them back must not interleave with another such pair for the same thread. */
-function createSemaphore() {
-  const last = new Map<string, Promise<unknown>>()
-  return async (threadId: string, work: () => Promise<void>): Promise<void> => {
-    const turn = (last.get(threadId) ?? Promise.resolve()).then(work, work)
-    last.set(threadId, turn)
-    try {
-      await turn
-    } finally {
-      if (last.get(threadId) === turn) last.delete(threadId)
-    }
-  }
 }

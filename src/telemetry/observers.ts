@@ -1,3 +1,4 @@
+import { callListener } from '../async/call-listener.ts'
 import type {
   CallContent,
   CallObservation,
@@ -24,7 +25,7 @@ type Started = FlowObservation | undefined | Promise<FlowObservation | undefined
 const isObservation = (started: Started): started is FlowObservation => started !== undefined && !(started instanceof Promise)
 
 function startWith(observer: FlowObserver, flow: FlowStart): Started {
-  const started = guarded(() => observer.flowStarted(flow))
+  const started = callListener(() => observer.flowStarted(flow))
   return started instanceof Promise ? started.catch(() => undefined) : started
 }
 
@@ -38,7 +39,7 @@ function joinFlows(observations: readonly FlowObservation[]): FlowObservation {
 }
 
 function startCalls(observations: readonly FlowObservation[], call: CallStart): CallObservation {
-  const calls = observations.flatMap((observation) => guarded(() => observation.callStarted?.(call)) ?? [])
+  const calls = observations.flatMap((observation) => callListener(() => observation.callStarted?.(call)) ?? [])
   const readers = calls.flatMap(({ content }) => content ?? [])
   return {
     within: nested(calls),
@@ -64,13 +65,5 @@ function nested(wrappers: readonly Wrapper[]): Wrapper['within'] {
 }
 
 function notifyAll<Observer>(observers: readonly Observer[], notify: (observer: Observer) => void): void {
-  for (const observer of observers) guarded(() => notify(observer))
-}
-
-function guarded<T>(work: () => T): T | undefined {
-  try {
-    return work()
-  } catch {
-    return undefined
-  }
+  for (const observer of observers) callListener(() => notify(observer))
 }

@@ -1,4 +1,5 @@
 import { createLocalEngine } from '../../src/engines/local.ts'
+import { createRunRegistry } from '../../src/orchestrator/runs/run-registry.ts'
 import { describeEngine } from '../contracts/engine.ts'
 
-describeEngine({ name: 'local', create: createLocalEngine })
+describeEngine({ name: 'local', create: () => createLocalEngine(createRunRegistry()) })

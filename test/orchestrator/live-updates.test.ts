@@ -62,7 +62,7 @@ function createElsewhere() {
       const seqs: number[] = []
       const isSettled = async () => flows.get(flowId)?.status !== 'RUNNING'
       const ended = (async () => {
-        for await (const { seq } of live.follow(flowId, { afterSeq, signal, isSettled })) seqs.push(seq)
+        for await (const { seq } of live.stream(flowId, { afterSeq, signal, isSettled })) seqs.push(seq)
       })()
       return { seqs, ended }
     },

@@ -135,7 +135,7 @@ test('flows that a crash left are resumed a few at a time, and the start does no
       return { ended: new Promise<void>((resolve) => ends.push(resolve)) }
     },
     logger: { warn: () => {} },
-    atOnce: 3,
+    concurrency: 3,
   })
   await resumption.start()
   expect(begun).toEqual(['f0', 'f1', 'f2'])

@@ -22,7 +22,7 @@ test('the end of a flow is written when the database is back, so that it does no
       },
     },
   })
-  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, stop: new CancellationToken() })
+  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, cancellation: new CancellationToken() })
   const end = (status: 'COMPLETED' | 'FAILED') => flow.finish({ status, simulated: false })
   await expect(end('COMPLETED')).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
   await expect(end('FAILED')).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
@@ -40,7 +40,7 @@ test('an end that another owner refuses is not tried again', async () => {
     throw new OrchestratorError('FLOW_INTERRUPTED', 'taken')
   }
   const log = createUpdateLog({ now: () => new Date(0), onStored: () => {}, rewriteMs: 1, journal: { ...journal, finish } })
-  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, stop: new CancellationToken() })
+  const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, cancellation: new CancellationToken() })
   await expect(flow.finish({ status: 'FAILED', simulated: false })).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
   await settled(20)
   log.close()

@@ -1,9 +1,18 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { FlowStatus } from '../vocabulary.ts'
 
 /** The same error for a flow that does not exist and for one that the caller may not read, so that ids cannot be probed. */
 export const flowNotFound = (flowId: string): OrchestratorError =>
   new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
 
-/** `message` says who cancelled the flow and why. */
-export const flowCancelled = (flowId: string, message = 'The flow was cancelled'): OrchestratorError =>
-  new OrchestratorError('FLOW_CANCELLED', message, { details: { flowId } })
+/** `message` says who cancelled the flow and why; without a `flowId` it is the reason for several flows. */
+export const flowCancelled = (flowId: string | undefined, message = 'The flow was cancelled'): OrchestratorError =>
+  new OrchestratorError('FLOW_CANCELLED', message, flowId === undefined ? {} : { details: { flowId } })
+
+/** Why a flow of this status cannot be started; `undefined` is the status of a flow that does not exist. */
+export function notStartable(flowId: string, status: FlowStatus | undefined): OrchestratorError {
+  const details = { flowId, status }
+  if (status === undefined) return flowNotFound(flowId)
+  if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
+  return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" is running`, { details })
+}

@@ -10,9 +10,12 @@ export interface FlowAccessDeps {
   readonly permissions: PermissionService
 }
 
-/** Finds flows for callers, never past their rights. Who may not even read learns nothing: a foreign id looks like an unknown one. */
+/**
+ * Finds flows that a caller may access. Without read access the error is the same as for an unknown id, so ids cannot
+ * be probed.
+ */
 export function createFlowAccess({ flows, permissions }: FlowAccessDeps) {
-  /** Rights of a thread are looked up by these: anything but text would reach the database. */
+  /** Rights are read from the database by these ids, so only text may reach it. */
   function assertIds(ids: Readonly<Record<string, unknown>>): void {
     for (const [name, id] of Object.entries(ids)) {
       if (typeof id === 'string' && id !== '' && !id.includes('\0')) continue
@@ -38,15 +41,15 @@ export function createFlowAccess({ flows, permissions }: FlowAccessDeps) {
   }
 
   return {
-    /** For trusted callers inside the process. */
+    /** For trusted callers in this process; checks no right. Throws FLOW_NOT_FOUND. */
     loadFlow,
-    /** `known`: the flow where the caller holds it already. */
+    /** Throws FLOW_NOT_FOUND or PERMISSION_DENIED. `known` is the flow where the caller has read it already. */
     async findFlow(flowId: string, userId: string, right: ThreadRight, known?: StoredFlow): Promise<StoredFlow> {
       const flow = known ?? (await loadFlow(flowId))
       await require(flow.threadId, userId, right, () => flowNotFound(flowId))
       return flow
     },
-    /** For what belongs to a user and to no thread. */
+    /** For requests that concern a user and no thread. */
     assertUser: (userId: string): void => assertIds({ userId }),
     canRead: (threadId: string, userId: string): Promise<boolean> => permissions.can(userId, threadId, 'read'),
     requireOnThread: (threadId: string, userId: string, right: ThreadRight): Promise<void> =>

@@ -3,11 +3,11 @@ import type { FlowInsert, StoredFlow } from '../../repositories/repository.ts'
 const MAX_FLOWS = 5_000
 
 /**
- * Flows that this process created and did not start yet, so that starting one need not read back what was just written.
- * What stands here never changes but for the status, and the claim decides on that.
+ * Flows that this process has created and not started yet, so that their start reads nothing back. Only their status
+ * can change in the database, and the claim checks it.
  */
 export function createFlowCache() {
-  // Oldest first: whoever is not started for so long is read from the database again.
+  // Oldest first. A flow that was evicted is read from the database when it starts.
   const flows = new Map<string, StoredFlow>()
   return {
     find: (flowId: string): StoredFlow | undefined => flows.get(flowId),
@@ -26,7 +26,7 @@ export function createFlowCache() {
 
 export type FlowCache = ReturnType<typeof createFlowCache>
 
-// Written out: a rest pattern makes a slow object of three times the size, and one stands beside every flow that waits.
+// Written out: a rest pattern creates a dictionary-mode object of three times the size, and every waiting flow has one.
 const toPending = (flow: FlowInsert): StoredFlow => ({
   id: flow.id,
   threadId: flow.threadId,

@@ -5,8 +5,11 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredDefinition } from '../../repositories/repository.ts'
 
 export interface FlowDefinitionDeps {
+  /** Throws FLOW_INVALID. Implemented by createParser. */
   readonly parse: (input: unknown) => FlowDefinition
+  /** Implemented by toStoredJson of domain/definition/json.ts. */
   readonly toStoredJson: (definition: FlowDefinition) => { readonly json: string; readonly isData: boolean }
+  /** Implemented by fromStoredJson of domain/definition/json.ts. */
   readonly fromStoredJson: (json: string) => FlowDefinition
 }
 
@@ -19,11 +22,12 @@ interface Accepted {
 export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionDeps) {
   const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
   const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
-  // Functions cannot be stored: these definitions live as long as this process, or until so many newer ones came.
+  // Functions cannot be stored: these definitions last as long as this process, or until 10,000 newer ones replace
+  // them.
   const ofFlow = new LRUCache<string, FlowDefinition>({ max: 10_000 })
   const registered = new Map<string, FlowDefinition>()
 
-  /** A definition as parsed, and as it is stored. One that was accepted before, letter by letter, is not looked at again. */
+  /** A definition as parsed and as stored. The same text as before is not parsed again. */
   function accept(input: unknown): Accepted {
     const text = dataText(input)
     const known = text === undefined ? undefined : accepted.get(text)
@@ -44,13 +48,16 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
     keep(flowId: string, definition: FlowDefinition, stored: StoredDefinition): void {
       if (!stored.isData) ofFlow.set(flowId, definition)
     },
-    /** Makes a definition with functions known to this process by name and version. */
+    /** Registers a definition with functions by its name and version. */
     register(input: unknown): FlowDefinition {
       const definition = parse(input)
       registered.set(nameAndVersion(definition.name, definition.version), definition)
       return definition
     },
-    /** Ids of steps of a flow that were written otherwise when it was stored: code may have been registered anew under its name and version. */
+    /**
+     * Ids of steps that differ from those stored with the flow: code may have been registered again under the same name
+     * and version.
+     */
     changedSteps(flow: { readonly definition: StoredDefinition }, definition: FlowDefinition): ReadonlySet<string> {
       const { json } = accept(definition).stored
       if (json === flow.definition.json) return new Set()
@@ -74,7 +81,7 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
         { details: { flowId: flow.id, name: flow.name, version } },
       )
     },
-    /** For reading only: functions of an unknown definition stand as they were stored. */
+    /** For reading only: an unknown definition is returned as it was stored, without its functions. */
     describe(flow: { readonly id: string; readonly name: string; readonly definition: StoredDefinition }): FlowDefinition {
       try {
         return this.rebuild(flow)
@@ -90,14 +97,14 @@ export type FlowDefinitions = ReturnType<typeof createFlowDefinitions>
 
 const nameAndVersion = (name: string, version: string | undefined): string => JSON.stringify([name, version ?? null])
 
-/** The steps of a stored definition, each as JSON text, which holds its id. */
+/** The steps of a stored definition, each as JSON text that contains its id. */
 function stepTexts(json: string): readonly string[] {
   const definition: unknown = JSON.parse(json)
   if (typeof definition !== 'object' || definition === null || !('steps' in definition)) return []
   return Array.isArray(definition.steps) ? definition.steps.map((step) => JSON.stringify(step)) : []
 }
 
-/** The input as text, where text says all of it: plain objects, arrays and values, nothing with code of its own. */
+/** The input as JSON text; `undefined` where JSON would lose something: functions, class instances, NaN. */
 function dataText(input: unknown): string | undefined {
   try {
     return isPlainData(input, 0) ? JSON.stringify(input) : undefined
@@ -119,7 +126,7 @@ function isPlainData(value: unknown, depth: number): boolean {
   return true
 }
 
-/** The step of a flow with its place in the definition; throws STEP_NOT_FOUND. */
+/** The step of a flow with its index in the definition. Throws STEP_NOT_FOUND. */
 export function getStep(
   flowId: string,
   { name, steps }: FlowDefinition,

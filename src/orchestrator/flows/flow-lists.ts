@@ -1,4 +1,5 @@
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import type { OrchestrationFlowSummary } from '../../domain/execution/flow.ts'
 import { type PageCursor, type PageOrder, parseCursor, toCursorText } from '../../domain/page-cursor.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
 import type { FlowRepository, ListedFlow, ListFlowsQuery, NamedFlow, StoredFlow } from '../../repositories/repository.ts'
@@ -7,7 +8,14 @@ import type { FlowAccess } from './flow-access.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
 import { isFlowId } from './flow-id.ts'
 
-/** A flow that can be run anew under its name. */
+/** One page of a list of flows. */
+export interface FlowPage {
+  readonly flows: readonly OrchestrationFlowSummary[]
+  /** `cursor` of the next page, in the same order; absent on the last one. */
+  readonly nextCursor?: string
+}
+
+/** A flow that can be created again by its name. */
 export interface SavedFlow {
   readonly name: string
   /** The newest flow of that name. */
@@ -15,11 +23,11 @@ export interface SavedFlow {
   readonly createdAt: Date
   readonly description?: string
   readonly flowType: FlowType
-  /** What createFlow takes. */
+  /** createFlow accepts it. */
   readonly definition: FlowDefinition
 }
 
-/** The name of a saved flow, without what it does. */
+/** The name of a saved flow, without its definition. */
 export type SavedFlowName = Pick<SavedFlow, 'name' | 'flowId' | 'createdAt'>
 
 export interface FlowListDeps {
@@ -29,8 +37,11 @@ export interface FlowListDeps {
 }
 
 const MAX_SAVED_FLOWS = 1_000
-/** Threads that were taken from a user, each with a newer flow of one name. */
-const MAX_LOST_THREADS = 20
+/**
+ * Threads with a newer flow of the name that the user may not read any more; with more of them the flow counts as not
+ * found.
+ */
+const MAX_UNREADABLE_THREADS = 20
 
 type SortBy = ListFlowsQuery['sortBy']
 
@@ -46,20 +57,20 @@ const orderOf = ({ sortBy, sortOrder }: Pick<ListFlowsQuery, 'sortBy' | 'sortOrd
   by: SORTED_BY[sortBy],
 })
 
-/** Lists of flows, never past what the caller may read. */
+/** Lists of flows that the caller may read. */
 export function createFlowLists({ flows, access, definitions }: FlowListDeps) {
-  /** What a user may still read of flows that it created. */
+  /** Those of the flows that the user may still read. */
   async function readable<Flow extends { readonly threadId: string }>(userId: string, found: readonly Flow[]): Promise<Flow[]> {
-    const may = await Promise.all(found.map(({ threadId }) => access.canRead(threadId, userId)))
-    return found.filter((_, index) => may[index])
+    const allowed = await Promise.all(found.map(({ threadId }) => access.canRead(threadId, userId)))
+    return found.filter((_, index) => allowed[index])
   }
 
   async function findNewest(userId: string, name: string): Promise<StoredFlow | undefined> {
-    const lost: string[] = []
-    while (lost.length <= MAX_LOST_THREADS) {
-      const flow = await flows.findNewestByName(userId, name, lost)
+    const unreadable: string[] = []
+    while (unreadable.length <= MAX_UNREADABLE_THREADS) {
+      const flow = await flows.findNewestByName(userId, name, unreadable)
       if (!flow || (await access.canRead(flow.threadId, userId))) return flow
-      lost.push(flow.threadId)
+      unreadable.push(flow.threadId)
     }
     return undefined
   }
@@ -76,7 +87,7 @@ export function createFlowLists({ flows, access, definitions }: FlowListDeps) {
       const after = cursor === undefined ? undefined : parseCursor(order, cursor, isFlowId)
       if (threadId === undefined) access.assertUser(userId)
       else await access.requireOnThread(threadId, userId, 'read')
-      // One more than wanted tells whether there is a next page.
+      // One flow more than requested shows whether there is a next page.
       const found = await flows.list({
         ...query,
         ...(threadId === undefined ? { userId } : { threadId }),

@@ -7,7 +7,7 @@ import { type StepResult, stepResultId } from '../../domain/execution/step-resul
 import type { ListedFlow, StepState, StoredFlow, StoredFlowResult, StoredUpdate } from '../../repositories/repository.ts'
 import { writerOf } from '../steps/step-inputs.ts'
 
-/** A stored flow with its results, as callers see it. */
+/** A stored flow with its results, for callers. */
 export function toFlow(
   flow: StoredFlow,
   definition: FlowDefinition,
@@ -40,7 +40,7 @@ export function toFlow(
   }
 }
 
-/** A flow of a list, as callers see it. */
+/** A flow of a list, for callers. */
 export function toFlowSummary(
   { result, definition: _, ownerId: __, ...shown }: ListedFlow,
   definition: FlowDefinition,
@@ -63,7 +63,7 @@ function withTotals(
   return { ...totals, flowId: id, status, simulated }
 }
 
-/** Ledger rows of samples are stored with the samples; the step's own result shows them all. */
+/** Attempts of samples are stored with the samples; the step's own result lists them all. */
 export function joinSampleRows(rows: readonly StepResult[]): StepResult[] {
   const own = rows.filter((row) => row.sample === 0)
   if (own.length === rows.length) return own
@@ -76,7 +76,7 @@ export function joinSampleRows(rows: readonly StepResult[]): StepResult[] {
 /** The step whose output is that of a settled flow. */
 export const finalStepIds = ({ result }: StoredFlow): readonly string[] => (result?.final ? [result.final.stepId] : [])
 
-/** The outcome of a settled flow, put together from its row and its results. */
+/** The outcome of a COMPLETED flow, from its row and its results. */
 export function toExecutionResult(flow: StoredFlow, steps: StepResult[]): FlowExecutionResult | undefined {
   if (!flow.result || flow.status !== 'COMPLETED') return undefined
   const { output, ...result } = flow.result
@@ -85,7 +85,7 @@ export function toExecutionResult(flow: StoredFlow, steps: StepResult[]): FlowEx
   return { ...withTotals(flow, result), finalOutput: last?.output ?? output ?? '', steps }
 }
 
-/** Status from a flow's row and results; `steps` may be those of a run under way. */
+/** Status from a flow's row and results; `steps` may be those of a running execution. */
 export function toStatusReport(
   flow: Pick<StoredFlow, 'id' | 'status' | 'startedAt' | 'completedAt' | 'error'>,
   definition: FlowDefinition,
@@ -102,7 +102,7 @@ export function toStatusReport(
   return {
     flowId: flow.id,
     status: flow.status,
-    // Only the end is 100: a loop may still run steps that have run before.
+    // Below 100 until the end, because a loop may repeat steps that are done.
     progress: flow.status === 'COMPLETED' ? 100 : Math.min(99, Math.floor((done.size / totalSteps) * 100)),
     currentStepIndex,
     totalSteps,
@@ -122,7 +122,7 @@ function furthestStep(definition: FlowDefinition, steps: readonly StepState[]): 
   )
 }
 
-/** Puts back what an update left to the step results and the flow's row. */
+/** Completes stored updates with data from the step results and the flow's row. */
 export function toUpdates(
   flow: StoredFlow,
   updates: readonly StoredUpdate[],
@@ -143,19 +143,19 @@ export function toUpdates(
             totalExecutionTime: 0,
             simulated: flow.simulated,
           }))
-    // Stored by this very code with the data of its type; the compiler cannot see through the database.
+    // `update.type` determines the member of the union, which the compiler cannot derive from stored data.
     return { ...update, flowId: flow.id, data } as FlowUpdate
   })
 }
 
-/** A result of another flow: known here, paid there. */
+/** A result of another flow as a result of this one, without the attempts that the other flow has paid for. */
 export function carriedInto(flowId: string, result: StepResult): StepResult {
   return {
     ...result,
     id: stepResultId(flowId, result),
     flowId,
     attempts: [],
-    // Who wrote which sample is known from the attempts alone.
+    // Without its attempts it is unknown which provider wrote which sample.
     samples: writerOf(result, result.provider) === result.provider ? result.samples : undefined,
     messageId: undefined,
     notes: [...result.notes, `carried over from flow ${result.flowId}`],

@@ -8,7 +8,7 @@ import { parseOptions } from '../service-options.ts'
 import type { FlowAccess } from './flow-access.ts'
 
 const MAX_ROWS = 1_000
-// Postgres knows no earlier ones, and ISO 8601 writes no later ones with four digits.
+// ISO 8601 writes years after 9999 with more than four digits.
 const FIRST_INSTANT = Date.UTC(1970, 0, 1)
 const LAST_INSTANT = Date.UTC(9999, 11, 31)
 
@@ -20,26 +20,26 @@ const instant = z
   .refine(isInReach, 'expected a year from 1970 to 9999')
 
 const usageOptionsSchema = z.strictObject({
-  /** Calls that began at this instant or later; a day begins at midnight of UTC. */
+  /** Only attempts that started at this instant or later; a day begins at midnight UTC. */
   from: instant.optional(),
-  /** Calls that began before it. */
+  /** Only attempts that started before this instant. */
   to: instant.optional(),
-  /** What rows are told apart by; default: the day. Without any the totals are the only row. */
+  /** One row per value of these; default the day. An empty list gives the totals as the only row. */
   groupBy: z.array(z.enum(USAGE_GROUPS)).max(20).default(['day']),
-  /** Of this flow only. */
+  /** Only attempts of this flow. */
   flowId: z.string().optional(),
-  /** Most rows, 1 to 1000; default 1000. */
+  /** Maximum number of rows, 1 to 1000; default 1000. */
   limit: z.number().int().min(1).max(MAX_ROWS).default(MAX_ROWS),
 })
 
-/** What `report` takes. */
+/** Options of `report`. */
 export type UsageOptions = z.input<typeof usageOptionsSchema>
 
-/** What a user's flows used and cost: tokens and US dollars. */
+/** Usage of a user's flows: tokens, and cost in US dollars. */
 export interface UsageReport {
-  /** Newest day first, then what cost most. */
+  /** Newest day first, then highest cost first. */
   readonly rows: readonly UsageRow[]
-  /** Over everything asked for, also over rows beyond the limit. */
+  /** Sums that include rows beyond the limit. */
   readonly totals: UsageFigures
   /** There are more rows than the limit. */
   readonly truncated: boolean
@@ -53,7 +53,7 @@ export interface UsageServiceDeps {
   readonly access: FlowAccess
 }
 
-/** Usage and cost, from the ledger that has one entry per try. */
+/** Usage and cost, from the ledger with one entry per attempt. */
 export class UsageService {
   readonly #deps: UsageServiceDeps
 
@@ -62,8 +62,8 @@ export class UsageService {
   }
 
   /**
-   * Sums over the flows that the user created; those of deleted flows are gone. INPUT_INVALID for options that do not fit, FLOW_NOT_FOUND for a flow that the user
-   * did not create or may not read any more.
+   * Sums over the flows that the user created and that are not deleted. INPUT_INVALID for invalid options,
+   * FLOW_NOT_FOUND for a flow that the user did not create or may not read any more.
    */
   async report(userId: string, options: UsageOptions = {}): Promise<UsageReport> {
     const { usage, access } = this.#deps
@@ -75,10 +75,10 @@ export class UsageService {
       if (flow.userId !== userId) throw flowNotFound(flowId)
     }
     const groupBy = USAGE_GROUPS.filter((group) => given.groupBy.includes(group))
-    const whose = { userId, from, to, flowId, limit }
+    const filter = { userId, from, to, flowId, limit }
     const [all, grouped] = await Promise.all([
-      usage.sum({ ...whose, groupBy: [] }),
-      groupBy.length === 0 ? undefined : usage.sum({ ...whose, groupBy }),
+      usage.sum({ ...filter, groupBy: [] }),
+      groupBy.length === 0 ? undefined : usage.sum({ ...filter, groupBy }),
     ])
     const [totals] = all.rows.map(rounded)
     if (!totals) throw new OrchestratorError('INTERNAL', 'Expected one row of totals, found none')

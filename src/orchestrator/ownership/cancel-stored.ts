@@ -1,10 +1,10 @@
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 
-/** Owner of no process: the claim only takes the flow from the one it has. */
+/** An owner id of no process: claiming the flow for it fences the process that runs the flow. */
 const CANCELLER = 'cancel'
 
-/** Ends a flow that this process does not run, by taking it from whoever does. A settled flow stays as it is. */
+/** Ends a flow that this process does not run, by claiming it from its owner. A settled flow stays as it is. */
 export async function cancelStored(
   { store, now }: { readonly store: Store; readonly now: () => Date },
   flow: StoredFlow,

@@ -2,30 +2,30 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowRepository } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
 
-const LOOK_EVERY_MS = 1_000
-/** Flows looked at in one turn; with more than this the next turn goes on behind them. */
-const FLOWS_PER_LOOK = 500
+const CHECK_INTERVAL_MS = 1_000
+/** Further flows are checked by the next run of the check. */
+const FLOWS_PER_CHECK = 500
 
 export interface OwnershipWatchDeps {
-  /** Runs of this process. */
-  readonly runs: () => Iterable<FlowExecution>
+  /** Open executions of this process. Implemented by createRunRegistry. */
+  readonly executions: () => Iterable<FlowExecution>
   readonly flows: Pick<FlowRepository, 'find'>
 }
 
 /**
- * Ends runs whose flow another process has taken, by cancelling it say: a call that takes minutes writes nothing in between, and would not
- * learn it sooner. Returns what stops the watch.
+ * Ends executions whose flow another process has claimed, for example to cancel it. Writes of such an execution are
+ * refused, but a call of several minutes writes nothing in between. Returns the function that stops the watch.
  */
-export function startOwnershipWatch({ runs, flows }: OwnershipWatchDeps): () => void {
-  let passed = 0
+export function startOwnershipWatch({ executions, flows }: OwnershipWatchDeps): () => void {
+  let checked = 0
 
-  const look = async () => {
-    const all = [...runs()]
-    if (passed >= all.length) passed = 0
-    const turn = all.slice(passed, passed + FLOWS_PER_LOOK)
-    passed += turn.length
+  const check = async () => {
+    const all = [...executions()]
+    if (checked >= all.length) checked = 0
+    const batch = all.slice(checked, checked + FLOWS_PER_CHECK)
+    checked += batch.length
     await Promise.all(
-      turn.map(async (run) => {
+      batch.map(async (run) => {
         const flow = await flows.find(run.flowId)
         if (flow?.ownerEpoch === run.epoch) return
         run.cancellation.cancel(
@@ -34,8 +34,8 @@ export function startOwnershipWatch({ runs, flows }: OwnershipWatchDeps): () => 
       }),
     )
   }
-  // A database that is away for a moment is asked again at the next turn.
-  const timer = setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS)
+  // An unreachable database is queried again at the next interval.
+  const timer = setInterval(() => void check().catch(() => {}), CHECK_INTERVAL_MS)
   timer.unref()
   return () => clearInterval(timer)
 }

@@ -1,37 +1,40 @@
 import type { Owner, OwnerRepository } from '../../repositories/repository.ts'
 
-/** Told of what was found; the configured logger fits. */
+/** Logs interrupted flows. Implemented by the configured logger. */
 export interface RecoveryLog {
   warn(message: string, facts: Readonly<Record<string, unknown>>): void
 }
 
-const BEAT_EVERY_MS = 5_000
+const HEARTBEAT_INTERVAL_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
 export interface RecoveryDeps {
   readonly owners: OwnerRepository
   readonly self: Owner
-  /** Whether a process of this host lives. */
-  readonly isAlive: (pid: number) => boolean
-  /** No other process can hold this database: every other owner is dead. */
+  /** Whether a process of this host exists. Implemented by isProcessRunning. */
+  readonly isRunning: (pid: number) => boolean
+  /** True where no other process can open this database: every other owner is dead. */
   readonly exclusive: boolean
   readonly logger?: RecoveryLog
-  /** Told of flows that were marked. */
+  /** Called with the flows that were marked FLOW_INTERRUPTED. Implemented by createResumption. */
   readonly onInterrupted?: (flowIds: readonly string[]) => void
 }
 
-/** Owners of this process: a backend may build several over one database. */
+/** Ids of the owners in this process: a backend may open several instances over one database. */
 const ownersHere = new Set<string>()
 
-/** Tells the others that this process lives, and marks flows of dead ones FAILED with FLOW_INTERRUPTED: nothing stays RUNNING for ever. */
-export function createRecovery({ owners, self, isAlive, exclusive, logger, onInterrupted }: RecoveryDeps) {
+/**
+ * Sends the heartbeat of this process, and marks flows of dead processes FAILED with FLOW_INTERRUPTED, so that no flow
+ * stays RUNNING for ever.
+ */
+export function createRecovery({ owners, self, isRunning, exclusive, logger, onInterrupted }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
     if (ownersHere.has(owner.id)) return false
     if (exclusive) return true
-    // A restarted container often comes back under the same host name and process id.
-    return owner.host === self.host && (owner.pid === self.pid || !isAlive(owner.pid))
+    // A restarted container often has the same host name and process id as before.
+    return owner.host === self.host && (owner.pid === self.pid || !isRunning(owner.pid))
   }
   const sweep = async () => {
     await owners.heartbeat(self)
@@ -42,31 +45,25 @@ export function createRecovery({ owners, self, isAlive, exclusive, logger, onInt
   }
 
   return {
-    /** The first look happens before anything is started; later ones in the background. */
+    /**
+     * Resolves after the first sweep, so that it happens before any flow is started; later sweeps run in the
+     * background.
+     */
     async start(): Promise<void> {
       ownersHere.add(self.id)
       await sweep()
-      // A database that is away for a moment is asked again at the next beat.
-      timer = setInterval(() => void sweep().catch(() => {}), BEAT_EVERY_MS)
+      // An unreachable database is queried again at the next heartbeat.
+      timer = setInterval(() => void sweep().catch(() => {}), HEARTBEAT_INTERVAL_MS)
       timer.unref()
     },
-    /** `handOver`: flows of this process still run in the database, and the others are to find them at once. */
+    /**
+     * With `handOver` the flows of this process stay RUNNING in the database, and other processes find them at once.
+     */
     async stop({ handOver = false }: { readonly handOver?: boolean } = {}): Promise<void> {
       clearInterval(timer)
       ownersHere.delete(self.id)
       if (handOver) await owners.expire(self.id)
       else await owners.unregister(self.id)
     },
-  }
-}
-
-/** Whether a process of this host lives. */
-export function processLives(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it lives, under another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

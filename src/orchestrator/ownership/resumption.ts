@@ -6,57 +6,60 @@ import type { RecoveryLog } from './recovery.ts'
 
 export interface ResumptionDeps {
   readonly flows: Pick<FlowRepository, 'find' | 'findInterrupted'>
-  /** Starts the flow again on behalf of who created it. Resolves when it runs; `ended` resolves or rejects when it is over. */
+  /**
+   * Starts a flow again in the name of the user who created it. Resolves when it runs; `ended` resolves or rejects at
+   * its end. Implemented by createOwnership.
+   */
   readonly start: (flowId: string, userId: string, options: StoredRunOptions) => Promise<{ readonly ended: Promise<unknown> }>
   readonly logger: RecoveryLog
-  /** Flows that may run again at once; default 50. The others wait, so that a start does not ask all providers for everything together. */
-  readonly atOnce?: number
+  /** Resumed flows that run at once; default 50. The others wait, so that a restart does not flood the providers. */
+  readonly concurrency?: number
 }
 
-/** Owners that a flow may have had: one that takes down every process that runs it is left to people. */
+/** A flow with more owners is not resumed without a caller: it may be what crashes every process that runs it. */
 const MAX_OWNERS = 20
-/** An older flow that nobody went on with is left to people, too. */
+/** An older flow is not resumed without a caller. */
 const MAX_AGE_MS = 7 * 86_400_000
 const MAX_FOUND_AT_START = 10_000
-const RESUMED_AT_ONCE = 50
+const DEFAULT_CONCURRENCY = 50
 
 /**
- * Goes on with flows that a dead process left, where they were started so that this is wanted. Nothing happens before `start`: a process that only
- * looks at the database does not spend money.
+ * Resumes flows of dead processes that were started with `resumeAfterCrash`. No flow is resumed before `start`, so that
+ * a process that only reads the database spends no money.
  */
-export function createResumption({ flows, start, logger, atOnce = RESUMED_AT_ONCE }: ResumptionDeps) {
+export function createResumption({ flows, start, logger, concurrency = DEFAULT_CONCURRENCY }: ResumptionDeps) {
   const foundBeforeStart = new Set<string>()
-  const limit = pLimit(atOnce)
+  const limit = pLimit(concurrency)
   let isActive = false
 
-  /** Resolves when the flow runs, with its end; with nothing where it cannot be resumed. */
-  async function begin(flowId: string): Promise<{ readonly ended: Promise<unknown> } | undefined> {
+  /** Resolves when the flow runs; with `undefined` where it cannot be resumed. */
+  async function tryStart(flowId: string): Promise<{ readonly ended: Promise<unknown> } | undefined> {
     try {
       const flow = await flows.find(flowId)
       if (!flow?.runOptions || flow.error?.code !== 'FLOW_INTERRUPTED' || flow.ownerEpoch > MAX_OWNERS) return undefined
       return await start(flowId, flow.userId, flow.runOptions)
     } catch (error) {
       const { code } = OrchestratorError.from(error)
-      // Another process was faster.
+      // Another process has resumed the flow first.
       if (code !== 'FLOW_ALREADY_RUNNING') logger.warn('an interrupted flow could not be resumed', { flowId, code })
       return undefined
     }
   }
 
-  /** Resolves when the flow runs, cannot be resumed, or waits for its turn. */
+  /** Resolves when the flow runs, cannot be resumed, or waits in the queue. */
   const resume = (flowId: string) =>
     new Promise<void>((resolve) => {
       void limit(async () => {
-        const run = isActive ? await begin(flowId) : undefined
+        const run = isActive ? await tryStart(flowId) : undefined
         resolve()
-        // Who fails has told so in its own stream of updates.
+        // A failed flow has reported its error in its own updates.
         await run?.ended.catch(() => {})
       })
-      if (limit.activeCount + limit.pendingCount > atOnce) resolve()
+      if (limit.activeCount + limit.pendingCount > concurrency) resolve()
     })
 
   return {
-    /** Told by the recovery of flows that it has marked. */
+    /** Called by the recovery with flows that it has marked. */
     interrupted(flowIds: readonly string[]): void {
       for (const flowId of flowIds) {
         if (isActive) void resume(flowId)
@@ -64,8 +67,8 @@ export function createResumption({ flows, start, logger, atOnce = RESUMED_AT_ONC
       }
     },
     /**
-     * Resolves when everything found so far is running again, waits for its turn, or cannot be resumed. That includes what a process marked that did
-     * not go on with it: a command line in between, or a server that ended just then. Rejects where the database cannot be asked.
+     * Resolves when every interrupted flow runs again, waits in the queue, or cannot be resumed. That includes flows
+     * that another process has marked without resuming them. Rejects where the database cannot be queried.
      */
     async start(): Promise<void> {
       isActive = true
@@ -74,7 +77,7 @@ export function createResumption({ flows, start, logger, atOnce = RESUMED_AT_ONC
       foundBeforeStart.clear()
       await Promise.all(Array.from(flowIds, resume))
     },
-    /** Nothing more is started: what waits for its turn is left to the next process. */
+    /** Starts no further flow: queued flows are left to the next process. */
     stop(): void {
       isActive = false
       limit.clearQueue()

@@ -9,58 +9,61 @@ export interface RerunPlan {
   readonly executor: Pick<Executor, 'noImplicitPredecessor' | 'loop'>
   /** Index of the first step that is to run again. */
   readonly from: number
-  /** The new run has another prompt. */
+  /** The new flow has another prompt. */
   readonly otherInput: boolean
   /** Ids of steps that have changed in the definition since the results were recorded. */
   readonly changedSteps: ReadonlySet<string>
 }
 
 /**
- * Results of an earlier run that a new run from step `from` would repeat unchanged: those of steps before it that see nothing of what is made anew.
- * Of a loop that is entered in its middle that is its first round, up to the step: later rounds worked on drafts of the old run.
+ * Results of an earlier flow that a new flow from step `from` on would repeat unchanged: those of earlier steps that
+ * read nothing new. Where `from` lies inside a loop only results of the first iteration are carried, because later
+ * iterations worked on drafts of the old flow.
  */
-export function carriedResults(order: RerunPlan, results: readonly StepResult[]): readonly StepResult[] {
-  const { definition, executor, from } = order
+export function carriedResults(plan: RerunPlan, results: readonly StepResult[]): readonly StepResult[] {
+  const { definition, executor, from } = plan
   const before = definition.steps.slice(0, from)
   const loop = executor.loop?.(definition) ?? []
   const kept = new Set(before.map(({ id }) => id))
   const entersLoop = loop.some((id) => kept.has(id)) && loop.some((id) => !kept.has(id))
-  const anew = stepsMadeAnew(order, before, results)
+  const repeated = stepsToRepeat(plan, before, results)
   return results.filter(({ stepId, status, iteration }) => {
-    if (status !== 'SUCCESS' || !kept.has(stepId) || anew.has(stepId)) return false
+    if (status !== 'SUCCESS' || !kept.has(stepId) || repeated.has(stepId)) return false
     return !(entersLoop && loop.includes(stepId)) || iteration === 1
   })
 }
 
-/** Steps before the first that runs again which would come out differently, or did not come out at all: they run again as well. */
-function stepsMadeAnew(
+/** Steps before `from` that have no usable result or would now produce another one: they run again as well. */
+function stepsToRepeat(
   { definition, executor, otherInput, changedSteps }: RerunPlan,
-  before: readonly FlowStep[],
+  candidates: readonly FlowStep[],
   results: readonly StepResult[],
 ): ReadonlySet<string> {
   const plans = stepPlans(definition)
-  const anew = new Set<string>()
-  const prior: string[] = []
-  for (const step of before) {
+  const repeated = new Set<string>()
+  const before: string[] = []
+  for (const step of candidates) {
     const own = results.filter(({ stepId }) => stepId === step.id)
-    const seen = executor.noImplicitPredecessor ? [...(plans.get(step.id)?.ancestors ?? [])] : prior
-    const cameOut = own.some(({ status }) => status === 'SUCCESS' || status === 'SKIPPED')
+    const seen = executor.noImplicitPredecessor ? [...(plans.get(step.id)?.ancestors ?? [])] : before
+    const hasResult = own.some(({ status }) => status === 'SUCCESS' || status === 'SKIPPED')
     const isChanged = changedSteps.has(step.id) || (otherInput && seesInput(definition, step))
     const isOutdated = !executor.loop && seen.some((id) => wasRepeatedAfter(id, own, results))
-    if (!cameOut || isChanged || isOutdated || seen.some((id) => anew.has(id))) anew.add(step.id)
-    prior.push(step.id)
+    if (!hasResult || isChanged || isOutdated || seen.some((id) => repeated.has(id))) repeated.add(step.id)
+    before.push(step.id)
   }
-  return anew
+  return repeated
 }
 
-/** Whether a step was run once more, by itself, after another had used its output. */
+/** Whether executeStep repeated a step after another step had used its output. */
 function wasRepeatedAfter(stepId: string, users: readonly StepResult[], results: readonly StepResult[]): boolean {
   const latest = results.findLast((result) => result.stepId === stepId && result.status === 'SUCCESS')
   const user = users.findLast(({ status }) => status === 'SUCCESS')
   return latest !== undefined && user !== undefined && latest.iteration > 1 && latest.completedAt > user.startedAt
 }
 
-/** Prompts and conditions that are code may read whatever there is; every other prompt gets the request unless the policy says otherwise. */
+/**
+ * Functions may read everything; every other prompt receives the user's prompt unless the context policy excludes it.
+ */
 function seesInput({ contextPolicy }: FlowDefinition, step: FlowStep): boolean {
   const { prompt, system, condition } = step
   if (contextPolicy.includeOriginalPrompt || prompt === undefined) return true

@@ -1,3 +1,4 @@
+import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
@@ -17,34 +18,36 @@ import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
-import { endObservation } from './observed-run.ts'
+import { endObservation } from './end-observation.ts'
 
 export interface FlowRunnerDeps {
   readonly executors: Readonly<Record<string, Executor>>
+  /** Implemented by createStepRunner. */
   readonly runStep: RunStep
-  /** Builds the run of a claimed flow from what the caller left here, or from the database. */
-  readonly open: (job: FlowJob, stop: CancellationToken) => Promise<FlowExecution>
+  /** Implemented by FlowExecutions.open. */
+  readonly open: (job: FlowJob, cancellation: CancellationToken) => Promise<FlowExecution>
+  /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
   readonly now: () => Date
-  /** Told of the end, in whatever way, once. */
+  /** Called once per execution with its outcome. Implemented by FlowExecutions.onEnd. */
   readonly onEnd: (job: FlowJob, end: ExecutionEnd) => void
 }
 
 export type ExecutionEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
 
-/** Advances one flow to its end: opens it, lets its executor walk, stores the outcome. Never rejects. */
+/** Drives one flow to its end: opens its execution, runs its executor, stores the outcome. Never rejects. */
 export function createFlowRunner(deps: FlowRunnerDeps): Advance {
-  return (job, stop) =>
+  return (job, cancellation) =>
     deps
-      .open(job, stop)
+      .open(job, cancellation)
       .then(
-        (run) => (run.observation ? watched(deps, run, run.observation) : drive(deps, run)),
+        (run) => (run.observation ? driveObserved(deps, run, run.observation) : drive(deps, run)),
         (error): ExecutionEnd => ({ error: OrchestratorError.from(error) }),
       )
       .then((end) => deps.onEnd(job, end))
 }
 
-function watched(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
+function driveObserved(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
   const ended = within ? within(() => drive(deps, run)) : drive(deps, run)
   return ended.then((end) => {
     endObservation(run, 'error' in end ? end.error.code : undefined, deps.now())
@@ -52,7 +55,8 @@ function watched(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObser
   })
 }
 
-// Not async: thousands of flows wait here at once, and a suspended function weighs several times a callback.
+// Not async: thousands of flows wait here at once, and a suspended async function takes several times the memory of a
+// callback.
 function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> {
   const { definition, log, cancellation } = run
   const executor = deps.executors[definition.type]
@@ -62,7 +66,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.priorResults.length > 0,
+    resumed: run.prior.results.length > 0,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
@@ -75,7 +79,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
   }, failed)
 }
 
-// Node fires a longer timer at once; nothing in this process will run for 24 days.
+// Node fires a timer of more than 24 days at once, so a longer limit has no timer.
 const LONGEST_TIMER_MS = 2_147_483_647
 
 function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId }: FlowExecution): () => void {
@@ -104,7 +108,7 @@ async function skipStep(
   iteration: number,
 ): Promise<StepResult> {
   const result: StepResult = { ...emptyResult(run, step, iteration, deps.now()), status: 'SKIPPED', notes: [reason] }
-  run.results.push(result)
+  run.progress.results.push(result)
   run.log.emit('step_skipped', { reason }, step.id, iteration)
   run.log.record([result])
   return result
@@ -122,14 +126,14 @@ async function conditionHolds(
     if (typeof step.condition === 'string')
       return compileCondition(step.condition).evaluate(conditionScope(run, visible, iteration))
     const { messages: history } = await deps.historyOf(run)
-    const judged = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
-    // As JavaScript takes it: what a text match gives is as good as true.
-    return Boolean(await untilCancelled(judged, [run.cancellation]))
+    const outcome = Promise.resolve(step.condition(createStepContext({ run, step, iteration, visible, history })))
+    // Truthiness counts: a condition may return the result of a text match.
+    return Boolean(await untilCancelled(outcome, [run.cancellation]))
   } catch (error) {
     if (run.cancellation.cancelled) throw run.cancellation.reason
     const path = `steps[${run.definition.steps.indexOf(step)}].condition`
     const cause = OrchestratorError.is(error) ? error.message : error instanceof Error ? error.name : typeof error
-    throw new OrchestratorError('STEP_FAILED', `The condition of step "${step.id}" could not be judged: ${cause}`, {
+    throw new OrchestratorError('STEP_FAILED', `The condition of step "${step.id}" could not be evaluated: ${cause}`, {
       details: { flowId: run.flowId, stepId: step.id, path },
       cause: error,
     })
@@ -138,7 +142,7 @@ async function conditionHolds(
 
 async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorResult): Promise<ExecutionEnd> {
   if (run.cancellation.cancelled) throw run.cancellation.reason
-  const { final, output, stopReason } = answered(run, outcome)
+  const { final, output, stopReason } = withAnswer(run, outcome)
   const result = toResult(deps, run, { final, output, stopReason })
   const { flowId, status, finalOutput, steps, simulated, ...totals } = result
   run.log.emit('flow_complete', result)
@@ -147,15 +151,15 @@ async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: Execu
     ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
     : { ...totals, spent, output: finalOutput }
   await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated })
-  notify(() => run.definition.onFlowComplete?.(result))
+  callListener(() => run.definition.onFlowComplete?.(result))
   return { result }
 }
 
 /**
- * A flow is complete only with an answer. Where its executor has none, the last step that succeeded gives it; where none did, the flow has failed, by
- * the code of its first failure.
+ * A flow is complete only with an answer. Where its executor returns none, the last successful step provides it. Where
+ * no step succeeded the flow has failed, with the code of its first failure.
  */
-function answered(run: FlowExecution, outcome: ExecutorResult): ExecutorResult {
+function withAnswer(run: FlowExecution, outcome: ExecutorResult): ExecutorResult {
   const text = outcome.final?.output ?? outcome.output
   if (text !== undefined && text.trim() !== '') return outcome
   const steps = settledResults(run)
@@ -185,7 +189,7 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
 
 async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
-  // Another owner has the flow: nothing of this run may be written any more.
+  // Another process owns the flow, so this execution must not write any more.
   if (error.code === 'FLOW_INTERRUPTED') {
     run.log.discard()
     return { error }
@@ -203,26 +207,19 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
       totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
       spent: { ...run.budget.spent },
     },
-    simulated: run.results.some((step) => step?.simulated),
+    simulated: run.progress.results.some((step) => step?.simulated),
   }
-  notify(() =>
+  callListener(() =>
     cancelled ? undefined : run.definition.onError?.({ ...error.toJSON(), flowId: run.flowId, stepId: stepOf(error) }),
   )
   try {
     await run.log.finish(outcome)
-  } catch (refused) {
-    return { error: OrchestratorError.from(refused).code === 'FLOW_INTERRUPTED' ? OrchestratorError.from(refused) : error }
+  } catch (refusal) {
+    const refused = OrchestratorError.from(refusal)
+    return { error: refused.code === 'FLOW_INTERRUPTED' ? refused : error }
   }
   return { error }
 }
 
 const stepOf = (error: OrchestratorError): string | undefined =>
   typeof error.details.stepId === 'string' ? error.details.stepId : undefined
-
-// The caller's code: whatever it does, the flow's outcome stands.
-function notify(call: () => unknown): void {
-  try {
-    const outcome = call()
-    if (outcome instanceof Promise) outcome.catch(() => {})
-  } catch {}
-}

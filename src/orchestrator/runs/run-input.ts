@@ -7,7 +7,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
 import type { RunOptions } from '../flow-run.ts'
 
-/** The prompt of a run and what came with it. */
+/** The prompt of an execution, with the message and the attachments that it came from. */
 export interface RunInput {
   readonly text: string
   readonly messageId?: string
@@ -15,8 +15,8 @@ export interface RunInput {
 }
 
 /**
- * Where the prompt of a run comes from: the option, an earlier run, the definition, the thread's newest user message. Throws FLOW_INPUT_MISSING where
- * there is none, or one of blanks only.
+ * The prompt of an execution: of the option, else of an earlier execution, else of the definition, else of the thread's
+ * newest user message. Throws FLOW_INPUT_MISSING where it is missing or blank.
  */
 export async function resolveInput(
   { flow, definition, given }: { readonly flow: StoredFlow; readonly definition: FlowDefinition; readonly given?: string },
@@ -27,7 +27,7 @@ export async function resolveInput(
     given !== undefined ? 'options.input' : flow.input !== undefined ? 'the input of the flow' : 'the input in the definition'
   if (text !== undefined && text !== flow.input) return notBlank({ text, attachments: [] }, source, flow)
   const message = await newestUserMessage(flow.threadId)
-  // An earlier run may have taken its prompt from this message, with what is attached to it.
+  // An earlier execution may have taken its prompt from this message, whose attachments belong to it.
   if (text !== undefined && message?.content !== text) return notBlank({ text, attachments: [] }, source, flow)
   if (message) {
     const input = { text: message.content, messageId: message.id, attachments: message.attachments ?? [] }
@@ -37,7 +37,7 @@ export async function resolveInput(
   throw inputMissing(expected, flow)
 }
 
-/** A message may consist of what is attached to it. */
+/** A message may have its text in an attachment only. */
 function notBlank(input: RunInput, source: string, flow: StoredFlow): RunInput {
   const hasText = !isBlank(input.text) || input.attachments.some(({ text = '' }) => !isBlank(text))
   if (hasText) return input
@@ -47,20 +47,20 @@ function notBlank(input: RunInput, source: string, flow: StoredFlow): RunInput {
 const inputMissing = (message: string, { id, threadId }: StoredFlow): OrchestratorError =>
   new OrchestratorError('FLOW_INPUT_MISSING', message, { details: { flowId: id, threadId } })
 
-/** What a flow is to be run with now. */
-export interface NextRun {
+/** A checked request for one execution of a flow. */
+export interface StartRequest {
   readonly flow: StoredFlow
   readonly definition: FlowDefinition
   readonly input: RunInput
-  readonly options: Pick<RunOptions, 'metadata'>
+  readonly options: RunOptions
 }
 
 /**
- * Refuses to go on with recorded results that were made for another prompt, or for other metadata that prompts read: half of the answer would be about
- * the one and half about the other. Throws INPUT_INVALID. A flow without recorded results may be given a new prompt.
+ * Refuses to resume with recorded results of another prompt, or of other metadata that prompts read: the output would
+ * mix answers to two different requests. A flow without recorded results accepts a new prompt. Throws INPUT_INVALID.
  */
 export async function assertSameRun(
-  { flow, definition, input, options }: NextRun,
+  { flow, definition, input, options }: StartRequest,
   readResults: (flowId: string) => Promise<readonly StepResult[]>,
 ): Promise<void> {
   const otherInput = flow.input !== undefined && flow.input !== input.text
@@ -73,7 +73,7 @@ export async function assertSameRun(
   const what = otherInput ? 'input' : 'metadata'
   throw new OrchestratorError(
     'INPUT_INVALID',
-    `options.${what}: expected the ${what} that the flow was started with, because results of ${steps} are recorded for it; found another one. To resume, leave it out; to run with another ${what}, use rerunFlow or create a new flow`,
+    `options.${what}: expected the ${what} that the flow was started with, because results of ${steps} are recorded for it; found a different one. To resume, leave it out; to run with another ${what}, use rerunFlow or create a new flow`,
     { details: { flowId: flow.id, option: what, recordedSteps: [...recorded] } },
   )
 }

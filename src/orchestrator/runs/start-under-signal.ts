@@ -2,21 +2,20 @@ import { onAbort } from '../../async/on-abort.ts'
 import { flowCancelled } from '../../domain/execution/flow-errors.ts'
 import type { FlowExecutions } from './flow-executions.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
+import type { StartRequest } from './run-input.ts'
 
-type Start = Parameters<FlowExecutions['start']>[0]
-
-/** Starts a flow that the caller's signal cancels. Rejects with FLOW_CANCELLED where the signal was aborted before. */
+/** Starts a flow that the caller's signal cancels. Rejects with FLOW_CANCELLED where the signal is aborted already. */
 export async function startUnderSignal(
   executions: FlowExecutions,
-  start: Start,
+  request: StartRequest,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly end: Promise<ExecutionEnd> }> {
-  const flowId = start.flow.id
+  const flowId = request.flow.id
   if (signal?.aborted) throw flowCancelled(flowId, 'The signal was aborted before the flow started')
   const unlink =
     signal && onAbort(signal, () => void executions.cancel(flowId, flowCancelled(flowId, 'The caller aborted the flow')))
   try {
-    const { end } = await executions.start(start)
+    const { end } = await executions.start(request)
     return { end: unlink ? end.finally(unlink) : end }
   } catch (error) {
     unlink?.()

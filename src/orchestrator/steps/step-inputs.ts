@@ -12,11 +12,13 @@ import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
 
 export interface StepInputsDeps {
+  /** Implemented by shareContext of policies/shared-context.ts. */
   readonly shareContext: ShareContext
   readonly dataSharing: DataSharingService
   readonly tokens: TokenCounter
   /** Price and tokenizer family of a provider id. */
   readonly vendorOf: (provider: string) => string
+  /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
 }
 

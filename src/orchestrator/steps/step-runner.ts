@@ -1,4 +1,5 @@
 import pLimit from 'p-limit'
+import { callListener } from '../../async/call-listener.ts'
 import type { Call, CallContext, CallRequest, CallResponse } from '../../calls/call.ts'
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
 import type { ModelMessage } from '../../domain/execution/model-call.ts'
@@ -7,16 +8,18 @@ import { CONTEXT_KINDS, type SharingDecision } from '../../domain/users/sharing.
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import { type FlowExecution, recordKey } from '../flow-run.ts'
-import { observeCalls } from '../runs/observed-run.ts'
 import { acquireSlot } from './acquire-slot.ts'
 import { answerReader, type StepAnswerReader } from './answer-reader.ts'
+import { observeCalls } from './observe-calls.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
 import { joinSamples, type StepOutcomeDraft, toResult } from './step-record.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerDeps {
+  /** Implemented by createCall. */
   readonly call: Call
+  /** Implemented by createStepPrompt. */
   readonly prepare: PrepareStep
   readonly now: () => Date
   readonly defaults: {
@@ -31,9 +34,9 @@ export interface StepRunnerDeps {
 export function createStepRunner(deps: StepRunnerDeps) {
   // Thousands of flows wait in here for their answers, and a suspended async function weighs several times a callback: only `answer` is one.
   return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
-    const recorded = run.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
+    const recorded = run.prior.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
     if (recorded) {
-      run.results.push(recorded)
+      run.progress.results.push(recorded)
       return Promise.resolve(recorded)
     }
     return begin(deps, run, step, options)
@@ -44,10 +47,10 @@ export type RunStep = ReturnType<typeof createStepRunner>
 
 function begin(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
   if (run.cancellation.cancelled) return Promise.reject(run.cancellation.reason)
-  run.currentStepIndex = Math.max(run.currentStepIndex, run.definition.steps.indexOf(step))
+  run.progress.currentStepIndex = Math.max(run.progress.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
   const order: StepTask = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
-  const slot = run.results.push(undefined) - 1
+  const slot = run.progress.results.push(undefined) - 1
   const refusal = refusalOf(order)
   if (refusal) {
     const at = deps.now()
@@ -79,14 +82,14 @@ async function sample(
 function conclude({ run, step, iteration }: StepTask, slot: number, given: StepResult): StepResult {
   const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
   const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
-  run.results[slot] = result
+  run.progress.results[slot] = result
   run.log.emit('step_complete', result, step.id, iteration)
   // The ledger rows of samples stand with the samples.
   run.log.record(
     [toStored(step, result.samples ? { ...result, attempts: [] } : result)],
     isSaved ? [toThreadMessage(run, result)] : undefined,
   )
-  notify(run, result)
+  callListener(() => run.definition.onStepComplete?.(result))
   if (run.cancellation.cancelled) throw run.cancellation.reason
   return result
 }
@@ -101,7 +104,7 @@ function answerAll(
   const { run, step, iteration } = order
   return Promise.all(
     Array.from({ length: samples }, async (_, index) => {
-      const recorded = run.recorded.get(recordKey(step.id, iteration, index + 1))
+      const recorded = run.prior.recorded.get(recordKey(step.id, iteration, index + 1))
       if (recorded) return recorded
       const result = await answer(deps, order, reader, index + 1)
       run.log.record([toStored(step, result)])
@@ -123,7 +126,7 @@ async function answer(
 ): Promise<StepResult> {
   const { step } = order
   const startedAt = deps.now()
-  const prior = order.run.priorAttempts.get(recordKey(step.id, order.iteration, sample))
+  const prior = order.run.prior.attempts.get(recordKey(step.id, order.iteration, sample))
   const abort = openAbort(order)
   const spoken: StepOutcomeDraft = { attempts: prior ? [...prior] : [], sharing: [], notes: [] }
   const { limit, cancellation } = order.options
@@ -240,7 +243,7 @@ const toStored = (step: FlowStep, result: StepResult): StepResult =>
 
 /** Ledger numbers count on over the runs of a flow; the first try after a crash may be the second that is billed. */
 function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
-  const possiblyDoubleBilled = attempt.number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)
+  const possiblyDoubleBilled = attempt.number === 1 && run.prior.inFlight.has(`${step.id}#${iteration}`)
   if (possiblyDoubleBilled) return { ...attempt, number, possiblyDoubleBilled }
   return attempt.number === number ? attempt : { ...attempt, number }
 }
@@ -248,9 +251,9 @@ function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: 
 /** Why the step may not run any more; a step counts once, however many samples it takes. */
 function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
   const maxSteps = run.limits?.maxSteps
-  run.stepsStarted++
-  if (maxSteps === undefined || run.stepsStarted <= maxSteps) return undefined
-  const message = `Step "${step.id}" would be number ${run.stepsStarted} of at most ${maxSteps} steps`
+  run.progress.stepsStarted++
+  if (maxSteps === undefined || run.progress.stepsStarted <= maxSteps) return undefined
+  const message = `Step "${step.id}" would be number ${run.progress.stepsStarted} of at most ${maxSteps} steps`
   return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit: 'maxSteps', max: maxSteps, stepId: step.id } })
 }
 
@@ -259,7 +262,7 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
  * a flow need no such mark; a flow that a crash leaves without any result was in them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
-  const isFirst = run.priorResults.length === 0 && run.results.every((result) => result === undefined)
+  const isFirst = run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
   if (run.log.durable) await run.log.durable
   if (run.cancellation.cancelled) throw run.cancellation.reason
@@ -292,12 +295,4 @@ function deniedDecision(error: unknown): SharingDecision | undefined {
   if (!known) return undefined
   const decision = { kind: known, piece: String(piece), to: String(to), allowed: false, rule: String(rule) }
   return from === undefined ? decision : { ...decision, from: String(from) }
-}
-
-// The caller's code: whatever it does, the flow goes on.
-function notify(run: FlowExecution, result: StepResult): void {
-  try {
-    const outcome = run.definition.onStepComplete?.(result)
-    if (outcome instanceof Promise) outcome.catch(() => {})
-  } catch {}
 }

@@ -23,8 +23,8 @@ export function createThreadHistory(threads: ThreadRepository): (run: FlowExecut
     return { messages: withoutOwn(run, [...rules.filter(({ id }) => !known.has(id)), ...messages]), isCut }
   }
   return (run) => {
-    run.history ??= load(run)
-    return run.history
+    run.progress.history ??= load(run)
+    return run.progress.history
   }
 }
 

@@ -4,49 +4,52 @@ import type { FlowHead, Store, StoredUpdate } from '../../repositories/repositor
 import { toUpdates } from '../flows/flow-view.ts'
 import { isFinal } from './update-log.ts'
 
+/** Updates of a flow kept in memory for its subscribers, and updates per read. */
 const KEPT_UPDATES = 512
 
-/** Reads stored updates with their data put back. */
+/** Reads stored updates after `afterSeq`, complete with their data. */
 export type ReadUpdates = (flowId: string, afterSeq: number, limit: number) => Promise<readonly FlowUpdate[]>
 
 export interface StreamUpdatesOptions {
   readonly afterSeq: number
   readonly signal?: AbortSignal
-  /** The flow is not running, so nothing will follow what is stored. */
+  /** Whether the flow does not run, so that no update comes after the stored ones. */
   readonly isSettled: () => Promise<boolean>
 }
 
-/** The newest updates of a flow that somebody follows, for all its followers. */
+/** The newest updates of a flow, shared by all its subscribers. */
 interface Channel {
   recent: FlowUpdate[]
-  /** Rises with every publication. */
+  /** Incremented by every publication. */
   version: number
-  /** Number of the newest update that was published here or read by a follower. */
+  /** Sequence number of the newest update that was published here or read by a subscriber. */
   newestSeq: number
-  /** What the database said of the flow when it was last asked. */
+  /** Status and newest sequence number of the flow in the database, at the last poll. */
   head: FlowHead | undefined
   readonly wake: Set<() => void>
-  followers: number
+  subscribers: number
 }
 
-export interface LiveUpdatesOptions {
+export interface LiveUpdatesDeps {
+  /** Implemented by createReadUpdates. */
   readonly read: ReadUpdates
-  /** How far flows are that somebody waits for; one question for all of them. */
+  /** Status and newest sequence number of flows, in one query. Implemented by UpdateRepository.heads. */
   readonly heads: (flowIds: readonly string[]) => Promise<ReadonlyMap<string, FlowHead>>
-  /** Milliseconds between looks at the database, for flows that run elsewhere. */
+  /** Milliseconds between polls of the database, for flows that run in other processes. */
   readonly pollMs: number
 }
 
 /**
- * Hands stored updates to followers. Only what is durable is delivered, so a follower that reconnects anywhere, also after a crash,
- * misses nothing and gets nothing twice. A slow follower costs nothing here: it reads from the database at its own pace.
+ * Streams stored updates to subscribers. Only durable updates are delivered, so a subscriber that reconnects to any
+ * process, also after a crash, misses none and receives none twice. A slow subscriber takes no memory here: it reads
+ * from the database at its own pace.
  */
-export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
+export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
   const channels = new Map<string, Channel>()
-  let isLooking = false
+  let isPolling = false
 
-  /** Wakes those whose flow has come further elsewhere. */
-  const look = async () => {
+  /** Wakes the subscribers of flows that have new updates of another process. */
+  const poll = async () => {
     const waiting = [...channels].filter(([, channel]) => channel.wake.size > 0)
     try {
       const found = waiting.length > 0 ? await heads(waiting.map(([flowId]) => flowId)) : new Map<string, FlowHead>()
@@ -57,16 +60,16 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
         if (!isKnown) wakeAll(channel)
       }
     } catch {
-      // What is wrong with the database they learn when they read themselves.
+      // The subscribers receive the error of the database from their own reads.
       for (const [, channel] of waiting) wakeAll(channel)
     }
-    isLooking = false
-    lookSoon()
+    isPolling = false
+    pollSoon()
   }
-  const lookSoon = () => {
-    if (isLooking || channels.size === 0) return
-    isLooking = true
-    setTimeout(() => void look(), pollMs)
+  const pollSoon = () => {
+    if (isPolling || channels.size === 0) return
+    isPolling = true
+    setTimeout(() => void poll(), pollMs)
   }
 
   const publish = (flowId: string, updates: readonly FlowUpdate[]) => {
@@ -79,7 +82,7 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
     wakeAll(channel)
   }
 
-  async function* follow(
+  async function* stream(
     flowId: string,
     { afterSeq, signal, isSettled }: StreamUpdatesOptions,
   ): AsyncGenerator<FlowUpdate, void> {
@@ -92,7 +95,7 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
         const updates = fromRecent(channel, seq) ?? (await read(flowId, seq, KEPT_UPDATES))
         const newest = updates.at(-1)?.seq ?? 0
         if (newest > channel.newestSeq) {
-          // Read before the next look has seen it: the others are to read it too.
+          // This read has found updates before the next poll does: the other subscribers read them too.
           channel.newestSeq = newest
           wakeAll(channel)
         }
@@ -107,7 +110,7 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
         if (ended && (fromRecent(channel, seq) ?? (await read(flowId, seq, 1))).length === 0) return
         if (updates.length === 0 && channel.version === version) {
           const woken = nextWake(channel, signal)
-          lookSoon()
+          pollSoon()
           await woken
         }
       }
@@ -117,8 +120,11 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
   }
 
   return {
+    /** Called with updates that this process has stored. */
     publish,
-    follow,
+    /** Yields updates until the flow has ended or the signal aborts. */
+    stream,
+    /** Wakes the subscribers of a flow that runs in this process no more, so that they check whether it is settled. */
     ended(flowId: string) {
       const channel = channels.get(flowId)
       if (channel) wakeAll(channel)
@@ -129,17 +135,24 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesOptions) {
 export type LiveUpdates = ReturnType<typeof createLiveUpdates>
 
 function join(channels: Map<string, Channel>, flowId: string): Channel {
-  const channel = channels.get(flowId) ?? { recent: [], version: 0, newestSeq: 0, head: undefined, wake: new Set(), followers: 0 }
-  channel.followers++
+  const channel = channels.get(flowId) ?? {
+    recent: [],
+    version: 0,
+    newestSeq: 0,
+    head: undefined,
+    wake: new Set(),
+    subscribers: 0,
+  }
+  channel.subscribers++
   channels.set(flowId, channel)
   return channel
 }
 
 function leave(channels: Map<string, Channel>, flowId: string, channel: Channel): void {
-  if (--channel.followers === 0) channels.delete(flowId)
+  if (--channel.subscribers === 0) channels.delete(flowId)
 }
 
-/** Updates after `seq`, as far as memory holds them without a gap; `undefined` where the database must be asked. */
+/** Updates after `seq`, as far as memory holds them without a gap; `undefined` where the database must be read. */
 function fromRecent({ recent }: Channel, seq: number): readonly FlowUpdate[] | undefined {
   const start = recent.findIndex((update) => update.seq === seq + 1)
   if (start === -1) return undefined
@@ -154,7 +167,7 @@ function wakeAll(channel: Channel): void {
   for (const wake of waiting) wake()
 }
 
-/** Resolves when there may be something new, or on abort. */
+/** Resolves when there may be new updates, or on abort. */
 function nextWake(channel: Channel, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -167,7 +180,7 @@ function nextWake(channel: Channel, signal: AbortSignal | undefined): Promise<vo
   })
 }
 
-/** Stored updates with what their step results hold put back. */
+/** Completes stored updates with the data that is stored in the step results only. */
 export function createReadUpdates({ flows, updates }: Store): ReadUpdates {
   return async (flowId, afterSeq, limit) => {
     const stored = await updates.read(flowId, afterSeq, limit)
@@ -180,7 +193,10 @@ export function createReadUpdates({ flows, updates }: Store): ReadUpdates {
   }
 }
 
-/** Steps whose results the updates leave out; `undefined` where the outcome of the flow is among them, which holds every result. */
+/**
+ * Steps whose results the updates omit; `undefined` for all of them, where the outcome of the flow is among the
+ * updates.
+ */
 function stepsToRead(updates: readonly StoredUpdate[]): readonly string[] | undefined {
   const stepIds = new Set<string>()
   for (const { type, stepId, data } of updates) {

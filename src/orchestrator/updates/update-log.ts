@@ -1,3 +1,4 @@
+import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
@@ -12,45 +13,55 @@ const REWRITE_EVERY_MS = 5_000
 export interface FlowLogOptions {
   readonly flowId: string
   readonly epoch: number
-  /** Number of the newest stored update. */
+  /** Sequence number of the newest stored update. */
   readonly lastSeq: number
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Ended with the error when the database refuses a write: the flow must stop. */
-  readonly stop: CancellationToken
+  /** Cancelled with the error of a write that the database refuses: the flow must end. */
+  readonly cancellation: CancellationToken
 }
 
 export interface UpdateLogDeps {
   readonly journal: Journal
   readonly now: () => Date
-  /** Told of updates that became durable, in order. */
+  /** Called with updates that became durable, in order. Implemented by LiveUpdates.publish. */
   readonly onStored: (flowId: string, updates: readonly FlowUpdate[]) => void
-  /** Milliseconds between two tries to write an end that the database could not take; default 5,000. */
+  /** Milliseconds between two attempts to write an outcome while the database is unreachable; default 5,000. */
   readonly rewriteMs?: number
 }
 
-/** What all logs of a process share. */
-interface SharedPorts extends UpdateLogDeps {
+/** Collaborators that all logs of a process share. */
+interface FlowLogDeps extends UpdateLogDeps {
+  /** Flushes the log within 50 ms. */
   readonly flushSoon: (log: FlowLog) => void
-  /** Writes the end of a flow when the database is back: no flow may stay RUNNING that nobody runs. A later end of the same flow takes its place. */
+  /**
+   * Writes the outcome of a flow when the database is back, because a flow that no process runs must not stay RUNNING.
+   * A later outcome of the same flow replaces it.
+   */
   readonly writeLater: (flowId: string, write: () => Promise<void>) => void
 }
 
-/** Numbers, stores and hands out the updates of one running flow. One stands beside every flow that waits: a class, so that its functions are shared. */
+/**
+ * Numbers, stores and publishes the updates of one running flow. Every waiting flow has one: a class, so that its
+ * functions are shared.
+ */
 export class FlowLog {
-  readonly #deps: SharedPorts
+  readonly #deps: FlowLogDeps
   readonly #options: FlowLogOptions
   #seq: number
   #bytes = 0
   #pending: FlowUpdate[] = []
   #durable: Promise<void> | undefined
 
-  constructor(deps: SharedPorts, options: FlowLogOptions) {
+  constructor(deps: FlowLogDeps, options: FlowLogOptions) {
     this.#deps = deps
     this.#options = options
     this.#seq = options.lastSeq
   }
 
-  /** Numbers the update, tells `onUpdate` at once, and stores it within 50 ms or 4 KB, unless only those who listen now are to have it. */
+  /**
+   * Numbers the update, calls `onUpdate` at once, and stores it within 50 ms or 4 KB. Without `isStored` only
+   * `onUpdate` receives it.
+   */
   emit<Type extends FlowUpdateType>(
     type: Type,
     data: FlowUpdateData[Type],
@@ -59,35 +70,35 @@ export class FlowLog {
     isStored = true,
   ): void {
     const { flowId, onUpdate } = this.#options
-    // The union of update types is closed over by `type`, which the compiler cannot follow through a generic.
+    // `type` determines the member of the union, which the compiler cannot derive through a generic.
     const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#deps.now() } as FlowUpdate
     if (isStored) this.#pending.push(update)
-    if (onUpdate) tell(onUpdate, update)
+    if (onUpdate) callListener(() => onUpdate(update))
     if (!isStored) return
     this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
     if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
     else if (this.#pending.length === 1) this.#deps.flushSoon(this)
   }
 
-  /** Stores results and the messages made of them in one write, with the updates that wait, at once; see `durable`. */
+  /** Stores results and their messages at once, in one write with the pending updates; see `durable`. */
   record(results: readonly StepResult[], messages?: readonly Message[]): void {
     this.#append(results, messages)
   }
 
-  /** The write under way; resolves when everything recorded so far is durable. Absent: nothing waits. */
+  /** Resolves when everything recorded so far is durable; `undefined` where no write is pending. */
   get durable(): Promise<void> | undefined {
     return this.#durable
   }
 
-  /** Stores the updates that wait. */
+  /** Stores the pending updates. */
   flush(): void {
     if (this.#pending.length > 0) this.#append(undefined)
   }
 
-  /** Stores the outcome with the last updates. After it nothing more may be logged. */
+  /** Stores the outcome with the last updates. Must be the last call. */
   async finish(outcome: FlowOutcome): Promise<void> {
     const { flowId, epoch } = this.#options
-    const updates = this.#take()
+    const updates = this.#takePending()
     const write = async () => {
       await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
       this.#deps.onStored(flowId, updates)
@@ -100,12 +111,12 @@ export class FlowLog {
     }
   }
 
-  /** Drops what waits: the flow belongs to another owner. */
+  /** Drops the pending updates: the flow belongs to another owner. */
   discard(): void {
-    this.#take()
+    this.#takePending()
   }
 
-  #take(): readonly FlowUpdate[] {
+  #takePending(): readonly FlowUpdate[] {
     const updates = this.#pending
     this.#pending = []
     this.#bytes = 0
@@ -113,8 +124,8 @@ export class FlowLog {
   }
 
   #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
-    const { flowId, epoch, stop } = this.#options
-    const updates = this.#take()
+    const { flowId, epoch, cancellation } = this.#options
+    const updates = this.#takePending()
     const write = this.#deps.journal.append({ flowId, epoch, results, messages, updates: updates.map(toStoredUpdate) })
     const settled: Promise<void> = write.then(
       () => {
@@ -123,14 +134,14 @@ export class FlowLog {
       },
       (error: unknown) => {
         if (this.#durable === settled) this.#durable = undefined
-        stop.cancel(error)
+        cancellation.cancel(error)
       },
     )
     this.#durable = settled
   }
 }
 
-/** Opens logs; one per process: all flows share one timer. */
+/** Opens the logs of flows. One per process, because all flows share its timers. */
 export function createUpdateLog(deps: UpdateLogDeps) {
   const waiting = new Set<FlowLog>()
   let timer: NodeJS.Timeout | undefined
@@ -157,7 +168,7 @@ export function createUpdateLog(deps: UpdateLogDeps) {
   }
   const startRewriting = () => setTimeout(() => void rewrite(), deps.rewriteMs ?? REWRITE_EVERY_MS).unref()
 
-  const shared: SharedPorts = {
+  const shared: FlowLogDeps = {
     ...deps,
     writeLater: (flowId, write) => {
       unwritten.set(flowId, write)
@@ -177,22 +188,15 @@ export function createUpdateLog(deps: UpdateLogDeps) {
 
 export type UpdateLog = ReturnType<typeof createUpdateLog>
 
-/** What a result or the flow's outcome already holds is not stored a second time. */
+/** Data that a result or the flow's outcome already stores is omitted. */
 function toStoredUpdate(update: FlowUpdate): StoredUpdate {
   const { seq, type, stepId, iteration, timestamp } = update
-  const isKept = type === 'flow_complete' || (type === 'step_complete' && update.data.status === 'SUCCESS')
-  if (isKept) return { seq, type, stepId, iteration, timestamp }
-  // The result itself holds the reasoning, where it is kept at all.
+  const isStoredElsewhere = type === 'flow_complete' || (type === 'step_complete' && update.data.status === 'SUCCESS')
+  if (isStoredElsewhere) return { seq, type, stepId, iteration, timestamp }
+  // Reasoning is stored with the result, where the step keeps it.
   const data = type === 'step_complete' ? { ...update.data, reasoning: undefined } : update.data
   return { seq, type, stepId, iteration, data, timestamp }
 }
 
+/** Whether no update comes after this one. */
 export const isFinal = (update: FlowUpdate): boolean => FINAL_UPDATES.has(update.type)
-
-// A listener is the caller's code: whatever it does, the flow goes on.
-function tell(listener: (update: FlowUpdate) => unknown, update: FlowUpdate): void {
-  try {
-    const outcome = listener(update)
-    if (outcome instanceof Promise) outcome.catch(() => {})
-  } catch {}
-}

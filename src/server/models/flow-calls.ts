@@ -1,4 +1,5 @@
 import type { FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
+import { flowCancelled } from '../../domain/execution/flow-errors.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerDeps } from '../parts.ts'
@@ -130,11 +131,11 @@ function endOf(update: FlowUpdate, asJson: boolean): End | undefined {
     return { error: new OrchestratorError(code, message, { retryable, details: { ...details, flowId } }) }
   }
   if (update.type !== 'flow_cancelled' && update.type !== 'flow_paused') return undefined
-  return { error: new OrchestratorError('FLOW_CANCELLED', update.data.reason, { details: { flowId } }) }
+  return { error: flowCancelled(flowId, update.data.reason) }
 }
 
 const notFound = (flowId: string): OrchestratorError =>
   new OrchestratorError('FLOW_NOT_FOUND', 'The flow was deleted before it ended', { details: { flowId } })
 
 const abandoned = ({ reason }: AbortSignal): OrchestratorError =>
-  OrchestratorError.is(reason) ? reason : new OrchestratorError('FLOW_CANCELLED', 'The client went away')
+  OrchestratorError.is(reason) ? reason : flowCancelled(undefined, 'The client went away')

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ConnectOutcome, codeOf, connectTo } from './lock-socket.ts'
+import { findBootId, findPidNamespace, findProcessFacts, isProcessRunning } from '../../../system/processes.ts'
+import { type ConnectOutcome, connectTo } from './lock-socket.ts'
 
 /** Who holds a directory, as its lock file says. */
 export interface Holder {
@@ -33,9 +33,9 @@ export function describeThisProcess(): Omit<Holder, 'listens'> {
     pid: process.pid,
     host: hostname(),
     token: randomBytes(8).toString('hex'),
-    boot: bootId(),
-    pidNamespace: pidNamespace(),
-    started: processFacts(process.pid)?.started,
+    boot: findBootId(),
+    pidNamespace: findPidNamespace(),
+    started: findProcessFacts(process.pid)?.started,
   }
 }
 
@@ -74,73 +74,28 @@ const isHolder = (value: unknown): value is Holder =>
 export async function isAlive(holder: Holder, socketPath: string, ageMs: number): Promise<boolean> {
   const outcome: ConnectOutcome = holder.listens ? await connectTo(socketPath, holder.token, EXIT_MS) : 'unreachable'
   if (outcome === 'connected') return true
-  const sameKernel = holder.boot !== undefined && holder.boot === bootId()
+  const sameKernel = holder.boot !== undefined && holder.boot === findBootId()
   const sameHost = holder.host === hostname()
   // Over a network file system the socket of a living process on another machine refuses too.
   if (outcome === 'refused' && (sameKernel || (holder.boot === undefined && sameHost))) return false
   if (sameHost && isFromEarlierBoot(holder)) return false
-  if (sameHost && (holder.pidNamespace ?? pidNamespace()) === pidNamespace()) return isProcessAlive(holder)
+  if (sameHost && (holder.pidNamespace ?? findPidNamespace()) === findPidNamespace()) return isProcessAlive(holder)
   return ageMs < STALE_MS
 }
 
 function isFromEarlierBoot({ boot }: Holder): boolean {
-  const current = bootId()
+  const current = findBootId()
   return boot !== undefined && current !== undefined && boot !== current
 }
 
 /** A process that was just killed is waited for. */
 async function isProcessAlive({ pid, started }: Holder): Promise<boolean> {
   for (const deadline = performance.now() + EXIT_MS; performance.now() < deadline; await sleep(EXIT_POLL_MS)) {
-    try {
-      process.kill(pid, 0)
-    } catch (error) {
-      if (codeOf(error) === 'ESRCH') return false
-    }
-    const facts = processFacts(pid)
+    if (!isProcessRunning(pid)) return false
+    const facts = findProcessFacts(pid)
     if (!facts) return true
     if (facts.ended || (started !== undefined && started !== facts.started)) return false
     if (!facts.ending) return true
   }
   return true
-}
-
-interface ProcessFacts {
-  /** Boot and start time. */
-  readonly started: string
-  /** A killed process runs no more code but may still hold what it had. */
-  readonly ending: boolean
-  /** Only waits for its parent to take note. */
-  readonly ended: boolean
-}
-
-// PF_EXITING of linux/sched.h.
-const EXITING = 0x4
-
-/** Linux only; fields of `man 5 proc`. */
-function processFacts(pid: number): ProcessFacts | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field, the name, may hold spaces and brackets; what follows begins with the third.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
-    return { started: `${bootId()}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }
-  } catch {
-    return undefined
-  }
-}
-
-function bootId(): string | undefined {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    return undefined
-  }
-}
-
-function pidNamespace(): string | undefined {
-  try {
-    return readlinkSync('/proc/self/ns/pid')
-  } catch {
-    return undefined
-  }
 }

@@ -1,3 +1,4 @@
+import { createKeyedMutex } from '../../../async/keyed-mutex.ts'
 import type { OrchestrationFlow } from '../../../domain/execution/flow.ts'
 import { INSTRUCTIONS_MARK } from '../../../domain/execution/request-instructions.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
@@ -21,7 +22,7 @@ const INSTRUCTIONS = { [INSTRUCTIONS_MARK]: true }
 
 /** Responses are flows: their ids, who may see them, and what comes after them. */
 export function createStoredResponses({ orchestrator, conversations }: ResponsesParts) {
-  const turns = new Map<string, Promise<unknown>>()
+  const exclusively = createKeyedMutex()
 
   /** The flow of a response; `undefined` for an id of somebody else as for an unknown one. */
   async function find(id: string, userId: string): Promise<{ flow: OrchestrationFlow; facts: ResponseFacts } | undefined> {
@@ -65,7 +66,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
         const message = `previous_response_id: expected a response that is completed, found '${previousId}' which is not`
         throw refusal('previous_response_id', message, 'previous_response_not_completed')
       }
-      return inTurn(flow.threadId, async () => work(await placeAfter(flow, answer, instructions, userId)))
+      return exclusively(flow.threadId, async () => work(await placeAfter(flow, answer, instructions, userId)))
     },
   }
 
@@ -87,18 +88,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
       before: [...toInstructions(instructions), ...kept.map(({ role, content, metadata }) => ({ role, content, metadata }))],
     }
   }
-
-  function inTurn<Result>(threadId: string, work: () => Promise<Result>): Promise<Result> {
-    const mine = (turns.get(threadId) ?? Promise.resolve()).then(work, work)
-    const done = mine.then(nothing, nothing).then(() => {
-      if (turns.get(threadId) === done) turns.delete(threadId)
-    })
-    turns.set(threadId, done)
-    return mine
-  }
 }
-
-const nothing = () => {}
 
 const isInstructions = ({ role, metadata }: HistoryMessage): boolean =>
   role === 'system' && metadata?.[INSTRUCTIONS_MARK] === true

@@ -1,0 +1,24 @@
+import type { DefinitionParser } from '../domain/definition/parser.ts'
+import { executors } from '../executors/registry.ts'
+import { createAnswerSteps, createFinalSteps } from '../orchestrator/inspect/answer-steps.ts'
+import { createCheckFlow } from '../orchestrator/inspect/check-flow.ts'
+import type { DataSharingService } from '../policies/policy.ts'
+import { decideSharing } from '../policies/shared-context.ts'
+import type { Models } from './create-models.ts'
+
+export interface CreateInspectionDeps {
+  readonly parser: DefinitionParser
+  readonly models: Models
+  readonly dataSharing: DataSharingService
+}
+
+/** The facts of a definition that are known before it runs. */
+export function createInspection({ parser, models, dataSharing }: CreateInspectionDeps) {
+  const { providers, prices, modelNames, tokens, pricingOf } = models
+  const deps = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf }
+  return {
+    checkFlow: createCheckFlow({ ...deps, modelNames }),
+    answerSteps: createAnswerSteps(executors),
+    finalSteps: createFinalSteps(executors),
+  }
+}

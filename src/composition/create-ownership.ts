@@ -1,0 +1,60 @@
+import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import { startOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
+import { createRecovery } from '../orchestrator/ownership/recovery.ts'
+import { createResumption, type ResumptionDeps } from '../orchestrator/ownership/resumption.ts'
+import type { RunRegistry } from '../orchestrator/runs/run-registry.ts'
+import type { Owner, Store } from '../repositories/repository.ts'
+import { isProcessRunning } from '../system/processes.ts'
+
+export interface CreateOwnershipDeps {
+  readonly store: Store
+  readonly owner: Owner
+  readonly registry: Pick<RunRegistry, 'executions' | 'find'>
+  readonly orchestrator: Pick<OrchestratorService, 'startFlow'>
+  readonly logger: ResumptionDeps['logger']
+}
+
+/**
+ * Which process owns which flows: heartbeat, flows of dead processes, their resumption, and flows taken by another
+ * process.
+ */
+export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
+  const { flows, owners, kind } = store
+  const resumption = createResumption({
+    flows,
+    start: async (flowId, userId, options) => {
+      await orchestrator.startFlow(flowId, userId, { ...options, resumeAfterCrash: true })
+      return { ended: registry.find(flowId)?.done ?? Promise.resolve() }
+    },
+    logger,
+  })
+  const recovery = createRecovery({
+    owners,
+    self: owner,
+    isRunning: isProcessRunning,
+    logger,
+    exclusive: kind !== 'postgres',
+    onInterrupted: resumption.interrupted,
+  })
+  let stopWatch = () => {}
+
+  return {
+    resumption,
+    /**
+     * Marks the flows of dead processes, and keeps this process registered from then on. A memory store has no other
+     * owners.
+     */
+    async start(): Promise<void> {
+      if (kind !== 'memory') await recovery.start()
+      // Another process can take a flow only where the database is shared.
+      if (kind === 'postgres') stopWatch = startOwnershipWatch({ executions: registry.executions, flows })
+    },
+    stopWatch: () => stopWatch(),
+    /** With `handOver` the flows of this process stay RUNNING, for other processes to find at once. */
+    async unregister(options: { readonly handOver: boolean }): Promise<void> {
+      if (kind !== 'memory') await recovery.stop(options)
+    },
+  }
+}
+
+export type Ownership = ReturnType<typeof createOwnership>

@@ -1,0 +1,39 @@
+import type { PolyphonyConfig } from '../config/config.ts'
+import { createStepPrompt } from '../orchestrator/steps/step-prompt.ts'
+import { createStepRunner } from '../orchestrator/steps/step-runner.ts'
+import { createThreadHistory } from '../orchestrator/steps/thread-messages.ts'
+import type { DataSharingService } from '../policies/policy.ts'
+import { decideSharing, shareContext } from '../policies/shared-context.ts'
+import type { ThreadRepository } from '../repositories/repository.ts'
+import type { Models } from './create-models.ts'
+
+export interface CreateStepsDeps {
+  readonly config: PolyphonyConfig
+  readonly models: Models
+  readonly dataSharing: DataSharingService
+  readonly threads: ThreadRepository
+  readonly now: () => Date
+}
+
+/** Runs single steps: their inputs, sharing and prompt, and their calls. */
+export function createSteps({ config: { timeouts }, models, dataSharing, threads, now }: CreateStepsDeps) {
+  const { call, tokens, pricingOf } = models
+  const historyOf = createThreadHistory(threads)
+  const prepare = createStepPrompt({
+    shareContext,
+    decideSharing,
+    dataSharing,
+    tokens,
+    vendorOf: (id) => pricingOf(id).vendor,
+    historyOf,
+  })
+  const defaults = {
+    maxRetries: 2,
+    timeoutMs: timeouts.stepMs ?? 600_000,
+    firstChunkTimeoutMs: timeouts.firstChunkMs ?? 120_000,
+    idleTimeoutMs: timeouts.idleMs ?? 60_000,
+  }
+  return { historyOf, runStep: createStepRunner({ call, prepare, now, defaults }) }
+}
+
+export type Steps = ReturnType<typeof createSteps>

@@ -1,0 +1,38 @@
+import { fromStoredJson, toStoredJson } from '../domain/definition/json.ts'
+import type { DefinitionParser } from '../domain/definition/parser.ts'
+import { createFlowAccess, type FlowAccess } from '../orchestrator/flows/flow-access.ts'
+import { createFlowCache, type FlowCache } from '../orchestrator/flows/flow-cache.ts'
+import { createFlowCreation, type StoreFlow } from '../orchestrator/flows/flow-creation.ts'
+import { createFlowDefinitions, type FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
+import { createFlowLists, type FlowLists } from '../orchestrator/flows/flow-lists.ts'
+import type { PermissionService } from '../policies/policy.ts'
+import type { Store } from '../repositories/repository.ts'
+
+export interface CreateStoredFlowsDeps {
+  readonly store: Store
+  readonly permissions: PermissionService
+  readonly parser: DefinitionParser
+  readonly now: () => Date
+}
+
+export interface StoredFlows {
+  readonly access: FlowAccess
+  readonly definitions: FlowDefinitions
+  readonly lists: FlowLists
+  readonly cache: FlowCache
+  readonly storeFlow: StoreFlow
+}
+
+/** Stored flows: who may reach them, their lists, their definitions and their creation. */
+export function createStoredFlows({ store, permissions, parser, now }: CreateStoredFlowsDeps): StoredFlows {
+  const { flows } = store
+  const access = createFlowAccess({ flows, permissions })
+  const definitions = createFlowDefinitions({
+    parse: parser.parse,
+    toStoredJson,
+    fromStoredJson: (json) => fromStoredJson(json, parser.parse),
+  })
+  const cache = createFlowCache()
+  const storeFlow = createFlowCreation({ store, definitions, cache, now })
+  return { access, definitions, cache, storeFlow, lists: createFlowLists({ flows, access, definitions }) }
+}

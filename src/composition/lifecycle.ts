@@ -1,0 +1,73 @@
+import { flowCancelled } from '../domain/execution/flow-errors.ts'
+import { type Engine, untilIdle } from '../engines/engine.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Ownership } from './create-ownership.ts'
+
+export interface CloseOptions {
+  /** Flows are not ended but left to the other processes over the same database, and to the next one. */
+  readonly handOver: boolean
+  /** Milliseconds in which running flows may end by themselves. */
+  readonly graceMs: number
+}
+
+export interface ClosingStep {
+  readonly name: string
+  readonly close: (options: CloseOptions) => Promise<void> | void
+  /** An error of this step is ignored. Without it closing rejects with the error, and the later steps do not run. */
+  readonly ignoresErrors?: boolean
+}
+
+interface Closable {
+  close(): Promise<void> | void
+}
+
+export interface ClosingDeps {
+  readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
+  readonly engine: Pick<Engine, 'close' | 'health'>
+  /** Implemented by startPruning and startPruningCallers. */
+  readonly stopPruning: () => void
+  readonly updateLog: Closable
+  readonly store: Closable
+  readonly simulator: Closable
+  readonly tokens: Closable
+}
+
+/** Everything that closing ends, in order. */
+export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
+  { name: 'resumption of interrupted flows', close: () => deps.ownership.resumption.stop() },
+  { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
+  { name: 'pruning', close: () => deps.stopPruning() },
+  { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
+  { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
+  { name: 'update log', close: () => deps.updateLog.close() },
+  // An unreachable database must not keep this process from releasing everything else.
+  { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
+  { name: 'store', close: () => deps.store.close() },
+  { name: 'simulator', close: () => deps.simulator.close() },
+  { name: 'token counter', close: () => deps.tokens.close() },
+]
+
+/** An interrupted flow writes nothing: it stays RUNNING for the process that takes it over. */
+function closingReason(handOver: boolean): OrchestratorError {
+  const message = 'Polyphony is closing'
+  return handOver ? new OrchestratorError('FLOW_INTERRUPTED', message) : flowCancelled(undefined, message)
+}
+
+/** Runs the steps one after another. Every call after the first returns the promise of the first. */
+export function createClose(steps: readonly ClosingStep[]): (options?: Partial<CloseOptions>) => Promise<void> {
+  let closing: Promise<void> | undefined
+
+  const closeAll = async (options: CloseOptions) => {
+    for (const { close, ignoresErrors = false } of steps) {
+      try {
+        await close(options)
+      } catch (error) {
+        if (!ignoresErrors) throw error
+      }
+    }
+  }
+  return ({ handOver = false, graceMs = 0 } = {}) => {
+    closing ??= closeAll({ handOver, graceMs })
+    return closing
+  }
+}

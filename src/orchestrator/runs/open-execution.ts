@@ -1,0 +1,121 @@
+import type { CancellationToken } from '../../async/cancellation-token.ts'
+import type { Budget, Spend } from '../../calls/call.ts'
+import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
+import { totalsOf } from '../../domain/execution/cost.ts'
+import type { FlowObserver } from '../../domain/execution/observation.ts'
+import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { FlowType } from '../../domain/vocabulary.ts'
+import type { FlowJob } from '../../engines/engine.ts'
+import type { Executor } from '../../executors/executor.ts'
+import type { ProviderService } from '../../providers/provider.ts'
+import type { Store } from '../../repositories/repository.ts'
+import type { FlowExecution } from '../flow-run.ts'
+import type { UpdateLog } from '../updates/update-log.ts'
+import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
+import type { StartRequest } from './run-input.ts'
+
+export interface OpenExecutionDeps {
+  readonly store: Store
+  readonly providers: Pick<ProviderService, 'list'>
+  readonly updateLog: UpdateLog
+  /** Implemented by the registry of executors. */
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'forwardReferences'>
+  /** Receives the observations of every execution. Implemented by createTelemetry. */
+  readonly observer: FlowObserver
+  /** Implemented by createBudget. */
+  readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
+  /** For flows that set none of their own. */
+  readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
+  readonly now: () => Date
+}
+
+/** A claimed flow whose execution is opened, and the token that cancels it. */
+export interface ClaimedFlow {
+  readonly job: FlowJob
+  readonly cancellation: CancellationToken
+  /** Given where only this step runs. */
+  readonly onlyStepId?: string
+}
+
+export type OpenExecution = (request: StartRequest, claimed: ClaimedFlow) => Promise<FlowExecution>
+
+/**
+ * Builds the execution of a claimed flow: what earlier executions left, its update log, its limits and its observation.
+ */
+export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
+  const { store, observer } = deps
+  let simulatedIds: ReadonlySet<string> | undefined
+
+  return async ({ flow, definition, input, options }, { job, cancellation, onlyStepId }) => {
+    simulatedIds ??= new Set(deps.providers.list().flatMap((info) => (info.simulated ? [info.id] : [])))
+    const isSimulated = simulatedIds
+    // The first owner of a fresh flow finds no trace of an earlier execution, so nothing is read.
+    const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
+    const { noImplicitPredecessor = false, forwardReferences = false } = deps.executorOf(flow.flowType)
+    const limits = mergeLimits(definition.limits ?? deps.defaults.limits, options.limits)
+    const prior = isFresh
+      ? NO_PRIOR_STATE
+      : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
+    const log = deps.updateLog.open({
+      flowId: flow.id,
+      epoch: job.epoch,
+      lastSeq: prior.lastSeq,
+      onUpdate: options.onUpdate,
+      cancellation,
+    })
+    const simulated = definition.steps.some((step) => isSimulated.has(step.provider))
+    const observation = observer.isWatching()
+      ? await observer.flowStarted({
+          flowId: flow.id,
+          threadId: flow.threadId,
+          name: flow.name,
+          flowType: flow.flowType,
+          stepId: onlyStepId,
+          simulated,
+          resumed: prior.results.length > 0,
+        })
+      : undefined
+    return {
+      flowId: flow.id,
+      threadId: flow.threadId,
+      userId: flow.userId,
+      epoch: job.epoch,
+      definition,
+      noImplicitPredecessor,
+      input: input.text,
+      inputMessageId: input.messageId,
+      attachments: input.attachments,
+      options,
+      cancellation,
+      log,
+      limits,
+      budget: budgetFor(limits, deps.createBudget, prior.results, flow.result?.spent),
+      timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
+      startedAt: deps.now(),
+      simulated,
+      observation,
+      prior,
+      progress: {
+        results: [],
+        stepsStarted: prior.results.filter((result) => result.status === 'SUCCESS').length,
+        currentStepIndex: 0,
+      },
+    }
+  }
+}
+
+/** Limits apply to all executions of a flow together: what earlier ones spent counts. */
+function budgetFor(
+  limits: FlowLimits | undefined,
+  createBudget: OpenExecutionDeps['createBudget'],
+  prior: readonly StepResult[],
+  settled: Spend = { costUsd: 0, tokens: 0 },
+): Budget | undefined {
+  if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
+  const { totalCost, totalTokens } = totalsOf(prior)
+  return createBudget(limits, { costUsd: Math.max(totalCost, settled.costUsd), tokens: Math.max(totalTokens, settled.tokens) })
+}
+
+/** Limits of one execution replace those of the definition, one by one. */
+const mergeLimits = (own: FlowLimits | undefined, given: FlowLimits | undefined): FlowLimits | undefined =>
+  given ? { ...own, ...given } : own

@@ -1,0 +1,104 @@
+import { CancellationToken } from '../../async/cancellation-token.ts'
+import type { EngineRuns } from '../../engines/engine.ts'
+import type { FlowExecution } from '../flow-run.ts'
+import type { ExecutionEnd } from './flow-runner.ts'
+import type { StartRequest } from './run-input.ts'
+
+/**
+ * `claimed`: started here, and not yet accepted by the engine. `running`: driven by the engine. `detached`: one step
+ * that runs without the engine.
+ */
+type RunState = 'claimed' | 'running' | 'detached'
+
+/** One flow that this process works on. Thousands exist at once: a class, so that they share its hidden class. */
+export class Run {
+  readonly flowId: string
+  state: RunState
+  /** Absent where another process started the flow. */
+  readonly request: StartRequest | undefined
+  readonly cancellation = new CancellationToken()
+  /** Epoch under which the engine drives the flow; 0 before. */
+  epoch = 0
+  /** Present as soon as the execution is open. */
+  execution: FlowExecution | undefined
+  /** Settles when nothing of the run executes any more; absent while the run is only claimed. */
+  done: Promise<unknown> | undefined
+  /** Passes the outcome to the caller that started the flow in this process. */
+  resolveEnd: ((end: ExecutionEnd) => void) | undefined
+
+  constructor(flowId: string, state: RunState, request: StartRequest | undefined) {
+    this.flowId = flowId
+    this.state = state
+    this.request = request
+  }
+}
+
+/**
+ * The flows that this process works on, each from before its claim until its end. Everything that runs here is found,
+ * cancelled and awaited through this one registry.
+ */
+export interface RunRegistry extends EngineRuns {
+  /** Registers a run that is about to be claimed; `undefined` where the flow runs in this process already. */
+  claim(request: StartRequest): Run | undefined
+  /** Registers a run without an engine and starts its work; `undefined` where the flow runs in this process already. */
+  detach<Result>(request: StartRequest, work: (run: Run) => Promise<Result>): Promise<Result> | undefined
+  /** Must be called before the end of the run is published. Another run of the same flow stays. */
+  remove(run: Run): void
+  find(flowId: string): Run | undefined
+  /** Every open execution of this process. */
+  executions(): Iterable<FlowExecution>
+}
+
+export function createRunRegistry(): RunRegistry {
+  const runs = new Map<string, Run>()
+
+  const remove = (run: Run) => {
+    if (runs.get(run.flowId) === run) runs.delete(run.flowId)
+  }
+
+  return {
+    claim(request) {
+      const { id } = request.flow
+      if (runs.has(id)) return undefined
+      const run = new Run(id, 'claimed', request)
+      runs.set(id, run)
+      return run
+    },
+    detach(request, work) {
+      const { id } = request.flow
+      if (runs.has(id)) return undefined
+      const run = new Run(id, 'detached', request)
+      runs.set(id, run)
+      const result = work(run).finally(() => remove(run))
+      run.done = result
+      return result
+    },
+    drive(job, advance) {
+      const known = runs.get(job.flowId)
+      // The flow may run here again, under its next epoch, before its last run has ended.
+      const run = known?.state === 'claimed' ? known : new Run(job.flowId, 'running', undefined)
+      run.state = 'running'
+      run.epoch = job.epoch
+      runs.set(job.flowId, run)
+      run.done = advance(job, run.cancellation).finally(() => remove(run))
+    },
+    async cancel(flowId, reason) {
+      const run = runs.get(flowId)
+      if (!run) return false
+      run.cancellation.cancel(reason)
+      await run.done?.catch(() => {})
+      return true
+    },
+    async cancelAll(reason) {
+      const all = [...runs.values()]
+      for (const run of all) run.cancellation.cancel(reason)
+      await Promise.allSettled(all.map((run) => run.done))
+    },
+    countDriven: () => [...runs.values()].filter(({ state }) => state === 'running').length,
+    remove,
+    find: (flowId) => runs.get(flowId),
+    *executions() {
+      for (const { execution } of runs.values()) if (execution) yield execution
+    },
+  }
+}

@@ -1,0 +1,57 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+
+/** What the kernel reports of a process; Linux only. */
+export interface ProcessFacts {
+  /** Boot and start time: a process id alone may have been given to another process since. */
+  readonly started: string
+  /** A killed process that runs no more code but may still hold its files and sockets. */
+  readonly ending: boolean
+  /** The process has exited and its parent has not collected its status yet. */
+  readonly ended: boolean
+}
+
+/** Whether a process of this host and process namespace exists. */
+export function isProcessRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM means that the process runs under another user.
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH')
+  }
+}
+
+// PF_EXITING of linux/sched.h.
+const EXITING = 0x4
+
+/** Facts of a process of this host from the fields of `man 5 proc`; `undefined` where /proc has none. */
+export function findProcessFacts(pid: number): ProcessFacts | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field, the name, may contain spaces and brackets; the text after its last bracket begins with the
+    // third.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
+    return { started: `${findBootId()}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }
+  } catch {
+    return undefined
+  }
+}
+
+/** Identifies the running kernel: the same in all containers of a machine, another one after every boot. Linux only. */
+export function findBootId(): string | undefined {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** Namespace in which process ids of this process are valid. Linux only. */
+export function findPidNamespace(): string | undefined {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { type ClosingDeps, closingSteps, createClose } from '../../src/composition/lifecycle.ts'
+
+/** Everything that is closed, with each call in `calls`; the calls named in `failing` reject. */
+function recorded(failing: readonly string[] = []) {
+  const calls: string[] = []
+  const reasons: unknown[] = []
+  const call = async (name: string) => {
+    await new Promise(setImmediate)
+    calls.push(name)
+    if (failing.includes(name)) throw new Error(`${name} failed`)
+  }
+  const closable = (name: string) => ({ close: () => call(name) })
+  const deps: ClosingDeps = {
+    ownership: {
+      resumption: { stop: () => void calls.push('resumption.stop') },
+      stopWatch: () => void calls.push('ownership.stopWatch'),
+      unregister: ({ handOver }) => call(handOver ? 'ownership.unregister by hand-over' : 'ownership.unregister'),
+    },
+    engine: {
+      health: async () => {
+        calls.push('engine.health')
+        return { engine: 'local', running: 0, ok: true }
+      },
+      close: (reason) => {
+        reasons.push(reason)
+        return call('engine.close')
+      },
+    },
+    stopPruning: () => void calls.push('stopPruning'),
+    updateLog: closable('updateLog.close'),
+    store: closable('store.close'),
+    simulator: closable('simulator.close'),
+    tokens: closable('tokens.close'),
+  }
+  return { close: createClose(closingSteps(deps)), calls, reasons }
+}
+
+const ORDER = [
+  'resumption.stop',
+  'stopPruning',
+  'ownership.stopWatch',
+  'engine.close',
+  'updateLog.close',
+  'ownership.unregister',
+  'store.close',
+  'simulator.close',
+  'tokens.close',
+]
+
+test('closing ends everything in order, each step after the one before it has ended', async () => {
+  const { close, calls, reasons } = recorded()
+  await close()
+  expect(calls).toEqual(ORDER)
+  expect(reasons).toMatchObject([{ code: 'FLOW_CANCELLED' }])
+})
+
+test('with a grace period closing waits until the engine is idle before anything but the resumption ends', async () => {
+  const { close, calls } = recorded()
+  await close({ graceMs: 1_000 })
+  expect(calls.slice(0, 3)).toEqual(['resumption.stop', 'engine.health', 'stopPruning'])
+})
+
+test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {
+  const { close, calls, reasons } = recorded()
+  await close({ handOver: true })
+  expect(reasons).toMatchObject([{ code: 'FLOW_INTERRUPTED' }])
+  expect(calls).toContain('ownership.unregister by hand-over')
+})
+
+test('a database that cannot unregister this process keeps nothing after it from being closed', async () => {
+  const { close, calls } = recorded(['ownership.unregister'])
+  await close()
+  expect(calls).toEqual(ORDER)
+})
+
+test('a store that fails to close rejects the closing', async () => {
+  const { close, calls } = recorded(['store.close'])
+  await expect(close()).rejects.toThrow('store.close failed')
+  expect(calls.at(-1)).toBe('store.close')
+})
+
+test('closing twice closes once, with the same outcome', async () => {
+  const { close, calls } = recorded(['store.close'])
+  const outcomes = await Promise.allSettled([close(), close({ handOver: true })])
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+  expect(calls.filter((name) => name === 'engine.close')).toHaveLength(1)
+})
