@@ -2,7 +2,7 @@ import * as z from 'zod'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { skippableSteps } from '../prompts/step-plan.ts'
+import { mayLackInput, skippableSteps, stepPlanOf, unsureSteps } from '../prompts/step-plan.ts'
 import type { Executor, ExecutorContext } from './executor.ts'
 import { lastOf, lastSuccess, missingFor, runInOrder, runTogether } from './step-outcome.ts'
 
@@ -35,6 +35,7 @@ export const conditionalExecutor: Executor = {
     // Of several branches that run, the last one in the definition answers, whether or not it is the last to run.
     return definition.conditional?.match === 'all' ? [] : group.flatMap((step) => lastOf([step]))
   },
+  nearest: nearestBranches,
   async run(definition, context) {
     const matchAll = definition.conditional?.match === 'all'
     let results: readonly StepResult[] = []
@@ -117,4 +118,19 @@ function checkGroups(definition: FlowDefinition): readonly DefinitionProblem[] {
     }
     return []
   })
+}
+
+/** Branches of one group do not see each other, and at least one of them runs, so that no step sees past a whole group. */
+function nearestBranches(definition: FlowDefinition): ReadonlyMap<string, readonly string[]> {
+  const unsure = unsureSteps(definition)
+  const isSureIfChosen = (step: FlowStep) => !step.optional && !mayLackInput(stepPlanOf(definition, step), unsure)
+  const nearest = new Map<string, readonly string[]>()
+  let before: readonly string[] = []
+  for (const group of branchGroups(definition.steps)) {
+    for (const { id } of group) nearest.set(id, before)
+    const own = group.map(({ id }) => id).reverse()
+    const isSure = group.every((step) => (isBranch(step) ? isSureIfChosen(step) : !unsure.has(step.id)))
+    before = isSure ? own : [...own, ...before]
+  }
+  return nearest
 }

@@ -3,7 +3,7 @@ import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definit
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopInputs, loopRoles, loopSteps } from './loop-roles.ts'
+import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 import { approvedBy } from './verdict-value.ts'
 
@@ -42,6 +42,7 @@ export const critiqueExecutor: Executor = {
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
   implicitInputs: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
+  nearest: (definition) => loopNearest(definition, getLoopRoles(definition, JUDGING), { reviewsAreSeen: true }),
   answers: (definition) => {
     const { refine, after } = getLoopRoles(definition, JUDGING)
     // A draft of an earlier round is the output only if every critic approves of it.

@@ -89,6 +89,11 @@ export interface Executor {
   loop?(definition: FlowDefinition): readonly string[]
   /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
   implicitInputs?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
+  /**
+   * Per step id, the steps of which one may have written the latest output that the step sees, likeliest first. Absent, or without an entry for
+   * a step: those nearest before it in the definition.
+   */
+  nearest?(definition: FlowDefinition): ReadonlyMap<string, readonly string[]>
   /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */
   run(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult>
 }

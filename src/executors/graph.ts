@@ -4,7 +4,7 @@ import { CancellationToken } from '../async/cancellation-token.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { goesOnAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
+import { continuesAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult, Limiter } from './executor.ts'
 import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
@@ -69,7 +69,7 @@ function answers(definition: FlowDefinition): readonly AnswerStep[] {
   const [end, ...others] = openEnds(definition, plans)
   if (!end || others.length > 0) return []
   const isBranch = plans.get(end.id)?.waitsFor.size === 0
-  return isBranch && goesOnAfterFailure(definition) ? [] : lastOf([end])
+  return isBranch && continuesAfterFailure(definition) ? [] : lastOf([end])
 }
 
 async function runGraph(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
@@ -77,7 +77,7 @@ async function runGraph(definition: FlowDefinition, context: ExecutorContext): P
   const plans = stepPlans(definition)
   const results = await new GraphRun(definition, context, plans, {
     limit: settings.maxConcurrency === undefined ? undefined : pLimit(settings.maxConcurrency),
-    tolerant: goesOnAfterFailure(definition),
+    tolerant: continuesAfterFailure(definition),
     minSuccesses: settings.minSuccesses ?? 1,
   }).run()
   return aggregate(definition, plans, results)

@@ -1,7 +1,7 @@
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import { definitionError } from '../domain/definition/problems.ts'
 import type { StepAction } from '../domain/vocabulary.ts'
-import { skippableSteps } from '../prompts/step-plan.ts'
+import { skippableSteps, unsureSteps, untilSure } from '../prompts/step-plan.ts'
 
 /** The parts that steps play in a loop: what comes before the draft, the draft, those who judge it, who mends it, what comes after. */
 export interface LoopRoles {
@@ -61,3 +61,27 @@ export const loopInputs = ({ draft, judges, refine }: LoopRoles): readonly { rea
 
 /** The steps that run once per round. */
 export const loopSteps = ({ judges, refine }: LoopRoles): readonly string[] => [...judges, refine].map(({ id }) => id)
+
+/**
+ * Per step of the loop and after it, the steps that may have written the latest output it sees. `reviewsAreSeen`: steps after the loop see the
+ * reviews too, which stand last where the loop ended with them.
+ */
+export function loopNearest(
+  definition: FlowDefinition,
+  { before, draft, judges, refine, after }: LoopRoles,
+  { reviewsAreSeen }: { readonly reviewsAreSeen: boolean },
+): ReadonlyMap<string, readonly string[]> {
+  const unsure = unsureSteps(definition)
+  const ids = (steps: readonly FlowStep[]) => steps.map(({ id }) => id).reverse()
+  const reviews = untilSure([...ids(judges), draft.id], unsure)
+  const nearest = new Map<string, readonly string[]>([[refine.id, reviews]])
+  for (const { id } of judges) nearest.set(id, [refine.id, draft.id])
+  const fromLoop = reviewsAreSeen ? reviews : [draft.id]
+  // Without a draft the loop does not run at all.
+  let latest = [refine.id, ...fromLoop, ...(unsure.has(draft.id) ? untilSure(ids(before), unsure) : [])]
+  for (const { id } of after) {
+    nearest.set(id, latest)
+    latest = unsure.has(id) ? [id, ...latest] : [id]
+  }
+  return nearest
+}

@@ -4,7 +4,7 @@ import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopInputs, loopRoles, loopSteps } from './loop-roles.ts'
+import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
 import { scoreOf } from './verdict-value.ts'
 
@@ -52,6 +52,7 @@ export const refinementExecutor: Executor = {
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
   implicitInputs: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
+  nearest: (definition) => loopNearest(definition, getLoopRoles(definition, JUDGING), { reviewsAreSeen: false }),
   // The best draft is known when all are scored.
   answers: (definition) => lastOf(getLoopRoles(definition, JUDGING).after),
   run: runRefinement,

@@ -53,7 +53,7 @@ export function missingFor(
   definition: FlowDefinition,
   step: FlowStep,
   visible: readonly StepResult[],
-  isFed = false,
+  isGiven = false,
 ): string | undefined {
   const plan = stepPlans(definition).get(step.id)
   if (!plan || plan.inputs.size === 0) return undefined
@@ -62,7 +62,7 @@ export function missingFor(
     const results = visible.filter(({ stepId }) => stepId === id)
     return results.find(succeeded) ?? results[0]
   }
-  return missingInput(plan, outcomeOf, isFed)
+  return missingInput(plan, outcomeOf, isGiven)
 }
 
 /** The result, unless it is a failure that ends the flow. */

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { OrchestrationFlowType } from '../vocabulary.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
-import type { LooseStep } from './references.ts'
+import type { LooseStep } from './named-steps.ts'
 import type { TargetsInput } from './targets.ts'
 
 /** A step of which only the well-formed fields are known. */

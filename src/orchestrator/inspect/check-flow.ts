@@ -8,6 +8,7 @@ import type { ModelNames, NamedProvider, PriceBook, ProviderService } from '../.
 import type { FlowFinding } from './flow-finding.ts'
 import { joinFindings } from './join-findings.ts'
 import { modelFindings } from './model-findings.ts'
+import { stepSources } from './step-sources.ts'
 
 /** Answer of checkFlow. Costs are estimates in US dollars: `low` takes short answers and the fewest calls, `high` every answer at its maxTokens and the most calls. */
 export interface FlowCheck {
@@ -114,15 +115,17 @@ function usability(providers: ProviderService, id: string, path: string): FlowFi
 async function sharingFindings(deps: CheckFlowDeps, definition: FlowDefinition, userId: string): Promise<Findings> {
   const findings: Findings = { problems: [], warnings: [] }
   if (!definition.contextPolicy.shareStepOutputs) return findings
+  const executor = deps.executors[definition.type] ?? {}
   for (const [index, step] of definition.steps.entries()) {
     const policy = await deps.dataSharing.get(userId, step.provider)
-    for (const [source, required] of sourcesOf(deps, definition, step, index)) {
+    for (const { source, isRequired, isStandIn } of stepSources(definition, executor, step)) {
+      if (!isRequired && (isStandIn || !showsInput(step))) continue
       const decision = deps.decideSharing({ kind: 'step_output', name: source.id, from: source.provider }, step.provider, policy)
       if (decision.allowed) continue
       const finding: FlowFinding = {
         code: 'DATA_SHARING_DENIED',
         path: `steps[${index}]`,
-        message: `step "${step.id}" ${required ? 'needs' : 'would be given'} the output of "${source.id}" (${source.provider}), which may not go to ${step.provider}: ${decision.rule}`,
+        message: `step "${step.id}" ${isRequired ? 'needs' : 'would be given'} the output of "${source.id}" (${source.provider}), which may not go to ${step.provider}: ${decision.rule}`,
         details: {
           stepId: step.id,
           piece: source.id,
@@ -133,7 +136,7 @@ async function sharingFindings(deps: CheckFlowDeps, definition: FlowDefinition, 
           userId,
         },
       }
-      ;(required ? findings.problems : findings.warnings).push(finding)
+      ;(isRequired ? findings.problems : findings.warnings).push(finding)
     }
     if (definition.contextPolicy.shareConversationHistory && !policy?.allowConversationHistory) {
       findings.warnings.push({
@@ -153,42 +156,11 @@ async function sharingFindings(deps: CheckFlowDeps, definition: FlowDefinition, 
   return findings
 }
 
-/** Steps whose output a step gets, and whether it cannot do without. */
-function sourcesOf(
-  deps: CheckFlowDeps,
-  definition: FlowDefinition,
-  step: FlowStep,
-  index: number,
-): ReadonlyMap<FlowStep, boolean> {
-  const executor = deps.executors[definition.type]
-  const references = stepReferences(step)
-  const prior = definition.steps.slice(0, index)
-  const sources = new Map<FlowStep, boolean>()
-  const previous = prior.at(-1)
-  if (step.inputFrom === 'all') for (const source of prior) sources.set(source, false)
-  if (step.inputFrom === undefined) {
-    for (const source of prior) if (step.dependsOn?.includes(source.id)) sources.set(source, references.input)
-  }
-  const usesPrevious = references.previous || references.input
-  const feeds = executor?.implicitInputs?.(definition) ?? []
-  const isFed = feeds.some((fed) => fed.to === step.id)
-  if (previous && step.inputFrom === undefined && !isFed && !executor?.noImplicitPredecessor && takesPrevious(step))
-    sources.set(previous, usesPrevious)
-  if (previous && (step.inputFrom === 'previous' || references.previous)) sources.set(previous, true)
-  for (const fed of feeds) {
-    const source = definition.steps.find((candidate) => candidate.id === fed.from)
-    if (fed.to === step.id && source) sources.set(source, true)
-  }
-  for (const source of definition.steps) {
-    if (source === step) continue
-    if (step.inputFrom === source.id || references.allSteps || references.steps.includes(source.id)) sources.set(source, true)
-  }
-  return sources
-}
-
-/** A prompt that is whole in itself is given nothing by position alone. */
-const takesPrevious = (step: FlowStep): boolean =>
-  step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0
+/** A prompt that is complete in itself is given no output by position alone. */
+const showsInput = (step: FlowStep): boolean =>
+  step.inputFrom !== undefined ||
+  step.dependsOn !== undefined ||
+  (step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0)
 
 async function costRange(
   deps: CheckFlowDeps,

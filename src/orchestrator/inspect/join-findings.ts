@@ -1,5 +1,5 @@
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
-import { goesOnAfterFailure, type StepPlan, skippableSteps, stepPlans } from '../../prompts/step-plan.ts'
+import { continuesAfterFailure, type StepPlan, skippableSteps, stepPlans } from '../../prompts/step-plan.ts'
 import type { FlowFinding } from './flow-finding.ts'
 
 export interface JoinFindings {
@@ -30,7 +30,7 @@ export function joinFindings(definition: FlowDefinition): JoinFindings {
 }
 
 const mayFail = (definition: FlowDefinition, stepId: string): boolean =>
-  goesOnAfterFailure(definition) || definition.steps.find(({ id }) => id === stepId)?.optional === true
+  continuesAfterFailure(definition) || definition.steps.find(({ id }) => id === stepId)?.optional === true
 
 /** Two steps of which neither leads to the other, so that one may run without the other. */
 const areApart = (plans: ReadonlyMap<string, StepPlan>, one: string, other: string): boolean =>

@@ -7,7 +7,8 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import type { ContextItem, DataSharingService, ShareContext, SharedContext } from '../../policies/policy.ts'
 import type { PromptSection } from '../../prompts/action-prompt.ts'
-import type { StepReferences } from '../../prompts/step-references.ts'
+import { type SelectedOutputs, selectOutputs, stepPlanOf } from '../../prompts/step-plan.ts'
+import { stepReferences } from '../../prompts/step-references.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
 
@@ -43,26 +44,21 @@ export function latestSuccesses(visible: readonly StepResult[]): readonly StepRe
     .reverse()
 }
 
-/** The results whose outputs are the step's input. */
-export function inputResults(
-  { run, step, options }: StepTask,
-  visible: readonly StepResult[],
-  references: StepReferences,
-): readonly StepResult[] {
-  if (options.input) return options.input
-  const { inputFrom, dependsOn } = step
-  if (inputFrom === 'original') return []
-  if (inputFrom === 'all') return visible
-  if (inputFrom !== undefined && inputFrom !== 'previous') {
-    const named = visible.find((result) => result.stepId === inputFrom)
-    if (named) return [named]
-    const message = `Step "${step.id}" takes its input from "${inputFrom}", which gave no output`
-    throw new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, inputFrom } })
+/**
+ * The results that the step reads, as its plan says, out of those that it may see. Throws STEP_FAILED where the step that `inputFrom` names has
+ * no output.
+ */
+export function selectResults({ run, step, options }: StepTask): SelectedOutputs<StepResult> {
+  const plan = stepPlanOf(run.definition, step)
+  const visible = latestSuccesses(options.visible)
+  const { inputs, wanted } = selectOutputs(plan, visible, visible.slice(-1), options.input)
+  if (plan.input.from === 'named' && inputs.length === 0) {
+    const message = `Step "${step.id}" takes its input from "${step.inputFrom}", which gave no output`
+    throw new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, inputFrom: step.inputFrom } })
   }
-  if (inputFrom === undefined && dependsOn) return visible.filter((result) => dependsOn.includes(result.stepId))
-  // In a graph nothing comes before by position alone.
-  if (run.noImplicitPredecessor && inputFrom === undefined && !references.input && !references.previous) return []
-  return visible.slice(-1)
+  if (!plan.offersAll) return { inputs, wanted }
+  const offered = options.visible.filter((result) => result.status === 'SUCCESS' && !wanted.has(result))
+  return { inputs, wanted: new Map([...wanted, ...offered.map((result) => [result, false] as const)]) }
 }
 
 /** What one target gets to see. */
@@ -82,11 +78,10 @@ export async function shareWithTarget(
   order: StepTask,
   target: Target,
   wanted: ReadonlyMap<StepResult, boolean>,
-  references: StepReferences,
 ): Promise<Shared> {
   const { run, step, options } = order
   const { contextPolicy } = run.definition
-  const wantsHistory = contextPolicy.shareConversationHistory || references.history
+  const wantsHistory = contextPolicy.shareConversationHistory || stepReferences(step).history
   const { messages: history, isCut } = wantsHistory ? await deps.historyOf(run) : NO_HISTORY
   const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
   if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
@@ -169,28 +164,4 @@ const pieceNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, str
 export function writerOf({ provider, samples, attempts }: StepResult, target: string): string {
   const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)
   return other?.provider ?? provider
-}
-
-/** Outputs the step is to get, each once, and whether it cannot do without. With `shareStepOutputs: false` it can: the author hid them. */
-export function outputsWanted(
-  { run, step, options }: StepTask,
-  visible: readonly StepResult[],
-  inputs: readonly StepResult[],
-  references: StepReferences,
-  offersAll: boolean,
-): ReadonlyMap<StepResult, boolean> {
-  const required = run.definition.contextPolicy.shareStepOutputs
-  const named = options.input !== undefined || (step.inputFrom !== undefined && step.inputFrom !== 'all')
-  const used = (references.input || references.previous) && step.inputFrom !== 'all'
-  const wanted = new Map<StepResult, boolean>()
-  for (const result of inputs) wanted.set(result, (named || used) && required)
-  const previous = visible.at(-1)
-  if (references.previous && previous) wanted.set(previous, required)
-  for (const result of visible) {
-    if (references.allSteps || references.steps.includes(result.stepId)) wanted.set(result, required)
-  }
-  // A prompt function may read whatever is there.
-  if (offersAll)
-    for (const result of options.visible) if (result.status === 'SUCCESS' && !wanted.has(result)) wanted.set(result, false)
-  return wanted
 }

@@ -11,18 +11,18 @@ import type { Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { DecideSharing } from '../../policies/policy.ts'
 import { actionPrompt, composeUserContent, type PromptSection } from '../../prompts/action-prompt.ts'
-import { type StepReferences, stepReferences } from '../../prompts/step-references.ts'
+import { stepPlanOf } from '../../prompts/step-plan.ts'
+import { stepReferences } from '../../prompts/step-references.ts'
 import { compileTemplate } from '../../prompts/template.ts'
 import { toChatMessages } from './chat-messages.ts'
 import { missingNotes, systemMessages, systemNotes } from './prompt-notes.ts'
 import { createStepContext } from './step-context.ts'
 import {
-  inputResults,
   latestSuccesses,
-  outputsWanted,
   type Shared,
   type StepInputsDeps,
   type StepTask,
+  selectResults,
   shareWithTarget,
   writerOf,
 } from './step-inputs.ts'
@@ -40,29 +40,22 @@ export interface StepPrompt extends PreparedRequest {
 export function createStepPrompt(deps: StepPromptDeps) {
   return async function prepare(order: StepTask, target: Target): Promise<StepPrompt> {
     const { step, run } = order
-    const references = stepReferences(step)
-    const visible = latestSuccesses(order.options.visible)
-    const hasFunctions = typeof step.prompt === 'function' || typeof step.system === 'function'
-    const inputs = inputResults(order, visible, references)
-    const shared = await shareWithTarget(
-      deps,
-      order,
-      target,
-      outputsWanted(order, visible, inputs, references, hasFunctions),
-      references,
-    )
+    const { inputs, wanted } = selectResults(order)
+    const shared = await shareWithTarget(deps, order, target, wanted)
     const { outputs } = shared
     const shownInputs: PromptSection[] = []
     for (const result of inputs) {
       const text = outputs.get(result)
       if (text !== undefined) shownInputs.push({ label: result.stepId, text })
     }
-    const scope = toScope(order, visible.at(-1), outputs, shownInputs, shared.history)
-    const written = hasFunctions ? await call(deps, order, target, scope, shared) : render(order, scope)
+    const scope = toScope(order, outputs, shownInputs, shared.history)
+    const written = stepPlanOf(run.definition, step).offersAll
+      ? await call(deps, order, target, scope, shared)
+      : render(order, scope)
     const content = composeUserContent({
       prompt: written.prompt,
-      original: mentionsOriginal(order, references, written, shownInputs) ? undefined : run.input,
-      inputs: mentionsInputs(step, references, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
+      original: mentionsOriginal(order, written, shownInputs) ? undefined : run.input,
+      inputs: mentionsInputs(step, written, inputs) ? shared.attachments : [...shownInputs, ...shared.attachments],
     })
     if (isBlank(content)) throw blankPrompt(order)
     const messages = toChatMessages(shared.history, order.answer ? `${content}\n\n${order.answer.instruction}` : content)
@@ -92,7 +85,6 @@ export type PrepareStep = ReturnType<typeof createStepPrompt>
 
 function toScope(
   { run, options, iteration }: StepTask,
-  previous: StepResult | undefined,
   outputs: ReadonlyMap<StepResult, string>,
   inputs: readonly PromptSection[],
   history: readonly Message[],
@@ -110,6 +102,7 @@ function toScope(
     }
   }
   const [only] = inputs
+  const previous = latestSuccesses(options.visible).at(-1)
   return {
     original: run.input,
     input:
@@ -230,20 +223,17 @@ async function callPrompt(
   )
 }
 
-function mentionsOriginal(
-  { run, step }: StepTask,
-  references: StepReferences,
-  written: Written,
-  inputs: readonly PromptSection[],
-): boolean {
+function mentionsOriginal({ run, step }: StepTask, written: Written, inputs: readonly PromptSection[]): boolean {
   if (!run.definition.contextPolicy.includeOriginalPrompt) return true
+  const references = stepReferences(step)
   return (
     references.original || written.readOriginal || (references.input && inputs.length === 0 && typeof step.prompt === 'string')
   )
 }
 
 /** A prompt that speaks of outputs itself gets nothing appended. */
-function mentionsInputs(step: FlowStep, references: StepReferences, written: Written, inputs: readonly StepResult[]): boolean {
+function mentionsInputs(step: FlowStep, written: Written, inputs: readonly StepResult[]): boolean {
+  const references = stepReferences(step)
   if (typeof step.prompt === 'function') return written.readOutputs || step.inputFrom === undefined
   if (step.prompt === 'original' && step.inputFrom === undefined) return true
   if (references.input || references.previous || references.allSteps) return true
