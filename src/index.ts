@@ -104,6 +104,7 @@ export const orchestratorService: OnDefault<OrchestratorService> = {
   cancelFlow: async (...given) => (await defaultPolyphony()).orchestrator.cancelFlow(...given),
   getFlowStatus: async (...given) => (await defaultPolyphony()).orchestrator.getFlowStatus(...given),
   checkFlow: async (...given) => (await defaultPolyphony()).orchestrator.checkFlow(...given),
+  preflight: async (...given) => (await defaultPolyphony()).orchestrator.preflight(...given),
   answerSteps: async (...given) => (await defaultPolyphony()).orchestrator.answerSteps(...given),
   finalSteps: async (...given) => (await defaultPolyphony()).orchestrator.finalSteps(...given),
   rerunFlow: async (...given) => (await defaultPolyphony()).orchestrator.rerunFlow(...given),

@@ -20,6 +20,7 @@ import { createFlowLists } from './orchestrator/flows/flow-lists.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { createAnswerSteps, createFinalSteps } from './orchestrator/inspect/answer-steps.ts'
 import { createCheckFlow } from './orchestrator/inspect/check-flow.ts'
+import { createPreflight } from './orchestrator/inspect/preflight.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startOwnershipWatch } from './orchestrator/ownership/ownership-watch.ts'
 import { createRecovery, processLives } from './orchestrator/ownership/recovery.ts'
@@ -234,6 +235,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const stopPruning = startPruning(store.updates, config.updates.retentionMs)
   const stopPruningCallers = startPruningCallers(store)
 
+  const inspection = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf }
   const access = createFlowAccess({ flows, permissions })
   const orchestrator = new OrchestratorService({
     store,
@@ -243,17 +245,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     executions,
     live,
     cache: createFlowCache(),
-    checkFlow: createCheckFlow({
-      parser,
-      executors,
-      providers,
-      prices,
-      modelNames,
-      dataSharing,
-      decideSharing,
-      tokens,
-      pricingOf,
-    }),
+    checkFlow: createCheckFlow({ ...inspection, modelNames }),
+    preflight: createPreflight(inspection),
     answerSteps: createAnswerSteps(executors),
     executorOf: (type) => executors[type],
     finalSteps: createFinalSteps(executors),

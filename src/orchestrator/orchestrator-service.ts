@@ -16,6 +16,8 @@ import { createFlowId } from './flows/flow-id.ts'
 import type { FlowLists, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { carriedInto, finalStepIds, joinSampleRows, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
 import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
+import type { FlowFinding } from './inspect/flow-finding.ts'
+import type { Preflight, PreflightOptions } from './inspect/preflight.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
 import { carriedResults } from './runs/carried-results.ts'
 import { type FlowExecutions, statusError } from './runs/flow-executions.ts'
@@ -44,6 +46,7 @@ export interface OrchestratorServiceDeps {
   readonly live: LiveUpdates
   readonly cache: FlowCache
   readonly checkFlow: CheckFlow
+  readonly preflight: Preflight
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
   readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
   readonly executeOneStep: ExecuteOneStep
@@ -178,6 +181,11 @@ export class OrchestratorService {
   /** Everything that would stop or surprise a run, with what it may cost, before a cent is spent. Never rejects for a bad definition. */
   checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
     return this.#deps.checkFlow(definition, userId)
+  }
+
+  /** Every problem for which a run must not start, by the rules that an interface chooses; empty where it may. Never rejects for a bad definition. */
+  preflight(definition: FlowDefinitionInput, userId: string, options: PreflightOptions): Promise<readonly FlowFinding[]> {
+    return this.#deps.preflight(definition, userId, options)
   }
 
   /** Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty: known only at the end. */

@@ -3,8 +3,14 @@ import type { ErrorCode } from '../../errors/error-codes.ts'
 /** One thing that would stop a run, or surprise its author. */
 export interface FlowFinding {
   readonly code: ErrorCode
-  /** Where in the definition. */
+  /** Where in the definition, e.g. `steps[1].provider`. */
   readonly path: string
   readonly message: string
   readonly details: Readonly<Record<string, unknown>>
+}
+
+/** What one check found: problems would stop the run, warnings would not. */
+export interface Findings {
+  readonly problems: readonly FlowFinding[]
+  readonly warnings: readonly FlowFinding[]
 }
