@@ -41,7 +41,7 @@ export interface ConsentOptions {
  * and stored for the user. Rejects with the first problem's code, DATA_SHARING_DENIED where sharing is not allowed.
  */
 export async function prepareRun(
-  context: CommandContext,
+  context: Pick<CommandContext, 'terminal' | 'json'>,
   { orchestrator, dataSharing }: Pick<OpenServices, 'orchestrator' | 'dataSharing'>,
   definition: FlowDefinitionInput,
   { userId, allowSharing, find }: ConsentOptions,
@@ -72,7 +72,10 @@ export function toError(problems: readonly FlowFinding[], find?: DefinitionText[
   return new OrchestratorError(problems[0]?.code ?? 'INTERNAL', [...lines].join('\n'), { details: { problems } })
 }
 
-async function askConsent({ terminal, json }: CommandContext, needed: readonly NeededSharing[]): Promise<boolean> {
+async function askConsent(
+  { terminal, json }: Pick<CommandContext, 'terminal' | 'json'>,
+  needed: readonly NeededSharing[],
+): Promise<boolean> {
   if (!terminal.canAsk || json) return false
   const { confirm } = await import('@clack/prompts')
   terminal.print('This flow hands the text of one provider to another:')

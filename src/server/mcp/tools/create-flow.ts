@@ -34,12 +34,17 @@ export async function createFlow(
   }
 }
 
+interface PreflightCall {
+  readonly deps: Pick<ToolInvocation['deps'], 'orchestrator'>
+  readonly caller: Pick<ToolInvocation['caller'], 'userId'>
+}
+
 /**
  * Rejects with every problem that would stop the run half-way, before any cost arises. Problems of the definition itself are reported when it is
  * stored, and limits given for the run replace those of the definition.
  */
 export async function assertWouldRun(
-  { deps: { orchestrator }, caller: { userId } }: ToolInvocation,
+  { deps: { orchestrator }, caller: { userId } }: PreflightCall,
   definition: FlowDefinitionInput,
   limits: FlowLimits | undefined,
 ): Promise<void> {
