@@ -1,11 +1,11 @@
 import * as z from 'zod'
+import { isApproved } from '../domain/answers/verdict.ts'
 import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
-import { approvedBy } from './verdict-value.ts'
 
 export const critiqueSettings = z.strictObject({
   /** Rounds of criticism and refinement at most. */
@@ -69,7 +69,7 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
     if (critics.length === 0) break
     const critiques = await runTogether(critics, context, { iteration, verdict, input: [latest], visible: seen })
     seen = [...start, ...(latest === first ? [first] : [first, latest]), ...critiques]
-    if (critiques.every((critique) => succeeded(critique) && approvedBy(critique.parsed))) {
+    if (critiques.every((critique) => succeeded(critique) && isApproved(critique.parsed))) {
       stopReason = 'approved'
       break
     }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { scoreOf } from '../domain/answers/verdict.ts'
 import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
@@ -6,7 +7,6 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
-import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
   /** Refinements at most; every draft, the last one too, is scored. */

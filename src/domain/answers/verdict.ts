@@ -18,6 +18,20 @@ export const verdictSchema = z
 
 export type Verdict = z.output<typeof verdictSchema>
 
+/** The fields by which a verdict steers a loop. Each is read by itself, because a step may have an output schema of its own. */
+const steeringSchema = z
+  .object({ score: verdictSchema.shape.score.catch(undefined), approved: verdictSchema.shape.approved.catch(undefined) })
+  .catch({ score: undefined, approved: undefined })
+
+/** Score of a step's `parsed` value, 0 to 1. A verdict that only approves counts as 1; anything else has no score, never 0. */
+export function scoreOf(parsed: unknown): number | undefined {
+  const { score, approved } = steeringSchema.parse(parsed)
+  return score ?? (approved === true ? 1 : undefined)
+}
+
+/** Whether a step's `parsed` value is a verdict that approves. */
+export const isApproved = (parsed: unknown): boolean => steeringSchema.parse(parsed).approved === true
+
 export interface VerdictReading {
   readonly verdict: Verdict
   /** `text`: from a score or a decision in prose. */
