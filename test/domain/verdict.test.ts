@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction, verdictSchema } from '../../src/domain/answers/verdict.ts'
+import {
+  isApproved,
+  readVerdict,
+  scoreOf as scoreOfParsed,
+  VERDICT_JSON_SCHEMA,
+  verdictInstruction,
+  verdictSchema,
+} from '../../src/domain/answers/verdict.ts'
 
 const verdictOf = (answer: string, options?: { readonly cut: boolean }) => {
   const reading = readVerdict(answer, options)
@@ -302,4 +309,20 @@ test.each([
   '{"quoted_verdict": {"approved": true, "score": 1}, "comment": "see above"}',
 ])('an approval that is only quoted is no verdict: %s', (answer) => {
   expect(verdictOf(answer)).toBeUndefined()
+})
+
+describe('the value of a step that steers a loop', () => {
+  test.each<[string, unknown, number | undefined, boolean]>([
+    ['a verdict', { score: 0.4, approved: false, issues: [], feedback: '' }, 0.4, false],
+    ['an approval alone, which counts as the best score', { approved: true }, 1, true],
+    ['a refusal alone, which is no score', { approved: false }, undefined, false],
+    ["a score beside a field of the author's own schema", { score: 0.4, issues: 'one' }, 0.4, false],
+    ['a score outside of 0 to 1', { score: 8 }, undefined, false],
+    ['a score outside of 0 to 1 beside an approval', { score: 8, approved: true }, 1, true],
+    ['a text', 'score: 1', undefined, false],
+    ['no value', undefined, undefined, false],
+    ['an array', [1], undefined, false],
+  ])('%s', (_, parsed, score, approved) => {
+    expect([scoreOfParsed(parsed), isApproved(parsed)]).toEqual([score, approved])
+  })
 })

@@ -1,11 +1,11 @@
 import type { DefinitionProblem, FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ModelNames, ProviderService } from '../../providers/provider.ts'
+import type { ModelNames } from '../../providers/provider.ts'
 import { type CostRange, type CostRangeDeps, callRanges, costRange, limitFindings } from './cost-range.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
 import { joinFindings } from './join-findings.ts'
 import { modelFindings } from './model-findings.ts'
-import { providerFindings } from './provider-findings.ts'
+import { type ProviderUsability, providerFindings } from './provider-findings.ts'
 import { type SharingFindingsDeps, sharingFindings } from './sharing-findings.ts'
 
 /** Answer of checkFlow: everything that can be known before the first call. */
@@ -21,7 +21,7 @@ export interface FlowCheck {
 
 export interface CheckFlowDeps extends CostRangeDeps, SharingFindingsDeps {
   readonly parser: { parse(input: unknown): FlowDefinition }
-  readonly providers: ProviderService
+  readonly providers: ProviderUsability
   readonly modelNames: ModelNames
 }
 
