@@ -26,7 +26,7 @@ export function observedCall(
     : { ...context, ...request }
   const startedAtMs = clock.now()
   const attempts: Attempt[] = []
-  let firstPieceMs: number | undefined
+  let firstChunkMs: number | undefined
 
   const watched = toAttemptContext({
     ...context,
@@ -40,13 +40,13 @@ export function observedCall(
     onDelta:
       onDelta &&
       ((text) => {
-        firstPieceMs ??= clock.now() - startedAtMs
+        firstChunkMs ??= clock.now() - startedAtMs
         onDelta(text)
       }),
   })
   const work = () => call({ targets: request.targets, prepare: told(prepare, observation) }, watched)
   const end = (how: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
-    observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstPieceMs })
+    observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstChunkMs })
 
   return (observation.within ? observation.within(work) : work()).then(
     (response) => {

@@ -7,7 +7,7 @@ import type { Executor, ExecutorContext } from './executor.ts'
 import { lastOf, lastSuccess, missingFor, runInOrder, runTogether } from './step-outcome.ts'
 
 export const conditionalSettings = z.strictObject({
-  /** `first`: only the first branch that matches runs. `all`: every one that matches. */
+  /** `first`, the default: only the first branch that matches runs. `all`: each branch that matches runs. */
   match: z.enum(['first', 'all']).default('first'),
 })
 
@@ -18,8 +18,8 @@ declare module '../domain/definition/flow-definition.ts' {
 }
 
 /**
- * Routing. Consecutive steps with a `condition` (or `otherwise`) form one branch group; all its conditions are judged against the context
- * at the group's start, so the text of one branch cannot trigger the next.
+ * Routes between branches. Consecutive steps with a `condition` or `otherwise` form one group. All its conditions are
+ * evaluated before the first of its steps runs, so that the output of one branch cannot trigger the next.
  */
 export const conditionalExecutor: Executor = {
   type: 'conditional',
@@ -32,7 +32,7 @@ export const conditionalExecutor: Executor = {
   answers(definition) {
     const group = branchGroups(definition.steps).at(-1) ?? []
     if (!group.some(isBranch)) return lastOf(group)
-    // Of several branches that run, the last one in the definition answers, whether or not it is the last to run.
+    // Where several branches run, the output is that of the last one in the definition, whichever ends last.
     return definition.conditional?.match === 'all' ? [] : group.flatMap((step) => lastOf([step]))
   },
   nearest: nearestBranches,
@@ -120,7 +120,10 @@ function checkGroups(definition: FlowDefinition): readonly DefinitionProblem[] {
   })
 }
 
-/** Branches of one group do not see each other, and at least one of them runs, so that no step sees past a whole group. */
+/**
+ * Branches of one group do not see each other. At least one of them runs, so that later steps see no output from before
+ * a group whose branches all have one.
+ */
 function nearestBranches(definition: FlowDefinition): ReadonlyMap<string, readonly string[]> {
   const unsure = unsureSteps(definition)
   const isSureIfChosen = (step: FlowStep) => !step.optional && !mayLackInput(stepPlanOf(definition, step), unsure)

@@ -3,29 +3,29 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
 import type { PermissionService } from './policy.ts'
 
-/** What the service needs of a store. */
+/** The storage operations that the service needs. */
 export interface PermissionRecords {
   rightsOf(userId: string, threadId: string): Promise<readonly ThreadRight[]>
   list(threadId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
-  /** Replaces the user's rights on the thread; none removes the row. */
+  /** Replaces the user's rights on the thread; an empty list removes the row. */
   set(threadId: string, userId: string, rights: readonly ThreadRight[]): Promise<void>
 }
 
 export interface PermissionServiceOptions {
-  /** Milliseconds a right may be remembered; default and at most 1000. */
+  /** Milliseconds for which rights may be cached; default and maximum 1000. */
   readonly cacheMs?: number
   readonly now?: () => number
-  /** Who created the thread: nobody takes the creator's rights away. Without it the creator is a user like others. */
+  /** Returns the creator of a thread, whose rights cannot be revoked. Without it, they can. */
   readonly findCreator?: (threadId: string) => Promise<string | undefined>
 }
 
 const MAX_CACHE_MS = 1_000
 
-/** Rights kept in a store, remembered for a second at most. Grants and revokes of this process count at once. */
+/** Stores rights and caches them for at most a second. Grants and revocations by this process take effect at once. */
 export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
-  const inTurn = createSemaphore()
+  const oneAtATime = createKeyedMutex()
 
   const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
     new Set(await records.rightsOf(userId, threadId))
@@ -50,7 +50,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
     grant: async (threadId, byUserId, toUserId, rights) => {
       checkIds({ threadId, byUserId, toUserId })
       const given = checkRights(rights)
-      await inTurn(threadId, async () => {
+      await oneAtATime(threadId, async () => {
         requireAll(await readRights(byUserId, threadId), threadId, given)
         const held = await readRights(toUserId, threadId)
         await set(threadId, toUserId, new Set([...held, ...given]))
@@ -59,7 +59,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
     revoke: async (threadId, byUserId, fromUserId, rights) => {
       checkIds({ threadId, byUserId, fromUserId })
       const named = rights && checkRights(rights)
-      await inTurn(threadId, async () => {
+      await oneAtATime(threadId, async () => {
         const held = await readRights(fromUserId, threadId)
         const taken = named ?? [...held]
         requireAll(await readRights(byUserId, threadId), threadId, taken)
@@ -81,7 +81,8 @@ export function createPermissionService(records: PermissionRecords, options: Per
       return records.list(threadId)
     },
     threadCreated: (threadId, userId) => set(threadId, userId, new Set(THREAD_RIGHTS)),
-    // Entries are by thread and user, and nobody lists the users: all go, which costs one read each.
+    // Entries are keyed by thread and user, and the users of a thread are not listed, so that all entries are dropped.
+    // That costs one read each.
     threadDeleted: () => cache.clear(),
   }
 }
@@ -111,16 +112,19 @@ function checkRights(rights: unknown): readonly ThreadRight[] {
   return known
 }
 
-/** Reading rights and writing them back must not interleave with another such pair for the same thread. */
-function createSemaphore() {
+/**
+ * Runs work one after another per thread: reading rights and writing them back must not interleave with another such
+ * pair.
+ */
+function createKeyedMutex() {
   const last = new Map<string, Promise<unknown>>()
   return async (threadId: string, work: () => Promise<void>): Promise<void> => {
-    const turn = (last.get(threadId) ?? Promise.resolve()).then(work, work)
-    last.set(threadId, turn)
+    const run = (last.get(threadId) ?? Promise.resolve()).then(work, work)
+    last.set(threadId, run)
     try {
-      await turn
+      await run
     } finally {
-      if (last.get(threadId) === turn) last.delete(threadId)
+      if (last.get(threadId) === run) last.delete(threadId)
     }
   }
 }

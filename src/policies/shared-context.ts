@@ -39,7 +39,10 @@ export const shareContext: ShareContext = async (request) => {
   }
 }
 
-/** The context policy of the flow's author comes before the user's policy: a hidden item stays hidden whatever the user allows. */
+/**
+ * The context policy of the flow's author comes before the user's policy: a hidden item stays hidden whatever the user
+ * allows.
+ */
 function decideItem(item: ContextItem, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
   const decision = decideSharing(item, to, policy?.userId === userId ? policy : undefined)
   const { shareConversationHistory, shareStepOutputs } = contextPolicy

@@ -5,17 +5,23 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { stepFields, stepReferences } from './step-references.ts'
 
 /**
- * Everything that a definition says about the outputs which one step reads. Cycles are found on the same names before there is a plan;
- * scheduling, the prompt of a running step, `checkFlow` and reruns all read the plan.
+ * Everything that a definition says about the outputs which one step reads. Cycles are found on the same names before
+ * there is a plan; scheduling, the prompt of a running step, `checkFlow` and reruns all read the plan.
  */
 export interface StepPlan {
   /** Steps that must have settled before this one starts, where the flow type schedules by dependencies. */
   readonly waitsFor: ReadonlySet<string>
-  /** Steps without whose output it cannot run: named by `inputFrom`, or read by its prompt outside of every condition and default. */
+  /**
+   * Steps without whose output it cannot run: named by `inputFrom`, or read by its prompt outside of every condition
+   * and default.
+   */
   readonly needs: ReadonlySet<string>
   /** Those of `needs` that its prompt reads. In a loop the executor gives the input in place of `inputFrom`. */
   readonly reads: ReadonlySet<string>
-  /** Steps of which at least one must have an output. Steps that its own condition reads are left out: the condition decides about them. */
+  /**
+   * Steps of which at least one must have an output. Steps that its own condition reads are left out: the condition
+   * decides about them.
+   */
   readonly inputs: ReadonlySet<string>
   /** Every step upstream: the results that it may see, where the flow type schedules by dependencies. */
   readonly ancestors: ReadonlySet<string>
@@ -27,7 +33,7 @@ export interface StepPlan {
   readonly readsAll: boolean
   /** Its prompt reads `{{ previous }}`: the nearest output before it. */
   readonly readsNearest: boolean
-  /** Its prompt is a function, which may read any output; what it reads is decided at that moment. */
+  /** Its prompt is a function, which may read any output. Sharing is decided when it does. */
   readonly offersAll: boolean
   /** `false` with `contextPolicy.shareStepOutputs: false`: the step runs without outputs that its author hides. */
   readonly mayRequire: boolean
@@ -35,8 +41,8 @@ export interface StepPlan {
 
 export interface InputRule {
   /**
-   * `named`: the step of `inputFrom`. `dependencies`: the steps of `dependsOn`. `nearest`: the latest output before the step.
-   * `all`: every output before it. An input that the executor of a loop gives takes the place of all of them.
+   * `named`: the step of `inputFrom`. `dependencies`: the steps of `dependsOn`. `nearest`: the latest output before the
+   * step. `all`: every output before it. An input that the executor of a loop gives takes the place of all of them.
    */
   readonly from: 'none' | 'named' | 'dependencies' | 'nearest' | 'all'
   /** Ids for `named` and `dependencies`, else empty. */
@@ -45,7 +51,7 @@ export interface InputRule {
   readonly required: boolean
 }
 
-/** What became of a step so far; `undefined`: it has not run. */
+/** The outcome of a step so far; `undefined` where it has not run. */
 export type OutcomeOf = (stepId: string) => Pick<StepResult, 'status'> | undefined
 
 const NO_STEPS: ReadonlySet<string> = new Set()
@@ -136,9 +142,9 @@ export interface SelectedOutputs<Output> {
 }
 
 /**
- * Applies the plan of a step to the outputs that it may see. At run time these are results; `checkFlow` calls it with the steps that may have
- * written them, so that both read a definition alike. `nearest`: the latest visible output, or all that may be the latest. `given`: the outputs
- * that the executor of a loop hands over.
+ * Applies the plan of a step to the outputs that it may see. At run time these are results; `checkFlow` calls it with
+ * the steps that may have written them, so that both read a definition alike. `nearest`: the latest visible output, or
+ * all that may be the latest. `given`: the outputs that the executor of a loop hands over.
  */
 export function selectOutputs<Output extends { readonly stepId: string }>(
   plan: StepPlan,
@@ -166,8 +172,9 @@ function inputsOf<Output extends { readonly stepId: string }>(
 }
 
 /**
- * Why a step cannot run with the outcomes of the steps before it, as text for its result: an output it needs is missing, or none of its inputs
- * has one. `undefined`: it can run. Steps that have not run at all are ignored. `isGiven`: the executor gives its input, whatever it names.
+ * Why a step cannot run with the outcomes of the steps before it, as text for its result: an output it needs is
+ * missing, or none of its inputs has one. `undefined`: it can run. Steps that have not run at all are ignored.
+ * `isGiven`: the executor gives its input, whatever it names.
  */
 export function missingInput({ needs, reads, inputs }: StepPlan, outcomeOf: OutcomeOf, isGiven = false): string | undefined {
   if (inputs.size === 0) return undefined
@@ -181,11 +188,17 @@ export function missingInput({ needs, reads, inputs }: StepPlan, outcomeOf: Outc
 
 const lacksOutput = (outcome: ReturnType<OutcomeOf>): boolean => outcome !== undefined && outcome.status !== 'SUCCESS'
 
-/** Steps that may end without an output although no step fails: those with a condition, and those that lack their inputs because of one. */
+/**
+ * Steps that may end without an output although no step fails: those with a condition, and those that lack their inputs
+ * because of one.
+ */
 export const skippableSteps = (definition: FlowDefinition): ReadonlySet<string> =>
   stepsWithoutOutput(definition, ({ condition, otherwise }) => condition !== undefined || otherwise === true)
 
-/** Steps that may end without an output in a flow that still continues: skippable ones, and those whose failure does not end the flow. */
+/**
+ * Steps that may end without an output in a flow that still continues: skippable ones, and those whose failure does not
+ * end the flow.
+ */
 export function unsureSteps(definition: FlowDefinition): ReadonlySet<string> {
   const toleratesFailure = isScheduled(definition) && continuesAfterFailure(definition)
   return stepsWithoutOutput(

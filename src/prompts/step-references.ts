@@ -6,7 +6,10 @@ import { compileTemplate } from './template.ts'
 
 const known = new WeakMap<FlowStep, References>()
 
-/** What the prompt and the system prompt of a step read. Cached per step object, because every call of the step needs it. */
+/**
+ * What the prompt and the system prompt of a step read. Cached per step object, because every call of the step needs
+ * it.
+ */
 export function stepReferences(step: FlowStep): References {
   const cached = known.get(step)
   if (cached) return cached

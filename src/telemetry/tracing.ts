@@ -151,7 +151,7 @@ const attemptAttributes = (attempt: Attempt): Attributes =>
   })
 
 function endCall(span: Span, ending: CallEnding, describe: CallSurroundings['describe']): void {
-  const { answer, attempts, usage, errorCode, firstPieceMs } = ending
+  const { answer, attempts, usage, errorCode, firstChunkMs } = ending
   const reason = answer ? finishReasonOf(answer.finishReason) : attempts > 0 ? NO_FINISH_REASON : undefined
   span.setAttributes({
     // A fallback may have answered.
@@ -159,7 +159,7 @@ function endCall(span: Span, ending: CallEnding, describe: CallSurroundings['des
     ...known({
       [GEN_AI.RESPONSE_MODEL]: answer?.model,
       [GEN_AI.RESPONSE_FINISH_REASONS]: reason && [reason],
-      [GEN_AI.RESPONSE_TIME_TO_FIRST_CHUNK]: firstPieceMs === undefined ? undefined : firstPieceMs / 1_000,
+      [GEN_AI.RESPONSE_TIME_TO_FIRST_CHUNK]: firstChunkMs === undefined ? undefined : firstChunkMs / 1_000,
       ...usageAttributes(usage),
       [POLYPHONY.ATTEMPTS]: attempts,
       [POLYPHONY.COST_USD]: ending.costUsd,

@@ -49,7 +49,7 @@ test('a call is told once as it starts, with each try and with its end', async (
   expect(endings).toEqual([
     {
       durationMs: 21,
-      firstPieceMs: undefined,
+      firstChunkMs: undefined,
       attempts: 3,
       usage: answer().usage,
       costUsd: 0.5,
@@ -157,5 +157,5 @@ test('the first piece of a streamed answer is timed from the start of the call',
     },
   }
   await createCall(callPorts(attempt))(requestTo(), callContext({ onDelta: () => {}, observe: () => observation }))
-  expect(endings).toMatchObject([{ firstPieceMs: 30, durationMs: 70 }])
+  expect(endings).toMatchObject([{ firstChunkMs: 30, durationMs: 70 }])
 })

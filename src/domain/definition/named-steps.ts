@@ -1,7 +1,10 @@
 import { INPUT_WORDS } from './flow-definition.ts'
 import type { References } from './prompt-scope.ts'
 
-/** The fields of a step that may name other steps. Fields of the wrong shape are absent, so that one mistake does not hide another. */
+/**
+ * The fields of a step that may name other steps. Fields of the wrong shape are absent, so that one mistake does not
+ * hide another.
+ */
 export interface LooseStep {
   readonly id?: string | undefined
   readonly inputFrom?: string | undefined
@@ -27,8 +30,9 @@ export interface NamingField {
 export type ReadReferences = (field: SourceField, source: string) => References | undefined
 
 /**
- * Yields every field of a step that names other steps by their ids, in the order of the definition's documentation. The parser checks these
- * names and finds cycles among them, and the plan of a step is built on them. Functions name nothing that is known before they run.
+ * Yields every field of a step that names other steps by their ids, in the order of the definition's documentation. The
+ * parser checks these names and finds cycles among them, and the plan of a step is built on them. Functions name
+ * nothing that is known before they run.
  */
 export function* namingFields(step: LooseStep, readReferences: ReadReferences): Generator<NamingField, void> {
   for (const [position, stepId] of (step.dependsOn ?? []).entries()) {

@@ -5,15 +5,17 @@ import type { References } from './prompt-scope.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
 export interface ReferenceRules {
-  /** Steps may name later ones and themselves in prompts, conditions and `inputFrom`: a loop comes back to them. */
+  /** Prompts, conditions and `inputFrom` may name later steps and their own, because a loop comes back to them. */
   readonly forwardReferences: boolean
   readonly shareStepOutputs: boolean
-  /** What a template or condition reads; throws FLOW_INVALID for bad syntax. */
+  /** Returns what a template or condition reads; throws FLOW_INVALID for bad syntax. */
   readonly template: (source: string) => References
   readonly condition: (source: string) => References
 }
 
-/** Adds a problem for each id, name of another step and cycle that is wrong. */
+/**
+ * Adds a problem for each duplicate or reserved id, each reference to an unknown or later step, and the first cycle.
+ */
 export function findReferenceProblems(steps: readonly LooseStep[], problems: DefinitionProblem[], rules: ReferenceRules): void {
   const indexes = indexIds(steps, problems)
   const waits: Set<string>[] = []
@@ -93,7 +95,7 @@ function readReferences(
 
 const usesOutputs = (references: References): boolean => references.allSteps || references.previous || references.steps.length > 0
 
-/** Names one cycle of steps that wait for each other. */
+/** Adds a problem that names one cycle of steps that wait for each other. */
 function findCycle(
   steps: readonly LooseStep[],
   waits: readonly ReadonlySet<string>[],
@@ -102,7 +104,7 @@ function findCycle(
 ): void {
   const done = new Set<number>()
   const trail: number[] = []
-  // Steps number at most 500, which bounds the depth of this recursion.
+  // At most 500 steps bound the depth of this recursion.
   const visit = (index: number): boolean => {
     const start = trail.indexOf(index)
     if (start !== -1) {

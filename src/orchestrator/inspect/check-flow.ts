@@ -27,7 +27,10 @@ export interface CheckFlowDeps extends CostRangeDeps, SharingFindingsDeps {
 
 export type CheckFlow = (definition: FlowDefinitionInput, userId: string) => Promise<FlowCheck>
 
-/** Checks a definition for one user without calling a model. Never rejects for a bad definition: its problems are findings. */
+/**
+ * Checks a definition for one user without calling a model. Never rejects for a bad definition: its problems are
+ * findings.
+ */
 export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
   return async (input, userId) => {
     const parsed = parseOrFindProblems(deps.parser, input)

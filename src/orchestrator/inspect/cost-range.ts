@@ -4,7 +4,10 @@ import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { NamedProvider, PriceBook } from '../../providers/provider.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
 
-/** Estimates in US dollars. `lowUsd`: short answers and the fewest calls. `highUsd`: every answer at its maxTokens and the most calls. */
+/**
+ * Estimates in US dollars. `lowUsd`: short answers and the fewest calls. `highUsd`: every answer at its maxTokens and
+ * the most calls.
+ */
 export interface CostRange {
   readonly lowUsd: number
   readonly highUsd: number
@@ -28,7 +31,10 @@ export const callRanges = (
   definition: FlowDefinition,
 ): ReadonlyMap<string, CallRange> => new Map(executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
 
-/** Least and most that a run may cost, and the models without a price. Counts the tokens of every prompt, which takes time. */
+/**
+ * Least and most that a run may cost, and the models without a price. Counts the tokens of every prompt, which takes
+ * time.
+ */
 export async function costRange(
   deps: CostRangeDeps,
   definition: FlowDefinition,

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../errors/error-codes.ts'
 
-/** One thing that would stop a run, or surprise its author. */
+/** One problem that would stop a run, or one warning about it. */
 export interface FlowFinding {
   readonly code: ErrorCode
   /** Where in the definition, e.g. `steps[1].provider`. */

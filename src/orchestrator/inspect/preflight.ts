@@ -9,19 +9,25 @@ import { sharingFindings } from './sharing-findings.ts'
 /** Which problems keep a run from starting. Every interface chooses its options here and has no rule of its own. */
 export interface PreflightOptions {
   /**
-   * `all`: sharing that any step may need counts. `certain`: only sharing that steps need which run in every execution; a step with a condition,
-   * or one that may fail, is decided about when it runs.
+   * `all`: sharing that any step may need counts. `certain`: only sharing that steps need which run in every execution;
+   * a step with a condition, or one that may fail, is decided about when it runs.
    */
   readonly steps: 'all' | 'certain'
-  /** Does not count problems of the definition itself: storing the flow reports those that make it invalid. Default false. */
+  /**
+   * Does not count problems of the definition itself: storing the flow reports those that make it invalid. Default
+   * false.
+   */
   readonly ignoreDefinition?: boolean
-  /** Does not compare the cost with the definition's limits, as where others are given for the run. Saves counting tokens. Default false. */
+  /**
+   * Does not compare the cost with the definition's limits, as where others are given for the run. Saves counting
+   * tokens. Default false.
+   */
   readonly ignoreLimits?: boolean
 }
 
 /**
- * Whether a run of a definition may start for a user: resolves with every problem that would stop it half-way, none where it may start.
- * Called by interfaces before the first call that costs money. Never rejects for a bad definition.
+ * Whether a run of a definition may start for a user: resolves with every problem that would stop it half-way, none
+ * where it may start. Called by interfaces before the first call that costs money. Never rejects for a bad definition.
  */
 export type Preflight = (
   definition: FlowDefinitionInput,

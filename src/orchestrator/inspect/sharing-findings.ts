@@ -25,8 +25,8 @@ export interface SharingFindings {
 }
 
 /**
- * Decides about every output that a step may read, from the definition alone, as the step itself would. Reads of prompt functions are decided
- * when they run, and outputs of fallbacks when there is one.
+ * Decides about every output that a step may read, from the definition alone, as the step itself would. Reads of prompt
+ * functions are decided when they run, and outputs of fallbacks when there is one.
  */
 export async function sharingFindings(
   deps: SharingFindingsDeps,
@@ -78,7 +78,10 @@ export async function sharingFindings(
   return { needs, warnings }
 }
 
-/** A prompt that is complete in itself is given no output by position alone. */
+/**
+ * Whether the step's prompt is completed with its input. A prompt that is complete in itself gets no output by position
+ * alone.
+ */
 const showsInput = (step: FlowStep): boolean =>
   step.inputFrom !== undefined ||
   step.dependsOn !== undefined ||

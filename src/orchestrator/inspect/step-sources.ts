@@ -8,13 +8,13 @@ export interface StepSource {
   readonly source: FlowStep
   /** The step cannot do without. */
   readonly isRequired: boolean
-  /** Read only where a likelier step gives no output: the nearest output before a step that may be skipped, say. */
+  /** Read only where a likelier step gives no output, as with the output before a step that may be skipped. */
   readonly isStandIn: boolean
 }
 
 /**
- * Every output that a step may read at run time, found by applying its plan to the steps that it may see. An output that a prompt function
- * reads is not among them: it is decided when the function reads it.
+ * Every output that a step may read at run time, found by applying its plan to the steps that it may see. Outputs that
+ * only a prompt function reads are missing, because they are known when it reads them.
  */
 export function stepSources(
   definition: FlowDefinition,

@@ -13,7 +13,10 @@ export interface CallDefaults {
   readonly idleTimeoutMs: number
 }
 
-/** The limits, listeners and budget of one call of a step. Its attempts go into the draft of the outcome, its chunks into the update log. */
+/**
+ * The limits, listeners and budget of one call of a step. Its attempts go into the draft of the outcome, its chunks
+ * into the update log.
+ */
 export function createCallContext(
   defaults: CallDefaults,
   task: StepTask,
@@ -52,8 +55,8 @@ function reasoningListener({ run, step, iteration }: StepTask, sample: number): 
 }
 
 /**
- * Attempts are numbered over all executions of a flow. The provider may bill the first attempt after a crash a second time, where the step was
- * in flight when the process died.
+ * Attempts are numbered over all executions of a flow. The provider may bill the first attempt after a crash a second
+ * time, where the step was in flight when the process died.
  */
 function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
   const possiblyDoubleBilled = attempt.number === 1 && run.inFlightAtCrash.has(`${step.id}#${iteration}`)

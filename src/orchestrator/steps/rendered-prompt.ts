@@ -27,7 +27,10 @@ export interface RenderedPrompt {
   readonly readOutputs: boolean
 }
 
-/** Renders the prompts of a step, whether they are templates or functions. Rejects with STEP_FAILED, STEP_TIMEOUT or DATA_SHARING_DENIED. */
+/**
+ * Renders the prompts of a step, whether they are templates or functions. Rejects with STEP_FAILED, STEP_TIMEOUT or
+ * DATA_SHARING_DENIED.
+ */
 export async function renderPrompt(
   deps: RenderDeps,
   task: StepTask,

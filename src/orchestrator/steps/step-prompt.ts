@@ -25,8 +25,9 @@ export interface StepPrompt extends PreparedRequest {
 }
 
 /**
- * Creates the function that builds the request for one target: it selects outputs by the step's plan, decides about every context item anew for that
- * provider, and renders. Called once per target, samples each by themselves. Rejects with DATA_SHARING_DENIED, STEP_FAILED or STEP_TIMEOUT.
+ * Creates the function that builds the request for one target: it selects outputs by the step's plan, decides about
+ * every context item anew for that provider, and renders. Called once per target, samples each by themselves. Rejects
+ * with DATA_SHARING_DENIED, STEP_FAILED or STEP_TIMEOUT.
  */
 export function createStepPrompt(deps: StepPromptDeps) {
   return async function prepare(task: StepTask, target: Target): Promise<StepPrompt> {

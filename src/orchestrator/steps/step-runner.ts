@@ -24,12 +24,12 @@ export interface StepRunnerDeps {
 }
 
 /**
- * Creates the function that runs one step: it prepares the prompt, calls the provider, reads the answer, and records the result. A result that an
- * earlier execution recorded is returned without a call.
+ * Creates the function that runs one step: it prepares the prompt, calls the provider, reads the answer, and records
+ * the result. A result that an earlier execution recorded is returned without a call.
  */
 export function createStepRunner(deps: StepRunnerDeps) {
-  // A suspended async function takes several times the memory of a callback, and thousands of flows may wait for answers at once. Of the
-  // functions that wait, only `answer` is async.
+  // A suspended async function takes several times the memory of a callback, and thousands of flows may wait for
+  // answers at once. Of the functions that wait, only `answer` is async.
   return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
     const recorded = run.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
     if (recorded) {
@@ -85,7 +85,10 @@ function recordResult({ run, step, iteration }: StepTask, slot: number, given: S
   return result
 }
 
-/** Runs all samples within the limit of the step and records each as soon as it is there. Samples that are recorded already are not called again. */
+/**
+ * Runs all samples within the limit of the step and records each as soon as it is there. Samples that are recorded
+ * already are not called again.
+ */
 function answerAll(
   deps: StepRunnerDeps,
   task: StepTask,
@@ -105,8 +108,8 @@ function answerAll(
 }
 
 /**
- * Makes one call and reads its answer, with one repair call where it cannot be read. Errors become part of the result. With a `slot` the answer is
- * the step's own and is recorded here; a sample is recorded by its caller.
+ * Makes one call and reads its answer, with one repair call where it cannot be read. Errors become part of the result.
+ * With a `slot` the answer is the step's own and is recorded here; a sample is recorded by its caller.
  */
 async function answer(
   deps: StepRunnerDeps,
@@ -149,7 +152,10 @@ async function answer(
   return slot === undefined ? result : recordResult(task, slot, result)
 }
 
-/** The first target gets the prompt that was prepared for the step's start; sharing and prompt of a fallback are decided anew. */
+/**
+ * The first target gets the prompt that was prepared for the step's start; sharing and prompt of a fallback are decided
+ * anew.
+ */
 function toCallRequest(deps: StepRunnerDeps, task: StepTask, draft: StepOutcomeDraft, first: StepPrompt): CallRequest {
   const { step } = task
   const prepareAgain = async (target: Target) => {
@@ -190,8 +196,9 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
 }
 
 /**
- * Waits until the results so far and the start of this step are durable, so that no step is paid twice after a crash and the step in flight is
- * known. The first steps do not wait: a flow that a crash leaves without any result was in them.
+ * Waits until the results so far and the start of this step are durable, so that no step is paid twice after a crash
+ * and the step in flight is known. The first steps do not wait: a flow that a crash leaves without any result was in
+ * them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
   const isFirst = run.priorResults.length === 0 && run.results.every((result) => result === undefined)
