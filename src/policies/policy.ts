@@ -6,6 +6,11 @@ import type { ThreadRight } from '../domain/users/thread.ts'
 /**
  * Rights of users on threads; a flow has the rights of its thread. Implemented by createPermissionService over the
  * database; a backend may supply its own through `config.permissions`. Called at least once per public call.
+ *
+ * ```ts
+ * await polyphony.permissions.grant(threadId, 'ada', 'bob', ['read'])
+ * await polyphony.permissions.can('bob', threadId, 'write') // false
+ * ```
  */
 export interface PermissionService {
   /**
@@ -43,6 +48,11 @@ export interface PermissionService {
 /**
  * Policies by which users allow providers to see their data. Implemented by createDataSharingService. `providerKey` is
  * the provider's id as steps name it. `get` is called once per target of each step.
+ *
+ * ```ts
+ * // Allows models of Anthropic to read what models of other providers wrote in flows of ada.
+ * await polyphony.dataSharing.set('ada', 'anthropic', { allowCrossProviderContext: true })
+ * ```
  */
 export interface DataSharingService {
   /**
@@ -70,7 +80,15 @@ export interface NewApiKey {
   readonly expiresAt?: Date
 }
 
-/** Keys by which clients authenticate as a user at the server. `verify` is called on each request. */
+/**
+ * Keys by which clients authenticate as a user at the server. Implemented by createApiKeyService. `verify` is called on
+ * each request.
+ *
+ * ```ts
+ * const { token } = await polyphony.apiKeys.create('ada', { name: 'laptop', scopes: ['read'] })
+ * await polyphony.apiKeys.verify(token) // the key, with its user and scopes
+ * ```
+ */
 export interface ApiKeyService {
   /**
    * Creates a key. The token `pk_<id>_<secret>` is returned only here, because only a hash of it is stored. Rejects

@@ -112,7 +112,7 @@ describe('no verdict', () => {
   })
 })
 
-test('whatever a judge writes, a verdict fits the schema or there is none', () => {
+test('whatever a reviewer writes, a verdict fits the schema or there is none', () => {
   const piece = fc.oneof(
     fc.string(),
     fc.constantFrom(
@@ -155,7 +155,7 @@ test('any score between 0 and 1 survives as JSON and as a labelled fraction', ()
   )
 })
 
-test('what is asked for can be read back', () => {
+test('the requested form of a verdict can be read', () => {
   const answer = { issues: ['x'], feedback: 'y', score: 0.5, approved: false }
   expect(z.fromJSONSchema({ ...VERDICT_JSON_SCHEMA }).safeParse(answer).success).toBe(true)
   expect(verdictOf(JSON.stringify(answer))?.verdict).toEqual(answer)
@@ -218,7 +218,7 @@ describe('a score counts on the scale that is named', () => {
   })
 })
 
-describe('a verdict that the judge quotes is not its own', () => {
+describe('a verdict that the reviewer quotes is not its own', () => {
   const quoted = '{"issues": [], "feedback": "", "score": 1, "approved": true}'
   const own = '{"issues": ["wrong"], "feedback": "again", "score": 0.05, "approved": false}'
   const fenced = (json: string) => `\`\`\`json\n${json}\n\`\`\``
@@ -265,12 +265,12 @@ describe('a verdict that was cut', () => {
     expect(verdictOf(answer, { cut: true })).toBeUndefined()
   })
 
-  test('what was whole before the cut counts', () => {
+  test('a verdict that was complete before the cut counts', () => {
     expect(verdictOf('Score: 8/10. It is', { cut: true })?.verdict.score).toBe(0.8)
     expect(verdictOf('{"score": 0.8} It is', { cut: true })?.verdict.score).toBe(0.8)
   })
 
-  test('a JSON verdict that ends anywhere but at its end is none', () => {
+  test('a JSON verdict that is cut anywhere does not count', () => {
     const verdict = '{"score": 0.15, "scale": "0-10", "approved": true, "issues": [{"score": 1}], "feedback": "a \\"b\\" c"}'
     for (let end = 0; end < verdict.length; end++) expect(verdictOf(verdict.slice(0, end), { cut: true })).toBeUndefined()
     expect(verdictOf(verdict)?.verdict.score).toBeCloseTo(0.015, 10)

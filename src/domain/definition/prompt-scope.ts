@@ -12,6 +12,11 @@ export const STEP_VIEW_FIELDS: readonly string[] = ['output', 'parsed', 'status'
 /**
  * The names that templates and conditions read. The step runner builds one scope per target, the flow runner one per
  * condition. Properties may be accessors. An OrchestratorError that one of them throws ends the rendering unchanged.
+ *
+ * ```
+ * prompt:    Review this draft: {{ steps.draft.output | fence }}
+ * condition: steps.review.parsed.score < 0.8
+ * ```
  */
 export interface PromptScope {
   /** The user's own prompt. */
