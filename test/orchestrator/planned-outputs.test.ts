@@ -4,7 +4,7 @@ import type { FlowDefinitionInput } from '../../src/domain/definition/flow-defin
 import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { executors } from '../../src/executors/registry.ts'
-import { stepSources } from '../../src/orchestrator/inspect/step-sources.ts'
+import { createStepSources } from '../../src/orchestrator/inspect/step-sources.ts'
 import { createParser, createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { stepPlanOf } from '../../src/prompts/step-plan.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
@@ -75,11 +75,12 @@ test('every output that a running step reads or is offered stands in its plan', 
   for (const [index, plan] of fc.sample(combination, { numRuns: DEFINITIONS, seed: SEED }).entries()) {
     const ran = await run(plan, `read${index}`, Object.keys(PROMPTS))
     const definition = parser.parse(ran.definition)
+    const sourcesOf = createStepSources(definition, executors[definition.type])
     for (const { stepId, sharing } of ran.steps) {
       const step = definition.steps.find(({ id }) => id === stepId)
       if (!step) throw new Error(`no step ${stepId}`)
       if (stepPlanOf(definition, step).offersAll) continue
-      const planned = stepSources(definition, executors[definition.type], step).map(({ source }) => source.id)
+      const planned = sourcesOf(step).map(({ source }) => source.id)
       for (const { kind, piece } of sharing) {
         const from = piece.replace(/#\d+$/, '')
         if (kind !== 'step_output' || from === stepId) continue

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { executors } from '../../src/executors/registry.ts'
-import { stepSources } from '../../src/orchestrator/inspect/step-sources.ts'
+import { createStepSources } from '../../src/orchestrator/inspect/step-sources.ts'
 import { createParser } from '../../src/polyphony.ts'
 
 const { parse } = createParser()
@@ -11,9 +11,10 @@ function sources(type: string, steps: readonly object[], stepId: string, more: o
   const definition = parse({ name: 'x', type, steps, ...more })
   const found = definition.steps.find(({ id }) => id === stepId)
   if (!found) throw new Error(`no step ${stepId}`)
-  return stepSources(definition, executors[definition.type], found).map(
-    ({ source, isRequired, isStandIn }) => `${source.id}${isRequired ? '!' : ''}${isStandIn ? '?' : ''}`,
-  )
+  return createStepSources(
+    definition,
+    executors[definition.type],
+  )(found).map(({ source, isRequired, isStandIn }) => `${source.id}${isRequired ? '!' : ''}${isStandIn ? '?' : ''}`)
 }
 
 test('in a sequence the previous output is that of the nearest step that has one', () => {

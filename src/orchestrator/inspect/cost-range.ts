@@ -78,15 +78,15 @@ async function ownTokens({ tokens, pricingOf }: CostRangeDeps, definition: FlowD
 
 /** Whether the estimated cost keeps to the `limits.maxCostUsd` of the definition. */
 export function limitFindings(definition: FlowDefinition, cost: CostRange): Findings {
-  const findings = { problems: [] as FlowFinding[], warnings: [] as FlowFinding[] }
+  const problems: FlowFinding[] = []
+  const warnings: FlowFinding[] = []
   const max = definition.limits?.maxCostUsd
-  if (max === undefined) return findings
+  if (max === undefined) return { problems, warnings }
   const details = { limit: 'maxCostUsd', max, lowUsd: cost.lowUsd, highUsd: cost.highUsd }
   const add = (list: FlowFinding[], message: string) =>
     list.push({ code: 'LIMIT_EXCEEDED', path: 'limits.maxCostUsd', message, details })
-  if (cost.unpriced.length > 0) add(findings.problems, `a cost limit needs prices; there is none for ${cost.unpriced.join(', ')}`)
-  if (cost.lowUsd > max) add(findings.problems, `even short answers cost about $${cost.lowUsd.toFixed(4)}, the limit is $${max}`)
-  else if (cost.highUsd > max)
-    add(findings.warnings, `long answers may cost up to $${cost.highUsd.toFixed(4)}, the limit is $${max}`)
-  return findings
+  if (cost.unpriced.length > 0) add(problems, `a cost limit needs prices; there is none for ${cost.unpriced.join(', ')}`)
+  if (cost.lowUsd > max) add(problems, `even short answers cost about $${cost.lowUsd.toFixed(4)}, the limit is $${max}`)
+  else if (cost.highUsd > max) add(warnings, `long answers may cost up to $${cost.highUsd.toFixed(4)}, the limit is $${max}`)
+  return { problems, warnings }
 }

@@ -3,7 +3,7 @@ import type { Executor } from '../../executors/executor.ts'
 import type { DataSharingService, DecideSharing } from '../../policies/policy.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
 import type { FlowFinding } from './flow-finding.ts'
-import { stepSources } from './step-sources.ts'
+import { createStepSources } from './step-sources.ts'
 
 export interface SharingFindingsDeps {
   readonly executors: Readonly<Record<string, Executor>>
@@ -36,10 +36,10 @@ export async function sharingFindings(
   const needs: SharingNeed[] = []
   const warnings: FlowFinding[] = []
   if (!definition.contextPolicy.shareStepOutputs) return { needs, warnings }
-  const executor = deps.executors[definition.type] ?? {}
+  const sourcesOf = createStepSources(definition, deps.executors[definition.type] ?? {})
   for (const [index, step] of definition.steps.entries()) {
     const policy = await deps.dataSharing.get(userId, step.provider)
-    for (const { source, isRequired, isStandIn } of stepSources(definition, executor, step)) {
+    for (const { source, isRequired, isStandIn } of sourcesOf(step)) {
       if (!isRequired && (isStandIn || !showsInput(step))) continue
       const decision = deps.decideSharing({ kind: 'step_output', name: source.id, from: source.provider }, step.provider, policy)
       if (decision.allowed) continue

@@ -12,42 +12,48 @@ export interface StepSource {
   readonly isStandIn: boolean
 }
 
+/** The facts about a flow type that decide which outputs its steps see; each executor satisfies this interface. */
+export type SourceRules = Pick<Executor, 'implicitInputs' | 'nearest' | 'loop'>
+
 /**
- * Every output that a step may read at run time, found by applying its plan to the steps that it may see. Outputs that
- * only a prompt function reads are missing, because they are known when it reads them.
+ * Returns a function that finds every output which a step may read at run time, by applying its plan to the steps that
+ * it may see. Outputs that only a prompt function reads are missing, because they are known when it reads them.
  */
-export function stepSources(
-  definition: FlowDefinition,
-  executor: Pick<Executor, 'implicitInputs' | 'nearest' | 'loop'>,
-  step: FlowStep,
-): readonly StepSource[] {
-  const { steps } = definition
-  const plan = stepPlanOf(definition, step)
-  const visible = visibleSteps(definition, executor, step).map(({ id }) => ({ stepId: id }))
-  const byId = (ids: readonly string[]) => visible.filter(({ stepId }) => ids.includes(stepId))
-  const likeliest =
-    executor.nearest?.(definition).get(step.id) ??
-    untilSure(visible.map(({ stepId }) => stepId).reverse(), unsureSteps(definition))
-  const nearest = byId(likeliest)
-  const given = (executor.implicitInputs?.(definition) ?? []).flatMap(({ from, to }) => (to === step.id ? [from] : []))
-  const { wanted } = selectOutputs(plan, visible, nearest, given.length > 0 ? byId(given) : undefined)
-  const certain = selectOutputs(plan, visible, byId(likeliest.slice(0, 1)), given.length > 0 ? byId(given) : undefined)
-  return [...wanted].flatMap(([output, isRequired]) => {
-    const source = steps.find(({ id }) => id === output.stepId)
-    const isStandIn = certain.wanted.get(output) !== isRequired
-    return source === undefined || source === step ? [] : [{ source, isRequired, isStandIn }]
-  })
+export function createStepSources(definition: FlowDefinition, executor: SourceRules): (step: FlowStep) => readonly StepSource[] {
+  const outputs = new Map(definition.steps.map((source) => [source.id, { stepId: source.id, source }]))
+  const visibleTo = createVisibleSteps(definition, executor)
+  const nearest = executor.nearest?.(definition)
+  const implicit = executor.implicitInputs?.(definition) ?? []
+  const unsure = unsureSteps(definition)
+  return (step) => {
+    const plan = stepPlanOf(definition, step)
+    const visible = visibleTo(step).flatMap(({ id }) => outputs.get(id) ?? [])
+    const likeliest = nearest?.get(step.id) ?? untilSure(visible.map(({ stepId }) => stepId).reverse(), unsure)
+    const given = new Set(implicit.flatMap(({ from, to }) => (to === step.id ? [from] : [])))
+    const select = (latest: ReadonlySet<string>) =>
+      selectOutputs(
+        plan,
+        visible,
+        visible.filter(({ stepId }) => latest.has(stepId)),
+        given.size > 0 ? visible.filter(({ stepId }) => given.has(stepId)) : undefined,
+      ).wanted
+    const usual = select(new Set(likeliest.slice(0, 1)))
+    return [...select(new Set(likeliest))].flatMap(([output, isRequired]) =>
+      output.source === step ? [] : [{ source: output.source, isRequired, isStandIn: usual.get(output) !== isRequired }],
+    )
+  }
 }
 
-/** Steps whose output a step may see, in definition order. */
-function visibleSteps(definition: FlowDefinition, executor: Pick<Executor, 'loop'>, step: FlowStep): readonly FlowStep[] {
+/** Returns a function that finds the steps whose output a step may see, in definition order. */
+function createVisibleSteps(definition: FlowDefinition, executor: SourceRules): (step: FlowStep) => readonly FlowStep[] {
   const { steps } = definition
-  if (isScheduled(definition)) {
-    const { ancestors } = stepPlanOf(definition, step)
-    return steps.filter(({ id }) => ancestors.has(id))
+  const loop = new Set(executor.loop?.(definition))
+  return (step) => {
+    if (isScheduled(definition)) {
+      const { ancestors } = stepPlanOf(definition, step)
+      return steps.filter(({ id }) => ancestors.has(id))
+    }
+    const index = steps.indexOf(step)
+    return steps.filter(({ id }, position) => position < index || (loop.has(step.id) && loop.has(id)))
   }
-  const loop = executor.loop?.(definition) ?? []
-  const index = steps.indexOf(step)
-  const inLoop = loop.includes(step.id)
-  return steps.filter(({ id }, position) => position < index || (inLoop && loop.includes(id)))
 }
