@@ -37,8 +37,9 @@ export interface ConsentOptions {
 }
 
 /**
- * Checks for every problem that would stop the run, before any cost arises. Missing sharing is allowed by the flag or by the answer to one question,
- * and stored for the user. Rejects with the first problem's code, DATA_SHARING_DENIED where sharing is not allowed.
+ * Checks for every problem that would stop the run, before any cost arises. Missing sharing is allowed by the flag or
+ * by the answer to one question, and stored for the user. Rejects with the first problem's code, DATA_SHARING_DENIED
+ * where sharing is not allowed.
  */
 export async function prepareRun(
   context: Pick<CommandContext, 'terminal' | 'json'>,

@@ -32,7 +32,7 @@ export const conditionalExecutor: Executor = {
   answers(definition) {
     const group = branchGroups(definition.steps).at(-1) ?? []
     if (!group.some(isBranch)) return lastOf(group)
-    // Where several branches run, the output is that of the last one in the definition, whichever ends last.
+    // Where several branches run, the output is that of the last one in the definition, even if another ends later.
     return definition.conditional?.match === 'all' ? [] : group.flatMap((step) => lastOf([step]))
   },
   nearest: nearestBranches,

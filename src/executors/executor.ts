@@ -55,7 +55,7 @@ export interface ExecutorResult {
   readonly stopReason?: StopReason
 }
 
-/** One run of one step. */
+/** One run of one step whose output is the flow's. */
 export interface AnswerStep {
   readonly stepId: string
   readonly iteration: number
@@ -72,6 +72,19 @@ export interface CallRange {
 /**
  * Decides which steps of one flow type run, in which order and with which inputs. Must depend only on the definition
  * and the results it gets, without a clock or randomness, so that a resumed flow replays to the point where it stopped.
+ *
+ * ```ts
+ * // The flow type in which every step runs once, in order, and sees all results before it.
+ * const executor: Executor = {
+ *   type: 'sequential',
+ *   calls: ({ steps }) => steps.map(({ id }) => ({ stepId: id, min: 1, max: 1 })),
+ *   async run({ steps }, context) {
+ *     const visible: StepResult[] = []
+ *     for (const step of steps) visible.push(await context.runStep(step, { visible: [...visible] }))
+ *     return { final: visible.at(-1) }
+ *   },
+ * }
+ * ```
  */
 export interface Executor {
   readonly type: FlowType
@@ -100,7 +113,9 @@ export interface Executor {
    * once.
    */
   loop?(definition: FlowDefinition): readonly string[]
-  /** Outputs that the executor gives to steps as `RunStepOptions.input`, whatever their definitions name. */
+  /**
+   * Outputs that the executor gives to steps as `RunStepOptions.input`, in place of those that their definitions name.
+   */
   implicitInputs?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
   /**
    * For each step id, the steps of which one has written the latest output that the step sees, likeliest first. Without

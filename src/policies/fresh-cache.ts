@@ -52,5 +52,5 @@ export function createFreshCache<Value>({ cacheMs, now }: FreshCacheOptions): Fr
   }
 }
 
-/** The length separates two ids whatever characters they contain. */
+/** The length marks where the first id ends, whatever characters the ids contain. */
 const toText = ([first, second]: CacheKey): string => `${first.length}:${first}${second}`

@@ -40,8 +40,8 @@ export const shareContext: ShareContext = async (request) => {
 }
 
 /**
- * The context policy of the flow's author comes before the user's policy: a hidden item stays hidden whatever the user
- * allows.
+ * Applies the context policy of the flow's author and the data-sharing policy of the user. An item that the author
+ * hides stays hidden even if the user allows it.
  */
 function decideItem(item: ContextItem, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
   const decision = decideSharing(item, to, policy?.userId === userId ? policy : undefined)

@@ -5,8 +5,8 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { stepFields, stepReferences } from './step-references.ts'
 
 /**
- * Everything that a definition says about the outputs which one step reads. Cycles are found on the same names before
- * there is a plan; scheduling, the prompt of a running step, `checkFlow` and reruns all read the plan.
+ * The outputs that one step reads, as its definition states them. Scheduling, prompts, `checkFlow`, the preflight and
+ * reruns all use this plan; the parser finds cycles among the same names (`namingFields`).
  */
 export interface StepPlan {
   /** Steps that must have settled before this one starts, where the flow type schedules by dependencies. */
@@ -142,9 +142,9 @@ export interface SelectedOutputs<Output> {
 }
 
 /**
- * Applies the plan of a step to the outputs that it may see. At run time these are results; `checkFlow` calls it with
- * the steps that may have written them, so that both read a definition alike. `nearest`: the latest visible output, or
- * all that may be the latest. `given`: the outputs that the executor of a loop hands over.
+ * Applies the plan of a step to the outputs that it may see. At run time these are results; before a run
+ * `createStepSources` passes the steps that may write them, so that both agree. `nearest`: the latest visible output,
+ * or all that may be the latest. `given`: the outputs that the executor of a loop gives as input.
  */
 export function selectOutputs<Output extends { readonly stepId: string }>(
   plan: StepPlan,
@@ -172,9 +172,9 @@ function inputsOf<Output extends { readonly stepId: string }>(
 }
 
 /**
- * Why a step cannot run with the outcomes of the steps before it, as text for its result: an output it needs is
- * missing, or none of its inputs has one. `undefined`: it can run. Steps that have not run at all are ignored.
- * `isGiven`: the executor gives its input, whatever it names.
+ * The reason why a step cannot run with the outcomes of the steps before it, as text for its result: an output that it
+ * needs is missing, or none of its inputs has one. `undefined` where it can run. Steps that have not run are ignored.
+ * `isGiven`: the executor gives its input, so that only outputs that its prompt reads count.
  */
 export function missingInput({ needs, reads, inputs }: StepPlan, outcomeOf: OutcomeOf, isGiven = false): string | undefined {
   if (inputs.size === 0) return undefined

@@ -7,8 +7,7 @@ import { compileTemplate } from './template.ts'
 const known = new WeakMap<FlowStep, References>()
 
 /**
- * What the prompt and the system prompt of a step read. Cached per step object, because every call of the step needs
- * it.
+ * The names that the prompt and the system prompt of a step read. Cached per step object, because each call needs them.
  */
 export function stepReferences(step: FlowStep): References {
   const cached = known.get(step)

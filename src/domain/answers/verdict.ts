@@ -19,8 +19,8 @@ export const verdictSchema = z
 export type Verdict = z.output<typeof verdictSchema>
 
 /**
- * The fields by which a verdict steers a loop. Each is read by itself, because a step may have an output schema of its
- * own.
+ * The fields of a verdict that control a loop. Each is validated separately, because the step may have another output
+ * schema.
  */
 const steeringSchema = z
   .object({ score: verdictSchema.shape.score.catch(undefined), approved: verdictSchema.shape.approved.catch(undefined) })

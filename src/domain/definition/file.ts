@@ -78,7 +78,7 @@ function withPositions(error: unknown, find: (path: string) => SourceLocation | 
   return definitionError(problems.map((problem) => ({ ...problem, ...find(problem.path) })))
 }
 
-/** Where the value at a path stands, or the nearest thing around it. */
+/** Location of the value at a path, or of the nearest value around it. */
 function findLocation(yaml: Yaml, document: Document.Parsed, lines: LineCounter, path: string): SourceLocation | undefined {
   let node: unknown = document.contents
   let offset = startOf(node)

@@ -176,7 +176,7 @@ export type FlowDefinition = Readonly<Omit<z.output<typeof baseDefinitionSchema>
 export interface DefinitionProblem {
   /** Path within the definition, e.g. `steps[2].inputFrom`. */
   readonly path: string
-  /** What was expected and what was found. */
+  /** States what was expected and what was found. */
   readonly message: string
   /** A similar known name. */
   readonly suggestion?: string

@@ -1,4 +1,4 @@
-/** What a template or condition can read of one step. */
+/** The fields of one step that templates and conditions can read. */
 export interface StepView {
   readonly output?: string
   /** Value of the answer read through the step's schema. */

@@ -57,7 +57,7 @@ export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
   }
 }
 
-/** The parsed definition, or what is wrong with it, one finding per problem. */
+/** Parses a definition, or returns its problems as findings. */
 export function parseOrFindProblems(
   { parse }: CheckFlowDeps['parser'],
   input: FlowDefinitionInput,

@@ -6,7 +6,9 @@ import { joinFindings } from './join-findings.ts'
 import { providerFindings } from './provider-findings.ts'
 import { sharingFindings } from './sharing-findings.ts'
 
-/** Which problems keep a run from starting. Every interface chooses its options here and has no rule of its own. */
+/**
+ * The problems that keep a run from starting. Interfaces choose between these options and have no rules of their own.
+ */
 export interface PreflightOptions {
   /**
    * `all`: sharing that any step may need counts. `certain`: only sharing that steps need which run in every execution;
@@ -26,8 +28,9 @@ export interface PreflightOptions {
 }
 
 /**
- * Whether a run of a definition may start for a user: resolves with every problem that would stop it half-way, none
- * where it may start. Called by interfaces before the first call that costs money. Never rejects for a bad definition.
+ * Decides whether a run of a definition may start for a user. Resolves with the problems that would stop it half-way,
+ * empty where it may start. Interfaces call it once before a run. Never rejects for a bad definition: its problems are
+ * findings.
  */
 export type Preflight = (
   definition: FlowDefinitionInput,
@@ -35,7 +38,7 @@ export type Preflight = (
   options: PreflightOptions,
 ) => Promise<readonly FlowFinding[]>
 
-/** The same checks as those of `checkFlow`, in the same order, and only those that the options ask for. */
+/** Runs the checks of `checkFlow` that the options select, in the same order. */
 export function createPreflight(deps: Omit<CheckFlowDeps, 'modelNames'>): Preflight {
   return async (input, userId, { steps, ignoreDefinition = false, ignoreLimits = false }) => {
     const parsed = parseOrFindProblems(deps.parser, input)

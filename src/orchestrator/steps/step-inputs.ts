@@ -45,8 +45,8 @@ export function latestSuccesses(visible: readonly StepResult[]): readonly StepRe
 }
 
 /**
- * The results that the step reads, as its plan says, out of those that it may see. Throws STEP_FAILED where the step
- * that `inputFrom` names has no output.
+ * Selects the results that the step reads by its plan. Throws STEP_FAILED where the step that `inputFrom` names has no
+ * output.
  */
 export function selectResults({ run, step, options }: StepTask): SelectedOutputs<StepResult> {
   const plan = stepPlanOf(run.definition, step)

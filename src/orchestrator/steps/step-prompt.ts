@@ -26,8 +26,8 @@ export interface StepPrompt extends PreparedRequest {
 
 /**
  * Creates the function that builds the request for one target: it selects outputs by the step's plan, decides about
- * every context item anew for that provider, and renders. Called once per target, samples each by themselves. Rejects
- * with DATA_SHARING_DENIED, STEP_FAILED or STEP_TIMEOUT.
+ * each context item for that provider, and renders the prompts. Called once per target, and for each sample separately.
+ * Rejects with DATA_SHARING_DENIED, STEP_FAILED or STEP_TIMEOUT.
  */
 export function createStepPrompt(deps: StepPromptDeps) {
   return async function prepare(task: StepTask, target: Target): Promise<StepPrompt> {

@@ -153,8 +153,8 @@ async function answer(
 }
 
 /**
- * The first target gets the prompt that was prepared for the step's start; sharing and prompt of a fallback are decided
- * anew.
+ * The first target gets the prompt that was prepared before the step's start update. For a fallback, sharing is decided
+ * and the prompt rendered again.
  */
 function toCallRequest(deps: StepRunnerDeps, task: StepTask, draft: StepOutcomeDraft, first: StepPrompt): CallRequest {
   const { step } = task
@@ -182,7 +182,7 @@ function repair(
   return deps.call(request, context)
 }
 
-/** Reasoning is stored only where the step says so. */
+/** Reasoning is stored only with `keepReasoning`. */
 const toStored = (step: FlowStep, result: StepResult): StepResult =>
   step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 

@@ -23,8 +23,9 @@ function toRequest(denied: unknown): readonly string[] {
 }
 
 /**
- * Rejects with the problem that would stop the flow half-way, before any cost arises: a provider that is not configured, or DATA_SHARING_DENIED
- * with everything to allow for the steps that run in every execution. Sharing that a step with a condition needs is decided when it runs.
+ * Rejects with the problem that would stop the flow half-way, before any cost arises: a provider that is not
+ * configured, or DATA_SHARING_DENIED with everything to allow for the steps that run in every execution. Sharing that a
+ * step with a condition needs is decided when it runs.
  */
 export async function assertRunnable(
   { orchestrator }: Pick<ServerDeps, 'orchestrator'>,

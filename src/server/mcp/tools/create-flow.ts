@@ -40,8 +40,8 @@ interface PreflightCall {
 }
 
 /**
- * Rejects with every problem that would stop the run half-way, before any cost arises. Problems of the definition itself are reported when it is
- * stored, and limits given for the run replace those of the definition.
+ * Rejects with every problem that would stop the run half-way, before any cost arises. Problems of the definition
+ * itself are reported when it is stored, and limits given for the run replace those of the definition.
  */
 export async function assertWouldRun(
   { deps: { orchestrator }, caller: { userId } }: PreflightCall,
