@@ -2,7 +2,6 @@ import type { DefinitionText } from '../domain/definition/file.ts'
 import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 import { toSourceLocation } from '../domain/definition/problems.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { FlowCheck } from '../orchestrator/inspect/check-flow.ts'
 import type { FlowFinding } from '../orchestrator/inspect/flow-finding.ts'
 import { toPlainLine } from './plain-text.ts'
 import type { CommandContext, OpenServices } from './services.ts'
@@ -18,7 +17,7 @@ export interface NeededSharing {
 
 export const isSharing = ({ code }: FlowFinding): boolean => code === 'DATA_SHARING_DENIED'
 
-export const neededSharing = ({ problems }: FlowCheck): readonly NeededSharing[] =>
+export const neededSharing = ({ problems }: { readonly problems: readonly FlowFinding[] }): readonly NeededSharing[] =>
   problems.filter(isSharing).map(({ details }) => ({
     stepId: String(details.stepId),
     piece: String(details.piece),
@@ -38,19 +37,20 @@ export interface ConsentOptions {
 }
 
 /**
- * Looks at everything that would stop the run before a cent is spent. Sharing that is missing is allowed by the flag or by the answer to one question,
- * and remembered for the user. Rejects with the first problem's code, DATA_SHARING_DENIED where sharing is not allowed.
+ * Checks for every problem that would stop the run, before any cost arises. Missing sharing is allowed by the flag or
+ * by the answer to one question, and stored for the user. Rejects with the first problem's code, DATA_SHARING_DENIED
+ * where sharing is not allowed.
  */
 export async function prepareRun(
-  context: CommandContext,
+  context: Pick<CommandContext, 'terminal' | 'json'>,
   { orchestrator, dataSharing }: Pick<OpenServices, 'orchestrator' | 'dataSharing'>,
   definition: FlowDefinitionInput,
   { userId, allowSharing, find }: ConsentOptions,
 ): Promise<void> {
-  const check = await orchestrator.checkFlow(definition, userId)
-  const stops = check.problems.filter((problem) => !isSharing(problem))
+  const problems = await orchestrator.preflight(definition, userId, { steps: 'all' })
+  const stops = problems.filter((problem) => !isSharing(problem))
   if (stops.length > 0) throw toError(stops, find)
-  const needed = neededSharing(check)
+  const needed = neededSharing({ problems })
   if (needed.length === 0) return
   if (!allowSharing && !(await askConsent(context, needed))) throw denied(needed)
   for (const provider of new Set(needed.map(({ to }) => to))) {
@@ -73,7 +73,10 @@ export function toError(problems: readonly FlowFinding[], find?: DefinitionText[
   return new OrchestratorError(problems[0]?.code ?? 'INTERNAL', [...lines].join('\n'), { details: { problems } })
 }
 
-async function askConsent({ terminal, json }: CommandContext, needed: readonly NeededSharing[]): Promise<boolean> {
+async function askConsent(
+  { terminal, json }: Pick<CommandContext, 'terminal' | 'json'>,
+  needed: readonly NeededSharing[],
+): Promise<boolean> {
   if (!terminal.canAsk || json) return false
   const { confirm } = await import('@clack/prompts')
   terminal.print('This flow hands the text of one provider to another:')

@@ -2,6 +2,7 @@ import type { DefinitionParser } from '../domain/definition/parser.ts'
 import { executors } from '../executors/registry.ts'
 import { createAnswerSteps, createFinalSteps } from '../orchestrator/inspect/answer-steps.ts'
 import { createCheckFlow } from '../orchestrator/inspect/check-flow.ts'
+import { createPreflight } from '../orchestrator/inspect/preflight.ts'
 import type { DataSharingService } from '../policies/policy.ts'
 import { decideSharing } from '../policies/shared-context.ts'
 import type { Models } from './create-models.ts'
@@ -18,6 +19,7 @@ export function createInspection({ parser, models, dataSharing }: CreateInspecti
   const deps = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf }
   return {
     checkFlow: createCheckFlow({ ...deps, modelNames }),
+    preflight: createPreflight(deps),
     answerSteps: createAnswerSteps(executors),
     finalSteps: createFinalSteps(executors),
   }

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** Freezes lists and plain objects, however deep. Functions, zod schemas and other instances stay as they are. */
+/** Freezes lists and plain objects at any depth. Functions, zod schemas and other instances stay unfrozen. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   if (!Array.isArray(value) && (value instanceof z.ZodType || !isPlain(value))) return value

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * An id that follows from a name, so that what is stored again under the same name is found to be there. A UUID of the kind that applications
- * define (version 8, RFC 9562).
+ * An id derived from a name, so that storing under the same name twice is detected. A UUID of version 8 (RFC 9562),
+ * whose content applications define.
  */
 export function toDerivedId(name: string): string {
   const hex = createHash('sha256').update(name).digest('hex')

@@ -1,16 +1,16 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
-/** Where a page of a sorted list ended: the next one begins after this row, whatever was added meanwhile. */
+/** The last row of a page of a sorted list. The next page begins after it, whatever was added meanwhile. */
 export interface PageCursor {
-  /** What the list is sorted by; null where the row has none. */
+  /** Value of the sort column; null where the row has none. */
   readonly value: Date | string | null
   /** Breaks ties. */
   readonly id: string
 }
 
-/** A list in one order. A cursor is good for the order it was made for and no other. */
+/** A list in one order. A cursor is valid only for the order it was created for. */
 export interface PageOrder {
-  /** Names list, column and direction. */
+  /** Identifies list, column and direction. */
   readonly name: string
   readonly by: 'instant' | 'text'
 }
@@ -18,15 +18,18 @@ export interface PageOrder {
 const SEPARATOR = '\0'
 const LAST_INSTANT_MS = 8_640_000_000_000_000
 
-/** A cursor as callers get it: opaque, safe in an address, at most 1,000 characters for names and ids of 200. */
+/** Encodes a cursor for callers: opaque, safe in a URL, at most 1,000 characters for names and ids of 200. */
 export function toCursorText(order: PageOrder, { value, id }: PageCursor): string {
   const shown = value instanceof Date ? String(value.getTime()) : value
-  const parts = [order.name, id, ...(shown === null ? [] : [shown])]
-  // UTF-16 because a name may hold half a pair, which UTF-8 has no bytes for.
-  return Buffer.from(parts.join(SEPARATOR), 'utf16le').toString('base64url')
+  const fields = [order.name, id, ...(shown === null ? [] : [shown])]
+  // UTF-16, because a name may contain half of a surrogate pair, which UTF-8 cannot encode.
+  return Buffer.from(fields.join(SEPARATOR), 'utf16le').toString('base64url')
 }
 
-/** Throws INPUT_INVALID for text that is no cursor of ours, or one of another order. `isId`: whether a row can have that id. */
+/**
+ * Decodes a cursor. Throws INPUT_INVALID for text that `toCursorText` did not create, or that is for another order.
+ * `isId`: whether a row can have that id.
+ */
 export function parseCursor(order: PageOrder, text: string, isId: (id: string) => boolean = (id) => id !== ''): PageCursor {
   const bytes = Buffer.from(text, 'base64url')
   const [name, id = '', ...rest] = bytes.toString('utf16le').split(SEPARATOR)

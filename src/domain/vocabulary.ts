@@ -36,7 +36,7 @@ export type FlowStatus = (typeof FlowStatus)[keyof typeof FlowStatus]
 /** Statuses from which executeFlow may start or resume a flow. */
 export const STARTABLE: readonly FlowStatus[] = ['PENDING', 'PAUSED', 'FAILED', 'CANCELLED']
 
-/** Statuses in which nothing happens any more by itself. */
+/** Statuses in which a flow stays until it is executed again. */
 export const SETTLED: readonly FlowStatus[] = ['COMPLETED', 'FAILED', 'CANCELLED']
 
 export type StopReason = 'threshold' | 'max_iterations' | 'plateau' | 'limit' | 'no_verdict' | 'approved'

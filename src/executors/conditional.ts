@@ -2,12 +2,12 @@ import * as z from 'zod'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { skippableSteps } from '../prompts/step-plan.ts'
+import { mayLackInput, skippableSteps, stepPlanOf, unsureSteps } from '../prompts/step-plan.ts'
 import type { Executor, ExecutorContext } from './executor.ts'
 import { lastOf, lastSuccess, missingFor, runInOrder, runTogether } from './step-outcome.ts'
 
 export const conditionalSettings = z.strictObject({
-  /** `first`: only the first branch that matches runs. `all`: every one that matches. */
+  /** `first`, the default: only the first branch that matches runs. `all`: each branch that matches runs. */
   match: z.enum(['first', 'all']).default('first'),
 })
 
@@ -18,8 +18,8 @@ declare module '../domain/definition/flow-definition.ts' {
 }
 
 /**
- * Routing. Consecutive steps with a `condition` (or `otherwise`) form one branch group; all its conditions are judged against the context
- * at the group's start, so the text of one branch cannot trigger the next.
+ * Routes between branches. Consecutive steps with a `condition` or `otherwise` form one group. All its conditions are
+ * evaluated before the first of its steps runs, so that the output of one branch cannot trigger the next.
  */
 export const conditionalExecutor: Executor = {
   type: 'conditional',
@@ -32,9 +32,10 @@ export const conditionalExecutor: Executor = {
   answers(definition) {
     const group = branchGroups(definition.steps).at(-1) ?? []
     if (!group.some(isBranch)) return lastOf(group)
-    // Of several branches that run, the last one in the definition answers, whether or not it is the last to run.
+    // Where several branches run, the output is that of the last one in the definition, even if another ends later.
     return definition.conditional?.match === 'all' ? [] : group.flatMap((step) => lastOf([step]))
   },
+  nearest: nearestBranches,
   async run(definition, context) {
     const matchAll = definition.conditional?.match === 'all'
     let results: readonly StepResult[] = []
@@ -117,4 +118,22 @@ function checkGroups(definition: FlowDefinition): readonly DefinitionProblem[] {
     }
     return []
   })
+}
+
+/**
+ * Branches of one group do not see each other. At least one of them runs, so that later steps see no output from before
+ * a group whose branches all have one.
+ */
+function nearestBranches(definition: FlowDefinition): ReadonlyMap<string, readonly string[]> {
+  const unsure = unsureSteps(definition)
+  const isSureIfChosen = (step: FlowStep) => !step.optional && !mayLackInput(stepPlanOf(definition, step), unsure)
+  const nearest = new Map<string, readonly string[]>()
+  let before: readonly string[] = []
+  for (const group of branchGroups(definition.steps)) {
+    for (const { id } of group) nearest.set(id, before)
+    const own = group.map(({ id }) => id).reverse()
+    const isSure = group.every((step) => (isBranch(step) ? isSureIfChosen(step) : !unsure.has(step.id)))
+    before = isSure ? own : [...own, ...before]
+  }
+  return nearest
 }

@@ -4,91 +4,124 @@ import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/defi
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { FlowType, StopReason } from '../domain/vocabulary.ts'
 
-/** Runs work when one of a limited number of slots is free, and resolves or rejects with it. */
+/** Runs work when one of a limited number of slots is free, and settles as the work does. */
 export type Limiter = <Result>(work: () => Result | PromiseLike<Result>) => Promise<Result>
 
 /** Options of one run of one step. */
 export interface RunStepOptions {
   /** From 1; default 1. */
   readonly iteration?: number
-  /** Replaces what `inputFrom` would give: results whose outputs are the step's input. */
+  /** Results whose outputs are the step's input, in place of those that `inputFrom` selects. Given by loops. */
   readonly input?: readonly StepResult[]
-  /** Results the step may see, in definition order, loops oldest first. Must not depend on timing. */
+  /**
+   * Results that the step may see, in definition order, iterations of a loop oldest first. Must not depend on timing,
+   * so that a resumed flow sees the same.
+   */
   readonly visible: readonly StepResult[]
   /**
-   * `ask`: request a typed verdict, repair it once, and put it into `parsed`. `read`: take one from the answer if it is there, asking for nothing.
-   * An unreadable verdict leaves `parsed` undefined, and the step succeeds.
+   * `ask`: the step requests a typed verdict, with one repair call where it cannot be read. `read`: a verdict is read
+   * from the answer if there is one, and nothing is requested. The result holds the verdict as `parsed`, for `scoreOf`
+   * and `isApproved`; without a readable verdict `parsed` is undefined and the step still succeeds.
    */
   readonly verdict?: 'ask' | 'read'
-  /** Ends this step only: a failed sibling. */
+  /** Cancels this step alone, as when a sibling failed. The step then ends as CANCELLED. */
   readonly cancellation?: CancellationToken
-  /** Each call of the step, every sample by itself, waits for a slot of it. */
+  /** Limits concurrency: each call of the step, and each of its samples, waits for a slot. */
   readonly limit?: Limiter
 }
 
-/** What the conductor lends to an executor for one run of one flow. */
+/** The operations of one execution of one flow that an executor may use. Implemented by createFlowRunner. */
 export interface ExecutorContext {
   /**
-   * Runs a step, or returns its recorded result without a call when a former run of the flow left one with SUCCESS.
-   * Resolves with SUCCESS, with FAILED for the step's own failure, or with CANCELLED when its `stop` ended it.
-   * Rejects when the flow as a whole must end: cancel, flow timeout, lost ownership.
+   * Runs a step, or returns the SUCCESS result of an earlier execution without a call. Resolves with SUCCESS, with
+   * FAILED for the step's own failure, or with CANCELLED when `options.cancellation` ended it. Rejects when the flow as
+   * a whole must end: FLOW_CANCELLED, FLOW_TIMEOUT, FLOW_INTERRUPTED.
    */
   runStep(step: FlowStep, options: RunStepOptions): Promise<StepResult>
-  /** Records a step as SKIPPED, in the iteration given; default 1. */
+  /** Records a step as SKIPPED in the given iteration, default 1, and resolves with that result. */
   skipStep(step: FlowStep, reason: string, iteration?: number): Promise<StepResult>
-  /** True when the step has no condition or it holds. Rejects with STEP_FAILED (`details.path`) when the condition itself fails. */
+  /**
+   * Whether the step's condition holds; true for a step without one. Rejects with STEP_FAILED (`details.path`) when the
+   * condition itself fails.
+   */
   conditionHolds(step: FlowStep, visible: readonly StepResult[], iteration?: number): Promise<boolean>
 }
 
 export interface ExecutorResult {
-  /** Result whose output is the flow's output, so that its text is stored once. */
+  /** The result whose output is the flow's output. Its text is stored only once. */
   readonly final?: StepResult
-  /** The output, where it is no single step's: aggregated branches. */
+  /** The output, where it is joined from several steps. */
   readonly output?: string
   readonly stopReason?: StopReason
 }
 
-/** One run of one step. */
+/** One run of one step whose output is the flow's. */
 export interface AnswerStep {
   readonly stepId: string
   readonly iteration: number
 }
 
-/** How often a step may be called, for checkFlow's cost range. */
+/** How often a step may be called, for the cost range of checkFlow. */
 export interface CallRange {
   readonly stepId: string
-  /** In a flow in which no step fails. */
+  /** Fewest calls in a flow in which no step fails. */
   readonly min: number
   readonly max: number
 }
 
 /**
- * Walks the steps of one flow type. Must be deterministic over the results it gets, so that a resumed flow replays to the point where it stopped.
- * Knows no vendor, no table, no clock.
+ * Decides which steps of one flow type run, in which order and with which inputs. Must depend only on the definition
+ * and the results it gets, without a clock or randomness, so that a resumed flow replays to the point where it stopped.
+ *
+ * ```ts
+ * // The flow type in which every step runs once, in order, and sees all results before it.
+ * const executor: Executor = {
+ *   type: 'sequential',
+ *   calls: ({ steps }) => steps.map(({ id }) => ({ stepId: id, min: 1, max: 1 })),
+ *   async run({ steps }, context) {
+ *     const visible: StepResult[] = []
+ *     for (const step of steps) visible.push(await context.runStep(step, { visible: [...visible] }))
+ *     return { final: visible.at(-1) }
+ *   },
+ * }
+ * ```
  */
 export interface Executor {
   readonly type: FlowType
-  /** Schema of the definition's block named as the type; absent: the type has no settings. */
+  /**
+   * Schema of the definition's settings block, which has the name of the type; absent where the type has no settings.
+   */
   readonly settings?: z.ZodType
-  /** Name of the block in the definition, where it is not the type itself. */
+  /** Name of the settings block, where it differs from the type. */
   readonly settingsKey?: string
-  /** What is wrong with the definition for this type, beyond the general rules. */
+  /** Problems of a definition that only this type has. Called by the parser after its general checks. */
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
-  /** No step has a predecessor by its position alone: only what it names comes before it. */
+  /** Steps start when the steps that they name have settled, and have no predecessor by position alone. */
   readonly noImplicitPredecessor?: boolean
-  /** Steps may name later ones in prompts: a loop comes back to them. */
+  /** Prompts and conditions may name later steps, because a loop comes back to them. */
   readonly forwardReferences?: boolean
   /** One range per step, in definition order. */
   calls(definition: FlowDefinition): readonly CallRange[]
   /**
-   * The runs whose output is the flow's output whenever they take place and succeed, so that a client may be shown their text as it is written.
-   * Must leave out every run after which another output may still be chosen. Absent: known only at the end.
+   * Runs of steps whose output is certainly the flow's output if they succeed, so that their text may be streamed as
+   * the answer. Must leave out each run after which another output may still be chosen. Absent where the answer is
+   * known only at the end.
    */
   answers?(definition: FlowDefinition): readonly AnswerStep[]
-  /** Ids of the steps that take turns in a loop, in definition order; absent: no step runs more than once. */
+  /**
+   * Ids of the steps that run once per iteration of a loop, in definition order; absent where no step runs more than
+   * once.
+   */
   loop?(definition: FlowDefinition): readonly string[]
-  /** Outputs that a loop hands from step to step by itself, beyond what prompts name. */
+  /**
+   * Outputs that the executor gives to steps as `RunStepOptions.input`, in place of those that their definitions name.
+   */
   implicitInputs?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
-  /** Resolves when the flow is done; rejects with the OrchestratorError that ends it. */
+  /**
+   * For each step id, the steps of which one has written the latest output that the step sees, likeliest first. Without
+   * an entry for a step these are the nearest steps before it in the definition. Read by checkFlow and the preflight.
+   */
+  nearest?(definition: FlowDefinition): ReadonlyMap<string, readonly string[]>
+  /** Runs the flow. Resolves when no step is left to run; rejects with the OrchestratorError that ends the flow. */
   run(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult>
 }

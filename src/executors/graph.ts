@@ -4,19 +4,20 @@ import { CancellationToken } from '../async/cancellation-token.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { goesOnAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
+import { continuesAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult, Limiter } from './executor.ts'
 import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
 export const parallelSettings = z.strictObject({
-  /** Steps under way at once, each sample of a step counted; default: all that are ready. */
+  /** Maximum number of steps that run at once, where each sample of a step counts; default: all that are ready. */
   maxConcurrency: z.number().int().positive().optional(),
   /**
-   * What a failed step does, in whatever row of the graph; default `fail`, or `continue` where minSuccesses is given. With `continue` steps that
-   * have only failed inputs are skipped, all others run, and the flow ends well when at least one of its last steps has an output.
+   * Effect of a failed step anywhere in the graph; default `fail`, or `continue` where minSuccesses is given. With
+   * `continue`, steps whose inputs have all failed are skipped and all others run; the flow completes when at least one
+   * of its last steps has an output.
    */
   onFailure: z.enum(['fail', 'continue']).optional(),
-  /** Branches (steps that wait for nothing) that must succeed; default 1 with `continue`. */
+  /** Number of branches (steps that wait for no other) that must succeed; default 1 with `continue`. */
   minSuccesses: z.number().int().min(0).optional(),
 })
 
@@ -31,7 +32,7 @@ function calls(definition: FlowDefinition): readonly CallRange[] {
   return definition.steps.map(({ id }) => ({ stepId: id, min: skippable.has(id) ? 0 : 1, max: 1 }))
 }
 
-/** Steps that wait for nothing start together; others when what they wait for has settled. */
+/** Starts all steps that wait for no other, and each other step when the steps that it waits for have settled. */
 export const parallelExecutor: Executor = {
   type: 'parallel',
   noImplicitPredecessor: true,
@@ -42,7 +43,7 @@ export const parallelExecutor: Executor = {
   run: runGraph,
 }
 
-/** The same scheduler, with the plans written out. Takes the `parallel` block. */
+/** The same scheduler under the name of its general use. Its settings are the `parallel` block. */
 export const graphExecutor: Executor = {
   type: 'graph',
   noImplicitPredecessor: true,
@@ -54,7 +55,7 @@ export const graphExecutor: Executor = {
   run: runGraph,
 }
 
-/** More successes than there are branches can never come, and every step would be paid for before the flow fails. */
+/** Without this check a flow with fewer branches than minSuccesses would pay for all its steps and then fail. */
 function checkMinSuccesses(definition: FlowDefinition): readonly DefinitionProblem[] {
   const { minSuccesses = 0 } = definition.parallel ?? {}
   const branches = branchesOf(definition, stepPlans(definition)).length
@@ -63,13 +64,16 @@ function checkMinSuccesses(definition: FlowDefinition): readonly DefinitionProbl
   return [{ path: 'parallel.minSuccesses', message }]
 }
 
-/** The only end. Of several the output is put together; one that may fail without ending the flow may have said something else before. */
+/**
+ * The only last step. With several, the output is joined from them. A branch that may fail without ending the flow is
+ * left out, because its streamed text could differ from the final output.
+ */
 function answers(definition: FlowDefinition): readonly AnswerStep[] {
   const plans = stepPlans(definition)
   const [end, ...others] = openEnds(definition, plans)
   if (!end || others.length > 0) return []
   const isBranch = plans.get(end.id)?.waitsFor.size === 0
-  return isBranch && goesOnAfterFailure(definition) ? [] : lastOf([end])
+  return isBranch && continuesAfterFailure(definition) ? [] : lastOf([end])
 }
 
 async function runGraph(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
@@ -77,7 +81,7 @@ async function runGraph(definition: FlowDefinition, context: ExecutorContext): P
   const plans = stepPlans(definition)
   const results = await new GraphRun(definition, context, plans, {
     limit: settings.maxConcurrency === undefined ? undefined : pLimit(settings.maxConcurrency),
-    tolerant: goesOnAfterFailure(definition),
+    tolerant: continuesAfterFailure(definition),
     minSuccesses: settings.minSuccesses ?? 1,
   }).run()
   return aggregate(definition, plans, results)
@@ -89,7 +93,7 @@ interface GraphSettings {
   readonly minSuccesses: number
 }
 
-/** One walk over the graph: starts what is ready, in definition order, until nothing is left or a failure stops it. */
+/** One run of the graph: starts steps that are ready, in definition order, until none is left or a failure stops it. */
 class GraphRun {
   readonly #definition: FlowDefinition
   readonly #context: ExecutorContext
@@ -98,7 +102,7 @@ class GraphRun {
   readonly #results = new Map<string, StepResult>()
   readonly #waiting: FlowStep[]
   readonly #siblings = new CancellationToken()
-  #underWay = 0
+  #running = 0
   #failure: unknown
   #done: () => void = () => {}
 
@@ -123,7 +127,8 @@ class GraphRun {
     if (this.#failure !== undefined) throw this.#failure
     const [lost] = this.#failures()
     const ends = openEnds(this.#definition, this.#plans)
-    // Failures were let pass for the sake of the answer; without one the first of them is what the flow ended with.
+    // Failures are tolerated only for the sake of an output. Where no last step has one, the first failure ends the
+    // flow.
     if (lost && !ends.some(({ id }) => succeeded(this.#results.get(id)))) throw this.#failureOf(lost)
     return this.#results
   }
@@ -133,11 +138,11 @@ class GraphRun {
       const step = this.#waiting[index]
       if (step && this.#settled(step)) {
         this.#waiting.splice(index, 1)
-        this.#underWay++
+        this.#running++
         void this.#drive(step)
       } else index++
     }
-    if (this.#underWay === 0) this.#done()
+    if (this.#running === 0) this.#done()
   }
 
   async #drive(step: FlowStep): Promise<void> {
@@ -148,7 +153,7 @@ class GraphRun {
     } catch (error) {
       this.#stop(error)
     } finally {
-      this.#underWay--
+      this.#running--
       this.#startReady()
     }
   }
@@ -185,7 +190,7 @@ class GraphRun {
     })
   }
 
-  /** The failure that ends the flow, naming all there are. */
+  /** The failure that ends the flow; its message and details name all failures. */
   #failureOf(result: StepResult): OrchestratorError {
     const failure = failureOf(result)
     const failed = this.#failures()
@@ -235,7 +240,7 @@ function openEnds(definition: FlowDefinition, plans: ReadonlyMap<string, StepPla
   return definition.steps.filter((step) => !awaited.has(step.id))
 }
 
-/** Output of the graph: its last step where there is one, else every open end under its step's id. */
+/** Output of the graph: that of its last step, or of several last steps, each under the id of its step. */
 function aggregate(
   definition: FlowDefinition,
   plans: ReadonlyMap<string, StepPlan>,
@@ -249,7 +254,10 @@ function aggregate(
   return { output: last.map((result) => `## ${result.stepId}\n\n${result.output ?? ''}`).join('\n\n') }
 }
 
-/** Where every end was skipped the answer is what the steps before them came to: steps that no other successful one went on from. */
+/**
+ * Successful steps that no other successful step waits for: where all last steps were skipped, their outputs are the
+ * answer.
+ */
 function lastOfPath(successes: readonly FlowStep[], plans: ReadonlyMap<string, StepPlan>): readonly FlowStep[] {
   const awaited = new Set(successes.flatMap(({ id }) => [...(plans.get(id)?.waitsFor ?? [])]))
   return successes.filter(({ id }) => !awaited.has(id))

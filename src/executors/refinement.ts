@@ -1,21 +1,27 @@
 import * as z from 'zod'
+import { scoreOf } from '../domain/answers/verdict.ts'
 import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopInputs, loopRoles, loopSteps } from './loop-roles.ts'
+import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
 import { lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
-import { scoreOf } from './verdict-value.ts'
 
 export const refinementSettings = z.strictObject({
-  /** Refinements at most; every draft, the last one too, is scored. */
+  /** Maximum number of refinements, 1 to 100; default 3. Each draft is scored, the last one too. */
   maxIterations: z.number().int().min(1).max(100).default(3),
-  /** Score, 0 to 1, at which a draft is good enough. */
+  /** Score, 0 to 1, at which a draft is good enough; default 0.8. */
   qualityThreshold: z.number().min(0).max(1).default(0.8),
-  /** A round that raises the best score by less than this counts as no progress; default 0.01 where patience is given. */
+  /**
+   * A round that raises the best score by less than this, 0 to 1, counts as no progress; default 0.01 where patience is
+   * given.
+   */
   minImprovement: z.number().min(0).max(1).optional(),
-  /** Rounds without progress before the loop ends; default 2 where minImprovement is given. Neither given: no plateau. */
+  /**
+   * Rounds without progress after which the loop ends; default 2 where minImprovement is given. Without both, the loop
+   * never ends for lack of progress.
+   */
   patience: z.number().int().min(1).optional(),
 })
 
@@ -25,42 +31,46 @@ declare module '../domain/definition/flow-definition.ts' {
   }
 }
 
-const JUDGING: readonly StepAction[] = ['evaluate', 'critique', 'validate']
+const REVIEW_ACTIONS: readonly StepAction[] = ['evaluate', 'critique', 'validate']
 
-/** Draft, then evaluate and refine until good enough; the best-scored draft is the output, not the last. */
+/**
+ * Runs a draft, then evaluates and refines it until it is good enough. The output is the draft with the best score, not
+ * the last one.
+ */
 export const refinementExecutor: Executor = {
   type: 'refinement',
   settings: refinementSettings,
   forwardReferences: true,
   check: (definition) => {
-    const roles = loopRoles(definition, JUDGING)
+    const roles = loopRoles(definition, REVIEW_ACTIONS)
     if (!isRoles(roles)) return roles
-    return roles.judges.slice(1).map((step) => ({
+    return roles.reviewers.slice(1).map((step) => ({
       path: `steps[${definition.steps.indexOf(step)}].action`,
-      message: 'expected one judging step between draft and refine, found another one',
+      message: 'expected one reviewing step between draft and refine, found another one',
     }))
   },
   calls: (definition) => {
-    const roles = getLoopRoles(definition, JUDGING)
+    const roles = getLoopRoles(definition, REVIEW_ACTIONS)
     const { maxIterations } = settingsOf(definition)
     const idle = idleSteps(definition, roles)
     return definition.steps.map((step) => {
       if (step === roles.refine) return { stepId: step.id, min: 0, max: maxIterations }
       const min = idle.has(step) ? 0 : 1
-      return { stepId: step.id, min, max: roles.judges.includes(step) ? maxIterations + 1 : 1 }
+      return { stepId: step.id, min, max: roles.reviewers.includes(step) ? maxIterations + 1 : 1 }
     })
   },
-  loop: (definition) => loopSteps(getLoopRoles(definition, JUDGING)),
-  implicitInputs: (definition) => loopInputs(getLoopRoles(definition, JUDGING)),
-  // The best draft is known when all are scored.
-  answers: (definition) => lastOf(getLoopRoles(definition, JUDGING).after),
+  loop: (definition) => loopSteps(getLoopRoles(definition, REVIEW_ACTIONS)),
+  implicitInputs: (definition) => loopInputs(getLoopRoles(definition, REVIEW_ACTIONS)),
+  nearest: (definition) => loopNearest(definition, getLoopRoles(definition, REVIEW_ACTIONS), { reviewsAreSeen: false }),
+  // The best draft is known only when all are scored.
+  answers: (definition) => lastOf(getLoopRoles(definition, REVIEW_ACTIONS).after),
   run: runRefinement,
 }
 
 async function runRefinement(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
-  const { before, draft, judges, refine, after } = getLoopRoles(definition, JUDGING)
-  const [evaluate] = judges
-  if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a step that judges')
+  const { before, draft, reviewers, refine, after } = getLoopRoles(definition, REVIEW_ACTIONS)
+  const [evaluate] = reviewers
+  if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a reviewing step')
   const start = await runInOrder(definition, before, context)
   const best = bestSoFar(await runIfReady(definition, draft, context, { visible: start }))
   let stopReason: StopReason | undefined
@@ -72,11 +82,11 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
     }
     const verdict = await context.runStep(evaluate, { iteration, verdict: 'ask', input: [best.latest], visible: seen })
     if (limited(verdict)) stopReason = 'limit'
-    else stopReason = best.judge(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
+    else stopReason = best.recordScore(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
     if (stopReason) break
-    const judged = [...seen, verdict]
-    if (!(await readyOrSkipped(definition, refine, context, { iteration, input: [best.latest], visible: judged }))) break
-    const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: judged })
+    const reviewed = [...seen, verdict]
+    if (!(await readyOrSkipped(definition, refine, context, { iteration, input: [best.latest], visible: reviewed }))) break
+    const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: reviewed })
     if (limited(refined)) stopReason = 'limit'
     else if (succeeded(required(refine, refined))) best.add(refined)
     else break
@@ -84,7 +94,7 @@ async function runRefinement(definition: FlowDefinition, context: ExecutorContex
   return { final: lastSuccess(await runInOrder(definition, after, context, [...start, best.result()])), stopReason }
 }
 
-/** Keeps the drafts, their scores and how long nothing got better. */
+/** Tracks the latest and the best draft, and the rounds without progress. */
 function bestSoFar(first: StepResult) {
   let latest = first
   let best: { readonly draft: StepResult; readonly score: number } | undefined
@@ -97,8 +107,8 @@ function bestSoFar(first: StepResult) {
     add(draft: StepResult) {
       latest = draft
     },
-    /** Takes the score of the latest draft and says whether the loop ends. */
-    judge(score: number | undefined, iteration: number, settings: Settings): StopReason | undefined {
+    /** Records the score of the latest draft. Returns the reason to end the loop, or `undefined` to continue. */
+    recordScore(score: number | undefined, iteration: number, settings: Settings): StopReason | undefined {
       if (score === undefined) return 'no_verdict'
       const gain = best === undefined ? Number.POSITIVE_INFINITY : score - best.score
       if (gain > 0) best = { draft: latest, score }
@@ -107,7 +117,7 @@ function bestSoFar(first: StepResult) {
       if (iteration > settings.maxIterations) return 'max_iterations'
       return roundsWithoutProgress >= settings.patience ? 'plateau' : undefined
     },
-    /** The best-scored draft; the latest where none was scored. */
+    /** The draft with the best score; the latest one where none was scored. */
     result: () => best?.draft ?? latest,
   }
 }

@@ -6,10 +6,11 @@ import { graphExecutor, parallelExecutor } from './graph.ts'
 import { refinementExecutor } from './refinement.ts'
 import { sequentialExecutor } from './sequential.ts'
 
-// By name too: in the types of the package the annotated table leads to none of these files, which give definitions their settings.
+// The named exports keep these files in the types of the package: they add the settings of their flow types to
+// definitions, and the annotated table below refers to none of them.
 export { conditionalExecutor, critiqueExecutor, graphExecutor, parallelExecutor, refinementExecutor, sequentialExecutor }
 
-/** Every flow type there is. A new one adds its line here. */
+/** All flow types. A new one adds its line here. */
 export const executors: Readonly<Record<FlowType, Executor>> = {
   sequential: sequentialExecutor,
   parallel: parallelExecutor,

@@ -2,7 +2,7 @@ import { skippableSteps } from '../prompts/step-plan.ts'
 import type { Executor } from './executor.ts'
 import { lastOf, lastSuccess, runInOrder } from './step-outcome.ts'
 
-/** Steps in definition order; each sees all before it. */
+/** Runs the steps in definition order; each sees the results of all steps before it. */
 export const sequentialExecutor: Executor = {
   type: 'sequential',
   calls: (definition) => {

@@ -5,7 +5,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { missingInput, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, ExecutorContext, RunStepOptions } from './executor.ts'
 
-/** The error a failed result stands for, ready to end the flow with the step's own code. */
+/** The error of a failed result, with the step's own code, to end the flow with. */
 export function failureOf(result: StepResult): OrchestratorError {
   const error = result.error
   if (!error)
@@ -13,7 +13,10 @@ export function failureOf(result: StepResult): OrchestratorError {
   return new OrchestratorError(error.code, error.message, { details: error.details, retryable: error.retryable })
 }
 
-/** Runs a step that has its inputs and whose condition holds, skips it otherwise; a failure ends the flow unless the step is optional. */
+/**
+ * Runs a step that has its inputs and whose condition holds; skips it otherwise. A failure ends the flow unless the
+ * step is optional.
+ */
 export async function runIfReady(
   definition: FlowDefinition,
   step: FlowStep,
@@ -25,7 +28,7 @@ export async function runIfReady(
   return required(step, await context.runStep(step, options))
 }
 
-/** Whether a step has its inputs and its condition holds; the step is recorded as skipped where not. */
+/** Whether a step has its inputs and its condition holds. Where not, records the step as skipped. */
 export async function readyOrSkipped(
   definition: FlowDefinition,
   step: FlowStep,
@@ -48,30 +51,33 @@ async function whyNotReady(
   return (await context.conditionHolds(step, visible, iteration)) ? undefined : 'condition'
 }
 
-/** Why a step cannot run over the results it may see; `undefined`: it can. */
+/** The reason why a step cannot run with the results that it may see; `undefined` where it can. */
 export function missingFor(
   definition: FlowDefinition,
   step: FlowStep,
   visible: readonly StepResult[],
-  isFed = false,
+  isGiven = false,
 ): string | undefined {
   const plan = stepPlans(definition).get(step.id)
   if (!plan || plan.inputs.size === 0) return undefined
-  // In a loop a step has several results, of which the latest success is read.
+  // In a loop a step has several results. Only whether one of them succeeded matters here.
   const outcomeOf = (id: string) => {
     const results = visible.filter(({ stepId }) => stepId === id)
     return results.find(succeeded) ?? results[0]
   }
-  return missingInput(plan, outcomeOf, isFed)
+  return missingInput(plan, outcomeOf, isGiven)
 }
 
-/** The result, unless it is a failure that ends the flow. */
+/** The result itself. Throws where it is a failure that ends the flow. */
 export function required(step: FlowStep, result: StepResult): StepResult {
   if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
   return result
 }
 
-/** Runs steps one after the other; each sees `before` and the steps ahead of it. Resolves with `before` and the new results. */
+/**
+ * Runs steps one after another; each sees `before` and the results of the steps before it. Resolves with `before` and
+ * the new results.
+ */
 export async function runInOrder(
   definition: FlowDefinition,
   steps: readonly FlowStep[],
@@ -83,7 +89,8 @@ export async function runInOrder(
     const visible = results.slice()
     const missing = missingFor(definition, step, visible)
     if (missing !== undefined) results.push(await context.skipStep(step, missing))
-    // Thousands of flows wait in this line at once: one suspended function is enough.
+    // Thousands of flows may wait here at once, so that this branch avoids the second suspended function of
+    // `runIfReady`.
     else if (step.condition === undefined) results.push(required(step, await context.runStep(step, { visible })))
     else results.push(await runIfReady(definition, step, context, { visible }))
   }
@@ -91,8 +98,8 @@ export async function runInOrder(
 }
 
 /**
- * Runs steps at the same time against one context. The first failure of a step that is not optional aborts its siblings;
- * what they already returned is kept. Resolves with results in the order of `steps`.
+ * Runs steps concurrently with the same options. The first failure of a step that is not optional aborts its siblings;
+ * results that they have already returned are kept. Resolves with results in the order of `steps`.
  */
 export async function runTogether(
   steps: readonly FlowStep[],
@@ -123,7 +130,7 @@ export async function runTogether(
 export const lastSuccess = (results: readonly StepResult[]): StepResult | undefined =>
   results.findLast((result) => result.status === 'SUCCESS')
 
-/** The last of steps that run once, as the one that answers. */
+/** The last of these steps, each of which runs once, as the step whose output is the flow's. */
 export const lastOf = (steps: readonly FlowStep[]): readonly AnswerStep[] =>
   steps.slice(-1).map(({ id }) => ({ stepId: id, iteration: 1 }))
 

@@ -16,6 +16,8 @@ import { type FlowDefinitions, getStep } from './flows/flow-definitions.ts'
 import type { FlowLists, FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { finalStepIds, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
 import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
+import type { FlowFinding } from './inspect/flow-finding.ts'
+import type { Preflight, PreflightOptions } from './inspect/preflight.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
 import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecutionEnd } from './runs/flow-runner.ts'
@@ -47,6 +49,8 @@ export interface OrchestratorServiceDeps {
   readonly live: LiveUpdates
   /** Implemented by createCheckFlow. */
   readonly checkFlow: CheckFlow
+  /** Implemented by createPreflight. */
+  readonly preflight: Preflight
   /** Implemented by createAnswerSteps. */
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
   /** Implemented by createFinalSteps. */
@@ -203,6 +207,11 @@ export class OrchestratorService {
    */
   checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
     return this.#deps.checkFlow(definition, userId)
+  }
+
+  /** Every problem for which a run must not start, by the rules that an interface chooses. Never rejects. */
+  preflight(definition: FlowDefinitionInput, userId: string, options: PreflightOptions): Promise<readonly FlowFinding[]> {
+    return this.#deps.preflight(definition, userId, options)
   }
 
   /**

@@ -6,14 +6,14 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
 import type { ApiKeyService, NewApiKey } from './policy.ts'
 
-/** A key with what its secret is compared with. */
+/** A key with the hash of its secret. */
 interface HashedApiKey {
   readonly key: ApiKey
   /** SHA-256 of the secret, hexadecimal. */
   readonly hash: string
 }
 
-/** What the service needs of a store. */
+/** The storage operations that the service needs. */
 export interface ApiKeyRecords {
   create(key: ApiKey, hash: string): Promise<void>
   find(id: string): Promise<HashedApiKey | undefined>
@@ -24,16 +24,16 @@ export interface ApiKeyRecords {
 }
 
 export interface ApiKeyServiceOptions {
-  /** Milliseconds a key may be remembered; default and at most 1000. */
+  /** Milliseconds for which a key may be cached; default and maximum 1000. */
   readonly cacheMs?: number
-  /** Milliseconds on any clock that only rises. */
+  /** Milliseconds of a monotonic clock. */
   readonly elapsedMs?: () => number
   readonly now?: () => Date
 }
 
 const MAX_CACHE_MS = 1_000
 const TOUCH_EVERY_MS = 60_000
-/** Keys whose last use is remembered; of others it may be written more often. */
+/** Keys whose last use is cached; the use of other keys may be written more often. */
 const MAX_TOUCHED = 10_000
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -41,7 +41,7 @@ const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const SECRET_LENGTH = 43
 const ID = /^[0-9a-f]{16}$/
 const TOKEN = /^pk_([0-9a-f]{16})_([0-9A-Za-z]{43})$/
-/** In place of the id and the hash of a token that has none: the work is the same, and no key has them. */
+/** Stand-ins for the id and hash of a malformed token, so that it takes the same work. No key has them. */
 const NO_ID = 'none'
 const NO_HASH = Buffer.alloc(32)
 
@@ -65,7 +65,7 @@ const newKeySchema = z.strictObject({
   expiresAt: z.date().optional(),
 })
 
-/** Keys kept in a store as hashes, remembered for a second at most. Keys revoked in this process are refused at once. */
+/** Stores keys as hashes and caches them for at most a second. Keys revoked in this process are refused at once. */
 export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServiceOptions = {}): ApiKeyService {
   const { cacheMs = MAX_CACHE_MS, elapsedMs = () => performance.now(), now = () => new Date() } = options
   const known = createFreshCache<HashedApiKey | undefined>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now: elapsedMs })
@@ -91,7 +91,7 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
     list: async (userId) => records.list(userId === undefined ? undefined : parse(userIdSchema, userId, 'userId')),
 
     revoke: async (id) => {
-      // The text may be a whole token by mistake, so that it is repeated only where it cannot be one.
+      // The id may be a whole token by mistake, so that the message repeats it only where it has the form of an id.
       if (!isId(id)) throw new OrchestratorError('KEY_NOT_FOUND', 'Expected the id of a key: 16 hexadecimal digits.')
       try {
         const revoked = await records.revoke(id, now())
@@ -125,11 +125,11 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
 
 const isId = (id: unknown): id is string => typeof id === 'string' && ID.test(id)
 
-// A slow hash protects secrets that people choose, of which one can try the likely ones. This one is 256 random bits: nobody can try them at any speed, and a slow
-// hash on every request would be a way to keep the server busy.
+// A slow hash protects passwords, whose likely values can be tested one by one. These secrets have 256 random bits,
+// which no speed of testing reaches, and a slow hash on each request would let clients keep the server busy.
 const toHash = (secret: string): Buffer => createHash('sha256').update(secret).digest()
 
-/** Notes that a key was used, at most once a minute; a use that cannot be noted is none the less one. */
+/** Records the use of a key at most once a minute. A failed write does not fail the request. */
 function createTouch(records: Pick<ApiKeyRecords, 'touch'>) {
   let touched: LRUCache<string, number> | undefined
   return ({ id, lastUsedAt }: ApiKey, at: Date): void => {

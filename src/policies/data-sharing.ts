@@ -4,7 +4,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
 import type { DataSharingService } from './policy.ts'
 
-/** What the service needs of a store. */
+/** The storage operations that the service needs. */
 export interface DataSharingRecords {
   find(userId: string, providerKey: string): Promise<DataSharingPolicy | undefined>
   list(userId: string): Promise<readonly DataSharingPolicy[]>
@@ -13,7 +13,7 @@ export interface DataSharingRecords {
 }
 
 export interface DataSharingServiceOptions {
-  /** Milliseconds a policy may be remembered; default and at most 1000. */
+  /** Milliseconds for which a policy may be cached; default and maximum 1000. */
   readonly cacheMs?: number
   readonly now?: () => number
 }
@@ -29,7 +29,7 @@ const policySchema = z.strictObject({
   allowAttachments: z.boolean().default(false),
 })
 
-/** Policies kept in a store, remembered for a second at most. Changes made in this process count at once. */
+/** Stores policies and caches them for at most a second. Changes by this process take effect at once. */
 export function createDataSharingService(
   records: DataSharingRecords,
   options: DataSharingServiceOptions = {},

@@ -1,19 +1,19 @@
 import { LRUCache } from 'lru-cache'
 
 export interface FreshCacheOptions {
-  /** Milliseconds from the start of a read during which its answer is given again; 0 reads every time. */
+  /** Milliseconds from the start of a read for which its answer is reused; 0 reads every time. */
   readonly cacheMs: number
-  /** Milliseconds on any clock that only rises. */
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number
 }
 
-/** Answers of a store, for a moment. */
+/** Caches answers of a store for a short time. */
 export interface FreshCache<Value> {
-  /** Several callers at once share one read. */
+  /** The cached answer, or that of `read`. Concurrent callers share one read. */
   get(key: CacheKey, read: () => Promise<Value>): Promise<Value>
-  /** Call after a write: whoever asks from now on gets a new read, also when an older one is still under way. */
+  /** Must be called after a write: later calls of `get` read again, even while an older read is still running. */
   drop(key: CacheKey): void
-  /** The same for all keys. */
+  /** Drops all keys. */
   clear(): void
 }
 
@@ -27,7 +27,7 @@ interface Entry<Value> {
 const MAX_ENTRIES = 2_000
 
 export function createFreshCache<Value>({ cacheMs, now }: FreshCacheOptions): FreshCache<Value> {
-  // The cache reserves room for all its entries at once: a process that asks nobody should not pay for it.
+  // The LRU cache allocates memory for all entries at once, so that it is created only at the first read.
   let entries: LRUCache<string, Entry<Value>> | undefined
   return {
     get(key, read) {
@@ -52,5 +52,5 @@ export function createFreshCache<Value>({ cacheMs, now }: FreshCacheOptions): Fr
   }
 }
 
-/** The length keeps two ids apart whatever characters they hold. */
+/** The length marks where the first id ends, whatever characters the ids contain. */
 const toText = ([first, second]: CacheKey): string => `${first.length}:${first}${second}`

@@ -4,25 +4,25 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createFreshCache } from './fresh-cache.ts'
 import type { PermissionService } from './policy.ts'
 
-/** What the service needs of a store. */
+/** The storage operations that the service needs. */
 export interface PermissionRecords {
   rightsOf(userId: string, threadId: string): Promise<readonly ThreadRight[]>
   list(threadId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
-  /** Replaces the user's rights on the thread; none removes the row. */
+  /** Replaces the user's rights on the thread; an empty list removes the row. */
   set(threadId: string, userId: string, rights: readonly ThreadRight[]): Promise<void>
 }
 
 export interface PermissionServiceOptions {
-  /** Milliseconds a right may be remembered; default and at most 1000. */
+  /** Milliseconds for which rights may be cached; default and maximum 1000. */
   readonly cacheMs?: number
   readonly now?: () => number
-  /** Who created the thread: nobody takes the creator's rights away. Without it the creator is a user like others. */
+  /** Returns the creator of a thread, whose rights cannot be revoked. Without it, they can. */
   readonly findCreator?: (threadId: string) => Promise<string | undefined>
 }
 
 const MAX_CACHE_MS = 1_000
 
-/** Rights kept in a store, remembered for a second at most. Grants and revokes of this process count at once. */
+/** Stores rights and caches them for at most a second. Grants and revocations by this process take effect at once. */
 export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
@@ -83,7 +83,8 @@ export function createPermissionService(records: PermissionRecords, options: Per
       return records.list(threadId)
     },
     threadCreated: (threadId, userId) => set(threadId, userId, new Set(THREAD_RIGHTS)),
-    // Entries are by thread and user, and nobody lists the users: all go, which costs one read each.
+    // Entries are keyed by thread and user, and the users of a thread are not listed, so that all entries are dropped.
+    // That costs one read each.
     threadDeleted: () => cache.clear(),
   }
 }

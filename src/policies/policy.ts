@@ -4,116 +4,168 @@ import type { ContextKind, DataSharingPolicy, DataSharingRules, SharingDecision 
 import type { ThreadRight } from '../domain/users/thread.ts'
 
 /**
- * Who may do what with a thread (S4-111 to S4-115); flows inherit. The database implementation is the default;
- * a backend may plug in its own. Asked at least once per public call.
+ * Rights of users on threads; a flow has the rights of its thread. Implemented by createPermissionService over the
+ * database; a backend may supply its own through `config.permissions`. Called at least once per public call.
+ *
+ * ```ts
+ * await polyphony.permissions.grant(threadId, 'ada', 'bob', ['read'])
+ * await polyphony.permissions.can('bob', threadId, 'write') // false
+ * ```
  */
 export interface PermissionService {
-  /** Must answer from current state; at most one second old across processes. False for an unknown thread too. */
+  /**
+   * Whether the user holds the right. Must answer from state that is at most one second old, across processes too.
+   * False for an unknown thread.
+   */
   can(userId: string, threadId: string, right: ThreadRight): Promise<boolean>
-  /** Rights of the user on the thread; empty for none. */
+  /** The rights of the user on the thread; empty where the user holds none. */
   rightsOf(userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>>
   /**
-   * Adds the rights to those that `toUserId` holds. Rejects with PERMISSION_DENIED when `byUserId` does not hold every right given,
-   * THREAD_NOT_FOUND when it cannot read, INPUT_INVALID for no rights or unknown ones.
+   * Adds the rights to those that `toUserId` holds. Rejects with PERMISSION_DENIED when `byUserId` does not hold each
+   * of them, THREAD_NOT_FOUND when `byUserId` cannot read the thread, INPUT_INVALID for an empty list or unknown
+   * rights.
    */
   grant(threadId: string, byUserId: string, toUserId: string, rights: readonly ThreadRight[]): Promise<void>
-  /** Takes the rights, all where none are named. Rejects as `grant` does, and with PERMISSION_DENIED for the creator of the thread. */
+  /**
+   * Removes the rights from `fromUserId`, all of them where `rights` is absent. Rejects as `grant` does, and with
+   * PERMISSION_DENIED where `fromUserId` created the thread.
+   */
   revoke(threadId: string, byUserId: string, fromUserId: string, rights?: readonly ThreadRight[]): Promise<void>
-  /** Everybody who holds a right on the thread. Rejects with THREAD_NOT_FOUND when `byUserId` cannot read. */
+  /**
+   * Users who hold a right on the thread, with their rights. Rejects with THREAD_NOT_FOUND when `byUserId` cannot read
+   * it.
+   */
   list(
     threadId: string,
     byUserId: string,
   ): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
-  /** Gives the creator of a new thread all rights. */
+  /** Grants all rights to the creator of a new thread. Called once per thread. */
   threadCreated(threadId: string, userId: string): Promise<void>
-  /** Forgets what it remembers of a thread that is gone. */
+  /** Drops cached rights of a deleted thread. */
   threadDeleted?(threadId: string): void
 }
 
-/** Policies of users for providers (S4-116 to S4-122). `providerKey` is the provider's id as steps name it. Read once per target of every step. */
+/**
+ * Policies by which users allow providers to see their data. Implemented by createDataSharingService. `providerKey` is
+ * the provider's id as steps name it. `get` is called once per target of each step.
+ *
+ * ```ts
+ * // Allows models of Anthropic to read what models of other providers wrote in flows of ada.
+ * await polyphony.dataSharing.set('ada', 'anthropic', { allowCrossProviderContext: true })
+ * ```
+ */
 export interface DataSharingService {
-  /** Replaces the policy; rules that are not named are false. Rejects with INPUT_INVALID for anything that is no policy. */
+  /**
+   * Replaces the policy; absent rules become false. Resolves with the stored policy. Rejects with INPUT_INVALID for
+   * unknown fields or wrong types.
+   */
   set(userId: string, providerKey: string, rules: Partial<DataSharingRules>): Promise<DataSharingPolicy>
-  /** `undefined`: nothing is shared. Must be at most one second old across processes. */
+  /**
+   * The policy, or `undefined`, which allows nothing to be shared. Must be at most one second old, across processes
+   * too.
+   */
   get(userId: string, providerKey: string): Promise<DataSharingPolicy | undefined>
   list(userId: string): Promise<readonly DataSharingPolicy[]>
-  /** Resolves also where there was none. */
+  /** Removes the policy. Resolves even if none exists. */
   remove(userId: string, providerKey: string): Promise<void>
 }
 
-/** What a new key is to be. */
+/** Options of a new key. */
 export interface NewApiKey {
-  /** For people, at most 200 characters. */
+  /** Label for people, at most 200 characters. */
   readonly name?: string
-  /** One or more; default: all but `metrics`. */
+  /** One or more scopes; default: all but `metrics`. */
   readonly scopes?: readonly Scope[]
-  /** In the future; default: never. */
+  /** Must be in the future; default: the key never expires. */
   readonly expiresAt?: Date
 }
 
-/** Keys that stand for users at the server. Asked on every request. */
+/**
+ * Keys by which clients authenticate as a user at the server. Implemented by createApiKeyService. `verify` is called on
+ * each request.
+ *
+ * ```ts
+ * const { token } = await polyphony.apiKeys.create('ada', { name: 'laptop', scopes: ['read'] })
+ * await polyphony.apiKeys.verify(token) // the key, with its user and scopes
+ * ```
+ */
 export interface ApiKeyService {
-  /** A token is `pk_<id>_<secret>`, shown here and never again: only a hash is stored. Rejects with INPUT_INVALID. */
+  /**
+   * Creates a key. The token `pk_<id>_<secret>` is returned only here, because only a hash of it is stored. Rejects
+   * with INPUT_INVALID.
+   */
   create(userId: string, options?: NewApiKey): Promise<{ readonly key: ApiKey; readonly token: string }>
-  /** Newest first, revoked and expired ones too; of one user, or of all. */
+  /** Keys of one user, or of all users, newest first, revoked and expired ones included. */
   list(userId?: string): Promise<readonly ApiKey[]>
-  /** Counts at once in this process, within a second in others. Revoking twice keeps the first instant. Rejects with KEY_NOT_FOUND. */
+  /**
+   * Revokes a key, at once in this process and within a second in others. A second revocation keeps the first instant.
+   * Rejects with KEY_NOT_FOUND.
+   */
   revoke(id: string): Promise<ApiKey>
   /**
-   * The key of a token; `undefined` for anything malformed, unknown, wrong, revoked or expired. Must do the same work for all of them. Notes the use, without
-   * making the caller wait for it.
+   * The key of a token; `undefined` for a token that is malformed, unknown, wrong, revoked or expired. Must do the same
+   * work in all of these cases, so that response times reveal nothing. Records the use in the background.
    */
   verify(token: string): Promise<ApiKey | undefined>
-  /** Whether any key was ever made. One that was revoked or has expired counts: with the last key gone nobody may come in, not everybody. */
+  /**
+   * Whether any key was ever created. Revoked and expired keys count: a server without a usable key must stay closed.
+   */
   exist(): Promise<boolean>
-  /** Whether the key still is usable now; for connections that stay open. */
+  /** Whether the key is still usable; checked periodically for open connections. */
   isUsable(id: string): Promise<boolean>
 }
 
-/** One piece of text that might go to a provider. */
+/** One unit of text that may be shared with a provider. */
 export interface ContextItem {
   readonly kind: ContextKind
   /** Step id, message id or attachment name. */
   readonly name: string
-  /** Provider that wrote it; absent for text of the user. */
+  /** Provider whose model wrote the text; absent for text of the user. */
   readonly from?: string
   readonly text: string
-  /** Named by `inputFrom` or used in the prompt: forbidden means the step fails. */
+  /**
+   * The step cannot run without it: `inputFrom` names it, or the prompt reads it. The step fails where sharing it is
+   * denied.
+   */
   readonly required: boolean
-  /** Is never shortened or left out for its length: a system message, say. */
+  /** Must be neither shortened nor left out for its length, as with a system message. */
   readonly whole?: boolean
 }
 
-/** What one step might be given, and what decides. */
+/** The context items of one step and the policies that decide about them. */
 export interface SharedContextRequest {
   readonly userId: string
   readonly stepId: string
-  /** Provider id that is about to be called. */
+  /** Id of the provider that is about to be called. */
   readonly to: string
   readonly policy: DataSharingPolicy | undefined
   readonly contextPolicy: ContextPolicy
-  /** Oldest first within each kind. */
+  /** Candidates, oldest first within each kind. */
   readonly items: readonly ContextItem[]
-  /** Tokens of a text for the model that is asked. */
+  /** Counts the tokens of a text for the model that is about to be called. */
   readonly countTokens: (text: string) => number | Promise<number>
 }
 
-/** What one step may see, and the record of why. */
+/** The context items that one step may see, and the decisions about all of them. */
 export interface SharedContext {
-  /** Same order as the pieces that went in; text possibly shortened. */
+  /** Shared items in the order of the request; texts may be shortened. */
   readonly visible: readonly ContextItem[]
   readonly decisions: readonly SharingDecision[]
-  /** Cuts, for the step result. */
+  /** Descriptions of cuts, for the step result. */
   readonly notes: readonly string[]
 }
 
 /**
- * Judges every piece on every call. Pure but for counting. Rejects with DATA_SHARING_DENIED (`details`: stepId, piece, kind, from, to, rule)
- * when a required piece is forbidden.
+ * Decides about each context item and fits the allowed ones into `maxSharedTokens`. Implemented by shareContext; called
+ * once per target of each step. Keeps no state. Rejects with SharingDeniedError, code DATA_SHARING_DENIED (`details`
+ * with `stepId`, `piece`, `kind`, `from`, `to`, `rule`), when a required item is denied.
  */
 export type ShareContext = (request: SharedContextRequest) => Promise<SharedContext>
 
-/** The decision for one piece alone; what checkFlow uses before a run. */
+/**
+ * Decides about one context item by the user's policy alone. Pure. Called by checkFlow and the preflight before a run,
+ * and for reads of prompt functions.
+ */
 export type DecideSharing = (
   piece: Pick<ContextItem, 'kind' | 'name' | 'from'>,
   to: string,

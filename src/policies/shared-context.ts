@@ -1,5 +1,5 @@
+import { SharingDeniedError } from '../domain/execution/sharing-denied.ts'
 import type { SharingDecision } from '../domain/users/sharing.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ContextItem, DecideSharing, ShareContext, SharedContextRequest } from './policy.ts'
 import { fitTokens } from './token-limit.ts'
 
@@ -9,7 +9,7 @@ export const decideSharing: DecideSharing = ({ kind, name, from }, to, policy) =
 
   if (kind === 'original_prompt') return decide(true, 'original_prompt')
   if (kind === 'step_output' && from === to) return decide(true, 'own_output')
-  // A policy that was made for another provider permits nothing here.
+  // A policy for another provider permits nothing here.
   if (!policy || policy.providerKey !== to) return decide(false, 'no_policy')
   if (kind === 'step_output') return decide(policy.allowCrossProviderContext, 'allowCrossProviderContext')
   const rule = kind === 'attachment' ? 'allowAttachments' : 'allowConversationHistory'
@@ -19,12 +19,12 @@ export const decideSharing: DecideSharing = ({ kind, name, from }, to, policy) =
 }
 
 export const shareContext: ShareContext = async (request) => {
-  const decisions = request.items.map((piece) => judge(piece, request))
+  const decisions = request.items.map((item) => decideItem(item, request))
   const allowed: ContextItem[] = []
-  for (const [index, piece] of request.items.entries()) {
+  for (const [index, item] of request.items.entries()) {
     const decision = decisions[index]
-    if (decision?.allowed) allowed.push(piece)
-    else if (decision && piece.required) throw denied(request.stepId, decision)
+    if (decision?.allowed) allowed.push(item)
+    else if (decision && item.required) throw denied(request.stepId, decision)
   }
 
   const fitted = await fitTokens(allowed, request.contextPolicy.maxSharedTokens, request.countTokens)
@@ -32,27 +32,29 @@ export const shareContext: ShareContext = async (request) => {
   return {
     visible: fitted.visible,
     decisions: decisions.map((decision, index) => {
-      const piece = request.items[index]
-      return piece && fitted.leftOut.has(piece) ? { ...decision, allowed: false, rule: 'maxSharedTokens' } : decision
+      const item = request.items[index]
+      return item && fitted.leftOut.has(item) ? { ...decision, allowed: false, rule: 'maxSharedTokens' } : decision
     }),
     notes: fitted.notes,
   }
 }
 
-/** What the flow's author keeps back comes before what the user allows: no permission would change it. */
-function judge(piece: ContextItem, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
-  const decision = decideSharing(piece, to, policy?.userId === userId ? policy : undefined)
+/**
+ * Applies the context policy of the flow's author and the data-sharing policy of the user. An item that the author
+ * hides stays hidden even if the user allows it.
+ */
+function decideItem(item: ContextItem, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
+  const decision = decideSharing(item, to, policy?.userId === userId ? policy : undefined)
   const { shareConversationHistory, shareStepOutputs } = contextPolicy
-  if (piece.kind === 'conversation_history' && !shareConversationHistory) {
+  if (item.kind === 'conversation_history' && !shareConversationHistory) {
     return { ...decision, allowed: false, rule: 'shareConversationHistory' }
   }
-  if (piece.kind === 'step_output' && !shareStepOutputs) return { ...decision, allowed: false, rule: 'shareStepOutputs' }
+  if (item.kind === 'step_output' && !shareStepOutputs) return { ...decision, allowed: false, rule: 'shareStepOutputs' }
   return decision
 }
 
-function denied(stepId: string, { piece, kind, from, to, rule }: SharingDecision): OrchestratorError {
+function denied(stepId: string, decision: SharingDecision): SharingDeniedError {
+  const { piece, kind, from, to, rule } = decision
   const what = `${kind} "${piece}"${from === undefined ? '' : ` of ${from}`}`
-  return new OrchestratorError('DATA_SHARING_DENIED', `Step "${stepId}" needs ${what}, which ${to} may not see (${rule}).`, {
-    details: { stepId, piece, kind, ...(from === undefined ? {} : { from }), to, rule },
-  })
+  return new SharingDeniedError(`Step "${stepId}" needs ${what}, which ${to} may not see (${rule}).`, stepId, decision)
 }

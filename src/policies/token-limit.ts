@@ -1,9 +1,9 @@
 import type { ContextItem, SharedContextRequest } from './policy.ts'
 
 export interface FittedContext {
-  /** Same order as the pieces that went in. */
+  /** The items that fit, in the order of the request. */
   readonly visible: readonly ContextItem[]
-  /** Pieces for which there was no room at all; never required ones. */
+  /** Items of which nothing fits; never required ones. */
   readonly leftOut: ReadonlySet<ContextItem>
   readonly notes: readonly string[]
 }
@@ -13,63 +13,64 @@ type CountTokens = SharedContextRequest['countTokens']
 const NONE: ReadonlySet<ContextItem> = new Set()
 
 /**
- * Makes history and step outputs fit into `maxTokens` together: the oldest history goes first, then the oldest outputs lose their beginning.
- * Other kinds, and pieces that stay whole, do not count. No tokenizer gives more tokens than UTF-8 bytes, so texts that fit as bytes are not counted.
+ * Fits history and step outputs into `maxTokens` together: the oldest history is left out first, then the oldest
+ * outputs lose their beginning. Other kinds, and items marked `whole`, do not count. No tokenizer gives more tokens
+ * than UTF-8 bytes, so that texts which fit as bytes are not counted.
  */
 export async function fitTokens(
-  pieces: readonly ContextItem[],
+  items: readonly ContextItem[],
   maxTokens: number,
   countTokens: CountTokens,
 ): Promise<FittedContext> {
   let bytesLeft = 0
-  for (const piece of pieces) if (isBounded(piece)) bytesLeft += byteLength(piece.text)
-  if (bytesLeft <= maxTokens) return { visible: pieces, leftOut: NONE, notes: [] }
+  for (const item of items) if (isBounded(item)) bytesLeft += byteLength(item.text)
+  if (bytesLeft <= maxTokens) return { visible: items, leftOut: NONE, notes: [] }
 
-  const newestFirst = (kind: ContextItem['kind']) => pieces.filter((piece) => piece.kind === kind && isBounded(piece)).reverse()
+  const newestFirst = (kind: ContextItem['kind']) => items.filter((item) => item.kind === kind && isBounded(item)).reverse()
   const byWorth = [...newestFirst('step_output'), ...newestFirst('conversation_history')]
-  const floor = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((piece) => piece.required).length)))
-  const floorOf = (piece: ContextItem) => (piece.required ? Math.min(floor, byteLength(piece.text)) : 0)
-  let reserved = byWorth.reduce((sum, piece) => sum + floorOf(piece), 0)
-  let room = maxTokens
-  // Once something had to be cut, what is worth less gets no room of its own: only required pieces keep their floor.
+  const floor = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((item) => item.required).length)))
+  const floorOf = (item: ContextItem) => (item.required ? Math.min(floor, byteLength(item.text)) : 0)
+  let reserved = byWorth.reduce((sum, item) => sum + floorOf(item), 0)
+  let tokensLeft = maxTokens
+  // After the first cut, less important items get nothing: only required items keep their minimum share.
   let isFull = false
   const shortened = new Map<ContextItem, string>()
   const leftOut = new Set<ContextItem>()
   const notes: string[] = []
 
-  for (const piece of byWorth) {
-    if (!isFull && bytesLeft <= room) break
-    bytesLeft -= byteLength(piece.text)
-    reserved -= floorOf(piece)
-    if (isFull && !piece.required) {
-      leftOut.add(piece)
+  for (const item of byWorth) {
+    if (!isFull && bytesLeft <= tokensLeft) break
+    bytesLeft -= byteLength(item.text)
+    reserved -= floorOf(item)
+    if (isFull && !item.required) {
+      leftOut.add(item)
       continue
     }
-    const share = Math.max(0, room - reserved)
-    const tokens = await countTokens(piece.text)
+    const share = Math.max(0, tokensLeft - reserved)
+    const tokens = await countTokens(item.text)
     if (tokens <= share) {
-      room -= tokens
+      tokensLeft -= tokens
       continue
     }
     isFull = true
-    if (!piece.required && (share === 0 || piece.kind === 'conversation_history')) {
-      leftOut.add(piece)
+    if (!item.required && (share === 0 || item.kind === 'conversation_history')) {
+      leftOut.add(item)
       continue
     }
-    const kept = await keepEnd(piece.text, { tokens, maxTokens: share }, countTokens)
-    room = reserved
-    shortened.set(piece, kept.text)
+    const kept = await keepEnd(item.text, { tokens, maxTokens: share }, countTokens)
+    tokensLeft = reserved
+    shortened.set(item, kept.text)
     notes.push(
-      `${piece.kind} "${piece.name}" lost its beginning: kept ${kept.tokens} of ${tokens} tokens (maxSharedTokens ${maxTokens}).`,
+      `${item.kind} "${item.name}" lost its beginning: kept ${kept.tokens} of ${tokens} tokens (maxSharedTokens ${maxTokens}).`,
     )
   }
 
   if (leftOut.size > 0) notes.push(`${countByKind(leftOut)} left out (maxSharedTokens ${maxTokens}).`)
-  const visible = pieces
-    .filter((piece) => !leftOut.has(piece))
-    .map((piece) => {
-      const text = shortened.get(piece)
-      return text === undefined ? piece : { ...piece, text }
+  const visible = items
+    .filter((item) => !leftOut.has(item))
+    .map((item) => {
+      const text = shortened.get(item)
+      return text === undefined ? item : { ...item, text }
     })
   return { visible, leftOut, notes }
 }
@@ -77,15 +78,18 @@ export async function fitTokens(
 const isBounded = ({ kind, whole }: ContextItem) => !whole && (kind === 'step_output' || kind === 'conversation_history')
 const byteLength = (text: string) => Buffer.byteLength(text, 'utf8')
 
-function countByKind(pieces: ReadonlySet<ContextItem>): string {
+function countByKind(items: ReadonlySet<ContextItem>): string {
   const counts = new Map<string, number>()
-  for (const { kind } of pieces) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  for (const { kind } of items) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   return Array.from(counts, ([kind, count]) => `${count} oldest of ${kind}`).join(' and ')
 }
 
 const MAX_ESTIMATES = 4
 
-/** The longest end of the text that a few estimates find; what they do not settle is cut to as many bytes as tokens are allowed. */
+/**
+ * The longest end of the text that fits, found by a few estimates. Where they find none, the text is cut to as many
+ * bytes as tokens are allowed.
+ */
 async function keepEnd(
   text: string,
   { tokens, maxTokens }: { readonly tokens: number; readonly maxTokens: number },

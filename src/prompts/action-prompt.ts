@@ -1,7 +1,7 @@
 import type { StepAction } from '../domain/vocabulary.ts'
 import { fence, type MarkerSource } from './fence.ts'
 
-/** A labelled piece of text that is put below a prompt. */
+/** A labelled text that is appended to a prompt. */
 export interface PromptSection {
   readonly label: string
   readonly text: string
@@ -26,8 +26,8 @@ const INSTRUCTIONS: Readonly<Record<StepAction, string>> = {
 export const actionPrompt = (action: StepAction): string => INSTRUCTIONS[action]
 
 /**
- * The user's message of a step: the prompt, then what it does not speak of itself. `original` is the user's own words and stands as it is;
- * `inputs` are texts of models or files and stand fenced.
+ * The user message of a step: the prompt, then the inputs that it does not mention itself. `original` is the user's own
+ * prompt and is appended unchanged; `inputs` are texts of models or files and are fenced.
  */
 export function composeUserContent(
   {
@@ -37,8 +37,8 @@ export function composeUserContent(
   }: { readonly prompt: string; readonly original?: string; readonly inputs: readonly PromptSection[] },
   random?: MarkerSource,
 ): string {
-  const parts = [prompt]
-  if (original !== undefined && original !== prompt) parts.push(`The request:\n${original}`)
-  for (const { label, text } of inputs) parts.push(fence(text, label, random))
-  return parts.filter((part) => part !== '').join('\n\n')
+  const sections = [prompt]
+  if (original !== undefined && original !== prompt) sections.push(`The request:\n${original}`)
+  for (const { label, text } of inputs) sections.push(fence(text, label, random))
+  return sections.filter((section) => section !== '').join('\n\n')
 }

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
 
-/** Gives a new unguessable word of letters and digits at every call. */
+/** Returns a new unguessable word of letters and digits at each call. */
 export type MarkerSource = () => string
 
 const randomMarker: MarkerSource = () => randomBytes(8).toString('hex')
 
 /**
- * Wraps text of one model as data for another. The closing line repeats a random marker, so the text can neither close the fence nor open a new one.
- * `label` says whose text it is; it is shortened to 64 plain characters.
+ * Wraps the text of one model as data for another. The closing line repeats a random marker, so that the text can
+ * neither close the fence nor open a new one. `label` names the source of the text and is shortened to 64 plain
+ * characters.
  */
 export function fence(text: string, label = 'text', random: MarkerSource = randomMarker): string {
   const name = plainLabel(label)
@@ -26,7 +27,8 @@ function plainLabel(label: string): string {
 
 function freshMarker(text: string, random: MarkerSource): string {
   let marker = random()
-  // A source that repeats itself must not end in a fence that the text can close: a finite text cannot hold every length.
+  // The marker grows until the text does not contain it. This ends even with a source of words that repeats itself,
+  // because a finite text cannot contain markers of every length.
   while (text.includes(marker)) marker += random() || '0'
   return marker
 }

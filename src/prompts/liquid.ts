@@ -8,27 +8,27 @@ import { sourceError } from './source-error.ts'
 type LiquidModule = typeof import('liquidjs')
 
 /**
- * What one template may use, counted in work and never in time: the same template over the same values always ends in the same way. Sized so that no
- * template takes much over 100 ms, and so that honest ones with megabytes of outputs pass.
+ * Limits of one template. They count work instead of time, so that the same template over the same values always ends
+ * alike. They keep a template to little more than 100 ms and admit real ones with megabytes of outputs.
  */
 export const TEMPLATE_LIMITS = {
   /** Characters of the source. */
   sourceLength: 200_000,
   /** `{{` and `{%` marks in the source. */
   marks: 500,
-  /** Characters inside one pair of marks: Liquid orders operators in quadratic time. */
+  /** Characters inside one pair of marks: Liquid sorts operators in quadratic time. */
   markLength: 1_000,
   /** Characters inside all marks. */
   codeLength: 10_000,
-  /** Characters of the source times characters inside marks: Liquid counts lines from the start for every variable. */
+  /** Characters of the source times characters inside marks: Liquid counts lines from the start for each variable. */
   codeTimesSource: 300_000_000,
-  /** Texts, values and tags that are rendered, each time a loop comes to them. */
+  /** Texts, values and tags that are rendered; those in a loop count once per iteration. */
   nodes: 100_000,
   /** Characters and list entries that filters, ranges and captures may create. */
   memory: 10_000_000,
-  /** Further memory charged for each entry of a list that a filter walks: sorting 50,000 entries takes 20 ms. */
+  /** Additional memory counted for each entry of a list that a filter iterates: sorting 50,000 entries takes 20 ms. */
   memoryPerEntry: 100,
-  /** Further memory charged for each character that a filter may make a list entry of. */
+  /** Additional memory counted for each character that a filter may turn into a list entry. */
   memoryPerPart: 4,
   /** Characters of the rendered prompt. */
   outputLength: 10_000_000,
@@ -49,13 +49,13 @@ const FILTERS = [
 ]
 
 export interface LiquidEngine {
-  /** Throws errors of Liquid, and FLOW_INVALID where the source is over a limit. */
+  /** Parses a template. Throws errors of Liquid, and FLOW_INVALID where the source is over a limit. */
   parse(source: string): LiquidNode[]
   analyze(nodes: LiquidNode[]): StaticAnalysis
   render(nodes: LiquidNode[], environment: object): unknown
 }
 
-/** Liquid without files, prototypes, clocks and unknown names. */
+/** Creates a Liquid engine without files, prototypes, clocks and unknown names. */
 export function createLiquid(): LiquidEngine {
   const liquidjs = loadLiquid()
   const liquid = new liquidjs.Liquid({
@@ -97,7 +97,7 @@ export function createLiquid(): LiquidEngine {
   }
 }
 
-/** Refuses what Liquid would spend long on before it renders. */
+/** Rejects sources whose parsing would take Liquid long. */
 function assertMarks(source: string, marks: readonly TopLevelToken[]): void {
   assertAtMost(TEMPLATE_LIMITS.marks, marks.length, 'marks "{{" and "{%"')
   let code = 0
@@ -113,14 +113,17 @@ function assertAtMost(limit: number, found: number, what: string): void {
   if (found > limit) throw sourceError(`expected at most ${limit} ${what}, found ${found}`)
 }
 
-/** `require` and only at the first template: 7 ms instead of the 22 ms of `import` (liquidjs 10.30.1 is CommonJS, Node 20.20, November 2026). */
+/**
+ * Loaded by `require` at the first template: 7 ms instead of the 22 ms of `import` (liquidjs 10.30.1 is CommonJS, Node
+ * 20.20, November 2026).
+ */
 const loadLiquid = (): LiquidModule => createRequire(import.meta.url)('liquidjs')
 
 function keepOnly(table: Record<string, unknown>, names: readonly string[]): void {
   for (const name of Object.keys(table)) if (!names.includes(name)) delete table[name]
 }
 
-/** Liquid charges filters for the size of what they make, which is far below the time that lists take. */
+/** Liquid counts only the size of a filter's result, which is far below the time that lists take. */
 function chargeMore(liquid: Liquid, name: string, perUnit: number): void {
   const filter = liquid.filters[name]
   if (typeof filter !== 'function') throw new OrchestratorError('INTERNAL', `expected Liquid to have a filter "${name}"`)
@@ -131,7 +134,7 @@ function chargeMore(liquid: Liquid, name: string, perUnit: number): void {
   })
 }
 
-/** Puts counts of our own in the place of Liquid's limits, which are named in no words and measure time by the clock. */
+/** Replaces Liquid's limits, whose errors name no limit and which measure time by the clock, with counts. */
 function measure(context: Context): void {
   let memory = 0
   let nodes = 0
@@ -139,7 +142,7 @@ function measure(context: Context): void {
     memory += Math.max(0, Number(count)) || 0
     if (memory > TEMPLATE_LIMITS.memory) throw overLimit('memory', 'characters that filters and captures create', memory, SHORTEN)
   }
-  // Liquid asks for the time before every node.
+  // Liquid reads the time before it renders a node.
   context.renderLimit.check = () => {
     if (++nodes > TEMPLATE_LIMITS.nodes) throw overLimit('nodes', 'texts, values and tags', nodes, 'loop over fewer entries')
   }
@@ -176,14 +179,14 @@ function meteredEmitter(charge: (characters: number) => void): Emitter {
   }
 }
 
-/** What Liquid writes for a value: nothing for none, lists without commas. */
+/** The text that Liquid renders for a value: none for a missing one, lists without commas. */
 function toText(value: unknown): string {
   if (value === undefined || value === null) return ''
   if (Array.isArray(value)) return value.map(toText).join('')
   return String(value)
 }
 
-/** Liquid does not charge captured text, which a loop can double at will. */
+/** Liquid does not count captured text, which a loop can double in each iteration. */
 const boundedCapture = ({ CaptureTag }: LiquidModule) =>
   class extends CaptureTag {
     override *render(context: Context): Generator<unknown, void, string> {

@@ -1,23 +1,24 @@
 import type { PromptScope, References } from '../domain/definition/prompt-scope.ts'
 
-/** Reads one value of a scope; `undefined` where there is none. */
+/** Reads one value of a scope; `undefined` where it is missing. */
 type ReadValue = (scope: PromptScope) => string | undefined
 
 const PLAIN_VALUE = /\{\{\s*(original|input|previous|steps\.([A-Za-z][\w-]*)\.output)\s*\}\}/g
 
-/** More than enough for a prompt; a template with more is Liquid's, which has its own limits. */
+/** Templates with more values are left to Liquid, which has limits of its own. */
 const MAX_VALUES = 100
 const MAX_LENGTH = 100_000
 
 export interface PlainTemplate {
   readonly references: References
-  /** `undefined` where a value is missing: Liquid then says what is wrong, and where. */
+  /** `undefined` where a value is missing: Liquid then renders the template and reports the error with its position. */
   render(scope: PromptScope): string | undefined
 }
 
 /**
- * A template that is only text and plain values, without Liquid: most prompts are, Liquid allocates some 7 kB for each rendering and takes
- * some 15 ms of every start. `undefined` for every other template, valid or not.
+ * Compiles a template of text and plain values without Liquid, which allocates some 7 kB for each rendering and adds
+ * some 15 ms to the start of a process. Most prompts are such templates. `undefined` for every other template, valid or
+ * not.
  */
 export function compilePlainTemplate(source: string): PlainTemplate | undefined {
   if (source.length > MAX_LENGTH) return undefined
@@ -30,7 +31,7 @@ export function compilePlainTemplate(source: string): PlainTemplate | undefined 
     end = match.index + match[0].length
   }
   texts.push(source.slice(end))
-  // A brace before a mark belongs to it for Liquid, which refuses the template then.
+  // Liquid counts a brace before a mark as part of it and then rejects the template.
   if (names.length > MAX_VALUES || texts.some((text) => /\{[{%]|\{$/.test(text))) return undefined
   const readers = names.map(readerOf)
   return {

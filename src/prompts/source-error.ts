@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
-/** A place in the text of a template or condition, both from 1. */
+/** A position in the text of a template or condition; line and column from 1. */
 export interface SourcePosition {
   readonly line: number
   readonly column: number

@@ -1,32 +1,30 @@
 import type { FlowStep } from '../domain/definition/flow-definition.ts'
+import { type NamingField, namingFields } from '../domain/definition/named-steps.ts'
 import { NO_REFERENCES, type References } from '../domain/definition/prompt-scope.ts'
 import { compileCondition } from './conditions/condition.ts'
 import { compileTemplate } from './template.ts'
 
-/** What the strings of one step name. Functions name nothing that can be known before they run. */
-export interface StepReferences extends References {
-  /** Steps that its condition reads. */
-  readonly conditionSteps: readonly string[]
-}
+const known = new WeakMap<FlowStep, References>()
 
-const known = new WeakMap<FlowStep, StepReferences>()
-
-/** Kept per step object, so that it costs nothing on every call. */
-export function stepReferences(step: FlowStep): StepReferences {
+/**
+ * The names that the prompt and the system prompt of a step read. Cached per step object, because each call needs them.
+ */
+export function stepReferences(step: FlowStep): References {
   const cached = known.get(step)
   if (cached) return cached
-  const references = { ...join(referencesOf(step.prompt), referencesOf(step.system)), conditionSteps: conditionSteps(step) }
+  const original = step.prompt === 'original' || step.system === 'original'
+  const read = stepFields(step).flatMap(({ field, references }) => (references && field !== 'condition' ? [references] : []))
+  const references = read.reduce(join, { ...NO_REFERENCES, original })
   known.set(step, references)
   return references
 }
 
-function referencesOf(source: FlowStep['prompt']): References {
-  if (source === 'original') return { ...NO_REFERENCES, original: true }
-  return typeof source === 'string' ? compileTemplate(source).references : NO_REFERENCES
-}
-
-const conditionSteps = ({ condition }: FlowStep): readonly string[] =>
-  typeof condition === 'string' ? compileCondition(condition).references.steps : []
+/** The fields of a step of a parsed definition that name other steps. */
+export const stepFields = (step: FlowStep): readonly NamingField[] => [
+  ...namingFields(step, (field, source) =>
+    field === 'condition' ? compileCondition(source).references : compileTemplate(source).references,
+  ),
+]
 
 const join = (a: References, b: References): References => ({
   steps: [...new Set([...a.steps, ...b.steps])],

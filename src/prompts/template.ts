@@ -19,8 +19,8 @@ export interface CompiledTemplate {
   readonly source: string
   readonly references: References
   /**
-   * The prompt. Throws STEP_FAILED naming what is missing (`details.variable`) or over a limit;
-   * an OrchestratorError thrown by an accessor of the scope comes out unchanged.
+   * Renders the prompt. Throws STEP_FAILED that names the missing value (`details.variable`) or the exceeded limit. An
+   * OrchestratorError that an accessor of the scope throws is rethrown unchanged.
    */
   render(scope: PromptScope): string
 }
@@ -34,8 +34,8 @@ const compiled = new LRUCache<string, CompiledTemplate>({
 let liquid: LiquidEngine | undefined
 
 /**
- * Compiles a template, or returns the one compiled before. Text without `{{` and `{%` never reaches Liquid.
- * Throws FLOW_INVALID (`details`: line, column, from 1) for what can be known to fail: syntax, unknown names, filters and tags.
+ * Compiles a template, or returns it from the cache. Text without `{{` and `{%` never reaches Liquid. Throws
+ * FLOW_INVALID (`details`: line, column, from 1) for bad syntax and unknown names, filters and tags.
  */
 export function compileTemplate(source: string): CompiledTemplate {
   if (!source.includes('{{') && !source.includes('{%')) return { source, references: NO_REFERENCES, render: () => source }
@@ -96,11 +96,11 @@ function unknownName(message: string, suggestion: string | undefined, use: Varia
   return sourceError(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
 }
 
-/** Steps whose output is read whatever is true of the scope, so that the render fails where there is none. */
+/** Steps whose output every rendering reads, so that it fails where one of them has no output. */
 function neededSteps(engine: LiquidEngine, nodes: readonly LiquidNode[]): readonly string[] {
   const needed = new Set<string>()
   for (const node of nodes) {
-    // A value that is not there is taken as such by "default", as its subject and as its argument.
+    // The filter "default" accepts a missing value, as its subject and as its argument.
     if (!isUnconditional(node) || hasDefault(node)) continue
     const { variables } = engine.analyze([node])
     for (const { segments } of variables.steps ?? []) {
@@ -111,14 +111,14 @@ function neededSteps(engine: LiquidEngine, nodes: readonly LiquidNode[]): readon
   return [...needed]
 }
 
-/** An output or an assignment that stands in no block. */
+/** An output or an assignment outside of every block. */
 const isUnconditional = ({ token }: LiquidNode): boolean =>
   token.kind === OUTPUT_TOKEN || ('name' in token && token.name === 'assign')
 
-/** `TokenKind.Output` of liquidjs, which is loaded later than this file. */
+/** `TokenKind.Output` of liquidjs, which loads only when a template needs it. */
 const OUTPUT_TOKEN = 8
 
-/** Liquid takes a value that is not there as such where `default` is its first filter. */
+/** Liquid accepts a missing value only where `default` is its first filter. */
 function hasDefault(node: LiquidNode): boolean {
   const value: unknown = 'value' in node ? node.value : undefined
   if (typeof value !== 'object' || value === null || !('filters' in value) || !Array.isArray(value.filters)) return false
@@ -145,7 +145,7 @@ function toReferences({ variables }: StaticAnalysis): Omit<References, 'needed'>
   }
 }
 
-/** Holds nothing but what was found statically, so that a computed name cannot reach further. */
+/** Holds only the names that were found statically, so that a computed name cannot read others. */
 function toEnvironment(scope: PromptScope, references: References): object {
   const environment: Record<string, unknown> = Object.create(null)
   environment.iteration = scope.iteration
@@ -166,7 +166,7 @@ function toEnvironment(scope: PromptScope, references: References): object {
   return environment
 }
 
-/** `null` is a value to Liquid where `undefined` ends the render: as the argument of `default`, say. */
+/** Liquid treats `null` as a value, for example as the argument of `default`; `undefined` would end the rendering. */
 const lenient = (view: StepView | undefined): object | undefined =>
   view && !('output' in view) ? { ...view, output: null } : view
 
@@ -199,7 +199,7 @@ function toStepError(error: unknown): OrchestratorError {
   })
 }
 
-/** Liquid wraps what went wrong in one error per level of the template. */
+/** Liquid wraps an error once per level of the template. */
 function rootCause(error: unknown): Error {
   let cause: unknown = error
   while (cause instanceof Error && !OrchestratorError.is(cause) && 'originalError' in cause) cause = cause.originalError

@@ -2,24 +2,33 @@ import type { Tiktoken } from 'tiktoken/lite'
 import * as z from 'zod'
 import { estimateTokens } from './token-estimate.ts'
 
-/** Counts tokens of a text as one model sees it. */
+/** Counts the tokens of a text for one model. */
 export interface TokenCounter {
-  /** Exact up to a few tokens for models of OpenAI (a promise while the tokenizer loads and for long texts), the estimate for all others. */
+  /**
+   * The number of tokens: exact up to a few for models of OpenAI (a promise while the tokenizer loads and for long
+   * texts), an estimate for all others.
+   */
   count(text: string, vendor: string, model: string): number | Promise<number>
-  /** Frees the tokenizer. Counts that are under way or come later are estimates. */
+  /** Frees the tokenizer. Running and later counts become estimates. */
   close(): void
 }
 
 type Encoding = 'o200k_base' | 'cl100k_base'
 
-/** Characters encoded at once: tiktoken's time grows with the square of an unbroken run (16,000 letters 120 ms, 2,000 letters 2 ms; Node 20.20, November 2026). */
-const PIECE_LENGTH = 2_000
-/** Characters encoded before other work of the process gets its turn. */
-const TURN_LENGTH = 50_000
+/**
+ * Characters encoded at once: tiktoken's time grows with the square of an unbroken run (16,000 letters 120 ms, 2,000
+ * letters 2 ms; Node 20.20, November 2026).
+ */
+const CHUNK_LENGTH = 2_000
+/** Characters encoded before other work of the process may run. */
+const SLICE_LENGTH = 50_000
 
 const OPENAI_VENDORS: ReadonlySet<string> = new Set(['openai', 'azure'])
 
-/** One per instance: the tokenizer takes 140 ms and 60 MB, so it loads at the first text that needs it. */
+/**
+ * Creates the counter of one Polyphony. The tokenizer takes 140 ms and 60 MB, so that it loads at the first text that
+ * needs it.
+ */
 export function createTokenCounter(): TokenCounter {
   const loaded = new Map<Encoding, Tiktoken>()
   const loading = new Map<Encoding, Promise<void>>()
@@ -44,7 +53,7 @@ export function createTokenCounter(): TokenCounter {
     while (start < text.length) {
       const tokenizer = loaded.get(encoding)
       if (!tokenizer) return estimateTokens(text)
-      const end = cutAt(text, start, TURN_LENGTH)
+      const end = cutAt(text, start, SLICE_LENGTH)
       tokens += encodedLength(tokenizer, text, start, end)
       start = end
       if (start < text.length) await new Promise((resolve) => setImmediate(resolve))
@@ -57,7 +66,7 @@ export function createTokenCounter(): TokenCounter {
       if (closed || !OPENAI_VENDORS.has(vendor)) return estimateTokens(text)
       const encoding = encodingOf(model)
       const tokenizer = loaded.get(encoding)
-      return tokenizer && text.length <= TURN_LENGTH
+      return tokenizer && text.length <= SLICE_LENGTH
         ? encodedLength(tokenizer, text, 0, text.length)
         : countSlowly(text, encoding)
     },
@@ -71,7 +80,10 @@ export function createTokenCounter(): TokenCounter {
   }
 }
 
-/** Written out, so that bundlers see which two of the tables are used. Their types are wrong about `default`, so the shape is checked. */
+/**
+ * Literal import paths let bundlers include only these two tables. Their types are wrong about `default`, so that the
+ * shape is checked.
+ */
 const loadRanks: Readonly<Record<Encoding, () => Promise<{ readonly default: unknown }>>> = {
   o200k_base: () => import('tiktoken/encoders/o200k_base'),
   cl100k_base: () => import('tiktoken/encoders/cl100k_base'),
@@ -79,21 +91,27 @@ const loadRanks: Readonly<Record<Encoding, () => Promise<{ readonly default: unk
 
 const ranks = z.object({ bpe_ranks: z.string(), special_tokens: z.record(z.string(), z.number()), pat_str: z.string() })
 
-/** GPT-4 (not 4o, 4.1, 4.5) and GPT-3.5 are the last chat models with the older encoding; unknown ones get the current one. */
+/**
+ * GPT-4 (not 4o, 4.1, 4.5) and GPT-3.5 are the last chat models with the older encoding; unknown models get the current
+ * one.
+ */
 const encodingOf = (model: string): Encoding => (/^gpt-(?:3\.?5|4(?![o.\d]))/.test(model) ? 'cl100k_base' : 'o200k_base')
 
 function encodedLength(tokenizer: Tiktoken, text: string, start: number, end: number): number {
   let tokens = 0
   for (let at = start; at < end; ) {
-    const cut = Math.min(end, cutAt(text, at, PIECE_LENGTH))
-    // Empty lists: `<|endoftext|>` in a user's text is text, not a mark and not an error.
+    const cut = Math.min(end, cutAt(text, at, CHUNK_LENGTH))
+    // With empty lists, `<|endoftext|>` in a user's text is encoded as text, neither as a special token nor as an
+    // error.
     tokens += tokenizer.encode(text.slice(at, cut), [], []).length
     at = cut
   }
   return tokens
 }
 
-/** Before the last space or line break that leaves at most `length` characters; never inside a surrogate pair. */
+/**
+ * End of a chunk of at most `length` characters: before its last space or line break, never inside a surrogate pair.
+ */
 function cutAt(text: string, start: number, length: number): number {
   const limit = start + length
   if (limit >= text.length) return text.length

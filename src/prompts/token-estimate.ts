@@ -1,7 +1,8 @@
 /**
- * Tokens per character, by kind of character. Fitted to o200k_base in November 2026 (English 4.9 characters per token, code 3.1, JSON 1.9,
- * Russian 3.1, Chinese 1.4) and raised by about a quarter, because the tokenizers of Claude and Gemini give more tokens and none of them is public in JavaScript.
- * Random letters and digits (keys, hashes, base64) can still cost more.
+ * Tokens per character, by kind of character. Fitted to o200k_base in November 2026 (English 4.9 characters per token,
+ * code 3.1, JSON 1.9, Russian 3.1, Chinese 1.4) and raised by about a quarter, because the tokenizers of Claude and
+ * Gemini give more tokens and none of them is public in JavaScript. Random letters and digits (keys, hashes, base64)
+ * can still cost more.
  */
 const TOKENS_PER = {
   letter: 0.3,
@@ -23,7 +24,7 @@ function ofAscii(character: string): number {
   return /\s/.test(character) ? TOKENS_PER.space : TOKENS_PER.sign
 }
 
-/** Tokens of a text for any model, meant to be a little high; at least 1 for any text. */
+/** Estimated tokens of a text for any model, deliberately a little high; at least 1 for any text. */
 export function estimateTokens(text: string): number {
   let tokens = 0
   for (let index = 0; index < text.length; index++) {
@@ -36,6 +37,6 @@ export function estimateTokens(text: string): number {
 function ofUnicode(code: number): number {
   if (code < 0x250) return TOKENS_PER.otherAlphabet
   if (code >= 0xd800 && code <= 0xdfff) return TOKENS_PER.halfOfPair
-  // From the first CJK signs on: ideographs, kana, hangul, full-width forms.
+  // First code point of the CJK characters: ideographs, kana, hangul, full-width forms.
   return code >= 0x2e80 ? TOKENS_PER.ideograph : code < 0x2000 ? TOKENS_PER.otherAlphabet : TOKENS_PER.sign
 }

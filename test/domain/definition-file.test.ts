@@ -37,7 +37,7 @@ describe('problems know their line and column', () => {
     return { message: error.message, problems: error.details.problems }
   }
 
-  test('in YAML', async () => {
+  test('a problem in YAML has its line and column', async () => {
     const { message, problems } = await positioned(
       YAML.replace('action: critique', 'acton: critique').replace('name: Review\n', ''),
     )
@@ -49,14 +49,14 @@ describe('problems know their line and column', () => {
     expect(message).toContain('10:5 steps[1].acton: unknown key; did you mean "action"?')
   })
 
-  test('in JSON', async () => {
+  test('a problem in JSON has its line and column', async () => {
     const { problems } = await positioned(
       '{\n  "name": "x",\n  "type": "grahp",\n  "steps": [{ "id": "a", "model": "a/b", "action": "generate" }]\n}',
     )
     expect(problems).toMatchObject([{ path: 'type', line: 3, column: 3, suggestion: 'graph' }])
   })
 
-  test.each(['yaml', 'json'] as const)('and their file, in %s', async (format) => {
+  test.each(['yaml', 'json'] as const)('a problem has its file, in %s', async (format) => {
     const text = format === 'json' ? '{\n  "name": 1 }' : '# a flow\nname: 1'
     const file = await parseDefinitionText(text, { format, file: `flows/x.${format}` })
     const error = OrchestratorError.from(file.withPositions(caught(() => parse(file.value))))
@@ -66,12 +66,12 @@ describe('problems know their line and column', () => {
     expect(error.details.problems).toContainEqual(expect.objectContaining({ path: 'name', file: `flows/x.${format}`, line: 2 }))
   })
 
-  test('a text that cannot be read is refused with its file', async () => {
+  test('a text that cannot be parsed is rejected with its file', async () => {
     await expect(parseDefinitionText('a: 1\na: 2', { file: 'x.yaml' })).rejects.toThrow(/^x\.yaml:2:1: file: /)
     await expect(parseDefinitionText('{"a": 1,}', { file: 'x.json' })).rejects.toThrow(/^x\.json: file: expected JSON/)
   })
 
-  test('other errors stay as they are', async () => {
+  test('other errors stay unchanged', async () => {
     const error = new Error('x')
     expect((await parseDefinitionText(YAML)).withPositions(error)).toBe(error)
   })
@@ -96,7 +96,7 @@ test.each([
   })
 })
 
-test('tags make no objects and keys reach no prototype', async () => {
+test('YAML tags create no objects, and keys reach no prototype', async () => {
   const { value } = await parseDefinitionText('a: !!js/function "x"\n__proto__:\n  polluted: true\n')
   expect(value).toHaveProperty('a', 'x')
   expect({}).not.toHaveProperty('polluted')

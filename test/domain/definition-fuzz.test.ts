@@ -127,7 +127,7 @@ function judge(input: unknown): 'accepted' | 'refused' {
   }
 }
 
-test('10,000 malformed definitions end in FLOW_INVALID that names a path, or are sound after all', { timeout: 60_000 }, () => {
+test('10,000 malformed definitions end in FLOW_INVALID that names a path, or are valid', { timeout: 60_000 }, () => {
   const counts = { accepted: 0, refused: 0 }
   fc.assert(
     fc.property(definition, (input) => {

@@ -10,7 +10,7 @@ const { parse } = createTestParser({
 const stored = (steps: readonly object[], rest?: object) => toStoredJson(parse(definitionOf(steps, rest)))
 
 describe('storing a definition', () => {
-  test('data comes back the same', () => {
+  test('a stored definition that is data is restored unchanged', () => {
     const definition = parse(
       definitionOf(
         [
@@ -25,14 +25,14 @@ describe('storing a definition', () => {
     expect(fromStoredJson(json, parse)).toEqual(definition)
   })
 
-  test('the order of keys does not matter', () => {
+  test('the order of keys does not change the stored text', () => {
     const step = { id: 'a', model: 'openai/x', action: 'generate', settings: { temperature: 1, maxTokens: 2 } }
     const other = { settings: { maxTokens: 2, temperature: 1 }, action: 'generate', model: 'openai/x', id: 'a' }
     const first = toStoredJson(parse({ name: 'x', type: 'sequential', steps: [step] }))
     expect(toStoredJson(parse({ steps: [other], type: 'sequential', name: 'x' }))).toEqual(first)
   })
 
-  test('the order of an output schema does, because models answer in it', () => {
+  test('the order of keys of an output schema is kept, because models answer in it', () => {
     const schema = (keys: readonly string[]) => ({
       type: 'object',
       properties: Object.fromEntries(keys.map((key) => [key, { type: 'string' }])),
@@ -53,7 +53,7 @@ describe('storing a definition', () => {
     expect(json).toContain('{"$function":true}')
   })
 
-  test('another process needs none of the agents', () => {
+  test('another process can restore the definition without its agents', () => {
     const { json } = stored([{ model: undefined, agent: 'writer' }])
     const elsewhere = createTestParser().parse
     expect(fromStoredJson(json, elsewhere).steps[0]).toMatchObject({
@@ -68,7 +68,7 @@ describe('storing a definition', () => {
 describe('output schemas', () => {
   const isData = (outputSchema: unknown) => stored([{ outputSchema }]).isData
 
-  test('a zod schema that JSON Schema can say is data and judges alike after a restart', () => {
+  test('a zod schema that JSON Schema can express is data and validates alike after a restart', () => {
     const outputSchema = z.object({ score: z.number().min(0).max(1), tags: z.array(z.enum(['a', 'b'])).optional() })
     const { json, isData } = stored([{ outputSchema }])
     const schema = fromStoredJson(json, parse).steps[0]?.outputSchema
@@ -91,7 +91,7 @@ describe('output schemas', () => {
     expect(isData(schema)).toBe(false)
   })
 
-  test('a JSON Schema reaches the provider as it was written, and its patterns are not run here', () => {
+  test('a JSON Schema is sent to the provider unchanged, and its patterns are not run here', () => {
     const outputSchema = {
       type: 'object',
       properties: { code: { type: 'string', pattern: '^(a+)+$' }, pattern: { type: 'string' } },
@@ -104,7 +104,7 @@ describe('output schemas', () => {
     expect(schema.safeParse({ code: 'a', pattern: 1 }).success).toBe(false)
   })
 
-  test('a zod schema tells the provider that objects take no further keys', () => {
+  test('the request for a zod schema states that objects accept no other keys', () => {
     expect(toOutputJsonSchema(z.object({ a: z.object({ b: z.string() }) }))).toEqual({
       type: 'object',
       properties: { a: { type: 'object', properties: { b: { type: 'string' } }, required: ['b'], additionalProperties: false } },

@@ -14,7 +14,7 @@ const parse = (steps: readonly object[], rest?: object) => parser.parse(definiti
 const problems = (steps: readonly object[], rest?: object) => problemsOf(() => parse(steps, rest))
 
 describe('a sound definition', () => {
-  test('gets its defaults', () => {
+  test('a valid definition gets its defaults', () => {
     expect(parse([{}])).toMatchObject({
       contextPolicy: {
         shareConversationHistory: false,
@@ -27,7 +27,7 @@ describe('a sound definition', () => {
     })
   })
 
-  test('is frozen to its depth and shares nothing with the input', () => {
+  test('a parsed definition is deeply frozen and shares nothing with the input', () => {
     const input = definitionOf([
       { settings: { stopSequences: ['x'] }, dependsOn: [], outputSchema: { type: 'object', properties: {} } },
     ])
@@ -39,7 +39,7 @@ describe('a sound definition', () => {
     expect(Reflect.set(definition, 'name', 'other')).toBe(false)
   })
 
-  test('keeps functions and zod schemas as they are', () => {
+  test('functions and zod schemas are kept unchanged', () => {
     const prompt = () => 'x'
     const schema = z.object({ a: z.string() })
     const [step] = parse([{ prompt, outputSchema: schema }]).steps
@@ -82,7 +82,7 @@ describe('who answers', () => {
     expect(target(step)).toMatchObject({ provider, model })
   })
 
-  test('an agent gives system prompt and settings, the step has the last word', () => {
+  test('an agent gives system prompt and settings, and those of the step override them', () => {
     expect(target({ agent: 'writer', settings: { temperature: 1 } })).toMatchObject({
       system: 'Be brief.',
       settings: { temperature: 1, maxTokens: 500 },
@@ -90,7 +90,7 @@ describe('who answers', () => {
     expect(target({ agent: 'writer', system: 'Be long.' })).toMatchObject({ system: 'Be long.' })
   })
 
-  test('a fallback without provider stays at the provider of the step', () => {
+  test('a fallback without a provider uses the provider of the step', () => {
     const fallbacks = [{ model: 'gpt-5.4-mini' }, { model: 'google/gemini-3' }, { provider: 'openrouter', model: 'a/b' }]
     expect(target({ model: 'openai/gpt-5.4', fallbacks })?.fallbacks).toEqual([
       { provider: 'openai', model: 'gpt-5.4-mini' },
@@ -112,7 +112,7 @@ describe('who answers', () => {
     ])
   })
 
-  test('an unknown agent is named with the one that was meant', () => {
+  test('an unknown agent is reported with a suggestion', () => {
     expect(problems([{ agent: 'wrtier' }])).toEqual([
       { path: 'steps[0].agent', message: 'no agent "wrtier"', suggestion: 'writer' },
     ])
@@ -120,7 +120,7 @@ describe('who answers', () => {
 })
 
 describe('problems', () => {
-  test('all come at once, each with its path, its reason and the name that was meant', () => {
+  test('all problems are reported at once, each with its path, its reason and a suggestion', () => {
     const input = {
       name: '',
       type: 'seqential',
@@ -156,7 +156,7 @@ describe('problems', () => {
     ])
   })
 
-  test('the message spells out five and counts the rest', () => {
+  test('the message lists five problems and counts the rest', () => {
     const error = caught(() => parse(Array.from({ length: 7 }, () => ({ inputFrom: 'nobody' }))))
     if (!OrchestratorError.is(error)) throw error
     expect(error.message.split('\n')).toHaveLength(6)
@@ -185,14 +185,14 @@ describe('problems', () => {
     expect(others).toEqual([])
   })
 
-  test('a flow type without executor is refused', () => {
+  test('a flow type without an executor is rejected', () => {
     const { parse } = createTestParser({ flowTypes: [{ type: 'sequential' }] })
     expect(problemsOf(() => parse(definitionOf([{}], { type: 'graph' })))).toMatchObject([
       { path: 'type', message: expect.stringContaining('graph') },
     ])
   })
 
-  test('rules of the flow type come after the general ones', () => {
+  test('rules of the flow type are checked after the general ones', () => {
     const own = [{ path: 'steps', message: 'expected a critic' }]
     const { parse } = createTestParser({ flowTypes: [{ type: 'critique', check: () => own }] })
     expect(problemsOf(() => parse(definitionOf([{}], { type: 'critique' })))).toEqual(own)
@@ -233,7 +233,7 @@ describe('references between steps', () => {
     expect(problems([{ dependsOn: ['s1'] }, {}], { type: 'refinement' })).toMatchObject([{ path: 'steps[0].dependsOn[0]' }])
   })
 
-  test('a cycle is named', () => {
+  test('a cycle is reported with its steps', () => {
     const cycle = problems([{ dependsOn: ['s2'] }, { inputFrom: 's0' }, { prompt: '{{ steps.s1.output }}' }]).find(
       ({ message }) => message.includes('→'),
     )
@@ -249,14 +249,14 @@ describe('references between steps', () => {
     expect(parse([{}, { condition: 'steps.s0.output == "x"' }], hidden).steps).toHaveLength(2)
   })
 
-  test('mistakes in templates and conditions come with their place', () => {
+  test('mistakes in templates and conditions are reported with line and column', () => {
     expect(problems([{ prompt: 'Hi\n{{ orignal }}' }, { condition: 'original ==' }])).toMatchObject([
       { path: 'steps[0].prompt', message: 'unknown variable "orignal"; did you mean "original"? (line 2, column 4)' },
       { path: 'steps[1].condition', message: expect.stringContaining('line 1') },
     ])
   })
 
-  test('otherwise stands alone, and only in conditional flows', () => {
+  test('otherwise excludes a condition, and is allowed only in conditional flows', () => {
     expect(problems([{ otherwise: true }])).toMatchObject([
       { path: 'steps[0].otherwise', message: expect.stringContaining('conditional') },
     ])

@@ -27,19 +27,19 @@ describe('a cursor', () => {
     expect(parseCursor(order, text)).toEqual(cursor)
   })
 
-  test('stays short for the longest names and ids', () => {
+  test('a cursor stays short for the longest names and ids', () => {
     const long = { name: 'flows by completedAt DESC', by: 'text' } as const
     expect(toCursorText(long, { id: 'x'.repeat(36), value: '\u0001'.repeat(200) }).length).toBeLessThanOrEqual(1_000)
   })
 
-  test('of another order is refused', () => {
+  test('a cursor of another order is rejected', () => {
     const text = toCursorText(byName, { id: 'a', value: 'report' })
     for (const name of ['flows by name DESC', 'flows by createdAt ASC', 'threads by name ASC']) {
       expect(refusal({ name, by: 'text' }, text)).toMatchObject({ code: 'INPUT_INVALID' })
     }
   })
 
-  test('that is none of ours is refused, and not repeated', () => {
+  test('a foreign cursor is rejected, and the error does not repeat it', () => {
     const forged = (...parts: string[]) => Buffer.from(parts.join('\0'), 'utf16le').toString('base64url')
     const texts = [
       '',
@@ -66,7 +66,7 @@ describe('a cursor', () => {
     })
   })
 
-  test('is never anything but a cursor or INPUT_INVALID, whatever is given', () => {
+  test('any text is a cursor or INPUT_INVALID', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.base64String(), fc.string({ unit: 'binary' })), (text) => {
         const found = refusal(byDate, text)

@@ -80,7 +80,7 @@ test('any value comes back through prose and fences', () => {
   )
 })
 
-test('whatever the answer, nothing is accepted that the schema refuses', () => {
+test('whatever the answer, no value is accepted that the schema rejects', () => {
   const piece = fc.oneof(
     fc.string(),
     fc.constantFrom('{', '}', '[', ']', '"name": ', '"Ada"', ', ', '"age": 1', '```', '\n', "'", '\\', '<think>', '//'),
@@ -136,7 +136,7 @@ describe('a value whose end is missing is no value', () => {
     },
   )
 
-  test('of a number that was cut nobody knows the last digit', () => {
+  test('a number that was cut is no value, because digits may be missing', () => {
     expect(readStructured('12', z.number())).toEqual({ value: 12, how: 'json' })
     expect(readStructured('12', z.number(), { cut: true })).toHaveProperty('problem')
     expect(readStructured('"12"', z.string(), { cut: true })).toEqual({ value: '12', how: 'json' })
@@ -147,7 +147,7 @@ describe('a value whose end is missing is no value', () => {
     expect(readStructured('{"a": 1}\nThis is because', loose, { cut: true })).toEqual({ value: { a: 1 }, how: 'balanced' })
   })
 
-  test('a whole value before one that was cut is none: which of them is the answer is not known', () => {
+  test('a whole value before one that was cut does not count, because either may be the answer', () => {
     expect(readStructured('["a"]\nBetter:\n["a", "b"', z.array(z.string()), { cut: true })).toHaveProperty('problem')
     expect(readStructured('{"a": 1} and {"a": 2', loose, { cut: true })).toHaveProperty('problem')
   })

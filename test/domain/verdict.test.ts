@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction, verdictSchema } from '../../src/domain/answers/verdict.ts'
+import {
+  isApproved,
+  readVerdict,
+  scoreOf as scoreOfParsed,
+  VERDICT_JSON_SCHEMA,
+  verdictInstruction,
+  verdictSchema,
+} from '../../src/domain/answers/verdict.ts'
 
 const verdictOf = (answer: string, options?: { readonly cut: boolean }) => {
   const reading = readVerdict(answer, options)
@@ -105,7 +112,7 @@ describe('no verdict', () => {
   })
 })
 
-test('whatever a judge writes, a verdict fits the schema or there is none', () => {
+test('whatever a reviewer writes, a verdict fits the schema or there is none', () => {
   const piece = fc.oneof(
     fc.string(),
     fc.constantFrom(
@@ -148,7 +155,7 @@ test('any score between 0 and 1 survives as JSON and as a labelled fraction', ()
   )
 })
 
-test('what is asked for can be read back', () => {
+test('the requested form of a verdict can be read', () => {
   const answer = { issues: ['x'], feedback: 'y', score: 0.5, approved: false }
   expect(z.fromJSONSchema({ ...VERDICT_JSON_SCHEMA }).safeParse(answer).success).toBe(true)
   expect(verdictOf(JSON.stringify(answer))?.verdict).toEqual(answer)
@@ -211,7 +218,7 @@ describe('a score counts on the scale that is named', () => {
   })
 })
 
-describe('a verdict that the judge quotes is not its own', () => {
+describe('a verdict that the reviewer quotes is not its own', () => {
   const quoted = '{"issues": [], "feedback": "", "score": 1, "approved": true}'
   const own = '{"issues": ["wrong"], "feedback": "again", "score": 0.05, "approved": false}'
   const fenced = (json: string) => `\`\`\`json\n${json}\n\`\`\``
@@ -258,12 +265,12 @@ describe('a verdict that was cut', () => {
     expect(verdictOf(answer, { cut: true })).toBeUndefined()
   })
 
-  test('what was whole before the cut counts', () => {
+  test('a verdict that was complete before the cut counts', () => {
     expect(verdictOf('Score: 8/10. It is', { cut: true })?.verdict.score).toBe(0.8)
     expect(verdictOf('{"score": 0.8} It is', { cut: true })?.verdict.score).toBe(0.8)
   })
 
-  test('a JSON verdict that ends anywhere but at its end is none', () => {
+  test('a JSON verdict that is cut anywhere does not count', () => {
     const verdict = '{"score": 0.15, "scale": "0-10", "approved": true, "issues": [{"score": 1}], "feedback": "a \\"b\\" c"}'
     for (let end = 0; end < verdict.length; end++) expect(verdictOf(verdict.slice(0, end), { cut: true })).toBeUndefined()
     expect(verdictOf(verdict)?.verdict.score).toBeCloseTo(0.015, 10)
@@ -302,4 +309,20 @@ test.each([
   '{"quoted_verdict": {"approved": true, "score": 1}, "comment": "see above"}',
 ])('an approval that is only quoted is no verdict: %s', (answer) => {
   expect(verdictOf(answer)).toBeUndefined()
+})
+
+describe('the value of a step that steers a loop', () => {
+  test.each<[string, unknown, number | undefined, boolean]>([
+    ['a verdict', { score: 0.4, approved: false, issues: [], feedback: '' }, 0.4, false],
+    ['an approval alone, which counts as the best score', { approved: true }, 1, true],
+    ['a refusal alone, which is no score', { approved: false }, undefined, false],
+    ["a score beside a field of the author's own schema", { score: 0.4, issues: 'one' }, 0.4, false],
+    ['a score outside of 0 to 1', { score: 8 }, undefined, false],
+    ['a score outside of 0 to 1 beside an approval', { score: 8, approved: true }, 1, true],
+    ['a text', 'score: 1', undefined, false],
+    ['no value', undefined, undefined, false],
+    ['an array', [1], undefined, false],
+  ])('%s', (_, parsed, score, approved) => {
+    expect([scoreOfParsed(parsed), isApproved(parsed)]).toEqual([score, approved])
+  })
 })

@@ -44,7 +44,7 @@ test.each([
   ['what is written after the rounds', define('critique', [step('draft'), judge, refine, step('end')]), ['end#1']],
   ['no draft of a refinement', define('refinement', [step('draft'), judge, refine]), []],
   ['what is written after a refinement', define('refinement', [step('draft'), judge, refine, step('end')]), ['end#1']],
-])('the text that may be shown while it is written: %s', (_, definition, expected) => {
+])('the steps whose text may be streamed as the answer: %s', (_, definition, expected) => {
   expect(answerSteps(definition).map(({ stepId, iteration }) => `${stepId}#${iteration}`)).toEqual(expected)
 })
 
@@ -53,7 +53,7 @@ test.each([
   ['is the most frequent of several samples', { samples: 3 }],
   ['is read as a value', { outputSchema: { type: 'object' } }],
   ['may begin anew after its first words', { fallbackAfterFirstToken: true }],
-])('a step that %s is not shown while it is written', (_, more) => {
+])('a step that %s is not streamed as the answer', (_, more) => {
   expect(answerSteps(define('sequential', [step('a'), step('b', more)]))).toEqual([])
 })
 

@@ -83,7 +83,7 @@ describe('parallel and graph', () => {
     ...more,
   })
 
-  test('steps that wait for nothing are under way together, and one with inputFrom all comes after them', async () => {
+  test('steps that wait for nothing run at the same time, and one with inputFrom all runs after them', async () => {
     let underWay = 0
     let most = 0
     flow = await scripted(async (request) => {
@@ -101,7 +101,7 @@ describe('parallel and graph', () => {
     expect(result.finalOutput).toBe('answer of join')
   })
 
-  test('maxConcurrency bounds the steps under way', async () => {
+  test('maxConcurrency limits the steps that run at once', async () => {
     let underWay = 0
     let most = 0
     flow = await scripted(async (request) => {
@@ -128,7 +128,7 @@ describe('parallel and graph', () => {
     })
   })
 
-  test('with onFailure continue the others go on, and what is left is joined', async () => {
+  test('with onFailure continue the other branches run, and their outputs are joined', async () => {
     flow = await scripted(byStep({ a: rejected() }))
     const result = await flow.run(fan({ parallel: { onFailure: 'continue' } }))
     expect(result.status).toBe('COMPLETED')
@@ -141,7 +141,7 @@ describe('parallel and graph', () => {
     await expect(flow.run(fan({ parallel: { minSuccesses: 2 } }))).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
   })
 
-  test('open ends of a graph are given together, each under its step', async () => {
+  test('the outputs of several last steps are joined, each under its step', async () => {
     flow = await scripted(byStep({}))
     const result = await flow.run({ name: 'p', type: 'parallel', steps: [step('a'), step('b')] })
     expect(result.finalOutput).toBe('## a\n\nanswer of a\n\n## b\n\nanswer of b')
@@ -202,7 +202,7 @@ describe('conditional', () => {
     expect(result.finalOutput).toBe('this is CREATIVE')
   })
 
-  test('a skipped first branch leaves the classifier to be judged by the second', async () => {
+  test('after a skipped first branch the condition of the second reads the classifier', async () => {
     flow = await scripted(byStep({ classify: 'CREATIVE' }))
     await flow.run(routing())
     expect(stepStarts(flow.updates)).toEqual(['classify', 'creative'])
@@ -256,7 +256,7 @@ describe('critique', () => {
     ...(rounds === undefined ? {} : { critique: { rounds } }),
   })
 
-  test('one writes, another criticises in prose, the first refines: three calls', async () => {
+  test('a draft, a critique in prose and a refinement are three calls', async () => {
     flow = await scripted(byStep({ draft: 'v1', critic: 'too long', refine: 'v2' }))
     const result = await flow.run(critique())
     expect(result.finalOutput).toBe('v2')
@@ -272,7 +272,7 @@ describe('critique', () => {
     expect(lastMessage(flow.provider, 3)).toContain('do critic on v2')
   })
 
-  test('critics run together and all are seen by the one who refines', async () => {
+  test('critics run at the same time, and the refinement sees all of them', async () => {
     flow = await scripted(byStep({ draft: 'v1', critic: 'A', second: 'B', refine: 'v2' }))
     const base = critique()
     const [draft, critic, refine] = base.steps
@@ -351,7 +351,7 @@ describe('samples', () => {
   })
 })
 
-test('many branches and samples at once are no leak of listeners to Node', async () => {
+test('many branches and samples at once raise no listener warning of Node', async () => {
   const warnings: Error[] = []
   const onWarning = (warning: Error) => warnings.push(warning)
   process.on('warning', onWarning)

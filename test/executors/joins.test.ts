@@ -56,7 +56,7 @@ test.each(
   expect(result.steps.at(-1)?.notes.join()).toContain('without the output of step "red"')
 })
 
-test('a join that cannot do without one of its branches is told by checkFlow, and one that goes on with a single branch is warned of', async () => {
+test('checkFlow reports a join that needs one of its branches as a problem, and a step that continues a single branch as a warning', async () => {
   flow = await scripted([])
   const { orchestrator } = flow.polyphony
   const join = step('join', { prompt: '{{ steps.red.output }} and {{ steps.green.output }}' })
@@ -122,7 +122,7 @@ test('a join all of whose inputs were skipped is skipped, and the flow ends with
   expect(result.finalOutput).toBe('answer of route')
 })
 
-test('with onFailure continue a failure in the second row skips what depends on it alone, and the rest runs', async () => {
+test('with onFailure continue a failure in the second row skips only the steps that depend on it alone', async () => {
   flow = await scripted(failing('b').replies)
   const steps = [
     step('a'),
@@ -136,7 +136,7 @@ test('with onFailure continue a failure in the second row skips what depends on 
   expect(result.finalOutput).toBe('answer of both')
 })
 
-test('more successes than there are steps without inputs are refused in the definition', async () => {
+test('a definition that demands more successes than it has branches is rejected', async () => {
   flow = await scripted([])
   const definition: FlowDefinitionInput = {
     name: 'g',
@@ -168,7 +168,7 @@ const panelWithout = (...down: readonly string[]) =>
     down.includes(model) ? new OrchestratorError('PROVIDER_REJECTED', `no ${model}`) : `answer of ${model}`,
   )
 
-test('a panel goes on without a member that fails, and the chair and the result name it', async () => {
+test('a panel continues without a member that fails, and the chair and the result name it', async () => {
   flow = await panelWithout('m2')
   const result = await flow.run(panelOf(['m1', 'm2', 'm3']))
   expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'answer of chair' })
@@ -186,7 +186,7 @@ test('a panel below its quorum fails and names every member that failed', async 
   })
 })
 
-test('a panel whose quorum is one goes on with a single member', async () => {
+test('a panel whose quorum is one continues with a single member', async () => {
   flow = await panelWithout('m1', 'm2')
   expect(await flow.run(panelOf(['m1', 'm2', 'm3'], 1))).toMatchObject({ finalOutput: 'answer of chair' })
 })
@@ -205,7 +205,7 @@ test('maxConcurrency counts every sample of a step', async () => {
   expect(most).toBe(2)
 })
 
-test('a step that takes many samples asks for ten of them at a time where the flow states no bound', async () => {
+test('a step with many samples runs ten of them at a time where the flow states no limit', async () => {
   let underWay = 0
   let most = 0
   flow = await scripted(async () => {
@@ -226,7 +226,7 @@ test('one sample that fails leaves the others to decide, and is named', async ()
   expect(result.steps[0]?.notes).toContain('sample 2 gave no answer: PROVIDER_REJECTED')
 })
 
-test('a condition function is judged by the truth of what it returns', async () => {
+test('a condition function holds when it returns a truthy value', async () => {
   flow = await scripted(failing().replies)
   const steps = [step('a'), step('b', { condition: () => undefined }), step('c', { condition: () => 'yes' })]
   expect(statuses((await flow.run({ name: 's', type: 'sequential', steps })).steps)).toEqual({

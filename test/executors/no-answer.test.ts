@@ -78,7 +78,7 @@ describe('a flow in which nothing succeeded has failed', () => {
     },
   )
 
-  test('and goes on at the next execution', async () => {
+  test('a flow without an answer resumes at the next execution', async () => {
     let isUp = false
     flow = await scripted(() => (isUp ? 'answer' : new OrchestratorError('PROVIDER_REJECTED', 'down')))
     const { orchestrator } = flow.polyphony
@@ -92,7 +92,7 @@ describe('a flow in which nothing succeeded has failed', () => {
     expect(await orchestrator.executeFlow(id, USER)).toMatchObject({ status: 'COMPLETED' })
   })
 
-  test('but one optional answer beside failures completes it', async () => {
+  test('a flow with one optional answer beside failures completes', async () => {
     flow = await scripted((_, index) => (index === 0 ? 'answer' : new OrchestratorError('PROVIDER_REJECTED', 'down')))
     const result = await flow.run({ name: 'o', type: 'sequential', steps: [maybe('a'), maybe('b'), maybe('c')] })
     expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'answer' })

@@ -311,7 +311,7 @@ describe('what providers and checkFlow are told', () => {
     expect(flow.provider.requests[0]?.outputSchema).toEqual(outputSchema)
   })
 
-  test('checkFlow sees what a step behind a loop is given', async () => {
+  test('checkFlow reports both outputs that may come last before a step after a loop', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
     const definition: FlowDefinition = {
@@ -324,8 +324,10 @@ describe('what providers and checkFlow are told', () => {
         step('last', { action: 'summarize', model: 'other/m', prompt: 'Sum up {{ input }}' }),
       ],
     }
+    // The loop may end with a refinement, or with a review that approves of the draft.
     expect((await flow.polyphony.orchestrator.checkFlow(definition, USER)).problems).toMatchObject([
-      { code: 'DATA_SHARING_DENIED', path: 'steps[3]' },
+      { code: 'DATA_SHARING_DENIED', path: 'steps[3]', details: { piece: 'critic' } },
+      { code: 'DATA_SHARING_DENIED', path: 'steps[3]', details: { piece: 'refine' } },
     ])
   })
 })

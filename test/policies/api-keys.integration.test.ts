@@ -39,7 +39,7 @@ function setUp(options: { cacheMs?: number; records?: Partial<ApiKeyRecords> } =
 const at = (ms: number) => new Date(START + ms)
 
 describe('a new key', () => {
-  test('has a token of its id and 256 random bits, and is found by it', async () => {
+  test('the token of a new key consists of its id and 256 random bits, and verifies', async () => {
     const { keys } = setUp()
     const { key, token } = await keys.create('ann', { name: 'laptop', scopes: ['metrics', 'read', 'read'], expiresAt: at(9) })
     expect(token).toMatch(/^pk_[0-9a-f]{16}_[0-9A-Za-z]{43}$/)
@@ -55,14 +55,14 @@ describe('a new key', () => {
     expect(await keys.verify(token)).toEqual(key)
   })
 
-  test('is never like another one', async () => {
+  test('each token is unique', async () => {
     const { keys } = setUp()
     const made = await Promise.all(Array.from({ length: 200 }, () => keys.create('ann')))
     expect(new Set(made.map(({ token }) => token.slice(20))).size).toBe(200)
     expect(new Set(made.map(({ key }) => key.id)).size).toBe(200)
   })
 
-  test('does everything a user does, without end, unless something else is asked for', async () => {
+  test('a new key has all scopes of users and no expiry by default', async () => {
     const { keys } = setUp()
     const { key } = await keys.create('ann')
     expect(key).toMatchObject({ name: '', scopes: ['read', 'write', 'execute', 'share'] })
@@ -84,7 +84,7 @@ describe('a new key', () => {
     ['ann', { expiresAt: new Date(Number.NaN) }],
     ['ann', { expiresAt: '2090-01-01' }],
     ['ann', { hash: 'x' }],
-  ])('is refused for %j with %j, and nothing is stored', async (userId, options) => {
+  ])('a key for %j with %j is rejected, and nothing is stored', async (userId, options) => {
     const { keys, stored } = setUp()
     // @ts-expect-error a caller without types
     await expect(keys.create(userId, options)).rejects.toMatchObject({ code: 'INPUT_INVALID' })
@@ -109,20 +109,20 @@ describe('verifying', () => {
     ['NUL', () => '\0'],
     ['a quote', () => `pk_' or '1'='1_${'x'.repeat(43)}`],
     ['a very long text', () => 'pk_'.repeat(1_000_000)],
-  ])('finds no key for %s', async (_what, change) => {
+  ])('no key verifies for %s', async (_what, change) => {
     const { keys } = setUp()
     const { token } = await keys.create('ann')
     expect(await keys.verify(change(token))).toBeUndefined()
     expect(await keys.verify(token)).toBeDefined()
   })
 
-  test.each([undefined, null, 7, {}, ['pk_']])('finds no key for %j of a caller without types', async (token) => {
+  test.each([undefined, null, 7, {}, ['pk_']])('no key verifies for %j of an untyped caller', async (token) => {
     const { keys } = setUp()
     // @ts-expect-error a caller without types
     expect(await keys.verify(token)).toBeUndefined()
   })
 
-  test('asks the store for malformed tokens as for unknown ones, never with what they hold', async () => {
+  test('malformed tokens read the store like unknown ones, never with their own text', async () => {
     const { keys, seen, clock } = setUp()
     for (const token of ['', 'secret', "pk_'; drop table x_y", '\0']) {
       await keys.verify(token)
@@ -132,7 +132,7 @@ describe('verifying', () => {
     expect(seen.ids).toEqual(['none', 'none', 'none', 'none', '0123456789abcdef'])
   })
 
-  test('finds no key from the instant at which it expires, also one that is remembered', async () => {
+  test('a key is invalid from the instant at which it expires, even when cached', async () => {
     const { keys, clock } = setUp()
     const { key, token } = await keys.create('ann', { expiresAt: at(500) })
     clock.ms = 499
@@ -141,7 +141,7 @@ describe('verifying', () => {
     expect([await keys.verify(token), await keys.isUsable(key.id)]).toEqual([undefined, false])
   })
 
-  test('asks the store once a second for one key, however many ask at once', async () => {
+  test('the store is read once a second for one key, however many requests verify it', async () => {
     const { keys, clock, seen } = setUp()
     const { token } = await keys.create('ann')
     await Promise.all(Array.from({ length: 20 }, () => keys.verify(token)))
@@ -153,14 +153,14 @@ describe('verifying', () => {
     expect(seen.reads).toBe(2)
   })
 
-  test('a wrong secret finds nothing while the right one is remembered', async () => {
+  test('a wrong secret is rejected while the right one is cached', async () => {
     const { keys } = setUp()
     const { token } = await keys.create('ann')
     await keys.verify(token)
     expect(await keys.verify(`${token.slice(0, 20)}${'x'.repeat(43)}`)).toBeUndefined()
   })
 
-  test('fails where the store fails, and asks it again afterwards', async () => {
+  test('verification fails where the store fails, and reads it again afterwards', async () => {
     const down = { isDown: true }
     const { stored } = setUp()
     const find: ApiKeyRecords['find'] = (id) => (down.isDown ? Promise.reject(new Error('away')) : stored.find(id))
@@ -173,7 +173,7 @@ describe('verifying', () => {
 })
 
 describe('revoking', () => {
-  test('counts at once in the process that revokes, within a second in others, and for ever', async () => {
+  test('a revocation takes effect at once in its process, within a second in others, and permanently', async () => {
     const { keys, otherProcess, clock } = setUp({ cacheMs: 60_000 })
     const other = otherProcess()
     const { key, token } = await keys.create('ann')
@@ -187,7 +187,7 @@ describe('revoking', () => {
     expect(await keys.verify(token)).toBeUndefined()
   })
 
-  test('counts although a read of before it is still under way', async () => {
+  test('a revocation takes effect although an older read is still running', async () => {
     const { stored } = setUp()
     let open = () => {}
     const gate = new Promise<void>((resolve) => {
@@ -209,7 +209,7 @@ describe('revoking', () => {
     expect(await keys.verify(token)).toBeUndefined()
   })
 
-  test('twice keeps the first instant', async () => {
+  test('a second revocation keeps the first instant', async () => {
     const { keys, clock } = setUp()
     const { key } = await keys.create('ann')
     const revoked = await keys.revoke(key.id)
@@ -217,7 +217,7 @@ describe('revoking', () => {
     expect(await keys.revoke(key.id)).toEqual(revoked)
   })
 
-  test('of no key is KEY_NOT_FOUND, and a token given by mistake is not repeated', async () => {
+  test('revoking an unknown key is KEY_NOT_FOUND, and a token given by mistake is not repeated', async () => {
     const { keys } = setUp()
     const { token } = await keys.create('ann')
     for (const id of ['0123456789abcdef', 'nothing', '', '\0', token]) {
@@ -233,7 +233,7 @@ describe('revoking', () => {
 })
 
 describe('the last use', () => {
-  test('is noted at most once a minute, by however many processes', async () => {
+  test('the last use is recorded at most once a minute, by however many processes', async () => {
     const { keys, otherProcess, clock, seen } = setUp()
     const other = otherProcess()
     const { key, token } = await keys.create('ann')
@@ -248,7 +248,7 @@ describe('the last use', () => {
     expect((await keys.list('ann')).map(({ id, lastUsedAt }) => [id, lastUsedAt])).toEqual([[key.id, at(60_000)]])
   })
 
-  test('is not one where the key was refused', async () => {
+  test('a rejected key records no use', async () => {
     const { keys, seen } = setUp()
     const { key, token } = await keys.create('ann')
     await keys.verify(`${token.slice(0, 20)}${'x'.repeat(43)}`)
@@ -260,7 +260,7 @@ describe('the last use', () => {
   test.each([
     ['cannot be noted', () => Promise.reject(new Error('away'))],
     ['is never noted', () => new Promise<void>(() => {})],
-  ])('that %s makes nobody wait or fail', async (_how, touch) => {
+  ])('recording a use that %s neither delays nor fails the request', async (_how, touch) => {
     const { keys } = setUp({ records: { touch } })
     const { key, token } = await keys.create('ann')
     expect(await keys.verify(token)).toEqual(key)

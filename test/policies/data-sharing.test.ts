@@ -33,7 +33,7 @@ test('setting a policy replaces the whole of the former one', async () => {
   ])
 })
 
-test('a missing policy is undefined, for one user and provider alone', async () => {
+test('a missing policy is undefined for one user and provider alone', async () => {
   const { dataSharing } = setUp()
   await dataSharing.set('ann', 'openai', {})
   expect(await dataSharing.get('bob', 'openai')).toBeUndefined()
@@ -41,7 +41,7 @@ test('a missing policy is undefined, for one user and provider alone', async () 
   expect(await dataSharing.list('bob')).toEqual([])
 })
 
-test('changes of this process count at once, those of another within a second', async () => {
+test('changes by this process take effect at once, those by another within a second', async () => {
   const { dataSharing, stored, clock } = setUp()
   expect(await dataSharing.get('ann', 'openai')).toBeUndefined()
   await dataSharing.set('ann', 'openai', { allowAttachments: true })
@@ -53,7 +53,7 @@ test('changes of this process count at once, those of another within a second', 
   expect(await dataSharing.get('ann', 'openai')).toMatchObject(NOTHING)
 })
 
-test('many who ask at the same moment share one read, also of a missing policy', async () => {
+test('concurrent calls share one read, even of a missing policy', async () => {
   const { dataSharing, reads } = setUp()
   await Promise.all(Array.from({ length: 10 }, () => dataSharing.get('ann', 'openai')))
   expect(reads()).toBe(1)
@@ -64,7 +64,7 @@ test.each([
   ['a rule that is no boolean', 'ann', 'openai', { allowAttachments: 'yes' }],
   ['no user', '', 'openai', {}],
   ['a provider that is no string', 'ann', 7, {}],
-])('refuses %s and stores nothing', async (_title, userId, providerKey, rules) => {
+])('%s is rejected, and nothing is stored', async (_title, userId, providerKey, rules) => {
   const { dataSharing } = setUp()
   // @ts-expect-error a caller without types
   await expect(dataSharing.set(userId, providerKey, rules)).rejects.toMatchObject({ code: 'INPUT_INVALID' })

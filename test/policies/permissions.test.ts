@@ -23,7 +23,7 @@ function setUp(options: { cacheMs?: number; creator?: string } = {}) {
 const rights = async (found: Promise<ReadonlySet<ThreadRight>>) => [...(await found)].sort()
 
 describe('rights on a thread', () => {
-  test('are all three for the creator and none for anybody else', async () => {
+  test('the creator of a thread has all three rights, and no other user has any', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     expect(await rights(permissions.rightsOf('ann', 't'))).toEqual(['delete', 'read', 'write'])
@@ -33,7 +33,7 @@ describe('rights on a thread', () => {
     expect(await permissions.can('bob', 't', 'read')).toBe(false)
   })
 
-  test('are added by grants and taken by revokes', async () => {
+  test('grants add rights and revocations remove them', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     await permissions.grant('t', 'ann', 'bob', ['read'])
@@ -46,7 +46,7 @@ describe('rights on a thread', () => {
     expect(await permissions.list('t', 'ann')).toEqual([{ userId: 'ann', rights: ['read', 'write', 'delete'] }])
   })
 
-  test('cannot be given by somebody who lacks them', async () => {
+  test('a user cannot grant rights that the user lacks', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     await permissions.grant('t', 'ann', 'bob', ['read', 'write'])
@@ -57,7 +57,7 @@ describe('rights on a thread', () => {
     expect(await permissions.can('ann', 't', 'delete')).toBe(true)
   })
 
-  test('of a thread one cannot read look like those of no thread', async () => {
+  test('a thread that the user cannot read gives the same error as an unknown one', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     const answers = await Promise.all(
@@ -78,7 +78,7 @@ describe('rights on a thread', () => {
     expect(answers[0]).toContain('THREAD_NOT_FOUND')
   })
 
-  test('of the creator cannot be taken away', async () => {
+  test('the rights of the creator cannot be revoked', async () => {
     const { permissions } = setUp({ creator: 'ann' })
     await permissions.threadCreated('t', 'ann')
     await permissions.grant('t', 'ann', 'bob', ['read', 'write', 'delete'])
@@ -86,7 +86,7 @@ describe('rights on a thread', () => {
     expect(await permissions.can('ann', 't', 'delete')).toBe(true)
   })
 
-  test('given and taken at the same moment are not lost', async () => {
+  test('concurrent grants and revocations are not lost', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     await Promise.all([
@@ -99,20 +99,20 @@ describe('rights on a thread', () => {
     expect(await rights(permissions.rightsOf('bob', 't'))).toEqual(['delete', 'read'])
   })
 
-  test.each([[[]], [['admin']], [['read', 'own']], ['read'], [undefined], [null]])('cannot be %j', async (given) => {
+  test.each([[[]], [['admin']], [['read', 'own']], ['read'], [undefined], [null]])('rights of %j are rejected', async (given) => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     // @ts-expect-error a caller without types
     await expect(permissions.grant('t', 'ann', 'bob', given)).rejects.toMatchObject({ code: 'INPUT_INVALID' })
   })
 
-  test('cannot be given to nobody', async () => {
+  test('rights cannot be granted to an empty user id', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     await expect(permissions.grant('t', 'ann', '', ['read'])).rejects.toMatchObject({ code: 'INPUT_INVALID' })
   })
 
-  test('of ids that look alike when joined are kept apart', async () => {
+  test('rights of ids that are equal when joined are kept separate', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('thread', 'ann')
     await permissions.rightsOf('ann', 'thread')
@@ -128,7 +128,7 @@ describe('rights on a thread', () => {
 })
 
 describe('the memory of rights', () => {
-  test('asks the store once for many at the same moment, and again after a second', async () => {
+  test('concurrent questions about rights read the store once, and again after a second', async () => {
     const { permissions, clock, reads } = setUp()
     await Promise.all(Array.from({ length: 10 }, () => permissions.can('ann', 't', 'read')))
     clock.ms += 999
@@ -139,7 +139,7 @@ describe('the memory of rights', () => {
     expect(reads()).toBe(2)
   })
 
-  test('is never longer than a second, whatever is asked for', async () => {
+  test('rights are cached for at most a second, whatever is configured', async () => {
     const { permissions, stored, clock } = setUp({ cacheMs: 60_000 })
     await permissions.can('ann', 't', 'read')
     await stored.set('t', 'ann', ['read'])
@@ -147,14 +147,14 @@ describe('the memory of rights', () => {
     expect(await permissions.can('ann', 't', 'read')).toBe(true)
   })
 
-  test('can be switched off', async () => {
+  test('the cache of rights can be switched off', async () => {
     const { permissions, stored } = setUp({ cacheMs: 0 })
     expect(await permissions.can('ann', 't', 'read')).toBe(false)
     await stored.set('t', 'ann', ['read'])
     expect(await permissions.can('ann', 't', 'read')).toBe(true)
   })
 
-  test('ends at once where this process grants or revokes', async () => {
+  test('a grant or revocation of this process takes effect at once', async () => {
     const { permissions } = setUp()
     await permissions.threadCreated('t', 'ann')
     expect(await permissions.can('bob', 't', 'read')).toBe(false)
@@ -164,7 +164,7 @@ describe('the memory of rights', () => {
     expect(await permissions.can('bob', 't', 'read')).toBe(false)
   })
 
-  test('is not filled by a read that began before a revoke', async () => {
+  test('a read that began before a revocation does not fill the cache', async () => {
     const { records, service } = setUp()
     let release: (rights: readonly ThreadRight[]) => void = () => {}
     let isHeld = true
@@ -182,7 +182,7 @@ describe('the memory of rights', () => {
     expect(await slow.can('bob', 't', 'read')).toBe(false)
   })
 
-  test('does not keep a failed read', async () => {
+  test('a failed read of rights is not cached', async () => {
     const { records, service } = setUp()
     let fails = true
     const permissions = service({
@@ -194,7 +194,7 @@ describe('the memory of rights', () => {
     expect(await permissions.can('ann', 't', 'read')).toBe(false)
   })
 
-  test('of one user and thread makes room for others', async () => {
+  test('the cache of rights evicts old entries', async () => {
     const { permissions, reads } = setUp()
     for (let index = 0; index < 2_001; index++) await permissions.can('ann', `t${index}`, 'read')
     const before = reads()
@@ -204,7 +204,7 @@ describe('the memory of rights', () => {
     expect(reads()).toBe(before + 1)
   })
 
-  test('of another process is overtaken by a grant within a second', async () => {
+  test('a grant of another process takes effect within a second', async () => {
     const { permissions, service, clock } = setUp()
     await permissions.threadCreated('t', 'ann')
     const elsewhere = service()

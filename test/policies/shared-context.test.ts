@@ -97,7 +97,7 @@ describe('one item', () => {
 })
 
 describe('the items of a step', () => {
-  test('are all decided, in order, and only allowed ones are visible', async () => {
+  test('all items are decided about, in order, and only allowed ones are visible', async () => {
     const items = [
       { kind: 'original_prompt', name: 'original', text: 'question', required: true } as const,
       history('m1', 'of the user'),
@@ -115,7 +115,7 @@ describe('the items of a step', () => {
     expect(shared.notes).toEqual([])
   })
 
-  test('that are required and forbidden stop the step, named without their text', async () => {
+  test('required items that are forbidden stop the step, and the error names them without their text', async () => {
     const denied = shareContext(request({ policy: undefined, items: [output('draft', 'SECRET', { required: true })] }))
     await expect(denied).rejects.toMatchObject({
       code: 'DATA_SHARING_DENIED',
@@ -125,7 +125,7 @@ describe('the items of a step', () => {
     expect(JSON.stringify(error)).not.toContain('SECRET')
   })
 
-  test('are counted only after all were allowed', async () => {
+  test('tokens are counted only after all items were allowed', async () => {
     let counts = 0
     const items = [output('own', 'x'.repeat(100_000), { from: 'anthropic' }), output('draft', 'y', { required: true })]
     const denied = shareContext(request({ policy: undefined, items, countTokens: () => ++counts }))
@@ -133,7 +133,7 @@ describe('the items of a step', () => {
     expect(counts).toBe(0)
   })
 
-  test('stay back where the flow itself does not share them, whatever the user allows', async () => {
+  test('items that the flow itself hides are withheld, whatever the user allows', async () => {
     const items = [history('m1', 'h'), output('draft', 'o'), output('own', 'o', { from: 'anthropic' })]
     const contextPolicy = { ...OPEN, shareConversationHistory: false, shareStepOutputs: false }
     const shared = await shareContext(request({ items, contextPolicy }))
@@ -141,14 +141,14 @@ describe('the items of a step', () => {
     expect(shared.decisions.map(({ rule }) => rule)).toEqual(['shareConversationHistory', 'shareStepOutputs', 'shareStepOutputs'])
   })
 
-  test('are not shared under the policy of another user', async () => {
+  test('items are not shared under the policy of another user', async () => {
     const shared = await shareContext(request({ policy: { ...EVERYTHING, userId: 'bob' }, items: [output('draft', 'o')] }))
     expect(shared.decisions.map(({ allowed, rule }) => [allowed, rule])).toEqual([[false, 'no_policy']])
   })
 })
 
 describe('the token limit', () => {
-  test('counts nothing while the bytes fit', async () => {
+  test('no tokens are counted while the bytes fit', async () => {
     let counts = 0
     const items = [history('m1', 'x'.repeat(50)), output('draft', 'y'.repeat(50))]
     const shared = await limited(100, items, { countTokens: () => ++counts })
@@ -156,7 +156,7 @@ describe('the token limit', () => {
     expect(counts).toBe(0)
   })
 
-  test('does not bound the prompt of the user or attachments', async () => {
+  test("the token limit does not apply to the user's prompt and attachments", async () => {
     const items = (['original_prompt', 'attachment'] as const).map((kind) => ({
       kind,
       name: kind,
@@ -166,7 +166,7 @@ describe('the token limit', () => {
     expect((await limited(10, items)).visible).toEqual(items)
   })
 
-  test('takes the oldest history first and leaves outputs whole', async () => {
+  test('the oldest history is left out first, and outputs stay whole', async () => {
     const items = [1, 2, 3].map((index) => history(`m${index}`, `${index}`.repeat(400)))
     const draft = output('draft', 'd'.repeat(800))
     const shared = await limited(410, [...items, draft])
@@ -181,12 +181,12 @@ describe('the token limit', () => {
     expect(shared.notes[0]).toContain('1 oldest of conversation_history')
   })
 
-  test('keeps no older message behind one that did not fit', async () => {
+  test('no message older than one that did not fit is kept', async () => {
     const items = [history('m1', 'a'), history('m2', 'b'.repeat(4_000)), history('m3', 'c')]
     expect((await limited(100, items)).visible).toEqual([items[2]])
   })
 
-  test('then shortens the oldest output at its start', async () => {
+  test('after the history the oldest output is shortened at its start', async () => {
     const [oldest, newest] = [output('oldest', `BEGIN${'a'.repeat(790)}END12`), output('newest', 'b'.repeat(400))]
     const shared = await limited(150, [history('m1', 'h'), oldest, newest])
     const [shortened, whole, ...rest] = shared.visible
@@ -199,7 +199,7 @@ describe('the token limit', () => {
     expect(shared.notes.join()).toContain('"oldest" lost its beginning')
   })
 
-  test('leaves an oldest output out where nothing of it fits, unless it is required', async () => {
+  test('the oldest output is left out where nothing of it fits, unless it is required', async () => {
     const newest = output('newest', 'b'.repeat(4_000))
     const offered = await limited(100, [output('oldest', 'a'.repeat(400)), newest])
     expect(offered.visible.map(({ name }) => name)).toEqual(['newest'])
@@ -209,7 +209,7 @@ describe('the token limit', () => {
     expect(tokensOf(required.visible)).toBeLessThanOrEqual(100)
   })
 
-  test('never withholds a required piece, not even under a limit of 0', async () => {
+  test('a required item is never withheld, not even under a limit of 0', async () => {
     const shared = await limited(0, [
       history('m1', 'h', { required: true }),
       output('draft', 'o', { required: true }),
@@ -222,7 +222,7 @@ describe('the token limit', () => {
     expect(shared.decisions.map(({ allowed }) => allowed)).toEqual([true, true, false])
   })
 
-  test('never splits a surrogate pair and never says what it cut', async () => {
+  test('a cut never splits a surrogate pair, and its note never quotes the text', async () => {
     const shared = await limited(7, [output('draft', '😀'.repeat(100))])
     const [piece] = shared.visible
     expect(piece?.text).toMatch(/^(😀)+$/u)
@@ -250,7 +250,7 @@ describe('the token limit', () => {
     expect(counts).toBeLessThanOrEqual(5)
   })
 
-  test('survives a counter that answers nonsense', async () => {
+  test('a token counter that returns nonsense does not break the limit', async () => {
     const shared = await limited(100, [output('draft', 'x'.repeat(1_000))], { countTokens: () => Number.NaN })
     expect(shared.visible[0]?.text.length).toBeLessThanOrEqual(100)
   })
@@ -283,7 +283,7 @@ describe('500 generated combinations', () => {
     preserveSystemPrompts: fc.boolean(),
   })
 
-  test('never show a forbidden piece, and decide every piece once', async () => {
+  test('500 generated combinations never show a forbidden item, and decide about each item once', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(generatedPiece, { maxLength: 12 }),

@@ -9,11 +9,11 @@ test('every action has an instruction of its own', () => {
 })
 
 describe('composing the message of a step', () => {
-  test('a prompt that speaks of everything itself stays as it is', () => {
+  test('a prompt that mentions all inputs itself stays unchanged', () => {
     expect(composeUserContent({ prompt: 'Write.', inputs: [] })).toBe('Write.')
   })
 
-  test('the request stands plain, inputs stand fenced and labelled', () => {
+  test('the request is appended unchanged, inputs are fenced and labelled', () => {
     const content = composeUserContent(
       { prompt: 'Refine.', original: 'A haiku', inputs: [{ label: 'draft', text: 'Rain' }] },
       () => 'm',
@@ -21,7 +21,7 @@ describe('composing the message of a step', () => {
     expect(content).toMatch(/^Refine\.\n\nThe request:\nA haiku\n\n\[begin draft m: [^\n]*\]\nRain\n\[end draft m\]$/)
   })
 
-  test('the request is not told twice', () => {
+  test('the request is not repeated', () => {
     expect(composeUserContent({ prompt: 'A haiku', original: 'A haiku', inputs: [] })).toBe('A haiku')
   })
 })

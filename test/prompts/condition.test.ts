@@ -39,7 +39,7 @@ describe('evaluating', () => {
     expect(holds(source)).toBe(expected)
   })
 
-  test('a value that is not there fails the step and is named', () => {
+  test('a missing value fails the step and is named in the error', () => {
     const steps = { draft: { output: 'D', status: 'SUCCESS' } }
     expect(caught(() => holds('steps.draft.parsed.score > 0.5', { steps }))).toMatchObject({
       code: 'STEP_FAILED',
@@ -82,7 +82,7 @@ describe('evaluating', () => {
     ['{"a": 1} == {"a": 1.0}', true],
     ['metadata.list.exists(n, n in [3.0])', true],
     ['7 / 2 == 3 && 7.0 / 2 == 3.5', true],
-  ])('whole and decimal numbers meet in %s', (source, expected) => {
+  ])('whole and decimal numbers are compared in %s', (source, expected) => {
     expect(holds(source, { metadata: { list: [1, 3] } })).toBe(expected)
   })
 
@@ -106,7 +106,7 @@ describe('evaluating', () => {
     })
   })
 
-  test('an error of an accessor comes out unchanged', () => {
+  test('an error of an accessor is rethrown unchanged', () => {
     const denied = new OrchestratorError('DATA_SHARING_DENIED', 'not for you')
     const steps = {
       classify: {
@@ -119,7 +119,7 @@ describe('evaluating', () => {
     expect(caught(() => holds('steps.classify.output == "x"', { steps }))).toBe(denied)
   })
 
-  test('lists over a thousand entries and endless reading are refused', () => {
+  test('lists over a thousand entries and unbounded reading are rejected', () => {
     const long = Array.from({ length: 1_001 }, (_, index) => index)
     expect(caught(() => holds('metadata.long.exists(a, a == 1)', { metadata: { long } }))).toMatchObject({ code: 'STEP_FAILED' })
     const list = long.slice(0, 1_000)
@@ -132,7 +132,7 @@ describe('evaluating', () => {
   })
 })
 
-test('a search that could take seconds is refused, a long one that cannot is made', () => {
+test('a search that could take seconds is rejected, a long one that cannot is run', () => {
   const run = 'a'.repeat(100_000)
   const steps = { a: { output: run, status: 'SUCCESS' }, b: { output: `${run}b${run}`, status: 'SUCCESS' } }
   expect(caught(() => holds('steps.b.output.contains(steps.a.output)', { steps }))).toMatchObject({ code: 'STEP_FAILED' })
@@ -158,7 +158,7 @@ describe('references', () => {
   )
 })
 
-describe('what cannot work is refused before it runs', () => {
+describe('invalid sources are rejected before they run', () => {
   test.each([
     ['orignal == ""', 'unknown variable "orignal"; did you mean "original"?'],
     ['steps.a.outptu == ""', 'did you mean "output"?'],
@@ -181,7 +181,7 @@ describe('what cannot work is refused before it runs', () => {
     expect(error).toHaveProperty('message', expect.stringContaining(message))
   })
 
-  test('the place of a mistake is told by line and column', () => {
+  test('the error states line and column of a mistake', () => {
     expect(caught(() => compileCondition('original == "x" &&\n  orignal == "y"'))).toMatchObject({
       details: { line: 2, column: 3 },
     })
@@ -209,7 +209,7 @@ test('no hostile condition runs code, reaches a prototype or ends in an error wi
   }
 })
 
-describe('whole and decimal numbers stand in one condition', () => {
+describe('whole and decimal numbers work in one condition', () => {
   const parsed = { score: 1, half: 0.5, count: 3, list: [1, 2.5], text: '3' }
   const steps = { a: { output: '5', status: 'SUCCESS', parsed } }
 

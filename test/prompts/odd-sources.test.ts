@@ -67,7 +67,7 @@ const FILTER_PIECES = [
   'nil',
 ]
 
-test('any string of template pieces renders or fails with a code', () => {
+test('any string of template fragments renders or fails with a code', () => {
   const piece = fc.oneof(fc.constantFrom(...NAMES, ...TEMPLATE_PIECES, ...FILTER_PIECES), fc.string({ maxLength: 5 }))
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 20 }), (pieces) =>
@@ -109,7 +109,7 @@ const CALLS = [
   'i',
 ]
 
-test('any string of condition pieces is true, false, or an error with a code', () => {
+test('any string of condition fragments is true, false, or an error with a code', () => {
   const piece = fc.oneof(
     { weight: 9, arbitrary: fc.constantFrom(...NAMES, ...OPERATORS, ...CALLS) },
     { weight: 1, arbitrary: fc.string({ maxLength: 5 }) },

@@ -25,7 +25,7 @@ const parsed = (source: string) => {
 }
 
 /** Its limit is one of time, which says nothing of a text while another process has the core. */
-test('renders as Liquid does, whatever text and values stand beside each other', () => {
+test('a plain template renders like Liquid, whatever text and values are next to each other', () => {
   const piece = fc.oneof(
     fc.string(),
     fc.constantFrom(
@@ -51,7 +51,7 @@ test('renders as Liquid does, whatever text and values stand beside each other',
   )
 })
 
-test('leaves filters, tags, other names and white space control to Liquid', () => {
+test('filters, tags, other names and white space control are left to Liquid', () => {
   for (const source of [
     '{{ original | upcase }}',
     '{% if true %}x{% endif %}',
@@ -72,6 +72,6 @@ test('a missing value is still an error that names it', () => {
   )
 })
 
-test('what a value holds is never taken for a template', () => {
+test('a value is never rendered as a template', () => {
   expect(compileTemplate('{{ original }}').render(scope)).toBe('the question {{ original }}')
 })

@@ -14,14 +14,14 @@ const scope: PromptScope = {
 const render = (source: string, over: Partial<PromptScope> = {}) => compileTemplate(source).render({ ...scope, ...over })
 
 describe('rendering', () => {
-  test('gives every name of the scope to the template', () => {
+  test('a template can read every name of the scope', () => {
     const source =
       '{{ original }}|{{ input }}|{{ previous }}|{{ steps.draft.output }}|{{ steps["draft"].parsed.score }}|{{ iteration }}|{{ metadata.tone }}|{% for m in history %}{{ m.role }}{% endfor %}'
     const over = { input: 'in', previous: 'prev', history: [{ role: 'user', content: 'x' }] }
     expect(render(source, over)).toBe('Write a haiku|in|prev|Rain falls|0.8|2|dry|user')
   })
 
-  test('leaves text without marks alone, whatever braces it holds', () => {
+  test('text without marks stays unchanged, whatever braces it contains', () => {
     expect(render('Answer as {"score": 1} } %} original')).toBe('Answer as {"score": 1} } %} original')
   })
 
@@ -48,7 +48,7 @@ describe('rendering', () => {
     expect(render('{% if previous %}yes{% else %}no{% endif %} {{ metadata.missing | default: "other" }}')).toBe('no other')
   })
 
-  test('an error of an accessor comes out unchanged', () => {
+  test('an error of an accessor is rethrown unchanged', () => {
     const denied = new OrchestratorError('DATA_SHARING_DENIED', 'not for you', { details: { piece: 'draft' } })
     const steps = {
       draft: {
@@ -63,7 +63,7 @@ describe('rendering', () => {
     expect(render('{{ steps.draft.status }}', { steps })).toBe('SUCCESS')
   })
 
-  test('reads no accessor that the template does not name', () => {
+  test('accessors that the template does not name are never read', () => {
     const steps = {
       draft: { output: 'ok', status: 'SUCCESS' },
       get secret(): never {
@@ -73,7 +73,7 @@ describe('rendering', () => {
     expect(render('{{ steps.draft.output }}', { steps })).toBe('ok')
   })
 
-  test('a computed name reaches nothing that was not found statically', () => {
+  test('a computed name cannot read what was not found statically', () => {
     const steps = { draft: { output: 'a', status: 'SUCCESS' }, secret: { output: 'canary', status: 'SUCCESS' } }
     const source = '{% assign k = "ste" | append: "ps" %}{{ steps.draft.status }}{{ [k].secret.output }}'
     expect(caught(() => render(source, { steps }))).toBeInstanceOf(OrchestratorError)
@@ -97,14 +97,14 @@ describe('references', () => {
     },
   )
 
-  test('tells input, previous and history apart', () => {
+  test('input, previous and history are distinguished', () => {
     expect(references('{{ input }}')).toMatchObject({ input: true, previous: false, history: false })
     expect(references('{{ previous }}')).toMatchObject({ input: false, previous: true, history: false })
     expect(references('{% for m in history %}{% endfor %}')).toMatchObject({ history: true })
   })
 })
 
-describe('what cannot work is refused before it runs', () => {
+describe('invalid sources are rejected before they run', () => {
   test.each([
     ['{{ orignal }}', 'unknown variable "orignal"; did you mean "original"?'],
     ['{{ steps.draft.outptu }}', 'did you mean "output"?'],
@@ -155,7 +155,7 @@ describe('hostile templates', () => {
   })
 })
 
-describe('honest prompts over large outputs', () => {
+describe('ordinary prompts over large outputs', () => {
   const text = (kilobytes: number) => 'lorem ipsum dolor sit amet\n'.repeat(Math.ceil((kilobytes * 1_000) / 27))
   const many = (count: number, kilobytes: number) =>
     Object.fromEntries(
@@ -181,7 +181,7 @@ describe('honest prompts over large outputs', () => {
     expect(compileTemplate(source).render({ ...scope, steps })).toContain('lorem ipsum dolor')
   })
 
-  test('a prompt that is too large is refused with the limit, what was found and what to do', () => {
+  test('an oversized prompt is rejected with the limit, the size found and a remedy', () => {
     const source = '{% for s in steps %}{{ s[1].output }}{% endfor %}'
     expect(caught(() => compileTemplate(source).render({ ...scope, steps: many(30, 400) }))).toMatchObject({
       code: 'STEP_FAILED',

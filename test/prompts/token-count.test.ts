@@ -32,16 +32,16 @@ describe('exact counts', () => {
     expect(await counter.count(text, 'openai', 'gpt-4')).toBeGreaterThan(await counter.count(text, 'openai', 'gpt-4o'))
   })
 
-  test('marks of the tokenizer in a text are text', async () => {
+  test('special tokens in a text are counted as text', async () => {
     expect(await counter.count('<|endoftext|>', 'openai', 'gpt-5.4')).toBeGreaterThan(1)
   })
 
-  test('a loaded tokenizer answers at once', async () => {
+  test('a loaded tokenizer counts synchronously', async () => {
     await counter.count('load', 'openai', 'gpt-5.4')
     expect(counter.count('hello world', 'openai', 'gpt-5.4')).toBe(2)
   })
 
-  test('cutting a long text into pieces changes its count by less than one in a hundred', async () => {
+  test('cutting a long text into chunks changes its count by less than one in a hundred', async () => {
     const sentence = ` ${SAMPLES.english}`
     const once = await counter.count(sentence, 'openai', 'gpt-5.4')
     const many = await counter.count(sentence.repeat(1_000), 'openai', 'gpt-5.4')
@@ -66,7 +66,7 @@ describe('estimates', () => {
     expect(fresh.count('hello world', 'anthropic', 'claude-opus-4-6')).toBe(estimateTokens('hello world'))
   })
 
-  test('after close every count is an estimate, also one that is under way', async () => {
+  test('after close each count is an estimate, even one that is running', async () => {
     const closing = createTokenCounter()
     const underWay = closing.count('hello world', 'openai', 'gpt-5.4')
     closing.close()

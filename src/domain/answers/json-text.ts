@@ -9,22 +9,22 @@ export interface JsonRange {
 
 export interface JsonRanges {
   readonly ranges: readonly JsonRange[]
-  /** The text ends inside a JSON value, or holds more than is read: what follows the ranges is not known. */
+  /** The text ends inside a JSON value, or contains more values than are read, so that the ranges are incomplete. */
   readonly open: boolean
 }
 
 /** jsonrepair is many times slower than JSON.parse. */
 const MAX_REPAIR_LENGTH = 200_000
 const MAX_RANGES = 200
-/** Brackets of prose that nothing closes; each costs one walk to the end of the text. */
+/** Maximum unclosed brackets of prose; each costs one scan to the end of the text. */
 const MAX_STRAY = 20
 
-/** What can follow the opening bracket of a JSON value, quotes left out or single. Everything else is a bracket of prose. */
+/** The beginnings of a JSON value, including those without quotes or with single quotes. Any other bracket is prose. */
 const JSON_OPENING = /\{\s*(?:["'}]|[\p{L}_$][\w$]*\s*:)|\[\s*(?:["'{[\]\d-]|true\b|false\b|null\b)/uy
 
 /**
- * The outermost JSON objects and lists of a text, in its order. Nothing behind an opening bracket that is never closed is a value of its own:
- * it is part of one that was cut.
+ * Finds the outermost JSON objects and lists of a text, in order. Text after an opening bracket that is never closed
+ * belongs to a value that was cut, and is not searched.
  */
 export function findJson(text: string): JsonRanges {
   const ranges: JsonRange[] = []
@@ -52,7 +52,7 @@ function opensJson(text: string, start: number): boolean {
   return JSON_OPENING.test(text)
 }
 
-/** Index after the bracket that closes the one at `start`; -1 where none does. */
+/** Index after the bracket that closes the one at `start`; -1 where it is never closed. */
 function closingEnd(text: string, start: number): number {
   let depth = 0
   let inString = false
@@ -72,8 +72,9 @@ function closingEnd(text: string, start: number): number {
 }
 
 /**
- * The value of JSON text as models write it: comments, single quotes, missing commas. `undefined` where only an invented value would do: text that
- * ends before its brackets are closed, a key without a value, a list that is only hinted at with dots.
+ * Parses JSON with the mistakes of models: comments, single quotes, missing commas. `undefined` where a repair would
+ * have to invent a value: text that ends before its brackets are closed, a key without a value, dots in place of list
+ * entries.
  */
 export function repairJson(text: string): unknown {
   if (text.length > MAX_REPAIR_LENGTH || closingEnd(text, 0) !== text.length) return undefined
@@ -82,5 +83,5 @@ export function repairJson(text: string): unknown {
   return JSON.parse(loadJsonRepair().jsonrepair(text))
 }
 
-/** Few answers need it: `require` at the first one keeps 3 ms out of every start. */
+/** Few answers need jsonrepair. `require` at the first one saves 3 ms of each start. */
 const loadJsonRepair = (): typeof import('jsonrepair') => createRequire(import.meta.url)('jsonrepair')

@@ -1,21 +1,21 @@
 import * as z from 'zod'
 import type { JsonSchema } from '../execution/model-call.ts'
 
-/** Characters, values and levels of a JSON Schema that comes as data. */
+/** Maximum characters, values and levels of a JSON Schema that is given as data. */
 const MAX_LENGTH = 200_000
 const MAX_VALUES = 5_000
 const MAX_DEPTH = 40
-/** JSON Schemas whose validators are kept. */
+/** Maximum JSON Schemas whose validators are cached. */
 const MAX_KNOWN = 200
 
 const byText = new Map<string, z.ZodType>()
-/** JSON Schemas as they came, by the validator made of them. */
+/** The original JSON Schema of each validator. */
 const sources = new WeakMap<z.ZodType, JsonSchema>()
 const requestForms = new WeakMap<z.ZodType, JsonSchema>()
 
 /**
- * The validator of a JSON Schema that came as data, or what is wrong with it. Never throws.
- * Patterns are told to the provider but not checked: a regular expression that came as data could block the process.
+ * Creates the validator of a JSON Schema that is given as data, or returns the problem with it. Never throws. Patterns
+ * are sent to the provider but not checked, because a regular expression from untrusted data could block the process.
  */
 export function parseOutputSchema(schema: unknown): { readonly schema: z.ZodType } | { readonly problem: string } {
   try {
@@ -38,8 +38,8 @@ function toValidator(text: string): z.ZodType {
 }
 
 /**
- * What the provider is told of an output schema: the JSON Schema it came as, else one made of the zod schema, in which objects take no further keys.
- * Made once per schema.
+ * The JSON Schema that is sent to the provider for an output schema: the original one, else one derived from the zod
+ * schema, in which objects accept no other keys. Cached per schema.
  */
 export function toOutputJsonSchema(schema: z.ZodType): JsonSchema {
   const known = sources.get(schema) ?? requestForms.get(schema)
@@ -57,7 +57,10 @@ export function toOutputJsonSchema(schema: z.ZodType): JsonSchema {
 
 const storedForms = new WeakMap<z.ZodType, { readonly schema: JsonSchema | undefined }>()
 
-/** The JSON Schema that says all the zod schema says; `undefined` where only code can say it: refinements, transforms, coercion, patterns. */
+/**
+ * The JSON Schema equivalent of a zod schema; `undefined` for refinements, transforms, coercion and patterns, which
+ * JSON Schema cannot express.
+ */
 export function toStoredJsonSchema(schema: z.ZodType): JsonSchema | undefined {
   const known = storedForms.get(schema)
   if (known) return known.schema
@@ -105,7 +108,7 @@ function remember(text: string, validator: z.ZodType): void {
   byText.set(text, validator)
 }
 
-/** False for cyclic values too. */
+/** Whether a value is within the limits of size and depth. False for cyclic values. */
 function isSmall(root: unknown): boolean {
   let values = 0
   const visit = (value: unknown, depth: number): boolean => {
@@ -117,7 +120,7 @@ function isSmall(root: unknown): boolean {
 }
 
 const PATTERN_KEYWORDS = new Set(['pattern', 'patternProperties'])
-/** Keywords whose members are named by the user. */
+/** Keywords whose members have names that the author chose. */
 const NAMING_KEYWORDS = new Set(['properties', '$defs', 'definitions'])
 const LITERAL_KEYWORDS = new Set(['enum', 'const', 'default', 'examples'])
 

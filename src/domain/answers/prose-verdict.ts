@@ -1,24 +1,26 @@
-import { parseWrittenScore, toNumber } from './score.ts'
+import { parseScoreText, toNumber } from './score.ts'
 
-/** Score and decision as a judge says them in prose. */
+/** Score and decision that a reviewer states in prose. */
 export interface ProseVerdict {
   /** 0 to 1. */
   readonly score?: number
   readonly approved?: boolean
-  /** Words against an approval that stand without a label. */
+  /** Unlabelled words against an approval. */
   readonly disapproves?: boolean
 }
 
 const NUMBER = String.raw`(-?\d{1,4}(?:[.,]\d{1,6})?)`
 const SCALE = String.raw`(?:\s*\(?\s*(?:/|(?:out\s+)?of|on\s+an?\s+scale\s+(?:of|to|from\s+0\s+to|of\s+0\s+to))\s*(\d{1,4}(?:\.0{1,2})?)(?![\d.]*\d)(?!\s*(?:[-–]|to)\s*\d))`
-/** A number, then what it is out of. Nothing may follow that makes it part of a range, a version or a longer number. */
+/**
+ * A number and the end of its scale. The text after it must not make it part of a range, a version or a longer number.
+ */
 const VALUE = String.raw`${NUMBER}(?:${SCALE}|\s*(%|per\s?cent))?(?!\s*(?:[-–]|to)\s*\d|[.,]?\d|\s*/)`
 
 const LABELLED = new RegExp(
   String.raw`\b(?:score|rating|grade)["'*_]{0,4}(?:\s?\(([^()\n]{1,20})\))?(?:[\s:=*_"'|]|is\s|of\s|-\s){1,8}${VALUE}`,
   'gi',
 )
-/** A scale that is named somewhere else than beside its number. */
+/** A scale that is named apart from its number. */
 const SCALE_ELSEWHERE = new RegExp(
   [
     String.raw`\bscale\s*(?:of|from|is|:)(?!\s*0(?:\.0)?\s*(?:-|–|to)\s*1(?:\.0)?(?!\.?\d))`,
@@ -28,19 +30,19 @@ const SCALE_ELSEWHERE = new RegExp(
   ].join('|'),
   'i',
 )
-/** Unlabelled, only the scales people mean as such. */
+/** Without a label, only usual scales count. */
 const SCALED = /(?<![\d./,-])(\d{1,3}(?:[.,]\d{1,3})?)\s*(?:\/|out\s+of)\s*(5|10|100)(?![\d/]|[.,]\d)/gi
 const DECISION =
   /^[\s*_#>-]{0,8}(?:approved|verdict|decision)["'*_]{0,4}\s{0,2}[:=]["'*_\s]{0,5}(yes|true|approved|pass|passed|no|false|rejected|fail|failed)\b/gim
 const POSITIVE = new Set(['yes', 'true', 'approved', 'pass', 'passed'])
 
-/** Characters of an answer that are looked at. */
+/** Characters of an answer that are read. */
 const MAX_LENGTH = 100_000
 
 export interface ProseOptions {
-  /** The text did not end by itself: what reaches to its end may be the first part of something else. Default false. */
+  /** The text was cut, so that a value which reaches to its end may be incomplete. Default false. */
   readonly cut?: boolean
-  /** Only a score that stands behind a label counts. Default false. */
+  /** Only a labelled score counts. Default false. */
   readonly labelled?: boolean
 }
 
@@ -49,10 +51,12 @@ const DISAPPROVAL =
 const SCALE_OF_ONE =
   /(?<![\d./-])1(?:\.0)?\s*(?:\/|out\s+of)\s*(?:[2-9]|\d{2,})\b|\b(?:scale|from|between|range)\b.{0,12}\b[01]\s*(?:-|–|to|and)\s*(?:[2-9]|\d{2,})\b/i
 
-/** Whether a text names a scale on which a score of 1 is not the best: `1 out of 10`, `on a scale from 1 to 5`. */
+/** Whether a text names a scale on which 1 is not the best score: `1 out of 10`, `on a scale from 1 to 5`. */
 export const namesScaleOfOne = (text: string): boolean => SCALE_OF_ONE.test(text.slice(0, MAX_LENGTH))
 
-/** What the text says once and clearly; `undefined` where it says nothing, or different things. */
+/**
+ * The score and decision that the text states unambiguously; `undefined` where it states none, or several that differ.
+ */
 export function readProseVerdict(answer: string, options: ProseOptions = {}): ProseVerdict | undefined {
   const text = answer.slice(0, MAX_LENGTH)
   const score = readScore(text, options)
@@ -64,8 +68,8 @@ export function readProseVerdict(answer: string, options: ProseOptions = {}): Pr
 }
 
 function readScore(text: string, { cut, labelled: onlyLabelled }: ProseOptions): number | 'unclear' | undefined {
-  const whole = onlyLabelled ? undefined : parseWrittenScore(text)
-  if (whole) return cut ? 'unclear' : toScore(whole.written, text, whole.max)
+  const whole = onlyLabelled ? undefined : parseScoreText(text)
+  if (whole) return cut ? 'unclear' : toScore(whole.digits, text, whole.max)
   const labelled = Array.from(text.matchAll(LABELLED), (match) => {
     const [, note, value = '', scale, percent] = match
     const max = percent === undefined ? (scale ?? /(\d{1,4})\D*$/.exec(note ?? '')?.[1]) : 100
@@ -93,11 +97,11 @@ function same<T>(found: readonly T[]): T | 'unclear' | undefined {
   return found.every((value) => value === found[0]) ? found[0] : 'unclear'
 }
 
-/** A bare number is a score only as a fraction: 7 has no scale, and 0 and 1 might stand on any. */
-function toScore(written: string, text: string, max: number | undefined): number | 'unclear' {
-  const value = toNumber(written)
+/** A bare number is a score only as a fraction: 7 has no scale, and 0 and 1 may be on any scale. */
+function toScore(digits: string, text: string, max: number | undefined): number | 'unclear' {
+  const value = toNumber(digits)
   if (max === undefined) {
-    const isFraction = value >= 0 && value <= 1 && /[.,]/.test(written) && !SCALE_ELSEWHERE.test(text)
+    const isFraction = value >= 0 && value <= 1 && /[.,]/.test(digits) && !SCALE_ELSEWHERE.test(text)
     return isFraction ? value : 'unclear'
   }
   return value >= 0 && value <= max && max > 0 ? value / max : 'unclear'

@@ -1,10 +1,10 @@
-/** A scale as a judge states it. `min` is 0 where only the upper end is named. */
+/** A scale as a reviewer states it. `min` is 0 where only the upper end is named. */
 interface Scale {
   readonly min: number
   readonly max: number
 }
 
-/** Keys, in the form of `plainKey`, under which judges say what a score is out of. */
+/** Keys, in the form of `plainKey`, under which reviewers state the scale of a score. */
 const SCALE_KEYS = [
   ...['scale', 'outof', 'range', 'unit', 'units', 'of'],
   ...['max', 'maximum', 'maxscore', 'maximumscore', 'scoremax', 'maxpoints', 'maxvalue', 'scalemax', 'upperbound'],
@@ -12,7 +12,10 @@ const SCALE_KEYS = [
 ]
 const TOP_WORDS = ['max', 'maximum', 'highest', 'possible', 'maxpossible', 'maximumpossible', 'highestpossible', 'total', 'full']
 const UNIT_WORDS = ['score', 'points', 'marks', 'rating', 'grade', 'value']
-/** Words that also name other things than the end of a scale: they count where they hold a number above 1. A `total_score` is the score itself. */
+/**
+ * Keys that may also have another meaning. They name the end of a scale only where they hold a number above 1. A
+ * `total_score` is the score itself.
+ */
 const NUMERIC_SCALE_KEYS = [
   ...['possible', 'maxpossible', 'maximumpossible', 'highest', 'highestpossible', 'total', 'totalpossible', 'denominator'],
   ...TOP_WORDS.flatMap((top) => UNIT_WORDS.flatMap((unit) => [top + unit, unit + top])),
@@ -20,70 +23,73 @@ const NUMERIC_SCALE_KEYS = [
   (key) => !SCALE_KEYS.includes(key) && !['totalscore', 'scoretotal', 'totalrating', 'totalgrade', 'totalvalue'].includes(key),
 )
 const MIN_KEYS = ['min', 'minimum', 'minscore', 'minimumscore', 'scoremin', 'scalemin']
-/** Keys of the number itself, where a score is an object of its own. */
+/** Keys of the number itself, where the score is an object. */
 const VALUE_KEYS = ['value', 'score', 'points', 'rating', 'number']
 
-/** A key as it is compared: `out_of`, `outOf` and `Out of` are one. */
+/** The form in which keys are compared: `out_of`, `outOf` and `Out of` are equal. */
 export const plainKey = (key: string): string => key.toLowerCase().replace(/[^a-z0-9]/g, '')
 
 const NUMBER = String.raw`(-?\d{1,4}(?:[.,]\d{1,6})?)`
-const WRITTEN_SCORE = new RegExp(
+const SCORE_TEXT = new RegExp(
   String.raw`^[*_"'\s]{0,5}${NUMBER}(?:\s*\(?(?:/|(?:out\s+)?of)\s*(\d{1,4}(?:\.0{1,2})?)\)?|\s*(%|per\s?cent))?(?:\s*(?:stars?|points?|pts))?[.!*_"'\s]{0,5}$`,
   'i',
 )
 
-/** A score that is the whole text: `8/10`, `85%`, `4 of 5 stars`; `max` is absent where the text names no scale. */
-export function parseWrittenScore(text: string): WrittenScore | undefined {
-  const [, written, max, percent] = WRITTEN_SCORE.exec(text) ?? []
-  if (written === undefined) return undefined
-  const value = toNumber(written)
-  if (percent !== undefined) return { written, value, max: 100 }
-  return max === undefined ? { written, value } : { written, value, max: Number(max) }
+/**
+ * Parses a text that consists of a score alone: `8/10`, `85%`, `4 of 5 stars`. `max` is absent where the text names no
+ * scale.
+ */
+export function parseScoreText(text: string): ScoreText | undefined {
+  const [, digits, max, percent] = SCORE_TEXT.exec(text) ?? []
+  if (digits === undefined) return undefined
+  const value = toNumber(digits)
+  if (percent !== undefined) return { digits, value, max: 100 }
+  return max === undefined ? { digits, value } : { digits, value, max: Number(max) }
 }
 
-interface WrittenScore {
-  /** The number as it stands there. */
-  readonly written: string
+interface ScoreText {
+  /** The number as it stands in the text. */
+  readonly digits: string
   readonly value: number
   readonly max?: number
 }
 
-/** `1.5` and `1,5`. */
-export const toNumber = (written: string): number => Number(written.replace(',', '.'))
+/** Parses `1.5` and `1,5`. */
+export const toNumber = (digits: string): number => Number(digits.replace(',', '.'))
 
 /**
- * The score of a verdict object, 0 to 1: `written` is what stands under its score, `fields` are all of the object's, by `plainKey`. `undefined` where
- * no number is stated; `unreadable` where one is and no scale makes it a score: beyond its scale, on a bad scale, on two scales, or above 1 on none.
+ * The score of a verdict object, 0 to 1. `given` is the value of its score, `fields` are all its fields by `plainKey`.
+ * `undefined` where no number is stated; `unreadable` where a number is stated that no scale makes a score: it is
+ * beyond its scale, or the scale is invalid, or two scales are named, or it is above 1 without a scale.
  */
-export function readScore(written: unknown, fields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
-  if (typeof written === 'object' && written !== null && !Array.isArray(written)) return readScoreObject(written, fields)
-  const parts: Pick<WrittenScore, 'value' | 'max'> | undefined =
-    typeof written === 'number' ? { value: written } : parseText(written)
-  if (parts === undefined) return undefined
-  const scale = commonScale(parts.max === undefined ? [] : [{ min: 0, max: parts.max }], fields)
-  if (scale === 'unreadable' || !Number.isFinite(parts.value)) return 'unreadable'
-  // A bare 0 or 1 that was written as text may stand on any scale.
-  if (!scale && typeof written === 'string' && !/[.,]/.test(written)) return 'unreadable'
+export function readScore(given: unknown, fields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
+  if (typeof given === 'object' && given !== null && !Array.isArray(given)) return readScoreObject(given, fields)
+  const parsed: Pick<ScoreText, 'value' | 'max'> | undefined = typeof given === 'number' ? { value: given } : parseText(given)
+  if (parsed === undefined) return undefined
+  const scale = commonScale(parsed.max === undefined ? [] : [{ min: 0, max: parsed.max }], fields)
+  if (scale === 'unreadable' || !Number.isFinite(parsed.value)) return 'unreadable'
+  // A bare 0 or 1 given as text may be on any scale.
+  if (!scale && typeof given === 'string' && !/[.,]/.test(given)) return 'unreadable'
   const { min, max } = scale ?? { min: 0, max: 1 }
-  return parts.value >= min && parts.value <= max ? (parts.value - min) / (max - min) : 'unreadable'
+  return parsed.value >= min && parsed.value <= max ? (parsed.value - min) / (max - min) : 'unreadable'
 }
 
-function readScoreObject(written: object, around: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
-  const inner = new Map<string, unknown>(Object.entries(written).map(([key, value]) => [plainKey(key), value]))
+function readScoreObject(given: object, around: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
+  const inner = new Map<string, unknown>(Object.entries(given).map(([key, value]) => [plainKey(key), value]))
   const value = VALUE_KEYS.map((key) => inner.get(key)).find((found) => typeof found === 'number' || typeof found === 'string')
   const fields = new Map([...around, ...inner])
   return value === undefined ? undefined : readScore(value, fields)
 }
 
-function parseText(written: unknown): Pick<WrittenScore, 'value' | 'max'> | undefined {
-  if (typeof written !== 'string') return undefined
-  const parts = parseWrittenScore(written)
-  if (parts || !/^\s*-?\d/.test(written)) return parts
-  // It begins with a number and is no score: a range, a version.
+function parseText(given: unknown): Pick<ScoreText, 'value' | 'max'> | undefined {
+  if (typeof given !== 'string') return undefined
+  const parsed = parseScoreText(given)
+  if (parsed || !/^\s*-?\d/.test(given)) return parsed
+  // The text begins with a number but is not a score: a range or a version, for example.
   return { value: Number.NaN }
 }
 
-/** The one scale that is named; `undefined` where none is. */
+/** The scale on which all statements agree; `undefined` where no scale is named. */
 function commonScale(stated: readonly Scale[], fields: ReadonlyMap<string, unknown>): Scale | 'unreadable' | undefined {
   const scales: Scale[] = [...stated]
   const lowest = MIN_KEYS.map((key) => fields.get(key)).find((value) => typeof value === 'number') ?? 0
@@ -128,7 +134,7 @@ function endsOf(value: object): readonly unknown[] {
 const SCALE_IN_WORDS =
   /^\s*(?:(?:from|between)\s+)?(?:(\d{1,4}(?:[.,]\d{1,3})?)\s*(?:-|–|—|\.\.\.?|to|and|…)\s*)?(?:\/|out\s+of|of)?\s*(\d{1,4}(?:[.,]\d{1,3})?)\s*(?:points?|stars?|pts|%|per\s?cent)?\s*$/i
 
-/** `10`, `/10`, `out of 10`, `0-10`, `1 to 5`, `0-100%`. */
+/** Parses `10`, `/10`, `out of 10`, `0-10`, `1 to 5`, `0-100%`. */
 function scaleInWords(text: string, lowest: number): Scale | undefined {
   const [, min, max] = SCALE_IN_WORDS.exec(text) ?? []
   return max === undefined ? undefined : { min: min === undefined ? lowest : toNumber(min), max: toNumber(max) }

@@ -1,7 +1,7 @@
 import type * as z from 'zod'
 import { findJson, repairJson } from './json-text.ts'
 
-/** Which way led to the value, from strict to lenient. */
+/** How the value was found, from strict to lenient. */
 export type HowRead = 'json' | 'fenced' | 'balanced' | 'repaired'
 
 export type StructuredReading = { readonly value: unknown; readonly how: HowRead } | { readonly problem: string }
@@ -11,16 +11,19 @@ const MAX_LENGTH = 2_000_000
 const MAX_FENCES = 20
 
 export interface ReadingOptions {
-  /** The answer did not end by itself: a value that reaches to its end may be the first part of another. Default false. */
+  /** The answer was cut, so that a value which reaches to its end may be incomplete. Default false. */
   readonly cut?: boolean
-  /** Values that fit and differ are none: the answer may quote one that is not its own. Default false: the first counts. */
+  /**
+   * Different values that fit the schema count as no value, because the answer may quote one of them. Default false:
+   * the first one counts.
+   */
   readonly sole?: boolean
 }
 
 /**
- * Reads a JSON value out of a model's answer: the whole text, a fenced block, the first balanced object or list, then what jsonrepair makes of these.
- * At every stage the schema decides: nothing is accepted that it refuses. A value whose end is missing is none, whatever a repair could make of it.
- * `problem` says what was wrong, without the answer's text.
+ * Reads a JSON value out of a model's answer: the whole text, a fenced block, the first balanced object or list, then
+ * the repaired form of these. Each value must fit the schema. A value without its end is never accepted, even if it
+ * could be repaired. `problem` describes the mistake without the answer's text.
  */
 export function readStructured(
   answer: string,
@@ -35,7 +38,7 @@ export function readStructured(
   const balanced = ranges.map((range) => range.text)
   let problem = open ? 'the JSON of the answer has no end' : 'the answer holds no JSON'
   const stages: readonly [HowRead, readonly string[], (candidate: string) => unknown][] = [
-    // Every other kind of value shows its end; of a number that was cut, nobody knows the last digit.
+    // All other kinds of values show their end; a number that was cut may lack digits.
     ['json', cut && /\d$/.test(answer) ? [] : [whole, text], JSON.parse],
     ['fenced', fenced, JSON.parse],
     ['balanced', balanced, JSON.parse],
@@ -45,11 +48,11 @@ export function readStructured(
     for (const candidate of candidates) {
       const value = attempt(() => read(candidate))
       if (value === undefined) continue
-      const judged = attempt(() => schema.safeParse(value))
-      if (judged?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer has no end' }
-      if (judged?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
-      if (judged?.success) return { value: judged.data, how }
-      if (judged) problem = describe(judged.error)
+      const checked = attempt(() => schema.safeParse(value))
+      if (checked?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer has no end' }
+      if (checked?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
+      if (checked?.success) return { value: checked.data, how }
+      if (checked) problem = describe(checked.error)
     }
   }
   return { problem }
@@ -59,20 +62,22 @@ const SEVERAL = 'the answer holds more than one value that fits, and they differ
 
 function agree(candidates: readonly string[], schema: z.ZodType): boolean {
   const values = candidates.flatMap((candidate) => {
-    const judged = attempt(() => schema.safeParse(attempt(() => JSON.parse(candidate)) ?? repairJson(candidate)))
-    return judged?.success ? [JSON.stringify(judged.data)] : []
+    const checked = attempt(() => schema.safeParse(attempt(() => JSON.parse(candidate)) ?? repairJson(candidate)))
+    return checked?.success ? [JSON.stringify(checked.data)] : []
   })
   return values.every((value) => value === values[0])
 }
 
 const THINKING = ['think', 'thinking', 'reasoning'] as const
 
-/** The answer without the reasoning that open models write before it. Where the reasoning never ends, there is no answer. */
+/**
+ * Removes the reasoning that open models write before their answer. Where the reasoning never ends, nothing is left.
+ */
 export function withoutThinking(text: string): string {
   let rest = text
   for (const tag of THINKING) {
     const [open, close] = [`<${tag}>`, `</${tag}>`]
-    // Some chat templates put the opening tag into the prompt, so that only the closing one is left.
+    // Some chat templates put the opening tag into the prompt, so that the answer has only the closing one.
     const lastClose = rest.lastIndexOf(close)
     if (lastClose !== -1) rest = rest.slice(lastClose + close.length)
     const unclosed = rest.indexOf(open)

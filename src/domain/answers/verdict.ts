@@ -5,7 +5,7 @@ import { namesScaleOfOne, type ProseVerdict, readProseVerdict } from './prose-ve
 import { plainKey, readScore } from './score.ts'
 import { type HowRead, type ReadingOptions, withoutThinking } from './structured-output.ts'
 
-/** A judge's word on a draft. At least one of score and approval is there. */
+/** A reviewer's verdict on a draft, with a score, an approval or both. */
 export const verdictSchema = z
   .object({
     /** 0 to 1. */
@@ -18,6 +18,26 @@ export const verdictSchema = z
 
 export type Verdict = z.output<typeof verdictSchema>
 
+/**
+ * The fields of a verdict that control a loop. Each is validated separately, because the step may have another output
+ * schema.
+ */
+const steeringSchema = z
+  .object({ score: verdictSchema.shape.score.catch(undefined), approved: verdictSchema.shape.approved.catch(undefined) })
+  .catch({ score: undefined, approved: undefined })
+
+/**
+ * Score of a step's `parsed` value, 0 to 1. A verdict that only approves counts as 1; anything else has no score, never
+ * 0.
+ */
+export function scoreOf(parsed: unknown): number | undefined {
+  const { score, approved } = steeringSchema.parse(parsed)
+  return score ?? (approved === true ? 1 : undefined)
+}
+
+/** Whether a step's `parsed` value is a verdict that approves. */
+export const isApproved = (parsed: unknown): boolean => steeringSchema.parse(parsed).approved === true
+
 export interface VerdictReading {
   readonly verdict: Verdict
   /** `text`: from a score or a decision in prose. */
@@ -25,8 +45,8 @@ export interface VerdictReading {
 }
 
 /**
- * For native structured output: every key required, none beside them, no bounds (not every vendor's strict mode knows them).
- * Reasons stand before the score, so that the score follows from them.
+ * Schema for native structured output: all keys required, no other keys, and no bounds, which the strict mode of some
+ * vendors rejects. The reasons come before the score, so that the model writes them first.
  */
 export const VERDICT_JSON_SCHEMA: JsonSchema = {
   type: 'object',
@@ -40,12 +60,12 @@ export const VERDICT_JSON_SCHEMA: JsonSchema = {
   additionalProperties: false,
 }
 
-/** What a judge is told at the end of its prompt. */
+/** The instruction at the end of a reviewer's prompt. */
 export const verdictInstruction = (): string =>
   'Answer with one JSON object and nothing else: {"issues": [what is wrong, one string each], "feedback": "what to change", ' +
   '"score": a number from 0 (useless) to 1 (nothing left to improve), "approved": true or false}'
 
-/** A reading, or what stood in its way, for the person who reads the notes of the step. */
+/** A reading, or the problem with the answer, for the notes of the step. */
 export type VerdictOutcome = VerdictReading | { readonly problem: string }
 
 /** Characters of an answer that are read. */
@@ -57,9 +77,10 @@ const UNREADABLE = { problem: 'its score fits no scale' } as const
 const SEVERAL = { problem: 'it holds more than one verdict, and they differ' } as const
 
 /**
- * The verdict in a judge's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`, `SCORE: 0.8`).
- * A judge may quote the draft or the form of an answer, so two verdicts that differ are none, wherever they stand. What was cut, has no scale or more
- * than one reading is no verdict either: never score 0.
+ * Reads the verdict in a reviewer's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`,
+ * `SCORE: 0.8`). A reviewer may quote the draft or an example of an answer, so that two verdicts that differ count as
+ * none, wherever they are. A verdict that was cut, has no scale or can be read in two ways does not count either, and
+ * never becomes score 0.
  */
 export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}): VerdictOutcome {
   const whole = answer.slice(0, MAX_LENGTH).trim()
@@ -80,10 +101,10 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
     if (typeof read === 'object' && read !== null) objects.push({ value: read, how })
   }
   prose += text.slice(end)
-  const judged = objects.flatMap(judgedIn)
-  // What was cut may be the judge's own verdict, and what stands before it a quoted one.
-  if (open && (judged.length > 0 || JUDGED_KEY.test(text))) return CUT
-  if (judged.length > 0) return ofObjects(judged, readProseVerdict(prose, { cut, labelled: true }))
+  const verdicts = objects.flatMap(verdictObjectsIn)
+  // The part that was cut may be the reviewer's own verdict, and a verdict before it a quoted one.
+  if (open && (verdicts.length > 0 || VERDICT_KEY.test(text))) return CUT
+  if (verdicts.length > 0) return ofObjects(verdicts, readProseVerdict(prose, { cut, labelled: true }))
   const found = readProseVerdict(prose, { cut })
   return found ? { verdict: { ...found, issues: [], feedback: text }, how: 'text' } : NO_VERDICT
 }
@@ -91,14 +112,14 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
 interface FoundObject {
   readonly value: object
   readonly how: HowRead
-  /** What holds the verdict, where it is a member of another object: the scale may stand there. */
+  /** The object around the verdict, where there is one: it may state the scale. */
   readonly around?: object
 }
 
 function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefined): VerdictOutcome {
-  const judged = found.flatMap(judgedIn)
+  const verdicts = found.flatMap(verdictObjectsIn)
   const readings: VerdictReading[] = []
-  for (const { value, how, around = {} } of judged) {
+  for (const { value, how, around = {} } of verdicts) {
     const read = toVerdict({ ...withoutScore(around), ...value })
     if (read === 'unreadable') return UNREADABLE
     const checked = read && verdictSchema.safeParse(read)
@@ -118,27 +139,30 @@ function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdi
   return differs || (prose.approved !== undefined && approved !== undefined && prose.approved !== approved)
 }
 
-/** Judges round the score that they repeat in words. */
+/** Reviewers round a score that they repeat in words. */
 const ROUNDING = 0.051
 
-const JUDGED_KEY = /["']?\b(?:score|approved)["']?\s*:/i
+const VERDICT_KEY = /["']?\b(?:score|approved)["']?\s*:/i
 
-/** The objects that speak as a judge does: the value itself, else what it holds one level down (`{ "verdict": { … } }`, a list of one). */
-function judgedIn({ value, how }: FoundObject): readonly FoundObject[] {
-  if (isObject(value) && isJudged(value)) return [{ value, how }]
+/**
+ * The objects that have the fields of a verdict: the value itself, else its members (`{ "verdict": { … } }`, a list of
+ * one).
+ */
+function verdictObjectsIn({ value, how }: FoundObject): readonly FoundObject[] {
+  if (isObject(value) && isVerdictLike(value)) return [{ value, how }]
   const members: readonly (readonly [string, unknown])[] = Object.entries(value)
   return members.flatMap(([key, member]) =>
-    isObject(member) && isJudged(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, around: value }] : [],
+    isObject(member) && isVerdictLike(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, around: value }] : [],
   )
 }
 
-/** Members that hold what somebody else said. */
+/** Keys of members that quote another text. */
 const QUOTED_KEY = /quot|draft|example|sample|previous|earlier|original|author/i
 
 const withoutScore = (around: object): object =>
   Object.fromEntries(Object.entries(around).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
 
-const isJudged = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
+const isVerdictLike = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -152,13 +176,16 @@ function attempt(read: () => unknown): unknown {
   }
 }
 
-/** The parts of a verdict as models write them; `unreadable` where a number is stated and no scale makes it a score. */
-function toVerdict(written: object) {
-  const fields = new Map<string, unknown>(Object.entries(written).map(([key, value]) => [plainKey(key), value]))
+/**
+ * The fields of a verdict, converted from the forms in which models write them; `unreadable` where a number is stated
+ * that no scale makes a score.
+ */
+function toVerdict(object: object) {
+  const fields = new Map<string, unknown>(Object.entries(object).map(([key, value]) => [plainKey(key), value]))
   const score = readScore(fields.get('score'), fields)
   if (score === 'unreadable') return score
-  // A bare 1 is the best score on the scale that was asked for, and nearly the worst on the one that the words beside it name.
-  if (score === 1 && fields.get('score') === 1 && namesScaleOfOne(Object.values(written).map(toText).join('\n')))
+  // A bare 1 is the best score on the requested scale, but almost the worst on a scale that the text beside it names.
+  if (score === 1 && fields.get('score') === 1 && namesScaleOfOne(Object.values(object).map(toText).join('\n')))
     return 'unreadable'
   return {
     score,
@@ -181,7 +208,10 @@ function toIssues(value: unknown): string[] {
   return Array.isArray(value) ? value.map(toText).filter((text) => text !== '') : []
 }
 
-/** Objects come as `key: value` lines; judges like `{ "severity": "high", "issue": "…" }`. */
+/**
+ * Converts a value to text. Objects become `key: value` pairs, because reviewers often write `{ "severity": "high",
+ * "issue": "…" }`.
+ */
 function toText(value: unknown): string {
   if (typeof value === 'string') return value
   if (value === undefined || value === null) return ''

@@ -4,18 +4,18 @@ import type { DefinitionProblem } from './flow-definition.ts'
 import { definitionError } from './problems.ts'
 
 export interface DefinitionText {
-  /** What the text says, for the definition parser. */
+  /** The parsed YAML or JSON value, for the definition parser. */
   readonly value: unknown
-  /** Where the value at a path such as `steps[2].inputFrom` stands, or the nearest thing around it. */
+  /** Location of the value at a path such as `steps[2].inputFrom`, or of the nearest value around it. */
   find(path: string): SourceLocation | undefined
-  /** A FLOW_INVALID of the parser with the lines and columns of its problems; any other error as it is. */
+  /** Adds lines and columns to the problems of a FLOW_INVALID; returns any other error unchanged. */
   withPositions(error: unknown): unknown
 }
 
 export interface TextOptions {
-  /** Without one, text that begins with `{` is JSON. */
+  /** Default: text that begins with `{` is JSON, any other YAML. */
   readonly format?: 'yaml' | 'json'
-  /** Name of the file, which problems then carry. */
+  /** Name of the file, for the location of problems. */
   readonly file?: string
 }
 
@@ -23,9 +23,9 @@ export type SourceLocation = Pick<DefinitionProblem, 'file' | 'line' | 'column'>
 
 type Yaml = typeof import('yaml')
 
-/** Characters of a definition file. */
+/** Maximum characters of a definition file. */
 const MAX_LENGTH = 5_000_000
-/** Values that the aliases of one YAML file may stand for. */
+/** Maximum values that the aliases of one YAML file may expand to. */
 const MAX_ALIASES = 100
 
 /**
@@ -33,10 +33,10 @@ const MAX_ALIASES = 100
  * Rejects with FLOW_INVALID whose problem has line and column, from 1. The YAML package loads at the first call.
  */
 export async function parseDefinitionText(source: string, { format, file }: TextOptions = {}): Promise<DefinitionText> {
-  // A byte order mark, which editors write and JSON does not know.
+  // Editors may write a byte order mark, which JSON does not allow.
   const text = source.replace(/^\ufeff/, '')
-  const failed = (message: string, place: SourceLocation = {}) =>
-    definitionError([{ path: 'file', message, ...(file !== undefined && { file }), ...place }])
+  const failed = (message: string, location: SourceLocation = {}) =>
+    definitionError([{ path: 'file', message, ...(file !== undefined && { file }), ...location }])
   if (text.length > MAX_LENGTH) throw failed(`expected at most ${MAX_LENGTH} characters, found ${text.length}`)
   const yaml = await import('yaml')
   const lines = new yaml.LineCounter()
@@ -50,11 +50,11 @@ export async function parseDefinitionText(source: string, { format, file }: Text
   }
   const document = reading(() => yaml.parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false }))
   const [error] = document.errors
-  if (error) throw failed(error.message, placeOf(lines, error.pos[0]))
+  if (error) throw failed(error.message, locationAt(lines, error.pos[0]))
   const value: unknown = reading(() => (isJson ? readJson(text) : document.toJS({ maxAliasCount: MAX_ALIASES })))
   const find = (path: string): SourceLocation | undefined => {
-    const place = findPlace(yaml, document, lines, path)
-    return file === undefined ? place : { file, ...place }
+    const location = findLocation(yaml, document, lines, path)
+    return file === undefined ? location : { file, ...location }
   }
   return { value, find, withPositions: (thrown) => withPositions(thrown, find) }
 }
@@ -67,7 +67,7 @@ function readJson(text: string): unknown {
   }
 }
 
-function placeOf(lines: LineCounter, offset: number): SourceLocation {
+function locationAt(lines: LineCounter, offset: number): SourceLocation {
   const { line, col } = lines.linePos(offset)
   return { line, column: col }
 }
@@ -78,8 +78,8 @@ function withPositions(error: unknown, find: (path: string) => SourceLocation | 
   return definitionError(problems.map((problem) => ({ ...problem, ...find(problem.path) })))
 }
 
-/** Where the value at a path stands, or the nearest thing around it. */
-function findPlace(yaml: Yaml, document: Document.Parsed, lines: LineCounter, path: string): SourceLocation | undefined {
+/** Location of the value at a path, or of the nearest value around it. */
+function findLocation(yaml: Yaml, document: Document.Parsed, lines: LineCounter, path: string): SourceLocation | undefined {
   let node: unknown = document.contents
   let offset = startOf(node)
   for (const [, key, index] of path.matchAll(/([^.[\]]+)|\[(\d+)\]/g)) {
@@ -94,7 +94,7 @@ function findPlace(yaml: Yaml, document: Document.Parsed, lines: LineCounter, pa
       offset = startOf(node) ?? offset
     } else break
   }
-  return offset === undefined ? undefined : placeOf(lines, offset)
+  return offset === undefined ? undefined : locationAt(lines, offset)
 }
 
 const startOf = (node: unknown): number | undefined => (isNode(node) ? node.range?.[0] : undefined)

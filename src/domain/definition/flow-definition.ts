@@ -4,18 +4,26 @@ import type { StepResult } from '../execution/step-result.ts'
 import { OrchestrationFlowType, StepAction } from '../vocabulary.ts'
 import type { GivenStepContext, StepContext } from './step-context.ts'
 
-/** Words of `inputFrom` that are no step ids; no step may be called so. */
+/** Reserved words of `inputFrom`, which no step may have as its id. */
 export const INPUT_WORDS = ['previous', 'original', 'all'] as const
 
 /**
- * Settings of each flow type, by its name. Every executor adds its own block by declaration merging:
- * `declare module '../domain/flow-definition.ts' { interface FlowTypeSettings { parallel: z.input<typeof parallelSettings> } }`
+ * The settings blocks of definitions, one per flow type, by the name of the block. The file of each executor adds the
+ * block of its type by declaration merging, so that definitions in TypeScript are checked against it:
+ *
+ * ```ts
+ * declare module '../domain/definition/flow-definition.ts' {
+ *   interface FlowTypeSettings {
+ *     parallel: z.input<typeof parallelSettings>
+ *   }
+ * }
+ * ```
  */
 // biome-ignore lint/suspicious/noEmptyInterface: executors merge into it
 export interface FlowTypeSettings {}
 
 export type PromptFunction = (context: StepContext) => string | Promise<string>
-/** What it returns, or what its promise resolves with, counts as JavaScript counts it in an `if`. */
+/** The step runs where the returned or resolved value is truthy. */
 export type ConditionFunction = (context: StepContext) => unknown
 
 const positiveMs = z.number().int().positive()
@@ -32,7 +40,7 @@ const isZodSchema = (value: unknown): value is z.ZodType => value instanceof z.Z
 
 const targetSchema = z.strictObject({ provider: z.string().min(1).optional(), model: z.string().min(1) })
 
-/** The shape of one step; what it may refer to is judged with the whole definition. */
+/** The shape of one step. Its references are checked with the whole definition. */
 export const flowStepSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'expected a letter followed by up to 63 letters, digits, "_" or "-"'),
   name: z.string().max(200).optional(),
@@ -49,9 +57,9 @@ export const flowStepSchema = z.strictObject({
   settings: stepSettingsSchema.optional(),
   retryOnFailure: z.boolean().optional(),
   maxRetries: z.number().int().min(0).max(20).optional(),
-  /** Milliseconds for the whole step, waits and retries included. */
+  /** Milliseconds for the whole step, including waits and retries. */
   timeout: positiveMs.optional(),
-  /** Milliseconds without a piece of a streamed answer. */
+  /** Milliseconds without a chunk of a streamed answer. */
   idleTimeout: positiveMs.optional(),
   condition: z
     .union([z.string().max(10_000), z.custom<ConditionFunction>(isFunction, 'expected a string or a function')])
@@ -59,12 +67,21 @@ export const flowStepSchema = z.strictObject({
   otherwise: z.boolean().optional(),
   optional: z.boolean().optional(),
   fallbacks: z.array(targetSchema).max(10).optional(),
-  /** Allows a fallback or retry although text was already streamed; clients see step_retry with `restart: true`. */
+  /**
+   * Allows a retry or fallback after text was already streamed; clients then receive step_retry with `restart: true`.
+   * Default false.
+   */
   fallbackAfterFirstToken: z.boolean().optional(),
   samples: z.number().int().min(1).max(50).optional(),
-  /** The step fails where its answer was cut: OUTPUT_INVALID at a bound of output tokens, CONTENT_FILTERED by a filter. Default: a note says so. */
+  /**
+   * A cut answer fails the step: OUTPUT_INVALID at the limit of output tokens, CONTENT_FILTERED by a filter. Default:
+   * the result has a note.
+   */
   complete: z.boolean().optional(),
-  /** Stores the reasoning that a provider sends apart from its answer. Default: only the live result and live updates hold it. */
+  /**
+   * Stores the reasoning that a provider sends beside its answer. Default: only the live result and live updates hold
+   * it.
+   */
   keepReasoning: z.boolean().optional(),
   outputSchema: z
     .union([z.custom<z.ZodType>(isZodSchema, 'expected a zod schema or a JSON Schema object'), z.record(z.string(), z.unknown())])
@@ -83,11 +100,11 @@ export const flowLimitsSchema = z.strictObject({
   /** US dollars over all attempts of the flow. */
   maxCostUsd: z.number().min(0).optional(),
   maxTokens: z.number().int().min(0).optional(),
-  /** Steps that may run, loops counted each time. */
+  /** Maximum number of steps that run; each iteration of a loop counts. */
   maxSteps: z.number().int().positive().optional(),
 })
 
-/** The keys every definition has; the parser adds one optional block per registered flow type. */
+/** The keys of every definition. The parser adds one optional settings block per flow type. */
 export const flowDefinitionShape = {
   name: z.string().min(1).max(200),
   description: z.string().max(2_000).optional(),
@@ -106,13 +123,13 @@ export const flowDefinitionShape = {
 
 const baseDefinitionSchema = z.strictObject(flowDefinitionShape)
 
-/** What a caller may have made read-only, `as const` say. */
-type Written<T> = T extends ((...given: never[]) => unknown) | z.ZodType
+/** Accepts values that a caller made read-only, for example with `as const`. */
+type DeepReadonly<T> = T extends ((...given: never[]) => unknown) | z.ZodType
   ? T
   : T extends readonly (infer Item)[]
-    ? readonly Written<Item>[]
+    ? readonly DeepReadonly<Item>[]
     : T extends object
-      ? { readonly [Key in keyof T]: Written<T[Key]> }
+      ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
       : T
 
 interface StepFunctions {
@@ -123,16 +140,16 @@ interface StepFunctions {
 }
 type FlowTypeBlocks = { [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }
 
-/** One step as users write it, under the name `FlowStep` in the package. They may build it up and change it. */
+/** One step as users write it, exported as `FlowStep`. Writable, so that users may build it in parts. */
 export type WritableFlowStep = Omit<z.input<typeof flowStepSchema>, keyof StepFunctions> & StepFunctions
-/** What users write and templates give, under the name `FlowDefinition` in the package. */
+/** A definition as users write it and templates return it, exported as `FlowDefinition`. */
 export type WritableFlowDefinition = Omit<z.input<typeof baseDefinitionSchema>, 'steps'> & {
   steps: WritableFlowStep[]
 } & FlowTypeBlocks
 
-/** The same, read only: what a caller may hand in. */
-export type FlowStepInput = Omit<Written<z.input<typeof flowStepSchema>>, keyof StepFunctions> & Readonly<StepFunctions>
-export type FlowDefinitionInput = Omit<Written<z.input<typeof baseDefinitionSchema>>, 'steps'> & {
+/** The read-only form, which functions accept as an argument. */
+export type FlowStepInput = Omit<DeepReadonly<z.input<typeof flowStepSchema>>, keyof StepFunctions> & Readonly<StepFunctions>
+export type FlowDefinitionInput = Omit<DeepReadonly<z.input<typeof baseDefinitionSchema>>, 'steps'> & {
   readonly steps: readonly FlowStepInput[]
 } & Readonly<FlowTypeBlocks>
 
@@ -140,7 +157,7 @@ export type ContextPolicy = z.output<typeof contextPolicySchema>
 export type FlowLimits = z.output<typeof flowLimitsSchema>
 export type StepSettings = z.output<typeof stepSettingsSchema>
 
-/** Who answers, after `provider/model` was split and agents were applied. */
+/** Provider and model of a call, after `provider/model` was split and agents were applied. */
 export interface Target {
   readonly provider: string
   readonly model: string
@@ -150,22 +167,22 @@ export interface Target {
 export type FlowStep = Readonly<Omit<z.output<typeof flowStepSchema>, 'provider' | 'model' | 'fallbacks'>> &
   Target & { readonly fallbacks: readonly Target[] }
 
-/** A definition after parsing: whole, consistent, safe to run. Frozen; compare by identity of its hash. */
+/** A definition after parsing: complete, consistent and deeply frozen. */
 export type FlowDefinition = Readonly<Omit<z.output<typeof baseDefinitionSchema>, 'steps'>> & {
   readonly steps: readonly FlowStep[]
 } & { readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }
 
-/** One thing wrong with a definition. */
+/** One problem of a definition. */
 export interface DefinitionProblem {
-  /** Where, e.g. `steps[2].inputFrom`. */
+  /** Path within the definition, e.g. `steps[2].inputFrom`. */
   readonly path: string
-  /** What was expected and what was found. */
+  /** States what was expected and what was found. */
   readonly message: string
-  /** A name that may have been meant. */
+  /** A similar known name. */
   readonly suggestion?: string
-  /** The file it was read from, as its reader named it. */
+  /** Name of the file that the definition was read from. */
   readonly file?: string
-  /** Where in that text, both from 1. */
+  /** Position in that file; line and column from 1. */
   readonly line?: number
   readonly column?: number
 }

@@ -4,16 +4,19 @@ import type { JsonSchema } from '../execution/model-call.ts'
 import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-definition.ts'
 
 export interface StoredJson {
-  /** The same text for the same definition, whatever the order of its keys. */
+  /** Canonical JSON: equal for equal definitions, whatever the order of their keys. */
   readonly json: string
-  /** False where only code holds the whole definition: functions, and zod schemas that no JSON Schema can say. */
+  /** False where the definition contains functions, or zod schemas that JSON Schema cannot express. */
   readonly isData: boolean
 }
 
-/** Stands for what cannot be stored. */
+/** Replaces a function, which cannot be stored. */
 const FUNCTION_MARK = { $function: true } as const
 
-/** A parsed definition as it is stored. Agents are already applied to it, so their names are left out: another process may not know them. */
+/**
+ * Converts a parsed definition to its stored form. Agents are already applied to it, so that their names, which another
+ * process may not know, are left out.
+ */
 export function toStoredJson(definition: FlowDefinition): StoredJson {
   let isData = true
   const toStored = (value: unknown): unknown => {
@@ -27,7 +30,7 @@ export function toStoredJson(definition: FlowDefinition): StoredJson {
   }
   const toStoredStep = ({ agent: _, outputSchema, ...step }: FlowStep): unknown => {
     if (outputSchema === undefined) return toStored(step)
-    // The order of a schema's keys stays: models answer in it.
+    // Schemas keep the order of their keys, because models answer in that order.
     const schema = outputSchema instanceof z.ZodType ? toStoredJsonSchema(outputSchema) : outputSchema
     if (!schema) isData = false
     return { ...Object(toStored(step)), outputSchema: schema ?? FUNCTION_MARK }
@@ -37,12 +40,12 @@ export function toStoredJson(definition: FlowDefinition): StoredJson {
   return { json, isData }
 }
 
-/** A stored definition that is data, parsed anew. Throws FLOW_INVALID where the rules have become stricter since. */
+/** Parses a stored definition that is data. Throws FLOW_INVALID where the rules have become stricter since. */
 export const fromStoredJson = (json: string, parse: ParseFlowDefinition): FlowDefinition => parse(JSON.parse(json))
 
 const sortedEntries = (value: object): [string, unknown][] => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))
 
-/** JSON Schema of a definition as data: what only code can give (functions, zod schemas) is left out. */
+/** JSON Schema of a definition as data, without functions and zod schemas, which only code can give. */
 export function toDefinitionJsonSchema(schema: z.ZodType): JsonSchema {
   return z.toJSONSchema(schema, {
     io: 'input',

@@ -18,41 +18,44 @@ import { findReferenceProblems } from './references.ts'
 import { findRuleProblems, salvageDefinition } from './rules.ts'
 import { type AgentPreset, type ResolvedTargets, resolveTargets } from './targets.ts'
 
-/** What the parser must know of one flow type; executors fit. */
+/** The rules of one flow type for the parser; each executor satisfies this interface. */
 export interface FlowTypeRules {
   readonly type: FlowType
-  /** Schema of the definition's block for this type. */
+  /** Schema of the definition's settings block for this type. */
   readonly settings?: z.ZodType
-  /** Name of the block, where it is not the type itself. */
+  /** Name of the settings block, where it differs from the type. */
   readonly settingsKey?: string
-  /** Steps may name later ones in prompts: a loop comes back to them. */
+  /** Prompts and conditions may name later steps, because a loop comes back to them. */
   readonly forwardReferences?: boolean
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
 }
 
 export interface DefinitionParserOptions {
   readonly flowTypes: readonly FlowTypeRules[]
-  /** By the name that steps write as `agent`. */
+  /** Agent presets by the name that steps refer to as `agent`. */
   readonly agents?: Readonly<Record<string, AgentPreset>>
   readonly references: {
-    /** What a Liquid template reads. Throws FLOW_INVALID for what can be known to fail. */
+    /** The names that a Liquid template reads. Throws FLOW_INVALID for bad syntax and unknown names. */
     template(source: string): References
-    /** The same of a CEL condition. */
+    /** The names that a CEL condition reads. Throws FLOW_INVALID for bad syntax and unknown names. */
     condition(source: string): References
   }
 }
 
 export interface DefinitionParser {
   /**
-   * The definition, whole, consistent and deeply frozen. Of the input, only functions and zod schemas are kept.
-   * Throws FLOW_INVALID with every problem in `details.problems`, whatever the input is.
+   * Returns the definition: complete, consistent and deeply frozen. It shares only functions and zod schemas with the
+   * input. Throws FLOW_INVALID with all problems in `details.problems`, whatever the input is.
    */
   parse(input: unknown): FlowDefinition
   /** JSON Schema of a definition as data. */
   jsonSchema(): JsonSchema
 }
 
-/** Steps of a definition; as in its schema, but told before each of them is looked at. */
+/**
+ * Maximum steps of a definition, as in its schema. Checked first, so that no time is spent on the steps of an oversized
+ * one.
+ */
 const MAX_STEPS = 500
 
 export function createDefinitionParser({ flowTypes, agents, references }: DefinitionParserOptions): DefinitionParser {
@@ -60,7 +63,7 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
   const agentsByName = new Map(Object.entries(agents ?? {}))
   const schema = z.strictObject({ ...flowDefinitionShape, ...settingsBlocks(flowTypes) })
 
-  /** The only part that touches the input: getters and proxies can throw anything here, at any place. */
+  /** Reads the input. No other function does, because its getters and proxies may throw anything. */
   const read = (input: unknown) => {
     try {
       assertStepCount(input)
@@ -110,12 +113,12 @@ function assertStepCount(input: unknown): void {
 }
 
 function resolveOutputSchema(
-  written: ParsedStep['outputSchema'],
+  schema: ParsedStep['outputSchema'],
   path: string,
   problems: DefinitionProblem[],
 ): z.ZodType | undefined {
-  if (written === undefined || written instanceof z.ZodType) return written
-  const parsed = parseOutputSchema(written)
+  if (schema === undefined || schema instanceof z.ZodType) return schema
+  const parsed = parseOutputSchema(schema)
   if ('schema' in parsed) return parsed.schema
   problems.push({ path: `${path}.outputSchema`, message: parsed.problem })
   return undefined

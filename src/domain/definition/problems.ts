@@ -3,12 +3,15 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { DefinitionProblem } from './flow-definition.ts'
 import { findSuggestion, withSuggestion } from './suggestion.ts'
 
-/** Problems kept of one definition. */
+/** Maximum problems that are reported of one definition. */
 const MAX_PROBLEMS = 100
-/** Problems spelled out in the message; all kept ones are in `details`. */
+/** Problems in the error message; `details` contain all reported ones. */
 const SHOWN_PROBLEMS = 5
 
-/** `steps[2].inputFrom`; odd keys quoted, as in `settings["a b"]`; `definition` for the whole of it. */
+/**
+ * A path as text: `steps[2].inputFrom`, with unusual keys quoted as in `settings["a b"]`; `definition` for an empty
+ * path.
+ */
 export function toPathText(path: readonly PropertyKey[]): string {
   let text = ''
   for (const part of path) {
@@ -20,7 +23,7 @@ export function toPathText(path: readonly PropertyKey[]): string {
   return text || 'definition'
 }
 
-/** `details.problems` holds every problem, in the order of the definition's steps as far as they were found so. */
+/** FLOW_INVALID with the problems in `details.problems`, in the order in which they were found. */
 export function definitionError(problems: readonly DefinitionProblem[]): OrchestratorError {
   const lines = problems.slice(0, SHOWN_PROBLEMS).map(toLine)
   if (problems.length > SHOWN_PROBLEMS) lines.push(`and ${problems.length - SHOWN_PROBLEMS} more`)
@@ -31,14 +34,17 @@ function toLine(problem: DefinitionProblem): string {
   return `${toSourceLocation(problem)}${problem.path}: ${withSuggestion(problem.message, problem.suggestion)}`
 }
 
-/** `flows/review.yaml:12:7: `, as editors and terminals make links of it; `12:7 ` of a text without a name. */
+/**
+ * A location as prefix: `flows/review.yaml:12:7: `, which editors and terminals turn into a link; `12:7 ` without a
+ * file name.
+ */
 export function toSourceLocation({ file, line, column }: Pick<DefinitionProblem, 'file' | 'line' | 'column'>): string {
   const position = line === undefined ? undefined : `${line}:${column}`
   if (file === undefined) return position === undefined ? '' : `${position} `
   return position === undefined ? `${file}: ` : `${file}:${position}: `
 }
 
-/** Zod's issues as problems: what was expected, what was found, and the name that was meant. */
+/** Converts Zod's issues to problems: what was expected, what was found, and a similar known name. */
 export function toProblems(schema: z.ZodType, issues: readonly z.core.$ZodIssue[], input: unknown): DefinitionProblem[] {
   return issues.slice(0, MAX_PROBLEMS).flatMap((issue) => toIssueProblems(schema, issue, input))
 }
@@ -96,7 +102,7 @@ function unit(origin: string): string {
   return origin === 'array' ? ' entries' : ''
 }
 
-/** A value for a message. Long texts may be prompts, which never stand in messages. */
+/** A short description of a value. Long texts may be prompts, which messages must not repeat. */
 function inWords(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (value === null) return 'null'
@@ -115,7 +121,7 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
   return value
 }
 
-/** Keys of the object schema at a path; none where there is no such object. */
+/** Keys of the object schema at a path; empty where the path leads to another kind of schema. */
 function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
   const inner = unwrap(schema)
   const [part, ...rest] = path

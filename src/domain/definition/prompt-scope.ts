@@ -1,4 +1,4 @@
-/** What a template or condition can read of one step. */
+/** The fields of one step that templates and conditions can read. */
 export interface StepView {
   readonly output?: string
   /** Value of the answer read through the step's schema. */
@@ -10,17 +10,22 @@ export interface StepView {
 export const STEP_VIEW_FIELDS: readonly string[] = ['output', 'parsed', 'status', 'samples'] satisfies (keyof StepView)[]
 
 /**
- * The names templates and conditions are written over. Built by the conductor once per step.
- * Properties may be accessors: one that throws an OrchestratorError (DATA_SHARING_DENIED, say) ends the render with that very error.
+ * The names that templates and conditions read. The step runner builds one scope per target, the flow runner one per
+ * condition. Properties may be accessors. An OrchestratorError that one of them throws ends the rendering unchanged.
+ *
+ * ```
+ * prompt:    Review this draft: {{ steps.draft.output | fence }}
+ * condition: steps.review.parsed.score < 0.8
+ * ```
  */
 export interface PromptScope {
   /** The user's own prompt. */
   readonly original: string
-  /** What `inputFrom` gives. */
+  /** The outputs that `inputFrom` selects. */
   readonly input?: string
   /** Output of the nearest earlier step that succeeded. */
   readonly previous?: string
-  /** By step id, latest iteration. Only own properties are seen. */
+  /** By step id, latest iteration. Only own properties can be read. */
   readonly steps: Readonly<Record<string, StepView>>
   /** From 1. */
   readonly iteration: number
@@ -29,16 +34,18 @@ export interface PromptScope {
   readonly history?: readonly { readonly role: string; readonly content: string }[]
 }
 
-/** Names of a scope, as templates and conditions write them. */
+/** The names of a scope in templates and conditions. */
 export const SCOPE_NAMES = ['original', 'input', 'previous', 'steps', 'iteration', 'metadata', 'history'] as const
 
-/** What a template or condition reads, found without running it. */
+/** The names that a template or condition reads, found without running it. */
 export interface References {
   /** Ids of the steps it names. */
   readonly steps: readonly string[]
-  /** Those of `steps` whose output it reads outside of every condition and default: it cannot be rendered without. */
+  /**
+   * The steps whose output it reads outside of every condition and default, so that it cannot be rendered without them.
+   */
   readonly needed: readonly string[]
-  /** It reads `steps` as a whole or by a computed key, so any step may be meant. */
+  /** It reads `steps` as a whole or by a computed key, which may refer to any step. */
   readonly allSteps: boolean
   readonly original: boolean
   readonly input: boolean

@@ -1,59 +1,40 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type DefinitionProblem, INPUT_WORDS } from './flow-definition.ts'
+import { isInputWord, type LooseStep, namingFields, type SourceField } from './named-steps.ts'
 import type { References } from './prompt-scope.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
-/** What the rules between steps look at. Fields of the wrong shape are absent, so that one mistake does not hide another. */
-export interface LooseStep {
-  readonly id?: string | undefined
-  readonly inputFrom?: string | undefined
-  readonly dependsOn?: readonly string[] | undefined
-  readonly prompt?: unknown
-  readonly system?: unknown
-  readonly condition?: unknown
-}
-
 export interface ReferenceRules {
-  /** Steps may name later ones and themselves in prompts, conditions and `inputFrom`: a loop comes back to them. */
+  /** Prompts, conditions and `inputFrom` may name later steps and their own, because a loop comes back to them. */
   readonly forwardReferences: boolean
   readonly shareStepOutputs: boolean
-  /** What a template or condition reads; throws FLOW_INVALID for bad syntax. */
+  /** Returns what a template or condition reads; throws FLOW_INVALID for bad syntax. */
   readonly template: (source: string) => References
   readonly condition: (source: string) => References
 }
 
-/** Adds what is wrong between the steps: ids, names of other steps, cycles. */
+/**
+ * Adds a problem for each duplicate or reserved id, each reference to an unknown or later step, and the first cycle.
+ */
 export function findReferenceProblems(steps: readonly LooseStep[], problems: DefinitionProblem[], rules: ReferenceRules): void {
   const indexes = indexIds(steps, problems)
   const waits: Set<string>[] = []
   for (const [index, step] of steps.entries()) {
-    const check = stepChecker(index, step, indexes, problems)
+    const isKnown = stepChecker(index, step, indexes, problems)
     const waitsFor = new Set<string>()
     waits.push(waitsFor)
-    const path = `steps[${index}]`
-    for (const [position, id] of (step.dependsOn ?? []).entries()) {
-      if (check(`${path}.dependsOn[${position}]`, id, false)) waitsFor.add(id)
-    }
-    const { inputFrom } = step
-    if (inputFrom !== undefined && !INPUT_WORDS.some((word) => word === inputFrom)) {
-      const named = check(`${path}.inputFrom`, inputFrom, rules.forwardReferences, INPUT_WORDS)
-      if (named && !rules.forwardReferences) waitsFor.add(inputFrom)
-    }
-    for (const field of ['prompt', 'system', 'condition'] as const) {
-      const source = step[field]
-      if (typeof source !== 'string') continue
-      const references = readReferences(
-        `${path}.${field}`,
-        source,
-        field === 'condition' ? rules.condition : rules.template,
-        problems,
-      )
-      for (const id of references?.steps ?? []) {
-        if (check(`${path}.${field}`, id, rules.forwardReferences) && !rules.forwardReferences) waitsFor.add(id)
+    const read = (field: SourceField, source: string) =>
+      readReferences(`steps[${index}].${field}`, source, field === 'condition' ? rules.condition : rules.template, problems)
+    for (const { field, path, stepIds, references } of namingFields(step, read)) {
+      // A loop comes back to its steps, so that only `dependsOn` makes one of them wait for another.
+      const maybeForward = field !== 'dependsOn' && rules.forwardReferences
+      for (const id of stepIds) {
+        const named = isKnown(`steps[${index}].${path}`, id, maybeForward, field === 'inputFrom' ? INPUT_WORDS : [])
+        if (named && !maybeForward) waitsFor.add(id)
       }
       if (references && field !== 'condition' && !rules.shareStepOutputs && usesOutputs(references)) {
         problems.push({
-          path: `${path}.${field}`,
+          path: `steps[${index}].${path}`,
           message: 'uses outputs of other steps, which contextPolicy.shareStepOutputs: false hides',
         })
       }
@@ -70,7 +51,7 @@ function indexIds(steps: readonly LooseStep[], problems: DefinitionProblem[]): M
     if (first !== undefined)
       problems.push({ path: `steps[${index}].id`, message: `expected a new id, found ${quoted(id)} of steps[${first}]` })
     else indexes.set(id, index)
-    if (INPUT_WORDS.some((word) => word === id)) {
+    if (isInputWord(id)) {
       problems.push({ path: `steps[${index}].id`, message: `expected a step id, found "${id}", which inputFrom reserves` })
     }
   }
@@ -114,7 +95,7 @@ function readReferences(
 
 const usesOutputs = (references: References): boolean => references.allSteps || references.previous || references.steps.length > 0
 
-/** Names one cycle of steps that wait for each other. */
+/** Adds a problem that names one cycle of steps that wait for each other. */
 function findCycle(
   steps: readonly LooseStep[],
   waits: readonly ReadonlySet<string>[],
@@ -123,7 +104,7 @@ function findCycle(
 ): void {
   const done = new Set<number>()
   const trail: number[] = []
-  // Steps number at most 500, which bounds the depth of this recursion.
+  // At most 500 steps bound the depth of this recursion.
   const visit = (index: number): boolean => {
     const start = trail.indexOf(index)
     if (start !== -1) {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { OrchestrationFlowType } from '../vocabulary.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
-import type { LooseStep } from './references.ts'
+import type { LooseStep } from './named-steps.ts'
 import type { TargetsInput } from './targets.ts'
 
 /** A step of which only the well-formed fields are known. */
@@ -44,10 +44,10 @@ const salvagedDefinitionSchema = z
   })
   .catch({ steps: [] })
 
-/** What can be judged further of a definition whose shape is wrong somewhere. */
+/** The well-formed fields of a definition that has the wrong shape, so that later checks find further problems. */
 export const salvageDefinition = (input: unknown): SalvagedDefinition => salvagedDefinitionSchema.parse(input)
 
-/** Adds what is wrong between fields of one step, and between steps and flow type. */
+/** Adds problems between the fields of one step, and between steps and the flow type. */
 export function findRuleProblems({ type, steps }: SalvagedDefinition, problems: DefinitionProblem[]): void {
   for (const [index, step] of steps.entries()) {
     if (!step.otherwise) continue

@@ -1,7 +1,10 @@
 import type { StepResult } from '../execution/step-result.ts'
 import type { Message } from '../users/thread.ts'
 
-/** What prompts and conditions see (S4-89 to S4-97). Outputs a provider may not see throw DATA_SHARING_DENIED when a prompt reads them. */
+/**
+ * The argument of prompt and condition functions. An output that the provider may not see throws DATA_SHARING_DENIED
+ * when a prompt function reads it.
+ */
 export interface StepContext {
   readonly flowId: string
   readonly stepId: string
@@ -19,16 +22,16 @@ export interface StepContext {
 }
 
 /**
- * What a user put in and reads back in the shape of their own. The type is that of `JSON.parse`, the one place where the language itself
- * hands out data that nothing has checked: a prompt may write `context.metadata.reader.name` without a cast. Only types that users read
- * use it; inside, metadata is `unknown`.
+ * Data that users store and read back. It has the unchecked type of `JSON.parse`, so that a prompt function may write
+ * `context.metadata.reader.name` without a cast. Only types for users have it; internally, metadata is `unknown`.
  */
 type OwnData = ReturnType<typeof JSON.parse>
 
 /**
- * What a prompt or a condition written as a function is given, under the name `StepContext` in the package. `previousStepOutput` is typed
- * as present, since most steps have a step before them; a function of the first step, or of one before which nothing succeeded, must write
- * `previousStepOutput?.` or `?? ''`. Lists and records are typed as writable, so that they go into functions that were written for plain arrays.
+ * The argument of prompt and condition functions as users see it, exported as `StepContext`. `previousStepOutput` is
+ * typed as present, because most steps have a step before them. A function of the first step, or of a step before which
+ * no step succeeded, must write `previousStepOutput?.` or `?? ''`. Lists and records are typed as writable, so that
+ * they can be passed to functions for plain arrays.
  */
 export interface GivenStepContext extends StepContext {
   readonly previousStepOutput: string

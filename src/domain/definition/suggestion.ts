@@ -1,4 +1,7 @@
-/** The candidate that a mistyped name most likely means: at most a third of its letters differ, or one begins with the other. */
+/**
+ * The candidate that a mistyped name most likely means: at most a third of its letters differ, or one is a prefix of
+ * the other.
+ */
 export function findSuggestion(name: string, candidates: Iterable<string>): string | undefined {
   if (name.length > 100) return undefined
   const wanted = name.toLowerCase()
@@ -19,14 +22,17 @@ export function findSuggestion(name: string, candidates: Iterable<string>): stri
 
 const beginsAlike = (a: string, b: string): boolean => a !== b && b.length >= 3 && (a.startsWith(b) || b.startsWith(a))
 
-/** A name for a message; long ones are cut. */
+/** A quoted name for a message; long names are cut. */
 export const quoted = (name: string): string => (name.length > 70 ? `"${name.slice(0, 70)}…"` : `"${name}"`)
 
-/** Appends the question that names a suggestion, where there is one. */
+/** Appends "did you mean" to a message where there is a suggestion. */
 export const withSuggestion = (message: string, suggestion: string | undefined): string =>
   suggestion === undefined ? message : `${message}; did you mean ${quoted(suggestion)}?`
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`; `limit` when there are at least that many. */
+/**
+ * Edit distance: the insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, at most
+ * `limit`.
+ */
 function editDistance(a: string, b: string, limit: number): number {
   let beforeLast: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, column) => column)

@@ -1,7 +1,7 @@
 import type { DefinitionProblem, StepSettings, Target } from './flow-definition.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
-/** A named preset of the configuration: what a step that names it gets where it says nothing itself. */
+/** A named preset of the configuration: defaults for the steps that refer to it. */
 export interface AgentPreset {
   readonly provider?: string
   /** Alone, or as `provider/model` split at the first slash. */
@@ -11,7 +11,7 @@ export interface AgentPreset {
   readonly settings?: StepSettings
 }
 
-/** A provider and model as written: two fields, or one as `provider/model`. */
+/** A provider and model in a definition: two fields, or one as `provider/model`. */
 export interface TargetInput {
   readonly provider?: string | undefined
   readonly model?: string | undefined
@@ -27,7 +27,10 @@ export interface ResolvedTargets extends Target {
   readonly preset: AgentPreset | undefined
 }
 
-/** Who answers a step. Pushes what is missing to `problems` and then returns nothing; what already stands there is not told twice. */
+/**
+ * Resolves the provider, model and fallbacks of a step. Where one is missing, adds a problem, unless one of the same
+ * field is there already, and returns `undefined`.
+ */
 export function resolveTargets(
   step: TargetsInput,
   path: string,
@@ -52,15 +55,15 @@ export function resolveTargets(
     return undefined
   }
   const fallbacks: Target[] = []
-  for (const [index, written] of (step.fallbacks ?? []).entries()) {
-    const fallback = complete(splitTarget(written), { provider: target.provider })
+  for (const [index, given] of (step.fallbacks ?? []).entries()) {
+    const fallback = complete(splitTarget(given), { provider: target.provider })
     if (typeof fallback === 'string') problems.push({ path: `${path}.fallbacks[${index}].model`, message: fallback })
     else fallbacks.push(fallback)
   }
   return { ...target, fallbacks, preset }
 }
 
-/** Two fields are taken as they stand, so a model may hold slashes; a model alone is split at its first slash. */
+/** Two fields are used unchanged, so that a model may contain slashes. A model alone is split at its first slash. */
 function splitTarget({ provider, model }: TargetInput): TargetInput {
   const slash = provider === undefined && model !== undefined ? model.indexOf('/') : -1
   return slash === -1 ? { provider, model } : { provider: model?.slice(0, slash), model: model?.slice(slash + 1) }

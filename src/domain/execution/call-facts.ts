@@ -1,23 +1,23 @@
 import type { ModelResponse } from './model-call.ts'
 import type { Usage } from './usage.ts'
 
-/** Facts an adapter knows about an attempt that failed, for the ledger and the retry layer. */
+/** Facts about a failed attempt that only the adapter knows, for the ledger and for retries. */
 export interface CallFacts {
-  /** Milliseconds the provider asked to wait, uncapped. */
+  /** Milliseconds that the provider asked to wait, without a limit. */
   readonly retryAfterMs?: number
   /** HTTP status, where there was an answer. */
   readonly status?: number
   /** Usage reported before the failure. */
   readonly usage?: Usage
-  /** The model that had begun to answer. */
+  /** The model that began to answer. */
   readonly model?: string
-  /** The whole answer, where one arrived that is no answer: empty, refused or cut. */
+  /** The complete response, where it is unusable as an answer: empty, refused or cut. */
   readonly answer?: ModelResponse
   /** The provider had begun to answer, so tokens are likely billed. */
   readonly generated: boolean
 }
 
-// Kept beside the error, not on it: error objects reach users, these facts are for the ledger.
+// The facts are kept beside the error, because error objects reach users.
 const facts = new WeakMap<object, CallFacts>()
 
 export function withCallFacts<E extends object>(error: E, known: CallFacts): E {

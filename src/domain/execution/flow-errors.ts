@@ -1,7 +1,9 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowStatus } from '../vocabulary.ts'
 
-/** The same error for a flow that does not exist and for one that the caller may not read, so that ids cannot be probed. */
+/**
+ * The same error for a flow that does not exist and for one that the caller may not read, so that ids cannot be probed.
+ */
 export const flowNotFound = (flowId: string): OrchestratorError =>
   new OrchestratorError('FLOW_NOT_FOUND', `No flow "${flowId}"`, { details: { flowId } })
 

@@ -3,13 +3,13 @@ import type { FlowStatus, StopReason } from '../vocabulary.ts'
 import type { StepResult } from './step-result.ts'
 import type { Usage } from './usage.ts'
 
-/** What executeFlow resolves with. */
+/** Result of executeFlow. */
 export interface FlowExecutionResult {
   readonly flowId: string
   readonly status: FlowStatus
   readonly finalOutput: string
   readonly steps: StepResult[]
-  /** US dollars: the sum of what is known; see `unpricedSteps`. */
+  /** US dollars: the sum of all known costs; see `unpricedSteps`. */
   readonly totalCost: number
   readonly totalTokens: number
   readonly usage: Usage
@@ -21,7 +21,7 @@ export interface FlowExecutionResult {
   readonly simulated: boolean
 }
 
-/** What onError gets. */
+/** Argument of `onError`. */
 export interface FlowError extends ErrorInfo {
   readonly flowId: string
   readonly stepId?: string

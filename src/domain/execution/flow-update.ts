@@ -23,12 +23,12 @@ export interface FlowUpdateData {
   step_progress: { readonly delta: string; readonly kind?: 'reasoning'; readonly sample?: number }
   step_retry: {
     readonly attempt: number
-    /** Milliseconds until the next try; 0 for a fallback. */
+    /** Milliseconds until the next attempt; 0 for a fallback. */
     readonly delayMs: number
     readonly error: ErrorInfo
     readonly provider: string
     readonly model: string
-    /** The text streamed so far is void: it starts anew. */
+    /** The text streamed so far is void, and the answer restarts. */
     readonly restart: boolean
   }
   step_skipped: { readonly reason: string }
@@ -55,5 +55,5 @@ export type FlowUpdate = {
   }
 }[FlowUpdateType]
 
-/** After one of these nothing follows until the flow is executed again. */
+/** Update types after which no update comes until the flow is executed again. */
 export const FINAL_UPDATES: ReadonlySet<FlowUpdateType> = new Set(['flow_complete', 'flow_cancelled', 'error', 'flow_paused'])

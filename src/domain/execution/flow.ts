@@ -4,17 +4,17 @@ import type { FlowStatus, FlowType } from '../vocabulary.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
 
-/** One stored flow (S4-130). Times are instants of the process that wrote them. */
+/** One stored flow. Times are by the clock of the process that wrote them. */
 export interface OrchestrationFlow {
   readonly id: string
   readonly threadId: string
-  /** Who created the flow; its calls run under this user's data-sharing policies. */
+  /** User who created the flow. Its calls run under the data-sharing policies of this user. */
   readonly userId: string
   readonly name: string
   readonly description?: string
   readonly flowType: FlowType
   readonly definition: FlowDefinition
-  /** `definition.steps`, named so by S4-130. */
+  /** The same as `definition.steps`. */
   readonly steps: FlowDefinition['steps']
   /** Index of the furthest step that has started; 0 before the first. */
   readonly currentStepIndex: number
@@ -27,24 +27,24 @@ export interface OrchestrationFlow {
   /** The prompt of the last execution. */
   readonly input?: string
   readonly metadata?: Readonly<Record<string, unknown>>
-  /** The flow this one is a rerun of. */
+  /** The flow of which this one is a rerun. */
   readonly parentFlowId?: string
-  /** Rises by one with every owner; writes of an earlier epoch are refused. */
+  /** Rises by one with each owner; writes of an earlier epoch are rejected. */
   readonly ownerEpoch: number
-  /** True when any step was answered by the simulator. */
+  /** True when the simulator answered any step. */
   readonly simulated: boolean
   /** In the order they were recorded. */
   readonly stepResults: StepResult[]
 }
 
-/** A flow in a list: without the texts that it was given and that its steps wrote, which `getFlow` reads. */
+/** A flow in a list, without the texts of its input and its steps, which `getFlow` returns. */
 export interface OrchestrationFlowSummary extends Omit<OrchestrationFlow, 'stepResults' | 'result' | 'input' | 'metadata'> {
   /** The first 200 characters of the prompt of the last execution. */
   readonly inputStart?: string
   readonly result?: Omit<FlowExecutionResult, 'finalOutput' | 'steps'>
 }
 
-/** Answer of getFlowStatus. */
+/** Result of getFlowStatus. */
 export interface FlowStatusReport {
   readonly flowId: string
   readonly status: FlowStatus

@@ -4,7 +4,7 @@ export type JsonSchema = Readonly<Record<string, unknown>>
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter' | 'refusal' | 'other'
 
-/** One turn of the conversation that a model gets. */
+/** One message of the conversation that is sent to a model. */
 export interface ModelMessage {
   readonly role: 'user' | 'assistant'
   readonly content: string
@@ -12,19 +12,22 @@ export interface ModelMessage {
 
 export interface ModelSettings {
   readonly temperature?: number
-  /** Upper bound of output tokens. */
+  /** Maximum output tokens. */
   readonly maxTokens?: number
   readonly topP?: number
   readonly stopSequences?: readonly string[]
 }
 
-/** What one attempt sends to a provider, vendor-free. */
+/** The request of one attempt, independent of the vendor. */
 export interface ModelRequest {
   readonly model: string
   readonly system?: string
   readonly messages: readonly ModelMessage[]
   readonly settings: ModelSettings
-  /** JSON Schema the answer must fit. Adapters use native structured output where the vendor has it, else leave it out with a note. */
+  /**
+   * JSON Schema that the answer must fit. Adapters use native structured output where the vendor has it, else they omit
+   * the schema and add a note.
+   */
   readonly outputSchema?: JsonSchema
 }
 
@@ -35,7 +38,10 @@ export interface ToolCall {
   readonly arguments: string
 }
 
-/** What a vendor names as the origin of a statement: a citation in the text, an annotation of it, or a search result that was read for it. */
+/**
+ * The origin of a statement as the vendor names it: a citation in the text, an annotation of it, or a search result
+ * that was read for it.
+ */
 export interface Source {
   readonly kind: 'citation' | 'annotation' | 'search_result'
   readonly url?: string
@@ -47,13 +53,13 @@ export interface Source {
   readonly endIndex?: number
 }
 
-/** What the price of an answer depends on besides its tokens. */
+/** The facts on which the price of an answer depends besides its tokens. */
 export interface PricedAnswer extends Pick<ModelResponse, 'model' | 'serviceTier'> {
-  /** The model that was asked for: an alias, a deployment, or the same name. */
+  /** The requested model: an alias, a deployment, or the same name. */
   readonly requestedModel: string
 }
 
-/** One whole answer, vendor-free. */
+/** One complete answer, independent of the vendor. */
 export interface ModelResponse {
   /** All text parts, joined; empty when the model answered without text. */
   readonly text: string
@@ -68,8 +74,11 @@ export interface ModelResponse {
   readonly usage: Usage
   /** US dollars as the provider itself states them (OpenRouter, xAI). */
   readonly providerCostUsd?: number
-  /** Tier that processed the request, in the vendor's own word, e.g. `priority`, `flex`, `default`; tiers have prices of their own. */
+  /**
+   * Tier that processed the request, in the vendor's own word, e.g. `priority`, `flex`, `default`; tiers have prices of
+   * their own.
+   */
   readonly serviceTier?: string
-  /** What was mapped, left out or odd, for people. */
+  /** Human-readable notes on values that were mapped, dropped or unexpected. */
   readonly notes: readonly string[]
 }

@@ -5,55 +5,63 @@ import type { Attempt } from './step-result.ts'
 import type { Usage } from './usage.ts'
 
 /**
- * Watches flows from outside, for traces, metrics and logs. Built once per composition.
- * Must never throw: whatever it does, the flow goes on.
+ * Observes flows for traces, metrics and logs. Created once per Polyphony by createTelemetry. Must never throw, because
+ * an error of an observer must not affect the flow.
  */
 export interface FlowObserver {
-  /** Asked once per execution. False: nothing of it is told, and nothing is built for the telling. */
+  /**
+   * Whether executions are observed; called once per execution. Where false, no observation is created and no event is
+   * built.
+   */
   isWatching(): boolean
-  /** Asked where `isWatching` was true, in the async context of who started the flow. */
+  /** Called where `isWatching` returned true, in the async context in which the flow was started. */
   flowStarted(flow: FlowStart): FlowObservation | Promise<FlowObservation>
 }
 
-/** One execution of a flow as it starts. Holds no prompt and no user. */
+/** Facts about one execution at its start, without prompt and user. */
 export interface FlowStart {
   readonly flowId: string
   readonly threadId: string
   readonly name: string
   readonly flowType: FlowType
-  /** Only this step is executed, of a flow that stands still. */
+  /** Set where only this step of a flow is executed (executeStep). */
   readonly stepId?: string
   /** A provider of the flow is the simulator. */
   readonly simulated: boolean
-  /** PriorState executions left results. */
+  /** Earlier executions of the flow left results. */
   readonly resumed: boolean
 }
 
-/** Watches one execution. */
+/** Observes one execution. */
 export interface FlowObservation {
-  /** Must run the work at once and give back what it gives. The work reaches to the end of the execution. Absent: it runs as it is. */
+  /**
+   * Wraps the work of the whole execution, for example in a trace context. Must run it at once and return its result.
+   * Absent where nothing wraps it.
+   */
   readonly within?: <T>(work: () => T) => T
-  /** Called once per logical call, tries and fallbacks included. Absent: nobody looks at calls. */
+  /**
+   * Called once per logical call, which includes its retries and fallbacks. Absent when no observer needs call events.
+   */
   readonly callStarted?: (call: CallStart) => CallObservation
-  /** Called once, whatever the end. */
+  /** Called exactly once, however the execution ends. */
   ended(ending: FlowEnding): void
 }
 
 export interface FlowEnding {
-  /** `INTERRUPTED`: this process lost the flow or left it to others; it may well go on. */
+  /** `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. */
   readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED'> | 'INTERRUPTED'
   readonly errorCode?: ErrorCode
   /** Milliseconds of this execution. */
   readonly durationMs: number
-  /** US dollars of the flow, earlier executions included: the sum of what is known. */
+  /** US dollars of the flow, including earlier executions: the sum of all known costs. */
   readonly costUsd: number
-  /** Tokens of the flow, earlier executions included. */
+  /** Tokens of the flow, including earlier executions. */
   readonly tokens: number
   readonly unpricedSteps: number
   readonly simulated: boolean
 }
 
-/** One logical call as it starts. Holds no prompt. */
+/** Facts about one logical call at its start, without the prompt. */
 export interface CallStart {
   readonly stepId: string
   /** From 1; rises inside loops. */
@@ -61,49 +69,52 @@ export interface CallStart {
   /** From 1 for a step with samples, else 0. */
   readonly sample: number
   readonly action: StepAction
-  /** Who is asked first. */
+  /** Provider of the first target. */
   readonly provider: string
   readonly model: string
   readonly streamed: boolean
-  /** The answer is to fit a JSON Schema. */
+  /** The answer must fit a JSON Schema. */
   readonly structured: boolean
   readonly settings: ModelSettings
 }
 
-/** Watches one logical call. */
+/** Observes one logical call. */
 export interface CallObservation {
   /**
-   * Must run the work at once and give back what it gives. The work reaches to the end of the call. Absent: it runs as it is.
-   * What the caller is told meanwhile (pieces, retries) it is told outside of this.
+   * Wraps the work of the whole call, for example in a trace context. Must run it at once and return its result. Absent
+   * where nothing wraps it. Chunks and retries are delivered outside of it.
    */
   readonly within?: <T>(work: () => T) => T
-  /** Called with the ledger row of every try, in order, numbered from 1 within the call. Its error message may quote what a vendor wrote. */
+  /**
+   * Called with the ledger row of each attempt, in order, numbered from 1 within the call. Its error message may quote
+   * the vendor.
+   */
   attempted(attempt: Attempt): void
-  /** Called once, whatever the end, after the last try. */
+  /** Called exactly once, after the last attempt, however the call ends. */
   ended(ending: CallEnding): void
-  /** Absent: nobody may have prompts and answers, so they are not handed out. */
+  /** Absent where prompts and answers must not be observed. */
   readonly content?: CallContent
 }
 
-/** Receives what users and models wrote. */
+/** Receives the texts of users and models. */
 export interface CallContent {
-  /** Called before the first try at each target. */
+  /** Called before the first attempt at each target. */
   asked(prompt: Pick<ModelRequest, 'system' | 'messages'>): void
   answered(answer: Pick<ModelResponse, 'text' | 'toolCalls'>): void
 }
 
 export interface CallEnding {
-  /** Milliseconds, waits included. */
+  /** Milliseconds, including waits. */
   readonly durationMs: number
-  /** Milliseconds to the first piece of a streamed answer. */
+  /** Milliseconds to the first chunk of a streamed answer. */
   readonly firstChunkMs?: number
-  /** Tries that were sent. */
+  /** Number of attempts that were sent. */
   readonly attempts: number
-  /** Sum over the tries; absent where none is known to have been billed. */
+  /** Sum over the attempts; absent where none is known to have been billed. */
   readonly usage?: Usage
-  /** US dollars, sum over the tries with a known price. */
+  /** US dollars, sum over the attempts with a known price. */
   readonly costUsd?: number
-  /** A try was billed without a known price. */
+  /** An attempt was billed without a known price. */
   readonly unpriced: boolean
   readonly simulated: boolean
   readonly answer?: {
@@ -113,6 +124,6 @@ export interface CallEnding {
     readonly finishReason: FinishReason
   }
   readonly errorCode?: ErrorCode
-  /** Cancel, a timeout of the call or a sibling's failure ended it. */
+  /** Cancellation, a timeout of the call or the failure of a sibling ended the call. */
   readonly aborted: boolean
 }

@@ -1,12 +1,12 @@
-/** Member of a flow's metadata that holds what the request which the flow answers said besides its prompt. */
+/** Key of a flow's metadata under which the OpenAI-compatible API stores the fields of a request besides its prompt. */
 export const REQUEST_KEY = 'openai_response'
 
-/** Member of a message's metadata that marks instructions of one request among the messages of a thread. */
+/** Key of a message's metadata that marks instructions of one request among the messages of a thread. */
 export const INSTRUCTIONS_MARK = 'openaiInstructions'
 
 /**
- * System text of the request that a flow answers; `undefined` where it brought none. It belongs to the request as the prompt does: every model of the flow
- * gets it, and no later request inherits it.
+ * System text of the request that a flow answers; `undefined` where the request has none. Every model of the flow gets
+ * it, and no later request inherits it.
  */
 export function findRequestInstructions(metadata: Readonly<Record<string, unknown>> | undefined): string | undefined {
   const request = metadata?.[REQUEST_KEY]

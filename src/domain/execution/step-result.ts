@@ -14,12 +14,12 @@ export const StepStatus = {
 } as const
 export type StepStatus = (typeof StepStatus)[keyof typeof StepStatus]
 
-/** One try of one step: one row of the cost ledger. */
+/** One attempt of one step: one row of the cost ledger. */
 export interface Attempt {
-  /** From 1, counted on over resumes of the flow. */
+  /** From 1, continued over all executions of the flow. */
   readonly number: number
   readonly provider: string
-  /** The model that answered, else the one asked for. */
+  /** The model that answered, else the requested one. */
   readonly model: string
   readonly startedAt: Date
   /** Milliseconds. */
@@ -31,14 +31,14 @@ export interface Attempt {
   readonly costSource?: Cost['source']
   readonly pricesDate?: string
   readonly error?: ErrorInfo
-  /** The caller, a timeout or a sibling's failure ended it. */
+  /** Cancellation, a timeout or the failure of a sibling ended it. */
   readonly aborted: boolean
-  /** The process died during an earlier try of this step, so the provider may bill it twice. */
+  /** The process died during an earlier attempt of this step, so that the provider may bill it twice. */
   readonly possiblyDoubleBilled?: boolean
   readonly simulated: boolean
 }
 
-/** Where a result stands: an executor may run one step several times. */
+/** Identifies a result within a flow: an executor may run one step several times. */
 export interface StepKey {
   readonly stepId: string
   /** From 1; rises inside loops. */
@@ -49,7 +49,7 @@ export interface StepKey {
 
 /** The outcome of one step in one iteration. */
 export interface StepResult {
-  /** `<flowId>/<stepId>#<iteration>.<sample>`: derived, unique. */
+  /** `<flowId>/<stepId>#<iteration>.<sample>`: derived and unique. */
   readonly id: string
   readonly flowId: string
   readonly stepId: string
@@ -62,10 +62,13 @@ export interface StepResult {
   readonly requestedModel: string
   readonly action: StepAction
   readonly output?: string
-  /** Value of the answer read through `outputSchema` or the verdict schema. */
+  /** Value of the answer, read through `outputSchema` or as a verdict. */
   readonly parsed?: unknown
   readonly refusal?: string
-  /** Reasoning text that the provider sent apart from the answer. Never part of `output`, never offered to another provider. */
+  /**
+   * Reasoning text that the provider sent beside the answer. It is never part of `output` and never shared with a
+   * provider.
+   */
   readonly reasoning?: string
   /** Citations, annotations and search results that came with the answer. */
   readonly sources?: readonly Source[]
@@ -75,26 +78,26 @@ export interface StepResult {
   /** US dollars, sum over the attempts; absent when any billed attempt has no known price. */
   readonly cost?: number
   readonly costSource?: Cost['source']
-  /** Milliseconds, waiting between attempts included. */
+  /** Milliseconds, including waits between attempts. */
   readonly executionTime: number
   /** Attempts beyond the first. */
   readonly retryCount: number
   readonly attempts: readonly Attempt[]
   /** Outputs of the samples, in order, where the step has `samples`. */
   readonly samples?: readonly string[]
-  /** Pieces of context kept back from the provider, and the rule. */
+  /** Context items that were withheld from the provider, with the rule that decided. */
   readonly withheld: readonly SharingDecision[]
-  /** Every sharing decision, allowed ones included. */
+  /** All sharing decisions, including those that allowed. */
   readonly sharing: readonly SharingDecision[]
-  /** What was mapped, cut or odd, for people. */
+  /** Human-readable notes on values that were mapped, cut or unexpected. */
   readonly notes: readonly string[]
   readonly error?: ErrorInfo
   readonly messageId?: string
   readonly startedAt: Date
   readonly completedAt: Date
-  /** Same instant as `completedAt` (S4-131). */
+  /** The same instant as `completedAt`. */
   readonly executedAt: Date
-  /** The facts S4-132 names, gathered. */
+  /** The most important facts of the result in one object. */
   readonly metadata: StepResultMetadata
   readonly simulated: boolean
 }

@@ -1,30 +1,30 @@
-/** What rows of a usage report may be told apart by. A day is one of UTC, the day on which the call began. */
+/** Columns by which a usage report may be grouped. A day is the UTC day on which the call began. */
 export const USAGE_GROUPS = ['day', 'provider', 'model', 'flow'] as const
 export type UsageGroup = (typeof USAGE_GROUPS)[number]
 
-/** Whose calls are summed up. */
+/** Selects the calls of a usage report. */
 export interface UsageQuery {
-  /** Who created the flows. */
+  /** User who created the flows. */
   readonly userId: string
   /** Calls that began at this instant or later. */
   readonly from?: Date
   /** Calls that began before it. */
   readonly to?: Date
   readonly flowId?: string
-  /** Without any there is one row, also where nothing was called. */
+  /** Empty for a single row, which exists even without calls. */
   readonly groupBy: readonly UsageGroup[]
-  /** Most rows that are given, 1 to 1000. */
+  /** Maximum number of rows, 1 to 1000. */
   readonly limit: number
 }
 
 /**
- * Sums over the ledger, which has one entry per try. What the simulator answered is in the last two figures and in no other. An unknown figure is left out of its
- * sum and counted, never taken as 0.
+ * Sums over the ledger, which has one entry per attempt. Answers of the simulator count only in the last two figures.
+ * An unknown figure is left out of its sum and counted, never treated as 0.
  */
 export interface UsageFigures {
-  /** Tries that the provider may bill: it answered, or had begun to. */
+  /** Attempts that the provider may bill, because it answered or had begun to. */
   readonly calls: number
-  /** Tries that the provider refused before it generated anything. They cost nothing. */
+  /** Attempts that the provider refused before it generated anything. They cost nothing. */
   readonly failedCalls: number
   /** All prompt tokens, cached ones included. */
   readonly inputTokens: number
@@ -36,33 +36,33 @@ export interface UsageFigures {
   readonly totalTokens: number
   /** US dollars. */
   readonly costUsd: number
-  /** Calls of unknown cost: no price, or no tokens told. */
+  /** Calls of unknown cost: without a price or without reported tokens. */
   readonly unpricedCalls: number
-  /** Calls of which the tokens are not known. */
+  /** Calls with an unknown number of tokens. */
   readonly uncountedCalls: number
   readonly simulatedCalls: number
   readonly simulatedTokens: number
 }
 
-/** One row; it names what the report is grouped by and nothing else. */
+/** One row, with the columns that the report is grouped by. */
 export interface UsageRow extends UsageFigures {
   /** `2026-11-20`. */
   readonly day?: string
   readonly provider?: string
-  /** The model that answered, else the one that was asked. */
+  /** The model that answered, else the requested one. */
   readonly model?: string
   readonly flowId?: string
   readonly flowName?: string
 }
 
 export interface UsageSums {
-  /** Newest day first, then what cost most, then what was called most. */
+  /** Newest day first, then highest cost, then most calls. */
   readonly rows: readonly UsageRow[]
   /** There are more rows than the limit. */
   readonly truncated: boolean
 }
 
-/** Of nothing. */
+/** The figures of no calls. */
 export const NO_FIGURES: UsageFigures = {
   calls: 0,
   failedCalls: 0,

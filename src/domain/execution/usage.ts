@@ -1,6 +1,6 @@
 /**
- * Tokens of one attempt. One meaning for all providers: `inputTokens` are all prompt tokens, cached ones included;
- * `outputTokens` all that is billed as output, reasoning included. An absent figure is unknown, never 0.
+ * Tokens of one attempt, with one meaning for all providers: `inputTokens` includes cached prompt tokens,
+ * `outputTokens` includes reasoning. An absent figure is unknown, never 0.
  */
 export interface Usage {
   readonly inputTokens?: number
@@ -11,14 +11,14 @@ export interface Usage {
   readonly outputTokens?: number
   /** Part of `outputTokens` that was reasoning. */
   readonly reasoningTokens?: number
-  /** `inputTokens + outputTokens`, or what the provider states where it states no more; absent when unknown. */
+  /** `inputTokens + outputTokens`, or the total where the provider states nothing else; absent when unknown. */
   readonly totalTokens?: number
   readonly source: 'reported' | 'estimated' | 'unknown'
 }
 
 export const UNKNOWN_USAGE: Usage = { source: 'unknown' }
 
-/** Sums what is known; the source of the sum is the weakest of its parts. */
+/** Sums the known figures. The source of the sum is the least reliable one of its terms. */
 export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
   const [only] = usages
   if (only && usages.length === 1) return only
@@ -35,10 +35,10 @@ export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
   return { ...sum, source: source ?? 'unknown' }
 }
 
-/** More tokens than any answer has; the largest figure that the ledger's columns hold. */
+/** The largest figure that the ledger's columns hold, more than any answer has. */
 const MOST_TOKENS = 2_147_483_647
 
-/** The usage with figures that no answer can have left out: they are unknown, not believed. */
+/** Removes impossible figures from a usage, which then count as unknown. */
 export function plausibleUsage(usage: Usage): Usage {
   if (TOKEN_FIELDS.every((field) => isPlausible(usage[field]))) return usage
   const kept = TOKEN_FIELDS.filter((field) => isPlausible(usage[field])).map((field) => [field, usage[field]] as const)
@@ -63,7 +63,7 @@ function weakest(a: Usage['source'] | undefined, b: Usage['source']): Usage['sou
   return a === undefined || STRENGTH[b] < STRENGTH[a] ? b : a
 }
 
-/** What one attempt cost, and how that is known. */
+/** Cost of one attempt and the source of the figure. */
 export interface Cost {
   /** US dollars. */
   readonly costUsd: number

@@ -2,8 +2,8 @@ import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-defi
 import type { AnswerStep, Executor } from '../../executors/executor.ts'
 
 /**
- * The runs of steps whose text may be shown as the flow's answer while it is written. Left out are steps that may fail without ending the flow,
- * whose answer is chosen among several, read as a value first, or begun anew after its first words.
+ * The runs of steps whose text may be streamed as the flow's answer. Steps are left out whose failure does not end the
+ * flow, whose answer is chosen among samples or read as a value, or which may restart after their first text.
  */
 export const createAnswerSteps =
   (executors: Readonly<Record<string, Executor>>) =>
@@ -21,7 +21,7 @@ export const createAnswerSteps =
     })
   }
 
-/** The steps of which one gives the answer of the flow, whichever runs; none where that is not known before its end. */
+/** The steps of which one gives the flow's answer; empty where the answer is known only at the end. */
 export const createFinalSteps =
   (executors: Readonly<Record<string, Executor>>) =>
   (definition: FlowDefinition): readonly FlowStep[] => {

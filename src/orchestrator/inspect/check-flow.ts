@@ -1,65 +1,53 @@
-import type { DefinitionProblem, FlowDefinition, FlowDefinitionInput, FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { DefinitionProblem, FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { CallRange, Executor } from '../../executors/executor.ts'
-import type { DataSharingService, DecideSharing } from '../../policies/policy.ts'
-import { stepReferences } from '../../prompts/step-references.ts'
-import type { TokenCounter } from '../../prompts/token-count.ts'
-import type { ModelNames, NamedProvider, PriceBook, ProviderService } from '../../providers/provider.ts'
-import type { FlowFinding } from './flow-finding.ts'
+import type { ModelNames } from '../../providers/provider.ts'
+import { type CostRange, type CostRangeDeps, callRanges, costRange, limitFindings } from './cost-range.ts'
+import type { Findings, FlowFinding } from './flow-finding.ts'
 import { joinFindings } from './join-findings.ts'
 import { modelFindings } from './model-findings.ts'
+import { type ProviderUsability, providerFindings } from './provider-findings.ts'
+import { type SharingFindingsDeps, sharingFindings } from './sharing-findings.ts'
 
-/** Answer of checkFlow. Costs are estimates in US dollars: `low` takes short answers and the fewest calls, `high` every answer at its maxTokens and the most calls. */
+/** Answer of checkFlow: everything that can be known before the first call. */
 export interface FlowCheck {
-  /** True when nothing would stop the run. */
+  /** True when nothing that can be known before the run would stop it. */
   readonly ok: boolean
   readonly problems: readonly FlowFinding[]
   readonly warnings: readonly FlowFinding[]
+  /** Calls of models, loops and samples counted: fewest and most. */
   readonly calls: { readonly min: number; readonly max: number }
-  readonly cost: { readonly lowUsd: number; readonly highUsd: number; readonly unpriced: readonly string[] }
+  readonly cost: CostRange
 }
 
-export interface CheckFlowDeps {
+export interface CheckFlowDeps extends CostRangeDeps, SharingFindingsDeps {
   readonly parser: { parse(input: unknown): FlowDefinition }
-  readonly executors: Readonly<Record<string, Executor>>
-  readonly providers: ProviderService
-  readonly prices: PriceBook
-  readonly dataSharing: DataSharingService
-  readonly decideSharing: DecideSharing
-  readonly tokens: TokenCounter
+  readonly providers: ProviderUsability
   readonly modelNames: ModelNames
-  readonly pricingOf: (provider: string) => NamedProvider
 }
 
 export type CheckFlow = (definition: FlowDefinitionInput, userId: string) => Promise<FlowCheck>
 
-/** Output of a call that names no bound, and of a short answer. */
-const DEFAULT_MAX_TOKENS = 4_096
-const SHORT_ANSWER_TOKENS = 200
-
-/** Everything knowable before the first call. */
+/**
+ * Checks a definition for one user without calling a model. Never rejects for a bad definition: its problems are
+ * findings.
+ */
 export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
   return async (input, userId) => {
-    let definition: FlowDefinition
-    try {
-      definition = deps.parser.parse(input)
-    } catch (error) {
-      return {
-        ok: false,
-        problems: definitionProblems(error),
-        warnings: [],
-        calls: { min: 0, max: 0 },
-        cost: { lowUsd: 0, highUsd: 0, unpriced: [] },
-      }
+    const parsed = parseOrFindProblems(deps.parser, input)
+    if ('problems' in parsed) {
+      const cost = { lowUsd: 0, highUsd: 0, unpriced: [] }
+      return { ok: false, problems: parsed.problems, warnings: [], calls: { min: 0, max: 0 }, cost }
     }
-    const ranges = new Map(deps.executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
-    const providers = providerFindings(deps, definition)
+    const { definition } = parsed
+    const ranges = callRanges(deps.executors, definition)
+    const joins = joinFindings(definition)
+    const providers = providerFindings(deps.providers, definition)
     const sharing = await sharingFindings(deps, definition, userId)
     const cost = await costRange(deps, definition, ranges)
     const limits = limitFindings(definition, cost)
-    const joins = joinFindings(definition)
     const models = await modelFindings(deps, definition)
-    const problems = [...joins.problems, ...providers.problems, ...sharing.problems, ...limits.problems]
+    const needs = sharing.needs.map(({ finding }) => finding)
+    const problems = [...joins.problems, ...providers.problems, ...needs, ...limits.problems]
     const warnings = [...joins.warnings, ...providers.warnings, ...models, ...sharing.warnings, ...limits.warnings]
     const calls = [...ranges.values()].reduce((sum, { min, max }) => ({ min: sum.min + min, max: sum.max + max }), {
       min: 0,
@@ -69,9 +57,16 @@ export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
   }
 }
 
-interface Findings {
-  readonly problems: FlowFinding[]
-  readonly warnings: FlowFinding[]
+/** Parses a definition, or returns its problems as findings. */
+export function parseOrFindProblems(
+  { parse }: CheckFlowDeps['parser'],
+  input: FlowDefinitionInput,
+): { readonly definition: FlowDefinition } | Pick<Findings, 'problems'> {
+  try {
+    return { definition: parse(input) }
+  } catch (error) {
+    return { problems: definitionProblems(error) }
+  }
 }
 
 function definitionProblems(error: unknown): readonly FlowFinding[] {
@@ -85,162 +80,4 @@ function definitionProblems(error: unknown): readonly FlowFinding[] {
     message,
     details: suggestion ? { suggestion } : {},
   }))
-}
-
-function providerFindings({ providers }: CheckFlowDeps, { steps }: FlowDefinition): Findings {
-  const findings: Findings = { problems: [], warnings: [] }
-  steps.forEach((step, index) => {
-    const problem = usability(providers, step.provider, `steps[${index}].provider`)
-    if (problem) findings.problems.push(problem)
-    step.fallbacks.forEach((fallback, position) => {
-      const warning = usability(providers, fallback.provider, `steps[${index}].fallbacks[${position}]`)
-      if (warning) findings.warnings.push(warning)
-    })
-  })
-  return findings
-}
-
-function usability(providers: ProviderService, id: string, path: string): FlowFinding | undefined {
-  try {
-    providers.assertUsable(id)
-    return undefined
-  } catch (error) {
-    const { code, message, details } = OrchestratorError.from(error)
-    return { code, path, message, details }
-  }
-}
-
-/** Judges what each step would be given, from the definition alone. Prompt functions are judged when they run. */
-async function sharingFindings(deps: CheckFlowDeps, definition: FlowDefinition, userId: string): Promise<Findings> {
-  const findings: Findings = { problems: [], warnings: [] }
-  if (!definition.contextPolicy.shareStepOutputs) return findings
-  for (const [index, step] of definition.steps.entries()) {
-    const policy = await deps.dataSharing.get(userId, step.provider)
-    for (const [source, required] of sourcesOf(deps, definition, step, index)) {
-      const decision = deps.decideSharing({ kind: 'step_output', name: source.id, from: source.provider }, step.provider, policy)
-      if (decision.allowed) continue
-      const finding: FlowFinding = {
-        code: 'DATA_SHARING_DENIED',
-        path: `steps[${index}]`,
-        message: `step "${step.id}" ${required ? 'needs' : 'would be given'} the output of "${source.id}" (${source.provider}), which may not go to ${step.provider}: ${decision.rule}`,
-        details: {
-          stepId: step.id,
-          piece: source.id,
-          kind: 'step_output',
-          from: source.provider,
-          to: step.provider,
-          rule: decision.rule,
-          userId,
-        },
-      }
-      ;(required ? findings.problems : findings.warnings).push(finding)
-    }
-    if (definition.contextPolicy.shareConversationHistory && !policy?.allowConversationHistory) {
-      findings.warnings.push({
-        code: 'DATA_SHARING_DENIED',
-        path: 'contextPolicy.shareConversationHistory',
-        message: `the conversation will be withheld from ${step.provider} in step "${step.id}"`,
-        details: {
-          stepId: step.id,
-          kind: 'conversation_history',
-          to: step.provider,
-          rule: policy ? 'allowConversationHistory' : 'no_policy',
-          userId,
-        },
-      })
-    }
-  }
-  return findings
-}
-
-/** Steps whose output a step gets, and whether it cannot do without. */
-function sourcesOf(
-  deps: CheckFlowDeps,
-  definition: FlowDefinition,
-  step: FlowStep,
-  index: number,
-): ReadonlyMap<FlowStep, boolean> {
-  const executor = deps.executors[definition.type]
-  const references = stepReferences(step)
-  const prior = definition.steps.slice(0, index)
-  const sources = new Map<FlowStep, boolean>()
-  const previous = prior.at(-1)
-  if (step.inputFrom === 'all') for (const source of prior) sources.set(source, false)
-  if (step.inputFrom === undefined) {
-    for (const source of prior) if (step.dependsOn?.includes(source.id)) sources.set(source, references.input)
-  }
-  const usesPrevious = references.previous || references.input
-  const feeds = executor?.implicitInputs?.(definition) ?? []
-  const isFed = feeds.some((fed) => fed.to === step.id)
-  if (previous && step.inputFrom === undefined && !isFed && !executor?.noImplicitPredecessor && takesPrevious(step))
-    sources.set(previous, usesPrevious)
-  if (previous && (step.inputFrom === 'previous' || references.previous)) sources.set(previous, true)
-  for (const fed of feeds) {
-    const source = definition.steps.find((candidate) => candidate.id === fed.from)
-    if (fed.to === step.id && source) sources.set(source, true)
-  }
-  for (const source of definition.steps) {
-    if (source === step) continue
-    if (step.inputFrom === source.id || references.allSteps || references.steps.includes(source.id)) sources.set(source, true)
-  }
-  return sources
-}
-
-/** A prompt that is whole in itself is given nothing by position alone. */
-const takesPrevious = (step: FlowStep): boolean =>
-  step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0
-
-async function costRange(
-  deps: CheckFlowDeps,
-  definition: FlowDefinition,
-  ranges: ReadonlyMap<string, CallRange>,
-): Promise<FlowCheck['cost']> {
-  let lowUsd = 0
-  let highUsd = 0
-  const unpriced = new Set<string>()
-  let upstreamTokens = 0
-  for (const step of definition.steps) {
-    const own = await ownTokens(deps, definition, step)
-    const maxTokens = step.settings?.maxTokens ?? DEFAULT_MAX_TOKENS
-    const { min, max } = ranges.get(step.id) ?? { min: 1, max: 1 }
-    const samples = step.samples ?? 1
-    const provider = deps.pricingOf(step.provider)
-    const low = await deps.prices.worstCase(provider, step.model, own, Math.min(maxTokens, SHORT_ANSWER_TOKENS))
-    const high = await deps.prices.worstCase(
-      provider,
-      step.model,
-      own + Math.min(upstreamTokens, definition.contextPolicy.maxSharedTokens),
-      maxTokens,
-    )
-    if (low === undefined || high === undefined) {
-      if (!provider.simulated) unpriced.add(`${step.provider}/${step.model}`)
-    } else {
-      lowUsd += low * min * samples
-      highUsd += high * max * samples
-    }
-    upstreamTokens += maxTokens
-  }
-  return { lowUsd, highUsd, unpriced: [...unpriced] }
-}
-
-async function ownTokens({ tokens, pricingOf }: CheckFlowDeps, definition: FlowDefinition, step: FlowStep): Promise<number> {
-  const { vendor } = pricingOf(step.provider)
-  const texts = [step.prompt, step.system, definition.input].filter((text) => typeof text === 'string')
-  let sum = 0
-  for (const text of texts) sum += await tokens.count(text, vendor, step.model)
-  return sum
-}
-
-function limitFindings(definition: FlowDefinition, cost: FlowCheck['cost']): Findings {
-  const findings: Findings = { problems: [], warnings: [] }
-  const max = definition.limits?.maxCostUsd
-  if (max === undefined) return findings
-  const details = { limit: 'maxCostUsd', max, lowUsd: cost.lowUsd, highUsd: cost.highUsd }
-  const add = (list: FlowFinding[], message: string) =>
-    list.push({ code: 'LIMIT_EXCEEDED', path: 'limits.maxCostUsd', message, details })
-  if (cost.unpriced.length > 0) add(findings.problems, `a cost limit needs prices; there is none for ${cost.unpriced.join(', ')}`)
-  if (cost.lowUsd > max) add(findings.problems, `even short answers cost about $${cost.lowUsd.toFixed(4)}, the limit is $${max}`)
-  else if (cost.highUsd > max)
-    add(findings.warnings, `long answers may cost up to $${cost.highUsd.toFixed(4)}, the limit is $${max}`)
-  return findings
 }

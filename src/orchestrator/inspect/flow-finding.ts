@@ -1,10 +1,16 @@
 import type { ErrorCode } from '../../errors/error-codes.ts'
 
-/** One thing that would stop a run, or surprise its author. */
+/** One problem that would stop a run, or one warning about it. */
 export interface FlowFinding {
   readonly code: ErrorCode
-  /** Where in the definition. */
+  /** Path within the definition, e.g. `steps[1].provider`. */
   readonly path: string
   readonly message: string
   readonly details: Readonly<Record<string, unknown>>
+}
+
+/** The findings of one check. Problems would stop the run, warnings would not. */
+export interface Findings {
+  readonly problems: readonly FlowFinding[]
+  readonly warnings: readonly FlowFinding[]
 }

@@ -1,5 +1,5 @@
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
-import { goesOnAfterFailure, type StepPlan, skippableSteps, stepPlans } from '../../prompts/step-plan.ts'
+import { continuesAfterFailure, type StepPlan, skippableSteps, stepPlans } from '../../prompts/step-plan.ts'
 import type { FlowFinding } from './flow-finding.ts'
 
 export interface JoinFindings {
@@ -8,8 +8,9 @@ export interface JoinFindings {
 }
 
 /**
- * Steps that cannot do without an output which may not be there. One that joins branches is a problem: it would be left out although another branch
- * has run. One that only goes on with a single branch is left out together with it, which is worth a warning.
+ * Finds steps that need an output which may be missing. For a step that joins branches this is a problem, because it
+ * would be skipped although another branch has run. A step that continues a single branch is skipped together with it,
+ * which is a warning.
  */
 export function joinFindings(definition: FlowDefinition): JoinFindings {
   const plans = stepPlans(definition)
@@ -22,7 +23,7 @@ export function joinFindings(definition: FlowDefinition): JoinFindings {
     const unsure = [...plan.needs].filter((id) => skippable.has(id) || mayFail(definition, id))
     if (unsure.length === 0) continue
     const branches = [...plan.inputs].filter((id) => skippable.has(id))
-    const joined = unsure.find((id) => skippable.has(id) && branches.some((other) => areApart(plans, id, other)))
+    const joined = unsure.find((id) => skippable.has(id) && branches.some((other) => areIndependent(plans, id, other)))
     if (joined !== undefined) problems.push(finding(step, index, plan, joined, branches))
     else warnings.push(finding(step, index, plan, unsure[0] ?? '', branches))
   }
@@ -30,10 +31,10 @@ export function joinFindings(definition: FlowDefinition): JoinFindings {
 }
 
 const mayFail = (definition: FlowDefinition, stepId: string): boolean =>
-  goesOnAfterFailure(definition) || definition.steps.find(({ id }) => id === stepId)?.optional === true
+  continuesAfterFailure(definition) || definition.steps.find(({ id }) => id === stepId)?.optional === true
 
-/** Two steps of which neither leads to the other, so that one may run without the other. */
-const areApart = (plans: ReadonlyMap<string, StepPlan>, one: string, other: string): boolean =>
+/** Whether neither of two steps is upstream of the other, so that one may run without the other. */
+const areIndependent = (plans: ReadonlyMap<string, StepPlan>, one: string, other: string): boolean =>
   one !== other && !plans.get(one)?.ancestors.has(other) && !plans.get(other)?.ancestors.has(one)
 
 function finding(

@@ -7,7 +7,10 @@ export interface ModelFindingsDeps {
   readonly pricingOf: (provider: string) => NamedProvider
 }
 
-/** Warnings about models of steps and fallbacks that are unknown, mistyped or shut down: only the vendor itself can tell for certain. */
+/**
+ * Warnings about models of steps and fallbacks that are unknown, mistyped or shut down. They are no problems, because
+ * only the vendor knows its models for certain.
+ */
 export async function modelFindings(
   { modelNames, pricingOf }: ModelFindingsDeps,
   { steps }: FlowDefinition,

@@ -2,8 +2,8 @@ import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Limiter } from '../../executors/executor.ts'
 
 /**
- * Resolves with a release function when one of the limited places is free. A stop ends the waiting at once, with its reason, and the place goes to the
- * next in line.
+ * Resolves with a release function when a slot is free. Cancellation ends the wait at once: the promise rejects with
+ * the reason, and the slot goes to the next waiting call.
  */
 export function acquireSlot(limit: Limiter, stops: readonly (CancellationToken | undefined)[]): Promise<() => void> {
   return new Promise((resolve, reject) => {

@@ -8,7 +8,7 @@ import type { JsonSchema } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 
-/** Asks the model once more, after an answer that could not be read. */
+/** Makes one more call after an answer that could not be read. `undefined` where no repair is possible. */
 export type Repair = (text: string, problem: string) => Promise<CallResponse> | undefined
 
 export interface Reading {
@@ -16,18 +16,19 @@ export interface Reading {
   readonly notes: readonly string[]
 }
 
-/** How the answer of a step becomes a value. */
+/** Reads a value from the answer of a step. */
 export interface StepAnswerReader {
-  /** What is asked for in the request; absent: nothing. */
+  /** The schema and instruction to add to the request; absent where nothing is requested. */
   readonly request?: { readonly schema: JsonSchema; readonly instruction: string }
   /**
-   * Rejects with OUTPUT_INVALID where the step needs a value and there is none, even after one repair. An answer that was cut is not repaired: the same
-   * bound or filter would cut it again.
+   * Reads the value, after one repair call where necessary. Rejects with OUTPUT_INVALID or CONTENT_FILTERED where the
+   * step needs a value and the answer has none. An answer that was cut is not repaired, because the same limit or
+   * filter would cut it again.
    */
   read(response: CallResponse, repair: Repair): Promise<Reading>
 }
 
-/** The reader for a step; `undefined` where its text is taken as it is. */
+/** The reader for a step; `undefined` where its answer is plain text. */
 export function answerReader(step: FlowStep, verdict: RunStepOptions['verdict']): StepAnswerReader | undefined {
   if (step.outputSchema instanceof z.ZodType) return schemaReader(step, step.outputSchema, verdict !== undefined)
   if (verdict === 'ask') return askedVerdict
@@ -55,7 +56,7 @@ const offeredVerdict: StepAnswerReader = {
 
 const verdictIn = (answer: CallResponse) => readVerdict(answer.text, { cut: isCut(answer) })
 
-/** The answer certainly lacks its end; one that ended for an unknown reason may be whole. */
+/** Whether the answer certainly lacks its end. One that ended for an unknown reason may be complete. */
 const isCut = ({ cut, finishReason }: CallResponse): boolean => cut !== undefined && finishReason !== 'other'
 
 const noVerdict = ({ cut }: CallResponse, problem: string): string => `no verdict: ${cut ?? problem}`
@@ -73,7 +74,7 @@ function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): StepA
       if (second && 'value' in second) return { value: second.value, notes: ['answer read after one repair call'] }
       const problem = second?.problem ?? first.problem
       const last = again ?? answer
-      // A judge that cannot be read gives no verdict; everything else that promised a value has failed.
+      // An unreadable review counts as one without a verdict. Any other step with an output schema fails.
       if (steers) return { notes: [noVerdict(last, problem)] }
       throw unfit(step, last, problem)
     },
@@ -92,7 +93,7 @@ const howNote = (how: string): readonly string[] => (how === 'json' ? [] : [`ans
 
 const NO_ANSWER: ReadonlySet<string> = new Set(['CONTENT_FILTERED', 'OUTPUT_INVALID'])
 
-// The answer in hand is already paid for: a repair that fails leaves it unreadable, it does not fail the step a second way.
+// The first answer is already paid for, so that a failed repair call must not replace its problem with another error.
 async function repaired(repair: Repair, { text }: CallResponse, problem: string): Promise<CallResponse | undefined> {
   try {
     return await repair(text, problem)

@@ -3,7 +3,9 @@ import type { Message } from '../../domain/users/thread.ts'
 import { stepPlans } from '../../prompts/step-plan.ts'
 import type { StepTask } from './step-inputs.ts'
 
-/** Inputs of the step that are not there, for its result: a member of a panel that did not answer, a branch that was not taken. */
+/**
+ * Notes about inputs that the step lacks, such as a panel member that did not answer or a branch that was not taken.
+ */
 export function missingNotes({ run, step, options: { visible } }: StepTask): readonly string[] {
   const inputs = stepPlans(run.definition).get(step.id)?.inputs
   if (!inputs || inputs.size === 0) return []
@@ -15,12 +17,12 @@ export function missingNotes({ run, step, options: { visible } }: StepTask): rea
   })
 }
 
-/** System messages that the flow keeps from its models, for the result. */
+/** Notes about system messages that the context policy keeps from the models. */
 export function systemNotes({ run }: StepTask, history: readonly Message[]): readonly string[] {
   const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
   return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
 }
 
-/** The rules of a conversation, in their order. */
+/** The system messages of a conversation, in their order. */
 export const systemMessages = (history: readonly Message[]): readonly Message[] =>
   history.filter(({ role, content }) => role === 'system' && !isBlank(content))

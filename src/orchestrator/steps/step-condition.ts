@@ -2,7 +2,7 @@ import type { PromptScope, StepView } from '../../domain/definition/prompt-scope
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowExecution } from '../flow-run.ts'
 
-/** What a condition sees: everything, for it never leaves this process. */
+/** The scope of a condition. It holds all outputs, because a condition never leaves this process. */
 export function conditionScope(run: FlowExecution, visible: readonly StepResult[], iteration: number): PromptScope {
   const steps: Record<string, StepView> = {}
   for (const { stepId, output, parsed, status, samples } of visible) steps[stepId] = { output, parsed, status, samples }

@@ -11,12 +11,16 @@ export interface StepContextOptions {
   /** Results the step may see, in definition order. */
   readonly visible: readonly StepResult[]
   readonly history: readonly Message[]
-  /** The output to show; may throw for one that must not be shown. Default: the output as it is. */
+  /**
+   * Returns the result with the output that may be shown; may throw DATA_SHARING_DENIED. Default: the result unchanged.
+   */
   readonly reveal?: (result: StepResult) => StepResult
   readonly onRead?: (what: 'original' | 'output') => void
 }
 
-/** What prompt and condition functions get. Outputs are accessors, so that reading one is what decides. */
+/**
+ * The argument of prompt and condition functions. Outputs are accessors, so that sharing is decided when one is read.
+ */
 export function createStepContext({ run, step, iteration, visible, history, reveal, onRead }: StepContextOptions): StepContext {
   const shown = reveal ? visible.map((result) => guarded(result, reveal, onRead)) : visible
   const previous = shown.findLast((result) => result.status === 'SUCCESS')
@@ -63,6 +67,6 @@ function guarded(
     refusal: read('refusal'),
     sources: read('sources'),
   }
-  // Reasoning is for people: no prompt may hand it on.
+  // Reasoning is never passed to another model.
   return Object.defineProperties({ ...result, reasoning: undefined }, accessors)
 }

@@ -7,7 +7,8 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import type { ContextItem, DataSharingService, ShareContext, SharedContext } from '../../policies/policy.ts'
 import type { PromptSection } from '../../prompts/action-prompt.ts'
-import type { StepReferences } from '../../prompts/step-references.ts'
+import { type SelectedOutputs, selectOutputs, stepPlanOf } from '../../prompts/step-plan.ts'
+import { stepReferences } from '../../prompts/step-references.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
 
@@ -16,23 +17,23 @@ export interface StepInputsDeps {
   readonly shareContext: ShareContext
   readonly dataSharing: DataSharingService
   readonly tokens: TokenCounter
-  /** Price and tokenizer family of a provider id. */
+  /** Vendor of a provider id, which determines the tokenizer. */
   readonly vendorOf: (provider: string) => string
   /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
 }
 
-/** One step that is to run now. */
+/** One run of one step. */
 export interface StepTask {
   readonly run: FlowExecution
   readonly step: FlowStep
   readonly options: RunStepOptions
   readonly iteration: number
-  /** Schema the answer is to fit, and the words that ask for it. */
+  /** Schema that the answer must fit, and the instruction that requests it. */
   readonly answer?: { readonly schema: JsonSchema; readonly instruction: string }
 }
 
-/** The latest success of each step, in order: all that a step may be given. */
+/** The latest success of each step, in order: the only results whose outputs templates may read. */
 export function latestSuccesses(visible: readonly StepResult[]): readonly StepResult[] {
   const seen = new Set<string>()
   return visible
@@ -45,29 +46,24 @@ export function latestSuccesses(visible: readonly StepResult[]): readonly StepRe
     .reverse()
 }
 
-/** The results whose outputs are the step's input. */
-export function inputResults(
-  { run, step, options }: StepTask,
-  visible: readonly StepResult[],
-  references: StepReferences,
-): readonly StepResult[] {
-  if (options.input) return options.input
-  const { inputFrom, dependsOn } = step
-  if (inputFrom === 'original') return []
-  if (inputFrom === 'all') return visible
-  if (inputFrom !== undefined && inputFrom !== 'previous') {
-    const named = visible.find((result) => result.stepId === inputFrom)
-    if (named) return [named]
-    const message = `Step "${step.id}" takes its input from "${inputFrom}", which gave no output`
-    throw new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, inputFrom } })
+/**
+ * Selects the results that the step reads by its plan. Throws STEP_FAILED where the step that `inputFrom` names has no
+ * output.
+ */
+export function selectResults({ run, step, options }: StepTask): SelectedOutputs<StepResult> {
+  const plan = stepPlanOf(run.definition, step)
+  const visible = latestSuccesses(options.visible)
+  const { inputs, wanted } = selectOutputs(plan, visible, visible.slice(-1), options.input)
+  if (plan.input.from === 'named' && inputs.length === 0) {
+    const message = `Step "${step.id}" takes its input from "${step.inputFrom}", which gave no output`
+    throw new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, inputFrom: step.inputFrom } })
   }
-  if (inputFrom === undefined && dependsOn) return visible.filter((result) => dependsOn.includes(result.stepId))
-  // In a graph nothing comes before by position alone.
-  if (run.noImplicitPredecessor && inputFrom === undefined && !references.input && !references.previous) return []
-  return visible.slice(-1)
+  if (!plan.offersAll) return { inputs, wanted }
+  const offered = options.visible.filter((result) => result.status === 'SUCCESS' && !wanted.has(result))
+  return { inputs, wanted: new Map([...wanted, ...offered.map((result) => [result, false] as const)]) }
 }
 
-/** What one target gets to see. */
+/** The context that one target may see. */
 export interface Shared {
   readonly outputs: ReadonlyMap<StepResult, string>
   readonly history: readonly Message[]
@@ -78,26 +74,28 @@ export interface Shared {
 
 const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [], decisions: [], notes: [] }
 
-/** Judges every piece that the step might be given against what the target may see. */
+/**
+ * Decides which of the wanted outputs, messages and attachments the target may see. Rejects with DATA_SHARING_DENIED
+ * where one that the step needs may not be shared.
+ */
 export async function shareWithTarget(
   deps: StepInputsDeps,
-  order: StepTask,
+  task: StepTask,
   target: Target,
   wanted: ReadonlyMap<StepResult, boolean>,
-  references: StepReferences,
 ): Promise<Shared> {
-  const { run, step, options } = order
+  const { run, step, options } = task
   const { contextPolicy } = run.definition
-  const wantsHistory = contextPolicy.shareConversationHistory || references.history
+  const wantsHistory = contextPolicy.shareConversationHistory || stepReferences(step).history
   const { messages: history, isCut } = wantsHistory ? await deps.historyOf(run) : NO_HISTORY
   const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
   if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
-  const pieces = [...history.map(historyPiece), ...attachments.map(attachmentPiece)]
-  let onlyOwn = pieces.length === 0
-  const names = pieceNames([...wanted.keys()])
+  const items = [...history.map(historyItem), ...attachments.map(attachmentItem)]
+  let onlyOwn = items.length === 0
+  const names = itemNames([...wanted.keys()])
   for (const [result, required] of wanted) {
     const from = writerOf(result, target.provider)
-    pieces.push({ kind: 'step_output', name: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
+    items.push({ kind: 'step_output', name: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
     if (from !== target.provider) onlyOwn = false
   }
   const shared = await deps.shareContext({
@@ -106,7 +104,7 @@ export async function shareWithTarget(
     to: target.provider,
     policy: onlyOwn ? undefined : await deps.dataSharing.get(run.userId, target.provider),
     contextPolicy,
-    items: pieces,
+    items: items,
     countTokens: (text) => deps.tokens.count(text, deps.vendorOf(target.provider), target.model),
   })
   const gathered = gather(shared, history, names)
@@ -142,7 +140,7 @@ function gather(
   return { outputs, history, attachments, decisions, notes }
 }
 
-const historyPiece = (message: Message): ContextItem => ({
+const historyItem = (message: Message): ContextItem => ({
   kind: 'conversation_history',
   name: message.id,
   from: typeof message.metadata.provider === 'string' ? message.metadata.provider : undefined,
@@ -151,15 +149,15 @@ const historyPiece = (message: Message): ContextItem => ({
   whole: message.role === 'system',
 })
 
-const attachmentPiece = ({ name, text = '' }: Attachment): ContextItem => ({
+const attachmentItem = ({ name, text = '' }: Attachment): ContextItem => ({
   kind: 'attachment',
   name: name,
   text,
   required: false,
 })
 
-/** The step's id, with the iteration where several results of one step are meant. */
-const pieceNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
+/** Names of results: the step's id, with the iteration where several results are of one step. */
+const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
   new Map(
     results.map((result) => {
       const isOne = results.every((other) => other === result || other.stepId !== result.stepId)
@@ -167,32 +165,11 @@ const pieceNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, str
     }),
   )
 
-/** Who wrote an output, as one target sees it: of a step that several providers sampled, one that is not the target. */
+/**
+ * The provider that wrote an output. Where several providers wrote samples of it, one that is not the target, so that
+ * sharing is decided.
+ */
 export function writerOf({ provider, samples, attempts }: StepResult, target: string): string {
   const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)
   return other?.provider ?? provider
-}
-
-/** Outputs the step is to get, each once, and whether it cannot do without. With `shareStepOutputs: false` it can: the author hid them. */
-export function outputsWanted(
-  { run, step, options }: StepTask,
-  visible: readonly StepResult[],
-  inputs: readonly StepResult[],
-  references: StepReferences,
-  offersAll: boolean,
-): ReadonlyMap<StepResult, boolean> {
-  const required = run.definition.contextPolicy.shareStepOutputs
-  const named = options.input !== undefined || (step.inputFrom !== undefined && step.inputFrom !== 'all')
-  const used = (references.input || references.previous) && step.inputFrom !== 'all'
-  const wanted = new Map<StepResult, boolean>()
-  for (const result of inputs) wanted.set(result, (named || used) && required)
-  const previous = visible.at(-1)
-  if (references.previous && previous) wanted.set(previous, required)
-  for (const result of visible) {
-    if (references.allSteps || references.steps.includes(result.stepId)) wanted.set(result, required)
-  }
-  // A prompt function may read whatever is there.
-  if (offersAll)
-    for (const result of options.visible) if (result.status === 'SUCCESS' && !wanted.has(result)) wanted.set(result, false)
-  return wanted
 }

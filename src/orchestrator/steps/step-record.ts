@@ -10,12 +10,12 @@ import type { FlowExecution } from '../flow-run.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { StepPrompt } from './step-prompt.ts'
 
-/** What one call of a step came to, before it is a result. */
+/** The state of one call of a step until its result is built. */
 export interface StepOutcomeDraft {
   readonly attempts: Attempt[]
-  /** Decisions for all targets. */
+  /** Sharing decisions for all targets. */
   readonly sharing: SharingDecision[]
-  /** What the last target was given. */
+  /** The request to the last target. */
   prompt?: StepPrompt
   response?: CallResponse
   parsed?: unknown
@@ -23,7 +23,7 @@ export interface StepOutcomeDraft {
   error?: unknown
 }
 
-/** The result of a step that was sampled several times: the answer most samples give, with the attempts of all of them. */
+/** Joins the samples of a step into its result: the answer that most samples give, with the attempts of all of them. */
 export function joinSamples(
   { run, step, iteration }: StepTask,
   samples: readonly StepResult[],
@@ -66,38 +66,38 @@ export function joinSamples(
 const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
   samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
 
-/** What one call came to, as a result. */
+/** Builds the result of one call. */
 export function toResult(
-  order: StepTask,
-  spoken: StepOutcomeDraft,
+  task: StepTask,
+  draft: StepOutcomeDraft,
   startedAt: Date,
   completedAt: Date,
   sample: number,
 ): StepResult {
-  const { run, step, iteration } = order
-  const { attempts, error, prompt } = spoken
-  // An answer that was no answer stays with the step: its refusal, its reasoning, its end.
-  const response = spoken.response ?? callFactsOf(error).answer
+  const { run, step, iteration } = task
+  const { attempts, error, prompt } = draft
+  // The facts of an unusable answer, such as a refusal, belong to the result too.
+  const response = draft.response ?? callFactsOf(error).answer
   const last = attempts.at(-1)
-  const provider = spoken.response?.provider ?? last?.provider ?? step.provider
+  const provider = draft.response?.provider ?? last?.provider ?? step.provider
   const model = response?.model ?? last?.model ?? step.model
   const usage = attempts.length === 0 ? undefined : addUsage(attempts.map((attempt) => attempt.usage))
   const { cost, costSource } = costOf(attempts)
   const retryCount = Math.max(0, attempts.length - 1)
-  const { sharing } = spoken
+  const { sharing } = draft
   return {
     id: stepResultId(run.flowId, { stepId: step.id, iteration, sample }),
     flowId: run.flowId,
     stepId: step.id,
     iteration,
     sample,
-    status: error === undefined ? 'SUCCESS' : endedFromOutside(order) ? 'CANCELLED' : 'FAILED',
+    status: error === undefined ? 'SUCCESS' : endedFromOutside(task) ? 'CANCELLED' : 'FAILED',
     provider,
     model,
     requestedModel: step.model,
     action: step.action,
     output: error === undefined ? response?.text : undefined,
-    parsed: spoken.parsed,
+    parsed: draft.parsed,
     refusal: response?.refusal,
     reasoning: response?.reasoningText,
     sources: response?.sources,
@@ -110,19 +110,19 @@ export function toResult(
     attempts,
     withheld: sharing.filter((decision) => !decision.allowed),
     sharing,
-    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...cutNotes(spoken), ...spoken.notes],
+    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...cutNotes(draft), ...draft.notes],
     error: error === undefined ? undefined : toErrorInfo(run, step, iteration, attempts.length, error),
     startedAt,
     completedAt,
     executedAt: completedAt,
     metadata: { provider, model, action: step.action, usage, cost, retryCount },
-    simulated: spoken.response?.simulated ?? last?.simulated ?? false,
+    simulated: draft.response?.simulated ?? last?.simulated ?? false,
   }
 }
 
 const cutNotes = ({ response }: StepOutcomeDraft): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
 
-/** Cancelled by the flow's end or by a sibling's failure, not by itself. */
+/** Whether the end of the flow or the failure of a sibling ended the step. */
 const endedFromOutside = ({ run, options }: StepTask): boolean =>
   run.cancellation.cancelled || options.cancellation?.cancelled === true
 
@@ -130,7 +130,7 @@ function toErrorInfo(run: FlowExecution, step: FlowStep, iteration: number, atte
   return OrchestratorError.from(error, 'STEP_FAILED').with({ flowId: run.flowId, stepId: step.id, iteration, attempt }).toJSON()
 }
 
-/** A result of a step that asked nobody. */
+/** A result without a call, for a step that is skipped. */
 export function emptyResult(run: FlowExecution, step: FlowStep, iteration: number, startedAt: Date): StepResult {
   const { provider, model, action } = step
   return {
@@ -165,8 +165,8 @@ export interface Sample<T> {
 }
 
 /**
- * The answer most samples give (self-consistency, arXiv 2203.11171): equal values where answers were read through a schema, else equal text
- * but for case, spacing and closing punctuation. A tie goes to the earliest.
+ * The answer that most samples give (self-consistency, arXiv 2203.11171). Answers read through a schema are compared by
+ * value, others by text without case, spacing and closing punctuation. In a tie the earliest answer wins.
  */
 export function majority<T>(samples: readonly Sample<T>[]): { readonly item: T; readonly votes: number } {
   const votes = new Map<string, { readonly item: T; votes: number }>()

@@ -4,13 +4,13 @@ import type { Message } from '../../domain/users/thread.ts'
 import type { ThreadRepository } from '../../repositories/repository.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
 
-/** Messages of a conversation that a flow reads, beside all system messages. */
+/** Newest messages of a conversation that a flow reads, in addition to all system messages. */
 const NEWEST_MESSAGES = 200
 const MOST_SYSTEM_MESSAGES = 1_000
 
 /**
- * The conversation before this flow, loaded once per run: what the flow itself wrote into the thread is no history of it. System messages are rules
- * for the whole conversation, so that they are read however old they are.
+ * Reads the conversation before a flow, once per execution and without the messages that the flow itself wrote. System
+ * messages apply to the whole conversation, so that they are read however old they are.
  */
 export function createThreadHistory(threads: ThreadRepository): (run: FlowExecution) => Promise<ThreadHistory> {
   const load = async (run: FlowExecution): Promise<ThreadHistory> => {
@@ -28,7 +28,10 @@ export function createThreadHistory(threads: ThreadRepository): (run: FlowExecut
   }
 }
 
-/** The prompt of the flow stays where an answer follows it: the conversation would be out of order without it. */
+/**
+ * Leaves out the flow's own messages. Its prompt stays where an answer comes after it, because the conversation would
+ * otherwise be out of order.
+ */
 function withoutOwn({ flowId, inputMessageId }: FlowExecution, messages: readonly Message[]): readonly Message[] {
   const isOwn = ({ id, metadata }: Message) => id === inputMessageId || metadata.orchestrationFlowId === flowId
   const lastAnswer = messages.findLastIndex((message) => message.role === 'assistant' && !isOwn(message))
@@ -36,8 +39,8 @@ function withoutOwn({ flowId, inputMessageId }: FlowExecution, messages: readonl
 }
 
 /**
- * The output of a step as a message of the thread. Its id follows from the step, so that a step that is recorded again after a crash cannot put it
- * there twice.
+ * The output of a step as a message of the thread. Its id is derived from the step, so that a step recorded again after
+ * a crash does not add the message twice.
  */
 export function toThreadMessage({ flowId, threadId }: FlowExecution, result: StepResult): Message {
   const { stepId, iteration, provider, model, action, simulated } = result

@@ -36,7 +36,7 @@ export function children(node: ASTNode): readonly ASTNode[] {
   }
 }
 
-/** The step that a failed reading was about: one that is not there, or a field that it does not have. `undefined`: about something else. */
+/** The step whose missing output or field ended a reading; `undefined` where something else ended it. */
 export function stepRead(node: unknown): ReturnType<typeof stepAccess> {
   if (!isNode(node)) return undefined
   const own = stepAccess(node)

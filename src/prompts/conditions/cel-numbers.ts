@@ -4,13 +4,16 @@ import { children } from './cel-nodes.ts'
 
 type Numeric = bigint | number
 
-/** Whole and decimal numbers in one expression, which CEL has no operators for: values that models write are decimal, literals mostly are not. */
+/**
+ * Operators for whole and decimal numbers in one expression. CEL has none, but values that models write are decimal,
+ * while literals mostly are whole.
+ */
 const MIXED = [
   ['int', 'double'],
   ['double', 'int'],
 ] as const
 
-/** What a divisor is wrapped in: CEL divides decimals by zero without an error. */
+/** Function around each divisor, because CEL divides decimals by zero without an error. */
 const DIVISOR = 'divisor'
 
 export function registerMixedNumbers(cel: Environment): Environment {
@@ -22,7 +25,7 @@ export function registerMixedNumbers(cel: Environment): Environment {
       .registerOperator(`${left} / ${right}: double`, (a: Numeric, b: Numeric) => Number(a) / Number(b))
       .registerOperator(`${left} % ${right}: double`, (a: Numeric, b: Numeric) => Number(a) % Number(b))
   }
-  // Equality is registered in both directions at once.
+  // One registration of equality covers both directions.
   cel.registerOperator('int == double: bool', (a: Numeric, b: Numeric) => Number(a) === Number(b))
   cel.registerFunction(`${DIVISOR}(dyn): dyn`, assertDivisor)
   return cel.registerOperator('double % double: double', (a: number, b: number) => a % b)
@@ -34,8 +37,8 @@ function assertDivisor(value: unknown): unknown {
 }
 
 /**
- * Makes numbers of both kinds fit each other where CEL wants one type: in lists, in objects and in the two results of `?:`. Divisors are checked when
- * they are known. Changes the expression in place; it must not have been type-checked before.
+ * Converts numbers to one type where CEL requires it: in lists, in objects and in the two results of `?:`. Divisors are
+ * checked when their values are known. Changes the expression in place, which must not have been type-checked before.
  */
 export function joinNumbers(cel: Environment, node: ASTNode): void {
   for (const child of children(node)) joinNumbers(cel, child)
@@ -59,7 +62,7 @@ const ARITHMETIC: ReadonlySet<string> = new Set(['+', '-', '*', '/', '%'])
 
 const isNumeric = (value: unknown): value is Numeric => typeof value === 'bigint' || typeof value === 'number'
 
-/** Whether an expression is certainly a number, as far as its form tells. */
+/** Whether an expression is a number by its form alone. */
 export function isNumber(node: ASTNode): boolean {
   if (node.op === 'value') return isNumeric(node.args)
   if (node.op === 'id') return node.args === 'iteration'
@@ -85,7 +88,10 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
 const NO_OVERLOAD = /^no such overload: (\S+) (<=|>=|==|!=|<|>|\+|-|\*|\/|%|in) (.+)$/
 const NUMERIC = new Set(['int', 'double'])
 
-/** CEL's complaint about two types as a sentence that says what to write instead; every other message as it is. */
+/**
+ * Turns CEL's message about two types into one that says how to write the comparison; leaves every other message
+ * unchanged.
+ */
 export function typesInWords(message: string): string {
   const [, left, operator, right] = NO_OVERLOAD.exec(message) ?? []
   if (left === undefined || operator === undefined || right === undefined) return message
@@ -96,4 +102,4 @@ export function typesInWords(message: string): string {
   return `"${operator}" cannot be used between ${first} and ${second}${remedy}`
 }
 
-const plainType = (written: string): string => written.replace(/^dyn<(.+)>$/, '$1').replace(/<.*$/, '')
+const plainType = (type: string): string => type.replace(/^dyn<(.+)>$/, '$1').replace(/<.*$/, '')

@@ -8,7 +8,10 @@ import { children, isStepAccess } from './cel-nodes.ts'
 import { registerMixedNumbers } from './cel-numbers.ts'
 import { searchCost } from './search-cost.ts'
 
-/** Functions and methods a condition may call. No regular expressions, nothing that builds text or lists without bound. */
+/**
+ * Functions and methods that a condition may call: no regular expressions, and nothing that builds text or lists
+ * without a bound.
+ */
 const CALLS: ReadonlySet<string> = new Set(['has', 'size', 'int', 'double', 'string', 'bool'])
 const METHODS: ReadonlySet<string> = new Set([
   ...['contains', 'startsWith', 'endsWith', 'size', 'trim', 'lower', 'lowerAscii', 'upperAscii'],
@@ -16,7 +19,7 @@ const METHODS: ReadonlySet<string> = new Set([
 ])
 const LOOPS: ReadonlySet<string> = new Set(['exists', 'exists_one', 'all', 'filter'])
 
-/** What `contains` becomes: CEL's own cannot be replaced. */
+/** Name that replaces `contains` in the expression, because CEL's own function cannot be overridden. */
 export const BOUNDED_CONTAINS = 'containsText'
 /** Search cost of one `contains`. */
 const MAX_SEARCH_COST = 2_000_000
@@ -27,7 +30,7 @@ function containsBounded(text: string, pattern: string): boolean {
   throw new OrchestratorError('STEP_FAILED', message)
 }
 
-/** CEL with the names of a PromptScope and their types, so that its check names unknown ones. */
+/** CEL with the names and types of a PromptScope, so that its type check reports unknown names. */
 export function createCelEnvironment(): Environment {
   const { Environment } = loadCel()
   const cel = new Environment({
@@ -47,10 +50,16 @@ export function createCelEnvironment(): Environment {
   return registerMixedNumbers(cel)
 }
 
-/** `require` so that only processes with conditions pay its 14 ms; Node 20.19 and later load ES modules this way. */
+/**
+ * `require` defers the 14 ms of loading to processes that use conditions; Node 20.19 and later load ES modules this
+ * way.
+ */
 const loadCel = (): typeof import('@marcbachmann/cel-js') => createRequire(import.meta.url)('@marcbachmann/cel-js')
 
-/** Refuses what CEL allows and a condition may not use, and puts the bounded `contains` in place. Throws FLOW_INVALID with the position. */
+/**
+ * Rejects CEL features that a condition may not use, and inserts the bounded `contains`. Throws FLOW_INVALID with the
+ * position.
+ */
 export function restrict(source: string, node: ASTNode, insideLoop = false): void {
   const refuse = (message: string) => {
     throw sourceError(message, positionAt(source, node.start))
@@ -77,10 +86,13 @@ export function restrict(source: string, node: ASTNode, insideLoop = false): voi
 }
 
 const COMPARISONS: ReadonlySet<string> = new Set(['==', '!=', '<', '<=', '>', '>='])
-/** Fields of a step that always hold text. */
+/** Fields of a step whose value is always text. */
 const TEXT_FIELDS: ReadonlySet<string> = new Set(['output', 'status'])
 
-/** Text never equals a number, which CEL says in silence, or only after the step was paid. */
+/**
+ * Text never equals a number. CEL evaluates such a comparison to false or fails only at run time, after the step has
+ * been paid.
+ */
 function assertComparable(node: ASTNode, refuse: (message: string) => void): void {
   const sides = children(node)
   const text = sides.find((side) => side.op === '.' && isStepAccess(side.args[0]) && TEXT_FIELDS.has(side.args[1]))

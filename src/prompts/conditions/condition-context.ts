@@ -1,11 +1,13 @@
 import type { PromptScope, References, StepView } from '../../domain/definition/prompt-scope.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** Characters and values that one evaluation may read, each reading counted anew. Bounds what loops of conditions can cost. */
+/**
+ * Characters and values that one evaluation may read; each read counts again. Bounds the cost of loops in conditions.
+ */
 const MAX_READ = 20_000_000
-/** Charged for each value beside its characters. */
+/** Cost of each value in addition to its characters. */
 const VALUE_COST = 20
-/** Elements of one list that a condition sees. */
+/** Maximum elements of one list that a condition may read. */
 const MAX_LIST = 1_000
 const MAX_DEPTH = 20
 
@@ -13,7 +15,10 @@ type Bare = Record<string, unknown>
 
 const bare = (): Bare => Object.create(null)
 
-/** The scope without prototypes, functions and unbounded lists; pieces are read, and charged, when the expression reads them. */
+/**
+ * The scope without prototypes, functions and unbounded lists. Values are read, and their cost counted, when the
+ * expression reads them.
+ */
 export function toConditionContext(scope: PromptScope, references: References): Bare {
   const meter = createMeter()
   const context = bare()

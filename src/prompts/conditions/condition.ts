@@ -14,21 +14,22 @@ export interface Condition {
   readonly source: string
   readonly references: References
   /**
-   * False where it depends on the output of a step that has none because it was skipped, failed or has not run.
-   * Throws STEP_FAILED when another value is missing, of the wrong type or over a limit, or the result is not true or false;
-   * an OrchestratorError thrown by an accessor of the scope comes out unchanged. Absent `input` and `previous` read as ''.
+   * Evaluates the condition. False where it depends on the output of a step that was skipped, failed or has not run.
+   * Absent `input` and `previous` read as ''. Throws STEP_FAILED when another value is missing, of the wrong type or
+   * over a limit, or when the result is neither true nor false. An OrchestratorError that an accessor of the scope
+   * throws is rethrown unchanged.
    */
   evaluate(scope: PromptScope): boolean
 }
 
-/** Characters of a condition. */
+/** Maximum characters of a condition. */
 const MAX_LENGTH = 10_000
 
 const compiled = new LRUCache<string, Condition>({ max: 500 })
 
 let environment: Environment | undefined
 
-/** Compiles a condition, or returns the one compiled before. Throws FLOW_INVALID (`details`: line, column, from 1). */
+/** Compiles a condition, or returns it from the cache. Throws FLOW_INVALID (`details`: line, column, from 1). */
 export function compileCondition(source: string): Condition {
   const known = compiled.get(source)
   if (known) return known
@@ -76,11 +77,11 @@ function toSourceError(source: string, error: unknown): OrchestratorError {
   return sourceError(hint ? message + hint : withSuggestion(message, findSuggestion(unknown, SCOPE_NAMES)), position)
 }
 
-/** What cel-js says about an error without the picture of the source that its `message` holds. */
+/** The error text of cel-js without the excerpt of the source that its `message` contains. */
 function celFacts(error: unknown): { summary: string; offset?: number } {
   if (!(error instanceof Error)) return { summary: String(error) }
-  const written = 'summary' in error && typeof error.summary === 'string' ? error.summary : error.message
-  const summary = typesInWords(written.replaceAll(BOUNDED_CONTAINS, 'contains'))
+  const text = 'summary' in error && typeof error.summary === 'string' ? error.summary : error.message
+  const summary = typesInWords(text.replaceAll(BOUNDED_CONTAINS, 'contains'))
   const range = 'range' in error ? error.range : undefined
   if (typeof range !== 'object' || range === null || !('start' in range) || typeof range.start !== 'number') return { summary }
   return { summary, offset: range.start }
@@ -131,7 +132,7 @@ function evaluate(parsed: ParseResult, scope: PromptScope, references: Reference
   )
 }
 
-/** Whether an evaluation ended at something that a step without an answer would have: the step cannot have it in this run. */
+/** Whether an evaluation ended at the output or a field of a step that gave no answer in this run. */
 function lacksStep(error: unknown, { steps }: PromptScope): boolean {
   if (!(error instanceof Error) || !('code' in error) || error.code !== 'no_such_key' || !('node' in error)) return false
   const read = stepRead(error.node)

@@ -23,26 +23,24 @@ function toRequest(denied: unknown): readonly string[] {
 }
 
 /**
- * Rejects with what would stop the flow on its way, before anything was paid for: a provider that is not there, or DATA_SHARING_DENIED, naming
- * everything there is to allow, where steps that are sure to run need what they may not see. What a step with a condition needs is judged when it runs.
+ * Rejects with the problem that would stop the flow half-way, before any cost arises: a provider that is not
+ * configured, or DATA_SHARING_DENIED with everything to allow for the steps that run in every execution. Sharing that a
+ * step with a condition needs is decided when it runs.
  */
 export async function assertRunnable(
-  { orchestrator, dataSharing }: Pick<ServerDeps, 'orchestrator' | 'dataSharing'>,
+  { orchestrator }: Pick<ServerDeps, 'orchestrator'>,
   definition: FlowDefinition,
   userId: string,
 ): Promise<void> {
-  const { steps } = definition
-  const providers = [...new Set(steps.map(({ provider }) => provider))]
-  const policies = await Promise.all(providers.map((provider) => dataSharing.get(userId, provider)))
-  // The whole check counts tokens, which takes its time: it is made where it may have something to tell.
-  if (providers.length === 1 || policies.every((policy) => policy?.allowCrossProviderContext)) return
-  const { problems } = await orchestrator.checkFlow(definition, userId)
-  const missing = problems.find(({ code }) => code.startsWith('PROVIDER_'))
-  if (missing) throw new OrchestratorError(missing.code, missing.message, { details: missing.details })
-  const certain = new Set(steps.filter((step) => !step.condition && !step.otherwise && !step.optional).map(({ id }) => id))
-  const denied = problems.filter(({ code, details }) => code === 'DATA_SHARING_DENIED' && certain.has(String(details.stepId)))
-  const [first] = denied
+  const stops = await orchestrator.preflight(definition, userId, {
+    steps: 'certain',
+    ignoreDefinition: true,
+    ignoreLimits: true,
+  })
+  const [first] = stops
   if (!first) return
+  const denied = stops.filter(({ code }) => code === 'DATA_SHARING_DENIED')
+  if (first.code !== 'DATA_SHARING_DENIED') throw new OrchestratorError(first.code, first.message, { details: first.details })
   throw new OrchestratorError(first.code, denied.map(({ message }) => message).join('; '), {
     details: { ...first.details, denied: denied.map(({ details }) => ({ to: details.to, kind: details.kind })) },
   })

@@ -34,18 +34,25 @@ export async function createFlow(
   }
 }
 
+interface PreflightCall {
+  readonly deps: Pick<ToolInvocation['deps'], 'orchestrator'>
+  readonly caller: Pick<ToolInvocation['caller'], 'userId'>
+}
+
 /**
- * Rejects with everything that would stop the run half-way, before a cent is spent: sharing that the user has not allowed, providers that are missing. Limits
- * given for the run count instead of the definition's.
+ * Rejects with every problem that would stop the run half-way, before any cost arises. Problems of the definition
+ * itself are reported when it is stored, and limits given for the run replace those of the definition.
  */
 export async function assertWouldRun(
-  { deps: { orchestrator }, caller: { userId } }: ToolInvocation,
+  { deps: { orchestrator }, caller: { userId } }: PreflightCall,
   definition: FlowDefinitionInput,
   limits: FlowLimits | undefined,
 ): Promise<void> {
-  const { problems } = await orchestrator.checkFlow(definition, userId)
-  // What is wrong with the definition itself is told when it is stored.
-  const stops = problems.filter(({ code }) => code !== 'FLOW_INVALID' && (code !== 'LIMIT_EXCEEDED' || limits === undefined))
+  const stops = await orchestrator.preflight(definition, userId, {
+    steps: 'all',
+    ignoreDefinition: true,
+    ignoreLimits: limits !== undefined,
+  })
   const [first] = stops
   if (!first) return
   const lines = new Set(stops.map(({ path, message }) => (path ? `${path}: ${message}` : message)))

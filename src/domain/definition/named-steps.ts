@@ -1,0 +1,52 @@
+import { INPUT_WORDS } from './flow-definition.ts'
+import type { References } from './prompt-scope.ts'
+
+/**
+ * The fields of a step that may name other steps. Fields of the wrong shape are absent, so that one mistake does not
+ * hide another.
+ */
+export interface LooseStep {
+  readonly id?: string | undefined
+  readonly inputFrom?: string | undefined
+  readonly dependsOn?: readonly string[] | undefined
+  readonly prompt?: unknown
+  readonly system?: unknown
+  readonly condition?: unknown
+}
+
+export type SourceField = 'prompt' | 'system' | 'condition'
+
+/** One field of a step that names other steps. */
+export interface NamingField {
+  readonly field: 'dependsOn' | 'inputFrom' | SourceField
+  /** Path within the step, e.g. `dependsOn[0]`. */
+  readonly path: string
+  readonly stepIds: readonly string[]
+  /** For a template or a condition: everything that it reads. */
+  readonly references?: References
+}
+
+/** Returns what a template or condition reads; `undefined` where its syntax is wrong. */
+export type ReadReferences = (field: SourceField, source: string) => References | undefined
+
+/**
+ * Yields every field of a step that names other steps by their ids, in the order of the definition's documentation. The
+ * parser checks these names and finds cycles among them, and the plan of a step is built on them. Functions name
+ * nothing that is known before they run.
+ */
+export function* namingFields(step: LooseStep, readReferences: ReadReferences): Generator<NamingField, void> {
+  for (const [position, stepId] of (step.dependsOn ?? []).entries()) {
+    yield { field: 'dependsOn', path: `dependsOn[${position}]`, stepIds: [stepId] }
+  }
+  const { inputFrom } = step
+  if (inputFrom !== undefined && !isInputWord(inputFrom)) yield { field: 'inputFrom', path: 'inputFrom', stepIds: [inputFrom] }
+  for (const field of ['prompt', 'system', 'condition'] as const) {
+    const source = step[field]
+    if (typeof source !== 'string' || (field === 'prompt' && source === 'original')) continue
+    const references = readReferences(field, source)
+    if (references) yield { field, path: field, stepIds: references.steps, references }
+  }
+}
+
+/** Whether a value of `inputFrom` is one of the reserved words and not the id of a step. */
+export const isInputWord = (inputFrom: string): boolean => INPUT_WORDS.some((word) => word === inputFrom)

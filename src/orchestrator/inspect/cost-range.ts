@@ -1,0 +1,92 @@
+import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { CallRange, Executor } from '../../executors/executor.ts'
+import type { TokenCounter } from '../../prompts/token-count.ts'
+import type { NamedProvider, PriceBook } from '../../providers/provider.ts'
+import type { Findings, FlowFinding } from './flow-finding.ts'
+
+/**
+ * Estimates in US dollars. `lowUsd`: short answers and the fewest calls. `highUsd`: every answer at its maxTokens and
+ * the most calls.
+ */
+export interface CostRange {
+  readonly lowUsd: number
+  readonly highUsd: number
+  /** Models without a known price, as `provider/model`. */
+  readonly unpriced: readonly string[]
+}
+
+export interface CostRangeDeps {
+  readonly prices: PriceBook
+  readonly tokens: TokenCounter
+  readonly pricingOf: (provider: string) => NamedProvider
+}
+
+/** Output tokens assumed for a call without maxTokens, and for a short answer. */
+const DEFAULT_MAX_TOKENS = 4_096
+const SHORT_ANSWER_TOKENS = 200
+
+/** How often each step may be called, by step id. */
+export const callRanges = (
+  executors: Readonly<Record<string, Executor>>,
+  definition: FlowDefinition,
+): ReadonlyMap<string, CallRange> => new Map(executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
+
+/**
+ * Least and most that a run may cost, and the models without a price. Counts the tokens of every prompt, which takes
+ * time.
+ */
+export async function costRange(
+  deps: CostRangeDeps,
+  definition: FlowDefinition,
+  ranges: ReadonlyMap<string, CallRange>,
+): Promise<CostRange> {
+  let lowUsd = 0
+  let highUsd = 0
+  const unpriced = new Set<string>()
+  let upstreamTokens = 0
+  for (const step of definition.steps) {
+    const own = await ownTokens(deps, definition, step)
+    const maxTokens = step.settings?.maxTokens ?? DEFAULT_MAX_TOKENS
+    const { min, max } = ranges.get(step.id) ?? { min: 1, max: 1 }
+    const samples = step.samples ?? 1
+    const provider = deps.pricingOf(step.provider)
+    const low = await deps.prices.worstCase(provider, step.model, own, Math.min(maxTokens, SHORT_ANSWER_TOKENS))
+    const high = await deps.prices.worstCase(
+      provider,
+      step.model,
+      own + Math.min(upstreamTokens, definition.contextPolicy.maxSharedTokens),
+      maxTokens,
+    )
+    if (low === undefined || high === undefined) {
+      if (!provider.simulated) unpriced.add(`${step.provider}/${step.model}`)
+    } else {
+      lowUsd += low * min * samples
+      highUsd += high * max * samples
+    }
+    upstreamTokens += maxTokens
+  }
+  return { lowUsd, highUsd, unpriced: [...unpriced] }
+}
+
+async function ownTokens({ tokens, pricingOf }: CostRangeDeps, definition: FlowDefinition, step: FlowStep): Promise<number> {
+  const { vendor } = pricingOf(step.provider)
+  const texts = [step.prompt, step.system, definition.input].filter((text) => typeof text === 'string')
+  let sum = 0
+  for (const text of texts) sum += await tokens.count(text, vendor, step.model)
+  return sum
+}
+
+/** Whether the estimated cost keeps to the `limits.maxCostUsd` of the definition. */
+export function limitFindings(definition: FlowDefinition, cost: CostRange): Findings {
+  const problems: FlowFinding[] = []
+  const warnings: FlowFinding[] = []
+  const max = definition.limits?.maxCostUsd
+  if (max === undefined) return { problems, warnings }
+  const details = { limit: 'maxCostUsd', max, lowUsd: cost.lowUsd, highUsd: cost.highUsd }
+  const add = (list: FlowFinding[], message: string) =>
+    list.push({ code: 'LIMIT_EXCEEDED', path: 'limits.maxCostUsd', message, details })
+  if (cost.unpriced.length > 0) add(problems, `a cost limit needs prices; there is none for ${cost.unpriced.join(', ')}`)
+  if (cost.lowUsd > max) add(problems, `even short answers cost about $${cost.lowUsd.toFixed(4)}, the limit is $${max}`)
+  else if (cost.highUsd > max) add(warnings, `long answers may cost up to $${cost.highUsd.toFixed(4)}, the limit is $${max}`)
+  return { problems, warnings }
+}

@@ -1,0 +1,88 @@
+import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { Executor } from '../../executors/executor.ts'
+import type { DataSharingService, DecideSharing } from '../../policies/policy.ts'
+import { stepReferences } from '../../prompts/step-references.ts'
+import type { FlowFinding } from './flow-finding.ts'
+import { createStepSources } from './step-sources.ts'
+
+export interface SharingFindingsDeps {
+  readonly executors: Readonly<Record<string, Executor>>
+  readonly dataSharing: Pick<DataSharingService, 'get'>
+  readonly decideSharing: DecideSharing
+}
+
+/** An output that a step cannot do without and that may not go to its provider. */
+export interface SharingNeed {
+  readonly step: FlowStep
+  /** Read only where a likelier step gives no output. */
+  readonly isStandIn: boolean
+  readonly finding: FlowFinding
+}
+
+export interface SharingFindings {
+  readonly needs: readonly SharingNeed[]
+  readonly warnings: readonly FlowFinding[]
+}
+
+/**
+ * Decides about every output that a step may read, from the definition alone, as the step itself would. Reads of prompt
+ * functions are decided when they run, and outputs of fallbacks when there is one.
+ */
+export async function sharingFindings(
+  deps: SharingFindingsDeps,
+  definition: FlowDefinition,
+  userId: string,
+): Promise<SharingFindings> {
+  const needs: SharingNeed[] = []
+  const warnings: FlowFinding[] = []
+  if (!definition.contextPolicy.shareStepOutputs) return { needs, warnings }
+  const sourcesOf = createStepSources(definition, deps.executors[definition.type] ?? {})
+  for (const [index, step] of definition.steps.entries()) {
+    const policy = await deps.dataSharing.get(userId, step.provider)
+    for (const { source, isRequired, isStandIn } of sourcesOf(step)) {
+      if (!isRequired && (isStandIn || !showsInput(step))) continue
+      const decision = deps.decideSharing({ kind: 'step_output', name: source.id, from: source.provider }, step.provider, policy)
+      if (decision.allowed) continue
+      const finding: FlowFinding = {
+        code: 'DATA_SHARING_DENIED',
+        path: `steps[${index}]`,
+        message: `step "${step.id}" ${isRequired ? 'needs' : 'would be given'} the output of "${source.id}" (${source.provider}), which may not go to ${step.provider}: ${decision.rule}`,
+        details: {
+          stepId: step.id,
+          piece: source.id,
+          kind: 'step_output',
+          from: source.provider,
+          to: step.provider,
+          rule: decision.rule,
+          userId,
+        },
+      }
+      if (isRequired) needs.push({ step, isStandIn, finding })
+      else warnings.push(finding)
+    }
+    if (definition.contextPolicy.shareConversationHistory && !policy?.allowConversationHistory) {
+      warnings.push({
+        code: 'DATA_SHARING_DENIED',
+        path: 'contextPolicy.shareConversationHistory',
+        message: `the conversation will be withheld from ${step.provider} in step "${step.id}"`,
+        details: {
+          stepId: step.id,
+          kind: 'conversation_history',
+          to: step.provider,
+          rule: policy ? 'allowConversationHistory' : 'no_policy',
+          userId,
+        },
+      })
+    }
+  }
+  return { needs, warnings }
+}
+
+/**
+ * Whether the step's prompt is completed with its input. A prompt that is complete in itself gets no output by position
+ * alone.
+ */
+const showsInput = (step: FlowStep): boolean =>
+  step.inputFrom !== undefined ||
+  step.dependsOn !== undefined ||
+  (step.prompt !== 'original' && typeof step.prompt !== 'function' && stepReferences(step).steps.length === 0)

@@ -1,0 +1,74 @@
+import { expect, test } from 'vitest'
+import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
+import { executors } from '../../src/executors/registry.ts'
+import { createCheckFlow } from '../../src/orchestrator/inspect/check-flow.ts'
+import { decideSharing } from '../../src/policies/shared-context.ts'
+import { createParser } from '../../src/polyphony.ts'
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** checkFlow over a fixed price of one dollar per 1000 tokens; `unpriced` providers have no price. */
+const checkFlow = (unpriced = NONE) =>
+  createCheckFlow({
+    parser: createParser(),
+    executors,
+    providers: { assertUsable: () => {} },
+    prices: {
+      price: () => Promise.resolve(undefined),
+      worstCase: ({ id }, _model, inputTokens, maxOutputTokens) =>
+        Promise.resolve(unpriced.has(id) ? undefined : (inputTokens + maxOutputTokens) / 1_000),
+    },
+    modelNames: { doubt: () => Promise.resolve(undefined) },
+    dataSharing: { get: () => Promise.resolve(undefined) },
+    decideSharing,
+    tokens: { count: (text) => text.length, close: () => {} },
+    pricingOf: (id) => ({ id, vendor: id, simulated: false }),
+  })
+
+const step = (id: string, more: object = {}) => ({
+  id,
+  model: 'one/m',
+  action: 'generate' as const,
+  prompt: '1234567890',
+  settings: { maxTokens: 1_000 },
+  ...more,
+})
+const define = (steps: FlowDefinitionInput['steps'], more: Partial<FlowDefinitionInput> = {}): FlowDefinitionInput => ({
+  name: 'x',
+  type: 'sequential',
+  steps,
+  ...more,
+})
+
+test('the cost range goes from short answers and fewest calls to full answers with everything upstream', async () => {
+  const { ok, calls, cost } = await checkFlow()(define([step('a'), step('b', { condition: 'false' })]), 'ada')
+  expect({ ok, calls }).toEqual({ ok: true, calls: { min: 1, max: 2 } })
+  expect(cost.lowUsd).toBeCloseTo((10 + 200) / 1_000)
+  expect(cost.highUsd).toBeCloseTo((10 + 1_000 + (10 + 1_000) + 1_000) / 1_000)
+})
+
+test('an invalid definition gives one problem per mistake and no cost', async () => {
+  const found = await checkFlow()(define([step('a', { inputFrom: 'b' })]), 'ada')
+  expect(found).toMatchObject({
+    ok: false,
+    problems: [{ code: 'FLOW_INVALID', path: 'steps[0].inputFrom' }],
+    cost: { highUsd: 0 },
+  })
+})
+
+test('a cost limit that short answers break is a problem, one that only long answers break is a warning', async () => {
+  const steps = [step('a')]
+  const low = await checkFlow()(define(steps, { limits: { maxCostUsd: 0.1 } }), 'ada')
+  expect(low).toMatchObject({ ok: false, problems: [{ code: 'LIMIT_EXCEEDED' }] })
+  const high = await checkFlow()(define(steps, { limits: { maxCostUsd: 0.5 } }), 'ada')
+  expect(high).toMatchObject({ ok: true, warnings: [{ code: 'LIMIT_EXCEEDED' }] })
+  const unknown = await checkFlow(new Set(['one']))(define(steps, { limits: { maxCostUsd: 9 } }), 'ada')
+  expect(unknown).toMatchObject({ ok: false, cost: { unpriced: ['one/m'] } })
+})
+
+test('an output that a step needs is a problem, one that it would only be given is a warning', async () => {
+  const needs = await checkFlow()(define([step('a'), step('b', { model: 'two/m', prompt: '{{ steps.a.output }}' })]), 'ada')
+  expect(needs.problems).toMatchObject([{ code: 'DATA_SHARING_DENIED', details: { piece: 'a', from: 'one', to: 'two' } }])
+  const given = await checkFlow()(define([step('a'), step('b', { model: 'two/m' })]), 'ada')
+  expect(given).toMatchObject({ ok: true, warnings: [{ code: 'DATA_SHARING_DENIED' }] })
+})
