@@ -3,8 +3,8 @@ import { loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from '../
 import { readVersion } from '../config/version.ts'
 import { createPolyphony, type Polyphony } from '../polyphony.ts'
 import { createServerLogger, toLogger } from '../telemetry/logs.ts'
-import type { ServerDeps } from './parts.ts'
-import { createHttpServer as createFastifyServer } from './server.ts'
+import { createHttpServer } from './server.ts'
+import type { ServerDeps } from './server-deps.ts'
 
 /** A logger like that of pino. */
 export interface ServerLogger {
@@ -43,7 +43,7 @@ export interface PolyphonyServer {
  * Builds the server over an opened Polyphony, which it does not close.
  * Its type names no type of Fastify: Fastify is inside the package, so users do not have its types.
  */
-export const createHttpServer: (deps: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
+export const createServer: (deps: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createHttpServer
 
 /** A server that owns its Polyphony. */
 export interface StartedServer {
@@ -76,7 +76,7 @@ export async function startServer(flags: PolyphonyConfigInput = {}): Promise<Sta
 
 async function serve(polyphony: Polyphony, logger: FastifyBaseLogger): Promise<StartedServer> {
   const { config, apiKeys } = polyphony
-  const server = await createFastifyServer(polyphony, { logger, version: readVersion() })
+  const server = await createHttpServer(polyphony, { logger, version: readVersion() })
   const begin = async () => {
     const url = await server.listen()
     if (config.server.resumeInterrupted) await polyphony.resumeInterrupted()

@@ -1,6 +1,6 @@
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { isLoopbackHost } from './origins.ts'
+import { isLoopbackHost } from './origin-check.ts'
 
 type DoorSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'trustProxy' | 'allowedHosts'>
 

@@ -6,15 +6,15 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequ
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { Authenticator } from '../access/authenticate.ts'
+import type { Authenticator } from '../access/authenticator.ts'
 import { requireScope } from '../access/caller.ts'
-import type { OriginCheck } from '../access/origins.ts'
+import type { OriginCheck } from '../access/origin-check.ts'
+import { createErrorAnswers, type ErrorFormat } from '../errors/error-format.ts'
+import { type ProblemContext, toOrchestratorError } from '../errors/problem-details.ts'
 import { type AllowedMethods, collectAllowedMethods, noRoute, pathOf } from './allowed-methods.ts'
-import { hasBody, readJsonBodies } from './body/json-body.ts'
-import { createErrorAnswers, type ErrorFormat } from './errors/error-format.ts'
-import { type ProblemContext, toOrchestratorError } from './errors/problem-details.ts'
-import './requests.ts'
-import { refuseUnreadable } from './errors/unreadable.ts'
+import { hasBody, readJsonBodies } from './json-body.ts'
+import '../requests/routes.ts'
+import { refuseUnreadable } from '../raw/unreadable.ts'
 
 export interface AppDeps {
   readonly settings: ServerSettings

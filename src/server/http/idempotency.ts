@@ -3,8 +3,8 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
-import { callerOf } from './requests.ts'
+import { callerOf } from '../requests/routes.ts'
+import type { ServerDeps } from '../server-deps.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

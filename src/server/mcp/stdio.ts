@@ -1,6 +1,6 @@
 import { StdioServerTransport, serveStdio } from '@modelcontextprotocol/server/stdio'
 import { LOCAL_CALLER } from '../access/caller.ts'
-import { readFrames } from './frames.ts'
+import { readFrames } from './read-frames.ts'
 import { createToolServer } from './tool-server.ts'
 import type { ToolDeps } from './tools/tool.ts'
 

@@ -1,7 +1,7 @@
 import type { FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'
 import { createAnswerText } from './answer-text.ts'
 import type { Conversation, HistoryMessage } from './conversation.ts'

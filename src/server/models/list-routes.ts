@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { arrayOf } from '../../protocol/instant.ts'
-import { namedSchemas } from '../http/openapi/operation-names.ts'
-import { callerOf, type Routes } from '../http/requests.ts'
+import { namedSchemas } from '../requests/named-schemas.ts'
+import { callerOf, type Routes } from '../requests/routes.ts'
 import type { ModelRouteDeps } from './model-route-deps.ts'
 import { openAiError } from './open-ai-error.ts'
 
@@ -24,7 +24,12 @@ export const listRoutes =
     app.get(
       '/v1/models',
       {
-        schema: { tags, summary: 'List templates and your flows as models', response: { 200: models, default: openAiError } },
+        schema: {
+          operationId: 'listModels',
+          tags,
+          summary: 'List templates and your flows as models',
+          response: { 200: models, default: openAiError },
+        },
         config,
       },
       async (request) => ({ object: 'list' as const, data: await catalogue.list(callerOf(request).userId) }),
@@ -35,6 +40,7 @@ export const listRoutes =
       '/v1/models/*',
       {
         schema: {
+          operationId: 'getModel',
           tags,
           summary: 'Describe a model',
           params: z.object({ '*': z.string() }),

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 import { refusal } from './request-errors.ts'
 
 const PREFIX = 'flow/'

@@ -1,4 +1,4 @@
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 import type { ParseOptions } from './chat/chat-request.ts'
 import type { FlowCalls } from './flow-calls.ts'
 import type { ModelCatalogue } from './model-catalogue.ts'

@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ErrorFormat } from '../http/errors/error-format.ts'
-import { namedSchemas } from '../http/openapi/operation-names.ts'
+import type { ErrorFormat } from '../errors/error-format.ts'
+import { namedSchemas } from '../requests/named-schemas.ts'
 import { messageWithRemedy } from './runnable.ts'
 
 /** An error as OpenAI writes it. */

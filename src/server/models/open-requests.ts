@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { Authenticator } from '../access/authenticate.ts'
+import type { Authenticator } from '../access/authenticator.ts'
 import type { Caller } from '../access/caller.ts'
 import { createConnectionLimiter } from '../access/connection-limiter.ts'
-import { callerOf } from '../http/requests.ts'
+import { callerOf } from '../requests/routes.ts'
 import { createPeriodicCheck } from '../streaming/periodic-check.ts'
 
 export interface OpenRequestsOptions {

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
-import { beginEvents } from '../http/begin-events.ts'
+import { beginEvents } from '../streaming/begin-events.ts'
 
 export interface TextStreamOptions {
   readonly limits: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>

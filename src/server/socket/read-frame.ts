@@ -1,7 +1,7 @@
 import type { RawData } from 'ws'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type ClientFrame, clientFrame } from '../../protocol/socket.ts'
-import { assertFewLevels } from '../http/body/json-levels.ts'
+import { assertFewLevels } from '../requests/json-levels.ts'
 
 /** More than any frame has. */
 const MOST_MEMBERS = 20

@@ -2,7 +2,7 @@ import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerFrame } from '../../protocol/socket.ts'
 import type { Caller } from '../access/caller.ts'
-import type { FeedEnd } from '../streaming/flow-feed.ts'
+import type { FeedEnd } from '../streaming/flow-feeds.ts'
 import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
 import type { SocketWriter } from './socket-writer.ts'
 

@@ -1,7 +1,7 @@
 import type { Semaphore } from '../../async/semaphore.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feed.ts'
+import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feeds.ts'
 
 /** Where updates go: one subscription of one connection. */
 export interface UpdateSink {

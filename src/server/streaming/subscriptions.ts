@@ -1,8 +1,8 @@
 import { createSemaphore } from '../../async/semaphore.ts'
 import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Caller } from '../access/caller.ts'
-import type { ServerDeps } from '../parts.ts'
-import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
+import type { ServerDeps } from '../server-deps.ts'
+import { createFlowFeeds, type FlowFeeds } from './flow-feeds.ts'
 import { createSubscriptionCursor, type SubscriptionCursor, type UpdateSink } from './subscription-cursor.ts'
 
 export interface SubscriptionsDeps extends Pick<ServerDeps, 'orchestrator' | 'permissions' | 'config'> {

@@ -1,7 +1,7 @@
 import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 
 export interface Wait {
   readonly flowId: string

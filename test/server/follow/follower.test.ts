@@ -4,7 +4,7 @@ import { createSemaphore } from '../../../src/async/semaphore.ts'
 import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import type { FlowStatus } from '../../../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
-import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/streaming/flow-feed.ts'
+import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/streaming/flow-feeds.ts'
 import { createSubscriptionCursor } from '../../../src/server/streaming/subscription-cursor.ts'
 
 const FLOW = 'flow-1'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { createStoredResponses } from '../../../src/server/models/responses/previous-response.ts'
 import { toFlowMetadata } from '../../../src/server/models/responses/response-facts.ts'
+import { createStoredResponses } from '../../../src/server/models/responses/stored-responses.ts'
 import { runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
 /** A response whose process died between the end of its flow and the message that holds its answer. */

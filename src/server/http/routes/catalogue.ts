@@ -11,10 +11,10 @@ import {
   templateParams,
   templates,
 } from '../../../protocol/catalogue.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { getTemplateFacts, toDefinition } from '../definition-source.ts'
+import { getTemplateFacts, toDefinition } from '../../requests/definition-source.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 import { createProviderHealth } from '../provider-health.ts'
-import { callerOf, type Routes } from '../requests.ts'
 
 /** What there is to choose from: templates, providers, and who the caller is. */
 export const catalogueRoutes =
@@ -24,7 +24,10 @@ export const catalogueRoutes =
 
     app.get(
       '/me',
-      { schema: { tags: ['caller'], summary: 'Who you are', response: { 200: me } }, config: { scope: 'read' } },
+      {
+        schema: { operationId: 'getMe', tags: ['caller'], summary: 'Who you are', response: { 200: me } },
+        config: { scope: 'read' },
+      },
       async (request) => {
         const { userId, scopes, via } = callerOf(request)
         return { userId, scopes, via }
@@ -33,7 +36,15 @@ export const catalogueRoutes =
 
     app.get(
       '/templates',
-      { schema: { tags: ['templates'], summary: 'List the templates', response: { 200: templates } }, config: { scope: 'read' } },
+      {
+        schema: {
+          operationId: 'listTemplates',
+          tags: ['templates'],
+          summary: 'List the templates',
+          response: { 200: templates },
+        },
+        config: { scope: 'read' },
+      },
       async () => ({ items: listFlowTemplates() }),
     )
 
@@ -41,6 +52,7 @@ export const catalogueRoutes =
       '/templates/:name',
       {
         schema: {
+          operationId: 'getTemplate',
           tags: ['templates'],
           summary: 'Describe a template with its parameters',
           params: templateParams,
@@ -55,6 +67,7 @@ export const catalogueRoutes =
       '/templates/:name/instantiate',
       {
         schema: {
+          operationId: 'instantiateTemplate',
           tags: ['templates'],
           summary: 'Make a definition of a template; nothing is stored',
           params: templateParams,
@@ -71,7 +84,12 @@ export const catalogueRoutes =
     app.get(
       '/providers',
       {
-        schema: { tags: ['providers'], summary: 'List what is configured', response: { 200: providerList } },
+        schema: {
+          operationId: 'listProviders',
+          tags: ['providers'],
+          summary: 'List what is configured',
+          response: { 200: providerList },
+        },
         config: { scope: 'read' },
       },
       async () => ({ items: providers.list() }),
@@ -80,7 +98,13 @@ export const catalogueRoutes =
     app.get(
       '/providers/:providerId',
       {
-        schema: { tags: ['providers'], summary: 'Describe a provider', params: providerParams, response: { 200: provider } },
+        schema: {
+          operationId: 'getProvider',
+          tags: ['providers'],
+          summary: 'Describe a provider',
+          params: providerParams,
+          response: { 200: provider },
+        },
         config: { scope: 'read' },
       },
       async (request) => healthOf.describe(request.params.providerId),
@@ -90,6 +114,7 @@ export const catalogueRoutes =
       '/providers/:providerId/health',
       {
         schema: {
+          operationId: 'getProviderHealth',
           tags: ['providers'],
           summary: 'Ask a provider whether it answers; remembered for a short while',
           params: providerParams,

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { newSharingPolicy, sharingParams, sharingPolicies, sharingPolicy } from '../../../protocol/sharing.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { callerOf, type Routes } from '../requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['data sharing']
 
@@ -12,7 +12,7 @@ export const dataSharingRoutes =
     app.get(
       '/data-sharing',
       {
-        schema: { tags, summary: 'List your policies', response: { 200: sharingPolicies } },
+        schema: { operationId: 'listSharingPolicies', tags, summary: 'List your policies', response: { 200: sharingPolicies } },
         config: { scope: 'read' },
       },
       async (request) => ({ items: await dataSharing.list(callerOf(request).userId) }),
@@ -22,6 +22,7 @@ export const dataSharingRoutes =
       '/data-sharing/:providerKey',
       {
         schema: {
+          operationId: 'getSharingPolicy',
           tags,
           summary: 'Read your policy for a provider; without one nothing is allowed',
           params: sharingParams,
@@ -40,6 +41,7 @@ export const dataSharingRoutes =
       '/data-sharing/:providerKey',
       {
         schema: {
+          operationId: 'setSharingPolicy',
           tags,
           summary: 'Set your policy for a provider; rules that are not named are false',
           params: sharingParams,
@@ -54,7 +56,13 @@ export const dataSharingRoutes =
     app.delete(
       '/data-sharing/:providerKey',
       {
-        schema: { tags, summary: 'Remove your policy for a provider', params: sharingParams, response: { 204: z.undefined() } },
+        schema: {
+          operationId: 'deleteSharingPolicy',
+          tags,
+          summary: 'Remove your policy for a provider',
+          params: sharingParams,
+          response: { 204: z.undefined() },
+        },
         config: { scope: 'share' },
       },
       async (request, reply) => {

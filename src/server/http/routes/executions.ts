@@ -12,13 +12,13 @@ import {
   updatesQuery,
 } from '../../../protocol/flow.ts'
 import { flowUpdate } from '../../../protocol/update.ts'
-import type { ServerDeps } from '../../parts.ts'
+import { findRetryAfter } from '../../errors/error-headers.ts'
+import { API, callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
+import { sendEventHeaders } from '../../streaming/begin-events.ts'
 import { waitForEnd } from '../../streaming/wait-for-end.ts'
-import { sendEventHeaders } from '../begin-events.ts'
-import { findRetryAfter } from '../errors/error-headers.ts'
-import type { EventStreams } from '../event-stream.ts'
+import type { EventStreams } from '../event-streams.ts'
 import type { RequestsUnderWay } from '../pending-requests.ts'
-import { API, callerOf, type Routes } from '../requests.ts'
 
 const tags = ['executions']
 const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)
@@ -47,6 +47,7 @@ export const executionRoutes =
       '/flows/:flowId/execute',
       {
         schema: {
+          operationId: 'executeFlow',
           tags,
           summary: 'Run a flow, or go on after the last recorded step; with `wait` the answer comes when it has ended',
           params: flowParams,
@@ -75,6 +76,7 @@ export const executionRoutes =
       '/flows/:flowId/steps/:stepId/execute',
       {
         schema: {
+          operationId: 'executeStep',
           tags,
           summary: 'Run one step of a flow that is not running, and answer with its result',
           params: stepParams,
@@ -93,6 +95,7 @@ export const executionRoutes =
       '/flows/:flowId/cancel',
       {
         schema: {
+          operationId: 'cancelFlow',
           tags,
           summary: 'End a flow and its calls; answers when it is over',
           params: flowParams,
@@ -107,6 +110,7 @@ export const executionRoutes =
       '/flows/:flowId/updates',
       {
         schema: {
+          operationId: 'followFlow',
           tags,
           summary: 'Follow a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
           params: flowParams,

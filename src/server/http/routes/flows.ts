@@ -10,9 +10,9 @@ import {
   newFlow,
   rerun,
 } from '../../../protocol/flow.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { toDefinition } from '../definition-source.ts'
-import { API, callerOf, type Routes } from '../requests.ts'
+import { toDefinition } from '../../requests/definition-source.ts'
+import { API, callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['flows']
 
@@ -23,7 +23,13 @@ export const flowRoutes =
     app.post(
       '/flows',
       {
-        schema: { tags, summary: 'Create a flow from a definition or a template', body: newFlow, response: { 201: flow } },
+        schema: {
+          operationId: 'createFlow',
+          tags,
+          summary: 'Create a flow from a definition or a template',
+          body: newFlow,
+          response: { 201: flow },
+        },
         config: { scope: 'write', idempotent: true },
       },
       async (request, reply) => {
@@ -38,6 +44,7 @@ export const flowRoutes =
       '/flows',
       {
         schema: {
+          operationId: 'listFlows',
           tags,
           summary: 'List the flows of a thread, or all that you created',
           querystring: flowListQuery,
@@ -56,6 +63,7 @@ export const flowRoutes =
       '/flows/check',
       {
         schema: {
+          operationId: 'checkFlow',
           tags,
           summary: 'Find what would stop or surprise a run, and what it may cost; calls nobody',
           body: flowToCheck,
@@ -69,7 +77,13 @@ export const flowRoutes =
     app.get(
       '/flows/:flowId',
       {
-        schema: { tags, summary: 'Read a flow with its step results', params: flowParams, response: { 200: flow } },
+        schema: {
+          operationId: 'getFlow',
+          tags,
+          summary: 'Read a flow with its step results',
+          params: flowParams,
+          response: { 200: flow },
+        },
         config: { scope: 'read' },
       },
       (request) => orchestrator.getFlow(request.params.flowId, callerOf(request).userId),
@@ -79,6 +93,7 @@ export const flowRoutes =
       '/flows/:flowId',
       {
         schema: {
+          operationId: 'deleteFlow',
           tags,
           summary: 'Delete a flow and everything of it',
           params: flowParams,
@@ -95,7 +110,13 @@ export const flowRoutes =
     app.get(
       '/flows/:flowId/status',
       {
-        schema: { tags, summary: 'Where a flow stands', params: flowParams, response: { 200: flowStatusReport } },
+        schema: {
+          operationId: 'getFlowStatus',
+          tags,
+          summary: 'Where a flow stands',
+          params: flowParams,
+          response: { 200: flowStatusReport },
+        },
         config: { scope: 'read' },
       },
       (request) => orchestrator.getFlowStatus(request.params.flowId, callerOf(request).userId),
@@ -105,6 +126,7 @@ export const flowRoutes =
       '/flows/:flowId/rerun',
       {
         schema: {
+          operationId: 'rerunFlow',
           tags,
           summary: 'Make a new flow of the same definition, with the results before `fromStep` carried over',
           params: flowParams,

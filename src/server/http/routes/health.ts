@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { Routes } from '../requests.ts'
+import type { Routes } from '../../requests/routes.ts'
 
 export interface HealthDeps {
   readonly isClosing: () => boolean
@@ -27,15 +27,27 @@ export const healthRoutes =
     const tags = ['health']
     const alive = z.object({ status: z.literal('ok') })
 
-    app.get('/livez', { schema: { tags, summary: 'The process answers', response: { 200: alive } }, config }, async () => ({
-      status: 'ok' as const,
-    }))
+    app.get(
+      '/livez',
+      { schema: { operationId: 'getLiveness', tags, summary: 'The process answers', response: { 200: alive } }, config },
+      async () => ({
+        status: 'ok' as const,
+      }),
+    )
 
-    for (const path of ['/readyz', '/health']) {
+    for (const [path, operationId] of [
+      ['/readyz', 'getReadiness'],
+      ['/health', 'getHealth'],
+    ] as const) {
       app.get(
         path,
         {
-          schema: { tags, summary: 'The server takes work, and its database answers', response: { 200: health, 503: health } },
+          schema: {
+            operationId,
+            tags,
+            summary: 'The server takes work, and its database answers',
+            response: { 200: health, 503: health },
+          },
           config,
         },
         async (_, reply) => {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { Metrics } from '../../../telemetry/telemetry.ts'
-import type { Routes } from '../requests.ts'
+import type { Routes } from '../../requests/routes.ts'
 
 /** Figures for Prometheus. Their labels name no user, flow or model. */
 export const metricsRoutes =
@@ -10,6 +10,7 @@ export const metricsRoutes =
       '/metrics',
       {
         schema: {
+          operationId: 'getMetrics',
           tags: ['health'],
           summary: 'Figures in the text format of Prometheus',
           response: { 200: { description: 'Figures', content: { 'text/plain': { schema: z.string() } } } },

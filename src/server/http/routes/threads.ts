@@ -16,8 +16,8 @@ import {
   threadPermission,
   threadPermissions,
 } from '../../../protocol/thread.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { API, callerOf, type Routes } from '../requests.ts'
+import { API, callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['threads']
 
@@ -28,7 +28,7 @@ export const threadRoutes =
     app.post(
       '/threads',
       {
-        schema: { tags, summary: 'Create a thread', body: newThread, response: { 201: thread } },
+        schema: { operationId: 'createThread', tags, summary: 'Create a thread', body: newThread, response: { 201: thread } },
         config: { scope: 'write', idempotent: true },
       },
       async (request, reply) => {
@@ -41,7 +41,13 @@ export const threadRoutes =
     app.get(
       '/threads',
       {
-        schema: { tags, summary: 'List your threads, newest first', querystring: threadListQuery, response: { 200: threadPage } },
+        schema: {
+          operationId: 'listThreads',
+          tags,
+          summary: 'List your threads, newest first',
+          querystring: threadListQuery,
+          response: { 200: threadPage },
+        },
         config: { scope: 'read' },
       },
       async (request) => {
@@ -52,7 +58,10 @@ export const threadRoutes =
 
     app.get(
       '/threads/:threadId',
-      { schema: { tags, summary: 'Read a thread', params: threadParams, response: { 200: thread } }, config: { scope: 'read' } },
+      {
+        schema: { operationId: 'getThread', tags, summary: 'Read a thread', params: threadParams, response: { 200: thread } },
+        config: { scope: 'read' },
+      },
       (request) => conversations.getThread(request.params.threadId, callerOf(request).userId),
     )
 
@@ -60,6 +69,7 @@ export const threadRoutes =
       '/threads/:threadId',
       {
         schema: {
+          operationId: 'deleteThread',
           tags,
           summary: 'Delete a thread with its messages and flows',
           params: threadParams,
@@ -76,7 +86,14 @@ export const threadRoutes =
     app.post(
       '/threads/:threadId/messages',
       {
-        schema: { tags, summary: 'Add a message', params: threadParams, body: newMessage, response: { 201: message } },
+        schema: {
+          operationId: 'addMessage',
+          tags,
+          summary: 'Add a message',
+          params: threadParams,
+          body: newMessage,
+          response: { 201: message },
+        },
         config: { scope: 'write', idempotent: true },
       },
       async (request, reply) => {
@@ -89,6 +106,7 @@ export const threadRoutes =
       '/threads/:threadId/messages',
       {
         schema: {
+          operationId: 'listMessages',
           tags,
           summary: 'Read the messages, oldest first; with `limit` the newest of them',
           params: threadParams,
@@ -110,7 +128,13 @@ export const permissionRoutes =
     app.get(
       '/threads/:threadId/permissions',
       {
-        schema: { tags, summary: 'List who may do what', params: threadParams, response: { 200: threadPermissions } },
+        schema: {
+          operationId: 'listPermissions',
+          tags,
+          summary: 'List who may do what',
+          params: threadParams,
+          response: { 200: threadPermissions },
+        },
         config: { scope: 'read' },
       },
       async (request) => ({ items: await permissions.list(request.params.threadId, callerOf(request).userId) }),
@@ -120,6 +144,7 @@ export const permissionRoutes =
       '/threads/:threadId/permissions/:userId',
       {
         schema: {
+          operationId: 'setPermission',
           tags,
           summary: 'Set the rights of a user: those named, and no others',
           params: permissionParams,

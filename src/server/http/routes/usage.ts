@@ -1,6 +1,6 @@
 import { usageQuery, usageReport } from '../../../protocol/catalogue.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { callerOf, type Routes } from '../requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 /** What the caller's flows have used and cost. */
 export const usageRoutes =
@@ -10,6 +10,7 @@ export const usageRoutes =
       '/usage',
       {
         schema: {
+          operationId: 'getUsage',
           tags: ['usage'],
           summary: 'Sum tokens and cost by day, provider, model or flow; what has no price and what is simulated stand apart',
           querystring: usageQuery,

@@ -4,8 +4,8 @@ import { USAGE_GROUPS } from '../../../domain/execution/usage-report.ts'
 import { instantiated, providers, template, templates, usageQuery, usageReport } from '../../../protocol/catalogue.ts'
 import { flowCheck } from '../../../protocol/flow.ts'
 import { arrayOf, id } from '../../../protocol/instant.ts'
-import { getTemplateFacts, toDefinition } from '../../http/definition-source.ts'
-import { oneSource, parameters, source } from '../source.ts'
+import { getTemplateFacts, toDefinition } from '../../requests/definition-source.ts'
+import { oneSource, parameters, source } from '../definition-arguments.ts'
 import { defineTool } from './tool.ts'
 
 const READS = { readOnlyHint: true, openWorldHint: false }

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import type { Scope } from '../../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { type Caller, requireScope } from '../../access/caller.ts'
-import type { ServerDeps } from '../../parts.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 /** What tools work on. */
 export type ToolDeps = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'providers' | 'usage' | 'config'>

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import type { FinishReason } from '../../../domain/execution/model-call.ts'
 import type { Usage } from '../../../domain/execution/usage.ts'
 import { arrayOf } from '../../../protocol/instant.ts'
-import { namedSchemas } from '../../http/openapi/operation-names.ts'
+import { namedSchemas } from '../../requests/named-schemas.ts'
 import { type FlowAnswer, toExtension } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { callerOf, type Routes } from '../../http/requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
 import type { ModelRouteDeps } from '../model-route-deps.ts'
@@ -18,6 +18,7 @@ export const chatRoutes =
       '/v1/chat/completions',
       {
         schema: {
+          operationId: 'createChatCompletion',
           tags: ['models'],
           summary: 'Answer the last message of the user with a flow',
           body: chatRequest,

@@ -5,7 +5,7 @@ import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { OrchestratorService } from '../../../orchestrator/orchestrator-service.ts'
 import { refusal } from '../request-errors.ts'
 import type { WantedJson } from '../unsupported.ts'
-import { findMismatch } from './schema-fit.ts'
+import { findMismatch } from './find-mismatch.ts'
 
 /** Rejects with INPUT_INVALID, before anything is paid for, unless every step that may give the answer of the flow has an `outputSchema` that fits what is wanted. */
 export async function assertAnswersJson(

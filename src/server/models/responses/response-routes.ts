@@ -2,14 +2,13 @@ import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { id } from '../../../protocol/instant.ts'
-import { callerOf, type Routes } from '../../http/requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
 import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError } from '../open-ai-error.ts'
 import { isStream, refusal } from '../request-errors.ts'
 import { openTextStream } from '../text-stream.ts'
-import { type Continuation, createStoredResponses, toInstructions } from './previous-response.ts'
 import { createResponseEvents } from './response-events.ts'
 import { type ResponseFacts, toFlowMetadata, toResponseFacts } from './response-facts.ts'
 import {
@@ -21,6 +20,7 @@ import {
   toResponseError,
 } from './response-object.ts'
 import { parseResponseRequest, type ResponseRequest, responseRequest } from './response-request.ts'
+import { type Continuation, createStoredResponses, toInstructions } from './stored-responses.ts'
 
 const responseParams = z.object({ responseId: id })
 const answers = { 200: responseObject, default: openAiError }
@@ -35,7 +35,7 @@ export const responseRoutes =
     app.post(
       '/v1/responses',
       {
-        schema: { tags, summary: 'Answer with a flow', body: responseRequest, response: answers },
+        schema: { operationId: 'createResponse', tags, summary: 'Answer with a flow', body: responseRequest, response: answers },
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
       (request, reply) =>
@@ -60,6 +60,7 @@ export const responseRoutes =
       '/v1/responses/:responseId',
       {
         schema: {
+          operationId: 'getResponse',
           tags,
           summary: 'Read a response',
           params: responseParams,
@@ -80,7 +81,13 @@ export const responseRoutes =
     app.post(
       '/v1/responses/:responseId/cancel',
       {
-        schema: { tags, summary: 'End a response and its calls', params: responseParams, response: answers },
+        schema: {
+          operationId: 'cancelResponse',
+          tags,
+          summary: 'End a response and its calls',
+          params: responseParams,
+          response: answers,
+        },
         config: { scope: 'execute' },
       },
       async (request) => {

@@ -1,7 +1,7 @@
 import type { OrchestrationFlow } from '../../../domain/execution/flow.ts'
 import { INSTRUCTIONS_MARK } from '../../../domain/execution/request-instructions.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../../parts.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 import { addAnswer, type FlowAnswer } from '../answer.ts'
 import type { HistoryMessage } from '../conversation.ts'
 import { refusal } from '../request-errors.ts'

@@ -3,9 +3,9 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import * as z from 'zod'
-import type { JsonSchema } from '../../../domain/execution/model-call.ts'
-import { problem } from '../../../protocol/problem.ts'
-import { namedSchemas, OPERATION_IDS, TAGS } from './operation-names.ts'
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { problem } from '../../protocol/problem.ts'
+import { namedSchemas } from '../requests/named-schemas.ts'
 
 export interface OpenApiFacts {
   readonly version: string
@@ -16,6 +16,20 @@ export interface OpenApiFacts {
 
 const DESCRIPTION =
   'Create, run, follow, cancel and price flows of several language models. Errors are `application/problem+json`; decide on their `code`.'
+
+/** Groups of operations with their descriptions, in the order of the document. */
+const TAGS: Readonly<Record<string, string>> = {
+  flows: 'Stored flows with their definitions and results.',
+  executions: 'Executions of flows: start, stream updates, cancel.',
+  threads: 'Conversations with their messages and permissions.',
+  templates: 'Definitions that are built from a few parameters.',
+  providers: 'Configured providers and their health.',
+  'data sharing': 'Policies that decide which context each provider receives.',
+  models: 'OpenAI-compatible API: saved flows and templates are its models.',
+  usage: 'Token usage and cost.',
+  caller: 'The authenticated caller, and tickets for WebSockets.',
+  health: 'Probes and monitoring.',
+}
 
 const key = {
   type: 'http',
@@ -46,7 +60,6 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
         ...transformed,
         schema: {
           ...transformed.schema,
-          ...operationId(route.method, url),
           description: isPublic ? 'Open to everybody.' : `Needs a key with the scope \`${scope ?? 'any'}\`.`,
           ...(isPublic ? { security: [] } : {}),
           ...(idempotent ? { headers: idempotencyHeader } : {}),
@@ -60,11 +73,6 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
       return withSchemas(openapiObject, { FlowDefinition: definition, Problem: problemSchema })
     },
   })
-}
-
-function operationId(method: string | readonly string[], url: string): { operationId?: string } {
-  const id = OPERATION_IDS[`${[method].flat()[0]} ${url}`]
-  return id === undefined ? {} : { operationId: id }
 }
 
 /** A wildcard of the router has a name in the description, where `{*}` is none. */

@@ -5,7 +5,7 @@ import type { ApiKey } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ApiKeyService } from '../../policies/policy.ts'
 import { type Caller, LOCAL_CALLER } from './caller.ts'
-import { createTokenVerifier } from './tokens.ts'
+import { createTokenVerifier } from './token-verifier.ts'
 
 export interface AuthenticateDeps {
   readonly apiKeys: ApiKeyService

@@ -1,9 +1,11 @@
 import type { FastifyError } from 'fastify'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
-import { ERROR_CODES, type ErrorCode } from '../../../errors/error-codes.ts'
-import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import type { Problem } from '../../../protocol/problem.ts'
-import { JSON_TYPE } from '../body/json-body.ts'
+import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Problem } from '../../protocol/problem.ts'
+
+/** The only media type of request bodies. */
+export const JSON_TYPE = 'application/json'
 
 /** What Fastify itself refuses, by its code. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {

@@ -1,5 +1,5 @@
-import type { Routes } from '../http/requests.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { Routes } from '../requests/routes.ts'
+import type { ServerDeps } from '../server-deps.ts'
 import { chatRoutes } from './chat/chat-routes.ts'
 import { createFlowCalls } from './flow-calls.ts'
 import { listRoutes } from './list-routes.ts'

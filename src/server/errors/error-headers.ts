@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../../../errors/error-codes.ts'
-import type { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import type { ErrorCode } from '../../errors/error-codes.ts'
+import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /** Seconds until another try is worth while, where the error itself does not say. */
 const USUAL_WAIT_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { findPendingAnswer } from '../http/errors/pending-answer.ts'
+import { findPendingAnswer } from './pending-answer.ts'
 
 /** Headers that only the upgrade needs. */
 const OF_THE_UPGRADE: readonly string[] = ['upgrade', 'http2-settings']

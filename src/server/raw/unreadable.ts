@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
-import type { ErrorCode } from '../../../errors/error-codes.ts'
-import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import type { ErrorCode } from '../../errors/error-codes.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { toProblem } from '../errors/problem-details.ts'
 import { sendLastAnswer } from './last-answer.ts'
 import { findPendingAnswer } from './pending-answer.ts'
-import { toProblem } from './problem-details.ts'
 
 interface Refusal {
   readonly status: number

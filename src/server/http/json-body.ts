@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { assertFewLevels } from './json-levels.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { JSON_TYPE } from '../errors/problem-details.ts'
+import { assertFewLevels } from '../requests/json-levels.ts'
 
 /** Names of the encodings that JSON may come in; ASCII is a part of UTF-8. */
 const CHARSETS: readonly string[] = ['utf-8', 'utf8', 'us-ascii', 'ascii']
@@ -12,7 +13,7 @@ const CHARSETS: readonly string[] = ['utf-8', 'utf8', 'us-ascii', 'ascii']
 export function readJsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   const parseJson = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
+  app.addContentTypeParser<Buffer>(JSON_TYPE, { parseAs: 'buffer' }, (request, bytes, done) => {
     if (bytes.length === 0) return done(null, undefined)
     const text = decode(bytes)
     assertFewLevels(text)
@@ -47,8 +48,6 @@ function assertReadable({ headers }: FastifyRequest): void {
     details: { accept: JSON_TYPE },
   })
 }
-
-export const JSON_TYPE = 'application/json'
 
 /** Drops a byte order mark, which some editors write before JSON (RFC 8259, 8.1, allows readers to pass over it). */
 const utf8 = new TextDecoder('utf-8', { fatal: true })

@@ -1,4 +1,4 @@
-import type { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { toErrorHeaders } from './error-headers.ts'
 import { type ProblemContext, toProblem } from './problem-details.ts'
 

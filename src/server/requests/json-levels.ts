@@ -1,4 +1,4 @@
-import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /** Functions that walk through data one level per call run out of stack at some thousands, and so do databases. */
 const MAX_LEVELS = 1_500

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import type { Problem } from '../../../protocol/problem.ts'
-import { toErrorHeaders } from './error-headers.ts'
+import type { Problem } from '../../protocol/problem.ts'
+import { toErrorHeaders } from '../errors/error-headers.ts'
 
 /** Writes an error to a connection that no request of Fastify stands for, and closes it: who was refused does not hold it any longer. */
 export function sendLastAnswer(stream: Duplex, problem: Problem, reason = problem.title): void {
