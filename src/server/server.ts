@@ -10,7 +10,7 @@ import { createEventStreams } from './http/event-streams.ts'
 import { addIdempotency } from './http/idempotency.ts'
 import { addObservation } from './http/observation.ts'
 import { addDocs, addOpenApi } from './http/openapi.ts'
-import { createRequestsUnderWay } from './http/pending-requests.ts'
+import { createPendingRequests } from './http/pending-requests.ts'
 import { catalogueRoutes } from './http/routes/catalogue.ts'
 import { dataSharingRoutes } from './http/routes/data-sharing.ts'
 import { executionRoutes } from './http/routes/executions.ts'
@@ -26,6 +26,7 @@ import { openAiErrors } from './models/open-ai-error.ts'
 import { API } from './requests/routes.ts'
 import type { ServerDeps } from './server-deps.ts'
 import { createSockets } from './socket/sockets.ts'
+import { createInFlight } from './streaming/in-flight.ts'
 import { createServerSubscriptions } from './streaming/subscriptions.ts'
 
 export interface HttpServerOptions {
@@ -69,22 +70,23 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     logger,
   })
   const metrics = await deps.telemetry.metrics()
-  const underWay = createRequestsUnderWay(settings)
+  const pending = createPendingRequests(settings)
+  const inFlight = createInFlight({ authenticator, settings, recheckIntervalMs })
   const observe = (observed: FastifyInstance) => {
-    underWay.watch(observed)
+    pending.watch(observed)
     addObservation(observed, { requestContext: deps.telemetry.requestContext, metrics })
   }
   const subscriptions = createServerSubscriptions({ ...deps, metrics })
-  const streams = createEventStreams({ subscriptions, authenticator, settings, recheckIntervalMs })
+  const streams = createEventStreams({ subscriptions, inFlight, settings })
   const sockets = createSockets({
     ...deps,
     origins,
     authenticator,
     subscriptions,
     settings,
+    inFlight,
     isClosing,
     metrics,
-    recheckIntervalMs,
   })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
@@ -100,7 +102,7 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
         permissionRoutes(deps),
         dataSharingRoutes(deps),
         flowRoutes(deps),
-        executionRoutes(deps, { streams, underWay }),
+        executionRoutes(deps, { streams, inFlight }),
         ticketRoutes(deps),
         usageRoutes(deps),
       ]) {
@@ -109,12 +111,13 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     },
     { prefix: API },
   )
-  await app.register(mcpRoutes(deps, { authenticator, version, recheckIntervalMs }))
-  await app.register(modelRoutes(deps, { authenticator, recheckIntervalMs }))
+  await app.register(mcpRoutes(deps, { authenticator, inFlight, version }))
+  await app.register(modelRoutes(deps, inFlight))
   await addDocs(app)
-  // The last of those who are asked before connections are closed: the others let their requests end.
-  await app.register(async (last) => {
-    last.addHook('preClose', () => underWay.settle())
+  app.addHook('preClose', async () => {
+    await inFlight.close(settings.closeTimeoutMs)
+    sockets.close()
+    await pending.settle()
   })
   sockets.attach(app.server)
 
@@ -129,9 +132,8 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     },
     async close() {
       closing = true
-      underWay.endWaits()
-      streams.close()
-      sockets.close()
+      // Before the feeds close, so that streams and sockets end with their own reason. The hook above waits for the rest.
+      void inFlight.close(settings.closeTimeoutMs)
       subscriptions.close()
       await app.close()
     },

@@ -27,6 +27,10 @@ const LOCAL_USER = 'local'
 
 export const LOCAL_CALLER: Caller = { userId: LOCAL_USER, scopes: SCOPES, via: 'local' }
 
+/** The error that ends an answer whose key or token was valid when its request began. */
+export const authenticationEnded = (): OrchestratorError =>
+  new OrchestratorError('UNAUTHENTICATED', 'Authentication expired or was revoked')
+
 /** Throws PERMISSION_DENIED where the key or token was not made for this. */
 export function requireScope(caller: Caller, scope: Scope): void {
   if (caller.scopes.includes(scope)) return

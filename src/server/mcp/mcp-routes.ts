@@ -5,39 +5,37 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticator.ts'
 import { callerOf, type Routes } from '../requests/routes.ts'
 import type { ServerDeps } from '../server-deps.ts'
+import { type InFlight, onceClosed } from '../streaming/in-flight.ts'
 import { createCancellations, readMessage, withoutCancellations } from './cancellations.ts'
-import { createExchanges } from './exchanges.ts'
 import { createToolServer } from './tool-server.ts'
 
-export interface McpRouteOptions {
+export interface McpRoutesDeps {
   readonly authenticator: Pick<Authenticator, 'isCurrent'>
-  /** Told to clients. */
+  readonly inFlight: Pick<InFlight, 'open'>
+  /** Version of Polyphony, as clients receive it. */
   readonly version: string
-  /** Milliseconds between looks at whether the caller of a waiting call still is one. */
-  readonly recheckIntervalMs: number
 }
 
-/** Messages that one request may carry; only clients of 2025-03-26 send more than one, and every one of them is a call. */
+/** Messages per request. Only clients of revision 2025-03-26 send several in one, and every one of them is a call. */
 const MAX_BATCH = 20
 const SESSION_HEADER = 'mcp-session-id'
 /** Milliseconds between comments that keep proxies from closing the stream of a tool that waits. */
-const KEEP_ALIVE_MS = 15_000
+const KEEP_ALIVE_INTERVAL_MS = 15_000
 
 /**
- * Flows as tools, over Streamable HTTP. Every request stands alone and gets a server and a transport of its own, so that any process can answer it and no
- * answer can reach another client. Who calls from where, and how often, was asked by the hooks of the app.
+ * Flows as tools of the Model Context Protocol (MCP), over Streamable HTTP. Every request has a server and a transport of its
+ * own, so that any process can answer it and no answer reaches another client. The hooks of the app have checked origin,
+ * caller and rate before.
  */
 export const mcpRoutes =
-  (deps: ServerDeps, { authenticator, version, recheckIntervalMs }: McpRouteOptions): Routes =>
+  (deps: ServerDeps, { authenticator, inFlight, version }: McpRoutesDeps): Routes =>
   async (app) => {
     const cancellations = createCancellations()
-    const exchanges = createExchanges({ recheckIntervalMs, closeTimeoutMs: deps.config.server.closeTimeoutMs })
-    app.addHook('preClose', exchanges.close)
-    // The app cuts streams on which nothing moves for so long.
-    const keepAliveMs = Math.min(KEEP_ALIVE_MS, deps.config.server.sockets.slowAfterMs / 2)
+    // The app closes a connection on which nothing was sent for `slowAfterMs`.
+    const keepAliveMs = Math.min(KEEP_ALIVE_INTERVAL_MS, deps.config.server.sockets.slowAfterMs / 2)
 
     app.route({
-      // GET and DELETE are operations on sessions that live in a server. There are none: they are 405, as every other method is.
+      // GET and DELETE would act on sessions, which this server does not keep: they answer 405, as every other method does.
       method: 'POST',
       url: '/mcp',
       schema: { hide: true },
@@ -48,40 +46,39 @@ export const mcpRoutes =
           throw new OrchestratorError('INPUT_INVALID', `expected at most ${MAX_BATCH} messages, found ${request.body.length}`)
         }
         const message = readMessage(request.body)
-        const place = { caller, session: request.headers[SESSION_HEADER] }
-        const isCurrent = () => authenticator.isCurrent(caller)
-        const { clientGone, respondNow } = exchanges.open(reply.raw, isCurrent)
-        if (message) cancellations.take(message, place, clientGone)
+        const { clientGone, respondNow, release } = inFlight.open(reply.raw, { caller })
+        onceClosed(reply.raw, release)
+        if (message) cancellations.handle(message, { caller, session: request.headers[SESSION_HEADER] }, clientGone)
         const handler = createMcpHandler(
           () =>
             createToolServer({
               open: async () => deps,
               caller,
-              gone: clientGone.signal,
-              enough: respondNow,
-              isCurrent,
+              clientGone: clientGone.signal,
+              respondNow,
+              isCurrent: () => authenticator.isCurrent(caller),
               version,
               requestId: request.id,
-              onBug: (err) => request.log.error({ err }, 'a tool met a bug'),
+              onBug: (err) => request.log.error({ err }, 'a tool call failed because of a bug'),
             }),
-          // A stream from the start: only streams carry comments.
+          // Only streams carry the comments that keep a connection open.
           {
             responseMode: 'sse',
             keepAliveMs,
-            onerror: () => request.log.debug('a message was refused: it does not fit the protocol'),
+            onerror: () => request.log.debug('a message was refused because it does not conform to the protocol'),
           },
         )
         const response = await handler.fetch(toWebRequest(request, clientGone.signal), {
           parsedBody: withoutCancellations(request.body),
         })
-        // Nothing is kept under it: it tells apart the clients of one caller, so that each can cancel its own calls.
+        // The server stores nothing under this id. It tells the clients of one caller apart when one of them cancels a call.
         if (message?.method === 'initialize' && response.ok) reply.header(SESSION_HEADER, randomUUID())
         return reply.send(response)
       },
     })
   }
 
-/** What the protocol needs of the request; keys and cookies stay outside. */
+/** The request with the headers that the protocol needs. Keys and cookies are left out. */
 function toWebRequest({ method, headers }: FastifyRequest, signal: AbortSignal): Request {
   const kept = Object.entries(headers).flatMap(([name, value]): [string, string][] =>
     typeof value === 'string' && (name === 'accept' || name === 'content-type' || name.startsWith('mcp-')) ? [[name, value]] : [],

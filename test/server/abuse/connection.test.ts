@@ -121,6 +121,8 @@ const subscriptions: Subscriptions = {
   close: () => {},
 }
 
+const neverCalled = () => Promise.reject(new Error('expected no command'))
+
 async function open(slowAfterMs = 1_000_000) {
   const line = createLine()
   const request = new IncomingMessage(new Socket())
@@ -143,7 +145,7 @@ async function open(slowAfterMs = 1_000_000) {
   }
   const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
     subscriptions,
-    command: () => Promise.reject(new Error('not asked')),
+    orchestrator: { startFlow: neverCalled, cancelFlow: neverCalled },
     settings,
   })
   return { line, webSocket, connection }

@@ -1,4 +1,6 @@
+import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
+import type { FlowStatusReport } from '../../../domain/execution/flow.ts'
 import type { ErrorInfo } from '../../../errors/orchestrator-error.ts'
 import {
   executeQuery,
@@ -16,16 +18,16 @@ import { findRetryAfter } from '../../errors/error-headers.ts'
 import { API, callerOf, type Routes } from '../../requests/routes.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 import { sendEventHeaders } from '../../streaming/begin-events.ts'
-import { waitForEnd } from '../../streaming/wait-for-end.ts'
+import type { InFlight } from '../../streaming/in-flight.ts'
+import { type WaitOptions, waitForEnd } from '../../streaming/wait-for-end.ts'
 import type { EventStreams } from '../event-streams.ts'
-import type { RequestsUnderWay } from '../pending-requests.ts'
 
 const tags = ['executions']
 const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)
 
 export interface ExecutionRoutesDeps {
   readonly streams: EventStreams
-  readonly underWay: Pick<RequestsUnderWay, 'waitSignal'>
+  readonly inFlight: InFlight
 }
 
 /**
@@ -39,7 +41,7 @@ function toWaitHeaders(error: ErrorInfo | undefined): Readonly<Record<string, st
 
 /** Running flows: start, follow, stop. */
 export const executionRoutes =
-  (deps: ServerDeps, { streams, underWay }: ExecutionRoutesDeps): Routes =>
+  (deps: ServerDeps, { streams, inFlight }: ExecutionRoutesDeps): Routes =>
   async (app) => {
     const { orchestrator, config } = deps
 
@@ -62,8 +64,7 @@ export const executionRoutes =
         const { userId } = callerOf(request)
         const started = await orchestrator.startFlow(flowId, userId, { streaming: true, resumeAfterCrash: true, ...request.body })
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
-        const ended =
-          waitMs > 0 ? await waitForEnd(deps, { flowId, userId, waitMs, gone: underWay.waitSignal(reply) }) : undefined
+        const ended = waitMs > 0 ? await wait(reply, { flowId, userId, waitMs }) : undefined
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
           return reply.code(200).headers(toWaitHeaders(read.error)).send(read)
@@ -134,4 +135,11 @@ export const executionRoutes =
         return streams.send(request, reply, request.params.flowId, afterSeq)
       },
     )
+
+    /** Waits until the flow has ended, the time is over, the client has gone or the server closes. */
+    async function wait({ raw }: FastifyReply, options: Omit<WaitOptions, 'signal'>): Promise<FlowStatusReport | undefined> {
+      const { clientGone, respondNow, release } = inFlight.open(raw)
+      const signal = AbortSignal.any([clientGone.signal, respondNow])
+      return waitForEnd(deps, { ...options, signal }).finally(release)
+    }
   }

@@ -6,9 +6,7 @@ import { flowCheck } from '../../../protocol/flow.ts'
 import { arrayOf, id } from '../../../protocol/instant.ts'
 import { getTemplateFacts, toDefinition } from '../../requests/definition-source.ts'
 import { oneSource, parameters, source } from '../definition-arguments.ts'
-import { defineTool } from './tool.ts'
-
-const READS = { readOnlyHint: true, openWorldHint: false }
+import { defineTool, READ_ONLY } from './tool.ts'
 
 export const listTemplates = defineTool({
   name: 'list_templates',
@@ -18,7 +16,7 @@ export const listTemplates = defineTool({
   scope: 'read',
   input: z.strictObject({}),
   output: templates.extend({ items: arrayOf(template.omit({ parameters: true })) }),
-  annotations: READS,
+  annotations: READ_ONLY,
   async run() {
     const items = listFlowTemplates()
     return { value: { items }, text: items.map(({ name, title, description }) => `${name}: ${title}. ${description}`).join('\n') }
@@ -33,7 +31,7 @@ export const describeTemplate = defineTool({
   scope: 'read',
   input: z.strictObject({ template: id.describe('A name of list_templates'), parameters }),
   output: z.object({ ...template.shape, ...instantiated.shape }),
-  annotations: READS,
+  annotations: READ_ONLY,
   async run({ template: name, parameters: given }) {
     const facts = getTemplateFacts(name)
     const definition = { ...toDefinition({ template: name, parameters: given }) }
@@ -59,7 +57,7 @@ export const listProviders = defineTool({
   scope: 'read',
   input: z.strictObject({}),
   output: providers,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(_, { deps }) {
     const items = deps.providers.list()
     const lines = items.map(
@@ -77,7 +75,7 @@ export const checkFlow = defineTool({
   scope: 'read',
   input: oneSource(z.strictObject(source)),
   output: flowCheck,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(given, { deps, caller }) {
     const check = await deps.orchestrator.checkFlow(toDefinition(given), caller.userId)
     const { ok, problems, warnings, calls, cost } = check
@@ -108,7 +106,7 @@ export const getUsage = defineTool({
     limit: z.number().int().min(1).max(1_000).default(USAGE_ROWS).describe('Most rows'),
   }),
   output: usageReport,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(given, { deps, caller }) {
     const report = await deps.usage.report(caller.userId, given)
     const { rows, totals, truncated } = report

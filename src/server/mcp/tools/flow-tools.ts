@@ -6,10 +6,9 @@ import { toDefinition } from '../../requests/definition-source.ts'
 import { oneSource, source } from '../definition-arguments.ts'
 import { assertWouldRun, createFlow } from './create-flow.ts'
 import { flowState, flowStateWithSteps, readFlowState, readFlowWithSteps } from './flow-state.ts'
-import { defineTool } from './tool.ts'
-import { USUAL_WAIT_MS, waitForFlow } from './wait-for-flow.ts'
+import { defineTool, READ_ONLY } from './tool.ts'
+import { DEFAULT_WAIT_MS, waitForFlow } from './wait-for-flow.ts'
 
-const READS = { readOnlyHint: true, openWorldHint: false }
 const flowId = id.describe('The flowId that another tool told')
 const threadId = id.optional().describe('A conversation to put the flow into; default: a new one')
 const waitMs = z.number().int().min(0).max(86_400_000)
@@ -30,7 +29,7 @@ export const listFlows = defineTool({
   output: flowPage.extend({
     items: arrayOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
   }),
-  annotations: READS,
+  annotations: READ_ONLY,
   async run({ threadId: inThread, ...query }, { deps, caller }) {
     const { flows, nextCursor } = await deps.orchestrator.listFlowPage(caller.userId, query, inThread)
     const items = flows.map((flow) => ({ ...flow, flowId: flow.id }))
@@ -66,7 +65,7 @@ export const getFlow = defineTool({
     stepOutputs: z.boolean().default(false).describe('Also the text that every step wrote, which may be long'),
   }),
   output: flowStateWithSteps,
-  annotations: READS,
+  annotations: READ_ONLY,
   run: (given, call) => readFlowWithSteps(call, given.flowId, given.stepOutputs),
 })
 
@@ -134,10 +133,10 @@ export const awaitFlow = defineTool({
   scope: 'read',
   input: z.strictObject({
     flowId,
-    waitMs: waitMs.default(USUAL_WAIT_MS).describe('Milliseconds to wait at most; the server may wait less'),
+    waitMs: waitMs.default(DEFAULT_WAIT_MS).describe('Milliseconds to wait at most; the server may wait less'),
   }),
   output: flowState,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(given, call) {
     await waitForFlow(call, given.flowId, given.waitMs)
     return readFlowState(call, given.flowId)

@@ -2,6 +2,7 @@ import type { FastifyReply } from 'fastify'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
+import { answerRequest } from '../answer-request.ts'
 import type { FlowCall } from '../flow-calls.ts'
 import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError, toOpenAiError } from '../open-ai-error.ts'
@@ -12,7 +13,7 @@ import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.
 
 /** Chat completions: one flow in a thread of its own answers each. */
 export const chatRoutes =
-  ({ catalogue, calls, requests, streams, parsing }: ModelRouteDeps): Routes =>
+  ({ catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
     app.post(
       '/v1/chat/completions',
@@ -28,7 +29,7 @@ export const chatRoutes =
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
       (request, reply) =>
-        requests.answer(request, reply, async (gone) => {
+        answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
           const { userId } = callerOf(request)
           const { conversation, json } = parseChatRequest(body, parsing)
@@ -40,17 +41,17 @@ export const chatRoutes =
             json,
             metadata: body.metadata ?? {},
             streaming: body.stream ?? false,
-            gone,
+            signal,
           })
           reply.header('x-polyphony-flow-id', call.flowId)
-          if (body.stream) return stream(reply, call, body, gone)
-          const answer = await calls.follow(call, { gone })
+          if (body.stream) return stream(reply, call, body, signal)
+          const answer = await calls.answer(call, { signal })
           if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
           return toChatCompletion(call, body.model, answer)
         }),
     )
 
-    async function stream(reply: FastifyReply, call: FlowCall, body: ChatRequest, gone: AbortSignal): Promise<FastifyReply> {
+    async function stream(reply: FastifyReply, call: FlowCall, body: ChatRequest, signal: AbortSignal): Promise<FastifyReply> {
       const stream = openTextStream(reply, streams)
       const chunks = createChatChunks(call, body.model, body.stream_options?.include_usage ?? false)
       let hasSpoken = false
@@ -60,7 +61,7 @@ export const chatRoutes =
         await stream.write(start + text)
       }
       try {
-        const answer = await calls.follow(call, { gone, onText: (text) => say(chunks.text(text)) })
+        const answer = await calls.answer(call, { signal, onText: (text) => say(chunks.text(text)) })
         await say(chunks.end(answer))
       } catch (thrown) {
         if (!stream.hasBegun) throw thrown

@@ -4,6 +4,7 @@ import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { id } from '../../../protocol/instant.ts'
 import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
+import { answerRequest, runInBackground } from '../answer-request.ts'
 import type { FlowCall } from '../flow-calls.ts'
 import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError } from '../open-ai-error.ts'
@@ -27,7 +28,7 @@ const answers = { 200: responseObject, default: openAiError }
 
 /** Responses: flows that can be gone on from, and read again later. */
 export const responseRoutes =
-  ({ orchestrator, conversations, catalogue, calls, requests, streams, parsing }: ModelRouteDeps): Routes =>
+  ({ orchestrator, conversations, catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
     const stored = createStoredResponses({ orchestrator, conversations })
     const tags = ['models']
@@ -39,18 +40,18 @@ export const responseRoutes =
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
       (request, reply) =>
-        requests.answer(request, reply, async (gone) => {
+        answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
           const { userId } = callerOf(request)
           const facts = toResponseFacts(body, parsing)
-          const call = await begin(body, facts, userId, gone)
+          const call = await begin(body, facts, userId, signal)
           reply.header('x-polyphony-flow-id', call.flowId)
-          if (body.stream) return stream(reply, call, facts, gone)
+          if (body.stream) return stream(reply, call, facts, signal)
           if (facts.background) {
-            requests.inBackground((closing) => calls.follow(call, { gone: closing, goesOn: true }))
+            runInBackground(inFlight, (closing) => calls.answer(call, { signal: closing, keepRunning: true }))
             return toOpenResponse({ id: call.flowId, createdAt: call.createdAt }, facts, 'queued')
           }
-          const answer = await calls.follow(call, { gone })
+          const answer = await calls.answer(call, { signal })
           if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
           return toResponse(await orchestrator.getFlow(call.flowId, userId), facts)
         }),
@@ -98,7 +99,7 @@ export const responseRoutes =
       },
     )
 
-    async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, gone: AbortSignal): Promise<FlowCall> {
+    async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, signal: AbortSignal): Promise<FlowCall> {
       const { conversation, json } = parseResponseRequest(body, parsing)
       const { instructions, previousResponseId: previousId } = facts
       const beginAt = async ({ threadId, before }: Continuation) => {
@@ -114,21 +115,21 @@ export const responseRoutes =
           before,
           metadata,
           streaming: body.stream ?? false,
-          gone,
+          signal,
         })
       }
       if (previousId === undefined) return beginAt({ before: toInstructions(instructions) })
       return stored.continued({ previousId, instructions, userId }, beginAt)
     }
 
-    async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, gone: AbortSignal): Promise<FastifyReply> {
+    async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, signal: AbortSignal): Promise<FastifyReply> {
       const { flowId, userId, createdAt } = call
       const open = toOpenResponse({ id: flowId, createdAt }, facts)
       const events = createResponseEvents(open, flowId)
       const stream = openTextStream(reply, streams)
       await stream.write(events.start())
       try {
-        await calls.follow(call, { gone, goesOn: facts.background, onText: (text) => stream.write(events.text(text)) })
+        await calls.answer(call, { signal, keepRunning: facts.background, onText: (text) => stream.write(events.text(text)) })
         await stream.write(events.end(toResponse(await orchestrator.getFlow(flowId, userId), facts)))
       } catch (thrown) {
         const error = OrchestratorError.from(thrown)
