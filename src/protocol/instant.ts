@@ -6,7 +6,10 @@ export const instant = z.codec(z.iso.datetime({ offset: true }), z.date(), {
   encode: (date) => date.toISOString(),
 })
 
-/** Text that every store can hold as an id or a name, and tells from every other: not empty, bounded, without NUL and halves of surrogate pairs. */
+/**
+ * Text that every store can hold as an id or a name, and tells from every other: not empty, bounded, without NUL and
+ * halves of surrogate pairs.
+ */
 export const id = z
   .string()
   .min(1)

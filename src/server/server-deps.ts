@@ -8,7 +8,7 @@ import type { ProviderService } from '../providers/provider.ts'
 import type { IdempotencyRepository, TicketRepository } from '../repositories/repository.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
-/** What the server stands on; an opened Polyphony is one. */
+/** Services and settings that the server needs. An open Polyphony provides them. */
 export interface ServerDeps {
   readonly orchestrator: OrchestratorService
   readonly conversations: ConversationService
@@ -21,5 +21,6 @@ export interface ServerDeps {
   readonly usage: UsageService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
+  /** JSON Schema of flow definitions, for the OpenAPI document. */
   definitionSchema(): JsonSchema
 }

@@ -34,30 +34,34 @@ export interface HttpServerOptions {
   readonly logger?: FastifyBaseLogger
   /** Shown in /health and /openapi.json. */
   readonly version?: string
-  /** Milliseconds between looks at whether those who follow flows still may; default 250. */
+  /** Milliseconds between two rechecks whether connected clients may still read their flows. Default: 250. */
   readonly recheckIntervalMs?: number
 }
 
-/** Flows over HTTP and WebSocket, as models and as tools. */
+/** The server: HTTP, WebSocket, OpenAI-compatible API and MCP. */
 export interface HttpServer {
-  /** For tests, and for backends that add routes of their own. */
+  /** The Fastify app, for tests and for backends that add routes. */
   readonly app: FastifyInstance
-  /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
+  /**
+   * Resolves with the URL of the server. Rejects with CONFIG_INVALID when other machines could reach it although there
+   * are no keys, and when the address is not available.
+   */
   listen(): Promise<string>
   /**
-   * Takes no new work, ends streams and sockets so that clients come back elsewhere, lets requests under way be answered as long as
-   * `server.closeTimeoutMs` says, and resolves when nobody is connected. Flows go on.
+   * Takes no new work, ends streams and sockets so that clients reconnect to another process, waits up to
+   * `server.closeTimeoutMs` for requests that are being answered, and resolves when no client is connected. Flows
+   * continue.
    */
   close(): Promise<void>
 }
 
-/** Together with the default of `policyCacheMs` less than a second: so soon counts a change that another process made. */
-const LOOK_EVERY_MS = 250
+/** With the default of `policyCacheMs` less than a second in total until a change by another process takes effect. */
+const DEFAULT_RECHECK_INTERVAL_MS = 250
 
-/** Builds the server over an opened Polyphony, which it does not close. */
+/** Builds the server for an open Polyphony, which it does not close. */
 export async function createHttpServer(deps: ServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
   const settings = deps.config.server
-  const { logger = silentLogger, version = 'unknown', recheckIntervalMs = LOOK_EVERY_MS } = options
+  const { logger = silentLogger, version = 'unknown', recheckIntervalMs = DEFAULT_RECHECK_INTERVAL_MS } = options
   let closing = false
   const isClosing = () => closing
 
@@ -92,7 +96,7 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: deps.definitionSchema() })
   addIdempotency(app, deps)
-  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => deps.apiKeys.exist() }))
+  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), pingDatabase: () => deps.apiKeys.exist() }))
   await app.register(metricsRoutes(metrics))
   await app.register(
     async (api) => {
@@ -132,7 +136,8 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     },
     async close() {
       closing = true
-      // Before the feeds close, so that streams and sockets end with their own reason. The hook above waits for the rest.
+      // Before the feeds close, so that streams and sockets end with their own reason. The hook above waits for the
+      // rest.
       void inFlight.close(settings.closeTimeoutMs)
       subscriptions.close()
       await app.close()
@@ -140,10 +145,10 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
   }
 }
 
-/** What the system says of an address that cannot be listened at. */
+/** Error codes of the system for an address that is not available, with the setting and the expected value. */
 const LISTEN_PROBLEMS: Readonly<Record<string, readonly [key: string, expected: string]>> = {
-  EADDRINUSE: ['server.port', 'a port that nobody listens at'],
-  EACCES: ['server.port', 'a port that this user may listen at'],
+  EADDRINUSE: ['server.port', 'a free port'],
+  EACCES: ['server.port', 'a port that this user may listen on'],
   EADDRNOTAVAIL: ['server.host', 'an address of this machine'],
   ENOTFOUND: ['server.host', 'an address of this machine'],
 }

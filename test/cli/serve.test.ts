@@ -62,7 +62,7 @@ test('a port that is taken, an address that is none, and one that others reach a
   ])
   expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])
   expect(results[0]?.stderr).toContain(
-    `CONFIG_INVALID: server.port: expected a port that nobody listens at, found ${port} (EADDRINUSE)`,
+    `CONFIG_INVALID: server.port: expected a free port, found ${port} (EADDRINUSE)`,
   )
   expect(results[1]?.stderr).toContain(
     'CONFIG_INVALID: server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys',

@@ -7,29 +7,40 @@ import type { ApiKeyService } from '../../policies/policy.ts'
 import { type Caller, LOCAL_CALLER } from './caller.ts'
 import { createTokenVerifier } from './token-verifier.ts'
 
-export interface AuthenticateDeps {
+export interface AuthenticatorDeps {
   readonly apiKeys: ApiKeyService
   readonly settings: Pick<ServerSettings, 'jwt'>
-  /** Only this machine reaches the server: without any key whoever does is the local user. */
+  /**
+   * Whether only this machine can reach the server. Then, as long as there are no keys, every client is the local
+   * user.
+   */
   readonly isLoopback: boolean
   readonly now: () => number
   readonly logger: Pick<FastifyBaseLogger, 'warn'>
 }
 
+/** Authenticates clients by API key or JWT. Implemented by createAuthenticator, called by all interfaces. */
 export interface Authenticator {
-  /** Who sends this. Rejects with UNAUTHENTICATED, the same for an unknown, wrong, revoked or expired key. */
+  /**
+   * The caller of a request with these headers. Rejects with UNAUTHENTICATED; the message is the same for an unknown,
+   * wrong, revoked and expired key.
+   */
   authenticate(headers: IncomingHttpHeaders): Promise<Caller>
-  /** Whether a caller of a connection that stays open still is one. */
+  /**
+   * Whether the key or token of a caller is still valid. The in-flight register calls this for connections that stay
+   * open.
+   */
   isCurrent(caller: Caller): Promise<boolean>
 }
 
-const KEYS_LOOK_MS = 1_000
+/** Milliseconds for which the answer to "are there any keys" is cached. */
+const KEYS_EXIST_CACHE_MS = 1_000
 
-export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger }: AuthenticateDeps): Authenticator {
+export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger }: AuthenticatorDeps): Authenticator {
   const verifyToken =
     settings.jwt &&
-    createTokenVerifier(settings.jwt, (reason) => logger.warn({ reason }, 'the keys of the issuer of tokens could not be read'))
-  const isOpen = createOpenness(apiKeys, isLoopback && settings.jwt === undefined, now)
+    createTokenVerifier(settings.jwt, (reason) => logger.warn({ reason }, 'the key set of the token issuer could not be read'))
+  const isOpen = createOpenCheck(apiKeys, isLoopback && settings.jwt === undefined, now)
 
   return {
     async authenticate({ authorization }) {
@@ -43,7 +54,7 @@ export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger
       if (key) return toCaller(key)
       const caller = token.startsWith('pk_') ? undefined : await verifyToken?.(token)
       if (caller) return caller
-      // Tools that insist on a key send a made-up one: without keys it says nothing.
+      // Tools that require a key send an invented one to a server without keys. It is ignored.
       if (await isOpen()) return LOCAL_CALLER
       throw unauthenticated('this key or token is not valid')
     },
@@ -55,18 +66,21 @@ export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger
   }
 }
 
-/** Whether nobody has a key yet. Asked at every request, looked up once a second. */
-function createOpenness(apiKeys: ApiKeyService, canBeOpen: boolean, now: () => number): () => Promise<boolean> {
+/**
+ * Returns a check whether the server accepts clients without a key: whether there are no keys. Called with every
+ * request.
+ */
+function createOpenCheck(apiKeys: ApiKeyService, canBeOpen: boolean, now: () => number): () => Promise<boolean> {
   let known: { readonly atMs: number; readonly open: Promise<boolean> } | undefined
   return () => {
     if (!canBeOpen) return Promise.resolve(false)
-    if (known && now() - known.atMs < KEYS_LOOK_MS) return known.open
+    if (known && now() - known.atMs < KEYS_EXIST_CACHE_MS) return known.open
     const open = apiKeys.exist().then((exist) => !exist)
-    const looked = { atMs: now(), open }
-    known = looked
-    // A database that was away for a moment is asked again.
+    const latest = { atMs: now(), open }
+    known = latest
+    // An error must not be cached: the database may be unavailable only for a moment.
     open.catch(() => {
-      if (known === looked) known = undefined
+      if (known === latest) known = undefined
     })
     return open
   }

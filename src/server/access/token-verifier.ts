@@ -6,13 +6,17 @@ import type { Caller } from './caller.ts'
 
 type JwtSettings = NonNullable<ServerSettings['jwt']>
 
-/** Signatures that only the issuer can make: with an HMAC algorithm a public key would be the secret. */
+/** Asymmetric algorithms only: with HMAC the public key of the issuer would be the secret. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 const CLOCK_TOLERANCE_S = 5
-/** What `jose` says of a key set that did not come, came late or is none. */
+/** Codes of `jose` for a key set that could not be fetched, arrived too late or is invalid. */
 const KEY_SET_CODES = ['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID']
 
-/** Checks tokens of the configured issuer; `undefined` for every other one. `onKeysMissing` is told where that is the issuer's fault. Keys come from `jwksUrl` alone: what a token names is not asked. */
+/**
+ * Returns a function that verifies a token (JWT) of the configured issuer and resolves with its caller, with undefined
+ * for every other token. Keys come only from `jwksUrl`, never from an address in the token. `onKeysMissing` is called
+ * when the key set could not be read.
+ */
 export function createTokenVerifier(
   { issuer, audience, jwksUrl, userClaim, scopeClaim }: JwtSettings,
   onKeysMissing: (reason: string) => void,
@@ -48,13 +52,16 @@ export function createTokenVerifier(
   }
 }
 
-/** Why the issuer's keys could not be had; `undefined` where it is the token that is wrong. */
+/** The reason why the key set could not be read; undefined when the token is invalid. */
 function missingKeys(error: unknown): string | undefined {
   if (!(error instanceof errors.JOSEError)) return error instanceof Error ? error.name : typeof error
   return KEY_SET_CODES.includes(error.code) ? error.code : undefined
 }
 
-/** Scopes of ours in a claim: a list, or text separated by spaces. A token without the claim may do what its user may. */
+/**
+ * The scopes of Polyphony in a claim: a list, or text separated by spaces. A token without the claim has the scopes of
+ * users.
+ */
 function toScopes(claim: unknown): readonly Scope[] {
   if (claim === undefined) return USER_SCOPES
   const named: readonly unknown[] = Array.isArray(claim) ? claim : String(claim).split(' ')

@@ -3,12 +3,13 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { JSON_TYPE } from '../errors/problem-details.ts'
 import { assertFewLevels } from '../requests/json-levels.ts'
 
-/** Names of the encodings that JSON may come in; ASCII is a part of UTF-8. */
+/** Accepted charsets; ASCII is a subset of UTF-8. */
 const CHARSETS: readonly string[] = ['utf-8', 'utf8', 'us-ascii', 'ascii']
 
 /**
- * Makes JSON the only type of a body, in UTF-8 and not compressed. A page can send text/plain to any address without a preflight, so nothing else is
- * parsed. No body is the same as an empty object. Requests fail with MEDIA_TYPE_UNSUPPORTED or REQUEST_MALFORMED.
+ * Accepts only JSON as a body, in UTF-8 and not compressed. Nothing else is parsed, because a page can send text/plain
+ * to any address without a preflight. A missing body counts as an empty object. Requests fail with
+ * MEDIA_TYPE_UNSUPPORTED or REQUEST_MALFORMED.
  */
 export function readJsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
@@ -23,16 +24,16 @@ export function readJsonBodies(app: FastifyInstance): void {
     if (hasBody(request)) assertReadable(request)
   })
   app.addHook('preValidation', async (request) => {
-    // JSON's null is a body, and not the one that is expected.
+    // The JSON value null is a body too: it is validated and refused.
     if (request.routeOptions.schema?.body !== undefined && request.body === undefined) request.body = {}
   })
 }
 
-/** Whether the request says that a body follows (RFC 9112, 6.3). */
+/** Whether the headers announce a body (RFC 9112, 6.3). */
 export const hasBody = ({ headers }: Pick<FastifyRequest, 'headers'>): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
-/** Throws MEDIA_TYPE_UNSUPPORTED for a compressed body, and for text in another encoding than UTF-8. */
+/** Throws MEDIA_TYPE_UNSUPPORTED for a compressed body and for other charsets than UTF-8. */
 function assertReadable({ headers }: FastifyRequest): void {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding !== '' && coding !== 'identity') {
@@ -49,7 +50,7 @@ function assertReadable({ headers }: FastifyRequest): void {
   })
 }
 
-/** Drops a byte order mark, which some editors write before JSON (RFC 8259, 8.1, allows readers to pass over it). */
+/** Removes a byte order mark, which some editors write before JSON (RFC 8259, 8.1, allows parsers to ignore it). */
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 function decode(bytes: Buffer): string {

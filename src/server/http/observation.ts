@@ -2,24 +2,24 @@ import { context, propagation, SpanKind, SpanStatusCode, trace } from '@opentele
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Metrics, RequestContext } from '../../telemetry/telemetry.ts'
 
-export interface ObserveDeps {
+export interface ObservationDeps {
   readonly requestContext: RequestContext
   readonly metrics: Pick<Metrics, 'httpRequest'> | undefined
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Told of the end of the request, once. */
-    tellEnd: ((status: number) => void) | undefined
+    /** Records the end of the request; undefined after that. */
+    recordEnd: ((status: number) => void) | undefined
   }
 }
 
 /**
- * One span, one count and one log line per request, under the pattern of its route: addresses hold ids. Everything the request causes runs within its
- * span and its ids, which go on from the caller's `traceparent`.
+ * Records one span, one count and one log line per request, under the pattern of its route, because paths contain ids.
+ * All work of the request runs within its span, which continues the trace of the caller's `traceparent` header.
  */
-export function addObservation(app: FastifyInstance, { requestContext, metrics }: ObserveDeps): void {
-  app.decorateRequest('tellEnd', undefined)
+export function addObservation(app: FastifyInstance, { requestContext, metrics }: ObservationDeps): void {
+  app.decorateRequest('recordEnd', undefined)
 
   app.addHook('onRequest', (request, reply, done) => {
     const startedMs = performance.now()
@@ -33,8 +33,8 @@ export function addObservation(app: FastifyInstance, { requestContext, metrics }
         { kind: SpanKind.SERVER, attributes: { 'http.request.method': method, ...(route && { 'http.route': route }) } },
         parent,
       )
-    request.tellEnd = (status) => {
-      request.tellEnd = undefined
+    request.recordEnd = (status) => {
+      request.recordEnd = undefined
       const seconds = (performance.now() - startedMs) / 1_000
       metrics?.httpRequest({ method, route, status, seconds })
       span.setAttribute('http.response.status_code', status)
@@ -51,24 +51,24 @@ export function addObservation(app: FastifyInstance, { requestContext, metrics }
       if (status >= 500) request.log.error(facts, 'request')
       else request.log.info(facts, 'request')
     }
-    // A client that leaves, and an answer that is a stream, end here.
-    reply.raw.once('close', () => request.tellEnd?.(reply.raw.headersSent ? reply.raw.statusCode : CLIENT_LEFT))
+    // Fastify calls no `onResponse` hook when a client leaves, nor for a stream.
+    reply.raw.once('close', () => request.recordEnd?.(reply.raw.headersSent ? reply.raw.statusCode : CLIENT_LEFT))
     const ids = { requestId: request.id, flowId: flowIdOf(request) }
     context.with(trace.setSpan(parent, span), () => requestContext.run(ids, done))
   })
 
-  app.addHook('onResponse', async (request, reply) => request.tellEnd?.(reply.statusCode))
+  app.addHook('onResponse', async (request, reply) => request.recordEnd?.(reply.statusCode))
 }
 
-/** Set where a request made the flow that answers it. */
+/** Response header with the flow that was created to answer the request. */
 const FLOW_HEADER = 'x-polyphony-flow-id'
 
-/** What nginx counts for a client that left before its answer; no answer ever carries it. */
+/** Status that nginx records for a client that left before its response. It is never sent. */
 const CLIENT_LEFT = 499
 
 function flowIdOf({ params }: FastifyRequest): string | undefined {
   if (typeof params !== 'object' || params === null || !('flowId' in params)) return undefined
   const { flowId } = params
-  // Only what can be an id: the rest is text of a stranger.
+  // Other values are arbitrary text of the client, which does not belong into the log.
   return typeof flowId === 'string' && /^[\w-]{1,64}$/.test(flowId) ? flowId : undefined
 }

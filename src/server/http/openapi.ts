@@ -7,15 +7,15 @@ import type { JsonSchema } from '../../domain/execution/model-call.ts'
 import { problem } from '../../protocol/problem.ts'
 import { namedSchemas } from '../requests/named-schemas.ts'
 
-export interface OpenApiFacts {
+export interface OpenApiOptions {
   readonly version: string
   readonly publicUrl?: string
-  /** JSON Schema of a definition as data. */
+  /** JSON Schema of flow definitions. */
   readonly definitionSchema: JsonSchema
 }
 
 const DESCRIPTION =
-  'Create, run, follow, cancel and price flows of several language models. Errors are `application/problem+json`; decide on their `code`.'
+  'Create, execute, stream, cancel and price flows of several language models. Errors are `application/problem+json`; decide on their `code`.'
 
 /** Groups of operations with their descriptions, in the order of the document. */
 const TAGS: Readonly<Record<string, string>> = {
@@ -40,14 +40,14 @@ const key = {
 const jsonSchemaTransform = createJsonSchemaTransform({ schemaRegistry: namedSchemas })
 const jsonSchemaTransformObject = createJsonSchemaTransformObject({ schemaRegistry: namedSchemas })
 
-/** OpenAPI 3.1 of all routes that are registered afterwards. */
-export async function addOpenApi(app: FastifyInstance, { version, publicUrl, definitionSchema }: OpenApiFacts): Promise<void> {
+/** Generates an OpenAPI 3.1 document of all routes that are registered afterwards. */
+export async function addOpenApi(app: FastifyInstance, { version, publicUrl, definitionSchema }: OpenApiOptions): Promise<void> {
   const { $schema: _, ...definition } = definitionSchema
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.1',
       info: { title: 'Polyphony', version, description: DESCRIPTION },
-      // Without a public address: the server that gave this description.
+      // Without a public address, a relative URL: the server of this document.
       servers: [{ url: publicUrl?.replace(/(?<=.)\/+$/, '') ?? '/' }],
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       components: { securitySchemes: { key } },
@@ -75,7 +75,7 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
   })
 }
 
-/** A wildcard of the router has a name in the description, where `{*}` is none. */
+/** Names the wildcard of the router, because `{*}` is not a valid parameter in OpenAPI. */
 function withPlainPaths<Document extends object>(document: Document): Document {
   return JSON.parse(JSON.stringify(document).replaceAll('{*}', '{model}').replaceAll('"name":"*"', '"name":"model"'))
 }
@@ -88,26 +88,26 @@ const idempotencyHeader = {
     'idempotency-key': {
       type: 'string',
       maxLength: 200,
-      description: 'The same request with the same key is done once, and answered the same again for a day.',
+      description: 'A request that is repeated with the same key is processed once. The stored response is valid for a day.',
     },
   },
 }
 
 const PROBLEM = { description: 'An error', content: { 'application/problem+json': { schema: { title: 'Problem' } } } }
-/** The errors of an operation: problems, unless it says by its `default` that its errors have another form. */
+/** Adds the error responses of an operation: problem details, unless its own `default` has another form. */
 function withErrors(given: unknown): Readonly<Record<string, unknown>> {
   const responses: Readonly<Record<string, unknown>> = { default: PROBLEM, ...(typeof given === 'object' ? given : {}) }
   const refused = typeof responses.default === 'object' ? responses.default : PROBLEM
   return { '4XX': { ...refused, description: 'The request is refused' }, ...responses }
 }
 
-/** No body is as good as an empty object, where nothing in it has to be there. */
-const withoutNeed = (requestBody: unknown): unknown =>
+/** Marks a request body without required members as optional, because a missing body counts as an empty object. */
+const withOptionalBody = (requestBody: unknown): unknown =>
   JSON.stringify(requestBody).includes('"required":[') || JSON.stringify(requestBody).includes('"$ref"')
     ? requestBody
     : { ...(typeof requestBody === 'object' ? requestBody : {}), required: false }
 
-/** Puts the schemas among the components, and a reference wherever only their title stands. */
+/** Adds the schemas to the components, and replaces schemas that consist of their title by references. */
 function withSchemas<Document extends object>(document: Document, schemas: Readonly<Record<string, object>>): Document {
   const refer = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(refer)
@@ -116,7 +116,7 @@ function withSchemas<Document extends object>(document: Document, schemas: Reado
       return { $ref: `#/components/schemas/${value.title}` }
     }
     const members = Object.fromEntries(Object.entries(value).map(([name, member]) => [name, refer(member)]))
-    return 'requestBody' in members ? { ...members, requestBody: withoutNeed(members.requestBody) } : members
+    return 'requestBody' in members ? { ...members, requestBody: withOptionalBody(members.requestBody) } : members
   }
   const paths = 'paths' in document ? refer(document.paths) : {}
   return { ...document, paths, components: { ...componentsOf(document), schemas: { ...usedSchemas(document), ...schemas } } }
@@ -125,14 +125,14 @@ function withSchemas<Document extends object>(document: Document, schemas: Reado
 const componentsOf = (document: object): object =>
   'components' in document && typeof document.components === 'object' ? (document.components ?? {}) : {}
 
-/** Schemas that something refers to: the forms that only requests would have of an answer are of no use. */
+/** The named schemas without their input variants, which no operation refers to. */
 function usedSchemas(document: object): Readonly<Record<string, unknown>> {
   const components = componentsOf(document)
   const all = 'schemas' in components ? components.schemas : {}
   return Object.fromEntries(Object.entries(all ?? {}).filter(([name]) => !name.endsWith('Input')))
 }
 
-/** What the pages may load: their own files. They set styles from their scripts. */
+/** Content security policy of the pages: they load only their own files, and their scripts set inline styles. */
 const PAGE_POLICY = {
   'default-src': "'self'",
   'style-src': ["'self'", "'unsafe-inline'"],
@@ -141,7 +141,7 @@ const PAGE_POLICY = {
   'frame-ancestors': "'none'",
 }
 
-/** The description as JSON, and pages that try it out; everything comes from this server. */
+/** Serves the document at /openapi.json, and Swagger UI at /docs with files from this server only. */
 export async function addDocs(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', { schema: { hide: true }, config: { public: true, page: true } }, () => app.swagger())
   await app.register(async (pages) => {

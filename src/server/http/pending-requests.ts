@@ -6,7 +6,10 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 export interface PendingRequests {
   /** Must be called before any route is registered. */
   watch(app: FastifyInstance): void
-  /** Resolves when every request is answered, at the latest after `closeTimeoutMs`. Called before connections are closed. */
+  /**
+   * Resolves when every request is answered, at the latest after `closeTimeoutMs`. Called before connections are
+   * closed.
+   */
   settle(): Promise<void>
 }
 
@@ -29,7 +32,8 @@ export function createPendingRequests({ closeTimeoutMs }: { readonly closeTimeou
       })
     },
     async settle() {
-      // A stream counts as sent here, because its response was taken over from Fastify. The in-flight register ends streams.
+      // A stream counts as sent here, because its response was taken over from Fastify. The in-flight register ends
+      // streams.
       await until(() => [...pending.values()].every(({ sent }) => sent), closeTimeoutMs)
       await until(() => pending.size === 0, FLUSH_TIMEOUT_MS)
     },

@@ -12,12 +12,15 @@ const message = z.object({
 
 export type JsonRpcMessage = z.output<typeof message>
 
-/** The fields of a message that routing needs; undefined for a batch and for a body that is not a request or notification. */
+/**
+ * The fields of a message that routing needs; undefined for a batch and for a body that is not a request or
+ * notification.
+ */
 export const readMessage = (body: unknown): JsonRpcMessage | undefined => message.safeParse(body).data
 
 /**
- * A batch without the cancellations in it. They could only cancel calls of the same batch, and the stream would wait for the
- * answers of these calls without end.
+ * A batch without the cancellations in it. They could only cancel calls of the same batch, and the stream would wait
+ * for the answers of these calls without end.
  */
 export function withoutCancellations(body: unknown): unknown {
   if (!Array.isArray(body)) return body
@@ -33,9 +36,10 @@ export interface MessageOrigin {
 }
 
 /**
- * Cancellation by a separate message, as clients of revisions before 2026-07-28 do it; later ones close the stream. Request ids
- * start again with every client, so a call is identified by its caller, its session and its id: the messages of another caller
- * never reach it. A message that arrives at another process has no effect, and the call ends when its time is over.
+ * Cancellation by a separate message, as clients of revisions before 2026-07-28 do it; later ones close the stream.
+ * Request ids start again with every client, so a call is identified by its caller, its session and its id: the
+ * messages of another caller never reach it. A message that arrives at another process has no effect, and the call
+ * ends when its time is over.
  */
 export function createCancellations() {
   const calls = new Map<string, AbortController>()

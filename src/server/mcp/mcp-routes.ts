@@ -23,9 +23,9 @@ const SESSION_HEADER = 'mcp-session-id'
 const KEEP_ALIVE_INTERVAL_MS = 15_000
 
 /**
- * Flows as tools of the Model Context Protocol (MCP), over Streamable HTTP. Every request has a server and a transport of its
- * own, so that any process can answer it and no answer reaches another client. The hooks of the app have checked origin,
- * caller and rate before.
+ * Flows as tools of the Model Context Protocol (MCP), over Streamable HTTP. Every request has a server and a transport
+ * of its own, so that any process can answer it and no answer reaches another client. The hooks of the app have
+ * checked origin, caller and rate before.
  */
 export const mcpRoutes =
   (deps: ServerDeps, { authenticator, inFlight, version }: McpRoutesDeps): Routes =>
@@ -35,7 +35,8 @@ export const mcpRoutes =
     const keepAliveMs = Math.min(KEEP_ALIVE_INTERVAL_MS, deps.config.server.sockets.slowAfterMs / 2)
 
     app.route({
-      // GET and DELETE would act on sessions, which this server does not keep: they answer 405, as every other method does.
+      // GET and DELETE would act on sessions, which this server does not keep: they answer 405, as every other method
+      // does.
       method: 'POST',
       url: '/mcp',
       schema: { hide: true },
@@ -71,7 +72,8 @@ export const mcpRoutes =
         const response = await handler.fetch(toWebRequest(request, clientGone.signal), {
           parsedBody: withoutCancellations(request.body),
         })
-        // The server stores nothing under this id. It tells the clients of one caller apart when one of them cancels a call.
+        // The server stores nothing under this id. It tells the clients of one caller apart when one of them cancels a
+        // call.
         if (message?.method === 'initialize' && response.ok) reply.header(SESSION_HEADER, randomUUID())
         return reply.send(response)
       },

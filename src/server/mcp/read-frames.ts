@@ -7,8 +7,8 @@ const PARSE_ERROR = -32_700
 const INVALID_REQUEST = -32_600
 
 /**
- * Messages of JSON-RPC, one a line, without those that are none: each of these is answered on `output` with the error of the protocol (JSON-RPC 2.0, 5.1),
- * and the next line is read. `warn` gets nothing of what was sent.
+ * Messages of JSON-RPC, one a line, without those that are none: each of these is answered on `output` with the error
+ * of the protocol (JSON-RPC 2.0, 5.1), and the next line is read. `warn` gets nothing of what was sent.
  */
 export function readFrames(input: Readable, output: Writable, warn: (text: string) => void): Readable {
   let pieces: Buffer[] = []
@@ -72,7 +72,10 @@ function parse(text: string): unknown {
   }
 }
 
-/** Clients wait for an answer with the id of their request. What has no method may be an answer, whose id is one of ours. */
+/**
+ * Clients wait for an answer with the id of their request. What has no method may be an answer, whose id is one of
+ * ours.
+ */
 function requestIdOf(message: unknown): string | number | null {
   if (typeof message !== 'object' || message === null || !('id' in message) || !('method' in message)) return null
   const { id } = message

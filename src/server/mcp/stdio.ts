@@ -16,8 +16,8 @@ export interface StdioOptions {
 }
 
 /**
- * Flows as tools over stdin and stdout, for the local user. Resolves when the client has closed its end or the signal was
- * aborted. The services stay open.
+ * Flows as tools over stdin and stdout, for the local user. Resolves when the client has closed its end or the signal
+ * was aborted. The services stay open.
  */
 export async function serveToolsOverStdio({ open, version, signal, warn }: StdioOptions): Promise<void> {
   const clientGone = new AbortController()

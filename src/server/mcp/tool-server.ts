@@ -45,8 +45,8 @@ export function createToolServer({ open, version, requestId, onBug, ...waiting }
 }
 
 /**
- * Sends the progress of a call to a client that asked for it; undefined for every other client. The protocol requires rising
- * numbers, and several steps of a flow may report the same percentage.
+ * Sends the progress of a call to a client that asked for it; undefined for every other client. The protocol requires
+ * rising numbers, and several steps of a flow may report the same percentage.
  */
 export function createReport({ _meta, notify }: ServerContext['mcpReq']): ToolInvocation['report'] {
   const progressToken = _meta?.progressToken

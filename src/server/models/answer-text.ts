@@ -6,7 +6,10 @@ import type { AnswerStep } from '../../executors/executor.ts'
 export interface AnswerText {
   /** The chunk of the answer in this update; undefined for every other update. */
   chunkOf(update: FlowUpdate): string | undefined
-  /** The part of the whole answer that was not streamed. Throws PROVIDER_BAD_REPLY when the streamed text is not its beginning. */
+  /**
+   * The part of the whole answer that was not streamed. Throws PROVIDER_BAD_REPLY when the streamed text is not its
+   * beginning.
+   */
   restOf(answer: string): string
 }
 

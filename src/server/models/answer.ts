@@ -33,7 +33,10 @@ export interface FlowAnswer extends FlowSpent {
 
 export type Withheld = Pick<SharingDecision, 'kind' | 'to' | 'rule'>
 
-/** The answer of a flow that has ended well; `undefined` where none of its steps succeeded. `asJson`: the value that was read from the answer, without the text around it. */
+/**
+ * The answer of a flow that has ended well; `undefined` where none of its steps succeeded. `asJson`: the value that
+ * was read from the answer, without the text around it.
+ */
 export function toAnswer(
   { flowId, finalOutput, steps }: Pick<FlowExecutionResult, 'flowId' | 'finalOutput' | 'steps'>,
   asJson = false,
@@ -106,8 +109,9 @@ export const toExtension = ({ flowId, costUsd, unpricedSteps, simulated, withhel
 })
 
 /**
- * Adds the answer to the thread of its flow, so that the conversation can go on from it. Whoever finds the flow ended may add it, also two at the
- * same time, in one process or several: the id of the message follows from the flow, and the thread holds it once.
+ * Adds the answer to the thread of its flow, so that the conversation can go on from it. Whoever finds the flow ended
+ * may add it, also two at the same time, in one process or several: the id of the message follows from the flow, and
+ * the thread holds it once.
  */
 export function addAnswer(
   conversations: Pick<ConversationService, 'addMessage'>,

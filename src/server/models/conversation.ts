@@ -44,7 +44,10 @@ const ROLES: ReadonlyMap<string, HistoryMessage['role']> = new Map([
 ])
 const TEXT_PARTS: readonly string[] = ['text', 'input_text', 'output_text']
 
-/** Messages of a request. Throws INPUT_INVALID, naming the place, for everything that is not text: nothing is ever fetched. `param`: name of the field. */
+/**
+ * Messages of a request. Throws INPUT_INVALID, naming the place, for everything that is not text: nothing is ever
+ * fetched. `param`: name of the field.
+ */
 export function toConversation(sent: readonly SentMessage[], param: string): Conversation {
   const messages = sent.map((message, index) => toHistoryMessage(message, `${param}[${index}]`))
   const prompt = messages.findLast(({ role }) => role === 'user')

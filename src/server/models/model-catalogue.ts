@@ -19,7 +19,10 @@ export interface ModelFacts {
 
 export type ModelCatalogue = ReturnType<typeof createModelCatalogue>
 
-/** Flows under the names of models: `flow/<template>`, `flow/<name of a flow that the caller created>`, `flow/<flow id>`. */
+/**
+ * Flows under the names of models: `flow/<template>`, `flow/<name of a flow that the caller created>`, `flow/<flow
+ * id>`.
+ */
 export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchestrator'>, startedAt: Date) {
   const templateNames = new Set(listFlowTemplates().map(({ name }) => name))
 
@@ -71,8 +74,8 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
     },
 
     /**
-     * The definition to run. Throws as `describe`. `hasHistory`: a template lets its steps see what came before the prompt, as far as the
-     * user's policies do; a flow that somebody wrote says so itself.
+     * The definition to run. Throws as `describe`. `hasHistory`: a template lets its steps see what came before the
+     * prompt, as far as the user's policies do; a flow that somebody wrote says so itself.
      */
     async getDefinition(modelId: string, userId: string, hasHistory: boolean): Promise<FlowDefinitionInput> {
       const found = await find(modelId, userId)

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ErrorFormat } from '../errors/error-format.ts'
+import { INTERNAL_ERROR_DETAIL } from '../errors/problem-details.ts'
 import { namedSchemas } from '../requests/named-schemas.ts'
 import { messageWithRemedy } from './runnable.ts'
 
@@ -37,8 +38,7 @@ function typeOf(status: number): string {
 
 export function toOpenAiError(error: OrchestratorError): OpenAiError {
   const { code, details } = error
-  const message =
-    code === 'INTERNAL' ? 'The server met an error of its own; the request id finds it in the log' : messageWithRemedy(error)
+  const message = code === 'INTERNAL' ? INTERNAL_ERROR_DETAIL : messageWithRemedy(error)
   const reason = typeof details.reason === 'string' ? details.reason : undefined
   return {
     error: { message, type: typeOf(statusOf(error)), param: paramOf(details), code: reason ?? CODES[code] ?? code.toLowerCase() },
@@ -55,7 +55,8 @@ export const openAiErrors: ErrorFormat = {
       status: statusOf(error),
       headers: {
         'content-type': 'application/json; charset=utf-8',
-        // Their clients repeat 409, 429 and 5xx by themselves. A flow has tried again where it is worth while, and would be paid for twice.
+        // Their clients repeat 409, 429 and 5xx by themselves. A flow has tried again where it is worth while, and
+        // would be paid for twice.
         'x-should-retry': String(error.retryable && !isFlow),
         ...(isFlow ? { 'x-polyphony-flow-id': flowId } : {}),
       },

@@ -8,7 +8,10 @@ export interface TextStreamOptions {
   readonly heartbeatMs: number
 }
 
-/** Server-sent events of one answer. Nothing is sent before the first of them: until then an error may still be told with its status. */
+/**
+ * Server-sent events of one answer. Nothing is sent before the first of them: until then an error may still be told
+ * with its status.
+ */
 export interface TextStream {
   readonly hasBegun: boolean
   /** Writes events, and resolves when there is room for more. A reader that takes nothing for too long is cut off. */

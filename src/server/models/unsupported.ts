@@ -5,13 +5,19 @@ import { refusal } from './request-errors.ts'
 const isEmpty = (value: unknown): boolean =>
   value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0)
 
-/** A field that no flow can serve: true where it asks for something. How deep or large that is does not matter. Empty lists, null and false ask for nothing. */
+/**
+ * A field that no flow can serve: true where it asks for something. How deep or large that is does not matter. Empty
+ * lists, null and false ask for nothing.
+ */
 export const unsupported = z
   .unknown()
   .optional()
   .transform((value) => !isEmpty(value))
 
-/** `tool_choice` and `function_call`: true where none of the tools may be called, so that offering them asks for nothing. */
+/**
+ * `tool_choice` and `function_call`: true where none of the tools may be called, so that offering them asks for
+ * nothing.
+ */
 export const noChoice = z
   .unknown()
   .optional()
@@ -45,7 +51,10 @@ export interface WantedJson {
   readonly schema?: JsonSchema
 }
 
-/** What a request asks of the form of its answer; `undefined` for text. Throws INPUT_INVALID for a form that there is not. */
+/**
+ * What a request asks of the form of its answer; `undefined` for text. Throws INPUT_INVALID for a form that there is
+ * not.
+ */
 export function toWantedJson(given: Format | null | undefined, param: string): WantedJson | undefined {
   if (!given || given.type === 'text') return undefined
   if (given.type === 'json_object') return { param }

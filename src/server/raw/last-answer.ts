@@ -2,7 +2,9 @@ import type { Duplex } from 'node:stream'
 import type { Problem } from '../../protocol/problem.ts'
 import { toErrorHeaders } from '../errors/error-headers.ts'
 
-/** Writes an error to a connection that no request of Fastify stands for, and closes it: who was refused does not hold it any longer. */
+/**
+ * Writes an error to a connection below Fastify and closes it. `reason`: reason phrase of the status line.
+ */
 export function sendLastAnswer(stream: Duplex, problem: Problem, reason = problem.title): void {
   if (!stream.writable) {
     stream.destroy()

@@ -8,7 +8,10 @@ export interface DefinitionRequest {
   readonly parameters?: Readonly<Record<string, unknown>>
 }
 
-/** What a body asks for: a definition as data, or a template with its parameters. Throws TEMPLATE_NOT_FOUND, or INPUT_INVALID for parameters. */
+/**
+ * The definition of a request: given as data, or built from a template and its parameters. Throws TEMPLATE_NOT_FOUND,
+ * and INPUT_INVALID for invalid parameters.
+ */
 export function toDefinition({ definition, template, parameters = {} }: DefinitionRequest): FlowDefinitionInput {
   if (template !== undefined) return getFlowTemplate(template, parameters)
   if (definition) return definition

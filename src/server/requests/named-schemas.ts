@@ -8,8 +8,8 @@ import * as threads from '../../protocol/thread.ts'
 import { flowUpdate } from '../../protocol/update.ts'
 
 /**
- * Schemas that the OpenAPI document defines once, under these names, and refers to everywhere else. An interface adds the
- * schemas of its own wire format.
+ * Schemas that the OpenAPI document defines once, under these names, and refers to everywhere else. An interface adds
+ * the schemas of its own wire format.
  */
 export const namedSchemas = z.registry<{ id?: string; title?: string }>()
 const NAMES: Readonly<Record<string, z.ZodType>> = {

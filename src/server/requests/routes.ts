@@ -6,29 +6,34 @@ import type { Caller } from '../access/caller.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Absent on routes that are open to everybody. */
+    /** Undefined on public routes. */
     caller: Caller | undefined
   }
   interface FastifyContextConfig {
-    /** What the caller's key must allow; every route says it or that it is `public`. */
+    /** Scope that the caller's key must have. Every route must set `scope` or `public`. */
     scope?: Scope
-    /** Open to everybody, without a caller. */
+    /** Whether the route needs no key. */
     public?: boolean
-    /** A page for people: links on other sites may lead to it. */
+    /** Whether the route is a page for people, which links on other sites may lead to. */
     page?: boolean
-    /** Answers are remembered under the Idempotency-Key; a function of the body where not all can be. */
+    /**
+     * Whether responses are stored under the Idempotency-Key; a function of the body when it depends on the request.
+     */
     idempotent?: boolean | ((body: unknown) => boolean)
   }
 }
 
-/** The routes of one resource. */
+/**
+ * Plugin that registers the routes of one resource. A route is defined in one place: path, schema, operation id,
+ * scope.
+ */
 export type Routes = FastifyPluginAsyncZod
 
-/** Who sent the request; every route that is not public has one. */
+/** The caller of the request. Every route that is not public has one. */
 export function callerOf(request: FastifyRequest): Caller {
   if (request.caller) return request.caller
   throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated')
 }
 
-/** Where the routes of this version stand. */
+/** Path prefix of the HTTP API. */
 export const API = '/api/v1'

@@ -29,7 +29,9 @@ export interface Connection {
   close(why: { readonly code: number; readonly reason: string }): void
 }
 
-/** Messages of a client per second, and in one burst. A message counts once, and once more for every full 4,096 bytes. */
+/**
+ * Messages of a client per second, and in one burst. A message counts once, and once more for every full 4,096 bytes.
+ */
 const MESSAGES_PER_SECOND = 200
 const MESSAGE_BURST = 1_000
 const COUNTED_BYTES = 4_096
@@ -37,7 +39,10 @@ const COUNTED_BYTES = 4_096
 const MAX_WAITING = 32
 /** Successive frames that are not valid before the connection is closed. */
 const MAX_INVALID_FRAMES = 50
-/** Milliseconds that the client has to answer the closing handshake. A slow client must first read what was sent before it. */
+/**
+ * Milliseconds that the client has to answer the closing handshake. A slow client must first read what was sent before
+ * it.
+ */
 const CLOSE_TIMEOUT_MS = 2_000
 const SLOW_CLOSE_TIMEOUT_MS = 10_000
 
@@ -63,7 +68,10 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       subscriptions.resume()
     },
   })
-  /** Updates wait for room, answers do not. The connection stops reading from a client that does not read its answers. */
+  /**
+   * Updates wait for capacity, answers do not. The connection stops reading from a client that does not read its
+   * answers.
+   */
   const send = (frame: ServerFrame) => {
     writer.send(JSON.stringify(serverFrame.encode(frame)))
     if (writer.isOverfull()) webSocket.pause()
@@ -141,7 +149,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     writer.pong(data)
     if (writer.isOverfull()) webSocket.pause()
   })
-  // `ws` emits this for a frame that violates the protocol and for a broken connection, and sends the closing frame itself.
+  // `ws` emits this for a frame that violates the protocol and for a broken connection, and sends the closing frame
+  // itself.
   webSocket.on('error', () => {
     end()
     terminateAfter(CLOSE_TIMEOUT_MS)

@@ -23,7 +23,9 @@ interface Message<Frame extends ClientFrame> {
 
 type Messages = { readonly [Type in MessageType]: Message<FrameOf<Type>> }
 
-/** Every message that a client may send. To add one, write its schema in `protocol/socket.ts` and its definition here. */
+/**
+ * Every message that a client may send. To add one, write its schema in `protocol/socket.ts` and its definition here.
+ */
 export const MESSAGES: Messages = {
   subscribe: {
     scope: 'read',

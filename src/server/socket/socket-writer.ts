@@ -10,7 +10,7 @@ export interface SocketWriterDeps {
   readonly settings: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>
   /** Called when the client has read data that were buffered. */
   readonly onRead: () => void
-  /** Called when the buffer was full and has room again. */
+  /** Called when the buffer was full and has capacity again. */
   readonly onDrained: () => void
 }
 
@@ -41,7 +41,8 @@ export function createSocketWriter({ webSocket, stream, settings, onRead, onDrai
   const onFlushed = () => {
     const left = webSocket.bufferedAmount
     const hasRoom = backpressure.hasRoomAgain(left)
-    // Data left the buffer, so the client reads. A write that left at once proves nothing: the system may hold it for a dead one.
+    // Data left the buffer, so the client reads. A write that left at once proves nothing: the system may hold it for
+    // a dead one.
     if (left > 0 || hasRoom) onRead()
     if (hasRoom) onDrained()
   }

@@ -10,8 +10,8 @@ import { type Caller, requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origin-check.ts'
 import { redeemTicket } from '../access/tickets.ts'
 import { toOrchestratorError, toProblem } from '../errors/problem-details.ts'
+import { ignoreUpgrade, wantsWebSocket } from '../raw/ignore-upgrade.ts'
 import { sendLastAnswer } from '../raw/last-answer.ts'
-import { passOverUpgrade, wantsWebSocket } from '../raw/other-upgrades.ts'
 import type { ServerDeps } from '../server-deps.ts'
 import type { InFlight } from '../streaming/in-flight.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
@@ -85,8 +85,8 @@ export function createSockets(deps: SocketsDeps): Sockets {
   }
 
   /**
-   * Throws RATE_LIMITED before the handshake. A function of its own, because its closures live as long as the connection: they
-   * must not keep the request in memory, which is as large as everything else together.
+   * Throws RATE_LIMITED before the handshake. A function of its own, because its closures live as long as the
+   * connection: they must not keep the request in memory, which is as large as everything else together.
    */
   function register(stream: Duplex, caller: Caller): (webSocket: WebSocket) => void {
     let connection: Connection | undefined
@@ -122,7 +122,7 @@ export function createSockets(deps: SocketsDeps): Sockets {
     attach(server) {
       server.on('upgrade', (request, stream, head) => {
         if (wantsWebSocket(request)) void upgrade(request, stream, head)
-        else passOverUpgrade(server, request, stream, head)
+        else ignoreUpgrade(server, request, stream, head)
       })
     },
     close() {
@@ -138,8 +138,8 @@ function endOnError(stream: Duplex): void {
 }
 
 /**
- * The caller of a ticket among the subprotocols, else of the Authorization header. A page always needs a ticket: its browser
- * would send credentials of its own with the requests of any other page as well.
+ * The caller of a ticket among the subprotocols, else of the Authorization header. A page always needs a ticket: its
+ * browser would send credentials of its own with the requests of any other page as well.
  */
 async function callerOf(request: IncomingMessage, { tickets, authenticator }: SocketsDeps): Promise<Caller> {
   const { origin, 'sec-websocket-protocol': protocols = '' } = request.headers

@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 
-/** Begins server-sent events in place of an answer that was taken over from Fastify, with the headers that hooks have set. */
+/**
+ * Starts server-sent events on a response that was taken over from Fastify, with the headers that the hooks have set.
+ */
 export function beginEvents(reply: FastifyReply): void {
   reply.raw.writeHead(200, {
     ...toHeaders(reply),
@@ -15,9 +17,9 @@ const EVENT_STREAM_HEADERS = {
   'x-accel-buffering': 'no',
 } as const
 
-/** Security, CORS, the request id. */
+/** The headers of the hooks: security, CORS, the request id. */
 const toHeaders = (reply: FastifyReply): Record<string, string | string[] | number> =>
   Object.fromEntries(Object.entries(reply.getHeaders()).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
 
-/** Answers HEAD with the headers of an event stream, whose length nobody knows. */
+/** Answers HEAD with the headers of an event stream. An empty stream keeps Fastify from adding a content length. */
 export const sendEventHeaders = (reply: FastifyReply): FastifyReply => reply.headers(EVENT_STREAM_HEADERS).send(Readable.from([]))

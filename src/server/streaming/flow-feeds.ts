@@ -3,7 +3,7 @@ import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** An update with the bytes of its JSON, which are made once for all who follow. */
+/** An update with the bytes of its JSON, which are made once for all its readers. */
 export interface FeedEntry {
   readonly seq: number
   readonly update: FlowUpdate
@@ -16,43 +16,53 @@ export const toEntry = (update: FlowUpdate): FeedEntry => ({
   bytes: Buffer.from(JSON.stringify(update)),
 })
 
-/** How a feed ended: nothing follows, or it could not be read on. */
+/** The end of a feed: the flow has this status and produces no more updates, or reading the feed failed. */
 export type FeedEnd = { readonly status: string } | { readonly error: OrchestratorError }
 
+/** The updates of one flow, read once for all subscriptions of this process. */
 export interface FlowFeed {
-  /** Entries after `seq`, in order; `undefined` where this feed no longer holds all of them. Given by reference: read at once. */
+  /**
+   * Entries after `seq`, in order; undefined when this feed no longer holds all of them. The result may be the list of
+   * the feed itself: callers must read it before they return to the event loop.
+   */
   after(seq: number): readonly FeedEntry[] | undefined
   readonly end: FeedEnd | undefined
-  /** Calls back, synchronously, when there is something new or the feed has ended. Returns what stops it. */
+  /**
+   * Calls back, synchronously, after new entries and at the end of the feed. Returns the function that stops the
+   * calls.
+   */
   watch(onChange: () => void): () => void
 }
 
-export interface FlowFeedDeps {
-  /** Updates after `afterSeq`, then live to the end of the flow. */
+export interface FlowFeedsDeps {
+  /** Updates after `afterSeq`, stored ones and then live ones, to the end of the flow. */
   readonly stream: (flowId: string, userId: string, afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
   readonly statusOf: (flowId: string) => Promise<Pick<FlowStatusReport, 'status' | 'error'>>
-  /** Milliseconds in which another process may go on with a flow that a crash interrupted; until then its feed has not ended. */
+  /** Milliseconds in which another process may resume a flow that a crash interrupted. Its feed does not end before. */
   readonly resumedWithinMs: number
 }
 
-const RESUME_LOOK_MS = 100
-/** Updates that wait until the followers were told of them; whoever opens a long flow gets it in pages of half as many. */
+const RESUME_POLL_INTERVAL_MS = 100
+/** Maximum updates buffered before the watchers are notified. Long flows are read in pages of half this size. */
 const MAX_ENTRIES = 1_024
 const MAX_BYTES = 4_000_000
-/** Updates that are kept after that, for readers who are a little behind: a process may follow thousands of flows. */
+/**
+ * Updates kept afterwards for readers that are slightly behind. Small, because a process may serve thousands of flows.
+ */
 const KEPT_ENTRIES = 128
 const KEPT_BYTES = 131_072
 
 /**
- * One reader per followed flow in this process, however many follow: every update is read once and written as text once. It reads from the
- * updates that are stored, so it does not matter which process runs the flow. A feed lives as long as somebody watches it.
+ * One feed per subscribed flow in this process, for any number of subscriptions: every update is read and serialized
+ * once. The feed reads the stored updates, so it does not matter which process runs the flow. It lives as long as it
+ * has a watcher.
  */
-export function createFlowFeeds(deps: FlowFeedDeps) {
+export function createFlowFeeds(deps: FlowFeedsDeps) {
   const feeds = new Map<string, OpenFeed>()
   const all = new Set<OpenFeed>()
 
   return {
-    /** The feed of the flow. `userId`: somebody who may read it; asked for once, when the feed is opened. */
+    /** The feed of the flow. `userId`: a user who may read the flow; used once, when the feed is opened. */
     open(flowId: string, userId: string, afterSeq: number): FlowFeed {
       const known = feeds.get(flowId)
       if (known?.reaches(afterSeq)) return known.feed
@@ -78,41 +88,41 @@ export type FlowFeeds = ReturnType<typeof createFlowFeeds>
 interface OpenFeed {
   readonly feed: FlowFeed
   /**
-   * Whether somebody who has everything up to `seq` comes to what this feed holds. A feed that was opened behind a number that nobody has seen yet may
-   * never hold anything.
+   * Whether a reader that has everything up to `seq` can continue with the entries of this feed. A feed that was
+   * opened after a number that does not exist yet may never hold any entry.
    */
   readonly reaches: (seq: number) => boolean
   readonly close: () => void
 }
 
-interface FeedPlace {
+interface FeedStart {
   readonly flowId: string
   readonly userId: string
   readonly afterSeq: number
 }
 
-function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedDeps, place: FeedPlace, onIdle: () => void): OpenFeed {
-  const { flowId, userId, afterSeq } = place
+function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedsDeps, start: FeedStart, onIdle: () => void): OpenFeed {
+  const { flowId, userId, afterSeq } = start
   const abort = new AbortController()
   const watchers = new Set<() => void>()
   let entries: FeedEntry[] = []
   let bytes = 0
-  /** Everything after this number is in `entries`. */
+  /** Every update after this number is in `entries`. */
   let floor = afterSeq
   let lastSeq = afterSeq
   let end: FeedEnd | undefined
 
-  const tellAll = () => {
+  const notify = () => {
     for (const watcher of watchers) watcher()
   }
-  // Told once per turn of the event loop: a batch of updates is one walk over all who watch.
-  let telling = false
-  const tellSoon = () => {
-    if (telling) return
-    telling = true
+  // Watchers are notified once per turn of the event loop, so that a batch of updates costs one pass over them.
+  let isScheduled = false
+  const scheduleNotify = () => {
+    if (isScheduled) return
+    isScheduled = true
     setImmediate(() => {
-      telling = false
-      tellAll()
+      isScheduled = false
+      notify()
       if (entries.length > KEPT_ENTRIES || bytes > KEPT_BYTES) shorten(KEPT_ENTRIES, KEPT_BYTES)
     })
   }
@@ -122,24 +132,23 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedDeps, place: Fe
     lastSeq = entry.seq
     bytes += entry.bytes.length
     if (entries.length > MAX_ENTRIES || bytes > MAX_BYTES) shorten(MAX_ENTRIES / 2, MAX_BYTES / 2)
-    tellSoon()
+    scheduleNotify()
   }
   const shorten = (keptEntries: number, keptBytes: number) => {
     let from = Math.max(0, entries.length - keptEntries)
     let kept = 0
     for (let index = entries.length - 1; index >= from; index--) {
       kept += entries[index]?.bytes.length ?? 0
-      // The newest stays, however long it is.
+      // The newest entry stays, whatever its length.
       if (kept > keptBytes) from = Math.min(index + 1, entries.length - 1)
     }
     floor = entries[from - 1]?.seq ?? floor
     entries = entries.slice(from)
     bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0)
   }
-  /** Resolves true when the flow runs again. */
   const isResumed = async () => {
     for (const deadlineMs = performance.now() + resumedWithinMs; performance.now() < deadlineMs; ) {
-      await delay(RESUME_LOOK_MS, undefined, { signal: abort.signal })
+      await delay(RESUME_POLL_INTERVAL_MS, undefined, { signal: abort.signal })
       if ((await statusOf(flowId)).status === 'RUNNING') return true
     }
     return false
@@ -149,7 +158,7 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedDeps, place: Fe
       for await (const update of stream(flowId, userId, lastSeq, abort.signal)) add(update)
       abort.signal.throwIfAborted()
       const { status, error } = await statusOf(flowId)
-      // Executed again in this moment: the followers go on.
+      // The flow was executed again in the meantime, so the feed continues.
       if (status === 'RUNNING' || status === 'PENDING') continue
       if (error?.code !== 'FLOW_INTERRUPTED' || !(await isResumed())) return { status }
     }
@@ -160,9 +169,9 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedDeps, place: Fe
     } catch (error) {
       end = { error: OrchestratorError.from(error) }
     }
-    // A feed that has ended answers nobody new: the flow may be executed again.
+    // New subscriptions get a new feed from here on, because the flow may be executed again.
     onIdle()
-    tellAll()
+    notify()
   }
   const close = () => {
     abort.abort()

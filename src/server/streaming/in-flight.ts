@@ -13,26 +13,34 @@ export interface InFlightDeps {
   readonly recheckIntervalMs: number
 }
 
-/** Something that is not answered completely: a stream, a WebSocket, a tool call, or a request that waits for a flow. */
+/**
+ * Something that is not answered completely: a stream, a WebSocket, a tool call, or a request that waits for a flow.
+ */
 export interface InFlightEntry {
-  /** Client whose key or token every recheck verifies. Undefined for work that no client waits for: it is not rechecked. */
+  /**
+   * Client whose key or token every recheck verifies. Undefined for work that no client waits for: it is not
+   * rechecked.
+   */
   readonly caller?: Caller
   /** Name of the connections among which the caller's are limited, as the error states it. Undefined: no limit. */
   readonly limit?: string
   /**
-   * Must end the answer with what there is. Called at most once, with SERVER_CLOSING when the server closes, UNAUTHENTICATED
-   * when the key was revoked or has expired, or the error that `recheck` returned.
+   * Must end the answer with what there is. Called at most once, with SERVER_CLOSING when the server closes,
+   * UNAUTHENTICATED when the key was revoked or has expired, or the error that `recheck` returned.
    */
   respondNow(reason: OrchestratorError): void
-  /** Called at every recheck while the key is valid. Resolves with the error that ends the entry; a rejection is ignored. */
+  /**
+   * Called at every recheck while the key is valid. Resolves with the error that ends the entry; a rejection is
+   * ignored.
+   */
   recheck?(): Promise<OrchestratorError | undefined>
   /** Called about once a second. Must close a connection whose client has read too little for too long. */
   closeIfSlow?(): void
 }
 
 /**
- * One HTTP request that waits. Every request has controllers of its own: a signal that lives as long as the server would keep
- * everything in memory that depends on it.
+ * One HTTP request that waits. Every request has controllers of its own: a signal that lives as long as the server
+ * would keep everything in memory that depends on it.
  */
 export interface InFlightRequest {
   /** Aborted when the connection of the response has closed, whether or not the answer was sent. */

@@ -14,8 +14,8 @@ export interface WaitOptions {
 }
 
 /**
- * Waits for the end of a flow, whichever process runs it. Resolves with the status of a flow that has ended or is paused,
- * with `undefined` when the time is over or the signal was aborted. Rejects with FLOW_NOT_FOUND.
+ * Waits for the end of a flow, whichever process runs it. Resolves with the status of a flow that has ended or is
+ * paused, with `undefined` when the time is over or the signal was aborted. Rejects with FLOW_NOT_FOUND.
  */
 export async function waitForEnd(
   { orchestrator }: Pick<ServerDeps, 'orchestrator'>,

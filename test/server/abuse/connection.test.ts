@@ -114,7 +114,7 @@ const subscriptions: Subscriptions = {
       afterSeq,
       sink,
       readBack: (after) => readStored(after, flowId),
-      turns: createSemaphore(1),
+      readBackLimit: createSemaphore(1),
     })
     return { flowId, lastSeq: 0, resume: follower.resume, stop: follower.stop, isAllowed: async () => true }
   },

@@ -16,7 +16,7 @@ import { callerOf, type Routes } from '../../requests/routes.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 import { createProviderHealth } from '../provider-health.ts'
 
-/** What there is to choose from: templates, providers, and who the caller is. */
+/** Templates, providers and the authenticated caller. */
 export const catalogueRoutes =
   ({ providers }: ServerDeps): Routes =>
   async (app) => {
@@ -25,7 +25,7 @@ export const catalogueRoutes =
     app.get(
       '/me',
       {
-        schema: { operationId: 'getMe', tags: ['caller'], summary: 'Who you are', response: { 200: me } },
+        schema: { operationId: 'getMe', tags: ['caller'], summary: 'Read the authenticated caller', response: { 200: me } },
         config: { scope: 'read' },
       },
       async (request) => {
@@ -69,7 +69,7 @@ export const catalogueRoutes =
         schema: {
           operationId: 'instantiateTemplate',
           tags: ['templates'],
-          summary: 'Make a definition of a template; nothing is stored',
+          summary: 'Build a definition from a template; nothing is stored',
           params: templateParams,
           body: templateArguments,
           response: { 200: instantiated },
@@ -87,7 +87,7 @@ export const catalogueRoutes =
         schema: {
           operationId: 'listProviders',
           tags: ['providers'],
-          summary: 'List what is configured',
+          summary: 'List the configured providers',
           response: { 200: providerList },
         },
         config: { scope: 'read' },
@@ -116,7 +116,7 @@ export const catalogueRoutes =
         schema: {
           operationId: 'getProviderHealth',
           tags: ['providers'],
-          summary: 'Ask a provider whether it answers; remembered for a short while',
+          summary: 'Check whether a provider responds; the result is cached for 15 seconds',
           params: providerParams,
           response: { 200: providerHealth },
         },

@@ -5,7 +5,7 @@ import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['data sharing']
 
-/** What the caller allows each provider to see. */
+/** The caller's data-sharing policies: the context that each provider may receive. */
 export const dataSharingRoutes =
   ({ dataSharing }: ServerDeps): Routes =>
   async (app) => {
@@ -24,7 +24,7 @@ export const dataSharingRoutes =
         schema: {
           operationId: 'getSharingPolicy',
           tags,
-          summary: 'Read your policy for a provider; without one nothing is allowed',
+          summary: 'Read your policy for a provider; without a policy nothing is allowed',
           params: sharingParams,
           response: { 200: sharingPolicy },
         },
@@ -33,7 +33,7 @@ export const dataSharingRoutes =
       async (request) => {
         const { userId } = callerOf(request)
         const { providerKey } = request.params
-        return (await dataSharing.get(userId, providerKey)) ?? { userId, providerKey, ...NOTHING }
+        return (await dataSharing.get(userId, providerKey)) ?? { userId, providerKey, ...NO_POLICY }
       },
     )
 
@@ -43,7 +43,7 @@ export const dataSharingRoutes =
         schema: {
           operationId: 'setSharingPolicy',
           tags,
-          summary: 'Set your policy for a provider; rules that are not named are false',
+          summary: 'Set your policy for a provider; omitted rules are false',
           params: sharingParams,
           body: newSharingPolicy,
           response: { 200: sharingPolicy },
@@ -72,4 +72,4 @@ export const dataSharingRoutes =
     )
   }
 
-const NOTHING = { allowConversationHistory: false, allowCrossProviderContext: false, allowAttachments: false }
+const NO_POLICY = { allowConversationHistory: false, allowCrossProviderContext: false, allowAttachments: false }

@@ -30,16 +30,13 @@ export interface ExecutionRoutesDeps {
   readonly inFlight: InFlight
 }
 
-/**
- * The request did what it was asked to, so that its status is 200 although the flow in its body has failed: `Retry-After` says when another
- * try is worth while.
- */
-function toWaitHeaders(error: ErrorInfo | undefined): Readonly<Record<string, string>> {
+/** `Retry-After` for a flow that has failed. The request itself was successful, so its status is 200. */
+function toRetryHeaders(error: ErrorInfo | undefined): Readonly<Record<string, string>> {
   const seconds = error && findRetryAfter(error)
   return seconds === undefined ? {} : { 'retry-after': String(seconds) }
 }
 
-/** Running flows: start, follow, stop. */
+/** Executions of flows: start, stream updates, cancel. */
 export const executionRoutes =
   (deps: ServerDeps, { streams, inFlight }: ExecutionRoutesDeps): Routes =>
   async (app) => {
@@ -51,7 +48,8 @@ export const executionRoutes =
         schema: {
           operationId: 'executeFlow',
           tags,
-          summary: 'Run a flow, or go on after the last recorded step; with `wait` the answer comes when it has ended',
+          summary:
+            'Execute a flow, or resume it after its last recorded step; with `wait` the response is sent when the flow has ended',
           params: flowParams,
           querystring: executeQuery,
           body: execution,
@@ -67,7 +65,7 @@ export const executionRoutes =
         const ended = waitMs > 0 ? await wait(reply, { flowId, userId, waitMs }) : undefined
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
-          return reply.code(200).headers(toWaitHeaders(read.error)).send(read)
+          return reply.code(200).headers(toRetryHeaders(read.error)).send(read)
         }
         return reply.code(202).header('location', `${API}/flows/${flowId}/status`).send(started)
       },
@@ -79,7 +77,7 @@ export const executionRoutes =
         schema: {
           operationId: 'executeStep',
           tags,
-          summary: 'Run one step of a flow that is not running, and answer with its result',
+          summary: 'Execute one step of a flow that is not running, and return its result',
           params: stepParams,
           body: stepExecution,
           response: { 200: stepResult },
@@ -98,7 +96,7 @@ export const executionRoutes =
         schema: {
           operationId: 'cancelFlow',
           tags,
-          summary: 'End a flow and its calls; answers when it is over',
+          summary: 'Cancel a flow and its model calls; the response is sent when it has ended',
           params: flowParams,
           response: { 200: flowStatusReport },
         },
@@ -113,7 +111,7 @@ export const executionRoutes =
         schema: {
           operationId: 'followFlow',
           tags,
-          summary: 'Follow a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
+          summary: 'Stream the updates of a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
           params: flowParams,
           querystring: updatesQuery,
           response: {
@@ -127,7 +125,7 @@ export const executionRoutes =
       },
       async (request, reply) => {
         if (request.method === 'HEAD') {
-          // An answer without a body has nothing to wait for: only the rights of the caller are asked.
+          // Checks only whether the caller may read the flow: a response without a body needs no stream.
           await orchestrator.getFlowStatus(request.params.flowId, callerOf(request).userId)
           return sendEventHeaders(reply)
         }

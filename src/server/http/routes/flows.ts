@@ -16,7 +16,7 @@ import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['flows']
 
-/** Flows: stored definitions with what came of them. */
+/** Stored flows with their definitions and results. */
 export const flowRoutes =
   ({ orchestrator }: ServerDeps): Routes =>
   async (app) => {
@@ -46,7 +46,7 @@ export const flowRoutes =
         schema: {
           operationId: 'listFlows',
           tags,
-          summary: 'List the flows of a thread, or all that you created',
+          summary: 'List the flows of a thread, or all flows that you created',
           querystring: flowListQuery,
           response: { 200: flowPage },
         },
@@ -65,7 +65,7 @@ export const flowRoutes =
         schema: {
           operationId: 'checkFlow',
           tags,
-          summary: 'Find what would stop or surprise a run, and what it may cost; calls nobody',
+          summary: 'Validate a flow and estimate its cost without calling a model',
           body: flowToCheck,
           response: { 200: flowCheck },
         },
@@ -95,7 +95,7 @@ export const flowRoutes =
         schema: {
           operationId: 'deleteFlow',
           tags,
-          summary: 'Delete a flow and everything of it',
+          summary: 'Delete a flow with its results and updates',
           params: flowParams,
           response: { 204: z.undefined() },
         },
@@ -113,7 +113,7 @@ export const flowRoutes =
         schema: {
           operationId: 'getFlowStatus',
           tags,
-          summary: 'Where a flow stands',
+          summary: 'Read the status of a flow',
           params: flowParams,
           response: { 200: flowStatusReport },
         },
@@ -128,7 +128,7 @@ export const flowRoutes =
         schema: {
           operationId: 'rerunFlow',
           tags,
-          summary: 'Make a new flow of the same definition, with the results before `fromStep` carried over',
+          summary: 'Create a new flow from the same definition, with the results before `fromStep` carried over',
           params: flowParams,
           body: rerun,
           response: { 201: flow },

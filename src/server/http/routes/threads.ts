@@ -21,7 +21,7 @@ import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['threads']
 
-/** Conversations, their messages, and who may see them. */
+/** Conversations and their messages. */
 export const threadRoutes =
   ({ conversations }: ServerDeps): Routes =>
   async (app) => {
@@ -121,7 +121,7 @@ export const threadRoutes =
     )
   }
 
-/** Who may do what with a thread and its flows. */
+/** The rights of users on a thread and its flows. */
 export const permissionRoutes =
   ({ permissions }: ServerDeps): Routes =>
   async (app) => {
@@ -131,7 +131,7 @@ export const permissionRoutes =
         schema: {
           operationId: 'listPermissions',
           tags,
-          summary: 'List who may do what',
+          summary: 'List the rights of all users of a thread',
           params: threadParams,
           response: { 200: threadPermissions },
         },
@@ -146,7 +146,7 @@ export const permissionRoutes =
         schema: {
           operationId: 'setPermission',
           tags,
-          summary: 'Set the rights of a user: those named, and no others',
+          summary: 'Set the rights of a user; rights that are not listed are removed',
           params: permissionParams,
           body: newPermission,
           response: { 200: threadPermission },
@@ -170,15 +170,18 @@ interface RightsToSet {
   readonly rights: readonly ThreadRight[]
 }
 
-/** Gives and takes what differs. A caller who lacks one of these rights changes none of them. */
+/**
+ * Grants and revokes the rights that differ. Rejects with PERMISSION_DENIED, without any change, when the caller lacks
+ * one of them.
+ */
 async function setRights(permissions: PermissionService, { threadId, by, userId, rights }: RightsToSet): Promise<void> {
   const members = await permissions.list(threadId, by)
   const held = members.find((member) => member.userId === userId)?.rights ?? []
-  const given = rights.filter((right) => !held.includes(right))
-  const taken = held.filter((right) => !rights.includes(right))
+  const added = rights.filter((right) => !held.includes(right))
+  const removed = held.filter((right) => !rights.includes(right))
   const own = await permissions.rightsOf(by, threadId)
-  for (const right of [...given, ...taken]) requireRight(own, threadId, right)
-  // First, because it may be refused for a reason of its own: nobody takes the rights of the creator.
-  if (taken.length > 0) await permissions.revoke(threadId, by, userId, taken)
-  if (given.length > 0) await permissions.grant(threadId, by, userId, given)
+  for (const right of [...added, ...removed]) requireRight(own, threadId, right)
+  // First, because it may be refused for another reason: the rights of the creator cannot be revoked.
+  if (removed.length > 0) await permissions.revoke(threadId, by, userId, removed)
+  if (added.length > 0) await permissions.grant(threadId, by, userId, added)
 }

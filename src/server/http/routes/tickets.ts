@@ -3,7 +3,7 @@ import { issueTicket } from '../../access/tickets.ts'
 import { callerOf, type Routes } from '../../requests/routes.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 
-/** Tickets for WebSockets of browsers. */
+/** Tickets with which browsers open WebSockets. */
 export const ticketRoutes =
   ({ tickets }: ServerDeps): Routes =>
   async (app) => {
@@ -13,7 +13,7 @@ export const ticketRoutes =
         schema: {
           operationId: 'createTicket',
           tags: ['caller'],
-          summary: 'Get a ticket that opens one WebSocket within 30 seconds: `new WebSocket(url, protocols)`',
+          summary: 'Create a ticket that opens one WebSocket within 30 seconds: `new WebSocket(url, protocols)`',
           response: { 201: ticket },
         },
         config: { scope: 'read' },

@@ -2,7 +2,7 @@ import { usageQuery, usageReport } from '../../../protocol/catalogue.ts'
 import { callerOf, type Routes } from '../../requests/routes.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 
-/** What the caller's flows have used and cost. */
+/** Token usage and cost of the caller's flows. */
 export const usageRoutes =
   ({ usage }: ServerDeps): Routes =>
   async (app) => {
@@ -12,7 +12,8 @@ export const usageRoutes =
         schema: {
           operationId: 'getUsage',
           tags: ['usage'],
-          summary: 'Sum tokens and cost by day, provider, model or flow; what has no price and what is simulated stand apart',
+          summary:
+            'Sum tokens and cost by day, provider, model or flow; calls without a price and simulated calls are counted separately',
           querystring: usageQuery,
           response: { 200: usageReport },
         },

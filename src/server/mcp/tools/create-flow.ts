@@ -35,8 +35,8 @@ export async function createFlow(
 }
 
 /**
- * Rejects with everything that would stop the run half-way, before a cent is spent: sharing that the user has not allowed, providers that are missing. Limits
- * given for the run count instead of the definition's.
+ * Rejects with everything that would stop the run half-way, before a cent is spent: sharing that the user has not
+ * allowed, providers that are missing. Limits given for the run count instead of the definition's.
  */
 export async function assertWouldRun(
   { deps: { orchestrator }, caller: { userId } }: ToolInvocation,

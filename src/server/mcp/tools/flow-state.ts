@@ -57,7 +57,10 @@ export async function readFlowWithSteps(
   return { value: { ...state, input: flow.input, steps }, text: [toText(state, flow.error), ...lines].join('\n\n') }
 }
 
-/** What a step wrote and what it quotes are left out; where its sources stand remains, because the final output may refer to them. */
+/**
+ * What a step wrote and what it quotes are left out; where its sources stand remains, because the final output may
+ * refer to them.
+ */
 const withoutText = ({ output, sources, ...step }: StepResult) =>
   sources ? { ...step, sources: sources.map(({ text, ...source }) => source) } : step
 

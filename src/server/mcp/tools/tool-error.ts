@@ -27,7 +27,10 @@ const REMEDIES: { readonly [Code in ErrorCode]?: string } = {
 
 export const remedyOf = (code: ErrorCode): string => REMEDIES[code] ?? ERROR_CODES[code].remedy
 
-/** An error as a result of the call, so that the model reads it and can mend what it did. An error of ours says nothing of itself. */
+/**
+ * An error as a result of the call, so that the model reads it and can mend what it did. An error of ours says nothing
+ * of itself.
+ */
 export function toToolError(thrown: unknown, requestId?: string): CallToolResult {
   const error = OrchestratorError.from(thrown)
   const problem = { ...toProblem(error, { requestId }), remedy: remedyOf(error.code) }

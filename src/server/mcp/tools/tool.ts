@@ -49,7 +49,10 @@ export interface Tool
   extends Pick<ToolDefinition<z.ZodType, z.ZodObject>, 'name' | 'title' | 'description' | 'scope' | 'annotations'> {
   readonly inputSchema: StandardSchemaWithJSON<unknown, unknown>
   readonly outputSchema: StandardSchemaWithJSON<unknown, unknown>
-  /** Rejects with PERMISSION_DENIED without the scope, INPUT_INVALID for invalid arguments, and as the tool itself does. */
+  /**
+   * Rejects with PERMISSION_DENIED without the scope, INPUT_INVALID for invalid arguments, and as the tool itself
+   * does.
+   */
   call(given: unknown, call: ToolInvocation): Promise<CallToolResult>
 }
 
@@ -74,7 +77,10 @@ export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(
   }
 }
 
-/** The schema for lists of tools. The SDK does not validate with it, so that invalid arguments are reported as all errors are. */
+/**
+ * The schema for lists of tools. The SDK does not validate with it, so that invalid arguments are reported as all
+ * errors are.
+ */
 function toListed(schema: z.ZodType): StandardSchemaWithJSON<unknown, unknown> {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', override: shorten })
   const toJson = () => ({ ...json })

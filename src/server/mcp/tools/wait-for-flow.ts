@@ -15,9 +15,9 @@ const REPORTED: { readonly [Type in FlowUpdateType]?: string } = {
 }
 
 /**
- * Waits until the flow has ended, the time is over, the client has gone or the call must respond immediately. Reports the
- * progress of the flow meanwhile, and never ends it. `sinceMs`: updates before this time are not reported one by one. Rejects
- * with UNAUTHENTICATED when the caller's key is no longer valid.
+ * Waits until the flow has ended, the time is over, the client has gone or the call must respond immediately. Reports
+ * the progress of the flow meanwhile, and never ends it. `sinceMs`: updates before this time are not reported one by
+ * one. Rejects with UNAUTHENTICATED when the caller's key is no longer valid.
  */
 export async function waitForFlow(call: ToolInvocation, flowId: string, waitMs: number, sinceMs = Date.now()): Promise<void> {
   const { deps, caller, clientGone, respondNow, report } = call

@@ -41,7 +41,10 @@ export interface ParseOptions {
   readonly ignoreUnsupported: boolean
 }
 
-/** The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the field, for any other. */
+/**
+ * The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the
+ * field, for any other.
+ */
 export function parseChatRequest(
   body: ChatRequest,
   { ignoreUnsupported }: ParseOptions,

@@ -4,8 +4,9 @@ import type { JsonSchema } from '../../../domain/execution/model-call.ts'
 const MAX_LEVELS = 40
 
 /**
- * Why values of one JSON Schema may not fit another one, as a place with what is expected there; `undefined` where they fit. Reads types, constants,
- * properties, items and alternatives. Bounds of numbers and lengths, patterns and formats are not compared.
+ * Why values of one JSON Schema may not fit another one, as a place with what is expected there; `undefined` where
+ * they fit. Reads types, constants, properties, items and alternatives. Bounds of numbers and lengths, patterns and
+ * formats are not compared.
  */
 export function findMismatch(
   given: unknown,

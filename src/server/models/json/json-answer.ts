@@ -7,7 +7,10 @@ import { refusal } from '../request-errors.ts'
 import type { WantedJson } from '../unsupported.ts'
 import { findMismatch } from './find-mismatch.ts'
 
-/** Rejects with INPUT_INVALID, before anything is paid for, unless every step that may give the answer of the flow has an `outputSchema` that fits what is wanted. */
+/**
+ * Rejects with INPUT_INVALID, before anything is paid for, unless every step that may give the answer of the flow has
+ * an `outputSchema` that fits what is wanted.
+ */
 export async function assertAnswersJson(
   orchestrator: Pick<OrchestratorService, 'finalSteps'>,
   definition: FlowDefinition,

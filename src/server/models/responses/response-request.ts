@@ -29,7 +29,10 @@ const REASONS = {
   prompt: 'a flow has its own prompts',
 }
 
-/** The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the field, for any other. */
+/**
+ * The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the
+ * field, for any other.
+ */
 export function parseResponseRequest(
   body: ResponseRequest,
   { ignoreUnsupported }: ParseOptions,

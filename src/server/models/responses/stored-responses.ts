@@ -46,9 +46,10 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
     },
 
     /**
-     * Gives the place where a response goes on after its previous one to `work`, which adds to it; one at a time per thread, so that of two that go
-     * on from the same response the second finds the thread taken. As long as the thread ends with the previous answer and the instructions are the
-     * same it goes on in it; otherwise a new one begins with the messages so far.
+     * Gives the place where a response goes on after its previous one to `work`, which adds to it; one at a time per
+     * thread, so that of two that go on from the same response the second finds the thread taken. As long as the
+     * thread ends with the previous answer and the instructions are the same it goes on in it; otherwise a new one
+     * begins with the messages so far.
      */
     async continued<Result>(
       { previousId, instructions, userId }: { previousId: string; instructions: string | undefined; userId: string },

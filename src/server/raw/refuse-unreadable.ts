@@ -18,7 +18,7 @@ const UNREADABLE: Refusal = {
   code: 'REQUEST_MALFORMED',
   message: 'expected a request of HTTP/1.1, found something else',
 }
-/** Errors of Node's parser that have a status of their own. */
+/** Errors of Node's HTTP parser with a status of their own. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
   HPE_HEADER_OVERFLOW: {
     status: 431,
@@ -30,13 +30,16 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
     status: 408,
     reason: 'Request Timeout',
     code: 'REQUEST_MALFORMED',
-    message: 'expected the whole request sooner',
+    message: 'expected the whole request within the time limit',
   },
 }
 
-/** Answers what Node's parser gave up on. What was sent is not looked at, nor told. Who does not close is closed. */
+/**
+ * Answers a request that Node's HTTP parser rejected, and closes the connection. The input is neither inspected nor
+ * echoed.
+ */
 export function refuseUnreadable({ code: thrown = '' }: { readonly code?: string }, socket: Socket): void {
-  // Where an answer has begun, a second one would be read as a part of it.
+  // The client would read a second response as a part of the one that has begun.
   if (findPendingAnswer(socket)?.headersSent) return void socket.destroy()
   const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
   sendLastAnswer(socket, { ...toProblem(new OrchestratorError(code, message)), status }, reason)
