@@ -2,29 +2,29 @@ import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { toErrorHeaders } from './error-headers.ts'
 import { type ProblemContext, toProblem } from './problem-details.ts'
 
-/** An error as the client receives it. */
+/** The HTTP response for an error. */
 export interface ErrorAnswer {
   readonly status: number
-  /** `content-type` and further headers of this error. */
+  /** `content-type` and further headers of this format. */
   readonly headers: Record<string, string>
   /** Sent as JSON. */
   readonly body: unknown
 }
 
-/** The form of errors for one part of the server. */
+/** How errors are written under one path of the server. */
 export interface ErrorFormat {
-  /** Path prefix, such as `/v1`. The format holds for the routes below it and for unknown paths there. */
+  /** Path prefix such as `/v1`: the format applies to its routes and to unknown addresses under it. */
   readonly under: string
   toAnswer(error: OrchestratorError, context: ProblemContext): ErrorAnswer
 }
 
-/** The default: problem details (RFC 9457). */
+/** RFC 9457, the default format. */
 const toProblemAnswer: ErrorFormat['toAnswer'] = (error, context) => {
   const problem = toProblem(error, context)
   return { status: problem.status, headers: { 'content-type': 'application/problem+json' }, body: problem }
 }
 
-/** Returns a function that formats an error as the clients of its path expect it. */
+/** Writes an error in the format of the request's path. */
 export function createErrorAnswers(formats: readonly ErrorFormat[]): ErrorFormat['toAnswer'] {
   return (error, context) => {
     const { instance = '' } = context

@@ -7,20 +7,21 @@ import type { Problem } from '../../protocol/problem.ts'
 /** The only media type of request bodies. */
 export const JSON_TYPE = 'application/json'
 
-/** Errors of Fastify itself by their codes. */
+/** Our codes for requests that Fastify rejects, by its codes. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'REQUEST_TOO_LARGE',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'MEDIA_TYPE_UNSUPPORTED',
   FST_ERR_NOT_FOUND: 'ROUTE_NOT_FOUND',
 }
 
+/** One invalid value of a request. */
 interface InvalidValue {
   readonly pointer: string
   readonly detail: string
 }
 
 /**
- * Any thrown value as the error that the client receives. An unexpected value becomes INTERNAL, without its text.
+ * Any thrown value as the error that the response reports. Unknown values become INTERNAL, a bug in Polyphony.
  * `hasBody`: whether the request had a body.
  */
 export function toOrchestratorError(thrown: unknown, hasBody = true): OrchestratorError {
@@ -33,7 +34,7 @@ export function toOrchestratorError(thrown: unknown, hasBody = true): Orchestrat
     }))
     const [first] = problems
     if (where === 'body' && !hasBody) {
-      return new OrchestratorError('INPUT_INVALID', `expected a JSON body, found none${first ? ` (${first.detail})` : ''}`, {
+      return new OrchestratorError('INPUT_INVALID', `expected a body of JSON, found none${first ? ` (${first.detail})` : ''}`, {
         details: { problems },
       })
     }
@@ -50,14 +51,14 @@ export function toOrchestratorError(thrown: unknown, hasBody = true): Orchestrat
   if (code === 'MEDIA_TYPE_UNSUPPORTED') return new OrchestratorError(code, thrown.message, { details: { accept: JSON_TYPE } })
   if (code) return new OrchestratorError(code, thrown.message)
   const { statusCode = 500 } = thrown
-  // The plugin that serves the files at /docs refuses a path that leads out of their folder.
-  if (statusCode === 403 || statusCode === 404) return new OrchestratorError('ROUTE_NOT_FOUND', 'No route for this path')
+  // The static files at /docs answer 403 for a path that leads out of their folder.
+  if (statusCode === 403 || statusCode === 404) return new OrchestratorError('ROUTE_NOT_FOUND', 'No route has this address')
   return statusCode >= 400 && statusCode < 500
     ? new OrchestratorError('REQUEST_MALFORMED', thrown.message)
     : OrchestratorError.from(thrown)
 }
 
-/** Errors of Fastify and of its plugins. Those of plugins may have no code. */
+/** Errors of Fastify and of its plugins. Those of the plugins may have no code. */
 const hasStatus = (thrown: unknown): thrown is Pick<FastifyError, 'message'> & Partial<FastifyError> =>
   thrown instanceof Error && 'statusCode' in thrown && typeof thrown.statusCode === 'number'
 
@@ -67,21 +68,21 @@ export interface ProblemContext {
   readonly instance?: string
 }
 
-/** Limits of an error response, which must not grow with the request. */
+/** Bounds of the response, which must not grow with the number and the length of the invalid values of a request. */
 const MAX_INVALID_VALUES = 100
 const MAX_CHARACTERS = 1_000
 
+/** Text of INTERNAL in every format: messages of bugs may hold prompts or paths of the machine. */
+export const INTERNAL_ERROR_DETAIL = 'Internal server error; search the log for the request id'
+
 const clip = (text: string): string => (text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text)
 
-/** Message of INTERNAL in every interface. The cause is only in the log. */
-export const INTERNAL_ERROR_DETAIL = 'Internal server error; find it in the log by the request id'
-
-/** The error as problem details (RFC 9457). INTERNAL reveals nothing about its cause. */
+/** The error as a problem of RFC 9457. INTERNAL has neither its message nor its details. */
 export function toProblem(error: OrchestratorError, { requestId, instance }: ProblemContext = {}): Problem {
   const { code, retryable } = error
   const isBug = code === 'INTERNAL'
   const { problems, template } = error.details
-  const invalid = toInvalidValues(problems, template === undefined ? 'definition' : 'parameters')
+  const errors = toInvalidValues(problems, template === undefined ? 'definition' : 'parameters')
   return {
     type: `urn:polyphony:problem:${code}`,
     title: code.toLowerCase().replaceAll('_', ' '),
@@ -89,18 +90,18 @@ export function toProblem(error: OrchestratorError, { requestId, instance }: Pro
     detail: isBug ? INTERNAL_ERROR_DETAIL : clip(error.message),
     instance,
     code,
-    pointer: invalid[0]?.pointer,
+    pointer: errors[0]?.pointer,
     remedy: ERROR_CODES[code].remedy,
     retryable,
-    errors: invalid.length > 0 ? invalid : undefined,
+    errors: errors.length > 0 ? errors : undefined,
     details: isBug || Object.keys(error.details).length === 0 ? undefined : toPlainDetails(error.details),
     requestId,
   }
 }
 
 /**
- * The problems of an error with their pointers. Problems of definitions and of template parameters have paths, which
- * are relative to `member` of the body.
+ * `details.problems` with a JSON Pointer each. Problems of requests have one; those of definitions and of template
+ * parameters have a path below `member` of the body.
  */
 function toInvalidValues(problems: unknown, member: 'definition' | 'parameters'): readonly InvalidValue[] {
   if (!Array.isArray(problems)) return []
@@ -116,7 +117,7 @@ function toTexts(problem: object): Partial<Record<'pointer' | 'detail' | 'path' 
   return Object.fromEntries(Object.entries(problem).filter(([, value]) => typeof value === 'string'))
 }
 
-/** A path such as `steps[2].inputFrom` below a member of the body, as a JSON Pointer. */
+/** `steps[2].inputFrom` below a member of the body as a JSON Pointer. */
 const toPointer = (member: string, path: string): string =>
   `#/${member}/${path
     .split(/[.[\]]+/)

@@ -1,12 +1,12 @@
 import type * as z from 'zod'
 import { definitionSource } from '../../protocol/flow.ts'
 
-/** Parameters of a template. */
+/** Argument of tools: parameters of a template. */
 export const parameters = definitionSource.parameters.describe(
-  'Parameters of the template, as describe_template names them; models as "provider/model"',
+  'Parameters of the template, as describe_template lists them; models as "provider/model"',
 )
 
-/** What is to run: a template with its parameters, or a definition. */
+/** Arguments of tools: a template with its parameters, or a definition. */
 export const source = {
   template: definitionSource.template.describe('A name of list_templates; leave out `definition` then'),
   parameters,
@@ -23,7 +23,7 @@ interface Source {
   readonly parameters?: unknown
 }
 
-/** Refuses both, none, and parameters without a template. */
+/** Requires either a template or a definition, and refuses parameters without a template. */
 export const oneSource = <Schema extends z.ZodType<Source>>(schema: Schema) =>
   schema
     .refine(

@@ -1,31 +1,32 @@
 import { type Readable, Transform, type Writable } from 'node:stream'
 
-/** Bytes of one message; a client that never ends its line must not fill the memory. */
+/** Maximum bytes of one message: a client that never ends its line must not exhaust the memory. */
 const MAX_MESSAGE_BYTES = 16_777_216
 const NEWLINE = 0x0a
 const PARSE_ERROR = -32_700
 const INVALID_REQUEST = -32_600
 
 /**
- * Messages of JSON-RPC, one a line, without those that are none: each of these is answered on `output` with the error
- * of the protocol (JSON-RPC 2.0, 5.1), and the next line is read. `warn` gets nothing of what was sent.
+ * The valid JSON-RPC messages of the input, one per line. An invalid line is answered on `output` with the error of
+ * the protocol (JSON-RPC 2.0, 5.1), and reading continues. `warn` receives the error, which quotes nothing of the
+ * line.
  */
 export function readFrames(input: Readable, output: Writable, warn: (text: string) => void): Readable {
-  let pieces: Buffer[] = []
+  let slices: Buffer[] = []
   let size = 0
   const refuse = (code: number, message: string, id: string | number | null = null) => {
     warn(`A message was refused: ${message}.`)
     output.write(`${JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id })}\n`)
   }
-  const take = (piece: Buffer) => {
-    size += piece.length
-    if (size <= MAX_MESSAGE_BYTES) pieces.push(piece)
-    else pieces = []
+  const take = (slice: Buffer) => {
+    size += slice.length
+    if (size <= MAX_MESSAGE_BYTES) slices.push(slice)
+    else slices = []
   }
   const endLine = (frames: Transform) => {
-    const bytes = Buffer.concat(pieces)
+    const bytes = Buffer.concat(slices)
     const isTooLong = size > MAX_MESSAGE_BYTES
-    pieces = []
+    slices = []
     size = 0
     if (isTooLong) return refuse(INVALID_REQUEST, `expected a message of at most ${MAX_MESSAGE_BYTES} bytes`)
     const text = decode(bytes)?.trim()
@@ -55,7 +56,7 @@ export function readFrames(input: Readable, output: Writable, warn: (text: strin
   return input.pipe(frames)
 }
 
-/** Drops a byte order mark; `undefined` for bytes that are not UTF-8. */
+/** Removes a byte order mark. Undefined for bytes that are not UTF-8. */
 function decode(bytes: Buffer): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -73,7 +74,7 @@ function parse(text: string): unknown {
 }
 
 /**
- * Clients wait for an answer with the id of their request. What has no method may be an answer, whose id is one of
+ * Id for the error response to a request. Null without a method: the message may be a response, whose id is one of
  * ours.
  */
 function requestIdOf(message: unknown): string | number | null {
@@ -82,9 +83,9 @@ function requestIdOf(message: unknown): string | number | null {
   return typeof id === 'string' || (typeof id === 'number' && Number.isInteger(id)) ? id : null
 }
 
-/** What keeps a value from being a request, a notification or an answer; `undefined` where nothing does. */
+/** Why a value is not a request, notification or response; undefined when it is one. */
 function problemOf(message: unknown): string | undefined {
-  if (Array.isArray(message)) return 'expected one message a line, found a batch'
+  if (Array.isArray(message)) return 'expected one message per line, found a batch'
   if (typeof message !== 'object' || message === null) return 'expected an object'
   if (!('jsonrpc' in message) || message.jsonrpc !== '2.0') return 'expected "jsonrpc": "2.0"'
   if ('id' in message && typeof message.id !== 'string' && !Number.isInteger(message.id)) {

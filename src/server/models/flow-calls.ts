@@ -137,4 +137,4 @@ const notFound = (flowId: string): OrchestratorError =>
   new OrchestratorError('FLOW_NOT_FOUND', 'The flow was deleted before it ended', { details: { flowId } })
 
 const abandoned = ({ reason }: AbortSignal): OrchestratorError =>
-  OrchestratorError.is(reason) ? reason : new OrchestratorError('FLOW_CANCELLED', 'The client closed the connection')
+  OrchestratorError.is(reason) ? reason : new OrchestratorError('FLOW_CANCELLED', 'The client went away')

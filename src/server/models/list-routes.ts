@@ -14,7 +14,7 @@ const model = z.object({
 const models = z.object({ object: z.literal('list'), data: arrayOf(model) })
 namedSchemas.add(model, { id: 'Model' }).add(models, { id: 'ModelList' })
 
-/** Which flows there are, as models. */
+/** Lists flows as models. */
 export const listRoutes =
   ({ catalogue }: ModelRouteDeps): Routes =>
   async (app) => {
@@ -35,7 +35,7 @@ export const listRoutes =
       async (request) => ({ object: 'list' as const, data: await catalogue.list(callerOf(request).userId) }),
     )
 
-    // A wildcard: names hold slashes, and clients encode them or not.
+    // A wildcard, because model names contain slashes, which some clients do not encode.
     app.get(
       '/v1/models/*',
       {

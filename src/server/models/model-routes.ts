@@ -8,9 +8,9 @@ import { createModelCatalogue } from './model-catalogue.ts'
 import type { ModelRouteDeps } from './model-route-deps.ts'
 import { responseRoutes } from './responses/response-routes.ts'
 
-const HEARTBEAT_MS = 10_000
+const HEARTBEAT_INTERVAL_MS = 10_000
 
-/** Flows as models, for clients of OpenAI: /v1/models, /v1/chat/completions, /v1/responses. */
+/** The OpenAI-compatible API, with flows as models: /v1/models, /v1/chat/completions, /v1/responses. */
 export const modelRoutes =
   (deps: ServerDeps, inFlight: InFlight): Routes =>
   async (app) => {
@@ -21,7 +21,7 @@ export const modelRoutes =
       catalogue: createModelCatalogue(deps, new Date()),
       calls: createFlowCalls(deps),
       inFlight,
-      streams: { limits: config.server.sockets, heartbeatMs: HEARTBEAT_MS },
+      streams: { limits: config.server.sockets, heartbeatMs: HEARTBEAT_INTERVAL_MS },
       parsing: config.server.models,
     }
     await app.register(listRoutes(shared))

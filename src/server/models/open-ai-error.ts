@@ -6,7 +6,7 @@ import { INTERNAL_ERROR_DETAIL } from '../errors/problem-details.ts'
 import { namedSchemas } from '../requests/named-schemas.ts'
 import { messageWithRemedy } from './runnable.ts'
 
-/** An error as OpenAI writes it. */
+/** The body of an error in OpenAI's format. `code` is one that OpenAI's clients decide on, or ours in lower case. */
 export const openAiError = z.object({
   error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string().nullable() }),
 })
@@ -24,7 +24,7 @@ const CODES: Partial<Readonly<Record<ErrorCode, string>>> = {
   INPUT_INVALID: 'invalid_value',
 }
 
-/** The status of our table, but for 422: their clients make a BadRequestError of 400. */
+/** The status of the error table, except that 422 becomes 400, which OpenAI's clients turn into a BadRequestError. */
 function statusOf({ code }: OrchestratorError): number {
   const { httpStatus } = ERROR_CODES[code]
   return httpStatus === 422 ? 400 : httpStatus
@@ -41,11 +41,16 @@ export function toOpenAiError(error: OrchestratorError): OpenAiError {
   const message = code === 'INTERNAL' ? INTERNAL_ERROR_DETAIL : messageWithRemedy(error)
   const reason = typeof details.reason === 'string' ? details.reason : undefined
   return {
-    error: { message, type: typeOf(statusOf(error)), param: paramOf(details), code: reason ?? CODES[code] ?? code.toLowerCase() },
+    error: {
+      message,
+      type: typeOf(statusOf(error)),
+      param: paramOf(details),
+      code: reason ?? CODES[code] ?? code.toLowerCase(),
+    },
   }
 }
 
-/** Everything under /v1 tells errors as OpenAI does, unknown addresses and refused keys included. */
+/** Errors of everything under /v1, including unknown addresses and rejected keys. */
 export const openAiErrors: ErrorFormat = {
   under: '/v1',
   toAnswer: (error) => {
@@ -55,8 +60,8 @@ export const openAiErrors: ErrorFormat = {
       status: statusOf(error),
       headers: {
         'content-type': 'application/json; charset=utf-8',
-        // Their clients repeat 409, 429 and 5xx by themselves. A flow has tried again where it is worth while, and
-        // would be paid for twice.
+        // OpenAI's clients repeat 409, 429 and 5xx by themselves. A flow has already retried its steps, and repeating
+        // the request would pay for them twice.
         'x-should-retry': String(error.retryable && !isFlow),
         ...(isFlow ? { 'x-polyphony-flow-id': flowId } : {}),
       },
@@ -65,7 +70,7 @@ export const openAiErrors: ErrorFormat = {
   },
 }
 
-/** The field that is wrong, as OpenAI writes it: `messages[0].content`. */
+/** The invalid field in OpenAI's notation: `messages[0].content`. */
 function paramOf({ param, problems }: OrchestratorError['details']): string | null {
   if (typeof param === 'string') return param
   const [first]: readonly unknown[] = Array.isArray(problems) ? problems : []

@@ -2,9 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Problem } from '../../protocol/problem.ts'
 import { toErrorHeaders } from '../errors/error-headers.ts'
 
-/**
- * Writes an error to a connection below Fastify and closes it. `reason`: reason phrase of the status line.
- */
+/** Writes an error to a connection for which Fastify has no request, and closes the connection. */
 export function sendLastAnswer(stream: Duplex, problem: Problem, reason = problem.title): void {
   if (!stream.writable) {
     stream.destroy()

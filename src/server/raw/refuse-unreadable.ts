@@ -18,7 +18,7 @@ const UNREADABLE: Refusal = {
   code: 'REQUEST_MALFORMED',
   message: 'expected a request of HTTP/1.1, found something else',
 }
-/** Errors of Node's HTTP parser with a status of their own. */
+/** Error codes of Node's HTTP parser whose status is not 400. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
   HPE_HEADER_OVERFLOW: {
     status: 431,
@@ -30,16 +30,13 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
     status: 408,
     reason: 'Request Timeout',
     code: 'REQUEST_MALFORMED',
-    message: 'expected the whole request within the time limit',
+    message: 'expected the whole request within the time limit of the server',
   },
 }
 
-/**
- * Answers a request that Node's HTTP parser rejected, and closes the connection. The input is neither inspected nor
- * echoed.
- */
+/** Answers a request that Node's HTTP parser rejected, without echoing its input, and closes the connection. */
 export function refuseUnreadable({ code: thrown = '' }: { readonly code?: string }, socket: Socket): void {
-  // The client would read a second response as a part of the one that has begun.
+  // After the start of another response, the client would read a second one as part of its body.
   if (findPendingAnswer(socket)?.headersSent) return void socket.destroy()
   const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
   sendLastAnswer(socket, { ...toProblem(new OrchestratorError(code, message)), status }, reason)

@@ -27,7 +27,7 @@ export const describeTemplate = defineTool({
   name: 'describe_template',
   title: 'Describe a template',
   description:
-    'Tells the parameters of one template, and the whole definition it makes of them: a valid example for create_flow and start_flow. Stores and runs nothing.',
+    'Returns the parameters of one template and the whole definition that it builds from them: a valid example for create_flow and start_flow. Stores and runs nothing.',
   scope: 'read',
   input: z.strictObject({ template: id.describe('A name of list_templates'), parameters }),
   output: z.object({ ...template.shape, ...instantiated.shape }),
@@ -89,7 +89,7 @@ export const checkFlow = defineTool({
   },
 })
 
-const USAGE_ROWS = 50
+const DEFAULT_USAGE_ROWS = 50
 const { from, to, flowId } = usageQuery.shape
 
 export const getUsage = defineTool({
@@ -100,10 +100,10 @@ export const getUsage = defineTool({
   scope: 'read',
   input: z.strictObject({
     from: from.describe('First day (2026-11-20, UTC) or instant'),
-    to: to.describe('Day or instant that is no longer counted'),
+    to: to.describe('Day or instant (exclusive)'),
     groupBy: z.array(z.enum(USAGE_GROUPS)).max(USAGE_GROUPS.length).optional().describe('Default: by day'),
     flowId: flowId.describe('Only of this flow'),
-    limit: z.number().int().min(1).max(1_000).default(USAGE_ROWS).describe('Most rows'),
+    limit: z.number().int().min(1).max(1_000).default(DEFAULT_USAGE_ROWS).describe('Most rows'),
   }),
   output: usageReport,
   annotations: READ_ONLY,

@@ -27,17 +27,14 @@ const REMEDIES: { readonly [Code in ErrorCode]?: string } = {
 
 export const remedyOf = (code: ErrorCode): string => REMEDIES[code] ?? ERROR_CODES[code].remedy
 
-/**
- * An error as a result of the call, so that the model reads it and can mend what it did. An error of ours says nothing
- * of itself.
- */
+/** An error as a result of the call, so that the model reads it and can mend what it did. An error of ours says nothing of itself. */
 export function toToolError(thrown: unknown, requestId?: string): CallToolResult {
   const error = OrchestratorError.from(thrown)
   const problem = { ...toProblem(error, { requestId }), remedy: remedyOf(error.code) }
   return {
     isError: true,
     content: [{ type: 'text', text: `${problem.code}: ${problem.detail}\n${problem.remedy}` }],
-    // Not as structured content: clients of earlier revisions hold that against the schema of the tool.
+    // Not as structured content: clients of earlier revisions validate that against the output schema of the tool.
     _meta: { 'polyphony/problem': problem },
   }
 }

@@ -11,7 +11,7 @@ import { openTextStream } from '../text-stream.ts'
 import { chatCompletion, createChatChunks, toChatCompletion } from './chat-completion.ts'
 import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.ts'
 
-/** Chat completions: one flow in a thread of its own answers each. */
+/** Chat completions. A flow in a new thread answers each of them. */
 export const chatRoutes =
   ({ catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
@@ -25,7 +25,7 @@ export const chatRoutes =
           body: chatRequest,
           response: { 200: chatCompletion, default: openAiError },
         },
-        // A stream is not remembered: its repetition would have nothing to wait for.
+        // A stream cannot be stored as a response.
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
       (request, reply) =>
@@ -54,19 +54,19 @@ export const chatRoutes =
     async function stream(reply: FastifyReply, call: FlowCall, body: ChatRequest, signal: AbortSignal): Promise<FastifyReply> {
       const stream = openTextStream(reply, streams)
       const chunks = createChatChunks(call, body.model, body.stream_options?.include_usage ?? false)
-      let hasSpoken = false
-      const say = async (text: string) => {
-        const start = hasSpoken ? '' : chunks.start()
-        hasSpoken = true
+      let hasStarted = false
+      const send = async (text: string) => {
+        const start = hasStarted ? '' : chunks.start()
+        hasStarted = true
         await stream.write(start + text)
       }
       try {
-        const answer = await calls.answer(call, { signal, onText: (text) => say(chunks.text(text)) })
-        await say(chunks.end(answer))
+        const answer = await calls.answer(call, { signal, onText: (text) => send(chunks.text(text)) })
+        await send(chunks.end(answer))
       } catch (thrown) {
-        if (!stream.hasBegun) throw thrown
+        if (!stream.isStarted) throw thrown
         const error = OrchestratorError.from(thrown)
-        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream met a bug')
+        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream failed because of a bug')
         await stream.write(`data: ${JSON.stringify(toOpenAiError(error))}\n\n`)
       } finally {
         stream.end()

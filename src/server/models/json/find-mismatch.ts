@@ -4,8 +4,8 @@ import type { JsonSchema } from '../../../domain/execution/model-call.ts'
 const MAX_LEVELS = 40
 
 /**
- * Why values of one JSON Schema may not fit another one, as a place with what is expected there; `undefined` where
- * they fit. Reads types, constants, properties, items and alternatives. Bounds of numbers and lengths, patterns and
+ * Why values of one JSON Schema may not conform to another one: a path with the expected value; undefined when they
+ * do. Compares types, constants, properties, items and alternatives. Limits of numbers and lengths, patterns and
  * formats are not compared.
  */
 export function findMismatch(
@@ -20,15 +20,15 @@ export function findMismatch(
   if (isDeepStrictEqual(have, want) || Object.keys(want).length === 0 || level > MAX_LEVELS) return undefined
   const inner = (one: unknown, other: unknown, at = path) => findMismatch(one, other, roots, at, level + 1)
   const ofHave = alternativesOf(have)
-  if (ofHave) return ofHave.map((one) => inner(one, want)).find((misfit) => misfit !== undefined)
+  if (ofHave) return ofHave.map((one) => inner(one, want)).find((mismatch) => mismatch !== undefined)
   const ofWant = alternativesOf(want)
   if (ofWant) {
-    const misfits = ofWant.map((one) => inner(have, one))
-    return misfits.includes(undefined) ? undefined : misfits[0]
+    const mismatches = ofWant.map((one) => inner(have, one))
+    return mismatches.includes(undefined) ? undefined : mismatches[0]
   }
   return (
-    misfitOfType(have, want, path) ??
-    misfitOfProperties(have, want, path, inner) ??
+    typeMismatch(have, want, path) ??
+    propertyMismatch(have, want, path, inner) ??
     (isSchema(want.items) && isSchema(have.items) ? inner(have.items, want.items, `${path}[]`) : undefined)
   )
 }
@@ -38,7 +38,7 @@ type Compare = (given: unknown, wanted: unknown, path: string) => string | undef
 const isSchema = (value: unknown): value is JsonSchema => typeof value === 'object' && value !== null && !Array.isArray(value)
 const at = (path: string): string => (path === '' ? 'the answer' : path.replace(/^\./, ''))
 
-/** The schema itself, where a reference to a definition of the same document stands for it. */
+/** The schema that a reference within the same document points to; other schemas unchanged. */
 function resolve(schema: unknown, root: unknown): JsonSchema {
   let found = schema
   for (let steps = 0; isSchema(found) && typeof found.$ref === 'string' && steps < MAX_LEVELS; steps++) {
@@ -72,7 +72,7 @@ function typeOf(value: unknown): string {
 const constantsOf = ({ enum: values, const: value }: JsonSchema): readonly unknown[] | undefined =>
   Array.isArray(values) ? values : value === undefined ? undefined : [value]
 
-function misfitOfType(have: JsonSchema, want: JsonSchema, path: string): string | undefined {
+function typeMismatch(have: JsonSchema, want: JsonSchema, path: string): string | undefined {
   const wantedTypes = typesOf(want)
   const givenTypes = typesOf(have)
   const isWanted = (type: string) => wantedTypes?.includes(type) || (type === 'integer' && wantedTypes?.includes('number'))
@@ -87,19 +87,19 @@ function misfitOfType(have: JsonSchema, want: JsonSchema, path: string): string 
     : `${at(path)}: expected one of ${JSON.stringify(wantedConstants).slice(0, 200)}`
 }
 
-function misfitOfProperties(have: JsonSchema, want: JsonSchema, path: string, inner: Compare): string | undefined {
+function propertyMismatch(have: JsonSchema, want: JsonSchema, path: string, inner: Compare): string | undefined {
   const given = isSchema(have.properties) ? have.properties : {}
   const wanted = isSchema(want.properties) ? want.properties : {}
   const always: readonly unknown[] = Array.isArray(have.required) ? have.required : []
   const required: readonly unknown[] = Array.isArray(want.required) ? want.required : []
   const missing = required.find((name) => !always.includes(name))
-  if (missing !== undefined) return `${at(path)}: expected a property "${missing}" that is always there`
+  if (missing !== undefined) return `${at(path)}: expected a property "${missing}" that is always present`
   const foreign =
     want.additionalProperties === false ? Object.keys(given).find((name) => !Object.hasOwn(wanted, name)) : undefined
   if (foreign !== undefined) return `${at(path)}: expected no property "${foreign}"`
   for (const [name, schema] of Object.entries(wanted)) {
-    const misfit = Object.hasOwn(given, name) ? inner(given[name], schema, `${path}.${name}`) : undefined
-    if (misfit !== undefined) return misfit
+    const mismatch = Object.hasOwn(given, name) ? inner(given[name], schema, `${path}.${name}`) : undefined
+    if (mismatch !== undefined) return mismatch
   }
   return undefined
 }

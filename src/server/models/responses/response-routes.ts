@@ -26,7 +26,7 @@ import { type Continuation, createStoredResponses, toInstructions } from './stor
 const responseParams = z.object({ responseId: id })
 const answers = { 200: responseObject, default: openAiError }
 
-/** Responses: flows that can be gone on from, and read again later. */
+/** Responses: flows that can be read again later, and after which a conversation can continue. */
 export const responseRoutes =
   ({ orchestrator, conversations, catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
@@ -72,7 +72,7 @@ export const responseRoutes =
       },
       async (request) => {
         if (request.query.stream === 'true') {
-          throw refusal('stream', 'stream: a response can be streamed while it is made, not again later', 'unsupported_parameter')
+          throw refusal('stream', 'stream: a response can be streamed only while it is created', 'unsupported_parameter')
         }
         const { flow, facts } = await stored.get(request.params.responseId, callerOf(request).userId)
         return toResponse(flow, facts)
@@ -85,7 +85,7 @@ export const responseRoutes =
         schema: {
           operationId: 'cancelResponse',
           tags,
-          summary: 'End a response and its calls',
+          summary: 'Cancel a response and its model calls',
           params: responseParams,
           response: answers,
         },
@@ -102,7 +102,7 @@ export const responseRoutes =
     async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, signal: AbortSignal): Promise<FlowCall> {
       const { conversation, json } = parseResponseRequest(body, parsing)
       const { instructions, previousResponseId: previousId } = facts
-      const beginAt = async ({ threadId, before }: Continuation) => {
+      const beginWith = async ({ threadId, before }: Continuation) => {
         const hasHistory = threadId !== undefined || before.length + conversation.messages.length > 1
         const definition = await catalogue.getDefinition(body.model, userId, hasHistory)
         const metadata = toFlowMetadata(facts)
@@ -118,8 +118,8 @@ export const responseRoutes =
           signal,
         })
       }
-      if (previousId === undefined) return beginAt({ before: toInstructions(instructions) })
-      return stored.continued({ previousId, instructions, userId }, beginAt)
+      if (previousId === undefined) return beginWith({ before: toInstructions(instructions) })
+      return stored.continueAfter({ previousId, instructions, userId }, beginWith)
     }
 
     async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, signal: AbortSignal): Promise<FastifyReply> {
@@ -133,7 +133,7 @@ export const responseRoutes =
         await stream.write(events.end(toResponse(await orchestrator.getFlow(flowId, userId), facts)))
       } catch (thrown) {
         const error = OrchestratorError.from(thrown)
-        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream met a bug')
+        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream failed because of a bug')
         await stream.write(events.end(await failed(open, call, facts, error)))
       } finally {
         stream.end()
@@ -141,7 +141,7 @@ export const responseRoutes =
       return reply
     }
 
-    /** As its flow stands, where that says it; the flow itself may be gone, or the server about to go. */
+    /** The failed response, from its flow when that has failed. The flow may be deleted, or may not have ended yet. */
     async function failed(
       open: ResponseObject,
       call: FlowCall,
@@ -149,8 +149,8 @@ export const responseRoutes =
       error: OrchestratorError,
     ): Promise<ResponseObject> {
       const flow = await orchestrator.getFlow(call.flowId, call.userId).catch(() => undefined)
-      const stands = flow && toResponse(flow, facts)
-      if (stands?.status === 'failed') return stands
-      return { ...open, ...stands, id: responseId(call.flowId), output: [], status: 'failed', error: toResponseError(error) }
+      const current = flow && toResponse(flow, facts)
+      if (current?.status === 'failed') return current
+      return { ...open, ...current, id: responseId(call.flowId), output: [], status: 'failed', error: toResponseError(error) }
     }
   }

@@ -8,22 +8,24 @@ import { refusal } from '../request-errors.ts'
 import { findResponseFacts, type ResponseFacts } from './response-facts.ts'
 import { answerOf } from './response-object.ts'
 
-type ResponsesParts = Pick<ServerDeps, 'orchestrator' | 'conversations'>
+type StoredResponsesDeps = Pick<ServerDeps, 'orchestrator' | 'conversations'>
 
-/** Where a conversation goes on: in its thread, or in a new one that begins with these messages. */
+/** Where a conversation continues. */
 export interface Continuation {
+  /** Thread to continue. Undefined: a new thread. */
   readonly threadId?: string
+  /** Messages that a new thread begins with. */
   readonly before: readonly HistoryMessage[]
 }
 
-/** Marks what the client gave as `instructions`: they do not go over to the next response. */
+/** Marks the `instructions` of a request, which do not apply to the next response. */
 const INSTRUCTIONS = { [INSTRUCTIONS_MARK]: true }
 
-/** Responses are flows: their ids, who may see them, and what comes after them. */
-export function createStoredResponses({ orchestrator, conversations }: ResponsesParts) {
+/** Reads responses, which are flows, and continues conversations after them. */
+export function createStoredResponses({ orchestrator, conversations }: StoredResponsesDeps) {
   const turns = new Map<string, Promise<unknown>>()
 
-  /** The flow of a response; `undefined` for an id of somebody else as for an unknown one. */
+  /** The flow of a response; undefined for a response of another user and for an unknown id. */
   async function find(id: string, userId: string): Promise<{ flow: OrchestrationFlow; facts: ResponseFacts } | undefined> {
     const flowId = /^resp_([\w-]{1,100})$/.exec(id)?.[1]
     if (flowId === undefined) return undefined
@@ -38,7 +40,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
   }
 
   return {
-    /** Throws FLOW_NOT_FOUND. */
+    /** Rejects with FLOW_NOT_FOUND. */
     async get(id: string, userId: string): Promise<{ flow: OrchestrationFlow; facts: ResponseFacts }> {
       const found = await find(id, userId)
       if (found) return found
@@ -46,14 +48,15 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
     },
 
     /**
-     * Gives the place where a response goes on after its previous one to `work`, which adds to it; one at a time per
-     * thread, so that of two that go on from the same response the second finds the thread taken. As long as the
-     * thread ends with the previous answer and the instructions are the same it goes on in it; otherwise a new one
-     * begins with the messages so far.
+     * Calls `work`, which adds messages, with the place where the conversation continues after the previous response.
+     * That is the same thread as long as the thread ends with the previous answer and the instructions are the same;
+     * otherwise a new thread, which begins with the messages so far. One at a time per thread: when two requests
+     * continue after the same response, the second gets a new thread. Rejects with INPUT_INVALID for an unknown or
+     * incomplete previous response.
      */
-    async continued<Result>(
+    async continueAfter<Result>(
       { previousId, instructions, userId }: { previousId: string; instructions: string | undefined; userId: string },
-      work: (place: Continuation) => Promise<Result>,
+      work: (continuation: Continuation) => Promise<Result>,
     ): Promise<Result> {
       const found = await find(previousId, userId)
       if (!found) {
@@ -63,7 +66,7 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
       const { flow, facts } = found
       const answer = answerOf(flow, facts.format !== undefined)
       if (!answer) {
-        const message = `previous_response_id: expected a response that is completed, found '${previousId}' which is not`
+        const message = `previous_response_id: expected a completed response, found '${previousId}', which is not completed`
         throw refusal('previous_response_id', message, 'previous_response_not_completed')
       }
       return inTurn(flow.threadId, async () => work(await placeAfter(flow, answer, instructions, userId)))
@@ -77,12 +80,12 @@ export function createStoredResponses({ orchestrator, conversations }: Responses
     userId: string,
   ): Promise<Continuation> {
     const messages = await conversations.getMessages(threadId, userId)
-    const at = messages.findLastIndex(({ role, metadata }) => role === 'assistant' && metadata.orchestrationFlowId === id)
-    // The process died between the end of the flow and this message, or nobody followed the flow.
-    const known = at === -1 ? [...messages, await addAnswer(conversations, { threadId, userId }, answer)] : messages
-    const upTo = at === -1 ? known : known.slice(0, at + 1)
-    const told = upTo.findLast(isInstructions)?.content
-    if (upTo.length === known.length && told === instructions) return { threadId, before: [] }
+    const index = messages.findLastIndex(({ role, metadata }) => role === 'assistant' && metadata.orchestrationFlowId === id)
+    // The process died between the end of the flow and this message, or the flow ran without a client.
+    const known = index === -1 ? [...messages, await addAnswer(conversations, { threadId, userId }, answer)] : messages
+    const upTo = index === -1 ? known : known.slice(0, index + 1)
+    const current = upTo.findLast(isInstructions)?.content
+    if (upTo.length === known.length && current === instructions) return { threadId, before: [] }
     const kept = upTo.filter((message) => !isInstructions(message))
     return {
       before: [...toInstructions(instructions), ...kept.map(({ role, content, metadata }) => ({ role, content, metadata }))],
