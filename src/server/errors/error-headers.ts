@@ -1,17 +1,17 @@
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** Seconds until another try is worth while, where the error itself does not say. */
+/** Seconds of the `Retry-After` header for errors that do not name a wait themselves. */
 const USUAL_WAIT_SECONDS: Partial<Readonly<Record<ErrorCode, number>>> = {
   RATE_LIMITED: 1,
   SERVER_CLOSING: 1,
   DATABASE_LOCKED: 5,
   DATABASE_UNAVAILABLE: 5,
 }
-/** Clients that wait without a bound of their own are not put off for longer than a day. */
+/** One day: a vendor may name any wait, and some clients wait for `Retry-After` without a bound of their own. */
 const LONGEST_WAIT_SECONDS = 86_400
 
-/** Whole seconds of a `Retry-After` header: what a vendor asked for, rounded up; `undefined` where nothing is known. */
+/** Seconds of the `Retry-After` header: the wait that a vendor named, rounded up, or the usual one for the error. */
 export function findRetryAfter({ code, details }: Pick<OrchestratorError, 'code' | 'details'>): number | undefined {
   const { retryAfterMs } = details
   if (typeof retryAfterMs !== 'number' || !Number.isFinite(retryAfterMs)) return USUAL_WAIT_SECONDS[code]

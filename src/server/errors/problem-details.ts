@@ -4,9 +4,6 @@ import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Problem } from '../../protocol/problem.ts'
 
-/** The only media type of request bodies. */
-export const JSON_TYPE = 'application/json'
-
 /** Our codes for requests that Fastify rejects, by its codes. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: 'REQUEST_TOO_LARGE',
@@ -61,6 +58,9 @@ export function toOrchestratorError(thrown: unknown, hasBody = true): Orchestrat
 /** Errors of Fastify and of its plugins. Those of the plugins may have no code. */
 const hasStatus = (thrown: unknown): thrown is Pick<FastifyError, 'message'> & Partial<FastifyError> =>
   thrown instanceof Error && 'statusCode' in thrown && typeof thrown.statusCode === 'number'
+
+/** The only media type of request bodies. */
+export const JSON_TYPE = 'application/json'
 
 export interface ProblemContext {
   readonly requestId?: string

@@ -24,7 +24,7 @@ const CODES: Partial<Readonly<Record<ErrorCode, string>>> = {
   INPUT_INVALID: 'invalid_value',
 }
 
-/** The status of the error table, except that 422 becomes 400, which OpenAI's clients turn into a BadRequestError. */
+/** The status of our table, but for 422: their clients make a BadRequestError of 400. */
 function statusOf({ code }: OrchestratorError): number {
   const { httpStatus } = ERROR_CODES[code]
   return httpStatus === 422 ? 400 : httpStatus
@@ -41,12 +41,7 @@ export function toOpenAiError(error: OrchestratorError): OpenAiError {
   const message = code === 'INTERNAL' ? INTERNAL_ERROR_DETAIL : messageWithRemedy(error)
   const reason = typeof details.reason === 'string' ? details.reason : undefined
   return {
-    error: {
-      message,
-      type: typeOf(statusOf(error)),
-      param: paramOf(details),
-      code: reason ?? CODES[code] ?? code.toLowerCase(),
-    },
+    error: { message, type: typeOf(statusOf(error)), param: paramOf(details), code: reason ?? CODES[code] ?? code.toLowerCase() },
   }
 }
 

@@ -25,7 +25,7 @@ export async function assertAnswersJson(
   }
   for (const { id, outputSchema } of steps) {
     if (!outputSchema) {
-      const why = `expected an outputSchema on step "${id}", which writes the answer of this flow, found none`
+      const why = `expected an outputSchema at step "${id}", which writes the answer of this flow, found none`
       throw refusal(param, `${param}: ${why}: the flow determines the form of its answer`, 'unsupported_parameter')
     }
     const mismatch =

@@ -23,7 +23,8 @@ const INSTRUCTIONS = { [INSTRUCTIONS_MARK]: true }
 
 /** Reads responses, which are flows, and continues conversations after them. */
 export function createStoredResponses({ orchestrator, conversations }: StoredResponsesDeps) {
-  const turns = new Map<string, Promise<unknown>>()
+  /** The last work on each thread. */
+  const lastWork = new Map<string, Promise<unknown>>()
 
   /** The flow of a response; undefined for a response of another user and for an unknown id. */
   async function find(id: string, userId: string): Promise<{ flow: OrchestrationFlow; facts: ResponseFacts } | undefined> {
@@ -69,11 +70,11 @@ export function createStoredResponses({ orchestrator, conversations }: StoredRes
         const message = `previous_response_id: expected a completed response, found '${previousId}', which is not completed`
         throw refusal('previous_response_id', message, 'previous_response_not_completed')
       }
-      return inTurn(flow.threadId, async () => work(await placeAfter(flow, answer, instructions, userId)))
+      return oneAtATime(flow.threadId, async () => work(await continuationAfter(flow, answer, instructions, userId)))
     },
   }
 
-  async function placeAfter(
+  async function continuationAfter(
     { id, threadId }: OrchestrationFlow,
     answer: FlowAnswer,
     instructions: string | undefined,
@@ -92,12 +93,12 @@ export function createStoredResponses({ orchestrator, conversations }: StoredRes
     }
   }
 
-  function inTurn<Result>(threadId: string, work: () => Promise<Result>): Promise<Result> {
-    const mine = (turns.get(threadId) ?? Promise.resolve()).then(work, work)
+  function oneAtATime<Result>(threadId: string, work: () => Promise<Result>): Promise<Result> {
+    const mine = (lastWork.get(threadId) ?? Promise.resolve()).then(work, work)
     const done = mine.then(nothing, nothing).then(() => {
-      if (turns.get(threadId) === done) turns.delete(threadId)
+      if (lastWork.get(threadId) === done) lastWork.delete(threadId)
     })
-    turns.set(threadId, done)
+    lastWork.set(threadId, done)
     return mine
   }
 }
