@@ -67,8 +67,8 @@ export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger
 }
 
 /**
- * Returns a check whether the server accepts clients without a key: whether there are no keys. Called with every
- * request.
+ * Returns a function that resolves with whether the server accepts clients without a key, because there are no keys
+ * yet. Called with every request.
  */
 function createOpenCheck(apiKeys: ApiKeyService, canBeOpen: boolean, now: () => number): () => Promise<boolean> {
   let known: { readonly atMs: number; readonly open: Promise<boolean> } | undefined

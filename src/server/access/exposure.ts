@@ -16,7 +16,7 @@ export function findExposure({
 }: ExposureSettings): keyof ExposureSettings | undefined {
   if (!isLoopbackHost(host)) return 'host'
   if (publicUrl !== undefined && !isLoopbackHost(new URL(publicUrl).hostname)) return 'publicUrl'
-  // A name of its own means that a proxy forwards requests to this server.
+  // A host name that is not loopback means that a proxy forwards requests to this server.
   if (!allowedHosts.every(isLoopbackHost)) return 'allowedHosts'
   return trustProxy ? 'trustProxy' : undefined
 }

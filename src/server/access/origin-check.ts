@@ -56,7 +56,7 @@ export function createOriginCheck(settings: OriginSettings): OriginCheck {
         if (origins.has(origin) || isSameOrigin(origin, requestHost, name)) return
         throw new OrchestratorError('ORIGIN_REFUSED', 'Pages of this origin may not call the server')
       }
-      // Browsers send no Origin header with plain GET requests, but always this one, which no page can set.
+      // Browsers send no Origin header with plain GET requests. They always send this header, and pages cannot set it.
       if (site !== undefined && site !== 'same-origin' && site !== 'none' && !(page && isNavigation(method, headers))) {
         throw new OrchestratorError('ORIGIN_REFUSED', 'Pages of another site may not call the server')
       }

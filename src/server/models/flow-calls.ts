@@ -67,7 +67,8 @@ export function createFlowCalls(deps: FlowCallsDeps) {
       flowId = flow.id
       if (json) await assertAnswersJson(orchestrator, flow.definition, json)
       await assertRunnable(deps, flow.definition, userId)
-      // The mark keeps the prompt out of the history of this flow, which receives it as its input.
+      // The flow receives the prompt as its input. The mark keeps it out of the history of the flow, unless the
+      // assistant has answered it before.
       const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)

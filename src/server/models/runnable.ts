@@ -23,8 +23,9 @@ function toRequest(denied: unknown): readonly string[] {
 }
 
 /**
- * Rejects with what would stop the flow on its way, before anything was paid for: a provider that is not there, or DATA_SHARING_DENIED, naming
- * everything there is to allow, where steps that are sure to run need what they may not see. What a step with a condition needs is judged when it runs.
+ * Rejects with what would stop the flow on its way, before anything was paid for: a provider that is not there, or
+ * DATA_SHARING_DENIED, naming everything there is to allow, where steps that are sure to run need what they may not
+ * see. What a step with a condition needs is judged when it runs.
  */
 export async function assertRunnable(
   { orchestrator, dataSharing }: Pick<ServerDeps, 'orchestrator' | 'dataSharing'>,

@@ -15,7 +15,7 @@ export interface TextStreamOptions {
 export interface TextStream {
   readonly isStarted: boolean
   /**
-   * Writes events and resolves when the client has read enough for more. A client that reads nothing for too long is
+   * Writes events and resolves when the buffer has capacity again. A client that reads nothing for `slowAfterMs` is
    * disconnected.
    */
   write(events: string): Promise<void>

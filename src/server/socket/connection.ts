@@ -167,7 +167,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       if (!isClosed && writer.isTooSlow()) close(SOCKET_CLOSE.slow)
     },
     ping() {
-      // A client with unread data gets no ping before it has read them: `closeIfSlow` decides about it.
+      // A ping would arrive only after the unread data. `closeIfSlow` ends a client that does not read them.
       if (isClosed || writer.isBackpressured) return
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
