@@ -122,6 +122,16 @@ test('interfaces name application services and contracts of adapters by type; on
   ).toEqual([])
 })
 
+test('the interfaces of the server never import each other, and the folders they share import none of them', () => {
+  const interfaces = ['http', 'socket', 'models', 'mcp']
+  const folderOf = (file: string) => /^src\/server\/([^/]+)\//.exec(file)?.[1]
+  const wrong = imports.filter(({ from, to }) => {
+    const [own, other] = [folderOf(from), folderOf(to)]
+    return own !== undefined && other !== undefined && own !== other && interfaces.includes(other)
+  })
+  expect(wrong.map(shown)).toEqual([])
+})
+
 test('the client imports types and the module async, so that a browser loads nothing else', () => {
   expect(
     forbidden(

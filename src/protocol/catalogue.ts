@@ -24,14 +24,14 @@ export const provider = z.object({
   vendor: z.string(),
   active: z.boolean(),
   simulated: z.boolean(),
-  /** Where its key goes. */
+  /** Origin of the URL that receives the key of the provider. */
   origin: z.string(),
 })
 export const providers = z.object({ items: arrayOf(provider) })
 export const providerParams = z.object({ providerId: id })
 export const providerHealth = z.object({
   providerId: z.string(),
-  /** `unknown`: the adapter has no way to ask. */
+  /** `unknown`: the provider has no health check. */
   status: z.enum(['up', 'down', 'unknown']),
   code: z.string().optional(),
   checkedAt: z.string(),
@@ -48,13 +48,13 @@ const tokens = {
   outputTokens: z.number(),
   reasoningTokens: z.number(),
   totalTokens: z.number(),
-  /** US dollars: what is known. */
+  /** US dollars: the sum of the known costs. */
   costUsd: z.number(),
-  /** Calls that were billed and have no known price. */
+  /** Billed calls without a known price. */
   unpricedCalls: z.number(),
-  /** Calls whose tokens are not known. */
+  /** Calls without known token counts. */
   uncountedCalls: z.number(),
-  /** Calls that the simulator answered: in no other figure. */
+  /** Calls that the simulator answered. No other figure includes them. */
   simulatedCalls: z.number(),
   simulatedTokens: z.number(),
 }
@@ -63,7 +63,7 @@ export const usageQuery = z.strictObject({
   from: z.string().max(40).optional(),
   /** Exclusive. */
   to: z.string().max(40).optional(),
-  /** Of `day`, `provider`, `model`, `flow`, separated by commas. */
+  /** Any of `day`, `provider`, `model` and `flow`, separated by commas. */
   groupBy: z
     .string()
     .max(100)
@@ -76,7 +76,7 @@ export const usageQuery = z.strictObject({
 export const usageReport = z.object({
   rows: arrayOf(
     z.object({
-      /** `2026-11-20`, UTC. */
+      /** Day in UTC, such as `2026-11-20`. */
       day: z.string().optional(),
       provider: z.string().optional(),
       model: z.string().optional(),
@@ -86,6 +86,6 @@ export const usageReport = z.object({
     }),
   ),
   totals: z.object(tokens),
-  /** There are more rows than were asked for; the totals count them all. */
+  /** Whether there are more rows than `limit`. The totals include them. */
   truncated: z.boolean(),
 })

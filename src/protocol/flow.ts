@@ -36,7 +36,7 @@ const attempt = z.object({
   /** Milliseconds. */
   executionTime: z.number(),
   usage: usage.optional(),
-  /** US dollars; absent where it is unknown. */
+  /** US dollars. Undefined when the cost is unknown. */
   cost: z.number().optional(),
   costSource: z.string().optional(),
   pricesDate: z.string().optional(),
@@ -51,7 +51,7 @@ const source = z.object({
   url: z.string().optional(),
   title: z.string().optional(),
   text: z.string().optional(),
-  /** Range of the output that it supports, in UTF-16 units. */
+  /** Range of the output that the source supports, in UTF-16 code units. */
   startIndex: z.number().optional(),
   endIndex: z.number().optional(),
 })
@@ -106,11 +106,11 @@ export const flowResult = z.object({
   status: flowStatus,
   finalOutput: z.string(),
   steps: arrayOf(stepResult),
-  /** US dollars: the sum of what is known. */
+  /** US dollars: the sum of the known costs. */
   totalCost: z.number(),
   totalTokens: z.number(),
   usage,
-  /** Steps without a known price. */
+  /** Number of steps without a known price. */
   unpricedSteps: z.number(),
   totalExecutionTime: z.number(),
   stopReason: z.string().optional(),
@@ -139,14 +139,14 @@ export const flow = z.object({
   stepResults: arrayOf(stepResult),
 })
 
-/** One line of a list: the flow without its definition and its results. */
+/** A flow in lists, without its definition and results. */
 export const flowSummary = flow.omit({ definition: true, stepResults: true, result: true, metadata: true, input: true })
 export const flowPage = pageOf(flowSummary)
 
 export const flowStatusReport = z.object({
   flowId: z.string(),
   status: flowStatus,
-  /** 0 to 100; never falls. */
+  /** Percentage, 0 to 100. Never decreases. */
   progress: z.number(),
   currentStepIndex: z.number(),
   totalSteps: z.number(),
@@ -158,10 +158,10 @@ export const flowStatusReport = z.object({
 })
 
 const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
-/** Only its outside: the service parses it whole, and names every place that is wrong. */
+/** Checks only that the definition is an object. The service validates the whole and reports all invalid values. */
 export const definitionData = z.custom<FlowDefinitionInput>(isObject, 'expected an object').meta({ title: 'FlowDefinition' })
 
-/** A definition as data, or a template with its parameters: one of the two. */
+/** Either a definition, or a template with its parameters. */
 export const definitionSource = {
   definition: definitionData.optional(),
   template: id.optional(),
@@ -184,10 +184,10 @@ export const flowCheck = z.object({
 })
 
 const positiveMs = z.number().positive()
-/** How one execution is to go. */
+/** Options of one execution. */
 export const execution = z.strictObject({
   input: z.string().max(5_000_000).optional(),
-  /** Ask providers for streams and send `step_progress`; default true. */
+  /** Whether providers stream their answers, which become `step_progress` updates. Default: true. */
   streaming: z.boolean().optional(),
   saveMessages: z.boolean().optional(),
   timeout: z.strictObject({ flow: positiveMs.optional(), step: positiveMs.optional() }).optional(),
@@ -200,7 +200,7 @@ export const rerun = z.strictObject({ fromStep: id.optional(), input: z.string()
 export const flowParams = z.object({ flowId: id })
 export const stepParams = z.object({ flowId: id, stepId: id })
 export const flowListQuery = z.strictObject({
-  /** Of this thread; absent: all flows that the caller created. */
+  /** Lists the flows of this thread. Default: all flows that the caller created. */
   threadId: id.optional(),
   status: flowStatus.optional(),
   type: flowType.optional(),
@@ -210,6 +210,6 @@ export const flowListQuery = z.strictObject({
   sortOrder: z.enum(['ASC', 'DESC']).optional(),
   cursor: z.string().max(1_000).optional(),
 })
-/** Milliseconds to wait for the end; 0 answers at once. */
+/** `wait`: milliseconds to wait for the end of the flow. 0 responds immediately. */
 export const executeQuery = z.strictObject({ wait: queryInteger(0, 86_400_000).optional() })
 export const updatesQuery = z.strictObject({ afterSeq: queryInteger(0, 2_147_483_647).optional() })

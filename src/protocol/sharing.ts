@@ -7,9 +7,9 @@ const rules = {
   allowAttachments: z.boolean(),
 }
 
-/** What the caller allows one provider to see. */
+/** Data-sharing policy of a user for one provider: the context that the provider may receive. */
 export const sharingPolicy = z.object({ userId: z.string(), providerKey: z.string(), ...rules })
 export const sharingPolicies = z.object({ items: arrayOf(sharingPolicy) })
-/** Rules that are not named are false. */
+/** Omitted rules are false. */
 export const newSharingPolicy = z.strictObject(rules).partial()
 export const sharingParams = z.object({ providerKey: id })

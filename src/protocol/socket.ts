@@ -3,20 +3,20 @@ import { execution, flowStatusReport } from './flow.ts'
 import { arrayOf, id } from './instant.ts'
 import { problem } from './problem.ts'
 
-/** Subprotocol of the WebSocket; a browser sends its ticket as a second one, `ticket.<ticket>`. */
+/** Subprotocol of the WebSocket. A browser sends its ticket as a second one, `ticket.<ticket>`. */
 export const SOCKET_PROTOCOL = 'polyphony.v1'
 export const TICKET_PREFIX = 'ticket.'
 
-/** Given back with the answer, so that a client finds what it asked. */
+/** Repeated in the answer, so that a client can match it with its message. */
 const requestId = id.optional()
 
-/** What a client may send. */
+/** Messages of a client. The server defines their handling in `server/socket/messages.ts`. */
 export const clientFrame = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('subscribe'),
     requestId,
     flowId: id,
-    /** The last update that the client has; default 0. */
+    /** Number of the last update that the client has received. Default: 0. */
     afterSeq: z.number().int().min(0).max(2_147_483_647).default(0),
   }),
   z.strictObject({ type: z.literal('unsubscribe'), requestId, flowId: id }),
@@ -27,34 +27,34 @@ export const clientFrame = z.discriminatedUnion('type', [
 export type ClientFrame = z.output<typeof clientFrame>
 export type ClientFrameInput = z.input<typeof clientFrame>
 
-/** What the server sends besides updates, which stand alone as they are. */
+/** Messages of the server, apart from updates, which it sends without an envelope. */
 export const serverFrame = z.discriminatedUnion('type', [
   z.object({ type: z.literal('subscribed'), requestId, flowId: z.string(), afterSeq: z.number() }),
   z.object({ type: z.literal('unsubscribed'), requestId, flowId: z.string() }),
   /** Answer to `execute` and `cancel`. */
   z.object({ type: z.literal('status'), requestId, flowId: z.string(), status: flowStatusReport }),
-  /** Nothing follows on this flow until it is executed again; the subscription is over. */
+  /** The flow has ended, and with it the subscription. There are no more updates until the flow is executed again. */
   z.object({ type: z.literal('end'), flowId: z.string(), status: z.string(), lastSeq: z.number() }),
   z.object({ type: z.literal('pong'), requestId }),
-  /** What was asked is not done, or a subscription ended because of it. */
+  /** A message was not processed, or a subscription ended, because of this problem. */
   z.object({ type: z.literal('refused'), requestId, flowId: z.string().optional(), problem }),
 ])
 export type ServerFrame = z.output<typeof serverFrame>
 export type WireServerFrame = z.input<typeof serverFrame>
 
-/** Why the server closes a WebSocket. */
+/** Codes and reasons with which the server closes a WebSocket. */
 export const SOCKET_CLOSE = {
-  /** The server shuts down: connect again. */
+  /** The server shuts down. Clients should reconnect. */
   goingAway: { code: 1001, reason: 'server is closing' },
-  /** A frame that is no JSON object of this protocol, again and again. */
+  /** The client sent too many frames that are not valid. */
   policy: { code: 1008, reason: 'too many frames that could not be understood' },
   tooBig: { code: 1009, reason: 'message too big' },
-  /** Connect again with `afterSeq`: nothing is lost. */
+  /** The client read too slowly. It can reconnect with `afterSeq` and loses nothing. */
   slow: { code: 4008, reason: 'reader too slow' },
   flooded: { code: 4029, reason: 'too many messages' },
-  /** The key was revoked or the token expired. */
+  /** The key was revoked, or the key or token has expired. */
   unauthenticated: { code: 4401, reason: 'no longer authenticated' },
 } as const
 
-/** A single-use permission to open one WebSocket, for browsers, which cannot send headers. */
+/** Ticket that opens one WebSocket, once. For browsers, which cannot set headers on WebSockets. */
 export const ticket = z.object({ ticket: z.string(), protocols: arrayOf(z.string()), expiresAt: z.string() })

@@ -10,7 +10,7 @@ export const newThread = z.strictObject({ title: z.string().max(500).optional() 
 const attachment = z.object({
   name: z.string().min(1).max(500),
   mediaType: z.string().min(1).max(200),
-  /** What is sent to models; other attachments are recorded only. */
+  /** Text that is sent to models. Attachments without it are only stored. */
   text: z.string().max(5_000_000).optional(),
 })
 
@@ -43,6 +43,6 @@ export const messageListQuery = z.strictObject({ limit: queryInteger(1, 10_000).
 const rights = z.array(z.enum(THREAD_RIGHTS))
 export const threadPermission = z.object({ userId: z.string(), rights: rights.readonly() })
 export const threadPermissions = z.object({ items: arrayOf(threadPermission) })
-/** The rights that the user is to have from now on; none takes all. */
+/** All rights of the user from now on. An empty list revokes all. */
 export const newPermission = z.strictObject({ rights: rights.max(THREAD_RIGHTS.length) })
 export const permissionParams = z.object({ threadId: id, userId: id })

@@ -4,7 +4,7 @@ import { arrayOf, instant } from './instant.ts'
 import { errorInfo } from './problem.ts'
 
 const common = {
-  /** Rises with every update of a flow, from 1. */
+  /** Sequence number within the flow, from 1. */
   seq: z.number().int(),
   flowId: z.string(),
   stepId: z.string().optional(),
@@ -14,7 +14,7 @@ const common = {
 const of = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
   z.object({ ...common, type: z.literal(type), data })
 
-/** One update of a running flow (SPEC section 9), the same in SSE and on WebSockets. */
+/** One update of a flow, in the same form in event streams and on WebSockets. */
 export const flowUpdate = z.discriminatedUnion('type', [
   of(
     'flow_start',
@@ -56,5 +56,5 @@ export const flowUpdate = z.discriminatedUnion('type', [
   of('flow_cancelled', z.object({ reason: z.string() })),
   of('error', errorInfo),
 ])
-/** As it crosses the wire: instants are text. */
+/** An update as JSON, in which instants are text. */
 export type WireUpdate = z.input<typeof flowUpdate>

@@ -3,10 +3,10 @@ import { loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from '../
 import { readVersion } from '../config/version.ts'
 import { createPolyphony, type Polyphony } from '../polyphony.ts'
 import { createServerLogger, toLogger } from '../telemetry/logs.ts'
-import type { ServerDeps } from './parts.ts'
-import { createHttpServer as createFastifyServer } from './server.ts'
+import { createHttpServer } from './server.ts'
+import type { ServerDeps } from './server-deps.ts'
 
-/** A logger like that of pino. */
+/** A logger with the interface of pino. */
 export interface ServerLogger {
   level: string
   fatal(fields: unknown, message?: string, ...values: unknown[]): void
@@ -24,45 +24,52 @@ export interface ServerOptions {
   readonly logger?: ServerLogger
   /** Shown in /health and /openapi.json. */
   readonly version?: string
-  /** Milliseconds between two checks whether those who follow flows still may; default 250. */
+  /** Milliseconds between two rechecks whether connected clients may still read their flows. Default: 250. */
   readonly recheckIntervalMs?: number
 }
 
-/** Flows over HTTP and WebSocket, as models and as tools. */
+/** The server: HTTP, WebSocket, OpenAI-compatible API and MCP. */
 export interface PolyphonyServer {
-  /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
+  /**
+   * Resolves with the URL of the server. Rejects with CONFIG_INVALID when other machines could reach it although there
+   * are no keys, and when the address is not available.
+   */
   listen(): Promise<string>
   /**
-   * Takes no new work, ends streams and sockets so that clients reconnect elsewhere, lets requests under way be answered as long as
-   * `server.closeTimeoutMs` says, and resolves when nobody is connected. Flows continue.
+   * Takes no new work, ends streams and sockets so that clients reconnect to another process, waits up to
+   * `server.closeTimeoutMs` for requests that are being answered, and resolves when no client is connected. Flows
+   * continue.
    */
   close(): Promise<void>
 }
 
 /**
- * Builds the server over an opened Polyphony, which it does not close.
- * Its type names no type of Fastify: Fastify is inside the package, so users do not have its types.
+ * Builds the server for an open Polyphony, which it does not close. Its type refers to no type of Fastify, which is
+ * bundled, so that users do not have its types.
  */
-export const createHttpServer: (deps: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createFastifyServer
+export const createServer: (deps: ServerDeps, options?: ServerOptions) => Promise<PolyphonyServer> = createHttpServer
 
-/** A server that owns its Polyphony. */
+/** A server with a Polyphony of its own. */
 export interface StartedServer {
-  /** Address it answers at. */
+  /** URL of the server. */
   readonly url: string
   readonly config: PolyphonyConfig
-  /** Nobody has a key: whoever reaches this machine is the local user. */
+  /** True when there are no keys: every client on this machine is the local user. */
   readonly isOpen: boolean
   /**
-   * Takes no new work, waits for running flows as long as `server.closeTimeoutMs` says, leaves the rest to other processes or the next start, and
-   * releases everything.
+   * Takes no new work, waits up to `server.closeTimeoutMs` for running flows, leaves the others to other processes or
+   * the next start, and releases all resources.
    */
   close(): Promise<void>
 }
 
-/** What `polyphony serve` does: configuration, database, recovery, HTTP. `flags` win over environment and file. */
+/**
+ * Starts the server as `polyphony serve` does: reads the configuration, opens the database, listens and resumes
+ * interrupted flows. `flags` take precedence over environment and file. Rejects with CONFIG_INVALID.
+ */
 export async function startServer(flags: PolyphonyConfigInput = {}): Promise<StartedServer> {
   const configured = await loadConfig({}, { flags })
-  // A server that says nothing of its requests helps nobody; whoever wants less says so.
+  // Default to `info` so that requests are logged; configuration may lower it.
   const logLevel = configured.sources.has('logLevel') ? configured.logLevel : 'info'
   const logger = createServerLogger({ level: logLevel, destination: process.stderr })
   const polyphony = await createPolyphony({ logger: toLogger(logger), logLevel }, { flags })
@@ -76,17 +83,17 @@ export async function startServer(flags: PolyphonyConfigInput = {}): Promise<Sta
 
 async function serve(polyphony: Polyphony, logger: FastifyBaseLogger): Promise<StartedServer> {
   const { config, apiKeys } = polyphony
-  const server = await createFastifyServer(polyphony, { logger, version: readVersion() })
-  const begin = async () => {
+  const server = await createHttpServer(polyphony, { logger, version: readVersion() })
+  const start = async () => {
     const url = await server.listen()
     if (config.server.resumeInterrupted) await polyphony.resumeInterrupted()
     return { url, isOpen: config.server.jwt === undefined && !(await apiKeys.exist()) }
   }
-  const { url, isOpen } = await begin().catch(async (error: unknown) => {
+  const { url, isOpen } = await start().catch(async (error: unknown) => {
     await server.close()
     throw error
   })
-  logger.info({ url, isOpen }, 'the server answers')
+  logger.info({ url, isOpen }, 'the server is listening')
   let closing: Promise<void> | undefined
   const close = async () => {
     await server.close()

@@ -2,16 +2,15 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { ServerSettings } from '../config/config.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { createAuthenticator } from './access/authenticate.ts'
+import { createAuthenticator } from './access/authenticator.ts'
 import { assertNotExposed, findExposure } from './access/exposure.ts'
-import { createOriginCheck } from './access/origins.ts'
+import { createOriginCheck } from './access/origin-check.ts'
 import { createApp } from './http/app.ts'
-import { createEventStreams } from './http/event-stream.ts'
+import { createEventStreams } from './http/event-streams.ts'
 import { addIdempotency } from './http/idempotency.ts'
-import { addObservation } from './http/observe.ts'
-import { addDocs, addOpenApi } from './http/openapi/openapi.ts'
-import { createRequestsUnderWay } from './http/pending-requests.ts'
-import { API } from './http/requests.ts'
+import { addObservation } from './http/observation.ts'
+import { addDocs, addOpenApi } from './http/openapi.ts'
+import { createPendingRequests } from './http/pending-requests.ts'
 import { catalogueRoutes } from './http/routes/catalogue.ts'
 import { dataSharingRoutes } from './http/routes/data-sharing.ts'
 import { executionRoutes } from './http/routes/executions.ts'
@@ -21,11 +20,13 @@ import { metricsRoutes } from './http/routes/metrics.ts'
 import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { usageRoutes } from './http/routes/usage.ts'
-import { mcpRoutes } from './mcp/route.ts'
-import { modelRoutes } from './models/models.ts'
+import { mcpRoutes } from './mcp/mcp-routes.ts'
+import { modelRoutes } from './models/model-routes.ts'
 import { openAiErrors } from './models/open-ai-error.ts'
-import type { ServerDeps } from './parts.ts'
+import { API } from './requests/routes.ts'
+import type { ServerDeps } from './server-deps.ts'
 import { createSockets } from './socket/sockets.ts'
+import { createInFlight } from './streaming/in-flight.ts'
 import { createServerSubscriptions } from './streaming/subscriptions.ts'
 
 export interface HttpServerOptions {
@@ -33,30 +34,34 @@ export interface HttpServerOptions {
   readonly logger?: FastifyBaseLogger
   /** Shown in /health and /openapi.json. */
   readonly version?: string
-  /** Milliseconds between looks at whether those who follow flows still may; default 250. */
+  /** Milliseconds between two rechecks whether connected clients may still read their flows. Default: 250. */
   readonly recheckIntervalMs?: number
 }
 
-/** Flows over HTTP and WebSocket, as models and as tools. */
+/** The server: HTTP, WebSocket, OpenAI-compatible API and MCP. */
 export interface HttpServer {
-  /** For tests, and for backends that add routes of their own. */
+  /** The Fastify app, for tests and for backends that add routes. */
   readonly app: FastifyInstance
-  /** Resolves with the address it answers at. Rejects with CONFIG_INVALID where it would be open to others without any key. */
+  /**
+   * Resolves with the URL of the server. Rejects with CONFIG_INVALID when other machines could reach it although there
+   * are no keys, and when the address is not available.
+   */
   listen(): Promise<string>
   /**
-   * Takes no new work, ends streams and sockets so that clients come back elsewhere, lets requests under way be answered as long as
-   * `server.closeTimeoutMs` says, and resolves when nobody is connected. Flows go on.
+   * Takes no new work, ends streams and sockets so that clients reconnect to another process, waits up to
+   * `server.closeTimeoutMs` for requests that are being answered, and resolves when no client is connected. Flows
+   * continue.
    */
   close(): Promise<void>
 }
 
-/** Together with the default of `policyCacheMs` less than a second: so soon counts a change that another process made. */
-const LOOK_EVERY_MS = 250
+/** With the default of `policyCacheMs` less than a second in total until a change by another process takes effect. */
+const DEFAULT_RECHECK_INTERVAL_MS = 250
 
-/** Builds the server over an opened Polyphony, which it does not close. */
+/** Builds the server for an open Polyphony, which it does not close. */
 export async function createHttpServer(deps: ServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
   const settings = deps.config.server
-  const { logger = silentLogger, version = 'unknown', recheckIntervalMs = LOOK_EVERY_MS } = options
+  const { logger = silentLogger, version = 'unknown', recheckIntervalMs = DEFAULT_RECHECK_INTERVAL_MS } = options
   let closing = false
   const isClosing = () => closing
 
@@ -69,28 +74,29 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     logger,
   })
   const metrics = await deps.telemetry.metrics()
-  const underWay = createRequestsUnderWay(settings)
+  const pending = createPendingRequests(settings)
+  const inFlight = createInFlight({ authenticator, settings, recheckIntervalMs })
   const observe = (observed: FastifyInstance) => {
-    underWay.watch(observed)
+    pending.watch(observed)
     addObservation(observed, { requestContext: deps.telemetry.requestContext, metrics })
   }
   const subscriptions = createServerSubscriptions({ ...deps, metrics })
-  const streams = createEventStreams({ subscriptions, authenticator, settings, recheckIntervalMs })
+  const streams = createEventStreams({ subscriptions, inFlight, settings })
   const sockets = createSockets({
     ...deps,
     origins,
     authenticator,
     subscriptions,
     settings,
+    inFlight,
     isClosing,
     metrics,
-    recheckIntervalMs,
   })
 
   const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: deps.definitionSchema() })
   addIdempotency(app, deps)
-  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), askDatabase: () => deps.apiKeys.exist() }))
+  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), pingDatabase: () => deps.apiKeys.exist() }))
   await app.register(metricsRoutes(metrics))
   await app.register(
     async (api) => {
@@ -100,7 +106,7 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
         permissionRoutes(deps),
         dataSharingRoutes(deps),
         flowRoutes(deps),
-        executionRoutes(deps, { streams, underWay }),
+        executionRoutes(deps, { streams, inFlight }),
         ticketRoutes(deps),
         usageRoutes(deps),
       ]) {
@@ -109,12 +115,13 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     },
     { prefix: API },
   )
-  await app.register(mcpRoutes(deps, { authenticator, version, recheckIntervalMs }))
-  await app.register(modelRoutes(deps, { authenticator, recheckIntervalMs }))
+  await app.register(mcpRoutes(deps, { authenticator, inFlight, version }))
+  await app.register(modelRoutes(deps, inFlight))
   await addDocs(app)
-  // The last of those who are asked before connections are closed: the others let their requests end.
-  await app.register(async (last) => {
-    last.addHook('preClose', () => underWay.settle())
+  app.addHook('preClose', async () => {
+    await inFlight.close(settings.closeTimeoutMs)
+    sockets.close()
+    await pending.settle()
   })
   sockets.attach(app.server)
 
@@ -129,19 +136,19 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     },
     async close() {
       closing = true
-      underWay.endWaits()
-      streams.close()
-      sockets.close()
+      // Before the feeds close, so that streams and sockets end with their own reason. The hook above waits for the
+      // rest.
+      void inFlight.close(settings.closeTimeoutMs)
       subscriptions.close()
       await app.close()
     },
   }
 }
 
-/** What the system says of an address that cannot be listened at. */
+/** Error codes of the system for an address that is not available, with the setting and the expected value. */
 const LISTEN_PROBLEMS: Readonly<Record<string, readonly [key: string, expected: string]>> = {
-  EADDRINUSE: ['server.port', 'a port that nobody listens at'],
-  EACCES: ['server.port', 'a port that this user may listen at'],
+  EADDRINUSE: ['server.port', 'a free port'],
+  EACCES: ['server.port', 'a port that this user may listen on'],
   EADDRNOTAVAIL: ['server.host', 'an address of this machine'],
   ENOTFOUND: ['server.host', 'an address of this machine'],
 }

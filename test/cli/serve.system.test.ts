@@ -61,11 +61,9 @@ test('a port that is taken, an address that is none, and one that others reach a
     commandLine.run(['serve', '--port', '70000']),
   ])
   expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])
-  expect(results[0]?.stderr).toContain(
-    `CONFIG_INVALID: server.port: expected a port that nobody listens at, found ${port} (EADDRINUSE)`,
-  )
+  expect(results[0]?.stderr).toContain(`CONFIG_INVALID: server.port: expected a free port, found ${port} (EADDRINUSE)`)
   expect(results[1]?.stderr).toContain(
-    'CONFIG_INVALID: server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys',
+    'CONFIG_INVALID: server.host: expected a loopback address such as 127.0.0.1 as long as there are no keys',
   )
   expect(results[2]?.stderr).toContain('expected 0 to 65535')
   for (const { stderr } of results) expect(stderr).not.toMatch(/^\s+at /m)

@@ -2,18 +2,19 @@ import * as z from 'zod'
 import { SCOPES, type Scope } from '../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** On whose behalf a request is answered. */
+/** The authenticated client of a request: the user that it acts for, and what its key or token allows. */
 export interface Caller {
   readonly userId: string
   readonly scopes: readonly Scope[]
-  /** `local`: nobody has a key yet, and the server listens on this machine only. */
+  /** `local`: there are no keys, and only this machine can reach the server. */
   readonly via: 'local' | 'key' | 'jwt'
+  /** Id of the API key, for callers with one. */
   readonly keyId?: string
-  /** Milliseconds since 1970, of a token. */
+  /** Milliseconds since 1970 at which the key or token expires. Undefined: never. */
   readonly expiresAtMs?: number
 }
 
-/** A caller as a ticket carries it from one process to another. */
+/** Schema of a caller as the database stores it with a ticket. */
 export const storedCaller = z.object({
   userId: z.string(),
   scopes: z.array(z.enum(SCOPES)),
@@ -22,12 +23,16 @@ export const storedCaller = z.object({
   expiresAtMs: z.number().optional(),
 })
 
-/** The user of a server without keys; the same who runs flows at the command line. */
+/** The user of a server without keys, and of the command line. */
 const LOCAL_USER = 'local'
 
 export const LOCAL_CALLER: Caller = { userId: LOCAL_USER, scopes: SCOPES, via: 'local' }
 
-/** Throws PERMISSION_DENIED where the key or token was not made for this. */
+/** The error that ends an answer whose key or token was valid when its request began. */
+export const authenticationEnded = (): OrchestratorError =>
+  new OrchestratorError('UNAUTHENTICATED', 'Authentication expired or was revoked')
+
+/** Throws PERMISSION_DENIED when the key or token of the caller lacks the scope. */
 export function requireScope(caller: Caller, scope: Scope): void {
   if (caller.scopes.includes(scope)) return
   throw new OrchestratorError('PERMISSION_DENIED', `This key lacks the scope "${scope}"`, {

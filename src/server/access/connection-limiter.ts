@@ -3,13 +3,13 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 export interface ConnectionLimiterOptions {
   readonly maxConnections: number
   readonly maxConnectionsPerUser: number
-  /** How such a connection is called in an error. */
+  /** Name of the connections in the error, in the plural: `WebSockets`. */
   readonly name: string
 }
 
-/** Room for connections that stay open. */
+/** Limits connections that stay open, per user and in total. */
 export interface ConnectionLimiter {
-  /** Takes a place and returns what gives it back. Throws RATE_LIMITED where there is none. */
+  /** Counts one connection and returns the function that releases it. Throws RATE_LIMITED when a limit is reached. */
   acquire(userId: string): () => void
 }
 

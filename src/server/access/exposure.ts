@@ -1,26 +1,31 @@
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { isLoopbackHost } from './origins.ts'
+import { isLoopbackHost } from './origin-check.ts'
 
-type DoorSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'trustProxy' | 'allowedHosts'>
+type ExposureSettings = Pick<ServerSettings, 'host' | 'publicUrl' | 'trustProxy' | 'allowedHosts'>
 
 /**
- * The setting by which others than this machine reach the server: an address that they can reach, or a proxy, to which everybody looks like this
- * machine. `undefined` where there is none.
+ * The setting that makes the server reachable from other machines: an address that is not loopback, or a proxy, whose
+ * clients all appear to be on this machine. Undefined when only this machine can reach it.
  */
-export function findExposure({ host, publicUrl, trustProxy, allowedHosts }: DoorSettings): keyof DoorSettings | undefined {
+export function findExposure({
+  host,
+  publicUrl,
+  trustProxy,
+  allowedHosts,
+}: ExposureSettings): keyof ExposureSettings | undefined {
   if (!isLoopbackHost(host)) return 'host'
   if (publicUrl !== undefined && !isLoopbackHost(new URL(publicUrl).hostname)) return 'publicUrl'
-  // A name that others know this server by: somebody hands their requests on.
+  // A host name that is not loopback means that a proxy forwards requests to this server.
   if (!allowedHosts.every(isLoopbackHost)) return 'allowedHosts'
   return trustProxy ? 'trustProxy' : undefined
 }
 
-/** Without keys whoever reaches the server is the local user: then only this machine may reach it. Throws CONFIG_INVALID. */
-export function assertNotExposed(settings: DoorSettings): void {
+/** Must be called before a server without keys listens: every client is the local user then. Throws CONFIG_INVALID. */
+export function assertNotExposed(settings: ExposureSettings): void {
   const name = findExposure(settings)
   if (name === undefined) return
-  const expected = name === 'host' ? 'an address of this machine such as 127.0.0.1' : 'no proxy that lets others in'
+  const expected = name === 'host' ? 'a loopback address such as 127.0.0.1' : 'a server that only this machine can reach'
   throw new OrchestratorError(
     'CONFIG_INVALID',
     `server.${name}: expected ${expected} as long as there are no keys, found "${settings[name]}". Make one with \`polyphony keys create\`, or configure server.jwt`,

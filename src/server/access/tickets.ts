@@ -7,7 +7,9 @@ const VALID_FOR_MS = 30_000
 
 const hashOf = (ticket: string): string => createHash('sha256').update(ticket).digest('hex')
 
-/** A ticket for one WebSocket of the caller, which any process over the same database takes. Only its hash is stored. */
+/**
+ * A ticket that opens one WebSocket for the caller, at any process over the same database. Only its hash is stored.
+ */
 export async function issueTicket(tickets: TicketRepository, caller: Caller) {
   const ticket = randomBytes(32).toString('base64url')
   const expiresAt = new Date(Date.now() + VALID_FOR_MS)
@@ -15,7 +17,7 @@ export async function issueTicket(tickets: TicketRepository, caller: Caller) {
   return { ticket, protocols: [SOCKET_PROTOCOL, `${TICKET_PREFIX}${ticket}`], expiresAt: expiresAt.toISOString() }
 }
 
-/** Who got the ticket; `undefined` ever after, and for one that is unknown or too old. */
+/** The caller that got the ticket; undefined when it was used before, has expired or is unknown. */
 export async function redeemTicket(tickets: TicketRepository, ticket: string): Promise<Caller | undefined> {
   if (!/^[\w-]{43}$/.test(ticket)) return undefined
   const stored = storedCaller.safeParse(await tickets.redeem(hashOf(ticket), new Date()))

@@ -6,17 +6,20 @@ interface Pattern {
   readonly methods: Set<string>
 }
 
-/** Which methods the paths of an app answer. */
+/** The methods that each path of an app supports. */
 export interface AllowedMethods {
-  /** Value of the `Allow` header for a path, without its query; `undefined` where nothing answers at this path. */
+  /** Value of the `Allow` header for a path without its query; undefined when no route has this path. */
   find(path: string): string | undefined
 }
 
-/** Collects the methods of every route that is registered afterwards. The router finds routes by their method first, and cannot say what it would answer to others. */
+/**
+ * Collects the methods of every route that is registered afterwards. The router finds routes by method first, so it
+ * cannot list the methods of a path.
+ */
 export function collectAllowedMethods(app: FastifyInstance): AllowedMethods {
   const patterns = new Map<string, Pattern>()
   app.addHook('onRoute', ({ url, method }: RouteOptions) => {
-    // The route of preflights stands under every path.
+    // The route for preflights matches every path.
     if (url === '*') return
     const pattern = patterns.get(url) ?? { path: toExpression(url), methods: new Set(['OPTIONS']) }
     patterns.set(url, pattern)
@@ -30,7 +33,10 @@ export function collectAllowedMethods(app: FastifyInstance): AllowedMethods {
   }
 }
 
-/** `/flows/:flowId` and `/models/*` as expressions for whole paths, with or without a slash at the end. */
+/**
+ * A pattern such as `/flows/:flowId` or `/models/*` as an expression for whole paths, with or without a slash at the
+ * end.
+ */
 function toExpression(url: string): RegExp {
   const source = url
     .replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&')
@@ -40,15 +46,16 @@ function toExpression(url: string): RegExp {
 }
 
 /**
- * The error of a request that no route answers: METHOD_NOT_ALLOWED where its path answers other methods only, else ROUTE_NOT_FOUND. A route may
- * give a request of its own method back, such as that of the files at /docs for a file that is not there.
+ * The error for a request without a route: METHOD_NOT_ALLOWED when its path supports other methods, else
+ * ROUTE_NOT_FOUND. The plugin that serves /docs calls this for a file that does not exist, although its route supports
+ * the method.
  */
 export function noRoute({ method, url }: Pick<FastifyRequest, 'method' | 'url'>, methods: AllowedMethods): OrchestratorError {
   const allow = methods.find(pathOf(url))
   return allow === undefined || allow.split(', ').includes(method)
-    ? new OrchestratorError('ROUTE_NOT_FOUND', `Nothing answers ${method} here`)
+    ? new OrchestratorError('ROUTE_NOT_FOUND', `No route for ${method}`)
     : new OrchestratorError('METHOD_NOT_ALLOWED', `${method}: expected one of ${allow}`, { details: { allow } })
 }
 
-/** The path alone: what stands behind a question mark may be secret. */
+/** The path without its query, which may contain secrets. */
 export const pathOf = (url: string): string => url.split('?', 1)[0] ?? '/'

@@ -6,35 +6,35 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequ
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { Authenticator } from '../access/authenticate.ts'
+import type { Authenticator } from '../access/authenticator.ts'
 import { requireScope } from '../access/caller.ts'
-import type { OriginCheck } from '../access/origins.ts'
+import type { OriginCheck } from '../access/origin-check.ts'
+import { createErrorAnswers, type ErrorFormat } from '../errors/error-format.ts'
+import { type ProblemContext, toOrchestratorError } from '../errors/problem-details.ts'
 import { type AllowedMethods, collectAllowedMethods, noRoute, pathOf } from './allowed-methods.ts'
-import { hasBody, readJsonBodies } from './body/json-body.ts'
-import { createErrorAnswers, type ErrorFormat } from './errors/error-format.ts'
-import { type ProblemContext, toOrchestratorError } from './errors/problem-details.ts'
-import './requests.ts'
-import { refuseUnreadable } from './errors/unreadable.ts'
+import { hasBody, readJsonBodies } from './json-body.ts'
+import '../requests/routes.ts'
+import { refuseUnreadable } from '../raw/refuse-unreadable.ts'
 
 export interface AppDeps {
   readonly settings: ServerSettings
   readonly logger: FastifyBaseLogger
   readonly origins: OriginCheck
   readonly authenticator: Authenticator
-  /** The server takes no new work any more. */
+  /** True from the moment the server takes no new work. */
   readonly isClosing: () => boolean
-  /** Adds what looks at every request from its beginning, refused ones included. */
+  /** Adds the hooks that observe every request, refused ones included. Called before all other hooks are added. */
   readonly observe: (app: FastifyInstance) => void
-  /** Where errors are not told as RFC 9457 says. */
+  /** Formats of errors for paths whose clients do not expect problem details (RFC 9457). */
   readonly errorFormats: readonly ErrorFormat[]
 }
 
-/** Milliseconds for a client to send its whole request: slower ones only hold connections. */
+/** Milliseconds that a client has to send its whole request. Slower clients only occupy connections. */
 const REQUEST_TIMEOUT_MS = 60_000
-/** At most, between looks for such clients. */
-const SLOW_LOOK_MS = 5_000
+/** Maximum milliseconds between two checks for such clients. */
+const SLOW_CHECK_INTERVAL_MS = 5_000
 const MAX_HEADERS = 100
-/** Headers that pages of other origins may read. */
+/** Response headers that pages of other origins may read. */
 const EXPOSED_HEADERS = [
   'location',
   'retry-after',
@@ -46,7 +46,10 @@ const EXPOSED_HEADERS = [
 ]
 const SERVER_METHODS = ['DELETE', 'GET', 'HEAD', 'POST', 'PUT']
 
-/** A Fastify with everything that stands before the routes: who calls from where, how often, and how errors are told. */
+/**
+ * Creates the Fastify app with everything that applies to all routes: checks of host, origin, caller and rate, and the
+ * form of errors.
+ */
 export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   const toErrorAnswer = createErrorAnswers(deps.errorFormats)
   const app = createBareApp(deps, toErrorAnswer)
@@ -54,7 +57,7 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   readJsonBodies(app)
   app.decorateRequest('caller', undefined)
   deps.observe(app)
-  // Before the plugins: routes that they bring along, such as that of preflights, tell errors in the same form.
+  // Before the plugins, so that the routes they add, such as that of preflights, report errors in the same form.
   setErrorHandlers(app, toErrorAnswer, methods)
   checkHostAndOrigin(app, deps)
   answerOptions(app, deps, methods)
@@ -77,10 +80,10 @@ function createBareApp({ settings, logger }: AppDeps, toErrorAnswer: ToErrorAnsw
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
     exposeHeadRoutes: true,
-    // Our own hook says so, and in our form.
+    // The hook below answers with SERVER_CLOSING instead, in the form of all errors.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
-    // An address that cannot be decoded never reaches the hooks.
+    // Called for a path that cannot be decoded. Such a request does not reach the hooks.
     frameworkErrors: (error, request, { raw }) => {
       const { status, headers, body } = toErrorAnswer(toOrchestratorError(error), contextOf(request))
       raw.writeHead(status, { ...headers, 'x-request-id': request.id })
@@ -88,14 +91,14 @@ function createBareApp({ settings, logger }: AppDeps, toErrorAnswer: ToErrorAnsw
     },
     clientErrorHandler: refuseUnreadable,
     http: {
-      // One without a Host is refused as one with a foreign one is.
+      // The origin check refuses a request without a Host header, in the form of all errors.
       requireHostHeader: false,
       headersTimeout: settings.headersTimeoutMs,
-      connectionsCheckingInterval: Math.min(SLOW_LOOK_MS, settings.headersTimeoutMs),
+      connectionsCheckingInterval: Math.min(SLOW_CHECK_INTERVAL_MS, settings.headersTimeoutMs),
     },
   })
   app.server.maxHeadersCount = MAX_HEADERS
-  // An expectation that nobody knows is passed over: Node would answer it, in no form of ours.
+  // An unknown Expect header is ignored. Node would answer it with 417, in another form than our errors.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
@@ -105,9 +108,9 @@ function createBareApp({ settings, logger }: AppDeps, toErrorAnswer: ToErrorAnsw
 function setErrorHandlers(app: FastifyInstance, toErrorAnswer: ToErrorAnswer, methods: AllowedMethods): void {
   app.setErrorHandler((thrown, request, reply) => {
     const error = toOrchestratorError(thrown, hasBody(request))
-    if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request met a bug')
+    if (error.code === 'INTERNAL') request.log.error({ err: thrown }, 'a request failed because of a bug')
     const { status, headers, body } = toErrorAnswer(error, contextOf(request))
-    // The limiter of rates knows its wait better than the table of usual ones.
+    // The rate limiter has set the exact time.
     const known = reply.getHeader('retry-after')
     if (known !== undefined) headers['retry-after'] = String(known)
     return reply.code(status).headers(headers).serializer(JSON.stringify).send(body)
@@ -123,7 +126,7 @@ function checkHostAndOrigin(app: FastifyInstance, { origins, settings }: AppDeps
     origins.assertAllowed(request.raw, request.routeOptions.config)
   })
   app.addHook('onSend', async (_, { raw }) => {
-    // An answer that nobody takes does not wait for ever. Node sets this back with the next request of the connection.
+    // Closes the connection of a client that does not read its response. Node resets the timeout with the next request.
     if (raw.socket instanceof Socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
   })
 }
@@ -140,11 +143,11 @@ function answerOptions(app: FastifyInstance, { origins }: AppDeps, methods: Allo
   })
 }
 
-/** What browsers are to keep to: headers of security, and which pages may call. */
+/** Adds the rules that browsers enforce: security headers and CORS. */
 async function addBrowserRules(app: FastifyInstance, { origins }: AppDeps): Promise<void> {
   await app.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-    // Whether an address is reached over TLS is known to the proxy that ends it.
+    // Only the proxy that terminates TLS knows whether an address is always reached over TLS.
     strictTransportSecurity: false,
   })
   await app.register(cors, {
@@ -155,7 +158,7 @@ async function addBrowserRules(app: FastifyInstance, { origins }: AppDeps): Prom
   })
 }
 
-/** Asked before anything of the body is read. */
+/** Authenticates a request and checks its scope, before its body is read. */
 function authenticateRequests(app: FastifyInstance, { authenticator, isClosing }: AppDeps, methods: AllowedMethods): void {
   app.addHook('onRequest', async (request) => {
     if (request.is404) throw noRoute(request, methods)

@@ -3,27 +3,32 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
-import { callerOf } from './requests.ts'
+import { callerOf } from '../requests/routes.ts'
+import type { ServerDeps } from '../server-deps.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Under which the answer to this request is to be remembered. */
+    /** Key under which the response to this request will be stored, and the lock that this process holds on it. */
     idempotency: { readonly key: string; readonly lock: string } | undefined
   }
 }
 
-/** A process that died with a request in hand blocks its key for so long; longer than what is under way may take, or it would be done twice. */
+/**
+ * Milliseconds for which a key stays locked when its process dies. Longer than a request can take: the work would be
+ * done twice otherwise.
+ */
 const LOCKED_FOR_MS = 60_000
 const EXECUTION_LOCKED_FOR_MS = 1_800_000
-/** Headers of the answer that a repetition needs. */
-const KEPT_HEADERS = ['content-type', 'location', 'x-polyphony-flow-id', 'x-polyphony-cost-usd']
+/** Response headers that are stored with the body. */
+const STORED_HEADERS = ['content-type', 'location', 'x-polyphony-flow-id', 'x-polyphony-cost-usd']
 
 export type IdempotencyDeps = Pick<ServerDeps, 'idempotency' | 'orchestrator' | 'permissions'>
 
 /**
- * A repeated request with the same Idempotency-Key gets the first answer again, from whichever process. Only what was done is remembered: after an
- * error the repetition is tried anew.
+ * Answers a repeated request with the same Idempotency-Key with the stored response of the first, from any process
+ * over the same database. Only successful responses are stored: after an error the repetition is processed again.
+ * Requests fail with REQUEST_IN_PROGRESS while the first one runs, IDEMPOTENCY_KEY_REUSED when the key belongs to
+ * another request.
  */
 export function addIdempotency(app: FastifyInstance, deps: IdempotencyDeps): void {
   const { idempotency: repository } = deps
@@ -36,14 +41,14 @@ export function addIdempotency(app: FastifyInstance, deps: IdempotencyDeps): voi
     const now = new Date()
     const lockedForMs = request.routeOptions.config.scope === 'execute' ? EXECUTION_LOCKED_FOR_MS : LOCKED_FOR_MS
     const lockedUntil = new Date(now.getTime() + lockedForMs)
-    const begun = await repository.begin({ userId, key, fingerprint: fingerprintOf(request), now, lockedUntil })
-    if (begun.state === 'new') {
-      request.idempotency = { key, lock: begun.lock }
-    } else if (begun.state === 'done') {
+    const claim = await repository.begin({ userId, key, fingerprint: fingerprintOf(request), now, lockedUntil })
+    if (claim.state === 'new') {
+      request.idempotency = { key, lock: claim.lock }
+    } else if (claim.state === 'done') {
       await assertStillReadable(request, deps)
-      const { statusCode, headers, body } = begun.answer
+      const { statusCode, headers, body } = claim.answer
       return reply.code(statusCode).headers(headers).header('idempotency-replayed', 'true').serializer(String).send(body)
-    } else if (begun.state === 'running') {
+    } else if (claim.state === 'running') {
       throw new OrchestratorError('REQUEST_IN_PROGRESS', 'The first request with this Idempotency-Key is still being answered')
     } else {
       throw new OrchestratorError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request')
@@ -57,7 +62,7 @@ export function addIdempotency(app: FastifyInstance, deps: IdempotencyDeps): voi
     const { key, lock } = idempotency
     if (reply.statusCode >= 300 || typeof payload !== 'string') await repository.release(caller.userId, key, lock)
     else {
-      const answer = { statusCode: reply.statusCode, headers: keptHeaders(reply), body: payload }
+      const answer = { statusCode: reply.statusCode, headers: storedHeadersOf(reply), body: payload }
       await repository.finish(caller.userId, key, answer, lock)
     }
     return payload
@@ -66,7 +71,10 @@ export function addIdempotency(app: FastifyInstance, deps: IdempotencyDeps): voi
 
 const target = z.object({ flowId: z.string().optional(), threadId: z.string().optional() })
 
-/** The answer of then may tell of a thread or flow that the caller may not read any more: to whom it is unknown now. */
+/**
+ * The stored response may contain a thread or flow that the caller may no longer read. Rejects with FLOW_NOT_FOUND or
+ * THREAD_NOT_FOUND, as reading it would.
+ */
 async function assertStillReadable(request: FastifyRequest, { orchestrator, permissions }: IdempotencyDeps): Promise<void> {
   const { userId } = callerOf(request)
   for (const named of [request.params, request.body]) {
@@ -89,9 +97,9 @@ const fingerprintOf = ({ method, url, body }: FastifyRequest): string =>
     .update(JSON.stringify([method, url, body ?? null]))
     .digest('hex')
 
-const keptHeaders = (reply: { getHeader(name: string): unknown }): Record<string, string> =>
+const storedHeadersOf = (reply: { getHeader(name: string): unknown }): Record<string, string> =>
   Object.fromEntries(
-    KEPT_HEADERS.flatMap((name) => {
+    STORED_HEADERS.flatMap((name) => {
       const value = reply.getHeader(name)
       return typeof value === 'string' ? [[name, value]] : []
     }),

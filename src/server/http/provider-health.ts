@@ -6,23 +6,26 @@ export interface CachedHealth {
   readonly providerId: string
   readonly status: 'up' | 'down' | 'unknown'
   readonly code?: string
-  /** ISO 8601. */
+  /** ISO 8601 instant. */
   readonly checkedAt: string
 }
 
-const REMEMBERED_MS = 15_000
+const CACHE_TTL_MS = 15_000
 const PING_TIMEOUT_MS = 5_000
 
-/** Asks configured providers whether they answer: at most one question at once and one in 15 seconds for each, however many ask here. */
+/**
+ * Checks whether configured providers respond. Each provider gets at most one request in 15 seconds, for all clients
+ * together.
+ */
 export function createProviderHealth(providers: ProviderService) {
-  const remembered = new LRUCache<string, Promise<CachedHealth>>({ max: 100, ttl: REMEMBERED_MS })
+  const cache = new LRUCache<string, Promise<CachedHealth>>({ max: 100, ttl: CACHE_TTL_MS })
 
   function describe(id: string): ProviderInfo {
     const all = providers.list()
     const info = all.find((candidate) => candidate.id === id)
     if (info) return info
     const ids = all.map((candidate) => candidate.id)
-    throw new OrchestratorError('PROVIDER_NOT_FOUND', `expected one of ${ids.join(', ')}; found no provider "${id.slice(0, 50)}"`)
+    throw new OrchestratorError('PROVIDER_NOT_FOUND', `expected one of ${ids.join(', ')}; found "${id.slice(0, 50)}"`)
   }
 
   async function ping(id: string): Promise<CachedHealth> {
@@ -43,14 +46,16 @@ export function createProviderHealth(providers: ProviderService) {
   }
 
   return {
+    /** Throws PROVIDER_NOT_FOUND. */
     describe,
+    /** Never rejects for a provider that does not respond. Throws PROVIDER_NOT_FOUND. */
     check(id: string): Promise<CachedHealth> {
       describe(id)
-      const known = remembered.get(id)
+      const known = cache.get(id)
       if (known) return known
-      const asked = ping(id)
-      remembered.set(id, asked)
-      return asked
+      const result = ping(id)
+      cache.set(id, result)
+      return result
     },
   }
 }

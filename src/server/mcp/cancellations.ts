@@ -12,43 +12,50 @@ const message = z.object({
 
 export type JsonRpcMessage = z.output<typeof message>
 
-/** What is needed of a message to route it; `undefined` for a batch and for anything that is none. */
+/**
+ * The fields of a message that routing needs; undefined for a batch and for a body that is not a request or
+ * notification.
+ */
 export const readMessage = (body: unknown): JsonRpcMessage | undefined => message.safeParse(body).data
 
-/** A batch of calls without the cancellations in it: they could only meet calls beside them, whose answers the stream would then wait for without end. */
+/**
+ * A batch without the cancellations in it. They could only cancel calls of the same batch, and the stream would wait
+ * for the answers of these calls without end.
+ */
 export function withoutCancellations(body: unknown): unknown {
   if (!Array.isArray(body)) return body
   const kept = body.filter((one) => readMessage(one)?.method !== CANCELLED)
   return kept.length === 0 ? body : kept
 }
 
-/** Where a message came from: a caller, and which of its clients. */
-export interface MessageLocation {
+/** Origin of a message: a caller, and one of its clients. */
+export interface MessageOrigin {
   readonly caller: Caller
-  /** As the header says it. */
+  /** Value of the session header. */
   readonly session: string | readonly string[] | undefined
 }
 
 /**
- * Calls of clients that cancel by a message of its own (revisions before 2026-07-28; later ones close the stream). Ids of requests begin anew with every
- * client, so one is known by its caller, its session and its id; what another caller sends never meets it. A message that reaches another process
- * finds nothing: that call ends when its time is over.
+ * Cancellation by a separate message, as clients of revisions before 2026-07-28 do it; later ones close the stream.
+ * Request ids start again with every client, so a call is identified by its caller, its session and its id: the
+ * messages of another caller never reach it. A message that arrives at another process has no effect, and the call
+ * ends when its time is over.
  */
 export function createCancellations() {
   const calls = new Map<string, AbortController>()
 
   return {
-    /** Aborts `gone` when the client cancels this message, or aborts the call that this message cancels. */
-    take({ method, id, params }: JsonRpcMessage, { caller, session }: MessageLocation, gone: AbortController): void {
+    /** Registers a call, whose `clientGone` a later message aborts, or cancels the call that this message names. */
+    handle({ method, id, params }: JsonRpcMessage, { caller, session }: MessageOrigin, clientGone: AbortController): void {
       if (typeof session !== 'string') return
       const keyOf = (of: string | number) => JSON.stringify([caller.via, caller.keyId ?? caller.userId, session, of])
       if (method === CANCELLED && params?.requestId !== undefined) {
         calls.get(keyOf(params.requestId))?.abort()
-      } else if (method === 'tools/call' && id !== undefined && !gone.signal.aborted) {
+      } else if (method === 'tools/call' && id !== undefined && !clientGone.signal.aborted) {
         const key = keyOf(id)
-        calls.set(key, gone)
-        gone.signal.addEventListener('abort', () => {
-          if (calls.get(key) === gone) calls.delete(key)
+        calls.set(key, clientGone)
+        clientGone.signal.addEventListener('abort', () => {
+          if (calls.get(key) === clientGone) calls.delete(key)
         })
       }
     },

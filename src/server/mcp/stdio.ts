@@ -1,37 +1,40 @@
 import { StdioServerTransport, serveStdio } from '@modelcontextprotocol/server/stdio'
 import { LOCAL_CALLER } from '../access/caller.ts'
-import { readFrames } from './frames.ts'
+import { readFrames } from './read-frames.ts'
 import { createToolServer } from './tool-server.ts'
 import type { ToolDeps } from './tools/tool.ts'
 
 export interface StdioOptions {
-  /** Opens what tools work on; asked at every call. A rejection is told to the client as the error of the call. */
+  /** Opens the services that tools use. Called by every tool call; a rejection is the error of the call. */
   readonly open: () => Promise<ToolDeps>
-  /** Told to the client. */
+  /** Version of Polyphony, as the client receives it. */
   readonly version: string
-  /** Ends the serving. */
+  /** Aborted to stop serving. */
   readonly signal: AbortSignal
-  /** Takes lines for people; stdout belongs to the protocol. */
+  /** Receives lines for people. Only the protocol may write to stdout. */
   readonly warn: (text: string) => void
 }
 
-/** Flows as tools over stdin and stdout, for the local user. Resolves when the client has closed its end, or the signal says so; closes nothing else. */
+/**
+ * Flows as tools over stdin and stdout, for the local user. Resolves when the client has closed its end or the signal
+ * was aborted. The services stay open.
+ */
 export async function serveToolsOverStdio({ open, version, signal, warn }: StdioOptions): Promise<void> {
-  const gone = new AbortController()
+  const clientGone = new AbortController()
   const onBug = (thrown: unknown) => warn(thrown instanceof Error ? String(thrown.stack) : String(thrown))
   const createServer = () =>
     createToolServer({
       open,
       version,
       caller: LOCAL_CALLER,
-      gone: gone.signal,
-      enough: signal,
+      clientGone: clientGone.signal,
+      respondNow: signal,
       isCurrent: async () => true,
       onBug,
     })
   const transport = new StdioServerTransport(readFrames(process.stdin, process.stdout, warn), process.stdout)
-  // What is wrong with a message is not told: it may quote the message.
-  const onerror = () => warn('A message was refused: it does not fit the protocol.')
+  // The text of the error may quote the message, so it is not written to the log.
+  const onerror = () => warn('A message was refused because it does not conform to the protocol.')
   const handle = serveStdio(createServer, { transport, onerror })
   await new Promise<void>((resolve) => {
     const { onclose } = transport
@@ -45,5 +48,5 @@ export async function serveToolsOverStdio({ open, version, signal, warn }: Stdio
   })
   process.stdin.unpipe()
   process.stdin.pause()
-  gone.abort()
+  clientGone.abort()
 }

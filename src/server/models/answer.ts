@@ -9,31 +9,34 @@ import type { Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { toJsonText } from './json/json-answer.ts'
 
-/** What a flow used up, over all steps and attempts. */
+/** Usage and cost of a flow, over all steps and attempts. */
 export interface FlowSpent {
   readonly flowId: string
   readonly usage: Usage
-  /** US dollars: the sum of what is known. Absent where nothing is. */
+  /** US dollars: the sum of the known costs. Undefined when no cost is known. */
   readonly costUsd?: number
   readonly unpricedSteps: number
   readonly simulated: boolean
-  /** What the user's policies kept from providers, each once. */
+  /** Context that the user's policies withheld from providers, each once. */
   readonly withheld: readonly Withheld[]
 }
 
-/** What a flow came to, as one answer of one model. */
+/** The result of a flow as the answer of one model. */
 export interface FlowAnswer extends FlowSpent {
   readonly text: string
-  /** A model would not answer, in these words. */
+  /** Text with which a model refused to answer. */
   readonly refusal?: string
   readonly finishReason: FinishReason
-  /** Who wrote the text; several where it was put together. */
+  /** Provider that wrote the text; several, joined by `+`, for a text that several steps wrote. */
   readonly provider: string
 }
 
 export type Withheld = Pick<SharingDecision, 'kind' | 'to' | 'rule'>
 
-/** The answer of a flow that has ended well; `undefined` where none of its steps succeeded. `asJson`: the value that was read from the answer, without the text around it. */
+/**
+ * The answer of a completed flow; undefined when none of its steps succeeded. `asJson`: the JSON value of the answer,
+ * without the text around it.
+ */
 export function toAnswer(
   { flowId, finalOutput, steps }: Pick<FlowExecutionResult, 'flowId' | 'finalOutput' | 'steps'>,
   asJson = false,
@@ -46,7 +49,7 @@ export function toAnswer(
   return {
     ...toSpent(flowId, steps),
     text: asJson && final ? toJsonText(finalOutput, final) : finalOutput,
-    // Of a text that is put together, a part that was cut counts for the whole.
+    // A text of several steps counts as cut off when one of its parts was.
     finishReason: deps.map(({ finishReason }) => finishReason).find(isCut) ?? final?.finishReason ?? 'stop',
     provider: writers.join('+'),
   }
@@ -57,7 +60,7 @@ const isCut = (reason: FinishReason | undefined): boolean => reason === 'length'
 export const noAnswer = (flowId: string): OrchestratorError =>
   new OrchestratorError('STEP_FAILED', 'The flow ended without an answer: none of its steps succeeded', { details: { flowId } })
 
-/** The answer of a flow that ended because a model refused; `undefined` where none did. */
+/** The answer of a flow that ended because a model refused; undefined when none did. */
 export function toRefusal(flowId: string, steps: readonly StepResult[]): FlowAnswer | undefined {
   const refused = steps.findLast(({ refusal }) => refusal !== undefined)
   if (refused?.refusal === undefined) return undefined
@@ -84,7 +87,9 @@ export function toSpent(flowId: string, steps: readonly StepResult[]): FlowSpent
 // Sums of binary fractions would show as 0.30000000000000004.
 const toNanoUsd = (costUsd: number): number => Math.round(costUsd * 1e9) / 1e9
 
-/** What the author of the flow kept back, or what was too long, is no matter of the user's policies. */
+/**
+ * Without context that the author of the flow excluded or that was too long: the user's policies did not withhold it.
+ */
 function withheldBy(steps: readonly StepResult[]): readonly Withheld[] {
   const decisions = new Map<string, Withheld>()
   for (const { kind, to, rule } of steps.flatMap((step) => step.withheld)) {
@@ -93,10 +98,10 @@ function withheldBy(steps: readonly StepResult[]): readonly Withheld[] {
   return [...decisions.values()]
 }
 
-/** US dollars as a decimal, for a header. */
+/** US dollars as a decimal number, for a header. */
 export const toDecimal = (costUsd: number): string => costUsd.toFixed(9).replace(/\.?0+$/, '')
 
-/** Facts beyond OpenAI's shapes, under a key of their own that its clients pass over. */
+/** Fields that OpenAI's format does not have, under a key that its clients ignore. */
 export const toExtension = ({ flowId, costUsd, unpricedSteps, simulated, withheld }: FlowSpent) => ({
   flow_id: flowId,
   ...(costUsd !== undefined && { cost_usd: costUsd }),
@@ -106,8 +111,8 @@ export const toExtension = ({ flowId, costUsd, unpricedSteps, simulated, withhel
 })
 
 /**
- * Adds the answer to the thread of its flow, so that the conversation can go on from it. Whoever finds the flow ended may add it, also two at the
- * same time, in one process or several: the id of the message follows from the flow, and the thread holds it once.
+ * Adds the answer to the thread of its flow, so that the conversation can continue. Several processes may do this at
+ * the same time: the id of the message is derived from the flow, so the thread contains it once.
  */
 export function addAnswer(
   conversations: Pick<ConversationService, 'addMessage'>,

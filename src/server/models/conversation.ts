@@ -5,11 +5,11 @@ import { refusal } from './request-errors.ts'
 const MAX_MESSAGES = 1_000
 
 const text = z.string().max(5_000_000)
-/** Only what text has: whatever else a part holds is not even looked at. */
+/** The fields of text parts. All other fields of a part are ignored. */
 const part = z.object({ type: z.string().max(100), text: text.optional(), refusal: text.optional() })
 const content = z.union([text, z.array(part).max(1_000)], { error: 'expected text or a list of parts' })
 
-/** One message as clients of OpenAI send it; what a flow can do with it is judged apart. */
+/** One message as OpenAI's clients send it. `toConversation` decides whether a flow supports it. */
 export const sentMessage = z.object({
   role: z.string().max(100),
   content: content.nullish(),
@@ -22,14 +22,14 @@ type Content = SentMessage['content']
 
 export const sentMessages = z.array(sentMessage).max(MAX_MESSAGES)
 
-/** What becomes a message of the thread. */
+/** A message for the thread. */
 export interface HistoryMessage {
   readonly role: 'user' | 'assistant' | 'system'
   readonly content: string
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 
-/** What a flow is given: all messages, and the prompt among them. */
+/** The input of a flow: all messages, and which of them is the prompt. */
 export interface Conversation {
   readonly messages: readonly HistoryMessage[]
   /** The last message of the user. */
@@ -42,30 +42,33 @@ const ROLES: ReadonlyMap<string, HistoryMessage['role']> = new Map([
   ['user', 'user'],
   ['assistant', 'assistant'],
 ])
-const TEXT_PARTS: readonly string[] = ['text', 'input_text', 'output_text']
+const TEXT_TYPES: readonly string[] = ['text', 'input_text', 'output_text']
 
-/** Messages of a request. Throws INPUT_INVALID, naming the place, for everything that is not text: nothing is ever fetched. `param`: name of the field. */
+/**
+ * The conversation of a request. Throws INPUT_INVALID with the field for everything that is not text: no address in a
+ * message is ever fetched. `param`: name of the field that contains the messages.
+ */
 export function toConversation(sent: readonly SentMessage[], param: string): Conversation {
   const messages = sent.map((message, index) => toHistoryMessage(message, `${param}[${index}]`))
   const prompt = messages.findLast(({ role }) => role === 'user')
-  if (!prompt) throw refusal(param, `${param}: expected a message of the user, found none`, 'invalid_value')
+  if (!prompt) throw refusal(param, `${param}: expected a message with the role user, found none`, 'invalid_value')
   if (isBlank(prompt.content))
     throw refusal(param, `${param}: expected text in the last message of the user, found none`, 'invalid_value')
-  // Vendors refuse messages without text, and they say nothing.
+  // Vendors refuse messages without text.
   return { messages: messages.filter(({ content }) => content.trim() !== ''), prompt }
 }
 
 function toHistoryMessage(message: SentMessage, param: string): HistoryMessage {
   const role = ROLES.get(message.role)
   if (!role) {
-    const why = message.role === 'tool' || message.role === 'function' ? ': flows call no tools' : ''
+    const why = message.role === 'tool' || message.role === 'function' ? ': flows do not call tools' : ''
     const found = `expected system, developer, user or assistant, found "${message.role}"${why}`
     throw refusal(`${param}.role`, `${param}.role: ${found}`, 'unsupported_value')
   }
   if ((message.tool_calls?.length ?? 0) > 0 || (message.function_call ?? null) !== null) {
     throw refusal(
       `${param}.tool_calls`,
-      `${param}: calls of tools are not supported: flows call no tools`,
+      `${param}: tool calls are not supported: flows do not call tools`,
       'unsupported_parameter',
     )
   }
@@ -78,9 +81,9 @@ function toText(content: Content, param: string): string {
 }
 
 function partText({ type, text, refusal: refused }: z.output<typeof part>, param: string): string {
-  const isText = TEXT_PARTS.includes(type)
+  const isText = TEXT_TYPES.includes(type)
   if (!isText && type !== 'refusal') {
-    const why = `parts of type "${type}" are not supported: flows take text only, and nothing was fetched`
+    const why = `parts of type "${type}" are not supported: flows accept only text, and nothing was fetched`
     throw refusal(param, `${param}: ${why}`, 'unsupported_value')
   }
   const found = isText ? text : refused

@@ -2,7 +2,7 @@ import type { FlowDefinition, FlowDefinitionInput } from '../../domain/definitio
 import { flowCancelled } from '../../domain/execution/flow-errors.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'
 import { createAnswerText } from './answer-text.ts'
 import type { Conversation, HistoryMessage } from './conversation.ts'
@@ -10,41 +10,41 @@ import { assertAnswersJson } from './json/json-answer.ts'
 import { assertRunnable } from './runnable.ts'
 import type { WantedJson } from './unsupported.ts'
 
-type CallsParts = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'dataSharing'>
+export type FlowCallsDeps = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'dataSharing'>
 
 export interface FlowCallRequest {
   readonly userId: string
   readonly definition: FlowDefinitionInput
   readonly conversation: Conversation
-  /** The form of the answer, where it is to be JSON. */
+  /** Form of an answer in JSON. Undefined for text. */
   readonly json?: WantedJson
-  /** The thread that goes on; default: a new one. */
+  /** Thread that the conversation continues. Default: a new one. */
   readonly threadId?: string
-  /** Messages that stand in a new thread before those of the conversation. */
+  /** Messages that a new thread begins with, before those of the conversation. */
   readonly before?: readonly HistoryMessage[]
   readonly metadata: Readonly<Record<string, unknown>>
   readonly streaming: boolean
-  /** Aborted when nobody wants the answer any more. */
-  readonly gone: AbortSignal
+  /** Aborted when the answer would reach no client. The flow is not started then. */
+  readonly signal: AbortSignal
 }
 
-/** A flow that runs to answer one request. */
+/** A flow that was started to answer one request. */
 export interface FlowCall {
   readonly flowId: string
   readonly userId: string
   readonly threadId: string
   readonly createdAt: Date
   readonly definition: FlowDefinition
-  /** The answer is to be JSON alone. */
+  /** Whether the answer is JSON without text around it. */
   readonly asJson: boolean
 }
 
-export interface Follow {
-  /** Ends the following, and with it the flow: nobody could reach its answer. */
-  readonly gone: AbortSignal
-  /** The flow goes on without a follower. */
-  readonly goesOn?: boolean
-  /** Gets the answer piece by piece, as far as its text is known to be the answer, and is waited for. */
+export interface AnswerOptions {
+  /** Aborted when the answer would reach no client. The flow is cancelled then. */
+  readonly signal: AbortSignal
+  /** Whether the flow continues after the abort. Default: false. */
+  readonly keepRunning?: boolean
+  /** Receives the answer in chunks while it is written. The next update waits until the promise has settled. */
   readonly onText?: (text: string) => Promise<void>
 }
 
@@ -52,74 +52,75 @@ const TITLE_CHARACTERS = 80
 
 export type FlowCalls = ReturnType<typeof createFlowCalls>
 
-/** Runs flows for clients that think them models. */
-export function createFlowCalls(deps: CallsParts) {
+/** Runs flows behind the OpenAI-compatible API. */
+export function createFlowCalls(deps: FlowCallsDeps) {
   const { orchestrator, conversations } = deps
 
-  /** Stores the conversation, and starts a flow over it. What fails before the flow runs leaves nothing behind in a new thread. */
-  async function begin(order: FlowCallRequest): Promise<FlowCall> {
-    const { userId, definition, conversation, json, metadata, streaming, before = [] } = order
+  /** Stores the conversation and starts a flow on it. An error before the start removes the flow and a new thread. */
+  async function begin(request: FlowCallRequest): Promise<FlowCall> {
+    const { userId, definition, conversation, json, metadata, streaming, before = [] } = request
     const { messages, prompt } = conversation
     const title = prompt.content.slice(0, 1_000).trim().replace(/\s+/g, ' ').slice(0, TITLE_CHARACTERS)
-    const threadId = order.threadId ?? (await conversations.createThread(userId, { title })).id
+    const threadId = request.threadId ?? (await conversations.createThread(userId, { title })).id
     let flowId: string | undefined
     try {
       const flow = await orchestrator.createFlow(threadId, userId, definition)
       flowId = flow.id
       if (json) await assertAnswersJson(orchestrator, flow.definition, json)
       await assertRunnable(deps, flow.definition, userId)
-      // Marked as the flow's own: it gets the prompt as its input, and finds it a second time in the history only where the assistant has answered it.
+      // The flow receives the prompt as its input. The mark keeps it out of the history of the flow, unless the
+      // assistant has answered it before.
       const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)
-      if (order.gone.aborted) throw abandoned(order.gone)
+      if (request.signal.aborted) throw abandoned(request.signal)
       await orchestrator.startFlow(flowId, userId, { input: prompt.content, streaming, metadata })
       return { flowId, userId, threadId, createdAt: flow.createdAt, definition: flow.definition, asJson: json !== undefined }
     } catch (error) {
-      if (order.threadId === undefined) await conversations.deleteThread(threadId, userId).catch(() => {})
+      if (request.threadId === undefined) await conversations.deleteThread(threadId, userId).catch(() => {})
       else if (flowId !== undefined) await orchestrator.deleteFlow(flowId, userId).catch(() => {})
       throw error
     }
   }
 
-  /** Follows a flow to its end, in whichever process it runs. Rejects with the error that ended it. */
-  async function follow(call: FlowCall, { gone, goesOn = false, onText }: Follow): Promise<FlowAnswer> {
+  /** Waits for the answer of a flow, whichever process runs it. Rejects with the error that ended the flow. */
+  async function answer(call: FlowCall, { signal, keepRunning = false, onText }: AnswerOptions): Promise<FlowAnswer> {
     const { flowId, userId, threadId, definition, asJson } = call
     let end: End | undefined
     try {
       const text = createAnswerText(onText ? await orchestrator.answerSteps(definition) : [])
-      // What ended the flow may be followed by a new start, where another process takes it over.
-      for await (const update of orchestrator.streamFlow(flowId, userId, { signal: gone })) {
+      // An update that ends the flow is not always the last one: another process may resume the flow.
+      for await (const update of orchestrator.streamFlow(flowId, userId, { signal })) {
         end = endOf(update, asJson)
-        const piece = text.pieceOf(update)
-        if (piece !== undefined) await onText?.(piece)
+        const chunk = text.chunkOf(update)
+        if (chunk !== undefined) await onText?.(chunk)
       }
-      if (!end) throw gone.aborted ? abandoned(gone) : notFound(flowId)
-      const answer = end.answer ?? (await answerTo(end.error, call))
-      await addAnswer(conversations, { threadId, userId }, answer).catch(() => {})
-      const rest = answer.refusal === undefined ? text.restOf(answer.text) : ''
+      if (!end) throw signal.aborted ? abandoned(signal) : notFound(flowId)
+      const ended = end.answer ?? (await refusalFor(end.error, call))
+      await addAnswer(conversations, { threadId, userId }, ended).catch(() => {})
+      const rest = ended.refusal === undefined ? text.restOf(ended.text) : ''
       if (rest !== '') await onText?.(rest)
-      return answer
+      return ended
     } finally {
-      if (!end && !goesOn) await orchestrator.cancelFlow(flowId, userId).catch(() => {})
+      if (!end && !keepRunning) await orchestrator.cancelFlow(flowId, userId).catch(() => {})
     }
   }
 
-  /** A refusal is an answer; every other failure is thrown. */
-  async function answerTo(error: OrchestratorError, { flowId, userId }: FlowCall): Promise<FlowAnswer> {
+  /** The refusal of a model as an answer. Every other error is thrown again. */
+  async function refusalFor(error: OrchestratorError, { flowId, userId }: FlowCall): Promise<FlowAnswer> {
     if (error.code !== 'CONTENT_FILTERED') throw error
     const { stepResults } = await orchestrator.getFlow(flowId, userId)
-    const answer = toRefusal(flowId, stepResults)
-    if (answer) return answer
+    const refused = toRefusal(flowId, stepResults)
+    if (refused) return refused
     throw error
   }
 
-  return { begin, follow }
+  return { begin, answer }
 }
 
 type End = { readonly answer: FlowAnswer } | { readonly answer?: undefined; readonly error: OrchestratorError }
 
-/** How an update ends the flow, where it does. */
+/** The answer or the error of an update that ends the flow; undefined for every other update. */
 function endOf(update: FlowUpdate, asJson: boolean): End | undefined {
   const { flowId } = update
   if (update.type === 'flow_complete') {

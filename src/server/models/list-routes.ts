@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { arrayOf } from '../../protocol/instant.ts'
-import { namedSchemas } from '../http/openapi/operation-names.ts'
-import { callerOf, type Routes } from '../http/requests.ts'
+import { namedSchemas } from '../requests/named-schemas.ts'
+import { callerOf, type Routes } from '../requests/routes.ts'
 import type { ModelRouteDeps } from './model-route-deps.ts'
 import { openAiError } from './open-ai-error.ts'
 
@@ -14,7 +14,7 @@ const model = z.object({
 const models = z.object({ object: z.literal('list'), data: arrayOf(model) })
 namedSchemas.add(model, { id: 'Model' }).add(models, { id: 'ModelList' })
 
-/** Which flows there are, as models. */
+/** Lists flows as models. */
 export const listRoutes =
   ({ catalogue }: ModelRouteDeps): Routes =>
   async (app) => {
@@ -24,17 +24,23 @@ export const listRoutes =
     app.get(
       '/v1/models',
       {
-        schema: { tags, summary: 'List templates and your flows as models', response: { 200: models, default: openAiError } },
+        schema: {
+          operationId: 'listModels',
+          tags,
+          summary: 'List templates and your flows as models',
+          response: { 200: models, default: openAiError },
+        },
         config,
       },
       async (request) => ({ object: 'list' as const, data: await catalogue.list(callerOf(request).userId) }),
     )
 
-    // A wildcard: names hold slashes, and clients encode them or not.
+    // A wildcard, because model names contain slashes, which some clients do not encode.
     app.get(
       '/v1/models/*',
       {
         schema: {
+          operationId: 'getModel',
           tags,
           summary: 'Describe a model',
           params: z.object({ '*': z.string() }),

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 import { refusal } from './request-errors.ts'
 
 const PREFIX = 'flow/'
@@ -19,7 +19,9 @@ export interface ModelFacts {
 
 export type ModelCatalogue = ReturnType<typeof createModelCatalogue>
 
-/** Flows under the names of models: `flow/<template>`, `flow/<name of a flow that the caller created>`, `flow/<flow id>`. */
+/**
+ * Flows by their model names: `flow/<template>`, `flow/<name of a flow that the caller created>`, `flow/<flow id>`.
+ */
 export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchestrator'>, startedAt: Date) {
   const templateNames = new Set(listFlowTemplates().map(({ name }) => name))
 
@@ -34,7 +36,7 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
     if (saved) return { definition: saved.definition, createdAt: saved.createdAt, isTemplate: false }
     const flow = await findFlow(name, userId)
     if (!flow) return undefined
-    return { definition: await underItsOwnName(flow.definition, flow.id, userId), createdAt: flow.createdAt, isTemplate: false }
+    return { definition: await withNameOfItsOwn(flow.definition, flow.id, userId), createdAt: flow.createdAt, isTemplate: false }
   }
 
   async function findFlow(flowId: string, userId: string) {
@@ -46,11 +48,14 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
     }
   }
 
-  /** A run of one certain flow would else become what its name means from then on, in place of a newer definition. */
-  async function underItsOwnName(definition: FlowDefinitionInput, flowId: string, userId: string): Promise<FlowDefinitionInput> {
+  /**
+   * Every run stores a flow, and a name means the newest flow with it. A run of an older flow by its id gets a name of
+   * its own, because it would otherwise replace the newer definition under that name.
+   */
+  async function withNameOfItsOwn(definition: FlowDefinitionInput, flowId: string, userId: string): Promise<FlowDefinitionInput> {
     const { name } = definition
-    const meant = await orchestrator.findSavedFlow(userId, name)
-    if (!meant || isDeepStrictEqual(meant.definition, definition)) return definition
+    const named = await orchestrator.findSavedFlow(userId, name)
+    if (!named || isDeepStrictEqual(named.definition, definition)) return definition
     return { ...definition, name: `${name.slice(0, MAX_NAME - flowId.length - 1)} ${flowId}` }
   }
 
@@ -63,7 +68,10 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
       ]
     },
 
-    /** Throws FLOW_NOT_FOUND (`model_not_found`), the same for a flow of somebody else and for none. */
+    /**
+     * Rejects with FLOW_NOT_FOUND (`model_not_found`), with the same message for a flow of another user and an unknown
+     * one.
+     */
     async describe(modelId: string, userId: string): Promise<ModelFacts> {
       const found = await find(modelId, userId)
       if (found) return toFacts(modelId.slice(PREFIX.length), found.createdAt, found.isTemplate)
@@ -71,8 +79,8 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
     },
 
     /**
-     * The definition to run. Throws as `describe`. `hasHistory`: a template lets its steps see what came before the prompt, as far as the
-     * user's policies do; a flow that somebody wrote says so itself.
+     * The definition to run. Rejects as `describe` does. `hasHistory`: the request has messages before the prompt. A
+     * template then shares them with its steps, within the user's policies; other flows decide this themselves.
      */
     async getDefinition(modelId: string, userId: string, hasHistory: boolean): Promise<FlowDefinitionInput> {
       const found = await find(modelId, userId)

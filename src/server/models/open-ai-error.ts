@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import { ERROR_CODES } from '../../errors/error-codes.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ErrorFormat } from '../http/errors/error-format.ts'
-import { INTERNAL_ERROR_DETAIL } from '../http/errors/problem-details.ts'
-import { namedSchemas } from '../http/openapi/operation-names.ts'
+import type { ErrorFormat } from '../errors/error-format.ts'
+import { INTERNAL_ERROR_DETAIL } from '../errors/problem-details.ts'
+import { namedSchemas } from '../requests/named-schemas.ts'
 import { messageWithRemedy } from './runnable.ts'
 
 /** The body of an error in OpenAI's format. `code` is one that OpenAI's clients decide on, or ours in lower case. */

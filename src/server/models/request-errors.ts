@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** Codes that clients of OpenAI know, where ours say less. */
+/** Codes of OpenAI that are more specific than ours. */
 export type OpenAiReason =
   | 'invalid_value'
   | 'missing_required_parameter'
@@ -12,7 +12,7 @@ export type OpenAiReason =
   | 'previous_response_not_found'
   | 'previous_response_not_completed'
 
-/** A request that is not answered, with the field that is the matter. */
+/** The error of a request that is refused. `param`: the field that causes it. */
 export const refusal = (
   param: string | null,
   message: string,
@@ -20,6 +20,6 @@ export const refusal = (
   code: ErrorCode = 'INPUT_INVALID',
 ): OrchestratorError => new OrchestratorError(code, message, { details: { ...(param === null ? {} : { param }), reason } })
 
-/** A stream is not remembered under an Idempotency-Key: it cannot be sent again. */
+/** Whether a request asks for a stream, whose response is not stored under its Idempotency-Key. */
 export const isStream = (body: unknown): boolean =>
   typeof body === 'object' && body !== null && 'stream' in body && body.stream === true

@@ -1,6 +1,6 @@
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 
 const RULES = new Map([
   ['step_output', 'allowCrossProviderContext'],

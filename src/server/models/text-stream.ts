@@ -1,17 +1,23 @@
 import type { FastifyReply } from 'fastify'
 import type { ServerSettings } from '../../config/config.ts'
-import { beginEvents } from '../http/begin-events.ts'
+import { beginEvents } from '../streaming/begin-events.ts'
 
 export interface TextStreamOptions {
   readonly limits: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>
-  /** Milliseconds between comments that keep proxies and clients from giving a quiet stream up. */
+  /** Milliseconds between comments that keep proxies and clients from closing a quiet stream. */
   readonly heartbeatMs: number
 }
 
-/** Server-sent events of one answer. Nothing is sent before the first of them: until then an error may still be told with its status. */
+/**
+ * Server-sent events of one answer. The response begins with the first event or heartbeat. Until then an error can
+ * still be sent with its status.
+ */
 export interface TextStream {
-  readonly hasBegun: boolean
-  /** Writes events, and resolves when there is room for more. A reader that takes nothing for too long is cut off. */
+  readonly isStarted: boolean
+  /**
+   * Writes events and resolves when the buffer has capacity again. A client that reads nothing for `slowAfterMs` is
+   * disconnected.
+   */
   write(events: string): Promise<void>
   end(): void
 }
@@ -19,11 +25,11 @@ export interface TextStream {
 export function openTextStream(reply: FastifyReply, { limits, heartbeatMs }: TextStreamOptions): TextStream {
   const { raw } = reply
   const { maxBufferedBytes, slowAfterMs } = limits
-  let hasBegun = false
+  let isStarted = false
 
   const begin = () => {
-    if (hasBegun) return
-    hasBegun = true
+    if (isStarted) return
+    isStarted = true
     reply.hijack()
     beginEvents(reply)
   }
@@ -36,7 +42,7 @@ export function openTextStream(reply: FastifyReply, { limits, heartbeatMs }: Tex
   const stop = () => clearInterval(heartbeat)
   raw.once('close', stop)
 
-  const room = () =>
+  const drained = () =>
     new Promise<void>((resolve) => {
       const done = () => {
         clearTimeout(timer)
@@ -50,19 +56,19 @@ export function openTextStream(reply: FastifyReply, { limits, heartbeatMs }: Tex
     })
 
   return {
-    get hasBegun() {
-      return hasBegun
+    get isStarted() {
+      return isStarted
     },
     async write(events) {
       if (raw.destroyed) return
       begin()
       raw.write(events)
-      if (isFull() && !raw.destroyed) await room()
+      if (isFull() && !raw.destroyed) await drained()
     },
     end() {
       stop()
-      if (!hasBegun) return
-      // What still waits is taken, or the connection is given up.
+      if (!isStarted) return
+      // The client reads what is buffered, or its connection is closed.
       raw.socket?.setTimeout(slowAfterMs)
       raw.end()
     },

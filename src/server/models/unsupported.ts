@@ -5,19 +5,24 @@ import { refusal } from './request-errors.ts'
 const isEmpty = (value: unknown): boolean =>
   value === undefined || value === null || value === false || (Array.isArray(value) && value.length === 0)
 
-/** A field that no flow can serve: true where it asks for something. How deep or large that is does not matter. Empty lists, null and false ask for nothing. */
+/**
+ * A field that flows do not support: true when it requests something, of any depth or size. Empty lists, null and
+ * false request nothing.
+ */
 export const unsupported = z
   .unknown()
   .optional()
   .transform((value) => !isEmpty(value))
 
-/** `tool_choice` and `function_call`: true where none of the tools may be called, so that offering them asks for nothing. */
+/** `tool_choice` and `function_call`: true when no tool may be called, so that the list of tools requests nothing. */
 export const noChoice = z
   .unknown()
   .optional()
   .transform((value) => value === 'none')
 
-/** Refuses the fields that are true, each with why: left out unsaid, they would mislead whoever sent them. */
+/**
+ * Throws INPUT_INVALID with the reason for the first field that is true. Ignoring the field would mislead the client.
+ */
 export function refuseFields<Field extends string>(
   given: Readonly<Record<NoInfer<Field>, boolean>>,
   reasons: Readonly<Record<Field, string>>,
@@ -29,7 +34,7 @@ export function refuseFields<Field extends string>(
 
 const schemaOf = z.record(z.string(), z.unknown())
 
-/** How the answer is to look: `response_format` has its schema one level deeper than `text.format`. */
+/** Form of the answer. `response_format` has its schema one level deeper than `text.format`. */
 export const format = z.object({
   type: z.string().max(100),
   name: z.string().max(100).nullish(),
@@ -38,14 +43,15 @@ export const format = z.object({
 })
 type Format = z.output<typeof format>
 
-/** JSON that the answer has to be; `schema` absent: any. */
+/** The JSON that a request demands as its answer. */
 export interface WantedJson {
-  /** Name of the field that asks for it. */
+  /** Name of the field that demands it. */
   readonly param: string
+  /** Undefined: any JSON. */
   readonly schema?: JsonSchema
 }
 
-/** What a request asks of the form of its answer; `undefined` for text. Throws INPUT_INVALID for a form that there is not. */
+/** The JSON that a request demands; undefined for text. Throws INPUT_INVALID for an unknown form. */
 export function toWantedJson(given: Format | null | undefined, param: string): WantedJson | undefined {
   if (!given || given.type === 'text') return undefined
   if (given.type === 'json_object') return { param }
@@ -54,7 +60,7 @@ export function toWantedJson(given: Format | null | undefined, param: string): W
   throw refusal(param, message, 'unsupported_parameter')
 }
 
-/** As OpenAI bounds it. */
+/** With the limits of OpenAI. */
 export const requestMetadata = z
   .record(z.string().max(64), z.string().max(512))
   .refine((pairs) => Object.keys(pairs).length <= 16, 'expected at most 16 pairs')

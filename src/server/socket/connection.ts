@@ -2,19 +2,17 @@ import type { Duplex } from 'node:stream'
 import { TokenBucket } from 'limiter'
 import type { RawData, WebSocket } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
-import type { FlowStatusReport } from '../../domain/execution/flow.ts'
-import { type ClientFrame, type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
-import { type Caller, requireScope } from '../access/caller.ts'
-import { toOrchestratorError, toProblem } from '../http/errors/problem-details.ts'
-import type { ServerDeps } from '../parts.ts'
+import { type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
+import type { Caller } from '../access/caller.ts'
+import { toOrchestratorError, toProblem } from '../errors/problem-details.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
+import { handleFrame, type MessageContext } from './messages.ts'
 import { readFrame } from './read-frame.ts'
 import { createSocketWriter } from './socket-writer.ts'
 import { createSubscriptionSet } from './subscription-set.ts'
 
-export interface ConnectionDeps {
+export interface ConnectionDeps extends Pick<MessageContext, 'orchestrator'> {
   readonly subscriptions: Subscriptions
-  readonly command: Command
   readonly settings: ServerSettings['sockets']
 }
 
@@ -22,32 +20,37 @@ export interface ConnectionDeps {
 export interface Connection {
   readonly caller: Caller
   readonly subscriptionCount: number
-  /** Ends subscriptions to flows that the caller may no longer read. */
+  /** Ends the subscriptions to flows that the caller may no longer read. */
   recheck(): Promise<void>
-  /** Closes a reader that has taken nothing for too long. */
+  /** Closes the connection of a client that has read too little for too long. */
   closeIfSlow(): void
-  /** Asks whether the other side lives; ends the connection where the last question was not answered. */
+  /** Sends a ping. Ends the connection when the client has sent nothing since the last one. */
   ping(): void
   close(why: { readonly code: number; readonly reason: string }): void
 }
 
-/** Messages of a client in a second, and at once; a long one counts as many as would have filled it. */
+/**
+ * Messages of a client per second, and in one burst. A message counts once, and once more for every full 4,096 bytes.
+ */
 const MESSAGES_PER_SECOND = 200
 const MESSAGE_BURST = 1_000
 const COUNTED_BYTES = 4_096
-/** Messages that wait for their turn before no more are read. */
+/** Messages that wait to be handled before the connection stops reading. */
 const MAX_WAITING = 32
-/** Frames in a row that are none of ours. */
+/** Successive frames that are not valid before the connection is closed. */
 const MAX_INVALID_FRAMES = 50
-/** Milliseconds for the other side to answer the closing of a connection, and for a slow one to come to the reason, behind what it has not read. */
+/**
+ * Milliseconds that the client has to answer the closing handshake. A slow client must first read what was sent before
+ * it.
+ */
 const CLOSE_TIMEOUT_MS = 2_000
 const SLOW_CLOSE_TIMEOUT_MS = 10_000
 
 export function createConnection(webSocket: WebSocket, stream: Duplex, caller: Caller, deps: ConnectionDeps): Connection {
-  const { subscriptions, command, settings } = deps
+  const { settings, orchestrator } = deps
   const bucket = new TokenBucket({ bucketSize: MESSAGE_BURST, tokensPerInterval: MESSAGES_PER_SECOND, interval: 'second' })
   bucket.content = MESSAGE_BURST
-  let turns: Promise<void> = Promise.resolve()
+  let lastHandled: Promise<void> = Promise.resolve()
   let waiting = 0
   let invalidFrames = 0
   let isAlive = true
@@ -57,15 +60,18 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     webSocket,
     stream,
     settings,
-    onTaken() {
+    onRead() {
       isAlive = true
     },
-    onRoom() {
-      listen()
-      following.resume()
+    onDrained() {
+      resumeReading()
+      subscriptions.resume()
     },
   })
-  /** Answers are not kept back as updates are: who does not take them is not listened to. */
+  /**
+   * Updates wait for capacity, answers do not. The connection stops reading from a client that does not read its
+   * answers.
+   */
   const send = (frame: ServerFrame) => {
     writer.send(JSON.stringify(serverFrame.encode(frame)))
     if (writer.isOverfull()) webSocket.pause()
@@ -74,18 +80,24 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     send({ type: 'refused', requestId, flowId, problem: toProblem(toOrchestratorError(thrown)) })
   }
   const { maxSubscriptions } = settings
-  const following = createSubscriptionSet({ caller, subscriptions, maxSubscriptions, writer, send, refuse })
+  const subscriptions = createSubscriptionSet({
+    caller,
+    subscriptions: deps.subscriptions,
+    maxSubscriptions,
+    writer,
+    send,
+    refuse,
+  })
 
-  /** Reads on where neither what was asked nor what was answered piles up. */
-  const listen = () => {
-    if (webSocket.isPaused && waiting < MAX_WAITING && !writer.waits && !isClosed) webSocket.resume()
+  const resumeReading = () => {
+    if (webSocket.isPaused && waiting < MAX_WAITING && !writer.isBackpressured && !isClosed) webSocket.resume()
   }
   const terminateAfter = (timeoutMs: number) => {
     setTimeout(() => webSocket.terminate(), timeoutMs).unref()
   }
   const end = () => {
     isClosed = true
-    following.stop()
+    subscriptions.stop()
   }
   const close: Connection['close'] = ({ code, reason }) => {
     terminateAfter(code === SOCKET_CLOSE.slow.code ? SLOW_CLOSE_TIMEOUT_MS : CLOSE_TIMEOUT_MS)
@@ -93,33 +105,20 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     end()
     webSocket.close(code, reason)
   }
-  /** Closes, and reads nothing more of what is on its way. */
   const closeAndStopReading: Connection['close'] = (why) => {
     close(why)
     webSocket.pause()
   }
-  /** Takes a message from what the client may send. */
-  const mayGoOn = (data: RawData): boolean => {
+  /** Counts a message against the rate. Closes the connection and returns false when the client exceeds it. */
+  const isWithinRate = (data: RawData): boolean => {
     if (isClosed) return false
     if (bucket.tryRemoveTokens(1 + Math.floor(lengthOf(data) / COUNTED_BYTES))) return true
     closeAndStopReading(SOCKET_CLOSE.flooded)
     return false
   }
 
-  async function handleFrame(frame: ClientFrame): Promise<void> {
-    const { requestId } = frame
-    if (frame.type === 'ping') return send({ type: 'pong', requestId })
-    const { flowId } = frame
-    if (frame.type === 'subscribe') return following.add(flowId, frame.afterSeq, requestId)
-    if (frame.type === 'unsubscribe') {
-      following.remove(flowId)
-      return send({ type: 'unsubscribed', requestId, flowId })
-    }
-    send({ type: 'status', requestId, flowId, status: await command(caller, frame) })
-  }
-
   function receive(data: RawData, isBinary: boolean): void {
-    if (!mayGoOn(data)) return
+    if (!isWithinRate(data)) return
     isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
@@ -129,27 +128,29 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     }
     invalidFrames = 0
     const { frame } = read
-    // One after the other: what a client asks last is what holds.
+    // Messages are handled one after another, so that the last of two contradicting messages wins.
     if (++waiting >= MAX_WAITING) webSocket.pause()
-    turns = turns
-      .then(() => (isClosed ? undefined : handleFrame(frame)))
+    lastHandled = lastHandled
+      .then(() => (isClosed ? undefined : handleFrame(frame, { caller, orchestrator, subscriptions })))
+      .then((answer) => answer && send(answer))
       .catch((error: unknown) => refuse(error, frame))
       .then(() => {
         waiting--
-        listen()
+        resumeReading()
       })
   }
 
   webSocket.on('message', receive)
   webSocket.on('pong', (data) => {
-    if (mayGoOn(data)) isAlive = true
+    if (isWithinRate(data)) isAlive = true
   })
   webSocket.on('ping', (data) => {
-    if (!mayGoOn(data)) return
+    if (!isWithinRate(data)) return
     writer.pong(data)
     if (writer.isOverfull()) webSocket.pause()
   })
-  // The other side broke the protocol or the line. What it is told of it goes out before the connection ends.
+  // `ws` emits this for a frame that violates the protocol and for a broken connection, and sends the closing frame
+  // itself.
   webSocket.on('error', () => {
     end()
     terminateAfter(CLOSE_TIMEOUT_MS)
@@ -159,15 +160,15 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   return {
     caller,
     get subscriptionCount() {
-      return following.count
+      return subscriptions.count
     },
-    recheck: following.recheck,
+    recheck: subscriptions.recheck,
     closeIfSlow() {
       if (!isClosed && writer.isTooSlow()) close(SOCKET_CLOSE.slow)
     },
     ping() {
-      // Behind what a full reader has not taken no question arrives: that one is judged by what it takes.
-      if (isClosed || writer.waits) return
+      // A ping would arrive only after the unread data. `closeIfSlow` ends a client that does not read them.
+      if (isClosed || writer.isBackpressured) return
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
       isAlive = false
@@ -177,17 +178,4 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
 }
 
 const lengthOf = (data: RawData): number =>
-  Array.isArray(data) ? data.reduce((sum, piece) => sum + piece.length, 0) : data.byteLength
-
-type CommandFrame = Extract<ClientFrame, { type: 'execute' | 'cancel' }>
-
-/** Does what a frame asks for with a flow and answers with where the flow stands. Rejects as the HTTP routes do. */
-export type Command = (caller: Caller, frame: CommandFrame) => Promise<FlowStatusReport>
-
-export const createCommand =
-  ({ orchestrator }: Pick<ServerDeps, 'orchestrator'>): Command =>
-  async (caller, frame) => {
-    requireScope(caller, 'execute')
-    if (frame.type === 'cancel') return orchestrator.cancelFlow(frame.flowId, caller.userId)
-    return orchestrator.startFlow(frame.flowId, caller.userId, { streaming: true, resumeAfterCrash: true, ...frame.options })
-  }
+  Array.isArray(data) ? data.reduce((sum, slice) => sum + slice.length, 0) : data.byteLength

@@ -1,28 +1,31 @@
 import type { RawData } from 'ws'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type ClientFrame, clientFrame } from '../../protocol/socket.ts'
-import { assertFewLevels } from '../http/body/json-levels.ts'
+import { assertFewLevels } from '../requests/json-levels.ts'
 
-/** More than any frame has. */
-const MOST_MEMBERS = 20
+/** More members than any frame has. */
+const MAX_MEMBERS = 20
 
-/** What a client sent, or what is wrong with it, with the place. */
+/**
+ * Parses one frame of a client. The problem of an invalid frame is INPUT_INVALID with the pointers of the invalid
+ * values.
+ */
 export function readFrame(
   data: RawData,
   isBinary: boolean,
 ): { readonly frame: ClientFrame } | { readonly problem: OrchestratorError } {
-  if (isBinary) return misfit('expected a text frame with a JSON object, found bytes')
+  if (isBinary) return invalid('expected a text frame with a JSON object, found binary data')
   const text = String(data)
   let value: unknown
   try {
     assertFewLevels(text)
     value = JSON.parse(text)
   } catch (error) {
-    return OrchestratorError.is(error) ? { problem: error } : misfit('expected a JSON object, found text that is none')
+    return OrchestratorError.is(error) ? { problem: error } : invalid('expected a JSON object, found text that is not JSON')
   }
-  // Naming each of ten thousand members that are wrong takes longer than reading them.
-  if (typeof value === 'object' && value !== null && Object.keys(value).length > MOST_MEMBERS) {
-    return misfit(`expected at most ${MOST_MEMBERS} members, found ${Object.keys(value).length}`)
+  // Listing ten thousand unknown members would take longer than reading them.
+  if (typeof value === 'object' && value !== null && Object.keys(value).length > MAX_MEMBERS) {
+    return invalid(`expected at most ${MAX_MEMBERS} members, found ${Object.keys(value).length}`)
   }
   const parsed = clientFrame.safeParse(value)
   if (parsed.success) return { frame: parsed.data }
@@ -31,9 +34,9 @@ export function readFrame(
     detail: message,
   }))
   const [first] = problems
-  return misfit(first ? `${first.pointer}: ${first.detail}` : 'the frame is not valid', problems)
+  return invalid(first ? `${first.pointer}: ${first.detail}` : 'expected a valid frame', problems)
 }
 
-const misfit = (message: string, problems?: readonly object[]) => ({
+const invalid = (message: string, problems?: readonly object[]) => ({
   problem: new OrchestratorError('INPUT_INVALID', message, problems && { details: { problems } }),
 })

@@ -5,46 +5,48 @@ import { createBackpressureMonitor } from '../streaming/backpressure.ts'
 
 export interface SocketWriterDeps {
   readonly webSocket: WebSocket
-  /** What the WebSocket writes to. */
+  /** Connection that the WebSocket writes to. */
   readonly stream: Duplex
   readonly settings: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>
-  /** The other side took something that waited for it. */
-  readonly onTaken: () => void
-  /** There is room again, after the outlet was full. */
-  readonly onRoom: () => void
+  /** Called when the client has read data that were buffered. */
+  readonly onRead: () => void
+  /** Called when the buffer was full and has capacity again. */
+  readonly onDrained: () => void
 }
 
-/** What leaves on one WebSocket, and how much of it waits. */
+/** Writes to one WebSocket and measures how much of it the client has not read. */
 export interface SocketWriter {
-  /** Sends one message, as long as the WebSocket is open. */
+  /** Sends one message. Does nothing when the WebSocket is not open. */
   send(data: string | Buffer): void
   /** Answers a ping. */
   pong(data: Buffer): void
-  /** Updates are to be kept back. */
+  /** True when updates must wait. */
   isFull(): boolean
-  /** So much waits that nothing more should be asked for, either. */
+  /** True when the buffer holds twice its limit, so that the connection must stop reading as well. */
   isOverfull(): boolean
-  /** It was full, and the other side has not taken enough since. */
-  readonly waits: boolean
-  /** The other side has taken too little for too long. */
+  /** True from the moment the buffer was full until the client has read half of its limit. */
+  readonly isBackpressured: boolean
+  /** True when the client has read too little for too long. */
   isTooSlow(): boolean
 }
 
+/** Bytes per fragment. A long message is sent in fragments, so that the progress of its reader can be measured. */
 const SLICE_BYTES = 131_072
 
-export function createSocketWriter({ webSocket, stream, settings, onTaken, onRoom }: SocketWriterDeps): SocketWriter {
-  const slowness = createBackpressureMonitor(settings)
+export function createSocketWriter({ webSocket, stream, settings, onRead, onDrained }: SocketWriterDeps): SocketWriter {
+  const backpressure = createBackpressureMonitor(settings)
   let isCorked = false
 
-  const isFull = () => slowness.isFull(webSocket.bufferedAmount)
+  const isFull = () => backpressure.isFull(webSocket.bufferedAmount)
   const onFlushed = () => {
     const left = webSocket.bufferedAmount
-    const hasRoom = slowness.hasRoomAgain(left)
-    // What waited for room was taken: the other side reads.
-    if (left > 0 || hasRoom) onTaken()
-    if (hasRoom) onRoom()
+    const hasRoom = backpressure.hasRoomAgain(left)
+    // Data left the buffer, so the client reads. A write that left at once proves nothing: the system may hold it for
+    // a dead one.
+    if (left > 0 || hasRoom) onRead()
+    if (hasRoom) onDrained()
   }
-  /** What is sent in one turn of the event loop leaves in one write. */
+  /** Combines all messages of one turn of the event loop into one write. */
   const cork = () => {
     if (isCorked) return
     isCorked = true
@@ -60,19 +62,19 @@ export function createSocketWriter({ webSocket, stream, settings, onTaken, onRoo
       if (webSocket.readyState !== webSocket.OPEN) return
       cork()
       if (data.length <= SLICE_BYTES) return webSocket.send(data, { binary: false }, onFlushed)
-      // In fragments: how far a reader is in a long one is seen. Its bytes are those of all who read it.
+      // The slices share the memory of the message, which is that of all its readers.
       const bytes = typeof data === 'string' ? Buffer.from(data) : data
-      for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
-        const fin = at + SLICE_BYTES >= bytes.length
-        webSocket.send(bytes.subarray(at, at + SLICE_BYTES), { binary: false, fin }, onFlushed)
+      for (let start = 0; start < bytes.length; start += SLICE_BYTES) {
+        const fin = start + SLICE_BYTES >= bytes.length
+        webSocket.send(bytes.subarray(start, start + SLICE_BYTES), { binary: false, fin }, onFlushed)
       }
     },
     pong: (data) => webSocket.pong(data, false, onFlushed),
     isFull,
     isOverfull: () => isFull() && webSocket.bufferedAmount >= settings.maxBufferedBytes * 2,
-    get waits() {
-      return slowness.isBackpressured
+    get isBackpressured() {
+      return backpressure.isBackpressured
     },
-    isTooSlow: () => slowness.isTooSlow(webSocket.bufferedAmount),
+    isTooSlow: () => backpressure.isTooSlow(webSocket.bufferedAmount),
   }
 }

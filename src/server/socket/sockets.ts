@@ -5,57 +5,51 @@ import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { SOCKET_CLOSE, SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
 import type { Metrics } from '../../telemetry/telemetry.ts'
-import type { Authenticator } from '../access/authenticate.ts'
+import type { Authenticator } from '../access/authenticator.ts'
 import { type Caller, requireScope } from '../access/caller.ts'
-import { createConnectionLimiter } from '../access/connection-limiter.ts'
-import type { OriginCheck } from '../access/origins.ts'
+import type { OriginCheck } from '../access/origin-check.ts'
 import { redeemTicket } from '../access/tickets.ts'
-import { sendLastAnswer } from '../http/errors/last-answer.ts'
-import { toOrchestratorError, toProblem } from '../http/errors/problem-details.ts'
-import type { ServerDeps } from '../parts.ts'
-import { createPeriodicCheck } from '../streaming/periodic-check.ts'
+import { toOrchestratorError, toProblem } from '../errors/problem-details.ts'
+import { ignoreUpgrade, wantsWebSocket } from '../raw/ignore-upgrade.ts'
+import { sendLastAnswer } from '../raw/last-answer.ts'
+import type { ServerDeps } from '../server-deps.ts'
+import type { InFlight } from '../streaming/in-flight.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
-import { type Connection, createCommand, createConnection } from './connection.ts'
-import { passOverUpgrade, wantsWebSocket } from './other-upgrades.ts'
+import { type Connection, createConnection } from './connection.ts'
 
 export interface SocketsDeps extends Pick<ServerDeps, 'orchestrator' | 'tickets'> {
   readonly origins: OriginCheck
   readonly authenticator: Authenticator
   readonly subscriptions: Subscriptions
+  readonly inFlight: Pick<InFlight, 'add'>
   readonly settings: Pick<ServerSettings, 'sockets'>
+  /** True from the moment the server takes no new work. */
   readonly isClosing: () => boolean
   readonly metrics: Pick<Metrics, 'openSockets'> | undefined
-  /** Milliseconds between looks at the rights of those who follow. */
-  readonly recheckIntervalMs: number
 }
 
+/** The WebSockets of one server. The in-flight register ends them. */
 export interface Sockets {
-  /** Takes the upgrades of the server. */
+  /** Must be called once. Handles the upgrade requests of the server from then on. */
   attach(server: Server): void
-  readonly size: number
-  readonly subscriptionCount: number
+  /** Stops the timers. Must be called after the sockets have been ended. */
   close(): void
 }
 
 const PATH = '/ws'
-/** A message of ours comes in one piece; below 8.21.1 of `ws` tiny ones exhausted the memory. */
+/** Our clients send every message in one fragment. In `ws` before 8.21.1 many tiny fragments exhausted the memory. */
 const MAX_FRAGMENTS = 64
 const MAX_BUFFERED_CHUNKS = 1_024
-/** At most, between looks for readers that take nothing. */
-const SLOW_LOOK_MS = 1_000
 
-/** All WebSockets of this process. */
 export function createSockets(deps: SocketsDeps): Sockets {
-  const { settings, subscriptions, authenticator, isClosing, metrics, recheckIntervalMs } = deps
-  const { maxMessageBytes, pingEveryMs, slowAfterMs } = settings.sockets
+  const { settings, subscriptions, orchestrator, inFlight, isClosing, metrics } = deps
+  const { maxMessageBytes, pingEveryMs } = settings.sockets
   const connections = new Set<Connection>()
-  const places = createConnectionLimiter({ ...settings.sockets, name: 'WebSockets' })
-  const command = createCommand(deps)
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
-    // Answered by the connection, which counts what a client makes it send.
+    // The connection answers pings itself, so that they count against the message rate of the client.
     autoPong: false,
     maxPayload: maxMessageBytes,
     maxFragments: MAX_FRAGMENTS,
@@ -63,15 +57,16 @@ export function createSockets(deps: SocketsDeps): Sockets {
     handleProtocols: (protocols) => (protocols.has(SOCKET_PROTOCOL) ? SOCKET_PROTOCOL : false),
   })
 
-  // Else it would answer by itself, and in no form of ours.
+  // Without a listener `ws` would answer by itself, in another format than RFC 9457.
   webSockets.on('wsClientError', ({ message }, stream) => {
-    const error = new OrchestratorError('INPUT_INVALID', `expected the opening of a WebSocket of version 13: ${message}`)
+    const error = new OrchestratorError('INPUT_INVALID', `expected a WebSocket handshake of version 13: ${message}`)
     sendLastAnswer(stream, { ...toProblem(error, { instance: PATH }), status: 400 })
   })
 
   async function admit(request: IncomingMessage): Promise<Caller> {
     deps.origins.assertAllowed(request)
-    if (request.url?.split('?', 1)[0] !== PATH) throw new OrchestratorError('ROUTE_NOT_FOUND', 'No WebSocket is opened here')
+    if (request.url?.split('?', 1)[0] !== PATH)
+      throw new OrchestratorError('ROUTE_NOT_FOUND', `No WebSocket at this path: expected ${PATH}`)
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
     const caller = await callerOf(request, deps)
     requireScope(caller, 'read')
@@ -83,76 +78,69 @@ export function createSockets(deps: SocketsDeps): Sockets {
     try {
       const caller = await admit(request)
       if (!stream.writable) return
-      stream.once('close', places.acquire(caller.userId))
-      webSockets.handleUpgrade(request, stream, head, toOpening(stream, caller))
+      webSockets.handleUpgrade(request, stream, head, register(stream, caller))
     } catch (error) {
       sendLastAnswer(stream, toProblem(toOrchestratorError(error), { instance: PATH }))
     }
   }
 
-  /** Apart from the upgrade: what lives as long as the connection must not hold the request, which is as large as all the rest. */
-  const toOpening = (stream: Duplex, caller: Caller) => (webSocket: WebSocket) => {
-    const connection = createConnection(webSocket, stream, caller, { subscriptions, command, settings: settings.sockets })
-    connections.add(connection)
-    metrics?.openSockets(connections.size)
-    webSocket.on('close', () => {
-      connections.delete(connection)
-      metrics?.openSockets(connections.size)
+  /**
+   * Throws RATE_LIMITED before the handshake. A function of its own, because its closures live as long as the
+   * connection: they must not keep the request in memory, which is as large as everything else together.
+   */
+  function register(stream: Duplex, caller: Caller): (webSocket: WebSocket) => void {
+    let connection: Connection | undefined
+    const release = inFlight.add({
+      caller,
+      limit: 'WebSockets',
+      respondNow: ({ code }) =>
+        connection?.close(code === 'UNAUTHENTICATED' ? SOCKET_CLOSE.unauthenticated : SOCKET_CLOSE.goingAway),
+      async recheck() {
+        await connection?.recheck()
+        return undefined
+      },
+      closeIfSlow: () => connection?.closeIfSlow(),
     })
+    stream.once('close', release)
+    return (webSocket) => {
+      const opened = createConnection(webSocket, stream, caller, { subscriptions, orchestrator, settings: settings.sockets })
+      connection = opened
+      connections.add(opened)
+      metrics?.openSockets(connections.size)
+      webSocket.on('close', () => {
+        connections.delete(opened)
+        metrics?.openSockets(connections.size)
+      })
+    }
   }
 
-  const look = createPeriodicCheck(() =>
-    Promise.all(
-      [...connections].map(async (connection) => {
-        if (await authenticator.isCurrent(connection.caller)) await connection.recheck()
-        else connection.close(SOCKET_CLOSE.unauthenticated)
-      }),
-    ),
-  )
-  const each = (work: (connection: Connection) => void) => () => {
-    for (const connection of connections) work(connection)
-  }
-  const timers = [
-    setInterval(look, recheckIntervalMs),
-    setInterval(
-      each((connection) => connection.closeIfSlow()),
-      Math.min(SLOW_LOOK_MS, slowAfterMs),
-    ),
-    setInterval(
-      each((connection) => connection.ping()),
-      pingEveryMs,
-    ),
-  ].map((timer) => timer.unref())
+  const pings = setInterval(() => {
+    for (const connection of connections) connection.ping()
+  }, pingEveryMs).unref()
 
   return {
     attach(server) {
       server.on('upgrade', (request, stream, head) => {
         if (wantsWebSocket(request)) void upgrade(request, stream, head)
-        else passOverUpgrade(server, request, stream, head)
+        else ignoreUpgrade(server, request, stream, head)
       })
     },
-    get size() {
-      return connections.size
-    },
-    get subscriptionCount() {
-      let sum = 0
-      for (const { subscriptionCount } of connections) sum += subscriptionCount
-      return sum
-    },
     close() {
-      for (const timer of timers) clearInterval(timer)
-      for (const connection of connections) connection.close(SOCKET_CLOSE.goingAway)
+      clearInterval(pings)
       webSockets.close()
     },
   }
 }
 
-/** Without a listener a reset connection would end the process. */
+/** Without a listener for errors a reset connection would end the process. */
 function endOnError(stream: Duplex): void {
   stream.on('error', () => stream.destroy())
 }
 
-/** A ticket among the subprotocols, else the Authorization header. A page always needs a ticket: its browser would send it along for any other page too. */
+/**
+ * The caller of a ticket among the subprotocols, else of the Authorization header. A page always needs a ticket: its
+ * browser would send credentials of its own with the requests of any other page as well.
+ */
 async function callerOf(request: IncomingMessage, { tickets, authenticator }: SocketsDeps): Promise<Caller> {
   const { origin, 'sec-websocket-protocol': protocols = '' } = request.headers
   const offered = protocols.split(',').map((name) => name.trim())
@@ -160,7 +148,7 @@ async function callerOf(request: IncomingMessage, { tickets, authenticator }: So
   if (ticket !== undefined) {
     const caller = await redeemTicket(tickets, ticket.slice(TICKET_PREFIX.length))
     if (caller && (await authenticator.isCurrent(caller))) return caller
-    throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated: this ticket was used, or is too old')
+    throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated: the ticket was used before, or has expired')
   }
   if (origin !== undefined)
     throw new OrchestratorError('UNAUTHENTICATED', 'Not authenticated: a page needs a ticket, see POST /api/v1/tickets')

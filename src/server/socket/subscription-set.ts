@@ -2,7 +2,7 @@ import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerFrame } from '../../protocol/socket.ts'
 import type { Caller } from '../access/caller.ts'
-import type { FeedEnd } from '../streaming/flow-feed.ts'
+import type { FeedEnd } from '../streaming/flow-feeds.ts'
 import type { Subscription, Subscriptions } from '../streaming/subscriptions.ts'
 import type { SocketWriter } from './socket-writer.ts'
 
@@ -12,20 +12,24 @@ export interface SubscriptionSetDeps {
   readonly maxSubscriptions: number
   readonly writer: SocketWriter
   readonly send: (frame: ServerFrame) => void
-  /** Tells the client why nothing more of the flow will come. */
+  /** Sends the client the reason why a subscription has ended. */
   readonly refuse: (error: OrchestratorError, of: { readonly flowId: string }) => void
 }
 
-/** The flows that one WebSocket follows, each from its own place. */
+/** The subscriptions of one WebSocket, each with its own sequence number. */
 export interface SubscriptionSet {
   readonly count: number
-  /** Follows the flow after `afterSeq`; where it is followed already, from there on instead. Rejects with FLOW_NOT_FOUND, or INPUT_INVALID for one flow too many. */
+  /**
+   * Subscribes to the updates of the flow after `afterSeq`, in place of an earlier subscription to it. Rejects with
+   * FLOW_NOT_FOUND, and with INPUT_INVALID for one flow too many.
+   */
   add(flowId: string, afterSeq: number, requestId: string | undefined): Promise<void>
   remove(flowId: string): void
-  /** Ends what the caller may no longer read. */
+  /** Ends the subscriptions to flows that the caller may no longer read. */
   recheck(): Promise<void>
+  /** Must be called when the WebSocket has capacity again. */
   resume(): void
-  /** Follows nothing more. */
+  /** Ends all subscriptions, and those that are being opened. */
   stop(): void
 }
 

@@ -1,44 +1,47 @@
 import type { ServerSettings } from '../../config/config.ts'
 
-/** Judges a reader by what waits for it. */
+/** Measures whether the reader of one connection keeps up, by the bytes that are buffered for it. */
 export interface BackpressureMonitor {
-  /** More waits than the reader should be given; from then on it is watched. */
+  /** True when the buffer is full. The time of a full buffer is measured from the first such call. */
   isFull(waitingBytes: number): boolean
-  /** True once, when a full reader has taken enough to be given more. */
+  /** True once, when the reader has read half of a buffer that was full. */
   hasRoomAgain(waitingBytes: number): boolean
-  /** A full reader has taken too little for too long. */
+  /** True when the buffer was full and the reader has read too little for too long. */
   isTooSlow(waitingBytes: number): boolean
-  /** It was full, and has not taken enough since. */
+  /** True from the moment the buffer was full until `hasRoomAgain` returned true. */
   readonly isBackpressured: boolean
 }
 
-/** A full reader must take half of what may wait for it within `slowAfterMs`, or it is too slow; a long update may take it several times that. */
+/**
+ * A reader with a full buffer must read half of `maxBufferedBytes` within `slowAfterMs`, otherwise it is too slow. A
+ * long update may take it several times that long.
+ */
 export function createBackpressureMonitor({
   maxBufferedBytes,
   slowAfterMs,
 }: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>): BackpressureMonitor {
   const enoughBytes = maxBufferedBytes / 2
-  let since: { readonly atMs: number; readonly waitingBytes: number } | undefined
+  let fullSince: { readonly atMs: number; readonly waitingBytes: number } | undefined
 
   return {
     isFull(waitingBytes) {
       if (waitingBytes < maxBufferedBytes) return false
-      since ??= { atMs: performance.now(), waitingBytes }
+      fullSince ??= { atMs: performance.now(), waitingBytes }
       return true
     },
     hasRoomAgain(waitingBytes) {
-      if (!since || waitingBytes > enoughBytes) return false
-      since = undefined
+      if (!fullSince || waitingBytes > enoughBytes) return false
+      fullSince = undefined
       return true
     },
     isTooSlow(waitingBytes) {
-      if (!since) return false
+      if (!fullSince) return false
       const nowMs = performance.now()
-      if (since.waitingBytes - waitingBytes >= enoughBytes) since = { atMs: nowMs, waitingBytes }
-      return nowMs - since.atMs >= slowAfterMs
+      if (fullSince.waitingBytes - waitingBytes >= enoughBytes) fullSince = { atMs: nowMs, waitingBytes }
+      return nowMs - fullSince.atMs >= slowAfterMs
     },
     get isBackpressured() {
-      return since !== undefined
+      return fullSince !== undefined
     },
   }
 }

@@ -1,14 +1,16 @@
-/** Looks again and again, one look after the other; what a look rejects with is no reason not to look again. */
-export function createPeriodicCheck(look: () => Promise<unknown>): () => void {
-  let isLooking = false
+/**
+ * Wraps a check that a timer calls: calls do not overlap, and a failed check is ignored until the next call, because
+ * the database may be unavailable for a moment.
+ */
+export function createPeriodicCheck(check: () => Promise<unknown>): () => void {
+  let isRunning = false
   return () => {
-    if (isLooking) return
-    isLooking = true
-    // A database that is away for a moment is asked again at the next look.
-    void look()
+    if (isRunning) return
+    isRunning = true
+    void check()
       .catch(() => {})
       .finally(() => {
-        isLooking = false
+        isRunning = false
       })
   }
 }

@@ -1,15 +1,18 @@
 import type { Semaphore } from '../../async/semaphore.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feed.ts'
+import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-feeds.ts'
 
-/** Where updates go: one subscription of one connection. */
+/**
+ * The reader of one subscription, such as an event stream. Implemented by createEventStreams and
+ * createSubscriptionSet.
+ */
 export interface UpdateSink {
-  /** More than it should hold waits for its reader. */
+  /** True when the reader has more unread data than it may have. No update is sent then. */
   isFull(): boolean
   /** Takes the next update. */
   send(entry: FeedEntry): void
-  /** Nothing follows; called once. */
+  /** Called once, after the last update. */
   end(end: FeedEnd, lastSeq: number): void
 }
 
@@ -17,29 +20,30 @@ export interface SubscriptionCursorOptions {
   readonly feed: FlowFeed
   readonly afterSeq: number
   readonly sink: UpdateSink
-  /** Updates after a number that the feed no longer holds, from the database. */
+  /** Reads updates from the database that the feed no longer holds. */
   readonly readBack: (afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
-  /** Each reading back holds a page of updates. */
-  readonly turns: Semaphore
+  /** Limits the reads from the database that run at the same time: each of them holds a page of updates in memory. */
+  readonly readBackLimit: Semaphore
 }
 
 export interface SubscriptionCursor {
+  /** Number of the last update that was sent. */
   readonly lastSeq: number
-  /** To be called when the sink has room again. */
+  /** Must be called when the sink has capacity again. */
   resume(): void
   stop(): void
 }
 
 /**
- * Walks one subscription along a feed. What a slow reader has not taken is not kept for it: its place is a number, and when it reads again it
- * goes on from there, from memory or from the database, with pieces of text merged.
+ * Delivers one subscription. Nothing is queued for a slow reader: its state is a sequence number. When it has capacity
+ * again, delivery resumes from that number, from memory or from the database, with adjacent text chunks merged.
  */
 export function createSubscriptionCursor({
   feed,
   afterSeq,
   sink,
   readBack,
-  turns,
+  readBackLimit,
 }: SubscriptionCursorOptions): SubscriptionCursor {
   let seq = afterSeq
   let isStarted = false
@@ -47,7 +51,7 @@ export function createSubscriptionCursor({
   let isBehind = false
   let stopped = false
 
-  /** False where the sink did not take it. */
+  /** Returns false when the sink did not take the entry. */
   const give = (entry: FeedEntry): boolean => {
     if (stopped) return false
     if (sink.isFull()) {
@@ -62,9 +66,9 @@ export function createSubscriptionCursor({
     stop()
     sink.end(end, seq)
   }
-  const pump = () => {
+  const deliver = () => {
     if (!isStarted || stopped || readingBack) return
-    // Asked first: what a full reader has not taken is not even looked at.
+    // Check backpressure first, so that a stalled reader costs nothing.
     if (sink.isFull()) {
       isBehind = true
       return
@@ -74,12 +78,15 @@ export function createSubscriptionCursor({
       void catchUp()
       return
     }
-    for (const entry of isBehind ? mergePieces(entries) : entries) if (!give(entry)) return
+    for (const entry of isBehind ? mergeEntries(entries) : entries) if (!give(entry)) return
     isBehind = false
     if (feed.end && feed.after(seq)?.length === 0) finish(feed.end)
   }
-  /** Resolves with whether it came to the end of what is stored. */
-  const readOn = async (signal: AbortSignal): Promise<boolean> => {
+  /**
+   * Delivers stored updates until the feed holds the rest. Resolves with whether it delivered everything that is
+   * stored.
+   */
+  const deliverStored = async (signal: AbortSignal): Promise<boolean> => {
     let held: FlowUpdate | undefined
     for await (const update of readBack(seq, signal)) {
       if (stopped) return false
@@ -98,43 +105,47 @@ export function createSubscriptionCursor({
     let endBefore: FeedEnd | undefined
     let isAll = false
     try {
-      isAll = await turns(() => {
+      isAll = await readBackLimit(() => {
         endBefore = feed.end
-        return stopped ? Promise.resolve(false) : readOn(abort.signal)
+        return stopped ? Promise.resolve(false) : deliverStored(abort.signal)
       })
     } catch (error) {
       if (!stopped) finish({ error: OrchestratorError.from(error) })
     }
     readingBack = undefined
     if (stopped) return
-    // The end is believed only where everything was read after it was known; without one the feed tells when there is more.
+    // The end counts only when everything was read after it was known. A feed without an end notifies when there is
+    // more.
     if (isAll && endBefore) finish(endBefore)
-    else if (!isAll || feed.end) pump()
+    else if (!isAll || feed.end) deliver()
   }
-  const unwatch = feed.watch(() => pump())
+  const unwatch = feed.watch(() => deliver())
   const stop = () => {
     if (stopped) return
     stopped = true
     readingBack?.abort()
     unwatch()
   }
-  // Not at once: who subscribes has to be told so before the first update, also where the feed has something new in the same turn.
+  // Deferred, so that the client is notified of its subscription before the first update arrives.
   setImmediate(() => {
     isStarted = true
-    pump()
+    deliver()
   })
 
   return {
     get lastSeq() {
       return seq
     },
-    resume: pump,
+    resume: deliver,
     stop,
   }
 }
 
-/** Neighbouring pieces of text of one step as one piece, with the number of the last. One after the other: a reader that is full again has cost one. */
-function* mergePieces(entries: readonly FeedEntry[]): Generator<FeedEntry, void> {
+/**
+ * Merges adjacent text chunks of one step into one entry with the number of the last. Lazy: for a reader that becomes
+ * full after the first entry, only this entry is built.
+ */
+function* mergeEntries(entries: readonly FeedEntry[]): Generator<FeedEntry, void> {
   let held: { readonly update: FlowUpdate; readonly alone: FeedEntry | undefined } | undefined
   for (const entry of entries) {
     const joined = held && mergeTextUpdates(held.update, entry.update)
@@ -144,10 +155,13 @@ function* mergePieces(entries: readonly FeedEntry[]): Generator<FeedEntry, void>
   if (held) yield held.alone ?? toEntry(held.update)
 }
 
-/** Characters of text that merged updates may carry. */
+/** Maximum characters of text in one merged update. */
 const MERGED_CHARACTERS = 65_536
 
-/** The second piece of text with the first before it and the number of the second; `undefined` where the two are not pieces of one text. */
+/**
+ * The second text chunk with the text of the first before its own; undefined when they are not chunks of the same
+ * text.
+ */
 export function mergeTextUpdates(first: FlowUpdate, second: FlowUpdate): FlowUpdate | undefined {
   if (first.type !== 'step_progress' || second.type !== 'step_progress') return undefined
   if (first.stepId !== second.stepId || first.iteration !== second.iteration || first.data.sample !== second.data.sample)

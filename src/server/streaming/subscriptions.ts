@@ -1,31 +1,36 @@
 import { createSemaphore } from '../../async/semaphore.ts'
 import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Caller } from '../access/caller.ts'
-import type { ServerDeps } from '../parts.ts'
-import { createFlowFeeds, type FlowFeeds } from './flow-feed.ts'
+import type { ServerDeps } from '../server-deps.ts'
+import { createFlowFeeds, type FlowFeeds } from './flow-feeds.ts'
 import { createSubscriptionCursor, type SubscriptionCursor, type UpdateSink } from './subscription-cursor.ts'
 
 export interface SubscriptionsDeps extends Pick<ServerDeps, 'orchestrator' | 'permissions' | 'config'> {
   readonly metrics: Pick<Metrics, 'subscriptions'>
 }
 
-/** One caller following one flow. */
+/** One subscription of one caller to one flow. */
 export interface Subscription extends SubscriptionCursor {
   readonly flowId: string
   /** Whether the caller may still read the flow. */
   isAllowed(): Promise<boolean>
 }
 
+/** All subscriptions of one server. Implemented by createServerSubscriptions. */
 export interface Subscriptions {
-  /** Rejects with FLOW_NOT_FOUND for a flow that the caller may not read. Nothing reaches the sink before the next turn of the event loop. */
+  /**
+   * Rejects with FLOW_NOT_FOUND for a flow that the caller may not read. The sink receives nothing before the next
+   * turn of the event loop.
+   */
   open(caller: Caller, flowId: string, afterSeq: number, sink: UpdateSink): Promise<Subscription>
   readonly feeds: FlowFeeds
+  /** Ends all feeds. */
   close(): void
 }
 
-/** A thousand readers that wake together do not read a thousand pages at once. */
-const READING_BACK_AT_ONCE = 16
-/** The looks of other processes for flows of dead ones, twice over. */
+/** Reads from the database at the same time: a thousand readers that resume together must not hold a thousand pages. */
+const MAX_CONCURRENT_READS = 16
+/** Twice the interval at which processes search for the flows of dead processes. */
 const RESUMED_WITHIN_MS = 10_000
 
 export function createServerSubscriptions({ orchestrator, permissions, config, metrics }: SubscriptionsDeps): Subscriptions {
@@ -34,7 +39,7 @@ export function createServerSubscriptions({ orchestrator, permissions, config, m
     statusOf: (flowId) => orchestrator.getFlowStatus(flowId),
     resumedWithinMs: config.server.resumeInterrupted ? RESUMED_WITHIN_MS : 0,
   })
-  const turns = createSemaphore(READING_BACK_AT_ONCE)
+  const readBackLimit = createSemaphore(MAX_CONCURRENT_READS)
   let count = 0
   const changeCount = (change: number) => {
     count += change
@@ -50,7 +55,7 @@ export function createServerSubscriptions({ orchestrator, permissions, config, m
         isCounted = false
       }
       changeCount(1)
-      const follower = createSubscriptionCursor({
+      const cursor = createSubscriptionCursor({
         feed: feeds.open(flowId, userId, afterSeq),
         afterSeq,
         sink: {
@@ -62,17 +67,17 @@ export function createServerSubscriptions({ orchestrator, permissions, config, m
           },
         },
         readBack: (after, signal) => orchestrator.streamFlow(flowId, userId, { afterSeq: after, signal }),
-        turns,
+        readBackLimit,
       })
       return {
         flowId,
         get lastSeq() {
-          return follower.lastSeq
+          return cursor.lastSeq
         },
-        resume: follower.resume,
+        resume: cursor.resume,
         stop() {
           countDown()
-          follower.stop()
+          cursor.stop()
         },
         isAllowed: () => permissions.can(userId, threadId, 'read'),
       }

@@ -1,29 +1,29 @@
 import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
-import type { ServerDeps } from '../parts.ts'
+import type { ServerDeps } from '../server-deps.ts'
 
-export interface Wait {
+export interface WaitOptions {
   readonly flowId: string
   readonly userId: string
   readonly waitMs: number
-  /** The client went away, or the server is to close: nobody waits any more. The flow goes on. */
-  readonly gone: AbortSignal
-  /** Gets the updates of the flow, from its first, one after the other. */
+  /** Ends the wait; the flow continues. */
+  readonly signal: AbortSignal
+  /** Receives the updates of the flow from its first one on. The next update waits until the promise has settled. */
   readonly onUpdate?: (update: FlowUpdate) => Promise<void>
 }
 
 /**
- * Waits for the end of a flow, whichever process runs it. Resolves with the status where it has ended, with `undefined` where the time was over
- * or the client left.
+ * Waits for the end of a flow, whichever process runs it. Resolves with the status of a flow that has ended or is
+ * paused, with `undefined` when the time is over or the signal was aborted. Rejects with FLOW_NOT_FOUND.
  */
 export async function waitForEnd(
   { orchestrator }: Pick<ServerDeps, 'orchestrator'>,
-  { flowId, userId, waitMs, gone, onUpdate }: Wait,
+  { flowId, userId, waitMs, signal, onUpdate }: WaitOptions,
 ): Promise<FlowStatusReport | undefined> {
-  const signal = AbortSignal.any([gone, AbortSignal.timeout(waitMs)])
-  for await (const update of orchestrator.streamFlow(flowId, userId, { signal })) {
-    if (signal.aborted) break
+  const end = AbortSignal.any([signal, AbortSignal.timeout(waitMs)])
+  for await (const update of orchestrator.streamFlow(flowId, userId, { signal: end })) {
+    if (end.aborted) break
     await onUpdate?.(update)
   }
   const status = await orchestrator.getFlowStatus(flowId, userId)

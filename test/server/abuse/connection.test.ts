@@ -8,7 +8,7 @@ import { createSemaphore } from '../../../src/async/semaphore.ts'
 import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import { LOCAL_CALLER } from '../../../src/server/access/caller.ts'
 import { createConnection } from '../../../src/server/socket/connection.ts'
-import { createFlowFeeds } from '../../../src/server/streaming/flow-feed.ts'
+import { createFlowFeeds } from '../../../src/server/streaming/flow-feeds.ts'
 import { createSubscriptionCursor } from '../../../src/server/streaming/subscription-cursor.ts'
 import type { Subscriptions } from '../../../src/server/streaming/subscriptions.ts'
 import { OPCODE, toFrame } from './frames.ts'
@@ -114,12 +114,14 @@ const subscriptions: Subscriptions = {
       afterSeq,
       sink,
       readBack: (after) => readStored(after, flowId),
-      turns: createSemaphore(1),
+      readBackLimit: createSemaphore(1),
     })
     return { flowId, lastSeq: 0, resume: follower.resume, stop: follower.stop, isAllowed: async () => true }
   },
   close: () => {},
 }
+
+const neverCalled = () => Promise.reject(new Error('expected no command'))
 
 async function open(slowAfterMs = 1_000_000) {
   const line = createLine()
@@ -143,7 +145,7 @@ async function open(slowAfterMs = 1_000_000) {
   }
   const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
     subscriptions,
-    command: () => Promise.reject(new Error('not asked')),
+    orchestrator: { startFlow: neverCalled, cancelFlow: neverCalled },
     settings,
   })
   return { line, webSocket, connection }

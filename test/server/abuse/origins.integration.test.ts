@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createOriginCheck } from '../../../src/server/access/origins.ts'
+import { createOriginCheck } from '../../../src/server/access/origin-check.ts'
 import { type RunningServer, runServer } from '../running-server.ts'
 import { openTcp, type RawAnswer, readAnswer, sendRaw } from './raw-request.ts'
 

@@ -4,7 +4,7 @@ import { createSemaphore } from '../../../src/async/semaphore.ts'
 import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import type { FlowStatus } from '../../../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
-import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/streaming/flow-feed.ts'
+import { createFlowFeeds, type FeedEnd, type FeedEntry } from '../../../src/server/streaming/flow-feeds.ts'
 import { createSubscriptionCursor } from '../../../src/server/streaming/subscription-cursor.ts'
 
 const FLOW = 'flow-1'
@@ -81,7 +81,7 @@ function follow(stream: Stream, afterSeq = 0, room = Number.POSITIVE_INFINITY) {
     afterSeq,
     sink,
     readBack: (after, signal) => stream.read(after, signal),
-    turns: createSemaphore(2),
+    readBackLimit: createSemaphore(2),
   })
   return {
     taken,
@@ -142,7 +142,7 @@ test('what waits for a full reader is not looked at while it stays full', async 
     afterSeq: 0,
     sink: { isFull: () => sent > 0, send: () => void sent++, end: () => {} },
     readBack: stream.read,
-    turns: createSemaphore(2),
+    readBackLimit: createSemaphore(2),
   })
   stream.add(piece(1), piece(2))
   await settled()
@@ -273,7 +273,7 @@ test('a flow that is executed again in the moment of its end is followed on', as
     afterSeq: 0,
     sink: { ...noSink, ...collect() },
     readBack: stream.read,
-    turns: createSemaphore(2),
+    readBackLimit: createSemaphore(2),
   })
   stream.add(piece(1))
   stream.settle('FAILED')
@@ -312,7 +312,7 @@ test('a flow that can no longer be read ends every subscription with the reason'
     afterSeq: 0,
     sink: { isFull: () => false, send: () => {}, end: (end) => ends.push(end) },
     readBack: async function* () {},
-    turns: createSemaphore(2),
+    readBackLimit: createSemaphore(2),
   })
   await settled()
   expect(ends).toEqual([{ error: gone }])

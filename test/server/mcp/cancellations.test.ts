@@ -9,34 +9,34 @@ const keyed = (userId: string, keyId: string): Caller => ({ ...LOCAL_CALLER, via
 
 test('a call is cancelled by its caller, in its session, under its id, and by nothing else', () => {
   const cancellations = createCancellations()
-  const take = (message: ReturnType<typeof readMessage>, caller: Caller, session?: string | string[]) => {
-    const gone = new AbortController()
-    if (message) cancellations.take(message, { caller, session }, gone)
-    return gone
+  const handle = (message: ReturnType<typeof readMessage>, caller: Caller, session?: string | string[]) => {
+    const clientGone = new AbortController()
+    if (message) cancellations.handle(message, { caller, session }, clientGone)
+    return clientGone
   }
   const caller = keyed('user-1', 'key-1')
-  const { signal } = take(callOf(1), caller, 'one')
-  take(cancelOf(1), caller, 'two')
-  take(cancelOf(1), caller)
-  take(cancelOf(1), caller, ['one'])
-  take(cancelOf('1'), caller, 'one')
-  take(cancelOf(2), caller, 'one')
-  take(cancelOf(1), keyed('user-2', 'key-2'), 'one')
-  take(cancelOf(1), keyed('user-1', 'key-2'), 'one')
-  take(cancelOf(1), LOCAL_CALLER, 'one')
+  const { signal } = handle(callOf(1), caller, 'one')
+  handle(cancelOf(1), caller, 'two')
+  handle(cancelOf(1), caller)
+  handle(cancelOf(1), caller, ['one'])
+  handle(cancelOf('1'), caller, 'one')
+  handle(cancelOf(2), caller, 'one')
+  handle(cancelOf(1), keyed('user-2', 'key-2'), 'one')
+  handle(cancelOf(1), keyed('user-1', 'key-2'), 'one')
+  handle(cancelOf(1), LOCAL_CALLER, 'one')
   expect(signal.aborted).toBe(false)
-  take(cancelOf(1), caller, 'one')
+  handle(cancelOf(1), caller, 'one')
   expect(signal.aborted).toBe(true)
 })
 
-test('what is over is forgotten, and takes no later call of the same id along', () => {
+test('a call that has ended is removed, and a later call with the same id stays', () => {
   const cancellations = createCancellations()
-  const place = { caller: LOCAL_CALLER, session: 'one' }
+  const origin = { caller: LOCAL_CALLER, session: 'one' }
   const [first, second] = [new AbortController(), new AbortController()]
   const call = callOf(1)
   if (!call) throw new Error('Expected a message')
-  cancellations.take(call, place, first)
-  cancellations.take(call, place, second)
+  cancellations.handle(call, origin, first)
+  cancellations.handle(call, origin, second)
   expect(cancellations.size).toBe(1)
   first.abort()
   expect(cancellations.size).toBe(1)
@@ -44,7 +44,17 @@ test('what is over is forgotten, and takes no later call of the same id along', 
   expect(cancellations.size).toBe(0)
 })
 
-test('what is no message is none', () => {
+test('a call of a client that had left before is not registered', () => {
+  const cancellations = createCancellations()
+  const clientGone = new AbortController()
+  clientGone.abort()
+  const call = callOf(1)
+  if (!call) throw new Error('Expected a message')
+  cancellations.handle(call, { caller: LOCAL_CALLER, session: 'one' }, clientGone)
+  expect(cancellations.size).toBe(0)
+})
+
+test('a body that is not a message has no fields to route by', () => {
   for (const body of [undefined, null, [], 'x', {}, { method: 1 }, { method: 'x', id: {} }])
     expect(readMessage(body)).toBeUndefined()
 })

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { readFrames } from '../../../src/server/mcp/frames.ts'
+import { readFrames } from '../../../src/server/mcp/read-frames.ts'
 
 const PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
 

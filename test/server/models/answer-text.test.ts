@@ -16,24 +16,24 @@ const starts = (stepId: string): FlowUpdate => ({
 
 test('only the run that answers is heard', () => {
   const text = createAnswerText([{ stepId: 'refine', iteration: 2 }])
-  expect(text.pieceOf(says('draft', 'a'))).toBeUndefined()
-  expect(text.pieceOf(says('refine', 'b', 1))).toBeUndefined()
-  expect(text.pieceOf(says('refine', 'c', 2))).toBe('c')
+  expect(text.chunkOf(says('draft', 'a'))).toBeUndefined()
+  expect(text.chunkOf(says('refine', 'b', 1))).toBeUndefined()
+  expect(text.chunkOf(says('refine', 'c', 2))).toBe('c')
   expect(text.restOf('c and more')).toBe(' and more')
 })
 
 test('where nothing is known before the end, the rest is everything', () => {
   const text = createAnswerText([])
-  expect(text.pieceOf(says('draft', 'a'))).toBeUndefined()
+  expect(text.chunkOf(says('draft', 'a'))).toBeUndefined()
   expect(text.restOf('the answer')).toBe('the answer')
 })
 
 test('a step that begins anew is not heard twice, and an answer that begins otherwise is not passed off as what was said', () => {
   const text = createAnswerText([{ stepId: 'a', iteration: 1 }])
-  expect(text.pieceOf(starts('a'))).toBeUndefined()
-  expect(text.pieceOf(says('a', 'first words'))).toBe('first words')
-  expect(text.pieceOf(starts('a'))).toBeUndefined()
-  expect(text.pieceOf(says('a', 'first words'))).toBeUndefined()
+  expect(text.chunkOf(starts('a'))).toBeUndefined()
+  expect(text.chunkOf(says('a', 'first words'))).toBe('first words')
+  expect(text.chunkOf(starts('a'))).toBeUndefined()
+  expect(text.chunkOf(says('a', 'first words'))).toBeUndefined()
   expect(text.restOf('first words, and others')).toBe(', and others')
   expect(() => text.restOf('other words')).toThrow(expect.objectContaining({ code: 'PROVIDER_BAD_REPLY' }))
 })

@@ -1,7 +1,7 @@
 import { BadRequestError } from 'openai'
 import { expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
-import { findMismatch } from '../../../src/server/models/json/schema-fit.ts'
+import { findMismatch } from '../../../src/server/models/json/find-mismatch.ts'
 import { runServer } from '../running-server.ts'
 import { rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'
 

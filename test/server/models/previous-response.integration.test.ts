@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { createStoredResponses } from '../../../src/server/models/responses/previous-response.ts'
 import { toFlowMetadata } from '../../../src/server/models/responses/response-facts.ts'
+import { createStoredResponses } from '../../../src/server/models/responses/stored-responses.ts'
 import { runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
 /** A response whose process died between the end of its flow and the message that holds its answer. */
@@ -20,7 +20,7 @@ test('two processes that go on from one response at the same time add its answer
   const { polyphony, contents, previous } = await responseWithoutMessage()
   expect(await contents()).toEqual(['one'])
   const processes = [createStoredResponses(polyphony), createStoredResponses(polyphony)]
-  await Promise.all(processes.map((stored) => stored.continued(previous, async () => undefined)))
+  await Promise.all(processes.map((stored) => stored.continueAfter(previous, async () => undefined)))
   expect(await contents()).toEqual(['one', 'the answer'])
 })
 
@@ -36,7 +36,7 @@ test('an answer that is added late, after the conversation has gone on, changes 
         const messages = await conversations.getMessages(threadId, userId)
         if (isHeld) {
           isHeld = false
-          await createStoredResponses(polyphony).continued(previous, () =>
+          await createStoredResponses(polyphony).continueAfter(previous, () =>
             conversations.addMessage(threadId, userId, { role: 'user', content: 'two' }),
           )
         }
@@ -45,6 +45,6 @@ test('an answer that is added late, after the conversation has gone on, changes 
       addMessage: conversations.addMessage.bind(conversations),
     }),
   })
-  await late.continued(previous, async () => undefined)
+  await late.continueAfter(previous, async () => undefined)
   expect(await contents()).toEqual(['one', 'the answer', 'two'])
 })

@@ -28,9 +28,9 @@ test('a stream that has nothing to say yet sends comments', async () => {
 test('nothing is sent before the first event, so that an error can still be told with its status', async () => {
   const begun: boolean[] = []
   const url = await serve(60_000, async (stream) => {
-    begun.push(stream.hasBegun)
+    begun.push(stream.isStarted)
     await stream.write('data: 1\n\n')
-    begun.push(stream.hasBegun)
+    begun.push(stream.isStarted)
   })
   expect(await (await fetch(url)).text()).toBe('data: 1\n\n')
   expect(begun).toEqual([false, true])

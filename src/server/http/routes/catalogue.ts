@@ -11,12 +11,12 @@ import {
   templateParams,
   templates,
 } from '../../../protocol/catalogue.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { getTemplateFacts, toDefinition } from '../definition-source.ts'
+import { getTemplateFacts, toDefinition } from '../../requests/definition-source.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 import { createProviderHealth } from '../provider-health.ts'
-import { callerOf, type Routes } from '../requests.ts'
 
-/** What there is to choose from: templates, providers, and who the caller is. */
+/** Templates, providers and the authenticated caller. */
 export const catalogueRoutes =
   ({ providers }: ServerDeps): Routes =>
   async (app) => {
@@ -24,7 +24,10 @@ export const catalogueRoutes =
 
     app.get(
       '/me',
-      { schema: { tags: ['caller'], summary: 'Who you are', response: { 200: me } }, config: { scope: 'read' } },
+      {
+        schema: { operationId: 'getMe', tags: ['caller'], summary: 'Read the authenticated caller', response: { 200: me } },
+        config: { scope: 'read' },
+      },
       async (request) => {
         const { userId, scopes, via } = callerOf(request)
         return { userId, scopes, via }
@@ -33,7 +36,15 @@ export const catalogueRoutes =
 
     app.get(
       '/templates',
-      { schema: { tags: ['templates'], summary: 'List the templates', response: { 200: templates } }, config: { scope: 'read' } },
+      {
+        schema: {
+          operationId: 'listTemplates',
+          tags: ['templates'],
+          summary: 'List the templates',
+          response: { 200: templates },
+        },
+        config: { scope: 'read' },
+      },
       async () => ({ items: listFlowTemplates() }),
     )
 
@@ -41,6 +52,7 @@ export const catalogueRoutes =
       '/templates/:name',
       {
         schema: {
+          operationId: 'getTemplate',
           tags: ['templates'],
           summary: 'Describe a template with its parameters',
           params: templateParams,
@@ -55,8 +67,9 @@ export const catalogueRoutes =
       '/templates/:name/instantiate',
       {
         schema: {
+          operationId: 'instantiateTemplate',
           tags: ['templates'],
-          summary: 'Make a definition of a template; nothing is stored',
+          summary: 'Build a definition from a template; nothing is stored',
           params: templateParams,
           body: templateArguments,
           response: { 200: instantiated },
@@ -71,7 +84,12 @@ export const catalogueRoutes =
     app.get(
       '/providers',
       {
-        schema: { tags: ['providers'], summary: 'List what is configured', response: { 200: providerList } },
+        schema: {
+          operationId: 'listProviders',
+          tags: ['providers'],
+          summary: 'List the configured providers',
+          response: { 200: providerList },
+        },
         config: { scope: 'read' },
       },
       async () => ({ items: providers.list() }),
@@ -80,7 +98,13 @@ export const catalogueRoutes =
     app.get(
       '/providers/:providerId',
       {
-        schema: { tags: ['providers'], summary: 'Describe a provider', params: providerParams, response: { 200: provider } },
+        schema: {
+          operationId: 'getProvider',
+          tags: ['providers'],
+          summary: 'Describe a provider',
+          params: providerParams,
+          response: { 200: provider },
+        },
         config: { scope: 'read' },
       },
       async (request) => healthOf.describe(request.params.providerId),
@@ -90,8 +114,9 @@ export const catalogueRoutes =
       '/providers/:providerId/health',
       {
         schema: {
+          operationId: 'getProviderHealth',
           tags: ['providers'],
-          summary: 'Ask a provider whether it answers; remembered for a short while',
+          summary: 'Check whether a provider responds; the result is cached for 15 seconds',
           params: providerParams,
           response: { 200: providerHealth },
         },

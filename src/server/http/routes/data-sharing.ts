@@ -1,18 +1,18 @@
 import * as z from 'zod'
 import { newSharingPolicy, sharingParams, sharingPolicies, sharingPolicy } from '../../../protocol/sharing.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { callerOf, type Routes } from '../requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['data sharing']
 
-/** What the caller allows each provider to see. */
+/** The caller's data-sharing policies: the context that each provider may receive. */
 export const dataSharingRoutes =
   ({ dataSharing }: ServerDeps): Routes =>
   async (app) => {
     app.get(
       '/data-sharing',
       {
-        schema: { tags, summary: 'List your policies', response: { 200: sharingPolicies } },
+        schema: { operationId: 'listSharingPolicies', tags, summary: 'List your policies', response: { 200: sharingPolicies } },
         config: { scope: 'read' },
       },
       async (request) => ({ items: await dataSharing.list(callerOf(request).userId) }),
@@ -22,8 +22,9 @@ export const dataSharingRoutes =
       '/data-sharing/:providerKey',
       {
         schema: {
+          operationId: 'getSharingPolicy',
           tags,
-          summary: 'Read your policy for a provider; without one nothing is allowed',
+          summary: 'Read your policy for a provider; without a policy nothing is allowed',
           params: sharingParams,
           response: { 200: sharingPolicy },
         },
@@ -32,7 +33,7 @@ export const dataSharingRoutes =
       async (request) => {
         const { userId } = callerOf(request)
         const { providerKey } = request.params
-        return (await dataSharing.get(userId, providerKey)) ?? { userId, providerKey, ...NOTHING }
+        return (await dataSharing.get(userId, providerKey)) ?? { userId, providerKey, ...NO_POLICY }
       },
     )
 
@@ -40,8 +41,9 @@ export const dataSharingRoutes =
       '/data-sharing/:providerKey',
       {
         schema: {
+          operationId: 'setSharingPolicy',
           tags,
-          summary: 'Set your policy for a provider; rules that are not named are false',
+          summary: 'Set your policy for a provider; omitted rules are false',
           params: sharingParams,
           body: newSharingPolicy,
           response: { 200: sharingPolicy },
@@ -54,7 +56,13 @@ export const dataSharingRoutes =
     app.delete(
       '/data-sharing/:providerKey',
       {
-        schema: { tags, summary: 'Remove your policy for a provider', params: sharingParams, response: { 204: z.undefined() } },
+        schema: {
+          operationId: 'deleteSharingPolicy',
+          tags,
+          summary: 'Remove your policy for a provider',
+          params: sharingParams,
+          response: { 204: z.undefined() },
+        },
         config: { scope: 'share' },
       },
       async (request, reply) => {
@@ -64,4 +72,4 @@ export const dataSharingRoutes =
     )
   }
 
-const NOTHING = { allowConversationHistory: false, allowCrossProviderContext: false, allowAttachments: false }
+const NO_POLICY = { allowConversationHistory: false, allowCrossProviderContext: false, allowAttachments: false }

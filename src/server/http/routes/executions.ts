@@ -1,4 +1,6 @@
+import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
+import type { FlowStatusReport } from '../../../domain/execution/flow.ts'
 import type { ErrorInfo } from '../../../errors/orchestrator-error.ts'
 import {
   executeQuery,
@@ -12,34 +14,31 @@ import {
   updatesQuery,
 } from '../../../protocol/flow.ts'
 import { flowUpdate } from '../../../protocol/update.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { waitForEnd } from '../../streaming/wait-for-end.ts'
-import { sendEventHeaders } from '../begin-events.ts'
-import { findRetryAfter } from '../errors/error-headers.ts'
-import type { EventStreams } from '../event-stream.ts'
-import type { RequestsUnderWay } from '../pending-requests.ts'
-import { API, callerOf, type Routes } from '../requests.ts'
+import { findRetryAfter } from '../../errors/error-headers.ts'
+import { API, callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
+import { sendEventHeaders } from '../../streaming/begin-events.ts'
+import type { InFlight } from '../../streaming/in-flight.ts'
+import { type WaitOptions, waitForEnd } from '../../streaming/wait-for-end.ts'
+import type { EventStreams } from '../event-streams.ts'
 
 const tags = ['executions']
 const lastEventId = z.coerce.number().int().min(0).max(2_147_483_647).optional().catch(undefined)
 
 export interface ExecutionRoutesDeps {
   readonly streams: EventStreams
-  readonly underWay: Pick<RequestsUnderWay, 'waitSignal'>
+  readonly inFlight: InFlight
 }
 
-/**
- * The request did what it was asked to, so that its status is 200 although the flow in its body has failed: `Retry-After` says when another
- * try is worth while.
- */
-function toWaitHeaders(error: ErrorInfo | undefined): Readonly<Record<string, string>> {
+/** `Retry-After` for a flow that has failed. The request itself was successful, so its status is 200. */
+function toRetryHeaders(error: ErrorInfo | undefined): Readonly<Record<string, string>> {
   const seconds = error && findRetryAfter(error)
   return seconds === undefined ? {} : { 'retry-after': String(seconds) }
 }
 
-/** Running flows: start, follow, stop. */
+/** Executions of flows: start, stream updates, cancel. */
 export const executionRoutes =
-  (deps: ServerDeps, { streams, underWay }: ExecutionRoutesDeps): Routes =>
+  (deps: ServerDeps, { streams, inFlight }: ExecutionRoutesDeps): Routes =>
   async (app) => {
     const { orchestrator, config } = deps
 
@@ -47,8 +46,10 @@ export const executionRoutes =
       '/flows/:flowId/execute',
       {
         schema: {
+          operationId: 'executeFlow',
           tags,
-          summary: 'Run a flow, or go on after the last recorded step; with `wait` the answer comes when it has ended',
+          summary:
+            'Execute a flow, or resume it after its last recorded step; with `wait` the response is sent when the flow has ended',
           params: flowParams,
           querystring: executeQuery,
           body: execution,
@@ -61,11 +62,10 @@ export const executionRoutes =
         const { userId } = callerOf(request)
         const started = await orchestrator.startFlow(flowId, userId, { streaming: true, resumeAfterCrash: true, ...request.body })
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
-        const ended =
-          waitMs > 0 ? await waitForEnd(deps, { flowId, userId, waitMs, gone: underWay.waitSignal(reply) }) : undefined
+        const ended = waitMs > 0 ? await wait(reply, { flowId, userId, waitMs }) : undefined
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
-          return reply.code(200).headers(toWaitHeaders(read.error)).send(read)
+          return reply.code(200).headers(toRetryHeaders(read.error)).send(read)
         }
         return reply.code(202).header('location', `${API}/flows/${flowId}/status`).send(started)
       },
@@ -75,8 +75,9 @@ export const executionRoutes =
       '/flows/:flowId/steps/:stepId/execute',
       {
         schema: {
+          operationId: 'executeStep',
           tags,
-          summary: 'Run one step of a flow that is not running, and answer with its result',
+          summary: 'Execute one step of a flow that is not running, and return its result',
           params: stepParams,
           body: stepExecution,
           response: { 200: stepResult },
@@ -93,8 +94,9 @@ export const executionRoutes =
       '/flows/:flowId/cancel',
       {
         schema: {
+          operationId: 'cancelFlow',
           tags,
-          summary: 'End a flow and its calls; answers when it is over',
+          summary: 'Cancel a flow and its model calls; the response is sent when it has ended',
           params: flowParams,
           response: { 200: flowStatusReport },
         },
@@ -107,8 +109,9 @@ export const executionRoutes =
       '/flows/:flowId/updates',
       {
         schema: {
+          operationId: 'followFlow',
           tags,
-          summary: 'Follow a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
+          summary: 'Stream the updates of a flow: server-sent events after `Last-Event-ID` or `afterSeq`, to its end',
           params: flowParams,
           querystring: updatesQuery,
           response: {
@@ -122,7 +125,7 @@ export const executionRoutes =
       },
       async (request, reply) => {
         if (request.method === 'HEAD') {
-          // An answer without a body has nothing to wait for: only the rights of the caller are asked.
+          // Checks only whether the caller may read the flow: a response without a body needs no stream.
           await orchestrator.getFlowStatus(request.params.flowId, callerOf(request).userId)
           return sendEventHeaders(reply)
         }
@@ -130,4 +133,11 @@ export const executionRoutes =
         return streams.send(request, reply, request.params.flowId, afterSeq)
       },
     )
+
+    /** Waits until the flow has ended, the time is over, the client has gone or the server closes. */
+    async function wait({ raw }: FastifyReply, options: Omit<WaitOptions, 'signal'>): Promise<FlowStatusReport | undefined> {
+      const { clientGone, respondNow, release } = inFlight.open(raw)
+      const signal = AbortSignal.any([clientGone.signal, respondNow])
+      return waitForEnd(deps, { ...options, signal }).finally(release)
+    }
   }

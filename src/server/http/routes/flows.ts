@@ -10,20 +10,26 @@ import {
   newFlow,
   rerun,
 } from '../../../protocol/flow.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { toDefinition } from '../definition-source.ts'
-import { API, callerOf, type Routes } from '../requests.ts'
+import { toDefinition } from '../../requests/definition-source.ts'
+import { API, callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['flows']
 
-/** Flows: stored definitions with what came of them. */
+/** Stored flows with their definitions and results. */
 export const flowRoutes =
   ({ orchestrator }: ServerDeps): Routes =>
   async (app) => {
     app.post(
       '/flows',
       {
-        schema: { tags, summary: 'Create a flow from a definition or a template', body: newFlow, response: { 201: flow } },
+        schema: {
+          operationId: 'createFlow',
+          tags,
+          summary: 'Create a flow from a definition or a template',
+          body: newFlow,
+          response: { 201: flow },
+        },
         config: { scope: 'write', idempotent: true },
       },
       async (request, reply) => {
@@ -38,8 +44,9 @@ export const flowRoutes =
       '/flows',
       {
         schema: {
+          operationId: 'listFlows',
           tags,
-          summary: 'List the flows of a thread, or all that you created',
+          summary: 'List the flows of a thread, or all flows that you created',
           querystring: flowListQuery,
           response: { 200: flowPage },
         },
@@ -56,8 +63,9 @@ export const flowRoutes =
       '/flows/check',
       {
         schema: {
+          operationId: 'checkFlow',
           tags,
-          summary: 'Find what would stop or surprise a run, and what it may cost; calls nobody',
+          summary: 'Validate a flow and estimate its cost without calling a model',
           body: flowToCheck,
           response: { 200: flowCheck },
         },
@@ -69,7 +77,13 @@ export const flowRoutes =
     app.get(
       '/flows/:flowId',
       {
-        schema: { tags, summary: 'Read a flow with its step results', params: flowParams, response: { 200: flow } },
+        schema: {
+          operationId: 'getFlow',
+          tags,
+          summary: 'Read a flow with its step results',
+          params: flowParams,
+          response: { 200: flow },
+        },
         config: { scope: 'read' },
       },
       (request) => orchestrator.getFlow(request.params.flowId, callerOf(request).userId),
@@ -79,8 +93,9 @@ export const flowRoutes =
       '/flows/:flowId',
       {
         schema: {
+          operationId: 'deleteFlow',
           tags,
-          summary: 'Delete a flow and everything of it',
+          summary: 'Delete a flow with its results and updates',
           params: flowParams,
           response: { 204: z.undefined() },
         },
@@ -95,7 +110,13 @@ export const flowRoutes =
     app.get(
       '/flows/:flowId/status',
       {
-        schema: { tags, summary: 'Where a flow stands', params: flowParams, response: { 200: flowStatusReport } },
+        schema: {
+          operationId: 'getFlowStatus',
+          tags,
+          summary: 'Read the status of a flow',
+          params: flowParams,
+          response: { 200: flowStatusReport },
+        },
         config: { scope: 'read' },
       },
       (request) => orchestrator.getFlowStatus(request.params.flowId, callerOf(request).userId),
@@ -105,8 +126,9 @@ export const flowRoutes =
       '/flows/:flowId/rerun',
       {
         schema: {
+          operationId: 'rerunFlow',
           tags,
-          summary: 'Make a new flow of the same definition, with the results before `fromStep` carried over',
+          summary: 'Create a new flow from the same definition, with the results before `fromStep` carried over',
           params: flowParams,
           body: rerun,
           response: { 201: flow },

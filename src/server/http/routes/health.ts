@@ -1,10 +1,10 @@
 import * as z from 'zod'
-import type { Routes } from '../requests.ts'
+import type { Routes } from '../../requests/routes.ts'
 
 export interface HealthDeps {
   readonly isClosing: () => boolean
-  /** Rejects where the database does not answer. */
-  readonly askDatabase: () => Promise<unknown>
+  /** Rejects when the database is not available. */
+  readonly pingDatabase: () => Promise<unknown>
   readonly startedAtMs: number
   readonly version: string
 }
@@ -16,26 +16,42 @@ const health = z.object({
   uptimeSeconds: z.number(),
   timestamp: z.string(),
 })
-const ANSWER_WITHIN_MS = 3_000
+/** Milliseconds that the database has to respond. */
+const DATABASE_TIMEOUT_MS = 3_000
 
-/** For those who watch over the process; open to everybody, and they tell nothing of users. */
+/** Probes for monitoring. They are public and contain no data of users. */
 export const healthRoutes =
-  ({ isClosing, askDatabase, startedAtMs, version }: HealthDeps): Routes =>
+  ({ isClosing, pingDatabase, startedAtMs, version }: HealthDeps): Routes =>
   async (app) => {
-    const isDatabaseUp = createDatabaseLook(askDatabase)
+    const isDatabaseUp = createDatabaseCheck(pingDatabase)
     const config = { public: true }
     const tags = ['health']
     const alive = z.object({ status: z.literal('ok') })
 
-    app.get('/livez', { schema: { tags, summary: 'The process answers', response: { 200: alive } }, config }, async () => ({
-      status: 'ok' as const,
-    }))
+    app.get(
+      '/livez',
+      {
+        schema: { operationId: 'getLiveness', tags, summary: 'Check that the process responds', response: { 200: alive } },
+        config,
+      },
+      async () => ({
+        status: 'ok' as const,
+      }),
+    )
 
-    for (const path of ['/readyz', '/health']) {
+    for (const [path, operationId] of [
+      ['/readyz', 'getReadiness'],
+      ['/health', 'getHealth'],
+    ] as const) {
       app.get(
         path,
         {
-          schema: { tags, summary: 'The server takes work, and its database answers', response: { 200: health, 503: health } },
+          schema: {
+            operationId,
+            tags,
+            summary: 'Check that the server takes work and its database responds',
+            response: { 200: health, 503: health },
+          },
           config,
         },
         async (_, reply) => {
@@ -54,21 +70,21 @@ export const healthRoutes =
     }
   }
 
-/** Everybody may ask: the database is asked once at a time, however many do. */
-function createDatabaseLook(askDatabase: HealthDeps['askDatabase']): () => Promise<boolean> {
-  let looking: Promise<boolean> | undefined
+/** The routes are public, so concurrent requests share one query to the database. */
+function createDatabaseCheck(pingDatabase: HealthDeps['pingDatabase']): () => Promise<boolean> {
+  let running: Promise<boolean> | undefined
   return () => {
-    looking ??= withinTime(askDatabase()).finally(() => {
-      looking = undefined
+    running ??= withinTime(pingDatabase()).finally(() => {
+      running = undefined
     })
-    return looking
+    return running
   }
 }
 
-/** Whether it resolves in time. */
+/** Resolves with whether the query succeeded in time. */
 function withinTime(answer: Promise<unknown>): Promise<boolean> {
   return new Promise((resolve) => {
-    const late = setTimeout(resolve, ANSWER_WITHIN_MS, false)
+    const late = setTimeout(resolve, DATABASE_TIMEOUT_MS, false)
     const settle = (isUp: boolean) => {
       clearTimeout(late)
       resolve(isUp)

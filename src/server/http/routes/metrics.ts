@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import type { Metrics } from '../../../telemetry/telemetry.ts'
-import type { Routes } from '../requests.ts'
+import type { Routes } from '../../requests/routes.ts'
 
-/** Figures for Prometheus. Their labels name no user, flow or model. */
+/** Metrics for Prometheus. Their labels contain no user, flow or model. */
 export const metricsRoutes =
   (metrics: Metrics): Routes =>
   async (app) => {
@@ -10,9 +10,10 @@ export const metricsRoutes =
       '/metrics',
       {
         schema: {
+          operationId: 'getMetrics',
           tags: ['health'],
-          summary: 'Figures in the text format of Prometheus',
-          response: { 200: { description: 'Figures', content: { 'text/plain': { schema: z.string() } } } },
+          summary: 'Read metrics in the text format of Prometheus',
+          response: { 200: { description: 'Metrics', content: { 'text/plain': { schema: z.string() } } } },
         },
         config: { scope: 'metrics' },
       },

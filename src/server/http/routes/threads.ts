@@ -16,19 +16,19 @@ import {
   threadPermission,
   threadPermissions,
 } from '../../../protocol/thread.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { API, callerOf, type Routes } from '../requests.ts'
+import { API, callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
 const tags = ['threads']
 
-/** Conversations, their messages, and who may see them. */
+/** Conversations and their messages. */
 export const threadRoutes =
   ({ conversations }: ServerDeps): Routes =>
   async (app) => {
     app.post(
       '/threads',
       {
-        schema: { tags, summary: 'Create a thread', body: newThread, response: { 201: thread } },
+        schema: { operationId: 'createThread', tags, summary: 'Create a thread', body: newThread, response: { 201: thread } },
         config: { scope: 'write', idempotent: true },
       },
       async (request, reply) => {
@@ -41,7 +41,13 @@ export const threadRoutes =
     app.get(
       '/threads',
       {
-        schema: { tags, summary: 'List your threads, newest first', querystring: threadListQuery, response: { 200: threadPage } },
+        schema: {
+          operationId: 'listThreads',
+          tags,
+          summary: 'List your threads, newest first',
+          querystring: threadListQuery,
+          response: { 200: threadPage },
+        },
         config: { scope: 'read' },
       },
       async (request) => {
@@ -52,7 +58,10 @@ export const threadRoutes =
 
     app.get(
       '/threads/:threadId',
-      { schema: { tags, summary: 'Read a thread', params: threadParams, response: { 200: thread } }, config: { scope: 'read' } },
+      {
+        schema: { operationId: 'getThread', tags, summary: 'Read a thread', params: threadParams, response: { 200: thread } },
+        config: { scope: 'read' },
+      },
       (request) => conversations.getThread(request.params.threadId, callerOf(request).userId),
     )
 
@@ -60,6 +69,7 @@ export const threadRoutes =
       '/threads/:threadId',
       {
         schema: {
+          operationId: 'deleteThread',
           tags,
           summary: 'Delete a thread with its messages and flows',
           params: threadParams,
@@ -76,7 +86,14 @@ export const threadRoutes =
     app.post(
       '/threads/:threadId/messages',
       {
-        schema: { tags, summary: 'Add a message', params: threadParams, body: newMessage, response: { 201: message } },
+        schema: {
+          operationId: 'addMessage',
+          tags,
+          summary: 'Add a message',
+          params: threadParams,
+          body: newMessage,
+          response: { 201: message },
+        },
         config: { scope: 'write', idempotent: true },
       },
       async (request, reply) => {
@@ -89,6 +106,7 @@ export const threadRoutes =
       '/threads/:threadId/messages',
       {
         schema: {
+          operationId: 'listMessages',
           tags,
           summary: 'Read the messages, oldest first; with `limit` the newest of them',
           params: threadParams,
@@ -103,14 +121,20 @@ export const threadRoutes =
     )
   }
 
-/** Who may do what with a thread and its flows. */
+/** The rights of users on a thread and its flows. */
 export const permissionRoutes =
   ({ permissions }: ServerDeps): Routes =>
   async (app) => {
     app.get(
       '/threads/:threadId/permissions',
       {
-        schema: { tags, summary: 'List who may do what', params: threadParams, response: { 200: threadPermissions } },
+        schema: {
+          operationId: 'listPermissions',
+          tags,
+          summary: 'List the rights of all users of a thread',
+          params: threadParams,
+          response: { 200: threadPermissions },
+        },
         config: { scope: 'read' },
       },
       async (request) => ({ items: await permissions.list(request.params.threadId, callerOf(request).userId) }),
@@ -120,8 +144,9 @@ export const permissionRoutes =
       '/threads/:threadId/permissions/:userId',
       {
         schema: {
+          operationId: 'setPermission',
           tags,
-          summary: 'Set the rights of a user: those named, and no others',
+          summary: 'Set the rights of a user; rights that are not listed are removed',
           params: permissionParams,
           body: newPermission,
           response: { 200: threadPermission },
@@ -145,15 +170,18 @@ interface RightsToSet {
   readonly rights: readonly ThreadRight[]
 }
 
-/** Gives and takes what differs. A caller who lacks one of these rights changes none of them. */
+/**
+ * Grants and revokes the rights that differ. Rejects with PERMISSION_DENIED, without any change, when the caller lacks
+ * one of them.
+ */
 async function setRights(permissions: PermissionService, { threadId, by, userId, rights }: RightsToSet): Promise<void> {
   const members = await permissions.list(threadId, by)
   const held = members.find((member) => member.userId === userId)?.rights ?? []
-  const given = rights.filter((right) => !held.includes(right))
-  const taken = held.filter((right) => !rights.includes(right))
+  const added = rights.filter((right) => !held.includes(right))
+  const removed = held.filter((right) => !rights.includes(right))
   const own = await permissions.rightsOf(by, threadId)
-  for (const right of [...given, ...taken]) requireRight(own, threadId, right)
-  // First, because it may be refused for a reason of its own: nobody takes the rights of the creator.
-  if (taken.length > 0) await permissions.revoke(threadId, by, userId, taken)
-  if (given.length > 0) await permissions.grant(threadId, by, userId, given)
+  for (const right of [...added, ...removed]) requireRight(own, threadId, right)
+  // First, because it may be refused for another reason: the rights of the creator cannot be revoked.
+  if (removed.length > 0) await permissions.revoke(threadId, by, userId, removed)
+  if (added.length > 0) await permissions.grant(threadId, by, userId, added)
 }

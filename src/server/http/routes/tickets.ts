@@ -1,9 +1,9 @@
 import { ticket } from '../../../protocol/socket.ts'
 import { issueTicket } from '../../access/tickets.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { callerOf, type Routes } from '../requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
-/** Tickets for WebSockets of browsers. */
+/** Tickets with which browsers open WebSockets. */
 export const ticketRoutes =
   ({ tickets }: ServerDeps): Routes =>
   async (app) => {
@@ -11,8 +11,9 @@ export const ticketRoutes =
       '/tickets',
       {
         schema: {
+          operationId: 'createTicket',
           tags: ['caller'],
-          summary: 'Get a ticket that opens one WebSocket within 30 seconds: `new WebSocket(url, protocols)`',
+          summary: 'Create a ticket that opens one WebSocket within 30 seconds: `new WebSocket(url, protocols)`',
           response: { 201: ticket },
         },
         config: { scope: 'read' },

@@ -1,8 +1,8 @@
 import { usageQuery, usageReport } from '../../../protocol/catalogue.ts'
-import type { ServerDeps } from '../../parts.ts'
-import { callerOf, type Routes } from '../requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
-/** What the caller's flows have used and cost. */
+/** Token usage and cost of the caller's flows. */
 export const usageRoutes =
   ({ usage }: ServerDeps): Routes =>
   async (app) => {
@@ -10,8 +10,10 @@ export const usageRoutes =
       '/usage',
       {
         schema: {
+          operationId: 'getUsage',
           tags: ['usage'],
-          summary: 'Sum tokens and cost by day, provider, model or flow; what has no price and what is simulated stand apart',
+          summary:
+            'Sum tokens and cost by day, provider, model or flow; calls without a price and simulated calls are counted separately',
           querystring: usageQuery,
           response: { 200: usageReport },
         },

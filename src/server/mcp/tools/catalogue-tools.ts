@@ -4,11 +4,9 @@ import { USAGE_GROUPS } from '../../../domain/execution/usage-report.ts'
 import { instantiated, providers, template, templates, usageQuery, usageReport } from '../../../protocol/catalogue.ts'
 import { flowCheck } from '../../../protocol/flow.ts'
 import { arrayOf, id } from '../../../protocol/instant.ts'
-import { getTemplateFacts, toDefinition } from '../../http/definition-source.ts'
-import { oneSource, parameters, source } from '../source.ts'
-import { defineTool } from './tool.ts'
-
-const READS = { readOnlyHint: true, openWorldHint: false }
+import { getTemplateFacts, toDefinition } from '../../requests/definition-source.ts'
+import { oneSource, parameters, source } from '../definition-arguments.ts'
+import { defineTool, READ_ONLY } from './tool.ts'
 
 export const listTemplates = defineTool({
   name: 'list_templates',
@@ -18,7 +16,7 @@ export const listTemplates = defineTool({
   scope: 'read',
   input: z.strictObject({}),
   output: templates.extend({ items: arrayOf(template.omit({ parameters: true })) }),
-  annotations: READS,
+  annotations: READ_ONLY,
   async run() {
     const items = listFlowTemplates()
     return { value: { items }, text: items.map(({ name, title, description }) => `${name}: ${title}. ${description}`).join('\n') }
@@ -29,11 +27,11 @@ export const describeTemplate = defineTool({
   name: 'describe_template',
   title: 'Describe a template',
   description:
-    'Tells the parameters of one template, and the whole definition it makes of them: a valid example for create_flow and start_flow. Stores and runs nothing.',
+    'Returns the parameters of one template and the whole definition that it builds from them: a valid example for create_flow and start_flow. Stores and runs nothing.',
   scope: 'read',
   input: z.strictObject({ template: id.describe('A name of list_templates'), parameters }),
   output: z.object({ ...template.shape, ...instantiated.shape }),
-  annotations: READS,
+  annotations: READ_ONLY,
   async run({ template: name, parameters: given }) {
     const facts = getTemplateFacts(name)
     const definition = { ...toDefinition({ template: name, parameters: given }) }
@@ -59,7 +57,7 @@ export const listProviders = defineTool({
   scope: 'read',
   input: z.strictObject({}),
   output: providers,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(_, { deps }) {
     const items = deps.providers.list()
     const lines = items.map(
@@ -77,7 +75,7 @@ export const checkFlow = defineTool({
   scope: 'read',
   input: oneSource(z.strictObject(source)),
   output: flowCheck,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(given, { deps, caller }) {
     const check = await deps.orchestrator.checkFlow(toDefinition(given), caller.userId)
     const { ok, problems, warnings, calls, cost } = check
@@ -91,7 +89,7 @@ export const checkFlow = defineTool({
   },
 })
 
-const USAGE_ROWS = 50
+const DEFAULT_USAGE_ROWS = 50
 const { from, to, flowId } = usageQuery.shape
 
 export const getUsage = defineTool({
@@ -102,13 +100,13 @@ export const getUsage = defineTool({
   scope: 'read',
   input: z.strictObject({
     from: from.describe('First day (2026-11-20, UTC) or instant'),
-    to: to.describe('Day or instant that is no longer counted'),
+    to: to.describe('Day or instant (exclusive)'),
     groupBy: z.array(z.enum(USAGE_GROUPS)).max(USAGE_GROUPS.length).optional().describe('Default: by day'),
     flowId: flowId.describe('Only of this flow'),
-    limit: z.number().int().min(1).max(1_000).default(USAGE_ROWS).describe('Most rows'),
+    limit: z.number().int().min(1).max(1_000).default(DEFAULT_USAGE_ROWS).describe('Most rows'),
   }),
   output: usageReport,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(given, { deps, caller }) {
     const report = await deps.usage.report(caller.userId, given)
     const { rows, totals, truncated } = report

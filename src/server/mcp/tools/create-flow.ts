@@ -26,7 +26,7 @@ export async function createFlow(
       await orchestrator.deleteFlow(flowId, userId)
       await removeThread()
     }
-    // The first error is the one to tell.
+    // An error of `undo` is ignored: the caller reports the first one.
     return { flowId, undo: () => undo().catch(() => {}) }
   } catch (error) {
     await removeThread().catch(() => {})
@@ -59,6 +59,6 @@ export async function assertWouldRun(
   throw new OrchestratorError(first.code, [...lines].join('\n'), { details: { problems: stops } })
 }
 
-/** The name of a definition that nobody has checked yet. */
+/** Title of the new thread: the name of a definition that is not validated yet. */
 const toTitle = (name: unknown): string | undefined =>
   typeof name === 'string' && name !== '' && name.length <= 500 && !name.includes('\0') ? name : undefined

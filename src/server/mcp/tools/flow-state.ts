@@ -8,11 +8,10 @@ import { arrayOf } from '../../../protocol/instant.ts'
 import type { ToolAnswer, ToolInvocation } from './tool.ts'
 import { remedyOf } from './tool-error.ts'
 
-/** Where a flow stands, as every tool that touches one tells it. */
+/** State of a flow, as all tools return it. */
 export const flowState = z.object({
   ...flowStatusReport.omit({ currentStepIndex: true }).shape,
   ...flowSummary.pick({ threadId: true, name: true, flowType: true, parentFlowId: true, simulated: true }).shape,
-  /** Nothing more happens until it is started again. */
   ended: z.boolean().describe('true: nothing more happens until the flow is started again'),
   ...flowResult.pick({ finalOutput: true, totalCost: true, totalTokens: true, unpricedSteps: true, stopReason: true }).partial()
     .shape,
@@ -34,17 +33,19 @@ const stepState = stepResult.pick({
   sources: true,
 })
 
-/** The same with what came of its steps. */
+/** State of a flow with the results of its steps. */
 export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string().optional(), steps: arrayOf(stepState) })
 
-/** Where the flow stands now. Rejects with FLOW_NOT_FOUND. */
+/** Reads the current state of a flow. Rejects with FLOW_NOT_FOUND. */
 export async function readFlowState(call: ToolInvocation, flowId: string): Promise<ToolAnswer<FlowState>> {
   const [flow, status] = await readFlow(call, flowId, 'final')
   const state = toState(flow, status)
   return { value: state, text: toText(state, flow.error) }
 }
 
-/** The same with its steps; `withOutputs`: with what each of them wrote. */
+/**
+ * Reads the state of a flow with its steps. `withOutputs`: with the output of each step. Rejects with FLOW_NOT_FOUND.
+ */
 export async function readFlowWithSteps(
   call: ToolInvocation,
   flowId: string,
@@ -57,7 +58,10 @@ export async function readFlowWithSteps(
   return { value: { ...state, input: flow.input, steps }, text: [toText(state, flow.error), ...lines].join('\n\n') }
 }
 
-/** What a step wrote and what it quotes are left out; where its sources stand remains, because the final output may refer to them. */
+/**
+ * A step without its output and quotations. Titles and URLs of its sources stay, because the final output may refer to
+ * them.
+ */
 const withoutText = ({ output, sources, ...step }: StepResult) =>
   sources ? { ...step, sources: sources.map(({ text, ...source }) => source) } : step
 
@@ -70,7 +74,7 @@ async function readFlow(
 ): Promise<FlowRead> {
   const status = await orchestrator.getFlowStatus(flowId, userId)
   const flow = await orchestrator.getFlow(flowId, userId, { steps })
-  // It may have gone on between the two.
+  // The flow may have changed between the two reads.
   return [flow, flow.status === status.status ? status : await orchestrator.getFlowStatus(flowId, userId)]
 }
 
@@ -98,10 +102,10 @@ function toState(flow: OrchestrationFlow, report: FlowStatusReport): FlowState {
 const NEXT: { readonly [Status in FlowState['status']]: string } = {
   PENDING: 'It is not started: call start_flow with this flowId.',
   RUNNING: 'It is still running: call follow_flow with this flowId to wait for its end.',
-  PAUSED: 'It is paused: call start_flow with this flowId to go on.',
+  PAUSED: 'It is paused: call start_flow with this flowId to resume it.',
   COMPLETED: 'Its final output:',
   FAILED: 'It failed; what is recorded is kept.',
-  CANCELLED: 'It was cancelled; call start_flow with this flowId to go on.',
+  CANCELLED: 'It was cancelled; call start_flow with this flowId to resume it.',
 }
 
 function toText(state: FlowState, error: ErrorInfo | undefined): string {

@@ -2,18 +2,17 @@ import * as z from 'zod'
 import { execution, flowListQuery, flowPage, flowSummary, rerun } from '../../../protocol/flow.ts'
 import { arrayOf, id } from '../../../protocol/instant.ts'
 import { requireScope } from '../../access/caller.ts'
-import { toDefinition } from '../../http/definition-source.ts'
-import { oneSource, source } from '../source.ts'
+import { toDefinition } from '../../requests/definition-source.ts'
+import { oneSource, source } from '../definition-arguments.ts'
 import { assertWouldRun, createFlow } from './create-flow.ts'
 import { flowState, flowStateWithSteps, readFlowState, readFlowWithSteps } from './flow-state.ts'
-import { defineTool } from './tool.ts'
-import { USUAL_WAIT_MS, waitForFlow } from './wait-for-flow.ts'
+import { defineTool, READ_ONLY } from './tool.ts'
+import { DEFAULT_WAIT_MS, waitForFlow } from './wait-for-flow.ts'
 
-const READS = { readOnlyHint: true, openWorldHint: false }
-const flowId = id.describe('The flowId that another tool told')
+const flowId = id.describe('The flowId that another tool returned')
 const threadId = id.optional().describe('A conversation to put the flow into; default: a new one')
 const waitMs = z.number().int().min(0).max(86_400_000)
-const SHOWN_FLOWS = 20
+const DEFAULT_LIST_LIMIT = 20
 
 export const listFlows = defineTool({
   name: 'list_flows',
@@ -24,13 +23,13 @@ export const listFlows = defineTool({
   input: z.strictObject({
     threadId: id.optional().describe('Only flows of this conversation'),
     ...flowListQuery.pick({ status: true, type: true }).shape,
-    limit: z.number().int().min(1).max(100).default(SHOWN_FLOWS),
+    limit: z.number().int().min(1).max(100).default(DEFAULT_LIST_LIMIT),
     cursor: flowListQuery.shape.cursor.describe('`nextCursor` of the page before, with everything else as it was'),
   }),
   output: flowPage.extend({
     items: arrayOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
   }),
-  annotations: READS,
+  annotations: READ_ONLY,
   async run({ threadId: inThread, ...query }, { deps, caller }) {
     const { flows, nextCursor } = await deps.orchestrator.listFlowPage(caller.userId, query, inThread)
     const items = flows.map((flow) => ({ ...flow, flowId: flow.id }))
@@ -59,14 +58,14 @@ export const getFlow = defineTool({
   name: 'get_flow',
   title: 'Read a flow',
   description:
-    'Reads a flow: status, progress, cost, error, its steps, and the final output where it has completed. Does not wait; follow_flow does.',
+    'Reads a flow: status, progress, cost, error, its steps, and the final output when it has completed. Does not wait; follow_flow does.',
   scope: 'read',
   input: z.strictObject({
     flowId,
     stepOutputs: z.boolean().default(false).describe('Also the text that every step wrote, which may be long'),
   }),
   output: flowStateWithSteps,
-  annotations: READS,
+  annotations: READ_ONLY,
   run: (given, call) => readFlowWithSteps(call, given.flowId, given.stepOutputs),
 })
 
@@ -77,14 +76,14 @@ export const startFlow = defineTool({
   name: 'start_flow',
   title: 'Start a flow',
   description:
-    'Runs a flow: models are called and money is spent. Give either `template` (with `parameters`), or `definition`, or the `flowId` of a flow that is not running: a failed, cancelled or interrupted one goes on after its last recorded step. `input` is what the models are asked. What check_flow finds is refused before anything is spent. Answers at once, or after `waitMs`; then call follow_flow with the flowId.',
+    'Runs a flow: models are called and money is spent. Give either `template` (with `parameters`), or `definition`, or the `flowId` of a flow that is not running: a failed, cancelled or interrupted one resumes after its last recorded step. `input` is the request to the models. Problems that check_flow finds are refused before anything is spent. Returns at once, or after `waitMs`; then call follow_flow with the flowId.',
   scope: 'execute',
   input: z
     .strictObject({
       ...source,
       flowId: flowId.optional(),
       threadId,
-      input: execution.shape.input.describe('What the models are asked'),
+      input: execution.shape.input.describe('The request to the models'),
       limits: execution.shape.limits.describe('Most that the flow may cost: maxCostUsd in US dollars, maxTokens, maxSteps'),
       metadata: execution.shape.metadata.describe('Values that prompts read as {{ metadata.key }}'),
       waitMs: waitMs.default(0).describe('Milliseconds to wait for the end; the server may wait less'),
@@ -128,16 +127,16 @@ export const startFlow = defineTool({
 
 export const awaitFlow = defineTool({
   name: 'follow_flow',
-  title: 'Follow a flow',
+  title: 'Wait for a flow',
   description:
-    'Waits until a flow has ended, or until `waitMs` is over, and tells where it stands, with the final output where it has completed. Sends progress notifications. While `ended` is false, call it again. Waiting less, or not at all, never stops the flow.',
+    'Waits until a flow has ended, or until `waitMs` is over, and returns its state, with the final output when it has completed. Sends progress notifications. While `ended` is false, call it again. Waiting less, or not at all, never stops the flow.',
   scope: 'read',
   input: z.strictObject({
     flowId,
-    waitMs: waitMs.default(USUAL_WAIT_MS).describe('Milliseconds to wait at most; the server may wait less'),
+    waitMs: waitMs.default(DEFAULT_WAIT_MS).describe('Milliseconds to wait at most; the server may wait less'),
   }),
   output: flowState,
-  annotations: READS,
+  annotations: READ_ONLY,
   async run(given, call) {
     await waitForFlow(call, given.flowId, given.waitMs)
     return readFlowState(call, given.flowId)
@@ -148,7 +147,7 @@ export const cancelFlow = defineTool({
   name: 'cancel_flow',
   title: 'Cancel a flow',
   description:
-    'Ends a flow and its model calls; answers when it is over. What is recorded is kept, and start_flow can go on from there. A flow that has ended stays as it is.',
+    'Ends a flow and its model calls; returns when it has ended. Recorded results are kept, and start_flow can resume the flow. A flow that has ended stays as it is.',
   scope: 'execute',
   input: z.strictObject({ flowId }),
   output: flowState,
@@ -163,7 +162,7 @@ export const rerunFlow = defineTool({
   name: 'rerun_flow',
   title: 'Run a flow anew',
   description:
-    'Makes a new flow of the same definition, not started yet: call start_flow with the new flowId. With `fromStep` the results of the steps before it are carried over and not paid again.',
+    'Creates a new flow from the same definition without starting it: call start_flow with the new flowId. With `fromStep` the results of the steps before it are carried over and not paid again.',
   scope: 'write',
   input: z.strictObject({
     flowId,

@@ -1,7 +1,7 @@
 import type { CallToolResult } from '@modelcontextprotocol/server'
 import { ERROR_CODES, type ErrorCode } from '../../../errors/error-codes.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { toProblem } from '../../http/errors/problem-details.ts'
+import { toProblem } from '../../errors/problem-details.ts'
 
 /** The remedy for a model that uses these tools. */
 export function remedyOf(code: ErrorCode): string {

@@ -3,54 +3,64 @@ import * as z from 'zod'
 import type { Scope } from '../../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { type Caller, requireScope } from '../../access/caller.ts'
-import type { ServerDeps } from '../../parts.ts'
+import type { ServerDeps } from '../../server-deps.ts'
 
-/** What tools work on. */
+/** Services that tools use. */
 export type ToolDeps = Pick<ServerDeps, 'orchestrator' | 'conversations' | 'providers' | 'usage' | 'config'>
 
-/** One call of a tool: on whose behalf, and who waits for the answer. */
+/** One call of a tool. */
 export interface ToolInvocation {
   readonly deps: ToolDeps
   readonly caller: Caller
-  /** The client cancelled the call or went away: nobody waits for the answer. What runs goes on. */
-  readonly gone: AbortSignal
-  /** Who waits answers now, with what there is: the server closes, or the caller is none any more. */
-  readonly enough: AbortSignal
-  /** Tells the client how far it is, 0 to 100; absent where it did not ask. */
+  /** Aborted when the client has cancelled the call or closed the connection. Flows continue. */
+  readonly clientGone: AbortSignal
+  /** Aborted when the call must respond immediately: the server closes, or the caller's key is no longer valid. */
+  readonly respondNow: AbortSignal
+  /** Sends the progress, 0 to 100, to the client. Undefined when the client did not ask for it. */
   readonly report?: (percent: number, message: string) => void
-  /** False where the caller's key was revoked or expired since the call began. */
+  /** Resolves with false when the caller's key was revoked or has expired since the call began. */
   isCurrent(): Promise<boolean>
 }
 
-/** What a tool gives back: data in the form of its schema, and the same for people and models that read text. */
+/** Result of a tool: data that conform to its output schema, and the same as text for people and models. */
 export interface ToolAnswer<Value> {
   readonly value: Value
   readonly text: string
 }
 
-interface ToolPlan<Input extends z.ZodType, Output extends z.ZodObject> {
+/** Everything about one tool. Its listing, its authorisation and the parsing of its arguments derive from here. */
+interface ToolDefinition<Input extends z.ZodType, Output extends z.ZodObject> {
   readonly name: string
   readonly title: string
-  /** For a model that picks tools: what it does, when to use it, what to do next. */
+  /** For a model that chooses tools: what the tool does, when to use it, and what to do next. */
   readonly description: string
+  /** Scope that the caller's key must have. */
   readonly scope: Scope
   readonly input: Input
-  /** As it stands in the process; what crosses the wire is what it encodes to. */
+  /** Schema of the value in the process. The client receives its encoded form, in which dates are text. */
   readonly output: Output
   readonly annotations: ToolAnnotations
+  /** Rejections become the error of the call. */
   run(input: z.output<Input>, call: ToolInvocation): Promise<ToolAnswer<z.output<Output>>>
 }
 
-/** A tool as the protocol knows it. */
-export interface Tool extends Pick<ToolPlan<z.ZodType, z.ZodObject>, 'name' | 'title' | 'description' | 'scope' | 'annotations'> {
+/** A tool as the protocol needs it. */
+export interface Tool
+  extends Pick<ToolDefinition<z.ZodType, z.ZodObject>, 'name' | 'title' | 'description' | 'scope' | 'annotations'> {
   readonly inputSchema: StandardSchemaWithJSON<unknown, unknown>
   readonly outputSchema: StandardSchemaWithJSON<unknown, unknown>
-  /** Rejects with PERMISSION_DENIED without the scope, INPUT_INVALID for arguments that do not fit. */
+  /**
+   * Rejects with PERMISSION_DENIED without the scope, INPUT_INVALID for invalid arguments, and as the tool itself
+   * does.
+   */
   call(given: unknown, call: ToolInvocation): Promise<CallToolResult>
 }
 
-export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(plan: ToolPlan<Input, Output>): Tool {
-  const { name, title, description, scope, annotations, input, output } = plan
+/** Annotations of a tool that reads data of Polyphony and changes nothing. */
+export const READ_ONLY: ToolAnnotations = { readOnlyHint: true, openWorldHint: false }
+
+export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(definition: ToolDefinition<Input, Output>): Tool {
+  const { name, title, description, scope, annotations, input, output } = definition
   return {
     name,
     title,
@@ -61,13 +71,16 @@ export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(
     outputSchema: toListed(output),
     async call(given, call) {
       requireScope(call.caller, scope)
-      const { value, text } = await plan.run(parseArguments(input, given), call)
+      const { value, text } = await definition.run(parseArguments(input, given), call)
       return { content: [{ type: 'text', text }], structuredContent: z.encode(output, value) }
     },
   }
 }
 
-/** The schema for lists of tools. The SDK is not to check with it: what does not fit is told here, as all errors are. */
+/**
+ * The schema for lists of tools. The SDK does not validate with it, so that invalid arguments are reported as all
+ * errors are.
+ */
 function toListed(schema: z.ZodType): StandardSchemaWithJSON<unknown, unknown> {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', override: shorten })
   const toJson = () => ({ ...json })
@@ -81,7 +94,7 @@ function toListed(schema: z.ZodType): StandardSchemaWithJSON<unknown, unknown> {
   }
 }
 
-/** Models read every list of tools: what says nothing to them is left out. */
+/** Removes keywords that are of no use to a model: every list of tools is part of its context. */
 function shorten({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSchema }): void {
   const { maximum, additionalProperties } = jsonSchema
   delete jsonSchema.pattern
@@ -93,18 +106,18 @@ function shorten({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSc
   }
 }
 
-const SHOWN_PROBLEMS = 5
+const MAX_LISTED_PROBLEMS = 5
 const MAX_PROBLEMS = 100
-/** Characters of a message, which may quote what was given. */
-const MAX_DETAIL = 200
+/** Characters of a pointer or a message, which may quote the arguments. */
+const MAX_DETAIL_LENGTH = 200
 
 function parseArguments<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
   const parsed = schema.safeParse(given ?? {})
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.slice(0, MAX_PROBLEMS).map(({ path, message }) => ({
-    pointer: ['#', ...path.map(String)].join('/').slice(0, MAX_DETAIL),
-    detail: message.slice(0, MAX_DETAIL),
+    pointer: ['#', ...path.map(String)].join('/').slice(0, MAX_DETAIL_LENGTH),
+    detail: message.slice(0, MAX_DETAIL_LENGTH),
   }))
-  const shown = problems.slice(0, SHOWN_PROBLEMS).map(({ pointer, detail }) => `${pointer}: ${detail}`)
-  throw new OrchestratorError('INPUT_INVALID', `arguments: ${shown.join('; ')}`, { details: { problems } })
+  const listed = problems.slice(0, MAX_LISTED_PROBLEMS).map(({ pointer, detail }) => `${pointer}: ${detail}`)
+  throw new OrchestratorError('INPUT_INVALID', `arguments: ${listed.join('; ')}`, { details: { problems } })
 }

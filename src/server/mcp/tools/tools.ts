@@ -2,7 +2,7 @@ import { checkFlow, describeTemplate, getUsage, listProviders, listTemplates } f
 import { awaitFlow, cancelFlow, createFlowTool, getFlow, listFlows, rerunFlow, startFlow } from './flow-tools.ts'
 import type { Tool } from './tool.ts'
 
-/** Every tool, in the order a model reads them. */
+/** Every tool, in the order in which models read them. */
 export const TOOLS: readonly Tool[] = [
   listTemplates,
   describeTemplate,

@@ -2,18 +2,18 @@ import * as z from 'zod'
 import type { FinishReason } from '../../../domain/execution/model-call.ts'
 import type { Usage } from '../../../domain/execution/usage.ts'
 import { arrayOf } from '../../../protocol/instant.ts'
-import { namedSchemas } from '../../http/openapi/operation-names.ts'
+import { namedSchemas } from '../../requests/named-schemas.ts'
 import { type FlowAnswer, toExtension } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
 
-/** Facts of Polyphony beside OpenAI's own. */
+/** Fields of Polyphony in addition to those of OpenAI. */
 export const extension = z.object({
   flow_id: z.string(),
-  /** US dollars; absent where nothing is priced. */
+  /** US dollars. Undefined when no cost is known. */
   cost_usd: z.number().optional(),
   unpriced_steps: z.number(),
   simulated: z.boolean(),
-  /** What the user's data-sharing policies kept from providers. */
+  /** Context that the user's data-sharing policies withheld from providers. */
   withheld: arrayOf(z.object({ kind: z.string(), to: z.string(), rule: z.string() })).optional(),
 })
 
@@ -44,7 +44,7 @@ export const chatCompletion = z.object({
 namedSchemas.add(chatCompletion, { id: 'ChatCompletion' })
 export type ChatCompletion = z.output<typeof chatCompletion>
 
-/** OpenAI's words; a refusal is a message of its own kind that ends as any other. */
+/** OpenAI's finish reasons. A refusal is a field of the message in its format, with the ordinary reason. */
 const FINISH_REASONS: Readonly<Record<FinishReason, 'stop' | 'length' | 'content_filter'>> = {
   stop: 'stop',
   length: 'length',
@@ -79,7 +79,7 @@ export const toChatCompletion = (call: FlowCall, model: string, answer: FlowAnsw
   polyphony: toExtension(answer),
 })
 
-/** Tokens of all steps together; `undefined` where prompt or answer are not known: no figure says 0 that is not 0. */
+/** Tokens of all steps. Undefined when the input or output tokens are unknown, because 0 would be wrong. */
 function toChatUsage(usage: Usage): z.output<typeof chatUsage> | undefined {
   const { inputTokens, outputTokens, cachedInputTokens = 0, reasoningTokens = 0 } = usage
   if (inputTokens === undefined || outputTokens === undefined) return undefined
@@ -98,7 +98,7 @@ interface Delta {
   readonly refusal?: string
 }
 
-/** The chunks of a streamed completion, as events; `includeUsage` as the client asked for it. */
+/** Formats the chunks of a streamed completion as events. `includeUsage`: option of the request. */
 export function createChatChunks(call: FlowCall, model: string, includeUsage: boolean) {
   const common = { ...head(call, model), object: 'chat.completion.chunk' }
   const toEvent = (fields: object) =>
@@ -109,7 +109,7 @@ export function createChatChunks(call: FlowCall, model: string, includeUsage: bo
   return {
     start: () => toEvent(choice({ role: 'assistant', content: '' })),
     text: (content: string) => toEvent(choice({ content })),
-    /** Everything after the text. */
+    /** The events after the last text. */
     end(answer: FlowAnswer): string {
       const polyphony = toExtension(answer)
       const refused = answer.refusal === undefined ? '' : toEvent(choice({ refusal: answer.refusal }))

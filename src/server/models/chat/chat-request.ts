@@ -3,14 +3,14 @@ import { type Conversation, sentMessages, toConversation } from '../conversation
 import { refusal } from '../request-errors.ts'
 import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsupported, type WantedJson } from '../unsupported.ts'
 
-/** Name of a model, as every store can hold it. */
+/** Name of a model that every database can store. */
 export const modelId = z
   .string()
   .min(1)
   .max(500)
   .regex(/^[^\0]*$/, 'expected text without NUL')
 
-/** Body of /v1/chat/completions as far as it is looked at; everything else is passed over (docs/models.md). */
+/** The fields of a /v1/chat/completions request that are read. All others are ignored (docs/models.md). */
 export const chatRequest = z.object({
   model: modelId,
   messages: sentMessages,
@@ -30,18 +30,21 @@ export const chatRequest = z.object({
 export type ChatRequest = z.output<typeof chatRequest>
 
 const REASONS = {
-  tools: 'flows call no tools',
-  functions: 'flows call no tools',
+  tools: 'flows do not call tools',
+  functions: 'flows do not call tools',
   audio: 'flows answer in text',
-  web_search_options: 'flows call no tools',
+  web_search_options: 'flows do not call tools',
 }
 
 export interface ParseOptions {
-  /** What a flow cannot serve is passed over where the answer is of use without it. */
+  /** Whether to ignore fields that flows do not support, as long as the answer is useful without them. */
   readonly ignoreUnsupported: boolean
 }
 
-/** The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the field, for any other. */
+/**
+ * The conversation of a request and the JSON that it demands as its answer. Throws INPUT_INVALID with the field that
+ * flows do not support.
+ */
 export function parseChatRequest(
   body: ChatRequest,
   { ignoreUnsupported }: ParseOptions,

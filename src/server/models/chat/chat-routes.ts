@@ -1,7 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { callerOf, type Routes } from '../../http/requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
+import { answerRequest } from '../answer-request.ts'
 import type { FlowCall } from '../flow-calls.ts'
 import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError, toOpenAiError } from '../open-ai-error.ts'
@@ -10,24 +11,25 @@ import { openTextStream } from '../text-stream.ts'
 import { chatCompletion, createChatChunks, toChatCompletion } from './chat-completion.ts'
 import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.ts'
 
-/** Chat completions: one flow in a thread of its own answers each. */
+/** Chat completions. A flow in a new thread answers each of them. */
 export const chatRoutes =
-  ({ catalogue, calls, requests, streams, parsing }: ModelRouteDeps): Routes =>
+  ({ catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
     app.post(
       '/v1/chat/completions',
       {
         schema: {
+          operationId: 'createChatCompletion',
           tags: ['models'],
           summary: 'Answer the last message of the user with a flow',
           body: chatRequest,
           response: { 200: chatCompletion, default: openAiError },
         },
-        // A stream is not remembered: its repetition would have nothing to wait for.
+        // A stream cannot be stored as a response.
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
       (request, reply) =>
-        requests.answer(request, reply, async (gone) => {
+        answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
           const { userId } = callerOf(request)
           const { conversation, json } = parseChatRequest(body, parsing)
@@ -39,32 +41,32 @@ export const chatRoutes =
             json,
             metadata: body.metadata ?? {},
             streaming: body.stream ?? false,
-            gone,
+            signal,
           })
           reply.header('x-polyphony-flow-id', call.flowId)
-          if (body.stream) return stream(reply, call, body, gone)
-          const answer = await calls.follow(call, { gone })
+          if (body.stream) return stream(reply, call, body, signal)
+          const answer = await calls.answer(call, { signal })
           if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
           return toChatCompletion(call, body.model, answer)
         }),
     )
 
-    async function stream(reply: FastifyReply, call: FlowCall, body: ChatRequest, gone: AbortSignal): Promise<FastifyReply> {
+    async function stream(reply: FastifyReply, call: FlowCall, body: ChatRequest, signal: AbortSignal): Promise<FastifyReply> {
       const stream = openTextStream(reply, streams)
       const chunks = createChatChunks(call, body.model, body.stream_options?.include_usage ?? false)
-      let hasSpoken = false
-      const say = async (text: string) => {
-        const start = hasSpoken ? '' : chunks.start()
-        hasSpoken = true
+      let hasStarted = false
+      const send = async (text: string) => {
+        const start = hasStarted ? '' : chunks.start()
+        hasStarted = true
         await stream.write(start + text)
       }
       try {
-        const answer = await calls.follow(call, { gone, onText: (text) => say(chunks.text(text)) })
-        await say(chunks.end(answer))
+        const answer = await calls.answer(call, { signal, onText: (text) => send(chunks.text(text)) })
+        await send(chunks.end(answer))
       } catch (thrown) {
-        if (!stream.hasBegun) throw thrown
+        if (!stream.isStarted) throw thrown
         const error = OrchestratorError.from(thrown)
-        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream met a bug')
+        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream failed because of a bug')
         await stream.write(`data: ${JSON.stringify(toOpenAiError(error))}\n\n`)
       } finally {
         stream.end()

@@ -5,9 +5,12 @@ import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { OrchestratorService } from '../../../orchestrator/orchestrator-service.ts'
 import { refusal } from '../request-errors.ts'
 import type { WantedJson } from '../unsupported.ts'
-import { findMismatch } from './schema-fit.ts'
+import { findMismatch } from './find-mismatch.ts'
 
-/** Rejects with INPUT_INVALID, before anything is paid for, unless every step that may give the answer of the flow has an `outputSchema` that fits what is wanted. */
+/**
+ * Checks that the flow answers with the demanded JSON: every step that may write the answer must have an
+ * `outputSchema` whose values conform to the demanded schema. Rejects with INPUT_INVALID, before any model is called.
+ */
 export async function assertAnswersJson(
   orchestrator: Pick<OrchestratorService, 'finalSteps'>,
   definition: FlowDefinition,
@@ -16,23 +19,24 @@ export async function assertAnswersJson(
   const steps = await orchestrator.finalSteps(definition)
   const [first] = steps
   if (!first) {
-    const why = 'expected a flow that one certain step answers: here several steps may, or the texts of several are put together'
+    const why =
+      'expected a flow in which one step writes the answer; in this flow several steps may write it, or their texts are combined'
     throw refusal(param, `${param}: ${why}. Add a last step with an outputSchema`, 'unsupported_parameter')
   }
   for (const { id, outputSchema } of steps) {
     if (!outputSchema) {
-      const why = `expected an outputSchema at step "${id}", which gives the answer of this flow, found none`
-      throw refusal(param, `${param}: ${why}: the flow decides how its answer looks`, 'unsupported_parameter')
+      const why = `expected an outputSchema at step "${id}", which writes the answer of this flow, found none`
+      throw refusal(param, `${param}: ${why}: the flow determines the form of its answer`, 'unsupported_parameter')
     }
-    const misfit =
+    const mismatch =
       schema && findMismatch(outputSchema instanceof z.ZodType ? toOutputJsonSchema(outputSchema) : outputSchema, schema)
-    if (misfit !== undefined) {
-      throw refusal(param, `${param}: the outputSchema of step "${id}" does not fit: ${misfit}`, 'unsupported_value')
+    if (mismatch !== undefined) {
+      throw refusal(param, `${param}: the outputSchema of step "${id}" does not match: ${mismatch}`, 'unsupported_value')
     }
   }
 }
 
-/** The JSON alone: models write text around it, and the value that was read from it stands beside the text. */
+/** The JSON of an answer without the text that models write around it. */
 export function toJsonText(text: string, { parsed }: Pick<StepResult, 'parsed'>): string {
   return parsed === undefined || isJson(text) ? text : JSON.stringify(parsed)
 }

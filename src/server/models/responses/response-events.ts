@@ -1,35 +1,36 @@
 import { messageId, type ResponseObject, type ResponsePart, textPart, toMessage } from './response-object.ts'
 
-/** The events of a streamed response, numbered from 0. */
+/** Formats the events of a streamed response, numbered from 0. */
 export function createResponseEvents(open: ResponseObject, flowId: string) {
   let sequence = 0
   let text: string | undefined
   const event = (type: string, fields: object) =>
     `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: sequence++, ...fields })}\n\n`
-  const place = { item_id: messageId(flowId), output_index: 0, content_index: 0 }
+  const location = { item_id: messageId(flowId), output_index: 0, content_index: 0 }
 
   const beginMessage = (part: ResponsePart) =>
     event('response.output_item.added', { output_index: 0, item: toMessage(flowId, 'in_progress', []) }) +
-    event('response.content_part.added', { ...place, part })
+    event('response.content_part.added', { ...location, part })
   const beginText = () => (text === undefined ? beginMessage(textPart('')) : '')
 
   const endText = (whole: string) =>
-    event('response.output_text.done', { ...place, text: whole, logprobs: [] }) +
-    event('response.content_part.done', { ...place, part: textPart(whole) })
+    event('response.output_text.done', { ...location, text: whole, logprobs: [] }) +
+    event('response.content_part.done', { ...location, part: textPart(whole) })
   const refuse = (refusal: string) => {
     const part: ResponsePart = { type: 'refusal', refusal: '' }
-    // A model may refuse in the midst of its text.
-    const at = { ...place, content_index: text === undefined ? 0 : 1 }
-    const begun = text === undefined ? beginMessage(part) : endText(text) + event('response.content_part.added', { ...at, part })
+    // A model may refuse after it has written text.
+    const at = { ...location, content_index: text === undefined ? 0 : 1 }
+    const opening =
+      text === undefined ? beginMessage(part) : endText(text) + event('response.content_part.added', { ...at, part })
     return (
-      begun +
+      opening +
       event('response.refusal.delta', { ...at, delta: refusal }) +
       event('response.refusal.done', { ...at, refusal }) +
       event('response.content_part.done', { ...at, part: { ...part, refusal } })
     )
   }
 
-  /** Everything between the text and the end. */
+  /** The events between the last text and the end of the response. */
   const endMessage = ({ output }: ResponseObject): string => {
     const [message] = output
     const [part] = message?.content ?? []
@@ -41,11 +42,11 @@ export function createResponseEvents(open: ResponseObject, flowId: string) {
   return {
     start: () => event('response.created', { response: open }) + event('response.in_progress', { response: open }),
     text(delta: string): string {
-      const begun = beginText()
+      const opening = beginText()
       text = (text ?? '') + delta
-      return begun + event('response.output_text.delta', { ...place, delta, logprobs: [] })
+      return opening + event('response.output_text.delta', { ...location, delta, logprobs: [] })
     },
-    /** The last events: the response as it ended. */
+    /** The last events, with the final response. */
     end: (response: ResponseObject) => endMessage(response) + event(`response.${response.status}`, { response }),
   }
 }

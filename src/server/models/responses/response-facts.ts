@@ -3,18 +3,15 @@ import { REQUEST_KEY } from '../../../domain/execution/request-instructions.ts'
 import type { ParseOptions } from '../chat/chat-request.ts'
 import type { ResponseRequest } from './response-request.ts'
 
-/** Where a flow keeps, in its metadata, what the response has beside its answer. */
-const KEY = REQUEST_KEY
-
 const stored = z.object({
   model: z.string(),
   background: z.boolean(),
   instructions: z.string().optional(),
   previousResponseId: z.string().optional(),
-  /** The form of the answer that was asked for; absent: text. */
+  /** Form of the answer that the client requested. Undefined: text. */
   format: z.looseObject({ type: z.string() }).optional(),
 })
-/** What the client said that the response says again. */
+/** Fields of the request that the response repeats. The metadata of the flow contains them under a key of their own. */
 export type ResponseFacts = z.output<typeof stored> & { readonly metadata: Readonly<Record<string, string>> }
 
 export const toResponseFacts = (body: ResponseRequest, { ignoreUnsupported }: ParseOptions): ResponseFacts => ({
@@ -26,15 +23,15 @@ export const toResponseFacts = (body: ResponseRequest, { ignoreUnsupported }: Pa
   metadata: body.metadata ?? {},
 })
 
-/** As metadata of the flow; pairs of the client stand beside it, where prompts find them. */
+/** The facts as metadata of the flow, beside the pairs of the client, which prompts can read. */
 export const toFlowMetadata = ({ metadata, ...facts }: ResponseFacts): Readonly<Record<string, unknown>> => ({
   ...metadata,
-  [KEY]: facts,
+  [REQUEST_KEY]: facts,
 })
 
-/** The facts of a flow that answers a response; `undefined` for every other flow. */
+/** The facts of the flow of a response; undefined for every other flow. */
 export function findResponseFacts(metadata: Readonly<Record<string, unknown>> = {}): ResponseFacts | undefined {
-  const { [KEY]: facts, ...rest } = metadata
+  const { [REQUEST_KEY]: facts, ...rest } = metadata
   const parsed = stored.safeParse(facts)
   if (!parsed.success) return undefined
   const pairs = Object.entries(rest).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value] as const] : []))

@@ -5,7 +5,7 @@ import type { Usage } from '../../../domain/execution/usage.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { arrayOf } from '../../../protocol/instant.ts'
-import { namedSchemas } from '../../http/openapi/operation-names.ts'
+import { namedSchemas } from '../../requests/named-schemas.ts'
 import { type FlowAnswer, noAnswer, toAnswer, toExtension, toRefusal, toSpent } from '../answer.ts'
 import { extension } from '../chat/chat-completion.ts'
 import { toOpenAiError } from '../open-ai-error.ts'
@@ -34,7 +34,7 @@ const responseUsage = z.object({
   total_tokens: z.number(),
 })
 
-/** A response as OpenAI writes it. What a flow decides by itself stands at its default. */
+/** A response in OpenAI's format. Settings that a flow determines have their default values. */
 export const responseObject = z.object({
   id: z.string(),
   object: z.literal('response'),
@@ -66,7 +66,7 @@ export type ResponseObject = z.output<typeof responseObject>
 export const responseId = (flowId: string): string => `resp_${flowId}`
 export const messageId = (flowId: string): string => `msg_${flowId}`
 
-/** A response whose flow has not ended. */
+/** The response of a flow that has not ended. */
 export const toOpenResponse = (
   { id, createdAt }: { readonly id: string; readonly createdAt: Date },
   facts: ResponseFacts,
@@ -105,13 +105,13 @@ const STATUSES: Readonly<Record<FlowStatus, ResponseObject['status']>> = {
   CANCELLED: 'cancelled',
 }
 
-/** Why an answer is not whole. */
+/** Reasons for an incomplete answer. */
 const INCOMPLETE: Partial<Readonly<Record<FinishReason, string>>> = {
   length: 'max_output_tokens',
   content_filter: 'content_filter',
 }
 
-/** A response as its flow stands. */
+/** The response for the current state of its flow. */
 export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts): ResponseObject {
   const open = toOpenResponse(flow, facts, STATUSES[flow.status])
   const answer = answerOf(flow, facts.format !== undefined)
@@ -123,7 +123,7 @@ export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts): Respo
   return flow.status === 'FAILED' ? { ...ended, error: failureOf(flow) } : ended
 }
 
-/** The answer of a flow that has one. */
+/** The answer of a flow; undefined when it has none. */
 export function answerOf({ id, status, result, error, stepResults }: OrchestrationFlow, asJson = false): FlowAnswer | undefined {
   if (status === 'COMPLETED' && result) return toAnswer(result, asJson)
   return status === 'FAILED' && error?.code === 'CONTENT_FILTERED' ? toRefusal(id, stepResults) : undefined
@@ -162,7 +162,7 @@ export const textPart = (text: string): ResponsePart => ({ type: 'output_text', 
 const toPart = ({ text, refusal }: FlowAnswer): ResponsePart =>
   refusal === undefined ? textPart(text) : { type: 'refusal', refusal }
 
-/** Tokens of all steps together; null where prompt or answer are not known. */
+/** Tokens of all steps. Null when the input or output tokens are unknown. */
 function toResponseUsage(usage: Usage): ResponseObject['usage'] {
   const { inputTokens, outputTokens, cachedInputTokens = 0, cacheWriteTokens = 0, reasoningTokens = 0 } = usage
   if (inputTokens === undefined || outputTokens === undefined) return null

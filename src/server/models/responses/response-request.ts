@@ -6,7 +6,7 @@ import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsuppor
 
 const item = sentMessage.partial({ role: true }).extend({ type: z.string().max(100).nullish() })
 
-/** Body of /v1/responses as far as it is looked at; everything else is passed over (docs/models.md). */
+/** The fields of a /v1/responses request that are read. All others are ignored (docs/models.md). */
 export const responseRequest = z.object({
   model: modelId,
   input: z.union([z.string().max(5_000_000), z.array(item).max(1_000)], { error: 'expected text or a list of messages' }),
@@ -24,12 +24,15 @@ export const responseRequest = z.object({
 export type ResponseRequest = z.output<typeof responseRequest>
 
 const REASONS = {
-  tools: 'flows call no tools',
-  conversation: 'a conversation goes on with previous_response_id',
+  tools: 'flows do not call tools',
+  conversation: 'use previous_response_id to continue a conversation',
   prompt: 'a flow has its own prompts',
 }
 
-/** The conversation of a request that a flow can serve, and the form of its answer. Throws INPUT_INVALID, naming the field, for any other. */
+/**
+ * The conversation of a request and the JSON that it demands as its answer. Throws INPUT_INVALID with the field that
+ * flows do not support.
+ */
 export function parseResponseRequest(
   body: ResponseRequest,
   { ignoreUnsupported }: ParseOptions,
@@ -47,7 +50,7 @@ function parseInput(body: ResponseRequest): Conversation {
     if ((type ?? 'message') === 'message' && role !== undefined) return { role, ...message }
     if ((type ?? 'message') === 'message')
       throw refusal(`${param}.role`, `${param}.role: expected a role, found none`, 'missing_required_parameter')
-    throw refusal(param, `${param}: items of type "${type}" are not supported: flows take messages only`, 'unsupported_value')
+    throw refusal(param, `${param}: items of type "${type}" are not supported: flows accept only messages`, 'unsupported_value')
   })
   return toConversation(messages, 'input')
 }

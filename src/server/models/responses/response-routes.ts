@@ -2,14 +2,14 @@ import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { id } from '../../../protocol/instant.ts'
-import { callerOf, type Routes } from '../../http/requests.ts'
+import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
+import { answerRequest, runInBackground } from '../answer-request.ts'
 import type { FlowCall } from '../flow-calls.ts'
 import type { ModelRouteDeps } from '../model-route-deps.ts'
 import { openAiError } from '../open-ai-error.ts'
 import { isStream, refusal } from '../request-errors.ts'
 import { openTextStream } from '../text-stream.ts'
-import { type Continuation, createStoredResponses, toInstructions } from './previous-response.ts'
 import { createResponseEvents } from './response-events.ts'
 import { type ResponseFacts, toFlowMetadata, toResponseFacts } from './response-facts.ts'
 import {
@@ -21,13 +21,14 @@ import {
   toResponseError,
 } from './response-object.ts'
 import { parseResponseRequest, type ResponseRequest, responseRequest } from './response-request.ts'
+import { type Continuation, createStoredResponses, toInstructions } from './stored-responses.ts'
 
 const responseParams = z.object({ responseId: id })
 const answers = { 200: responseObject, default: openAiError }
 
-/** Responses: flows that can be gone on from, and read again later. */
+/** Responses: flows that can be read again later, and after which a conversation can continue. */
 export const responseRoutes =
-  ({ orchestrator, conversations, catalogue, calls, requests, streams, parsing }: ModelRouteDeps): Routes =>
+  ({ orchestrator, conversations, catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
   async (app) => {
     const stored = createStoredResponses({ orchestrator, conversations })
     const tags = ['models']
@@ -35,22 +36,22 @@ export const responseRoutes =
     app.post(
       '/v1/responses',
       {
-        schema: { tags, summary: 'Answer with a flow', body: responseRequest, response: answers },
+        schema: { operationId: 'createResponse', tags, summary: 'Answer with a flow', body: responseRequest, response: answers },
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
       (request, reply) =>
-        requests.answer(request, reply, async (gone) => {
+        answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
           const { userId } = callerOf(request)
           const facts = toResponseFacts(body, parsing)
-          const call = await begin(body, facts, userId, gone)
+          const call = await begin(body, facts, userId, signal)
           reply.header('x-polyphony-flow-id', call.flowId)
-          if (body.stream) return stream(reply, call, facts, gone)
+          if (body.stream) return stream(reply, call, facts, signal)
           if (facts.background) {
-            requests.inBackground((closing) => calls.follow(call, { gone: closing, goesOn: true }))
+            runInBackground(inFlight, (closing) => calls.answer(call, { signal: closing, keepRunning: true }))
             return toOpenResponse({ id: call.flowId, createdAt: call.createdAt }, facts, 'queued')
           }
-          const answer = await calls.follow(call, { gone })
+          const answer = await calls.answer(call, { signal })
           if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
           return toResponse(await orchestrator.getFlow(call.flowId, userId), facts)
         }),
@@ -60,6 +61,7 @@ export const responseRoutes =
       '/v1/responses/:responseId',
       {
         schema: {
+          operationId: 'getResponse',
           tags,
           summary: 'Read a response',
           params: responseParams,
@@ -70,7 +72,7 @@ export const responseRoutes =
       },
       async (request) => {
         if (request.query.stream === 'true') {
-          throw refusal('stream', 'stream: a response can be streamed while it is made, not again later', 'unsupported_parameter')
+          throw refusal('stream', 'stream: a response can be streamed only while it is created', 'unsupported_parameter')
         }
         const { flow, facts } = await stored.get(request.params.responseId, callerOf(request).userId)
         return toResponse(flow, facts)
@@ -80,7 +82,13 @@ export const responseRoutes =
     app.post(
       '/v1/responses/:responseId/cancel',
       {
-        schema: { tags, summary: 'End a response and its calls', params: responseParams, response: answers },
+        schema: {
+          operationId: 'cancelResponse',
+          tags,
+          summary: 'Cancel a response and its model calls',
+          params: responseParams,
+          response: answers,
+        },
         config: { scope: 'execute' },
       },
       async (request) => {
@@ -91,10 +99,10 @@ export const responseRoutes =
       },
     )
 
-    async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, gone: AbortSignal): Promise<FlowCall> {
+    async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, signal: AbortSignal): Promise<FlowCall> {
       const { conversation, json } = parseResponseRequest(body, parsing)
       const { instructions, previousResponseId: previousId } = facts
-      const beginAt = async ({ threadId, before }: Continuation) => {
+      const beginWith = async ({ threadId, before }: Continuation) => {
         const hasHistory = threadId !== undefined || before.length + conversation.messages.length > 1
         const definition = await catalogue.getDefinition(body.model, userId, hasHistory)
         const metadata = toFlowMetadata(facts)
@@ -107,25 +115,25 @@ export const responseRoutes =
           before,
           metadata,
           streaming: body.stream ?? false,
-          gone,
+          signal,
         })
       }
-      if (previousId === undefined) return beginAt({ before: toInstructions(instructions) })
-      return stored.continued({ previousId, instructions, userId }, beginAt)
+      if (previousId === undefined) return beginWith({ before: toInstructions(instructions) })
+      return stored.continueAfter({ previousId, instructions, userId }, beginWith)
     }
 
-    async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, gone: AbortSignal): Promise<FastifyReply> {
+    async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, signal: AbortSignal): Promise<FastifyReply> {
       const { flowId, userId, createdAt } = call
       const open = toOpenResponse({ id: flowId, createdAt }, facts)
       const events = createResponseEvents(open, flowId)
       const stream = openTextStream(reply, streams)
       await stream.write(events.start())
       try {
-        await calls.follow(call, { gone, goesOn: facts.background, onText: (text) => stream.write(events.text(text)) })
+        await calls.answer(call, { signal, keepRunning: facts.background, onText: (text) => stream.write(events.text(text)) })
         await stream.write(events.end(toResponse(await orchestrator.getFlow(flowId, userId), facts)))
       } catch (thrown) {
         const error = OrchestratorError.from(thrown)
-        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream met a bug')
+        if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream failed because of a bug')
         await stream.write(events.end(await failed(open, call, facts, error)))
       } finally {
         stream.end()
@@ -133,7 +141,7 @@ export const responseRoutes =
       return reply
     }
 
-    /** As its flow stands, where that says it; the flow itself may be gone, or the server about to go. */
+    /** The failed response, from its flow when that has failed. The flow may be deleted, or may not have ended yet. */
     async function failed(
       open: ResponseObject,
       call: FlowCall,
@@ -141,8 +149,8 @@ export const responseRoutes =
       error: OrchestratorError,
     ): Promise<ResponseObject> {
       const flow = await orchestrator.getFlow(call.flowId, call.userId).catch(() => undefined)
-      const stands = flow && toResponse(flow, facts)
-      if (stands?.status === 'failed') return stands
-      return { ...open, ...stands, id: responseId(call.flowId), output: [], status: 'failed', error: toResponseError(error) }
+      const current = flow && toResponse(flow, facts)
+      if (current?.status === 'failed') return current
+      return { ...open, ...current, id: responseId(call.flowId), output: [], status: 'failed', error: toResponseError(error) }
     }
   }

@@ -1,0 +1,98 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { FastifyBaseLogger } from 'fastify'
+import type { ServerSettings } from '../../config/config.ts'
+import type { ApiKey } from '../../domain/users/api-key.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ApiKeyService } from '../../policies/policy.ts'
+import { type Caller, LOCAL_CALLER } from './caller.ts'
+import { createTokenVerifier } from './token-verifier.ts'
+
+export interface AuthenticatorDeps {
+  readonly apiKeys: ApiKeyService
+  readonly settings: Pick<ServerSettings, 'jwt'>
+  /**
+   * Whether only this machine can reach the server. Then, as long as there are no keys, every client is the local
+   * user.
+   */
+  readonly isLoopback: boolean
+  readonly now: () => number
+  readonly logger: Pick<FastifyBaseLogger, 'warn'>
+}
+
+/** Authenticates clients by API key or JWT. Implemented by createAuthenticator, called by all interfaces. */
+export interface Authenticator {
+  /**
+   * The caller of a request with these headers. Rejects with UNAUTHENTICATED; the message is the same for an unknown,
+   * wrong, revoked and expired key.
+   */
+  authenticate(headers: IncomingHttpHeaders): Promise<Caller>
+  /**
+   * Whether the key or token of a caller is still valid. The in-flight register calls this for connections that stay
+   * open.
+   */
+  isCurrent(caller: Caller): Promise<boolean>
+}
+
+/** Milliseconds for which the answer to "are there any keys" is cached. */
+const KEYS_EXIST_CACHE_MS = 1_000
+
+export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger }: AuthenticatorDeps): Authenticator {
+  const verifyToken =
+    settings.jwt &&
+    createTokenVerifier(settings.jwt, (reason) => logger.warn({ reason }, 'the key set of the token issuer could not be read'))
+  const isOpen = createOpenCheck(apiKeys, isLoopback && settings.jwt === undefined, now)
+
+  return {
+    async authenticate({ authorization }) {
+      if (authorization === undefined) {
+        if (await isOpen()) return LOCAL_CALLER
+        throw unauthenticated('expected an Authorization header')
+      }
+      const token = /^Bearer ([\x21-\x7e]{1,8192})$/i.exec(authorization)?.[1]
+      if (token === undefined) throw unauthenticated('expected `Authorization: Bearer <key>`')
+      const key = token.startsWith('pk_') ? await apiKeys.verify(token) : undefined
+      if (key) return toCaller(key)
+      const caller = token.startsWith('pk_') ? undefined : await verifyToken?.(token)
+      if (caller) return caller
+      // Tools that require a key send an invented one to a server without keys. It is ignored.
+      if (await isOpen()) return LOCAL_CALLER
+      throw unauthenticated('this key or token is not valid')
+    },
+    async isCurrent(caller) {
+      if (caller.via === 'local') return isOpen()
+      if (caller.expiresAtMs !== undefined && caller.expiresAtMs <= now()) return false
+      return caller.keyId === undefined || apiKeys.isUsable(caller.keyId)
+    },
+  }
+}
+
+/**
+ * Returns a function that resolves with whether the server accepts clients without a key, because there are no keys
+ * yet. Called with every request.
+ */
+function createOpenCheck(apiKeys: ApiKeyService, canBeOpen: boolean, now: () => number): () => Promise<boolean> {
+  let known: { readonly atMs: number; readonly open: Promise<boolean> } | undefined
+  return () => {
+    if (!canBeOpen) return Promise.resolve(false)
+    if (known && now() - known.atMs < KEYS_EXIST_CACHE_MS) return known.open
+    const open = apiKeys.exist().then((exist) => !exist)
+    const latest = { atMs: now(), open }
+    known = latest
+    // An error must not be cached: the database may be unavailable only for a moment.
+    open.catch(() => {
+      if (known === latest) known = undefined
+    })
+    return open
+  }
+}
+
+const toCaller = ({ userId, scopes, id, expiresAt }: ApiKey): Caller => ({
+  userId,
+  scopes,
+  via: 'key',
+  keyId: id,
+  expiresAtMs: expiresAt?.getTime(),
+})
+
+const unauthenticated = (message: string): OrchestratorError =>
+  new OrchestratorError('UNAUTHENTICATED', `Not authenticated: ${message}`)

@@ -1,0 +1,35 @@
+import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { toErrorHeaders } from './error-headers.ts'
+import { type ProblemContext, toProblem } from './problem-details.ts'
+
+/** The HTTP response for an error. */
+export interface ErrorAnswer {
+  readonly status: number
+  /** `content-type` and further headers of this format. */
+  readonly headers: Record<string, string>
+  /** Sent as JSON. */
+  readonly body: unknown
+}
+
+/** How errors are written under one path of the server. */
+export interface ErrorFormat {
+  /** Path prefix such as `/v1`: the format applies to its routes and to unknown addresses under it. */
+  readonly under: string
+  toAnswer(error: OrchestratorError, context: ProblemContext): ErrorAnswer
+}
+
+/** RFC 9457, the default format. */
+const toProblemAnswer: ErrorFormat['toAnswer'] = (error, context) => {
+  const problem = toProblem(error, context)
+  return { status: problem.status, headers: { 'content-type': 'application/problem+json' }, body: problem }
+}
+
+/** Writes an error in the format of the request's path. */
+export function createErrorAnswers(formats: readonly ErrorFormat[]): ErrorFormat['toAnswer'] {
+  return (error, context) => {
+    const { instance = '' } = context
+    const format = formats.find(({ under }) => instance === under || instance.startsWith(`${under}/`))
+    const answer = format ? format.toAnswer(error, context) : toProblemAnswer(error, context)
+    return { ...answer, headers: { ...toErrorHeaders(error), ...answer.headers } }
+  }
+}

@@ -1,0 +1,71 @@
+import type { Scope } from '../../domain/users/api-key.ts'
+import type { ClientFrame, ServerFrame } from '../../protocol/socket.ts'
+import { type Caller, requireScope } from '../access/caller.ts'
+import type { ServerDeps } from '../server-deps.ts'
+import type { SubscriptionSet } from './subscription-set.ts'
+
+type MessageType = ClientFrame['type']
+type FrameOf<Type extends MessageType> = Extract<ClientFrame, { readonly type: Type }>
+
+/** The connection on which a message arrived, as far as messages use it. */
+export interface MessageContext {
+  readonly orchestrator: Pick<ServerDeps['orchestrator'], 'startFlow' | 'cancelFlow'>
+  readonly caller: Caller
+  readonly subscriptions: SubscriptionSet
+}
+
+interface Message<Frame extends ClientFrame> {
+  /** Scope that the caller's key must have. */
+  readonly scope: Scope
+  /** Resolves with the answer; undefined when `handle` has sent it. A rejection is answered with a `refused` frame. */
+  handle(frame: Frame, context: MessageContext): Promise<ServerFrame | undefined>
+}
+
+type Messages = { readonly [Type in MessageType]: Message<FrameOf<Type>> }
+
+/**
+ * Every message that a client may send. To add one, write its schema in `protocol/socket.ts` and its definition here.
+ */
+export const MESSAGES: Messages = {
+  subscribe: {
+    scope: 'read',
+    async handle({ flowId, afterSeq, requestId }, { subscriptions }) {
+      await subscriptions.add(flowId, afterSeq, requestId)
+      return undefined
+    },
+  },
+  unsubscribe: {
+    scope: 'read',
+    async handle({ flowId, requestId }, { subscriptions }) {
+      subscriptions.remove(flowId)
+      return { type: 'unsubscribed', requestId, flowId }
+    },
+  },
+  execute: {
+    scope: 'execute',
+    async handle({ flowId, requestId, options }, { orchestrator, caller }) {
+      const status = await orchestrator.startFlow(flowId, caller.userId, { streaming: true, resumeAfterCrash: true, ...options })
+      return { type: 'status', requestId, flowId, status }
+    },
+  },
+  cancel: {
+    scope: 'execute',
+    async handle({ flowId, requestId }, { orchestrator, caller }) {
+      return { type: 'status', requestId, flowId, status: await orchestrator.cancelFlow(flowId, caller.userId) }
+    },
+  },
+  ping: {
+    scope: 'read',
+    handle: async ({ requestId }) => ({ type: 'pong', requestId }),
+  },
+}
+
+/** Handles one frame. Rejects with PERMISSION_DENIED without the scope of its message, and as the HTTP routes do. */
+export const handleFrame = (frame: ClientFrame, context: MessageContext): Promise<ServerFrame | undefined> =>
+  handle(frame.type, frame, context)
+
+async function handle<Type extends MessageType>(type: Type, frame: FrameOf<Type>, context: MessageContext) {
+  const message: Message<FrameOf<Type>> = MESSAGES[type]
+  requireScope(context.caller, message.scope)
+  return message.handle(frame, context)
+}
