@@ -1,25 +1,9 @@
 import pg, { type Pool, type PoolConfig } from 'pg'
 import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
-import { CreatePolyphony1763596800000 } from '../../../migrations/1763596800000-create-polyphony.ts'
-import { ServeCallers1764201600000 } from '../../../migrations/1764201600000-serve-callers.ts'
-import { KeepRunOptions1764288000000 } from '../../../migrations/1764288000000-keep-run-options.ts'
-import { KeepOutputsApart1764374400000 } from '../../../migrations/1764374400000-keep-outputs-apart.ts'
+import { MIGRATIONS } from '../../../migrations/migrations.ts'
 import type { PluggedDataSource } from '../../config/config-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { ApiKeyEntity } from './entities/api-key.ts'
-import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
-import { FlowEntity } from './entities/flow.ts'
-import { FlowClaimEntity } from './entities/flow-claim.ts'
-import { FlowDefinitionEntity } from './entities/flow-definition.ts'
-import { FlowUpdateEntity } from './entities/flow-update.ts'
-import { IdempotencyEntity } from './entities/idempotency.ts'
-import { MessageEntity } from './entities/message.ts'
-import { OwnerEntity } from './entities/owner.ts'
-import { StepAttemptEntity } from './entities/step-attempt.ts'
-import { StepResultEntity } from './entities/step-result.ts'
-import { ThreadEntity } from './entities/thread.ts'
-import { ThreadPermissionEntity } from './entities/thread-permission.ts'
-import { TicketEntity } from './entities/ticket.ts'
+import { ENTITIES } from './entities.ts'
 
 /** Milliseconds to wait for a connection; without it a query inside its own transaction on a pool of one would wait for ever. */
 const CONNECT_TIMEOUT_MS = 10_000
@@ -29,28 +13,8 @@ const MIGRATION_LOCK = '8101813523495546734'
 
 const common = {
   type: 'postgres',
-  entities: [
-    ApiKeyEntity,
-    DataSharingPolicyEntity,
-    FlowClaimEntity,
-    FlowDefinitionEntity,
-    FlowEntity,
-    FlowUpdateEntity,
-    IdempotencyEntity,
-    MessageEntity,
-    OwnerEntity,
-    StepAttemptEntity,
-    StepResultEntity,
-    ThreadEntity,
-    ThreadPermissionEntity,
-    TicketEntity,
-  ],
-  migrations: [
-    CreatePolyphony1763596800000,
-    ServeCallers1764201600000,
-    KeepRunOptions1764288000000,
-    KeepOutputsApart1764374400000,
-  ],
+  entities: ENTITIES,
+  migrations: [...MIGRATIONS],
   migrationsTableName: 'polyphony_migrations',
   synchronize: false,
   logging: false,

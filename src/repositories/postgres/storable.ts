@@ -30,15 +30,3 @@ const CANONICAL_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** Flow ids are UUIDs, stored as such. Postgres refuses a statement over any other text, so such an id must not reach it: no flow has it. */
 export const canBeFlowId = (id: string): boolean => CANONICAL_UUID.test(id)
-
-/** Without what is null in the database: an absent figure stays absent. */
-export function present<Fields extends Record<string, unknown>>(
-  fields: Fields,
-): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {
-  const kept: { [Name in keyof Fields]?: NonNullable<Fields[Name]> } = {}
-  for (const name in fields) {
-    const value = fields[name]
-    if (value !== null && value !== undefined) kept[name] = value
-  }
-  return kept
-}

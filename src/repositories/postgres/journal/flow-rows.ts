@@ -1,94 +1,61 @@
-import type { ListedFlow, StoredDefinition, StoredFlow } from '../../repository.ts'
-import type { FlowRow } from '../entities/flow.ts'
-import { present } from '../storable.ts'
+import { fieldsOf, markedFields, unmarkedFields } from '../../columns/column.ts'
+import { FLOW_COLUMNS, FLOW_PROPERTIES, FLOW_SCHEMA_VERSION, type FlowRow } from '../../columns/flow-columns.ts'
+import {
+  type Claim,
+  type FlowInsert,
+  type FlowOutcome,
+  INPUT_START_CHARACTERS,
+  type ListedFlow,
+  type StoredDefinition,
+  type StoredFlow,
+} from '../../repository.ts'
+import { selectList } from '../column-sql.ts'
+import { type JsonRow, pickNonNull, writeFields } from '../rows.ts'
 
-/** A flow's row as plain SQL returns it. */
-export interface RawFlowRow {
-  readonly id: string
-  readonly thread_id: string
-  readonly user_id: string
-  readonly name: string
-  readonly description: string | null
-  readonly flow_type: FlowRow['flowType']
-  readonly definition_hash: string
-  readonly parent_flow_id: string | null
-  readonly created_at: Date
-  readonly schema_version: number
-  readonly simulated: boolean
-  readonly owner_epoch: number
-  readonly started_at: Date | null
-  readonly completed_at: Date | null
-  readonly status: FlowRow['status']
-  readonly owner_id: string | null
-  readonly input: string | null
-  readonly metadata: FlowRow['metadata']
-  readonly result: FlowRow['result']
-  readonly error: FlowRow['error']
-  readonly run_options: FlowRow['runOptions']
-  readonly result_output: string | null
-}
+export const CREATE_FIELDS = markedFields(FLOW_COLUMNS, 'create')
+export const CLAIM_FIELDS = markedFields(FLOW_COLUMNS, 'claim')
+export const FINISH_FIELDS = markedFields(FLOW_COLUMNS, 'finish')
 
-/** A row of a list of flows. */
-export interface ListedFlowRecord
-  extends Omit<RawFlowRow, 'input' | 'metadata' | 'run_options' | 'result_output' | 'schema_version'> {
-  readonly input_start: string | null
-}
+const LISTED_FIELDS = unmarkedFields(FLOW_COLUMNS, 'unlisted')
+const LISTED_PROPERTIES = LISTED_FIELDS.map(({ property }) => property).filter((property) => property !== 'definitionHash')
 
-export function fromListedFlowRecord(
-  { input_start: inputStart, ...row }: ListedFlowRecord,
-  definition: StoredDefinition,
-): ListedFlow {
-  const { input, metadata, runOptions, ...flow } = fromFlowRecord(
-    { ...row, input: null, metadata: null, run_options: null, result_output: null, schema_version: 0 },
-    definition,
-  )
-  return { ...flow, ...present({ inputStart }) }
-}
+/** The columns of a `FlowRow`. */
+export const FLOW_SELECTION = selectList(fieldsOf(FLOW_COLUMNS))
 
-export const fromFlowRecord = (row: RawFlowRow, definition: StoredDefinition): StoredFlow =>
-  fromFlowRow(
-    {
-      id: row.id,
-      threadId: row.thread_id,
-      userId: row.user_id,
-      name: row.name,
-      description: row.description,
-      flowType: row.flow_type,
-      definitionHash: row.definition_hash,
-      parentFlowId: row.parent_flow_id,
-      createdAt: row.created_at,
-      schemaVersion: row.schema_version,
-      simulated: row.simulated,
-      ownerEpoch: row.owner_epoch,
-      startedAt: row.started_at,
-      completedAt: row.completed_at,
-      status: row.status,
-      ownerId: row.owner_id,
-      input: row.input,
-      metadata: row.metadata,
-      result: row.result,
-      error: row.error,
-      runOptions: row.run_options,
-      resultOutput: row.result_output,
-    },
-    definition,
-  )
+/** The columns of a `ListedFlowRow`. */
+export const LISTED_FLOW_SELECTION = `${selectList(LISTED_FIELDS)}, left(input, ${INPUT_START_CHARACTERS}) as "inputStart"`
+
+/** A row of a list of flows: without the columns that are texts without bound. */
+export type ListedFlowRow = Pick<FlowRow, (typeof LISTED_FIELDS)[number]['property']> & { readonly inputStart: string | null }
+
+export const fromListedFlowRow = (row: ListedFlowRow, definition: StoredDefinition): ListedFlow => ({
+  ...pickNonNull(row, LISTED_PROPERTIES),
+  ...(row.inputStart !== null && { inputStart: row.inputStart }),
+  definition,
+})
 
 export function fromFlowRow(row: FlowRow, definition: StoredDefinition): StoredFlow {
-  const { id, threadId, userId, name, flowType, createdAt, status, ownerEpoch, simulated } = row
-  const { description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, error, runOptions } = row
-  const result = row.result && { ...row.result, ...present({ output: row.resultOutput }) }
-  return {
-    id,
-    threadId,
-    userId,
-    name,
-    flowType,
-    definition,
-    status,
-    createdAt,
-    ownerEpoch,
-    simulated,
-    ...present({ description, parentFlowId, startedAt, completedAt, ownerId, input, metadata, result, error, runOptions }),
-  }
+  const flow = { ...pickNonNull(row, FLOW_PROPERTIES), definition }
+  return flow.result && row.resultOutput !== null ? { ...flow, result: { ...flow.result, output: row.resultOutput } } : flow
+}
+
+export function toFlowRow(flow: FlowInsert): JsonRow {
+  const row: JsonRow = {}
+  const { hash: definitionHash } = flow.definition
+  writeFields(row, CREATE_FIELDS, { ...flow, definitionHash, schemaVersion: FLOW_SCHEMA_VERSION })
+  return row
+}
+
+export function toClaimRow(claim: Claim): JsonRow {
+  const row: JsonRow = { flow_id: claim.flowId, allowed: claim.from }
+  writeFields(row, CLAIM_FIELDS, claim)
+  return row
+}
+
+export function toOutcomeRow(flowId: string, epoch: number, outcome: FlowOutcome): JsonRow {
+  const row: JsonRow = { flow_id: flowId, epoch }
+  // JSON leaves out what is undefined.
+  const result = outcome.result && { ...outcome.result, output: undefined }
+  writeFields(row, FINISH_FIELDS, { ...outcome, result, resultOutput: outcome.result?.output })
+  return row
 }

@@ -1,9 +1,12 @@
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
+import { fieldsOf } from '../../columns/column.ts'
+import { DEFINITION_COLUMNS } from '../../columns/flow-columns.ts'
 import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
-import { FLOW_SCHEMA_VERSION } from '../entities/flow.ts'
+import { type JsonRow, writeFields } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
-import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
+import { toClaimRow, toFlowRow, toOutcomeRow } from './flow-rows.ts'
+import { JOURNAL_MESSAGE_FIELDS, JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart, type JournalReply } from './journal-sql.ts'
 import { toStepResultRow } from './step-result-rows.ts'
 import { toUpdateBatch } from './update-rows.ts'
 
@@ -73,7 +76,7 @@ const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []
     b.some((other) => one.stepId === other.stepId && one.iteration === other.iteration && one.sample === other.sample),
   )
 
-type Rows = { [Part in JournalPart]: JournalRow<Part>[] }
+type Rows = { [Part in JournalPart]: JsonRow[] }
 
 export interface JournalStatement {
   /** Which parts there are. */
@@ -135,60 +138,18 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
   }
 }
 
-const toMessageRow = (flowId: string, message: Message, recorded: number): JournalRow<'messages'> => ({
-  flow_id: flowId,
-  id: message.id,
-  thread_id: message.threadId,
-  role: message.role,
-  created_at: message.createdAt,
-  recorded,
-  content: message.content,
-  metadata: message.metadata,
-})
+const DEFINITION_FIELDS = fieldsOf(DEFINITION_COLUMNS)
 
-const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): JournalRow<'outcomes'> => ({
-  flow_id: flowId,
-  epoch,
-  simulated: outcome.simulated,
-  completed_at: outcome.completedAt,
-  status: outcome.status,
-  // JSON leaves out what is undefined.
-  result: result && { ...result, output: undefined },
-  result_output: result?.output,
-  error: outcome.error,
-})
-
-const toClaimRow = (claim: Claim): JournalRow<'claims'> => ({
-  flow_id: claim.flowId,
-  allowed: claim.from,
-  owner_id: claim.ownerId,
-  started_at: claim.startedAt,
-  input: claim.input,
-  metadata: claim.metadata,
-  run_options: claim.runOptions,
-})
+function toDefinitionRow(definition: StoredDefinition): JsonRow {
+  const row: JsonRow = {}
+  writeFields(row, DEFINITION_FIELDS, definition)
+  return row
+}
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
 
-const toDefinitionRow = (definition: StoredDefinition): JournalRow<'definitions'> => ({
-  hash: definition.hash,
-  json: definition.json,
-  version: definition.version,
-  is_data: definition.isData,
-})
-
-const toFlowRow = (flow: FlowInsert): JournalRow<'flows'> => ({
-  id: flow.id,
-  thread_id: flow.threadId,
-  user_id: flow.userId,
-  name: flow.name,
-  description: flow.description,
-  flow_type: flow.flowType,
-  definition_hash: flow.definition.hash,
-  parent_flow_id: flow.parentFlowId,
-  created_at: flow.createdAt,
-  schema_version: FLOW_SCHEMA_VERSION,
-  simulated: flow.simulated,
-  input: flow.input,
-  metadata: flow.metadata,
-})
+function toMessageRow(flowId: string, message: Message, recorded: number): JsonRow {
+  const row: JsonRow = { flow_id: flowId }
+  writeFields(row, JOURNAL_MESSAGE_FIELDS, { ...message, recorded })
+  return row
+}

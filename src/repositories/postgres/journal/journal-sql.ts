@@ -1,4 +1,10 @@
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
+import { fieldsOf, markedFields } from '../../columns/column.ts'
+import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
+import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
+import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
+import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
+import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
 
 /** Kinds of writes one statement may carry, as bits: each combination that occurs is its own prepared statement. */
 export const JOURNAL_PART = {
@@ -36,132 +42,50 @@ export type JournalReply =
       startedMs: number | null,
     ]
 
-type Columns = Readonly<Record<string, string>>
+/** Messages that flows add to their thread have no attachments. */
+export const JOURNAL_MESSAGE_FIELDS = fieldsOf(MESSAGE_COLUMNS).filter(({ property }) => property !== 'attachments')
 
-const usage = {
-  input_tokens: 'float8',
-  cached_input_tokens: 'float8',
-  cache_write_tokens: 'float8',
-  output_tokens: 'float8',
-  reasoning_tokens: 'float8',
-  total_tokens: 'float8',
-  usage_source: 'text',
-} as const
+const stepKey = jsonColumns(STEP_KEY_COLUMNS)
+const definitionColumns = jsonColumns(DEFINITION_COLUMNS)
+const flowColumns = jsonColumnsOf(FLOW_COLUMNS, CREATE_FIELDS)
+const resultColumns = jsonColumns(STEP_RESULT_COLUMNS)
+const attemptColumns = jsonColumns(ATTEMPT_COLUMNS)
+const updateColumns = jsonColumns(UPDATE_BATCH_COLUMNS)
+const messageColumns = jsonColumnsOf(MESSAGE_COLUMNS, JOURNAL_MESSAGE_FIELDS)
 
-const stepKey = { flow_id: 'uuid', step_id: 'text', iteration: 'int', sample: 'int' } as const
-
-const definitionColumns = { hash: 'text', json: 'text', version: 'text', is_data: 'bool' } as const
-
-const flowColumns = {
-  id: 'uuid',
-  thread_id: 'text',
-  user_id: 'text',
-  name: 'text',
-  description: 'text',
-  flow_type: 'text',
-  definition_hash: 'text',
-  parent_flow_id: 'uuid',
-  created_at: 'timestamptz',
-  schema_version: 'int2',
-  simulated: 'bool',
-  input: 'text',
-  metadata: 'json',
-} as const
-
-const resultColumns = {
-  ...stepKey,
-  recorded: 'int8',
-  started_at: 'timestamptz',
-  completed_at: 'timestamptz',
-  execution_ms: 'float8',
-  cost_usd: 'float8',
-  retry_count: 'int',
-  ...usage,
-  simulated: 'bool',
-  status: 'text',
-  provider: 'text',
-  model: 'text',
-  requested_model: 'text',
-  action: 'text',
-  cost_source: 'text',
-  finish_reason: 'text',
-  output: 'text',
-  error: 'json',
-  details: 'json',
-} as const
-
-/** A row of `results` brings its attempts along. */
-const attemptColumns = {
-  number: 'int',
-  started_at: 'timestamptz',
-  execution_ms: 'float8',
-  cost_usd: 'float8',
-  ...usage,
-  aborted: 'bool',
-  possibly_double_billed: 'bool',
-  simulated: 'bool',
-  provider: 'text',
-  model: 'text',
-  cost_source: 'text',
-  prices_date: 'text',
-  error: 'json',
-} as const
-
-const updateColumns = { flow_id: 'uuid', last_seq: 'int', batch: 'json' } as const
-
-const messageColumns = {
-  id: 'text',
-  thread_id: 'text',
-  role: 'text',
-  created_at: 'timestamptz',
-  recorded: 'int8',
-  content: 'text',
-  metadata: 'json',
-} as const
-
-export type AttemptRow = { readonly [Column in keyof typeof attemptColumns]?: unknown }
-
-/** What each part's rows look like; the JSON sent for a part is an array of these. */
-export type JournalRow<Part extends JournalPart> = { readonly [Column in keyof (typeof PART_COLUMNS)[Part]]?: unknown }
-
-const PART_COLUMNS = {
+/** Columns of the JSON that is sent for each part. A row of `results` brings its attempts along. */
+const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   definitions: definitionColumns,
   flows: flowColumns,
-  claims: {
-    flow_id: 'uuid',
-    allowed: 'text[]',
-    owner_id: 'text',
-    started_at: 'timestamptz',
-    input: 'text',
-    metadata: 'json',
-    run_options: 'json',
-  },
+  claims: { flow_id: 'uuid', allowed: 'text[]', ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS) },
   entries: { flow_id: 'uuid', epoch: 'int' },
-  outcomes: {
-    flow_id: 'uuid',
-    epoch: 'int',
-    simulated: 'bool',
-    completed_at: 'timestamptz',
-    status: 'text',
-    result: 'json',
-    result_output: 'text',
-    error: 'json',
-  },
+  outcomes: { flow_id: 'uuid', epoch: 'int', ...jsonColumnsOf(FLOW_COLUMNS, FINISH_FIELDS) },
   results: { ...resultColumns, attempts: 'json' },
   updates: updateColumns,
   messages: { flow_id: 'uuid', ...messageColumns },
-} as const satisfies Record<JournalPart, Columns>
+}
 
-const names = (columns: Columns) => Object.keys(columns).join(', ')
-const namesOf = (rows: string, columns: Columns) =>
+const KEPT = new Set(markedFields(FLOW_COLUMNS, 'keep').map(({ name }) => name))
+/** What a claim sets of a flow `f`, from its row `c`. */
+const claimedColumns = [
+  'owner_epoch = f.owner_epoch + 1',
+  "status = 'RUNNING'",
+  ...CLAIM_FIELDS.map(({ name }) => `${name} = ${KEPT.has(name) ? `coalesce(c.${name}, f.${name})` : `c.${name}`}`),
+  ...markedFields(FLOW_COLUMNS, 'clear').map(({ name }) => `${name} = null`),
+].join(', ')
+/** What an outcome sets of a flow, from its row `o`. */
+const finishedColumns = FINISH_FIELDS.map(({ name }) => `${name} = o.${name}`).join(', ')
+
+const names = (columns: JsonColumns) => Object.keys(columns).join(', ')
+const namesOf = (rows: string, columns: JsonColumns) =>
   Object.keys(columns)
     .map((column) => `${rows}.${column}`)
     .join(', ')
-const recordset = (json: string, rows: string, columns: Columns) =>
+const recordset = (json: string, rows: string, columns: JsonColumns) =>
   `json_to_recordset(${json}) as ${rows}(${Object.entries(columns)
     .map(([column, type]) => `${column} ${type}`)
     .join(', ')})`
-const sameKey = (key: Columns) =>
+const sameKey = (key: JsonColumns) =>
   Object.keys(key)
     .map((column) => `t.${column} = r.${column}`)
     .join(' and ')
@@ -187,7 +111,7 @@ const lost = (part: JournalPart, kept: string) =>
   `select json_build_array('lost', flow_id) from ${part} where flow_id not in (select id from ${kept})`
 
 // Not "on conflict do nothing", for which Postgres logs every row once more. The fence keeps other writers of the flow out.
-const insertMissing = (rows: string, table: string, columns: Columns, key: Columns) => `${rows}_written as (
+const insertMissing = (rows: string, table: string, columns: JsonColumns, key: JsonColumns) => `${rows}_written as (
   insert into ${table} (${names(columns)}) select ${names(columns)} from ${rows} r
   where not exists (select from ${table} t where ${sameKey(key)}))`
 
@@ -224,9 +148,7 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
     ctes: [
       `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claimed as (
-  update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
-    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, result_output = null,
-    error = null
+  update polyphony_flows f set ${claimedColumns}
   from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
       `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
       `claims_written as (
@@ -253,8 +175,7 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
     ctes: [
       `outcomes as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `finished as (
-  update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result,
-    result_output = o.result_output, error = o.error
+  update polyphony_flows f set ${finishedColumns}
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
       'claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)',
     ],
@@ -271,19 +192,27 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
       `attempts as (
   select ${namesOf('r', stepKey)}, ${namesOf('a', attemptColumns)} from results r, ${recordset('r.attempts', 'a', attemptColumns)}
   where ${expectOne('a.number')})`,
-      insertMissing('attempts', 'polyphony_step_attempts', { ...stepKey, ...attemptColumns }, { ...stepKey, number: 'int' }),
+      insertMissing(
+        'attempts',
+        'polyphony_step_attempts',
+        { ...stepKey, ...attemptColumns },
+        { ...stepKey, ...keyColumns(ATTEMPT_COLUMNS) },
+      ),
     ],
   }),
 
   updates: (source) => ({
     ctes: [
       ofHeldFlows('updates', source),
-      insertMissing('updates', 'polyphony_flow_updates', updateColumns, { flow_id: 'uuid', last_seq: 'int' }),
+      insertMissing('updates', 'polyphony_flow_updates', updateColumns, keyColumns(UPDATE_BATCH_COLUMNS)),
     ],
   }),
 
   messages: (source) => ({
-    ctes: [ofHeldFlows('messages', source), insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' })],
+    ctes: [
+      ofHeldFlows('messages', source),
+      insertMissing('messages', 'polyphony_messages', messageColumns, keyColumns(MESSAGE_COLUMNS)),
+    ],
   }),
 }
 

@@ -1,11 +1,13 @@
 import type { DataSource } from 'typeorm'
 import type { PageCursor } from '../../../domain/page-cursor.ts'
 import type { Message, Thread } from '../../../domain/users/thread.ts'
+import { fieldsOf } from '../../columns/column.ts'
+import { type MessageRow, THREAD_COLUMNS, type ThreadRow } from '../../columns/conversation-columns.ts'
 import type { ThreadRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { MessageEntity, type MessageRow } from '../entities/message.ts'
-import { ThreadEntity, type ThreadRow } from '../entities/thread.ts'
-import { present, toStorableText } from '../storable.ts'
+import { MessageEntity, ThreadEntity } from '../entities.ts'
+import { pickNonNull } from '../rows.ts'
+import { toStorableText } from '../storable.ts'
 
 // A statement of its own, before the other one takes its snapshot: that must show all flows that were created in the thread until it was locked.
 const LOCK_SQL = 'select from polyphony_threads where id = $1 for update'
@@ -75,28 +77,18 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
   }
 }
 
-const fromThreadRow = ({ id, userId, title, createdAt }: ThreadRow): Thread => ({ id, userId, createdAt, ...present({ title }) })
+const THREAD_PROPERTIES = fieldsOf(THREAD_COLUMNS).map(({ property }) => property)
 
-const toMessageRow = (
-  { id, threadId, role, content, attachments, metadata, createdAt }: Message,
-  recorded: number,
-): MessageRow => ({
-  id,
-  threadId,
-  role,
-  content,
-  createdAt,
-  metadata,
+const fromThreadRow = (row: ThreadRow): Thread => pickNonNull(row, THREAD_PROPERTIES)
+
+const toMessageRow = ({ attachments, ...message }: Message, recorded: number): MessageRow => ({
+  ...message,
   attachments: attachments ? [...attachments] : null,
   recorded: String(recorded),
 })
 
-const fromMessageRow = ({ id, threadId, role, content, attachments, metadata, createdAt }: MessageRow): Message => ({
-  id,
-  threadId,
-  role,
-  content,
+const fromMessageRow = ({ recorded: _, attachments, metadata, ...message }: MessageRow): Message => ({
+  ...message,
   metadata: { ...metadata },
-  createdAt,
-  ...present({ attachments }),
+  ...(attachments && { attachments }),
 })
