@@ -1,4 +1,4 @@
-import type { Field } from '../columns/column.ts'
+import type { Columns } from '../columns/column.ts'
 
 type NullableProperty<Row> = { [Property in keyof Row]: null extends Row[Property] ? Property : never }[keyof Row]
 
@@ -7,19 +7,21 @@ export type WithoutNulls<Row> = Omit<Row, NullableProperty<Row>> & {
   readonly [Property in NullableProperty<Row>]?: Exclude<Row[Property], null>
 }
 
-/** The row's values under the properties given, without those that are null. */
-export function pickNonNull<Row extends object, Property extends keyof Row>(
+/** `given`, completed by the row's values under `properties`, without those that are null. */
+export function pickNonNull<Row extends object, Property extends keyof Row, Given extends object>(
   row: Row,
   properties: readonly Property[],
-): WithoutNulls<Pick<Row, Property>>
-export function pickNonNull(row: Readonly<Record<string, unknown>>, properties: readonly string[]): object {
-  const picked: Record<string, unknown> = {}
+  given: Given,
+): WithoutNulls<Pick<Row, Property>> & Given
+export function pickNonNull(row: Values, properties: readonly string[], given: Record<string, unknown>): object {
   for (const property of properties) {
     const value = row[property]
-    if (value !== null && value !== undefined) picked[property] = value
+    if (value !== null) given[property] = value
   }
-  return picked
+  return given
 }
+
+type Values = Readonly<Record<string, unknown>>
 
 /** The fields that have a value: a null of the database becomes an absent property. */
 export function omitNulls<Fields extends Record<string, unknown>>(
@@ -33,14 +35,7 @@ export function omitNulls<Fields extends Record<string, unknown>>(
   return kept
 }
 
-/** A row as JSON, by the names of its columns; what it leaves out is null. */
-export type JsonRow = Record<string, unknown>
-
-/** Writes properties of a value into a row, under the names of their columns. */
-export function writeFields<Property extends string>(
-  row: JsonRow,
-  fields: readonly Field<Property>[],
-  value: { readonly [Name in Property]?: unknown },
-): void {
-  for (const { property, name } of fields) row[name] = value[property]
+/** A row as JSON for Postgres, by the names of its columns. */
+export type JsonRow<Table extends Columns, Row, Property extends keyof Table & keyof Row> = {
+  readonly [Name in Property as Table[Name]['name']]: null extends Row[Name] ? Exclude<Row[Name], null> | undefined : Row[Name]
 }

@@ -1,14 +1,15 @@
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
-import { fieldsOf } from '../../columns/column.ts'
-import { DEFINITION_COLUMNS } from '../../columns/flow-columns.ts'
+import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
+import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
 import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
-import { type JsonRow, writeFields } from '../rows.ts'
+import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
-import { toClaimRow, toFlowRow, toOutcomeRow } from './flow-rows.ts'
-import { JOURNAL_MESSAGE_FIELDS, JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart, type JournalReply } from './journal-sql.ts'
-import { toStepResultRow } from './step-result-rows.ts'
-import { toUpdateBatch } from './update-rows.ts'
+import { type ClaimRow, type OutcomeRow, toClaimRow, toFlowRow, toOutcomeRow } from './flow-rows.ts'
+import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'
+import type { JournalReply } from './journal-sql.ts'
+import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
+import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 
 interface Waiting {
   readonly flowId: string
@@ -76,7 +77,26 @@ const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []
     b.some((other) => one.stepId === other.stepId && one.iteration === other.iteration && one.sample === other.sample),
   )
 
-type Rows = { [Part in JournalPart]: JsonRow[] }
+type DefinitionJson = JsonRow<typeof DEFINITION_COLUMNS, DefinitionRow, keyof typeof DEFINITION_COLUMNS>
+
+/** A message for the thread of a flow. */
+interface MessageJson
+  extends Omit<JsonRow<typeof MESSAGE_COLUMNS, MessageRow, keyof typeof MESSAGE_COLUMNS>, 'recorded' | 'attachments'> {
+  readonly flow_id: string
+  readonly recorded: number
+}
+
+/** The rows of one statement, by its parts. */
+interface Rows extends Record<JournalPart, readonly object[]> {
+  definitions: readonly DefinitionJson[]
+  readonly flows: ReturnType<typeof toFlowRow>[]
+  readonly claims: ClaimRow[]
+  readonly entries: { readonly flow_id: string; readonly epoch: number }[]
+  readonly outcomes: OutcomeRow[]
+  readonly results: StepResultJson[]
+  readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
+  readonly messages: MessageJson[]
+}
 
 export interface JournalStatement {
   /** Which parts there are. */
@@ -102,10 +122,10 @@ export function toStatement(
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
       rows.flows.push(toFlowRow(operation.flow))
-      for (const result of carried) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      for (const result of carried) rows.results.push(toStepResultJson(flowId, result, recorded()))
       if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
-      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, recorded()))
       for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, recorded()))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
@@ -138,18 +158,22 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
   }
 }
 
-const DEFINITION_FIELDS = fieldsOf(DEFINITION_COLUMNS)
-
-function toDefinitionRow(definition: StoredDefinition): JsonRow {
-  const row: JsonRow = {}
-  writeFields(row, DEFINITION_FIELDS, definition)
-  return row
-}
+const toDefinitionRow = (definition: StoredDefinition): DefinitionJson => ({
+  hash: definition.hash,
+  json: definition.json,
+  version: definition.version,
+  is_data: definition.isData,
+})
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
 
-function toMessageRow(flowId: string, message: Message, recorded: number): JsonRow {
-  const row: JsonRow = { flow_id: flowId }
-  writeFields(row, JOURNAL_MESSAGE_FIELDS, { ...message, recorded })
-  return row
-}
+const toMessageRow = (flowId: string, message: Message, recorded: number): MessageJson => ({
+  flow_id: flowId,
+  id: message.id,
+  thread_id: message.threadId,
+  role: message.role,
+  created_at: message.createdAt,
+  recorded,
+  content: message.content,
+  metadata: message.metadata,
+})

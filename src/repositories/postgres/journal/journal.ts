@@ -183,7 +183,7 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
         if (!canBeFlowId(flow.id))
           return reject(new OrchestratorError('INTERNAL', 'Expected a UUID in lower case as the id of a flow'))
         const settle: Operation['settle'] = (reply, repeated) => {
-          if (reply?.[0] === 'threadless') reject(threadNotFound(flow.threadId))
+          if (reply?.[0] === 'thread_missing') reject(threadNotFound(flow.threadId))
           else if (reply && !repeated) reject(alreadyThere(flow.id))
           else resolve()
         }

@@ -66,4 +66,4 @@ export function createApiKeyRepository(dataSource: DataSource, pool: Pool): ApiK
   }
 }
 
-const fromRow = (row: ApiKeyRow): ApiKey => pickNonNull(row, PUBLIC_PROPERTIES)
+const fromRow = (row: ApiKeyRow): ApiKey => pickNonNull(row, PUBLIC_PROPERTIES, {})

@@ -2,12 +2,12 @@ import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { fieldsOf } from '../../columns/column.ts'
-import { DEFINITION_COLUMNS, type DefinitionRow, type FlowRow } from '../../columns/flow-columns.ts'
+import { DEFINITION_COLUMNS, type DefinitionRow } from '../../columns/flow-columns.ts'
 import type { FlowRepository, ListFlowsQuery, NamedFlow, StepState, StoredDefinition, StoredFlow } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
-import { FLOW_SELECTION, fromFlowRow, fromListedFlowRow, type ListedFlowRow } from '../journal/flow-rows.ts'
+import { FLOW_SELECTION, fromFlowRow, fromListedFlowRow, type ListedFlowRow, type SelectedFlow } from '../journal/flow-rows.ts'
 import { fromStepResultRow, type SelectedStepResult, STEP_RESULTS_SQL } from '../journal/step-result-rows.ts'
 import { pickNonNull } from '../rows.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
@@ -50,7 +50,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
       values: [missing],
     })
     for (const row of rows) {
-      const definition = pickNonNull(row, DEFINITION_PROPERTIES)
+      const definition = pickNonNull(row, DEFINITION_PROPERTIES, {})
       definitions.set(row.hash, definition)
       found.set(row.hash, definition)
     }
@@ -63,7 +63,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     throw new OrchestratorError('INTERNAL', `Flow ${flowId} has no stored definition ${hash}`, { details: { flowId, hash } })
   }
 
-  async function withDefinitions<Row extends Pick<FlowRow, 'id' | 'definitionHash'>, Flow>(
+  async function withDefinitions<Row extends Pick<SelectedFlow, 'id' | 'definitionHash'>, Flow>(
     rows: readonly Row[],
     toFlow: (row: Row, definition: StoredDefinition) => Flow,
   ): Promise<readonly Flow[]> {
@@ -72,7 +72,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
   }
 
   const findFlow = createBatchedRead<string, StoredFlow | undefined>(async (flowIds) => {
-    const { rows } = await pool.query<FlowRow>({
+    const { rows } = await pool.query<SelectedFlow>({
       name: 'polyphony_flows_by_id',
       text: `select ${FLOW_SELECTION} from polyphony_flows where id = any($1)`,
       values: [flowIds],
@@ -92,7 +92,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     }),
 
     findNewestByName: guarded(async (userId: string, name: string, notInThreads: readonly string[] = []) => {
-      const { rows } = await pool.query<FlowRow>({
+      const { rows } = await pool.query<SelectedFlow>({
         name: 'polyphony_newest_by_name',
         text: NEWEST_BY_NAME_SQL,
         values: [toStorableText(userId), toStorableText(name), notInThreads.map(toStorableText)],
@@ -111,7 +111,7 @@ export function createFlowRepository(pool: Pool): FlowRepository {
 
     findInterrupted: guarded(async (fromId: string, limit: number) => {
       if (!canBeFlowId(fromId)) return []
-      const { rows } = await pool.query<Pick<FlowRow, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
+      const { rows } = await pool.query<Pick<SelectedFlow, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
       return rows.map(({ id }) => id)
     }),
 

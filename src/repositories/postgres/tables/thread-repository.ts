@@ -79,7 +79,7 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
 
 const THREAD_PROPERTIES = fieldsOf(THREAD_COLUMNS).map(({ property }) => property)
 
-const fromThreadRow = (row: ThreadRow): Thread => pickNonNull(row, THREAD_PROPERTIES)
+const fromThreadRow = (row: ThreadRow): Thread => pickNonNull(row, THREAD_PROPERTIES, {})
 
 const toMessageRow = ({ attachments, ...message }: Message, recorded: number): MessageRow => ({
   ...message,
