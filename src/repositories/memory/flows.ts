@@ -3,19 +3,11 @@ import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type {
-  FlowInsert,
-  FlowRepository,
-  Journal,
-  JournalEntry,
-  StoredFlow,
-  StoredUpdate,
-  UpdateRepository,
-  UsageRepository,
-} from '../repository.ts'
+import type { FlowRepository, Journal, JournalEntry, StoredUpdate, UpdateRepository, UsageRepository } from '../repository.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
+import { claimFlow, createStoredFlow, finishFlow } from './stored-flow.ts'
 import { createMemoryUsage } from './usage.ts'
 
 export interface MemoryFlows {
@@ -40,7 +32,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
   const records = createFlowRecords(options)
 
   const recordUnder = (entry: JournalEntry): OpenFlow | undefined => {
-    const record = records.take(entry.flowId)
+    const record = records.checkOut(entry.flowId)
     return record?.flow.ownerEpoch === entry.epoch ? record : undefined
   }
 
@@ -50,32 +42,19 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (records.status(flow.id)) {
         return Promise.reject(new OrchestratorError('INTERNAL', `Expected a new flow id, found ${flow.id} in use.`))
       }
-      const record = records.add(toStoredFlow(flow))
+      const record = records.add(createStoredFlow(flow))
       if (flow.carried) recordResults(record, flow.carried)
-      records.rest(record)
+      records.markSettled(record)
       return done
     },
-    claim: ({ flowId, from, ownerId, startedAt, input, metadata, runOptions }) => {
+    claim: (claim) => {
+      const { flowId, from } = claim
       const status = records.status(flowId)
-      const record = status && from.includes(status) ? records.take(flowId) : undefined
+      const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
       if (!record) return Promise.resolve({ status })
-      const { flow } = record
-      const epoch = flow.ownerEpoch + 1
-      record.flow = {
-        ...flow,
-        status: 'RUNNING',
-        ownerEpoch: epoch,
-        ownerId,
-        startedAt,
-        completedAt: undefined,
-        input,
-        metadata: metadata ?? flow.metadata,
-        result: undefined,
-        error: undefined,
-        runOptions,
-      }
-      records.wake(flowId)
-      return Promise.resolve({ epoch })
+      record.flow = claimFlow(record.flow, claim)
+      records.markRunning(flowId)
+      return Promise.resolve({ epoch: record.flow.ownerEpoch })
     },
     append: (entry) => {
       const record = recordUnder(entry)
@@ -89,9 +68,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
-      const { status, completedAt, result, error, simulated } = entry.outcome
-      record.flow = { ...record.flow, status, completedAt, result, error, simulated }
-      records.rest(record)
+      record.flow = finishFlow(record.flow, entry.outcome)
+      records.markSettled(record)
       return done
     },
   }
@@ -183,7 +161,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         const seq = (record.updates?.at(-1)?.seq ?? 0) + 1
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
-        records.rest(record)
+        records.markSettled(record)
         ids.push(flow.id)
       }
       return ids
@@ -220,34 +198,6 @@ const interrupted = ({ flowId, epoch }: JournalEntry) =>
   new OrchestratorError('FLOW_INTERRUPTED', `Flow ${flowId} is no longer owned under epoch ${epoch}.`, {
     details: { flowId, epoch },
   })
-
-/** Has every key from the start, also those that have no value yet: later copies keep its shape, which makes them cheap. */
-function toStoredFlow(flow: FlowInsert): StoredFlow {
-  const { id, threadId, userId, name, description, flowType, definition, createdAt, input, metadata, parentFlowId, simulated } =
-    flow
-  return {
-    id,
-    threadId,
-    userId,
-    name,
-    description,
-    flowType,
-    definition,
-    status: 'PENDING',
-    createdAt,
-    startedAt: undefined,
-    completedAt: undefined,
-    input,
-    metadata,
-    parentFlowId,
-    ownerEpoch: 0,
-    ownerId: undefined,
-    result: undefined,
-    error: undefined,
-    runOptions: undefined,
-    simulated,
-  }
-}
 
 function firstAbove(updates: readonly StoredUpdate[], seq: number): number {
   let low = 0

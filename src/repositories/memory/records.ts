@@ -98,7 +98,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       return place && head && { ...head, definition: place.definition }
     },
     /** For writing; unpacks the flow. */
-    take(flowId: string): OpenFlow | undefined {
+    checkOut(flowId: string): OpenFlow | undefined {
       const record = read(flowId)
       if (record && packed.delete(flowId)) {
         open.set(flowId, record)
@@ -119,7 +119,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     },
     remove,
     /** Nothing will happen to the flow by itself: it may be packed, and dropped in its turn. */
-    rest({ flow }: OpenFlow) {
+    markSettled({ flow }: OpenFlow) {
       if (!SETTLED.includes(flow.status)) {
         waiting.add(flow.id)
         if (waiting.size > maxWaitingFlows) dropOldest(waiting)
@@ -130,7 +130,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       if (unpacked.size >= recentFlows + (recentFlows === 0 ? 1 : PAGE_FLOWS)) packOldest()
     },
     /** The flow runs: it is neither packed nor dropped. */
-    wake(flowId: string) {
+    markRunning(flowId: string) {
       unpacked.delete(flowId)
       waiting.delete(flowId)
     },
