@@ -21,8 +21,10 @@ const GROUPINGS: { readonly [Group in UsageGroup]: Grouping } = {
   flow: { columns: { flowId: 'f.id', flowName: 'f.name' }, by: 'f.id, f.name' },
 }
 
-// Without usage the provider refused before it generated anything (`calls/attempt-ledger.ts`).
+// The SQL form of `domain/execution/cost.ts`: `isBilled`, `isUnpriced` and the sum of `knownCost`. A case of
+// `test/contracts/repository-usage.ts` compares both on generated ledgers.
 const BILLED = 'not a.simulated and a.usage_source is not null'
+const UNPRICED = `${BILLED} and a.cost_usd is null`
 const count = (condition: string) => `count(*) filter (where ${condition})`
 const sum = (column: string, condition = 'not a.simulated') => `coalesce(sum(a.${column}) filter (where ${condition}), 0)`
 
@@ -36,7 +38,7 @@ const FIGURES: { readonly [Figure in keyof UsageFigures]: string } = {
   reasoningTokens: sum('reasoning_tokens'),
   totalTokens: sum('total_tokens'),
   costUsd: sum('cost_usd'),
-  unpricedCalls: count(`${BILLED} and a.cost_usd is null`),
+  unpricedCalls: count(UNPRICED),
   uncountedCalls: count(`${BILLED} and a.total_tokens is null`),
   simulatedCalls: count('a.simulated'),
   simulatedTokens: sum('total_tokens', 'a.simulated'),
