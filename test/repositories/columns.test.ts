@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { markedFields } from '../../src/repositories/columns/column.ts'
 import { FLOW_COLUMNS } from '../../src/repositories/columns/flow-columns.ts'
-import { claimFlow, createStoredFlow, finishFlow } from '../../src/repositories/memory/stored-flow.ts'
+import { claimFlow, createStoredFlow, finishFlow } from '../../src/repositories/memory/flow-changes.ts'
 import { toClaimRow, toFlowRow, toOutcomeRow } from '../../src/repositories/postgres/journal/flow-rows.ts'
 import type { StoredFlow } from '../../src/repositories/repository.ts'
 import { newClaim, newFlow, outcome } from '../support/stored-data.ts'

@@ -1,6 +1,7 @@
 /**
- * What a column of the database is. Each table is described once, in a table of columns beside this file: the entity that TypeORM
- * compares with the schema, the types of rows, the column lists of SQL statements and the memory store derive from it.
+ * What a column of the database is. Each table is described once, in a table of columns beside this file: the entity
+ * that TypeORM compares with the schema, the types of rows, the column lists of SQL statements and the memory store
+ * derive from it.
  */
 export interface Column {
   /** Name in SQL. */
@@ -58,7 +59,9 @@ export function fieldsOf<Table extends Columns>(columns: Table): readonly Field<
   return fields
 }
 
-/** Properties whose column has a mark, a key beyond those of `Column`: `create`, say, where creating a flow writes it. */
+/**
+ * Properties whose column has a mark, a key beyond those of `Column`: `create`, say, where creating a flow writes it.
+ */
 export type MarkedProperty<Table extends Columns, Mark extends string> = {
   [Property in keyof Table]: Table[Property] extends { readonly [Name in Mark]: true } ? Extract<Property, string> : never
 }[keyof Table]

@@ -31,10 +31,10 @@ interface FlowColumn extends Column {
 }
 
 /**
- * Columns that change while a flow runs stand last: Postgres logs only the middle part of a row that an update changed. No index
- * holds any of them, and a third of each page is filled at first, so that updates stay on their page and write no index
- * (`FLOW_CLAIM_COLUMNS` finds running flows). Tables that grow with every step have no foreign key to this one, because its
- * check would lock and log this row once per insert.
+ * Columns that change while a flow runs stand last: Postgres logs only the middle part of a row that an update changed.
+ * No index holds any of them, and a third of each page is filled at first, so that updates stay on their page and write
+ * no index (`FLOW_CLAIM_COLUMNS` finds running flows). Tables that grow with every step have no foreign key to this
+ * one, because its check would lock and log this row once per insert.
  */
 export const FLOW_COLUMNS = {
   id: { name: 'id', type: 'uuid', primary: true, create: true },
@@ -88,8 +88,8 @@ export const DEFINITION_COLUMNS = {
 } as const satisfies ColumnsOf<DefinitionRow>
 
 /**
- * Updates of one flow that were written together. The key ends with the number of the last one, so that "all after n" is one
- * range of the index.
+ * Updates of one flow that were written together. The key ends with the number of the last one, so that "all after n"
+ * is one range of the index.
  */
 export interface UpdateBatchRow {
   readonly flowId: string

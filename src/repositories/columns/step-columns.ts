@@ -14,7 +14,7 @@ export const STEP_KEY_COLUMNS = {
   sample: { name: 'sample', type: 'integer', primary: true },
 } as const satisfies ColumnsOf<StepKeyRow>
 
-/** Usage in the rows of results and of attempts; all null where there is none. */
+/** Usage in the rows of results and of attempts; all columns are null where it is undefined. */
 export interface UsageRow extends RowOf<{ readonly [Figure in Exclude<keyof Usage, 'source'>]?: number }> {
   readonly usageSource: Usage['source'] | null
 }
@@ -33,7 +33,10 @@ export const USAGE_COLUMNS = {
   usageSource: { name: 'usage_source', type: 'text', nullable: true },
 } as const satisfies ColumnsOf<UsageRow>
 
-/** Facts of a result that few results have, or that are only read whole: they share one JSON column. Empty lists are left out. */
+/**
+ * Facts of a result that few results have, or that are only read whole: they share one JSON column. Empty lists are
+ * left out.
+ */
 export interface StepDetails
   extends Pick<StepResult, 'parsed' | 'refusal' | 'reasoning' | 'sources' | 'samples' | 'messageId'>,
     Partial<Pick<StepResult, 'sharing' | 'withheld' | 'notes'>> {}

@@ -4,10 +4,10 @@ import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowRepository, Journal, JournalEntry, StoredUpdate, UpdateRepository, UsageRepository } from '../repository.ts'
+import { claimFlow, createStoredFlow, finishFlow } from './flow-changes.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
-import { claimFlow, createStoredFlow, finishFlow } from './stored-flow.ts'
 import { createMemoryUsage } from './usage.ts'
 
 export interface MemoryFlows {
@@ -16,7 +16,7 @@ export interface MemoryFlows {
   readonly journal: Journal
   readonly usage: UsageRepository
   deleteFlowsOfThread(threadId: string): void
-  /** Ends the RUNNING flows of the owners that `isDead` names; answers their ids. */
+  /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
   interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
 }
 
@@ -188,7 +188,7 @@ function recordResults(record: OpenFlow, results: readonly StepResult[]) {
   }
 }
 
-/** A ledger only grows: what a former run of the step paid stays. */
+/** Attempts are never removed from the ledger: those of an earlier run of the step stay. */
 function mergeAttempts(prior: readonly Attempt[], later: readonly Attempt[]): readonly Attempt[] {
   const known = new Set(prior.map((attempt) => attempt.number))
   return [...prior, ...later.filter((attempt) => !known.has(attempt.number))].sort((a, b) => a.number - b.number)

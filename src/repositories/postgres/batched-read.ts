@@ -1,6 +1,6 @@
 /**
- * A lookup whose calls share statements: what is asked for while one load is under way goes together in the next. A load never starts before the call, so that
- * everyone sees what was written before they asked.
+ * A lookup whose calls share statements: what is asked for while one load is under way goes together in the next. A
+ * load never starts before the call, so that everyone sees what was written before they asked.
  */
 export function createBatchedRead<Key, Value>(
   load: (keys: readonly Key[]) => Promise<(key: Key) => Value>,

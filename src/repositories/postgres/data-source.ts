@@ -5,7 +5,10 @@ import type { PluggedDataSource } from '../../config/config-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { ENTITIES } from './entities.ts'
 
-/** Milliseconds to wait for a connection; without it a query inside its own transaction on a pool of one would wait for ever. */
+/**
+ * Milliseconds to wait for a connection; without it a query inside its own transaction on a pool of one would wait for
+ * ever.
+ */
 const CONNECT_TIMEOUT_MS = 10_000
 
 // Any number that no one else uses for an advisory lock in the same database: "polyphon" as ASCII.
@@ -56,7 +59,10 @@ export async function openDataSource(options: DataSourceOptions): Promise<DataSo
   return dataSource
 }
 
-/** The pool below a DataSource. TypeORM's own `query` costs several times the CPU and knows no prepared statements (library seam). */
+/**
+ * The pool below a DataSource. TypeORM's own `query` costs several times the CPU and knows no prepared statements
+ * (library seam).
+ */
 export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
   const { driver } = dataSource
   if (driver.options.type === 'postgres' && 'master' in driver && isPool(driver.master)) return driver.master
@@ -69,7 +75,10 @@ export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
 const isPool = (value: unknown): value is Pool =>
   typeof value === 'object' && value !== null && 'connect' in value && 'query' in value
 
-/** Brings the schema up to date and resolves with the names of what was applied. Processes that start together wait for each other. */
+/**
+ * Brings the schema up to date and resolves with the names of what was applied. Processes that start together wait for
+ * each other.
+ */
 export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
   const queryRunner = dataSource.createQueryRunner()
   try {

@@ -2,13 +2,15 @@ import { TypeORMError } from 'typeorm'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /**
- * What kind of failure the database reported (https://www.postgresql.org/docs/current/errcodes-appendix.html, read 2026-11).
- * `away`: no answer, or none now: the same statement may succeed in a moment. `again`: it lost a race and can be repeated at once. `refused`: this statement will never succeed.
+ * What kind of failure the database reported (https://www.postgresql.org/docs/current/errcodes-appendix.html, read
+ * 2026-11). `away`: no answer, or none now: the same statement may succeed in a moment. `again`: it lost a race and can
+ * be repeated at once. `refused`: this statement will never succeed.
  */
 export type DatabaseFailure = 'away' | 'again' | 'refused'
 
 const AGAIN = new Set(['40001', '40P01', '55P03'])
-// Connection exceptions, insufficient resources, operator intervention, system errors, read-only (a standby after a failover).
+// Connection exceptions, insufficient resources, operator intervention, system errors, read-only (a standby after a
+// failover).
 const AWAY = /^(08|53|57P|58)|^25006$|^57014$/
 // Invalid authorization, no such database, no right to create tables.
 const NOT_LET_IN = /^28|^3D000$|^42501$/
@@ -22,7 +24,8 @@ export function sqlStateOf(error: unknown): string | undefined {
 
 export function classifyDatabaseError(error: unknown): DatabaseFailure {
   const sqlState = sqlStateOf(error)
-  // Without a SQLSTATE it did not come from the server: sockets, the pool, the embedded database itself, or a mistake in our own code.
+  // Without a SQLSTATE it did not come from the server: sockets, the pool, the embedded database itself, or a mistake
+  // in our own code.
   if (sqlState === undefined) return error instanceof TypeORMError || error instanceof TypeError ? 'refused' : 'away'
   if (AWAY.test(sqlState)) return 'away'
   return AGAIN.has(sqlState) ? 'again' : 'refused'

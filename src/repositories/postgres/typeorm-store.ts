@@ -65,7 +65,9 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
   }
 }
 
-/** Opens the database only to bring its schema up to date; resolves with the names of the migrations that were applied. */
+/**
+ * Opens the database only to bring its schema up to date; resolves with the names of the migrations that were applied.
+ */
 export async function migrateDatabase(database: TypeormStoreOptions['database']): Promise<readonly string[]> {
   const { applied, close } = await openDatabase(database)
   await close()

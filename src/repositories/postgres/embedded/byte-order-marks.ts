@@ -8,8 +8,8 @@ interface Message {
 }
 
 /**
- * Puts back the U+FEFF that texts of an answer began with: the parser of PGlite decodes each text by itself and takes it for a byte order mark.
- * `messages`: the answer as parsed; `data`: its bytes.
+ * Puts back the U+FEFF that texts of an answer began with: the parser of PGlite decodes each text by itself and takes
+ * it for a byte order mark. `messages`: the answer as parsed; `data`: its bytes.
  */
 export function restoreMarks(messages: readonly Message[], data: Uint8Array): void {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)

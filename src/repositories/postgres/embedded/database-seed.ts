@@ -10,9 +10,9 @@ const seedOf = (version: string): URL =>
 const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
 
 /**
- * The files of an empty database of exactly the installed PGlite, as a tar archive: unpacking it takes a third of the time of making them anew.
- * Undefined where there is none: in a clone that was never built, in a bundle that left it behind, and, after a warning, where the file is damaged.
- * See docs/decisions/0023-a-prepared-database.md.
+ * The files of an empty database of exactly the installed PGlite, as a tar archive: unpacking it takes a third of the
+ * time of making them anew. Undefined where there is none: in a clone that was never built, in a bundle that left it
+ * behind, and, after a warning, where the file is damaged. See docs/decisions/0023-a-prepared-database.md.
  */
 export async function readDatabaseSeed(seed = seedOf): Promise<Blob | undefined> {
   try {
@@ -22,7 +22,8 @@ export async function readDatabaseSeed(seed = seedOf): Promise<Blob | undefined>
     // Unpacked here, since the checksum of gzip tells of damage before a directory is touched.
     return new Blob([await promisify(gunzip)(await readFile(file))], { type: 'application/x-tar' })
   } catch (error) {
-    // What Node reports of the file system or of resolving a module says that there is no seed; zlib reports a damaged one.
+    // What Node reports of the file system or of resolving a module says that there is no seed; zlib reports a damaged
+    // one.
     if (String(codeOf(error)).startsWith('Z_')) warnOfDamage(error)
     return undefined
   }

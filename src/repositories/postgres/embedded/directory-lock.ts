@@ -12,9 +12,10 @@ export interface DirectoryLock {
 const ownTokens = new Set<string>()
 
 /**
- * Holds `<directory>.lock`, which names this process, so that no other one opens the directory. Beside it the process listens on a socket: the kernel
- * closes it with the process, so that the lock of a dead one is known as such from every container of the machine, and is taken over.
- * Rejects within milliseconds with DATABASE_LOCKED when a living process holds it. See docs/decisions/0002-pglite-as-default.md for its limits.
+ * Holds `<directory>.lock`, which names this process, so that no other one opens the directory. Beside it the process
+ * listens on a socket: the kernel closes it with the process, so that the lock of a dead one is known as such from
+ * every container of the machine, and is taken over. Rejects within milliseconds with DATABASE_LOCKED when a living
+ * process holds it. See docs/decisions/0002-pglite-as-default.md for its limits.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = `${directory}.lock`

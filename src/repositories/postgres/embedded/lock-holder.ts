@@ -10,7 +10,10 @@ export interface Holder {
   readonly host: string
   /** Names this lock among all others; also part of the name of its socket. */
   readonly token: string
-  /** Identifies the running kernel: the same in all containers of a machine, another one after every start of it. Linux only. */
+  /**
+   * Identifies the running kernel: the same in all containers of a machine, another one after every start of it. Linux
+   * only.
+   */
   readonly boot?: string
   /** Namespace in which `pid` means something. Linux only. */
   readonly pidNamespace?: string
@@ -20,7 +23,10 @@ export interface Holder {
   readonly listens?: boolean
 }
 
-/** How often a holder renews the time of its lock file, and how old that may be: network file systems show it a minute late. */
+/**
+ * How often a holder renews the time of its lock file, and how old that may be: network file systems show it a minute
+ * late.
+ */
 export const BEAT_MS = 10_000
 const STALE_MS = 120_000
 
@@ -68,8 +74,9 @@ const isHolder = (value: unknown): value is Holder =>
   isOptional(value, 'listens', 'boolean')
 
 /**
- * Whether the holder still runs. Its socket tells, which the kernel closes with the process, in whatever container that ran. Where the socket cannot be
- * reached the process is looked up, and where that is impossible too the age of the lock file decides.
+ * Whether the holder still runs. Its socket tells, which the kernel closes with the process, in whatever container that
+ * ran. Where the socket cannot be reached the process is looked up, and where that is impossible too the age of the
+ * lock file decides.
  */
 export async function isAlive(holder: Holder, socketPath: string, ageMs: number): Promise<boolean> {
   const outcome: ConnectOutcome = holder.listens ? await connectTo(socketPath, holder.token, EXIT_MS) : 'unreachable'

@@ -3,7 +3,10 @@ import { closeSync, openSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { basename, dirname, relative } from 'node:path'
 
-/** A listening Unix socket: it lives exactly as long as its process, and every container that sees the file can reach it. */
+/**
+ * A listening Unix socket: it lives exactly as long as its process, and every container that sees the file can reach
+ * it.
+ */
 export interface LockSocket {
   close(): void
 }
@@ -18,7 +21,10 @@ export type ConnectOutcome = 'connected' | 'refused' | 'unreachable'
 /** `sun_path` holds 104 bytes on macOS and 108 on Linux, with the zero at its end. */
 const MAX_PATH_BYTES = 103
 
-/** Listens at the path and answers everyone with the token. Resolves with `undefined` where the file system has no sockets. Holds no process. */
+/**
+ * Listens at the path and answers everyone with the token. Resolves with `undefined` where the file system has no
+ * sockets. Holds no process.
+ */
 export async function listenAt(path: string, token: string): Promise<LockSocket | undefined> {
   const server = createServer((socket) => {
     socket.on('error', () => {})
@@ -54,8 +60,8 @@ export function removeSocketFile(path: string): void {
 }
 
 /**
- * Asks the socket at the path. A process whose event loop is busy does not answer, and one that is being killed may still be connected to: after
- * `patienceMs` without an answer or an end it counts as connected.
+ * Asks the socket at the path. A process whose event loop is busy does not answer, and one that is being killed may
+ * still be connected to: after `patienceMs` without an answer or an end it counts as connected.
  */
 export async function connectTo(path: string, token: string, patienceMs: number): Promise<ConnectOutcome> {
   for (const deadline = performance.now() + patienceMs; ; ) {

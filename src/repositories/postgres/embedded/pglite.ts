@@ -47,7 +47,9 @@ async function createDirectory(directory: string): Promise<string> {
   }
 }
 
-/** A database whose making was cut off, by a kill or a full disk, cannot be opened and holds nothing: it is made anew. */
+/**
+ * A database whose making was cut off, by a kill or a full disk, cannot be opened and holds nothing: it is made anew.
+ */
 async function startIn(directory: string, readSeed: ReadSeed): Promise<EmbeddedDatabase> {
   const mark = `${directory}.unfinished`
   const isUnfinished = existsSync(mark)
@@ -64,7 +66,10 @@ async function empty(directory: string): Promise<void> {
   await Promise.all(entries.map((entry) => rm(join(directory, entry), { recursive: true, force: true })))
 }
 
-/** Makes a database of the prepared one, or from scratch where there is none that can be used; `clear` takes away what an attempt left. */
+/**
+ * Makes a database of the prepared one, or from scratch where there is none that can be used; `clear` takes away what
+ * an attempt left.
+ */
 async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promise<void>): Promise<EmbeddedDatabase> {
   const seed = await readSeed()
   if (seed) {
@@ -82,8 +87,8 @@ async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promis
 }
 
 /**
- * A database that was not closed, the prepared one among them, recovers when it starts. Postgres would report the progress
- * of that by a timer, which keeps a program from ending and is armed again and again.
+ * A database that was not closed, the prepared one among them, recovers when it starts. Postgres would report the
+ * progress of that by a timer, which keeps a program from ending and is armed again and again.
  */
 const WITHOUT_STARTUP_TIMER = ['-c', 'log_startup_progress_interval=0']
 
@@ -104,15 +109,17 @@ async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatab
     return messages
   }
   return {
-    // More than one connection would read each other's rows; a client that idles out would take the only connection with it.
+    // More than one connection would read each other's rows; a client that idles out would take the only connection
+    // with it.
     pool: { ...createPgConfig(pglite), max: 1, idleTimeoutMillis: 0 },
     close: () => pglite.close(),
   }
 }
 
 /**
- * Runs a synchronous call of the WebAssembly. Postgres arms timers in it for work of its idle time, and again whenever one has fired: they must not keep a
- * program from ending that forgot to close. The WebAssembly knows no other `setTimeout` than the global one, and nothing else runs during the call.
+ * Runs a synchronous call of the WebAssembly. Postgres arms timers in it for work of its idle time, and again whenever
+ * one has fired: they must not keep a program from ending that forgot to close. The WebAssembly knows no other
+ * `setTimeout` than the global one, and nothing else runs during the call.
  */
 function withIdleTimers<Value>(call: () => Value): Value {
   const { setTimeout } = globalThis
@@ -126,8 +133,8 @@ function withIdleTimers<Value>(call: () => Value): Value {
 }
 
 /**
- * Makes the pool keep its client when a statement fails. `pg` throws the client away then; over an embedded database its successor shares the connection and
- * would take the rest of the failed statement's answer for its own.
+ * Makes the pool keep its client when a statement fails. `pg` throws the client away then; over an embedded database
+ * its successor shares the connection and would take the rest of the failed statement's answer for its own.
  */
 export function keepClientAfterErrors(pool: Pool): void {
   // Whoever waits for an answer of a lost connection is told by the query itself.

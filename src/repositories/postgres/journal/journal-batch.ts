@@ -13,7 +13,10 @@ import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 
 interface Waiting {
   readonly flowId: string
-  /** With what the reply tells of the flow, where it does. `repeated`: an earlier try may have been written although its answer was lost. */
+  /**
+   * With what the reply tells of the flow, where it does. `repeated`: an earlier try may have been written although its
+   * answer was lost.
+   */
   readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void
   readonly fail: (error: unknown) => void
 }
@@ -31,8 +34,9 @@ export type Operation =
   | (Waiting & { readonly kind: 'claim'; readonly claim: Claim })
 
 /**
- * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is created, or claimed, or gets entries of one
- * epoch of which the last may carry the outcome: its parts see one snapshot and could not follow on each other. Nothing is taken of `flowsUnderWay`.
+ * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is
+ * created, or claimed, or gets entries of one epoch of which the last may carry the outcome: its parts see one snapshot
+ * and could not follow on each other. Nothing is taken of `flowsUnderWay`.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue

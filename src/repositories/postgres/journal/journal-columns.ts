@@ -5,7 +5,9 @@ import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../co
 import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
 import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
 
-/** Kinds of writes that one statement may carry, as bits: each combination that occurs is its own prepared statement. */
+/**
+ * Kinds of writes that one statement may carry, as bits: each combination that occurs is its own prepared statement.
+ */
 export const JOURNAL_PART = {
   definitions: 1,
   flows: 2,

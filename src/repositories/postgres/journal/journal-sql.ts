@@ -75,20 +75,21 @@ interface Fragment {
   readonly reply?: string
 }
 
-// Postgres expects 100 rows of any JSON and would read whole tables to join them. After a comparison that it cannot estimate
-// it expects one row and uses the index.
+// Postgres expects 100 rows of any JSON and would read whole tables to join them. After a comparison that it cannot
+// estimate it expects one row and uses the index.
 const expectOne = (column: string) => `${column}::text = ${column}::text || ''`
 
 const fenced = (part: JournalPart, locked: string) =>
   `select json_build_array('fenced', flow_id) from ${part} where flow_id not in (select id from ${locked})`
 
-// Postgres writes every row to its log once more for "on conflict do nothing". The epoch fences off other writers of the flow.
+// Postgres writes every row to its log once more for "on conflict do nothing". The epoch fences off other writers of
+// the flow.
 const insertMissing = (rows: string, table: JournalTable) => `${rows}_written as (
   insert into ${table.name} (${names(table.columns)}) select ${names(table.columns)} from ${rows} r
   where not exists (select from ${table.name} t where ${sameKey(table)}))`
 
-// "is true" keeps the condition from becoming a join, which would compare every row with every flow: with it the condition is
-// one lookup in a hash table.
+// "is true" keeps the condition from becoming a join, which would compare every row with every flow: with it the
+// condition is one lookup in a hash table.
 const ofLockedThread = '(r.thread_id in (select id from threads_locked)) is true'
 const ofLockedFlows = (part: JournalPart, source: string) =>
   `${part} as (select * from ${source} where ${expectOne('r.flow_id')} and (r.flow_id in (select id from locked)) is true)`
@@ -105,8 +106,8 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
   flows: (source) => ({
     ctes: [
       `flows as (select * from ${source} where ${expectOne('r.id')})`,
-      // A thread that is locked by another transaction is being deleted. Waiting for it could be a deadlock: the deletion may
-      // wait for flows that this statement has locked.
+      // A thread that is locked by another transaction is being deleted. Waiting for it could be a deadlock: the
+      // deletion may wait for flows that this statement has locked.
       `threads_locked as (
   select t.id from polyphony_threads t where t.id in (select thread_id from flows) for key share of t skip locked)`,
       `flows_written as (
@@ -180,8 +181,9 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
 }
 
 /**
- * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so no two of
- * them may write the same flow; `results`, `updates` and `messages` belong to a flow that another part has locked.
+ * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
+ * no two of them may write the same flow; `results`, `updates` and `messages` belong to a flow that another part has
+ * locked.
  */
 export function journalSql(mask: number): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

@@ -35,7 +35,10 @@ export interface ClosableJournal extends Journal {
 
 /** Writes in one statement at most; bounds its size and what one refused write costs the others. */
 const BATCH_LIMIT = 250
-/** Writes that are not worth a second statement: what waits is shared out between those that may start, so that the server works on them side by side. */
+/**
+ * Writes that are not worth a second statement: what waits is shared out between those that may start, so that the
+ * server works on them side by side.
+ */
 const SMALL_BATCH = 6
 /** Milliseconds within which a statement that lost a race is repeated. */
 const AGAIN_WITHIN_MS = 4
@@ -43,8 +46,8 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
 
 /**
- * One queue and a few statements under way, never two with writes of one flow; what arrives meanwhile goes together in the next. Each statement is its own
- * transaction.
+ * One queue and a few statements under way, never two with writes of one flow; what arrives meanwhile goes together in
+ * the next. Each statement is its own transaction.
  */
 export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: JournalOptions): ClosableJournal {
   const queue: Operation[] = []
@@ -113,7 +116,9 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
     if (rest.length > 0) await write(rest, repeated)
   }
 
-  /** What already waits behind a lost entry is lost with it: no flow may be finished over a result that is not stored. */
+  /**
+   * What already waits behind a lost entry is lost with it: no flow may be finished over a result that is not stored.
+   */
   function fail(batch: readonly Operation[], error: OrchestratorError): void {
     const flowIds = new Set(batch.map((operation) => operation.flowId))
     for (const operation of batch) {
@@ -130,7 +135,8 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
     return error !== undefined
   }
 
-  // Not at once: what a flow writes in one go belongs into one statement. While one is under way, what else arrives in this turn is worth the wait for its end.
+  // Not at once: what a flow writes in one go belongs into one statement. While one is under way, what else arrives in
+  // this turn is worth the wait for its end.
   const schedule = () => {
     if (scheduled || queue.length === 0 || underWay.size >= statementsAtOnce) return
     scheduled = true

@@ -134,8 +134,8 @@ const attemptJson = fieldsOf(ATTEMPT_COLUMNS)
   .join(', ')
 
 /**
- * Results with their attempts in one round trip. `$1`: flow id, `$2`: whether the samples of a step are wanted beside its joined
- * result, `$3`: ids of steps, or null for all.
+ * Results with their attempts in one round trip. `$1`: flow id, `$2`: whether the samples of a step are wanted beside
+ * its joined result, `$3`: ids of steps, or null for all.
  */
 export const STEP_RESULTS_SQL = `select ${selectList(selectedFields, 'r')}, (
   select json_agg(json_build_object(${attemptJson}) order by a.number)

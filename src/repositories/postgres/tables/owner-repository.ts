@@ -6,8 +6,8 @@ const BEAT_SQL = `insert into polyphony_owners (id, host, pid, beat_at) values (
 on conflict (id) do update set beat_at = excluded.beat_at`
 
 /**
- * `$1`: owners known to be dead, `$2`: milliseconds without a beat. An owner that has no row counts from the start of its run. Several processes may run this at
- * once: each takes the flows that no other one is taking.
+ * `$1`: owners known to be dead, `$2`: milliseconds without a beat. An owner that has no row counts from the start of
+ * its run. Several processes may run this at once: each takes the flows that no other one is taking.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),

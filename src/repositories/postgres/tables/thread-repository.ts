@@ -9,7 +9,8 @@ import { MessageEntity, ThreadEntity } from '../entities.ts'
 import { pickNonNull } from '../rows.ts'
 import { toStorableText } from '../storable.ts'
 
-// A statement of its own, before the other one takes its snapshot: that must show all flows that were created in the thread until it was locked.
+// A statement of its own, before the other one takes its snapshot: that must show all flows that were created in the
+// thread until it was locked.
 const LOCK_SQL = 'select from polyphony_threads where id = $1 for update'
 
 const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 returning id),
