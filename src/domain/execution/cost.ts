@@ -2,8 +2,8 @@ import type { Attempt, StepResult } from './step-result.ts'
 import { addUsage, type Usage } from './usage.ts'
 
 /**
- * How costs are summed up, and which attempts have no known cost. Every sum of the ledger is one of these functions; the one
- * exception is the SQL of `repositories/postgres/tables/usage-repository.ts`, which a test compares with them.
+ * How costs are summed up, and which attempts have no known cost. Every sum of the ledger is one of these functions;
+ * the one exception is the SQL of `repositories/postgres/tables/usage-repository.ts`, which a test compares with them.
  */
 
 /** Facts of an attempt that decide what it costs. */
@@ -55,7 +55,9 @@ export function totalsOf(results: readonly StepResult[]): Totals {
 export const countUnpricedSteps = (results: readonly Pick<StepResult, 'attempts'>[]): number =>
   results.filter(({ attempts }) => attempts.some(isUnpriced)).length
 
-/** Cost of one step over its attempts; no cost where any of them is unpriced. The source is that of the last known cost. */
+/**
+ * Cost of one step over its attempts; no cost where any of them is unpriced. The source is that of the last known cost.
+ */
 export function costOf(attempts: readonly Attempt[]): { readonly cost?: number; readonly costSource?: Attempt['costSource'] } {
   const cost = attempts.some(isUnpriced) ? undefined : sumCost(attempts)
   if (cost === undefined) return {}

@@ -1,68 +1,68 @@
-/** What rows of a usage report may be told apart by. A day is one of UTC, the day on which the call began. */
+/** Properties by which a usage report groups its rows. `day` is the UTC day on which the call began. */
 export const USAGE_GROUPS = ['day', 'provider', 'model', 'flow'] as const
 export type UsageGroup = (typeof USAGE_GROUPS)[number]
 
-/** Whose calls are summed up. */
+/** Selects the calls of a report and groups them. */
 export interface UsageQuery {
-  /** Who created the flows. */
+  /** The user that created the flows. */
   readonly userId: string
   /** Calls that began at this instant or later. */
   readonly from?: Date
-  /** Calls that began before it. */
+  /** Calls that began before this instant. */
   readonly to?: Date
   readonly flowId?: string
-  /** Without any there is one row, also where nothing was called. */
+  /** Without groups there is exactly one row, also where no call was made. */
   readonly groupBy: readonly UsageGroup[]
-  /** Most rows that are given, 1 to 1000. */
+  /** Most rows of the report, 1 to 1000. */
   readonly limit: number
 }
 
 /**
- * Sums over the ledger, which has one entry per try. What the simulator answered is in the last two figures and in no other. An unknown figure is left out of its
- * sum and counted, never taken as 0.
+ * Sums over the ledger, which has one entry per attempt. Answers of the simulator count in the last two figures only.
+ * An unknown figure is left out of its sum and counted, never taken as 0.
  */
 export interface UsageFigures {
-  /** Tries that the provider may bill: it answered, or had begun to. */
+  /** Attempts that the provider may bill: it answered, or had begun to. */
   readonly calls: number
-  /** Tries that the provider refused before it generated anything. They cost nothing. */
+  /** Attempts that the provider refused before it generated any output. They cost nothing. */
   readonly failedCalls: number
   /** All prompt tokens, cached ones included. */
   readonly inputTokens: number
   readonly cachedInputTokens: number
   readonly cacheWriteTokens: number
-  /** All that is billed as output, reasoning included. */
+  /** All tokens that are billed as output, reasoning included. */
   readonly outputTokens: number
   readonly reasoningTokens: number
   readonly totalTokens: number
   /** US dollars. */
   readonly costUsd: number
-  /** Calls of unknown cost: no price, or no tokens told. */
+  /** Calls of unknown cost: without a known price or without reported tokens. */
   readonly unpricedCalls: number
-  /** Calls of which the tokens are not known. */
+  /** Calls with an unknown number of tokens. */
   readonly uncountedCalls: number
   readonly simulatedCalls: number
   readonly simulatedTokens: number
 }
 
-/** One row; it names what the report is grouped by and nothing else. */
+/** One row of a report. Of the names below it has those that the report is grouped by. */
 export interface UsageRow extends UsageFigures {
   /** `2026-11-20`. */
   readonly day?: string
   readonly provider?: string
-  /** The model that answered, else the one that was asked. */
+  /** The model that answered, else the requested one. */
   readonly model?: string
   readonly flowId?: string
   readonly flowName?: string
 }
 
 export interface UsageSums {
-  /** Newest day first, then what cost most, then what was called most. */
+  /** Sorted by day, newest first, then by cost and by calls, highest first. */
   readonly rows: readonly UsageRow[]
-  /** There are more rows than the limit. */
+  /** True where there are more rows than the limit. */
   readonly truncated: boolean
 }
 
-/** Of nothing. */
+/** The figures of a report without calls. */
 export const NO_FIGURES: UsageFigures = {
   calls: 0,
   failedCalls: 0,

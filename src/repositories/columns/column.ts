@@ -1,7 +1,7 @@
 /**
- * What a column of the database is. Each table is described once, in a table of columns beside this file: the entity
- * that TypeORM compares with the schema, the types of rows, the column lists of SQL statements and the memory store
- * derive from it.
+ * One column of a table of the database. Each table is described once, in a table of columns beside this file: the
+ * entity that TypeORM compares with the schema, the types of rows and the column lists of SQL statements derive from
+ * it.
  */
 export interface Column {
   /** Name in SQL. */
@@ -13,13 +13,13 @@ export interface Column {
   /** The column is part of the primary key, in the order of the table. */
   readonly primary?: true
   readonly default?: string | number | (() => string)
-  /** Type under which `json_to_recordset` reads the column, where it is another one than its own. */
+  /** Type as which `json_to_recordset` reads the column, where it is not `type`. */
   readonly jsonType?: string
-  /** TypeORM writes text that may hold NUL or lone surrogates, which Postgres refuses: they are replaced on the way. */
+  /** The entity replaces NUL and lone surrogates, which Postgres refuses, in text of users and models. */
   readonly storable?: true
 }
 
-/** SQL types, each as column lists of `json_to_recordset` name it. */
+/** SQL types, each with its name in column lists of `json_to_recordset`. */
 export const JSON_TYPES = {
   uuid: 'uuid',
   text: 'text',
@@ -32,14 +32,14 @@ export const JSON_TYPES = {
   json: 'json',
 } as const
 
-/** A value of the domain as one row: what may be absent is null. */
+/** A value of the domain as one row: an absent property is null. */
 export type RowOf<Value> = {
   readonly [Property in keyof Value]-?: undefined extends Value[Property]
     ? Exclude<Value[Property], undefined> | null
     : Value[Property]
 }
 
-/** The columns of a table, by the property that each has in the row. */
+/** The columns of a table, by their properties in the row. `Described` may allow more keys than `Column`, as marks. */
 export type ColumnsOf<Row, Described extends Column = Column> = {
   readonly [Property in keyof Row]: Described & (null extends Row[Property] ? { nullable: true } : { nullable?: never })
 }
@@ -47,7 +47,7 @@ export type ColumnsOf<Row, Described extends Column = Column> = {
 /** Any table of columns. */
 export type Columns = Readonly<Record<string, Column>>
 
-/** A column as conversions between rows and values need it. */
+/** The two names of a column: in the rows of TypeScript and in SQL. */
 export interface Field<Property extends PropertyKey> {
   readonly property: Property
   readonly name: string
@@ -59,9 +59,7 @@ export function fieldsOf<Table extends Columns>(columns: Table): readonly Field<
   return fields
 }
 
-/**
- * Properties whose column has a mark, a key beyond those of `Column`: `create`, say, where creating a flow writes it.
- */
+/** Properties whose column has a mark: `create`, say, of the columns that a new flow is written with. */
 export type MarkedProperty<Table extends Columns, Mark extends string> = {
   [Property in keyof Table]: Table[Property] extends { readonly [Name in Mark]: true } ? Extract<Property, string> : never
 }[keyof Table]

@@ -1,10 +1,12 @@
 import type { Owner, StoredDefinition, StoredFlow, StoredFlowResult } from '../repository.ts'
 import { type Column, type ColumnsOf, fieldsOf, type RowOf } from './column.ts'
 
-/** The layout of a flow's rows that this version writes; raised when their meaning changes. */
+/** Version of the meaning of a flow's rows. It must be raised when that meaning changes. */
 export const FLOW_SCHEMA_VERSION = 1
 
-/** A flow's row: the definition by its hash, the output apart from the figures, because lists read the figures only. */
+/**
+ * A flow's row: the definition by its hash, and the output in a column of its own, because lists read only the figures.
+ */
 export type FlowRow = RowOf<
   Omit<StoredFlow, 'definition' | 'result'> & {
     readonly definitionHash: string
@@ -20,13 +22,13 @@ interface FlowColumn extends Column {
   readonly create?: true
   /** A claim sets it to the value that it carries, or to null. */
   readonly claim?: true
-  /** A claim that carries no value leaves the one that is stored. */
+  /** A claim without a value keeps the stored one. */
   readonly keep?: true
-  /** A claim sets it to null: it belongs to the execution before. */
+  /** A claim sets it to null, because it belongs to the previous execution. */
   readonly clear?: true
   /** The outcome sets it. */
   readonly finish?: true
-  /** Lists of flows leave it out, because it is a text without bound. */
+  /** Lists of flows leave it out. Must be set for texts without bound. */
   readonly unlisted?: true
 }
 
@@ -61,12 +63,12 @@ export const FLOW_COLUMNS = {
   resultOutput: { name: 'result_output', type: 'text', nullable: true, clear: true, finish: true, unlisted: true },
 } as const satisfies ColumnsOf<FlowRow, FlowColumn>
 
-/** Properties of a stored flow that stand in its row as they are, `result` without its output. */
+/** Properties of a stored flow that its row holds under the same name; `result` lacks its output there. */
 export const FLOW_PROPERTIES = fieldsOf(FLOW_COLUMNS)
   .map(({ property }) => property)
   .filter((property) => property !== 'definitionHash' && property !== 'schemaVersion' && property !== 'resultOutput')
 
-/** Which flows are RUNNING, and their owners: finds those of a dead owner among any number of finished ones. */
+/** A RUNNING flow and its owner: finds the flows of a dead owner among any number of finished ones. */
 export interface FlowClaimRow {
   readonly flowId: string
   readonly ownerId: string

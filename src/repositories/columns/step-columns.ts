@@ -2,7 +2,7 @@ import type { Attempt, StepKey, StepResult } from '../../domain/execution/step-r
 import type { Usage } from '../../domain/execution/usage.ts'
 import type { Column, ColumnsOf, RowOf } from './column.ts'
 
-/** Names a step's result within its flow. */
+/** The key of a result. */
 export interface StepKeyRow extends StepKey {
   readonly flowId: string
 }
@@ -41,7 +41,7 @@ export interface StepDetails
   extends Pick<StepResult, 'parsed' | 'refusal' | 'reasoning' | 'sources' | 'samples' | 'messageId'>,
     Partial<Pick<StepResult, 'sharing' | 'withheld' | 'notes'>> {}
 
-/** Properties of a result that stand in its row as they are. */
+/** Properties of a result that its row holds under the same name and with the same value. */
 export type StepResultFact = Exclude<
   keyof StepResult,
   keyof StepDetails | 'id' | 'flowId' | 'usage' | 'attempts' | 'requestedModel' | 'executedAt' | 'metadata'
@@ -52,7 +52,7 @@ export type StepResultRow = StepKeyRow &
   RowOf<Pick<StepResult, StepResultFact>> &
   UsageRow & {
     readonly recorded: string
-    /** Null where it is the model that answered. */
+    /** Null where the requested model is the one that answered. */
     readonly requestedModel: string | null
     readonly details: StepDetails | null
   }

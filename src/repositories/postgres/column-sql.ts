@@ -3,7 +3,7 @@ import { type Columns, type Field, JSON_TYPES } from '../columns/column.ts'
 /** SQL types by the name of the column. */
 export type JsonColumns = Readonly<Record<string, string>>
 
-/** The columns as `json_to_recordset` takes them: names with types. */
+/** The columns of a table as `json_to_recordset` takes them: names with types. */
 export const jsonColumns = (columns: Columns): JsonColumns =>
   Object.fromEntries(Object.values(columns).map(({ name, type, jsonType = JSON_TYPES[type] }) => [name, jsonType]))
 

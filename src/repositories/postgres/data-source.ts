@@ -6,12 +6,11 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { ENTITIES } from './entities.ts'
 
 /**
- * Milliseconds to wait for a connection; without it a query inside its own transaction on a pool of one would wait for
- * ever.
+ * Milliseconds to wait for a connection. Without a limit, a query beside its own transaction on a pool of one hangs.
  */
 const CONNECT_TIMEOUT_MS = 10_000
 
-// Any number that no one else uses for an advisory lock in the same database: "polyphon" as ASCII.
+// "polyphon" in ASCII: a number that no other program uses for an advisory lock in the same database.
 const MIGRATION_LOCK = '8101813523495546734'
 
 const common = {
@@ -24,21 +23,23 @@ const common = {
   installExtensions: false,
   uuidExtension: 'pgcrypto',
   connectTimeoutMS: CONNECT_TIMEOUT_MS,
-  // A lost idle connection is replaced by the pool; the next query tells whether the server is away.
+  // The pool replaces a lost idle connection; the next query fails where the server is down.
   poolErrorHandler: () => undefined,
 } as const satisfies DataSourceOptions
 
-/** TypeORM would load it by a name that it computes, which bundlers and tracers of dependencies do not see. */
+/**
+ * Given to TypeORM, which would otherwise load it by a computed name that bundlers and dependency tracers do not see.
+ */
 const driver = { driver: pg }
 
-/** How to reach Postgres: an URL, or what the pool of `pg` is to be built from. */
+/** Options that reach Postgres by a URL or with the settings of a pool of `pg`. */
 export const dataSourceOptions = (reach: { readonly url: string } | { readonly pool: PoolConfig }): DataSourceOptions =>
-  // A program that has nothing more to do ends, also where it forgot to close.
+  // Idle connections do not keep a program running that forgot to close its store.
   'url' in reach
     ? { ...common, ...driver, url: reach.url, extra: { allowExitOnIdle: true } }
     : { ...common, ...driver, poolSize: reach.pool.max, extra: reach.pool }
 
-/** A DataSource with Polyphony's entities over the pool of another one, which stays the owner of the pool. */
+/** Options with Polyphony's entities over the pool of another DataSource, which stays the owner of the pool. */
 export function sharedDataSourceOptions(pool: Pool): DataSourceOptions {
   const shared = {
     connect: pool.connect.bind(pool),
@@ -46,7 +47,7 @@ export function sharedDataSourceOptions(pool: Pool): DataSourceOptions {
     on: () => shared,
     end: (done: () => void) => done(),
   }
-  // TypeORM builds its pool with `new`; a constructor that returns an object hands that object out instead.
+  // TypeORM builds its pool with `new`; the value of `new` is the object that the constructor returns.
   function SharedPool() {
     return shared
   }
@@ -60,8 +61,8 @@ export async function openDataSource(options: DataSourceOptions): Promise<DataSo
 }
 
 /**
- * The pool below a DataSource. TypeORM's own `query` costs several times the CPU and knows no prepared statements
- * (library seam).
+ * The pool of a DataSource. Statements are sent through it, because TypeORM's `query` takes several times the CPU and
+ * has no prepared statements. Throws CONFIG_INVALID for a DataSource that is not one of Postgres.
  */
 export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
   const { driver } = dataSource
@@ -76,8 +77,8 @@ const isPool = (value: unknown): value is Pool =>
   typeof value === 'object' && value !== null && 'connect' in value && 'query' in value
 
 /**
- * Brings the schema up to date and resolves with the names of what was applied. Processes that start together wait for
- * each other.
+ * Applies the missing migrations and resolves with their names. Processes that start at the same time wait for each
+ * other. Rejects with CONFIG_INVALID where a newer version has changed the schema.
  */
 export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
   const queryRunner = dataSource.createQueryRunner()

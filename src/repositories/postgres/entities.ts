@@ -39,10 +39,10 @@ import {
 } from '../columns/step-columns.ts'
 import { storableJson, storableText } from './storable.ts'
 
-/** An index by the properties of its columns; its name is that of the table and then `by_…`. */
+/** Indices by the properties of their columns. The name of an index is `<table>_<key>`. */
 type Indices<Row> = Readonly<Record<`by_${string}`, readonly Extract<keyof Row, string>[]>>
 
-/** What TypeORM must know of a table, from its columns. */
+/** The description of a table that TypeORM needs, derived from its columns. */
 function createEntity<Row extends object>(
   name: string,
   tableName: string,
@@ -100,7 +100,7 @@ const FlowEntity = createEntity<FlowRow>('PolyphonyFlow', 'polyphony_flows', FLO
   by_name: ['userId', 'name', 'createdAt', 'id'],
 })
 
-/** All tables of Polyphony. Most of them are only read and written by plain SQL; TypeORM migrates and compares them. */
+/** All tables of Polyphony. TypeORM migrates them and compares their schema; most are read and written by plain SQL. */
 export const ENTITIES = [
   ApiKeyEntity,
   DataSharingPolicyEntity,

@@ -2,12 +2,12 @@ import type { Columns } from '../columns/column.ts'
 
 type NullableProperty<Row> = { [Property in keyof Row]: null extends Row[Property] ? Property : never }[keyof Row]
 
-/** A row without its nulls: what the database does not hold is absent, never null. */
+/** A row in which each null is an absent property. */
 export type WithoutNulls<Row> = Omit<Row, NullableProperty<Row>> & {
   readonly [Property in NullableProperty<Row>]?: Exclude<Row[Property], null>
 }
 
-/** `given`, completed by the row's values under `properties`, without those that are null. */
+/** Adds the values of the row under `properties` to `given`, except those that are null. */
 export function pickNonNull<Row extends object, Property extends keyof Row, Given extends object>(
   row: Row,
   properties: readonly Property[],
@@ -23,7 +23,7 @@ export function pickNonNull(row: Values, properties: readonly string[], given: R
 
 type Values = Readonly<Record<string, unknown>>
 
-/** The fields that have a value: a null of the database becomes an absent property. */
+/** The fields without those that are null or undefined. */
 export function omitNulls<Fields extends Record<string, unknown>>(
   fields: Fields,
 ): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {

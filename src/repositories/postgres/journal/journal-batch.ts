@@ -11,36 +11,37 @@ import type { JournalReply } from './journal-sql.ts'
 import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
 import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 
-interface Waiting {
+/** Callbacks of a write. */
+interface WaitingWrite {
   readonly flowId: string
   /**
-   * With what the reply tells of the flow, where it does. `repeated`: an earlier try may have been written although its
-   * answer was lost.
+   * Gets the reply for the flow; undefined where the statement has none for it. `repeated`: an earlier attempt may have
+   * been written although its reply was lost.
    */
   readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void
   readonly fail: (error: unknown) => void
 }
 
-interface EntryOperation extends Waiting {
+interface EntryOperation extends WaitingWrite {
   readonly kind: 'entry'
   readonly entry: JournalEntry
   readonly outcome?: FlowOutcome
 }
 
-/** One write that waits. */
+/** One write in the queue. */
 export type Operation =
   | EntryOperation
-  | (Waiting & { readonly kind: 'create'; readonly flow: FlowInsert })
-  | (Waiting & { readonly kind: 'claim'; readonly claim: Claim })
+  | (WaitingWrite & { readonly kind: 'create'; readonly flow: FlowInsert })
+  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: Claim })
 
 /**
- * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is
- * created, or claimed, or gets entries of one epoch of which the last may carry the outcome: its parts see one snapshot
- * and could not follow on each other. Nothing is taken of `flowsUnderWay`.
+ * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim, or entries of one epoch,
+ * of which the last may carry the outcome.
  */
-export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlyMap<string, unknown>): Operation[] {
+export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue
-  if (only && queue.length === 1) return flowsUnderWay.has(only.flowId) ? [] : queue.splice(0)
+  if (only && queue.length === 1) return flowsInWriting.has(only.flowId) ? [] : queue.splice(0)
   const taken: Operation[] = []
   const left: Operation[] = []
   const takenOf = new Map<string, Operation[]>()
@@ -49,7 +50,7 @@ export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: Read
     const before = takenOf.get(operation.flowId)
     if (
       taken.length < limit &&
-      !flowsUnderWay.has(operation.flowId) &&
+      !flowsInWriting.has(operation.flowId) &&
       !leftOf.has(operation.flowId) &&
       (!before || joins(before, operation))
     ) {
@@ -103,18 +104,20 @@ interface Rows extends Record<JournalPart, readonly object[]> {
 }
 
 export interface JournalStatement {
-  /** Which parts there are. */
+  /** The parts of the statement, as bits. */
   readonly mask: number
   /** JSON text per part. */
   readonly values: string[]
   readonly definitionHashes: readonly string[]
 }
 
-/** A batch as rows. `isKnown` tells which definitions are surely stored already. */
+/**
+ * A batch as rows. `isKnown`: whether a definition is certainly stored. `nextRecorded` numbers results and messages.
+ */
 export function toStatement(
   batch: readonly Operation[],
   isKnown: (definitionHash: string) => boolean,
-  recorded: () => number,
+  nextRecorded: () => number,
 ): JournalStatement {
   const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [], messages: [] }
   const definitions = new Map<string, StoredDefinition>()
@@ -126,18 +129,18 @@ export function toStatement(
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
       rows.flows.push(toFlowRow(operation.flow))
-      for (const result of carried) rows.results.push(toStepResultJson(flowId, result, recorded()))
+      for (const result of carried) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
       if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
-      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, recorded()))
-      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, recorded()))
+      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
+      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, nextRecorded()))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
     }
   }
   for (const [flowId, operations] of entriesOf) addEntries(rows, flowId, operations)
-  // In one order everywhere, or two processes storing the same definitions could wait for each other.
+  // Sorted, because two processes that store the same definitions in different orders could deadlock.
   rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionRow)
   let mask = 0
   const values: string[] = []
@@ -149,7 +152,7 @@ export function toStatement(
   return { mask, values, definitionHashes: [...definitions.keys()] }
 }
 
-/** The last operation of a flow in a batch stands for all: it is the one that may carry the outcome. */
+/** Only the last operation of a flow in a batch gets a row of its own: it is the one that may carry the outcome. */
 function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperation[]): void {
   const updates = operations.flatMap(({ entry }) => entry.updates ?? [])
   if (updates.length > 0) {

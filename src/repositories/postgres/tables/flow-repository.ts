@@ -25,7 +25,7 @@ attempts as (delete from polyphony_step_attempts where flow_id in (select id fro
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
-// No index holds the state of a flow: the key bounds what is read.
+// No index holds the state of a flow: the range of ids bounds the rows that are read.
 const INTERRUPTED_SQL = `select id from polyphony_flows
 where id >= $1 and status = 'FAILED' and run_options is not null and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
 

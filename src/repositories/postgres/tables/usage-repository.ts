@@ -5,13 +5,13 @@ import { guarded } from '../database-errors.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
 
 interface Grouping {
-  /** Columns of the reply, by the name of the row's field. */
+  /** Columns of the reply, by the properties of `UsageRow`. */
   readonly columns: Readonly<Record<string, string>>
-  /** What rows are grouped by. */
+  /** Expressions by which rows are grouped. */
   readonly by: string
 }
 
-// The text of a day is made once per row of the reply, not once per row of the ledger.
+// A date, because its text is then built once per row of the reply and not once per row of the ledger.
 const DAY = "(a.started_at at time zone 'UTC')::date"
 
 const GROUPINGS: { readonly [Group in UsageGroup]: Grouping } = {
@@ -44,7 +44,7 @@ const FIGURES: { readonly [Figure in keyof UsageFigures]: string } = {
   simulatedTokens: sum('total_tokens', 'a.simulated'),
 }
 
-/** Groups in one order, so that the same ones make the same statement. */
+/** Groups in a fixed order, so that the same groups give the same statement. */
 const GROUPS: readonly UsageGroup[] = ['day', 'provider', 'model', 'flow']
 
 function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { text: string; values: unknown[] } {
@@ -53,7 +53,8 @@ function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { t
   const columns = groupings.flatMap((grouping) => Object.entries(grouping.columns))
   const selected = [
     ...columns.map(([name, text]) => `${text} as "${name}"`),
-    // As double precision the driver gives numbers; no sum here comes near the limit of its whole numbers.
+    // The driver returns double precision as numbers; no sum here exceeds the whole numbers that a double holds
+    // exactly.
     ...Object.entries(FIGURES).map(([name, text]) => `(${text})::float8 as "${name}"`),
   ]
   const values: unknown[] = []
@@ -62,7 +63,7 @@ function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { t
     `f.user_id = ${value(toStorableText(userId))}`,
     ...(from ? [`a.started_at >= ${value(from)}`] : []),
     ...(to ? [`a.started_at < ${value(to)}`] : []),
-    // Any other text no flow has, and Postgres would refuse it.
+    // Postgres refuses any other text as an id.
     ...(flowId === undefined ? [] : [canBeFlowId(flowId) ? `f.id = ${value(flowId)}` : 'false']),
   ]
   const by = groupings.map((grouping) => grouping.by)
