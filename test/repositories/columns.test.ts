@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { markedFields } from '../../src/repositories/columns/column.ts'
 import { FLOW_COLUMNS } from '../../src/repositories/columns/flow-columns.ts'
 import { claimFlow, createStoredFlow, finishFlow } from '../../src/repositories/memory/flow-changes.ts'
-import { toClaimRow, toFlowRow, toOutcomeRow } from '../../src/repositories/postgres/journal/flow-rows.ts'
+import { toClaimJson, toFlowJson, toOutcomeJson } from '../../src/repositories/postgres/journal/flow-rows.ts'
 import type { StoredFlow } from '../../src/repositories/repository.ts'
 import { newClaim, newFlow, outcome } from '../support/stored-data.ts'
 
@@ -43,9 +43,9 @@ describe('the rows that the journal sends', () => {
   const namesOf = (mark: 'create' | 'claim' | 'finish') => markedFields(FLOW_COLUMNS, mark).map(({ name }) => String(name))
 
   test('hold a value for every column that the write sets', () => {
-    expect(Object.keys(toFlowRow(newFlow('thread'))).sort()).toEqual(namesOf('create').sort())
-    expect(Object.keys(toClaimRow(claim)).sort()).toEqual([...namesOf('claim'), 'allowed', 'flow_id'].sort())
-    const row = toOutcomeRow(ended.id, 1, outcome())
+    expect(Object.keys(toFlowJson(newFlow('thread'))).sort()).toEqual(namesOf('create').sort())
+    expect(Object.keys(toClaimJson(claim)).sort()).toEqual([...namesOf('claim'), 'allowed', 'flow_id'].sort())
+    const row = toOutcomeJson(ended.id, 1, outcome())
     expect(Object.keys(row).sort()).toEqual([...namesOf('finish'), 'epoch', 'flow_id'].sort())
   })
 })

@@ -14,7 +14,7 @@ import type { PackedFlowHead } from './pages.ts'
  */
 export interface OpenFlow {
   flow: StoredFlow
-  /** By id, in the order they were recorded. */
+  /** By id, in the order in which they were recorded. */
   results: Map<string, StepResult> | undefined
   updates: StoredUpdate[] | undefined
 }

@@ -31,7 +31,7 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
 export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
 
-  const recordUnder = (entry: JournalEntry): OpenFlow | undefined => {
+  const checkOutUnder = (entry: JournalEntry): OpenFlow | undefined => {
     const record = records.checkOut(entry.flowId)
     return record?.flow.ownerEpoch === entry.epoch ? record : undefined
   }
@@ -57,14 +57,14 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       return Promise.resolve({ epoch: record.flow.ownerEpoch })
     },
     append: (entry) => {
-      const record = recordUnder(entry)
+      const record = checkOutUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
       return done
     },
     finish: (entry) => {
-      const record = recordUnder(entry)
+      const record = checkOutUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
@@ -77,20 +77,20 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
   const flows: FlowRepository = {
     find: (flowId) => Promise.resolve(records.read(flowId)?.flow),
     list: async (query) =>
-      selectFlowIds(records.rows(), query).flatMap((flowId) => {
+      selectFlowIds(records.listEntries(), query).flatMap((flowId) => {
         const head = records.readHead(flowId)
         return head ? [{ ...head.flow, definition: head.definition }] : []
       }),
     findNewestByName: async (userId, name, notInThreads = []) => {
       const newest = newestOf(
-        records.rows(),
+        records.listEntries(),
         (row) => row.userId === userId && row.name === name && !notInThreads.includes(row.threadId),
       )
       return newest && records.read(newest.id)?.flow
     },
-    namesOf: async (userId, limit) => selectNames(records.rows(), userId, limit),
+    namesOf: async (userId, limit) => selectNames(records.listEntries(), userId, limit),
     findInterrupted: async (fromId, limit) => {
-      const failed = Array.from(records.rows()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
+      const failed = Array.from(records.listEntries()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
       const interrupted = failed.filter(({ id }) => {
         const flow = records.read(id)?.flow
         return flow?.runOptions !== undefined && flow.error?.code === 'FLOW_INTERRUPTED'
@@ -131,7 +131,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       ),
     prune: async (settledBefore) => {
       let touched = 0
-      for (const { id, status, completedAtMs, hasUpdates } of [...records.rows()]) {
+      for (const { id, status, completedAtMs, hasUpdates } of [...records.listEntries()]) {
         const isOld = completedAtMs !== undefined && completedAtMs < settledBefore.getTime()
         if (!isOld || !hasUpdates || !SETTLED.includes(status)) continue
         records.forgetUpdates(id)
@@ -147,7 +147,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     journal,
     usage: createMemoryUsage(records),
     deleteFlowsOfThread: (threadId) => {
-      for (const row of [...records.rows()]) if (row.threadId === threadId) records.remove(row.id)
+      for (const row of [...records.listEntries()]) if (row.threadId === threadId) records.remove(row.id)
     },
     interruptFlowsOf: (isDead) => {
       const ids: string[] = []

@@ -23,8 +23,7 @@ export interface MemoryStoreOptions {
 
 /**
  * A store in plain memory, for tests and temporary use (`memory://`). It keeps the objects that it is given, so callers
- * must not change them afterwards. Every promise of a write is already resolved when it is returned. Rejects nothing
- * with DATABASE_UNAVAILABLE.
+ * must not change them afterwards. The promise of a write is already settled when it is returned.
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options

@@ -45,7 +45,7 @@ export type FlowRecords = ReturnType<typeof createFlowRecords>
 export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: FlowRecordsOptions) {
   const open = new Map<string, OpenFlow>()
   const definitions = createDefinitionPool()
-  // All three are in the order in which flows settled, so that the oldest is found without a search.
+  // All three are in the order in which flows stopped running, so that the oldest is found without a search.
   const packed = new Map<string, PackedFlow>()
   const unpacked = new Set<string>()
   const waiting = new Set<string>()
@@ -118,7 +118,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       return record
     },
     remove,
-    /** No execution changes the flow any more: it may be packed, and dropped when it is the oldest. */
+    /** The flow does not run: it may be packed once it is settled, and the oldest flows may be dropped. */
     markSettled({ flow }: OpenFlow) {
       if (!SETTLED.includes(flow.status)) {
         waiting.add(flow.id)
@@ -142,14 +142,14 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     *running(): Generator<OpenFlow> {
       for (const record of open.values()) if (record.flow.status === 'RUNNING') yield record
     },
-    *rows(): Generator<FlowListEntry> {
-      for (const record of open.values()) yield toRow(record)
+    *listEntries(): Generator<FlowListEntry> {
+      for (const record of open.values()) yield toListEntry(record)
       yield* packed.values()
     },
   }
 }
 
-const toRow = ({ flow, updates }: OpenFlow): FlowListEntry => ({
+const toListEntry = ({ flow, updates }: OpenFlow): FlowListEntry => ({
   id: flow.id,
   threadId: flow.threadId,
   userId: flow.userId,

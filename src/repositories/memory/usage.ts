@@ -8,7 +8,7 @@ type Sums = { -readonly [Figure in keyof UsageFigures]: number }
 type Names = Omit<UsageRow, keyof UsageFigures>
 
 /** Sums over the attempts of all flows that are kept. */
-export const createMemoryUsage = (records: Pick<FlowRecords, 'rows' | 'read'>): UsageRepository => ({
+export const createMemoryUsage = (records: Pick<FlowRecords, 'listEntries' | 'read'>): UsageRepository => ({
   sum: async (query) => {
     const sums = new Map<string, Sums & Names>()
     if (query.groupBy.length === 0) sums.set('{}', { ...NO_FIGURES })
@@ -24,8 +24,8 @@ export const createMemoryUsage = (records: Pick<FlowRecords, 'rows' | 'read'>): 
   },
 })
 
-function* attemptsOf(records: Pick<FlowRecords, 'rows' | 'read'>, { userId, from, to, flowId }: UsageQuery) {
-  for (const row of records.rows()) {
+function* attemptsOf(records: Pick<FlowRecords, 'listEntries' | 'read'>, { userId, from, to, flowId }: UsageQuery) {
+  for (const row of records.listEntries()) {
     if (row.userId !== userId || (flowId !== undefined && row.id !== flowId)) continue
     const record = records.read(row.id)
     for (const result of record?.results?.values() ?? []) {

@@ -40,7 +40,7 @@ export function fromFlowRow(row: SelectedFlow, definition: StoredDefinition): St
 }
 
 /** The columns of a flow that one kind of write sets. */
-type StoredColumns<Mark extends 'create' | 'claim' | 'finish'> = JsonRow<
+type FlowJson<Mark extends 'create' | 'claim' | 'finish'> = JsonRow<
   typeof FLOW_COLUMNS,
   FlowRow,
   MarkedProperty<typeof FLOW_COLUMNS, Mark>
@@ -49,7 +49,7 @@ type StoredColumns<Mark extends 'create' | 'claim' | 'finish'> = JsonRow<
 // The conversions to JSON are written out: a loop over the table of columns takes twice the time (measured 2026-11).
 // The compiler reports a column that is missing.
 
-export const toFlowRow = (flow: FlowInsert): StoredColumns<'create'> => ({
+export const toFlowJson = (flow: FlowInsert): FlowJson<'create'> => ({
   id: flow.id,
   thread_id: flow.threadId,
   user_id: flow.userId,
@@ -65,12 +65,12 @@ export const toFlowRow = (flow: FlowInsert): StoredColumns<'create'> => ({
   metadata: flow.metadata,
 })
 
-export interface ClaimRow extends StoredColumns<'claim'> {
+export interface ClaimJson extends FlowJson<'claim'> {
   readonly flow_id: string
   readonly allowed: Claim['from']
 }
 
-export const toClaimRow = (claim: Claim): ClaimRow => ({
+export const toClaimJson = (claim: Claim): ClaimJson => ({
   flow_id: claim.flowId,
   allowed: claim.from,
   owner_id: claim.ownerId,
@@ -80,13 +80,13 @@ export const toClaimRow = (claim: Claim): ClaimRow => ({
   run_options: claim.runOptions,
 })
 
-export interface OutcomeRow extends Omit<StoredColumns<'finish'>, 'result'> {
+export interface OutcomeJson extends Omit<FlowJson<'finish'>, 'result'> {
   readonly result: StoredFlowResult | undefined
   readonly flow_id: string
   readonly epoch: number
 }
 
-export const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): OutcomeRow => ({
+export const toOutcomeJson = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): OutcomeJson => ({
   flow_id: flowId,
   epoch,
   simulated: outcome.simulated,

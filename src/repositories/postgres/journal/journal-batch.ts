@@ -5,7 +5,7 @@ import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-colum
 import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
-import { type ClaimRow, type OutcomeRow, toClaimRow, toFlowRow, toOutcomeRow } from './flow-rows.ts'
+import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
 import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'
 import type { JournalReply } from './journal-sql.ts'
 import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
@@ -94,10 +94,10 @@ interface MessageJson
 /** The rows of one statement, by its parts. */
 interface Rows extends Record<JournalPart, readonly object[]> {
   definitions: readonly DefinitionJson[]
-  readonly flows: ReturnType<typeof toFlowRow>[]
-  readonly claims: ClaimRow[]
+  readonly flows: ReturnType<typeof toFlowJson>[]
+  readonly claims: ClaimJson[]
   readonly entries: { readonly flow_id: string; readonly epoch: number }[]
-  readonly outcomes: OutcomeRow[]
+  readonly outcomes: OutcomeJson[]
   readonly results: StepResultJson[]
   readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
   readonly messages: MessageJson[]
@@ -125,15 +125,15 @@ export function toStatement(
   for (const operation of batch) {
     const { flowId } = operation
     if (operation.kind === 'claim') {
-      rows.claims.push(toClaimRow(operation.claim))
+      rows.claims.push(toClaimJson(operation.claim))
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
-      rows.flows.push(toFlowRow(operation.flow))
+      rows.flows.push(toFlowJson(operation.flow))
       for (const result of carried) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
       if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
       for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
-      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, nextRecorded()))
+      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageJson(flowId, message, nextRecorded()))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
@@ -141,7 +141,7 @@ export function toStatement(
   }
   for (const [flowId, operations] of entriesOf) addEntries(rows, flowId, operations)
   // Sorted, because two processes that store the same definitions in different orders could deadlock.
-  rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionRow)
+  rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionJson)
   let mask = 0
   const values: string[] = []
   for (const part of JOURNAL_STATEMENTS) {
@@ -160,12 +160,12 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
     rows.updates.push({ flow_id: flowId, last_seq: last, batch: toUpdateBatch(updates) })
   }
   for (const { entry, outcome } of operations.slice(-1)) {
-    if (outcome) rows.outcomes.push(toOutcomeRow(flowId, entry.epoch, outcome))
+    if (outcome) rows.outcomes.push(toOutcomeJson(flowId, entry.epoch, outcome))
     else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
   }
 }
 
-const toDefinitionRow = (definition: StoredDefinition): DefinitionJson => ({
+const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
   hash: definition.hash,
   json: definition.json,
   version: definition.version,
@@ -174,7 +174,7 @@ const toDefinitionRow = (definition: StoredDefinition): DefinitionJson => ({
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
 
-const toMessageRow = (flowId: string, message: Message, recorded: number): MessageJson => ({
+const toMessageJson = (flowId: string, message: Message, recorded: number): MessageJson => ({
   flow_id: flowId,
   id: message.id,
   thread_id: message.threadId,

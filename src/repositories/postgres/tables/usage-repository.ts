@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import type { UsageFigures, UsageGroup, UsageQuery } from '../../../domain/execution/usage-report.ts'
+import type { ATTEMPT_COLUMNS } from '../../columns/step-columns.ts'
 import type { UsageRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
@@ -25,8 +26,10 @@ const GROUPINGS: { readonly [Group in UsageGroup]: Grouping } = {
 // `test/contracts/repository-usage.ts` compares both on generated ledgers.
 const BILLED = 'not a.simulated and a.usage_source is not null'
 const UNPRICED = `${BILLED} and a.cost_usd is null`
+type SummedColumn = (typeof ATTEMPT_COLUMNS)[keyof typeof ATTEMPT_COLUMNS]['name']
+
 const count = (condition: string) => `count(*) filter (where ${condition})`
-const sum = (column: string, condition = 'not a.simulated') => `coalesce(sum(a.${column}) filter (where ${condition}), 0)`
+const sum = (column: SummedColumn, condition = 'not a.simulated') => `coalesce(sum(a.${column}) filter (where ${condition}), 0)`
 
 const FIGURES: { readonly [Figure in keyof UsageFigures]: string } = {
   calls: count(BILLED),
