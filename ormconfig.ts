@@ -5,5 +5,7 @@ const url = process.env.DATABASE_URL
 if (!url?.startsWith('postgres'))
   throw new Error('Set DATABASE_URL to postgres://…: the command line of TypeORM works on a server only')
 
-/** For the command line of TypeORM, e.g. `npx tsx node_modules/typeorm/cli.js migration:show -d ormconfig.ts`. */
+/**
+ * The DataSource for the command line of TypeORM: `npx tsx node_modules/typeorm/cli.js migration:show -d ormconfig.ts`.
+ */
 export default new DataSource(dataSourceOptions({ url }))

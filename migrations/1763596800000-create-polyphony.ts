@@ -159,7 +159,7 @@ const tables = [
 
 /** The first schema: threads, flows with their results, ledger and updates, policies, owners. */
 export class CreatePolyphony1763596800000 implements MigrationInterface {
-  // Kept as data: class names do not survive every bundler, and TypeORM knows a migration by this name.
+  // A property, because TypeORM identifies a migration by its name and bundlers may change class names.
   readonly name = 'CreatePolyphony1763596800000'
 
   async up(queryRunner: QueryRunner): Promise<void> {

@@ -38,7 +38,7 @@ const up = [
 
 const down = [`drop table polyphony_tickets`, `drop table polyphony_idempotency`, `drop table polyphony_api_keys`]
 
-/** What the server keeps of its callers: API keys, tickets, answers to repeated requests; and flows found by who created them. */
+/** Tables for callers of the server: API keys, tickets, idempotent requests; and indexes by the creator of a flow. */
 export class ServeCallers1764201600000 implements MigrationInterface {
   readonly name = 'ServeCallers1764201600000'
 

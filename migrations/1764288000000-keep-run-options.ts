@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm'
 
-/** How an execution was to go, so that another process can go on with it in the same way. */
+/** Options of the newest execution, so that another process can resume it in the same way. */
 export class KeepRunOptions1764288000000 implements MigrationInterface {
   readonly name = 'KeepRunOptions1764288000000'
 

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm'
 
-/** The text of an outcome in a column of its own, so that lists read the figures of a flow without it. */
+/** A column of its own for the output of a flow, so that lists read the figures without it. */
 export class KeepOutputsApart1764374400000 implements MigrationInterface {
   readonly name = 'KeepOutputsApart1764374400000'
 

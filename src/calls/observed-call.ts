@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Clock } from '../async/clock.ts'
+import { isUnpriced, sumCost } from '../domain/execution/cost.ts'
 import type { CallEnding, CallObservation } from '../domain/execution/observation.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { addUsage } from '../domain/execution/usage.ts'
@@ -89,13 +90,12 @@ function reportPrompts(prepare: CallRequest['prepare'], { content }: CallObserva
 const answeredBy = ({ provider, model, finishReason }: CallResponse): CallEnding['answer'] => ({ provider, model, finishReason })
 
 function sumOf(attempts: readonly Attempt[]): Pick<CallEnding, 'attempts' | 'usage' | 'costUsd' | 'unpriced' | 'simulated'> {
-  const billed = attempts.filter(({ usage }) => usage !== undefined)
-  const priced = attempts.filter(({ cost }) => cost !== undefined)
+  const usages = attempts.map(({ usage }) => usage).filter((usage) => usage !== undefined)
   return {
     attempts: attempts.length,
-    usage: billed.length === 0 ? undefined : addUsage(billed.map(({ usage }) => usage)),
-    costUsd: priced.length === 0 ? undefined : priced.reduce((sum, { cost = 0 }) => sum + cost, 0),
-    unpriced: billed.some(({ cost, simulated }) => cost === undefined && !simulated),
+    usage: usages.length === 0 ? undefined : addUsage(usages),
+    costUsd: sumCost(attempts),
+    unpriced: attempts.some(isUnpriced),
     simulated: attempts.at(-1)?.simulated ?? false,
   }
 }

@@ -3,20 +3,20 @@ import type { StepResult } from '../domain/execution/step-result.ts'
 
 type Paid = Pick<StepResult, 'simulated' | 'cost'>
 
-/** US dollars with the digits that matter; a fraction of a cent is not rounded to nothing. */
+/** US dollars with the significant digits: a fraction of a cent is not rounded to 0. */
 export function formatUsd(costUsd: number): string {
   if (costUsd === 0) return '$0'
   if (costUsd < 0.000_05) return '<$0.0001'
   return `$${costUsd.toFixed(costUsd < 1 ? 4 : 2)}`
 }
 
-/** What a step cost. A price that is not known is never a number, nor is what the simulator answered. */
+/** The cost of a step. An unknown cost and an answer of the simulator are words, never a number. */
 export function formatCost({ simulated, cost }: Paid): string {
   if (simulated) return 'simulated'
   return cost === undefined ? 'unknown' : formatUsd(cost)
 }
 
-/** What a run cost, and for how many steps nobody knows. */
+/** The cost of an execution, with the number of steps whose cost is unknown. */
 export function formatTotalCost({
   simulated,
   totalCost,

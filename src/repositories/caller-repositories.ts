@@ -3,45 +3,59 @@ import type { ApiKey } from '../domain/users/api-key.ts'
 import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../domain/users/idempotency.ts'
 
 export interface ApiKeyRepository {
-  /** `hash`: of the secret, hexadecimal; the secret itself never gets here. */
+  /**
+   * `hash`: of the secret, hexadecimal; the secret itself is stored nowhere. Rejects with INTERNAL where the id is in
+   * use.
+   */
   create(key: ApiKey, hash: string): Promise<void>
+  /** Called with every request of the server; calls of one turn of the event loop share a statement. */
   find(id: string): Promise<{ readonly key: ApiKey; readonly hash: string } | undefined>
-  /** Newest first; of one user, or of all. */
+  /** Keys of one user or of all, newest first. */
   list(userId?: string): Promise<readonly ApiKey[]>
-  /** Resolves with the key as it is then, revoked at the first instant of all calls; `undefined` where there is none. */
+  /** Resolves with the revoked key, undefined for an unknown one. A later call does not change the instant. */
   revoke(id: string, at: Date): Promise<ApiKey | undefined>
-  /** Notes a use. An earlier instant than the one on record changes nothing. */
+  /** Records a use. An instant before the one on record changes nothing. */
   touch(id: string, at: Date): Promise<void>
   /** Whether there is any key, usable or not. */
   exist(): Promise<boolean>
 }
 
-/** Single-use tickets, for callers that cannot send a header: browsers that open a WebSocket. */
+/** Single-use tickets for callers that cannot send a header: browsers that open a WebSocket. */
 export interface TicketRepository {
-  /** `hash`: of the ticket, which itself is kept nowhere. `caller`: any JSON value. */
+  /** `hash`: of the ticket, which itself is stored nowhere. `caller`: any JSON value. */
   create(ticket: { readonly hash: string; readonly caller: unknown; readonly expiresAt: Date }): Promise<void>
-  /** The caller, once; `undefined` ever after, and from `expiresAt` on. Of several calls at once, in any process, exactly one gets it. */
+  /**
+   * The caller of the ticket, once; later calls, and calls from `expiresAt` on, resolve with undefined. Of several
+   * calls at the same time, in any process, exactly one gets the caller.
+   */
   redeem(hash: string, now: Date): Promise<unknown>
-  /** Removes expired tickets; resolves with how many. */
+  /** Removes expired tickets and resolves with their number. Called by a timer. */
   prune(now: Date): Promise<number>
 }
 
-/** What clients marked with an `Idempotency-Key`, and what they were answered. */
+/** Requests that clients marked with an `Idempotency-Key`, and their answers. */
 export interface IdempotencyRepository {
   /**
-   * Takes the key for the request. Of several calls at once, in any process, exactly one gets `new`. Once `lockedUntil` of a holder has passed, the same request
-   * may take its place.
+   * Reserves the key for the request. Of several calls at the same time, in any process, exactly one gets `new`. Once
+   * `lockedUntil` of a holder has passed, the same request may replace it. Called with every request that has a key.
+   * Rejects with DATABASE_UNAVAILABLE where other calls reserve and release the key too often.
    */
   begin(request: IdempotentRequest): Promise<IdempotencyState>
-  /** Keeps the answer for whoever asks again. With the `lock` that `begin` gave, a holder whose place was taken changes nothing; pass it. */
+  /**
+   * Stores the answer for later requests. With the `lock` that `begin` returned, a holder that was replaced changes
+   * nothing.
+   */
   finish(userId: string, key: string, answer: IdempotentAnswer, lock?: string): Promise<void>
-  /** Forgets the request where its answer must not be remembered: 5xx, 429. An answer on record stays. `lock` as for `finish`. */
+  /**
+   * Forgets a request whose answer must not be repeated (5xx, 429). An answer on record stays. `lock`: as for `finish`.
+   */
   release(userId: string, key: string, lock?: string): Promise<void>
-  /** Removes requests that began before the instant; resolves with how many. */
+  /** Removes requests that began before the instant and resolves with their number. Called by a timer. */
   prune(olderThan: Date): Promise<number>
 }
 
-/** What calls cost, from the ledger of attempts; that of a deleted flow is gone with it. */
+/** Sums of the ledger of attempts. Attempts of a deleted flow are gone with it. */
 export interface UsageRepository {
+  /** Called twice per report: for its rows, and without groups for its totals. */
   sum(query: UsageQuery): Promise<UsageSums>
 }

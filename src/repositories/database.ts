@@ -5,19 +5,20 @@ import type { Store } from './repository.ts'
 
 export interface OpenStoreOptions {
   /**
-   * `pglite://<directory>` (relative to the working directory, or absolute), `pglite://memory`, `postgres://…`, `postgresql://…`, or an initialized DataSource
-   * of a backend: its pool is shared and stays the backend's own, Polyphony's tables stand beside the backend's, prefixed `polyphony_`.
+   * `pglite://<directory>` (relative to the working directory, or absolute), `pglite://memory`, `postgres://…`,
+   * `postgresql://…`, or an initialized DataSource of a backend. Its pool is shared and never closed here; Polyphony's
+   * tables, prefixed `polyphony_`, are created beside those of the backend.
    */
   readonly url: string | PluggedDataSource
-  /** Milliseconds for which writes are kept and tried again while Postgres does not answer. Default: 30 seconds. */
+  /** Milliseconds for which writes are kept and repeated while Postgres does not answer. Default: 30 seconds. */
   readonly retryForMs?: number
 }
 
 const RETRY_FOR_MS = 30_000
 
 /**
- * Opens the database, brings its schema up to date and resolves with everything that is kept in it. Loads TypeORM and the driver only now.
- * Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE or CONFIG_INVALID.
+ * Opens the database, brings its schema up to date and resolves with the store. Composition calls it once per process;
+ * TypeORM and the driver are loaded then. Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE or CONFIG_INVALID.
  */
 export async function openStore({ url, retryForMs = RETRY_FOR_MS }: OpenStoreOptions): Promise<Store> {
   const database = toDatabase(url)
@@ -25,7 +26,10 @@ export async function openStore({ url, retryForMs = RETRY_FOR_MS }: OpenStoreOpt
   return createTypeormStore({ database, retryForMs })
 }
 
-/** Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied. */
+/**
+ * Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied.
+ * Rejects as `openStore` does.
+ */
 export async function migrate(url: string | PluggedDataSource): Promise<readonly string[]> {
   const database = toDatabase(url)
   const { migrateDatabase } = await import('./postgres/typeorm-store.ts')

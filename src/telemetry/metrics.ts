@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { isUnpriced } from '../domain/execution/cost.ts'
 import type { CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/execution/observation.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { cappedLabel, knownLabel, type Label, OTHER } from './bounded-label.ts'
@@ -141,7 +142,7 @@ function countCalls(registry: Registry, providerLabel: Label): (call: CallStart)
     }
     for (const [kind, count] of Object.entries(kinds)) if (count) tokens.inc({ provider, kind, simulated }, count)
     if (cost !== undefined) costUsd.inc({ provider, simulated }, cost)
-    else if (usage && !attempt.simulated) unpriced.inc({ provider })
+    else if (isUnpriced(attempt)) unpriced.inc({ provider })
   }
 
   return (call) => {

@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { isBilled, isUnpriced, type LedgerFacts, sumCost, toNanoUsd, totalsOf } from '../../src/domain/execution/cost.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
+import type { Usage } from '../../src/domain/execution/usage.ts'
 import { NO_FIGURES, type UsageFigures, type UsageQuery } from '../../src/domain/execution/usage-report.ts'
 import { attempt, failedAttempt, instant, outcome, stepResult } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
@@ -30,6 +33,49 @@ const PAID: UsageFigures = {
   reasoningTokens: 3,
   totalTokens: 15,
   costUsd: 0.25,
+}
+
+const tokens = fc.option(fc.nat(100_000), { nil: undefined })
+const generatedUsage: fc.Arbitrary<Usage> = fc.record({
+  inputTokens: tokens,
+  cachedInputTokens: tokens,
+  cacheWriteTokens: tokens,
+  outputTokens: tokens,
+  reasoningTokens: tokens,
+  totalTokens: tokens,
+  source: fc.constantFrom('reported' as const, 'estimated' as const, 'unknown' as const),
+})
+/** Every combination of usage, cost and simulation, likely or not. */
+const ledgerFacts: fc.Arbitrary<LedgerFacts> = fc.record({
+  usage: fc.option(generatedUsage, { nil: undefined }),
+  cost: fc.option(
+    fc.nat(2_000_000_000).map((nanoUsd) => nanoUsd / 1e9),
+    { nil: undefined },
+  ),
+  simulated: fc.boolean(),
+})
+
+/** The figures of a report, summed up with the functions of `domain/execution/cost.ts`. */
+function figuresOf(attempts: readonly LedgerFacts[]): UsageFigures {
+  const billed = attempts.filter(isBilled)
+  const simulated = attempts.filter((attempt) => attempt.simulated)
+  const sum = (of: readonly LedgerFacts[], figure: Exclude<keyof Usage, 'source'>) =>
+    of.reduce((total, { usage }) => total + (usage?.[figure] ?? 0), 0)
+  return {
+    calls: billed.length,
+    failedCalls: attempts.length - simulated.length - billed.length,
+    inputTokens: sum(billed, 'inputTokens'),
+    cachedInputTokens: sum(billed, 'cachedInputTokens'),
+    cacheWriteTokens: sum(billed, 'cacheWriteTokens'),
+    outputTokens: sum(billed, 'outputTokens'),
+    reasoningTokens: sum(billed, 'reasoningTokens'),
+    totalTokens: sum(billed, 'totalTokens'),
+    costUsd: sumCost(attempts) ?? 0,
+    unpricedCalls: attempts.filter(isUnpriced).length,
+    uncountedCalls: billed.filter(({ usage }) => usage?.totalTokens === undefined).length,
+    simulatedCalls: simulated.length,
+    simulatedTokens: sum(simulated, 'totalTokens'),
+  }
 }
 
 /** What every store promises of sums over the ledger. */
@@ -180,6 +226,27 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       }
       expect(await models(2)).toEqual([['c', 'b'], true])
       expect(await models(3)).toEqual([['c', 'b', 'a'], false])
+    })
+
+    test('agrees on generated ledgers with the functions that sum up attempts elsewhere', async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.array(ledgerFacts, { maxLength: 4 }), { minLength: 1, maxLength: 4 }), async (steps) => {
+          const userId = newUser()
+          const { flowId, epoch } = await runningFlow({ userId })
+          const results = steps.map((ledger, index) =>
+            stepResult(flowId, `step-${index}`, { attempts: ledger.map((facts, at) => attempt(at + 1, facts)) }),
+          )
+          await store().journal.finish({ flowId, epoch, results, outcome: outcome() })
+          const [figures = NO_FIGURES] = await rows({ userId })
+          const costUsd = toNanoUsd(figures.costUsd)
+          expect({ ...figures, costUsd }).toEqual(figuresOf(results.flatMap(({ attempts }) => attempts)))
+          const totals = totalsOf(await store().flows.stepResults(flowId))
+          expect(totals).toEqual(totalsOf(results))
+          expect(costUsd).toBe(totals.totalCost)
+          expect(figures.totalTokens + figures.simulatedTokens).toBe(totals.totalTokens)
+        }),
+        { numRuns: 25, seed: 20_261_128 },
+      )
     })
 
     test('of a deleted flow is gone with it', async () => {

@@ -22,7 +22,15 @@ export function createStoreFixture(store: () => Store) {
     const flow = await pendingFlow(overrides)
     return { flow, flowId: flow.id, epoch: await claimed(newClaim(flow.id, claim)) }
   }
-  return { store, thread, pendingFlow, claimed, runningFlow }
+  const resultIds = async (flowId: string) => (await store().flows.stepResults(flowId, { samples: true })).map(({ id }) => id)
+  return { store, thread, pendingFlow, claimed, runningFlow, resultIds, refusal }
 }
+
+/** The code with which a write is refused, or `accepted`. */
+const refusal = (write: Promise<unknown>): Promise<string | undefined> =>
+  write.then(
+    () => 'accepted',
+    (error: { code?: string }) => error.code,
+  )
 
 export type StoreFixture = ReturnType<typeof createStoreFixture>

@@ -43,7 +43,7 @@ test('a prepared database that was cut off is refused with a warning that says w
   const warned = nextWarning()
   await writeSeed(gzipSync('archive').subarray(0, -4))
   expect(await readDatabaseSeed(seedIn)).toBeUndefined()
-  expect(await warned).toMatch(/^The prepared database .* cannot be used \(.+\): .*Install the package again$/)
+  expect(await warned).toMatch(/^The prepared database .* cannot be used \(.+\)\. .*install the package again$/)
 })
 
 test('a database is made from scratch, with a warning, where the prepared one lacks its files', async () => {

@@ -6,7 +6,7 @@ import { openStore } from '../../src/repositories/database.ts'
 import {
   type ClosableJournal,
   createJournal,
-  createRecordedClock,
+  createSequence,
   type JournalPool,
 } from '../../src/repositories/postgres/journal/journal.ts'
 import type { Store } from '../../src/repositories/repository.ts'
@@ -49,7 +49,7 @@ function scriptedPool(before: (statement: Statement) => void = () => undefined, 
 }
 
 const open = (scripted: JournalPool, retryForMs = 5_000): ClosableJournal =>
-  createJournal({ pool: scripted, recorded: createRecordedClock(Date.now), retryForMs, statementsAtOnce: 4 })
+  createJournal({ pool: scripted, nextRecorded: createSequence(Date.now), retryForMs, statementsAtOnce: 4 })
 
 const failing = (code: string, times: number) => {
   let left = times
@@ -355,7 +355,7 @@ describe('two processes on one Postgres', () => {
     await client.query('begin')
     const late = createJournal({
       pool: { query: (statement) => client.query<Reply>(statement) },
-      recorded: createRecordedClock(Date.now),
+      nextRecorded: createSequence(Date.now),
       retryForMs: 0,
       statementsAtOnce: 1,
     })

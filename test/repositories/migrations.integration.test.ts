@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import type { DataSource } from 'typeorm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -7,12 +8,16 @@ import { openPglite } from '../../src/repositories/postgres/embedded/pglite.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { dumpSchema } from '../support/schema-dump.ts'
 
-const MIGRATIONS = [
-  'CreatePolyphony1763596800000',
-  'ServeCallers1764201600000',
-  'KeepRunOptions1764288000000',
-  'KeepOutputsApart1764374400000',
-]
+/** `1763596800000-create-polyphony.ts` holds `CreatePolyphony1763596800000`. */
+const toMigrationName = (file: string): string => {
+  const [, timestamp = '', words = ''] = /^(\d+)-([\w-]+)\.ts$/.exec(file) ?? []
+  return words.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase()) + timestamp
+}
+
+const MIGRATIONS = readdirSync(new URL('../../migrations', import.meta.url))
+  .filter((file) => /^\d/.test(file))
+  .sort()
+  .map(toMigrationName)
 
 const golden = new URL('../fixtures/schema.sql', import.meta.url)
 

@@ -1,42 +1,42 @@
-/** Columns by which a usage report may be grouped. A day is the UTC day on which the call began. */
+/** Properties by which a usage report groups its rows. `day` is the UTC day on which the call began. */
 export const USAGE_GROUPS = ['day', 'provider', 'model', 'flow'] as const
 export type UsageGroup = (typeof USAGE_GROUPS)[number]
 
-/** Selects the calls of a usage report. */
+/** Selects the calls of a report and groups them. */
 export interface UsageQuery {
-  /** User who created the flows. */
+  /** The user that created the flows. */
   readonly userId: string
   /** Calls that began at this instant or later. */
   readonly from?: Date
-  /** Calls that began before it. */
+  /** Calls that began before this instant. */
   readonly to?: Date
   readonly flowId?: string
-  /** Empty for a single row, which exists even without calls. */
+  /** Without groups there is exactly one row, also where no call was made. */
   readonly groupBy: readonly UsageGroup[]
-  /** Maximum number of rows, 1 to 1000. */
+  /** Most rows of the report, 1 to 1000. */
   readonly limit: number
 }
 
 /**
- * Sums over the ledger, which has one entry per attempt. Answers of the simulator count only in the last two figures.
- * An unknown figure is left out of its sum and counted, never treated as 0.
+ * Sums over the ledger, which has one entry per attempt. Answers of the simulator count in the last two figures only.
+ * An unknown figure is left out of its sum and counted, never taken as 0.
  */
 export interface UsageFigures {
-  /** Attempts that the provider may bill, because it answered or had begun to. */
+  /** Attempts that the provider may bill: it answered, or had begun to. */
   readonly calls: number
-  /** Attempts that the provider refused before it generated anything. They cost nothing. */
+  /** Attempts that the provider refused before it generated any output. They cost nothing. */
   readonly failedCalls: number
   /** All prompt tokens, cached ones included. */
   readonly inputTokens: number
   readonly cachedInputTokens: number
   readonly cacheWriteTokens: number
-  /** All that is billed as output, reasoning included. */
+  /** All tokens that are billed as output, reasoning included. */
   readonly outputTokens: number
   readonly reasoningTokens: number
   readonly totalTokens: number
   /** US dollars. */
   readonly costUsd: number
-  /** Calls of unknown cost: without a price or without reported tokens. */
+  /** Calls of unknown cost: without a known price or without reported tokens. */
   readonly unpricedCalls: number
   /** Calls with an unknown number of tokens. */
   readonly uncountedCalls: number
@@ -44,7 +44,7 @@ export interface UsageFigures {
   readonly simulatedTokens: number
 }
 
-/** One row, with the columns that the report is grouped by. */
+/** One row of a report. Of the names below it has those that the report is grouped by. */
 export interface UsageRow extends UsageFigures {
   /** `2026-11-20`. */
   readonly day?: string
@@ -56,13 +56,13 @@ export interface UsageRow extends UsageFigures {
 }
 
 export interface UsageSums {
-  /** Newest day first, then highest cost, then most calls. */
+  /** Sorted by day, newest first, then by cost and by calls, highest first. */
   readonly rows: readonly UsageRow[]
-  /** There are more rows than the limit. */
+  /** True where there are more rows than the limit. */
   readonly truncated: boolean
 }
 
-/** The figures of no calls. */
+/** The figures of a report without calls. */
 export const NO_FIGURES: UsageFigures = {
   calls: 0,
   failedCalls: 0,

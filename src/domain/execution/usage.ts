@@ -1,6 +1,6 @@
 /**
- * Tokens of one attempt, with one meaning for all providers: `inputTokens` includes cached prompt tokens,
- * `outputTokens` includes reasoning. An absent figure is unknown, never 0.
+ * Tokens of one attempt, counted alike for all providers: `inputTokens` includes cached prompt tokens, `outputTokens`
+ * includes reasoning and all other tokens that are billed as output. An absent figure is unknown, never 0.
  */
 export interface Usage {
   readonly inputTokens?: number
@@ -11,14 +11,14 @@ export interface Usage {
   readonly outputTokens?: number
   /** Part of `outputTokens` that was reasoning. */
   readonly reasoningTokens?: number
-  /** `inputTokens + outputTokens`, or the total where the provider states nothing else; absent when unknown. */
+  /** `inputTokens + outputTokens`, or the total where the provider reports nothing else; absent when unknown. */
   readonly totalTokens?: number
   readonly source: 'reported' | 'estimated' | 'unknown'
 }
 
 export const UNKNOWN_USAGE: Usage = { source: 'unknown' }
 
-/** Sums the known figures. The source of the sum is the least reliable one of its terms. */
+/** Sums the known figures. The source of the sum is the weakest source of its parts. */
 export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
   const [only] = usages
   if (only && usages.length === 1) return only
@@ -35,10 +35,10 @@ export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
   return { ...sum, source: source ?? 'unknown' }
 }
 
-/** The largest figure that the ledger's columns hold, more than any answer has. */
-const MOST_TOKENS = 2_147_483_647
+/** The largest count that the columns of the ledger hold, and more than any answer has. */
+const MAX_TOKENS = 2_147_483_647
 
-/** Removes impossible figures from a usage, which then count as unknown. */
+/** The usage without implausible figures: they count as unknown. */
 export function plausibleUsage(usage: Usage): Usage {
   if (TOKEN_FIELDS.every((field) => isPlausible(usage[field]))) return usage
   const kept = TOKEN_FIELDS.filter((field) => isPlausible(usage[field])).map((field) => [field, usage[field]] as const)
@@ -46,7 +46,7 @@ export function plausibleUsage(usage: Usage): Usage {
 }
 
 const isPlausible = (tokens: number | undefined): boolean =>
-  tokens === undefined || (Number.isInteger(tokens) && tokens >= 0 && tokens <= MOST_TOKENS)
+  tokens === undefined || (Number.isInteger(tokens) && tokens >= 0 && tokens <= MAX_TOKENS)
 
 const TOKEN_FIELDS = [
   'inputTokens',
@@ -63,14 +63,16 @@ function weakest(a: Usage['source'] | undefined, b: Usage['source']): Usage['sou
   return a === undefined || STRENGTH[b] < STRENGTH[a] ? b : a
 }
 
-/** Cost of one attempt and the source of the figure. */
+/** The cost of one attempt and its source. */
 export interface Cost {
   /** US dollars. */
   readonly costUsd: number
-  /** `provider`: stated in the answer. `prices`: the bundled price list. `configured`: an override. */
+  /**
+   * `provider`: reported in the answer. `prices`: the bundled price list. `configured`: a price of the configuration.
+   */
   readonly source: 'provider' | 'prices' | 'configured'
-  /** Date of the price list (ISO, day), where there is one. */
+  /** Date of the price list (`2026-11-20`), where the cost comes from one. */
   readonly pricesDate?: string
-  /** True where tokens were estimated. */
+  /** True where the tokens are an estimate. */
   readonly estimated: boolean
 }

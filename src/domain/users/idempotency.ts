@@ -1,16 +1,16 @@
-/** One request that a client marked with a key, so that sending it again does nothing twice. */
+/** A request that a client marked with a key, so that sending it again has no second effect. */
 export interface IdempotentRequest {
   readonly userId: string
-  /** As the client chose it; means nothing to other users. */
+  /** Chosen by the client. Other users may use the same key for other requests. */
   readonly key: string
-  /** What tells the request from others under the same key: a hash of method, address and body. */
+  /** A hash of method, address and body, which distinguishes the request from others under the same key. */
   readonly fingerprint: string
   readonly now: Date
-  /** From then on the holder counts as dead, and the same request may take its place. */
+  /** From this instant on the holder counts as dead, and the same request may replace it. */
   readonly lockedUntil: Date
 }
 
-/** An answer as it is sent again. */
+/** An answer that is stored to be sent again. */
 export interface IdempotentAnswer {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string>>
@@ -18,7 +18,7 @@ export interface IdempotentAnswer {
 }
 
 export type IdempotencyState =
-  /** The caller holds the key and must finish or release it; `lock` tells it from a holder that came before or after. */
+  /** The caller holds the key and must finish or release it. `lock` identifies it among the holders of the key. */
   | { readonly state: 'new'; readonly lock: string }
   | { readonly state: 'running' }
   | { readonly state: 'other_request' }

@@ -1,7 +1,10 @@
-/** What one user allows one provider to see (S4-116). No policy means: nothing beyond the user's own prompt and the provider's own outputs. */
+/**
+ * Context that one user allows one provider to see. Without a policy the provider sees only the prompt of the user and
+ * its own outputs.
+ */
 export interface DataSharingPolicy {
   readonly userId: string
-  /** Provider id as steps name it. */
+  /** Id of the provider, as steps name it. */
   readonly providerKey: string
   readonly allowConversationHistory: boolean
   readonly allowCrossProviderContext: boolean
@@ -13,15 +16,18 @@ export type DataSharingRules = Omit<DataSharingPolicy, 'userId' | 'providerKey'>
 export const CONTEXT_KINDS = ['original_prompt', 'conversation_history', 'step_output', 'attachment'] as const
 export type ContextKind = (typeof CONTEXT_KINDS)[number]
 
-/** One decision about one piece of context on its way to one provider. */
+/** The decision whether one context item is sent to one provider. */
 export interface SharingDecision {
   readonly kind: ContextKind
-  /** Step id, message id or attachment name. */
+  /** Name of the context item: a step id, a message id or the name of an attachment. */
   readonly piece: string
-  /** Provider that wrote it; absent for text of the user. */
+  /** The provider that wrote the item; absent for text of the user. */
   readonly from?: string
   readonly to: string
   readonly allowed: boolean
-  /** The rule that decided, e.g. `own_output`, `allowCrossProviderContext`, `no_policy`, `shareConversationHistory`, `maxSharedTokens`. */
+  /**
+   * The rule that decided, for example `own_output`, `allowCrossProviderContext`, `no_policy`,
+   * `shareConversationHistory` or `maxSharedTokens`.
+   */
   readonly rule: string
 }

@@ -11,7 +11,7 @@ export interface Thread {
 export interface Attachment {
   readonly name: string
   readonly mediaType: string
-  /** Text content; attachments without it (images, audio) are recorded but not sent. */
+  /** Text content. Attachments without text (images, audio) are stored but not sent. */
   readonly text?: string
 }
 
@@ -21,7 +21,7 @@ export interface Message {
   readonly role: 'user' | 'assistant' | 'system'
   readonly content: string
   readonly attachments?: readonly Attachment[]
-  /** Provider that wrote an assistant message, as far as known: `metadata.provider`. */
+  /** `metadata.provider` names the provider that wrote an assistant message, where it is known. */
   readonly metadata: Readonly<Record<string, unknown>>
   readonly createdAt: Date
 }
@@ -29,7 +29,7 @@ export interface Message {
 export const THREAD_RIGHTS = ['read', 'write', 'delete'] as const
 export type ThreadRight = (typeof THREAD_RIGHTS)[number]
 
-/** The same for a thread of somebody else as for none, so that ids cannot be probed. */
+/** The error is the same for an unknown thread and for one without read access, so that ids cannot be probed. */
 export const threadNotFound = (threadId: string): OrchestratorError =>
   new OrchestratorError(
     'THREAD_NOT_FOUND',

@@ -12,13 +12,13 @@ export interface MemoryCallers {
 }
 
 export interface MemoryCallersOptions {
-  /** Beyond it the oldest ticket goes. */
+  /** Above this number the oldest ticket is removed. */
   readonly maxTickets: number
-  /** Characters of all answers that are kept to be sent again; beyond it those that were asked for least recently go. */
+  /** Characters of all stored answers. Above this number the answers that were read least recently are removed. */
   readonly maxAnswerCharacters: number
 }
 
-/** What the server keeps of its callers, in plain Maps. */
+/** API keys, tickets and idempotent requests in plain Maps. */
 export const createMemoryCallers = ({ maxTickets, maxAnswerCharacters }: MemoryCallersOptions): MemoryCallers => ({
   apiKeys: createMemoryApiKeys(),
   tickets: createMemoryTickets(maxTickets),
@@ -79,46 +79,46 @@ type Held = IdempotentRequest & { readonly lock: string }
 type Answered = IdempotentRequest & { readonly answer: IdempotentAnswer }
 
 function createMemoryIdempotency(maxAnswerCharacters: number): IdempotencyRepository {
-  // Each stands for a request that is being answered right now.
+  // Requests that are being answered.
   const held = new Map<string, Held>()
   const answered = new LRUCache<string, Answered>({
     maxSize: maxAnswerCharacters,
-    sizeCalculation: ({ answer }, place) => place.length + JSON.stringify(answer.headers).length + answer.body.length + 200,
+    sizeCalculation: ({ answer }, id) => id.length + JSON.stringify(answer.headers).length + answer.body.length + 200,
   })
-  const findHeld = (place: string, lock: string | undefined): Held | undefined => {
-    const request = held.get(place)
+  const findHeld = (id: string, lock: string | undefined): Held | undefined => {
+    const request = held.get(id)
     return lock === undefined || request?.lock === lock ? request : undefined
   }
   return {
     begin: async (request) => {
-      const place = toPlace(request.userId, request.key)
-      const done = answered.get(place)
-      const holder = held.get(place)
+      const id = toRequestId(request.userId, request.key)
+      const done = answered.get(id)
+      const holder = held.get(id)
       const prior = done ?? holder
       if (prior && prior.fingerprint !== request.fingerprint) return { state: 'other_request' }
       if (done) return { state: 'done', answer: done.answer }
       if (holder && holder.lockedUntil > request.now) return { state: 'running' }
       const lock = randomUUID()
-      held.set(place, { ...request, lock })
+      held.set(id, { ...request, lock })
       return { state: 'new', lock }
     },
     finish: async (userId, key, answer, lock) => {
-      const place = toPlace(userId, key)
-      const request = findHeld(place, lock)
+      const id = toRequestId(userId, key)
+      const request = findHeld(id, lock)
       if (!request) return
-      held.delete(place)
-      answered.set(place, { ...request, answer })
+      held.delete(id)
+      answered.set(id, { ...request, answer })
     },
     release: async (userId, key, lock) => {
-      const place = toPlace(userId, key)
-      if (findHeld(place, lock)) held.delete(place)
+      const id = toRequestId(userId, key)
+      if (findHeld(id, lock)) held.delete(id)
     },
     prune: async (olderThan) => {
       let pruned = 0
       for (const requests of [held, answered]) {
-        for (const [place, { now }] of [...requests.entries()]) {
+        for (const [id, { now }] of [...requests.entries()]) {
           if (now >= olderThan) continue
-          requests.delete(place)
+          requests.delete(id)
           pruned++
         }
       }
@@ -127,4 +127,4 @@ function createMemoryIdempotency(maxAnswerCharacters: number): IdempotencyReposi
   }
 }
 
-const toPlace = (userId: string, key: string): string => JSON.stringify([userId, key])
+const toRequestId = (userId: string, key: string): string => JSON.stringify([userId, key])

@@ -15,13 +15,15 @@ export interface MemoryConversations {
   readonly permissions: PermissionRepository
   readonly dataSharing: DataSharingRepository
   hasThread(threadId: string): boolean
-  /** Adds messages of flows to their thread, each once; a thread that is gone gets none. */
+  /** Adds messages of flows to their thread, each once. Messages for a deleted thread are dropped. */
   addFlowMessages(messages: readonly Message[]): void
 }
 
 const MAX_MESSAGES_PER_THREAD = 10_000
 
-/** Threads with messages, rights and sharing policies in plain Maps; beyond `maxThreads` the oldest goes. */
+/**
+ * Threads with messages, rights and sharing policies in plain Maps. Above `maxThreads` the oldest thread is removed.
+ */
 export function createMemoryConversations({ maxThreads }: { readonly maxThreads: number }): MemoryConversations {
   const records = new Map<string, ThreadRecord>()
   const rights = new Map<string, Map<string, readonly ThreadRight[]>>()
@@ -32,7 +34,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     return records.delete(threadId)
   }
 
-  /** All of one thread. */
+  /** Adds messages of one thread. */
   const addMessages = (messages: readonly Message[]): void => {
     const [first] = messages
     if (!first) return
@@ -63,8 +65,8 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     list: async (userId, limit, offset, after) =>
       [...records.values()]
         .map(({ thread }) => thread)
-        .filter((thread) => thread.userId === userId && (!after || newestFirst(toPlace(thread), after) > 0))
-        .sort((a, b) => newestFirst(toPlace(a), toPlace(b)))
+        .filter((thread) => thread.userId === userId && (!after || newestFirst(toCursor(thread), after) > 0))
+        .sort((a, b) => newestFirst(toCursor(a), toCursor(b)))
         .slice(offset, offset + limit),
     delete: async (threadId) => remove(threadId),
     addMessage: async (message) => {
@@ -107,7 +109,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
   return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId), addFlowMessages }
 }
 
-const toPlace = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })
+const toCursor = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })
 
 const newestFirst = (a: PageCursor, b: PageCursor): number =>
   Number(b.value) - Number(a.value) || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)

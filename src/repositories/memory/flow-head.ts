@@ -8,10 +8,13 @@ import {
 } from '../repository.ts'
 import type { PackedFlowHead } from './pages.ts'
 
-/** A flow that something may still happen to. Results and updates are created with the first of them: many flows wait long for it. */
+/**
+ * A flow that is not packed. Its results and updates are created with the first entry, because many flows wait long for
+ * it.
+ */
 export interface OpenFlow {
   flow: StoredFlow
-  /** By id, in the order they were recorded. */
+  /** By id, in the order in which they were recorded. */
   results: Map<string, StepResult> | undefined
   updates: StoredUpdate[] | undefined
 }
@@ -26,7 +29,7 @@ export function toFlowHead({ flow, results }: OpenFlow): PackedFlowHead {
 
 const withoutOutput = ({ output: _, ...figures }: StoredFlowResult): PackedFlowHead['flow']['result'] => figures
 
-/** Cut between characters, and copied: a slice would keep the whole text in memory. */
+/** The first characters, none of them cut in two. They are copied: a slice would keep the whole text in memory. */
 const startOf = (input: string): string =>
   Array.from(input.slice(0, 2 * INPUT_START_CHARACTERS))
     .slice(0, INPUT_START_CHARACTERS)

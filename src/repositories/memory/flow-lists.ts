@@ -4,8 +4,8 @@ import type { FlowListEntry } from './records.ts'
 
 type SortValue = number | string | undefined
 
-/** What one list of flows compares. */
-interface Place {
+/** The position of a flow in one list. */
+interface Position {
   readonly value: SortValue
   readonly id: string
 }
@@ -21,18 +21,18 @@ export function selectFlowIds(rows: Iterable<FlowListEntry>, query: ListFlowsQue
     (threadId === undefined ? row.userId === userId : row.threadId === threadId) &&
     (!status || row.status === status) &&
     (!type || row.flowType === type)
-  const places: Place[] = []
-  for (const row of rows) if (isMeant(row)) places.push({ value: row[SORT_KEYS[sortBy]], id: row.id })
+  const positions: Position[] = []
+  for (const row of rows) if (isMeant(row)) positions.push({ value: row[SORT_KEYS[sortBy]], id: row.id })
   const compare = inOrder(sortOrder)
   const start = after && fromCursor(after)
-  return places
-    .filter((place) => !start || compare(place, start) > 0)
+  return positions
+    .filter((position) => !start || compare(position, start) > 0)
     .sort(compare)
     .slice(offset, offset + limit)
     .map(({ id }) => id)
 }
 
-/** The newest of the rows that fit. */
+/** The newest of the rows that `fits` accepts. */
 export function newestOf(rows: Iterable<FlowListEntry>, fits: (row: FlowListEntry) => boolean): FlowListEntry | undefined {
   let newest: FlowListEntry | undefined
   for (const row of rows) if (fits(row) && (!newest || isNewer(row, newest))) newest = row
@@ -55,14 +55,14 @@ export function selectNames(rows: Iterable<FlowListEntry>, userId: string, limit
 const isNewer = (a: FlowListEntry, b: FlowListEntry): boolean =>
   a.createdAtMs > b.createdAtMs || (a.createdAtMs === b.createdAtMs && a.id > b.id)
 
-const fromCursor = ({ value, id }: FlowCursor): Place => ({
+const fromCursor = ({ value, id }: FlowCursor): Position => ({
   value: value instanceof Date ? value.getTime() : (value ?? undefined),
   id,
 })
 
 const inOrder = (sortOrder: ListFlowsQuery['sortOrder']) => {
   const direction = sortOrder === 'ASC' ? 1 : -1
-  return (a: Place, b: Place): number =>
+  return (a: Position, b: Position): number =>
     absentLast(a.value, b.value) || direction * (compareValues(a.value, b.value) || compareValues(a.id, b.id))
 }
 

@@ -3,16 +3,8 @@ import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type {
-  FlowInsert,
-  FlowRepository,
-  Journal,
-  JournalEntry,
-  StoredFlow,
-  StoredUpdate,
-  UpdateRepository,
-  UsageRepository,
-} from '../repository.ts'
+import type { FlowRepository, Journal, JournalEntry, StoredUpdate, UpdateRepository, UsageRepository } from '../repository.ts'
+import { claimFlow, createStoredFlow, finishFlow } from './flow-changes.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
@@ -24,7 +16,7 @@ export interface MemoryFlows {
   readonly journal: Journal
   readonly usage: UsageRepository
   deleteFlowsOfThread(threadId: string): void
-  /** Ends the RUNNING flows of the owners that `isDead` names; answers their ids. */
+  /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
   interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
 }
 
@@ -39,8 +31,8 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
 export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
 
-  const recordUnder = (entry: JournalEntry): OpenFlow | undefined => {
-    const record = records.take(entry.flowId)
+  const checkOutUnder = (entry: JournalEntry): OpenFlow | undefined => {
+    const record = records.checkOut(entry.flowId)
     return record?.flow.ownerEpoch === entry.epoch ? record : undefined
   }
 
@@ -50,48 +42,34 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (records.status(flow.id)) {
         return Promise.reject(new OrchestratorError('INTERNAL', `Expected a new flow id, found ${flow.id} in use.`))
       }
-      const record = records.add(toStoredFlow(flow))
+      const record = records.add(createStoredFlow(flow))
       if (flow.carried) recordResults(record, flow.carried)
-      records.rest(record)
+      records.markSettled(record)
       return done
     },
-    claim: ({ flowId, from, ownerId, startedAt, input, metadata, runOptions }) => {
+    claim: (claim) => {
+      const { flowId, from } = claim
       const status = records.status(flowId)
-      const record = status && from.includes(status) ? records.take(flowId) : undefined
+      const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
       if (!record) return Promise.resolve({ status })
-      const { flow } = record
-      const epoch = flow.ownerEpoch + 1
-      record.flow = {
-        ...flow,
-        status: 'RUNNING',
-        ownerEpoch: epoch,
-        ownerId,
-        startedAt,
-        completedAt: undefined,
-        input,
-        metadata: metadata ?? flow.metadata,
-        result: undefined,
-        error: undefined,
-        runOptions,
-      }
-      records.wake(flowId)
-      return Promise.resolve({ epoch })
+      record.flow = claimFlow(record.flow, claim)
+      records.markRunning(flowId)
+      return Promise.resolve({ epoch: record.flow.ownerEpoch })
     },
     append: (entry) => {
-      const record = recordUnder(entry)
+      const record = checkOutUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
       return done
     },
     finish: (entry) => {
-      const record = recordUnder(entry)
+      const record = checkOutUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
-      const { status, completedAt, result, error, simulated } = entry.outcome
-      record.flow = { ...record.flow, status, completedAt, result, error, simulated }
-      records.rest(record)
+      record.flow = finishFlow(record.flow, entry.outcome)
+      records.markSettled(record)
       return done
     },
   }
@@ -99,20 +77,20 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
   const flows: FlowRepository = {
     find: (flowId) => Promise.resolve(records.read(flowId)?.flow),
     list: async (query) =>
-      selectFlowIds(records.rows(), query).flatMap((flowId) => {
+      selectFlowIds(records.listEntries(), query).flatMap((flowId) => {
         const head = records.readHead(flowId)
         return head ? [{ ...head.flow, definition: head.definition }] : []
       }),
     findNewestByName: async (userId, name, notInThreads = []) => {
       const newest = newestOf(
-        records.rows(),
+        records.listEntries(),
         (row) => row.userId === userId && row.name === name && !notInThreads.includes(row.threadId),
       )
       return newest && records.read(newest.id)?.flow
     },
-    namesOf: async (userId, limit) => selectNames(records.rows(), userId, limit),
+    namesOf: async (userId, limit) => selectNames(records.listEntries(), userId, limit),
     findInterrupted: async (fromId, limit) => {
-      const failed = Array.from(records.rows()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
+      const failed = Array.from(records.listEntries()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
       const interrupted = failed.filter(({ id }) => {
         const flow = records.read(id)?.flow
         return flow?.runOptions !== undefined && flow.error?.code === 'FLOW_INTERRUPTED'
@@ -153,7 +131,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       ),
     prune: async (settledBefore) => {
       let touched = 0
-      for (const { id, status, completedAtMs, hasUpdates } of [...records.rows()]) {
+      for (const { id, status, completedAtMs, hasUpdates } of [...records.listEntries()]) {
         const isOld = completedAtMs !== undefined && completedAtMs < settledBefore.getTime()
         if (!isOld || !hasUpdates || !SETTLED.includes(status)) continue
         records.forgetUpdates(id)
@@ -169,7 +147,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     journal,
     usage: createMemoryUsage(records),
     deleteFlowsOfThread: (threadId) => {
-      for (const row of [...records.rows()]) if (row.threadId === threadId) records.remove(row.id)
+      for (const row of [...records.listEntries()]) if (row.threadId === threadId) records.remove(row.id)
     },
     interruptFlowsOf: (isDead) => {
       const ids: string[] = []
@@ -183,7 +161,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         const seq = (record.updates?.at(-1)?.seq ?? 0) + 1
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
-        records.rest(record)
+        records.markSettled(record)
         ids.push(flow.id)
       }
       return ids
@@ -210,7 +188,7 @@ function recordResults(record: OpenFlow, results: readonly StepResult[]) {
   }
 }
 
-/** A ledger only grows: what a former run of the step paid stays. */
+/** Attempts are never removed from the ledger: those of an earlier run of the step stay. */
 function mergeAttempts(prior: readonly Attempt[], later: readonly Attempt[]): readonly Attempt[] {
   const known = new Set(prior.map((attempt) => attempt.number))
   return [...prior, ...later.filter((attempt) => !known.has(attempt.number))].sort((a, b) => a.number - b.number)
@@ -220,34 +198,6 @@ const interrupted = ({ flowId, epoch }: JournalEntry) =>
   new OrchestratorError('FLOW_INTERRUPTED', `Flow ${flowId} is no longer owned under epoch ${epoch}.`, {
     details: { flowId, epoch },
   })
-
-/** Has every key from the start, also those that have no value yet: later copies keep its shape, which makes them cheap. */
-function toStoredFlow(flow: FlowInsert): StoredFlow {
-  const { id, threadId, userId, name, description, flowType, definition, createdAt, input, metadata, parentFlowId, simulated } =
-    flow
-  return {
-    id,
-    threadId,
-    userId,
-    name,
-    description,
-    flowType,
-    definition,
-    status: 'PENDING',
-    createdAt,
-    startedAt: undefined,
-    completedAt: undefined,
-    input,
-    metadata,
-    parentFlowId,
-    ownerEpoch: 0,
-    ownerId: undefined,
-    result: undefined,
-    error: undefined,
-    runOptions: undefined,
-    simulated,
-  }
-}
 
 function firstAbove(updates: readonly StoredUpdate[], seq: number): number {
   let low = 0

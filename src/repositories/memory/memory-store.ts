@@ -5,25 +5,25 @@ import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows } from './flows.ts'
 
 export interface MemoryStoreOptions {
-  /** Settled flows that are kept, the newest; default 1000. Running flows are never dropped. */
+  /** Settled flows that are kept, the newest ones. Default: 1000. Running flows are never dropped. */
   readonly maxFlows?: number
-  /** PENDING and PAUSED flows that are kept, the newest; default 100,000. */
+  /** PENDING and PAUSED flows that are kept, the newest ones. Default: 100,000. */
   readonly maxWaitingFlows?: number
-  /** Default 100,000, the newest. */
+  /** Threads that are kept, the newest ones. Default: 100,000. */
   readonly maxThreads?: number
-  /** Tickets that nobody redeemed yet; default 10,000, the newest. */
+  /** Unused tickets that are kept, the newest ones. Default: 10,000. */
   readonly maxTickets?: number
-  /** Characters of answers to repeated requests; default 16 million. */
+  /** Characters of answers that are kept for repeated requests. Default: 16 million. */
   readonly maxAnswerCharacters?: number
-  /** Settled flows that are kept as they are, quick to read; older ones are packed. Default 64. */
+  /** Settled flows that stay uncompressed, which are quick to read; older ones are packed. Default: 64. */
   readonly recentFlows?: number
-  /** Milliseconds since 1970; default `Date.now`. */
+  /** Milliseconds since 1970. Default: `Date.now`. */
   readonly now?: () => number
 }
 
 /**
- * Everything in plain memory, for tests and throw-away use (`memory://`). It keeps the objects it is given, so callers must not change them afterwards.
- * Writes are durable as soon as they are accepted: every promise is already resolved when it is returned.
+ * A store in plain memory, for tests and temporary use (`memory://`). It keeps the objects that it is given, so callers
+ * must not change them afterwards. The promise of a write is already settled when it is returned.
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options

@@ -3,21 +3,24 @@ import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { ListedFlow, StepState, StoredFlow, StoredUpdate } from '../repository.ts'
 
-/** All that is known of one flow, but for its definition, which many flows share. */
+/** The data of one flow without its definition, which many flows share. */
 export interface FlowContents {
   readonly flow: Omit<StoredFlow, 'definition'> & { readonly definition: undefined }
-  /** In the order they were recorded. */
+  /** In the order in which they were recorded. */
   readonly results: readonly StepResult[]
   readonly updates: readonly StoredUpdate[]
 }
 
-/** What lists and status reports read of a flow: apart from the rest, so that they never unpack what steps wrote. */
+/**
+ * The part of a flow that lists and status reports read. It is packed apart, so that they never unpack the outputs of
+ * steps.
+ */
 export interface PackedFlowHead {
   readonly flow: Omit<ListedFlow, 'definition'>
   readonly states: readonly StepState[]
 }
 
-/** Facts of several flows that nothing happens to any more, in about a sixth of the room. Reading one of them reads them all. */
+/** Settled flows in compressed form, which takes about a sixth of the memory. Reading one of them unpacks them all. */
 export interface Page<Facts> {
   read(position: number): Facts | undefined
 }
@@ -25,7 +28,7 @@ export interface Page<Facts> {
 // The lowest quality that finds repeated keys and texts at all: higher ones cost more time and gain nothing here.
 const COMPRESSION = { params: { [constants.BROTLI_PARAM_QUALITY]: 1, [constants.BROTLI_PARAM_LGWIN]: 22 } }
 
-/** Flows that cannot be written down, because a parsed value holds a function, say, are kept as they are. */
+/** Flows that cannot be serialized, because a parsed value holds a function, say, are kept uncompressed. */
 export function createPage<Facts>(flows: readonly Facts[]): Page<Facts> {
   try {
     // Copied, because the result is a view into a larger buffer that would stay in memory with it.
@@ -35,9 +38,10 @@ export function createPage<Facts>(flows: readonly Facts[]): Page<Facts> {
   }
 }
 
-// On its own, because closures of one function share what any of them captures: the flows would stay in memory with the page.
+// A function of its own, because closures of one function share all captured variables: the flows would stay in memory
+// with the page.
 function createPackedPage<Facts>(bytes: Uint8Array): Page<Facts> {
-  // Weak: a list reads many flows of one page in a row, but nobody should pay for pages that are not read.
+  // A weak reference: a list reads many flows of one page in a row, and pages that are not read should take no memory.
   let unpacked: WeakRef<readonly Facts[]> | undefined
   return {
     read: (position) => {

@@ -3,7 +3,7 @@ import type { StoredDefinition, StoredFlow } from '../repository.ts'
 import { type OpenFlow, toFlowHead } from './flow-head.ts'
 import { createPage, type FlowContents, type PackedFlowHead, type Page } from './pages.ts'
 
-/** A settled flow in a page, with what lists and retention ask of it. */
+/** A settled flow in a page, with the properties by which lists and retention select it. */
 interface PackedFlow {
   readonly id: string
   readonly threadId: string
@@ -20,7 +20,7 @@ interface PackedFlow {
   readonly position: number
 }
 
-/** What lists sort and filter by. */
+/** The properties by which lists sort and filter. */
 export interface FlowListEntry
   extends Pick<PackedFlow, 'id' | 'threadId' | 'userId' | 'status' | 'flowType' | 'name' | 'createdAtMs' | 'completedAtMs'> {
   readonly hasUpdates: boolean
@@ -31,21 +31,21 @@ export interface FlowRecordsOptions {
   readonly maxFlows: number
   /** Flows that are kept while they wait to be executed or resumed. */
   readonly maxWaitingFlows: number
-  /** Settled flows that stay as they are before they are packed. */
+  /** Settled flows that stay uncompressed before they are packed. */
   readonly recentFlows: number
 }
 
 const PAGE_FLOWS = 64
-// A page is packed at once, and everything else waits for it.
+// A page is packed synchronously, which blocks the event loop.
 const PAGE_CHARACTERS = 500_000
 
 export type FlowRecords = ReturnType<typeof createFlowRecords>
 
-/** All flows of the process: open ones as they are, settled ones packed, the oldest settled ones dropped. */
+/** All flows of the process: settled flows are packed after a while, and the oldest of them are dropped. */
 export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: FlowRecordsOptions) {
   const open = new Map<string, OpenFlow>()
   const definitions = createDefinitionPool()
-  // All three in the order in which flows came to rest, so that the oldest is found without a search.
+  // All three are in the order in which flows stopped running, so that the oldest is found without a search.
   const packed = new Map<string, PackedFlow>()
   const unpacked = new Set<string>()
   const waiting = new Set<string>()
@@ -53,9 +53,9 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
   const read = (flowId: string): OpenFlow | undefined => {
     const record = open.get(flowId)
     if (record) return record
-    const place = packed.get(flowId)
-    const contents = place?.page.read(place.position)
-    return place && contents && toRecord(contents, place)
+    const packedFlow = packed.get(flowId)
+    const contents = packedFlow?.page.read(packedFlow.position)
+    return packedFlow && contents && toRecord(contents, packedFlow)
   }
 
   const remove = (flowId: string) => {
@@ -87,18 +87,18 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
   }
 
   return {
-    /** For reading only: what is written to a packed flow's record is lost. */
+    /** For reading only: changes to the record of a packed flow are lost. */
     read,
-    /** What lists show of the flow. */
+    /** The part of the flow that lists show. */
     readHead(flowId: string): (PackedFlowHead & { readonly definition: StoredDefinition }) | undefined {
       const record = open.get(flowId)
       if (record) return { ...toFlowHead(record), definition: record.flow.definition }
-      const place = packed.get(flowId)
-      const head = place?.heads.read(place.position)
-      return place && head && { ...head, definition: place.definition }
+      const packedFlow = packed.get(flowId)
+      const head = packedFlow?.heads.read(packedFlow.position)
+      return packedFlow && head && { ...head, definition: packedFlow.definition }
     },
-    /** For writing; unpacks the flow. */
-    take(flowId: string): OpenFlow | undefined {
+    /** For writing: unpacks the flow. */
+    checkOut(flowId: string): OpenFlow | undefined {
       const record = read(flowId)
       if (record && packed.delete(flowId)) {
         open.set(flowId, record)
@@ -118,8 +118,8 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       return record
     },
     remove,
-    /** Nothing will happen to the flow by itself: it may be packed, and dropped in its turn. */
-    rest({ flow }: OpenFlow) {
+    /** The flow does not run: it may be packed once it is settled, and the oldest flows may be dropped. */
+    markSettled({ flow }: OpenFlow) {
       if (!SETTLED.includes(flow.status)) {
         waiting.add(flow.id)
         if (waiting.size > maxWaitingFlows) dropOldest(waiting)
@@ -129,8 +129,8 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       if (packed.size + unpacked.size > maxFlows) dropOldest(packed.size > 0 ? packed.keys() : unpacked)
       if (unpacked.size >= recentFlows + (recentFlows === 0 ? 1 : PAGE_FLOWS)) packOldest()
     },
-    /** The flow runs: it is neither packed nor dropped. */
-    wake(flowId: string) {
+    /** The flow runs: it must be neither packed nor dropped. */
+    markRunning(flowId: string) {
       unpacked.delete(flowId)
       waiting.delete(flowId)
     },
@@ -142,14 +142,14 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
     *running(): Generator<OpenFlow> {
       for (const record of open.values()) if (record.flow.status === 'RUNNING') yield record
     },
-    *rows(): Generator<FlowListEntry> {
-      for (const record of open.values()) yield toRow(record)
+    *listEntries(): Generator<FlowListEntry> {
+      for (const record of open.values()) yield toListEntry(record)
       yield* packed.values()
     },
   }
 }
 
-const toRow = ({ flow, updates }: OpenFlow): FlowListEntry => ({
+const toListEntry = ({ flow, updates }: OpenFlow): FlowListEntry => ({
   id: flow.id,
   threadId: flow.threadId,
   userId: flow.userId,
@@ -161,7 +161,7 @@ const toRow = ({ flow, updates }: OpenFlow): FlowListEntry => ({
   hasUpdates: updates !== undefined,
 })
 
-// Written out, because a spread row would carry its last keys in a second object.
+// Written out, because V8 keeps the last keys of an object with a spread in a second object.
 const toPackedFlow = (
   { flow, updates }: OpenFlow,
   page: Page<FlowContents>,
@@ -195,7 +195,7 @@ function toRecord({ flow, results, updates }: FlowContents, { definition, hasUpd
   }
 }
 
-/** Keeps one definition per content, as long as a flow has it. */
+/** Keeps one definition per content, for as long as a flow has it. */
 function createDefinitionPool() {
   const pool = new Map<string, { readonly definition: StoredDefinition; flows: number }>()
   return {

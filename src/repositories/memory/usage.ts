@@ -1,3 +1,4 @@
+import { isUnpriced, knownCost } from '../../domain/execution/cost.ts'
 import type { Attempt } from '../../domain/execution/step-result.ts'
 import { NO_FIGURES, type UsageFigures, type UsageQuery, type UsageRow } from '../../domain/execution/usage-report.ts'
 import type { StoredFlow, UsageRepository } from '../repository.ts'
@@ -7,7 +8,7 @@ type Sums = { -readonly [Figure in keyof UsageFigures]: number }
 type Names = Omit<UsageRow, keyof UsageFigures>
 
 /** Sums over the attempts of all flows that are kept. */
-export const createMemoryUsage = (records: Pick<FlowRecords, 'rows' | 'read'>): UsageRepository => ({
+export const createMemoryUsage = (records: Pick<FlowRecords, 'listEntries' | 'read'>): UsageRepository => ({
   sum: async (query) => {
     const sums = new Map<string, Sums & Names>()
     if (query.groupBy.length === 0) sums.set('{}', { ...NO_FIGURES })
@@ -23,8 +24,8 @@ export const createMemoryUsage = (records: Pick<FlowRecords, 'rows' | 'read'>): 
   },
 })
 
-function* attemptsOf(records: Pick<FlowRecords, 'rows' | 'read'>, { userId, from, to, flowId }: UsageQuery) {
-  for (const row of records.rows()) {
+function* attemptsOf(records: Pick<FlowRecords, 'listEntries' | 'read'>, { userId, from, to, flowId }: UsageQuery) {
+  for (const row of records.listEntries()) {
     if (row.userId !== userId || (flowId !== undefined && row.id !== flowId)) continue
     const record = records.read(row.id)
     for (const result of record?.results?.values() ?? []) {
@@ -43,13 +44,14 @@ const namesOf = ({ id, name }: StoredFlow, { startedAt, provider, model }: Attem
   ...(groupBy.includes('flow') && { flowId: id, flowName: name }),
 })
 
-function add(row: Sums, { simulated, usage, cost }: Attempt): void {
+function add(row: Sums, attempt: Attempt): void {
+  const { simulated, usage } = attempt
   if (simulated) {
     row.simulatedCalls++
     row.simulatedTokens += usage?.totalTokens ?? 0
     return
   }
-  row.costUsd += cost ?? 0
+  row.costUsd += knownCost(attempt) ?? 0
   if (!usage) {
     row.failedCalls++
     return
@@ -61,7 +63,7 @@ function add(row: Sums, { simulated, usage, cost }: Attempt): void {
   row.outputTokens += usage.outputTokens ?? 0
   row.reasoningTokens += usage.reasoningTokens ?? 0
   row.totalTokens += usage.totalTokens ?? 0
-  if (cost === undefined) row.unpricedCalls++
+  if (isUnpriced(attempt)) row.unpricedCalls++
   if (usage.totalTokens === undefined) row.uncountedCalls++
 }
 

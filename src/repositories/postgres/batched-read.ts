@@ -1,30 +1,30 @@
 /**
- * A lookup whose calls share statements: what is asked for while one load is under way goes together in the next. A load never starts before the call, so that
- * everyone sees what was written before they asked.
+ * A lookup whose calls share statements: keys that are requested while one statement runs go together into the next.
+ * A statement never starts before the call, so every caller sees all data that was durable when it called.
  */
 export function createBatchedRead<Key, Value>(
   load: (keys: readonly Key[]) => Promise<(key: Key) => Value>,
 ): (key: Key) => Promise<Value> {
-  interface Asked {
+  interface Request {
     readonly key: Key
     readonly resolve: (value: Value) => void
     readonly reject: (error: unknown) => void
   }
-  let waiting: Asked[] = []
+  let waiting: Request[] = []
   let loading = false
 
   async function loadWaiting(): Promise<void> {
     loading = true
     while (waiting.length > 0) {
-      // Lets all calls of this turn of the event loop come along.
+      // Collects all calls of this turn of the event loop.
       await new Promise<void>((resolve) => setImmediate(resolve))
-      const asked = waiting
+      const requests = waiting
       waiting = []
       try {
-        const valueFor = await load(asked.map(({ key }) => key))
-        for (const { key, resolve } of asked) resolve(valueFor(key))
+        const valueFor = await load(requests.map(({ key }) => key))
+        for (const { key, resolve } of requests) resolve(valueFor(key))
       } catch (error) {
-        for (const { reject } of asked) reject(error)
+        for (const { reject } of requests) reject(error)
       }
     }
     loading = false

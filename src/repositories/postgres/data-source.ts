@@ -1,77 +1,45 @@
 import pg, { type Pool, type PoolConfig } from 'pg'
 import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
-import { CreatePolyphony1763596800000 } from '../../../migrations/1763596800000-create-polyphony.ts'
-import { ServeCallers1764201600000 } from '../../../migrations/1764201600000-serve-callers.ts'
-import { KeepRunOptions1764288000000 } from '../../../migrations/1764288000000-keep-run-options.ts'
-import { KeepOutputsApart1764374400000 } from '../../../migrations/1764374400000-keep-outputs-apart.ts'
+import { MIGRATIONS } from '../../../migrations/migrations.ts'
 import type { PluggedDataSource } from '../../config/config-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { ApiKeyEntity } from './entities/api-key.ts'
-import { DataSharingPolicyEntity } from './entities/data-sharing-policy.ts'
-import { FlowEntity } from './entities/flow.ts'
-import { FlowClaimEntity } from './entities/flow-claim.ts'
-import { FlowDefinitionEntity } from './entities/flow-definition.ts'
-import { FlowUpdateEntity } from './entities/flow-update.ts'
-import { IdempotencyEntity } from './entities/idempotency.ts'
-import { MessageEntity } from './entities/message.ts'
-import { OwnerEntity } from './entities/owner.ts'
-import { StepAttemptEntity } from './entities/step-attempt.ts'
-import { StepResultEntity } from './entities/step-result.ts'
-import { ThreadEntity } from './entities/thread.ts'
-import { ThreadPermissionEntity } from './entities/thread-permission.ts'
-import { TicketEntity } from './entities/ticket.ts'
+import { ENTITIES } from './entities.ts'
 
-/** Milliseconds to wait for a connection; without it a query inside its own transaction on a pool of one would wait for ever. */
+/**
+ * Milliseconds to wait for a connection. Without a limit, a query beside its own transaction on a pool of one hangs.
+ */
 const CONNECT_TIMEOUT_MS = 10_000
 
-// Any number that no one else uses for an advisory lock in the same database: "polyphon" as ASCII.
+// "polyphon" in ASCII: a number that no other program uses for an advisory lock in the same database.
 const MIGRATION_LOCK = '8101813523495546734'
 
 const common = {
   type: 'postgres',
-  entities: [
-    ApiKeyEntity,
-    DataSharingPolicyEntity,
-    FlowClaimEntity,
-    FlowDefinitionEntity,
-    FlowEntity,
-    FlowUpdateEntity,
-    IdempotencyEntity,
-    MessageEntity,
-    OwnerEntity,
-    StepAttemptEntity,
-    StepResultEntity,
-    ThreadEntity,
-    ThreadPermissionEntity,
-    TicketEntity,
-  ],
-  migrations: [
-    CreatePolyphony1763596800000,
-    ServeCallers1764201600000,
-    KeepRunOptions1764288000000,
-    KeepOutputsApart1764374400000,
-  ],
+  entities: ENTITIES,
+  migrations: [...MIGRATIONS],
   migrationsTableName: 'polyphony_migrations',
   synchronize: false,
   logging: false,
   installExtensions: false,
   uuidExtension: 'pgcrypto',
   connectTimeoutMS: CONNECT_TIMEOUT_MS,
-  // A lost idle connection is replaced by the pool; the next query tells whether the server is away.
+  // The pool replaces a lost idle connection; the next query fails where the server is down.
   poolErrorHandler: () => undefined,
 } as const satisfies DataSourceOptions
 
-/** TypeORM would load it by a name that it computes, which bundlers and tracers of dependencies do not see. */
+/**
+ * Given to TypeORM, which would otherwise load it by a computed name that bundlers and dependency tracers do not see.
+ */
 const driver = { driver: pg }
 
-/** How to reach Postgres: an URL, or what the pool of `pg` is to be built from. */
+/** Options that reach Postgres by a URL or with the settings of a pool of `pg`. */
 export const dataSourceOptions = (reach: { readonly url: string } | { readonly pool: PoolConfig }): DataSourceOptions =>
-  // A program that has nothing more to do ends, also where it forgot to close.
+  // Idle connections do not keep a program running that forgot to close its store.
   'url' in reach
     ? { ...common, ...driver, url: reach.url, extra: { allowExitOnIdle: true } }
     : { ...common, ...driver, poolSize: reach.pool.max, extra: reach.pool }
 
-/** A DataSource with Polyphony's entities over the pool of another one, which stays the owner of the pool. */
+/** Options with Polyphony's entities over the pool of another DataSource, which stays the owner of the pool. */
 export function sharedDataSourceOptions(pool: Pool): DataSourceOptions {
   const shared = {
     connect: pool.connect.bind(pool),
@@ -79,7 +47,7 @@ export function sharedDataSourceOptions(pool: Pool): DataSourceOptions {
     on: () => shared,
     end: (done: () => void) => done(),
   }
-  // TypeORM builds its pool with `new`; a constructor that returns an object hands that object out instead.
+  // TypeORM builds its pool with `new`; the value of `new` is the object that the constructor returns.
   function SharedPool() {
     return shared
   }
@@ -92,7 +60,10 @@ export async function openDataSource(options: DataSourceOptions): Promise<DataSo
   return dataSource
 }
 
-/** The pool below a DataSource. TypeORM's own `query` costs several times the CPU and knows no prepared statements (library seam). */
+/**
+ * The pool of a DataSource. Statements are sent through it, because TypeORM's `query` takes several times the CPU and
+ * has no prepared statements. Throws CONFIG_INVALID for a DataSource that is not one of Postgres.
+ */
 export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
   const { driver } = dataSource
   if (driver.options.type === 'postgres' && 'master' in driver && isPool(driver.master)) return driver.master
@@ -105,7 +76,10 @@ export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
 const isPool = (value: unknown): value is Pool =>
   typeof value === 'object' && value !== null && 'connect' in value && 'query' in value
 
-/** Brings the schema up to date and resolves with the names of what was applied. Processes that start together wait for each other. */
+/**
+ * Applies the missing migrations and resolves with their names. Processes that start at the same time wait for each
+ * other. Rejects with CONFIG_INVALID where a newer version has changed the schema.
+ */
 export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
   const queryRunner = dataSource.createQueryRunner()
   try {

@@ -4,7 +4,7 @@ import type { Store } from '../repository.ts'
 import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
 import { toDatabaseError } from './database-errors.ts'
 import { keepClientAfterErrors, openPglite } from './embedded/pglite.ts'
-import { createJournal, createRecordedClock } from './journal/journal.ts'
+import { createJournal, createSequence } from './journal/journal.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
 import { createFlowRepository } from './tables/flow-repository.ts'
@@ -18,7 +18,7 @@ import { createUsageRepository } from './tables/usage-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: PluggedDataSource }
-  /** Milliseconds for which writes are kept and tried again while Postgres does not answer. */
+  /** Milliseconds for which writes are kept and repeated while Postgres does not answer. */
   readonly retryForMs: number
 }
 
@@ -31,16 +31,16 @@ interface OpenedDatabase {
   close(): Promise<void>
 }
 
-/** Everything that is kept, in PGlite or Postgres. */
+/** A store in PGlite or Postgres, with its schema up to date. */
 export async function createTypeormStore(options: TypeormStoreOptions): Promise<Store> {
   const { kind, dataSource, close } = await openDatabase(options.database)
   const pool = poolOf(dataSource)
   if (kind === 'pglite') keepClientAfterErrors(pool)
-  const recorded = createRecordedClock(Date.now)
+  const nextRecorded = createSequence(Date.now)
   const journal = createJournal({
     pool,
-    recorded,
-    // An embedded database has one connection, and when it does not answer it does not come back.
+    nextRecorded,
+    // An embedded database has one connection, and one that stopped answering does not recover.
     ...(kind === 'pglite'
       ? { retryForMs: 0, statementsAtOnce: 1 }
       : { retryForMs: options.retryForMs, statementsAtOnce: STATEMENTS_AT_ONCE }),
@@ -49,7 +49,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     kind,
     journal,
     flows: createFlowRepository(pool),
-    threads: createThreadRepository(dataSource, recorded),
+    threads: createThreadRepository(dataSource, nextRecorded),
     permissions: createPermissionRepository(dataSource, pool),
     dataSharing: createDataSharingRepository(dataSource, pool),
     updates: createUpdateRepository(pool),
@@ -65,7 +65,9 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
   }
 }
 
-/** Opens the database only to bring its schema up to date; resolves with the names of the migrations that were applied. */
+/**
+ * Brings the schema up to date, closes the database and resolves with the names of the migrations that were applied.
+ */
 export async function migrateDatabase(database: TypeormStoreOptions['database']): Promise<readonly string[]> {
   const { applied, close } = await openDatabase(database)
   await close()

@@ -1,5 +1,6 @@
 import type { ConversationService } from '../../conversations/conversation-service.ts'
 import { toDerivedId } from '../../domain/derived-id.ts'
+import { countUnpricedSteps, sumCost } from '../../domain/execution/cost.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import type { FinishReason } from '../../domain/execution/model-call.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
@@ -70,22 +71,15 @@ export function toRefusal(flowId: string, steps: readonly StepResult[]): FlowAns
 
 export function toSpent(flowId: string, steps: readonly StepResult[]): FlowSpent {
   const attempts = steps.flatMap((step) => step.attempts)
-  const costs = attempts.flatMap(({ cost, simulated }) => (cost === undefined || simulated ? [] : [cost]))
-  const unpriced = steps.filter((step) =>
-    step.attempts.some(({ cost, usage, simulated }) => cost === undefined && usage !== undefined && !simulated),
-  )
   return {
     flowId,
     usage: addUsage(attempts.map(({ usage }) => usage)),
-    costUsd: costs.length === 0 ? undefined : toNanoUsd(costs.reduce((sum, cost) => sum + cost, 0)),
-    unpricedSteps: unpriced.length,
+    costUsd: sumCost(attempts),
+    unpricedSteps: countUnpricedSteps(steps),
     simulated: steps.some(({ simulated }) => simulated),
     withheld: withheldBy(steps),
   }
 }
-
-// Sums of binary fractions would show as 0.30000000000000004.
-const toNanoUsd = (costUsd: number): number => Math.round(costUsd * 1e9) / 1e9
 
 /**
  * Without context that the author of the flow excluded or that was too long: the user's policies did not withhold it.

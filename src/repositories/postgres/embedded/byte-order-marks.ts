@@ -1,6 +1,6 @@
 const MARK = Buffer.from('\ufeff')
 const DATA_ROW = 'D'.charCodeAt(0)
-/** Type and length of a message of the Postgres protocol; the length counts itself. */
+/** Bytes of the type and the length of a message of the Postgres protocol; the length includes its own bytes. */
 const HEADER_BYTES = 5
 
 interface Message {
@@ -8,8 +8,8 @@ interface Message {
 }
 
 /**
- * Puts back the U+FEFF that texts of an answer began with: the parser of PGlite decodes each text by itself and takes it for a byte order mark.
- * `messages`: the answer as parsed; `data`: its bytes.
+ * Restores the U+FEFF at the start of texts in a reply: the parser of PGlite decodes each text on its own and removes
+ * the character as a byte order mark. `messages`: the parsed reply; `data`: its bytes.
  */
 export function restoreMarks(messages: readonly Message[], data: Uint8Array): void {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)

@@ -3,36 +3,36 @@ import { basename } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 
-/** The build replaces this address by that of the file which it puts beside its chunks. */
+/** The build replaces this address by that of the file beside its chunks. */
 const seedOf = (version: string): URL =>
   new URL(`../../../../node_modules/.cache/polyphony/pglite-${version}.tgz`, import.meta.url)
 
 const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined)
 
 /**
- * The files of an empty database of exactly the installed PGlite, as a tar archive: unpacking it takes a third of the time of making them anew.
- * Undefined where there is none: in a clone that was never built, in a bundle that left it behind, and, after a warning, where the file is damaged.
- * See docs/decisions/0023-a-prepared-database.md.
+ * The files of an empty database of exactly the installed PGlite, as a tar archive: unpacking it takes a third of the
+ * time of creating them. Undefined in a clone that was never built, in a bundle that lacks the file, and, after a
+ * warning, where the file is damaged. See docs/decisions/0023-a-prepared-database.md.
  */
 export async function readDatabaseSeed(seed = seedOf): Promise<Blob | undefined> {
   try {
     const version = await installedVersion()
     const file = seed(version)
     if (basename(file.pathname) !== `pglite-${version}.tgz`) return undefined
-    // Unpacked here, since the checksum of gzip tells of damage before a directory is touched.
+    // Decompressed here, because the checksum of gzip reveals damage before a directory is changed.
     return new Blob([await promisify(gunzip)(await readFile(file))], { type: 'application/x-tar' })
   } catch (error) {
-    // What Node reports of the file system or of resolving a module says that there is no seed; zlib reports a damaged one.
+    // Errors of the file system and of module resolution mean that there is no seed; errors of zlib that it is damaged.
     if (String(codeOf(error)).startsWith('Z_')) warnOfDamage(error)
     return undefined
   }
 }
 
-/** For what only shows when Postgres starts from it. */
+/** Also called where damage shows only when Postgres starts from the seed. */
 export function warnOfDamage(error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error)
   process.emitWarning(
-    `The prepared database of this installation of Polyphony cannot be used (${reason}): a new one is made from scratch, which takes longer. Install the package again`,
+    `The prepared database of this installation of Polyphony cannot be used (${reason}). A new one is created, which takes longer: install the package again`,
     { code: 'POLYPHONY_SEED_DAMAGED' },
   )
 }

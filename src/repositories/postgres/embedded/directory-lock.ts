@@ -8,13 +8,14 @@ export interface DirectoryLock {
   release(): Promise<void>
 }
 
-/** Locks that this process holds or is about to take, by their tokens. */
+/** Tokens of the locks that this process holds or is acquiring. */
 const ownTokens = new Set<string>()
 
 /**
- * Holds `<directory>.lock`, which names this process, so that no other one opens the directory. Beside it the process listens on a socket: the kernel
- * closes it with the process, so that the lock of a dead one is known as such from every container of the machine, and is taken over.
- * Rejects within milliseconds with DATABASE_LOCKED when a living process holds it. See docs/decisions/0002-pglite-and-its-lock.md for its limits.
+ * Creates `<directory>.lock`, which names this process, so that no other process opens the directory. The process also
+ * listens on a socket beside it. The kernel closes the socket with the process, so every container of the machine can
+ * detect the lock of a dead process and take it over. Rejects within milliseconds with DATABASE_LOCKED when a living
+ * process holds the lock. See docs/decisions/0002-pglite-and-its-lock.md for the limits.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = `${directory}.lock`
@@ -22,19 +23,19 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const socketPath = socketPathOf(path, facts.token)
   const draft = `${path}.${facts.token}`
   ownTokens.add(facts.token)
-  // Before the lock file is there, so that whoever reads of this process can ask it.
+  // Listening starts before the lock file exists, so that every reader of the file can reach this process.
   const socket = await listenAt(socketPath, facts.token)
   const own: Holder = { ...facts, listens: socket !== undefined }
-  const letGo = () => {
+  const dispose = () => {
     socket?.close()
     ownTokens.delete(own.token)
   }
   try {
     await writeFile(draft, JSON.stringify(own))
-    // A link appears whole or not at all: nobody reads a lock file that is half written.
+    // A link is created atomically: no process reads a lock file that is half written.
     if (!(await create(draft, path))) await takeOver(path, draft, own, directory)
   } catch (error) {
-    letGo()
+    dispose()
     throw error
   } finally {
     await rm(draft, { force: true })
@@ -44,7 +45,7 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const release = () => {
     clearInterval(beat)
     if (readHolder(path)?.token === own.token) rmSync(path, { force: true })
-    letGo()
+    dispose()
   }
   process.once('exit', release)
   return {
@@ -55,17 +56,17 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   }
 }
 
-/** A socket per lock: none is ever taken from a living process. */
+/** Each lock has a socket of its own, so that the socket of a living process is never replaced. */
 const socketPathOf = (path: string, token: string): string => `${path}.${token}.sock`
 
-/** Tells processes on other machines, which cannot ask the socket, that this one lives. */
+/** Shows processes on other machines, which cannot reach the socket, that this process lives. */
 function renew(path: string, own: Holder): void {
   if (readHolder(path)?.token !== own.token) return
   const now = new Date()
   try {
     utimesSync(path, now, now)
   } catch {
-    // The file system may be away for a moment; the next beat comes soon.
+    // The file system may be unavailable for a moment; the next renewal comes soon.
   }
 }
 
@@ -79,12 +80,14 @@ async function create(draft: string, path: string): Promise<boolean> {
   }
 }
 
-/** Only one process at a time may judge and replace a lock file, or two could each remove the other's. */
+/**
+ * Replaces the lock of a dead process. One process at a time may do so: two could each remove the lock of the other.
+ */
 async function takeOver(path: string, draft: string, own: Holder, directory: string): Promise<void> {
   const gate = `${path}.takeover`
   await refuseIfHeld(path, draft, directory)
   if (!(await create(draft, gate))) {
-    // A takeover that was killed in the middle: its own socket tells.
+    // The process of that takeover may have been killed: its socket shows whether it lives.
     await refuseIfHeld(gate, draft, directory)
     await removeDead(gate, own)
     if (!(await create(draft, gate))) throw locked(directory, path, readHolder(gate))
@@ -103,7 +106,7 @@ async function takeOver(path: string, draft: string, own: Holder, directory: str
   }
 }
 
-/** Takes the file of a dead process away under a name of its own, so that of several that do so only one succeeds. */
+/** Moves the file of a dead process to a name of its own first, so that only one of several processes succeeds. */
 async function removeDead(path: string, own: Holder): Promise<void> {
   const aside = `${path}.${own.token}`
   await rename(path, aside).catch((error: unknown) => {
@@ -116,7 +119,7 @@ async function refuseIfHeld(path: string, draft: string, directory: string): Pro
   const holder = readHolder(path)
   if (!holder) return
   if (ownTokens.has(holder.token)) throw locked(directory, path, holder)
-  // The clock of the file system: that of this machine may differ from it.
+  // Both times come from the clock of the file system, which may differ from that of this machine.
   const [file, now] = await Promise.all([stat(path).catch(() => undefined), stat(draft)])
   const ageMs = file ? now.mtimeMs - file.mtimeMs : 0
   const lockPath = path.endsWith('.takeover') ? path.slice(0, -'.takeover'.length) : path

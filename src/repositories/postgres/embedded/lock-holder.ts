@@ -4,27 +4,28 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findBootId, findPidNamespace, findProcessFacts, isProcessRunning } from '../../../system/processes.ts'
 import { type ConnectOutcome, connectTo } from './lock-socket.ts'
 
-/** Who holds a directory, as its lock file says. */
+/** The process that holds a directory, as described in its lock file. */
 export interface Holder {
   readonly pid: number
   readonly host: string
-  /** Names this lock among all others; also part of the name of its socket. */
+  /** Identifies this lock; also part of the name of its socket. */
   readonly token: string
-  /** Identifies the running kernel: the same in all containers of a machine, another one after every start of it. Linux only. */
+  /** Identifies the running kernel: the same in all containers of a machine, a new one after every boot. Linux only. */
   readonly boot?: string
-  /** Namespace in which `pid` means something. Linux only. */
+  /** Namespace in which `pid` is valid. Linux only. */
   readonly pidNamespace?: string
-  /** When the process started: a pid alone may have been given to another process since. Linux only. */
+  /** Start of the process, because another process may have the same pid later. Linux only. */
   readonly started?: string
   /** True where the holder listens on the socket of the lock. */
   readonly listens?: boolean
 }
 
-/** How often a holder renews the time of its lock file, and how old that may be: network file systems show it a minute late. */
+/** Milliseconds between two renewals of the time of a lock file. */
 export const BEAT_MS = 10_000
+/** Age in milliseconds from which a lock counts as abandoned: network file systems show its time a minute late. */
 const STALE_MS = 120_000
 
-/** How long a process that was killed may take to let go. */
+/** Milliseconds that a killed process may take to end. */
 const EXIT_MS = 600
 const EXIT_POLL_MS = 20
 
@@ -68,15 +69,15 @@ const isHolder = (value: unknown): value is Holder =>
   isOptional(value, 'listens', 'boolean')
 
 /**
- * Whether the holder still runs. Its socket tells, which the kernel closes with the process, in whatever container that ran. Where the socket cannot be
- * reached the process is looked up, and where that is impossible too the age of the lock file decides.
+ * Whether the holder still runs. Its socket decides, which the kernel closes with the process, in any container. Where
+ * the socket cannot be reached the pid decides, and where the pid is not valid here the age of the lock file.
  */
 export async function isAlive(holder: Holder, socketPath: string, ageMs: number): Promise<boolean> {
   const outcome: ConnectOutcome = holder.listens ? await connectTo(socketPath, holder.token, EXIT_MS) : 'unreachable'
   if (outcome === 'connected') return true
   const sameKernel = holder.boot !== undefined && holder.boot === findBootId()
   const sameHost = holder.host === hostname()
-  // Over a network file system the socket of a living process on another machine refuses too.
+  // A refused connection proves nothing over a network file system: the process may live on another machine.
   if (outcome === 'refused' && (sameKernel || (holder.boot === undefined && sameHost))) return false
   if (sameHost && isFromEarlierBoot(holder)) return false
   if (sameHost && (holder.pidNamespace ?? findPidNamespace()) === findPidNamespace()) return isProcessAlive(holder)

@@ -3,22 +3,25 @@ import { closeSync, openSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { basename, dirname, relative } from 'node:path'
 
-/** A listening Unix socket: it lives exactly as long as its process, and every container that sees the file can reach it. */
+/** A listening Unix socket: it closes with its process, and every container that sees its file can connect. */
 export interface LockSocket {
   close(): void
 }
 
 /**
  * - `connected`: a process has the socket open;
- * - `refused`: there is the file of a socket that no process of this kernel has open;
- * - `unreachable`: nothing can be said.
+ * - `refused`: the file exists, and no process of this kernel has the socket open;
+ * - `unreachable`: the state of the process is unknown.
  */
 export type ConnectOutcome = 'connected' | 'refused' | 'unreachable'
 
-/** `sun_path` holds 104 bytes on macOS and 108 on Linux, with the zero at its end. */
+/** Most bytes of a path: `sun_path` holds 104 bytes on macOS and 108 on Linux, with the final zero. */
 const MAX_PATH_BYTES = 103
 
-/** Listens at the path and answers everyone with the token. Resolves with `undefined` where the file system has no sockets. Holds no process. */
+/**
+ * Listens at the path and sends the token to every client. Resolves with undefined where the file system has no
+ * sockets. The socket does not keep the process running.
+ */
 export async function listenAt(path: string, token: string): Promise<LockSocket | undefined> {
   const server = createServer((socket) => {
     socket.on('error', () => {})
@@ -30,7 +33,7 @@ export async function listenAt(path: string, token: string): Promise<LockSocket 
       (address) =>
         new Promise<void>((resolve, reject) => {
           server.once('error', reject)
-          // Another user's process must be able to ask too.
+          // Processes of other users must be able to connect.
           server.listen({ path: address, readableAll: true, writableAll: true }, resolve)
         }),
     )
@@ -38,7 +41,7 @@ export async function listenAt(path: string, token: string): Promise<LockSocket 
     server.close()
     return undefined
   }
-  // A connection that cannot be accepted, because too many files are open, say, changes nothing for the lock.
+  // A connection that fails, because too many files are open, say, does not affect the lock.
   server.on('error', () => {})
   server.unref()
   return {
@@ -54,13 +57,13 @@ export function removeSocketFile(path: string): void {
 }
 
 /**
- * Asks the socket at the path. A process whose event loop is busy does not answer, and one that is being killed may still be connected to: after
- * `patienceMs` without an answer or an end it counts as connected.
+ * Connects to the socket at the path and reads the token. A process whose event loop is busy does not answer, and a
+ * process that is being killed may still accept: after `patienceMs` without an answer or an end it counts as connected.
  */
 export async function connectTo(path: string, token: string, patienceMs: number): Promise<ConnectOutcome> {
   for (const deadline = performance.now() + patienceMs; ; ) {
     const outcome = await connectOnce(path, token, Math.max(1, deadline - performance.now()))
-    // The process that held the other end is gone now, or has just let go of the lock: only a further attempt tells.
+    // The process has ended, or has just released the lock: only another connection shows which.
     if (outcome !== 'ended') return outcome
     if (performance.now() >= deadline) return 'connected'
   }
@@ -93,7 +96,7 @@ async function connectOnce(path: string, token: string, timeoutMs: number): Prom
 }
 
 function toOutcome(code: unknown): ConnectOutcome | 'ended' {
-  // On Windows the name of a pipe is gone with its process.
+  // On Windows the name of a pipe disappears with its process.
   if (code === 'ECONNREFUSED' || (code === 'ENOENT' && process.platform === 'win32')) return 'refused'
   if (code === 'ECONNRESET' || code === 'EPIPE') return 'ended'
   // The queue of a living listener is full.
@@ -104,14 +107,14 @@ function toOutcome(code: unknown): ConnectOutcome | 'ended' {
 export const codeOf = (error: unknown): unknown =>
   typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
 
-/** Hands over an address for the path that the system takes: paths of sockets are short. */
+/** Calls `use` with an address of the path that is short enough for a socket. */
 async function withAddress<Value>(path: string, use: (address: string) => Promise<Value>): Promise<Value> {
   if (process.platform === 'win32') {
     return use(`\\\\.\\pipe\\polyphony-${createHash('sha256').update(path.toLowerCase()).digest('hex').slice(0, 32)}`)
   }
   const fitting = [path, relative(process.cwd(), path)].find((address) => Buffer.byteLength(address) <= MAX_PATH_BYTES)
   if (fitting !== undefined) return use(fitting)
-  // Linux only: the folder by its descriptor.
+  // Linux only: the folder is named by its descriptor.
   const folder = openSync(dirname(path), 'r')
   try {
     return await use(`/proc/self/fd/${folder}/${basename(path)}`)

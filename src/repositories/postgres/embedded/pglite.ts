@@ -12,12 +12,15 @@ export interface EmbeddedDatabase {
   close(): Promise<void>
 }
 
-/** A new database takes 40 MB. */
+/** Less free space than this counts as a full disk: a new database takes 40 MB. */
 const FULL_DISK_BYTES = 60_000_000
 
 type ReadSeed = () => Promise<Blob | undefined>
 
-/** Opens Postgres inside this process: in a directory, which is locked for as long, or in memory. */
+/**
+ * Opens Postgres inside this process: in memory, or in a directory, which stays locked until it is closed. Rejects with
+ * DATABASE_LOCKED or DATABASE_UNAVAILABLE.
+ */
 export async function openPglite(location: string, readSeed: ReadSeed = readDatabaseSeed): Promise<EmbeddedDatabase> {
   if (location === 'memory') return startNew('memory://', readSeed, async () => undefined)
   const directory = await createDirectory(resolve(location))
@@ -33,10 +36,13 @@ export async function openPglite(location: string, readSeed: ReadSeed = readData
   }
 }
 
-/** The folder of the default database: what users asked and models answered must not be committed by accident. */
+/**
+ * The folder of the default database. It gets a `.gitignore`, so that prompts and answers are not committed by
+ * accident.
+ */
 const OWN_FOLDER = '.polyphony'
 
-/** Two paths to one directory must meet in one lock file. */
+/** Creates the directory and resolves with its real path, so that two paths to one directory share one lock file. */
 async function createDirectory(directory: string): Promise<string> {
   try {
     const created = await mkdir(directory, { recursive: true })
@@ -47,7 +53,10 @@ async function createDirectory(directory: string): Promise<string> {
   }
 }
 
-/** A database whose making was cut off, by a kill or a full disk, cannot be opened and holds nothing: it is made anew. */
+/**
+ * A database whose creation was interrupted, by a kill or a full disk, cannot be opened and is empty: it is created
+ * again.
+ */
 async function startIn(directory: string, readSeed: ReadSeed): Promise<EmbeddedDatabase> {
   const mark = `${directory}.unfinished`
   const isUnfinished = existsSync(mark)
@@ -64,7 +73,10 @@ async function empty(directory: string): Promise<void> {
   await Promise.all(entries.map((entry) => rm(join(directory, entry), { recursive: true, force: true })))
 }
 
-/** Makes a database of the prepared one, or from scratch where there is none that can be used; `clear` takes away what an attempt left. */
+/**
+ * Creates a database from the prepared one, or from scratch where that is missing or unusable. `clear` removes the
+ * files of a failed attempt.
+ */
 async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promise<void>): Promise<EmbeddedDatabase> {
   const seed = await readSeed()
   if (seed) {
@@ -73,7 +85,8 @@ async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promis
     } catch (error) {
       await clear()
       const database = await start(dataDir)
-      // Where the disk is full or cannot be written to, making it from scratch fails too, and the seed is not to blame.
+      // Only after a success: on a full or read-only disk creating it from scratch fails as well, and the seed is
+      // intact.
       warnOfDamage(error)
       return database
     }
@@ -82,8 +95,8 @@ async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promis
 }
 
 /**
- * A database that was not closed, the prepared one among them, recovers when it starts. Postgres would report the progress
- * of that by a timer, which keeps a program from ending and is armed again and again.
+ * A database that was not closed, the prepared one among them, recovers when it starts. Postgres would report the
+ * progress by a repeating timer, which keeps a program from ending.
  */
 const WITHOUT_STARTUP_TIMER = ['-c', 'log_startup_progress_interval=0']
 
@@ -97,22 +110,23 @@ async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatab
   const execProtocolRawSync = pglite.execProtocolRawSync.bind(pglite)
   pglite.execProtocolRawSync = (...given) => withIdleTimers(() => execProtocolRawSync(...given))
   await pglite.waitReady
-  // The one way by which the pool reaches the database.
+  // The pool calls no other function of the database.
   pglite.execProtocolStream = async (message, options) => {
     const { messages, data } = await pglite.execProtocol(message, options)
     restoreMarks(messages, data)
     return messages
   }
   return {
-    // More than one connection would read each other's rows; a client that idles out would take the only connection with it.
+    // Two connections would read each other's rows; a client that is closed when idle would close the only connection.
     pool: { ...createPgConfig(pglite), max: 1, idleTimeoutMillis: 0 },
     close: () => pglite.close(),
   }
 }
 
 /**
- * Runs a synchronous call of the WebAssembly. Postgres arms timers in it for work of its idle time, and again whenever one has fired: they must not keep a
- * program from ending that forgot to close. The WebAssembly knows no other `setTimeout` than the global one, and nothing else runs during the call.
+ * Runs a synchronous call of the WebAssembly, with timers that do not keep a program running that forgot to close its
+ * store. Postgres starts such timers for work in idle time. The WebAssembly uses the global `setTimeout`, and no other
+ * code runs during the call.
  */
 function withIdleTimers<Value>(call: () => Value): Value {
   const { setTimeout } = globalThis
@@ -126,11 +140,11 @@ function withIdleTimers<Value>(call: () => Value): Value {
 }
 
 /**
- * Makes the pool keep its client when a statement fails. `pg` throws the client away then; over an embedded database its successor shares the connection and
- * would take the rest of the failed statement's answer for its own.
+ * Makes the pool keep its client when a statement fails. `pg` would discard the client; over an embedded database the
+ * next client shares the connection and would read the rest of the failed statement's reply as its own.
  */
 export function keepClientAfterErrors(pool: Pool): void {
-  // Whoever waits for an answer of a lost connection is told by the query itself.
+  // The query itself rejects when the connection is lost.
   const ignore = () => undefined
   const query = async (statement: string | QueryConfig, values?: unknown[]) => {
     const client = await pool.connect()

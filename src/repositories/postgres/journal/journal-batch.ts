@@ -1,38 +1,47 @@
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
+import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
+import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
 import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
-import { FLOW_SCHEMA_VERSION } from '../entities/flow.ts'
+import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
-import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart, type JournalReply, type JournalRow } from './journal-sql.ts'
-import { toStepResultRow } from './step-result-rows.ts'
-import { toUpdateBatch } from './update-rows.ts'
+import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
+import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'
+import type { JournalReply } from './journal-sql.ts'
+import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
+import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 
-interface Waiting {
+/** Callbacks of a write. */
+interface WaitingWrite {
   readonly flowId: string
-  /** With what the reply tells of the flow, where it does. `repeated`: an earlier try may have been written although its answer was lost. */
+  /**
+   * Gets the reply for the flow; undefined where the statement has none for it. `repeated`: an earlier attempt may have
+   * been written although its reply was lost.
+   */
   readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void
   readonly fail: (error: unknown) => void
 }
 
-interface EntryOperation extends Waiting {
+interface EntryOperation extends WaitingWrite {
   readonly kind: 'entry'
   readonly entry: JournalEntry
   readonly outcome?: FlowOutcome
 }
 
-/** One write that waits. */
+/** One write in the queue. */
 export type Operation =
   | EntryOperation
-  | (Waiting & { readonly kind: 'create'; readonly flow: FlowInsert })
-  | (Waiting & { readonly kind: 'claim'; readonly claim: Claim })
+  | (WaitingWrite & { readonly kind: 'create'; readonly flow: FlowInsert })
+  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: Claim })
 
 /**
- * Takes what may go into one statement, in order, and leaves the rest in the queue. Within a statement a flow is created, or claimed, or gets entries of one
- * epoch of which the last may carry the outcome: its parts see one snapshot and could not follow on each other. Nothing is taken of `flowsUnderWay`.
+ * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim, or entries of one epoch,
+ * of which the last may carry the outcome.
  */
-export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: ReadonlyMap<string, unknown>): Operation[] {
+export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue
-  if (only && queue.length === 1) return flowsUnderWay.has(only.flowId) ? [] : queue.splice(0)
+  if (only && queue.length === 1) return flowsInWriting.has(only.flowId) ? [] : queue.splice(0)
   const taken: Operation[] = []
   const left: Operation[] = []
   const takenOf = new Map<string, Operation[]>()
@@ -41,7 +50,7 @@ export function takeBatch(queue: Operation[], limit: number, flowsUnderWay: Read
     const before = takenOf.get(operation.flowId)
     if (
       taken.length < limit &&
-      !flowsUnderWay.has(operation.flowId) &&
+      !flowsInWriting.has(operation.flowId) &&
       !leftOf.has(operation.flowId) &&
       (!before || joins(before, operation))
     ) {
@@ -73,21 +82,42 @@ const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []
     b.some((other) => one.stepId === other.stepId && one.iteration === other.iteration && one.sample === other.sample),
   )
 
-type Rows = { [Part in JournalPart]: JournalRow<Part>[] }
+type DefinitionJson = JsonRow<typeof DEFINITION_COLUMNS, DefinitionRow, keyof typeof DEFINITION_COLUMNS>
+
+/** A message for the thread of a flow. */
+interface MessageJson
+  extends Omit<JsonRow<typeof MESSAGE_COLUMNS, MessageRow, keyof typeof MESSAGE_COLUMNS>, 'recorded' | 'attachments'> {
+  readonly flow_id: string
+  readonly recorded: number
+}
+
+/** The rows of one statement, by its parts. */
+interface Rows extends Record<JournalPart, readonly object[]> {
+  definitions: readonly DefinitionJson[]
+  readonly flows: ReturnType<typeof toFlowJson>[]
+  readonly claims: ClaimJson[]
+  readonly entries: { readonly flow_id: string; readonly epoch: number }[]
+  readonly outcomes: OutcomeJson[]
+  readonly results: StepResultJson[]
+  readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
+  readonly messages: MessageJson[]
+}
 
 export interface JournalStatement {
-  /** Which parts there are. */
+  /** The parts of the statement, as bits. */
   readonly mask: number
   /** JSON text per part. */
   readonly values: string[]
   readonly definitionHashes: readonly string[]
 }
 
-/** A batch as rows. `isKnown` tells which definitions are surely stored already. */
+/**
+ * A batch as rows. `isKnown`: whether a definition is certainly stored. `nextRecorded` numbers results and messages.
+ */
 export function toStatement(
   batch: readonly Operation[],
   isKnown: (definitionHash: string) => boolean,
-  recorded: () => number,
+  nextRecorded: () => number,
 ): JournalStatement {
   const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [], messages: [] }
   const definitions = new Map<string, StoredDefinition>()
@@ -95,23 +125,23 @@ export function toStatement(
   for (const operation of batch) {
     const { flowId } = operation
     if (operation.kind === 'claim') {
-      rows.claims.push(toClaimRow(operation.claim))
+      rows.claims.push(toClaimJson(operation.claim))
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
-      rows.flows.push(toFlowRow(operation.flow))
-      for (const result of carried) rows.results.push(toStepResultRow(flowId, result, recorded()))
+      rows.flows.push(toFlowJson(operation.flow))
+      for (const result of carried) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
       if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
-      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultRow(flowId, result, recorded()))
-      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageRow(flowId, message, recorded()))
+      for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
+      for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageJson(flowId, message, nextRecorded()))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
     }
   }
   for (const [flowId, operations] of entriesOf) addEntries(rows, flowId, operations)
-  // In one order everywhere, or two processes storing the same definitions could wait for each other.
-  rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionRow)
+  // Sorted, because two processes that store the same definitions in different orders could deadlock.
+  rows.definitions = [...definitions.values()].sort(byHash).map(toDefinitionJson)
   let mask = 0
   const values: string[] = []
   for (const part of JOURNAL_STATEMENTS) {
@@ -122,7 +152,7 @@ export function toStatement(
   return { mask, values, definitionHashes: [...definitions.keys()] }
 }
 
-/** The last operation of a flow in a batch stands for all: it is the one that may carry the outcome. */
+/** Only the last operation of a flow in a batch gets a row of its own: it is the one that may carry the outcome. */
 function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperation[]): void {
   const updates = operations.flatMap(({ entry }) => entry.updates ?? [])
   if (updates.length > 0) {
@@ -130,12 +160,21 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
     rows.updates.push({ flow_id: flowId, last_seq: last, batch: toUpdateBatch(updates) })
   }
   for (const { entry, outcome } of operations.slice(-1)) {
-    if (outcome) rows.outcomes.push(toOutcomeRow(flowId, entry.epoch, outcome))
+    if (outcome) rows.outcomes.push(toOutcomeJson(flowId, entry.epoch, outcome))
     else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
   }
 }
 
-const toMessageRow = (flowId: string, message: Message, recorded: number): JournalRow<'messages'> => ({
+const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
+  hash: definition.hash,
+  json: definition.json,
+  version: definition.version,
+  is_data: definition.isData,
+})
+
+const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
+
+const toMessageJson = (flowId: string, message: Message, recorded: number): MessageJson => ({
   flow_id: flowId,
   id: message.id,
   thread_id: message.threadId,
@@ -144,51 +183,4 @@ const toMessageRow = (flowId: string, message: Message, recorded: number): Journ
   recorded,
   content: message.content,
   metadata: message.metadata,
-})
-
-const toOutcomeRow = (flowId: string, epoch: number, { result, ...outcome }: FlowOutcome): JournalRow<'outcomes'> => ({
-  flow_id: flowId,
-  epoch,
-  simulated: outcome.simulated,
-  completed_at: outcome.completedAt,
-  status: outcome.status,
-  // JSON leaves out what is undefined.
-  result: result && { ...result, output: undefined },
-  result_output: result?.output,
-  error: outcome.error,
-})
-
-const toClaimRow = (claim: Claim): JournalRow<'claims'> => ({
-  flow_id: claim.flowId,
-  allowed: claim.from,
-  owner_id: claim.ownerId,
-  started_at: claim.startedAt,
-  input: claim.input,
-  metadata: claim.metadata,
-  run_options: claim.runOptions,
-})
-
-const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
-
-const toDefinitionRow = (definition: StoredDefinition): JournalRow<'definitions'> => ({
-  hash: definition.hash,
-  json: definition.json,
-  version: definition.version,
-  is_data: definition.isData,
-})
-
-const toFlowRow = (flow: FlowInsert): JournalRow<'flows'> => ({
-  id: flow.id,
-  thread_id: flow.threadId,
-  user_id: flow.userId,
-  name: flow.name,
-  description: flow.description,
-  flow_type: flow.flowType,
-  definition_hash: flow.definition.hash,
-  parent_flow_id: flow.parentFlowId,
-  created_at: flow.createdAt,
-  schema_version: FLOW_SCHEMA_VERSION,
-  simulated: flow.simulated,
-  input: flow.input,
-  metadata: flow.metadata,
 })

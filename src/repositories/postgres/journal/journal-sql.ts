@@ -1,31 +1,27 @@
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
+import { markedFields } from '../../columns/column.ts'
+import { FLOW_COLUMNS } from '../../columns/flow-columns.ts'
+import { STEP_KEY_COLUMNS } from '../../columns/step-columns.ts'
+import { type JsonColumns, jsonColumns } from '../column-sql.ts'
+import { CLAIM_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
+import {
+  ATTEMPTS,
+  DEFINITIONS,
+  FLOWS,
+  JOURNAL_PART,
+  JOURNAL_STATEMENTS,
+  type JournalPart,
+  type JournalTable,
+  MESSAGES,
+  NESTED_ATTEMPT_COLUMNS,
+  PART_COLUMNS,
+  RESULTS,
+  UPDATES,
+} from './journal-columns.ts'
 
-/** Kinds of writes one statement may carry, as bits: each combination that occurs is its own prepared statement. */
-export const JOURNAL_PART = {
-  definitions: 1,
-  flows: 2,
-  claims: 4,
-  entries: 8,
-  outcomes: 16,
-  results: 32,
-  updates: 64,
-  messages: 128,
-} as const
-export type JournalPart = keyof typeof JOURNAL_PART
-export const JOURNAL_STATEMENTS = [
-  'definitions',
-  'flows',
-  'claims',
-  'entries',
-  'outcomes',
-  'results',
-  'updates',
-  'messages',
-] as const
-
-/** What a statement tells of a flow; one JSON column of the reply, because a driver pays for each column of every reply. */
+/** What a statement reports of a flow: one JSON column, because the driver pays for each column of every reply. */
 export type JournalReply =
-  | readonly [kind: 'exists' | 'threadless' | 'lost', flowId: string]
+  | readonly [kind: 'exists' | 'thread_missing' | 'fenced', flowId: string]
   | readonly [kind: 'claimed', flowId: string, epoch: number]
   | readonly [
       kind: 'refused',
@@ -36,138 +32,37 @@ export type JournalReply =
       startedMs: number | null,
     ]
 
-type Columns = Readonly<Record<string, string>>
-
-const usage = {
-  input_tokens: 'float8',
-  cached_input_tokens: 'float8',
-  cache_write_tokens: 'float8',
-  output_tokens: 'float8',
-  reasoning_tokens: 'float8',
-  total_tokens: 'float8',
-  usage_source: 'text',
-} as const
-
-const stepKey = { flow_id: 'uuid', step_id: 'text', iteration: 'int', sample: 'int' } as const
-
-const definitionColumns = { hash: 'text', json: 'text', version: 'text', is_data: 'bool' } as const
-
-const flowColumns = {
-  id: 'uuid',
-  thread_id: 'text',
-  user_id: 'text',
-  name: 'text',
-  description: 'text',
-  flow_type: 'text',
-  definition_hash: 'text',
-  parent_flow_id: 'uuid',
-  created_at: 'timestamptz',
-  schema_version: 'int2',
-  simulated: 'bool',
-  input: 'text',
-  metadata: 'json',
-} as const
-
-const resultColumns = {
-  ...stepKey,
-  recorded: 'int8',
-  started_at: 'timestamptz',
-  completed_at: 'timestamptz',
-  execution_ms: 'float8',
-  cost_usd: 'float8',
-  retry_count: 'int',
-  ...usage,
-  simulated: 'bool',
-  status: 'text',
-  provider: 'text',
-  model: 'text',
-  requested_model: 'text',
-  action: 'text',
-  cost_source: 'text',
-  finish_reason: 'text',
-  output: 'text',
-  error: 'json',
-  details: 'json',
-} as const
-
-/** A row of `results` brings its attempts along. */
-const attemptColumns = {
-  number: 'int',
-  started_at: 'timestamptz',
-  execution_ms: 'float8',
-  cost_usd: 'float8',
-  ...usage,
-  aborted: 'bool',
-  possibly_double_billed: 'bool',
-  simulated: 'bool',
-  provider: 'text',
-  model: 'text',
-  cost_source: 'text',
-  prices_date: 'text',
-  error: 'json',
-} as const
-
-const updateColumns = { flow_id: 'uuid', last_seq: 'int', batch: 'json' } as const
-
-const messageColumns = {
-  id: 'text',
-  thread_id: 'text',
-  role: 'text',
-  created_at: 'timestamptz',
-  recorded: 'int8',
-  content: 'text',
-  metadata: 'json',
-} as const
-
-export type AttemptRow = { readonly [Column in keyof typeof attemptColumns]?: unknown }
-
-/** What each part's rows look like; the JSON sent for a part is an array of these. */
-export type JournalRow<Part extends JournalPart> = { readonly [Column in keyof (typeof PART_COLUMNS)[Part]]?: unknown }
-
-const PART_COLUMNS = {
-  definitions: definitionColumns,
-  flows: flowColumns,
-  claims: {
-    flow_id: 'uuid',
-    allowed: 'text[]',
-    owner_id: 'text',
-    started_at: 'timestamptz',
-    input: 'text',
-    metadata: 'json',
-    run_options: 'json',
-  },
-  entries: { flow_id: 'uuid', epoch: 'int' },
-  outcomes: {
-    flow_id: 'uuid',
-    epoch: 'int',
-    simulated: 'bool',
-    completed_at: 'timestamptz',
-    status: 'text',
-    result: 'json',
-    result_output: 'text',
-    error: 'json',
-  },
-  results: { ...resultColumns, attempts: 'json' },
-  updates: updateColumns,
-  messages: { flow_id: 'uuid', ...messageColumns },
-} as const satisfies Record<JournalPart, Columns>
-
-const names = (columns: Columns) => Object.keys(columns).join(', ')
-const namesOf = (rows: string, columns: Columns) =>
+const names = (columns: JsonColumns) => Object.keys(columns).join(', ')
+const namesOf = (rows: string, columns: JsonColumns) =>
   Object.keys(columns)
     .map((column) => `${rows}.${column}`)
     .join(', ')
-const recordset = (json: string, rows: string, columns: Columns) =>
+const recordset = (json: string, rows: string, columns: JsonColumns) =>
   `json_to_recordset(${json}) as ${rows}(${Object.entries(columns)
     .map(([column, type]) => `${column} ${type}`)
     .join(', ')})`
-const sameKey = (key: Columns) =>
+const sameKey = ({ key }: JournalTable) =>
   Object.keys(key)
     .map((column) => `t.${column} = r.${column}`)
     .join(' and ')
 
-const replaced = Object.keys(resultColumns)
-  .filter((column) => !(column in stepKey))
+const STEP_KEY = jsonColumns(STEP_KEY_COLUMNS)
+const KEPT = new Set<string>(markedFields(FLOW_COLUMNS, 'keep').map(({ name }) => name))
+
+/** Assignments by which a claim changes a flow `f`, from its row `c`. */
+const claimAssignments = [
+  'owner_epoch = f.owner_epoch + 1',
+  "status = 'RUNNING'",
+  ...CLAIM_FIELDS.map(({ name }) => `${name} = ${KEPT.has(name) ? `coalesce(c.${name}, f.${name})` : `c.${name}`}`),
+  ...markedFields(FLOW_COLUMNS, 'clear').map(({ name }) => `${name} = null`),
+].join(', ')
+
+/** Assignments by which an outcome changes a flow, from its row `o`. */
+const outcomeAssignments = FINISH_FIELDS.map(({ name }) => `${name} = o.${name}`).join(', ')
+
+/** Assignments by which a later result replaces a failed one, from its row `r`. */
+const resultAssignments = Object.keys(RESULTS.columns)
+  .filter((column) => !(column in RESULTS.key))
   .map((column) => `${column} = r.${column}`)
   .join(', ')
 
@@ -175,48 +70,52 @@ const replaced = Object.keys(resultColumns)
 interface Fragment {
   readonly ctes: readonly string[]
   /** Selects the ids of flows whose results and updates may be written. */
-  readonly held?: string
+  readonly locked?: string
   /** Selects rows of the reply. */
   readonly reply?: string
 }
 
-// Of JSON Postgres expects 100 rows and would read whole tables to join them. A comparison it knows nothing about makes it expect one, so it takes the index.
+// Postgres expects 100 rows of any JSON and would read whole tables to join them. After a comparison that it cannot
+// estimate it expects one row and uses the index.
 const expectOne = (column: string) => `${column}::text = ${column}::text || ''`
 
-const lost = (part: JournalPart, kept: string) =>
-  `select json_build_array('lost', flow_id) from ${part} where flow_id not in (select id from ${kept})`
+const fenced = (part: JournalPart, locked: string) =>
+  `select json_build_array('fenced', flow_id) from ${part} where flow_id not in (select id from ${locked})`
 
-// Not "on conflict do nothing", for which Postgres logs every row once more. The fence keeps other writers of the flow out.
-const insertMissing = (rows: string, table: string, columns: Columns, key: Columns) => `${rows}_written as (
-  insert into ${table} (${names(columns)}) select ${names(columns)} from ${rows} r
-  where not exists (select from ${table} t where ${sameKey(key)}))`
+// Postgres writes every row to its log once more for "on conflict do nothing". The epoch fences off other writers of
+// the flow.
+const insertMissing = (rows: string, table: JournalTable) => `${rows}_written as (
+  insert into ${table.name} (${names(table.columns)}) select ${names(table.columns)} from ${rows} r
+  where not exists (select from ${table.name} t where ${sameKey(table)}))`
 
-// "is true" keeps the condition from becoming a join, which would compare every row with every flow: so it is one lookup in a hash table.
-const ofHeldThread = '(r.thread_id in (select id from threads_held)) is true'
-const ofHeldFlows = (part: JournalPart, source: string) =>
-  `${part} as (select * from ${source} where ${expectOne('r.flow_id')} and (r.flow_id in (select id from held)) is true)`
+// "is true" keeps the condition from becoming a join, which would compare every row with every flow: with it the
+// condition is one lookup in a hash table.
+const ofLockedThread = '(r.thread_id in (select id from threads_locked)) is true'
+const ofLockedFlows = (part: JournalPart, source: string) =>
+  `${part} as (select * from ${source} where ${expectOne('r.flow_id')} and (r.flow_id in (select id from locked)) is true)`
 
-/** Each part by its rows, which are called `r`. */
+/** The fragment of each part, from the source of its rows, which SQL calls `r`. */
 const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
   definitions: (source) => ({
     ctes: [
       `definitions_written as (
-  insert into polyphony_flow_definitions (${names(definitionColumns)}) select * from ${source} on conflict (hash) do nothing)`,
+  insert into ${DEFINITIONS.name} (${names(DEFINITIONS.columns)}) select * from ${source} on conflict (hash) do nothing)`,
     ],
   }),
 
   flows: (source) => ({
     ctes: [
       `flows as (select * from ${source} where ${expectOne('r.id')})`,
-      // A locked thread is one that is being deleted. Waiting for it could be a deadlock: the deletion may wait for flows that this statement holds.
-      `threads_held as (
+      // A thread that is locked by another transaction is being deleted. Waiting for it could be a deadlock: the
+      // deletion may wait for flows that this statement has locked.
+      `threads_locked as (
   select t.id from polyphony_threads t where t.id in (select thread_id from flows) for key share of t skip locked)`,
       `flows_written as (
-  insert into polyphony_flows (${names(flowColumns)}) select * from flows r
-  where ${ofHeldThread} and not exists (select from polyphony_flows t where t.id = r.id) returning id)`,
+  insert into polyphony_flows (${names(FLOWS.columns)}) select * from flows r
+  where ${ofLockedThread} and not exists (select from polyphony_flows t where t.id = r.id) returning id)`,
     ],
-    held: 'select id from flows_written',
-    reply: `select json_build_array(case when ${ofHeldThread} then 'exists' else 'threadless' end, id) from flows r
+    locked: 'select id from flows_written',
+    reply: `select json_build_array(case when ${ofLockedThread} then 'exists' else 'thread_missing' end, id) from flows r
   where id not in (select id from flows_written)`,
   }),
 
@@ -224,9 +123,7 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
     ctes: [
       `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claimed as (
-  update polyphony_flows f set owner_epoch = f.owner_epoch + 1, started_at = c.started_at, completed_at = null, status = 'RUNNING',
-    owner_id = c.owner_id, input = c.input, metadata = coalesce(c.metadata, f.metadata), run_options = c.run_options, result = null, result_output = null,
-    error = null
+  update polyphony_flows f set ${claimAssignments}
   from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
       `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
       `claims_written as (
@@ -242,65 +139,61 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
   entries: (source) => ({
     ctes: [
       `entries as (select * from ${source} where ${expectOne('r.flow_id')})`,
-      `locked as (
+      `entries_locked as (
   select f.id from polyphony_flows f join entries e on f.id = e.flow_id and f.owner_epoch = e.epoch for share of f)`,
     ],
-    held: 'select id from locked',
-    reply: lost('entries', 'locked'),
+    locked: 'select id from entries_locked',
+    reply: fenced('entries', 'entries_locked'),
   }),
 
   outcomes: (source) => ({
     ctes: [
       `outcomes as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `finished as (
-  update polyphony_flows f set simulated = o.simulated, completed_at = o.completed_at, status = o.status, result = o.result,
-    result_output = o.result_output, error = o.error
+  update polyphony_flows f set ${outcomeAssignments}
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
       'claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)',
     ],
-    held: 'select id from finished',
-    reply: lost('outcomes', 'finished'),
+    locked: 'select id from finished',
+    reply: fenced('outcomes', 'finished'),
   }),
 
   results: (source) => ({
     ctes: [
-      ofHeldFlows('results', source),
+      ofLockedFlows('results', source),
       `results_replaced as (
-  update polyphony_step_results t set ${replaced} from results r where ${sameKey(stepKey)} and t.status <> 'SUCCESS')`,
-      insertMissing('results', 'polyphony_step_results', resultColumns, stepKey),
+  update polyphony_step_results t set ${resultAssignments} from results r where ${sameKey(RESULTS)} and t.status <> 'SUCCESS')`,
+      insertMissing('results', RESULTS),
       `attempts as (
-  select ${namesOf('r', stepKey)}, ${namesOf('a', attemptColumns)} from results r, ${recordset('r.attempts', 'a', attemptColumns)}
+  select ${namesOf('r', STEP_KEY)}, ${namesOf('a', NESTED_ATTEMPT_COLUMNS)} from results r, ${recordset('r.attempts', 'a', NESTED_ATTEMPT_COLUMNS)}
   where ${expectOne('a.number')})`,
-      insertMissing('attempts', 'polyphony_step_attempts', { ...stepKey, ...attemptColumns }, { ...stepKey, number: 'int' }),
+      insertMissing('attempts', ATTEMPTS),
     ],
   }),
 
   updates: (source) => ({
-    ctes: [
-      ofHeldFlows('updates', source),
-      insertMissing('updates', 'polyphony_flow_updates', updateColumns, { flow_id: 'uuid', last_seq: 'int' }),
-    ],
+    ctes: [ofLockedFlows('updates', source), insertMissing('updates', UPDATES)],
   }),
 
   messages: (source) => ({
-    ctes: [ofHeldFlows('messages', source), insertMissing('messages', 'polyphony_messages', messageColumns, { id: 'text' })],
+    ctes: [ofLockedFlows('messages', source), insertMissing('messages', MESSAGES)],
   }),
 }
 
 /**
- * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so they must not touch the same flow, but
- * for `results`, `updates` and `messages` of a flow that another part holds.
+ * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
+ * no two of them may write the same flow; `results`, `updates` and `messages` belong to a flow that another part has
+ * locked.
  */
 export function journalSql(mask: number): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>
     FRAGMENTS[part](recordset(`$${index + 1}::json`, 'r', PART_COLUMNS[part])),
   )
-  const held = fragments.flatMap((fragment) => fragment.held ?? [])
+  const locked = fragments.flatMap((fragment) => fragment.locked ?? [])
   const replies = fragments.flatMap((fragment) => fragment.reply ?? [])
   const ctes = fragments.flatMap((fragment) => fragment.ctes)
-  const heldCte = `held as (${held.join(' union all ')})`
-  const firstHeld = ctes.findIndex((cte) => cte.includes('from held'))
-  if (firstHeld >= 0) ctes.splice(firstHeld, 0, heldCte)
+  const firstReader = ctes.findIndex((cte) => cte.includes('from locked'))
+  if (firstReader >= 0) ctes.splice(firstReader, 0, `locked as (${locked.join(' union all ')})`)
   if (replies.length === 0) replies.push('select null::json where false')
   return `with ${ctes.join(',\n')}\n${replies.join('\nunion all ')}`
 }

@@ -9,7 +9,7 @@ import { canBeFlowId } from '../storable.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
 import { type JournalReply, journalSql } from './journal-sql.ts'
 
-/** What the journal needs of a pool of `pg`. */
+/** The part of a pool of `pg` that the journal uses. */
 export interface JournalPool {
   query(statement: {
     readonly name: string
@@ -21,41 +21,47 @@ export interface JournalPool {
 
 export interface JournalOptions {
   readonly pool: JournalPool
-  readonly recorded: () => number
-  /** Milliseconds for which writes are kept and tried again while the database does not answer. */
+  /** Numbers the rows that are written, in ascending order. */
+  readonly nextRecorded: () => number
+  /** Milliseconds for which writes are kept and repeated while the database does not answer. */
   readonly retryForMs: number
-  /** Each takes a connection of the pool. */
+  /** Statements that run at the same time. Each takes a connection of the pool. */
   readonly statementsAtOnce: number
 }
 
 export interface ClosableJournal extends Journal {
-  /** Resolves when everything accepted is written or rejected; later writes are rejected. */
+  /** Resolves when every accepted write is durable or rejected. Later writes reject with DATABASE_UNAVAILABLE. */
   close(): Promise<void>
 }
 
-/** Writes in one statement at most; bounds its size and what one refused write costs the others. */
+/**
+ * Most writes in one statement. It bounds the size of a statement and the number of writes that a refused one delays.
+ */
 const BATCH_LIMIT = 250
-/** Writes that are not worth a second statement: what waits is shared out between those that may start, so that the server works on them side by side. */
+/**
+ * Waiting writes are divided among the statements that may start, so that the server works on them in parallel. Fewer
+ * writes than this are not worth a statement of their own.
+ */
 const SMALL_BATCH = 6
-/** Milliseconds within which a statement that lost a race is repeated. */
-const AGAIN_WITHIN_MS = 4
+/** Milliseconds within which a statement is repeated after a deadlock or a serialization failure. */
+const CONFLICT_PAUSE_MS = 4
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
 
 /**
- * One queue and a few statements under way, never two with writes of one flow; what arrives meanwhile goes together in the next. Each statement is its own
- * transaction.
+ * Batches writes: one queue, and a few statements that run at the same time, never two with writes of one flow. Writes
+ * that arrive meanwhile go into the next statement. Each statement is a transaction of its own.
  */
-export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: JournalOptions): ClosableJournal {
+export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce }: JournalOptions): ClosableJournal {
   const queue: Operation[] = []
-  const underWay = new Set<Promise<void>>()
-  /** Flows with writes under way; with the error of the entry they lost in this statement, if any. */
-  const flowsUnderWay = new Map<string, OrchestratorError | undefined>()
+  const running = new Set<Promise<void>>()
+  /** Flows with writes in a running statement, with the error of the entry that failed in it, if any. */
+  const flowsInWriting = new Map<string, OrchestratorError | undefined>()
   const knownDefinitions = new LRUCache<string, true>({ max: 10_000 })
   const statements = new Map<number, { readonly name: string; readonly text: string }>()
   let scheduled = false
   let closed = false
-  let awaySince: number | undefined
+  let unavailableSince: number | undefined
 
   const statementOf = (mask: number) => {
     const known = statements.get(mask)
@@ -79,11 +85,13 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
   async function write(batch: readonly Operation[], mayBeRepeated = false): Promise<void> {
     let statement: JournalStatement
     try {
-      statement = toStatement(batch, isKnown, recorded)
+      statement = toStatement(batch, isKnown, nextRecorded)
     } catch (error) {
       return refuse(
         batch,
-        new OrchestratorError('INTERNAL', 'A write cannot be expressed as JSON', { cause: error }),
+        new OrchestratorError('INTERNAL', 'A write holds a value that cannot be expressed as JSON', {
+          cause: error,
+        }),
         mayBeRepeated,
       )
     }
@@ -91,68 +99,72 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       try {
         await execute(batch, statement, repeated)
-        awaySince = undefined
+        unavailableSince = undefined
         return
       } catch (error) {
         const failure = classifyDatabaseError(error)
         if (failure === 'refused') return refuse(batch, toDatabaseError(error), repeated)
-        if (failure === 'away') repeated = true
-        awaySince ??= performance.now()
-        if (performance.now() - awaySince >= retryForMs) return fail(batch, toDatabaseError(error))
-        await sleep(failure === 'again' ? Math.random() * AGAIN_WITHIN_MS : pauseMs)
+        if (failure === 'unavailable') repeated = true
+        unavailableSince ??= performance.now()
+        if (performance.now() - unavailableSince >= retryForMs) return fail(batch, toDatabaseError(error))
+        await sleep(failure === 'conflict' ? Math.random() * CONFLICT_PAUSE_MS : pauseMs)
       }
     }
   }
 
-  /** Halves the batch until the write that the database refuses stands alone. */
+  /** Halves the batch until it holds only the write that the database refuses. */
   async function refuse(batch: readonly Operation[], error: OrchestratorError, repeated: boolean): Promise<void> {
     if (batch.length === 1) return fail(batch, error)
     const middle = batch.length >> 1
     await write(batch.slice(0, middle), repeated)
-    const rest = batch.slice(middle).filter((operation) => !failBehind(operation))
+    const rest = batch.slice(middle).filter((operation) => !failAfterLostEntry(operation))
     if (rest.length > 0) await write(rest, repeated)
   }
 
-  /** What already waits behind a lost entry is lost with it: no flow may be finished over a result that is not stored. */
+  /**
+   * Rejects the batch, and with a failed entry all waiting entries of its flow: a flow must not be finished when one of
+   * its results is not stored.
+   */
   function fail(batch: readonly Operation[], error: OrchestratorError): void {
     const flowIds = new Set(batch.map((operation) => operation.flowId))
     for (const operation of batch) {
       operation.fail(error)
-      if (operation.kind === 'entry') flowsUnderWay.set(operation.flowId, error)
+      if (operation.kind === 'entry') flowsInWriting.set(operation.flowId, error)
     }
-    const rest = queue.filter((operation) => !(flowIds.has(operation.flowId) && failBehind(operation)))
+    const rest = queue.filter((operation) => !(flowIds.has(operation.flowId) && failAfterLostEntry(operation)))
     queue.splice(0, queue.length, ...rest)
   }
 
-  function failBehind(operation: Operation): boolean {
-    const error = operation.kind === 'entry' ? flowsUnderWay.get(operation.flowId) : undefined
+  function failAfterLostEntry(operation: Operation): boolean {
+    const error = operation.kind === 'entry' ? flowsInWriting.get(operation.flowId) : undefined
     if (error) operation.fail(error)
     return error !== undefined
   }
 
-  // Not at once: what a flow writes in one go belongs into one statement. While one is under way, what else arrives in this turn is worth the wait for its end.
+  // Not synchronously, so that consecutive writes of a flow go into one statement. While a statement is running,
+  // waiting for the end of this turn of the event loop lets more writes join the next one.
   const schedule = () => {
-    if (scheduled || queue.length === 0 || underWay.size >= statementsAtOnce) return
+    if (scheduled || queue.length === 0 || running.size >= statementsAtOnce) return
     scheduled = true
-    if (underWay.size === 0) process.nextTick(start)
+    if (running.size === 0) process.nextTick(start)
     else setImmediate(start)
   }
 
   function start(): void {
     scheduled = false
-    while (underWay.size < statementsAtOnce) {
-      const share = Math.ceil(queue.length / (statementsAtOnce - underWay.size))
-      const batch = takeBatch(queue, Math.min(Math.max(share, SMALL_BATCH), BATCH_LIMIT), flowsUnderWay)
+    while (running.size < statementsAtOnce) {
+      const share = Math.ceil(queue.length / (statementsAtOnce - running.size))
+      const batch = takeBatch(queue, Math.min(Math.max(share, SMALL_BATCH), BATCH_LIMIT), flowsInWriting)
       if (batch.length === 0) return
-      underWay.add(startWriting(batch))
+      running.add(startWriting(batch))
     }
   }
 
   function startWriting(batch: readonly Operation[]): Promise<void> {
-    for (const { flowId } of batch) flowsUnderWay.set(flowId, undefined)
+    for (const { flowId } of batch) flowsInWriting.set(flowId, undefined)
     const writing = write(batch).then(() => {
-      underWay.delete(writing)
-      for (const { flowId } of batch) flowsUnderWay.delete(flowId)
+      running.delete(writing)
+      for (const { flowId } of batch) flowsInWriting.delete(flowId)
       schedule()
     })
     return writing
@@ -183,8 +195,8 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
         if (!canBeFlowId(flow.id))
           return reject(new OrchestratorError('INTERNAL', 'Expected a UUID in lower case as the id of a flow'))
         const settle: Operation['settle'] = (reply, repeated) => {
-          if (reply?.[0] === 'threadless') reject(threadNotFound(flow.threadId))
-          else if (reply && !repeated) reject(alreadyThere(flow.id))
+          if (reply?.[0] === 'thread_missing') reject(threadNotFound(flow.threadId))
+          else if (reply && !repeated) reject(idInUse(flow.id))
           else resolve()
         }
         enqueue({ kind: 'create', flowId: flow.id, flow, settle, fail: reject })
@@ -199,9 +211,9 @@ export function createJournal({ pool, recorded, retryForMs, statementsAtOnce }: 
     finish: ({ outcome, ...entry }) => writeEntry(entry, outcome),
     async close() {
       closed = true
-      while (queue.length > 0 || underWay.size > 0) {
+      while (queue.length > 0 || running.size > 0) {
         await nextTurn()
-        await Promise.all(underWay)
+        await Promise.all(running)
       }
     },
   }
@@ -220,24 +232,24 @@ function toClaimAnswer(
   const [, , epoch, status, ownerId, startedMs] = reply
   const ours = status === 'RUNNING' && ownerId === claim.ownerId && startedMs === claim.startedAt.getTime()
   if (repeated && ours) return { epoch }
-  // The reply is as old as the statement: where it shows a status that may be claimed, another claim came first.
+  // The reply shows the state before the statement: where that status may be claimed, another claim was faster.
   return { status: claim.from.some((from) => from === status) ? 'RUNNING' : status }
 }
 
-const alreadyThere = (flowId: string) =>
+const idInUse = (flowId: string) =>
   new OrchestratorError('INTERNAL', `Expected a new id for a flow, found that flow ${flowId} exists`, { details: { flowId } })
 
 const fencedOut = (flowId: string, epoch: number) =>
   new OrchestratorError(
     'FLOW_INTERRUPTED',
-    `Flow ${flowId} is not owned under epoch ${epoch} any more: another process took it over, or it was deleted`,
+    `Flow ${flowId} is no longer owned under epoch ${epoch}: another process took it over, or it was deleted`,
     {
       details: { flowId, epoch },
     },
   )
 
-/** Numbers that order what this process records: microseconds since 1970, each above the one before. */
-export function createRecordedClock(now: () => number): () => number {
+/** Ascending numbers for the rows that this process writes: microseconds since 1970, each above the one before. */
+export function createSequence(now: () => number): () => number {
   let last = 0
   return () => {
     last = Math.max(last + 1, now() * 1_000)

@@ -1,23 +1,51 @@
 import type { Attempt, StepResult } from '../../../domain/execution/step-result.ts'
 import { stepResultId } from '../../../domain/execution/step-result.ts'
 import type { Usage } from '../../../domain/execution/usage.ts'
-import { present } from '../storable.ts'
-import type { AttemptRow, JournalRow } from './journal-sql.ts'
+import { type Field, fieldsOf } from '../../columns/column.ts'
+import {
+  ATTEMPT_COLUMNS,
+  type AttemptRow,
+  STEP_RESULT_COLUMNS,
+  type StepDetails,
+  type StepKeyRow,
+  type StepResultFact,
+  type StepResultRow,
+  USAGE_COLUMNS,
+  type UsageRow,
+} from '../../columns/step-columns.ts'
+import { selectList } from '../column-sql.ts'
+import { type JsonRow, pickNonNull } from '../rows.ts'
 
-/** What is seldom there, or only read whole, shares one JSON column; empty lists are left out. */
-interface Details {
-  readonly parsed?: unknown
-  readonly refusal?: string
-  readonly reasoning?: string
-  readonly sources?: StepResult['sources']
-  readonly samples?: readonly string[]
-  readonly sharing?: StepResult['sharing']
-  readonly withheld?: StepResult['withheld']
-  readonly notes?: readonly string[]
-  readonly messageId?: string
+type TokenProperty = Exclude<keyof typeof USAGE_COLUMNS, 'usageSource'>
+type AttemptFact = Exclude<keyof Attempt, 'usage' | 'startedAt'>
+
+const isToken = (field: Field<string>): field is Field<TokenProperty> =>
+  field.property in USAGE_COLUMNS && field.property !== 'usageSource'
+const isAttemptFact = (field: Field<string>): field is Field<AttemptFact> =>
+  !(field.property in USAGE_COLUMNS) && field.property !== 'startedAt'
+// Columns that hold something else than the property of a result, or come from elsewhere.
+const CONVERTED = new Set<string>(['flowId', 'recorded', 'requestedModel', 'details', ...Object.keys(USAGE_COLUMNS)])
+const isResultFact = (field: Field<string>): field is Field<StepResultFact> => !CONVERTED.has(field.property)
+
+const propertiesOf = <Property extends string>(fields: readonly Field<Property>[]) => fields.map(({ property }) => property)
+const TOKEN_PROPERTIES = propertiesOf(fieldsOf(USAGE_COLUMNS).filter(isToken))
+const ATTEMPT_PROPERTIES = propertiesOf(fieldsOf(ATTEMPT_COLUMNS).filter(isAttemptFact))
+const RESULT_PROPERTIES = propertiesOf(fieldsOf(STEP_RESULT_COLUMNS).filter(isResultFact))
+const METADATA_PROPERTIES = ['provider', 'model', 'action', 'cost', 'retryCount'] as const
+
+type UsageJson = JsonRow<typeof USAGE_COLUMNS, UsageRow, keyof typeof USAGE_COLUMNS>
+type AttemptJson = JsonRow<typeof ATTEMPT_COLUMNS, AttemptRow, keyof typeof ATTEMPT_COLUMNS>
+
+export interface StepResultJson
+  extends Omit<JsonRow<typeof STEP_RESULT_COLUMNS, StepResultRow, keyof typeof STEP_RESULT_COLUMNS>, 'recorded'> {
+  readonly recorded: number
+  readonly attempts: readonly AttemptJson[] | undefined
 }
 
-const usageColumns = (usage: Usage | undefined) => ({
+// The conversions to JSON are written out: a loop over the table of columns takes twice the time (measured 2026-11).
+// The compiler reports a column that is missing.
+
+const toUsageJson = (usage: Usage | undefined): UsageJson => ({
   input_tokens: usage?.inputTokens,
   cached_input_tokens: usage?.cachedInputTokens,
   cache_write_tokens: usage?.cacheWriteTokens,
@@ -27,7 +55,7 @@ const usageColumns = (usage: Usage | undefined) => ({
   usage_source: usage?.source,
 })
 
-export const toStepResultRow = (flowId: string, result: StepResult, recorded: number): JournalRow<'results'> => ({
+export const toStepResultJson = (flowId: string, result: StepResult, recorded: number): StepResultJson => ({
   flow_id: flowId,
   step_id: result.stepId,
   iteration: result.iteration,
@@ -38,7 +66,7 @@ export const toStepResultRow = (flowId: string, result: StepResult, recorded: nu
   execution_ms: result.executionTime,
   cost_usd: result.cost,
   retry_count: result.retryCount,
-  ...usageColumns(result.usage),
+  ...toUsageJson(result.usage),
   simulated: result.simulated,
   status: result.status,
   provider: result.provider,
@@ -50,15 +78,31 @@ export const toStepResultRow = (flowId: string, result: StepResult, recorded: nu
   output: result.output,
   error: result.error,
   details: toDetails(result),
-  attempts: result.attempts.length > 0 ? result.attempts.map(toAttemptRow) : undefined,
+  attempts: result.attempts.length > 0 ? result.attempts.map(toAttemptJson) : undefined,
 })
 
-function toDetails(result: StepResult): Details | undefined {
+const toAttemptJson = (attempt: Attempt): AttemptJson => ({
+  number: attempt.number,
+  started_at: attempt.startedAt,
+  execution_ms: attempt.executionTime,
+  cost_usd: attempt.cost,
+  ...toUsageJson(attempt.usage),
+  aborted: attempt.aborted,
+  possibly_double_billed: attempt.possiblyDoubleBilled,
+  simulated: attempt.simulated,
+  provider: attempt.provider,
+  model: attempt.model,
+  cost_source: attempt.costSource,
+  prices_date: attempt.pricesDate,
+  error: attempt.error,
+})
+
+function toDetails(result: StepResult): StepDetails | undefined {
   const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId } = result
-  // What was withheld is a part of what was decided: stored a second time only where it is not.
+  // `withheld` repeats the refused decisions of `sharing`: it is stored only where it does not.
   const refused = sharing.filter((decision) => !decision.allowed)
   const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
-  const details: Details = {
+  const details: StepDetails = {
     parsed,
     refusal,
     reasoning,
@@ -72,140 +116,58 @@ function toDetails(result: StepResult): Details | undefined {
   return Object.values(details).some((value) => value !== undefined) ? details : undefined
 }
 
-const toAttemptRow = (attempt: Attempt): AttemptRow => ({
-  number: attempt.number,
-  started_at: attempt.startedAt,
-  execution_ms: attempt.executionTime,
-  cost_usd: attempt.cost,
-  ...usageColumns(attempt.usage),
-  aborted: attempt.aborted,
-  possibly_double_billed: attempt.possiblyDoubleBilled,
-  simulated: attempt.simulated,
-  provider: attempt.provider,
-  model: attempt.model,
-  cost_source: attempt.costSource,
-  prices_date: attempt.pricesDate,
-  error: attempt.error,
-})
-
-type Nullable<Fields> = { readonly [Name in keyof Fields]: Exclude<Fields[Name], undefined> | null }
-
-interface UsageFields {
-  readonly input_tokens: number | null
-  readonly cached_input_tokens: number | null
-  readonly cache_write_tokens: number | null
-  readonly output_tokens: number | null
-  readonly reasoning_tokens: number | null
-  readonly total_tokens: number | null
-  readonly usage_source: Usage['source'] | null
-}
-
 /** A row of `STEP_RESULTS_SQL`. */
-export interface StepResultRecord extends UsageFields {
-  readonly step_id: string
-  readonly iteration: number
-  readonly sample: number
-  readonly started_at: Date
-  readonly completed_at: Date
-  readonly execution_ms: number
-  readonly cost_usd: number | null
-  readonly retry_count: number
-  readonly simulated: boolean
-  readonly status: StepResult['status']
-  readonly provider: string
-  readonly model: string
-  readonly requested_model: string | null
-  readonly action: StepResult['action']
-  readonly cost_source: NonNullable<StepResult['costSource']> | null
-  readonly finish_reason: NonNullable<StepResult['finishReason']> | null
-  readonly output: string | null
-  readonly error: NonNullable<StepResult['error']> | null
-  readonly details: Details | null
-  readonly attempts: readonly AttemptRecord[] | null
+export interface SelectedStepResult extends Omit<StepResultRow, 'flowId' | 'recorded'> {
+  readonly attempts: readonly SelectedAttempt[] | null
 }
 
-interface AttemptRecord extends UsageFields, Nullable<Pick<Required<Attempt>, 'error'>> {
-  readonly number: number
-  readonly started_ms: number
-  readonly execution_ms: number
-  readonly cost_usd: number | null
-  readonly aborted: boolean
-  readonly possibly_double_billed: boolean | null
-  readonly simulated: boolean
-  readonly provider: string
-  readonly model: string
-  readonly cost_source: NonNullable<Attempt['costSource']> | null
-  readonly prices_date: string | null
+/** An attempt as JSON, with its instant in milliseconds since 1970. */
+interface SelectedAttempt extends Omit<AttemptRow, keyof StepKeyRow | 'startedAt'> {
+  readonly startedAt: number
 }
 
-/** Results with their attempts in one round trip. `$1`: flow id, `$2`: whether single samples are wanted too, `$3`: ids of steps, or null for all. */
-export const STEP_RESULTS_SQL = `select r.*, (
-  select json_agg(json_build_object('number', a.number, 'started_ms', extract(epoch from a.started_at) * 1000, 'execution_ms', a.execution_ms,
-    'cost_usd', a.cost_usd, 'input_tokens', a.input_tokens, 'cached_input_tokens', a.cached_input_tokens, 'cache_write_tokens', a.cache_write_tokens,
-    'output_tokens', a.output_tokens, 'reasoning_tokens', a.reasoning_tokens, 'total_tokens', a.total_tokens, 'usage_source', a.usage_source,
-    'aborted', a.aborted, 'possibly_double_billed', a.possibly_double_billed, 'simulated', a.simulated, 'provider', a.provider, 'model', a.model,
-    'cost_source', a.cost_source, 'prices_date', a.prices_date, 'error', a.error) order by a.number)
+const selectedFields = fieldsOf(STEP_RESULT_COLUMNS).filter(({ property }) => property !== 'flowId' && property !== 'recorded')
+
+const attemptJson = fieldsOf(ATTEMPT_COLUMNS)
+  .map(({ property, name }) =>
+    property === 'startedAt' ? `'${property}', extract(epoch from a.${name}) * 1000` : `'${property}', a.${name}`,
+  )
+  .join(', ')
+
+/**
+ * Results with their attempts in one round trip. `$1`: flow id, `$2`: whether the samples of a step are wanted beside
+ * its joined result, `$3`: ids of steps, or null for all.
+ */
+export const STEP_RESULTS_SQL = `select ${selectList(selectedFields, 'r')}, (
+  select json_agg(json_build_object(${attemptJson}) order by a.number)
   from polyphony_step_attempts a
   where a.flow_id = r.flow_id and a.step_id = r.step_id and a.iteration = r.iteration and a.sample = r.sample) as attempts
 from polyphony_step_results r where r.flow_id = $1 and (r.sample = 0 or $2)
 and ($3::text[] is null or r.step_id = any($3)) order by r.recorded`
 
-function fromUsageFields(row: UsageFields): Usage | undefined {
-  if (row.usage_source === null) return undefined
-  return {
-    ...present({
-      inputTokens: row.input_tokens,
-      cachedInputTokens: row.cached_input_tokens,
-      cacheWriteTokens: row.cache_write_tokens,
-      outputTokens: row.output_tokens,
-      reasoningTokens: row.reasoning_tokens,
-      totalTokens: row.total_tokens,
-    }),
-    source: row.usage_source,
-  }
+const fromUsageRow = (row: UsageRow): Usage | undefined =>
+  row.usageSource === null ? undefined : pickNonNull(row, TOKEN_PROPERTIES, { source: row.usageSource })
+
+function fromAttempt(row: SelectedAttempt): Attempt {
+  const usage = fromUsageRow(row)
+  return pickNonNull(row, ATTEMPT_PROPERTIES, { startedAt: new Date(row.startedAt), ...(usage && { usage }) })
 }
 
-const fromAttemptRecord = (row: AttemptRecord): Attempt => ({
-  number: row.number,
-  provider: row.provider,
-  model: row.model,
-  startedAt: new Date(row.started_ms),
-  executionTime: row.execution_ms,
-  aborted: row.aborted,
-  simulated: row.simulated,
-  ...present({
-    usage: fromUsageFields(row),
-    cost: row.cost_usd,
-    costSource: row.cost_source,
-    pricesDate: row.prices_date,
-    error: row.error,
-    possiblyDoubleBilled: row.possibly_double_billed,
-  }),
-})
-
-export function fromStepResultRecord(flowId: string, row: StepResultRecord): StepResult {
-  const key = { stepId: row.step_id, iteration: row.iteration, sample: row.sample }
-  const { sharing = [], withheld, notes = [], ...details }: Details = row.details ?? {}
-  const known = present({ usage: fromUsageFields(row), cost: row.cost_usd })
-  const told = { provider: row.provider, model: row.model, action: row.action, ...known, retryCount: row.retry_count }
-  return {
-    id: stepResultId(flowId, key),
+export function fromStepResultRow(flowId: string, row: SelectedStepResult): StepResult {
+  const { sharing = [], withheld, notes = [], ...details }: StepDetails = row.details ?? {}
+  const usage = fromUsageRow(row)
+  const known = usage && { usage }
+  return pickNonNull(row, RESULT_PROPERTIES, {
+    id: stepResultId(flowId, row),
     flowId,
-    ...key,
-    status: row.status,
-    requestedModel: row.requested_model ?? row.model,
-    ...told,
-    ...present({ output: row.output, finishReason: row.finish_reason, costSource: row.cost_source, error: row.error }),
+    ...known,
+    requestedModel: row.requestedModel ?? row.model,
     ...details,
     sharing,
     withheld: withheld ?? sharing.filter((decision) => !decision.allowed),
     notes,
-    executionTime: row.execution_ms,
-    attempts: (row.attempts ?? []).map(fromAttemptRecord),
-    startedAt: row.started_at,
-    completedAt: row.completed_at,
-    executedAt: row.completed_at,
-    metadata: told,
-    simulated: row.simulated,
-  }
+    attempts: (row.attempts ?? []).map(fromAttempt),
+    executedAt: row.completedAt,
+    metadata: pickNonNull(row, METADATA_PROPERTIES, { ...known }),
+  })
 }

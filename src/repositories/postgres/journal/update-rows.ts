@@ -1,7 +1,7 @@
 import type { StoredUpdate } from '../../repository.ts'
-import { present } from '../storable.ts'
+import { omitNulls } from '../rows.ts'
 
-/** One update in a stored batch: without names, because a batch holds many. What is absent at the end is left out. */
+/** One update in a stored batch: without names, because a batch holds many. Absent values at the end are left out. */
 export type UpdateCells =
   | readonly [seq: number, type: StoredUpdate['type'], timestampMs: number, stepId?: string | null, iteration?: number | null]
   | readonly [
@@ -28,6 +28,6 @@ const fromCells = ([seq, type, timestampMs, stepId, iteration, data]: UpdateCell
   seq,
   type,
   timestamp: new Date(timestampMs),
-  ...present({ stepId, iteration }),
+  ...omitNulls({ stepId, iteration }),
   ...(data === undefined ? undefined : { data }),
 })

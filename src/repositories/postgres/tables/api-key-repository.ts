@@ -1,26 +1,21 @@
 import type { Pool } from 'pg'
 import type { DataSource } from 'typeorm'
-import type { ApiKey, Scope } from '../../../domain/users/api-key.ts'
+import type { ApiKey } from '../../../domain/users/api-key.ts'
+import { API_KEY_COLUMNS, type ApiKeyRow } from '../../columns/caller-columns.ts'
+import { fieldsOf } from '../../columns/column.ts'
 import type { ApiKeyRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
+import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
-import { ApiKeyEntity, type ApiKeyRow } from '../entities/api-key.ts'
-import { present, toStorableText } from '../storable.ts'
+import { ApiKeyEntity } from '../entities.ts'
+import { omitNulls, pickNonNull } from '../rows.ts'
+import { toStorableText } from '../storable.ts'
 
-/** A key's row as plain SQL returns it. */
-interface ApiKeyRecord {
-  readonly id: string
-  readonly user_id: string
-  readonly name: string
-  readonly scopes: readonly Scope[]
-  readonly hash: string
-  readonly created_at: Date
-  readonly expires_at: Date | null
-  readonly revoked_at: Date | null
-  readonly last_used_at: Date | null
-}
+const FIELDS = fieldsOf(API_KEY_COLUMNS)
+const SELECTION = selectList(FIELDS)
+const PUBLIC_PROPERTIES = FIELDS.map(({ property }) => property).filter((property) => property !== 'hash')
 
-const REVOKE_SQL = 'update polyphony_api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1 returning *'
+const REVOKE_SQL = `update polyphony_api_keys set revoked_at = coalesce(revoked_at, $2) where id = $1 returning ${SELECTION}`
 
 const TOUCH_SQL = 'update polyphony_api_keys set last_used_at = $2 where id = $1 and (last_used_at is null or last_used_at < $2)'
 
@@ -29,10 +24,10 @@ const EXIST_SQL = 'select exists (select from polyphony_api_keys) as found'
 export function createApiKeyRepository(dataSource: DataSource, pool: Pool): ApiKeyRepository {
   const keys = dataSource.getRepository(ApiKeyEntity)
 
-  const findKey = createBatchedRead<string, ApiKeyRecord | undefined>(async (ids) => {
-    const { rows } = await pool.query<ApiKeyRecord>({
+  const findKey = createBatchedRead<string, ApiKeyRow | undefined>(async (ids) => {
+    const { rows } = await pool.query<ApiKeyRow>({
       name: 'polyphony_api_keys',
-      text: 'select * from polyphony_api_keys where id = any($1)',
+      text: `select ${SELECTION} from polyphony_api_keys where id = any($1)`,
       values: [ids],
     })
     const found = new Map(rows.map((row) => [row.id, row]))
@@ -47,17 +42,17 @@ export function createApiKeyRepository(dataSource: DataSource, pool: Pool): ApiK
 
     find: guarded(async (id: string) => {
       const row = await findKey(toStorableText(id))
-      return row && { key: fromRecord(row), hash: row.hash }
+      return row && { key: fromRow(row), hash: row.hash }
     }),
 
     list: guarded(async (userId?: string) => {
-      const rows = await keys.find({ where: present({ userId }), order: { createdAt: 'DESC', id: 'DESC' } })
+      const rows = await keys.find({ where: omitNulls({ userId }), order: { createdAt: 'DESC', id: 'DESC' } })
       return rows.map(fromRow)
     }),
 
     revoke: guarded(async (id: string, at: Date) => {
-      const { rows } = await pool.query<ApiKeyRecord>(REVOKE_SQL, [toStorableText(id), at])
-      return rows[0] && fromRecord(rows[0])
+      const { rows } = await pool.query<ApiKeyRow>(REVOKE_SQL, [toStorableText(id), at])
+      return rows[0] && fromRow(rows[0])
     }),
 
     touch: guarded(async (id: string, at: Date) => {
@@ -71,23 +66,4 @@ export function createApiKeyRepository(dataSource: DataSource, pool: Pool): ApiK
   }
 }
 
-const fromRow = ({ id, userId, name, scopes, createdAt, expiresAt, revokedAt, lastUsedAt }: Omit<ApiKeyRow, 'hash'>): ApiKey => ({
-  id,
-  userId,
-  name,
-  scopes,
-  createdAt,
-  ...present({ expiresAt, revokedAt, lastUsedAt }),
-})
-
-const fromRecord = (row: ApiKeyRecord): ApiKey =>
-  fromRow({
-    id: row.id,
-    userId: row.user_id,
-    name: row.name,
-    scopes: [...row.scopes],
-    createdAt: row.created_at,
-    expiresAt: row.expires_at,
-    revokedAt: row.revoked_at,
-    lastUsedAt: row.last_used_at,
-  })
+const fromRow = (row: ApiKeyRow): ApiKey => pickNonNull(row, PUBLIC_PROPERTIES, {})

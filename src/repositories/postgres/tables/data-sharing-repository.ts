@@ -4,7 +4,7 @@ import type { DataSharingPolicy } from '../../../domain/users/sharing.ts'
 import type { DataSharingRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
-import { DataSharingPolicyEntity } from '../entities/data-sharing-policy.ts'
+import { DataSharingPolicyEntity } from '../entities.ts'
 import { toStorableText } from '../storable.ts'
 
 type PolicyKey = Pick<DataSharingPolicy, 'userId' | 'providerKey'>

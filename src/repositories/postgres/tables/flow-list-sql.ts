@@ -1,5 +1,6 @@
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { INPUT_START_CHARACTERS, type ListFlowsQuery } from '../../repository.ts'
+import type { ListFlowsQuery } from '../../repository.ts'
+import { FLOW_SELECTION, LISTED_FLOW_SELECTION } from '../journal/flow-rows.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
 
 interface SortKey {
@@ -8,21 +9,17 @@ interface SortKey {
   readonly isNullable?: boolean
 }
 
-// Text of these reaches the statement, so callers choose among them and never give one.
+// These texts become part of the statement, so callers choose one by name and never supply any.
 const SORT_KEYS: { readonly [SortBy in ListFlowsQuery['sortBy']]: SortKey } = {
   createdAt: { sql: 'created_at', type: 'timestamptz' },
-  // Instants of the database's own clock are finer than a cursor can tell.
+  // The clock of the database is finer than the milliseconds of a cursor.
   completedAt: { sql: "date_trunc('milliseconds', completed_at)", type: 'timestamptz', isNullable: true },
   name: { sql: 'name', type: 'text' },
 }
 
-// Never `*`: inputs, metadata and outputs are texts without bound, of which a list shows next to nothing.
-const LISTED_COLUMNS = `id, thread_id, user_id, name, description, flow_type, definition_hash, parent_flow_id, created_at, simulated,
-owner_epoch, started_at, completed_at, status, owner_id, error, left(input, ${INPUT_START_CHARACTERS}) as input_start, result`
-
 const DIRECTIONS = { ASC: { order: 'asc', after: '>' }, DESC: { order: 'desc', after: '<' } } as const
 
-/** The statement of one list of flows; `undefined` where no flow can be meant. */
+/** The statement of one list of flows; undefined where no flow can match. */
 export function flowListSql(query: ListFlowsQuery): { readonly text: string; readonly values: readonly unknown[] } | undefined {
   const { threadId, userId, status, type, limit, offset, sortBy, sortOrder, after } = query
   if ((threadId === undefined) === (userId === undefined)) {
@@ -44,17 +41,17 @@ export function flowListSql(query: ListFlowsQuery): { readonly text: string; rea
         : `(${key.sql}, id) ${direction.after} (${value(after.value, key.type)}, ${value(after.id, 'uuid')})`
     conditions.push(key.isNullable && after.value !== null ? `(${key.sql} is null or ${isLater})` : isLater)
   }
-  // Elsewhere nothing is absent, and an index cannot be read backwards for nulls that come last.
+  // Only for columns that have nulls: Postgres cannot read an index backwards when nulls come last.
   const nulls = key.isNullable ? ' nulls last' : ''
-  const text = `select ${LISTED_COLUMNS} from polyphony_flows where ${conditions.join(' and ')}
+  const text = `select ${LISTED_FLOW_SELECTION} from polyphony_flows where ${conditions.join(' and ')}
 order by ${key.sql} ${direction.order}${nulls}, id ${direction.order} limit ${value(limit, 'int')} offset ${value(offset, 'int')}`
   return { text, values }
 }
 
-export const NEWEST_BY_NAME_SQL = `select * from polyphony_flows where user_id = $1 and name = $2 and thread_id <> all($3::text[])
+export const NEWEST_BY_NAME_SQL = `select ${FLOW_SELECTION} from polyphony_flows where user_id = $1 and name = $2 and thread_id <> all($3::text[])
 order by created_at desc, id desc limit 1`
 
-/** Goes from name to name through the index, however many flows each has. */
+/** Reads one index entry per name, however many flows have the name. */
 export const NAMES_SQL = `with recursive newest as (
   (select name, id, thread_id, created_at from polyphony_flows where user_id = $1
     order by name desc, created_at desc, id desc limit 1)
@@ -62,8 +59,8 @@ export const NAMES_SQL = `with recursive newest as (
   select further.* from newest, lateral (
     select name, id, thread_id, created_at from polyphony_flows where user_id = $1 and name < newest.name
       order by name desc, created_at desc, id desc limit 1) further)
-select name, id, thread_id, created_at from newest order by created_at desc, id desc limit $2`
+select name, id, thread_id as "threadId", created_at as "createdAt" from newest order by created_at desc, id desc limit $2`
 
-/** `$1`: flow ids. Results of samples belong to the step's own. */
+/** `$1`: flow ids. Results of single samples are left out: the joined result of the step covers them. */
 export const STEP_STATES_SQL = `select flow_id, step_id, status from polyphony_step_results where flow_id = any($1) and sample = 0
 group by flow_id, step_id, status order by flow_id, min(recorded)`

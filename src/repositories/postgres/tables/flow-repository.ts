@@ -1,15 +1,23 @@
 import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import type { FlowRepository, ListFlowsQuery, StepState, StoredDefinition, StoredFlow } from '../../repository.ts'
+import { fieldsOf } from '../../columns/column.ts'
+import { DEFINITION_COLUMNS, type DefinitionRow } from '../../columns/flow-columns.ts'
+import type { FlowRepository, ListFlowsQuery, NamedFlow, StepState, StoredDefinition, StoredFlow } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
+import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
-import { fromFlowRecord, fromListedFlowRecord, type ListedFlowRecord, type RawFlowRow } from '../journal/flow-rows.ts'
-import { fromStepResultRecord, STEP_RESULTS_SQL, type StepResultRecord } from '../journal/step-result-rows.ts'
+import { FLOW_SELECTION, fromFlowRow, fromListedFlowRow, type ListedFlowRow, type SelectedFlow } from '../journal/flow-rows.ts'
+import { fromStepResultRow, type SelectedStepResult, STEP_RESULTS_SQL } from '../journal/step-result-rows.ts'
+import { pickNonNull } from '../rows.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
 import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
 
 const DEFINITION_CACHE_BYTES = 32 * 1024 * 1024
+
+const DEFINITION_FIELDS = fieldsOf(DEFINITION_COLUMNS)
+const DEFINITION_PROPERTIES = DEFINITION_FIELDS.map(({ property }) => property)
+const DEFINITIONS_SQL = `select ${selectList(DEFINITION_FIELDS)} from polyphony_flow_definitions where hash = any($1)`
 
 const DELETE_SQL = `with gone as (delete from polyphony_flows where id = $1 and status <> 'RUNNING' returning id),
 results as (delete from polyphony_step_results where flow_id in (select id from gone)),
@@ -17,7 +25,7 @@ attempts as (delete from polyphony_step_attempts where flow_id in (select id fro
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
-// No index holds the state of a flow: the key bounds what is read.
+// No index holds the state of a flow: the range of ids bounds the rows that are read.
 const INTERRUPTED_SQL = `select id from polyphony_flows
 where id >= $1 and status = 'FAILED' and run_options is not null and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
 
@@ -36,15 +44,15 @@ export function createFlowRepository(pool: Pool): FlowRepository {
       else missing.push(hash)
     }
     if (missing.length === 0) return found
-    const { rows } = await pool.query<{ hash: string; json: string; version: string | null; is_data: boolean }>({
+    const { rows } = await pool.query<DefinitionRow>({
       name: 'polyphony_definitions',
-      text: 'select hash, json, version, is_data from polyphony_flow_definitions where hash = any($1)',
+      text: DEFINITIONS_SQL,
       values: [missing],
     })
-    for (const { hash, json, version, is_data: isData } of rows) {
-      const definition: StoredDefinition = version === null ? { hash, json, isData } : { hash, json, isData, version }
-      definitions.set(hash, definition)
-      found.set(hash, definition)
+    for (const row of rows) {
+      const definition = pickNonNull(row, DEFINITION_PROPERTIES, {})
+      definitions.set(row.hash, definition)
+      found.set(row.hash, definition)
     }
     return found
   }
@@ -55,21 +63,21 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     throw new OrchestratorError('INTERNAL', `Flow ${flowId} has no stored definition ${hash}`, { details: { flowId, hash } })
   }
 
-  async function withDefinitions<Row extends Pick<RawFlowRow, 'id' | 'definition_hash'>, Flow>(
+  async function withDefinitions<Row extends Pick<SelectedFlow, 'id' | 'definitionHash'>, Flow>(
     rows: readonly Row[],
     toFlow: (row: Row, definition: StoredDefinition) => Flow,
   ): Promise<readonly Flow[]> {
-    const found = await loadDefinitions(rows.map((row) => row.definition_hash))
-    return rows.map((row) => toFlow(row, definitionIn(found, row.id, row.definition_hash)))
+    const found = await loadDefinitions(rows.map((row) => row.definitionHash))
+    return rows.map((row) => toFlow(row, definitionIn(found, row.id, row.definitionHash)))
   }
 
   const findFlow = createBatchedRead<string, StoredFlow | undefined>(async (flowIds) => {
-    const { rows } = await pool.query<RawFlowRow>({
+    const { rows } = await pool.query<SelectedFlow>({
       name: 'polyphony_flows_by_id',
-      text: 'select * from polyphony_flows where id = any($1)',
+      text: `select ${FLOW_SELECTION} from polyphony_flows where id = any($1)`,
       values: [flowIds],
     })
-    const flows = new Map((await withDefinitions(rows, fromFlowRecord)).map((flow) => [flow.id, flow]))
+    const flows = new Map((await withDefinitions(rows, fromFlowRow)).map((flow) => [flow.id, flow]))
     return (flowId) => flows.get(flowId)
   })
 
@@ -79,31 +87,31 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     list: guarded(async (query: ListFlowsQuery) => {
       const statement = flowListSql(query)
       if (!statement) return []
-      const { rows } = await pool.query<ListedFlowRecord>(statement.text, [...statement.values])
-      return withDefinitions(rows, fromListedFlowRecord)
+      const { rows } = await pool.query<ListedFlowRow>(statement.text, [...statement.values])
+      return withDefinitions(rows, fromListedFlowRow)
     }),
 
     findNewestByName: guarded(async (userId: string, name: string, notInThreads: readonly string[] = []) => {
-      const { rows } = await pool.query<RawFlowRow>({
+      const { rows } = await pool.query<SelectedFlow>({
         name: 'polyphony_newest_by_name',
         text: NEWEST_BY_NAME_SQL,
         values: [toStorableText(userId), toStorableText(name), notInThreads.map(toStorableText)],
       })
-      return (await withDefinitions(rows, fromFlowRecord))[0]
+      return (await withDefinitions(rows, fromFlowRow))[0]
     }),
 
     namesOf: guarded(async (userId: string, limit: number) => {
-      const { rows } = await pool.query<Pick<RawFlowRow, 'name' | 'id' | 'thread_id' | 'created_at'>>({
+      const { rows } = await pool.query<Omit<NamedFlow, 'flowId'> & { readonly id: string }>({
         name: 'polyphony_flow_names',
         text: NAMES_SQL,
         values: [toStorableText(userId), limit],
       })
-      return rows.map((row) => ({ name: row.name, flowId: row.id, threadId: row.thread_id, createdAt: row.created_at }))
+      return rows.map(({ id: flowId, ...flow }) => ({ ...flow, flowId }))
     }),
 
     findInterrupted: guarded(async (fromId: string, limit: number) => {
       if (!canBeFlowId(fromId)) return []
-      const { rows } = await pool.query<Pick<RawFlowRow, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
+      const { rows } = await pool.query<Pick<SelectedFlow, 'id'>>(INTERRUPTED_SQL, [fromId, limit])
       return rows.map(({ id }) => id)
     }),
 
@@ -117,12 +125,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     stepResults: guarded(
       async (flowId: string, options: { readonly samples?: boolean; readonly stepIds?: readonly string[] } = {}) => {
         if (!canBeFlowId(flowId)) return []
-        const { rows } = await pool.query<StepResultRecord>({
+        const { rows } = await pool.query<SelectedStepResult>({
           name: 'polyphony_step_results',
           text: STEP_RESULTS_SQL,
           values: [flowId, options.samples ?? false, options.stepIds?.map(toStorableText) ?? null],
         })
-        return rows.map((row) => fromStepResultRecord(flowId, row))
+        return rows.map((row) => fromStepResultRow(flowId, row))
       },
     ),
 

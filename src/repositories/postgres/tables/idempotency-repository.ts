@@ -20,17 +20,19 @@ where user_id = $1 and key = $2 and status_code is null and lock = coalesce($6, 
 const RELEASE_SQL = `delete from polyphony_idempotency
 where user_id = $1 and key = $2 and status_code is null and lock = coalesce($3, lock)`
 
-/** Each further try means that the holder released the key between two statements. */
-const TRIES = 10
+/**
+ * Most attempts to reserve a key. Another attempt is needed when the holder releases the key between two statements.
+ */
+const MAX_ATTEMPTS = 10
 
 export function createIdempotencyRepository(pool: Pool): IdempotencyRepository {
-  async function find(place: readonly string[], fingerprint: string): Promise<IdempotencyState | undefined> {
+  async function find(primaryKey: readonly string[], fingerprint: string): Promise<IdempotencyState | undefined> {
     const { rows } = await pool.query<{
       fingerprint: string
       status_code: number | null
       headers: Readonly<Record<string, string>> | null
       body: string | null
-    }>({ name: 'polyphony_idempotency_find', text: FIND_SQL, values: [...place] })
+    }>({ name: 'polyphony_idempotency_find', text: FIND_SQL, values: [...primaryKey] })
     const [row] = rows
     if (!row) return undefined
     if (row.fingerprint !== fingerprint) return { state: 'other_request' }
@@ -40,25 +42,28 @@ export function createIdempotencyRepository(pool: Pool): IdempotencyRepository {
 
   return {
     begin: guarded(async ({ userId, key, fingerprint, now, lockedUntil }: IdempotentRequest): Promise<IdempotencyState> => {
-      const place = [toStorableText(userId), toStorableText(key)]
+      const primaryKey = [toStorableText(userId), toStorableText(key)]
       const storable = toStorableText(fingerprint)
       const lock = randomUUID()
-      for (let tries = 0; tries < TRIES; tries++) {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         const { rows } = await pool.query({
           name: 'polyphony_idempotency_begin',
           text: BEGIN_SQL,
-          values: [...place, storable, lock, now, lockedUntil],
+          values: [...primaryKey, storable, lock, now, lockedUntil],
         })
         if (rows.length > 0) return { state: 'new', lock }
-        const found = await find(place, storable)
+        const found = await find(primaryKey, storable)
         if (found) return found
       }
-      throw new OrchestratorError('DATABASE_UNAVAILABLE', 'The same Idempotency-Key is taken and released too often at once')
+      throw new OrchestratorError(
+        'DATABASE_UNAVAILABLE',
+        'The Idempotency-Key is reserved and released by other requests all the time: send the request again',
+      )
     }),
 
     finish: guarded(async (userId: string, key: string, { statusCode, headers, body }: IdempotentAnswer, lock?: string) => {
-      const place = [toStorableText(userId), toStorableText(key)]
-      await pool.query(FINISH_SQL, [...place, statusCode, toStorableJson(headers), toStorableText(body), lock ?? null])
+      const primaryKey = [toStorableText(userId), toStorableText(key)]
+      await pool.query(FINISH_SQL, [...primaryKey, statusCode, toStorableJson(headers), toStorableText(body), lock ?? null])
     }),
 
     release: guarded(async (userId: string, key: string, lock?: string) => {

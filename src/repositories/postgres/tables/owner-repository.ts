@@ -6,12 +6,13 @@ const BEAT_SQL = `insert into polyphony_owners (id, host, pid, beat_at) values (
 on conflict (id) do update set beat_at = excluded.beat_at`
 
 /**
- * `$1`: owners known to be dead, `$2`: milliseconds without a beat. An owner that has no row counts from the start of its run. Several processes may run this at
- * once: each takes the flows that no other one is taking.
+ * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead.
+ * For an owner without a row they count from the start of its execution. Several processes may run the statement at the
+ * same time: each interrupts the flows that no other one has locked.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
-lost as (
+orphaned as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
   where f.status = 'RUNNING' and (c.owner_id in (select id from dead)
     or not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
@@ -20,19 +21,19 @@ interrupted as (
   update polyphony_flows f set status = 'FAILED', completed_at = clock_timestamp(), owner_epoch = f.owner_epoch + 1, error = json_build_object(
     'code', 'FLOW_INTERRUPTED', 'message', 'The process that ran flow ' || f.id || ' died', 'retryable', true,
     'details', json_build_object('flowId', f.id, 'ownerId', f.owner_id))
-  from lost where f.id = lost.id returning f.id, f.error, f.completed_at),
+  from orphaned where f.id = orphaned.id returning f.id, f.error, f.completed_at),
 ended as (
   delete from polyphony_flow_claims where flow_id in (select id from interrupted)),
-told as (
+errors as (
   select i.id, i.error, extract(epoch from i.completed_at) * 1000 as at_ms,
     coalesce((select max(u.last_seq) from polyphony_flow_updates u where u.flow_id = i.id), 0) + 1 as seq
   from interrupted i),
 updates as (
   insert into polyphony_flow_updates (flow_id, last_seq, batch)
-  select id, seq, json_build_array(json_build_array(seq, 'error', round(at_ms), null, null, error)) from told),
-forgotten as (
+  select id, seq, json_build_array(json_build_array(seq, 'error', round(at_ms), null, null, error)) from errors),
+removed as (
   delete from polyphony_owners o where o.id in (select id from dead)
-  and not exists (select from polyphony_flow_claims c where c.owner_id = o.id and c.flow_id not in (select id from lost)))
+  and not exists (select from polyphony_flow_claims c where c.owner_id = o.id and c.flow_id not in (select id from orphaned)))
 select id from interrupted`
 
 export const createOwnerRepository = (pool: Pool): OwnerRepository => ({

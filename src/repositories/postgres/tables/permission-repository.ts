@@ -4,7 +4,7 @@ import type { ThreadRight } from '../../../domain/users/thread.ts'
 import type { PermissionRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
-import { ThreadPermissionEntity } from '../entities/thread-permission.ts'
+import { ThreadPermissionEntity } from '../entities.ts'
 import { toStorableText } from '../storable.ts'
 
 interface PermissionKey {

@@ -1,13 +1,16 @@
 import type { DataSource } from 'typeorm'
 import type { PageCursor } from '../../../domain/page-cursor.ts'
 import type { Message, Thread } from '../../../domain/users/thread.ts'
+import { fieldsOf } from '../../columns/column.ts'
+import { type MessageRow, THREAD_COLUMNS, type ThreadRow } from '../../columns/conversation-columns.ts'
 import type { ThreadRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { MessageEntity, type MessageRow } from '../entities/message.ts'
-import { ThreadEntity, type ThreadRow } from '../entities/thread.ts'
-import { present, toStorableText } from '../storable.ts'
+import { MessageEntity, ThreadEntity } from '../entities.ts'
+import { pickNonNull } from '../rows.ts'
+import { toStorableText } from '../storable.ts'
 
-// A statement of its own, before the other one takes its snapshot: that must show all flows that were created in the thread until it was locked.
+// A statement of its own, because the deletion must take its snapshot afterwards: it must see all flows that were
+// created in the thread before it was locked.
 const LOCK_SQL = 'select from polyphony_threads where id = $1 for update'
 
 const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 returning id),
@@ -20,7 +23,7 @@ attempts as (delete from polyphony_step_attempts where flow_id in (select id fro
 updates as (delete from polyphony_flow_updates where flow_id in (select id from flows))
 select id from gone`
 
-export function createThreadRepository(dataSource: DataSource, recorded: () => number): ThreadRepository {
+export function createThreadRepository(dataSource: DataSource, nextRecorded: () => number): ThreadRepository {
   const threads = dataSource.getRepository(ThreadEntity)
   const messages = dataSource.getRepository(MessageEntity)
 
@@ -51,12 +54,12 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
     }),
 
     addMessage: guarded(async (message: Message) => {
-      const row = toMessageRow(message, recorded())
+      const row = toMessageRow(message, nextRecorded())
       await messages.createQueryBuilder().insert().values(row).orIgnore().updateEntity(false).execute()
     }),
 
     addMessages: guarded(async (added: readonly Message[]) => {
-      if (added.length > 0) await messages.insert(added.map((message) => toMessageRow(message, recorded())))
+      if (added.length > 0) await messages.insert(added.map((message) => toMessageRow(message, nextRecorded())))
     }),
 
     messages: guarded(async (threadId: string, limit?: number, role?: Message['role']) => {
@@ -75,28 +78,18 @@ export function createThreadRepository(dataSource: DataSource, recorded: () => n
   }
 }
 
-const fromThreadRow = ({ id, userId, title, createdAt }: ThreadRow): Thread => ({ id, userId, createdAt, ...present({ title }) })
+const THREAD_PROPERTIES = fieldsOf(THREAD_COLUMNS).map(({ property }) => property)
 
-const toMessageRow = (
-  { id, threadId, role, content, attachments, metadata, createdAt }: Message,
-  recorded: number,
-): MessageRow => ({
-  id,
-  threadId,
-  role,
-  content,
-  createdAt,
-  metadata,
+const fromThreadRow = (row: ThreadRow): Thread => pickNonNull(row, THREAD_PROPERTIES, {})
+
+const toMessageRow = ({ attachments, ...message }: Message, recorded: number): MessageRow => ({
+  ...message,
   attachments: attachments ? [...attachments] : null,
   recorded: String(recorded),
 })
 
-const fromMessageRow = ({ id, threadId, role, content, attachments, metadata, createdAt }: MessageRow): Message => ({
-  id,
-  threadId,
-  role,
-  content,
+const fromMessageRow = ({ recorded: _, attachments, metadata, ...message }: MessageRow): Message => ({
+  ...message,
   metadata: { ...metadata },
-  createdAt,
-  ...present({ attachments }),
+  ...(attachments && { attachments }),
 })

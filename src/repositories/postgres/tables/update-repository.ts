@@ -14,7 +14,7 @@ const LAST_SEQ_SQL = 'select coalesce(max(last_seq), 0) as last_seq from polypho
 const HEADS_SQL = `select f.id, f.status, coalesce((select max(u.last_seq) from polyphony_flow_updates u where u.flow_id = f.id), 0) as last_seq
 from polyphony_flows f where f.id = any($1)`
 
-// A flow that may be executed again keeps its last row, emptied, so that its numbers never start anew.
+// A flow that may be executed again keeps its last row, without updates, so that its numbers continue.
 const PRUNE_SQL = `with settled as (
   select id, status from polyphony_flows where status in ('COMPLETED', 'FAILED', 'CANCELLED') and completed_at < $1),
 kept as (

@@ -1,17 +1,18 @@
 import type { Pool } from 'pg'
 import type { UsageFigures, UsageGroup, UsageQuery } from '../../../domain/execution/usage-report.ts'
+import type { ATTEMPT_COLUMNS } from '../../columns/step-columns.ts'
 import type { UsageRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
 
 interface Grouping {
-  /** Columns of the reply, by the name of the row's field. */
+  /** Columns of the reply, by the properties of `UsageRow`. */
   readonly columns: Readonly<Record<string, string>>
-  /** What rows are grouped by. */
+  /** Expressions by which rows are grouped. */
   readonly by: string
 }
 
-// The text of a day is made once per row of the reply, not once per row of the ledger.
+// A date, because its text is then built once per row of the reply and not once per row of the ledger.
 const DAY = "(a.started_at at time zone 'UTC')::date"
 
 const GROUPINGS: { readonly [Group in UsageGroup]: Grouping } = {
@@ -21,10 +22,14 @@ const GROUPINGS: { readonly [Group in UsageGroup]: Grouping } = {
   flow: { columns: { flowId: 'f.id', flowName: 'f.name' }, by: 'f.id, f.name' },
 }
 
-// Without usage the provider refused before it generated anything (`calls/attempt-ledger.ts`).
+// The SQL form of `domain/execution/cost.ts`: `isBilled`, `isUnpriced` and the sum of `knownCost`. A case of
+// `test/contracts/repository-usage.ts` compares both on generated ledgers.
 const BILLED = 'not a.simulated and a.usage_source is not null'
+const UNPRICED = `${BILLED} and a.cost_usd is null`
+type SummedColumn = (typeof ATTEMPT_COLUMNS)[keyof typeof ATTEMPT_COLUMNS]['name']
+
 const count = (condition: string) => `count(*) filter (where ${condition})`
-const sum = (column: string, condition = 'not a.simulated') => `coalesce(sum(a.${column}) filter (where ${condition}), 0)`
+const sum = (column: SummedColumn, condition = 'not a.simulated') => `coalesce(sum(a.${column}) filter (where ${condition}), 0)`
 
 const FIGURES: { readonly [Figure in keyof UsageFigures]: string } = {
   calls: count(BILLED),
@@ -36,13 +41,13 @@ const FIGURES: { readonly [Figure in keyof UsageFigures]: string } = {
   reasoningTokens: sum('reasoning_tokens'),
   totalTokens: sum('total_tokens'),
   costUsd: sum('cost_usd'),
-  unpricedCalls: count(`${BILLED} and a.cost_usd is null`),
+  unpricedCalls: count(UNPRICED),
   uncountedCalls: count(`${BILLED} and a.total_tokens is null`),
   simulatedCalls: count('a.simulated'),
   simulatedTokens: sum('total_tokens', 'a.simulated'),
 }
 
-/** Groups in one order, so that the same ones make the same statement. */
+/** Groups in a fixed order, so that the same groups give the same statement. */
 const GROUPS: readonly UsageGroup[] = ['day', 'provider', 'model', 'flow']
 
 function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { text: string; values: unknown[] } {
@@ -51,7 +56,8 @@ function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { t
   const columns = groupings.flatMap((grouping) => Object.entries(grouping.columns))
   const selected = [
     ...columns.map(([name, text]) => `${text} as "${name}"`),
-    // As double precision the driver gives numbers; no sum here comes near the limit of its whole numbers.
+    // The driver returns double precision as numbers; no sum here exceeds the whole numbers that a double holds
+    // exactly.
     ...Object.entries(FIGURES).map(([name, text]) => `(${text})::float8 as "${name}"`),
   ]
   const values: unknown[] = []
@@ -60,7 +66,7 @@ function usageSql({ userId, from, to, flowId, groupBy, limit }: UsageQuery): { t
     `f.user_id = ${value(toStorableText(userId))}`,
     ...(from ? [`a.started_at >= ${value(from)}`] : []),
     ...(to ? [`a.started_at < ${value(to)}`] : []),
-    // Any other text no flow has, and Postgres would refuse it.
+    // Postgres refuses any other text as an id.
     ...(flowId === undefined ? [] : [canBeFlowId(flowId) ? `f.id = ${value(flowId)}` : 'false']),
   ]
   const by = groupings.map((grouping) => grouping.by)

@@ -1,0 +1,12 @@
+import { CreatePolyphony1763596800000 } from './1763596800000-create-polyphony.ts'
+import { ServeCallers1764201600000 } from './1764201600000-serve-callers.ts'
+import { KeepRunOptions1764288000000 } from './1764288000000-keep-run-options.ts'
+import { KeepOutputsApart1764374400000 } from './1764374400000-keep-outputs-apart.ts'
+
+/** All migrations, the oldest first. */
+export const MIGRATIONS = [
+  CreatePolyphony1763596800000,
+  ServeCallers1764201600000,
+  KeepRunOptions1764288000000,
+  KeepOutputsApart1764374400000,
+] as const

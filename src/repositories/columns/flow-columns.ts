@@ -1,0 +1,118 @@
+import type { Owner, StoredDefinition, StoredFlow, StoredFlowResult } from '../repository.ts'
+import { type Column, type ColumnsOf, fieldsOf, type RowOf } from './column.ts'
+
+/** Version of the meaning of a flow's rows. It must be raised when that meaning changes. */
+export const FLOW_SCHEMA_VERSION = 1
+
+/**
+ * A flow's row: the definition by its hash, and the output in a column of its own, because lists read only the figures.
+ */
+export type FlowRow = RowOf<
+  Omit<StoredFlow, 'definition' | 'result'> & {
+    readonly definitionHash: string
+    readonly schemaVersion: number
+    readonly result?: Omit<StoredFlowResult, 'output'>
+    readonly resultOutput?: string
+  }
+>
+
+/** Which writes of the journal set a column of a flow. */
+interface FlowColumn extends Column {
+  /** The flow is created with it. */
+  readonly create?: true
+  /** A claim sets it to the value that it carries, or to null. */
+  readonly claim?: true
+  /** A claim without a value keeps the stored one. */
+  readonly keep?: true
+  /** A claim sets it to null, because it belongs to the previous execution. */
+  readonly clear?: true
+  /** The outcome sets it. */
+  readonly finish?: true
+  /** Lists of flows leave it out. Must be set for texts without bound. */
+  readonly unlisted?: true
+}
+
+/**
+ * Columns that change while a flow runs stand last: Postgres logs only the middle part of a row that an update changed.
+ * No index holds any of them, and a third of each page is filled at first, so that updates stay on their page and write
+ * no index (`FLOW_CLAIM_COLUMNS` finds running flows). Tables that grow with every step have no foreign key to this
+ * one, because its check would lock and log this row once per insert.
+ */
+export const FLOW_COLUMNS = {
+  id: { name: 'id', type: 'uuid', primary: true, create: true },
+  threadId: { name: 'thread_id', type: 'text', create: true },
+  userId: { name: 'user_id', type: 'text', create: true },
+  name: { name: 'name', type: 'text', create: true },
+  description: { name: 'description', type: 'text', nullable: true, create: true },
+  flowType: { name: 'flow_type', type: 'text', create: true },
+  definitionHash: { name: 'definition_hash', type: 'text', create: true },
+  parentFlowId: { name: 'parent_flow_id', type: 'uuid', nullable: true, create: true },
+  createdAt: { name: 'created_at', type: 'timestamptz', create: true },
+  schemaVersion: { name: 'schema_version', type: 'smallint', default: FLOW_SCHEMA_VERSION, create: true, unlisted: true },
+  simulated: { name: 'simulated', type: 'boolean', create: true, finish: true },
+  ownerEpoch: { name: 'owner_epoch', type: 'integer', default: 0 },
+  startedAt: { name: 'started_at', type: 'timestamptz', nullable: true, claim: true },
+  completedAt: { name: 'completed_at', type: 'timestamptz', nullable: true, clear: true, finish: true },
+  status: { name: 'status', type: 'text', default: 'PENDING', finish: true },
+  ownerId: { name: 'owner_id', type: 'text', nullable: true, claim: true },
+  input: { name: 'input', type: 'text', nullable: true, create: true, claim: true, unlisted: true },
+  metadata: { name: 'metadata', type: 'json', nullable: true, create: true, claim: true, keep: true, unlisted: true },
+  result: { name: 'result', type: 'json', nullable: true, clear: true, finish: true },
+  error: { name: 'error', type: 'json', nullable: true, clear: true, finish: true },
+  runOptions: { name: 'run_options', type: 'json', nullable: true, claim: true, unlisted: true },
+  resultOutput: { name: 'result_output', type: 'text', nullable: true, clear: true, finish: true, unlisted: true },
+} as const satisfies ColumnsOf<FlowRow, FlowColumn>
+
+/** Properties of a stored flow that its row holds under the same name; `result` lacks its output there. */
+export const FLOW_PROPERTIES = fieldsOf(FLOW_COLUMNS)
+  .map(({ property }) => property)
+  .filter((property) => property !== 'definitionHash' && property !== 'schemaVersion' && property !== 'resultOutput')
+
+/** A RUNNING flow and its owner: finds the flows of a dead owner among any number of finished ones. */
+export interface FlowClaimRow {
+  readonly flowId: string
+  readonly ownerId: string
+}
+
+export const FLOW_CLAIM_COLUMNS = {
+  flowId: { name: 'flow_id', type: 'uuid', primary: true },
+  ownerId: { name: 'owner_id', type: 'text' },
+} as const satisfies ColumnsOf<FlowClaimRow>
+
+/** A definition, once per content. Rows are never deleted: other processes remember which definitions are stored. */
+export type DefinitionRow = RowOf<StoredDefinition>
+
+export const DEFINITION_COLUMNS = {
+  hash: { name: 'hash', type: 'text', primary: true },
+  json: { name: 'json', type: 'text' },
+  version: { name: 'version', type: 'text', nullable: true },
+  isData: { name: 'is_data', type: 'boolean' },
+} as const satisfies ColumnsOf<DefinitionRow>
+
+/**
+ * Updates of one flow that were written together. The key ends with the number of the last one, so that "all after n"
+ * is one range of the index.
+ */
+export interface UpdateBatchRow {
+  readonly flowId: string
+  readonly lastSeq: number
+  readonly batch: object
+}
+
+export const UPDATE_BATCH_COLUMNS = {
+  flowId: { name: 'flow_id', type: 'uuid', primary: true },
+  lastSeq: { name: 'last_seq', type: 'integer', primary: true },
+  batch: { name: 'batch', type: 'json' },
+} as const satisfies ColumnsOf<UpdateBatchRow>
+
+/** A process that owns running flows; `beatAt` is on the clock of the database. */
+export interface OwnerRow extends Owner {
+  readonly beatAt: Date
+}
+
+export const OWNER_COLUMNS = {
+  id: { name: 'id', type: 'text', primary: true },
+  host: { name: 'host', type: 'text' },
+  pid: { name: 'pid', type: 'integer' },
+  beatAt: { name: 'beat_at', type: 'timestamptz', default: () => 'now()' },
+} as const satisfies ColumnsOf<OwnerRow>

@@ -1,0 +1,121 @@
+import { EntitySchema, type EntitySchemaColumnOptions, type EntitySchemaOptions } from 'typeorm'
+import type { DataSharingPolicy } from '../../domain/users/sharing.ts'
+import {
+  API_KEY_COLUMNS,
+  type ApiKeyRow,
+  IDEMPOTENCY_COLUMNS,
+  type IdempotencyRow,
+  TICKET_COLUMNS,
+  type TicketRow,
+} from '../columns/caller-columns.ts'
+import type { Column, ColumnsOf } from '../columns/column.ts'
+import {
+  MESSAGE_COLUMNS,
+  type MessageRow,
+  PERMISSION_COLUMNS,
+  type PermissionRow,
+  POLICY_COLUMNS,
+  THREAD_COLUMNS,
+  type ThreadRow,
+} from '../columns/conversation-columns.ts'
+import {
+  DEFINITION_COLUMNS,
+  type DefinitionRow,
+  FLOW_CLAIM_COLUMNS,
+  FLOW_COLUMNS,
+  type FlowClaimRow,
+  type FlowRow,
+  OWNER_COLUMNS,
+  type OwnerRow,
+  UPDATE_BATCH_COLUMNS,
+  type UpdateBatchRow,
+} from '../columns/flow-columns.ts'
+import {
+  ATTEMPT_COLUMNS,
+  type AttemptRow,
+  STEP_KEY_COLUMNS,
+  STEP_RESULT_COLUMNS,
+  type StepResultRow,
+} from '../columns/step-columns.ts'
+import { storableJson, storableText } from './storable.ts'
+
+/** Indices by the properties of their columns. The name of an index is `<table>_<key>`. */
+type Indices<Row> = Readonly<Record<`by_${string}`, readonly Extract<keyof Row, string>[]>>
+
+/** The description of a table that TypeORM needs, derived from its columns. */
+function createEntity<Row extends object>(
+  name: string,
+  tableName: string,
+  columns: ColumnsOf<Row>,
+  indices: Indices<Row> = {},
+): EntitySchema<Row> {
+  const described: EntitySchemaOptions<Row>['columns'] = {}
+  for (const property in columns) described[property] = toColumnOptions(columns[property], `${tableName}_pkey`)
+  return new EntitySchema<Row>({
+    name,
+    tableName,
+    columns: described,
+    indices: Object.entries(indices).map(([suffix, properties]) => ({
+      name: `${tableName}_${suffix}`,
+      columns: [...properties],
+    })),
+  })
+}
+
+const toColumnOptions = (column: Column, primaryKeyConstraintName: string): EntitySchemaColumnOptions => ({
+  name: column.name,
+  type: column.type,
+  array: column.array,
+  nullable: column.nullable,
+  default: column.default,
+  transformer: column.storable && (column.type === 'json' ? storableJson : storableText),
+  ...(column.primary && { primary: true, primaryKeyConstraintName }),
+})
+
+export const ApiKeyEntity = createEntity<ApiKeyRow>('PolyphonyApiKey', 'polyphony_api_keys', API_KEY_COLUMNS)
+
+export const DataSharingPolicyEntity = createEntity<DataSharingPolicy>(
+  'PolyphonyDataSharingPolicy',
+  'polyphony_data_sharing_policies',
+  POLICY_COLUMNS,
+)
+
+export const MessageEntity = createEntity<MessageRow>('PolyphonyMessage', 'polyphony_messages', MESSAGE_COLUMNS, {
+  by_thread: ['threadId', 'createdAt', 'recorded'],
+})
+
+export const ThreadEntity = createEntity<ThreadRow>('PolyphonyThread', 'polyphony_threads', THREAD_COLUMNS, {
+  by_user: ['userId', 'createdAt'],
+})
+
+export const ThreadPermissionEntity = createEntity<PermissionRow>(
+  'PolyphonyThreadPermission',
+  'polyphony_thread_permissions',
+  PERMISSION_COLUMNS,
+)
+
+const FlowEntity = createEntity<FlowRow>('PolyphonyFlow', 'polyphony_flows', FLOW_COLUMNS, {
+  by_thread: ['threadId', 'createdAt'],
+  by_user: ['userId', 'createdAt', 'id'],
+  by_name: ['userId', 'name', 'createdAt', 'id'],
+})
+
+/** All tables of Polyphony. TypeORM migrates them and compares their schema; most are read and written by plain SQL. */
+export const ENTITIES = [
+  ApiKeyEntity,
+  DataSharingPolicyEntity,
+  FlowEntity,
+  MessageEntity,
+  ThreadEntity,
+  ThreadPermissionEntity,
+  createEntity<FlowClaimRow>('PolyphonyFlowClaim', 'polyphony_flow_claims', FLOW_CLAIM_COLUMNS),
+  createEntity<DefinitionRow>('PolyphonyFlowDefinition', 'polyphony_flow_definitions', DEFINITION_COLUMNS),
+  createEntity<UpdateBatchRow>('PolyphonyFlowUpdate', 'polyphony_flow_updates', UPDATE_BATCH_COLUMNS),
+  createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),
+  createEntity<StepResultRow>('PolyphonyStepResult', 'polyphony_step_results', STEP_RESULT_COLUMNS),
+  createEntity<AttemptRow>('PolyphonyStepAttempt', 'polyphony_step_attempts', { ...STEP_KEY_COLUMNS, ...ATTEMPT_COLUMNS }),
+  createEntity<TicketRow>('PolyphonyTicket', 'polyphony_tickets', TICKET_COLUMNS),
+  createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
+    by_age: ['createdAt'],
+  }),
+]

@@ -1,0 +1,92 @@
+import { fieldsOf } from '../../columns/column.ts'
+import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
+import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
+import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
+import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
+import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
+
+/**
+ * Kinds of writes that one statement may carry, as bits: each combination that occurs is its own prepared statement.
+ */
+export const JOURNAL_PART = {
+  definitions: 1,
+  flows: 2,
+  claims: 4,
+  entries: 8,
+  outcomes: 16,
+  results: 32,
+  updates: 64,
+  messages: 128,
+} as const
+export type JournalPart = keyof typeof JOURNAL_PART
+export const JOURNAL_STATEMENTS = [
+  'definitions',
+  'flows',
+  'claims',
+  'entries',
+  'outcomes',
+  'results',
+  'updates',
+  'messages',
+] as const
+
+// Messages that flows add to their thread have no attachments.
+const MESSAGE_FIELDS = fieldsOf(MESSAGE_COLUMNS).filter(({ property }) => property !== 'attachments')
+
+/** A table that the journal inserts into. */
+export interface JournalTable {
+  readonly name: string
+  readonly columns: JsonColumns
+  readonly key: JsonColumns
+}
+
+export const DEFINITIONS: JournalTable = {
+  name: 'polyphony_flow_definitions',
+  columns: jsonColumns(DEFINITION_COLUMNS),
+  key: keyColumns(DEFINITION_COLUMNS),
+}
+
+export const FLOWS: JournalTable = {
+  name: 'polyphony_flows',
+  columns: jsonColumnsOf(FLOW_COLUMNS, CREATE_FIELDS),
+  key: keyColumns(FLOW_COLUMNS),
+}
+
+export const RESULTS: JournalTable = {
+  name: 'polyphony_step_results',
+  columns: jsonColumns(STEP_RESULT_COLUMNS),
+  key: keyColumns(STEP_RESULT_COLUMNS),
+}
+
+/** Columns of an attempt in the JSON of its result, without the key of the result. */
+export const NESTED_ATTEMPT_COLUMNS = jsonColumns(ATTEMPT_COLUMNS)
+
+export const ATTEMPTS: JournalTable = {
+  name: 'polyphony_step_attempts',
+  columns: jsonColumns({ ...STEP_KEY_COLUMNS, ...ATTEMPT_COLUMNS }),
+  key: keyColumns({ ...STEP_KEY_COLUMNS, ...ATTEMPT_COLUMNS }),
+}
+
+export const UPDATES: JournalTable = {
+  name: 'polyphony_flow_updates',
+  columns: jsonColumns(UPDATE_BATCH_COLUMNS),
+  key: keyColumns(UPDATE_BATCH_COLUMNS),
+}
+
+export const MESSAGES: JournalTable = {
+  name: 'polyphony_messages',
+  columns: jsonColumnsOf(MESSAGE_COLUMNS, MESSAGE_FIELDS),
+  key: keyColumns(MESSAGE_COLUMNS),
+}
+
+/** Columns of the JSON that is sent for each part. A row of `results` carries its attempts. */
+export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
+  definitions: DEFINITIONS.columns,
+  flows: FLOWS.columns,
+  claims: { flow_id: 'uuid', allowed: 'text[]', ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS) },
+  entries: { flow_id: 'uuid', epoch: 'int' },
+  outcomes: { flow_id: 'uuid', epoch: 'int', ...jsonColumnsOf(FLOW_COLUMNS, FINISH_FIELDS) },
+  results: { ...RESULTS.columns, attempts: 'json' },
+  updates: UPDATES.columns,
+  messages: { flow_id: 'uuid', ...MESSAGES.columns },
+}

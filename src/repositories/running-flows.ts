@@ -1,0 +1,147 @@
+import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
+import type { StepResult } from '../domain/execution/step-result.ts'
+import type { Message } from '../domain/users/thread.ts'
+import type { FlowStatus } from '../domain/vocabulary.ts'
+import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+import type { StoredFlow, StoredFlowResult, StoredRunOptions } from './stored-flows.ts'
+
+/** A new flow, as creating it writes it. */
+export interface FlowInsert
+  extends Omit<
+    StoredFlow,
+    'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error' | 'runOptions'
+  > {
+  /** Results that rerunFlow takes over from another flow; they are stored under the id of this one. */
+  readonly carried?: readonly StepResult[]
+}
+
+/** A request to run a flow. */
+export interface Claim {
+  readonly flowId: string
+  /** The statuses in which the flow may be claimed. */
+  readonly from: readonly FlowStatus[]
+  readonly ownerId: string
+  readonly startedAt: Date
+  readonly input: string
+  /** Undefined leaves the metadata of the flow. */
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly runOptions?: StoredRunOptions
+}
+
+/** Facts of one flow that are written together. */
+export interface JournalEntry {
+  readonly flowId: string
+  /** The epoch of the claim under which the flow runs. */
+  readonly epoch: number
+  readonly results?: readonly StepResult[]
+  readonly updates?: readonly StoredUpdate[]
+  /** Messages for the thread of the flow; one whose id is stored is not written again. */
+  readonly messages?: readonly Message[]
+}
+
+export interface FlowOutcome {
+  readonly status: FlowStatus
+  /** Undefined where a single step was executed of a flow that has not run. */
+  readonly completedAt?: Date
+  readonly result?: StoredFlowResult
+  readonly error?: ErrorInfo
+  readonly simulated: boolean
+}
+
+/**
+ * All writes of running flows. On a database, writes that wait go together into one statement, which is one transaction
+ * for all flows. A write that the database refuses must not fail the others of its statement.
+ *
+ * While Postgres does not answer, writes are kept and repeated for `retryForMs`; then they reject with
+ * DATABASE_UNAVAILABLE.
+ */
+export interface Journal {
+  /**
+   * Stores a new flow as PENDING, with the results it carries. Called once per flow. Rejects with THREAD_NOT_FOUND
+   * where the thread does not exist or is being deleted, and with INTERNAL where the id is in use.
+   */
+  createFlow(flow: FlowInsert): Promise<void>
+  /**
+   * Makes the flow RUNNING under the next epoch when its status is one of `from`. Resolves with that epoch, or with the
+   * status that prevents it; undefined for an unknown flow. Of several claims at the same time, in any process, exactly
+   * one succeeds. Called once per execution, and by a process that cancels a flow of another one.
+   */
+  claim(claim: Claim): Promise<{ readonly epoch: number } | { readonly status: FlowStatus | undefined }>
+  /**
+   * Appends results with their attempts, updates and messages, in the order of the calls. A recorded SUCCESS is never
+   * replaced; a FAILED result is, by a later run of the step. Called after every step, and every 50 ms while an answer
+   * is streamed. Rejects with FLOW_INTERRUPTED, and writes nothing, when the flow was claimed again or deleted.
+   */
+  append(entry: JournalEntry): Promise<void>
+  /**
+   * Sets the outcome of the flow together with its last results and updates. Called once per execution. Rejects with
+   * FLOW_INTERRUPTED as `append` does.
+   */
+  finish(entry: JournalEntry & { readonly outcome: FlowOutcome }): Promise<void>
+}
+
+/** An update as stored. `data` is absent where a step result or the result of the flow holds it. */
+export interface StoredUpdate {
+  /** From 1, rising within a flow. */
+  readonly seq: number
+  readonly type: FlowUpdateType
+  readonly stepId?: string
+  readonly iteration?: number
+  readonly data?: unknown
+  readonly timestamp: Date
+}
+
+/** The status of a flow and the number of its newest update, 0 where it has none. */
+export interface FlowHead {
+  readonly status: FlowStatus
+  readonly lastSeq: number
+}
+
+/** Reads the update logs that the journal writes. */
+export interface UpdateRepository {
+  /**
+   * Updates with a `seq` above `afterSeq`, in order. Batches are read whole, so there may be more than `limit`; there
+   * are fewer only at the end of the log. Called once per page by subscriptions and when a flow is resumed.
+   */
+  read(flowId: string, afterSeq: number, limit: number): Promise<readonly StoredUpdate[]>
+  /** The number of the newest update, 0 for an empty log. */
+  lastSeq(flowId: string): Promise<number>
+  /**
+   * Heads of the flows; unknown flows are left out. Must be one statement for any number of flows: it is called several
+   * times a second with all flows that have a subscription.
+   */
+  heads(flowIds: readonly string[]): Promise<ReadonlyMap<string, FlowHead>>
+  /**
+   * Removes the updates of flows that settled before the instant. Resolves with the number of flows. Called by a timer.
+   */
+  prune(settledBefore: Date): Promise<number>
+}
+
+/** Registers the processes that run flows, so that flows of a dead process are found. */
+export interface OwnerRepository {
+  /**
+   * Records that the owner lives, on the clock of the database; the first call registers it. Called every few seconds.
+   */
+  heartbeat(owner: Owner): Promise<void>
+  /** Removes an owner that ends and runs no flow. */
+  unregister(ownerId: string): Promise<void>
+  /** Marks an owner as dead that ends and leaves flows RUNNING, so that another process takes them over at once. */
+  expire(ownerId: string): Promise<void>
+  /**
+   * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, adds an `error` update as their last, and raises
+   * their epoch. An owner is dead when it sent no heartbeat for `staleMs`, or when `isDead` says so, because its
+   * process on this host is gone. Resolves with the ids of the flows. Called with every heartbeat; must be safe in
+   * several processes at the same time.
+   */
+  interruptOrphanedFlows(options: {
+    readonly staleMs: number
+    readonly isDead: (owner: Owner) => boolean
+  }): Promise<readonly string[]>
+}
+
+/** A process that runs flows. */
+export interface Owner {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+}
