@@ -1,8 +1,10 @@
 import { calcPrice } from '@pydantic/genai-prices'
 import { describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import * as polyphony from '../../src/index.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { DEFAULT_MODELS, DEFAULT_PANEL, reviewerFor } from '../../templates/default-models.ts'
+import * as templates from '../../templates/index.ts'
 import {
   createComparisonFlow,
   createConditionalRoutingFlow,
@@ -16,7 +18,7 @@ import {
   listFlowTemplates,
 } from '../../templates/index.ts'
 
-const NAMES = ['critique', 'comparison', 'refinement', 'analysis', 'routing', 'consensus', 'qa'] as const
+const NAMES = listFlowTemplates().map(({ name }) => name)
 
 const stepOf = (flow: ReturnType<typeof createCritiqueFlow>, id: string) => {
   const step = flow.steps.find((candidate) => candidate.id === id)
@@ -122,7 +124,7 @@ describe.each([
     { provider: 'local', model: 'llama' },
   ]
 
-  test('gives one independent step per model, in order, and a judge that waits for all', () => {
+  test('gives one independent step per model, in order, and a reviewer that waits for all', () => {
     const flow = create(panel)
     expect(ids(flow)).toEqual([`${prefix}A`, `${prefix}B`, last])
     expect(targets(flow).slice(0, 2)).toEqual(['openai/gpt-6-sol', 'local/llama'])
@@ -130,13 +132,13 @@ describe.each([
     expect(compileTemplate(String(stepOf(flow, last).prompt)).references.steps).toEqual([`${prefix}A`, `${prefix}B`])
   })
 
-  test('shows the judge letters and never a provider or model', () => {
+  test('shows the reviewer letters and never a provider or model', () => {
     const { prompt, system } = stepOf(create(panel), last)
     expect(prompt).toContain('Answer B:')
     for (const word of ['openai', 'gpt', 'local', 'llama']) expect(`${system}${prompt}`.toLowerCase()).not.toContain(word)
   })
 
-  test('accepts models and judge as options, as texts and as one comma-separated text', () => {
+  test('accepts models and reviewer as options, as texts and as one comma-separated text', () => {
     const flow = create({ models: 'a/x, b/y', judge: 'c/z' })
     expect(targets(flow)).toEqual(['a/x', 'b/y', 'c/z'])
     expect(create(['a/x', 'b/y'], 'c/z')).toEqual(flow)
@@ -150,7 +152,7 @@ describe.each([
   })
 })
 
-describe('the default judge', () => {
+describe('the default reviewer of a panel', () => {
   test('is not on the default panel', () => {
     expect(DEFAULT_PANEL).not.toContainEqual(reviewerFor(DEFAULT_PANEL))
   })
@@ -184,7 +186,7 @@ describe('refinement', () => {
     expect(failure(() => createRefinementFlow(maxIterations, threshold)).message).toContain(name)
   })
 
-  test('tells the evaluator neither threshold nor round', () => {
+  test('the prompt of the evaluator contains neither threshold nor round', () => {
     const evaluate = stepOf(createRefinementFlow({ threshold: 0.77 }), 'evaluate')
     expect(`${evaluate.system}${evaluate.prompt}`).not.toMatch(/0\.77|iteration/)
   })
@@ -220,7 +222,7 @@ describe('routing', () => {
     for (const { id } of branches) expect(classify?.system).toContain(`${id.toUpperCase()}:`)
   })
 
-  test('shares nothing of the classifier with an expert', () => {
+  test('no expert reads the output of the classifier', () => {
     for (const { id, prompt } of createConditionalRoutingFlow().steps) if (id !== 'classify') expect(prompt).toBe('original')
   })
 })
@@ -238,13 +240,22 @@ test('qa generates, checks accuracy and clarity apart from each other, and gives
   expect(compileTemplate(String(stepOf(flow, 'clarity').prompt)).references.steps).toEqual(['generate'])
 })
 
-describe('the index', () => {
-  test('holds all seven templates', () => {
-    expect(Object.keys(flowTemplates)).toEqual([...NAMES])
-    expect(listFlowTemplates().map(({ name }) => name)).toEqual([...NAMES])
+describe('the registry of templates', () => {
+  test('starts with the seven templates that have always been there, in this order', () => {
+    const first = ['critique', 'comparison', 'refinement', 'analysis', 'routing', 'consensus', 'qa']
+    expect(NAMES.slice(0, first.length)).toEqual(first)
+    expect(Object.keys(flowTemplates)).toEqual(NAMES)
   })
 
-  test('describes every parameter, with defaults that the template itself accepts', () => {
+  test('gives every template its own function, which both entries of the package export under its name', () => {
+    const functions = Object.values(flowTemplates)
+    expect(new Set(functions).size).toBe(functions.length)
+    const expected = Object.fromEntries(functions.map((create) => [create.name, create]))
+    expect(templates).toMatchObject(expected)
+    expect(polyphony).toMatchObject(expected)
+  })
+
+  test('describes every parameter of a template, with defaults that the template accepts', () => {
     for (const { name, parameters } of listFlowTemplates()) {
       expect(parameters.length).toBeGreaterThan(0)
       const defaults = Object.fromEntries(parameters.filter((p) => 'default' in p).map((p) => [p.name, p.default]))
@@ -253,16 +264,16 @@ describe('the index', () => {
     }
   })
 
-  test('passes positional arguments on', () => {
+  test('getFlowTemplate passes positional arguments to the function of the template', () => {
     expect(getFlowTemplate('refinement', 2, 0.95)).toEqual(createRefinementFlow(2, 0.95))
   })
 
-  test('suggests the template that was meant', () => {
+  test('getFlowTemplate suggests the template with the closest name', () => {
     const error = failure(() => getFlowTemplate('critque'))
     expect(error).toMatchObject({ code: 'TEMPLATE_NOT_FOUND', details: { suggestion: 'critique' } })
   })
 
-  test('does not take names of object methods for templates', () => {
+  test('getFlowTemplate does not find a template under the name of an object method', () => {
     expect(failure(() => getFlowTemplate('toString')).code).toBe('TEMPLATE_NOT_FOUND')
   })
 })
