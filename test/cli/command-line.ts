@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const LOADER = import.meta.resolve('tsx')
 
-/** How `polyphony` is started from its source. */
+/** Command and arguments that start `polyphony` from its source. */
 export const POLYPHONY = { command: process.execPath, args: ['--import', LOADER, MAIN] } as const
 
 export interface CommandLineResult {
@@ -18,9 +18,9 @@ export interface CommandLineResult {
 }
 
 export interface CommandLine {
-  /** Working directory, empty home and place of the default database. */
+  /** Working directory, empty home directory, and directory of the default database. */
   readonly directory: string
-  /** Runs `polyphony` with these words in a process of its own. `onOutput` gets all of stdout so far, and the process id. */
+  /** Runs `polyphony` in its own process. `onOutput` receives all of stdout so far, and the process id. */
   run(
     words: readonly string[],
     options?: {
@@ -32,7 +32,7 @@ export interface CommandLine {
   remove(): void
 }
 
-/** A machine on which nothing is configured and no terminal is attached. */
+/** Runs commands in an empty directory without configuration and without a terminal. */
 export function createCommandLine(): CommandLine {
   const directory = mkdtempSync(join(tmpdir(), 'polyphony-cli-'))
   return {

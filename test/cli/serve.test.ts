@@ -6,7 +6,7 @@ const commandLine = createCommandLine()
 afterAll(() => commandLine.remove())
 const TIMEOUT = { timeout: 120_000 }
 
-/** Asks the server as soon as it says where it is, then ends it with the signal. */
+/** Starts the server, calls `ask` as soon as it prints its address, then sends the signal. */
 async function serveOnce(words: readonly string[], signal: NodeJS.Signals, ask: (url: string) => Promise<unknown>) {
   let asked: Promise<unknown> | undefined
   const ended = await commandLine.run(['serve', '--port', '0', '--json', ...words], {
@@ -19,7 +19,7 @@ async function serveOnce(words: readonly string[], signal: NodeJS.Signals, ask: 
 }
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
-  'a server answers, ends cleanly with %s, and its data is there at the next start',
+  'a server answers, ends cleanly on %s, and keeps its data for the next start',
   TIMEOUT,
   async (signal) => {
     const first = await serveOnce(['--simulate'], signal, async (url) => {
@@ -33,40 +33,40 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   },
 )
 
+test('serve prints only its own line to standard output, and logs to standard error, one object per line', TIMEOUT, async () => {
+  const { stdout, stderr } = await serveOnce([], 'SIGTERM', (url) => fetch(`${url}/livez`))
+  expect(stdout.trimEnd().split('\n')).toHaveLength(1)
+  const lines = stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(lines).toContainEqual(
+    expect.objectContaining({ msg: 'request', route: '/livez', status: 200, requestId: expect.any(String) }),
+  )
+})
+
 test(
-  'nothing but what the command prints stands on standard output; the log is beside it, one object a line',
+  'serve reports a port in use, an address that is open without keys, and an invalid port in plain words',
   TIMEOUT,
   async () => {
-    const { stdout, stderr } = await serveOnce([], 'SIGTERM', (url) => fetch(`${url}/livez`))
-    expect(stdout.trimEnd().split('\n')).toHaveLength(1)
-    const lines = stderr
-      .trimEnd()
-      .split('\n')
-      .map((line) => JSON.parse(line))
-    expect(lines).toContainEqual(
-      expect.objectContaining({ msg: 'request', route: '/livez', status: 200, requestId: expect.any(String) }),
+    const taken = createServer().listen(0, '127.0.0.1')
+    onTestFinished(() => void taken.close())
+    await new Promise((resolve) => taken.once('listening', resolve))
+    const address = taken.address()
+    const port = typeof address === 'object' && address ? String(address.port) : ''
+    const results = await Promise.all([
+      commandLine.run(['serve', '--port', port, '--database', 'pglite://memory']),
+      commandLine.run(['serve', '--host', '192.0.2.1', '--port', '0', '--database', 'pglite://memory']),
+      commandLine.run(['serve', '--port', '70000']),
+    ])
+    expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])
+    expect(results[0]?.stderr).toContain(
+      `CONFIG_INVALID: server.port: expected a port that nobody listens at, found ${port} (EADDRINUSE)`,
     )
+    expect(results[1]?.stderr).toContain(
+      'CONFIG_INVALID: server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys',
+    )
+    expect(results[2]?.stderr).toContain('expected 0 to 65535')
+    for (const { stderr } of results) expect(stderr).not.toMatch(/^\s+at /m)
   },
 )
-
-test('a port that is taken, an address that is none, and one that others reach are told plainly', TIMEOUT, async () => {
-  const taken = createServer().listen(0, '127.0.0.1')
-  onTestFinished(() => void taken.close())
-  await new Promise((resolve) => taken.once('listening', resolve))
-  const address = taken.address()
-  const port = typeof address === 'object' && address ? String(address.port) : ''
-  const results = await Promise.all([
-    commandLine.run(['serve', '--port', port, '--database', 'pglite://memory']),
-    commandLine.run(['serve', '--host', '192.0.2.1', '--port', '0', '--database', 'pglite://memory']),
-    commandLine.run(['serve', '--port', '70000']),
-  ])
-  expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])
-  expect(results[0]?.stderr).toContain(
-    `CONFIG_INVALID: server.port: expected a port that nobody listens at, found ${port} (EADDRINUSE)`,
-  )
-  expect(results[1]?.stderr).toContain(
-    'CONFIG_INVALID: server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys',
-  )
-  expect(results[2]?.stderr).toContain('expected 0 to 65535')
-  for (const { stderr } of results) expect(stderr).not.toMatch(/^\s+at /m)
-})
