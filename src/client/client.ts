@@ -6,6 +6,8 @@ import { createSocket, type PolyphonySocket, type SocketOptions } from './socket
 import { createMessages, createPermissions, createThreads } from './threads.ts'
 
 export type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
+/** Exported so that the types of the package contain the settings that every executor adds to `FlowTypeSettings`. */
+export type { executors as FlowTypeExecutors } from '../executors/registry.ts'
 export type { WireUpdate as FlowUpdate } from '../protocol/update.ts'
 export type { ClientOptions, OutgoingRequest } from './client-options.ts'
 export type { WaitOptions } from './flows.ts'
