@@ -34,7 +34,7 @@ interface CommandPlan<Options extends OptionValues> {
  * Defines a command: its words, its options and its behaviour.
  *
  * ```ts
- * export const migrate = defineCommand<DatabaseOptions>({
+ * export const migrateCommand = defineCommand<DatabaseOptions>({
  *   name: 'migrate',
  *   description: 'apply pending database migrations',
  *   configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),

@@ -16,7 +16,7 @@ interface CheckOptions {
  * `polyphony check <template|file>`. Sharing that the user would have to allow is reported and stops nothing, because
  * the database with the user's policies is not opened.
  */
-export const check = defineCommand<CheckOptions>({
+export const checkCommand = defineCommand<CheckOptions>({
   name: 'check',
   description: 'validate a flow and estimate its cost without calling a model',
   configure: (command) =>

@@ -19,7 +19,7 @@ const TEMPLATE = 'critique'
 const RETRY = { baseDelayMs: 200, maxDelayMs: 1_000 }
 
 /** `polyphony demo`: runs the critique template from end to end with the bundled simulator. */
-export const demo = defineCommand<DatabaseOptions>({
+export const demoCommand = defineCommand<DatabaseOptions>({
   name: 'demo',
   description: 'run the critique template with the bundled simulator; needs no key',
   configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),

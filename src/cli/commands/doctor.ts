@@ -25,7 +25,7 @@ interface Finding {
 const PING_TIMEOUT_MS = 10_000
 
 /** `polyphony doctor`. Performs all checks, then rejects with the error of the first that failed. */
-export const doctor = defineCommand<DoctorOptions>({
+export const doctorCommand = defineCommand<DoctorOptions>({
   name: 'doctor',
   description: 'check this machine: Node.js, configuration, database, providers, tokenizers, prices',
   configure: (command) =>

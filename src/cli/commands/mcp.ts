@@ -11,7 +11,7 @@ interface McpOptions extends DatabaseOptions {
  * the database: clients also start servers only to list their tools, and an embedded database belongs to one process at
  * a time.
  */
-export const mcp = defineCommand<McpOptions>({
+export const mcpCommand = defineCommand<McpOptions>({
   name: 'mcp',
   description: 'serve flows as tools to an MCP client that starts this program (stdin and stdout)',
   configure: (command) => command.addOption(simulateOption()).addOption(databaseOption()),

@@ -2,7 +2,7 @@ import { databaseOption, defineCommand, jsonOption } from '../command.ts'
 import { type DatabaseOptions, toFlags } from '../services.ts'
 
 /** `polyphony migrate`. A memory:// database has no schema and is left alone. */
-export const migrate = defineCommand<DatabaseOptions>({
+export const migrateCommand = defineCommand<DatabaseOptions>({
   name: 'migrate',
   description: 'apply pending database migrations',
   configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),

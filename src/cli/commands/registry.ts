@@ -1,39 +1,39 @@
 import type { CliCommand } from '../command.ts'
-import { check } from './check.ts'
-import { demo } from './demo.ts'
-import { doctor } from './doctor.ts'
-import { cancelFlow } from './flows/cancel.ts'
-import { listFlows } from './flows/list.ts'
-import { rerunFlow } from './flows/rerun.ts'
-import { resumeFlow } from './flows/resume.ts'
-import { showFlow } from './flows/show.ts'
-import { createKey } from './keys/create.ts'
-import { listKeys } from './keys/list.ts'
-import { revokeKey } from './keys/revoke.ts'
-import { mcp } from './mcp.ts'
-import { migrate } from './migrate.ts'
-import { run } from './run.ts'
-import { schema } from './schema.ts'
-import { serve } from './serve.ts'
-import { templates } from './templates.ts'
+import { checkCommand } from './check.ts'
+import { demoCommand } from './demo.ts'
+import { doctorCommand } from './doctor.ts'
+import { cancelFlowCommand } from './flows/cancel.ts'
+import { listFlowsCommand } from './flows/list.ts'
+import { rerunFlowCommand } from './flows/rerun.ts'
+import { resumeFlowCommand } from './flows/resume.ts'
+import { showFlowCommand } from './flows/show.ts'
+import { createKeyCommand } from './keys/create.ts'
+import { listKeysCommand } from './keys/list.ts'
+import { revokeKeyCommand } from './keys/revoke.ts'
+import { mcpCommand } from './mcp.ts'
+import { migrateCommand } from './migrate.ts'
+import { runCommand } from './run.ts'
+import { schemaCommand } from './schema.ts'
+import { serveCommand } from './serve.ts'
+import { templatesCommand } from './templates.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
-  demo,
-  run,
-  listFlows,
-  showFlow,
-  cancelFlow,
-  resumeFlow,
-  rerunFlow,
-  createKey,
-  listKeys,
-  revokeKey,
-  serve,
-  templates,
-  check,
-  schema,
-  doctor,
-  mcp,
-  migrate,
+  demoCommand,
+  runCommand,
+  listFlowsCommand,
+  showFlowCommand,
+  cancelFlowCommand,
+  resumeFlowCommand,
+  rerunFlowCommand,
+  createKeyCommand,
+  listKeysCommand,
+  revokeKeyCommand,
+  serveCommand,
+  templatesCommand,
+  checkCommand,
+  schemaCommand,
+  doctorCommand,
+  mcpCommand,
+  migrateCommand,
 ]

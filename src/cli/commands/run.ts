@@ -28,7 +28,7 @@ interface RunOptions extends DatabaseOptions {
 }
 
 /** `polyphony run <template|file> [prompt]`. */
-export const run = defineCommand<RunOptions>({
+export const runCommand = defineCommand<RunOptions>({
   name: 'run',
   description: 'run a template or a definition file',
   configure: (command) =>

@@ -3,7 +3,7 @@ import { defineCommand } from '../command.ts'
 /**
  * `polyphony schema`, for editors and for models that write definitions; `--config` prints that of `polyphony.yaml`.
  */
-export const schema = defineCommand<{ readonly config?: boolean }>({
+export const schemaCommand = defineCommand<{ readonly config?: boolean }>({
   name: 'schema',
   description: 'print the JSON Schema of a definition',
   configure: (command) => command.option('--config', 'print the JSON Schema of polyphony.yaml instead'),

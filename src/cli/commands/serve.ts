@@ -12,7 +12,7 @@ interface ServeOptions extends DatabaseOptions {
 }
 
 /** `polyphony serve`: runs the server until SIGINT or SIGTERM. */
-export const serve = defineCommand<ServeOptions>({
+export const serveCommand = defineCommand<ServeOptions>({
   name: 'serve',
   description: 'start the server: HTTP, WebSocket, OpenAI-compatible API, MCP',
   configure: (command) =>

@@ -3,7 +3,7 @@ import { defineCommand, jsonOption } from '../command.ts'
 import { toTable } from '../plain-text.ts'
 
 /** `polyphony templates [name]`. Rejects with TEMPLATE_NOT_FOUND, with a suggestion where a name is close. */
-export const templates = defineCommand({
+export const templatesCommand = defineCommand({
   name: 'templates',
   description: 'list the templates, or show one with its parameters',
   configure: (command) => command.argument('[name]').addOption(jsonOption()),

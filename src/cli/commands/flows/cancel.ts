@@ -2,7 +2,7 @@ import { databaseOption, defineCommand, jsonOption } from '../../command.ts'
 import { type DatabaseOptions, LOCAL_USER, type OpenServices, toFlags, withServices } from '../../services.ts'
 
 /** `polyphony flows cancel <id>`. */
-export const cancelFlow = defineCommand<DatabaseOptions>({
+export const cancelFlowCommand = defineCommand<DatabaseOptions>({
   group: 'flows',
   name: 'cancel',
   description: 'cancel a flow that has not ended',

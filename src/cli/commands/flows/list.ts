@@ -14,7 +14,7 @@ interface ListFlowsOptions extends DatabaseOptions {
 }
 
 /** `polyphony flows list`: flows of the local user and of the demo. */
-export const listFlows = defineCommand<ListFlowsOptions>({
+export const listFlowsCommand = defineCommand<ListFlowsOptions>({
   group: 'flows',
   name: 'list',
   description: 'list stored flows, newest first',

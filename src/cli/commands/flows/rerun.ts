@@ -10,7 +10,7 @@ interface RerunOptions extends DatabaseOptions {
 }
 
 /** `polyphony flows rerun <id>`. */
-export const rerunFlow = defineCommand<RerunOptions>({
+export const rerunFlowCommand = defineCommand<RerunOptions>({
   group: 'flows',
   name: 'rerun',
   description: 'run the definition of a flow as a new flow',

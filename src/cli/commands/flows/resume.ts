@@ -10,7 +10,7 @@ interface ResumeOptions extends DatabaseOptions {
 }
 
 /** `polyphony flows resume <id>`. */
-export const resumeFlow = defineCommand<ResumeOptions>({
+export const resumeFlowCommand = defineCommand<ResumeOptions>({
   group: 'flows',
   name: 'resume',
   description: 'continue a failed, cancelled or interrupted flow to its end; recorded steps are not paid twice',

@@ -16,7 +16,7 @@ import {
 import { labelOf, toNoteLines, toSourceLines, toStepTable } from '../../step-table.ts'
 
 /** `polyphony flows show <id>`. */
-export const showFlow = defineCommand<DatabaseOptions>({
+export const showFlowCommand = defineCommand<DatabaseOptions>({
   group: 'flows',
   name: 'show',
   description: 'show a flow: steps, attempts, cost, withheld context, error',

@@ -13,7 +13,7 @@ interface CreateKeyOptions extends DatabaseOptions {
 }
 
 /** `polyphony keys create`. Prints the token, which is stored nowhere. */
-export const createKey = defineCommand<CreateKeyOptions>({
+export const createKeyCommand = defineCommand<CreateKeyOptions>({
   group: 'keys',
   name: 'create',
   description: 'create a key and show it once',

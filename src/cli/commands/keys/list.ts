@@ -8,7 +8,7 @@ interface ListKeysOptions extends DatabaseOptions {
 }
 
 /** `polyphony keys list`: the keys of one user, or of all. */
-export const listKeys = defineCommand<ListKeysOptions>({
+export const listKeysCommand = defineCommand<ListKeysOptions>({
   group: 'keys',
   name: 'list',
   description: 'list keys, newest first, revoked and expired ones included',

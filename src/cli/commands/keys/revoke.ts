@@ -2,7 +2,7 @@ import { databaseOption, defineCommand, jsonOption } from '../../command.ts'
 import { type DatabaseOptions, toFlags, withServices } from '../../services.ts'
 
 /** `polyphony keys revoke <id>`. */
-export const revokeKey = defineCommand<DatabaseOptions>({
+export const revokeKeyCommand = defineCommand<DatabaseOptions>({
   group: 'keys',
   name: 'revoke',
   description: 'revoke a key: the server refuses it from now on',
