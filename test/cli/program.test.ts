@@ -29,19 +29,3 @@ test('every command has a description, and every option of every command one as 
     for (const { flags, description } of command.options) expect(description, `${command.name()} ${flags}`).not.toBe('')
   }
 })
-
-test('--help lists the commands in the order of the registry, groups at their first command', () => {
-  expect(program.commands.map((command) => command.name())).toEqual([
-    'demo',
-    'run',
-    'flows',
-    'keys',
-    'serve',
-    'templates',
-    'check',
-    'schema',
-    'doctor',
-    'mcp',
-    'migrate',
-  ])
-})
