@@ -38,9 +38,8 @@ export interface ConsentOptions {
 }
 
 /**
- * Looks at everything that would stop the run before a cent is spent. Sharing that is missing is allowed by the flag or
- * by the answer to one question, and remembered for the user. Rejects with the first problem's code,
- * DATA_SHARING_DENIED where sharing is not allowed.
+ * Looks at everything that would stop the run before a cent is spent. Sharing that is missing is allowed by the flag or by the answer to one question,
+ * and remembered for the user. Rejects with the first problem's code, DATA_SHARING_DENIED where sharing is not allowed.
  */
 export async function prepareRun(
   context: CommandContext,
