@@ -40,11 +40,11 @@ interface Run extends ExecutorResult {
   readonly skipped: readonly string[]
   readonly prompts: Readonly<Record<string, string>>
   readonly outputs: Readonly<Record<string, string>>
-  /** Providers that read what another one wrote. */
+  /** Providers that read text of another provider. */
   readonly readers: ReadonlySet<string>
 }
 
-/** The real parser, executors and templates; each step is one reply of the simulator. */
+/** Runs a definition with the real parser, executors and templates; the simulator answers each step. */
 async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
   const definition = parser.parse(input)
   const calls: string[] = []
@@ -148,7 +148,7 @@ test('every template has its example as the prompt of one simulated scenario', (
   expect(Object.fromEntries(listFlowTemplates().map(({ name, example }) => [name, example]))).toEqual(scenarios)
 })
 
-describe('with its example', () => {
+describe('templates with their examples', () => {
   test.each(Object.entries(WORKED_EXAMPLES))('%s makes the calls and the result of its worked example', async (name, example) => {
     const { calls, skipped, final } = await run(getFlowTemplate(name), promptOf(name))
     expect(calls).toEqual(example.calls)
@@ -166,7 +166,7 @@ describe('with its example', () => {
     expect([...readers].filter((provider) => provider !== 'anthropic')).toEqual([])
   })
 
-  test('a generator of its own that refines needs permission to read the review', async () => {
+  test('a chosen generator that refines needs permission to read the review', async () => {
     const { readers } = await run(createCritiqueFlow('openai', 'a', 'anthropic', 'b'), promptOf('critique'))
     expect([...readers].sort()).toEqual(['anthropic', 'openai'])
   })
@@ -178,7 +178,7 @@ describe('with its example', () => {
     expect(final?.output).not.toContain('oceans')
   })
 
-  test('critique over several rounds ends when the critics approve', async () => {
+  test('critique with several rounds ends when all critics approve', async () => {
     const result = await run(createCritiqueFlow({ rounds: 3, critic: ['anthropic/a', 'google/b'] }), promptOf('critique'))
     expect(result.stopReason).toBe('approved')
     expect(result.calls).toEqual(['draft#1', 'critique1#1', 'critique2#1', 'refine#1', 'critique1#2', 'critique2#2'])
@@ -198,28 +198,28 @@ describe('with its example', () => {
   })
 })
 
-describe('with any other prompt', () => {
+describe('templates with any other prompt', () => {
   const HAIKU = 'Write a haiku about rain'
 
-  test.each(NAMES)('%s runs to its end and says that it is simulated', async (name) => {
+  test.each(NAMES)('%s runs to its end with text that is marked as simulated', async (name) => {
     const { final } = await run(getFlowTemplate(name), HAIKU)
     expect(final?.output).toContain('Simulated text, version')
     expect(final?.output).toContain(HAIKU)
   })
 
-  test('critique improves what its critic found', async () => {
+  test('critique ends with an improved version that its critic approves', async () => {
     const { final, stopReason } = await run(createCritiqueFlow({ rounds: 4 }), HAIKU)
     expect(stopReason).toBe('approved')
     expect(final?.output).toContain('version 2')
   })
 
-  test('refinement climbs to its threshold', async () => {
+  test('refinement reaches its threshold', async () => {
     const { stopReason, calls } = await run(createRefinementFlow(5, 0.85), HAIKU)
     expect(stopReason).toBe('threshold')
     expect(calls.at(-1)).toBe('evaluate#3')
   })
 
-  test('routing finds the expert', async () => {
+  test('routing chooses the matching expert', async () => {
     expect((await run(getFlowTemplate('routing'), HAIKU)).calls).toEqual(['classify#1', 'creative#1'])
     expect((await run(getFlowTemplate('routing'), 'Hello there')).calls).toEqual(['classify#1', 'general#1'])
   })

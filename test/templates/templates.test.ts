@@ -39,14 +39,14 @@ function failure(run: () => unknown): OrchestratorError {
 }
 
 describe('every template', () => {
-  test.each(NAMES)('%s without arguments is pure data that survives JSON', (name) => {
+  test.each(NAMES)('the template %s without arguments is pure data that survives JSON', (name) => {
     const flow = getFlowTemplate(name)
     expect(JSON.parse(JSON.stringify(flow))).toEqual(flow)
     expect(flow.name).toBe(name)
     expect(new Set(ids(flow)).size).toBe(flow.steps.length)
   })
 
-  test.each(NAMES)('%s names only earlier steps in its prompts, outside loops', (name) => {
+  test.each(NAMES)('the template %s names only earlier steps in its prompts, outside loops', (name) => {
     const flow = getFlowTemplate(name)
     flow.steps.forEach((step, index) => {
       for (const text of [step.prompt, step.system]) {
@@ -56,19 +56,19 @@ describe('every template', () => {
     })
   })
 
-  test.each(NAMES)('%s fences all text of models and of the user', (name) => {
+  test.each(NAMES)('the template %s fences all text of models and of the user', (name) => {
     for (const { prompt } of getFlowTemplate(name).steps) {
       if (typeof prompt !== 'string' || prompt === 'original') continue
       for (const [output] of prompt.matchAll(/\{\{[^}]*\}\}/g)) expect(output).toMatch(/\| fence: "/)
     }
   })
 
-  test.each(NAMES)('%s gives a definition of its own at every call', (name) => {
+  test.each(NAMES)('the template %s returns a new definition at every call', (name) => {
     expect(getFlowTemplate(name)).not.toBe(getFlowTemplate(name))
     expect(getFlowTemplate(name)).toEqual(getFlowTemplate(name))
   })
 
-  test.each(NAMES)('%s refuses an option it does not know, naming it and the one that was meant', (name) => {
+  test.each(NAMES)('the template %s refuses an unknown option with a suggestion', (name) => {
     const [parameter] = listFlowTemplates().find((facts) => facts.name === name)?.parameters ?? []
     const error = failure(() => getFlowTemplate(name, { [`${parameter?.name}x`]: 1 }))
     expect(error.code).toBe('INPUT_INVALID')
@@ -76,7 +76,7 @@ describe('every template', () => {
   })
 })
 
-describe('critique', () => {
+describe('the template critique', () => {
   test('takes four positional arguments: the generator also refines', () => {
     const flow = createCritiqueFlow('openai', 'gpt-5.4', 'anthropic', 'claude-opus-4-6')
     expect(targets(flow)).toEqual(['openai/gpt-5.4', 'anthropic/claude-opus-4-6', 'openai/gpt-5.4'])
@@ -118,13 +118,13 @@ describe('critique', () => {
 describe.each([
   ['comparison', createComparisonFlow, 'answer', 'compare'],
   ['consensus', createConsensusFlow, 'proposal', 'consensus'],
-] as const)('%s', (_name, create, prefix, last) => {
+] as const)('the template %s', (_name, create, prefix, last) => {
   const panel = [
     { provider: 'openai', model: 'gpt-6-sol' },
     { provider: 'local', model: 'llama' },
   ]
 
-  test('gives one independent step per model, in order, and a reviewer that waits for all', () => {
+  test('has one independent step for each model, in order, and a reviewer that waits for all', () => {
     const flow = create(panel)
     expect(ids(flow)).toEqual([`${prefix}A`, `${prefix}B`, last])
     expect(targets(flow).slice(0, 2)).toEqual(['openai/gpt-6-sol', 'local/llama'])
@@ -166,12 +166,12 @@ describe('the default reviewer of a panel', () => {
     ).toBe('google')
   })
 
-  test('is the first member where no other model is known', () => {
+  test('is the first member if no other model is known', () => {
     expect(reviewerFor([{ provider: 'local', model: 'y' }])).toEqual({ provider: 'local', model: 'y' })
   })
 })
 
-describe('refinement', () => {
+describe('the template refinement', () => {
   test('takes rounds and threshold as positional arguments', () => {
     expect(createRefinementFlow(2, 0.95)).toMatchObject({
       type: 'refinement',
@@ -197,7 +197,7 @@ describe('refinement', () => {
     expect(compileTemplate(String(system)).render(scope)).toContain('Uses {{ name }} and { % if %}')
   })
 
-  test('asks to improve without a review when there was no verdict', () => {
+  test('asks for an improvement without a review if there is no verdict', () => {
     const template = compileTemplate(String(stepOf(createRefinementFlow(), 'refine').prompt))
     const scope = { original: 'task', input: 'draft', iteration: 1, metadata: {} }
     const silent = template.render({ ...scope, steps: { evaluate: { status: 'FAILED' } } })
@@ -207,8 +207,8 @@ describe('refinement', () => {
   })
 })
 
-describe('routing', () => {
-  test('tests the output of the classifier in every branch and has a default branch', () => {
+describe('the template routing', () => {
+  test('tests the output of the classifier in every branch, and has a default branch', () => {
     const [classify, ...branches] = createConditionalRoutingFlow().steps
     expect(classify?.id).toBe('classify')
     expect(branches.filter(({ otherwise }) => otherwise).map(({ id }) => id)).toEqual(['general'])
@@ -227,13 +227,13 @@ describe('routing', () => {
   })
 })
 
-test('analysis goes from facts over logic and credibility to a synthesis, on one provider', () => {
+test('the template analysis goes from facts over logic and credibility to a synthesis, on one provider', () => {
   const flow = createSequentialAnalysisFlow('local', 'llama')
   expect(ids(flow)).toEqual(['facts', 'logic', 'credibility', 'synthesis'])
   expect(new Set(targets(flow))).toEqual(new Set(['local/llama']))
 })
 
-test('qa generates, checks accuracy and clarity apart from each other, and gives a verdict', () => {
+test('the template qa generates, checks accuracy and clarity apart from each other, and gives a verdict', () => {
   const flow = createQualityAssuranceFlow('a', 'x', 'b', 'y')
   expect(ids(flow)).toEqual(['generate', 'accuracy', 'clarity', 'verdict'])
   expect(targets(flow)).toEqual(['a/x', 'b/y', 'b/y', 'b/y'])
