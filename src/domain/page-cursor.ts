@@ -21,9 +21,9 @@ const LAST_INSTANT_MS = 8_640_000_000_000_000
 /** A cursor as callers get it: opaque, safe in an address, at most 1,000 characters for names and ids of 200. */
 export function toCursorText(order: PageOrder, { value, id }: PageCursor): string {
   const shown = value instanceof Date ? String(value.getTime()) : value
-  const parts = [order.name, id, ...(shown === null ? [] : [shown])]
+  const deps = [order.name, id, ...(shown === null ? [] : [shown])]
   // UTF-16 because a name may hold half a pair, which UTF-8 has no bytes for.
-  return Buffer.from(parts.join(SEPARATOR), 'utf16le').toString('base64url')
+  return Buffer.from(deps.join(SEPARATOR), 'utf16le').toString('base64url')
 }
 
 /** Throws INPUT_INVALID for text that is no cursor of ours, or one of another order. `isId`: whether a row can have that id. */

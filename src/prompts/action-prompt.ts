@@ -37,8 +37,8 @@ export function composeUserContent(
   }: { readonly prompt: string; readonly original?: string; readonly inputs: readonly PromptSection[] },
   random?: MarkerSource,
 ): string {
-  const parts = [prompt]
-  if (original !== undefined && original !== prompt) parts.push(`The request:\n${original}`)
-  for (const { label, text } of inputs) parts.push(fence(text, label, random))
-  return parts.filter((part) => part !== '').join('\n\n')
+  const deps = [prompt]
+  if (original !== undefined && original !== prompt) deps.push(`The request:\n${original}`)
+  for (const { label, text } of inputs) deps.push(fence(text, label, random))
+  return deps.filter((part) => part !== '').join('\n\n')
 }

@@ -199,8 +199,8 @@ function writeContent(span: Span, { settings }: CallStart): CallContent {
     },
     answered({ text: answer, toolCalls = [] }) {
       const calls = toolCalls.map(({ id, name, arguments: given }) => ({ type: 'tool_call', id, name, arguments: given }))
-      const parts = answer === '' ? calls : [text(answer), ...calls]
-      span.setAttribute(GEN_AI.OUTPUT_MESSAGES, JSON.stringify([{ role: 'assistant', parts }]))
+      const deps = answer === '' ? calls : [text(answer), ...calls]
+      span.setAttribute(GEN_AI.OUTPUT_MESSAGES, JSON.stringify([{ role: 'assistant', deps }]))
     },
   }
 }

@@ -57,15 +57,15 @@ export const toNumber = (written: string): number => Number(written.replace(',',
  */
 export function readScore(written: unknown, fields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
   if (typeof written === 'object' && written !== null && !Array.isArray(written)) return readScoreObject(written, fields)
-  const parts: Pick<WrittenScore, 'value' | 'max'> | undefined =
+  const deps: Pick<WrittenScore, 'value' | 'max'> | undefined =
     typeof written === 'number' ? { value: written } : parseText(written)
-  if (parts === undefined) return undefined
-  const scale = commonScale(parts.max === undefined ? [] : [{ min: 0, max: parts.max }], fields)
-  if (scale === 'unreadable' || !Number.isFinite(parts.value)) return 'unreadable'
+  if (deps === undefined) return undefined
+  const scale = commonScale(deps.max === undefined ? [] : [{ min: 0, max: deps.max }], fields)
+  if (scale === 'unreadable' || !Number.isFinite(deps.value)) return 'unreadable'
   // A bare 0 or 1 that was written as text may stand on any scale.
   if (!scale && typeof written === 'string' && !/[.,]/.test(written)) return 'unreadable'
   const { min, max } = scale ?? { min: 0, max: 1 }
-  return parts.value >= min && parts.value <= max ? (parts.value - min) / (max - min) : 'unreadable'
+  return deps.value >= min && deps.value <= max ? (deps.value - min) / (max - min) : 'unreadable'
 }
 
 function readScoreObject(written: object, around: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
@@ -77,8 +77,8 @@ function readScoreObject(written: object, around: ReadonlyMap<string, unknown>):
 
 function parseText(written: unknown): Pick<WrittenScore, 'value' | 'max'> | undefined {
   if (typeof written !== 'string') return undefined
-  const parts = parseWrittenScore(written)
-  if (parts || !/^\s*-?\d/.test(written)) return parts
+  const deps = parseWrittenScore(written)
+  if (deps || !/^\s*-?\d/.test(written)) return deps
   // It begins with a number and is no score: a range, a version.
   return { value: Number.NaN }
 }

@@ -49,18 +49,18 @@ export interface AnswerParts {
 }
 
 /** Refusals and tool calls come with `stop` or `completed`: the reason must be read with the parts. */
-export function toModelResponse(parts: AnswerParts): ModelResponse {
-  const { text, refusal, reasoningText, toolCalls, sources, providerCostUsd, serviceTier, notes } = parts
-  const ended = parts.finishReason === 'stop'
+export function toModelResponse(deps: AnswerParts): ModelResponse {
+  const { text, refusal, reasoningText, toolCalls, sources, providerCostUsd, serviceTier, notes } = deps
+  const ended = deps.finishReason === 'stop'
   return {
     text,
     ...(refusal && { refusal }),
     ...(reasoningText && { reasoningText }),
     ...(toolCalls.length > 0 && { toolCalls }),
     ...(sources.length > 0 && { sources }),
-    model: parts.model,
-    finishReason: ended && refusal ? 'refusal' : ended && toolCalls.length > 0 ? 'tool_calls' : parts.finishReason,
-    usage: parts.usage,
+    model: deps.model,
+    finishReason: ended && refusal ? 'refusal' : ended && toolCalls.length > 0 ? 'tool_calls' : deps.finishReason,
+    usage: deps.usage,
     ...(providerCostUsd !== undefined && { providerCostUsd }),
     ...(serviceTier !== undefined && { serviceTier }),
     notes,

@@ -56,8 +56,8 @@ function toSource(kind: Source['kind'], found: unknown, offset: number): Source 
 
 function innerOf(found: ForeignRecord): ForeignRecord {
   const type = textOf(found.type)
-  const parts = [type && found[type], found.url_citation, found.file_citation, found.web, found.source]
-  return parts.find(isRecord) ?? found
+  const deps = [type && found[type], found.url_citation, found.file_citation, found.web, found.source]
+  return deps.find(isRecord) ?? found
 }
 
 /** What the vendor's own search found, beside the text: in `search_results` of the answer, or in the tools that it ran (Groq). */

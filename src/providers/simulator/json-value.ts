@@ -91,6 +91,6 @@ function resolve(root: JsonSchema, reference: string): unknown {
 }
 
 function merge({ allOf, ...schema }: JsonSchema): JsonSchema {
-  const parts = [schema, ...listOf(allOf).filter(isRecord)]
-  return { ...Object.assign({}, ...parts), properties: Object.assign({}, ...parts.map(({ properties }) => recordOf(properties))) }
+  const deps = [schema, ...listOf(allOf).filter(isRecord)]
+  return { ...Object.assign({}, ...deps), properties: Object.assign({}, ...deps.map(({ properties }) => recordOf(properties))) }
 }

@@ -139,6 +139,6 @@ function toChatMessages(messages: readonly unknown[]): Pick<SimulatedRequest, 's
 function plainText(content: unknown): string {
   if (typeof content === 'string') return content
   if (Array.isArray(content)) return content.map(plainText).join('')
-  const { text, parts } = recordOf(content)
-  return textOf(text) ?? (parts === undefined ? '' : plainText(parts))
+  const { text, deps } = recordOf(content)
+  return textOf(text) ?? (deps === undefined ? '' : plainText(deps))
 }
