@@ -32,23 +32,21 @@ const RESUMABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'PROVIDER_STREAM_CUT',
 ])
 
-/** The remedy for an error at the command line; for a flow that can be resumed, with the command that resumes it. */
+/** What the reader can do about an error at the command line. */
 export function cliRemedyOf(code: ErrorCode, flowId?: unknown): string {
   const remedy = REMEDIES[code] ?? ERROR_CODES[code].remedy
   return typeof flowId === 'string' && RESUMABLE.has(code) ? `${remedy}\npolyphony flows resume ${flowId}` : remedy
 }
 
-/** Names the step that failed, if the error belongs to a step. */
-const stepOf = ({ stepId }: OrchestratorError['details']): string => (typeof stepId === 'string' ? ` (step "${stepId}")` : '')
+/** Names the step, where the error is of one. */
+const placeOf = ({ stepId }: OrchestratorError['details']): string => (typeof stepId === 'string' ? ` (step "${stepId}")` : '')
 
-/**
- * Prints the error with its remedy and returns the exit code. Only INTERNAL, a bug of Polyphony, prints a stack trace.
- */
+/** Tells what went wrong and returns the exit code. Only a bug of ours shows a stack trace. */
 export function reportError(thrown: unknown, { terminal, json }: Pick<CommandContext, 'terminal' | 'json'>): number {
   const error = OrchestratorError.from(thrown)
   const remedy = cliRemedyOf(error.code, error.details.flowId)
   if (json) terminal.printJson({ type: 'failed', error: { ...error.toJSON(), remedy } })
-  terminal.warn(`${error.code}: ${error.message}${stepOf(error.details)}`)
+  terminal.warn(`${error.code}: ${error.message}${placeOf(error.details)}`)
   terminal.warn(remedy)
   if (error.code === 'INTERNAL') terminal.warn(stackOf(thrown))
   return error.facts.exitCode

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const LOADER = import.meta.resolve('tsx')
 
-/** Command and arguments that start `polyphony` from its source. */
+/** How `polyphony` is started from its source. */
 export const POLYPHONY = { command: process.execPath, args: ['--import', LOADER, MAIN] } as const
 
 export interface CommandLineResult {

@@ -45,28 +45,24 @@ test('serve prints only its own line to standard output, and logs to standard er
   )
 })
 
-test(
-  'serve reports a port in use, an address that is open without keys, and an invalid port in plain words',
-  TIMEOUT,
-  async () => {
-    const taken = createServer().listen(0, '127.0.0.1')
-    onTestFinished(() => void taken.close())
-    await new Promise((resolve) => taken.once('listening', resolve))
-    const address = taken.address()
-    const port = typeof address === 'object' && address ? String(address.port) : ''
-    const results = await Promise.all([
-      commandLine.run(['serve', '--port', port, '--database', 'pglite://memory']),
-      commandLine.run(['serve', '--host', '192.0.2.1', '--port', '0', '--database', 'pglite://memory']),
-      commandLine.run(['serve', '--port', '70000']),
-    ])
-    expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])
-    expect(results[0]?.stderr).toContain(
-      `CONFIG_INVALID: server.port: expected a port that nobody listens at, found ${port} (EADDRINUSE)`,
-    )
-    expect(results[1]?.stderr).toContain(
-      'CONFIG_INVALID: server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys',
-    )
-    expect(results[2]?.stderr).toContain('expected 0 to 65535')
-    for (const { stderr } of results) expect(stderr).not.toMatch(/^\s+at /m)
-  },
-)
+test('serve reports a port in use, an open address without keys, and an invalid port', TIMEOUT, async () => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  onTestFinished(() => void taken.close())
+  await new Promise((resolve) => taken.once('listening', resolve))
+  const address = taken.address()
+  const port = typeof address === 'object' && address ? String(address.port) : ''
+  const results = await Promise.all([
+    commandLine.run(['serve', '--port', port, '--database', 'pglite://memory']),
+    commandLine.run(['serve', '--host', '192.0.2.1', '--port', '0', '--database', 'pglite://memory']),
+    commandLine.run(['serve', '--port', '70000']),
+  ])
+  expect(results.map(({ exitCode }) => exitCode)).toEqual([3, 3, 2])
+  expect(results[0]?.stderr).toContain(
+    `CONFIG_INVALID: server.port: expected a port that nobody listens at, found ${port} (EADDRINUSE)`,
+  )
+  expect(results[1]?.stderr).toContain(
+    'CONFIG_INVALID: server.host: expected an address of this machine such as 127.0.0.1 as long as there are no keys',
+  )
+  expect(results[2]?.stderr).toContain('expected 0 to 65535')
+  for (const { stderr } of results) expect(stderr).not.toMatch(/^\s+at /m)
+})

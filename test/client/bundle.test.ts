@@ -107,7 +107,7 @@ test.each([
   ['a bundler', bundler],
   ['Node', node],
 ])(
-  'the shipped types compile in a page, resolved like %s, without the types of Node',
+  'the shipped types hold in a page, resolved as %s does, without the types of Node',
   { timeout: 60_000 },
   async (_, options) => {
     const errors = await typeErrors([programWith('maxIterations'), programWith('mostIterations')], options)
