@@ -33,17 +33,21 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   },
 )
 
-test('serve prints only its own line to standard output, and logs to standard error, one object per line', TIMEOUT, async () => {
-  const { stdout, stderr } = await serveOnce([], 'SIGTERM', (url) => fetch(`${url}/livez`))
-  expect(stdout.trimEnd().split('\n')).toHaveLength(1)
-  const lines = stderr
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-  expect(lines).toContainEqual(
-    expect.objectContaining({ msg: 'request', route: '/livez', status: 200, requestId: expect.any(String) }),
-  )
-})
+test(
+  'serve prints only its own line to standard output, and writes its log to standard error, one JSON object per line',
+  TIMEOUT,
+  async () => {
+    const { stdout, stderr } = await serveOnce([], 'SIGTERM', (url) => fetch(`${url}/livez`))
+    expect(stdout.trimEnd().split('\n')).toHaveLength(1)
+    const lines = stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(lines).toContainEqual(
+      expect.objectContaining({ msg: 'request', route: '/livez', status: 200, requestId: expect.any(String) }),
+    )
+  },
+)
 
 test('serve reports a port in use, an open address without keys, and an invalid port', TIMEOUT, async () => {
   const taken = createServer().listen(0, '127.0.0.1')
