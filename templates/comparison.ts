@@ -68,7 +68,7 @@ The line "Best: Answer X" (or "Best: none" if all fail), and the reason in one s
 
 export type ComparisonOptions = NonNullable<Parameters<typeof comparisonTemplate.create>[0]>
 
-/** Returns the comparison definition. Takes no argument, the models and optionally a reviewer, or one options object. */
+/** Returns the comparison definition. Takes no argument, the models and an optional reviewer, or one options object. */
 export function createComparisonFlow(
   first?: readonly ModelChoice[] | string | ComparisonOptions,
   reviewer?: ModelChoice,

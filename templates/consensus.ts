@@ -69,7 +69,7 @@ Each position that differs, who holds it (by letter), its strongest reason, and 
 
 export type ConsensusOptions = NonNullable<Parameters<typeof consensusTemplate.create>[0]>
 
-/** Returns the consensus definition. Takes no argument, the models and optionally a chair, or one options object. */
+/** Returns the consensus definition. Takes no argument, the models and an optional chair, or one options object. */
 export function createConsensusFlow(
   first?: readonly ModelChoice[] | string | ConsensusOptions,
   reviewer?: ModelChoice,

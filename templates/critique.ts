@@ -101,7 +101,7 @@ Reply with the complete revised text only: no preface, no list of changes, no me
 
 export type CritiqueOptions = NonNullable<Parameters<typeof critiqueTemplate.create>[0]>
 
-/** Returns the critique definition. Takes no argument, `('openai', model, 'anthropic', model)`, or one options object. */
+/** The critique definition. Takes no argument, `('openai', model, 'anthropic', model)`, or one options object. */
 export function createCritiqueFlow(options?: CritiqueOptions): WritableFlowDefinition
 export function createCritiqueFlow(
   generatorProvider: string,
