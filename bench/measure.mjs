@@ -1,4 +1,4 @@
-// One experiment in a process of its own, started by run.mjs; answers with one message.
+// Runs one experiment in its own process, started by run.mjs, and sends the result as one message.
 const { experiment, variant, side, quick, inFlight, providerUrl, pgUrl, profileOf } = JSON.parse(process.argv[2])
 
 const { measure, measureSide } = await import(`./experiments/${experiment}.mjs`)

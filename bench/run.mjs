@@ -1,4 +1,5 @@
-// npm run bench -- [--quick] [--json] [--only cpu…] [--variants mem,pg,pglite] [--profile] [--in-flight 1]: what Polyphony costs above the bare calls. See README.md.
+// npm run bench -- [--quick] [--json] [--only cpu…] [--variants mem,pg,pglite] [--profile] [--in-flight 1]: the
+// overhead of Polyphony compared with the bare calls. See README.md.
 import { cpus, loadavg, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { judge } from './lib/figures.mjs'

@@ -1,7 +1,7 @@
 import { createPolyphony, type FlowDefinitionInput, StepAction } from 'polyphony'
 import { type ExampleOptions, runDirectly } from './example.ts'
 
-/** Each step builds on the one before it. A prompt is a Liquid template or a function. */
+/** Each step uses the output of the one before it. A prompt is a Liquid template or a function. */
 const article: FlowDefinitionInput = {
   name: 'article',
   type: 'sequential',
@@ -28,7 +28,9 @@ const article: FlowDefinitionInput = {
   ],
 }
 
-/** A sequential flow as part of a conversation: the question comes from the thread, the answers go back into it. */
+/**
+ * A sequential flow in a conversation: its input is the last message of the thread, and its answers are added there.
+ */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations } = polyphony
@@ -40,7 +42,7 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
   for (const step of result.steps) log(`${step.stepId}: ${step.output}`)
 
   const messages = await conversations.getMessages(thread.id, 'ada')
-  log(`The thread holds ${messages.length} messages; the last one is from flow ${messages.at(-1)?.metadata.orchestrationFlowId}.`)
+  log(`The thread has ${messages.length} messages; the last one is from flow ${messages.at(-1)?.metadata.orchestrationFlowId}.`)
   await polyphony.close()
   return { result, messages }
 }

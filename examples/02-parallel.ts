@@ -1,12 +1,12 @@
 import { createConsensusFlow, createPolyphony } from 'polyphony'
 import { type ExampleOptions, runDirectly } from './example.ts'
 
-/** Three models answer at the same time; a fourth finds what they agree on, without knowing who wrote what. */
+/** Three models answer at the same time; a fourth, which sees no names, writes the consensus. */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations, dataSharing } = polyphony
   const thread = await conversations.createThread('ada')
-  // The chair reads the answers of the other providers, so its provider must be allowed to.
+  // The chair reads answers of other providers, which the user must allow for its provider.
   await dataSharing.set('ada', 'anthropic', { allowCrossProviderContext: true })
 
   const panel = createConsensusFlow(

@@ -2,7 +2,7 @@ import { createPolyphony, type FlowDefinitionInput } from 'polyphony'
 import { parse } from 'yaml'
 import { type ExampleOptions, runDirectly } from './example.ts'
 
-/** A definition can be data: prompts are Liquid, conditions are CEL. It is stored whole and runs in any process. */
+/** A definition can be pure data: prompts in Liquid, conditions in CEL. Any process can run it from the database. */
 const definition = `
 name: help desk
 type: conditional
@@ -32,7 +32,7 @@ steps:
     prompt: original
 `
 
-/** A cheap model sorts the requests, and only the branch that fits is paid for. */
+/** A cheap model classifies the requests, and only the matching branch runs. */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations } = polyphony

@@ -1,7 +1,7 @@
 import { createCritiqueFlow, createPolyphony } from 'polyphony'
 import { type ExampleOptions, runDirectly } from './example.ts'
 
-/** One model writes, a model of another vendor criticises, the first one mends its text. */
+/** One model writes, a model of another vendor reviews, and the first one revises its text. */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations, dataSharing } = polyphony
@@ -15,7 +15,7 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
   const result = await orchestrator.executeFlow(flow.id, 'ada', {
     input: 'Explain in five sentences why the sky is blue.',
     onUpdate(update) {
-      if (update.type === 'step_start') log(`${update.stepId}: ${update.data.provider} begins`)
+      if (update.type === 'step_start') log(`${update.stepId}: ${update.data.provider} starts`)
       if (update.type === 'step_complete') log(`${update.stepId}: ${update.data.output}\n`)
     },
   })

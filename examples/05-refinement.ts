@@ -4,7 +4,7 @@ import { type ExampleOptions, runDirectly } from './example.ts'
 
 const verdict = z.object({ score: z.number() })
 
-/** A draft is scored and improved until it is good enough. The best draft wins, which need not be the last one. */
+/** A draft is scored and improved until it is good enough. The result is the draft with the best score. */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations } = polyphony
@@ -19,11 +19,11 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
     input: 'Write a product description of about 50 words for a folding bicycle for commuters.',
   })
 
-  // An evaluation that cannot be read has no `parsed` and is no score, never 0.
+  // An evaluation that cannot be parsed has no `parsed` and counts as no score, never as 0.
   const scores = result.steps
     .filter(({ action }) => action === 'evaluate')
     .map(({ parsed }) => verdict.safeParse(parsed).data?.score)
-  log(`Scores of the drafts: ${scores.join(', ')}. The loop ended by ${result.stopReason}.`)
+  log(`Scores of the drafts: ${scores.join(', ')}. Reason for the end: ${result.stopReason}.`)
   log(result.finalOutput)
   await polyphony.close()
   return { result, scores }

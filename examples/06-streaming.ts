@@ -3,7 +3,9 @@ import { type ExampleOptions, runDirectly } from './example.ts'
 
 const CLAIM = 'We changed our logo in May and sold 20% more in June, so the new logo works.'
 
-/** Two ways to follow a flow: a callback in the same process, and a stream that survives a lost connection. */
+/**
+ * Two ways to receive updates: a callback in the same process, and a stream that can be resumed after an interruption.
+ */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations } = polyphony
@@ -13,19 +15,19 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
   let text = ''
   await orchestrator.startFlow(flow.id, 'ada', {
     input: CLAIM,
-    // Called at once with every update, before it is stored.
+    // Called with every update at once, before it is stored.
     onUpdate(update) {
       if (update.type === 'step_progress' && update.data.kind === undefined) text += update.data.delta
     },
   })
 
-  // A client far away gets stored updates only. It loses its connection after five of them...
+  // A remote client receives stored updates. Its connection is lost after five of them.
   const received: FlowUpdate[] = []
   for await (const update of orchestrator.streamFlow(flow.id, 'ada')) {
     received.push(update)
     if (received.length === 5) break
   }
-  // ...and goes on from the last number it saw: nothing is missing, nothing comes twice. The flow never noticed.
+  // It resumes after the last sequence number it received, without gaps or duplicates. The flow is not affected.
   for await (const update of orchestrator.streamFlow(flow.id, 'ada', { afterSeq: received.at(-1)?.seq })) {
     received.push(update)
     if (update.type !== 'step_progress') log(`${update.seq} ${update.type} ${update.stepId ?? ''}`)

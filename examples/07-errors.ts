@@ -12,12 +12,12 @@ const report: FlowDefinitionInput = {
       model: 'broken/large',
       fallbacks: [{ provider: 'shaky', model: 'small' }],
       action: 'refine',
-      prompt: 'Mend {{ steps.draft.output }} by {{ steps.review.output }}',
+      prompt: 'Revise {{ steps.draft.output }} according to {{ steps.review.output }}',
     },
   ],
 }
 
-/** What goes wrong and how it ends well: a retry, a timeout, a resumed flow and a fallback. All providers here are scripted. */
+/** Failures and how a flow recovers: a retry, a timeout, a resumed flow and a fallback. All providers are scripted. */
 export async function main({ log = console.log }: ExampleOptions = {}) {
   const shaky = createScriptedProvider({
     id: 'shaky',
@@ -47,11 +47,11 @@ export async function main({ log = console.log }: ExampleOptions = {}) {
   const status = await orchestrator.getFlowStatus(flow.id, 'ada')
   log(`The flow is ${status.status} at ${status.progress}%; failed: ${status.failedSteps.join(', ')}`)
 
-  // Executing it again resumes it: the draft is recorded, so nobody is asked for it a second time.
+  // Executing the flow again resumes it: the draft is recorded, so it is not requested a second time.
   const result = await orchestrator.executeFlow(flow.id, 'ada')
   for (const { stepId, attempts } of result.steps) {
-    const tries = attempts.map(({ provider, error }) => `${provider} ${error?.code ?? 'answered'}`)
-    log(`${stepId}: ${tries.join(', ')}`)
+    const outcomes = attempts.map(({ provider, error }) => `${provider} ${error?.code ?? 'answered'}`)
+    log(`${stepId}: ${outcomes.join(', ')}`)
   }
   await polyphony.close()
   return { code: failure.code, status, result, requests: shaky.requests.length }

@@ -22,14 +22,14 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (error: unknown) => OrchestratorError.from(error).code,
   )
 
-/** Two questions, both answered "no" by default: may this user see the thread, and may this provider see that text? */
+/** Two permissions, both denied by default: a user's access to a thread, and a provider's access to a text. */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations, permissions, dataSharing } = polyphony
   const thread = await conversations.createThread('ada')
   const flow = await orchestrator.createFlow(thread.id, 'ada', secondOpinion)
 
-  // Providers: what one wrote is not shown to another until the user allows it. checkFlow knows before anything is paid.
+  // Providers: the text of one is not sent to another until the user allows it. checkFlow reports this before any call.
   const check = await orchestrator.checkFlow(secondOpinion, 'ada')
   for (const { code, path, message } of check.problems) log(`${code} at ${path}: ${message}`)
   const withoutPolicy = await codeOf(orchestrator.executeFlow(flow.id, 'ada', { input: 'Is the sea blue?' }))
@@ -38,14 +38,14 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
   const decisions = result.steps.flatMap(({ sharing }) => sharing)
   for (const { piece, from, to, allowed, rule } of decisions) log(`${piece}: ${from} to ${to} allowed ${allowed} by ${rule}`)
 
-  // Users: a stranger cannot even tell that the flow exists; a reader may look and not touch.
-  const stranger = await codeOf(orchestrator.getFlow(flow.id, 'bob'))
+  // Users: without a right the flow seems not to exist; with the right to read it can be seen, but not deleted.
+  const withoutRight = await codeOf(orchestrator.getFlow(flow.id, 'bob'))
   await permissions.grant(thread.id, 'ada', 'bob', ['read'])
   const reader = await codeOf(orchestrator.getFlow(flow.id, 'bob'))
   const readerDeletes = await codeOf(orchestrator.deleteFlow(flow.id, 'bob'))
-  log(`bob as a stranger: ${stranger}; as a reader: ${reader}; deleting: ${readerDeletes}`)
+  log(`bob without a right: ${withoutRight}; as a reader: ${reader}; deleting: ${readerDeletes}`)
   await polyphony.close()
-  return { check, withoutPolicy, decisions, stranger, reader, readerDeletes }
+  return { check, withoutPolicy, decisions, withoutRight, reader, readerDeletes }
 }
 
 await runDirectly(import.meta.url, main)

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { createPolyphony, type FlowDefinitionInput, OrchestratorError, type Provider } from 'polyphony'
 import { type ExampleOptions, runDirectly } from './example.ts'
 
-/** A provider is one object. This one speaks to nobody: it turns texts around, word by word. */
+/** A provider is one object. This one contacts no service: it reverses the words of a text. */
 const mirror: Provider = {
   id: 'mirror',
   kind: 'mirror',
@@ -21,7 +21,7 @@ const mirror: Provider = {
 const definition: FlowDefinitionInput = {
   name: 'there and back',
   type: 'sequential',
-  // The words are the whole prompt: nothing is added to them.
+  // The prompt consists of these words only: no original prompt is added.
   contextPolicy: { includeOriginalPrompt: false },
   steps: [
     { id: 'there', model: 'mirror/plain', action: 'transform', prompt: 'original' },
@@ -29,7 +29,7 @@ const definition: FlowDefinitionInput = {
   ],
 }
 
-/** An own provider, and a flow that is watched, cancelled, resumed and run again from its second step. */
+/** A provider of your own, and a flow that is cancelled, resumed and run again from its second step. */
 export async function main({ log = console.log }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', providers: { mirror } })
   const { orchestrator, conversations } = polyphony
@@ -40,7 +40,7 @@ export async function main({ log = console.log }: ExampleOptions = {}) {
   const running = orchestrator.executeFlow(flow.id, 'ada', {
     input: 'one two three',
     onUpdate(update) {
-      // Cancelling reaches the request under way, and what is recorded stays.
+      // Cancelling aborts the running request; recorded steps are kept.
       if (update.type === 'step_start' && update.stepId === 'back') cancelling = orchestrator.cancelFlow(flow.id, 'ada')
     },
   })

@@ -2,15 +2,17 @@ import { realpathSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { OrchestratorError } from 'polyphony'
 
-/** What every example takes. */
+/** Options of every example. */
 export interface ExampleOptions {
-  /** Where it writes its lines. Default: the console. */
+  /** Receives the lines of the example. Default: the console. */
   readonly log?: (line: string) => void
-  /** Ask the real vendors with the keys of the environment, which costs money. Default: the bundled simulator answers. */
+  /**
+   * Whether to call real vendors with the keys of the environment, which costs money. Default: the bundled simulator.
+   */
   readonly real?: boolean
 }
 
-/** Runs an example whose file was started directly; `--real` asks the real vendors. */
+/** Runs an example if its file was started directly; `--real` calls real vendors. */
 export async function runDirectly(moduleUrl: string, main: (options: ExampleOptions) => Promise<unknown>): Promise<void> {
   const [, started = ''] = process.argv
   if (started === '' || pathToFileURL(realpathSync(started)).href !== moduleUrl) return

@@ -24,9 +24,9 @@ export {
   streamingExample,
 }
 
-/** One runnable example: `main` works without a key and resolves with what its user would look at. */
+/** One runnable example: `main` works without a key and resolves with the results that the example is about. */
 export interface Example {
-  /** The file, without its ending. */
+  /** Name of the file without its extension. */
   readonly name: string
   readonly shows: string
   readonly main: (options?: ExampleOptions) => Promise<unknown>
@@ -39,9 +39,9 @@ export const examples: readonly Example[] = [
   { name: '03-conditional-yaml', shows: 'routing, written as YAML', main: conditionalExample },
   { name: '04-critique', shows: 'draft, critique, refinement by two vendors', main: critiqueExample },
   { name: '05-refinement', shows: 'a loop until a score is reached', main: refinementExample },
-  { name: '06-streaming', shows: 'a callback, and a stream that is rejoined', main: streamingExample },
+  { name: '06-streaming', shows: 'a callback, and a stream that is resumed', main: streamingExample },
   { name: '07-errors', shows: 'retry, timeout, resume, fallback', main: errorsExample },
-  { name: '08-permissions', shows: 'rights of users, what providers may see', main: permissionsExample },
-  { name: '09-cost', shows: 'prices, what a run may cost, a hard limit', main: costExample },
-  { name: '10-own-provider', shows: 'an own provider; watch, cancel, resume, rerun', main: ownProviderExample },
+  { name: '08-permissions', shows: 'rights of users, access of providers', main: permissionsExample },
+  { name: '09-cost', shows: 'prices, estimated cost, a hard limit', main: costExample },
+  { name: '10-own-provider', shows: 'a provider of your own; cancel, resume, rerun', main: ownProviderExample },
 ]

@@ -5,14 +5,14 @@ import { defineTemplate, modelChoice, parameter, positionalModel } from './templ
 /**
  * Analyses a text or claim in four steps: facts, logic, credibility, synthesis.
  *
- * - From Chain-of-Verification (arXiv 2309.11495): what is claimed is listed first and then checked claim by claim, instead of judging the
- *   text as a whole.
- * - Each step gets the original text again beside the findings so far, so that a slip in an early step can be seen and corrected later
- *   and does not become a fact by being repeated.
- * - The synthesis must carry open questions and doubts into the result instead of smoothing them over.
+ * - From Chain-of-Verification (arXiv 2309.11495): claims are listed first and then checked one by one; the text is not
+ *   assessed as a whole.
+ * - Each step receives the original text again beside the earlier findings, so that a mistake of an early step can be
+ *   corrected and does not become a fact by repetition.
+ * - The synthesis must carry open questions and doubts into the result.
  *
- * Data sharing: all steps use one provider by default, so no policy is needed. A `synthesizer` of another provider reads the findings of
- * the analyst and needs `allowCrossProviderContext`.
+ * Data sharing: all steps use one provider by default, so no policy is needed. A `synthesizer` of another provider
+ * reads the findings of the analyst and needs `allowCrossProviderContext`.
  */
 export const analysisTemplate = defineTemplate({
   name: 'analysis',
@@ -85,7 +85,7 @@ Where the findings disagree, say so and decide, or leave it open with what is mi
 
 export type AnalysisOptions = NonNullable<Parameters<typeof analysisTemplate.create>[0]>
 
-/** `createSequentialAnalysisFlow()`, `createSequentialAnalysisFlow('openai', model)` or one options object. */
+/** Returns the analysis definition. Takes no argument, `('openai', model)` for the analyst, or one options object. */
 export function createSequentialAnalysisFlow(options?: AnalysisOptions): WritableFlowDefinition
 export function createSequentialAnalysisFlow(provider: string, model: string): WritableFlowDefinition
 export function createSequentialAnalysisFlow(first?: AnalysisOptions | string, model?: string): WritableFlowDefinition {

@@ -1,29 +1,20 @@
 import type { WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
-import { DEFAULT_PANEL, reviewerFor } from './default-models.ts'
-import {
-  anonymousTexts,
-  defineTemplate,
-  isPanel,
-  labelled,
-  type ModelChoice,
-  modelChoice,
-  modelChoices,
-  panelSettings,
-  parameter,
-  quorum,
-} from './template.ts'
+import { panel, panelModels, panelQuorum, positionalPanel } from './panel.ts'
+import { defineTemplate, isModelList, type ModelChoice, modelChoice, parameter } from './template.ts'
 
 /**
  * Several models propose independently; one brings the proposals to a consensus that keeps the minority view visible.
  *
- * - From the LLM council: everybody answers first, the answers are read without names, one chair writes the result.
- * - From multi-agent debate (arXiv 2305.14325) only the diverse panel (arXiv 2410.12853). Debate rounds are left out: at equal cost they
- *   often lose to independent answers (arXiv 2502.08788), agreement grows with how much of it the prompt asks for (arXiv 2311.17371), and
- *   most of what changes minds is conformity (arXiv 2605.00914). So members never see each other and nobody is asked to agree.
- * - From self-consistency (arXiv 2203.11171): final answers are counted. A count is evidence and no proof: the chair checks the reasons,
- *   must name every minority view with its reason, and may side with it.
- * - The chair is by default not on the panel (arXiv 2404.13076) and is told that order and length carry no information (arXiv 2406.07791).
- *   Where the proposals cannot be reconciled the result says so instead of inventing a middle.
+ * - From the LLM council: all members answer first, the answers are read without names, one chair writes the result.
+ * - From multi-agent debate (arXiv 2305.14325): only the diverse panel (arXiv 2410.12853). Debate rounds are left out.
+ *   At equal cost they often lose to independent answers (arXiv 2502.08788), agreement grows with how much of it the
+ *   prompt asks for (arXiv 2311.17371), and most changes of mind are conformity (arXiv 2605.00914). Members therefore
+ *   never see each other's proposals, and no prompt asks for agreement.
+ * - From self-consistency (arXiv 2203.11171): final answers are counted. A count is evidence, not proof: the chair
+ *   checks the reasons, must name every minority view with its reason, and may side with it.
+ * - By default the chair is not a member of the panel (arXiv 2404.13076). Its prompt states that order and length carry
+ *   no information (arXiv 2406.07791). If the proposals cannot be reconciled, the result says so and invents no
+ *   compromise.
  *
  * Data sharing: every proposal goes to the chair's provider; the user must have allowed it `allowCrossProviderContext`.
  */
@@ -34,45 +25,28 @@ export const consensusTemplate = defineTemplate({
   example: 'Will the year 2100 be a leap year?',
   type: 'parallel',
   parameters: {
-    models: parameter(
-      modelChoices(2, 10).default([...DEFAULT_PANEL]),
-      'models',
-      'Who proposes, 2 to 10; a model listed twice is sampled twice.',
-    ),
+    models: parameter(panelModels, 'models', 'The models that propose, 2 to 10; a model listed twice is sampled twice.'),
     judge: parameter(
       modelChoice.optional(),
       'model',
       'Chairs the panel and writes the consensus. Default: a model that is not on the panel.',
     ),
-    quorum: parameter(quorum, 'integer', 'Members that must answer; the flow goes on without the others.'),
+    quorum: parameter(panelQuorum, 'integer', 'Members that must answer; the flow goes on without the others.'),
   },
-  build({ models, judge, quorum: atLeast }) {
-    const members = labelled(models, 'proposal')
-    return {
-      contextPolicy: { maxSharedTokens: 50_000 },
-      parallel: panelSettings(members, atLeast),
-      steps: [
-        ...members.map(({ stepId, label, provider, model }) => ({
-          id: stepId,
-          name: `Proposal ${label}`,
-          provider,
-          model,
-          action: 'generate' as const,
-          system: PROPOSER,
-          prompt: 'original',
-        })),
-        {
-          id: 'consensus',
-          name: 'Consensus',
-          ...(judge ?? reviewerFor(models)),
-          action: 'compare',
-          dependsOn: members.map(({ stepId }) => stepId),
-          system: CHAIR,
-          prompt: `The question was:\n{{ original | fence: "question" }}\n\nThe independent answers, in no particular order:\n\n${anonymousTexts(members)}\n\n${SHAPE}`,
-        },
-      ],
-    }
-  },
+  build: ({ models, quorum, judge: reviewer }) =>
+    panel({
+      models,
+      quorum,
+      reviewer,
+      member: { stepPrefix: 'proposal', memberName: 'Proposal', system: PROPOSER },
+      review: {
+        id: 'consensus',
+        name: 'Consensus',
+        system: CHAIR,
+        prompt: (answers) =>
+          `The question was:\n{{ original | fence: "question" }}\n\nThe independent answers, in no particular order:\n\n${answers}\n\n${SHAPE}`,
+      },
+    }),
 })
 
 const PROPOSER = `Answer the question on your own judgement, as one of several experts who do not hear each other.
@@ -95,10 +69,10 @@ Each position that differs, who holds it (by letter), its strongest reason, and 
 
 export type ConsensusOptions = NonNullable<Parameters<typeof consensusTemplate.create>[0]>
 
-/** `createConsensusFlow()`, `createConsensusFlow([{ provider, model }, …])`, with a judge as second argument, or one options object. */
+/** Returns the consensus definition. Takes no argument, the models and an optional chair, or one options object. */
 export function createConsensusFlow(
-  models?: readonly ModelChoice[] | string | ConsensusOptions,
-  judge?: ModelChoice,
+  first?: readonly ModelChoice[] | string | ConsensusOptions,
+  reviewer?: ModelChoice,
 ): WritableFlowDefinition {
-  return consensusTemplate.create(isPanel(models) ? { models: typeof models === 'string' ? models : [...models], judge } : models)
+  return consensusTemplate.create(isModelList(first) ? positionalPanel(first, reviewer) : first)
 }

@@ -9,17 +9,21 @@ const CRITIC = defaultModel('anthropic')
 /**
  * Draft, review by other models, revision.
  *
- * - From Self-Refine (arXiv 2303.17651): feedback that is specific and actionable, and a rewrite that sees the text together with
- *   that feedback. Not taken: one model in all roles. Plain reflection on one's own text can make it worse (figures in arXiv 2305.14325),
- *   and judges favour their own writing (arXiv 2404.13076), so the critic is a model of another family by default.
- * - From the panel of judges (arXiv 2404.18796): several critics may review side by side; none sees another's review.
- * - One round by default: more talk between models costs two to three times the tokens and mostly brings conformity (arXiv 2605.00914).
- * - The critic keeps what must be fixed apart from taste and approves when nothing must be fixed, so the loop ends on substance;
- *   the reviser may reject an issue that is wrong instead of giving in to it.
+ * - From Self-Refine (arXiv 2303.17651): feedback that is specific and actionable, and a rewrite that sees the text
+ *   together with that feedback. Not taken: one model in all roles. Reflection on one's own text can make it worse
+ *   (figures in arXiv 2305.14325), and reviewers favour their own writing (arXiv 2404.13076), so by default the critic
+ *   is of another family.
+ * - From the panel of LLM evaluators (arXiv 2404.18796): several critics may review in parallel; none sees another's
+ *   review.
+ * - One round by default: more exchange between models costs two to three times the tokens and mostly brings conformity
+ *   (arXiv 2605.00914).
+ * - The critic separates what must be fixed from matters of taste and approves when nothing must be fixed, so the loop
+ *   ends on substance; the reviser may reject an issue that is wrong.
  *
- * Data sharing: the draft goes to the critics' providers, draft and reviews to the refiner's. Whichever of them reads another's text must be
- * allowed `allowCrossProviderContext`. With nothing chosen the critic also refines, so that the user has to trust one provider only, Anthropic;
- * once a generator or critic is chosen, the generator refines its own draft, as in Self-Refine, and needs that permission too.
+ * Data sharing: the draft goes to the critics' providers, draft and reviews go to the refiner's. A provider that reads
+ * the text of another must be allowed `allowCrossProviderContext`. With the default models the critic also refines, so
+ * that the user has to trust one provider only, Anthropic. If the caller chooses a generator or critic, the generator
+ * refines its own draft, as in Self-Refine, and its provider needs that permission too.
  */
 export const critiqueTemplate = defineTemplate({
   name: 'critique',
@@ -97,7 +101,7 @@ Reply with the complete revised text only: no preface, no list of changes, no me
 
 export type CritiqueOptions = NonNullable<Parameters<typeof critiqueTemplate.create>[0]>
 
-/** `createCritiqueFlow()`, `createCritiqueFlow('openai', model, 'anthropic', model)` or one options object. */
+/** The critique definition. Takes no argument, `('openai', model, 'anthropic', model)`, or one options object. */
 export function createCritiqueFlow(options?: CritiqueOptions): WritableFlowDefinition
 export function createCritiqueFlow(
   generatorProvider: string,

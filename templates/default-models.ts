@@ -1,8 +1,8 @@
 import type { Target } from '../src/domain/definition/flow-definition.ts'
 
 /**
- * The only place with model names. Each is in the price list of @pydantic/genai-prices 0.1.8 under its provider
- * (read 2026-11-20; a test holds it), so that a template run with defaults is always priced.
+ * All model names that templates use. Each is in the price list of @pydantic/genai-prices 0.1.8 under its provider
+ * (read 2026-11-20, verified by a test), so that a template run with defaults is always priced.
  */
 export const DEFAULT_MODELS = {
   openai: { strong: 'gpt-6-sol', second: 'gpt-5.6-sol', fast: 'gpt-6-luna' },
@@ -18,18 +18,19 @@ export const defaultModel = (provider: DefaultProvider, tier: ModelTier = 'stron
   model: DEFAULT_MODELS[provider][tier],
 })
 
-/** One strong model of each vendor: errors of different families are less alike than errors of one (arXiv 2410.12853). */
+/** One strong model of each vendor: models of different families make more different errors (arXiv 2410.12853). */
 export const DEFAULT_PANEL: readonly Target[] = [defaultModel('openai'), defaultModel('anthropic'), defaultModel('google')]
 
 /**
- * Who judges a panel. Judges favour their own text (arXiv 2404.13076), so a model that is not on the panel is taken,
- * of a provider that is: the caller has surely configured that one. Where no such model is known, the first panel member judges.
+ * Chooses the reviewer of a panel. Reviewers favour their own text (arXiv 2404.13076), so the reviewer is a model that
+ * is not on the panel. Its provider is on the panel, because the caller must have configured that one. If no such model
+ * is known, the first member of the panel reviews.
  */
 export function reviewerFor(panel: readonly Target[]): Target {
   const onPanel = (candidate: Target) =>
     panel.some((member) => member.provider === candidate.provider && member.model === candidate.model)
   for (const tier of ['strong', 'second'] as const) {
-    for (const provider of JUDGE_PROVIDERS) {
+    for (const provider of REVIEWER_PROVIDERS) {
       const candidate = defaultModel(provider, tier)
       if (panel.some((member) => member.provider === provider) && !onPanel(candidate)) return candidate
     }
@@ -37,4 +38,4 @@ export function reviewerFor(panel: readonly Target[]): Target {
   return panel[0] ?? defaultModel('anthropic')
 }
 
-const JUDGE_PROVIDERS: readonly DefaultProvider[] = ['anthropic', 'openai', 'google']
+const REVIEWER_PROVIDERS: readonly DefaultProvider[] = ['anthropic', 'openai', 'google']

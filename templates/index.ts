@@ -29,51 +29,65 @@ export {
   createSequentialAnalysisFlow,
 }
 
-/** The ready-made flows by name. Each takes positional arguments, one options object, or nothing. */
-export const flowTemplates = {
-  critique: createCritiqueFlow,
-  comparison: createComparisonFlow,
-  refinement: createRefinementFlow,
-  analysis: createSequentialAnalysisFlow,
-  routing: createConditionalRoutingFlow,
-  consensus: createConsensusFlow,
-  qa: createQualityAssuranceFlow,
-} as const
+/** The registry: every template with its function. Names, facts, lists, checks and tests derive from it. */
+const registry = [
+  { template: critiqueTemplate, create: createCritiqueFlow },
+  { template: comparisonTemplate, create: createComparisonFlow },
+  { template: refinementTemplate, create: createRefinementFlow },
+  { template: analysisTemplate, create: createSequentialAnalysisFlow },
+  { template: routingTemplate, create: createConditionalRoutingFlow },
+  { template: consensusTemplate, create: createConsensusFlow },
+  { template: qaTemplate, create: createQualityAssuranceFlow },
+] as const
 
-export type FlowTemplateName = keyof typeof flowTemplates
+type Entry = (typeof registry)[number]
+export type FlowTemplateName = Entry['template']['name']
+type FlowTemplates = {
+  readonly [Name in FlowTemplateName]: Extract<Entry, { readonly template: { readonly name: Name } }>['create']
+}
 
-/** The ready-made flow of that name, with the arguments of its own function. Throws TEMPLATE_NOT_FOUND with a suggestion. */
+/** The functions of the templates by name. Each takes positional arguments, one options object, or nothing. */
+export const flowTemplates = functionsByName(registry)
+
+function functionsByName(entries: typeof registry): FlowTemplates
+function functionsByName(entries: readonly Entry[]): Readonly<Record<string, Entry['create']>> {
+  return Object.fromEntries(entries.map(({ template, create }) => [template.name, create]))
+}
+
+/**
+ * The definition of the template with this name; the other arguments are those of the template's own function. Throws
+ * TEMPLATE_NOT_FOUND, with a suggestion where a name is close, and INPUT_INVALID for wrong options.
+ *
+ * ```ts
+ * const definition = getFlowTemplate('critique', { rounds: 2 })
+ * ```
+ */
 export function getFlowTemplate<Name extends FlowTemplateName>(
   name: Name,
-  ...options: Parameters<(typeof flowTemplates)[Name]>
+  ...options: Parameters<FlowTemplates[Name]>
 ): WritableFlowDefinition
 export function getFlowTemplate(name: string, ...options: unknown[]): WritableFlowDefinition
 export function getFlowTemplate(name: string, ...options: unknown[]): WritableFlowDefinition {
-  const create = Object.entries(flowTemplates).find(([known]) => known === name)?.[1]
-  if (!create) throw templateNotFound(name)
-  return Reflect.apply(create, undefined, options)
+  const entry = registry.find(({ template }) => template.name === name)
+  if (!entry) throw templateNotFound(name)
+  return Reflect.apply(entry.create, undefined, options)
 }
 
 function templateNotFound(name: string): OrchestratorError {
-  const names = Object.keys(flowTemplates)
+  const names = registry.map(({ template }) => template.name)
   const suggestion = findSuggestion(name, names)
   return new OrchestratorError(
     'TEMPLATE_NOT_FOUND',
     withSuggestion(`no template "${name}" among ${names.join(', ')}`, suggestion),
-    {
-      details: { name, known: names, ...(suggestion && { suggestion }) },
-    },
+    { details: { name, known: names, ...(suggestion && { suggestion }) } },
   )
 }
 
-/** What there is to choose from, for the command line and the server: plain data. */
+/**
+ * Name, title, description, example and parameters of every template, as plain data for the command line and the
+ * server.
+ */
 export const listFlowTemplates = (): readonly TemplateFacts[] =>
-  [
-    critiqueTemplate,
-    comparisonTemplate,
-    refinementTemplate,
-    analysisTemplate,
-    routingTemplate,
-    consensusTemplate,
-    qaTemplate,
-  ].map(({ name, title, description, example, type, parameters }) => ({ name, title, description, example, type, parameters }))
+  registry.map(({ template: { name, title, description, example, type, parameters } }) => {
+    return { name, title, description, example, type, parameters }
+  })

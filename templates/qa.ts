@@ -5,15 +5,15 @@ import { defineTemplate, modelChoice, parameter, positionalModel } from './templ
 /**
  * Quality assurance: generate, check accuracy, check clarity, give a verdict with the text to release.
  *
- * - From Chain-of-Verification (arXiv 2309.11495): the accuracy check turns the text into single claims and settles each one by itself
- *   before it looks at the text as a whole; errors that read well are found that way.
- * - From the panel of judges (arXiv 2404.18796): narrow judges with one question each instead of one judge for everything. The clarity check does
- *   not see the accuracy check, so that one opinion does not colour the other.
- * - From the studies of judge bias (arXiv 2404.13076): the checkers are of another family than the writer by default, and so is the one who
- *   gives the verdict.
+ * - From Chain-of-Verification (arXiv 2309.11495): the accuracy check splits the text into claims and settles each one
+ *   by itself before it reads the text as a whole, which finds errors that read well.
+ * - From the panel of LLM evaluators (arXiv 2404.18796): narrow reviewers with one question each. The clarity check
+ *   does not see the accuracy check, so that one opinion does not influence the other.
+ * - From the studies of bias in LLM reviewers (arXiv 2404.13076): by default the checkers and the reviewer that gives
+ *   the verdict are of another family than the writer.
  *
- * Data sharing: the text goes to the checkers' provider. Where that is not the generator's, the user must have allowed it
- * `allowCrossProviderContext`; the generator's provider gets nothing back.
+ * Data sharing: the text goes to the checkers' provider. If that is not the generator's, the user must have allowed it
+ * `allowCrossProviderContext`. The generator's provider receives none of the findings.
  */
 export const qaTemplate = defineTemplate({
   name: 'qa',
@@ -26,7 +26,7 @@ export const qaTemplate = defineTemplate({
     checker: parameter(modelChoice.default(defaultModel('anthropic')), 'model', 'Checks accuracy and clarity.'),
     judge: parameter(modelChoice.optional(), 'model', 'Gives the verdict. Default: the checker.'),
   },
-  build({ generator, checker, judge }) {
+  build({ generator, checker, judge: reviewer }) {
     return {
       contextPolicy: { maxSharedTokens: 50_000 },
       steps: [
@@ -36,7 +36,7 @@ export const qaTemplate = defineTemplate({
         {
           id: 'verdict',
           name: 'Verdict',
-          ...(judge ?? checker),
+          ...(reviewer ?? checker),
           action: 'evaluate',
           system: VERDICT,
           prompt: `${TEXT}\n\nThe accuracy check:\n{{ steps.accuracy.output | fence: "accuracy check" }}\n\nThe clarity check:\n{{ steps.clarity.output | fence: "clarity check" }}\n\n${SHAPE}`,
@@ -72,7 +72,7 @@ The text to release: unchanged for PASS, with the confirmed findings mended and 
 
 export type QualityAssuranceOptions = NonNullable<Parameters<typeof qaTemplate.create>[0]>
 
-/** `createQualityAssuranceFlow()`, `createQualityAssuranceFlow('openai', model, 'anthropic', model)` or one options object. */
+/** Returns the QA definition. Takes no argument, `('openai', model, 'anthropic', model)`, or one options object. */
 export function createQualityAssuranceFlow(options?: QualityAssuranceOptions): WritableFlowDefinition
 export function createQualityAssuranceFlow(
   generatorProvider: string,

@@ -3,16 +3,17 @@ import { defaultModel } from './default-models.ts'
 import { defineTemplate, modelChoice, parameter } from './template.ts'
 
 /**
- * A cheap model sorts the request; the expert for its category answers.
+ * A cheap model classifies the request; the expert for its category answers.
  *
- * - From RouteLLM (arXiv 2406.18665) and FrugalGPT (arXiv 2305.05176): most of the saving comes from deciding cheaply before an expensive
- *   model is asked. Not taken: a trained router and a cascade of attempts.
- * - The classifier picks from a closed list of words of which none contains another, and its request is fenced, so that a prompt about
- *   classification does not steer it. Every branch tests the classifier's own output by step id, never the previous output, so an
- *   expert's answer cannot open another branch.
- * - A general branch takes whatever fits no category, an unreadable label included: a request is never lost to a misspelt word.
+ * - From RouteLLM (arXiv 2406.18665) and FrugalGPT (arXiv 2305.05176): most of the saving comes from a cheap decision
+ *   before the call of an expensive model. Not taken: a trained router and a cascade of attempts.
+ * - The classifier picks from a closed list of words, none of which contains another, and its request is fenced, so
+ *   that a prompt about classification does not steer it. Every branch tests the output of the classifier by its step
+ *   id, never the previous output, so that the answer of an expert cannot open another branch.
+ * - A general branch takes every request that fits no category, an unreadable label included, so that a misspelt word
+ *   never loses a request.
  *
- * Data sharing: experts get the user's own prompt and nothing of the classifier, so no policy is needed whatever the providers.
+ * Data sharing: experts receive the prompt of the user and no output of the classifier, so no policy is needed.
  */
 export const routingTemplate = defineTemplate({
   name: 'routing',
@@ -97,7 +98,7 @@ const GENERAL = `You are the generalist. Answer helpfully and to the point. Wher
 
 export type RoutingOptions = NonNullable<Parameters<typeof routingTemplate.create>[0]>
 
-/** `createConditionalRoutingFlow()` or one options object. */
+/** Returns the routing definition. Takes no argument, or one options object. */
 export function createConditionalRoutingFlow(options?: RoutingOptions): WritableFlowDefinition {
   return routingTemplate.create(options)
 }

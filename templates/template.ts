@@ -5,46 +5,64 @@ import { withSuggestion } from '../src/domain/definition/suggestion.ts'
 import type { FlowType } from '../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
 
-/** What kind of value a parameter takes, for forms and `--set key=value`. Models may be written `provider/model`. */
+/**
+ * Kind of value that a parameter takes, for forms and `--set key=value`. A model may be written as `provider/model`.
+ */
 export type TemplateParameterType = 'model' | 'models' | 'integer' | 'number' | 'text'
 
 export interface TemplateParameter {
   readonly name: string
   readonly type: TemplateParameterType
   readonly description: string
-  /** Value used when the parameter is left out; absent where the template works it out from the others. */
+  /** Value of a parameter that is not given; absent where the template derives it from the others. */
   readonly default?: unknown
 }
 
-/** What users see of a template before they use it. Plain data, safe to send to clients. */
-export interface TemplateFacts {
-  readonly name: string
+/** Describes a template to its users. Plain data, safe to send to clients. */
+export interface TemplateFacts<Name extends string = string> {
+  readonly name: Name
   readonly title: string
   readonly description: string
-  /** A prompt that shows what it does; the simulator has a worked scene for it. */
+  /** A prompt that shows what the template does; the simulator has scripted answers for it. */
   readonly example: string
   readonly type: FlowType
   readonly parameters: readonly TemplateParameter[]
 }
 
-export interface FlowTemplate<Options> extends TemplateFacts {
-  /** A fresh definition, pure data. Throws INPUT_INVALID, naming every parameter that is wrong. */
+/** A template: its description, and a function from options to a definition. */
+export interface FlowTemplate<Options, Name extends string = string> extends TemplateFacts<Name> {
+  /** Returns a new definition, pure data. Throws INPUT_INVALID with the path of every wrong parameter. */
   create(options?: Options): WritableFlowDefinition
 }
 
 type ParameterShape = Readonly<Record<string, z.ZodType>>
 type ParameterSchema<Shape extends ParameterShape> = z.ZodObject<Shape, z.core.$strict>
 
-interface TemplatePlan<Shape extends ParameterShape> extends Omit<TemplateFacts, 'parameters'> {
-  /** One schema per parameter, each named for people by `parameter`. */
+interface TemplatePlan<Shape extends ParameterShape, Name extends string> extends Omit<TemplateFacts<Name>, 'parameters'> {
+  /** One schema for each parameter, wrapped in `parameter()`. */
   readonly parameters: Shape
-  /** Everything but name, description and type. */
+  /** Returns the definition without name, description and type. Receives parsed options, defaults included. */
   build(options: z.output<ParameterSchema<Shape>>): Omit<WritableFlowDefinition, 'name' | 'description' | 'type'>
 }
 
-export function defineTemplate<Shape extends ParameterShape>(
-  plan: TemplatePlan<Shape>,
-): FlowTemplate<z.input<ParameterSchema<Shape>>> {
+/**
+ * Defines a template. The names of the parameters become the options of `create`, and their schemas check the values.
+ *
+ * ```ts
+ * export const haikuTemplate = defineTemplate({
+ *   name: 'haiku',
+ *   title: 'A haiku',
+ *   description: 'One model writes a haiku.',
+ *   example: 'Rain',
+ *   type: 'sequential',
+ *   parameters: { poet: parameter(modelChoice.default(defaultModel('openai')), 'model', 'Writes the haiku.') },
+ *   build: ({ poet }) => ({ steps: [{ id: 'haiku', ...poet, action: 'generate', prompt: 'original' }] }),
+ * })
+ * ```
+ */
+export function defineTemplate<Shape extends ParameterShape, const Name extends string>(
+  plan: TemplatePlan<Shape, Name>,
+): FlowTemplate<z.input<ParameterSchema<Shape>>, Name> {
   const { name, title, description, example, type, build } = plan
   const schema = z.strictObject(plan.parameters)
   return {
@@ -64,7 +82,9 @@ export function defineTemplate<Shape extends ParameterShape>(
 
 const parameterFacts = z.registry<Pick<TemplateParameter, 'type' | 'description'>>()
 
-/** Says what a parameter is for; goes around the whole schema. */
+/**
+ * Attaches the kind and the description of a parameter to its schema. Must wrap the outermost schema, default included.
+ */
 export const parameter = <Schema extends z.ZodType>(schema: Schema, type: TemplateParameterType, description: string): Schema => {
   parameterFacts.add(schema, { type, description })
   return schema
@@ -78,7 +98,7 @@ function toParameter(name: string, schema: z.ZodType): TemplateParameter {
 
 function invalidOptions(name: string, schema: z.ZodType, error: z.ZodError, options: unknown): OrchestratorError {
   const problems = error.issues.flatMap((issue) => {
-    // A union says what it wants as a whole; its members' own complaints would only confuse.
+    // The message of a union names what it accepts; the issues of its members would repeat that in fragments.
     if (issue.code === 'invalid_union') return [{ path: toPathText(issue.path), message: issue.message }]
     const found = toProblems(schema, [issue], options)
     return issue.path.length === 0 && issue.code !== 'unrecognized_keys'
@@ -120,8 +140,8 @@ export const modelChoices = (min: number, max: number) =>
     })
     .refine(({ length }) => length >= min && length <= max, `expected ${min} to ${max} models`)
 
-/** Whether a first argument is a list of models and not an object with options. */
-export const isPanel = (value: unknown): value is readonly ModelChoice[] | string =>
+/** Whether the first argument of a template function is a list of models rather than an object with options. */
+export const isModelList = (value: unknown): value is readonly ModelChoice[] | string =>
   Array.isArray(value) || typeof value === 'string'
 
 function toTarget(text: string): Target {
@@ -129,40 +149,9 @@ function toTarget(text: string): Target {
   return { provider: text.slice(0, slash), model: text.slice(slash + 1) }
 }
 
-/** A model given as two positional arguments; neither given: the default. Half a pair is refused with the rest of the options. */
+/**
+ * A model from two positional arguments; `undefined` if neither is given. Half a pair becomes an empty name, which the
+ * schema of the options refuses.
+ */
 export const positionalModel = (provider: string | undefined, model: string | undefined): ModelChoice | undefined =>
   provider === undefined && model === undefined ? undefined : { provider: provider ?? '', model: model ?? '' }
-
-/** Letters that stand for authors wherever one model reads the texts of several. */
-const ANONYMOUS_LABELS = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'] as const
-
-export interface PanelMember extends Target {
-  readonly label: string
-  /** Step that writes this member's text. */
-  readonly stepId: string
-}
-
-/** Gives every model of a panel a stable anonymous label, in the order of the list. */
-export const labelled = (panel: readonly Target[], stepPrefix: string): readonly PanelMember[] =>
-  panel.slice(0, ANONYMOUS_LABELS.length).map((member, index) => {
-    const label = ANONYMOUS_LABELS[index] ?? ''
-    return { ...member, label, stepId: `${stepPrefix}${label}` }
-  })
-
-/** Members that must answer for the panel to go on: at least two, however small the panel. */
-export const quorum = z.number().int().min(1).max(10).default(2)
-
-/** What a flow does about members that fail: it goes on while the quorum holds. */
-export const panelSettings = (members: readonly PanelMember[], atLeast: number) => ({
-  onFailure: 'continue' as const,
-  minSuccesses: Math.min(atLeast, members.length),
-})
-
-/** Liquid text that shows what the panel wrote, under labels only and fenced as data, and names the members that gave no answer. */
-export const anonymousTexts = (members: readonly PanelMember[]): string =>
-  members
-    .map(({ label, stepId }) => {
-      const answer = `Answer ${label}:\n{{ steps.${stepId}.output | fence: "answer ${label}" }}`
-      return `{% if steps.${stepId}.output %}${answer}{% else %}Answer ${label} is missing: this member of the panel gave no answer. Say so in your result, and count only the answers that are there.{% endif %}`
-    })
-    .join('\n\n')

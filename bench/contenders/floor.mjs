@@ -1,4 +1,4 @@
-// What cannot be had cheaper: the calls themselves in a hand-written loop.
+// The lower bound of cost: the calls themselves in a hand-written loop.
 // Variants: sdk (nothing else), pg (each result inserted before the next step, plain `pg`, one row per statement).
 import { randomUUID } from 'node:crypto'
 import { BRANCHES, createModel, prompts } from '../lib/llm.mjs'

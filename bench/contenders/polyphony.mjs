@@ -1,7 +1,7 @@
-// Polyphony as a contender, here and in the peer bench: public API only, the built package.
-// Variants: mem (memory://), pg (Postgres), pglite (the embedded Postgres, in memory); with the last two every step is durable before
-// the next one starts. POLYPHONY_DIST names the built package (its dist folder or entry file, path or file URL); without it, the build
-// next to this folder is taken, else the installed package.
+// Polyphony as a contender, here and in the peer bench. Uses only the public API of the built package. Variants: mem
+// (memory://), pg (Postgres), pglite (the embedded Postgres, in memory); with the last two every step is durable before
+// the next one starts. POLYPHONY_DIST is the path or file URL of the built package (its dist folder or entry file);
+// default: the build beside this folder, else the installed package.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { existsSync, statSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
@@ -68,14 +68,14 @@ function findEntry() {
   return statSync(url).isDirectory() ? `${url.href.replace(/\/$/, '')}/src/index.js` : url.href
 }
 
-/** The module of the built package that stands so in `src`, such as `server/main`. */
+/** Loads the built module for a path in `src`, such as `server/main`. */
 export function entryOf(name) {
   const entry = findEntry()
   if (entry === 'polyphony') return name === 'index' ? entry : `polyphony/${name.split('/')[0]}`
   return entry.replace(/index\.js$/, `${name}.js`)
 }
 
-// The first model call is the moment a request leaves, not the moment the engine is asked for a flow.
+// The first model call counts from the moment a request leaves, not from the start of the flow.
 const onRequest = () => {
   marks.firstCall ||= performance.now()
   unsubscribe('undici:request:create', onRequest)

@@ -1,4 +1,5 @@
-// Sides of the fan-out: the server of the built package over a flow that writes by the clock, and plain `ws` that sends the same bytes to everybody.
+// Both sides of the fan-out: the server of the built package with a flow that writes at a fixed rate, and plain `ws`,
+// which sends the same bytes to every reader.
 import { createServer as createHttpServer } from 'node:http'
 import { entryOf } from './polyphony.mjs'
 
@@ -7,7 +8,7 @@ const stampNow = () => String(process.hrtime.bigint() / 1_000n).padStart(16, '0'
 
 const NO_USAGE = { inputTokens: 0, outputTokens: 0, totalTokens: 0, source: 'unknown' }
 
-/** Does `one` so often a second, `count` times; one that comes late does not delay the next. */
+/** Calls `one` `count` times at a fixed rate per second; a late call does not delay the next. */
 function byTheClock(count, perSecond, one) {
   const startMs = performance.now()
   let done = 0
@@ -24,7 +25,7 @@ function byTheClock(count, perSecond, one) {
   })
 }
 
-/** A flow that writes so many pieces a second, each with the instant at which the provider gave it. */
+/** A flow that writes chunks at a fixed rate per second, each with the instant at which the provider sent it. */
 export async function createPolyphonySide({ piecesPerSecond, sockets = {} }) {
   const { createPolyphony, createScriptedProvider } = await import(entryOf('index'))
   const { createServer } = await import(entryOf('server/main'))
@@ -53,12 +54,15 @@ export async function createPolyphonySide({ piecesPerSecond, sockets = {} }) {
   }
   let flow
   return {
-    /** Where readers of the next flow are to say what; the flow has not started. */
+    /** Address and first frame for readers of the next flow, which has not started. */
     async prepare() {
       flow = await polyphony.orchestrator.createFlow(threadId, USER, definition)
       return { host: hostname, port: Number(port), path: '/ws', hello: JSON.stringify({ type: 'subscribe', flowId: flow.id }) }
     },
-    /** Resolves when the flow has written so many pieces. `before`: pieces of so many characters that come first, and what happens between. */
+    /**
+     * Resolves when the flow has written all chunks. `before`: larger chunks that are written first, and a callback
+     * after them.
+     */
     async write(count, before) {
       write = async (onDelta) => {
         if (before) {
@@ -76,7 +80,7 @@ export async function createPolyphonySide({ piecesPerSecond, sockets = {} }) {
   }
 }
 
-/** Plain `ws`: one text frame of the same bytes per piece and socket, sent at once. */
+/** Plain `ws`: one text frame of the same bytes per chunk and socket, sent at once. */
 export async function createFloorSide({ piecesPerSecond }) {
   const { WebSocketServer } = await import('ws')
   const http = createHttpServer()

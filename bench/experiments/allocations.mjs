@@ -6,7 +6,7 @@ import { comparePairs } from '../lib/statistics.mjs'
 
 const IN_FLIGHT = 10
 
-/** Bytes allocated on the JavaScript heap per flow, those that are collected again included. */
+/** Bytes allocated on the JavaScript heap per flow, collected ones included. */
 export async function measure({ variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const flows = quick ? 150 : 300

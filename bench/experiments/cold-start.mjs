@@ -6,7 +6,7 @@ import { comparePairs } from '../lib/statistics.mjs'
 /** From the start of the process to the moment the first request leaves, imports included. */
 export async function measureSide({ side: name, variant, connection }) {
   let leftAtMs
-  // Node's own `fetch` and the package undici both publish here, whoever of them sends the request.
+  // Both Node's own `fetch` and the package undici publish on this channel.
   const onRequest = () => {
     leftAtMs = performance.now()
     unsubscribe('undici:request:create', onRequest)

@@ -14,13 +14,16 @@ const cpuMs = () => {
   return (user + system) / 1_000
 }
 
-/** Memory of the process without garbage. */
+/** Memory of the process after garbage collection. */
 async function settledMemory() {
   const heapBytes = await aliveBytes()
   return { heapBytes, rssBytes: process.memoryUsage.rss() }
 }
 
-/** One flow to a thousand readers, and what they cost before it starts. One side per process, on one core of its own; the readers have another. */
+/**
+ * One flow with a thousand readers, and the cost of the readers before it starts. Each side runs in its own process on
+ * one core; the readers run on another.
+ */
 export async function measureSide({ side: name, quick }) {
   const isPinned = pin(process.pid, 0)
   const side = await create[name]({ piecesPerSecond: PIECES_PER_SECOND })

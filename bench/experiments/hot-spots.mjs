@@ -4,7 +4,7 @@ import { aboveFloor, countCalls, sampleAllocations, sampleCpu } from '../lib/pro
 import { createSides } from '../lib/sides.mjs'
 import { startWaiting } from '../lib/waiting.mjs'
 
-/** Which functions take more than at the floor: kB, microseconds and calls per flow. */
+/** Functions that cost more than at the floor: kB, microseconds and calls per flow. */
 export async function measure({ variant, connection, quick, inFlight, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const sides = await createSides(variant, connection)
@@ -48,7 +48,7 @@ function toAbove(pairs, unit, scale) {
   return { unit, places: aboveFloor(ours, floor) }
 }
 
-/** Samples of several slices as one amount per flow and place, all places included as one. */
+/** Combines the samples of several slices to one amount per flow and function, and one for all functions. */
 function perFlow(slices, scale) {
   const divisor = slices.reduce((flows, slice) => flows + slice.flows, 0) * scale
   const amounts = new Map()

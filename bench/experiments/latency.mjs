@@ -6,7 +6,7 @@ import { comparePairs, median } from '../lib/statistics.mjs'
 const PROVIDER_LATENCY_MS = 20
 const IN_FLIGHT = 10
 
-/** The median time of a flow when each call takes 20 ms. */
+/** Median duration of a flow when each call takes 20 ms. */
 export async function measure({ variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const flows = quick ? 30 : 60

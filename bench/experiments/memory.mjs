@@ -8,7 +8,10 @@ import { startWaiting } from '../lib/waiting.mjs'
 const BACKGROUND_WRITES_MS = 400
 const STRETCHES = 3
 
-/** What finished flows leave behind and what waiting ones hold. One side per process: on a shared heap neither could be told from the other. */
+/**
+ * Memory that finished flows leave and that waiting flows hold. Each side has its own process, because a shared heap
+ * mixes both.
+ */
 export async function measureSide({ side: name, variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const stretch = quick ? 200 : 1000
@@ -21,7 +24,8 @@ export async function measureSide({ side: name, variant, connection, quick, prov
     await sleep(BACKGROUND_WRITES_MS)
     return aliveBytes()
   }
-  // Code that is compiled again while it warms up stays on the heap too: the first flows are not counted, and one such jump changes one stretch, not the median.
+  // Code recompiled during warm-up stays on the heap: the first flows are not counted, and a later jump changes one
+  // stretch, not the median.
   let after = await aliveAfter(quick ? 400 : 1500)
   const left = []
   for (let round = 0; round < STRETCHES; round++) {

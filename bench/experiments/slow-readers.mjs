@@ -5,10 +5,13 @@ import { pin, startReaders } from '../lib/readers.mjs'
 const PIECES_PER_SECOND = 40
 const HEALTHY = 20
 const STOPPED = 200
-/** Together more than the system takes for a connection that nobody reads: from then on the server holds what waits. */
+/** More bytes than the system buffers for a connection without a reader; the server must hold the rest. */
 const BEFORE = { count: 220, characters: 25_000 }
 
-/** What twenty healthy readers get, `ours` beside two hundred that do not read, `floor` alone; both from our server. */
+/**
+ * Delivery to twenty healthy readers by our server: `ours` beside two hundred readers that do not read, `floor` without
+ * them.
+ */
 export async function measureSide({ side: name, quick }) {
   pin(process.pid, 0)
   const side = await createPolyphonySide({ piecesPerSecond: PIECES_PER_SECOND })

@@ -17,7 +17,7 @@ async function streamOne(side) {
   return firstMs
 }
 
-/** CPU per token that arrives as fast as the socket gives it, and the time to the first token at 20 ms and 2 ms between tokens. */
+/** CPU per token at full speed of the socket, and time to the first token at 20 ms latency and 2 ms between tokens. */
 export async function measure({ variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const sides = await createSides(variant, connection)

@@ -3,7 +3,7 @@ import { createPacer } from '../lib/pacer.mjs'
 import { createSides } from '../lib/sides.mjs'
 import { comparePairs } from '../lib/statistics.mjs'
 
-/** CPU and flows per second at 1, 10 and 100 in flight, the model answering at once. */
+/** CPU and flows per second at 1, 10 and 100 in flight, with a model that answers at once. */
 export async function measure({ variant, connection, quick, providerUrl }) {
   const pacer = createPacer(providerUrl)
   const rounds = quick ? 3 : 8

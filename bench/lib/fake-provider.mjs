@@ -1,5 +1,6 @@
-// A model vendor that costs next to nothing: Chat Completions over raw TCP, as JSON and as an event stream with usage.
-// POST anything: an answer. GET /pace/<latencyMs>/<gapMs>: how long an answer and each further piece take. GET /calls: calls so far.
+// A fake model vendor with minimal cost: Chat Completions over raw TCP, as JSON and as an event stream with usage. POST
+// to any path: an answer. GET /pace/<latencyMs>/<gapMs>: sets the time to the answer and between chunks. GET /calls:
+// calls so far.
 import { createServer } from 'node:net'
 
 const ANSWER_TOKENS = 200
@@ -13,7 +14,7 @@ const usage = {
   total_tokens: PROMPT_TOKENS + ANSWER_TOKENS,
 }
 
-/** Words no compression can shorten, the same in each run, so that rows have the size of real ones. */
+/** Incompressible words, equal in every run, so that rows have a realistic size. */
 function createWords(seed) {
   let state = seed
   const letter = () => {
@@ -86,7 +87,7 @@ function answer(socket, body) {
   else send()
 }
 
-/** Takes whole requests off the front of `bytes` and returns what is left of it. */
+/** Handles the complete requests at the front of `bytes` and returns the remaining bytes. */
 function takeRequests(socket, bytes) {
   let rest = bytes
   while (rest.length > 0) {

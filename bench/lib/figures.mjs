@@ -2,8 +2,9 @@ const atMost = (of, limit, unit = '') => ({ of, limit, unit })
 const IN_MEMORY = ['mem']
 const ON_POSTGRES = ['pg']
 
-// Statements that an engine sends by the clock, such as its sign of life, are part of what is counted: a hundredth of one per flow is not a step's.
-/** What is shown, in which unit, and what the overhead may be: `of` names the column that is held against the limit. */
+// Statements sent by a timer, such as heartbeats, are counted too, hence the tolerance of a hundredth of a statement
+// per flow.
+/** The figures with their units and the permitted overhead; `of` names the column that is compared with the limit. */
 export const figures = {
   cpu: {
     title: 'CPU per flow',
@@ -41,7 +42,7 @@ export const figures = {
 
 const applies = (target, row) => Object.entries(target.only ?? {}).every(([key, value]) => row[key] === value)
 
-/** Adds to a row what it is held against and whether it holds. */
+/** Adds the target to a row, and whether the row meets it. */
 export function judge(row) {
   const found = figures[row.figure].targets.find(([variants, target]) => variants.includes(row.variant) && applies(target, row))
   if (!found) return row

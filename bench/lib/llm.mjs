@@ -1,10 +1,10 @@
-/** When the first request to the model left this process, in milliseconds since its start; written by contenders. */
+/** Milliseconds from the start of this process to its first request to the model; written by contenders. */
 export const marks = { firstCall: 0 }
 
 export const MODEL = 'fake-1'
 export const BRANCHES = [0, 1, 2, 3, 4]
 
-/** What the steps of the two flows ask; a contender must ask the same. */
+/** Prompts of the steps of the two flows. Every contender must use the same. */
 export const prompts = {
   generate: (question) => `Write an answer to: ${question}`,
   critique: (question, answer) => `Question: ${question}\nAnswer: ${answer}\nCriticise the answer.`,
@@ -15,7 +15,7 @@ export const prompts = {
     `Question: ${question}\n${answers.map((answer, index) => `[${index}] ${answer}`).join('\n')}\nSynthesise.`,
 }
 
-/** Calls of the model through the official SDK, with nothing around them. */
+/** Calls of the model through the official SDK alone. */
 export async function createModel(baseURL) {
   const { default: OpenAI } = await import('openai')
   const client = new OpenAI({ apiKey: 'sk-fake', baseURL, maxRetries: 0, timeout: 60_000 })

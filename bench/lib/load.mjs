@@ -5,7 +5,7 @@ export const QUESTION = 'How does a suspension bridge carry its load, and what l
 const EXPECTED = { seq: 675, par: 1350 }
 const ANSWER_CHARACTERS = 1199
 
-/** Runs one flow and refuses a result that did not take all calls: a flow that skips one must not look fast. */
+/** Runs one flow and rejects a result without all calls: a flow that skips a call must not appear fast. */
 export async function runOne(side, kind) {
   const result = await side.runFlow(kind, QUESTION)
   if (result.text?.length !== ANSWER_CHARACTERS || result.tokens !== EXPECTED[kind]) {
@@ -15,7 +15,7 @@ export async function runOne(side, kind) {
   }
 }
 
-/** `inFlight` workers, each starting `one` again as long as `more` says so. */
+/** Runs `inFlight` workers, each of which repeats `one` while `more` returns true. */
 export async function keepInFlight(inFlight, more, one) {
   const worker = async () => {
     while (more()) await one()
@@ -38,7 +38,7 @@ const cpuMs = () => {
   return (user + system) / 1000
 }
 
-/** Runs `work` on a heap without garbage of others; resolves with what it took in wall clock and CPU. */
+/** Runs `work` after a garbage collection; resolves with its wall-clock time and CPU time. */
 export async function timed(work) {
   globalThis.gc()
   const cpuBefore = cpuMs()
@@ -47,7 +47,7 @@ export async function timed(work) {
   return { wallMs: performance.now() - start, cpuMs: cpuMs() - cpuBefore }
 }
 
-/** Bytes alive, after everything that can be collected is. */
+/** Live bytes after garbage collection. */
 export async function aliveBytes() {
   for (let round = 0; round < 3; round++) {
     globalThis.gc()
@@ -57,7 +57,7 @@ export async function aliveBytes() {
   return heapUsed + external
 }
 
-/** Measures both sides `rounds` times next to each other, the order turned round after round; resolves with pairs. */
+/** Measures both sides `rounds` times in alternating order; resolves with the pairs. */
 export async function alternate(rounds, sides, measure) {
   const pairs = []
   for (let round = 0; round < rounds; round++) {
@@ -68,5 +68,5 @@ export async function alternate(rounds, sides, measure) {
   return pairs
 }
 
-/** The pairs of one number inside each measurement. */
+/** The pairs of one value of the measurements. */
 export const pairsOf = (pairs, read) => pairs.map(({ ours, floor }) => ({ ours: read(ours), floor: read(floor) }))

@@ -1,10 +1,10 @@
 import { get } from 'node:http'
 
-/** Sets the pace of a running fake provider and counts its calls. Resolves with calls served so far. */
+/** Sets the pace of a running fake provider; resolves with the number of calls it has served. */
 export function createPacer(url) {
   const ask = (path) =>
     new Promise((resolve, reject) => {
-      // Not fetch: it would warm up the connection pool that contenders use.
+      // fetch would warm up the connection pool that contenders use.
       get(url + path, { agent: false }, (reply) => {
         let text = ''
         reply.setEncoding('utf8')

@@ -9,7 +9,7 @@ import { needsPostgres } from './sides.mjs'
 const MEASURE = fileURLToPath(new URL('../measure.mjs', import.meta.url))
 const TIMEOUT_MS = 300_000
 
-/** Runs one measuring process, with an empty database of its own where it needs one. */
+/** Runs one measuring process, with its own empty database if it needs one. */
 async function measureOnce(bench, task) {
   const database = needsPostgres(task.variant) ? await bench.postgres.createDatabase() : undefined
   try {
@@ -49,7 +49,7 @@ const inTwoProcesses = (experiment, compare) => async (bench, variant) => {
 async function coldStart(bench, variant) {
   const start = (side) => measureOnce(bench, { experiment: 'cold-start', variant, side })
   const pairs = []
-  // The first pair reads the files into the page cache and is not counted.
+  // The first pair is not counted: it reads the files into the page cache.
   for (let round = 0; round <= (bench.quick ? 3 : 10); round++) {
     const pair = { floor: await start('floor'), ours: await start('ours') }
     if (round > 0) pairs.push(pair)
@@ -59,7 +59,10 @@ async function coldStart(bench, variant) {
 
 const ALL = ['mem', 'pg', 'pglite']
 
-/** Every experiment by name: what it runs, which variants it says something about, and which of them have targets, all that `--quick` has time for. */
+/**
+ * The experiments by name: their function, the variants they apply to, and the variants with targets, which `--quick`
+ * runs.
+ */
 export const experiments = {
   allocations: { run: inOneProcess('allocations'), variants: ALL, quick: ['mem'] },
   memory: { run: inTwoProcesses('memory', compareMemory), variants: ALL, quick: ['mem'] },
@@ -72,5 +75,5 @@ export const experiments = {
   latency: { run: inOneProcess('latency'), variants: ALL, quick: ['pg'] },
 }
 
-/** Which functions take more than at the floor, per flow. */
+/** Functions that cost more than at the floor, per flow. */
 export const profile = (bench, variant, inFlight) => measureOnce(bench, { experiment: 'hot-spots', variant, inFlight })

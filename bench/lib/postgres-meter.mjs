@@ -1,6 +1,6 @@
 import pg from 'pg'
 
-// Meters leave their own statements out of what they count.
+// Meters do not count their own statements.
 const OWN = '/* bench meter */'
 
 const STATEMENTS = `${OWN}
@@ -9,7 +9,7 @@ const STATEMENTS = `${OWN}
   from pg_stat_statements s join pg_database d on d.oid = s.dbid where s.query not like '%bench meter%'`
 const WRITTEN = `${OWN} select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 as bytes`
 
-/** Counts queries where the server does not: those this process sends through `pg`. */
+/** Counts the queries that this process sends through `pg`, for servers without `pg_stat_statements`. */
 function countQueries() {
   let count = 0
   const { query } = pg.Client.prototype
@@ -21,7 +21,7 @@ function countQueries() {
   return () => count
 }
 
-/** Reads what one database has been asked and what its server has written. `foreign`: statements of other databases. */
+/** Reads the statements of one database and the log bytes of its server. `foreign`: statements of other databases. */
 export async function openMeter(url) {
   const client = new pg.Client(url)
   await client.connect()

@@ -20,7 +20,10 @@ async function administrate(server, statement) {
   }
 }
 
-/** The server that the tests bring along, for as long as this process lives. It runs without fsync, so latencies and CPU are not those of a real one. */
+/**
+ * Starts the server of the tests for the lifetime of this process. It runs without fsync, so latency and CPU are not
+ * realistic.
+ */
 async function startEmbedded() {
   const folder = await mkdtemp(join(tmpdir(), 'polyphony-bench-postgres-'))
   const script = fileURLToPath(new URL('../../test/support/postgres-server.ts', import.meta.url))
@@ -44,7 +47,7 @@ async function startEmbedded() {
   throw new Error(`no answer within ${START_TIMEOUT_MS} ms`)
 }
 
-/** The server of DATABASE_URL, else an own one. Each measuring process gets a database of its own, under a random name. */
+/** The server of DATABASE_URL, else a new one. Each measuring process gets its own database under a random name. */
 export async function openPostgres() {
   const configured = process.env.DATABASE_URL
   const given = configured?.startsWith('postgres') ? { url: configured, stop: async () => {} } : undefined

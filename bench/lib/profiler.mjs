@@ -3,7 +3,7 @@ import { Session } from 'node:inspector/promises'
 const ALLOCATION_SAMPLE_BYTES = 4096
 const CPU_SAMPLE_US = 200
 
-/** Where a frame belongs: a package, a part of Node, or a file of ours. */
+/** Names the owner of a frame: a package, a part of Node, or a file of Polyphony. */
 function toOrigin({ url, functionName, lineNumber }) {
   if (!url) return functionName.startsWith('(') ? functionName : '(native)'
   const packageName = /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(url)?.[1]
@@ -24,7 +24,10 @@ async function withSession(work) {
   }
 }
 
-/** Samples what `work` allocates on the heap, or with `alive` what of it is still there afterwards. Resolves with bytes in total and by function. */
+/**
+ * Samples the heap allocations of `work`; with `alive` only those that survive it. Resolves with bytes in total and by
+ * function.
+ */
 export const sampleAllocations = (work, { alive = false } = {}) =>
   withSession(async (session) => {
     globalThis.gc()
@@ -50,7 +53,7 @@ export const sampleAllocations = (work, { alive = false } = {}) =>
     return { bytes, places }
   })
 
-/** Samples where `work` spends its time. Resolves with microseconds in total and by function, idle time left out. */
+/** Samples the CPU time of `work`. Resolves with microseconds in total and by function, without idle time. */
 export const sampleCpu = (work) =>
   withSession(async (session) => {
     await session.post('Profiler.enable')
@@ -63,7 +66,7 @@ export const sampleCpu = (work) =>
     let microseconds = 0
     profile.samples.forEach((id, index) => {
       const frame = frames.get(id)
-      // `dispatch` without a file is the profiler itself.
+      // A frame `dispatch` without a file belongs to the profiler.
       if (frame.functionName === '(idle)' || (frame.functionName === 'dispatch' && !frame.url)) return
       const place = toPlace(frame)
       places.set(place, (places.get(place) ?? 0) + profile.timeDeltas[index])
@@ -72,7 +75,7 @@ export const sampleCpu = (work) =>
     return { microseconds, places }
   })
 
-/** Counts calls of every function while `work` runs: the one number no neighbour changes. */
+/** Counts calls of every function while `work` runs. Other processes on the machine do not change this number. */
 export const countCalls = (work) =>
   withSession(async (session) => {
     await session.post('Profiler.enable')
@@ -90,7 +93,7 @@ export const countCalls = (work) =>
     return { places }
   })
 
-/** The places that took more on our side than on the floor, the most first. */
+/** The functions that cost more on our side than at the floor, largest difference first. */
 export const aboveFloor = (ours, floor) =>
   [...ours]
     .map(([place, amount]) => ({ place, ours: amount, floor: floor.get(place) ?? 0 }))

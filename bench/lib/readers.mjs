@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
-/** Keeps a process on one core where the system can do that; resolves with whether it does. */
+/** Pins a process to one core, if the system supports it; resolves with whether it did. */
 export function pin(pid, core) {
   if (cpus().length < 2) return false
   return spawnSync('taskset', ['-acp', String(core), String(pid)]).status === 0
 }
 
-/** The process of the readers, on the other core than the server. */
+/** Starts the process of the readers on another core than the server. */
 export function startReaders() {
   const child = fork(fileURLToPath(new URL('./socket-readers.mjs', import.meta.url)), { execArgv: [] })
   pin(child.pid, 1)

@@ -7,7 +7,7 @@ export const contenders = {
 
 export const needsPostgres = (variant) => FLOOR_OF[variant] === 'pg'
 
-/** Loads and sets up one side, `ours` or `floor`, for a variant of ours. */
+/** Loads and sets up one side, `ours` or `floor`, for a variant. */
 export async function createSide(name, variant, { baseURL, pgUrl }) {
   const contender = contenders[name](variant)
   const { default: create } = await import(contender.module)

@@ -1,5 +1,5 @@
-// Readers of a fan-out, in a process of its own: raw TCP that only understands frame headers and the stamp in a piece of text, so that the server is what is measured.
-// Asked over IPC, one question at a time; answers with one message each.
+// Readers of a fan-out, in their own process. Raw TCP that parses only frame headers and the time stamp in a chunk, so
+// that the measurement is of the server. Receives one request at a time over IPC and answers each with one message.
 import { connect } from 'node:net'
 import { median, quantile } from './statistics.mjs'
 
@@ -10,7 +10,7 @@ const AT_ONCE = 50
 
 const nowUs = () => Number(process.hrtime.bigint() / 1_000n)
 
-/** A client frame; its mask is zero. */
+/** A client frame with a mask of zeros. */
 function toFrame(opcode, text) {
   const body = Buffer.from(text)
   const head =
@@ -21,7 +21,7 @@ function toFrame(opcode, text) {
 }
 
 const readers = []
-/** Delays of pieces in milliseconds, by the second in which they were given. */
+/** Delays of chunks in milliseconds, by the second in which the provider sent them. */
 let seconds = new Map()
 let ended = 0
 
@@ -101,7 +101,7 @@ const questions = {
     for (let opened = 0; opened < count; opened += AT_ONCE) {
       readers.push(...(await Promise.all(Array.from({ length: Math.min(AT_ONCE, count - opened) }, () => open(where)))))
     }
-    // Who said hello has been answered.
+    // Readers that send a first frame are open once it is answered.
     while (where.hello && readers.some((reader) => reader.frames === 0)) await new Promise((resolve) => setTimeout(resolve, 10))
     return readers.length
   },
@@ -115,7 +115,10 @@ const questions = {
     seconds = new Map()
     ended = 0
   },
-  /** Delays of the pieces since `reset`, in milliseconds: of the median second, which a neighbour on the machine does not move, and of all. */
+  /**
+   * Delays of the chunks since `reset` in milliseconds: of the median second, which other processes do not disturb, and
+   * of all.
+   */
   async delays() {
     const all = [...seconds.values()]
     const ofMedianSecond = (share) => median(all.map((delays) => quantile(delays, share)))

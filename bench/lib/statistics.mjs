@@ -9,8 +9,8 @@ export function quantile(values, share) {
 export const median = (values) => quantile(values, 0.5)
 
 /**
- * A figure from measurements of both sides taken next to each other: neighbours on the machine disturb a pair alike, so the ratio is
- * taken within each pair, and the median pair stands for all.
+ * A figure from pairs of measurements of both sides. Other processes on the machine disturb both sides of a pair alike,
+ * so the ratio is taken within each pair, and the median pair is the result.
  */
 export function comparePairs(pairs) {
   return {

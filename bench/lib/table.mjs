@@ -26,7 +26,7 @@ function toCells(row) {
   ]
 }
 
-/** Rows as a Markdown table that also reads well on a terminal. */
+/** Formats rows as a Markdown table that is also readable on a terminal. */
 export function toTable(rows) {
   const lines = [COLUMNS, ...rows.map(toCells)]
   const widths = COLUMNS.map((_, column) => Math.max(...lines.map((cells) => cells[column].length)))
@@ -37,7 +37,7 @@ export function toTable(rows) {
 
 const PLACES = 40
 
-/** The functions that take most above the floor. */
+/** The functions that cost most above the floor. */
 export function toPlaceList(places, unit) {
   const toLine = (difference, ours, floor, place) =>
     `${difference.padStart(9)} ${ours.padStart(9)} ${floor.padStart(9)}  ${place}`

@@ -4,7 +4,10 @@ import { runOne } from './load.mjs'
 const FOREVER_MS = 600_000
 const REACH_ALL_MS = 90_000
 
-/** Starts flows whose first call will not be answered; resolves when all of them wait for it. They wait until the process ends. */
+/**
+ * Starts flows whose first call is never answered; resolves when all of them wait for it. They wait until the process
+ * ends.
+ */
 export async function startWaiting(side, count, pacer) {
   const calls = await pacer.set(FOREVER_MS)
   const failures = []

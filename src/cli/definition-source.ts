@@ -6,26 +6,27 @@ import type { DefinitionParser } from '../domain/definition/parser.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 export interface SourceOptions {
-  /** `key=value` of `--set`, in order. */
+  /** Values of `--set`, each `key=value`, in the order given. */
   readonly set?: readonly string[]
-  /** `provider/model` for every step. */
+  /** `provider/model` of `--model`, for every step. */
   readonly model?: string
   readonly maxCostUsd?: number
 }
 
 export interface SourcedDefinition {
   readonly definition: FlowDefinitionInput
-  /** What prompts of a file read as `{{ metadata.key }}`. */
+  /** Values of `--set` for a file, whose prompts read them as `{{ metadata.key }}`. */
   readonly metadata?: Readonly<Record<string, unknown>>
-  /** Where a path of the definition stands in its file; undefined for templates. */
+  /** Finds line and column of a path of the definition in its file; undefined for templates. */
   readonly find?: DefinitionText['find']
 }
 
 const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name) || /[\\/]/.test(name)
 
 /**
- * The definition that a template's name or a file stands for, checked whole. `set` fills the parameters of a template or the metadata of a file.
- * Rejects with TEMPLATE_NOT_FOUND, INPUT_INVALID, or FLOW_INVALID with file, line and column of every problem.
+ * Loads a definition by the name of a template or the path of a file. `set` fills the parameters of a template or the
+ * metadata of a file. Rejects with TEMPLATE_NOT_FOUND, with INPUT_INVALID, or with FLOW_INVALID, which names file, line
+ * and column of every problem.
  */
 export async function loadDefinition(name: string, options: SourceOptions, parser: DefinitionParser): Promise<SourcedDefinition> {
   const settings = (options.set ?? []).map(parseSetting)
@@ -63,7 +64,7 @@ async function fromFile(path: string, parser: DefinitionParser): Promise<Pick<So
   } catch (error) {
     throw parsed.withPositions(error)
   }
-  throw new OrchestratorError('INTERNAL', 'expected the parser to throw')
+  throw new OrchestratorError('INTERNAL', 'expected the parser to throw for a definition that it does not accept')
 }
 
 async function readText(path: string): Promise<string> {
@@ -77,7 +78,7 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** A number, a truth value, or the text as it is. */
+/** A number or boolean if the text is one; otherwise the text itself. */
 function toScalar(value: string): string | number | boolean {
   if (value === 'true' || value === 'false') return value === 'true'
   const number = Number(value)

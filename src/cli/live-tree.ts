@@ -5,7 +5,7 @@ import type { Style, Terminal } from './terminal.ts'
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const
 const FRAME_MS = 80
-/** Lines of streamed text below a running step. */
+/** Lines of streamed text shown below a running step. */
 const TEXT_LINES = 3
 
 export interface TreeView {
@@ -14,7 +14,7 @@ export interface TreeView {
   readonly style: Style
 }
 
-/** The run as lines: every step with what is known of it, running ones with the end of their text. */
+/** Renders a run as lines: every step with its model, usage and time, and running steps with the end of their text. */
 export function renderTree(state: RunState, { nowMs, columns, style }: TreeView): readonly string[] {
   const steps = [...state.steps.values()]
   const heads = toTable(steps.map((step) => [step.label, step.model, factsOf(step, nowMs)]))
@@ -47,24 +47,25 @@ const textOf = ({ status, text }: StepLine, columns: number): readonly string[] 
   status === 'running' || status === 'waiting' ? lastLines(text, Math.max(20, columns - 5), TEXT_LINES) : []
 
 export interface LiveTree {
-  /** Paints the last state and leaves it on the screen. */
+  /** Paints the whole tree once more and leaves it on the screen. */
   stop(): void
 }
 
 const HIDE_CURSOR = '\u001b[?25l'
 const SHOW_CURSOR = '\u001b[?25h'
-// Without wrapping, a line is one row whatever the terminal makes of its characters, so going up stays exact.
+// Without wrapping each line takes exactly one row, whatever width the terminal gives its characters, so the cursor
+// returns to the right row.
 const NO_WRAP = '\u001b[?7l'
 const WRAP = '\u001b[?7h'
 const CLEAR_BELOW = '\u001b[0J'
 
-/** Repaints the tree in place until it is stopped. */
+/** Repaints the tree in place, every 80 ms, until it is stopped. */
 export function startLiveTree(state: RunState, terminal: Terminal, now: () => number): LiveTree {
   let height = 0
-  const paint = (whole: boolean) => {
+  const paint = (isFinal: boolean) => {
     const lines = renderTree(state, { nowMs: now(), columns: terminal.columns, style: terminal.style })
-    // Rows that have scrolled away cannot be painted again.
-    const shown = whole ? lines : lines.slice(-(terminal.rows - 1))
+    // Rows that have scrolled out of the screen cannot be repainted.
+    const shown = isFinal ? lines : lines.slice(-(terminal.rows - 1))
     const up = height > 0 ? `\u001b[${height}A` : ''
     terminal.write(`${NO_WRAP}${up}\r${CLEAR_BELOW}${shown.join('\n')}\n${WRAP}`)
     height = shown.length

@@ -6,7 +6,7 @@ import { reportError } from './report-error.ts'
 import type { CommandContext, Services } from './services.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
-const house: Services = {
+const services: Services = {
   open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags }),
   loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags }),
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
@@ -19,7 +19,7 @@ const house: Services = {
 
 /** Runs one command line and returns its exit code. */
 async function main(words: readonly string[], terminal: Terminal): Promise<number> {
-  const createContext = (json: boolean): CommandContext => ({ house, terminal, json })
+  const createContext = (json: boolean): CommandContext => ({ services, terminal, json })
   const program = createProgram(createContext)
   try {
     if (words.length === 0) program.outputHelp()
@@ -31,7 +31,7 @@ async function main(words: readonly string[], terminal: Terminal): Promise<numbe
   }
 }
 
-/** A command line that was not understood is an error like all others. */
+/** An error of the command line becomes INPUT_INVALID, so that it is reported like all others. */
 function toUsageError(error: unknown, [group]: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error
   const message = error.code === 'commander.help' ? `expected a command after "${group}"` : error.message.replace(/^error: /, '')
@@ -40,7 +40,8 @@ function toUsageError(error: unknown, [group]: readonly string[]): unknown {
 
 const words = process.argv.slice(2)
 
-// The reader of a pipe may leave early: `polyphony flows list | head -1`. `mcp` hears of it by itself and closes its database first.
+// The reader of a pipe may close it early: `polyphony flows list | head -1`. `mcp` detects that itself and closes its
+// database first.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
   if (words[0] !== 'mcp') process.exit(0)

@@ -1,14 +1,14 @@
-// Everything but newline and tab of C0 and C1, and the marks that reorder text: a terminal would obey them.
+// Control characters of C0 and C1 except newline and tab, and the marks that reorder text: terminals act on them.
 const CONTROL = /(?![\t\n])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu
 
-// Colours and cursor movement (ECMA-48, 5.4) go whole; of other sequences the text stays to be seen.
+// Control sequences for colours and cursor movement (ECMA-48, 5.4) are removed whole; other sequences keep their text.
 const INTRODUCER = '(?:\u001b\\[|\u009b)'
 const STYLE = new RegExp(`${INTRODUCER}[0-?]*[ -/]*[@-~]`, 'g')
 
-/** Text of a model, a provider or a file that a terminal can show but not obey: tabs and newlines stay, other controls go. */
+/** Removes control characters from foreign text, so that a terminal only shows it. Tabs and newlines stay. */
 export const toPlainText = (text: string): string => text.replace(STYLE, '').replace(CONTROL, '')
 
-/** The same in one line. */
+/** Like `toPlainText`, with all white space collapsed so that the text fits on one line. */
 export const toPlainLine = (text: string): string => toPlainText(text).replace(/\s+/g, ' ').trim()
 
 const WIDE =
@@ -17,14 +17,14 @@ const NO_WIDTH = /\p{Mark}|[\u200b-\u200d]/u
 
 const cellsOf = (character: string): number => (NO_WIDTH.test(character) ? 0 : WIDE.test(character) ? 2 : 1)
 
-/** Columns that a text takes on a terminal. */
+/** Number of columns that a text takes on a terminal. */
 export function toWidth(text: string): number {
   let width = 0
   for (const character of text.replace(STYLE, '')) width += cellsOf(character)
   return width
 }
 
-/** The text without styles, cut to so many columns, with an ellipsis where something was cut. */
+/** Cuts a text to a number of columns and marks the cut with an ellipsis. */
 export function truncate(text: string, columns: number): string {
   if (toWidth(text) <= columns) return text
   let cut = ''
@@ -37,7 +37,7 @@ export function truncate(text: string, columns: number): string {
   return `${cut}…`
 }
 
-/** The last lines of a text as a terminal of that width would break it; looks only at its end. */
+/** The last lines of a text, wrapped at a number of columns. Reads only the end of the text. */
 export function lastLines(text: string, columns: number, count: number): readonly string[] {
   const end = text.slice(-columns * (count + 1))
   const lines = end.split('\n').flatMap((line) => wrap(line.trim(), columns))
@@ -58,7 +58,10 @@ function wrap(line: string, columns: number): readonly string[] {
   return [...lines, current]
 }
 
-/** The text broken between words to lines of so many columns, its own lines and their indentation kept; a word that is longer than a line is broken itself. */
+/**
+ * Wraps a text between words at a number of columns. Keeps its own line breaks and indentation, and breaks words that
+ * are longer than a line.
+ */
 export function wrapText(text: string, columns: number): string {
   return text
     .split('\n')
@@ -86,7 +89,7 @@ function wrapLine(line: string, columns: number): readonly string[] {
     current = ''
     width = 0
   }
-  // Between wide characters, as of Chinese and Japanese, a line may break anywhere.
+  // Lines may break between any two wide characters, such as those of Chinese and Japanese.
   for (const [word] of line.matchAll(/\s+|[^\s]+/gu)) {
     const isSpace = word.trim() === ''
     if (isSpace && current === '' && lines.length > 0) continue
@@ -98,7 +101,7 @@ function wrapLine(line: string, columns: number): readonly string[] {
   return current === '' ? lines : [...lines, current.trimEnd()]
 }
 
-/** Columns padded to the widest of each; the last is left as it is. Cells may carry styles. */
+/** Lines of a table, each column padded to its widest cell, except the last one. Cells may contain styles. */
 export function toTable(rows: readonly (readonly string[])[], alignRight: readonly number[] = []): readonly string[] {
   const widths: number[] = []
   for (const row of rows) {
@@ -117,3 +120,6 @@ export function toTable(rows: readonly (readonly string[])[], alignRight: readon
       .trimEnd(),
   )
 }
+
+/** An instant to the minute, in UTC: `2026-11-28 22:10`. */
+export const toMinute = (instant: Date): string => instant.toISOString().slice(0, 16).replace('T', ' ')

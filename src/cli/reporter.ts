@@ -5,22 +5,22 @@ import { toPlainLine } from './plain-text.ts'
 import { createRunState, stepLabel } from './run-state.ts'
 import type { CommandContext } from './services.ts'
 
-/** Shows a run while it happens. */
+/** Shows a run while it is in progress. */
 export interface Reporter {
   update(update: FlowUpdate): void
-  /** Tells the user something besides. */
+  /** Shows a message that is not an update of the flow. */
   notice(text: string): void
-  /** Nothing more is shown; safe to call twice. */
+  /** Ends the output; safe to call twice. */
   stop(): void
 }
 
 export interface ReporterOptions {
   readonly title: string
-  /** Shows nothing. */
+  /** Shows no updates; notices still appear. */
   readonly quiet: boolean
 }
 
-/** JSON lines, a live tree or plain lines, as the terminal and the user want it. */
+/** Creates the reporter for the output: JSON lines, a live tree on a terminal, or plain lines elsewhere. */
 export function createReporter({ terminal, json }: CommandContext, { title, quiet }: ReporterOptions): Reporter {
   const lineByLine = { notice: terminal.warn, stop: () => {} }
   if (json) return { ...lineByLine, update: terminal.printJson }
@@ -44,7 +44,7 @@ export function createReporter({ terminal, json }: CommandContext, { title, quie
   }
 }
 
-/** One line for a thing that happened; streamed text has none. */
+/** One line for an update; `undefined` for streamed text and other updates that are not shown. */
 function toPlainUpdate(update: FlowUpdate, title: string): string | undefined {
   const text = describe(update, title)
   if (text === undefined) return undefined
@@ -60,7 +60,7 @@ function describe(update: FlowUpdate, title: string): string | undefined {
   if (update.type === 'step_start') return `${update.data.action} by ${update.data.provider}/${update.data.model}`
   if (update.type === 'step_retry') {
     const { error, delayMs, provider, model } = update.data
-    return `${error.code}, tried again in ${formatDuration(delayMs)} with ${provider}/${model}`
+    return `${error.code}, next attempt in ${formatDuration(delayMs)} with ${provider}/${model}`
   }
   if (update.type === 'step_skipped') return `skipped, ${update.data.reason}`
   if (update.type === 'context_withheld') {

@@ -12,7 +12,7 @@ export interface FlowRunOptions extends Pick<ExecuteFlowOptions, 'input' | 'meta
   readonly quiet?: boolean
 }
 
-/** Executes a flow and shows it. The first Ctrl-C cancels it, the second leaves at once. */
+/** Executes a flow and shows its progress. The first Ctrl-C cancels the flow, the second ends the process at once. */
 export async function runFlow(
   context: CommandContext,
   { orchestrator }: Pick<OpenServices, 'orchestrator'>,
@@ -22,10 +22,10 @@ export async function runFlow(
   const cancelling = new AbortController()
   const interrupt = () => {
     if (cancelling.signal.aborted) process.exit(130)
-    reporter.notice('Cancelling the flow; press Ctrl-C again to leave at once.')
+    reporter.notice('Cancelling the flow; press Ctrl-C again to exit at once.')
     cancelling.abort()
   }
-  // They stay: the second Ctrl-C may come while the database closes.
+  // The handlers are never removed: the second Ctrl-C may come while the database closes.
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
   try {
     return await orchestrator.executeFlow(flowId, userId, {
@@ -38,7 +38,10 @@ export async function runFlow(
   }
 }
 
-/** The answer and what it took. `quiet`: the answer alone; `notes`: also what was mapped, cut or withheld in the steps (default). */
+/**
+ * Prints the answer, the table of steps, notes and sources. `quiet`: the answer only. `notes`: what was mapped, cut or
+ * withheld in the steps; default true.
+ */
 export function showResult(
   { terminal, json }: CommandContext,
   result: FlowExecutionResult,
@@ -48,7 +51,7 @@ export function showResult(
   const answer = terminal.isLive ? wrapText(plain, terminal.columns) : plain
   if (json) terminal.printJson({ type: 'result', result })
   else if (quiet) {
-    if (result.simulated) terminal.warn('Simulated: no model wrote this.')
+    if (result.simulated) terminal.warn('Simulated: no model wrote this answer.')
     terminal.print(answer)
   } else {
     const { style } = terminal
@@ -58,7 +61,7 @@ export function showResult(
     const section = (title: string, lines: readonly string[]) => {
       if (lines.length > 0) terminal.print([`\n${style('bold', title)}`, ...lines].join('\n'))
     }
-    // The table says already which steps were skipped.
+    // The table already shows which steps were skipped.
     if (notes) section('Notes', toNoteLines(result.steps.filter(({ status }) => status !== 'SKIPPED')))
     section('Sources', toSourceLines(result.steps))
   }

@@ -9,31 +9,31 @@ export interface StepLine {
   model: string
   status: 'running' | 'waiting' | 'done' | 'failed' | 'skipped'
   startedAtMs: number
-  /** End of what was streamed. */
+  /** End of the streamed text. */
   text: string
-  /** What happened on the way: retries, withheld context. */
+  /** Retries, skips and withheld context. */
   readonly notes: string[]
   result?: StepResult
 }
 
-/** What is known of a run from its updates. */
+/** State of a run, built from its updates. */
 export interface RunState {
   readonly title: string
-  /** In the order in which they started. */
+  /** By step and iteration, in the order in which they started. */
   readonly steps: ReadonlyMap<string, StepLine>
   readonly simulated: boolean
-  /** Last thing the user was told besides. */
+  /** Latest message that is not an update of the flow. */
   readonly lastNotice?: string
   apply(update: FlowUpdate): void
   notice(text: string): void
 }
 
-/** Characters of streamed text that are kept to be shown. */
+/** Characters of streamed text kept for the display. */
 const KEPT_TEXT = 4_000
 
 export const stepLabel = (stepId: string, iteration: number): string => (iteration > 1 ? `${stepId} #${iteration}` : stepId)
 
-/** Gathers updates; `nowMs` is asked once per step. */
+/** Collects updates into the state of a run; `nowMs` is called once per step. */
 export function createRunState(title: string, nowMs: () => number): RunState {
   const steps = new Map<string, StepLine>()
   let simulated = false

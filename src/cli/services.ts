@@ -7,7 +7,7 @@ import type { ApiKeyService, DataSharingService, PermissionService } from '../po
 import type { ModelNames, ProviderService } from '../providers/provider.ts'
 import type { Terminal } from './terminal.ts'
 
-/** What commands need of an opened Polyphony. */
+/** The services of an opened Polyphony that commands use. */
 export interface OpenServices {
   readonly orchestrator: OrchestratorService
   readonly conversations: ConversationService
@@ -20,71 +20,71 @@ export interface OpenServices {
   close(): Promise<void>
 }
 
-/** What serves flows as tools to the program that started this one. */
+/** How to serve flows as tools over stdin and stdout. */
 export interface ToolServing {
-  /** Opens what tools work on; asked at every call. */
+  /** Opens the services of the tools; called at every call of a tool, so it must return the same services each time. */
   readonly open: () => Promise<OpenServices>
   readonly version: string
   /** Ends the serving. */
   readonly signal: AbortSignal
-  /** Takes lines for people; stdout belongs to the protocol. */
+  /** Receives lines for people; stdout belongs to the protocol. */
   readonly warn: (text: string) => void
 }
 
-/** The keys that main.ts passes on; each loads what it needs when it is used. */
+/** Entries to the rest of Polyphony, given by main.ts. Each function imports the modules it needs when it is called. */
 export interface Services {
-  /** Reads the configuration with these values over everything else, opens the database, builds everything. */
+  /** Loads the configuration with `flags` above all other sources, opens the database and builds the services. */
   open(flags: PolyphonyConfigInput): Promise<OpenServices>
-  /** The configuration alone. */
+  /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Names of the migrations that were applied. */
+  /** Applies pending migrations and resolves with their names. */
   migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
-  /** Starts a server that owns everything it needs. */
+  /** Starts a server, which opens and closes its own services. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
-  /** Speaks MCP over stdin and stdout until the client closes its end, or the signal says so. */
+  /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
   serveTools(serving: ToolServing): Promise<void>
-  /** What the bundled lists say about the names of models. */
+  /** The bundled lists of model names, with which the names in a configuration are compared. */
   modelNames(prices: PolyphonyConfig['prices']): Promise<ModelNames>
-  /** Day of the bundled price list. */
+  /** Date of the bundled price list, such as 2026-11-20. */
   pricesDate(): Promise<string>
 }
 
-/** What the command line needs of a server. */
+/** A server that was started by `serve`. */
 export interface RunningServer {
   readonly url: string
-  /** Nobody has a key. */
+  /** True while there is no API key, so that every local request is accepted. */
   readonly isOpen: boolean
   close(): Promise<void>
 }
 
-/** What every command gets. */
+/** Passed to every command. */
 export interface CommandContext {
-  readonly house: Services
+  readonly services: Services
   readonly terminal: Terminal
-  /** One JSON object per line on stdout and nothing else. */
+  /** With `--json`: stdout carries one JSON object per line and nothing else. */
   readonly json: boolean
 }
 
-/** Options that every command with a database takes. */
+/** Options of every command that opens the database. */
 export interface DatabaseOptions {
   readonly database?: string
 }
 
-/** Who runs flows at the command line. */
+/** The user that runs flows at the command line. */
 export const LOCAL_USER = 'local'
-/** Who runs the demo: what is allowed there is allowed to the simulator only. */
+/** The user that runs the demo. Its data-sharing policies count for simulated runs only. */
 export const DEMO_USER = 'demo'
 
 export const toFlags = ({ database }: DatabaseOptions): PolyphonyConfigInput => (database === undefined ? {} : { database })
 
-/** Opens the house for one piece of work and closes it whatever happens. */
+/** Opens the services for `work` and closes them when it settles. */
 export async function withServices<Value>(
-  { house }: CommandContext,
+  { services }: CommandContext,
   flags: PolyphonyConfigInput,
   work: (open: OpenServices) => Promise<Value>,
 ): Promise<Value> {
-  const open = await house.open(flags)
+  const open = await services.open(flags)
   try {
     return await work(open)
   } finally {

@@ -5,10 +5,10 @@ import { toPlainLine, toTable } from './plain-text.ts'
 import { stepLabel } from './run-state.ts'
 import type { Style } from './terminal.ts'
 
-const HEAD = ['STEP', 'MODEL', 'STATUS', 'IN', 'OUT', 'COST', 'TIME', 'TRIES']
+const HEAD = ['STEP', 'MODEL', 'STATUS', 'IN', 'OUT', 'COST', 'TIME', 'ATTEMPTS']
 const NUMBERS = [3, 4, 5, 6, 7]
 
-/** Steps with tokens, cost and time, and the totals where the run ended. */
+/** Table of the steps with tokens, cost, time and attempts, and with a row of totals if there is a result. */
 export function toStepTable(
   steps: readonly StepResult[],
   result: FlowExecutionResult | undefined,
@@ -39,7 +39,7 @@ function toRow(step: StepResult): readonly string[] {
 }
 
 function toTotalRow(result: FlowExecutionResult, steps: readonly StepResult[]): readonly string[] {
-  const tries = steps.reduce((sum, { attempts }) => sum + attempts.length, 0)
+  const attempts = steps.reduce((sum, { attempts }) => sum + attempts.length, 0)
   return [
     'total',
     '',
@@ -48,15 +48,15 @@ function toTotalRow(result: FlowExecutionResult, steps: readonly StepResult[]): 
     formatTokens(result.usage.outputTokens),
     formatTotalCost(result),
     formatDuration(result.totalExecutionTime),
-    String(tries),
+    String(attempts),
   ]
 }
 
-/** What was mapped, cut, left out or failed along the way, by step. */
+/** Notes of the steps: settings that were mapped, cut or left out, and failures on the way. */
 export const toNoteLines = (steps: readonly StepResult[]): readonly string[] =>
   steps.flatMap((step) => step.notes.map((note) => `${labelOf(step)}: ${toPlainLine(note)}`))
 
-/** Citations and search results, by step, each once. */
+/** Citations and search results of the steps, each once. */
 export function toSourceLines(steps: readonly StepResult[]): readonly string[] {
   const lines = steps.flatMap((step) =>
     (step.sources ?? []).flatMap(({ title, url, text }) => {
@@ -68,8 +68,8 @@ export function toSourceLines(steps: readonly StepResult[]): readonly string[] {
   return [...new Set(lines)]
 }
 
-/** Characters of a source that has neither a title nor an address. */
+/** Characters shown of a source that has neither title nor URL. */
 const SHOWN_TEXT = 200
 
-/** The step and, in a loop, its iteration, safe to print. */
+/** Id of the step and, from the second iteration, its number; safe to print. */
 export const labelOf = ({ stepId, iteration }: StepResult): string => toPlainLine(stepLabel(stepId, iteration))

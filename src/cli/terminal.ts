@@ -3,30 +3,30 @@ import { toPlainText } from './plain-text.ts'
 
 type Format = Parameters<typeof styleText>[0]
 
-/** Adds colours where they are wanted; text must be plain already. */
+/** Adds colours if they are enabled. The text must already be plain. */
 export type Style = (format: Format, text: string) => string
 
-/** Where a command writes to. */
+/** Standard output and standard error as commands use them. */
 export interface Terminal {
-  /** People look at stdout: it may be repainted. */
+  /** Whether stdout is a terminal, which can be repainted. */
   readonly isLive: boolean
-  /** People can answer questions. */
+  /** Whether a person can answer questions. */
   readonly canAsk: boolean
   readonly columns: number
   readonly rows: number
   readonly style: Style
-  /** One or more lines on stdout; styles are kept, so what is not ours must be plain already. */
+  /** Writes one or more lines to stdout. Styles are kept, so foreign text must already be plain. */
   print(text?: string): void
-  /** One line of JSON on stdout, without raw control characters. */
+  /** Writes one line of JSON to stdout, with control characters escaped. */
   printJson(value: unknown): void
-  /** One or more lines on stderr, made plain. */
+  /** Writes one or more lines to stderr, after making them plain. */
   warn(text: string): void
-  /** Characters as they are, for repainting. */
+  /** Writes characters to stdout unchanged, for repainting. */
   write(text: string): void
 }
 
 const plain: Style = (_format, text) => text
-// JSON leaves DEL and C1 as they are, and terminals obey them.
+// JSON.stringify does not escape DEL and C1, and terminals act on them.
 const RAW_CONTROL = /[\u007f-\u009f]/g
 const escapeControl = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 

@@ -3,23 +3,31 @@ import { onAbort } from '../async/on-abort.ts'
 export interface LinkedAbort {
   readonly signal: AbortSignal
   readonly abort: (reason?: unknown) => void
-  /** No longer listens; to be called when the work is over, because the signal of a caller may live long. */
+  /**
+   * Removes the listener from the outer signal. Must be called when the work is done: the signal of a caller may live
+   * long.
+   */
   readonly unlink: () => void
 }
 
-/** A signal of its own that follows another one. `AbortSignal.any` is not there in every browser, and leaks in Node 20. */
+/**
+ * A new signal that is also aborted with another one. `AbortSignal.any` is missing in some browsers and leaks memory in
+ * Node 20.
+ */
 export function linkAbort(outer: AbortSignal | undefined): LinkedAbort {
   const controller = new AbortController()
-  const follow = () => controller.abort(outer?.reason)
-  if (outer?.aborted) follow()
+  const abortWithOuter = () => controller.abort(outer?.reason)
+  if (outer?.aborted) abortWithOuter()
   return {
     signal: controller.signal,
     abort: (reason) => controller.abort(reason),
-    unlink: outer ? onAbort(outer, follow) : () => {},
+    unlink: outer ? onAbort(outer, abortWithOuter) : () => {},
   }
 }
 
-/** Rejects with the reason as soon as the signal is aborted, whatever the work does about it. */
+/**
+ * Settles with the work, or rejects with the signal's reason as soon as it is aborted. Does not cancel the work itself.
+ */
 export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = () => reject(signal.reason)

@@ -1,42 +1,48 @@
 import type { SocketConstructor } from './socket/web-socket.ts'
 import type { WaitFor } from './timing.ts'
 
-/** What is about to be sent; headers may be added. The key is not among them. */
+/** A request before it is sent. Headers may be added; the Authorization header is added later. */
 export interface OutgoingRequest {
   readonly method: string
   readonly url: string
   readonly headers: Headers
-  /** From 1. */
+  /** Number of the attempt, from 1. */
   readonly attempt: number
 }
 
-/** Where the server is, who the caller is, and how requests are sent. */
+/** Address, credentials and settings of a client. */
 export interface ClientOptions {
-  /** Address of the server, with the path under which a proxy shows it: `https://flows.example.com`. In a page it may be relative: `/`. */
+  /**
+   * Address of the server, such as `https://flows.example.com`, with the path prefix of a proxy if there is one. In a
+   * page it may be relative: `/`.
+   */
   readonly baseUrl: string
-  /** A key of `polyphony keys create`. Never put one into a page: whoever opens the page has it. */
+  /** A key from `polyphony keys create`. Must not be put into a page: everyone who opens the page can read it. */
   readonly apiKey?: string
-  /** Instead of a key: a token of the configured issuer, or what gives a fresh one. Asked before every request and every reconnection. */
+  /**
+   * Instead of a key: a token of the configured issuer, or a function that returns one. The function is called before
+   * every request and every reconnection.
+   */
   readonly token?: string | (() => string | Promise<string>)
-  /** Default: the global one. */
+  /** Default: the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch
-  /** Sent with every request. */
+  /** Headers of every request. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Called before every try. What it throws ends the call. */
+  /** Called before every attempt. The call rejects with the error that it throws. */
   readonly onRequest?: (request: OutgoingRequest) => void | Promise<void>
-  /** How often a call that may be repeated is repeated; default 3. */
+  /** Maximum number of retries of a call that may be repeated; default 3. */
   readonly maxRetries?: number
-  /** Milliseconds for one try of a call; default 60,000. */
+  /** Milliseconds for one attempt of a call; default 60,000. */
   readonly timeoutMs?: number
-  /** For `socket()`; default: the global one. `ws` on Node 20. */
+  /** Used by `socket()`; default: the global `WebSocket`. Node 20 has none: give it that of `ws`. */
   readonly WebSocket?: SocketConstructor
   /**
-   * How a WebSocket says who it is. `header`: the Authorization header, which browsers cannot send; default where `WebSocket` is given.
-   * `ticket`: a single-use ticket, asked for over HTTP; default otherwise.
+   * How a WebSocket authenticates. `header`: with the Authorization header, which browsers cannot send; the default if
+   * `WebSocket` is given. `ticket`: with a single-use ticket, requested over HTTP; the default otherwise.
    */
   readonly socketAuth?: 'header' | 'ticket'
-  /** How the client waits between tries; for tests. */
+  /** How the client waits between attempts; for tests. */
   readonly wait?: WaitFor
-  /** From 0 up to, not including, 1; for tests. */
+  /** Returns a number of at least 0 and less than 1; for tests. */
   readonly random?: () => number
 }

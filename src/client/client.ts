@@ -57,12 +57,21 @@ export type {
 } from './wire.ts'
 
 /**
- * A client of a Polyphony server, for browsers and Node. Answers are what is on the wire: instants are ISO 8601 text.
+ * Creates a client of a Polyphony server, for browsers and Node. Results are the JSON of the server, so instants are
+ * ISO 8601 text.
  *
- * Calls reject with a PolyphonyError, or with the reason of their `signal`. GETs and calls with an Idempotency-Key (creating, executing, rerunning)
- * are repeated when the network fails and on 429, 502, 503 and 504; other calls are sent once.
+ * Calls reject with a PolyphonyError, or with the reason of their `signal`. GET requests and calls with an
+ * Idempotency-Key (creating, executing, rerunning) are repeated when the network fails and on 429, 502, 503 and 504;
+ * other calls are sent once.
  *
- * Throws INPUT_INVALID for options that cannot be: an address that is none, a key and a token.
+ * Throws INPUT_INVALID for an invalid address and for a key together with a token.
+ *
+ * ```ts
+ * const client = createClient({ baseUrl: 'http://127.0.0.1:4100', apiKey: process.env.POLYPHONY_API_KEY })
+ * const thread = await client.threads.create()
+ * const flow = await client.flows.create({ threadId: thread.id, template: 'critique' })
+ * for await (const update of client.flows.follow(flow.id)) console.log(update.type)
+ * ```
  */
 export function createClient(options: ClientOptions) {
   const transport = createTransport(options)
@@ -76,10 +85,10 @@ export function createClient(options: ClientOptions) {
     providers: createProviders(transport),
     usage: createUsage(transport),
     me: createMe(transport),
-    /** One WebSocket for many flows; opened with the first need of it. Close it when it is no longer needed. */
+    /** One WebSocket for many flows, opened at the first use. Must be closed when it is no longer needed. */
     socket: (socketOptions?: SocketOptions): PolyphonySocket => createSocket({ ...options, transport }, socketOptions),
   }
 }
 
-/** What createClient gives. */
+/** A client, as `createClient` returns it. */
 export type PolyphonyClient = ReturnType<typeof createClient>

@@ -17,18 +17,26 @@ import type {
   StepResult,
 } from './wire.ts'
 
-/** For `executeAndWait`. */
+/** Options of `executeAndWait`. */
 export interface WaitOptions extends KeyedCallOptions {
   /**
-   * Milliseconds that the first answer waits for the end; after that the end is awaited on the stream of updates. Default 10,000. `timeoutMs` counts
-   * from there.
+   * Milliseconds for which the server delays its answer until the flow has ended; after that the client waits on the
+   * stream of updates. Default 0. `timeoutMs` counts from the end of this wait.
    */
   readonly waitMs?: number
 }
 
-/** Milliseconds for the answer itself, after the wait. */
+/** Default of `timeoutMs` after the wait. */
 const ANSWER_MS = 60_000
 
+/**
+ * Stored flows and their executions.
+ *
+ * ```ts
+ * const flow = await client.flows.create({ threadId: thread.id, template: 'critique' })
+ * const { status, result } = await client.flows.executeAndWait(flow.id, { input: 'Why is the sky blue?' })
+ * ```
+ */
 export const createFlows = (transport: Transport) => {
   const { send } = transport
   const list = (query: FlowListQuery = {}, options?: CallOptions): Promise<FlowPage> =>
@@ -36,7 +44,7 @@ export const createFlows = (transport: Transport) => {
   const get = (flowId: string, options?: CallOptions): Promise<Flow> =>
     send({ method: 'GET', path: ['flows', flowId] }, options, asJson<Flow>)
 
-  /** `undefined`: the first try of this very call has reached the server and is at work there. */
+  /** Resolves with `undefined` if an earlier attempt of this call reached the server and is still running there. */
   async function start(flowId: string, execution: Execution, { waitMs = 0, timeoutMs = ANSWER_MS, ...options }: WaitOptions) {
     const path = ['flows', flowId, 'execute']
     try {
@@ -52,20 +60,25 @@ export const createFlows = (transport: Transport) => {
   }
 
   return {
-    /** Stores a flow; nothing runs yet. Throws INPUT_INVALID, before anything is sent, for a definition with functions. */
+    /**
+     * Stores a flow; nothing runs yet. Rejects with INPUT_INVALID, without a request, for a definition with functions.
+     */
     create: (flow: NewFlow, options?: KeyedCallOptions): Promise<Flow> =>
       send({ method: 'POST', path: ['flows'], body: flow, keyed: true }, options, asJson<Flow>),
-    /** What would stop or surprise a run, and what it may cost; calls no model. */
+    /** Problems, warnings and estimated cost of a run; calls no model. */
     check: (source: DefinitionSource, options?: CallOptions): Promise<FlowCheck> =>
       send({ method: 'POST', path: ['flows', 'check'], body: source }, options, asJson<FlowCheck>),
+    /** One page of flows. */
     list,
-    /** Every flow that the query finds, page by page as the loop goes on. */
+    /** All flows that match the query; a page is requested when the loop reaches it. */
     all: (query: FlowListQuery = {}, options?: CallOptions): AsyncGenerator<FlowSummary, void> =>
       allPages(query, (next) => list(next, options)),
+    /** Rejects with FLOW_NOT_FOUND for an unknown flow and for one that the caller may not read. */
     get,
+    /** Deletes the flow with its results and updates. */
     delete: (flowId: string, options?: CallOptions): Promise<void> =>
       send({ method: 'DELETE', path: ['flows', flowId] }, options, asNothing),
-    /** Starts the flow, or goes on after its last recorded step, and answers at once. */
+    /** Starts the flow, or resumes it after its last recorded step, and resolves without waiting for the end. */
     execute: (flowId: string, execution: Execution = {}, options?: KeyedCallOptions): Promise<FlowStatusReport> =>
       send(
         { method: 'POST', path: ['flows', flowId, 'execute'], body: execution, keyed: true },
@@ -73,9 +86,9 @@ export const createFlows = (transport: Transport) => {
         asJson<FlowStatusReport>,
       ),
     /**
-     * Starts the flow and resolves with it when it has ended, however long that takes. A flow that failed is an answer too: see `status` and
-     * `error`. An abort ends the waiting, not the flow. With `waitMs` the server is asked to wait as well, and a server that goes away meanwhile makes it
-     * reject with NETWORK; without it a server may go and come back while the flow runs.
+     * Starts the flow and resolves with it when it has ended, without a time limit. Also resolves with a failed flow:
+     * see `status` and `error`. An abort ends the waiting, not the flow. If the server stops during `waitMs`, the call
+     * rejects with NETWORK; after that, and without `waitMs`, the server may restart while the flow runs.
      */
     async executeAndWait(flowId: string, execution: Execution = {}, options: WaitOptions = {}): Promise<Flow> {
       const { signal, headers, timeoutMs } = options
@@ -85,24 +98,31 @@ export const createFlows = (transport: Transport) => {
       signal?.throwIfAborted()
       return get(flowId, { signal, headers, timeoutMs })
     },
-    /** Runs one step of a flow that is not running, however long that takes. */
+    /** Runs one step of a flow that is not running. Without a time limit unless `timeoutMs` is given. */
     executeStep: (flowId: string, stepId: string, step: StepExecution = {}, options?: KeyedCallOptions): Promise<StepResult> =>
       send(
         { method: 'POST', path: ['flows', flowId, 'steps', stepId, 'execute'], body: step, keyed: true },
         { timeoutMs: Number.POSITIVE_INFINITY, ...options },
         asJson<StepResult>,
       ),
-    /** Ends the flow and its calls; answers when it is over. */
+    /** Cancels the flow and its calls; resolves when it has ended. */
     cancel: (flowId: string, options?: CallOptions): Promise<FlowStatusReport> =>
       send({ method: 'POST', path: ['flows', flowId, 'cancel'] }, options, asJson<FlowStatusReport>),
-    /** A new flow of the same definition, with the results before `fromStep` carried over; nothing runs yet. */
+    /** Creates a flow with the same definition and the results of the steps before `fromStep`; nothing runs yet. */
     rerun: (flowId: string, rerun: Rerun = {}, options?: KeyedCallOptions): Promise<Flow> =>
       send({ method: 'POST', path: ['flows', flowId, 'rerun'], body: rerun, keyed: true }, options, asJson<Flow>),
+    /** Status, progress and failed steps, without results. */
     status: (flowId: string, options?: CallOptions): Promise<FlowStatusReport> =>
       send({ method: 'GET', path: ['flows', flowId, 'status'] }, options, asJson<FlowStatusReport>),
     /**
-     * The updates of the flow, each once and in order, to its end; reconnects by itself. Works for running and finished flows. Leaving the loop, or
-     * an abort, closes the connection and never cancels the flow.
+     * Updates of the flow, each once and in order, until the flow ends; reconnects automatically. Works for running and
+     * for finished flows. Leaving the loop, or an abort, closes the connection and never cancels the flow.
+     *
+     * ```ts
+     * for await (const update of client.flows.follow(flow.id)) {
+     *   if (update.type === 'step_progress') console.log(update.data.delta)
+     * }
+     * ```
      */
     follow: (flowId: string, options: FollowOptions = {}) => followFlow(transport, flowId, options),
   }

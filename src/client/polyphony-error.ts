@@ -1,27 +1,28 @@
 import type { ErrorCode } from '../errors/error-codes.ts'
 
 /**
- * Errors that no server told. `NETWORK`: no answer, or one that was cut. `BAD_ANSWER`: an answer that is not Polyphony's, a proxy's page say.
- * What the client itself refuses to send is `INPUT_INVALID`, without a status.
+ * Codes of errors that do not come from a Polyphony server. `NETWORK`: no answer, or an incomplete one. `BAD_ANSWER`:
+ * an answer of something else, such as the page of a proxy. A call that the client refuses to send is `INPUT_INVALID`,
+ * without a status.
  */
 export type ClientErrorCode = 'NETWORK' | 'BAD_ANSWER'
 
-/** A server that is newer than this client may tell codes that it does not list. */
+/** Code of an error. A server that is newer than the client may send codes that are not listed here. */
 export type PolyphonyErrorCode = ErrorCode | ClientErrorCode | (string & Record<never, never>)
 
 export interface PolyphonyErrorFacts {
-  /** Status of the answer; absent where there was none. */
+  /** HTTP status of the answer; absent if there was no answer. */
   readonly status?: number
-  /** JSON Pointer of the first place in the request that is wrong. */
+  /** JSON Pointer to the first wrong value in the request. */
   readonly pointer?: string
-  /** Every place that is wrong. */
+  /** All wrong values in the request. */
   readonly errors?: readonly { readonly pointer: string; readonly detail: string }[]
   readonly remedy?: string
   /** Default false. */
   readonly retryable?: boolean
-  /** Milliseconds that the server asked to wait. */
+  /** Milliseconds that the server asks to wait before the next attempt. */
   readonly retryAfterMs?: number
-  /** Finds the request in the server's log. */
+  /** Id of the request in the log of the server. */
   readonly requestId?: string
   readonly details?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
@@ -30,17 +31,24 @@ export interface PolyphonyErrorFacts {
 // Two copies of the client in one page must still recognise each other's errors.
 const brand = Symbol.for('polyphony.PolyphonyError')
 
-/** The only error that the client throws, but for the reason of an abort. Decide on `code`, never on `message`. */
+/**
+ * The error of every call that fails; only an aborted call rejects with the reason of its signal instead. Decide on
+ * `code`, never on `message`.
+ *
+ * ```ts
+ * if (PolyphonyError.is(error) && error.code === 'FLOW_NOT_FOUND') return undefined
+ * ```
+ */
 export class PolyphonyError extends Error {
   readonly code: PolyphonyErrorCode
-  /** What happened, in words; the same as `message`. */
+  /** Description of the error; equal to `message`. */
   readonly detail: string
   readonly status: number | undefined
   readonly pointer: string | undefined
   readonly errors: readonly { readonly pointer: string; readonly detail: string }[]
-  /** What can be done about it. */
+  /** How to correct or avoid the error. */
   readonly remedy: string
-  /** The same request may succeed later without a change. */
+  /** Whether the same request may succeed later. */
   readonly retryable: boolean
   readonly retryAfterMs: number | undefined
   readonly requestId: string | undefined
@@ -62,6 +70,7 @@ export class PolyphonyError extends Error {
     this.details = facts.details ?? {}
   }
 
+  /** Whether a value is a PolyphonyError, also one from another copy of the client. */
   static is(error: unknown): error is PolyphonyError {
     return typeof error === 'object' && error !== null && brand in error
   }
@@ -69,14 +78,14 @@ export class PolyphonyError extends Error {
 
 const REMEDIES: Readonly<Record<string, string>> = {
   NETWORK: 'Check that the server runs, that `baseUrl` is its address, and the connection to it.',
-  BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and what stands between it and you.',
+  BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and check the proxies before it.',
   INPUT_INVALID: 'Correct the argument that the message names.',
 }
 
-/** No answer, or one that was cut. The same request may succeed later. */
+/** No answer, or an incomplete one. Retryable. */
 export const networkError = (detail: string, cause?: unknown): PolyphonyError =>
   new PolyphonyError('NETWORK', detail, { retryable: true, cause })
 
-/** What the client does not send. */
+/** A call that the client refuses to send. */
 export const inputError = (detail: string, facts?: PolyphonyErrorFacts): PolyphonyError =>
   new PolyphonyError('INPUT_INVALID', detail, facts)

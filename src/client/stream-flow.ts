@@ -1,73 +1,79 @@
 import type { WireUpdate } from '../protocol/update.ts'
 import { linkAbort, untilAborted } from './abort.ts'
+import { createAbortableIterator } from './abortable-iterator.ts'
 import { badAnswer, isJsonObject, isProblem, parseOrUndefined, toPolyphonyError } from './http/answer.ts'
 import { COMMENT, type ServerSentEvent } from './http/event-parser.ts'
 import { readEvents } from './http/read-events.ts'
 import { BACKOFF, type Transport } from './http/transport.ts'
-import { createLeavable } from './leavable.ts'
 import { networkError, PolyphonyError } from './polyphony-error.ts'
 import { delayBefore, startIdleTimer } from './timing.ts'
 
-/** A connection that ended before the flow, and the try that comes next. */
+/** A connection that ended before the flow, and the wait before the next one. */
 export interface Reconnection {
   /** Why the connection ended. */
   readonly error: PolyphonyError
   /** Failures in a row, from 1. */
   readonly failures: number
-  /** Milliseconds until the next try. */
+  /** Milliseconds until the next attempt. */
   readonly delayMs: number
 }
 
-/** From where a loop follows a flow, and how long it puts up with a bad connection. */
+/** Start of a loop over the updates of a flow, and its tolerance of bad connections. */
 export interface FollowOptions {
-  /** Number of the last update that is known already; default 0: from the beginning. */
+  /** Sequence number of the last update that is already known; default 0: from the beginning. */
   readonly afterSeq?: number
-  /** Ends the loop, quietly, and the connection. The flow goes on. */
+  /** Ends the loop without an error and closes the connection. The flow continues. */
   readonly signal?: AbortSignal
-  /** Sent with the request of every connection. */
+  /** Headers of every connection. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Milliseconds without a byte after which a connection counts as dead; default 45,000. Servers send a heartbeat every 15 seconds. */
+  /**
+   * Milliseconds without a byte after which a connection counts as dead; default 45,000. Servers send a heartbeat every
+   * 15 seconds.
+   */
   readonly idleTimeoutMs?: number
-  /** Failures in a row after which the loop throws the last of them; default 30, some minutes. `Infinity`: never. */
+  /** Failures in a row after which the loop throws the last one; default 30, some minutes. `Infinity`: never. */
   readonly maxReconnects?: number
-  /** Called before every wait for the next try. */
+  /** Called before the wait for each further connection. */
   readonly onReconnect?: (reconnection: Reconnection) => void
 }
 
-export const FOLLOW_DEFAULTS = { idleTimeoutMs: 45_000, maxReconnects: 30 } as const
-/** A server that asks for a longer wait than this is not waited for. */
+/** Defaults of the options that all streams share. */
+export const STREAM_DEFAULTS = { idleTimeoutMs: 45_000, maxReconnects: 30 } as const
+/** If the server asks for a longer wait, the loop throws. */
 const RETRY_AFTER_CAP_MS = 600_000
 
-/** An error that another connection may not meet. */
-export const canHeal = (error: unknown): error is PolyphonyError =>
+/** Whether another connection may succeed after this error. */
+export const isRecoverable = (error: unknown): error is PolyphonyError =>
   PolyphonyError.is(error) && error.retryable && (error.retryAfterMs ?? 0) <= RETRY_AFTER_CAP_MS
 
 /**
- * The updates of a flow after `afterSeq`, each once and in order, to the end of the flow, over as many connections as it takes. Reads from the
- * network only as fast as the loop takes them. Throws what cannot heal: a flow that is not there or not yours, a key that is no longer valid.
+ * Yields the updates of a flow after `afterSeq`, each once and in order, until the flow ends, over as many connections
+ * as needed. Reads from the network only as fast as the loop consumes them. Throws unrecoverable errors such as
+ * FLOW_NOT_FOUND and UNAUTHENTICATED.
  */
 export function followFlow(transport: Transport, flowId: string, options: FollowOptions): AsyncIterableIterator<WireUpdate> {
-  return createLeavable(options.signal, (signal) => connectAgain(transport, flowId, options, signal))
+  return createAbortableIterator(options.signal, (signal) => streamWithReconnects(transport, flowId, options, signal))
 }
 
-async function* connectAgain(
+async function* streamWithReconnects(
   transport: Transport,
   flowId: string,
   options: FollowOptions,
   signal: AbortSignal,
 ): AsyncGenerator<WireUpdate, void> {
   const {
-    idleTimeoutMs = FOLLOW_DEFAULTS.idleTimeoutMs,
-    maxReconnects = FOLLOW_DEFAULTS.maxReconnects,
+    idleTimeoutMs = STREAM_DEFAULTS.idleTimeoutMs,
+    maxReconnects = STREAM_DEFAULTS.maxReconnects,
     headers = {},
     onReconnect,
   } = options
   let seq = options.afterSeq ?? 0
   let failures = 0
-  let told: PolyphonyError | undefined
-  // A token that ran out in the midst of the stream may have a good one after it; one that is refused at once has not.
-  const mayGoOn = (error: unknown): error is PolyphonyError =>
-    canHeal(error) || (error === told && told?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed)
+  let streamProblem: PolyphonyError | undefined
+  // A token that expires during a stream may have a valid successor. A token that is rejected at once has none.
+  const mayReconnect = (error: unknown): error is PolyphonyError =>
+    isRecoverable(error) ||
+    (error === streamProblem && streamProblem?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed)
   while (!signal.aborted) {
     let failure = networkError('The stream ended before the flow')
     try {
@@ -75,8 +81,8 @@ async function* connectAgain(
       for await (const event of connect(transport, connection)) {
         if (event.type === 'end') return
         if (event.type === 'problem') {
-          told = toProblem(event)
-          throw told
+          streamProblem = toProblem(event)
+          throw streamProblem
         }
         failures = 0
         const update = event.type === COMMENT ? undefined : toUpdate(event)
@@ -87,7 +93,7 @@ async function* connectAgain(
       }
     } catch (error) {
       if (signal.aborted) return
-      if (!mayGoOn(error)) throw error
+      if (!mayReconnect(error)) throw error
       failure = error
     }
     failures++
@@ -107,7 +113,7 @@ interface Connection {
   readonly signal: AbortSignal
 }
 
-/** The events of one connection, which ends when nobody takes them any more. */
+/** Yields the events of one connection and closes it when the loop ends. */
 async function* connect(transport: Transport, connection: Connection) {
   const { flowId, afterSeq, attempt, idleTimeoutMs } = connection
   const linked = linkAbort(connection.signal)
@@ -129,14 +135,14 @@ async function* connect(transport: Transport, connection: Connection) {
 
 const EVENT_STREAM = 'text/event-stream'
 
-/** Types that this client does not know are handed on: a newer server may have more. */
+/** Reads an update. Unknown types pass, because a newer server may have more of them. */
 function toUpdate({ data }: ServerSentEvent): WireUpdate | undefined {
   const update = parseOrUndefined(data)
-  if (update === undefined) throw new PolyphonyError('BAD_ANSWER', 'The stream holds an event that is no JSON')
+  if (update === undefined) throw new PolyphonyError('BAD_ANSWER', 'The stream contains an event that is not JSON')
   return isUpdate(update) ? update : undefined
 }
 
-/** Of the rest the server's schemas say what it is. */
+/** Whether a value has the fields of every update. The schemas of the server guarantee the others. */
 export const isUpdate = (value: unknown): value is WireUpdate =>
   isJsonObject(value) && typeof value.seq === 'number' && typeof value.flowId === 'string' && typeof value.type === 'string'
 
@@ -144,5 +150,5 @@ function toProblem({ data }: ServerSentEvent): PolyphonyError {
   const problem = parseOrUndefined(data)
   return isProblem(problem)
     ? toPolyphonyError(problem)
-    : new PolyphonyError('BAD_ANSWER', 'The stream ended with a problem that says nothing')
+    : new PolyphonyError('BAD_ANSWER', 'The stream ended with a problem without code and detail')
 }

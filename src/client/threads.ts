@@ -14,17 +14,26 @@ import type {
   ThreadRights,
 } from './wire.ts'
 
-/** Conversations of the caller. */
+/**
+ * Conversations of the caller.
+ *
+ * ```ts
+ * const thread = await client.threads.create({ title: 'Rain' })
+ * for await (const { id, title } of client.threads.all()) console.log(id, title)
+ * ```
+ */
 export const createThreads = ({ send }: Transport) => {
   const list = (query: ThreadListQuery = {}, options?: CallOptions) =>
     send({ method: 'GET', path: ['threads'], query }, options, asJson<ThreadPage>)
   return {
+    /** Creates a thread that belongs to the caller. */
     create: (thread: NewThread = {}, options?: KeyedCallOptions) =>
       send({ method: 'POST', path: ['threads'], body: thread, keyed: true }, options, asJson<Thread>),
-    /** Newest first. */
+    /** One page of threads, newest first. */
     list,
-    /** Every thread, page by page as the loop goes on. */
+    /** All threads, newest first; a page is requested when the loop reaches it. */
     all: (query: ThreadListQuery = {}, options?: CallOptions) => allPages(query, (next) => list(next, options)),
+    /** Rejects with THREAD_NOT_FOUND for an unknown thread and for one that the caller may not read. */
     get: (threadId: string, options?: CallOptions) =>
       send({ method: 'GET', path: ['threads', threadId] }, options, asJson<Thread>),
     /** Deletes the thread with its messages and flows. */
@@ -33,19 +42,22 @@ export const createThreads = ({ send }: Transport) => {
   }
 }
 
+/** Messages of a thread. */
 export const createMessages = ({ send }: Transport) => ({
+  /** Adds a message to the end of a thread; runs nothing. */
   add: (threadId: string, message: NewMessage, options?: KeyedCallOptions) =>
     send({ method: 'POST', path: ['threads', threadId, 'messages'], body: message, keyed: true }, options, asJson<Message>),
-  /** Oldest first; with `limit` the newest of them. */
+  /** Messages of a thread, oldest first; with `limit` only the newest ones. */
   list: (threadId: string, query: MessageListQuery = {}, options?: CallOptions) =>
     send({ method: 'GET', path: ['threads', threadId, 'messages'], query }, options, asJson<MessagePage>),
 })
 
-/** Who may do what with a thread and its flows. */
+/** Rights of users on a thread and its flows. */
 export const createPermissions = ({ send }: Transport) => ({
+  /** Users with rights on the thread, and their rights. */
   list: (threadId: string, options?: CallOptions) =>
     send({ method: 'GET', path: ['threads', threadId, 'permissions'] }, options, asJson<ThreadPermissions>),
-  /** Gives the user these rights and no others; none takes all. */
+  /** Replaces the rights of a user; an empty list removes all of them. */
   set: (threadId: string, userId: string, rights: ThreadRights, options?: CallOptions) =>
     send(
       { method: 'PUT', path: ['threads', threadId, 'permissions', userId], body: { rights } },

@@ -3,7 +3,7 @@ import { onAbort } from '../async/on-abort.ts'
 export const LONGEST_TIMER_MS = 2_147_483_647
 const GRACE_MS = 1_000
 
-/** Calls `run` once after the delay, unless the returned function was called before. `Infinity`: never. */
+/** Calls `run` once after the delay, unless the returned function is called first. A delay of `Infinity` never ends. */
 export function startTimer(delayMs: number, run: () => void): () => void {
   if (delayMs === Number.POSITIVE_INFINITY) return () => {}
   const timer = setTimeout(run, Math.min(delayMs, LONGEST_TIMER_MS))
@@ -11,8 +11,8 @@ export function startTimer(delayMs: number, run: () => void): () => void {
 }
 
 /**
- * The same for silence: before `run` is called there is a moment more, at most a second. A page that was busy or asleep for long finds its timers due
- * before it has read what arrived meanwhile.
+ * Like `startTimer`, with a grace period of at most one second before `run` is called. In a page that was busy or
+ * asleep, timers are due before the data that arrived meanwhile is read.
  */
 export function startIdleTimer(idleTimeoutMs: number, run: () => void): () => void {
   let stop = startTimer(idleTimeoutMs, () => {
@@ -21,9 +21,10 @@ export function startIdleTimer(idleTimeoutMs: number, run: () => void): () => vo
   return () => stop()
 }
 
-/** Must resolve after the delay, or as soon as the signal is aborted. */
+/** Waits. Must resolve after the delay or as soon as the signal is aborted, and must not reject. */
 export type WaitFor = (delayMs: number, signal: AbortSignal | undefined) => Promise<void>
 
+/** Waits with a timer of the platform. */
 export const systemWait: WaitFor = (delayMs, signal) =>
   new Promise((resolve) => {
     if (signal?.aborted) return resolve()
@@ -37,14 +38,16 @@ export const systemWait: WaitFor = (delayMs, signal) =>
   })
 
 export interface Backoff {
-  /** Upper bound of the first wait; doubles with every further one. */
+  /** Upper bound of the first wait; doubles with each further wait. */
   readonly baseDelayMs: number
+  /** Upper bound of every wait. */
   readonly maxDelayMs: number
 }
 
 /**
- * Milliseconds before the next try: half of the bound and a random part of the other half, so that many clients do not come back together; or what
- * the server asked for and a little more. `failures`: how many tries failed in a row, from 1.
+ * Milliseconds before the next attempt: half of the bound and a random part of the other half, so that many clients do
+ * not return at the same moment; or the wait that the server requested and a random part of `baseDelayMs`. `failures`:
+ * number of failed attempts in a row, from 1.
  */
 export function delayBefore(failures: number, retryAfterMs: number | undefined, backoff: Backoff, random: () => number): number {
   if (retryAfterMs !== undefined) return Math.round(retryAfterMs + random() * backoff.baseDelayMs)
@@ -52,12 +55,12 @@ export function delayBefore(failures: number, retryAfterMs: number | undefined, 
   return Math.round((bound / 2) * (1 + random()))
 }
 
-/** Milliseconds of a Retry-After header: seconds, or an HTTP date (RFC 9110, 10.2.3). */
+/** Reads a Retry-After header, in seconds or as an HTTP date (RFC 9110, 10.2.3), as milliseconds from now. */
 export function parseRetryAfter(header: string | null, nowMs: number): number | undefined {
   if (header === null || header.trim() === '') return undefined
   const seconds = Number(header)
   if (Number.isFinite(seconds)) return seconds < 0 ? undefined : seconds * 1_000
-  // Date.parse reads nearly anything as a date; HTTP dates name their month.
+  // Date.parse accepts nearly any text; an HTTP date contains the name of a month.
   const instant = /[A-Za-z]{3}/.test(header) ? Date.parse(header) : Number.NaN
   return Number.isNaN(instant) ? undefined : Math.max(0, instant - nowMs)
 }

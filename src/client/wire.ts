@@ -42,7 +42,7 @@ import type {
   threadPermissions,
 } from '../protocol/thread.ts'
 
-/** What a caller may have made read-only. */
+/** A request body with every part read-only, so that callers may pass read-only values. */
 type Given<T> = T extends readonly (infer Item)[]
   ? readonly Given<Item>[]
   : T extends object
@@ -67,10 +67,10 @@ export type NewSharingPolicy = Given<z.input<typeof newSharingPolicy>>
 export type SharingPolicy = z.input<typeof sharingPolicy>
 export type SharingPolicies = z.input<typeof sharingPolicies>
 
-// Taken from this door, because only from there are the settings of each flow type seen where a definition is written.
+// Taken from the contract of executors, so that the declarations of the client contain the settings of each flow type.
 export type FlowType = Executor['type']
 
-/** A definition as data, or a template with its parameters: one of the two. */
+/** Either a definition as data, or a template with its parameters. */
 export type DefinitionSource =
   | { readonly definition: FlowDefinitionInput; readonly template?: never; readonly parameters?: never }
   | { readonly template: string; readonly parameters?: Readonly<Record<string, unknown>>; readonly definition?: never }
@@ -89,7 +89,7 @@ export type Rerun = Given<z.input<typeof rerun>>
 
 export type Template = z.input<typeof template>
 export type Templates = z.input<typeof templates>
-/** The definition that a template made; it may be changed and given to `flows.create`. */
+/** A definition created from a template. It may be changed and passed to `flows.create`. */
 export type Instantiated = Omit<z.input<typeof instantiated>, 'definition'> & { definition: FlowDefinitionInput }
 export type Provider = z.input<typeof provider>
 export type Providers = z.input<typeof providers>

@@ -4,12 +4,13 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { decodeText } from './decode-text.ts'
 import { type ConfigLayer, isGroup } from './layers.ts'
 
-/** Names under which the file is found, of which a directory may hold one. */
+/** Possible names of the configuration file. A directory must contain at most one of them. */
 const FILE_NAMES = ['polyphony.yaml', 'polyphony.yml', 'polyphony.json'] as const
 
 /**
- * What `polyphony.yaml` (or `.yml`, or `.json`) in the directory says, or `undefined` where there is none. The YAML reader, which reads JSON too, is loaded
- * only for a file that exists. Rejects with CONFIG_INVALID, also where there are several.
+ * Reads `polyphony.yaml`, `.yml` or `.json` from a directory; `undefined` without such a file. The YAML parser, which
+ * also parses JSON, is loaded only if a file exists. Rejects with CONFIG_INVALID for an invalid file and for several
+ * files.
  */
 export async function readConfigFile(directory: string): Promise<ConfigLayer | undefined> {
   const found = FILE_NAMES.flatMap((name) => {
@@ -42,20 +43,20 @@ export async function readConfigFile(directory: string): Promise<ConfigLayer | u
   }
   return {
     values,
-    sourceOf: (path) => ({ kind: 'file', place: toPlace(name, positionOf(path)) }),
+    sourceOf: (path) => ({ kind: 'file', label: toSourceLabel(name, positionOf(path)) }),
   }
 }
 
-/** Both from 1. */
+/** Position in the file; line and column count from 1. */
 interface Position {
   readonly line: number
   readonly col: number
 }
 
-const toPlace = (name: string, position?: Position): string =>
+const toSourceLabel = (name: string, position?: Position): string =>
   position === undefined ? name : `${name}:${position.line}:${position.col}`
 
-/** Throws where aliases would multiply into a huge value. */
+/** Reads the document. Throws CONFIG_INVALID for aliases that would expand to a huge value. */
 function toValues(name: string, read: () => unknown): unknown {
   try {
     return read() ?? {}
@@ -76,6 +77,6 @@ function readIfThere(directory: string, name: string): string | undefined {
 }
 
 function invalid(name: string, message: string, position?: Position): OrchestratorError {
-  const source = toPlace(name, position)
+  const source = toSourceLabel(name, position)
   return new OrchestratorError('CONFIG_INVALID', `${source}: ${message}`, { details: { source } })
 }

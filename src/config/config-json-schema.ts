@@ -2,10 +2,12 @@ import * as z from 'zod'
 import { configSchema } from './config-schema.ts'
 import type { ConfigPath } from './layers.ts'
 
-/** The JSON Schema of `polyphony.yaml`, for editors. What only code can give (providers, loggers) stands as anything. */
+/**
+ * The JSON Schema of `polyphony.yaml`, for editors. Values that only code can give, such as loggers, accept anything.
+ */
 export const configJsonSchema = () => z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' })
 
-/** Names of the settings that may stand in the group at the path; none where it is no group or takes any name. */
+/** Names of the settings in the group at a path; empty if the path is not a group or accepts any name. */
 export function knownKeys(path: ConfigPath): readonly string[] {
   let schema: unknown = configJsonSchema()
   for (const key of path) {

@@ -8,7 +8,7 @@ import { serverSettingsSchema, telemetrySettingsSchema } from './server-settings
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
-/** Where log lines go. Never receives prompts, answers or keys. */
+/** Receives log lines. Lines never contain prompts, answers or keys. */
 export interface Logger {
   error(message: string, facts?: Readonly<Record<string, unknown>>): void
   warn(message: string, facts?: Readonly<Record<string, unknown>>): void
@@ -16,7 +16,10 @@ export interface Logger {
   debug(message: string, facts?: Readonly<Record<string, unknown>>): void
 }
 
-/** A ready provider, given instead of settings. Same shape as the provider door; this room does not know that one. */
+/**
+ * A provider object in place of settings. Repeats the contract of `providers/provider.ts`, which config must not
+ * import.
+ */
 export interface PluggedProvider {
   readonly id: string
   readonly kind: string
@@ -34,7 +37,7 @@ export interface PluggedProvider {
   ping?(signal: AbortSignal): Promise<void>
 }
 
-/** A backend's own permissions. Same shape as the policy door. */
+/** A backend's own permissions. Repeats the contract of `policies/policy.ts`, which config must not import. */
 export interface PluggedPermissions {
   can(userId: string, threadId: string, right: ThreadRight): Promise<boolean>
   rightsOf(userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>>
@@ -52,22 +55,28 @@ const milliseconds = z.number().int().nonnegative()
 const positiveMilliseconds = z.number().int().positive()
 const usdPerMillion = z.number().nonnegative()
 
-/** US dollars per million tokens. */
+/** Prices of one model, in US dollars per million tokens. */
 const priceSchema = z.strictObject({
+  /** US dollars per million tokens of input. */
   inputPerMillion: usdPerMillion,
+  /** US dollars per million tokens of output, reasoning included. */
   outputPerMillion: usdPerMillion,
-  /** Default: as input. */
+  /** US dollars per million input tokens that are read from the cache; default: `inputPerMillion`. */
   cachedInputPerMillion: usdPerMillion.optional(),
-  /** Default: as input. */
+  /** US dollars per million input tokens that are written to the cache; default: `inputPerMillion`. */
   cacheWritePerMillion: usdPerMillion.optional(),
 })
 export type ConfiguredPrice = z.output<typeof priceSchema>
 
-/** A named preset that steps refer to with `agent`. */
+/** Named settings to which steps refer with `agent`. A step's own values win. */
 const agentSchema = z.strictObject({
+  /** System prompt, a Liquid template of at most 200,000 characters. */
   system: z.string().max(200_000).optional(),
+  /** Id of a provider account; not needed if `model` is `provider/model`. */
   provider: z.string().min(1).optional(),
+  /** Name of a model, or `provider/model`. */
   model: z.string().min(1).optional(),
+  /** Sampling settings; a step overrides single ones. */
   settings: stepSettingsSchema.optional(),
 })
 export type AgentSettings = z.output<typeof agentSchema>
@@ -82,7 +91,7 @@ const isDatabase = (value: unknown): boolean =>
 
 export const isPluggedProvider = (value: unknown): value is PluggedProvider => hasMethods(value, 'generate')
 
-/** An initialized DataSource of TypeORM, as far as it is used: naming its own type would load that of all of TypeORM. */
+/** The used part of an initialized TypeORM DataSource. Naming its own type would load all types of TypeORM. */
 export interface PluggedDataSource {
   readonly isInitialized: boolean
   readonly driver: { readonly options: { readonly type: string } }
@@ -90,76 +99,98 @@ export interface PluggedDataSource {
   transaction(work: never): Promise<unknown>
 }
 
-/** Everything that can be configured, after all sources were laid over one another. Ready providers are checked apart. */
+/** All settings, after the sources are merged. Provider objects are removed before and checked separately. */
 export const configSchema = z.strictObject({
+  /**
+   * `pglite://<directory>` for the embedded database, `pglite://memory`, `postgres://…`, `memory://`, or an initialized
+   * TypeORM DataSource. `memory://?flows=<count>` sets how many settled flows are kept; default 1,000. Default:
+   * `pglite://.polyphony/data` in the working directory.
+   */
   database: z
     .custom<string | PluggedDataSource>(
       isDatabase,
       'expected pglite://<directory>, pglite://memory, postgres://…, memory:// or an initialized TypeORM DataSource',
     )
     .default('pglite://.polyphony/data'),
+  /** Provider accounts by id, the name in `provider/model`. Default: none but those with a key in the environment. */
   providers: z.record(z.string().min(1), providerSettingsSchema).default({}),
-  /** Every provider is answered by the bundled simulator; results are labelled. */
+  /** Whether the bundled simulator answers for every provider; results are marked as simulated. Default false. */
   simulator: z.boolean().default(false),
+  /** Runs executions; this version supports `local` only, which is the default. */
   engine: z.enum(['local', 'bullmq']).default('local'),
+  /** `redis://` or `rediss://` URL, for engine `bullmq`. */
   redisUrl: z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }).optional(),
-  /** By `provider/model`; wins over the bundled price list. */
+  /** Prices by `provider/model`; they win over the bundled price list. Default: none. */
   prices: z.record(z.string().min(1), priceSchema).default({}),
+  /** The backend's own permission service. Default: permissions in the database. */
   permissions: z
     .custom<PluggedPermissions>((value) => hasMethods(value, 'can', 'rightsOf'), 'expected a PermissionService')
     .optional(),
+  /** Receives log lines of at least `logLevel`. Default: JSON lines on standard error. */
   logger: z
     .custom<Logger>(
       (value) => hasMethods(value, 'error', 'warn', 'info', 'debug'),
       'expected an object with error, warn, info and debug',
     )
     .optional(),
+  /** Least severe level that is logged; default `warn`, for `polyphony serve` `info`. */
   logLevel: z.enum(LOG_LEVELS).default('warn'),
+  /** Waits between the attempts of a call. */
   retry: z
     .strictObject({
-      /** Upper bound of the first wait; doubles with every further one. */
+      /** Upper bound of the first wait in milliseconds; doubles with each further wait. Default 500. */
       baseDelayMs: milliseconds.default(500),
+      /** Upper bound of every wait in milliseconds; default 30,000. */
       maxDelayMs: milliseconds.default(30_000),
-      /** A provider that asks for a longer wait is not waited for. */
+      /** If a provider asks for a longer wait, in milliseconds, the call fails at once. Default 60,000. */
       retryAfterCapMs: milliseconds.default(60_000),
     })
     .prefault({}),
+  /** Stored updates of flows. */
   updates: z
     .strictObject({
-      /** Updates of a flow that settled longer ago are removed; absent: kept. */
+      /** Milliseconds after the end of a flow until its updates are deleted. Default: they are kept. */
       retentionMs: positiveMilliseconds.optional(),
     })
     .prefault({}),
+  /** Named settings of steps. Default: none. */
   agents: z.record(z.string().min(1), agentSchema).default({}),
-  /** For flows that set none of their own. */
+  /** Limits of flows whose definition sets none. Default: no limits. */
   limits: flowLimitsSchema.optional(),
+  /** Timeouts in milliseconds, for definitions and steps that set none. */
   timeouts: z
     .strictObject({
+      /** Milliseconds for one execution of a flow. Default: no timeout. */
       flowMs: positiveMilliseconds.optional(),
+      /** Milliseconds for one step, retries and waits included; default 600,000. */
       stepMs: positiveMilliseconds.optional(),
+      /** Milliseconds until the first chunk of a streamed answer; default 120,000. */
       firstChunkMs: positiveMilliseconds.optional(),
+      /** Milliseconds between two chunks of a streamed answer; default 60,000. */
       idleMs: positiveMilliseconds.optional(),
     })
     .prefault({}),
   /**
-   * How long a permission or sharing policy may be remembered; at most 1,000, so that a change counts within a second. The default leaves time for the looks at
-   * open connections.
+   * Milliseconds for which permissions and sharing policies are cached; at most 1,000, so that a change takes effect
+   * within a second. The default 700 leaves time for the periodic check of open connections.
    */
   policyCacheMs: z.number().int().min(0).max(1_000).default(700),
+  /** Settings of `polyphony serve`. */
   server: serverSettingsSchema.prefault({}),
+  /** Settings of spans and metrics. */
   telemetry: telemetrySettingsSchema.prefault({}),
 })
 
 type ConfigData = z.output<typeof configSchema>
 
-/** What `createPolyphony` takes (SPEC section 12). */
+/** The configuration that `createPolyphony` takes; every setting is optional. */
 export type PolyphonyConfigInput = Readonly<
   Omit<z.input<typeof configSchema>, 'providers'> & {
     providers?: Readonly<Record<string, ProviderSettingsInput | PluggedProvider>>
   }
 >
 
-/** The configuration as the composition root reads it: whole and checked. */
+/** The complete and checked configuration, with defaults. */
 export type ConfigValues = Readonly<
   Omit<ConfigData, 'providers'> & { readonly providers: Readonly<Record<string, ProviderSettings | PluggedProvider>> }
 >

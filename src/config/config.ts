@@ -18,9 +18,9 @@ import { providerSettingsSchema } from './provider-settings.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
 export type { ServerSettings } from './server-settings.ts'
 
-/** The checked configuration. Built once by the composition root. */
+/** The checked configuration with the sources of its values. Created once per Polyphony. */
 export interface PolyphonyConfig extends ConfigValues {
-  /** Where every value came from, by its path joined with dots; values that are not named are defaults. */
+  /** Source of every value, by its path joined with dots; values without an entry are defaults. */
   readonly sources: ReadonlyMap<string, SourcedPath>
 }
 
@@ -29,37 +29,38 @@ export interface LoadConfigOptions {
   readonly env?: Environment
   /** Directory of `.env` and `polyphony.yaml`. Default: the working directory. */
   readonly cwd?: string
-  /** Values of command line flags, as nested as the configuration itself. */
+  /** Values of command line flags, in the structure of the configuration. */
   readonly flags?: PolyphonyConfigInput
 }
 
-/** One line of `polyphony doctor`. */
+/** One value for `polyphony doctor`, safe to print. */
 export interface DescribedValue {
   readonly key: string
-  /** Secrets are shown as `set`. */
+  /** The value as text; `set` for secrets. */
   readonly value: string
   readonly source: string
 }
 
-/** One thing wrong with the configuration. */
+/** One invalid value of the configuration. */
 export interface ConfigProblem {
   readonly key: string
   readonly expected: string
-  /** Absent for secrets. */
+  /** The value as text; absent for secrets. */
   readonly found?: string
   readonly source: string
 }
 
 /**
- * Reads the configuration: flag over `input` over environment over `.env` over `polyphony.yaml` over default, value by value.
- * Rejects with CONFIG_INVALID; `details.problems` names every wrong key, what was expected and found, and where it came from.
+ * Loads the configuration. For each value, flags win over `input`, then the environment, `.env`, `polyphony.yaml` and
+ * the default. Rejects with CONFIG_INVALID; `details.problems` lists every invalid key with the expected and the found
+ * value and its source.
  */
 export async function loadConfig(input: PolyphonyConfigInput = {}, options: LoadConfigOptions = {}): Promise<PolyphonyConfig> {
   const { env = process.env, cwd = process.cwd(), flags = {} } = options
   const file = await readConfigFile(cwd)
   const merged = mergeLayers([
-    { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', place: `--${toFlag(path)}` }) },
-    { values: { ...input }, sourceOf: () => ({ kind: 'code', place: 'argument of createPolyphony' }) },
+    { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', label: `--${toFlag(path)}` }) },
+    { values: { ...input }, sourceOf: () => ({ kind: 'code', label: 'argument of createPolyphony' }) },
     toEnvironmentLayer(env, 'environment'),
     toEnvironmentLayer(readDotenv(cwd), 'dotenv'),
     ...(file ? [file] : []),
@@ -67,7 +68,7 @@ export async function loadConfig(input: PolyphonyConfigInput = {}, options: Load
   return parseConfig(merged)
 }
 
-/** Every value that is no default, and the defaults that matter, with its source; safe to print. */
+/** All values that are not defaults, and the most important defaults, with their sources; safe to print. */
 export function describeSources(config: PolyphonyConfig): readonly DescribedValue[] {
   const { sources, ...values } = config
   const defaults = ['database', 'engine', 'simulator', 'logLevel'].filter((key) => !sources.has(key))
@@ -76,14 +77,14 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
     .map((path) => ({
       key: toKey(path),
       value: toShown(path, valueAt(values, path)),
-      source: sources.get(toKey(path))?.place ?? 'default',
+      source: sources.get(toKey(path))?.label ?? 'default',
     }))
     .sort((a, b) => a.key.localeCompare(b.key))
 }
 
 function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
-  const { plugged, rest } = setAsidePluggedProviders(values)
-  // Read once per process: compiling the schema would take longer than reading without.
+  const { plugged, rest } = separatePluggedProviders(values)
+  // Parsed once per process: compiling the schema takes longer than parsing without.
   const parsed = configSchema.safeParse(rest, { jitless: true })
   if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
   const misbound = findMisboundKeys({ values, sources })
@@ -91,7 +92,7 @@ function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
   return { ...parsed.data, providers: { ...parsed.data.providers, ...plugged }, sources }
 }
 
-function setAsidePluggedProviders(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
+function separatePluggedProviders(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
   if (!isGroup(values) || !isGroup(values.providers)) return { plugged: {}, rest: values }
   const plugged: [string, PluggedProvider][] = []
   const accounts: [string, unknown][] = []
@@ -111,7 +112,7 @@ function toConfigError(problems: readonly ConfigProblem[]): OrchestratorError {
 
 function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedConfig['sources']): readonly ConfigProblem[] {
   if (issue.code === 'unrecognized_keys') {
-    // No value is shown: that of a mistyped key may be a secret, as in `api_key`.
+    // The value is never shown: that of a mistyped key such as `api_key` may be a secret.
     return issue.keys
       .map((key) => ({ path: [...issue.path, key], suggestion: findSuggestion(key, knownKeys(issue.path)) }))
       .map(({ path, suggestion }) => ({
@@ -128,16 +129,16 @@ function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedCon
 
 const toKeyProblem = ({ provider, key, setting, address }: MisboundKey): ConfigProblem => ({
   key: `providers.${provider}.${setting}`,
-  expected: `expected to be set beside the key it would receive, which comes from ${key.place}`,
-  source: address.place,
+  expected: `expected to be set beside the key it would receive, which comes from ${key.label}`,
+  source: address.label,
 })
 
-/** The source of the value, of one beneath it, or of its group. */
+/** The source of a value, of a value inside it, or of the group that contains it. */
 function sourceOf(path: ConfigPath, sources: MergedConfig['sources']): string {
   for (let length = path.length; length > 0; length--) {
     const key = toKey(path.slice(0, length))
     const source = sources.get(key) ?? [...sources].find(([other]) => other.startsWith(`${key}.`))?.[1]
-    if (source) return source.place
+    if (source) return source.label
   }
   return 'not set'
 }
@@ -158,7 +159,7 @@ const PLAIN_PROVIDER_KEYS: ReadonlySet<PropertyKey> = new Set(
   Object.keys(providerSettingsSchema.shape).filter((key) => key !== 'apiKey' && key !== 'headers'),
 )
 
-/** False for keys, for URLs with passwords, and for anything in their place. */
+/** Whether a value may be printed: not keys, not URLs with passwords, and nothing at a path of either. */
 function mayBeShown([first, , third, ...deeper]: ConfigPath): boolean {
   if (first === 'database' || first === 'redisUrl') return false
   return first !== 'providers' || (third !== undefined && deeper.length === 0 && PLAIN_PROVIDER_KEYS.has(third))
@@ -170,7 +171,7 @@ function toShown(path: ConfigPath, value: unknown): string {
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : 'set'
 }
 
-/** The text, with what may be a credential of a URL taken out. */
+/** Removes user, password, query and fragment from a URL; other text stays as it is. */
 const withoutPassword = (text: string): string =>
   /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text.replace(/\/\/[^/]*@/, '//…@').replace(/[?#].*$/s, '') : text
 

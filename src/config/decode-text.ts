@@ -2,19 +2,22 @@ import type { ErrorCode } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 export interface DecodeOptions {
-  /** What is read, for the error: a file's name, or `standard input`. */
+  /** Name of the source in errors: the name of a file, or `standard input`. */
   readonly name: string
   readonly code: ErrorCode
 }
 
 const REMEDY = 'save it as UTF-8'
 
-/** Text of a file or a pipe: UTF-8, with or without a byte order mark. Throws `code` where it is UTF-16 or no UTF-8 at all, and names what was found. */
+/**
+ * Decodes UTF-8 text, with or without a byte order mark. Throws an error with `code` that names the encoding found,
+ * such as UTF-16, or the line of the first invalid byte.
+ */
 export function decodeText(bytes: Uint8Array, { name, code }: DecodeOptions): string {
   const utf16 = findUtf16(bytes)
   if (utf16) throw notUtf8(`${utf16}: ${REMEDY}`)
   try {
-    // The decoder takes a byte order mark away.
+    // The decoder removes a byte order mark.
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw notUtf8(`other bytes in line ${findBadLine(bytes)}, perhaps Latin-1 or Windows-1252: ${REMEDY}`)
@@ -25,13 +28,13 @@ export function decodeText(bytes: Uint8Array, { name, code }: DecodeOptions): st
   }
 }
 
-/** Bytes that are looked at where no byte order mark tells. */
+/** Bytes that are examined if there is no byte order mark. */
 const SAMPLE_BYTES = 1_000
 
 function findUtf16(bytes: Uint8Array): string | undefined {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return 'UTF-16 (little endian)'
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return 'UTF-16 (big endian)'
-  // Every other byte of text that is mostly ASCII is zero, and no text in UTF-8 holds one.
+  // In UTF-16 every other byte of mostly ASCII text is zero; UTF-8 text contains no zero byte.
   const zeros = [0, 0]
   const sample = bytes.subarray(0, SAMPLE_BYTES)
   for (const [index, byte] of sample.entries()) if (byte === 0) zeros[index % 2] = (zeros[index % 2] ?? 0) + 1
@@ -40,7 +43,7 @@ function findUtf16(bytes: Uint8Array): string | undefined {
   return odd > even ? 'UTF-16 (little endian) without a byte order mark' : 'UTF-16 (big endian) without a byte order mark'
 }
 
-/** From 1. */
+/** Number of the first line that is not UTF-8, from 1. */
 function findBadLine(bytes: Uint8Array): number {
   const decoder = new TextDecoder('utf-8')
   let line = 1

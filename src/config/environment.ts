@@ -8,7 +8,7 @@ import { isGroup, toKey } from './layers.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** Names in the order in which they count, first wins. */
+/** Variables of the accounts; the first name that is set wins. */
 const PROVIDER_VARIABLES: Readonly<Record<string, { readonly apiKey: readonly string[]; readonly baseUrl: readonly string[] }>> =
   {
     openai: { apiKey: ['OPENAI_API_KEY'], baseUrl: ['OPENAI_BASE_URL'] },
@@ -23,12 +23,12 @@ const PROVIDER_VARIABLES: Readonly<Record<string, { readonly apiKey: readonly st
   }
 
 const asText = (text: string): unknown => text
-/** A text that is no number stays one, so that the schema can say what was found. */
+/** Other text than a number stays text, so that the error of the schema shows the found value. */
 const asNumber = (text: string): unknown => (Number.isNaN(Number(text)) ? text : Number(text))
 const asList = (text: string): unknown => text.split(',').map((item) => item.trim())
 const asFlag = (text: string): unknown => (/^(true|false)$/i.test(text) ? text.toLowerCase() === 'true' : text)
 
-/** Variables of single settings, with what is made of their text. */
+/** Variables of single settings, with the conversion of their text. */
 const PLAIN_VARIABLES: readonly (readonly [
   name: string,
   path: readonly [string, ...string[]],
@@ -51,7 +51,7 @@ const PLAIN_VARIABLES: readonly (readonly [
   ['POLYPHONY_JWKS_URL', ['server', 'jwt', 'jwksUrl'], asText],
 ]
 
-/** The values of `.env` in the directory; empty where there is no such file. */
+/** Reads `.env` in a directory; empty if there is no such file. Throws CONFIG_INVALID for an unreadable file. */
 export function readDotenv(directory: string): Environment {
   const path = join(directory, '.env')
   try {
@@ -67,7 +67,7 @@ export function readDotenv(directory: string): Environment {
   }
 }
 
-/** What one environment says; variables that are empty count as absent. */
+/** The values of one environment as a layer of the configuration. Empty variables count as absent. */
 export function toEnvironmentLayer(environment: Environment, kind: 'environment' | 'dotenv'): ConfigLayer {
   const variables = new Map<string, string>()
   const find = (path: ConfigPath, names: readonly string[]): string | undefined => {
@@ -89,7 +89,7 @@ export function toEnvironmentLayer(environment: Environment, kind: 'environment'
   }
   const sourceOf = (path: ConfigPath): ConfigSource => {
     const name = variables.get(toKey(path)) ?? 'environment'
-    return { kind, place: kind === 'dotenv' ? `${name} in .env` : name }
+    return { kind, label: kind === 'dotenv' ? `${name} in .env` : name }
   }
   return { values: { ...values, providers }, sourceOf }
 }

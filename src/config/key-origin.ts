@@ -1,18 +1,19 @@
 import { type ConfigSource, isGroup, type MergedConfig, type SourcedPath } from './layers.ts'
 
-/** Sources of the process itself; the others are files of whatever directory it happens to run in. */
+/** Sources that belong to the process. The other sources are files in its working directory. */
 const OF_THE_PROCESS: ReadonlySet<ConfigSource['kind']> = new Set(['flag', 'code', 'environment'])
 
 function isLoopback(url: unknown): boolean {
   if (typeof url !== 'string' || !URL.canParse(url)) return false
-  // Only the parsed host counts: in http://localhost:80@elsewhere the name before the @ is a user.
+  // Only the parsed host counts: in http://localhost:80@elsewhere the part before the @ is user and password.
   const { hostname } = new URL(url)
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
 }
 
-/** Settings of an account that say where its requests go. */
+/** Settings of an account that determine the receiver of its requests. */
 const ADDRESSES = ['baseUrl', 'proxy'] as const
 
+/** A key that would be sent to an address from an untrusted file. */
 export interface MisboundKey {
   readonly provider: string
   readonly key: SourcedPath
@@ -21,8 +22,8 @@ export interface MisboundKey {
 }
 
 /**
- * Finds keys of the process that a file of the directory would send elsewhere: a cloned repository must not get the keys of whoever runs
- * Polyphony in it. Addresses of this machine are allowed, for local proxies.
+ * Finds keys of the process that a file in the working directory would redirect: a cloned repository must not receive
+ * the keys of the user that runs Polyphony in it. Loopback addresses are allowed, for local proxies.
  */
 export function findMisboundKeys({ values, sources }: MergedConfig): readonly MisboundKey[] {
   if (!isGroup(values) || !isGroup(values.providers)) return []

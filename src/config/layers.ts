@@ -1,18 +1,18 @@
-/** Where one value of the configuration came from. */
+/** Source of one value of the configuration. */
 export interface ConfigSource {
   readonly kind: 'flag' | 'code' | 'environment' | 'dotenv' | 'file' | 'default'
-  /** For people: `OPENAI_API_KEY in .env`, `polyphony.yaml:7`, `--database`. */
-  readonly place: string
+  /** Name of the source for people: `OPENAI_API_KEY in .env`, `polyphony.yaml:7:3`, `--database`. */
+  readonly label: string
 }
 
 export type ConfigPath = readonly PropertyKey[]
 
-/** A value's source and where the value is; keys may hold dots themselves. */
+/** Source and path of a value. The path is a list, because keys may contain dots. */
 export interface SourcedPath extends ConfigSource {
   readonly path: ConfigPath
 }
 
-/** The values of one source. */
+/** The values of one source of the configuration. */
 export interface ConfigLayer {
   readonly values: Readonly<Record<string, unknown>>
   readonly sourceOf: (path: ConfigPath) => ConfigSource
@@ -20,11 +20,11 @@ export interface ConfigLayer {
 
 export interface MergedConfig {
   readonly values: unknown
-  /** Source of every value that is no group of further ones, by its path joined with dots. */
+  /** Source of every value that is not a group, by its path joined with dots. */
   readonly sources: ReadonlyMap<string, SourcedPath>
 }
 
-/** Lays the sources over one another, value by value; the first one that has a value wins. */
+/** Merges the layers; for each value, the first layer that has it wins. */
 export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
   const sources = new Map<string, SourcedPath>()
 
@@ -35,13 +35,13 @@ export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
       sources.set(toKey(path), { ...strongest.layer.sourceOf(path), path })
       return strongest.value
     }
-    // Below a value that is no group nothing can be laid under this one.
+    // Groups merge only up to the first layer with a value that is not a group: that value hides the layers after it.
     const end = weaker.findIndex(({ value }) => !isGroup(value))
     const groups = [strongest, ...(end < 0 ? weaker : weaker.slice(0, end))].flatMap(({ value, layer }) =>
       isGroup(value) ? [{ group: value, layer }] : [],
     )
     const keys = new Set(groups.flatMap(({ group }) => Object.keys(group)))
-    // fromEntries defines own properties, also for a key named __proto__.
+    // Object.fromEntries defines own properties, also for a key named __proto__.
     return Object.fromEntries(
       [...keys].flatMap((key) => {
         const under = groups.flatMap(({ group, layer }) =>
@@ -59,12 +59,13 @@ export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
   return { values, sources }
 }
 
+/** A path as text: `server.port`. */
 export const toKey = (path: ConfigPath): string => path.map(String).join('.')
 
-/** Settings of an account that are functions; a group that holds them is still laid over the other sources. */
+/** Settings of an account that may be functions; a group that contains them is merged like any other. */
 const FUNCTION_SETTINGS: ReadonlySet<string> = new Set(['fetch', 'headers'])
 
-/** Data that groups further values; instances such as a DataSource or a ready provider are values themselves. */
+/** Whether a value is a group of settings. Instances such as a DataSource or a provider object are values. */
 export function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)

@@ -1,6 +1,6 @@
 import { LOG_LEVELS, type Logger, type LogLevel } from './config-schema.ts'
 
-/** The configured logger, or lines on standard error; what lies below the level is dropped. */
+/** Creates a logger that drops lines below a level and passes others to `given`, or writes them to standard error. */
 export function createLogger(given: Logger | undefined, level: LogLevel): Logger {
   const lowest = LOG_LEVELS.indexOf(level)
   const at =

@@ -3,7 +3,7 @@ import { isPluggedProvider } from './config-schema.ts'
 
 const NO_RATES = {}
 
-/** Concurrency and rates of each configured account, by its id. */
+/** Returns a lookup of the limits of an account by its id: concurrency, requests and tokens per minute. */
 export function createRatesOf(accounts: PolyphonyConfig['providers']) {
   const rates = new Map(
     Object.entries(accounts).flatMap(([id, account]) => (isPluggedProvider(account) ? [] : [[id, account] as const])),

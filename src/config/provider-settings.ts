@@ -2,9 +2,10 @@ import * as z from 'zod'
 import { findHeaderProblem, findValueProblem } from './header-value.ts'
 
 export const PROVIDER_KINDS = ['openai', 'anthropic', 'google', 'openai-compatible'] as const
-/** Which adapter speaks to an account. */
+/** The adapter that sends the requests of an account. */
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]
 
+/** Services whose address and adapter are known. */
 export const PRESETS = [
   'ollama',
   'lmstudio',
@@ -18,23 +19,26 @@ export const PRESETS = [
   'azure',
 ] as const
 
-/** What a request field is called at a deployment; false: it takes none, and the setting is left out with a note. */
+/**
+ * Name of a request field at a deployment. `false`: the deployment has no such field; the setting is omitted with a
+ * note.
+ */
 const fieldName = z.union([z.string().min(1), z.literal(false)]).optional()
 const fieldNames = { maxTokens: fieldName, temperature: fieldName, topP: fieldName, stopSequences: fieldName }
 const fieldNamesSchema = z.strictObject(fieldNames)
-/** Field names of a deployment, by the settings that steps use. */
+/** Names of request fields at a deployment, by the settings of steps. */
 export type FieldNames = z.output<typeof fieldNamesSchema>
-/** Asked before every request. May return a promise; what it returns is never logged. */
+/** Called before every request; returns headers or a promise of them. The headers are never logged. */
 export type HeadersFunction = () => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>
 
 const isFunction = (value: unknown): boolean => typeof value === 'function'
 
-/** Refuses what no HTTP header can hold; the messages never hold a part of the value. */
+/** Text that an HTTP header can contain. Messages never contain any part of the value. */
 const headerText = z.string().superRefine((value, context) => {
   const problem = findValueProblem(value)
   if (problem) context.addIssue({ code: 'custom', message: problem })
 })
-/** White space around a key comes from the file it was copied from. */
+/** Trims the key: white space around it comes from copying. */
 const keySchema = headerText.transform((key) => key.trim()).pipe(z.string().min(1))
 
 const headersSchema = z
@@ -50,14 +54,14 @@ const headersSchema = z
     }
   })
 
-/** Line breaks and tabs inside an address are dropped by parsers, so that two programs may read two addresses. */
+/** URL parsers drop line breaks and tabs, so two programs could read two different addresses. */
 const baseUrlSchema = z
   .string()
   .trim()
   .refine((url) => !/[\s\p{Cc}]/u.test(url), 'expected a URL without white space and control characters')
   .refine(
     (url) => !URL.canParse(url) || (new URL(url).username === '' && new URL(url).password === ''),
-    'expected a URL without user and password: what the requests need to be let in belongs into apiKey or headers',
+    'expected a URL without user and password: put credentials into apiKey or headers',
   )
   .pipe(z.url({ protocol: /^https?$/ }))
 
@@ -66,35 +70,46 @@ const proxySchema = z
   .trim()
   .pipe(z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address of a proxy' }))
 
-/** One entry of `providers` in the configuration. The key is bound to the origin of `baseUrl` (or the vendor's own). */
+/** One account under `providers`. Its key is sent only to the origin of `baseUrl`, or to the vendor's own. */
 export const providerSettingsSchema = z.strictObject({
-  /** Default: the entry's own name, where that is a kind or a preset. */
+  /** Adapter of the account. Default: the account's id if it is a kind, `openai-compatible` for a preset. */
   kind: z.enum(PROVIDER_KINDS).optional(),
+  /** Service whose address and adapter are used. Default: the account's id if it is a preset. */
   preset: z.enum(PRESETS).optional(),
+  /** API key. Default: the variable of the environment for this account, if there is one. */
   apiKey: keySchema.optional(),
+  /** http:// or https:// address of the service. Default: that of the vendor or preset. */
   baseUrl: baseUrlSchema.optional(),
-  /** OpenAI kind only: default `responses` against OpenAI's own origin, `chat` elsewhere. */
+  /** API to use, for kind `openai` only. Default: `responses` for OpenAI's own origin, `chat` elsewhere. */
   api: z.enum(['responses', 'chat']).optional(),
-  /** Extra request headers, e.g. an organisation id; or a function that is asked for them before every request, e.g. for tokens that expire. */
+  /**
+   * Additional request headers, such as an organisation id, or a function called before every request, for expiring
+   * tokens.
+   */
   headers: headersSchema.optional(),
-  /** Sends the requests of this account instead of the built-in transport; with it, `proxy` and the variables of the environment say nothing. */
+  /** Sends the requests of this account. With it, `proxy` and the proxy variables of the environment are ignored. */
   fetch: z.custom<typeof fetch>(isFunction, 'expected a function such as fetch').optional(),
-  /** http:// or https:// address of the proxy for this account, maybe with user and password. Default: what the environment says. */
+  /**
+   * http:// or https:// address of a proxy, with user and password if needed. Default: the proxy variables of the
+   * environment.
+   */
   proxy: proxySchema.optional(),
-  /** Azure only. */
+  /** Version of the API, for preset `azure` only. */
   apiVersion: z.string().optional(),
   /**
-   * Which fields the account's deployments take: `{ maxTokens: 'max_completion_tokens', temperature: false }`, for all of them, and under
-   * `models` for one by its name. For the kinds `openai` and `openai-compatible`.
+   * Request fields of the account's deployments, such as `{ maxTokens: 'max_completion_tokens', temperature: false }`,
+   * for all deployments and, under `models`, for single ones by name. For the kinds `openai` and `openai-compatible`.
    */
   parameters: z.strictObject({ ...fieldNames, models: z.record(z.string(), fieldNamesSchema).optional() }).optional(),
-  /** False: streams are not asked for their usage, for servers that refuse `stream_options`; their cost is then unknown. */
+  /** Whether streams request their usage. Default: as the service supports it. False: streams have unknown cost. */
   streamUsage: z.boolean().optional(),
-  /** Requests under way at once. */
+  /** Concurrent requests of the account. Default: no limit. */
   maxConcurrency: z.number().int().positive().optional(),
+  /** Requests per minute of the account. Default: no limit. */
   requestsPerMinute: z.number().positive().optional(),
+  /** Tokens per minute of the account. Default: no limit. */
   tokensPerMinute: z.number().positive().optional(),
-  /** False: flows that need it do not start (PROVIDER_INACTIVE). */
+  /** Whether the account may be used; default true. False: flows that need it do not start (PROVIDER_INACTIVE). */
   active: z.boolean().default(true),
 })
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 
-/** Version of this package; `unknown` where its package.json is not beside it. */
+/** Version of this package; `unknown` if its package.json is not found. */
 export function readVersion(): string {
-  // Compiled files lie one folder deeper.
+  // Compiled files are one folder deeper.
   for (const path of ['../../package.json', '../../../package.json']) {
     try {
       const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'))

@@ -17,9 +17,9 @@ export interface CommandLineResult {
 }
 
 export interface CommandLine {
-  /** Working directory, empty home and place of the default database. */
+  /** Working directory, empty home directory, and directory of the default database. */
   readonly directory: string
-  /** Runs `polyphony` with these words in a process of its own. `onOutput` gets all of stdout so far, and the process id. */
+  /** Runs `polyphony` in its own process. `onOutput` receives all of stdout so far, and the process id. */
   run(
     words: readonly string[],
     options?: {
@@ -31,7 +31,7 @@ export interface CommandLine {
   remove(): void
 }
 
-/** A machine on which nothing is configured and no terminal is attached. */
+/** Runs commands in an empty directory without configuration and without a terminal. */
 export function createCommandLine(): CommandLine {
   const directory = mkdtempSync(join(tmpdir(), 'polyphony-cli-'))
   return {

@@ -35,9 +35,9 @@ async function createLocalVendor() {
   }
 }
 
-describe('what a user does wrong', () => {
+describe('mistakes of a user', () => {
   test(
-    'an unknown command is refused with the one that was meant',
+    'an unknown command is refused with a suggestion',
     async () => {
       const { exitCode, stdout, stderr } = await run(['runn', 'critique'])
       expect(exitCode).toBe(2)
@@ -49,7 +49,7 @@ describe('what a user does wrong', () => {
   )
 
   test(
-    'an unknown template is refused with the one that was meant, in JSON where JSON is wanted',
+    'an unknown template is refused with a suggestion, as JSON with --json',
     async () => {
       const { exitCode, lines, stderr } = await run(['run', 'crtique', 'hi', '--json'])
       expect(exitCode).toBe(4)
@@ -68,7 +68,7 @@ describe('what a user does wrong', () => {
   )
 
   test(
-    'every problem of a definition file is named with the file, line and column',
+    'every problem of a definition file is reported with file, line and column',
     async () => {
       write(
         'bad.yaml',
@@ -84,7 +84,7 @@ describe('what a user does wrong', () => {
   )
 
   test(
-    'check warns of a mistyped model with its place, and of one that was shut down, and stops nothing',
+    'check warns of a mistyped model with its position in the file, and of a retired model, and still succeeds',
     async () => {
       const step = (id: string, model: string) => `  - { id: ${id}, action: generate, model: ${model} }\n`
       const steps = step('one', 'openai/gpt-6-soll') + step('two', 'openai/gpt-4')
@@ -98,7 +98,7 @@ describe('what a user does wrong', () => {
   )
 
   test(
-    'a run without a key says which one to set, and starts nothing',
+    'a run without a key names the variable to set, and starts nothing',
     async () => {
       const { exitCode, stdout, stderr } = await run(['run', 'critique', 'hi', '--database', 'memory://'])
       expect(exitCode).toBe(10)
@@ -110,7 +110,7 @@ describe('what a user does wrong', () => {
   )
 
   test(
-    'sharing that was not allowed is refused before a call, naming who would get what and the flag',
+    'sharing without consent is refused before any call, with providers, output and flag',
     async () => {
       const { exitCode, stdout, stderr } = await run(['run', 'critique', 'hi', '--simulate', '--database', 'memory://'])
       expect(exitCode).toBe(8)
@@ -143,7 +143,7 @@ describe('run', () => {
   )
 
   test(
-    'what a model writes cannot reach the terminal as an escape sequence, and an unknown price is no number',
+    'text of a model reaches the terminal without escape sequences, and an unknown price is shown as unknown',
     async () => {
       const { vendor, answers, config } = await createLocalVendor()
       write('polyphony.yaml', config)
@@ -170,7 +170,7 @@ describe('run', () => {
   )
 
   test(
-    'the first interrupt cancels the flow and says how to resume it',
+    'the first interrupt cancels the flow and prints the command that resumes it',
     async () => {
       const { vendor, config } = await createLocalVendor()
       write('polyphony.yaml', config)
@@ -196,7 +196,7 @@ describe('run', () => {
 })
 
 test(
-  'doctor warns of the models of agents and of prices that are mistyped, and ends well',
+  'doctor warns of mistyped models of agents and prices, and still succeeds',
   async () => {
     const price = '{ inputPerMillion: 1, outputPerMillion: 1 }'
     write('polyphony.yaml', `agents: { writer: { model: openai/gpt-6-soll } }\nprices: { openai/gpt-6-lunna: ${price} }\n`)
@@ -210,7 +210,7 @@ test(
 )
 
 test(
-  'doctor names where every value came from and shows no key',
+  'doctor shows the source of every value and no key',
   async () => {
     const env = { OPENAI_API_KEY: 'sk-very-secret', DATABASE_URL: 'pglite://missing/here' }
     const { exitCode, stdout, stderr } = await run(['doctor', '--offline'], { env })
@@ -218,7 +218,7 @@ test(
     expect(exitCode).toBe(0)
     expect(stdout).toMatch(/providers\.openai\.apiKey +set +\(OPENAI_API_KEY\)/)
     expect(stdout).toContain('provider openai: openai at https://api.openai.com')
-    expect(stdout).toContain('missing/here is not there yet')
+    expect(stdout).toContain('missing/here does not exist yet')
     expect(stdout + stderr).not.toContain('very-secret')
   },
   TIMEOUT_MS,

@@ -14,7 +14,7 @@ beforeAll(async () => {
 }, TIMEOUT_MS)
 afterAll(() => commandLine.remove())
 
-test('the demo runs to its answer with no key and no question, in plain lines', () => {
+test('the demo runs to its answer without a key or a question, in plain lines', () => {
   expect(demo.stderr).toBe('')
   expect(demo.exitCode).toBe(0)
   expect(demo.stdout).not.toContain('\u001b')
@@ -22,9 +22,9 @@ test('the demo runs to its answer with no key and no question, in plain lines', 
   expect(demo.stdout).toMatch(/^Answer \(simulated\)$/m)
 })
 
-test('the demo shows the planted fault, the review that finds it, the 429 that is repeated, and the mended text', () => {
+test('the demo shows the planted fault, the review that finds it, the 429 that is retried, and the corrected text', () => {
   const [, draft = '', critique = '', answer = ''] = demo.stdout.split(
-    /^(?:Draft|What the critic found|Answer)\b.*\(simulated\)$/m,
+    /^(?:Draft|Review by the critic|Answer)\b.*\(simulated\)$/m,
   )
   expect(draft).toContain('colour from the oceans')
   expect(critique).toContain('is false')
@@ -40,7 +40,7 @@ test('the demo never shows what was simulated as an amount of money', () => {
 })
 
 test(
-  'a run of the demo can be listed, and the command it names shows every try',
+  'a run of the demo is listed, and the command that the demo prints shows every attempt',
   async () => {
     const [, flowId = ''] = /polyphony flows show (\S+)/.exec(demo.stdout) ?? []
     const list = await run(['flows', 'list', '--json'])
@@ -54,12 +54,12 @@ test(
 )
 
 test(
-  'a rerun from a later step asks for that step alone, and keeps what was paid before',
+  'a rerun from a later step calls the model for that step only, and keeps the results before it',
   async () => {
     const [, flowId = ''] = /polyphony flows show (\S+)/.exec(demo.stdout) ?? []
     const words = ['flows', 'rerun', flowId, '--from', 'refine', '--simulate', '--json']
     const refused = await run(words)
-    expect(refused.exitCode, 'what the demo was allowed to share is not allowed to the local user').toBe(8)
+    expect(refused.exitCode, 'the consent of the demo does not count for the local user').toBe(8)
     const { exitCode, lines } = await run([...words, '--allow-sharing'])
     expect(exitCode).toBe(0)
     const updates = lines.map((line) => JSON.parse(line))
@@ -73,7 +73,7 @@ test(
 )
 
 test(
-  'a directory that another process uses is refused with its pid and the way out',
+  'a database directory that another process uses is refused with the pid of that process and a remedy',
   async () => {
     mkdirSync(join(directory, 'busy'))
     const lock = await lockDirectory(join(directory, 'busy'))

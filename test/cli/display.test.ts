@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { formatCost, formatDuration, formatTotalCost, formatUsd } from '../../src/cli/amounts.ts'
@@ -12,7 +12,7 @@ import { stepResult } from '../support/stored-data.ts'
 
 const ESCAPE = '\u001b'
 
-describe('text from outside', () => {
+describe('foreign text', () => {
   test.each([
     [`a${ESCAPE}[31mred${ESCAPE}[0m`, 'ared'],
     [`${ESCAPE}]8;;https://evil.example${ESCAPE}\\link`, ']8;;https://evil.example\\link'],
@@ -24,7 +24,7 @@ describe('text from outside', () => {
     expect(toPlainText(text)).toBe(plain)
   })
 
-  test('an escape sequence that arrives in two pieces is no sequence any more', () => {
+  test('an escape sequence that arrives in two chunks is removed as well', () => {
     expect(toPlainText(toPlainText(`a${ESCAPE}`) + toPlainText('[2Jb'))).toBe('a[2Jb')
   })
 })
@@ -58,7 +58,7 @@ describe('columns', () => {
   })
 })
 
-describe('below the table', () => {
+describe('the lines below the table of steps', () => {
   const result = stepResult('flow', 'ask', {
     iteration: 2,
     notes: [`cut ${ESCAPE}[31mhere`],
@@ -70,11 +70,11 @@ describe('below the table', () => {
     ],
   })
 
-  test('notes stand with their step, safe to print', () => {
+  test('notes are shown with their step, without escape sequences', () => {
     expect(toNoteLines([result])).toEqual(['ask #2: cut here'])
   })
 
-  test('sources stand once, by title and address, or by what they quote', () => {
+  test('each source is shown once, with title and URL or with its quoted text', () => {
     expect(toSourceLines([result, stepResult('flow', 'other')])).toEqual([
       'ask #2: A page https://example.org/a',
       'ask #2: found words',
@@ -83,18 +83,18 @@ describe('below the table', () => {
 })
 
 describe('amounts', () => {
-  test('an unknown price is never a number', () => {
+  test('an unknown price is never shown as a number', () => {
     expect(formatCost({ simulated: false, cost: undefined })).toBe('unknown')
     expect(formatTotalCost({ simulated: false, totalCost: 0, unpricedSteps: 2 })).toBe('unknown for 2 steps')
     expect(formatTotalCost({ simulated: false, totalCost: 0.5, unpricedSteps: 1 })).toBe('$0.5000, unknown for 1 step')
   })
 
-  test('what was simulated is never a number either', () => {
+  test('a simulated cost is never shown as a number', () => {
     expect(formatCost({ simulated: true, cost: 0.3 })).toBe('simulated')
     expect(formatTotalCost({ simulated: true, totalCost: 0, unpricedSteps: 0 })).toBe('simulated')
   })
 
-  test('a tiny amount does not become nothing', () => {
+  test('a tiny amount is not rounded to zero', () => {
     expect(formatUsd(0.000_001)).toBe('<$0.0001')
     expect(formatUsd(12.345)).toBe('$12.35')
   })
@@ -127,20 +127,20 @@ describe('live tree', () => {
     return renderTree(state, { nowMs: 1_500, columns: 60, style: (_format, text) => text })
   }
 
-  test('a running step shows its model, its time and the end of its text', () => {
+  test('the live tree shows model, time and the end of the text of a running step', () => {
     const lines = linesAfter(start('draft'), progress('draft', `safe${ESCAPE}[2J text`))
     expect(lines).toEqual(['my flow', expect.stringMatching(/draft {2}openai\/m {2}1\.5 s$/), '  │ safe text'])
   })
 
-  test('a retry that starts anew voids the text and is named', () => {
+  test('a retry that starts over removes the text and is noted', () => {
     const lines = linesAfter(start('draft'), progress('draft', 'half an ans'), retry('draft'))
     expect(lines.slice(1)).toEqual([expect.stringMatching(/^↻/), '  ! retried after PROVIDER_RATE_LIMITED'])
   })
 
-  test('every iteration of a loop has its own line', () => {
-    expect(linesAfter(start('judge'), start('judge', 2)).slice(1)).toEqual([
-      expect.stringContaining('judge  '),
-      expect.stringContaining('judge #2'),
+  test('every iteration of a loop has its own line in the live tree', () => {
+    expect(linesAfter(start('review'), start('review', 2)).slice(1)).toEqual([
+      expect.stringContaining('review  '),
+      expect.stringContaining('review #2'),
     ])
   })
 })
@@ -159,7 +159,14 @@ test('the command line starts with commander alone: everything else is loaded by
   }
   walk(source)
   expect([...packages]).toEqual(['commander'])
-  const elsewhere = [...seen].map((file) => file.split('/').slice(-2).join('/')).filter((file) => !/^(cli|errors)\//.test(file))
-  // A list and a number: nothing that costs a start.
-  expect(elsewhere.sort()).toEqual(['config/version.ts', 'domain/users/scope.ts'])
+  const root = resolve(dirname(source), '..')
+  const elsewhere = [...seen].map((file) => relative(root, file)).filter((file) => !/^(cli|errors)\//.test(file))
+  // Files without imports of packages, which cost no time at the start.
+  expect(elsewhere.sort()).toEqual([
+    'config/decode-text.ts',
+    'config/version.ts',
+    'domain/blank-text.ts',
+    'domain/users/api-key.ts',
+    'domain/vocabulary.ts',
+  ])
 })

@@ -26,14 +26,14 @@ afterAll(async () => {
 const keys = (...words: string[]) => commandLine.run(['keys', ...words, '--database', database.url])
 
 test(
-  'a key is made for the local user, shown once, listed without its secret, and refused once it is revoked',
+  'a key is created for the local user, shown once, listed without its secret, and refused after it is revoked',
   async () => {
     const service = createApiKeyService(store.apiKeys, { cacheMs: 0 })
     const made = await keys('create')
     expect([made.stderr, made.exitCode]).toEqual(['', 0])
-    const [token = '', told = ''] = made.lines
+    const [token = '', hint = ''] = made.lines
     expect(token).toMatch(TOKEN)
-    expect(told).toContain('shown once')
+    expect(hint).toContain('shown once')
     expect(made.stdout.split(token)).toHaveLength(2)
     expect(made.stdout).toMatch(/^expires +never$/m)
     expect(await service.verify(token)).toMatchObject({
@@ -56,7 +56,7 @@ test(
 )
 
 test(
-  'a key has the user, name, scopes and end that were asked for, as one JSON object',
+  'a key has the requested user, name, scopes and expiry, as one JSON object',
   async () => {
     const made = await keys(
       ...[
@@ -101,7 +101,7 @@ test(
 )
 
 test(
-  'what is wrong is said in one line, without the token that was given by mistake',
+  'each mistake is reported in one line, never with the token that was given by mistake',
   async () => {
     const token = `pk_0123456789abcdef_${'x'.repeat(43)}`
     const wrong = [
@@ -133,7 +133,7 @@ test(
 )
 
 test(
-  'an embedded database that a server holds is DATABASE_LOCKED, and takes keys when it is free',
+  'an embedded database that a server holds is DATABASE_LOCKED, and takes keys once it is released',
   async () => {
     const directory = join(commandLine.directory, 'data')
     const url = `pglite://${directory}`

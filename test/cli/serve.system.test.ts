@@ -6,7 +6,7 @@ const commandLine = createCommandLine()
 afterAll(() => commandLine.remove())
 const TIMEOUT = { timeout: 120_000 }
 
-/** Asks the server as soon as it says where it is, then ends it with the signal. */
+/** Starts the server, calls `ask` as soon as it prints its address, then sends the signal. */
 async function serveOnce(words: readonly string[], signal: NodeJS.Signals, ask: (url: string) => Promise<unknown>) {
   let asked: Promise<unknown> | undefined
   const ended = await commandLine.run(['serve', '--port', '0', '--json', ...words], {
@@ -19,7 +19,7 @@ async function serveOnce(words: readonly string[], signal: NodeJS.Signals, ask: 
 }
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
-  'a server answers, ends cleanly with %s, and its data is there at the next start',
+  'a server answers, ends cleanly on %s, and keeps its data for the next start',
   TIMEOUT,
   async (signal) => {
     const first = await serveOnce(['--simulate'], signal, async (url) => {
@@ -34,7 +34,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
 )
 
 test(
-  'nothing but what the command prints stands on standard output; the log is beside it, one object a line',
+  'serve prints only its own line to standard output, and writes its log to standard error, one JSON object per line',
   TIMEOUT,
   async () => {
     const { stdout, stderr } = await serveOnce(['--database', 'memory://'], 'SIGTERM', (url) => fetch(`${url}/livez`))
@@ -49,7 +49,7 @@ test(
   },
 )
 
-test('a port that is taken, an address that is none, and one that others reach are told plainly', TIMEOUT, async () => {
+test('serve reports a port in use, an open address without keys, and an invalid port', TIMEOUT, async () => {
   const taken = createServer().listen(0, '127.0.0.1')
   onTestFinished(() => void taken.close())
   await new Promise((resolve) => taken.once('listening', resolve))

@@ -1,11 +1,11 @@
 import { createClient, type FlowUpdate, PolyphonyError } from '../../src/client/client.ts'
 
-/** What a page has seen. */
+/** Results of the program of a page. */
 export interface Seen {
-  /** Numbers of the updates: from the beginning, after the third, over a WebSocket. */
+  /** Sequence numbers of the received updates: from the beginning, after the third, over a WebSocket. */
   readonly loops: readonly (readonly number[])[]
   readonly status: string
-  /** Codes of an unknown flow, of a wrong key, and of a server that is none. */
+  /** Error codes for an unknown flow, a wrong key, and an address without a server. */
   readonly codes: readonly string[]
 }
 
@@ -15,7 +15,7 @@ async function numbersOf(updates: AsyncIterable<FlowUpdate>): Promise<readonly n
   return numbers
 }
 
-/** The program of a page: it runs a flow and follows it in every way there is. */
+/** The program of a page: it runs a flow and receives its updates in every possible way. */
 async function runPage(baseUrl: string, token: string): Promise<Seen> {
   const client = createClient({ baseUrl, token: () => token })
   await client.dataSharing.set('anthropic', { allowCrossProviderContext: true })

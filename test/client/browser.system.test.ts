@@ -7,7 +7,7 @@ import { CHROMIUM, openPage } from '../support/chromium.ts'
 import { ROOT } from '../support/run-block.ts'
 import type { Seen } from './browser-page.ts'
 
-/** A site of another origin than the server: one page with its program. */
+/** Serves one page with its program from another origin than the server. */
 async function serveSite(): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [join(ROOT, 'test/client/browser-page.ts')],

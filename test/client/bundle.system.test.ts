@@ -8,10 +8,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import manifest from '../../package.json' with { type: 'json' }
 import { ROOT } from '../support/run-block.ts'
 
-const MOST_BYTES = 15_000
+const MAX_BYTES = 15_000
 const entry = join(ROOT, 'src/client/client.ts')
 
-/** What a page would load. */
+/** The bundle that a page would load. */
 async function bundle(
   code: string,
 ): Promise<{ readonly text: string; readonly inputs: Metafile['inputs']; readonly imports: readonly unknown[] }> {
@@ -30,24 +30,24 @@ async function bundle(
   return { text: outputFiles[0]?.text ?? '', inputs: metafile.inputs, imports }
 }
 
-test(`a page loads less than ${MOST_BYTES} bytes, and nothing but the client itself and its reader of events`, async () => {
+test(`a page loads less than ${MAX_BYTES} bytes, and only the client and its event parser`, async () => {
   const { text, inputs, imports } = await bundle(`export * from '${entry}'`)
   expect(text.includes('PolyphonyError')).toBe(true)
-  expect(gzipSync(text, { level: 9 }).length).toBeLessThan(MOST_BYTES)
+  expect(gzipSync(text, { level: 9 }).length).toBeLessThan(MAX_BYTES)
   const foreign = Object.keys(inputs).filter((file) => file !== '<stdin>' && !/^src\/(client|async)\//.test(file))
   expect(foreign.filter((file) => !file.startsWith('node_modules/eventsource-parser/'))).toEqual([])
   expect(imports).toEqual([])
   expect(text.includes('node:')).toBe(false)
 })
 
-test('a bundle with a schema would be too big, and one with a Node module would fail', async () => {
+test('the check fails for a bundle with a schema and for one with a Node module', async () => {
   const { text, inputs } = await bundle(`export * from '${join(ROOT, 'src/protocol/flow.ts')}'`)
-  expect(gzipSync(text, { level: 9 }).length).toBeGreaterThan(MOST_BYTES)
+  expect(gzipSync(text, { level: 9 }).length).toBeGreaterThan(MAX_BYTES)
   expect(Object.keys(inputs).some((file) => file.includes('node_modules/zod'))).toBe(true)
   await expect(bundle(`import { readFileSync } from 'node:fs'; console.log(readFileSync)`)).rejects.toThrow('node:fs')
 })
 
-/** A user's project, with the package as it is shipped: types and exports. */
+/** A project of a user with the package as shipped: types and exports. */
 let project = ''
 beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), 'polyphony-client-'))
@@ -70,7 +70,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => rm(project, { recursive: true }))
 
-/** Type errors in programs of a user, and in the declarations that they pull in. */
+/** Type errors in programs of a user and in the declarations that they load. */
 async function typeErrors(codes: readonly string[], options: ts.CompilerOptions): Promise<readonly string[]> {
   const files = codes.map((_, index) => join(project, `user-${index}.ts`))
   for (const [index, file] of files.entries()) await writeFile(file, codes[index] ?? '')

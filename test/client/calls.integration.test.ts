@@ -10,7 +10,7 @@ afterAll(() => server.close())
 
 const thread = { id: 't1', userId: 'ada', createdAt: '2026-11-20T06:00:00.000Z' }
 
-describe('a call', () => {
+describe('a call of the client', () => {
   const flow = { threadId: 't', template: 'critique' }
   const rows: readonly [string, (client: ReturnType<typeof createClient>) => Promise<unknown>, string, unknown, boolean][] = [
     ['me.get', ({ me }) => me.get(), 'GET /me', undefined, false],
@@ -85,7 +85,7 @@ describe('a call', () => {
     ],
   ]
 
-  test.each(rows)('asks for what it names: %s', async (_, call, line, body, keyed) => {
+  test.each(rows)('sends the request that it stands for: %s', async (_, call, line, body, keyed) => {
     server.play(answers.json(200, thread))
     const { client } = createQuickClient(server, { apiKey: 'pk_1_x' })
     expect(await call(client)).toEqual(thread)
@@ -97,7 +97,7 @@ describe('a call', () => {
     expect(request?.headers['idempotency-key'] !== undefined).toBe(keyed)
   })
 
-  test('resolves with nothing where the server has nothing to say', async () => {
+  test('resolves with undefined for an answer without a body', async () => {
     server.play(answers.nothing())
     const { client } = createQuickClient(server)
     expect(await client.threads.delete('t')).toBeUndefined()
@@ -118,7 +118,7 @@ describe('a call', () => {
     expect(server.requests).toEqual([])
   })
 
-  test('sends a key of its own with each call and the same with each try, or the one that is given', async () => {
+  test('sends a new Idempotency-Key with each call, the same with each attempt, or the given one', async () => {
     server.play(answers.drop(), answers.problem(503, 'SERVER_CLOSING', { retryable: true }), answers.json(201, thread))
     const { client } = createQuickClient(server)
     await client.threads.create()
@@ -151,7 +151,7 @@ describe('a call', () => {
     expect(server.requests[1]?.headers).toMatchObject({ 'x-team': 'blue', 'x-call': 'call', traceparent: '00-1-2-01' })
   })
 
-  test('asks for a token before every try', async () => {
+  test('requests a token before every attempt', async () => {
     server.play(answers.drop(), answers.json(200, thread))
     let count = 0
     const { client } = createQuickClient(server, { token: async () => `token-${++count}` })
@@ -159,7 +159,7 @@ describe('a call', () => {
     expect(server.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer token-1', 'Bearer token-2'])
   })
 
-  test('pages through all flows, and stops asking when the loop is left', async () => {
+  test('requests all pages of flows, and stops when the loop is left', async () => {
     const page = (ids: readonly string[], nextCursor?: string) =>
       answers.json(200, { items: ids.map((id) => ({ id })), nextCursor })
     const { client } = createQuickClient(server)
@@ -178,8 +178,8 @@ describe('a call', () => {
   })
 })
 
-describe('an error', () => {
-  test('has everything that the problem says', async () => {
+describe('an error of the client', () => {
+  test('contains all fields of the problem', async () => {
     const errors = [{ pointer: '#/title', detail: 'too long' }]
     server.play(answers.problem(422, 'INPUT_INVALID', { pointer: '#/title', errors, details: { most: 500 }, requestId: 'r1' }))
     const error = await rejection(createQuickClient(server).client.threads.create())
@@ -199,7 +199,7 @@ describe('an error', () => {
     })
   })
 
-  test.each([200, 404, 500])('says so where HTTP %d is the page of something else, without its text', async (status) => {
+  test.each([200, 404, 500])('is BAD_ANSWER for HTTP %d with a foreign page, without its text', async (status) => {
     server.play(answers.html(status))
     const error = await rejection(createQuickClient(server).client.threads.delete('t'))
     expect(error).toMatchObject({ code: 'BAD_ANSWER', status })
@@ -207,14 +207,14 @@ describe('an error', () => {
     expect(JSON.stringify(error) + String(error)).not.toContain('Ada')
   })
 
-  test.each([['[]'], ['"text"'], ['null'], ['{"id":']])('says so where the answer is %s', async (body) => {
+  test.each([['[]'], ['"text"'], ['null'], ['{"id":']])('is BAD_ANSWER for the answer %s', async (body) => {
     server.play((response) => {
       response.writeHead(200, { 'content-type': 'application/json' }).end(body)
     })
     expect(await rejection(createQuickClient(server).client.threads.get('t'))).toMatchObject({ code: 'BAD_ANSWER', status: 200 })
   })
 
-  test('of the network is one too, and names the address', async () => {
+  test('is NETWORK, with the address, when the network fails', async () => {
     const gone = await createScriptedServer()
     await gone.close()
     const { client, delays } = createQuickClient(gone)
@@ -243,7 +243,7 @@ describe('an error', () => {
   })
 
   test.each([
-    ['an address that is none', { baseUrl: 'nonsense' }],
+    ['an invalid address', { baseUrl: 'nonsense' }],
     ['an address of another kind', { baseUrl: 'ftp://127.0.0.1' }],
     ['an address with a password', { baseUrl: 'http://ada:hunter2@127.0.0.1' }],
     ['a key and a token', { baseUrl: 'http://127.0.0.1', apiKey: 'pk_hunter2', token: 'hunter2' }],
@@ -270,7 +270,7 @@ describe('an error', () => {
     expect(server.requests).toEqual([])
   })
 
-  test('of the function that gives tokens can be tried again, unless it says otherwise', async () => {
+  test('is retryable when the token function fails, unless that function throws a PolyphonyError', async () => {
     server.play(answers.json(200, thread))
     let failures = 0
     const flaky = createQuickClient(server, {
@@ -288,7 +288,7 @@ describe('an error', () => {
   })
 })
 
-describe('a failed call', () => {
+describe('a failed call of the client', () => {
   const passing = [
     ['429', answers.problem(429, 'RATE_LIMITED', { retryable: true })],
     ['502 of a proxy', answers.html(502)],
@@ -299,7 +299,7 @@ describe('a failed call', () => {
     ['its own first try, still at work', answers.problem(409, 'REQUEST_IN_PROGRESS', { retryable: true })],
   ] as const
 
-  test.each(passing)('is repeated where that is harmless, and not elsewhere: %s', async (_, answer) => {
+  test.each(passing)('is repeated only if that is safe: %s', async (_, answer) => {
     const { client } = createQuickClient(server)
     for (const call of [() => client.threads.get('t'), () => client.flows.rerun('f')]) {
       server.play(answer, answer, answers.json(200, thread))
@@ -317,7 +317,7 @@ describe('a failed call', () => {
     }
   })
 
-  test('is given up after three repetitions, or as many as are wanted', async () => {
+  test('rejects after three retries, or after maxRetries', async () => {
     const { client, delays } = createQuickClient(server)
     server.play(answers.drop())
     expect(await rejection(client.threads.get('t'))).toMatchObject({ code: 'NETWORK' })
@@ -339,7 +339,7 @@ describe('a failed call', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test('waits as long as the server asks, and not at all where that is too long', async () => {
+  test('waits as long as the server requests, and rejects at once if that is too long', async () => {
     const { client, delays } = createQuickClient(server)
     const limited = (after: string) => answers.problem(429, 'RATE_LIMITED', { retryable: true }, { 'retry-after': after })
     server.play(limited('7'), answers.json(200, thread))
@@ -350,7 +350,7 @@ describe('a failed call', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test('ends at once with the reason of its signal: before, in between, and while it waits for the next try', async () => {
+  test('rejects at once with the reason of its signal: before, during, and between attempts', async () => {
     const reason = new Error('enough')
     server.play(answers.hang())
     expect(await rejection(createQuickClient(server).client.me.get({ signal: AbortSignal.abort(reason) }))).toBe(reason)
@@ -373,7 +373,7 @@ describe('a failed call', () => {
     expect(await rejection(call)).toBe(reason)
   })
 
-  test('leaves no listener on a signal that lives long', async () => {
+  test('leaves no listener on a long-lived signal', async () => {
     const listeners = new Set<unknown>()
     const { signal } = new AbortController()
     const { addEventListener, removeEventListener } = signal
@@ -391,7 +391,7 @@ describe('a failed call', () => {
   })
 })
 
-describe('an address', () => {
+describe('the address of a server', () => {
   test.each([
     ['/', ''],
     ['/api/v1', ''],
@@ -411,7 +411,7 @@ describe('executeAndWait', () => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end(text)
   }
 
-  test('is one request for a flow that ends while the server is asked to wait', async () => {
+  test('sends one request for a flow that ends during waitMs', async () => {
     server.play(answers.json(200, flow))
     expect(await createQuickClient(server).client.flows.executeAndWait('f', { input: 'x' }, { waitMs: 10_000 })).toEqual(flow)
     expect(server.requests.map(({ path, body }) => [path, body])).toEqual([
@@ -425,7 +425,7 @@ describe('executeAndWait', () => {
       'was started by a try whose answer was lost',
       Array.from({ length: 4 }, () => answers.problem(409, 'REQUEST_IN_PROGRESS', { retryable: true })),
     ],
-  ])('follows a flow that %s, over lost connections, and reads it at its end', async (_, first) => {
+  ])('streams a flow that %s, over lost connections, and reads it at its end', async (_, first) => {
     server.play(...first, stream(': ping\n\n'), stream(end), answers.json(200, flow))
     const options = { waitMs: 5, headers: { 'x-tenant': 'a' } }
     expect(await createQuickClient(server).client.flows.executeAndWait('f', {}, options)).toEqual(flow)

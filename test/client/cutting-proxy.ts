@@ -2,12 +2,12 @@ import { connect, createServer, type Socket } from 'node:net'
 
 export interface CuttingProxy {
   readonly url: string
-  /** Connections so far. */
+  /** Number of connections so far. */
   readonly connections: number
   close(): Promise<void>
 }
 
-/** Stands before a server and cuts each connection after as many bytes of answers as it is told; `undefined` lets it be. */
+/** A proxy that cuts each connection after a given number of answer bytes; `undefined` keeps the connection. */
 export async function createCuttingProxy(
   target: string,
   bytesOf: (connection: number) => number | undefined,
@@ -32,9 +32,9 @@ export async function createCuttingProxy(
     }
     client.pipe(upstream)
     upstream.on('data', (data) => {
-      const piece = data.subarray(0, left)
-      left -= piece.length
-      client.write(piece, () => {
+      const chunk = data.subarray(0, left)
+      left -= chunk.length
+      client.write(chunk, () => {
         if (left === 0) end()
       })
     })

@@ -2,17 +2,17 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { COMMENT, createEventParser, type ServerSentEvent } from '../../src/client/http/event-parser.ts'
 
-const parseAll = (pieces: readonly string[]): readonly ServerSentEvent[] => {
+const parseAll = (chunks: readonly string[]): readonly ServerSentEvent[] => {
   const parse = createEventParser()
-  return pieces.flatMap((piece) => parse(piece))
+  return chunks.flatMap((chunk) => parse(chunk))
 }
 
 const cutAt = (text: string, cuts: readonly number[]): readonly string[] => {
-  const places = [0, ...cuts.map((cut) => cut % (text.length + 1)).sort((a, b) => a - b), text.length]
-  return places.slice(1).map((end, index) => text.slice(places[index], end))
+  const bounds = [0, ...cuts.map((cut) => cut % (text.length + 1)).sort((a, b) => a - b), text.length]
+  return bounds.slice(1).map((end, index) => text.slice(bounds[index], end))
 }
 
-test('events are the same wherever the text is cut, with every line end, also mixed', () => {
+test('the parser returns the same events wherever the text is split, with every line ending, also mixed', () => {
   const event = fc.record({
     type: fc.constantFrom('message', 'step_progress', 'end'),
     lines: fc.array(
@@ -31,7 +31,7 @@ test('events are the same wherever the text is cut, with every line end, also mi
         let text = ''
         for (const { type, lines } of events) {
           const fields = [...(type === 'message' ? [] : [`event: ${type}`]), 'id: 7', ...lines.map((line) => `data: ${line}`)]
-          // A CR that ends one line and an LF that ends the next, empty one would be read as one line end.
+          // A CR that ends one line and an LF that ends the next, empty line would be parsed as one line ending.
           const end = next()
           text += [...fields, ''].map((field) => `${field}${end}`).join('')
         }
@@ -46,14 +46,14 @@ test('events are the same wherever the text is cut, with every line end, also mi
 
 test.each<[string, string, readonly ServerSentEvent[]]>([
   ['an event without an empty line after it was cut', 'data: a\n\ndata: b\n', [{ type: 'message', data: 'a' }]],
-  ['a comment is told, so that a heartbeat is seen', ': ping\n\n', [{ type: COMMENT, data: '' }]],
+  ['a comment is reported, so that a heartbeat is noticed', ': ping\n\n', [{ type: COMMENT, data: '' }]],
   [
     'one space after the colon belongs to the format, a second one to the value',
     'data:  a\ndata:b\n\n',
     [{ type: 'message', data: ' a\nb' }],
   ],
   ['a field without a colon is empty', 'data\n\n', [{ type: 'message', data: '' }]],
-  ['an event without data is none, and its type does not stay', 'event: end\n\ndata: a\n\n', [{ type: 'message', data: 'a' }]],
+  ['an event without data is dropped together with its type', 'event: end\n\ndata: a\n\n', [{ type: 'message', data: 'a' }]],
   ['fields that nobody knows say nothing', 'retry: 5\nid: 1\nfoo: x\n\ndata: a\n\n', [{ type: 'message', data: 'a' }]],
   ['colons in a value stay', 'data: {"a":"b: c"}\n\n', [{ type: 'message', data: '{"a":"b: c"}' }]],
 ])('%s', (_, text, expected) => {
@@ -61,7 +61,7 @@ test.each<[string, string, readonly ServerSentEvent[]]>([
   expect(parseAll([...text])).toEqual(expected)
 })
 
-test('a line end of two characters that is cut between them ends one line', () => {
+test('a CR LF that is split between two chunks ends one line', () => {
   expect(parseAll(['data: a\r', '\n', '\r', '', '\ndata: b\r\n\r\n'])).toEqual([
     { type: 'message', data: 'a' },
     { type: 'message', data: 'b' },
@@ -70,9 +70,9 @@ test('a line end of two characters that is cut between them ends one line', () =
 
 test('an event without an end is refused before it fills the memory', () => {
   const parse = createEventParser()
-  const piece = 'x'.repeat(8_000_000)
+  const chunk = 'x'.repeat(8_000_000)
   parse('data: ')
   expect(() => {
-    for (let count = 0; count < 9; count++) parse(piece)
+    for (let count = 0; count < 9; count++) parse(chunk)
   }).toThrow(RangeError)
 })

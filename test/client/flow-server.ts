@@ -9,7 +9,7 @@ export interface SentUpdate {
   readonly data: unknown
 }
 
-/** Updates with these texts, numbered from 1. */
+/** Updates with these texts and sequence numbers from 1. */
 export const updatesOf = (texts: readonly string[]): readonly SentUpdate[] =>
   texts.map((delta, index) => ({
     seq: index + 1,
@@ -22,30 +22,30 @@ export const updatesOf = (texts: readonly string[]): readonly SentUpdate[] =>
 
 export const endOf = (updates: readonly SentUpdate[]) => ({ flowId: 'f', status: 'COMPLETED', lastSeq: updates.length })
 
-/** How one connection goes. */
+/** Course of one connection. */
 export interface Fate {
-  /** Updates before the asked place that are sent again. */
+  /** Number of updates before the requested one that are sent again. */
   readonly overlap?: number
-  /** Bytes after which it ends; absent: the whole, with `end`. */
+  /** Bytes after which the connection ends; absent: after all updates and `end`. */
   readonly bytes?: number
-  /** Ends in the middle of the update of this number. */
+  /** Sequence number of the update in whose middle the connection ends. */
   readonly within?: number
-  /** Where it ends early: by a reset, by an ordinary end, or not at all. */
+  /** How a connection ends early: by a reset, by an ordinary end, or not at all. */
   readonly how?: 'drop' | 'close' | 'stall'
-  /** ConnectionLimiter at which the bytes are cut into packets. */
+  /** Positions at which the bytes are split into packets. */
   readonly cuts?: readonly number[]
   readonly lineEnd?: string
 }
 
-/** Where a request wants to go on. */
-export const placeOf = ({ headers, path }: SeenRequest): number =>
+/** Sequence number after which a request wants updates. */
+export const afterSeqOf = ({ headers, path }: SeenRequest): number =>
   Number(headers['last-event-id'] ?? new URL(path, 'http://localhost').searchParams.get('afterSeq'))
 
-/** The updates after the place that is asked for, as server-sent events. */
+/** Sends the updates after the requested number as server-sent events. */
 export const stream =
   (updates: readonly SentUpdate[], { overlap = 0, bytes, within, how = 'drop', cuts = [], lineEnd = '\n' }: Fate = {}): Play =>
   async (response, request) => {
-    const due = updates.filter(({ seq }) => seq > placeOf(request) - overlap)
+    const due = updates.filter(({ seq }) => seq > afterSeqOf(request) - overlap)
     const events = due.flatMap((update) => [
       `: ping`,
       '',
@@ -60,23 +60,23 @@ export const stream =
     const sent = length === undefined ? all : all.subarray(0, length % all.length)
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
     response.flushHeaders()
-    await writePieces(response, sent, cuts)
+    await writeChunks(response, sent, cuts)
     if (length === undefined || how === 'close') response.end()
     else if (how === 'drop') response.socket?.destroy()
   }
 
-async function writePieces(response: ServerResponse, bytes: Buffer, cuts: readonly number[]): Promise<void> {
-  const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
-  for (const [index, start] of places.slice(0, -1).entries()) {
-    const piece = bytes.subarray(start, places[index + 1])
-    if (response.destroyed || piece.length === 0) continue
-    await new Promise((resolve) => response.write(piece, resolve))
-    // One turn of the loop per piece, so that each leaves as a packet of its own.
+async function writeChunks(response: ServerResponse, bytes: Buffer, cuts: readonly number[]): Promise<void> {
+  const bounds = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
+  for (const [index, start] of bounds.slice(0, -1).entries()) {
+    const chunk = bytes.subarray(start, bounds[index + 1])
+    if (response.destroyed || chunk.length === 0) continue
+    await new Promise((resolve) => response.write(chunk, resolve))
+    // Each chunk is written after the previous one, so that each leaves as its own packet.
     await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
-/** Answers that are none of a stream, and heal. */
+/** Recoverable answers that are not a stream. */
 export const mishaps: Readonly<Record<string, Play>> = {
   'reset before an answer': answers.drop(),
   '503': answers.problem(503, 'SERVER_CLOSING', { retryable: true }),

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowUpdate, PolyphonyClient, Reconnection } from '../../src/client/client.ts'
-import { mishaps, placeOf, stream, updatesOf } from './flow-server.ts'
+import { afterSeqOf, mishaps, stream, updatesOf } from './flow-server.ts'
 import {
   answers,
   createQuickClient,
@@ -18,10 +18,10 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-type Follow = Parameters<PolyphonyClient['flows']['follow']>[1]
+type StreamOptions = Parameters<PolyphonyClient['flows']['follow']>[1]
 const updates = updatesOf(['a', 'ü\n\r', '🙂'])
 
-async function collect(client: PolyphonyClient, options?: Follow): Promise<readonly FlowUpdate[]> {
+async function collect(client: PolyphonyClient, options?: StreamOptions): Promise<readonly FlowUpdate[]> {
   const collected: FlowUpdate[] = []
   for await (const update of client.flows.follow('f', options)) collected.push(update)
   return collected
@@ -35,8 +35,8 @@ const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
   while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe('updates', () => {
-  test('come each once and in order, wherever connections are cut and whatever comes twice', async () => {
+describe('the updates of a flow', () => {
+  test('arrive once and in order, wherever connections are cut and updates are repeated', async () => {
     const connection = fc.record({
       overlap: fc.nat({ max: 3 }),
       bytes: fc.nat({ max: 5_000 }),
@@ -66,7 +66,7 @@ describe('updates', () => {
     )
   }, 120_000)
 
-  test('go on after the last one that was taken', async () => {
+  test('continue after the last update that the loop consumed', async () => {
     server.play(stream(updates, { within: 3 }), stream(updates))
     const { client } = createQuickClient(server)
     await collect(client, { afterSeq: 1 })
@@ -76,51 +76,51 @@ describe('updates', () => {
     ])
   })
 
-  test('of a kind that the client does not know are handed on; events that are no updates are not', async () => {
+  test('are yielded also with unknown types, without events that are not updates', async () => {
     const odd = { seq: 4, flowId: 'f', type: 'brand_new', data: {} }
     server.play(sse('event: news\ndata: {"a":1}\n\n', `data: ${JSON.stringify(odd)}\n\n`, 'event: end\ndata: {}\n\n'))
     expect(await collect(createQuickClient(server).client)).toEqual([odd])
   })
 
-  test('come to several loops of one flow, each at its own place', async () => {
+  test('reach several loops of one flow independently', async () => {
     server.play(stream(updates))
     const { client } = createQuickClient(server)
     const [all, rest] = await Promise.all([collect(client), collect(client, { afterSeq: 2 })])
     expect([all, rest]).toEqual([updates, updates.slice(2)])
   })
 
-  test('are read no faster than the loop takes them', async () => {
+  test('are read from the network no faster than the loop consumes them', async () => {
     const megabyte = 'x'.repeat(1_000_000)
     const many = updatesOf(Array.from({ length: 60 }, () => megabyte))
-    let written = 0
+    let sent = 0
     server.play(async (response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       for (const update of many) {
         if (!response.write(`data: ${JSON.stringify(update)}\n\n`))
           await new Promise((resolve) => response.once('drain', resolve))
-        written++
+        sent++
       }
       response.end('event: end\ndata: {}\n\n')
     })
     const loop = createQuickClient(server).client.flows.follow('f')
     expect((await loop.next()).value?.seq).toBe(1)
     let before = -1
-    // Written until nothing moves any more: then the buffers of both sides and of the system are full.
+    // Writes until the count no longer changes: then the buffers of both sides and of the system are full.
     await until(async () => {
-      const isStill = written === before
-      before = written
+      const isStill = sent === before
+      before = sent
       await new Promise((resolve) => setTimeout(resolve, 40))
       return isStill
     })
-    expect(written).toBeLessThan(40)
+    expect(sent).toBeLessThan(40)
     let count = 1
     for await (const { seq } of loop) expect(seq).toBe(++count)
     expect(count).toBe(60)
   })
 })
 
-describe('a lost connection', () => {
-  test('is taken up again later and later, at random, until something arrives', async () => {
+describe('a lost connection of a stream', () => {
+  test('is reopened with growing random delays until a byte arrives', async () => {
     const reconnections: Reconnection[] = []
     const drops = Array.from({ length: 7 }, () => answers.drop())
     server.play(...drops, stream(updates, { within: 2 }), answers.drop(), stream(updates))
@@ -131,7 +131,7 @@ describe('a lost connection', () => {
     expect(reconnections[0]).toMatchObject({ delayMs: 375, error: { code: 'NETWORK' } })
   })
 
-  test('is given up after so many failures in a row; heartbeats count as life', async () => {
+  test('is given up after maxReconnects failures in a row; heartbeats reset the count', async () => {
     const { client, delays } = createQuickClient(server)
     server.play(answers.drop())
     expect(await rejection(collect(client, { maxReconnects: 2 }))).toMatchObject({ code: 'NETWORK' })
@@ -142,7 +142,7 @@ describe('a lost connection', () => {
     expect(await rejection(collect(client, { maxReconnects: 1 }))).toMatchObject({ message: 'The stream ended before the flow' })
   })
 
-  test('waits as long as the server asks', async () => {
+  test('is reopened after the wait that the server requests', async () => {
     const { client, delays } = createQuickClient(server)
     const busy = (after: string) => answers.problem(503, 'SERVER_CLOSING', { retryable: true }, { 'retry-after': after })
     server.play(busy('90'), stream(updates))
@@ -152,7 +152,7 @@ describe('a lost connection', () => {
     expect(await rejection(collect(client))).toMatchObject({ code: 'SERVER_CLOSING', retryAfterMs: 601_000 })
   })
 
-  test('is noticed when it dies without a word, before the answer and in the middle, and closed', async () => {
+  test('is detected and closed when it goes silent, before the answer and during it', async () => {
     const closings: Promise<unknown>[] = []
     const dying =
       (play: Play): Play =>
@@ -166,7 +166,7 @@ describe('a lost connection', () => {
     expect(server.requests.length).toBeGreaterThanOrEqual(3)
   })
 
-  test('asks for a fresh token', async () => {
+  test('is reopened with a new token', async () => {
     server.play(stream(updates, { within: 2 }), stream(updates))
     let count = 0
     await collect(createQuickClient(server, { token: () => `t${++count}` }).client)
@@ -174,7 +174,7 @@ describe('a lost connection', () => {
   })
 })
 
-describe('a loop', () => {
+describe('a loop over the updates of a flow', () => {
   test.each([
     [401, 'UNAUTHENTICATED'],
     [403, 'PERMISSION_DENIED'],
@@ -192,14 +192,14 @@ describe('a loop', () => {
     ['a login', answers.html(401)],
     ['JSON', answers.json(200, {})],
     ['nothing', answers.nothing()],
-    ['an event that is no JSON', sse('data: <html>\n\n')],
+    ['an event that is not JSON', sse('data: <html>\n\n')],
   ])('throws where something else than the server answers with %s', async (_, answer) => {
     server.play(answer)
     expect(await rejection(collect(createQuickClient(server).client))).toMatchObject({ code: 'BAD_ANSWER' })
     expect(server.requests).toHaveLength(1)
   })
 
-  test('goes on after a problem in the stream that may pass', async () => {
+  test('continues after a retryable problem in the stream', async () => {
     const [first] = updates
     const problem = problemOf(503, 'DATABASE_UNAVAILABLE', { retryable: true })
     server.play(
@@ -207,10 +207,10 @@ describe('a loop', () => {
       stream(updates),
     )
     expect(await collect(createQuickClient(server).client)).toEqual(updates)
-    expect(server.requests.map(placeOf)).toEqual([0, 1])
+    expect(server.requests.map(afterSeqOf)).toEqual([0, 1])
   })
 
-  test('throws a problem in the stream that does not pass, after what came before it', async () => {
+  test('throws a permanent problem in the stream after the updates before it', async () => {
     const [first] = updates
     server.play(
       sse(`data: ${JSON.stringify(first)}\n\n`, `event: problem\ndata: ${JSON.stringify(problemOf(401, 'UNAUTHENTICATED'))}\n\n`),
@@ -224,7 +224,7 @@ describe('a loop', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test('goes on with a fresh token where the last one ran out, and not with a key', async () => {
+  test('continues with a new token after the last one expired, and throws with a key', async () => {
     const [first] = updates
     const expired: Play = sse(
       `data: ${JSON.stringify(first)}\n\n`,
@@ -238,17 +238,17 @@ describe('a loop', () => {
     expect(await rejection(collect(createQuickClient(server, { apiKey: 'pk_1_x' }).client))).toMatchObject({ status: 401 })
   })
 
-  test('asks for nothing before its first step', () => {
+  test('sends no request before its first step', () => {
     server.play(stream(updates))
     createQuickClient(server).client.flows.follow('f')
     expect(server.requests).toEqual([])
   })
 
-  /** A stream that stays open after the first update. */
+  /** A stream that stays open after its first update. */
   const open: Play = (response, request) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write(
-      `data: ${JSON.stringify(updates[placeOf(request)])}\n\ndata: ${JSON.stringify(updates[placeOf(request) + 1])}\n\n`,
+      `data: ${JSON.stringify(updates[afterSeqOf(request)])}\n\ndata: ${JSON.stringify(updates[afterSeqOf(request) + 1])}\n\n`,
     )
     closed = new Promise((resolve) => response.once('close', resolve))
   }
@@ -270,7 +270,7 @@ describe('a loop', () => {
     await closed
   })
 
-  test('ends at once, quietly, on abort: while it waits for an update, while its body runs, and before it begins', async () => {
+  test('ends at once without an error on abort: while waiting for an update, in its body, and before it starts', async () => {
     const { client } = createQuickClient(server)
     for (const late of [false, true]) {
       server.play(open)
@@ -289,7 +289,7 @@ describe('a loop', () => {
     expect(server.requests).toEqual([])
   })
 
-  test('ends at once on abort while it waits for the next try or for an answer', async () => {
+  test('ends at once on abort while waiting for the next attempt or for an answer', async () => {
     const abort = new AbortController()
     server.play(answers.drop())
     const waiting = createQuickClient(server, { wait: async () => abort.abort() })
@@ -299,7 +299,7 @@ describe('a loop', () => {
     expect(await collect(createQuickClient(server).client, { signal: again.signal })).toEqual([])
   })
 
-  test('closes the connection of an answer that is no stream', async () => {
+  test('closes the connection of an answer that is not a stream', async () => {
     server.play((response) => {
       response.writeHead(200, { 'content-type': 'text/html' })
       response.write('<!doctype html>')
@@ -309,7 +309,7 @@ describe('a loop', () => {
     await closed
   })
 
-  test('ends at once on abort while it waits for a token', async () => {
+  test('ends at once on abort while waiting for a token', async () => {
     const abort = new AbortController()
     const { client } = createQuickClient(server, {
       token: () => {
@@ -320,7 +320,7 @@ describe('a loop', () => {
     expect(await collect(client, { signal: abort.signal })).toEqual([])
   })
 
-  test('can be ended from outside while it waits', async () => {
+  test('ends at once when its iterator is returned while waiting', async () => {
     server.play(open)
     const loop = createQuickClient(server).client.flows.follow('f')
     await loop.next()
@@ -331,7 +331,7 @@ describe('a loop', () => {
     await closed
   })
 
-  test('leaves no listener on a signal that lives long', async () => {
+  test('leaves no listener on a long-lived signal', async () => {
     const { signal } = new AbortController()
     let listeners = 0
     const { addEventListener, removeEventListener } = signal

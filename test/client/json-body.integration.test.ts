@@ -9,7 +9,7 @@ const circle: Record<string, unknown> = {}
 circle.self = { circle }
 const deep = () => Array.from({ length: 10_000 }).reduce<unknown>((inner) => [inner], 1)
 
-describe('a definition', () => {
+describe('a definition that JSON cannot express', () => {
   const refused: readonly [string, FlowDefinitionInput, string, string][] = [
     [
       'a prompt that is a function',
@@ -37,7 +37,7 @@ describe('a definition', () => {
     ],
   ]
 
-  test.each(refused)('is refused before anything is sent with %s', async (_, definition, pointer, words) => {
+  test.each(refused)('is refused without a request: %s', async (_, definition, pointer, words) => {
     const server = await createScriptedServer()
     server.play(answers.json(200, {}))
     const { client } = createQuickClient(server)
@@ -57,18 +57,18 @@ describe('a definition', () => {
 test.each<[string, unknown, string]>([
   ['a bigint', { a: 1n }, '#/a'],
   ['a symbol', { 'a/b~': Symbol('x') }, '#/a~1b~0'],
-  ['a number that is none', [{ timeout: Number.NaN }], '#/0/timeout'],
+  ['NaN', [{ timeout: Number.NaN }], '#/0/timeout'],
   ['an endless number', { a: Number.POSITIVE_INFINITY }, '#/a'],
   ['itself', circle, '#/self/circle'],
 ])('a body with %s is refused, with the place', (_, body, pointer) => {
   expect(() => toJson(body)).toThrow(expect.objectContaining({ code: 'INPUT_INVALID', pointer }))
 })
 
-test('a body that is nested too deeply is refused, and no stack overflows', () => {
+test('a body that is nested too deeply is refused without a stack overflow', () => {
   expect(() => toJson(deep())).toThrow(expect.objectContaining({ code: 'INPUT_INVALID' }))
 })
 
-test('what JSON can say is sent as it is, the same object twice too', () => {
+test('a body that JSON can express is sent unchanged, also with the same object twice', () => {
   const twice = { at: new Date(0), none: undefined, nothing: null }
   expect(toJson({ a: twice, b: [twice, 'ü\u2028', 1e-7] })).toBe(JSON.stringify({ a: twice, b: [twice, 'ü\u2028', 1e-7] }))
 })

@@ -23,7 +23,7 @@ const definition = {
   steps: [{ id: 'say', model: 'scripted/m', action: 'generate', prompt: 'original' }],
 } as const
 
-/** A server whose model says this, word by word. */
+/** A server whose model streams this text word by word. */
 const runScripted = (text: string) => {
   const reply = { text, chunks: text.split(/(?<= )/) }
   return runServer({ providers: { scripted: createScriptedProvider({ id: 'scripted', replies: [reply] }) } })
@@ -41,7 +41,7 @@ async function collect(loop: AsyncIterable<FlowUpdate>): Promise<readonly FlowUp
 const textOf = (updates: readonly FlowUpdate[]) =>
   updates.map((update) => (update.type === 'step_progress' ? update.data.delta : '')).join('')
 
-test('every group of the client speaks with the real server', { timeout: 60_000 }, async () => {
+test('every group of the client works with the real server', { timeout: 60_000 }, async () => {
   const server = await runServer()
   const client = clientOf(server)
   expect(await client.me.get()).toMatchObject({ userId: 'local', via: 'local' })
@@ -104,7 +104,7 @@ test('every group of the client speaks with the real server', { timeout: 60_000 
   })
 })
 
-test('a definition that is wrong comes back with the place of every fault', async () => {
+test('an invalid definition is refused with a pointer to every problem', async () => {
   const client = clientOf(await runServer())
   const thread = await client.threads.create()
   const wrong = { ...definition, steps: [{ ...definition.steps[0], inputFrom: 'nobody' }] }
@@ -115,23 +115,23 @@ test('a definition that is wrong comes back with the place of every fault', asyn
   })
 })
 
-test('a call that is repeated is done once', async () => {
+test('a repeated call takes effect once', async () => {
   const server = await runServer()
-  let tries = 0
-  // The server's answer to the first try is lost.
+  let attempts = 0
+  // The server's answer to the first attempt is lost.
   const losing: typeof fetch = async (...given) => {
     const answer = await fetch(...given)
-    if (++tries === 1) throw new TypeError('fetch failed')
+    if (++attempts === 1) throw new TypeError('fetch failed')
     return answer
   }
   const client = clientOf(server, { fetch: losing })
   const thread = await client.threads.create()
   expect((await client.threads.list()).items).toEqual([thread])
-  expect(tries).toBe(3)
+  expect(attempts).toBe(3)
 })
 
-describe('with keys', () => {
-  test('a client is who its key says, over HTTP, streams and both kinds of WebSocket', async () => {
+describe('a server with keys', () => {
+  test('identifies a client by its key over HTTP, streams and both kinds of WebSocket', async () => {
     const server: RunningServer = await runServer()
     const apiKey = await server.keyOf('ada')
     expect(await rejection(clientOf(server, { apiKey: 'pk_1_wrong' }).me.get())).toMatchObject({
@@ -152,10 +152,10 @@ describe('with keys', () => {
   })
 })
 
-describe('a run of many updates', () => {
+describe('an execution with many updates', () => {
   const reply = Array.from({ length: 400 }, (_, index) => `word${index} ü🙂`).join(' ')
 
-  test('is followed over cut connections without a gap or a duplicate, by stream and by WebSocket', {
+  test('is received over cut connections without gaps or duplicates, by stream and by WebSocket', {
     timeout: 60_000,
   }, async () => {
     const server = await runScripted(reply)
@@ -181,21 +181,21 @@ describe('a run of many updates', () => {
     )
   })
 
-  test('is followed while it runs, by several loops and kinds, and ends for each', async () => {
+  test('is received by several loops at once, by stream and by WebSocket, and ends each of them', async () => {
     const server = await runScripted(reply)
     const client = clientOf(server)
     const flowId = await createEcho(client)
     const socket = client.socket()
     onTestFinished(() => socket.close())
-    const following = [collect(client.flows.follow(flowId)), collect(client.flows.follow(flowId)), collect(socket.follow(flowId))]
+    const loops = [collect(client.flows.follow(flowId)), collect(client.flows.follow(flowId)), collect(socket.follow(flowId))]
     expect(await socket.execute(flowId, { input: 'go' })).toMatchObject({ flowId })
-    for (const updates of await Promise.all(following)) {
+    for (const updates of await Promise.all(loops)) {
       expect(textOf(updates)).toBe(reply)
       expect(updates.at(-1)?.type).toBe('flow_complete')
     }
   })
 
-  test('goes on when the loop that follows it is left, and can be cancelled over the socket', async () => {
+  test('continues after its loop is left, and can be cancelled over the socket', async () => {
     const server = await runScripted('')
     const client = clientOf(server)
     const flowId = await createEcho(client)
@@ -209,7 +209,7 @@ describe('a run of many updates', () => {
   })
 })
 
-test('a loop outlives its server: it goes on at the next one', async () => {
+test('a loop continues with the next server after its server has stopped', async () => {
   const reply = 'a b c d e f'
   const first = await runScripted(reply)
   const flowId = await createEcho(clientOf(first))

@@ -3,26 +3,26 @@ import { type ClientOptions, createClient } from '../../src/client/client.ts'
 
 export interface SeenRequest {
   readonly method: string
-  /** With the query. */
+  /** Path with its query. */
   readonly path: string
   readonly headers: IncomingHttpHeaders
-  /** Parsed JSON; `undefined` without a body. */
+  /** The body as parsed JSON; `undefined` without a body. */
   readonly body: unknown
 }
 
-/** Plays one answer. */
+/** Sends one scripted answer. */
 export type Play = (response: ServerResponse, request: SeenRequest) => void | Promise<void>
 
 export interface ScriptedServer {
   readonly url: string
-  /** Every request so far, in order of arrival. */
+  /** All requests so far, in order of arrival. */
   readonly requests: readonly SeenRequest[]
-  /** Answers for the next requests, in order; the last one stays. Forgets what was asked before. */
+  /** Sets the answers of the next requests, in order; the last one repeats. Clears `requests`. */
   play(...answers: readonly Play[]): void
   close(): Promise<void>
 }
 
-/** A server on loopback that plays what a test says, byte for byte. */
+/** A server on loopback that sends the answers of a test, byte for byte. */
 export async function createScriptedServer(): Promise<ScriptedServer> {
   let requests: SeenRequest[] = []
   let script: readonly Play[] = []
@@ -82,25 +82,25 @@ export const answers = {
     rest: Readonly<Record<string, unknown>> = {},
     headers?: Readonly<Record<string, string>>,
   ): Play => send(status, 'application/problem+json', JSON.stringify(problemOf(status, code, rest)), headers),
-  /** What a proxy says. */
+  /** The page of a proxy. */
   html: (status: number): Play => send(status, 'text/html; charset=utf-8', '<!doctype html><h1>Gateway of Ada</h1>'),
   nothing: (): Play => (response) => {
     response.writeHead(204).end()
   },
-  /** Closes the connection without a byte. */
+  /** Closes the connection without an answer. */
   drop: (): Play => (response) => {
     response.socket?.destroy()
   },
-  /** Accepts the request and says nothing. */
+  /** Accepts the request and never answers. */
   hang: (): Play => () => {},
-  /** Promises more than it sends. */
+  /** Announces more bytes than it sends. */
   cut: (): Play => (response) => {
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
     response.write('{"id":', () => response.socket?.destroy())
   },
 }
 
-/** A client whose waits between tries take no time; `delays` holds them. */
+/** A client that does not wait between attempts; `delays` lists the waits in milliseconds. */
 export function createQuickClient(server: { readonly url: string }, options: Partial<ClientOptions> = {}) {
   const delays: number[] = []
   const client = createClient({
@@ -114,7 +114,7 @@ export function createQuickClient(server: { readonly url: string }, options: Par
   return { client, delays }
 }
 
-/** What the promise rejects with; fails where it resolves. */
+/** Resolves with the rejection of a promise; rejects if the promise resolves. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   const outcome = await promise.then(
     () => ({ resolved: true as const }),

@@ -11,7 +11,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.close())
 
-/** Names of the warnings that Node gives during the test. */
+/** Names of the warnings that Node emits during the test. */
 function watchWarnings(): readonly string[] {
   const names: string[] = []
   const add = ({ name }: Error) => names.push(name)
@@ -21,14 +21,14 @@ function watchWarnings(): readonly string[] {
 }
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-test('two thousand calls under one signal, or under none, are no leak, and leave no listener behind', async () => {
-  let begun = 0
+test('two thousand calls with one signal, or without any, leak nothing and leave no listener behind', async () => {
+  let started = 0
   let answer = () => {}
   const asked = new Promise<void>((resolve) => {
     answer = resolve
   })
   const fetch = async () => {
-    begun++
+    started++
     await asked
     return Response.json({ userId: 'ada', scopes: [], via: 'key' })
   }
@@ -36,7 +36,7 @@ test('two thousand calls under one signal, or under none, are no leak, and leave
   const { signal } = new AbortController()
   const warnings = watchWarnings()
   const calls = Array.from({ length: CALLS }, (_, index) => client.me.get(index % 2 === 0 ? { signal } : {}))
-  while (begun < CALLS) await turn()
+  while (started < CALLS) await turn()
   expect(getEventListeners(signal, 'abort')).toHaveLength(1)
   answer()
   await Promise.all(calls)
@@ -45,7 +45,7 @@ test('two thousand calls under one signal, or under none, are no leak, and leave
   expect(getEventListeners(signal, 'abort')).toEqual([])
 })
 
-test('a signal that many calls share ends them all, each with its reason', async () => {
+test('a signal that many calls share aborts all of them with its reason', async () => {
   server.play(answers.hang())
   const { client } = createQuickClient(server)
   const controller = new AbortController()
@@ -57,7 +57,7 @@ test('a signal that many calls share ends them all, each with its reason', async
   expect(getEventListeners(controller.signal, 'abort')).toEqual([])
 })
 
-test('a listener that left is not called, one that stayed is called once, and one may be added again', () => {
+test('a removed listener is not called, a kept one is called once, and a removed one can be added again', () => {
   const controller = new AbortController()
   const called: string[] = []
   const leave = onAbort(controller.signal, () => called.push('left'))
@@ -68,7 +68,7 @@ test('a listener that left is not called, one that stayed is called once, and on
   onAbort(controller.signal, listener)
   const leaveTwin = onAbort(controller.signal, listener)
   leaveTwin()
-  // One that is removed by another while the signal is being told is not called any more.
+  // A listener that another listener removes during the abort is not called.
   onAbort(controller.signal, () => leaveLast())
   const leaveLast = onAbort(controller.signal, () => called.push('last'))
   controller.abort()

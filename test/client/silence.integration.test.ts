@@ -14,7 +14,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** A fetch whose answers a test gives, piece by piece. */
+/** A fetch whose answers a test sends chunk by chunk. */
 function createFetch() {
   const asked: {
     url: string
@@ -26,10 +26,10 @@ function createFetch() {
   const fetch: typeof globalThis.fetch = (url, { signal } = {}) =>
     new Promise((resolve, reject) => {
       const encoder = new TextEncoder()
-      let pieces: ReadableStreamDefaultController<Uint8Array> | undefined
+      let chunks: ReadableStreamDefaultController<Uint8Array> | undefined
       const body = new ReadableStream<Uint8Array>({
         start(controller) {
-          pieces = controller
+          chunks = controller
         },
         cancel() {
           request.isClosed = true
@@ -40,7 +40,7 @@ function createFetch() {
         signal,
         isClosed: false,
         answer: () => resolve(new Response(body, { headers: { 'content-type': 'text/event-stream' } })),
-        send: (text: string) => pieces?.enqueue(encoder.encode(text)),
+        send: (text: string) => chunks?.enqueue(encoder.encode(text)),
       }
       signal?.addEventListener('abort', () => {
         request.isClosed = true
@@ -53,7 +53,7 @@ function createFetch() {
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 
-test('a call is tried again when an answer takes longer than a minute, or as long as is wanted', async () => {
+test('a call is repeated when its answer takes longer than a minute, or longer than its timeoutMs', async () => {
   const { fetch, asked } = createFetch()
   const client = createClient({ baseUrl: 'http://flows.test', fetch, random: () => 0 })
   const read = rejection(client.me.get())
@@ -74,7 +74,7 @@ test('a call is tried again when an answer takes longer than a minute, or as lon
   expect(await removed).toMatchObject({ message: 'http://flows.test did not answer within 20 ms' })
 })
 
-test('a step may take as long as it takes', async () => {
+test('executeStep has no timeout', async () => {
   const { fetch, asked } = createFetch()
   const abort = new AbortController()
   const step = rejection(
@@ -86,7 +86,7 @@ test('a step may take as long as it takes', async () => {
   expect(await step).toBe('enough')
 })
 
-describe('a stream', () => {
+describe('a stream of updates', () => {
   function follow() {
     const { fetch, asked } = createFetch()
     const reconnections: Reconnection[] = []
@@ -95,7 +95,7 @@ describe('a stream', () => {
     return { loop, asked, reconnections }
   }
 
-  test('that is silent for 45 seconds and a moment is dead, before the answer and after it; a heartbeat is life', async () => {
+  test('counts as dead after 45 seconds and a grace period without a byte, before and after the answer; a heartbeat counts', async () => {
     const { loop, asked, reconnections } = follow()
     const taken = loop.next()
     await pass(45_999)
@@ -123,7 +123,7 @@ describe('a stream', () => {
     expect(reconnections.map(({ error }) => error.message)).toEqual(['No answer within 45000 ms', 'Nothing arrived for 45000 ms'])
   })
 
-  test('is not dead because its loop takes its time', async () => {
+  test('does not count as dead while its loop is slow', async () => {
     const { loop, asked } = follow()
     const taken = loop.next()
     await pass(0)
@@ -139,7 +139,7 @@ describe('a stream', () => {
   })
 })
 
-/** A WebSocket whose messages a test gives. */
+/** A WebSocket whose messages a test sends. */
 class PlayedSocket {
   static opened: PlayedSocket[] = []
   readonly sent: string[] = []
@@ -163,8 +163,8 @@ class PlayedSocket {
   }
 }
 
-describe('a WebSocket', () => {
-  test('pings every 20 seconds, and is replaced when nothing comes back for 45 and a moment', async () => {
+describe('a WebSocket of the client', () => {
+  test('pings every 20 seconds, and is replaced after 45 seconds and a grace period without a message', async () => {
     PlayedSocket.opened = []
     const { fetch } = createFetch()
     const client = createClient({ baseUrl: 'http://flows.test', fetch, WebSocket: PlayedSocket, random: () => 0 })

@@ -4,41 +4,43 @@ import { type ClientFrameInput, clientFrame } from '../../src/protocol/socket.ts
 import type { SentUpdate } from './flow-server.ts'
 import { problemOf } from './scripted-server.ts'
 
-/** How one connection goes. */
+/** Course of one connection. */
 export interface SocketFate {
-  /** Frames after which it ends. */
+  /** Frames after which the connection ends. */
   readonly frames?: number
-  /** By a reset, by a close with this code, or by saying nothing any more. */
+  /** How the connection ends: by a reset, by a close with this code, or by silence. */
   readonly how?: 'reset' | 'silence' | number
 }
 
 export interface SeenFrame {
-  /** From 0. */
+  /** Number of the connection, from 0. */
   readonly connection: number
   readonly frame: ClientFrameInput
 }
 
 export interface SocketServer {
   readonly url: string
-  /** Frames of clients, pings aside. Fails later where one does not fit the protocol. */
+  /** Frames of clients without pings. A frame that violates the protocol fails the test later. */
   readonly frames: readonly SeenFrame[]
   readonly pings: number
   readonly tickets: number
-  /** Headers of every handshake. */
+  /** Headers of all handshakes. */
   readonly handshakes: readonly IncomingHttpHeaders[]
-  /** Update frames sent so far. */
+  /** Number of update frames sent so far. */
   readonly sent: number
   readonly openSockets: number
-  /** The flows there are, and how the next connections go; later ones go well. Forgets what was. */
+  /** Sets the flows and the course of the next connections; further connections have no failure. Clears all records. */
   play(flows: Readonly<Record<string, readonly SentUpdate[]>>, ...fates: readonly SocketFate[]): void
-  /** Answers `execute`, `cancel` and `subscribe` otherwise: with these frames; `undefined` leaves it as it is. */
+  /**
+   * Replaces the answers to `execute`, `cancel` and `subscribe` by these frames; `undefined` keeps the usual answer.
+   */
   answerWith(answer: (frame: ClientFrameInput) => readonly unknown[] | undefined): void
-  /** Answers every request and handshake with this status from now on. */
+  /** Answers all further requests and handshakes with this status. */
   refuse(status: number | undefined): void
   close(): Promise<void>
 }
 
-/** A server that speaks the WebSocket protocol of Polyphony on loopback, and ends connections where a test says. */
+/** A server on loopback with the WebSocket protocol of Polyphony, which ends connections as a test requires. */
 export async function createSocketServer(): Promise<SocketServer> {
   let flows: Readonly<Record<string, readonly SentUpdate[]>> = {}
   let fates: readonly SocketFate[] = []
@@ -108,7 +110,7 @@ export async function createSocketServer(): Promise<SocketServer> {
         subscriptions.set(flowId, subscription)
         void follow(flowId, frame.afterSeq, subscription)
       } else if (frame.type === 'unsubscribe') {
-        // As a real one: what is on its way still comes before the answer.
+        // Like a real server: updates that are already on their way arrive before the answer.
         setImmediate(() => {
           const subscription = subscriptions.get(flowId)
           if (subscription) subscription.stopped = true

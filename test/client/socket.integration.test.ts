@@ -39,8 +39,8 @@ const asked = () =>
     ({ frame }) => `${frame.type} ${'flowId' in frame ? frame.flowId : ''}${'afterSeq' in frame ? ` ${frame.afterSeq}` : ''}`,
   )
 
-describe('updates', () => {
-  test('of many flows come over one connection, each once and in order, wherever connections end', async () => {
+describe('updates over a socket', () => {
+  test('of many flows arrive over one connection, once and in order, wherever connections end', async () => {
     const fate = fc.record({
       frames: fc.nat({ max: 30 }),
       how: fc.constantFrom('reset' as const, 1001, 1006 as const, 1011, 4008, 4029),
@@ -60,20 +60,20 @@ describe('updates', () => {
     )
   }, 120_000)
 
-  test('that come twice are given once', async () => {
+  test('are yielded once when the server repeats them', async () => {
     const [first, second] = flow('f', 2)
     server.answerWith(() => [first, first, second, first, second, { type: 'end', flowId: 'f', status: 'COMPLETED', lastSeq: 2 }])
     expect(await collect(open().socket.follow('f'))).toEqual([first, second])
   })
 
-  test('that were merged stay merged', async () => {
+  test('that the server merged stay merged', async () => {
     const [first, , third] = flow('f', 3)
     server.play({})
     server.answerWith(() => [first, third, { type: 'end', flowId: 'f', status: 'COMPLETED', lastSeq: 3 }])
     expect(await collect(open().socket.follow('f'))).toEqual([first, third])
   })
 
-  test('wait at the server while the loop is behind, and none is lost', async () => {
+  test('stay at the server while the loop is slow, and none is lost', async () => {
     const many = flow('f', 3_000)
     server.play({ f: many })
     const loop = open().socket.follow('f')
@@ -92,7 +92,7 @@ describe('updates', () => {
     expect(rest).toEqual(many.slice(1))
   })
 
-  test('come again to a loop that begins as another one ends', async () => {
+  test('reach a loop that starts while another one of the same flow ends', async () => {
     server.play({ f: flow('f', 200) })
     const { socket } = open()
     for (let round = 0; round < 3; round++) {
@@ -106,7 +106,7 @@ describe('updates', () => {
     expect(server.handshakes).toHaveLength(1)
   })
 
-  test('of one flow go to one loop of a socket', async () => {
+  test('of one flow go to only one loop of a socket', async () => {
     server.play({ f: flow('f', 50) })
     const { socket } = open()
     const first = collect(socket.follow('f'))
@@ -115,14 +115,14 @@ describe('updates', () => {
   })
 })
 
-describe('a connection', () => {
+describe('the connection of a socket', () => {
   test('is not opened before it is needed', async () => {
     open().socket.follow('f')
     await new Promise((resolve) => setImmediate(resolve))
     expect(server.handshakes).toEqual([])
   })
 
-  test('says who it is in a header where the platform can', async () => {
+  test('authenticates with a header if the platform supports it', async () => {
     server.play({ f: flow('f', 1) })
     await collect(open({}, { apiKey: 'pk_1_x', headers: { 'x-team': 'blue' } }).socket.follow('f'))
     expect(server.handshakes[0]).toMatchObject({
@@ -133,7 +133,7 @@ describe('a connection', () => {
     expect(server.tickets).toBe(0)
   })
 
-  test('takes a ticket elsewhere, a new one each time', async () => {
+  test('authenticates with a new ticket each time on other platforms', async () => {
     server.play({ f: flow('f', 10) }, { frames: 4 })
     expect(await collect(open({}, { apiKey: 'pk_1_x', socketAuth: 'ticket' }).socket.follow('f'))).toHaveLength(10)
     expect(server.handshakes.map((headers) => [headers['sec-websocket-protocol'], headers.authorization])).toEqual([
@@ -142,34 +142,37 @@ describe('a connection', () => {
     ])
   })
 
-  test('is missed where the platform has no WebSocket', async () => {
+  test('fails with INPUT_INVALID on a platform without a WebSocket', async () => {
     vi.stubGlobal('WebSocket', undefined)
     onTestFinished(() => void vi.unstubAllGlobals())
     const { socket } = open({}, { WebSocket: undefined })
     expect(await rejection(collect(socket.follow('f')))).toMatchObject({ code: 'INPUT_INVALID' })
   })
 
-  test('is opened with the WebSocket of the platform where it has one', async () => {
+  test('is opened with the WebSocket of the platform if there is one', async () => {
     server.play({ f: flow('f', 2) })
     vi.stubGlobal('WebSocket', WebSocket)
     onTestFinished(() => void vi.unstubAllGlobals())
     expect(await collect(open({}, { WebSocket: undefined }).socket.follow('f'))).toHaveLength(2)
   })
 
-  test.each(['header', 'ticket'] as const)('that is refused for ever ends every loop and question (%s)', async (socketAuth) => {
-    server.refuse(401)
-    const { socket, delays } = open({}, { socketAuth, apiKey: 'pk_1_x' })
-    const expected = { code: 'UNAUTHENTICATED', status: 401 }
-    const errors = await Promise.all([
-      rejection(collect(socket.follow('f'))),
-      rejection(collect(socket.follow('g'))),
-      rejection(socket.cancel('f')),
-    ])
-    for (const error of errors) expect(error).toMatchObject(expected)
-    expect(delays).toEqual([])
-    server.play({ f: flow('f', 2) })
-    expect(await collect(socket.follow('f'))).toHaveLength(2)
-  })
+  test.each(['header', 'ticket'] as const)(
+    'ends every loop and request when it is refused permanently (%s)',
+    async (socketAuth) => {
+      server.refuse(401)
+      const { socket, delays } = open({}, { socketAuth, apiKey: 'pk_1_x' })
+      const expected = { code: 'UNAUTHENTICATED', status: 401 }
+      const errors = await Promise.all([
+        rejection(collect(socket.follow('f'))),
+        rejection(collect(socket.follow('g'))),
+        rejection(socket.cancel('f')),
+      ])
+      for (const error of errors) expect(error).toMatchObject(expected)
+      expect(delays).toEqual([])
+      server.play({ f: flow('f', 2) })
+      expect(await collect(socket.follow('f'))).toHaveLength(2)
+    },
+  )
 
   test.each(['header', 'ticket'] as const)(
     'that is refused for now is tried again later and later, and not for ever (%s)',
@@ -186,7 +189,7 @@ describe('a connection', () => {
     },
   )
 
-  test('that waits for a token ends with the socket', async () => {
+  test('stops waiting for a token when the socket is closed', async () => {
     const { socket } = open({}, { token: () => new Promise(() => {}) })
     const loop = collect(socket.follow('f'))
     setImmediate(() => socket.close())
@@ -194,7 +197,7 @@ describe('a connection', () => {
     expect(server.handshakes).toEqual([])
   })
 
-  test('that the server closes because it does not understand the client is not tried again', async () => {
+  test('is not reopened when the server closes it because of the protocol', async () => {
     server.play({ f: flow('f', 5) }, { frames: 1, how: 1008 })
     expect(await rejection(collect(open().socket.follow('f')))).toMatchObject({
       code: 'BAD_ANSWER',
@@ -204,8 +207,8 @@ describe('a connection', () => {
   })
 })
 
-describe('a loop', () => {
-  test('is told what the server refuses, and the others go on', async () => {
+describe('a loop of a socket', () => {
+  test('throws when the server refuses it, and the other loops continue', async () => {
     server.play({ f: flow('f', 5) })
     server.answerWith((frame) =>
       frame.type === 'subscribe' && frame.flowId === 'other'
@@ -218,7 +221,7 @@ describe('a loop', () => {
     expect(updates).toHaveLength(5)
   })
 
-  test('asks again where the refusal is one for now, and goes on where it stood', async () => {
+  test('subscribes again after a temporary refusal, and continues after its last update', async () => {
     const updates = flow('f', 4)
     let refusals = 0
     server.play({ f: updates })
@@ -235,7 +238,7 @@ describe('a loop', () => {
     expect(delays).toEqual([375, 375])
   })
 
-  test('throws in the end where it is refused for now again and again', async () => {
+  test('throws after too many temporary refusals', async () => {
     server.answerWith(({ requestId }) => [
       { type: 'refused', requestId, problem: problemOf(503, 'DATABASE_UNAVAILABLE', { retryable: true }) },
     ])
@@ -245,7 +248,7 @@ describe('a loop', () => {
     expect(server.frames).toHaveLength(3)
   })
 
-  test('that is left is unsubscribed; so is one whose signal is aborted, at once and quietly', async () => {
+  test('is unsubscribed when it is left, and at once, without an error, when its signal is aborted', async () => {
     server.play({ f: flow('f', 10), g: flow('g', 10) })
     server.answerWith((frame) => (frame.type === 'subscribe' ? [flow(frame.flowId, 1)[0]] : undefined))
     const { socket } = open()
@@ -267,24 +270,24 @@ describe('a loop', () => {
     expect(await collect(socket.follow('g', { signal: AbortSignal.abort() }))).toEqual([])
   })
 
-  test('ends quietly when the socket is closed, and the connection with it', async () => {
+  test('ends without an error when the socket is closed, together with the connection', async () => {
     server.play({})
     server.answerWith(() => [])
     const { socket } = open()
     const loop = collect(socket.follow('f'))
-    const question = rejection(socket.cancel('g'))
+    const request = rejection(socket.cancel('g'))
     await until(() => server.frames.length === 2)
     socket.close()
     expect(await loop).toEqual([])
-    expect(await question).toMatchObject({ code: 'NETWORK', message: 'The socket was closed' })
+    expect(await request).toMatchObject({ code: 'NETWORK', message: 'The socket was closed' })
     await until(() => server.openSockets === 0)
     expect(await rejection(socket.execute('f'))).toMatchObject({ code: 'INPUT_INVALID' })
     expect(await rejection(collect(socket.follow('f')))).toMatchObject({ code: 'INPUT_INVALID' })
   })
 })
 
-describe('a question', () => {
-  test('gets its own answer', async () => {
+describe('a request over a socket', () => {
+  test('receives its own answer', async () => {
     const { socket } = open()
     const [executed, cancelled] = await Promise.all([
       socket.execute('f', { input: 'x', limits: { maxSteps: 3 } }),
@@ -301,14 +304,14 @@ describe('a question', () => {
     })
   })
 
-  test('is rejected as the server refuses it', async () => {
+  test('rejects with the error of the server', async () => {
     server.answerWith(({ requestId }) => [
       { type: 'refused', requestId, problem: problemOf(409, 'FLOW_ALREADY_RUNNING', { retryable: true }) },
     ])
     expect(await rejection(open().socket.execute('f'))).toMatchObject({ code: 'FLOW_ALREADY_RUNNING', status: 409 })
   })
 
-  test('to execute is not asked twice when the connection ends before the answer; to cancel is', async () => {
+  test('is not repeated for execute when the connection ends before the answer, and is repeated for cancel', async () => {
     server.play({}, { frames: 1 })
     const lost = { type: 'pong' }
     server.answerWith((frame) => (server.handshakes.length === 1 ? (frame.type === 'cancel' ? [lost] : []) : undefined))
@@ -324,13 +327,13 @@ describe('a question', () => {
     ])
   })
 
-  test('that was too big says so', async () => {
+  test('that is too large rejects with REQUEST_TOO_LARGE', async () => {
     server.play({}, { frames: 1, how: 1009 })
     server.answerWith((frame) => (frame.type === 'execute' ? [{ type: 'pong' }] : undefined))
     expect(await rejection(open().socket.execute('f'))).toMatchObject({ code: 'REQUEST_TOO_LARGE' })
   })
 
-  test('is refused before it is sent where JSON cannot say it, and ends with its signal', async () => {
+  test('is refused before it is sent if JSON cannot express it, and ends with its signal', async () => {
     server.answerWith(() => [])
     const { socket } = open()
     expect(await rejection(socket.execute('f', { metadata: { run: () => 1 } }))).toMatchObject({
@@ -339,10 +342,10 @@ describe('a question', () => {
     })
     expect(server.handshakes).toEqual([])
     const abort = new AbortController()
-    const question = socket.execute('f', {}, { signal: abort.signal })
+    const request = socket.execute('f', {}, { signal: abort.signal })
     await until(() => server.frames.length === 1)
     abort.abort('enough')
-    expect(await rejection(question)).toBe('enough')
+    expect(await rejection(request)).toBe('enough')
     expect(await rejection(socket.cancel('f', { signal: AbortSignal.abort('before') }))).toBe('before')
   })
 })

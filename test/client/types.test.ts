@@ -26,7 +26,7 @@ import type { flowUpdate } from '../../src/protocol/update.ts'
 type Wire<Schema extends z.ZodType> = Promise<z.input<Schema>>
 const client = createClient({ baseUrl: 'http://127.0.0.1' })
 
-test('what a call resolves with is what the schema of its route says is on the wire', () => {
+test('the type of a result is that of the schema of its route', () => {
   expectTypeOf<PolyphonyClient>().toEqualTypeOf(client)
   expectTypeOf(client.me.get).returns.toEqualTypeOf<Wire<typeof catalogue.me>>()
   expectTypeOf(client.threads.create).returns.toEqualTypeOf<Wire<typeof threads.thread>>()
@@ -60,7 +60,7 @@ test('what a call resolves with is what the schema of its route says is on the w
   expectTypeOf<PolyphonySocket['cancel']>().returns.toEqualTypeOf<Wire<typeof flows.flowStatusReport>>()
 })
 
-test('what loops give is typed from the same schemas', () => {
+test('the types of updates in loops come from the same schemas', () => {
   type Item<Loop> = Loop extends AsyncIterable<infer Each> ? Each : never
   expectTypeOf<Item<ReturnType<typeof client.threads.all>>>().toEqualTypeOf<z.input<typeof threads.thread>>()
   expectTypeOf<Item<ReturnType<typeof client.flows.all>>>().toEqualTypeOf<z.input<typeof flows.flowSummary>>()
@@ -69,12 +69,12 @@ test('what loops give is typed from the same schemas', () => {
   expectTypeOf<Extract<FlowUpdate, { type: 'step_progress' }>['data']['delta']>().toEqualTypeOf<string>()
 })
 
-test('instants are text, as on the wire', () => {
+test('instants are typed as text', () => {
   expectTypeOf<Flow['createdAt']>().toEqualTypeOf<string>()
   expectTypeOf<FlowUpdate['timestamp']>().toEqualTypeOf<string>()
 })
 
-test('what is sent is what the schemas take, read-only or not', () => {
+test('the types of bodies are those of the schemas, read-only or not', () => {
   expectTypeOf<z.input<typeof threads.newMessage>>().toExtend<NewMessage>()
   expectTypeOf<
     Readonly<{ role: 'user'; content: string; attachments: readonly { name: string; mediaType: string }[] }>
@@ -92,7 +92,7 @@ test('what is sent is what the schemas take, read-only or not', () => {
   >()
 })
 
-test('a definition is typed with the settings of its flow type, and a template gives one', () => {
+test('a definition is typed with the settings of its flow type, and a template returns one', () => {
   const definition = {
     name: 'n',
     type: 'refinement',
@@ -104,11 +104,11 @@ test('a definition is typed with the settings of its flow type, and a template g
   expectTypeOf<Awaited<ReturnType<typeof client.templates.instantiate>>['definition']>().toEqualTypeOf<FlowDefinitionInput>()
 })
 
-test('codes of errors are known by name, and others may come', () => {
+test('error codes are typed by name, and unknown ones are allowed', () => {
   expectTypeOf<ErrorCode | ClientErrorCode>().toExtend<PolyphonyError['code']>()
   expectTypeOf<string>().toExtend<PolyphonyError['code']>()
 })
 
-test('the WebSocket of ws fits', () => {
+test('the WebSocket of ws is accepted by the type of the client', () => {
   expectTypeOf(WebSocket).toExtend<SocketConstructor>()
 })

@@ -30,7 +30,7 @@ test.each(UNSENDABLE)(
   },
 )
 
-test('a key of the environment that no header can hold is refused by the name of its variable', async () => {
+test('a key that no header can contain is refused with the name of its variable', async () => {
   for (const name of ['OPENAI_API_KEY', 'ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'GROQ_API_KEY']) {
     const refused = await load({}, { [name]: `${SECRET}\n${SECRET}` }).catch((error: unknown) => error)
     expect(refused).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining(name) })
@@ -49,7 +49,7 @@ test.each([
   expect(JSON.stringify(refused) + String(refused)).not.toContain('live')
 })
 
-test('white space around a key is taken off, wherever the key comes from', async () => {
+test('white space around a key is removed, from whatever source it comes', async () => {
   const { providers } = await load({ providers: { openai: { apiKey: ` ${SECRET}\n` } } }, { GEMINI_API_KEY: `\t${SECRET}\r\n` })
   expect(providers).toMatchObject({ openai: { apiKey: SECRET }, google: { apiKey: SECRET } })
 })
@@ -60,13 +60,13 @@ test.each(['http://a\n.example/v1', 'http://ada:topsecret@models.example/v1'])('
   expect(JSON.stringify(refused) + String(refused)).not.toContain('topsecret')
 })
 
-test('functions for fetch and headers stand beside a key of the environment', async () => {
+test('functions for fetch and headers are merged with a key of the environment', async () => {
   const headers = async () => ({ 'x-token': 't' })
   const { providers } = await load({ providers: { openai: { fetch, headers } } }, { OPENAI_API_KEY: 'k' })
   expect(providers).toMatchObject({ openai: { apiKey: 'k', fetch, headers } })
 })
 
-test('a proxy has to be an http address, and its password is not shown', async () => {
+test('a proxy must be an http address, and its password is never shown', async () => {
   const refused = await load({ providers: { openai: { apiKey: 'k', proxy: 'socks5://ada:topsecret@p:1' } } }).catch(
     (error: unknown) => error,
   )
@@ -76,7 +76,7 @@ test('a proxy has to be an http address, and its password is not shown', async (
   expect(JSON.stringify(shown)).not.toContain('topsecret')
 })
 
-test('a file of the directory can not send a key of the process to a proxy elsewhere', async () => {
+test('a file in the working directory cannot redirect a key of the process to a proxy', async () => {
   writeFileSync(join(cwd, 'polyphony.yaml'), 'providers: { openai: { proxy: "http://proxy.example:8080" } }\n')
   await expect(load({}, { OPENAI_API_KEY: 'k' })).rejects.toMatchObject({
     code: 'CONFIG_INVALID',

@@ -15,14 +15,14 @@ const load = (input?: PolyphonyConfigInput, env: Record<string, string> = {}, fl
   loadConfig(input, { env, cwd, ...(flags && { flags }) })
 
 describe('configuration', () => {
-  test('has a whole set of defaults', async () => {
+  test('has a default for every required value', async () => {
     const config = await load()
     expect(config).toMatchObject({ database: 'pglite://.polyphony/data', providers: {}, engine: 'local', simulator: false })
     expect(config.retry).toEqual({ baseDelayMs: 500, maxDelayMs: 30_000, retryAfterCapMs: 60_000 })
     expect(config.sources.size).toBe(0)
   })
 
-  test('takes the flag over code over the environment over .env over the file', async () => {
+  test('prefers flags to code, code to the environment, the environment to .env, and .env to the file', async () => {
     write(
       'polyphony.yaml',
       'database: memory://\nlogLevel: debug\nengine: bullmq\nredisUrl: redis://file\nagents: { critic: { model: m } }\n',
@@ -47,7 +47,7 @@ describe('configuration', () => {
     ])
   })
 
-  test('finds the providers whose keys are in the environment', async () => {
+  test('configures the providers whose keys are in the environment', async () => {
     const config = await load(
       {},
       { OPENAI_API_KEY: 'k1', GOOGLE_API_KEY: 'k2', GEMINI_BASE_URL: 'http://127.0.0.1:1', GROQ_API_KEY: 'k3', XAI_API_KEY: ' ' },
@@ -69,13 +69,13 @@ describe('configuration', () => {
     expect(config.providers).toEqual({ openai: { apiKey: 'k', maxConcurrency: 4, active: true } })
   })
 
-  test('hands a ready provider and a data source through untouched', async () => {
+  test('passes a provider object and a data source through unchanged', async () => {
     const provider = { id: 'x', kind: 'x', vendor: 'x', simulated: false, generate: () => Promise.reject(new Error('unused')) }
     const config = await load({ providers: { openai: provider } }, { OPENAI_API_KEY: 'k' })
     expect(config.providers.openai).toBe(provider)
   })
 
-  test('names the key, what was expected, what was found, and the line', async () => {
+  test('reports an invalid value with its key, the expected and the found value, and the line', async () => {
     write('polyphony.yaml', 'providers:\n  local:\n    kind: openai-compatible\n    maxConcurrency: four\n')
     await expect(load()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
@@ -83,7 +83,7 @@ describe('configuration', () => {
     })
   })
 
-  test('names every wrong key at once', async () => {
+  test('reports all invalid keys at once', async () => {
     write('polyphony.yaml', 'databse: memory://\nprices:\n  openai/gpt-5.4: { inputPerMillion: -1, outputPerMillion: 2 }\n')
     const problems = [
       { key: 'prices.openai/gpt-5.4.inputPerMillion', source: 'polyphony.yaml:3:21' },
@@ -110,7 +110,7 @@ describe('configuration', () => {
     expect(JSON.stringify([error, String(error)])).not.toContain('sk-secret')
   })
 
-  test('shows keys only as set', async () => {
+  test('shows API keys only as set', async () => {
     const config = await load(
       {},
       { OPENAI_API_KEY: 'sk-secret', DATABASE_URL: 'postgresql://user:sk-secret@host/db?password=sk-secret' },
@@ -131,7 +131,7 @@ describe('configuration', () => {
     await expect(load({ providers: { openai: { apiKey: 'sk-secret' } } })).rejects.toMatchObject(expected)
   })
 
-  test('lets a key and its address come from the same place, and any address be of this machine', async () => {
+  test('accepts a key and its address from one source, and a loopback address from any source', async () => {
     write('.env', 'OPENAI_API_KEY=k\nOPENAI_BASE_URL=https://proxy.example\nGROQ_BASE_URL=http://127.0.0.1:4000/v1')
     const { providers } = await load({}, { GROQ_API_KEY: 'g', MISTRAL_API_KEY: 'm', MISTRAL_BASE_URL: 'https://proxy.example' })
     expect(providers).toMatchObject({
@@ -149,7 +149,7 @@ describe('configuration', () => {
     },
   )
 
-  test.each(['a: [', '- list', 'text', 'x: &a [1]\ny: *b'])('refuses a file that is no configuration: %s', async (yaml) => {
+  test.each(['a: [', '- list', 'text', 'x: &a [1]\ny: *b'])('refuses a file that is not a configuration: %s', async (yaml) => {
     write('polyphony.yaml', yaml)
     await expect(load()).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('polyphony.yaml') })
   })
@@ -161,7 +161,7 @@ describe('configuration', () => {
     expect(process.env.POLYPHONY_TEST_ONLY).toBeUndefined()
   })
 
-  test('keeps keys of the prototype harmless', async () => {
+  test('treats keys such as __proto__ as plain data', async () => {
     write('polyphony.yaml', 'agents:\n  __proto__: { model: m }\n  constructor: { model: c }\n')
     const outcome = await load().catch(() => undefined)
     expect(Object.hasOwn(Object.prototype, 'model')).toBe(false)

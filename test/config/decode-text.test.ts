@@ -11,9 +11,12 @@ const utf16 = (text: string) => Buffer.from(text, 'utf16le')
 const bigEndian = (text: string) => utf16(text).swap16()
 
 describe('the text of a file', () => {
-  test.each(['plain', '\ufeffmarked', 'ä漢\u{1f600}', '', 'a\0b'])('in UTF-8 is read without its byte order mark: %j', (text) => {
-    expect(decodeText(Buffer.from(text), options)).toBe(text.replace('\ufeff', ''))
-  })
+  test.each(['plain', '\ufeffmarked', 'ä漢\u{1f600}', '', 'a\0b'])(
+    'in UTF-8 is decoded without its byte order mark: %j',
+    (text) => {
+      expect(decodeText(Buffer.from(text), options)).toBe(text.replace('\ufeff', ''))
+    },
+  )
 
   test.each([
     ['UTF-16 (little endian)', utf16('\ufeffkey: 1')],
@@ -27,7 +30,7 @@ describe('the text of a file', () => {
     )
   })
 
-  test('of a definition may begin with a byte order mark, in JSON and in YAML', async () => {
+  test('of a definition may start with a byte order mark, in JSON and in YAML', async () => {
     expect((await parseDefinitionText('\ufeff{"name":"a"}')).value).toEqual({ name: 'a' })
     expect((await parseDefinitionText('\ufeff{"name":"a"}', { format: 'json' })).value).toEqual({ name: 'a' })
     expect((await parseDefinitionText('\ufeffname: a', { format: 'yaml' })).value).toEqual({ name: 'a' })
@@ -59,13 +62,13 @@ describe('configuration files', () => {
     })
   })
 
-  test('two of them are refused by their names', async () => {
+  test('in one directory are refused if there are two, with their names', async () => {
     await writeFile(join(cwd, 'polyphony.yaml'), 'logLevel: debug')
     await writeFile(join(cwd, 'polyphony.yml'), 'logLevel: info')
     await expect(load()).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringMatching(/yaml.*polyphony\.yml/) })
   })
 
-  test('problems name file, line, column and the key that was meant', async () => {
+  test('are refused with file, line, column and a suggestion for a mistyped key', async () => {
     await writeFile(join(cwd, 'polyphony.yml'), 'server:\n  hots: 127.0.0.1\nagent: 1\n')
     await expect(load()).rejects.toMatchObject({
       message: [

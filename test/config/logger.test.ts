@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createLogger } from '../../src/config/logger.ts'
 
-test('a logger gets what its level lets through, and nothing below it', () => {
+test('a logger receives the lines of its level and above, and none below', () => {
   const lines: string[] = []
   const push = (level: string) => (message: string) => lines.push(`${level} ${message}`)
   const logger = createLogger({ error: push('error'), warn: push('warn'), info: push('info'), debug: push('debug') }, 'warn')

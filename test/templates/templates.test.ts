@@ -1,8 +1,10 @@
 import { calcPrice } from '@pydantic/genai-prices'
 import { describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import * as polyphony from '../../src/index.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { DEFAULT_MODELS, DEFAULT_PANEL, reviewerFor } from '../../templates/default-models.ts'
+import * as templates from '../../templates/index.ts'
 import {
   createComparisonFlow,
   createConditionalRoutingFlow,
@@ -16,7 +18,7 @@ import {
   listFlowTemplates,
 } from '../../templates/index.ts'
 
-const NAMES = ['critique', 'comparison', 'refinement', 'analysis', 'routing', 'consensus', 'qa'] as const
+const NAMES = listFlowTemplates().map(({ name }) => name)
 
 const stepOf = (flow: ReturnType<typeof createCritiqueFlow>, id: string) => {
   const step = flow.steps.find((candidate) => candidate.id === id)
@@ -37,14 +39,14 @@ function failure(run: () => unknown): OrchestratorError {
 }
 
 describe('every template', () => {
-  test.each(NAMES)('%s without arguments is pure data that survives JSON', (name) => {
+  test.each(NAMES)('the template %s without arguments is pure data that survives JSON', (name) => {
     const flow = getFlowTemplate(name)
     expect(JSON.parse(JSON.stringify(flow))).toEqual(flow)
     expect(flow.name).toBe(name)
     expect(new Set(ids(flow)).size).toBe(flow.steps.length)
   })
 
-  test.each(NAMES)('%s names only earlier steps in its prompts, outside loops', (name) => {
+  test.each(NAMES)('the template %s names only earlier steps in its prompts, outside loops', (name) => {
     const flow = getFlowTemplate(name)
     flow.steps.forEach((step, index) => {
       for (const text of [step.prompt, step.system]) {
@@ -54,19 +56,19 @@ describe('every template', () => {
     })
   })
 
-  test.each(NAMES)('%s fences all text of models and of the user', (name) => {
+  test.each(NAMES)('the template %s fences all text of models and of the user', (name) => {
     for (const { prompt } of getFlowTemplate(name).steps) {
       if (typeof prompt !== 'string' || prompt === 'original') continue
       for (const [output] of prompt.matchAll(/\{\{[^}]*\}\}/g)) expect(output).toMatch(/\| fence: "/)
     }
   })
 
-  test.each(NAMES)('%s gives a definition of its own at every call', (name) => {
+  test.each(NAMES)('the template %s returns a new definition at every call', (name) => {
     expect(getFlowTemplate(name)).not.toBe(getFlowTemplate(name))
     expect(getFlowTemplate(name)).toEqual(getFlowTemplate(name))
   })
 
-  test.each(NAMES)('%s refuses an option it does not know, naming it and the one that was meant', (name) => {
+  test.each(NAMES)('the template %s refuses an unknown option with a suggestion', (name) => {
     const [parameter] = listFlowTemplates().find((facts) => facts.name === name)?.parameters ?? []
     const error = failure(() => getFlowTemplate(name, { [`${parameter?.name}x`]: 1 }))
     expect(error.code).toBe('INPUT_INVALID')
@@ -74,7 +76,7 @@ describe('every template', () => {
   })
 })
 
-describe('critique', () => {
+describe('the template critique', () => {
   test('takes four positional arguments: the generator also refines', () => {
     const flow = createCritiqueFlow('openai', 'gpt-5.4', 'anthropic', 'claude-opus-4-6')
     expect(targets(flow)).toEqual(['openai/gpt-5.4', 'anthropic/claude-opus-4-6', 'openai/gpt-5.4'])
@@ -116,13 +118,13 @@ describe('critique', () => {
 describe.each([
   ['comparison', createComparisonFlow, 'answer', 'compare'],
   ['consensus', createConsensusFlow, 'proposal', 'consensus'],
-] as const)('%s', (_name, create, prefix, last) => {
+] as const)('the template %s', (_name, create, prefix, last) => {
   const panel = [
     { provider: 'openai', model: 'gpt-6-sol' },
     { provider: 'local', model: 'llama' },
   ]
 
-  test('gives one independent step per model, in order, and a judge that waits for all', () => {
+  test('has one independent step for each model, in order, and a reviewer that waits for all', () => {
     const flow = create(panel)
     expect(ids(flow)).toEqual([`${prefix}A`, `${prefix}B`, last])
     expect(targets(flow).slice(0, 2)).toEqual(['openai/gpt-6-sol', 'local/llama'])
@@ -130,13 +132,13 @@ describe.each([
     expect(compileTemplate(String(stepOf(flow, last).prompt)).references.steps).toEqual([`${prefix}A`, `${prefix}B`])
   })
 
-  test('shows the judge letters and never a provider or model', () => {
+  test('shows the reviewer letters and never a provider or model', () => {
     const { prompt, system } = stepOf(create(panel), last)
     expect(prompt).toContain('Answer B:')
     for (const word of ['openai', 'gpt', 'local', 'llama']) expect(`${system}${prompt}`.toLowerCase()).not.toContain(word)
   })
 
-  test('accepts models and judge as options, as texts and as one comma-separated text', () => {
+  test('accepts models and reviewer as options, as texts and as one comma-separated text', () => {
     const flow = create({ models: 'a/x, b/y', judge: 'c/z' })
     expect(targets(flow)).toEqual(['a/x', 'b/y', 'c/z'])
     expect(create(['a/x', 'b/y'], 'c/z')).toEqual(flow)
@@ -150,7 +152,7 @@ describe.each([
   })
 })
 
-describe('the default judge', () => {
+describe('the default reviewer of a panel', () => {
   test('is not on the default panel', () => {
     expect(DEFAULT_PANEL).not.toContainEqual(reviewerFor(DEFAULT_PANEL))
   })
@@ -164,12 +166,12 @@ describe('the default judge', () => {
     ).toBe('google')
   })
 
-  test('is the first member where no other model is known', () => {
+  test('is the first member if no other model is known', () => {
     expect(reviewerFor([{ provider: 'local', model: 'y' }])).toEqual({ provider: 'local', model: 'y' })
   })
 })
 
-describe('refinement', () => {
+describe('the template refinement', () => {
   test('takes rounds and threshold as positional arguments', () => {
     expect(createRefinementFlow(2, 0.95)).toMatchObject({
       type: 'refinement',
@@ -184,7 +186,7 @@ describe('refinement', () => {
     expect(failure(() => createRefinementFlow(maxIterations, threshold)).message).toContain(name)
   })
 
-  test('tells the evaluator neither threshold nor round', () => {
+  test('the prompt of the evaluator contains neither threshold nor round', () => {
     const evaluate = stepOf(createRefinementFlow({ threshold: 0.77 }), 'evaluate')
     expect(`${evaluate.system}${evaluate.prompt}`).not.toMatch(/0\.77|iteration/)
   })
@@ -195,7 +197,7 @@ describe('refinement', () => {
     expect(compileTemplate(String(system)).render(scope)).toContain('Uses {{ name }} and { % if %}')
   })
 
-  test('asks to improve without a review when there was no verdict', () => {
+  test('asks for an improvement without a review if there is no verdict', () => {
     const template = compileTemplate(String(stepOf(createRefinementFlow(), 'refine').prompt))
     const scope = { original: 'task', input: 'draft', iteration: 1, metadata: {} }
     const silent = template.render({ ...scope, steps: { evaluate: { status: 'FAILED' } } })
@@ -205,8 +207,8 @@ describe('refinement', () => {
   })
 })
 
-describe('routing', () => {
-  test('tests the output of the classifier in every branch and has a default branch', () => {
+describe('the template routing', () => {
+  test('tests the output of the classifier in every branch, and has a default branch', () => {
     const [classify, ...branches] = createConditionalRoutingFlow().steps
     expect(classify?.id).toBe('classify')
     expect(branches.filter(({ otherwise }) => otherwise).map(({ id }) => id)).toEqual(['general'])
@@ -220,31 +222,40 @@ describe('routing', () => {
     for (const { id } of branches) expect(classify?.system).toContain(`${id.toUpperCase()}:`)
   })
 
-  test('shares nothing of the classifier with an expert', () => {
+  test('no expert reads the output of the classifier', () => {
     for (const { id, prompt } of createConditionalRoutingFlow().steps) if (id !== 'classify') expect(prompt).toBe('original')
   })
 })
 
-test('analysis goes from facts over logic and credibility to a synthesis, on one provider', () => {
+test('the template analysis goes from facts over logic and credibility to a synthesis, on one provider', () => {
   const flow = createSequentialAnalysisFlow('local', 'llama')
   expect(ids(flow)).toEqual(['facts', 'logic', 'credibility', 'synthesis'])
   expect(new Set(targets(flow))).toEqual(new Set(['local/llama']))
 })
 
-test('qa generates, checks accuracy and clarity apart from each other, and gives a verdict', () => {
+test('the template qa generates, checks accuracy and clarity apart from each other, and gives a verdict', () => {
   const flow = createQualityAssuranceFlow('a', 'x', 'b', 'y')
   expect(ids(flow)).toEqual(['generate', 'accuracy', 'clarity', 'verdict'])
   expect(targets(flow)).toEqual(['a/x', 'b/y', 'b/y', 'b/y'])
   expect(compileTemplate(String(stepOf(flow, 'clarity').prompt)).references.steps).toEqual(['generate'])
 })
 
-describe('the index', () => {
-  test('holds all seven templates', () => {
-    expect(Object.keys(flowTemplates)).toEqual([...NAMES])
-    expect(listFlowTemplates().map(({ name }) => name)).toEqual([...NAMES])
+describe('the registry of templates', () => {
+  test('starts with the seven templates that have always been there, in this order', () => {
+    const first = ['critique', 'comparison', 'refinement', 'analysis', 'routing', 'consensus', 'qa']
+    expect(NAMES.slice(0, first.length)).toEqual(first)
+    expect(Object.keys(flowTemplates)).toEqual(NAMES)
   })
 
-  test('describes every parameter, with defaults that the template itself accepts', () => {
+  test('gives every template its own function, which both entries of the package export under its name', () => {
+    const functions = Object.values(flowTemplates)
+    expect(new Set(functions).size).toBe(functions.length)
+    const expected = Object.fromEntries(functions.map((create) => [create.name, create]))
+    expect(templates).toMatchObject(expected)
+    expect(polyphony).toMatchObject(expected)
+  })
+
+  test('describes every parameter of a template, with defaults that the template accepts', () => {
     for (const { name, parameters } of listFlowTemplates()) {
       expect(parameters.length).toBeGreaterThan(0)
       const defaults = Object.fromEntries(parameters.filter((p) => 'default' in p).map((p) => [p.name, p.default]))
@@ -253,16 +264,16 @@ describe('the index', () => {
     }
   })
 
-  test('passes positional arguments on', () => {
+  test('getFlowTemplate passes positional arguments to the function of the template', () => {
     expect(getFlowTemplate('refinement', 2, 0.95)).toEqual(createRefinementFlow(2, 0.95))
   })
 
-  test('suggests the template that was meant', () => {
+  test('getFlowTemplate suggests the template with the closest name', () => {
     const error = failure(() => getFlowTemplate('critque'))
     expect(error).toMatchObject({ code: 'TEMPLATE_NOT_FOUND', details: { suggestion: 'critique' } })
   })
 
-  test('does not take names of object methods for templates', () => {
+  test('getFlowTemplate does not find a template under the name of an object method', () => {
     expect(failure(() => getFlowTemplate('toString')).code).toBe('TEMPLATE_NOT_FOUND')
   })
 })

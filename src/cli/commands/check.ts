@@ -1,38 +1,60 @@
 import type { FlowCheck } from '../../orchestrator/inspect/check-flow.ts'
 import { formatUsd } from '../amounts.ts'
+import { defineCommand, jsonOption, maxCostOption, modelOption, setOption, simulateOption } from '../command.ts'
 import { loadDefinition, type SourcedDefinition } from '../definition-source.ts'
 import { toPlainLine } from '../plain-text.ts'
 import { type CommandContext, LOCAL_USER, withServices } from '../services.ts'
-import { describeSharing, isSharing, neededSharing, toError, toFindingText } from '../sharing.ts'
 
-export interface CheckOptions {
+interface CheckOptions {
   readonly model?: string
   readonly set?: readonly string[]
   readonly maxCost?: number
   readonly simulate?: boolean
 }
 
-/** `polyphony check <template|file>`. Sharing that must be allowed is told and stops nothing: the database that holds the user's policies stays closed. */
-export async function checkCommand(context: CommandContext, name: string, options: CheckOptions): Promise<void> {
-  const { house, terminal, json } = context
-  const flags = { database: 'memory://', ...(options.simulate && { simulator: true }) }
-  const { agents } = await house.loadConfig(flags)
-  const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
-  const { definition, find } = await loadDefinition(name, source, await house.createParser(agents))
-  const check = await withServices(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
-  if (json) terminal.printJson(check)
-  else show(context, definition.name, check, find)
-  const stops = check.problems.filter((problem) => !isSharing(problem))
-  if (stops.length > 0) throw toError(stops, find)
-}
+/**
+ * `polyphony check <template|file>`. Sharing that the user would have to allow is reported and stops nothing, because
+ * the database with the user's policies is not opened.
+ */
+export const checkCommand = defineCommand<CheckOptions>({
+  name: 'check',
+  description: 'validate a flow and estimate its cost without calling a model',
+  configure: (command) =>
+    command
+      .argument('<template|file>')
+      .addOption(modelOption())
+      .addOption(setOption('set a parameter of a template'))
+      .addOption(simulateOption())
+      .addOption(maxCostOption('the run'))
+      .addOption(jsonOption()),
+  async run(context, options, name) {
+    const { services, terminal, json } = context
+    const flags = { database: 'memory://', ...(options.simulate && { simulator: true }) }
+    const { agents } = await services.loadConfig(flags)
+    const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
+    const { definition, find } = await loadDefinition(name, source, await services.createParser(agents))
+    const checked = await withServices(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
+    if (json) terminal.printJson(checked)
+    else await showCheck(context, definition.name, checked, find)
+    const { isSharing, toError } = await import('../sharing.ts')
+    const stops = checked.problems.filter((problem) => !isSharing(problem))
+    if (stops.length > 0) throw toError(stops, find)
+  },
+})
 
-function show({ terminal }: CommandContext, name: string, check: FlowCheck, find: SourcedDefinition['find']): void {
-  const { calls, warnings } = check
+async function showCheck(
+  { terminal }: CommandContext,
+  name: string,
+  checked: FlowCheck,
+  find: SourcedDefinition['find'],
+): Promise<void> {
+  const { describeSharing, neededSharing, toFindingText } = await import('../sharing.ts')
+  const { calls, warnings } = checked
   terminal.print(
     `${terminal.style('bold', toPlainLine(name))}: ${calls.min === calls.max ? calls.min : `${calls.min} to ${calls.max}`} calls`,
   )
-  terminal.print(`Estimated cost: ${costOf(check)}`)
-  const sharing = neededSharing(check)
+  terminal.print(`Estimated cost: ${costOf(checked)}`)
+  const sharing = neededSharing(checked)
   if (sharing.length > 0) terminal.print('Sharing you must allow once (--allow-sharing):')
   for (const one of sharing) terminal.print(`  ${describeSharing(one)}`)
   for (const warning of warnings) terminal.print(`Warning: ${toPlainLine(toFindingText(warning, find))}`)

@@ -1,6 +1,6 @@
-import { DEFAULT_MODELS, getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
+import { databaseOption, defineCommand, jsonOption } from '../command.ts'
 import { toPlainLine, toPlainText } from '../plain-text.ts'
 import { runFlow, showResult } from '../run-flow.ts'
 import {
@@ -12,31 +12,38 @@ import {
   toFlags,
   withServices,
 } from '../services.ts'
-import { neededSharing } from '../sharing.ts'
 
 const TEMPLATE = 'critique'
 
-/** The planted 429 is waited for, but not for long. */
+/** The simulator answers one call with 429; short delays keep the demo short. */
 const RETRY = { baseDelayMs: 200, maxDelayMs: 1_000 }
 
-/** `polyphony demo`: the critique template from end to end, answered by the bundled simulator. */
-export async function demoCommand(context: CommandContext, options: DatabaseOptions): Promise<void> {
-  const { terminal, json } = context
-  const prompt = listFlowTemplates().find(({ name }) => name === TEMPLATE)?.example ?? ''
-  if (!json) {
-    const { style } = terminal
-    terminal.print(`${style(['black', 'bgYellow'], ' SIMULATED ')} Every answer below is invented by the bundled simulator.`)
-    terminal.print('The SDKs, the engine and the database are the real ones. No key is used, nothing is paid.\n')
-    terminal.print(`${style('bold', 'Prompt')}  ${prompt}\n`)
-  }
-  await withServices(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
-    const definition = getFlowTemplate(TEMPLATE)
-    const result = await runDemo(context, open, definition, prompt)
-    showWhatHappened(context, result)
-    showResult(context, result, { notes: false })
-    if (!json) showNext(context, result.flowId, toRealRun(open, definition))
-  })
-}
+/** `polyphony demo`: runs the critique template from end to end with the bundled simulator. */
+export const demoCommand = defineCommand<DatabaseOptions>({
+  name: 'demo',
+  description: 'run the critique template with the bundled simulator; needs no key',
+  configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),
+  async run(context, options) {
+    const { terminal, json } = context
+    const { DEFAULT_MODELS, getFlowTemplate, listFlowTemplates } = await import('../../../templates/index.ts')
+    const all = listFlowTemplates()
+    const prompt = all.find(({ name }) => name === TEMPLATE)?.example ?? ''
+    if (!json) {
+      const { style } = terminal
+      terminal.print(`${style(['black', 'bgYellow'], ' SIMULATED ')} The bundled simulator invents every answer below.`)
+      terminal.print('SDKs, engine and database are the real ones. No key is used and nothing is paid.\n')
+      terminal.print(`${style('bold', 'Prompt')}  ${prompt}\n`)
+    }
+    await withServices(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
+      const definition = getFlowTemplate(TEMPLATE)
+      const result = await runDemo(context, open, definition, prompt)
+      showPlantedFaults(context, result)
+      showResult(context, result, { notes: false })
+      const realRun = toRealRun(open, definition, DEFAULT_MODELS)
+      if (!json) showNextCommands(context, result.flowId, all.length, realRun)
+    })
+  },
+})
 
 async function runDemo(
   context: CommandContext,
@@ -44,6 +51,7 @@ async function runDemo(
   definition: FlowDefinitionInput,
   prompt: string,
 ): Promise<FlowExecutionResult> {
+  const { neededSharing } = await import('../sharing.ts')
   const { orchestrator, conversations, dataSharing, permissions } = open
   const thread = await conversations.createThread(DEMO_USER, { title: 'Demo (simulated)' })
   await permissions.grant(thread.id, DEMO_USER, LOCAL_USER, ['read', 'write'])
@@ -55,8 +63,8 @@ async function runDemo(
   return runFlow(context, open, run)
 }
 
-/** The two faults that are planted, and what became of them. */
-function showWhatHappened({ terminal, json }: CommandContext, { steps }: FlowExecutionResult): void {
+/** Shows the two planted faults, a false statement and a 429, and how the run dealt with them. */
+function showPlantedFaults({ terminal, json }: CommandContext, { steps }: FlowExecutionResult): void {
   if (json) return
   const { style } = terminal
   const draft = steps.find(({ action }) => action === 'generate')
@@ -64,9 +72,10 @@ function showWhatHappened({ terminal, json }: CommandContext, { steps }: FlowExe
   const show = (title: string, text: string) => terminal.print(`\n${style('bold', title)} (simulated)\n\n${toPlainText(text)}`)
   show('Draft, with a false statement planted in it', draft?.output ?? '')
   const issues = issuesOf(critique?.parsed)
-  show('What the critic found', issues.length > 0 ? issues.map((issue) => `- ${issue}`).join('\n') : (critique?.output ?? ''))
+  show('Review by the critic', issues.length > 0 ? issues.map((issue) => `- ${issue}`).join('\n') : (critique?.output ?? ''))
   for (const { number, error } of critique?.attempts ?? []) {
-    if (error) terminal.print(`\nTry ${number} of the critic met ${error.code}, planted too; the next one answered.`)
+    if (error)
+      terminal.print(`\nAttempt ${number} of the critic failed with ${error.code}, also planted; the next one succeeded.`)
   }
 }
 
@@ -75,42 +84,53 @@ function issuesOf(verdict: unknown): readonly string[] {
   return verdict.issues.filter((issue) => typeof issue === 'string')
 }
 
-/** The same template with real models, as far as keys are there. */
+/** The command that runs the template with real models; `undefined` if no key is configured. */
 function toRealRun(
   { config }: OpenServices,
   { steps }: FlowDefinitionInput,
+  defaultModels: Readonly<Record<string, { readonly strong: string }>>,
 ): readonly [command: string, purpose: string] | undefined {
   const keyed = Object.entries(config.providers).flatMap(([id, account]) => ('apiKey' in account && account.apiKey ? [id] : []))
   const [first] = keyed
   if (first === undefined) return undefined
-  const purpose = `real models are available: there are keys for ${keyed.join(', ')}`
+  const purpose = `runs it with real models: keys are configured for ${keyed.join(', ')}`
   const missing = steps.some(({ provider = '' }) => !keyed.includes(provider))
   if (!missing) return [`run ${TEMPLATE} "Your question"`, purpose]
-  const [id, models] = Object.entries(DEFAULT_MODELS).find(([known]) => keyed.includes(known)) ?? [first, { strong: '<model>' }]
+  const [id, models] = Object.entries(defaultModels).find(([known]) => keyed.includes(known)) ?? [first, { strong: '<model>' }]
   return [`run ${TEMPLATE} "Your question" --model ${id}/${models.strong}`, purpose]
 }
 
 const SIMULATED_RUN = [
   'run consensus "Your question" --simulate --allow-sharing',
-  'another template; for real models set a key and leave --simulate out',
+  'runs another template; for real models set a key and omit --simulate',
 ] as const
 
 /**
- * How this program is called here. `program`: its path, which shows whether a package manager has put it there for once. Scripts of npm are this
- * package's own only where the package of the folder is this one.
+ * The words that start this program in the present environment, for commands that the user can copy. The path of the
+ * program shows whether a package manager installed it for a single run (`dlx`). `npm run` works only in the package
+ * itself.
  */
 export function toCommand(environment: NodeJS.ProcessEnv, program = ''): string {
   const { npm_lifecycle_event: event, npm_package_name: name, npm_config_user_agent: agent } = environment
   const manager = agent?.split('/')[0]
-  const isForOnce = /[\\/](\.?dlx|dlx-[^\\/]+)[\\/]/.test(program)
-  if (manager === 'pnpm' || manager === 'yarn') return `${manager}${isForOnce ? ' dlx' : ''} polyphony`
+  const isSingleRun = /[\\/](\.?dlx|dlx-[^\\/]+)[\\/]/.test(program)
+  if (manager === 'pnpm' || manager === 'yarn') return `${manager}${isSingleRun ? ' dlx' : ''} polyphony`
   if (event === undefined) return 'polyphony'
   return event !== 'npx' && name === 'polyphony' ? 'npm run -s polyphony --' : 'npx polyphony'
 }
 
-function showNext({ terminal }: CommandContext, flowId: string, run: readonly [string, string] = SIMULATED_RUN): void {
+function showNextCommands(
+  { terminal }: CommandContext,
+  flowId: string,
+  templateCount: number,
+  run: readonly [string, string] = SIMULATED_RUN,
+): void {
   const polyphony = toCommand(process.env, process.argv[1])
-  const commands = [[`flows show ${flowId}`, 'what is stored of this run'], run, ['templates', 'all seven templates']] as const
+  const commands = [
+    [`flows show ${flowId}`, 'shows everything stored about this run'],
+    run,
+    ['templates', `lists all ${templateCount} templates`],
+  ] as const
   terminal.print(`\n${terminal.style('bold', 'Next')}`)
   for (const [words, purpose] of commands) {
     terminal.print(`  ${terminal.style('cyan', `${polyphony} ${toPlainLine(words)}`)}\n      ${toPlainLine(purpose)}`)

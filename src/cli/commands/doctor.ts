@@ -1,21 +1,21 @@
 import { existsSync } from 'node:fs'
-import { describeSources, type PolyphonyConfig } from '../../config/config.ts'
+import type { PolyphonyConfig } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { createTokenCounter } from '../../prompts/token-count.ts'
 import { formatDuration } from '../amounts.ts'
+import { databaseOption, defineCommand, jsonOption } from '../command.ts'
 import { toPlainLine, toTable } from '../plain-text.ts'
 import { cliRemedyOf } from '../report-error.ts'
 import { type CommandContext, type DatabaseOptions, type OpenServices, toFlags } from '../services.ts'
 
-export interface DoctorOptions extends DatabaseOptions {
+interface DoctorOptions extends DatabaseOptions {
   readonly offline?: boolean
 }
 
-/** One thing that was looked at. */
+/** The result of one check. */
 interface Finding {
   readonly check: string
   readonly ok: boolean
-  /** Nothing is wrong for certain. */
+  /** The check passed, but something may be wrong. */
   readonly warning?: boolean
   readonly message: string
   readonly remedy?: string
@@ -24,46 +24,50 @@ interface Finding {
 
 const PING_TIMEOUT_MS = 10_000
 
-/** `polyphony doctor`. Rejects with the first thing that is wrong, after everything was looked at. */
-export async function doctorCommand(context: CommandContext, options: DoctorOptions): Promise<void> {
-  const { house, terminal, json } = context
-  const wrong: OrchestratorError[] = []
-  const tell = ({ error, ...finding }: Finding) => {
-    if (error) wrong.push(error)
-    if (json) return terminal.printJson(finding)
-    const good = finding.warning ? terminal.style('yellow', '!') : terminal.style('green', '✔')
-    const mark = finding.ok ? good : terminal.style('red', '✖')
-    terminal.print(`${mark} ${finding.check}: ${toPlainLine(finding.message)}`)
-    if (finding.remedy) terminal.print(`    ${finding.remedy}`)
-  }
+/** `polyphony doctor`. Performs all checks, then rejects with the error of the first that failed. */
+export const doctorCommand = defineCommand<DoctorOptions>({
+  name: 'doctor',
+  description: 'check this machine: Node.js, configuration, database, providers, tokenizers, prices',
+  configure: (command) =>
+    command.option('--offline', 'do not contact providers').addOption(databaseOption()).addOption(jsonOption()),
+  async run(context, options) {
+    const { services, terminal, json } = context
+    const errors: OrchestratorError[] = []
+    const report = ({ error, ...finding }: Finding) => {
+      if (error) errors.push(error)
+      if (json) return terminal.printJson(finding)
+      const good = finding.warning ? terminal.style('yellow', '!') : terminal.style('green', '✔')
+      const mark = finding.ok ? good : terminal.style('red', '✖')
+      terminal.print(`${mark} ${finding.check}: ${toPlainLine(finding.message)}`)
+      if (finding.remedy) terminal.print(`    ${finding.remedy}`)
+    }
 
-  tell({ check: 'node', ok: true, message: `Node.js ${process.versions.node}` })
-  const config = await house.loadConfig(toFlags(options))
-  tellConfig(context, config)
-  const missing = findMissingDirectory(config)
-  if (missing !== undefined) {
-    tell({ check: 'database', ok: true, message: `${missing} is not there yet; the first run makes it` })
-  } else {
-    const opened = await attempt(
-      'database',
-      async () => (await house.open(toFlags(options))).close(),
-      'opens, migrated, not locked by another process',
-    )
-    tell(opened)
-  }
-  const open = await house.open({ database: 'memory://' })
-  try {
-    for (const finding of await checkProviders(open, options.offline ?? false)) tell(finding)
-    for (const finding of await checkModels(context, open)) tell(finding)
-  } finally {
-    await open.close()
-  }
-  tell(await attempt('tokenizers', countTokens, 'tiktoken counts for OpenAI models'))
-  tell({ check: 'prices', ok: true, message: `list of ${await house.pricesDate()}` })
-  if (wrong[0]) throw wrong[0]
-}
+    report({ check: 'node', ok: true, message: `Node.js ${process.versions.node}` })
+    const config = await services.loadConfig(toFlags(options))
+    await printSources(context, config)
+    const missing = findMissingDirectory(config)
+    if (missing !== undefined) {
+      report({ check: 'database', ok: true, message: `${missing} does not exist yet; the first run creates it` })
+    } else {
+      const openAndClose = async () => (await services.open(toFlags(options))).close()
+      report(await attempt('database', openAndClose, 'opens, is migrated, is not locked by another process'))
+    }
+    const open = await services.open({ database: 'memory://' })
+    try {
+      for (const finding of await checkProviders(open, options.offline ?? false)) report(finding)
+      for (const finding of await checkModels(context, open)) report(finding)
+    } finally {
+      await open.close()
+    }
+    report(await attempt('tokenizers', countTokens, 'tiktoken counts tokens for OpenAI models'))
+    report({ check: 'prices', ok: true, message: `list of ${await services.pricesDate()}` })
+    if (errors[0]) throw errors[0]
+  },
+})
 
-function tellConfig({ terminal, json }: CommandContext, config: PolyphonyConfig): void {
+/** Prints every configured value with its source. Secrets appear as `set`. */
+async function printSources({ terminal, json }: CommandContext, config: PolyphonyConfig): Promise<void> {
+  const { describeSources } = await import('../../config/config.ts')
   const values = describeSources(config)
   if (json) for (const value of values) terminal.printJson({ check: 'config', ok: true, ...value })
   else {
@@ -72,7 +76,7 @@ function tellConfig({ terminal, json }: CommandContext, config: PolyphonyConfig)
   }
 }
 
-/** Looking must not make the embedded database. */
+/** The directory of an embedded database that does not exist yet, which opening would create. */
 function findMissingDirectory({ database }: PolyphonyConfig): string | undefined {
   const directory = typeof database === 'string' ? /^pglite:\/\/(?!memory$)(.+)$/.exec(database)?.[1] : undefined
   return directory !== undefined && !existsSync(directory) ? directory : undefined
@@ -92,7 +96,7 @@ async function attempt(check: string, work: () => Promise<unknown>, good: string
 async function checkProviders({ providers }: OpenServices, offline: boolean): Promise<readonly Finding[]> {
   const accounts = providers.list()
   if (accounts.length === 0) {
-    const message = 'none configured: only simulated runs (--simulate, polyphony demo)'
+    const message = 'none configured: only simulated runs are possible (--simulate, polyphony demo)'
     return [{ check: 'providers', ok: true, message }]
   }
   return Promise.all(
@@ -105,11 +109,14 @@ async function checkProviders({ providers }: OpenServices, offline: boolean): Pr
   )
 }
 
-/** Models of agents, and of configured prices, which are never found under a mistyped name. A doubt is not a fault: the model may be newer than the list. */
-async function checkModels({ house }: CommandContext, { providers, config }: OpenServices): Promise<readonly Finding[]> {
+/**
+ * Compares the model names of agents and of configured prices with the bundled lists; a price under a mistyped name
+ * never applies. An unknown name is only a warning: the model may be newer than the list.
+ */
+async function checkModels({ services }: CommandContext, { providers, config }: OpenServices): Promise<readonly Finding[]> {
   const infos = new Map(providers.list().map((info) => [info.id, info]))
-  const lists = await house.modelNames({})
-  const known = await house.modelNames(config.prices)
+  const lists = await services.modelNames({})
+  const known = await services.modelNames(config.prices)
   const findings: Finding[] = []
   for (const [agent, { provider, model }] of Object.entries(config.agents)) {
     if (model === undefined) continue
@@ -128,7 +135,7 @@ async function checkModels({ house }: CommandContext, { providers, config }: Ope
   return findings
 }
 
-/** Provider and model; a model may carry the provider in front, as in `openai/gpt-6-sol`. */
+/** Splits `openai/gpt-6-sol` into provider and model, unless the provider is given separately. */
 function toNames(provider: string | undefined, model: string): readonly [provider: string, model: string] {
   if (provider !== undefined) return [provider, model]
   const slash = model.indexOf('/')
@@ -138,8 +145,8 @@ function toNames(provider: string | undefined, model: string): readonly [provide
 async function ping(providers: OpenServices['providers'], id: string): Promise<void> {
   const provider = await providers.get(id)
   const controller = new AbortController()
-  const late = new OrchestratorError('PROVIDER_UNAVAILABLE', `no answer within ${PING_TIMEOUT_MS / 1_000} s`)
-  const timer = setTimeout(() => controller.abort(late), PING_TIMEOUT_MS)
+  const timedOut = new OrchestratorError('PROVIDER_UNAVAILABLE', `no answer within ${PING_TIMEOUT_MS / 1_000} s`)
+  const timer = setTimeout(() => controller.abort(timedOut), PING_TIMEOUT_MS)
   try {
     await provider.ping?.(controller.signal)
   } finally {
@@ -148,6 +155,7 @@ async function ping(providers: OpenServices['providers'], id: string): Promise<v
 }
 
 async function countTokens(): Promise<void> {
+  const { createTokenCounter } = await import('../../prompts/token-count.ts')
   const counter = createTokenCounter()
   await counter.count('Polyphony', 'openai', 'gpt-5.4')
   counter.close()

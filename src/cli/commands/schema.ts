@@ -1,12 +1,18 @@
-import { configJsonSchema } from '../../config/config-json-schema.ts'
-import type { CommandContext } from '../services.ts'
+import { defineCommand } from '../command.ts'
 
-/** `polyphony schema`: for editors and for models that write definitions; with `config` that of `polyphony.yaml`. */
-export async function schemaCommand(
-  { house, terminal }: CommandContext,
-  { config = false }: { readonly config?: boolean },
-): Promise<void> {
-  if (config) return terminal.print(JSON.stringify(configJsonSchema(), null, 2))
-  const parser = await house.createParser({})
-  terminal.print(JSON.stringify(parser.jsonSchema(), null, 2))
-}
+/**
+ * `polyphony schema`, for editors and for models that write definitions; `--config` prints that of `polyphony.yaml`.
+ */
+export const schemaCommand = defineCommand<{ readonly config?: boolean }>({
+  name: 'schema',
+  description: 'print the JSON Schema of a definition',
+  configure: (command) => command.option('--config', 'print the JSON Schema of polyphony.yaml instead'),
+  async run({ services, terminal }, { config = false }) {
+    if (config) {
+      const { configJsonSchema } = await import('../../config/config-json-schema.ts')
+      return terminal.print(JSON.stringify(configJsonSchema(), null, 2))
+    }
+    const parser = await services.createParser({})
+    terminal.print(JSON.stringify(parser.jsonSchema(), null, 2))
+  },
+})

@@ -1,42 +1,67 @@
 import { once } from 'node:events'
+import { InvalidArgumentError } from 'commander'
 import type { PolyphonyConfigInput } from '../../config/config.ts'
-import { type CommandContext, type DatabaseOptions, toFlags } from '../services.ts'
+import { databaseOption, defineCommand, jsonOption, simulateOption } from '../command.ts'
+import { type DatabaseOptions, type RunningServer, toFlags } from '../services.ts'
+import type { Terminal } from '../terminal.ts'
 
-export interface ServeOptions extends DatabaseOptions {
+interface ServeOptions extends DatabaseOptions {
   readonly host?: string
   readonly port?: number
   readonly simulate?: boolean
 }
 
-/** `polyphony serve`: answers until it is asked to end. */
-export async function serveCommand({ house, terminal, json }: CommandContext, options: ServeOptions): Promise<void> {
-  const { host, port, simulate } = options
-  const flags: PolyphonyConfigInput = {
-    ...toFlags(options),
-    ...(simulate ? { simulator: true } : {}),
-    server: { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) },
-  }
-  const stop = new AbortController()
-  const end = () => stop.abort()
-  const signals = ['SIGINT', 'SIGTERM'] as const
-  for (const signal of signals) process.on(signal, end)
-  try {
-    const server = await house.serve(flags)
-    if (json) terminal.printJson({ type: 'listening', url: server.url, open: server.isOpen })
-    else tellWhere(terminal.print, server)
-    if (!stop.signal.aborted) await once(stop.signal, 'abort')
-    if (!json) terminal.print('Closing: running flows get a moment, the rest goes on with the next start.')
-    await server.close()
-  } finally {
-    for (const signal of signals) process.off(signal, end)
-  }
-}
+/** `polyphony serve`: runs the server until SIGINT or SIGTERM. */
+export const serveCommand = defineCommand<ServeOptions>({
+  name: 'serve',
+  description: 'start the server: HTTP, WebSocket, OpenAI-compatible API, MCP',
+  configure: (command) =>
+    command
+      .option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
+      .option('--port <number>', 'port to listen on; 0 for any free port', parsePort)
+      .addOption(simulateOption())
+      .addOption(databaseOption())
+      .addOption(jsonOption()),
+  async run({ services, terminal, json }, options) {
+    const { host, port, simulate } = options
+    const flags: PolyphonyConfigInput = {
+      ...toFlags(options),
+      ...(simulate ? { simulator: true } : {}),
+      server: { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) },
+    }
+    const stop = new AbortController()
+    const end = () => stop.abort()
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    for (const signal of signals) process.on(signal, end)
+    try {
+      const server = await services.serve(flags)
+      if (json) terminal.printJson({ type: 'listening', url: server.url, open: server.isOpen })
+      else printAddresses(terminal, server)
+      if (!stop.signal.aborted) await once(stop.signal, 'abort')
+      if (!json) terminal.print('Closing: running flows may end within a grace period; the next start resumes the others.')
+      await server.close()
+    } finally {
+      for (const signal of signals) process.off(signal, end)
+    }
+  },
+})
 
-function tellWhere(print: (line: string) => void, { url, isOpen }: { readonly url: string; readonly isOpen: boolean }): void {
-  print(`Polyphony answers at ${url}`)
+function printAddresses({ print }: Terminal, { url, isOpen }: RunningServer): void {
+  print(`Polyphony listens on ${url}`)
   print(`  ${url}/docs      every endpoint, to try out`)
   print(`  ${url}/api/v1    flows over HTTP; WebSocket at /ws`)
   print(`  ${url}/v1        flows as models, for any OpenAI client`)
   print(`  ${url}/mcp       flows as tools, for any MCP client`)
-  if (isOpen) print('There are no keys yet: who uses this machine is the user "local". Make one with `polyphony keys create`.')
+  if (isOpen) {
+    print('There are no API keys yet: every program on this machine acts as the user "local".')
+    print('Create a key with `polyphony keys create`.')
+  }
+}
+
+function parsePort(value: string): number {
+  const port = Number(value)
+  if (value.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('expected 0 to 65535.')
+  }
+  return port
 }

@@ -1,11 +1,13 @@
 import { inputError } from '../polyphony-error.ts'
 
+/** Parameters of a query string; a list is joined with commas. */
 export type Query = Readonly<Record<string, string | number | readonly string[] | undefined>>
 
+/** The addresses of one server. */
 export interface Address {
-  /** For messages: scheme, host and port. */
+  /** Scheme, host and port, for messages. */
   readonly origin: string
-  /** URL of a resource; every segment is one name, whatever characters it has. Throws INPUT_INVALID for a name that no URL can carry. */
+  /** URL of a resource. Every segment is escaped. Throws INPUT_INVALID for a segment that a URL cannot contain. */
   url(segments: readonly string[], query?: Query): string
   /** URL of the WebSocket. */
   readonly socketUrl: string
@@ -13,7 +15,9 @@ export interface Address {
 
 const API = '/api/v1'
 
-/** Reads `baseUrl`: the address of the server, with the path under which a proxy shows it. In a page it may be relative. Throws INPUT_INVALID. */
+/**
+ * Parses `baseUrl`, which may contain the path prefix of a proxy and, in a page, may be relative. Throws INPUT_INVALID.
+ */
 export function parseBaseUrl(baseUrl: string): Address {
   const base = toUrl(baseUrl)
   const prefix = base.pathname.replace(/\/+$/, '').replace(/\/api\/v1$/, '')
@@ -31,12 +35,12 @@ export function parseBaseUrl(baseUrl: string): Address {
 
 function toUrl(baseUrl: string): URL {
   const page = pageAddress()
-  // The address is not repeated: it may hold a password.
+  // The message does not repeat the address, which may contain a password.
   if (!URL.canParse(baseUrl, page)) throw inputError('baseUrl: expected an address such as http://127.0.0.1:4100')
   const url = new URL(baseUrl, page)
   if (!/^https?:$/.test(url.protocol)) throw inputError(`baseUrl: expected http:// or https://, found ${url.protocol}//`)
   if (url.username !== '' || url.password !== '')
-    throw inputError('baseUrl: expected no user or password; give `apiKey` or `token`')
+    throw inputError('baseUrl: expected no user or password; use `apiKey` or `token`')
   return url
 }
 
@@ -45,7 +49,7 @@ function pageAddress(): string | undefined {
   return typeof location === 'object' && location !== null && 'href' in location ? String(location.href) : undefined
 }
 
-/** Of dots alone a URL would be shortened to another resource, and of nothing it would be the list. */
+/** Escapes a segment. URLs resolve `.` and `..` to another resource, and an empty segment would address the list. */
 function toSegment(name: string): string {
   if (typeof name === 'string' && name !== '' && name !== '.' && name !== '..') return encodeURIComponent(name)
   throw inputError(`expected an id, found ${JSON.stringify(name)}`)

@@ -2,12 +2,13 @@ import { networkError, PolyphonyError } from '../polyphony-error.ts'
 import { parseRetryAfter } from '../timing.ts'
 import type { WireProblem } from '../wire.ts'
 
-/** Statuses with which gateways and servers say that a later try may succeed. */
-const PASSING: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
+/** Statuses after which a later attempt may succeed. */
+const TRANSIENT_STATUSES: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
 
 /**
- * The body of an answer. Throws NETWORK where the body was cut, BAD_ANSWER where it is no JSON object. What is in it is believed unread: the server
- * made it with the schemas that the types come from, and a client that carries the schemas would be many times larger.
+ * Reads the body of an answer. Throws NETWORK for an interrupted body and BAD_ANSWER for anything but a JSON object.
+ * The contents are not validated: the server creates them with the schemas from which the types derive, and a client
+ * with these schemas would be many times larger.
  */
 export async function readClientAnswer<Wire>(response: Response): Promise<Wire> {
   const body = parseOrUndefined(await textOf(response))
@@ -17,13 +18,13 @@ export async function readClientAnswer<Wire>(response: Response): Promise<Wire> 
 
 const isAnswer = <Wire>(body: unknown): body is Wire => isJsonObject(body)
 
-/** The error that an answer with a status of 400 and more tells. Throws NETWORK where its body was cut. */
+/** Reads the error from an answer with a status other than 2xx. Throws NETWORK for an interrupted body. */
 export async function readError(response: Response): Promise<PolyphonyError> {
   const body = parseOrUndefined(await textOf(response))
   return isProblem(body) ? toPolyphonyError(body, response) : badAnswer(response)
 }
 
-/** A problem as an error; `response`: the answer that it came with, if it was not part of a stream. */
+/** Converts a problem of the server to an error. `response` is its answer, unless the problem is part of a stream. */
 export function toPolyphonyError(problem: WireProblem, response?: Response): PolyphonyError {
   const { code, detail, status, pointer, errors, remedy, retryable, details, requestId } = problem
   return new PolyphonyError(code, detail, {
@@ -38,13 +39,16 @@ export function toPolyphonyError(problem: WireProblem, response?: Response): Pol
   })
 }
 
+/** Whether a value has the required fields of a problem. */
 export const isProblem = (value: unknown): value is WireProblem =>
   isJsonObject(value) &&
   typeof value.code === 'string' &&
   typeof value.detail === 'string' &&
   typeof value.retryable === 'boolean'
 
-/** An answer of something else than Polyphony: a redirect, a proxy's page, a login, another server. Nothing of its text is repeated. */
+/**
+ * The error for an answer that is not from Polyphony: a redirect, a page of a proxy, a login. Its text is not repeated.
+ */
 export function badAnswer(response: Response): PolyphonyError {
   const { status, headers } = response
   const kind = headers.get('content-type')?.split(';', 1)[0] || 'no content type'
@@ -53,18 +57,20 @@ export function badAnswer(response: Response): PolyphonyError {
     : `HTTP ${status} with something that Polyphony does not send (${kind.slice(0, 100)})`
   return new PolyphonyError('BAD_ANSWER', what, {
     status,
-    retryable: PASSING.has(status),
+    retryable: TRANSIENT_STATUSES.has(status),
     retryAfterMs: retryAfterOf(response),
     requestId: headers.get('x-request-id') ?? undefined,
   })
 }
 
-/** Browsers show nothing else of a redirect than that it is one. */
+/** Whether an answer is a redirect. Browsers show only this fact of it, as type `opaqueredirect`. */
 const isRedirect = ({ type, status }: Response): boolean => type === 'opaqueredirect' || (status >= 300 && status < 400)
 
+/** Whether a value is an object and not an array. */
 export const isJsonObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+/** Parses JSON; `undefined` if the text is invalid. */
 export function parseOrUndefined(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -79,6 +85,6 @@ async function textOf(response: Response): Promise<string> {
   try {
     return await response.text()
   } catch (error) {
-    throw networkError('The answer was cut', error)
+    throw networkError('The answer was interrupted', error)
   }
 }

@@ -1,20 +1,22 @@
 import { createParser } from 'eventsource-parser'
 
 export interface ServerSentEvent {
-  /** `message` where the server names none; `COMMENT` for a comment, which is how servers show that they are there. */
+  /** `message` if the server gives no type; `COMMENT` for a comment, which servers send as a heartbeat. */
   readonly type: string
   readonly data: string
 }
 
+/** Type of an event that stands for a comment. */
 export const COMMENT = ':'
-/** Characters of one event; more is no update of a flow. */
+/** Maximum characters of one event; no update of a flow is larger. */
 const LONGEST_EVENT = 64_000_000
 
 /**
- * Reads server-sent events out of pieces of text that are cut anywhere, with every line end. What is not closed by an empty line is no event: it was
- * cut. Ids are not read: updates carry their number. Throws a RangeError for an event without an end.
+ * Parses server-sent events from chunks of text that may be split anywhere, with any line ending. An event without its
+ * empty line is incomplete and dropped. Ids are ignored, because updates contain their sequence number. The parser
+ * throws a RangeError for an event that never ends.
  */
-export function createEventParser(): (piece: string) => readonly ServerSentEvent[] {
+export function createEventParser(): (chunk: string) => readonly ServerSentEvent[] {
   let events: ServerSentEvent[] = []
   const parser = createParser({
     maxBufferSize: LONGEST_EVENT,
@@ -25,12 +27,13 @@ export function createEventParser(): (piece: string) => readonly ServerSentEvent
     },
   })
   let lineFeedBelongsToLast = false
-  return (piece) => {
+  return (chunk) => {
     events = []
-    // The parser keeps a CR at the end of a piece back, because an LF may follow: the last event would wait for a piece that never comes.
-    const text = lineFeedBelongsToLast && piece.startsWith('\n') ? piece.slice(1) : piece
-    if (piece !== '') lineFeedBelongsToLast = piece.endsWith('\r')
-    parser.feed(piece.endsWith('\r') ? `${text}\n` : text)
+    // The parser holds back a CR at the end of a chunk in case an LF comes next, which would delay the last event for
+    // ever.
+    const text = lineFeedBelongsToLast && chunk.startsWith('\n') ? chunk.slice(1) : chunk
+    if (chunk !== '') lineFeedBelongsToLast = chunk.endsWith('\r')
+    parser.feed(chunk.endsWith('\r') ? `${text}\n` : text)
     return events
   }
 }

@@ -7,7 +7,7 @@ interface PageQuery {
   readonly cursor?: string
 }
 
-/** The items of a page and of those after it; a page is asked for when the loop comes to it. */
+/** All items of a list; each page is requested when the loop reaches it. */
 export async function* allPages<Item, Query extends PageQuery>(
   query: Query,
   list: (query: Query) => Promise<Page<Item>>,
@@ -15,7 +15,7 @@ export async function* allPages<Item, Query extends PageQuery>(
   let page = await list(query)
   yield* page.items
   while (page.nextCursor !== undefined) {
-    // An offset counts from the beginning; the cursor says where the last page ended.
+    // The cursor replaces the offset of the query, which counts from the first page.
     page = await list({ ...query, offset: undefined, cursor: page.nextCursor })
     yield* page.items
   }

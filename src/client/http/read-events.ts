@@ -3,8 +3,9 @@ import { startIdleTimer } from '../timing.ts'
 import { createEventParser, type ServerSentEvent } from './event-parser.ts'
 
 /**
- * The events of a body, read from the network only as fast as they are taken. Ends with the body; throws NETWORK where it is cut or where no byte
- * arrives for `idleTimeoutMs`. Leaving it closes the body.
+ * Reads server-sent events from a body, only as fast as they are consumed. Throws NETWORK if the body is interrupted or
+ * no byte arrives for `idleTimeoutMs`, and BAD_ANSWER for an event that exceeds every size. Leaving the loop closes the
+ * body.
  */
 export async function* readEvents(
   body: ReadableStream<Uint8Array>,
@@ -22,14 +23,14 @@ export async function* readEvents(
   } catch (error) {
     if (PolyphonyError.is(error)) throw error
     throw error instanceof RangeError
-      ? new PolyphonyError('BAD_ANSWER', 'The stream holds an event without an end', { cause: error })
-      : networkError('The stream was cut', error)
+      ? new PolyphonyError('BAD_ANSWER', 'The stream contains an event without an end', { cause: error })
+      : networkError('The stream was interrupted', error)
   } finally {
     void reader.cancel().catch(() => undefined)
   }
 }
 
-/** A connection that died without a word looks like a quiet one; but a server that is there sends heartbeats. */
+/** A dead connection looks like a quiet one. Servers send heartbeats, so silence means that the connection is dead. */
 function within<T>(idleTimeoutMs: number, read: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = startIdleTimer(idleTimeoutMs, () => reject(networkError(`Nothing arrived for ${idleTimeoutMs} ms`)))

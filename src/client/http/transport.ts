@@ -7,67 +7,72 @@ import { readClientAnswer, readError } from './answer.ts'
 import { type Credentials, createCredentials } from './credentials.ts'
 import { toJson } from './json-body.ts'
 
-/** For every call. */
+/** Options of every call. */
 export interface CallOptions {
-  /** Ends the call: it rejects with the reason of the signal. What the server has begun goes on. */
+  /** Aborts the call, which then rejects with the signal's reason. The server completes the work that it has begun. */
   readonly signal?: AbortSignal
-  /** Milliseconds for one try, from the request to the end of the answer; default 60,000. `Infinity`: no limit. */
+  /** Milliseconds for one attempt, from the request to the end of the answer; default 60,000. `Infinity`: no limit. */
   readonly timeoutMs?: number
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** For calls that create, execute or rerun. */
+/** Options of calls that create, execute or rerun. */
 export interface KeyedCallOptions extends CallOptions {
-  /** Makes a repetition harmless: the server answers again what it answered first. Default: a new one for every call. */
+  /** Makes repetition safe: the server repeats its first answer. Default: a new key for every call. */
   readonly idempotencyKey?: string
 }
 
+/** One call of the HTTP API. */
 export interface ClientCall {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** Names below the root of the API. */
+  /** Segments of the path below `/api/v1`. */
   readonly path: readonly string[]
   readonly query?: Query
   readonly body?: unknown
-  /** The server honours an Idempotency-Key here, so the call may be repeated. */
+  /** Whether the server accepts an Idempotency-Key for this call, so that it may be repeated. */
   readonly keyed?: boolean
 }
 
 export interface OpenOptions {
   readonly accept: string
-  /** From 1. */
+  /** Number of the attempt, from 1. */
   readonly attempt: number
   readonly headers?: Readonly<Record<string, string>>
-  /** The answer's body lives as long as this. */
+  /** Aborts the request and the body of its answer. */
   readonly signal: AbortSignal
 }
 
-type Try = Omit<OpenOptions, 'signal'> & { readonly signal: AbortSignal | undefined }
+type AttemptOptions = Omit<OpenOptions, 'signal'> & { readonly signal: AbortSignal | undefined }
 
+/** Implemented by createTransport. */
 export interface Transport {
   readonly address: Address
   readonly wait: WaitFor
   readonly random: () => number
-  /** Sends a call, again where that is harmless and may help, and resolves with what `read` makes of the answer. */
+  /** Sends a call, repeats it if that is safe and may help, and resolves with the result of `read`. */
   send<T>(call: ClientCall, options: KeyedCallOptions | undefined, read: (response: Response) => Promise<T>): Promise<T>
-  /** One try; resolves with an answer of 2xx as soon as its headers are there. */
+  /** Makes one attempt and resolves with an answer of status 2xx as soon as its headers have arrived. */
   open(call: ClientCall, options: OpenOptions): Promise<Response>
   readonly credentials: Credentials
 }
 
-/** Between tries of one call, and between reconnections. */
+/** Waits between attempts of one call, and between reconnections. */
 export const BACKOFF: Backoff = { baseDelayMs: 500, maxDelayMs: 15_000 }
 const TIMEOUT_MS = 60_000
 const MAX_RETRIES = 3
-/** A server that asks for a longer wait than this is not waited for by a single call. */
+/** If the server asks for a longer wait, a call rejects at once. */
 const RETRY_AFTER_CAP_MS = 60_000
-const REPEATED: ReadonlySet<number | undefined> = new Set([429, 502, 503, 504])
+const RETRIED_STATUSES: ReadonlySet<number | undefined> = new Set([429, 502, 503, 504])
 
-/** Everything between a call and the network: addresses, credentials, tries, errors. Throws INPUT_INVALID for options that cannot be. */
+/**
+ * Creates the transport of a client: addresses, credentials, attempts, errors. Throws INPUT_INVALID for invalid
+ * options.
+ */
 export function createTransport(options: ClientOptions): Transport {
-  const { maxRetries = MAX_RETRIES, timeoutMs: usualTimeoutMs = TIMEOUT_MS, wait = systemWait, random = Math.random } = options
+  const { maxRetries = MAX_RETRIES, timeoutMs: defaultTimeoutMs = TIMEOUT_MS, wait = systemWait, random = Math.random } = options
   const address = parseBaseUrl(options.baseUrl)
   const credentials = createCredentials(options)
-  // Looked up at every call: pages and tests replace it.
+  // Read at every call, because pages and tests replace the global fetch.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
 
   async function open(call: ClientCall, { accept, attempt, headers: given, signal }: OpenOptions): Promise<Response> {
@@ -83,7 +88,7 @@ export function createTransport(options: ClientOptions): Transport {
       headers,
       body,
       signal,
-      // A redirected POST would come back as a GET, and a key belongs to the address it was given for.
+      // A redirect would turn a POST into a GET and send the key to another address.
       redirect: 'manual',
     }).catch((error: unknown) => {
       throw PolyphonyError.is(error) ? error : networkError(`No answer from ${address.origin}: ${reasonOf(error)}`, error)
@@ -92,7 +97,12 @@ export function createTransport(options: ClientOptions): Transport {
     throw await readError(response)
   }
 
-  async function tryOnce<T>(call: ClientCall, given: Try, timeoutMs: number, read: (response: Response) => Promise<T>) {
+  async function sendOnce<T>(
+    call: ClientCall,
+    given: AttemptOptions,
+    timeoutMs: number,
+    read: (response: Response) => Promise<T>,
+  ) {
     const linked = linkAbort(given.signal)
     const stopTimer = startTimer(timeoutMs, () =>
       linked.abort(networkError(`${address.origin} did not answer within ${timeoutMs} ms`)),
@@ -114,16 +124,16 @@ export function createTransport(options: ClientOptions): Transport {
     random,
     credentials,
     open,
-    async send(call, { signal, timeoutMs = usualTimeoutMs, headers = {}, idempotencyKey } = {}, read) {
+    async send(call, { signal, timeoutMs = defaultTimeoutMs, headers = {}, idempotencyKey } = {}, read) {
       const key = call.keyed ? (idempotencyKey ?? randomKey()) : undefined
-      const tries = key !== undefined || call.method === 'GET' ? 1 + maxRetries : 1
+      const maxAttempts = key !== undefined || call.method === 'GET' ? 1 + maxRetries : 1
       const sent = key === undefined ? headers : { ...headers, 'idempotency-key': key }
       for (let attempt = 1; ; attempt++) {
         signal?.throwIfAborted()
         try {
-          return await tryOnce(call, { accept: JSON_TYPES, attempt, headers: sent, signal }, timeoutMs, read)
+          return await sendOnce(call, { accept: JSON_TYPES, attempt, headers: sent, signal }, timeoutMs, read)
         } catch (error) {
-          if (signal?.aborted || attempt >= tries || !mayRepeat(error)) throw error
+          if (signal?.aborted || attempt >= maxAttempts || !mayRepeat(error)) throw error
           await wait(delayBefore(attempt, error.retryAfterMs, BACKOFF, random), signal)
         }
       }
@@ -135,36 +145,36 @@ const JSON_TYPES = 'application/json, application/problem+json'
 
 function mayRepeat(error: unknown): error is PolyphonyError {
   if (!PolyphonyError.is(error) || !error.retryable || (error.retryAfterMs ?? 0) > RETRY_AFTER_CAP_MS) return false
-  // The first try may have reached the server although its answer did not reach us: then it is still at work on it.
-  return error.code === 'NETWORK' || error.code === 'REQUEST_IN_PROGRESS' || REPEATED.has(error.status)
+  // REQUEST_IN_PROGRESS: an earlier attempt reached the server, its answer was lost, and the server still works on it.
+  return error.code === 'NETWORK' || error.code === 'REQUEST_IN_PROGRESS' || RETRIED_STATUSES.has(error.status)
 }
 
 function toHeaders(given: Readonly<Record<string, string>>): Headers {
   try {
     return new Headers(given)
   } catch {
-    // The message of the platform repeats the value.
+    // The error of `Headers` repeats the value, which may be a secret.
     throw inputError('headers: expected names and values that HTTP can carry')
   }
 }
 
-/** What stands behind "fetch failed": Node hides it one level down. */
+/** The reason behind "fetch failed", which Node puts into `cause`. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   if (!(cause instanceof Error)) return String(cause)
   return cause.message || ('code' in cause ? String(cause.code) : cause.name)
 }
 
-/** `crypto.randomUUID` is missing in pages that came over plain HTTP. */
+/** A random key. `crypto.randomUUID` is missing in pages that were loaded over plain HTTP. */
 function randomKey(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** Reads the body of an answer as what the schema of the route says; for `Transport.send`. */
+/** Reads the JSON body of an answer; for `Transport.send`. */
 export const asJson = <Wire>(response: Response): Promise<Wire> => readClientAnswer<Wire>(response)
 
-/** For answers without a body. */
+/** Reads an answer that may have no body; for `Transport.send`. */
 export const asNothing = async (response: Response): Promise<void> => {
   if (response.status !== 204) await readClientAnswer(response)
 }

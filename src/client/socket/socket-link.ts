@@ -3,7 +3,7 @@ import { linkAbort, untilAborted } from '../abort.ts'
 import type { ClientOptions } from '../client-options.ts'
 import { asJson, type Transport } from '../http/transport.ts'
 import { inputError, networkError, PolyphonyError } from '../polyphony-error.ts'
-import { canHeal } from '../stream-flow.ts'
+import { isRecoverable } from '../stream-flow.ts'
 import { startIdleTimer, startTimer } from '../timing.ts'
 import type { Ticket } from '../wire.ts'
 import { findGlobalWebSocket, type SocketEvent, type SocketLike } from './web-socket.ts'
@@ -18,12 +18,12 @@ export interface LinkOptions {
   /** Milliseconds without any message after which a connection counts as dead. */
   readonly idleTimeoutMs: number
   readonly signal: AbortSignal
-  /** The connection is there: `send` may be called until this link is closed. */
+  /** Called when the connection is open; `send` may be called until the link is closed. */
   readonly onOpen: (send: (text: string) => void) => void
   readonly onText: (text: string) => void
 }
 
-/** Why a link is over. */
+/** The reason for which a link has ended. */
 export interface Closed {
   readonly error: PolyphonyError
   readonly mayReconnect: boolean
@@ -32,14 +32,14 @@ export interface Closed {
 const PROTOCOL: typeof SOCKET_PROTOCOL = 'polyphony.v1'
 const PING = JSON.stringify({ type: 'ping' })
 
-/** Opens one WebSocket and resolves when it is over, whatever ended it. */
+/** Opens one WebSocket and resolves when it has ended. Never rejects. */
 export async function runLink(deps: SocketLinkDeps, options: LinkOptions): Promise<Closed> {
   try {
     const { wasOpen, ...closed } = await watch(await untilAborted(options.signal, open(deps, options.signal)), options)
     return wasOpen || options.signal.aborted ? closed : ((await findRefusal(deps, options)) ?? closed)
   } catch (error) {
     const known = PolyphonyError.is(error) ? error : networkError('The WebSocket could not be opened', error)
-    return { error: known, mayReconnect: canHeal(known) }
+    return { error: known, mayReconnect: isRecoverable(known) }
   }
 }
 
@@ -48,7 +48,7 @@ async function open(
   signal: AbortSignal,
 ): Promise<SocketLike> {
   const WebSocket = given ?? findGlobalWebSocket()
-  if (!WebSocket) throw inputError('WebSocket: this platform has none; give createClient one, that of `ws` say')
+  if (!WebSocket) throw inputError('WebSocket: this platform has none; pass one to createClient, for example that of `ws`')
   const { socketUrl } = transport.address
   if ((socketAuth ?? (given ? 'header' : 'ticket')) === 'header') {
     const authorization = await transport.credentials.authorization()
@@ -64,7 +64,7 @@ function watch(socket: SocketLike, options: LinkOptions): Promise<Closed & { rea
   return new Promise((resolve) => {
     let isOver = false
     let wasOpen = false
-    let trouble = ''
+    let errorMessage = ''
     let pings: ReturnType<typeof setInterval> | undefined
     let stopIdle = () => {}
     const finish = (closed: Closed) => {
@@ -75,7 +75,7 @@ function watch(socket: SocketLike, options: LinkOptions): Promise<Closed & { rea
       signal.removeEventListener('abort', onAbort)
       resolve({ ...closed, wasOpen })
     }
-    // The other side may be gone: nobody waits for its part of the closing.
+    // The server may be gone, so the link ends without waiting for the closing handshake.
     const leave = (reason: string) => {
       finish({ error: networkError(reason), mayReconnect: true })
       socket.close()
@@ -100,17 +100,17 @@ function watch(socket: SocketLike, options: LinkOptions): Promise<Closed & { rea
       onText(data)
     })
     socket.addEventListener('error', ({ message }) => {
-      trouble = message ?? ''
+      errorMessage = message ?? ''
     })
-    socket.addEventListener('close', (event) => finish(toClosed(event, trouble)))
+    socket.addEventListener('close', (event) => finish(toClosed(event, errorMessage)))
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()
     else touch()
   })
 }
 
-/** Codes of `SOCKET_CLOSE` and of RFC 6455; all others say only that the connection is over. */
-function toClosed({ code = 1006, reason = '' }: SocketEvent, trouble: string): Closed {
+/** Maps close codes of RFC 6455 to errors. All codes but these two mean only that the connection has ended. */
+function toClosed({ code = 1006, reason = '' }: SocketEvent, errorMessage: string): Closed {
   if (code === 1008) {
     return {
       error: new PolyphonyError('BAD_ANSWER', `The server does not understand this client: ${reason}`),
@@ -120,11 +120,11 @@ function toClosed({ code = 1006, reason = '' }: SocketEvent, trouble: string): C
   if (code === 1009) {
     return { error: new PolyphonyError('REQUEST_TOO_LARGE', 'A message was too big for the WebSocket'), mayReconnect: true }
   }
-  const words = [String(code), reason || trouble].filter((word) => word !== '').join(' ')
+  const words = [String(code), reason || errorMessage].filter((word) => word !== '').join(' ')
   return { error: networkError(`The WebSocket was closed (${words})`), mayReconnect: true }
 }
 
-/** A refused handshake tells browsers nothing, and others little: the same question over HTTP has an answer. */
+/** Requests `/me` to learn why a handshake was refused: browsers do not expose the status of a failed handshake. */
 async function findRefusal({ transport }: SocketLinkDeps, { idleTimeoutMs, signal }: LinkOptions): Promise<Closed | undefined> {
   const linked = linkAbort(signal)
   const stop = startTimer(idleTimeoutMs, linked.abort)
@@ -136,7 +136,7 @@ async function findRefusal({ transport }: SocketLinkDeps, { idleTimeoutMs, signa
     await answer.body?.cancel()
     return undefined
   } catch (error) {
-    return PolyphonyError.is(error) && !canHeal(error) ? { error, mayReconnect: false } : undefined
+    return PolyphonyError.is(error) && !isRecoverable(error) ? { error, mayReconnect: false } : undefined
   } finally {
     stop()
     linked.unlink()

@@ -1,43 +1,51 @@
 import { onAbort } from '../../async/on-abort.ts'
 import type { ClientFrameInput, WireServerFrame } from '../../protocol/socket.ts'
 import type { WireUpdate } from '../../protocol/update.ts'
+import { createAbortableIterator } from '../abortable-iterator.ts'
 import { isJsonObject, parseOrUndefined, toPolyphonyError } from '../http/answer.ts'
 import { toJson } from '../http/json-body.ts'
 import { BACKOFF } from '../http/transport.ts'
-import { createLeavable } from '../leavable.ts'
 import { inputError, networkError, type PolyphonyError } from '../polyphony-error.ts'
-import { FOLLOW_DEFAULTS, type FollowOptions, isUpdate } from '../stream-flow.ts'
+import { type FollowOptions, isUpdate, STREAM_DEFAULTS } from '../stream-flow.ts'
 import { delayBefore } from '../timing.ts'
 import type { Execution, FlowStatusReport } from '../wire.ts'
 import { type Closed, runLink, type SocketLinkDeps } from './socket-link.ts'
 import { createClientSubscriptions } from './subscriptions.ts'
 
-/** How long a socket puts up with a bad connection. */
+/** Timing of a socket, and its tolerance of bad connections. */
 export interface SocketOptions extends Pick<FollowOptions, 'idleTimeoutMs' | 'maxReconnects' | 'onReconnect'> {
-  /** Milliseconds between pings, which tell a quiet connection from a dead one; default 20,000. */
+  /** Milliseconds between pings, which detect dead connections; default 20,000. */
   readonly pingMs?: number
 }
 
-/** Flows over one WebSocket, which is opened again as long as something needs it. */
+/** Flows over one WebSocket, which reconnects while loops or calls need it. */
 export interface PolyphonySocket {
   /**
-   * As `flows.follow`, over the one connection of this socket. Neighbouring `step_progress` of one step may come as one, with the number of the last.
-   * Throws INPUT_INVALID for a flow that this socket follows already.
+   * Like `flows.follow`, over the connection of this socket. Adjacent `step_progress` updates of a step may be merged
+   * into one with the last sequence number. The loop throws INPUT_INVALID if the flow already has a loop on this
+   * socket.
+   *
+   * ```ts
+   * for await (const update of socket.follow(flow.id)) console.log(update.seq, update.type)
+   * ```
    */
   follow(flowId: string, options?: Pick<FollowOptions, 'afterSeq' | 'signal'>): AsyncIterableIterator<WireUpdate>
   /**
-   * Starts the flow and answers at once. Rejects with NETWORK where the connection ended before the answer: the flow may have been started then.
-   * `flows.execute` has no such gap, because it repeats itself under an Idempotency-Key.
+   * Starts the flow and resolves without waiting for its end. Rejects with NETWORK if the connection ends before the
+   * answer; the flow may have been started. `flows.execute` repeats the request with an Idempotency-Key instead.
    */
   execute(flowId: string, execution?: Execution, options?: { readonly signal?: AbortSignal }): Promise<FlowStatusReport>
-  /** Ends the flow and its calls; answers when it is over. */
+  /** Cancels the flow and its calls; resolves when it has ended. */
   cancel(flowId: string, options?: { readonly signal?: AbortSignal }): Promise<FlowStatusReport>
-  /** Ends all loops, quietly, rejects what waits for an answer with NETWORK, and closes the connection. Until then the process stays alive. */
+  /**
+   * Ends all loops without an error, rejects pending calls with NETWORK, and closes the connection. An open socket
+   * keeps the process alive.
+   */
   close(): void
 }
 
-/** A question that was not answered yet. */
-interface Asked {
+/** A request that has no answer yet. */
+interface PendingRequest {
   readonly text: string
   readonly mayRepeat: boolean
   wasSent: boolean
@@ -45,33 +53,33 @@ interface Asked {
   readonly reject: (reason: unknown) => void
 }
 
-/** One WebSocket for many flows, opened with the first need of it and opened again as long as there is one. */
+/** Creates a socket. It connects at the first use, and again after a failure while loops or requests need it. */
 export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}): PolyphonySocket {
   const {
-    idleTimeoutMs = FOLLOW_DEFAULTS.idleTimeoutMs,
-    maxReconnects = FOLLOW_DEFAULTS.maxReconnects,
+    idleTimeoutMs = STREAM_DEFAULTS.idleTimeoutMs,
+    maxReconnects = STREAM_DEFAULTS.maxReconnects,
     pingMs = 20_000,
   } = options
   const { wait, random } = deps.transport
-  const over = new AbortController()
-  const asked = new Map<string, Asked>()
+  const ended = new AbortController()
+  const pending = new Map<string, PendingRequest>()
   let send: ((text: string) => void) | undefined
   let lastId = 0
   let isConnecting = false
 
   const nextId = () => String(++lastId)
-  const tell = (frame: ClientFrameInput) => send?.(JSON.stringify(frame))
+  const sendFrame = (frame: ClientFrameInput) => send?.(JSON.stringify(frame))
   const subscriptions = createClientSubscriptions({
     nextId,
-    tell,
+    sendFrame,
     isOpen: () => send !== undefined,
     maxFailures: maxReconnects,
     pause,
   })
-  const isNeeded = () => !over.signal.aborted && (asked.size > 0 || subscriptions.size > 0)
+  const isNeeded = () => !ended.signal.aborted && (pending.size > 0 || subscriptions.size > 0)
 
   function pause(failures: number, error: PolyphonyError): Promise<void> {
-    return wait(delayBefore(failures, error.retryAfterMs, BACKOFF, random), over.signal)
+    return wait(delayBefore(failures, error.retryAfterMs, BACKOFF, random), ended.signal)
   }
 
   function connect(): void {
@@ -91,49 +99,49 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
       const closed = await runLink(deps, {
         pingMs,
         idleTimeoutMs,
-        signal: over.signal,
+        signal: ended.signal,
         onOpen(opened) {
           send = opened
           subscriptions.opened()
-          for (const question of asked.values()) put(question)
+          for (const request of pending.values()) sendOnce(request)
         },
         onText(text) {
           failures = 0
           receive(text)
         },
       })
-      lose(closed)
+      handleClose(closed)
       if (!isNeeded()) return
       failures++
       if (!closed.mayReconnect || failures > maxReconnects) return failAll(closed.error)
       const delayMs = delayBefore(failures, closed.error.retryAfterMs, BACKOFF, random)
       options.onReconnect?.({ error: closed.error, failures, delayMs })
-      await wait(delayMs, over.signal)
+      await wait(delayMs, ended.signal)
     }
   }
 
-  function put(question: Asked): void {
-    if (!send || question.wasSent) return
-    question.wasSent = true
-    send(question.text)
+  function sendOnce(request: PendingRequest): void {
+    if (!send || request.wasSent) return
+    request.wasSent = true
+    send(request.text)
   }
 
-  function lose({ error }: Closed): void {
+  function handleClose({ error }: Closed): void {
     send = undefined
     subscriptions.lost()
-    for (const [id, question] of asked) {
-      if (question.wasSent && !question.mayRepeat) {
-        asked.delete(id)
-        question.reject(error)
+    for (const [id, request] of pending) {
+      if (request.wasSent && !request.mayRepeat) {
+        pending.delete(id)
+        request.reject(error)
       }
-      question.wasSent = false
+      request.wasSent = false
     }
   }
 
   function failAll(error: PolyphonyError): void {
     subscriptions.failAll(error)
-    for (const question of asked.values()) question.reject(error)
-    asked.clear()
+    for (const request of pending.values()) request.reject(error)
+    pending.clear()
   }
 
   function receive(text: string): void {
@@ -146,20 +154,20 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
     if (frame.type === 'unsubscribed') subscriptions.unsubscribed(frame.flowId)
     if (frame.type === 'end') subscriptions.ended(frame.flowId)
     if (frame.type !== 'status' && frame.type !== 'refused') return
-    const question = asked.get(frame.requestId ?? '')
-    asked.delete(frame.requestId ?? '')
-    if (frame.type === 'status') question?.resolve(frame.status)
-    else if (question) question.reject(toPolyphonyError(frame.problem))
+    const request = pending.get(frame.requestId ?? '')
+    pending.delete(frame.requestId ?? '')
+    if (frame.type === 'status') request?.resolve(frame.status)
+    else if (request) request.reject(toPolyphonyError(frame.problem))
     else subscriptions.refused(frame.requestId, frame.flowId, toPolyphonyError(frame.problem))
   }
 
-  function ask(frame: ClientFrameInput & { requestId: string }, mayRepeat: boolean, signal: AbortSignal | undefined) {
+  function sendRequest(frame: ClientFrameInput & { requestId: string }, mayRepeat: boolean, signal: AbortSignal | undefined) {
     const { requestId } = frame
     return new Promise<FlowStatusReport>((resolve, reject) => {
       signal?.throwIfAborted()
       assertOpen()
       const leave = () => {
-        asked.delete(requestId)
+        pending.delete(requestId)
         reject(signal?.reason)
       }
       const done =
@@ -168,21 +176,21 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
           unlink?.()
           settle(value)
         }
-      const question = { text: toJson(frame), mayRepeat, wasSent: false, resolve: done(resolve), reject: done(reject) }
+      const request = { text: toJson(frame), mayRepeat, wasSent: false, resolve: done(resolve), reject: done(reject) }
       const unlink = signal && onAbort(signal, leave)
-      asked.set(requestId, question)
-      put(question)
+      pending.set(requestId, request)
+      sendOnce(request)
       connect()
     })
   }
 
   function assertOpen(): void {
-    if (over.signal.aborted) throw inputError('this socket was closed')
+    if (ended.signal.aborted) throw inputError('this socket was closed')
   }
 
   return {
     follow: (flowId, { afterSeq = 0, signal } = {}) =>
-      createLeavable(signal, (left) => {
+      createAbortableIterator(signal, (left) => {
         assertOpen()
         const updates = subscriptions.follow(flowId, afterSeq, left)
         connect()
@@ -190,11 +198,11 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
       }),
     execute: (flowId, execution, { signal } = {}) => {
       const frame = { type: 'execute', requestId: nextId(), flowId } as const
-      return ask(execution === undefined ? frame : { ...frame, options: execution }, false, signal)
+      return sendRequest(execution === undefined ? frame : { ...frame, options: execution }, false, signal)
     },
-    cancel: (flowId, { signal } = {}) => ask({ type: 'cancel', requestId: nextId(), flowId }, true, signal),
+    cancel: (flowId, { signal } = {}) => sendRequest({ type: 'cancel', requestId: nextId(), flowId }, true, signal),
     close() {
-      over.abort()
+      ended.abort()
       subscriptions.endAll()
       failAll(networkError('The socket was closed'))
     },

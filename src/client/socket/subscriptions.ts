@@ -2,25 +2,26 @@ import { onAbort } from '../../async/on-abort.ts'
 import type { ClientFrameInput } from '../../protocol/socket.ts'
 import type { WireUpdate } from '../../protocol/update.ts'
 import { inputError, type PolyphonyError } from '../polyphony-error.ts'
-import { canHeal } from '../stream-flow.ts'
+import { isRecoverable } from '../stream-flow.ts'
 import { createUpdateQueue, type UpdateQueue } from './update-queue.ts'
 
 export interface ClientSubscriptionsDeps {
   readonly nextId: () => string
-  /** Sends to the server; does nothing while there is no connection. */
-  readonly tell: (frame: ClientFrameInput) => void
+  /** Sends a frame to the server; does nothing without a connection. */
+  readonly sendFrame: (frame: ClientFrameInput) => void
   readonly isOpen: () => boolean
-  /** Refusals in a row, of those that may heal, after which a loop throws the last of them. */
+  /** Recoverable refusals in a row after which a loop throws the last one. */
   readonly maxFailures: number
+  /** Waits before the next attempt to subscribe. */
   readonly pause: (failures: number, error: PolyphonyError) => Promise<void>
 }
 
-/** What the server does for one flow on this connection, and who wants it. */
-interface Slot {
+/** The subscription to one flow: its state on the connection, and the queue of the loop that reads it. */
+interface Subscription {
   readonly flowId: string
   /**
-   * `off`: the server sends nothing. `on`: it was asked to. `stopping`: it was asked to stop and may still send; what arrives now is dropped, because
-   * after a new subscription nobody could tell it from what belongs to that one. `waiting`: it refused for now.
+   * `off`: not subscribed. `on`: subscribed. `stopping`: unsubscribe was sent, but updates may still arrive; they are
+   * dropped, because they could not be distinguished from those of a new subscription. `waiting`: refused for now.
    */
   state: 'off' | 'on' | 'stopping' | 'waiting'
   requestId: string
@@ -29,133 +30,138 @@ interface Slot {
 }
 
 /**
- * The flows that one socket follows. A browser's WebSocket cannot be told to read slower: a loop that falls behind by a full queue is unsubscribed,
- * and subscribed again from where it stands when it has taken all.
+ * The subscriptions of one socket. A browser's WebSocket has no flow control, so a loop whose queue is full is
+ * unsubscribed, and subscribed again after its last update when the queue is empty.
  */
-export function createClientSubscriptions({ nextId, tell, isOpen, maxFailures, pause }: ClientSubscriptionsDeps) {
-  const slots = new Map<string, Slot>()
+export function createClientSubscriptions({ nextId, sendFrame, isOpen, maxFailures, pause }: ClientSubscriptionsDeps) {
+  const subscriptions = new Map<string, Subscription>()
 
-  /** Asks the server for what is wanted, one step at a time. */
-  function settle(slot: Slot): void {
-    const { flowId, state, queue } = slot
+  /** Sends the next frame that brings the state of the subscription towards the needs of its loop. */
+  function reconcile(subscription: Subscription): void {
+    const { flowId, state, queue } = subscription
     const isWanted = queue !== undefined && !queue.isFull
-    if (queue === undefined && (state === 'off' || state === 'waiting')) slots.delete(flowId)
+    if (queue === undefined && (state === 'off' || state === 'waiting')) subscriptions.delete(flowId)
     else if (!isOpen()) return
     else if (state === 'off' && isWanted)
-      ask(slot, 'on', { type: 'subscribe', requestId: nextId(), flowId, afterSeq: queue.lastSeq })
-    else if (state === 'on' && !isWanted) ask(slot, 'stopping', { type: 'unsubscribe', requestId: nextId(), flowId })
+      change(subscription, 'on', { type: 'subscribe', requestId: nextId(), flowId, afterSeq: queue.lastSeq })
+    else if (state === 'on' && !isWanted) change(subscription, 'stopping', { type: 'unsubscribe', requestId: nextId(), flowId })
   }
 
-  function ask(slot: Slot, state: Slot['state'], frame: ClientFrameInput & { requestId: string }): void {
-    slot.state = state
-    slot.requestId = frame.requestId
-    tell(frame)
+  function change(
+    subscription: Subscription,
+    state: Subscription['state'],
+    frame: ClientFrameInput & { requestId: string },
+  ): void {
+    subscription.state = state
+    subscription.requestId = frame.requestId
+    sendFrame(frame)
   }
 
-  function release(slot: Slot, queue: UpdateQueue): void {
-    if (slot.queue !== queue) return
-    slot.queue = undefined
-    settle(slot)
+  function release(subscription: Subscription, queue: UpdateQueue): void {
+    if (subscription.queue !== queue) return
+    subscription.queue = undefined
+    reconcile(subscription)
   }
 
-  function finish(slot: Slot, error?: PolyphonyError): void {
-    slot.state = 'off'
-    const { queue } = slot
-    slot.queue = undefined
+  function finish(subscription: Subscription, error?: PolyphonyError): void {
+    subscription.state = 'off'
+    const { queue } = subscription
+    subscription.queue = undefined
     queue?.end(error)
-    settle(slot)
+    reconcile(subscription)
   }
 
-  function slotOf(flowId: string): Slot {
-    const slot = slots.get(flowId) ?? { flowId, state: 'off', requestId: '', queue: undefined, failures: 0 }
-    if (slot.queue) throw inputError(`flow "${flowId}" is followed on this socket already`)
-    slots.set(flowId, slot)
-    return slot
+  function subscriptionOf(flowId: string): Subscription {
+    const subscription = subscriptions.get(flowId) ?? { flowId, state: 'off', requestId: '', queue: undefined, failures: 0 }
+    if (subscription.queue) throw inputError(`flow "${flowId}" already has a loop on this socket`)
+    subscriptions.set(flowId, subscription)
+    return subscription
   }
 
-  async function* take(slot: Slot, queue: UpdateQueue, signal: AbortSignal): AsyncGenerator<WireUpdate, void> {
+  async function* consume(subscription: Subscription, queue: UpdateQueue, signal: AbortSignal): AsyncGenerator<WireUpdate, void> {
     const leave = () => {
       queue.clear()
-      release(slot, queue)
+      release(subscription, queue)
     }
     const unlink = onAbort(signal, leave)
     try {
       if (signal.aborted) return
-      for (let update = await queue.take(); update !== undefined; update = await queue.take()) {
-        yield update
-        // Full once and empty now: go on from here.
-        if (slot.queue === queue) settle(slot)
+      for (let next = await queue.take(); next !== undefined; next = await queue.take()) {
+        yield next
+        // If the queue was full and is empty now, this subscribes again.
+        if (subscription.queue === queue) reconcile(subscription)
       }
     } finally {
       unlink()
-      release(slot, queue)
+      release(subscription, queue)
     }
   }
 
   return {
     get size() {
-      return slots.size
+      return subscriptions.size
     },
     follow(flowId: string, afterSeq: number, signal: AbortSignal): AsyncGenerator<WireUpdate, void> {
-      const slot = slotOf(flowId)
+      const subscription = subscriptionOf(flowId)
       const queue = createUpdateQueue(afterSeq)
-      slot.queue = queue
-      slot.failures = 0
-      settle(slot)
-      return take(slot, queue, signal)
+      subscription.queue = queue
+      subscription.failures = 0
+      reconcile(subscription)
+      return consume(subscription, queue, signal)
     },
     opened(): void {
-      for (const slot of [...slots.values()]) settle(slot)
+      for (const subscription of [...subscriptions.values()]) reconcile(subscription)
     },
     lost(): void {
-      for (const slot of [...slots.values()]) {
-        slot.state = 'off'
-        settle(slot)
+      for (const subscription of [...subscriptions.values()]) {
+        subscription.state = 'off'
+        reconcile(subscription)
       }
     },
-    receive(update: WireUpdate, characters: number): void {
-      const slot = slots.get(update.flowId)
-      if (slot?.state !== 'on') return
-      slot.failures = 0
-      slot.queue?.push(update, characters)
-      settle(slot)
+    receive(received: WireUpdate, characters: number): void {
+      const subscription = subscriptions.get(received.flowId)
+      if (subscription?.state !== 'on') return
+      subscription.failures = 0
+      subscription.queue?.push(received, characters)
+      reconcile(subscription)
     },
     unsubscribed(flowId: string): void {
-      const slot = slots.get(flowId)
-      if (slot?.state !== 'stopping') return
-      slot.state = 'off'
-      settle(slot)
+      const subscription = subscriptions.get(flowId)
+      if (subscription?.state !== 'stopping') return
+      subscription.state = 'off'
+      reconcile(subscription)
     },
     ended(flowId: string): void {
-      const slot = slots.get(flowId)
-      if (slot?.state === 'on') finish(slot)
+      const subscription = subscriptions.get(flowId)
+      if (subscription?.state === 'on') finish(subscription)
     },
-    /** A subscription that was not made, or that the server ended. */
+    /** The server refused a subscription or ended it. */
     refused(requestId: string | undefined, flowId: string | undefined, error: PolyphonyError): void {
-      const slot = slots.get(flowId ?? '') ?? [...slots.values()].find((candidate) => candidate.requestId === requestId)
-      if (!slot || (requestId !== undefined && requestId !== slot.requestId)) return
-      if (slot.state === 'stopping') {
-        slot.state = 'off'
-        settle(slot)
-      } else if (++slot.failures > maxFailures || !canHeal(error)) {
-        finish(slot, error)
+      const subscription =
+        subscriptions.get(flowId ?? '') ?? [...subscriptions.values()].find((candidate) => candidate.requestId === requestId)
+      if (!subscription || (requestId !== undefined && requestId !== subscription.requestId)) return
+      if (subscription.state === 'stopping') {
+        subscription.state = 'off'
+        reconcile(subscription)
+      } else if (++subscription.failures > maxFailures || !isRecoverable(error)) {
+        finish(subscription, error)
       } else {
-        slot.state = 'waiting'
-        void pause(slot.failures, error).then(() => {
-          if (slot.state !== 'waiting') return
-          slot.state = 'off'
-          settle(slot)
+        subscription.state = 'waiting'
+        void pause(subscription.failures, error).then(() => {
+          if (subscription.state !== 'waiting') return
+          subscription.state = 'off'
+          reconcile(subscription)
         })
       }
     },
     failAll(error: PolyphonyError): void {
-      for (const slot of [...slots.values()]) finish(slot, error)
+      for (const subscription of [...subscriptions.values()]) finish(subscription, error)
     },
-    /** Ends all loops quietly. */
+    /** Ends all loops without an error. */
     endAll(): void {
-      for (const slot of [...slots.values()]) {
-        slot.queue?.clear()
-        finish(slot)
+      for (const subscription of [...subscriptions.values()]) {
+        subscription.queue?.clear()
+        finish(subscription)
       }
     },
   }

@@ -1,24 +1,24 @@
 import type { WireUpdate } from '../../protocol/update.ts'
 import type { PolyphonyError } from '../polyphony-error.ts'
 
-/** Updates that have arrived and were not taken yet. */
+/** Updates of one flow that have arrived and that the loop has not consumed yet. */
 export interface UpdateQueue {
-  /** Number of the last update that is or was in it. */
+  /** Sequence number of the last update that was added. */
   readonly lastSeq: number
-  /** No more should come until all that is here was taken. */
+  /** True from the moment a limit is reached until the queue is empty. */
   readonly isFull: boolean
-  /** Takes the update, unless it is known already. `characters`: its size. */
+  /** Adds an update, unless it was added before. `characters`: its size. */
   push(update: WireUpdate, characters: number): void
-  /** Nothing follows; with an error `take` rejects with it after the last update. */
+  /** Marks the end of the updates. With an error, `take` rejects with it after the last update. */
   end(error?: PolyphonyError): void
-  /** Forgets what is here and ends. */
+  /** Drops all updates and ends the queue. */
   clear(): void
-  /** The next update; `undefined` at the end. One call at a time. */
+  /** Resolves with the next update, or with `undefined` at the end. Must not be called concurrently. */
   take(): Promise<WireUpdate | undefined>
 }
 
-const MOST_UPDATES = 1_000
-const MOST_CHARACTERS = 1_000_000
+const MAX_UPDATES = 1_000
+const MAX_CHARACTERS = 1_000_000
 
 export function createUpdateQueue(afterSeq: number): UpdateQueue {
   let updates: WireUpdate[] = []
@@ -40,7 +40,7 @@ export function createUpdateQueue(afterSeq: number): UpdateQueue {
       lastSeq = update.seq
       updates.push(update)
       characters += size
-      if (updates.length >= MOST_UPDATES || characters >= MOST_CHARACTERS) isFull = true
+      if (updates.length >= MAX_UPDATES || characters >= MAX_CHARACTERS) isFull = true
       wake()
     },
     end(error) {

@@ -1,5 +1,6 @@
 import { NotFoundError } from 'openai'
 import { expect, test } from 'vitest'
+import { listFlowTemplates } from '../../../templates/index.ts'
 import { rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
 const say = (model: string) => ({ model, messages: [{ role: 'user' as const, content: 'hi' }] })
@@ -12,7 +13,7 @@ test('templates and the flows that the caller created are listed as models, each
   const ids: string[] = []
   for await (const { id } of openai.models.list()) ids.push(id)
   expect(ids.toSorted()).toEqual(
-    ['analysis', 'comparison', 'consensus', 'critique', 'qa', 'refinement', 'routing', 'two steps'].map((name) => `flow/${name}`),
+    [...listFlowTemplates().map(({ name }) => name), 'two steps'].map((name) => `flow/${name}`).toSorted(),
   )
 })
 

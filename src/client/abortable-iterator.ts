@@ -1,19 +1,19 @@
 import { linkAbort } from './abort.ts'
 
 /**
- * A loop that can be left at any moment, also while it waits: `return` aborts what it waits for. A generator alone would finish waiting first.
- * Nothing is begun, and nothing listens to `outer`, before the first item is asked for.
+ * An iterator whose `return` aborts the pending `next`. With a generator alone, `return` would wait until `next`
+ * settles. Before the first `next`, nothing is started and nothing listens to `outer`.
  */
-export function createLeavable<T>(
+export function createAbortableIterator<T>(
   outer: AbortSignal | undefined,
   run: (signal: AbortSignal) => AsyncIterable<T>,
 ): AsyncIterableIterator<T> {
-  const left = new AbortController()
+  const returned = new AbortController()
   async function* items(): AsyncGenerator<T, void> {
     const linked = linkAbort(outer)
-    left.signal.addEventListener('abort', () => linked.abort())
+    returned.signal.addEventListener('abort', () => linked.abort())
     try {
-      if (!left.signal.aborted) yield* run(linked.signal)
+      if (!returned.signal.aborted) yield* run(linked.signal)
     } finally {
       linked.unlink()
     }
@@ -22,7 +22,7 @@ export function createLeavable<T>(
   return {
     next: () => running.next(),
     return() {
-      left.abort()
+      returned.abort()
       return running.return()
     },
     [Symbol.asyncIterator]() {

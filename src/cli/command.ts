@@ -1,0 +1,77 @@
+import { type Command, InvalidArgumentError, Option, type OptionValues } from 'commander'
+import type { CommandContext } from './services.ts'
+
+/** Creates the context of a command; `json` is whether the command line has `--json`. */
+export type CreateContext = (json: boolean) => CommandContext
+
+/** Commands of two words: the first word, with its description in `polyphony --help`. */
+export const COMMAND_GROUPS = {
+  flows: 'stored flows: list, show, cancel, resume, rerun',
+  keys: 'API keys of the server: create, list, revoke',
+} as const
+
+/** One command, as the registry lists it. */
+export interface CliCommand {
+  /** Adds the command to the program, or to its group there. */
+  register(program: Command, createContext: CreateContext): void
+}
+
+interface CommandPlan<Options extends OptionValues> {
+  readonly group?: keyof typeof COMMAND_GROUPS
+  readonly name: string
+  readonly description: string
+  /** Adds arguments and options. */
+  readonly configure: (command: Command) => Command
+  /**
+   * Runs the command with its options and its positional arguments; the program waits for it. A rejection is reported
+   * and becomes the exit code. Must load what is costly to load by a dynamic import: the file of every command is
+   * loaded at each start of the program.
+   */
+  readonly run: (context: CommandContext, options: Options, first: string, second: string | undefined) => Promise<void>
+}
+
+/**
+ * Defines a command: its words, its options and its behaviour.
+ *
+ * ```ts
+ * export const migrateCommand = defineCommand<DatabaseOptions>({
+ *   name: 'migrate',
+ *   description: 'apply pending database migrations',
+ *   configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),
+ *   run: async ({ services, terminal }, options) => { … },
+ * })
+ * ```
+ */
+export const defineCommand = <Options extends OptionValues>(plan: CommandPlan<Options>): CliCommand => ({
+  register(program, createContext) {
+    const parent = plan.group === undefined ? program : groupOf(program, plan.group)
+    const command = plan.configure(parent.command(plan.name).description(plan.description))
+    command.action(() => {
+      const { json } = command.opts<{ readonly json?: boolean }>()
+      const [first, second] = command.processedArgs
+      return plan.run(createContext(json ?? false), command.opts<Options>(), first, second)
+    })
+  },
+})
+
+const groupOf = (program: Command, name: keyof typeof COMMAND_GROUPS): Command =>
+  program.commands.find((command) => command.name() === name) ?? program.command(name).description(COMMAND_GROUPS[name])
+
+export const jsonOption = () => new Option('--json', 'one JSON object per line, nothing else on standard output')
+export const databaseOption = () => new Option('--database <url>', 'pglite://<directory>, postgres://… or memory://')
+export const simulateOption = () => new Option('--simulate', 'answer with the bundled simulator instead of real models')
+export const modelOption = () => new Option('--model <provider/model>', 'use this model for every step')
+export const allowSharingOption = () =>
+  new Option('--allow-sharing', 'allow the sharing between providers that the flow needs, for this and later runs')
+export const setOption = (description: string) =>
+  new Option('--set <key=value>', `${description}; repeatable`).argParser(
+    (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
+  )
+export const maxCostOption = (what: string) =>
+  new Option('--max-cost <usd>', `maximum cost of ${what} in US dollars`).argParser(parseUsd)
+
+function parseUsd(value: string): number {
+  const costUsd = Number(value)
+  if (value.trim() === '' || !(costUsd >= 0)) throw new InvalidArgumentError('expected an amount in US dollars.')
+  return costUsd
+}

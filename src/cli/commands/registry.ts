@@ -1,0 +1,39 @@
+import type { CliCommand } from '../command.ts'
+import { checkCommand } from './check.ts'
+import { demoCommand } from './demo.ts'
+import { doctorCommand } from './doctor.ts'
+import { cancelFlowCommand } from './flows/cancel.ts'
+import { listFlowsCommand } from './flows/list.ts'
+import { rerunFlowCommand } from './flows/rerun.ts'
+import { resumeFlowCommand } from './flows/resume.ts'
+import { showFlowCommand } from './flows/show.ts'
+import { createKeyCommand } from './keys/create.ts'
+import { listKeysCommand } from './keys/list.ts'
+import { revokeKeyCommand } from './keys/revoke.ts'
+import { mcpCommand } from './mcp.ts'
+import { migrateCommand } from './migrate.ts'
+import { runCommand } from './run.ts'
+import { schemaCommand } from './schema.ts'
+import { serveCommand } from './serve.ts'
+import { templatesCommand } from './templates.ts'
+
+/** All commands, in the order in which `polyphony --help` lists them. */
+export const COMMANDS: readonly CliCommand[] = [
+  demoCommand,
+  runCommand,
+  listFlowsCommand,
+  showFlowCommand,
+  cancelFlowCommand,
+  resumeFlowCommand,
+  rerunFlowCommand,
+  createKeyCommand,
+  listKeysCommand,
+  revokeKeyCommand,
+  serveCommand,
+  templatesCommand,
+  checkCommand,
+  schemaCommand,
+  doctorCommand,
+  mcpCommand,
+  migrateCommand,
+]
