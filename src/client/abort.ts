@@ -28,7 +28,7 @@ export function linkAbort(outer: AbortSignal | undefined): LinkedAbort {
 /**
  * Settles with the work, or rejects with the signal's reason as soon as it is aborted. Does not cancel the work itself.
  */
-export function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+export function rejectOnAbort<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = () => reject(signal.reason)
     if (signal.aborted) end()

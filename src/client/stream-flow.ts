@@ -1,5 +1,5 @@
 import type { WireUpdate } from '../protocol/update.ts'
-import { linkAbort, untilAborted } from './abort.ts'
+import { linkAbort, rejectOnAbort } from './abort.ts'
 import { createAbortableIterator } from './abortable-iterator.ts'
 import { badAnswer, isJsonObject, isProblem, parseOrUndefined, toPolyphonyError } from './http/answer.ts'
 import { COMMENT, type ServerSentEvent } from './http/event-parser.ts'
@@ -122,7 +122,7 @@ async function* connect(transport: Transport, connection: Connection) {
     const call = { method: 'GET', path: ['flows', flowId, 'updates'], query: { afterSeq } } as const
     const headers = { ...connection.headers, ...(afterSeq > 0 && { 'last-event-id': String(afterSeq) }) }
     const opening = transport.open(call, { accept: EVENT_STREAM, attempt, headers, signal: linked.signal })
-    const response = await untilAborted(linked.signal, opening)
+    const response = await rejectOnAbort(linked.signal, opening)
     stopTimer()
     if (!response.body || !response.headers.get('content-type')?.startsWith(EVENT_STREAM)) throw badAnswer(response)
     yield* readEvents(response.body, idleTimeoutMs)

@@ -67,8 +67,6 @@ export interface FlowExecution {
 
   // The definition and the request.
   readonly definition: FlowDefinition
-  /** A step's position in the definition gives it no predecessor. */
-  readonly noImplicitPredecessor: boolean
   /** The user's prompt. */
   readonly input: string
   /** The message from which the prompt and its attachments were taken. */

@@ -279,5 +279,5 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
     )
     expect(seen.acknowledged).toBeGreaterThan(50)
     expect(seen.refused).toBeGreaterThan(0)
-  }, 60_000)
+  }, 120_000)
 }

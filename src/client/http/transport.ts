@@ -1,4 +1,4 @@
-import { linkAbort, untilAborted } from '../abort.ts'
+import { linkAbort, rejectOnAbort } from '../abort.ts'
 import type { ClientOptions } from '../client-options.ts'
 import { inputError, networkError, PolyphonyError } from '../polyphony-error.ts'
 import { type Backoff, delayBefore, startTimer, systemWait, type WaitFor } from '../timing.ts'
@@ -109,7 +109,7 @@ export function createTransport(options: ClientOptions): Transport {
     )
     try {
       const work = open(call, { ...given, signal: linked.signal }).then(read)
-      return await untilAborted(linked.signal, work)
+      return await rejectOnAbort(linked.signal, work)
     } catch (error) {
       throw linked.signal.aborted ? linked.signal.reason : error
     } finally {

@@ -1,5 +1,5 @@
 import type { SOCKET_PROTOCOL } from '../../protocol/socket.ts'
-import { linkAbort, untilAborted } from '../abort.ts'
+import { linkAbort, rejectOnAbort } from '../abort.ts'
 import type { ClientOptions } from '../client-options.ts'
 import { asJson, type Transport } from '../http/transport.ts'
 import { inputError, networkError, PolyphonyError } from '../polyphony-error.ts'
@@ -35,7 +35,7 @@ const PING = JSON.stringify({ type: 'ping' })
 /** Opens one WebSocket and resolves when it has ended. Never rejects. */
 export async function runLink(deps: SocketLinkDeps, options: LinkOptions): Promise<Closed> {
   try {
-    const { wasOpen, ...closed } = await watch(await untilAborted(options.signal, open(deps, options.signal)), options)
+    const { wasOpen, ...closed } = await watch(await rejectOnAbort(options.signal, open(deps, options.signal)), options)
     return wasOpen || options.signal.aborted ? closed : ((await findRefusal(deps, options)) ?? closed)
   } catch (error) {
     const known = PolyphonyError.is(error) ? error : networkError('The WebSocket could not be opened', error)

@@ -81,7 +81,6 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       userId: flow.userId,
       epoch: job.epoch,
       definition,
-      noImplicitPredecessor,
       input: input.text,
       inputMessageId: input.messageId,
       attachments: input.attachments,

@@ -15,7 +15,7 @@ export const STEP_KEY_COLUMNS = {
 } as const satisfies ColumnsOf<StepKeyRow>
 
 /** Usage in the rows of results and of attempts; all columns are null where it is undefined. */
-export interface UsageRow extends RowOf<{ readonly [Figure in Exclude<keyof Usage, 'source'>]?: number }> {
+export interface UsageColumnValues extends RowOf<{ readonly [Figure in Exclude<keyof Usage, 'source'>]?: number }> {
   readonly usageSource: Usage['source'] | null
 }
 
@@ -31,7 +31,7 @@ export const USAGE_COLUMNS = {
   reasoningTokens: tokens('reasoning_tokens'),
   totalTokens: tokens('total_tokens'),
   usageSource: { name: 'usage_source', type: 'text', nullable: true },
-} as const satisfies ColumnsOf<UsageRow>
+} as const satisfies ColumnsOf<UsageColumnValues>
 
 /**
  * Facts of a result that few results have, or that are only read whole: they share one JSON column. Empty lists are
@@ -50,7 +50,7 @@ export type StepResultFact = Exclude<
 /** The outcome of a step in one iteration and sample. `recorded` keeps the order in which results were written. */
 export type StepResultRow = StepKeyRow &
   RowOf<Pick<StepResult, StepResultFact>> &
-  UsageRow & {
+  UsageColumnValues & {
     readonly recorded: string
     /** Null where the requested model is the one that answered. */
     readonly requestedModel: string | null
@@ -80,7 +80,7 @@ export const STEP_RESULT_COLUMNS = {
 } as const satisfies ColumnsOf<StepResultRow>
 
 /** One row of the cost ledger, of which every total is a sum. */
-export type AttemptRow = StepKeyRow & RowOf<Omit<Attempt, 'usage'>> & UsageRow
+export type AttemptRow = StepKeyRow & RowOf<Omit<Attempt, 'usage'>> & UsageColumnValues
 
 /** Columns of an attempt beyond the key of its result. */
 export const ATTEMPT_COLUMNS = {

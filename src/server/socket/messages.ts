@@ -26,7 +26,7 @@ type Messages = { readonly [Type in MessageType]: Message<FrameOf<Type>> }
 /**
  * Every message that a client may send. To add one, write its schema in `protocol/socket.ts` and its definition here.
  */
-export const MESSAGES: Messages = {
+export const SOCKET_MESSAGES: Messages = {
   subscribe: {
     scope: 'read',
     async handle({ flowId, afterSeq, requestId }, { subscriptions }) {
@@ -65,7 +65,7 @@ export const handleFrame = (frame: ClientFrame, context: MessageContext): Promis
   handle(frame.type, frame, context)
 
 async function handle<Type extends MessageType>(type: Type, frame: FrameOf<Type>, context: MessageContext) {
-  const message: Message<FrameOf<Type>> = MESSAGES[type]
+  const message: Message<FrameOf<Type>> = SOCKET_MESSAGES[type]
   requireScope(context.caller, message.scope)
   return message.handle(frame, context)
 }

@@ -3,7 +3,7 @@ import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import type { ServerDeps } from '../server-deps.ts'
 
-export interface WaitOptions {
+export interface WaitForEndOptions {
   readonly flowId: string
   readonly userId: string
   readonly waitMs: number
@@ -19,7 +19,7 @@ export interface WaitOptions {
  */
 export async function waitForEnd(
   { orchestrator }: Pick<ServerDeps, 'orchestrator'>,
-  { flowId, userId, waitMs, signal, onUpdate }: WaitOptions,
+  { flowId, userId, waitMs, signal, onUpdate }: WaitForEndOptions,
 ): Promise<FlowStatusReport | undefined> {
   const end = AbortSignal.any([signal, AbortSignal.timeout(waitMs)])
   for await (const update of orchestrator.streamFlow(flowId, userId, { signal: end })) {

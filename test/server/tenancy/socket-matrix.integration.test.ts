@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { SCOPES, type Scope } from '../../../src/domain/users/api-key.ts'
 import type { ThreadRight } from '../../../src/domain/users/thread.ts'
 import { type ClientFrameInput, clientFrame } from '../../../src/protocol/socket.ts'
-import { MESSAGES } from '../../../src/server/socket/messages.ts'
+import { SOCKET_MESSAGES } from '../../../src/server/socket/messages.ts'
 import { connect, type Frame, type SocketClient, upgradeStatus } from '../socket-client.ts'
 import { createCallers } from './callers.ts'
 import { changesBetween, foreignTo, guessedIds, holdsRight, nobodysIds } from './standing.ts'
@@ -41,7 +41,7 @@ for (const kind of ['memory', 'postgres'] as const) {
   test(`every frame gives everybody what is theirs, and nobody anything else (${kind})`, async () => {
     const types = clientFrame.options.flatMap(({ shape }) => [...shape.type.values])
     expect(Object.keys(FRAMES).sort()).toEqual([...types].sort())
-    for (const [type, { scope }] of Object.entries(MESSAGES)) expect(scope, type).toBe(FRAMES[type]?.scope ?? 'read')
+    for (const [type, { scope }] of Object.entries(SOCKET_MESSAGES)) expect(scope, type).toBe(FRAMES[type]?.scope ?? 'read')
     const world = await createWorld(kind)
     for (const [type, row] of Object.entries(FRAMES)) {
       for (const person of PEOPLE) await checkPerson(world, { type, row, person })

@@ -79,12 +79,12 @@ export async function isAlive(holder: Holder, socketPath: string, ageMs: number)
   const sameHost = holder.host === hostname()
   // A refused connection proves nothing over a network file system: the process may live on another machine.
   if (outcome === 'refused' && (sameKernel || (holder.boot === undefined && sameHost))) return false
-  if (sameHost && isFromEarlierBoot(holder)) return false
+  if (sameHost && isFromPreviousBoot(holder)) return false
   if (sameHost && (holder.pidNamespace ?? findPidNamespace()) === findPidNamespace()) return isProcessAlive(holder)
   return ageMs < STALE_MS
 }
 
-function isFromEarlierBoot({ boot }: Holder): boolean {
+function isFromPreviousBoot({ boot }: Holder): boolean {
   const current = findBootId()
   return boot !== undefined && current !== undefined && boot !== current
 }

@@ -11,7 +11,7 @@ import {
   type StepResultFact,
   type StepResultRow,
   USAGE_COLUMNS,
-  type UsageRow,
+  type UsageColumnValues,
 } from '../../columns/step-columns.ts'
 import { selectList } from '../column-sql.ts'
 import { type JsonRow, pickNonNull } from '../rows.ts'
@@ -33,7 +33,7 @@ const ATTEMPT_PROPERTIES = propertiesOf(fieldsOf(ATTEMPT_COLUMNS).filter(isAttem
 const RESULT_PROPERTIES = propertiesOf(fieldsOf(STEP_RESULT_COLUMNS).filter(isResultFact))
 const METADATA_PROPERTIES = ['provider', 'model', 'action', 'cost', 'retryCount'] as const
 
-type UsageJson = JsonRow<typeof USAGE_COLUMNS, UsageRow, keyof typeof USAGE_COLUMNS>
+type UsageJson = JsonRow<typeof USAGE_COLUMNS, UsageColumnValues, keyof typeof USAGE_COLUMNS>
 type AttemptJson = JsonRow<typeof ATTEMPT_COLUMNS, AttemptRow, keyof typeof ATTEMPT_COLUMNS>
 
 export interface StepResultJson
@@ -145,7 +145,7 @@ export const STEP_RESULTS_SQL = `select ${selectList(selectedFields, 'r')}, (
 from polyphony_step_results r where r.flow_id = $1 and (r.sample = 0 or $2)
 and ($3::text[] is null or r.step_id = any($3)) order by r.recorded`
 
-const fromUsageRow = (row: UsageRow): Usage | undefined =>
+const fromUsageRow = (row: UsageColumnValues): Usage | undefined =>
   row.usageSource === null ? undefined : pickNonNull(row, TOKEN_PROPERTIES, { source: row.usageSource })
 
 function fromAttempt(row: SelectedAttempt): Attempt {

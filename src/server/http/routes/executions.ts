@@ -19,7 +19,7 @@ import { API, callerOf, type Routes } from '../../requests/routes.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 import { sendEventHeaders } from '../../streaming/begin-events.ts'
 import type { InFlight } from '../../streaming/in-flight.ts'
-import { type WaitOptions, waitForEnd } from '../../streaming/wait-for-end.ts'
+import { type WaitForEndOptions, waitForEnd } from '../../streaming/wait-for-end.ts'
 import type { EventStreams } from '../event-streams.ts'
 
 const tags = ['executions']
@@ -135,7 +135,10 @@ export const executionRoutes =
     )
 
     /** Waits until the flow has ended, the time is over, the client has gone or the server closes. */
-    async function wait({ raw }: FastifyReply, options: Omit<WaitOptions, 'signal'>): Promise<FlowStatusReport | undefined> {
+    async function wait(
+      { raw }: FastifyReply,
+      options: Omit<WaitForEndOptions, 'signal'>,
+    ): Promise<FlowStatusReport | undefined> {
       const { clientGone, respondNow, release } = inFlight.open(raw)
       const signal = AbortSignal.any([clientGone.signal, respondNow])
       return waitForEnd(deps, { ...options, signal }).finally(release)
