@@ -72,8 +72,8 @@ export const mcpRoutes =
         const response = await handler.fetch(toWebRequest(request, clientGone.signal), {
           parsedBody: withoutCancellations(request.body),
         })
-        // The server stores nothing under this id. Clients send it back, so that each client of a caller cancels only its
-        // own calls.
+        // The server stores nothing under this id. Clients send it back, so that each client of a caller cancels only
+        // its own calls.
         if (message?.method === 'initialize' && response.ok) reply.header(SESSION_HEADER, randomUUID())
         return reply.send(response)
       },

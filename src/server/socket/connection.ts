@@ -17,7 +17,9 @@ export interface ConnectionDeps extends Pick<MessageContext, 'orchestrator'> {
   readonly settings: ServerSettings['sockets']
 }
 
-/** One open WebSocket of one caller. As an entry of the in-flight register it is rechecked, and closed when it is slow. */
+/**
+ * One open WebSocket of one caller. As an entry of the in-flight register it is rechecked, and closed when it is slow.
+ */
 export interface Connection extends Required<Omit<InFlightEntry, 'limit'>> {
   readonly subscriptionCount: number
   /** Sends a ping. Ends the connection when the client has sent nothing since the last one. */
