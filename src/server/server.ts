@@ -120,6 +120,7 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
   await addDocs(app)
   app.addHook('preClose', async () => {
     await inFlight.close(settings.closeTimeoutMs)
+    streams.close()
     sockets.close()
     await pending.settle()
   })

@@ -3,7 +3,7 @@ import { Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { type Caller, LOCAL_CALLER } from '../../src/server/access/caller.ts'
-import { createInFlight } from '../../src/server/streaming/in-flight.ts'
+import { createInFlight, type Limit } from '../../src/server/streaming/in-flight.ts'
 
 const RECHECK_INTERVAL_MS = 250
 const GRACE_MS = 10_000
@@ -101,7 +101,7 @@ test('an entry that is released during its recheck is not ended', async () => {
 
 test('connections are limited by name, per user and in total, until they are released', () => {
   const { inFlight } = createRegister({ maxConnections: 3, maxConnectionsPerUser: 2 })
-  const add = (userId: string, limit?: string) => inFlight.add({ caller: { ...caller, userId }, limit, respondNow: () => {} })
+  const add = (userId: string, limit?: Limit) => inFlight.add({ caller: { ...caller, userId }, limit, respondNow: () => {} })
   const release = add('ada', 'WebSockets')
   add('ada', 'WebSockets')
   expect(() => add('ada', 'WebSockets')).toThrow('Too many WebSockets of this user are open')

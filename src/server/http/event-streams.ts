@@ -23,6 +23,8 @@ export interface EventStreams {
    * FLOW_NOT_FOUND for a flow that the caller may not read, with RATE_LIMITED for one stream too many.
    */
   send(request: FastifyRequest, reply: FastifyReply, flowId: string, afterSeq: number): Promise<void>
+  /** Stops the heartbeats. Must be called after the streams have been ended. */
+  close(): void
 }
 
 /** Milliseconds between comments that keep proxies from closing a quiet stream. */
@@ -31,6 +33,12 @@ const HEARTBEAT_INTERVAL_MS = 15_000
 const SLICE_BYTES = 131_072
 
 export function createEventStreams({ subscriptions, inFlight, settings }: EventStreamsDeps): EventStreams {
+  // One timer for all streams: a timer of each one would keep the asynchronous context of its request in memory.
+  const heartbeats = new Set<() => void>()
+  const timer = setInterval(() => {
+    for (const beat of heartbeats) beat()
+  }, HEARTBEAT_INTERVAL_MS).unref()
+
   return {
     async send(request, reply, flowId, afterSeq) {
       const response = reply.raw
@@ -38,12 +46,14 @@ export function createEventStreams({ subscriptions, inFlight, settings }: EventS
       const backpressure = createBackpressureMonitor(settings.sockets)
       const isFull = (): boolean => backpressure.isFull(response.writableLength)
       let subscription: Subscription | undefined
-      let heartbeat: NodeJS.Timeout | undefined
       let endedBecause: OrchestratorError | undefined
 
+      const beat = () => {
+        if (!isFull()) response.write(': ping\n\n')
+      }
       const close = () => {
         release()
-        clearInterval(heartbeat)
+        heartbeats.delete(beat)
         subscription?.stop()
         // The client reads what is buffered, or its connection is closed.
         response.socket?.setTimeout(settings.sockets.slowAfterMs)
@@ -93,10 +103,9 @@ export function createEventStreams({ subscriptions, inFlight, settings }: EventS
       })
       beginEvents(reply)
       response.write('retry: 1000\n\n')
-      heartbeat = setInterval(() => {
-        if (!isFull()) response.write(': ping\n\n')
-      }, HEARTBEAT_INTERVAL_MS).unref()
+      heartbeats.add(beat)
     },
+    close: () => clearInterval(timer),
   }
 }
 

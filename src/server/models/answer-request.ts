@@ -13,8 +13,8 @@ export function answerRequest<Answer>(
   { raw }: FastifyReply,
   work: (signal: AbortSignal) => Promise<Answer>,
 ): Promise<Answer> {
-  const waiting = { caller: callerOf(request), limit: 'requests that wait for a flow' }
-  const { clientGone, respondNow, release } = inFlight.open(raw, waiting)
+  const caller = callerOf(request)
+  const { clientGone, respondNow, release } = inFlight.open(raw, { caller, limit: 'requests that wait for a flow' })
   const signal = request.idempotency ? respondNow : AbortSignal.any([clientGone.signal, respondNow])
   return work(signal).finally(release)
 }

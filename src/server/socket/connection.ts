@@ -5,6 +5,7 @@ import type { ServerSettings } from '../../config/config.ts'
 import { type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
 import type { Caller } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../errors/problem-details.ts'
+import type { InFlightEntry } from '../streaming/in-flight.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
 import { handleFrame, type MessageContext } from './messages.ts'
 import { readFrame } from './read-frame.ts'
@@ -16,17 +17,18 @@ export interface ConnectionDeps extends Pick<MessageContext, 'orchestrator'> {
   readonly settings: ServerSettings['sockets']
 }
 
-/** One open WebSocket of one caller. */
-export interface Connection {
-  readonly caller: Caller
+/**
+ * One open WebSocket of one caller. As an entry of the in-flight register it is rechecked, and closed when it is slow.
+ */
+export interface Connection extends Required<Omit<InFlightEntry, 'limit'>> {
   readonly subscriptionCount: number
-  /** Ends the subscriptions to flows that the caller may no longer read. */
-  recheck(): Promise<void>
-  /** Closes the connection of a client that has read too little for too long. */
-  closeIfSlow(): void
   /** Sends a ping. Ends the connection when the client has sent nothing since the last one. */
   ping(): void
-  close(why: { readonly code: number; readonly reason: string }): void
+}
+
+interface CloseReason {
+  readonly code: number
+  readonly reason: string
 }
 
 /**
@@ -99,13 +101,13 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     isClosed = true
     subscriptions.stop()
   }
-  const close: Connection['close'] = ({ code, reason }) => {
+  const close = ({ code, reason }: CloseReason) => {
     terminateAfter(code === SOCKET_CLOSE.slow.code ? SLOW_CLOSE_TIMEOUT_MS : CLOSE_TIMEOUT_MS)
     if (isClosed) return
     end()
     webSocket.close(code, reason)
   }
-  const closeAndStopReading: Connection['close'] = (why) => {
+  const closeAndStopReading = (why: CloseReason) => {
     close(why)
     webSocket.pause()
   }
@@ -162,6 +164,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     get subscriptionCount() {
       return subscriptions.count
     },
+    respondNow: ({ code }) => close(code === 'UNAUTHENTICATED' ? SOCKET_CLOSE.unauthenticated : SOCKET_CLOSE.goingAway),
     recheck: subscriptions.recheck,
     closeIfSlow() {
       if (!isClosed && writer.isTooSlow()) close(SOCKET_CLOSE.slow)
@@ -173,7 +176,6 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       else webSocket.terminate()
       isAlive = false
     },
-    close,
   }
 }
 

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { SOCKET_CLOSE, SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
+import { SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
 import type { Metrics } from '../../telemetry/telemetry.ts'
 import type { Authenticator } from '../access/authenticator.ts'
 import { type Caller, requireScope } from '../access/caller.ts'
@@ -21,7 +21,7 @@ export interface SocketsDeps extends Pick<ServerDeps, 'orchestrator' | 'tickets'
   readonly origins: OriginCheck
   readonly authenticator: Authenticator
   readonly subscriptions: Subscriptions
-  readonly inFlight: Pick<InFlight, 'add'>
+  readonly inFlight: Pick<InFlight, 'reserve' | 'add'>
   readonly settings: Pick<ServerSettings, 'sockets'>
   /** True from the moment the server takes no new work. */
   readonly isClosing: () => boolean
@@ -78,40 +78,27 @@ export function createSockets(deps: SocketsDeps): Sockets {
     try {
       const caller = await admit(request)
       if (!stream.writable) return
-      webSockets.handleUpgrade(request, stream, head, register(stream, caller))
+      stream.once('close', inFlight.reserve(caller, 'WebSockets'))
+      webSockets.handleUpgrade(request, stream, head, toOpening(stream, caller))
     } catch (error) {
       sendLastAnswer(stream, toProblem(toOrchestratorError(error), { instance: PATH }))
     }
   }
 
   /**
-   * Throws RATE_LIMITED before the handshake. A function of its own, because its closures live as long as the
-   * connection: they must not keep the request in memory, which is as large as everything else together.
+   * A function of its own, because its closures live as long as the connection: they must not keep the request in
+   * memory, which is as large as everything else together.
    */
-  function register(stream: Duplex, caller: Caller): (webSocket: WebSocket) => void {
-    let connection: Connection | undefined
-    const release = inFlight.add({
-      caller,
-      limit: 'WebSockets',
-      respondNow: ({ code }) =>
-        connection?.close(code === 'UNAUTHENTICATED' ? SOCKET_CLOSE.unauthenticated : SOCKET_CLOSE.goingAway),
-      async recheck() {
-        await connection?.recheck()
-        return undefined
-      },
-      closeIfSlow: () => connection?.closeIfSlow(),
-    })
-    stream.once('close', release)
-    return (webSocket) => {
-      const opened = createConnection(webSocket, stream, caller, { subscriptions, orchestrator, settings: settings.sockets })
-      connection = opened
-      connections.add(opened)
+  const toOpening = (stream: Duplex, caller: Caller) => (webSocket: WebSocket) => {
+    const connection = createConnection(webSocket, stream, caller, { subscriptions, orchestrator, settings: settings.sockets })
+    const release = inFlight.add(connection)
+    connections.add(connection)
+    metrics?.openSockets(connections.size)
+    webSocket.on('close', () => {
+      release()
+      connections.delete(connection)
       metrics?.openSockets(connections.size)
-      webSocket.on('close', () => {
-        connections.delete(opened)
-        metrics?.openSockets(connections.size)
-      })
-    }
+    })
   }
 
   const pings = setInterval(() => {

@@ -26,7 +26,7 @@ export interface SubscriptionSet {
   add(flowId: string, afterSeq: number, requestId: string | undefined): Promise<void>
   remove(flowId: string): void
   /** Ends the subscriptions to flows that the caller may no longer read. */
-  recheck(): Promise<void>
+  recheck(): Promise<undefined>
   /** Must be called when the WebSocket has capacity again. */
   resume(): void
   /** Ends all subscriptions, and those that are being opened. */
@@ -73,6 +73,7 @@ export function createSubscriptionSet(deps: SubscriptionSetDeps): SubscriptionSe
           refuse(flowNotFound(flowId), { flowId })
         }),
       )
+      return undefined
     },
     resume() {
       for (const subscription of open.values()) subscription.resume()

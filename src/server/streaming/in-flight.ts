@@ -22,8 +22,8 @@ export interface InFlightEntry {
    * rechecked.
    */
   readonly caller?: Caller
-  /** Name of the connections among which the caller's are limited, as the error states it. Undefined: no limit. */
-  readonly limit?: string
+  /** Limit that the entry counts against, for its caller. Undefined: no limit, or one that was reserved before. */
+  readonly limit?: Limit
   /**
    * Must end the answer with what there is. Called at most once, with SERVER_CLOSING when the server closes,
    * UNAUTHENTICATED when the key was revoked or has expired, or the error that `recheck` returned.
@@ -51,8 +51,13 @@ export interface InFlightRequest {
   release(): void
 }
 
+/** Connections that are limited together, by the name that the error states. */
+export type Limit = 'WebSockets' | 'event streams' | 'requests that wait for a flow'
+
 /** The register of everything that waits for an answer, for all interfaces of one server. */
 export interface InFlight {
+  /** Counts a connection before its entry is added. Returns the function that releases it. Throws RATE_LIMITED. */
+  reserve(caller: Caller, limit: Limit): () => void
   /** Adds an entry and returns the function that releases it. Throws RATE_LIMITED when `limit` is reached. */
   add(entry: InFlightEntry): () => void
   /** Adds an entry for a request and its response. Throws RATE_LIMITED. */
@@ -68,24 +73,24 @@ const SLOW_CHECK_INTERVAL_MS = 1_000
 
 export function createInFlight({ authenticator, settings, recheckIntervalMs }: InFlightDeps): InFlight {
   const entries = new Set<InFlightEntry>()
-  const limiters = new Map<string, ConnectionLimiter>()
+  const limiters = new Map<Limit, ConnectionLimiter>()
   let closing: Promise<void> | undefined
   let onIdle = () => {}
 
-  const acquire = ({ caller, limit }: InFlightEntry) => {
-    if (!caller || limit === undefined) return undefined
+  const reserve = ({ userId }: Caller, limit: Limit) => {
     const limiter = limiters.get(limit) ?? createConnectionLimiter({ ...settings.sockets, name: limit })
     limiters.set(limit, limiter)
-    return limiter.acquire(caller.userId)
+    return limiter.acquire(userId)
   }
 
   function add(entry: InFlightEntry): () => void {
-    const releaseSlot = acquire(entry)
+    const { caller, limit } = entry
+    const releaseLimit = caller && limit !== undefined ? reserve(caller, limit) : undefined
     entries.add(entry)
     // Deferred, because `entry` may use the function that is returned here.
     if (closing) queueMicrotask(() => end(entry, serverClosing()))
     return () => {
-      releaseSlot?.()
+      releaseLimit?.()
       if (entries.delete(entry) && entries.size === 0) onIdle()
     }
   }
@@ -127,6 +132,7 @@ export function createInFlight({ authenticator, settings, recheckIntervalMs }: I
   }
 
   return {
+    reserve,
     add,
     open(response, entry) {
       const clientGone = new AbortController()
