@@ -44,7 +44,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       expect(await namesIn({ userId, limit: 2, offset: 1 })).toEqual(['b', 'c'])
     })
 
-    test('are never listed for nobody, nor for a thread and a user at once', async () => {
+    test('a list is refused without a thread or a user, and with both', async () => {
       await expect(list({})).rejects.toMatchObject({ code: 'INTERNAL' })
       await expect(list({ threadId: 'a', userId: 'b' })).rejects.toMatchObject({ code: 'INTERNAL' })
     })
