@@ -84,7 +84,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       await store().threads.addMessages([])
       expect(await store().threads.messages(id)).toEqual(messages)
       const { id: other } = await thread()
-      // Memory looks at nothing but the thread, so nothing can be refused half-way.
+      // The memory store checks only the thread, so it cannot refuse a part of the messages.
       if (store().kind === 'memory') return
       const [first] = messages
       const refused = store().threads.addMessages([newMessage(other), newMessage(other, { id: first?.id })])

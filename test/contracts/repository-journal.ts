@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { instant, newClaim, newMessage, outcome, stepResult, update } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 
-/** What every store promises of claims, of the fence that an epoch is, and of outcomes. */
+/** What every store promises of claims, of fencing by epochs, and of outcomes. */
 export function describeJournal({ store, thread, pendingFlow, claimed, runningFlow, resultIds, refusal }: StoreFixture): void {
   describe('claims', () => {
     test('a claim sets RUNNING, the first epoch, owner, start and input', async () => {
@@ -211,7 +211,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       kind: fc.constantFrom('claim', 'takeover', 'append', 'append', 'append', 'append', 'append', 'finish'),
       flow: fc.nat(2),
       owner: fc.nat(1),
-      /** Whether the caller waits for everything so far before this. */
+      /** Whether the caller waits for all previous operations first. */
       waits: fc.boolean(),
       failed: fc.boolean(),
     })

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { newClaim, outcome, stepResult, update } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 
-/** What every store promises of owners and of the flows that a dead one leaves. */
+/** What every store promises of owners and of the flows of dead ones. */
 export function describeOwners({ store, runningFlow, refusal }: StoreFixture): void {
   describe('owners', () => {
     const owner = () => ({ id: `owner-${randomUUID()}`, host: 'host-1', pid: 4711 })
