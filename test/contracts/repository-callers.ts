@@ -34,7 +34,7 @@ const ANSWER = { statusCode: 202, headers: { location: '/api/v1/flows/1' }, body
 /** What every store promises of the callers of a server. */
 export function describeCallers(store: () => Store): void {
   describe('API keys', () => {
-    test('are found whole with the hash of their secret, unknown ones not', async () => {
+    test('a key is read whole with the hash of its secret, an unknown one is undefined', async () => {
       const full = newApiKey({ expiresAt: instant(100, 1), revokedAt: instant(50, 2), lastUsedAt: instant(40, 3), name: '' })
       const [bare, hash] = [newApiKey(), newHash()]
       await store().apiKeys.create(full, newHash())
@@ -45,7 +45,7 @@ export function describeCallers(store: () => Store): void {
       expect(await store().apiKeys.find('\0')).toBeUndefined()
     })
 
-    test('are never replaced by another one of the same id', async () => {
+    test('a key is never replaced by another one of the same id', async () => {
       const [key, hash] = [newApiKey(), newHash()]
       await store().apiKeys.create(key, hash)
       await expect(store().apiKeys.create({ ...key, userId: 'somebody else' }, newHash())).rejects.toMatchObject({
@@ -54,7 +54,7 @@ export function describeCallers(store: () => Store): void {
       expect(await store().apiKeys.find(key.id)).toEqual({ key, hash })
     })
 
-    test('are listed of one user or of all, newest first, without their hash', async () => {
+    test('keys are listed of one user or of all, newest first, without their hash', async () => {
       const userId = `user-${randomUUID()}`
       const keys = [3, 1, 2].map((second) => newApiKey({ userId, createdAt: instant(second) }))
       const other = newApiKey()
@@ -65,7 +65,7 @@ export function describeCallers(store: () => Store): void {
       expect(await store().apiKeys.list(`user-${randomUUID()}`)).toEqual([])
     })
 
-    test('are revoked at the first of all instants', async () => {
+    test('a key stays revoked at the first instant', async () => {
       const key = newApiKey()
       await store().apiKeys.create(key, newHash())
       expect(await store().apiKeys.revoke(key.id, instant(5))).toEqual({ ...key, revokedAt: instant(5) })
@@ -74,7 +74,7 @@ export function describeCallers(store: () => Store): void {
       expect(await store().apiKeys.revoke('none', instant(5))).toBeUndefined()
     })
 
-    test('note their latest use, in whatever order uses arrive', async () => {
+    test('a key records its latest use, in any order of calls', async () => {
       const key = newApiKey()
       await store().apiKeys.create(key, newHash())
       for (const second of [10, 30, 20]) await store().apiKeys.touch(key.id, instant(second))
@@ -82,7 +82,7 @@ export function describeCallers(store: () => Store): void {
       expect((await store().apiKeys.find(key.id))?.key).toEqual({ ...key, lastUsedAt: instant(30) })
     })
 
-    test('exist once one was made, also when it can no longer be used', async () => {
+    test('keys exist once one was created, also when it is no longer usable', async () => {
       const key = newApiKey({ expiresAt: instant(0) })
       await store().apiKeys.create(key, newHash())
       expect(await store().apiKeys.exist()).toBe(true)
@@ -107,20 +107,20 @@ export function describeCallers(store: () => Store): void {
       },
     )
 
-    test('give nothing when they are unknown or expired, and are gone then', async () => {
+    test('an unknown or expired ticket has no caller, and an expired one is removed', async () => {
       const hash = await ticket()
       expect(await store().tickets.redeem(newHash(), instant(0))).toBeUndefined()
       expect(await store().tickets.redeem(hash, instant(30))).toBeUndefined()
       expect(await store().tickets.redeem(hash, instant(0))).toBeUndefined()
     })
 
-    test('are won by exactly one of many at once', async () => {
+    test('exactly one of many calls redeems a ticket', async () => {
       const hash = await ticket()
       const answers = await Promise.all(Array.from({ length: 20 }, () => store().tickets.redeem(hash, instant(0))))
       expect(answers.filter((caller) => caller !== undefined)).toEqual([{ userId: 'ann' }])
     })
 
-    test('are pruned when they have expired', async () => {
+    test('pruning removes expired tickets', async () => {
       const [old, fresh] = [await ticket('old', new Date(Date.UTC(1990, 0, 1))), await ticket('fresh')]
       expect(await store().tickets.prune(new Date(Date.UTC(1990, 0, 1)))).toBe(1)
       expect(await store().tickets.prune(new Date(Date.UTC(1990, 0, 1)))).toBe(0)
@@ -137,7 +137,7 @@ export function describeCallers(store: () => Store): void {
     }
     const state = async (request: IdempotentRequest) => (await store().idempotency.begin(request)).state
 
-    test('are new once, then running, then done with the very answer', async () => {
+    test('an idempotent request is new once, then running, then done with the same answer', async () => {
       const request = newRequest()
       const lock = await begun(request)
       expect(await state(request)).toBe('running')
@@ -147,14 +147,14 @@ export function describeCallers(store: () => Store): void {
       expect(await store().idempotency.begin(late)).toEqual({ state: 'done', answer: ANSWER })
     })
 
-    test('are those of their user only', async () => {
+    test('an idempotency key belongs to one user', async () => {
       const request = newRequest()
       await begun(request)
       expect(await state({ ...request, userId: `user-${randomUUID()}` })).toBe('new')
       expect(await state({ ...request, key: randomUUID() })).toBe('new')
     })
 
-    test('are refused to another request, before and after the answer, and when the holder is dead', async () => {
+    test('an idempotency key is refused to another request, before and after the answer, and when the holder is dead', async () => {
       const request = newRequest()
       const other = { ...request, fingerprint: newHash() }
       const lock = await begun(request)
@@ -164,13 +164,13 @@ export function describeCallers(store: () => Store): void {
       expect(await state(other)).toBe('other_request')
     })
 
-    test('are new again after a release', async () => {
+    test('an idempotent request is new again after a release', async () => {
       const request = newRequest()
       await store().idempotency.release(request.userId, request.key, await begun(request))
       expect(await state({ ...request, fingerprint: newHash() })).toBe('new')
     })
 
-    test('are finished and released without the lock too', async () => {
+    test('an idempotent request is finished and released without the lock as well', async () => {
       const [finished, released] = [newRequest(), newRequest()]
       await begun(finished)
       await begun(released)
@@ -179,7 +179,7 @@ export function describeCallers(store: () => Store): void {
       expect([await state(finished), await state(released)]).toEqual(['done', 'new'])
     })
 
-    test('keep their answer when they are released or finished again', async () => {
+    test('the stored answer stays when the request is released or finished again', async () => {
       const request = newRequest()
       const lock = await begun(request)
       await store().idempotency.finish(request.userId, request.key, ANSWER, lock)
@@ -188,7 +188,7 @@ export function describeCallers(store: () => Store): void {
       expect(await store().idempotency.begin(request)).toEqual({ state: 'done', answer: ANSWER })
     })
 
-    test('are taken over when the lock has run out, once, and the late holder changes nothing', async () => {
+    test('an expired holder is replaced once and then changes nothing', async () => {
       const request = newRequest()
       const dead = await begun(request)
       expect(await state({ ...request, now: instant(59, 999) })).toBe('running')
@@ -204,17 +204,17 @@ export function describeCallers(store: () => Store): void {
       expect(await store().idempotency.begin(again)).toEqual({ state: 'done', answer: ANSWER })
     })
 
-    test('are held by exactly one of many at once, also when they take over', async () => {
+    test('exactly one of many calls holds an idempotency key, also when it replaces a dead holder', async () => {
       const request = newRequest()
-      const race = async (asked: IdempotentRequest) => {
-        const states = await Promise.all(Array.from({ length: 20 }, () => state(asked)))
+      const race = async (request: IdempotentRequest) => {
+        const states = await Promise.all(Array.from({ length: 20 }, () => state(request)))
         return [states.filter((one) => one === 'new').length, states.filter((one) => one === 'running').length]
       }
       expect(await race(request)).toEqual([1, 19])
       expect(await race({ ...request, now: instant(61), lockedUntil: instant(121) })).toEqual([1, 19])
     })
 
-    test('are forgotten when they began before the instant', async () => {
+    test('pruning removes idempotent requests that began before the instant', async () => {
       const long = { now: new Date(Date.UTC(1990, 0, 1)), lockedUntil: new Date(Date.UTC(2100, 0, 1)) }
       const [old, running, fresh] = [newRequest(long), newRequest(long), newRequest()]
       await store().idempotency.finish(old.userId, old.key, ANSWER, await begun(old))
@@ -224,7 +224,7 @@ export function describeCallers(store: () => Store): void {
       expect([await state(old), await state(running), await state(fresh)]).toEqual(['new', 'new', 'running'])
     })
 
-    test('take hostile keys', async () => {
+    test('idempotency keys may hold hostile text', async () => {
       const request = newRequest({ key: "'; drop table x; -- \0 \ud800 $1", fingerprint: 'a\0b' })
       await store().idempotency.finish(request.userId, request.key, ANSWER, await begun(request))
       expect(await store().idempotency.begin(request)).toEqual({ state: 'done', answer: ANSWER })

@@ -7,7 +7,7 @@ import type { StoreFixture } from './store-fixture.ts'
 /** What every store promises of threads, permissions and data-sharing policies. */
 export function describeConversations({ store, thread, pendingFlow }: StoreFixture): void {
   describe('threads', () => {
-    test('are found as they were created, unknown ones not', async () => {
+    test('a thread is read as it was created, an unknown one is undefined', async () => {
       const created = await thread()
       const { title: _title, ...untitled } = newThread()
       await store().threads.create(untitled)
@@ -16,7 +16,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(await store().threads.find(randomUUID())).toBeUndefined()
     })
 
-    test('are listed per user, newest first, in pages that do not overlap', async () => {
+    test('threads are listed per user, newest first, in pages that do not overlap', async () => {
       const userId = `user-${randomUUID()}`
       await thread()
       const ids = []
@@ -32,7 +32,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(new Set(pages.flat().map(({ id }) => id))).toEqual(new Set(tiedIds))
     })
 
-    test('are deleted with messages, permissions and flows', async () => {
+    test('deleting a thread removes its messages, permissions and flows', async () => {
       const { id } = await thread()
       const flow = await pendingFlow({ threadId: id })
       await store().threads.addMessage(newMessage(id))
@@ -47,7 +47,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(await store().threads.delete(id)).toBe(false)
     })
 
-    test('keep messages whole and in the order they were added, also within one millisecond', async () => {
+    test('messages are kept whole and in the order of their calls, also within one millisecond', async () => {
       const { id } = await thread()
       const messages = [
         newMessage(id, {
@@ -68,7 +68,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(await store().threads.messages((await thread()).id)).toEqual([])
     })
 
-    test('hold a message of one id once, also when it is added twice at the same time', async () => {
+    test('a message of one id is stored once, also when it is added twice at the same time', async () => {
       const { id } = await thread()
       const message = newMessage(id, { role: 'assistant', content: 'the answer' })
       await Promise.all([store().threads.addMessage(message), store().threads.addMessage({ ...message })])
@@ -77,14 +77,14 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect((await store().threads.messages(id)).map(({ content }) => content)).toEqual(['the answer', 'next'])
     })
 
-    test('are added many at once, in their order, or none of them', async () => {
+    test('several messages are added in order, all or none', async () => {
       const { id } = await thread()
       const messages = Array.from({ length: 300 }, (_, index) => newMessage(id, { content: `message ${index}` }))
       await store().threads.addMessages(messages)
       await store().threads.addMessages([])
       expect(await store().threads.messages(id)).toEqual(messages)
       const { id: other } = await thread()
-      // Memory looks at nothing but the thread, so nothing can be refused half-way.
+      // The memory store checks only the thread, so it cannot refuse a part of the messages.
       if (store().kind === 'memory') return
       const [first] = messages
       const refused = store().threads.addMessages([newMessage(other), newMessage(other, { id: first?.id })])
@@ -92,7 +92,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(await store().threads.messages(other)).toEqual([])
     })
 
-    test('tell their newest user message, past newer ones of others', async () => {
+    test('the newest user message is found behind newer messages of other roles', async () => {
       const { id } = await thread()
       expect(await store().threads.newestUserMessage(id)).toBeUndefined()
       const newest = newMessage(id, { content: 'newest', createdAt: instant(2) })
@@ -102,7 +102,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(await store().threads.newestUserMessage(id)).toEqual(newest)
     })
 
-    test('take hostile text in titles and messages', async () => {
+    test('titles and messages hold hostile text', async () => {
       const hostile = "'; DROP TABLE threads; -- \0 \ud800 %s $1"
       const { id } = await thread({ title: hostile })
       await store().threads.addMessage(newMessage(id, { content: hostile, metadata: { [hostile]: hostile } }))
@@ -114,7 +114,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
   describe('permissions', () => {
     const sorted = (rights: readonly ThreadRight[]) => [...rights].sort()
 
-    test('are none until set, and then exactly what was set last', async () => {
+    test('a user has no rights until some are set, and then exactly the last ones', async () => {
       const { id } = await thread()
       expect(await store().permissions.rightsOf('user-2', id)).toEqual([])
       await store().permissions.set(id, 'user-2', ['read', 'write'])
@@ -125,7 +125,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
       expect(await store().permissions.rightsOf('user-2', (await thread()).id)).toEqual([])
     })
 
-    test('list every user that holds any, and not one that holds none', async () => {
+    test('every user with a right is listed, and no user without one', async () => {
       const { id } = await thread()
       await store().permissions.set(id, 'user-2', ['read'])
       await store().permissions.set(id, 'user-3', ['write', 'read'])
@@ -143,7 +143,7 @@ export function describeConversations({ store, thread, pendingFlow }: StoreFixtu
   })
 
   describe('data sharing', () => {
-    test('policies are kept per user and provider, replaced and removed', async () => {
+    test('a policy is kept per user and provider, replaced and removed', async () => {
       const userId = `user-${randomUUID()}`
       const policy = {
         userId,

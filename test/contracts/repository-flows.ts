@@ -8,7 +8,7 @@ import type { StoreFixture } from './store-fixture.ts'
 /** What every store promises of flows and of lists of the flows of a thread. */
 export function describeFlows({ store, thread, pendingFlow, runningFlow, resultIds, refusal }: StoreFixture): void {
   describe('flows', () => {
-    test('finds a new flow as PENDING with every field it was given', async () => {
+    test('a new flow is PENDING and has every field that it was created with', async () => {
       const { carried: _carried, ...flow } = await pendingFlow({
         description: 'Two voices',
         flowType: 'critique',
@@ -20,19 +20,19 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await store().flows.find(flow.id)).toEqual({ ...flow, status: 'PENDING', ownerEpoch: 0 })
     })
 
-    test('leaves what a new flow was not given undefined', async () => {
+    test('fields that a new flow was created without are undefined', async () => {
       const flow = await pendingFlow()
       expect(await store().flows.find(flow.id)).toEqual({ ...flow, status: 'PENDING', ownerEpoch: 0 })
     })
 
-    test('finds no flow under an unknown id', async () => {
+    test('an unknown id has no flow, no results and no updates', async () => {
       expect(await store().flows.find(randomUUID())).toBeUndefined()
       expect(await store().flows.stepResults(randomUUID())).toEqual([])
       expect(await store().updates.lastSeq(randomUUID())).toBe(0)
       expect(await store().updates.read(randomUUID(), 0, 10)).toEqual([])
     })
 
-    test('refuses a second flow of the same id and keeps the first, while others of the same moment are written', async () => {
+    test('a second flow of the same id is refused, and flows created at the same time are written', async () => {
       const { id: threadId } = await thread()
       const first = newFlow(threadId, { name: 'first' })
       await store().journal.createFlow(first)
@@ -44,7 +44,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       for (const other of others) expect(await store().flows.find(other.id)).toBeDefined()
     })
 
-    test('refuses a new flow whose thread does not exist or is gone, while others of the same moment are written', async () => {
+    test('a flow of a missing or deleted thread is refused, and flows created at the same time are written', async () => {
       const gone = await thread()
       await store().threads.delete(gone.id)
       const carried = [stepResult(randomUUID(), 'draft')]
@@ -60,7 +60,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect((await Promise.all(flows.map(({ id }) => resultIds(id)))).map((ids) => ids.length)).toEqual([1, 0, 0])
     })
 
-    test('leaves no flow of a thread that is deleted while flows are created in it', async () => {
+    test('a thread that is deleted while flows are created in it leaves no flow', async () => {
       for (let round = 0; round < 5; round++) {
         const { id: threadId } = await thread()
         const flows = Array.from({ length: 12 }, () => newFlow(threadId))
@@ -75,20 +75,20 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       }
     })
 
-    test('gives flows of one definition the same definition, and keeps it when one of them goes', async () => {
+    test('flows of one definition share it, and it stays when one of them is deleted', async () => {
       const definition = definitionOf(`{"name":"shared","mark":"${randomUUID()}"}`)
       const [a, b] = [await pendingFlow({ definition }), await pendingFlow({ definition: { ...definition } })]
       expect(await store().flows.delete(a.id)).toBe('deleted')
       expect((await store().flows.find(b.id))?.definition).toEqual(definition)
     })
 
-    test('keeps a definition with functions apart from one that is data', async () => {
+    test('a definition with functions is stored as one that is not data', async () => {
       const definition = { ...definitionOf(`{"prompt":{"$function":true},"mark":"${randomUUID()}"}`), isData: false }
       const flow = await pendingFlow({ definition })
       expect((await store().flows.find(flow.id))?.definition).toEqual(definition)
     })
 
-    test('gives carried results to the new flow under its own id', async () => {
+    test('carried results belong to the new flow under its own id', async () => {
       const parent = await pendingFlow()
       const carried = [stepResult(parent.id, 'draft'), stepResult(parent.id, 'critique', { iteration: 2 })]
       const flow = await pendingFlow({ parentFlowId: parent.id, carried })
@@ -101,7 +101,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await store().flows.stepResults(parent.id)).toEqual([])
     })
 
-    test('deletes a flow with its results and updates', async () => {
+    test('deleting a flow removes its results and updates', async () => {
       const { flowId, epoch } = await runningFlow()
       await store().journal.finish({
         flowId,
@@ -119,7 +119,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await store().flows.delete(flowId)).toBe('missing')
     })
 
-    test('tells of many flows at once how far they are, and nothing of those that are not there', async () => {
+    test('heads are read for many flows at once and leave out unknown ones', async () => {
       const pending = await pendingFlow()
       const { flowId, epoch } = await runningFlow()
       await store().journal.append({ flowId, epoch, updates: [update(1), update(2)] })
@@ -134,7 +134,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await store().updates.heads([])).toEqual(new Map())
     })
 
-    test('does not delete a running flow', async () => {
+    test('a running flow is not deleted', async () => {
       const { flowId, epoch } = await runningFlow()
       await store().journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')] })
       expect(await store().flows.delete(flowId)).toBe('running')
@@ -154,12 +154,12 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
     const names = async (threadId: string, overrides: Partial<ListFlowsQuery> = {}) =>
       (await store().flows.list(query(threadId, overrides))).map((flow) => flow.name)
 
-    test('are empty for a thread without flows and for an unknown thread', async () => {
+    test('a list is empty for a thread without flows and for an unknown thread', async () => {
       expect(await store().flows.list(query((await thread()).id))).toEqual([])
       expect(await store().flows.list(query(randomUUID()))).toEqual([])
     })
 
-    test('hold the flows of their thread only, as find gives them but without their texts', async () => {
+    test('a list holds only flows of its thread, without their inputs, metadata and outputs', async () => {
       const { flowId, epoch } = await runningFlow({ metadata: { tag: 'x' }, parentFlowId: randomUUID() })
       const { result: totals } = outcome()
       if (!totals) throw new Error('expected an outcome with totals')
@@ -172,12 +172,12 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await store().flows.list(query(stored.threadId))).toEqual([{ ...facts, inputStart: input, result: totals }])
     })
 
-    test('hold the first 200 characters of an input, none of them cut in two', async () => {
+    test('a list shows the first 200 characters of an input, none of them cut in two', async () => {
       const flow = await pendingFlow({ input: `${'\u{1f600}'.repeat(250)} end` })
       expect((await store().flows.list(query(flow.threadId)))[0]?.inputStart).toBe('\u{1f600}'.repeat(200))
     })
 
-    test('are completed by the states of their steps, without what those wrote', async () => {
+    test('states of steps are read for a list of flows without the outputs of the steps', async () => {
       const { flowId, epoch } = await runningFlow()
       const other = await pendingFlow()
       const results = [
@@ -208,7 +208,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       ])
     })
 
-    test('are filtered by status and type', async () => {
+    test('a list is filtered by status and type', async () => {
       const { id: threadId } = await thread()
       await pendingFlow({ threadId, name: 'a', flowType: 'parallel' })
       await pendingFlow({ threadId, name: 'b', flowType: 'critique', createdAt: instant(1) })
@@ -219,7 +219,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await names(threadId, { type: 'graph' })).toEqual([])
     })
 
-    test('are sorted by creation, completion or name, both ways', async () => {
+    test('a list is sorted by creation, completion or name, in both directions', async () => {
       const { id: threadId } = await thread()
       for (const [index, flowName] of ['beta', 'gamma', 'alpha'].entries()) {
         const { flowId, epoch } = await runningFlow({ threadId, name: flowName, createdAt: instant(index) })
@@ -233,7 +233,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       expect(await names(threadId, { sortBy: 'name', sortOrder: 'DESC' })).toEqual(['gamma', 'beta', 'alpha'])
     })
 
-    test('by completion have unfinished flows at their end, both ways', async () => {
+    test('a list sorted by completion ends with unfinished flows in both directions', async () => {
       const { id: threadId } = await thread()
       const unfinished = await pendingFlow({ threadId })
       const alsoUnfinished = await pendingFlow({ threadId })
@@ -251,7 +251,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
     })
 
     test.each(['createdAt', 'completedAt', 'name'] as const)(
-      'show every flow on exactly one page when all tie by %s',
+      'every flow is on exactly one page when all flows tie by %s',
       async (sortBy) => {
         const { id: threadId } = await thread()
         const ids = await Promise.all(Array.from({ length: 11 }, async () => (await pendingFlow({ threadId })).id))

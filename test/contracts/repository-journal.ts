@@ -4,10 +4,10 @@ import { describe, expect, test } from 'vitest'
 import { instant, newClaim, newMessage, outcome, stepResult, update } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 
-/** What every store promises of claims, of the fence that an epoch is, and of outcomes. */
+/** What every store promises of claims, of fencing by epochs, and of outcomes. */
 export function describeJournal({ store, thread, pendingFlow, claimed, runningFlow, resultIds, refusal }: StoreFixture): void {
   describe('claims', () => {
-    test('take a flow: RUNNING, first epoch, owner, start and input', async () => {
+    test('a claim sets RUNNING, the first epoch, owner, start and input', async () => {
       const flow = await pendingFlow({ metadata: { tag: 'given at creation' } })
       const claim = newClaim(flow.id, { metadata: { tag: 'given at start' } })
       expect(await store().journal.claim(claim)).toEqual({ epoch: 1 })
@@ -23,7 +23,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       })
     })
 
-    test('keep how the execution was to go, until the next one', async () => {
+    test('a claim stores the run options of its execution until the next claim', async () => {
       const runOptions = { streaming: true, saveMessages: true, timeout: { flow: 5 }, limits: { maxCostUsd: 0.5 } }
       const flow = await pendingFlow()
       await store().journal.claim(newClaim(flow.id, { runOptions }))
@@ -34,12 +34,12 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect((await store().flows.find(flow.id))?.runOptions).toBeUndefined()
     })
 
-    test('without metadata leave the metadata of the flow', async () => {
+    test('a claim without metadata keeps the metadata of the flow', async () => {
       const { flowId } = await runningFlow({ metadata: { tag: 'given at creation' } })
       expect((await store().flows.find(flowId))?.metadata).toEqual({ tag: 'given at creation' })
     })
 
-    test('name the status that stands in the way and change nothing', async () => {
+    test('a claim of a flow in another status resolves with that status and changes nothing', async () => {
       const { flowId, epoch } = await runningFlow()
       const running = await store().flows.find(flowId)
       expect(await store().journal.claim(newClaim(flowId, { input: 'other' }))).toEqual({ status: 'RUNNING' })
@@ -49,11 +49,11 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect((await store().flows.find(flowId))?.status).toBe('COMPLETED')
     })
 
-    test('of an unknown flow find no status', async () => {
+    test('a claim of an unknown flow resolves without a status', async () => {
       expect(await store().journal.claim(newClaim(randomUUID()))).toEqual({ status: undefined })
     })
 
-    test('of many at once are won by exactly one', async () => {
+    test('exactly one of many claims at the same time succeeds', async () => {
       const flow = await pendingFlow()
       const claims = Array.from({ length: 20 }, () => newClaim(flow.id))
       const answers = await Promise.all(claims.map((claim) => store().journal.claim(claim)))
@@ -63,7 +63,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect((await store().flows.find(flow.id))?.ownerId).toBe(claims[won[0] ?? 0]?.ownerId)
     })
 
-    test('of several flows at once do not disturb each other', async () => {
+    test('claims of several flows at the same time do not affect each other', async () => {
       const flows = await Promise.all(Array.from({ length: 10 }, () => pendingFlow()))
       const answers = await Promise.all(
         flows.flatMap(({ id }) => [store().journal.claim(newClaim(id)), store().journal.claim(newClaim(id))]),
@@ -73,7 +73,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
     })
 
     test.each(['FAILED', 'CANCELLED', 'PAUSED'] as const)(
-      'take a %s flow under the next epoch and forget its outcome',
+      'a claim takes a %s flow under the next epoch and clears its outcome',
       async (status) => {
         const { flowId, epoch } = await runningFlow()
         const error = { code: 'PROVIDER_AUTH', message: 'No key.', retryable: false, details: {} } as const
@@ -85,14 +85,14 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       },
     )
 
-    test('may take a running flow over when RUNNING is among their statuses', async () => {
+    test('a claim takes over a running flow when RUNNING is among its statuses', async () => {
       const { flowId, epoch } = await runningFlow()
       expect(await store().journal.claim(newClaim(flowId, { from: ['RUNNING'] }))).toEqual({ epoch: epoch + 1 })
     })
   })
 
   describe('the fence', () => {
-    test('refuses results and updates of an earlier owner and writes none of them', async () => {
+    test('results and updates under an old epoch are refused and none of them is written', async () => {
       const { flowId, epoch } = await runningFlow()
       await claimed(newClaim(flowId, { from: ['RUNNING'] }))
       const late = { flowId, epoch, results: [stepResult(flowId, 'draft')], updates: [update(1)] }
@@ -103,7 +103,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect((await store().flows.find(flowId))?.status).toBe('RUNNING')
     })
 
-    test('holds for the messages of a step, each of which is written once', async () => {
+    test('messages under an old epoch are refused, and messages of the current one are written once', async () => {
       const { flow, flowId, epoch } = await runningFlow()
       const message = newMessage(flow.threadId, { role: 'assistant', content: 'said' })
       const entry = { flowId, epoch, results: [stepResult(flowId, 'draft')], messages: [message] }
@@ -117,7 +117,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect(await contents()).toEqual(['said'])
     })
 
-    test('refuses writes to a flow that is gone', async () => {
+    test('writes to a deleted flow are refused', async () => {
       const { flow, flowId, epoch } = await runningFlow()
       await store().threads.delete(flow.threadId)
       expect(await refusal(store().journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')] }))).toBe(
@@ -126,7 +126,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect(await refusal(store().journal.finish({ flowId, epoch, outcome: outcome() }))).toBe('FLOW_INTERRUPTED')
     })
 
-    test('does not fail the writes of other flows at the same moment', async () => {
+    test('a refused write does not fail writes of other flows at the same time', async () => {
       const flows = await Promise.all(Array.from({ length: 6 }, () => runningFlow()))
       const answers = await Promise.all(
         flows.map(({ flowId, epoch }, index) =>
@@ -149,7 +149,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
   })
 
   describe('outcomes', () => {
-    test('stand on the flow with its last results and updates', async () => {
+    test('an outcome is written together with the last results and updates', async () => {
       const { flow, flowId, epoch } = await runningFlow({ input: 'A prompt' })
       await store().journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')], updates: [update(1)] })
       const ended = outcome({
@@ -178,7 +178,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect(await store().updates.lastSeq(flowId)).toBe(2)
     })
 
-    test('of a failed flow keep the whole error', async () => {
+    test('the outcome of a failed flow keeps the whole error', async () => {
       const { flowId, epoch } = await runningFlow()
       const error = {
         code: 'STEP_FAILED',
@@ -194,7 +194,7 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect(await store().flows.find(flowId)).toMatchObject({ status: 'FAILED', error, completedAt: instant(5) })
     })
 
-    test('follow everything that was appended before them without waiting', async () => {
+    test('an outcome is written after all entries that were appended before it without waiting', async () => {
       const { flowId, epoch } = await runningFlow()
       const writes = [1, 2, 3].map((seq) =>
         store().journal.append({ flowId, epoch, results: [stepResult(flowId, `step${seq}`)], updates: [update(seq)] }),
@@ -206,12 +206,12 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
     })
   })
 
-  test('never loses what it acknowledged and never keeps what it refused, however two owners interleave', async () => {
+  test('acknowledged writes are kept and refused writes are not, however two owners interleave', async () => {
     const operation = fc.record({
       kind: fc.constantFrom('claim', 'takeover', 'append', 'append', 'append', 'append', 'append', 'finish'),
       flow: fc.nat(2),
       owner: fc.nat(1),
-      /** Whether the caller waits for everything so far before this. */
+      /** Whether the caller waits for all previous operations first. */
       waits: fc.boolean(),
       failed: fc.boolean(),
     })

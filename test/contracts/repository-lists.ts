@@ -5,7 +5,7 @@ import type { ListFlowsQuery, StoredFlow } from '../../src/repositories/reposito
 import { instant, outcome } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 
-/** What every store promises of lists that follow a user or a cursor. */
+/** What every store promises of lists by user and of pages after a cursor. */
 export function describeLists({ store, thread, pendingFlow, runningFlow }: StoreFixture): void {
   const list = (query: Partial<ListFlowsQuery>) =>
     store().flows.list({ limit: 100, offset: 0, sortBy: 'createdAt', sortOrder: 'ASC', ...query })
@@ -18,7 +18,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
   }
 
   describe('flows of a user', () => {
-    test('are those that the user created, in whatever thread, and no others', async () => {
+    test('flows of a user are those that it created, in any thread, and no others', async () => {
       const [ann, bob] = [newUser(), newUser()]
       const shared = await thread({ userId: bob })
       await pendingFlow({ userId: ann, name: 'a', createdAt: instant(1) })
@@ -32,7 +32,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       expect(await namesIn({ userId: "'; drop table x; --\0" })).toEqual([])
     })
 
-    test('are filtered by status and type and cut into pages', async () => {
+    test('flows of a user are filtered by status and type and returned in pages', async () => {
       const userId = newUser()
       for (const [index, name] of ['a', 'b', 'c', 'd'].entries()) {
         const flowType = index % 2 === 0 ? ('critique' as const) : ('graph' as const)
@@ -44,7 +44,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       expect(await namesIn({ userId, limit: 2, offset: 1 })).toEqual(['b', 'c'])
     })
 
-    test('are never listed for nobody, nor for a thread and a user at once', async () => {
+    test('a list is refused without a thread or a user, and with both', async () => {
       await expect(list({})).rejects.toMatchObject({ code: 'INTERNAL' })
       await expect(list({ threadId: 'a', userId: 'b' })).rejects.toMatchObject({ code: 'INTERNAL' })
     })
@@ -57,7 +57,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       name: ({ name }: StoredFlow) => name,
     } as const
 
-    /** Everything, page after page, with something done between them. */
+    /** The ids of all pages; `between` runs after each of them. */
     const walk = async (query: Partial<ListFlowsQuery>, between: () => Promise<unknown> = async () => {}) => {
       const ids: string[] = []
       for (let after: PageCursor | undefined; ; ) {
@@ -89,7 +89,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       }
     })
 
-    test('neither repeat nor lose a flow while newer ones are added', async () => {
+    test('pages neither repeat nor lose a flow while newer ones are added', async () => {
       const userId = newUser()
       const ids: string[] = []
       for (let second = 0; second < 10; second++) ids.push((await pendingFlow({ userId, createdAt: instant(second) })).id)
@@ -98,7 +98,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       expect(await walk({ userId, sortOrder: 'DESC' }, add)).toEqual(ids.toReversed())
     })
 
-    test('lose no flow that the database itself ended, between two milliseconds', async () => {
+    test('pages lose no flow that the database ended between two milliseconds', async () => {
       const userId = newUser()
       const owner = { id: `owner-${randomUUID()}`, host: 'host-1', pid: 4711 }
       await store().owners.heartbeat(owner)
@@ -111,7 +111,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       }
     })
 
-    test('are empty after the last flow and where no flow can stand', async () => {
+    test('a page is empty after the last flow and after an impossible position', async () => {
       const { userId, createdAt, id } = await pendingFlow({ userId: newUser() })
       expect(await list({ userId, after: { value: createdAt, id } })).toEqual([])
       expect(await list({ userId, sortBy: 'completedAt', after: { value: null, id } })).toEqual([])
@@ -120,7 +120,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
   })
 
   describe('names of flows', () => {
-    test('are those of the user, each with its newest flow, newest first', async () => {
+    test('names of flows are those of the user, each with its newest flow, newest first', async () => {
       const [ann, bob] = [newUser(), newUser()]
       const old = await pendingFlow({ userId: ann, name: 'report', createdAt: instant(1) })
       const only = await pendingFlow({ userId: ann, name: 'alpha', createdAt: instant(2) })
@@ -137,7 +137,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       expect(await store().flows.namesOf(newUser(), 10)).toEqual([])
     })
 
-    test('find the newest flow of the user, past those of threads that are left out', async () => {
+    test('a name finds the newest flow of the user outside the excluded threads', async () => {
       const userId = newUser()
       const older = await pendingFlow({ userId, name: 'report', createdAt: instant(1) })
       const newer = await pendingFlow({ userId, name: 'report', createdAt: instant(2) })
@@ -150,7 +150,7 @@ export function describeLists({ store, thread, pendingFlow, runningFlow }: Store
       expect(await store().flows.findNewestByName(userId, "'; drop table x; --")).toBeUndefined()
     })
 
-    test('of the same instant have one newest flow, the same for both', async () => {
+    test('flows of one name and instant have one newest flow, the same for both lookups', async () => {
       const userId = newUser()
       const flows = await Promise.all(Array.from({ length: 5 }, () => pendingFlow({ userId, name: 'tie' })))
       const newest = flows

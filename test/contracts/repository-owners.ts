@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { newClaim, outcome, stepResult, update } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 
-/** What every store promises of owners and of the flows that a dead one leaves. */
+/** What every store promises of owners and of the flows of dead ones. */
 export function describeOwners({ store, runningFlow, refusal }: StoreFixture): void {
   describe('owners', () => {
     const owner = () => ({ id: `owner-${randomUUID()}`, host: 'host-1', pid: 4711 })
@@ -17,18 +17,18 @@ export function describeOwners({ store, runningFlow, refusal }: StoreFixture): v
       })
       return running
     }
-    const nobody = () => false
+    const noOwner = () => false
 
-    test('that beat keep their flows', async () => {
+    test('an owner with a recent heartbeat keeps its flows', async () => {
       const living = owner()
       await store().owners.heartbeat(living)
       await store().owners.heartbeat(living)
       const { flowId } = await ownedFlow(living.id)
-      expect(await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })).not.toContain(flowId)
+      expect(await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: noOwner })).not.toContain(flowId)
       expect(await store().flows.find(flowId)).toMatchObject({ status: 'RUNNING', ownerEpoch: 1 })
     })
 
-    test('that are known to be dead lose their running flows: FAILED, next epoch, an error as the last update', async () => {
+    test('running flows of a dead owner are FAILED under the next epoch, with an error as the last update', async () => {
       const [dead, living] = [owner(), owner()]
       await store().owners.heartbeat(dead)
       await store().owners.heartbeat(living)
@@ -66,35 +66,35 @@ export function describeOwners({ store, runningFlow, refusal }: StoreFixture): v
       expect(await store().journal.claim(newClaim(lost.flowId))).toEqual({ epoch: 3 })
     })
 
-    test('that have not beaten for too long are dead', async () => {
+    test('an owner without a heartbeat for too long is dead', async () => {
       const silent = owner()
       await store().owners.heartbeat(silent)
       const { flowId } = await ownedFlow(silent.id)
       await sleep(30)
-      expect(await store().owners.interruptOrphanedFlows({ staleMs: 10, isDead: nobody })).toContain(flowId)
+      expect(await store().owners.interruptOrphanedFlows({ staleMs: 10, isDead: noOwner })).toContain(flowId)
     })
 
-    test('that left or never beat leave no flow RUNNING', async () => {
+    test('an owner that unregistered or never sent a heartbeat leaves no flow RUNNING', async () => {
       const gone = owner()
       await store().owners.heartbeat(gone)
       const [left, unknown] = [await ownedFlow(gone.id), await ownedFlow(`owner-${randomUUID()}`)]
       await store().owners.unregister(gone.id)
       await store().owners.unregister(`owner-${randomUUID()}`)
-      const ids = await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })
+      const ids = await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: noOwner })
       expect(ids).toContain(left.flowId)
       expect(ids).toContain(unknown.flowId)
     })
 
-    test('that abdicated are dead at once, and leave no flow RUNNING', async () => {
+    test('an expired owner is dead at once and leaves no flow RUNNING', async () => {
       const gone = owner()
       await store().owners.heartbeat(gone)
       const { flowId } = await ownedFlow(gone.id)
       await store().owners.expire(gone.id)
       await store().owners.expire(`owner-${randomUUID()}`)
-      expect(await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })).toContain(flowId)
+      expect(await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: noOwner })).toContain(flowId)
     })
 
-    test('leave flows that may be gone on with to be found, until somebody does', async () => {
+    test('interrupted flows with run options are found until they are resumed', async () => {
       const gone = owner()
       await store().owners.heartbeat(gone)
       const wanted = await runningFlow({}, { ownerId: gone.id, runOptions: { streaming: true } })
@@ -102,14 +102,14 @@ export function describeOwners({ store, runningFlow, refusal }: StoreFixture): v
       const found = () => store().flows.findInterrupted('00000000-0000-0000-0000-000000000000', 1_000)
       expect(await found()).not.toContain(wanted.flowId)
       await store().owners.expire(gone.id)
-      await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: nobody })
+      await store().owners.interruptOrphanedFlows({ staleMs: 60_000, isDead: noOwner })
       expect(await found()).toContain(wanted.flowId)
       expect(await found()).not.toContain(unwanted.flowId)
       await store().journal.claim(newClaim(wanted.flowId))
       expect(await found()).not.toContain(wanted.flowId)
     })
 
-    test('are found dead once, though several look at the same time', async () => {
+    test('flows of a dead owner are interrupted once, also by several processes at the same time', async () => {
       const dead = owner()
       await store().owners.heartbeat(dead)
       const flows = [await ownedFlow(dead.id), await ownedFlow(dead.id)]
@@ -124,7 +124,7 @@ export function describeOwners({ store, runningFlow, refusal }: StoreFixture): v
       }
     })
 
-    test('whose flow has no update yet get the error as number 1', async () => {
+    test('a flow without updates gets the error as update number 1', async () => {
       const dead = owner()
       await store().owners.heartbeat(dead)
       const { flowId } = await runningFlow({}, { ownerId: dead.id })

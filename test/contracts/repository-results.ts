@@ -25,7 +25,7 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       return { given, read }
     }
 
-    test('come back exactly, with attempts, decisions, notes and dates', async () => {
+    test('results are read back exactly, with attempts, decisions, notes and dates', async () => {
       const { given, read } = await roundTrip((flowId) =>
         stepResult(flowId, 'draft', {
           iteration: 3,
@@ -61,7 +61,7 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       expect(read?.attempts[0]?.startedAt).toBeInstanceOf(Date)
     })
 
-    test('without output, usage and cost leave them undefined', async () => {
+    test('a result without output, usage and cost has them undefined', async () => {
       const { given, read } = await roundTrip((flowId) => failedResult(flowId, 'draft'))
       expect(read).toEqual(given)
       expect([read?.output, read?.usage, read?.cost, read?.parsed, read?.samples, read?.attempts[0]?.usage]).toEqual(
@@ -69,7 +69,7 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       )
     })
 
-    test('of a step that never called anyone come back without attempts', async () => {
+    test('the result of a step without calls has no attempts', async () => {
       const { given, read } = await roundTrip((flowId) => {
         const { output: _output, finishReason: _reason, ...result } = stepResult(flowId, 'draft', { attempts: [] })
         return { ...result, status: 'SKIPPED', notes: ['condition is false'] }
@@ -77,14 +77,14 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       expect(read).toEqual(given)
     })
 
-    test('of unknown price and usage stay unknown', async () => {
+    test('an unknown price and unknown usage stay unknown', async () => {
       const { cost: _cost, costSource: _source, pricesDate: _date, ...unpriced } = attempt(1, { usage: { source: 'unknown' } })
       const { given, read } = await roundTrip((flowId) => stepResult(flowId, 'draft', { attempts: [unpriced] }))
       expect(read).toEqual(given)
       expect(read?.cost).toBeUndefined()
     })
 
-    test('keep a cost of zero, an empty output and simulated attempts', async () => {
+    test('a cost of zero, an empty output and simulated attempts are kept', async () => {
       const { given, read } = await roundTrip((flowId) =>
         stepResult(flowId, 'draft', { output: '', simulated: true, attempts: [attempt(1, { cost: 0, simulated: true })] }),
       )
@@ -93,14 +93,14 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
     })
 
     test.each([null, false, 0, '', [], {}, 'text', 1.5, [null], { a: { b: [0, false, null, 'ü'] } }])(
-      'keep the parsed value %j',
+      'the parsed value %j is kept',
       async (parsed) => {
         const { read } = await roundTrip((flowId) => stepResult(flowId, 'draft', { parsed }))
         expect(read?.parsed).toStrictEqual(parsed)
       },
     )
 
-    test('keep a U+FEFF that they begin with', async () => {
+    test('texts keep a leading U+FEFF', async () => {
       const text = '\ufeffid;name'
       const { flowId, epoch } = await runningFlow({ name: text, description: '\ufeff' }, { input: `\ufeff${text}` })
       const result = stepResult(flowId, 'draft', { output: text, parsed: text, samples: [text, '\ufeff'] })
@@ -114,7 +114,7 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       expect(await store().threads.messages(threadId)).toMatchObject([{ content: text }])
     })
 
-    test('take NUL and lone surrogates anywhere, verbatim or as U+FFFD', async () => {
+    test('NUL and lone surrogates are stored anywhere, verbatim or as U+FFFD', async () => {
       const hostile = 'a\0b\ud800c\udc00d😀\uffff'
       const { flowId, epoch } = await runningFlow({ name: hostile, metadata: { [hostile]: hostile } }, { input: hostile })
       const error = { code: 'STEP_FAILED', message: hostile, retryable: false, details: { cause: hostile } } as const
@@ -141,20 +141,20 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       expect(await store().updates.lastSeq(flowId)).toBe(1)
     })
 
-    test('of 2 MB come back whole', async () => {
+    test('an output of 2 MB is read back whole', async () => {
       const output = 'ä😀"\\\n'.repeat(300_000)
       const { read } = await roundTrip((flowId) => stepResult(flowId, 'draft', { output }))
       expect(read?.output === output).toBe(true)
     })
 
-    test('stand in the order they were recorded, also when nobody waited between them', async () => {
+    test('results keep the order of their calls, also when the calls do not wait for each other', async () => {
       const { flowId, epoch } = await runningFlow()
       const stepIds = Array.from({ length: 40 }, (_, index) => `step${(index * 7) % 40}`)
       await Promise.all(stepIds.map((stepId) => store().journal.append({ flowId, epoch, results: [stepResult(flowId, stepId)] })))
       expect((await store().flows.stepResults(flowId)).map(({ stepId }) => stepId)).toEqual(stepIds)
     })
 
-    test('of samples are read only when asked for', async () => {
+    test('results of single samples are read only on request', async () => {
       const { flowId, epoch } = await runningFlow()
       const joined = stepResult(flowId, 'draft', { samples: ['one', 'two'] })
       await store().journal.append({
@@ -170,14 +170,14 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       expect((await store().flows.stepResults(flowId, { samples: true })).map(({ sample }) => sample)).toEqual([1, 2, 0])
     })
 
-    test('of one step in several iterations stand beside each other', async () => {
+    test('one step has a result for each iteration', async () => {
       const { flowId, epoch } = await runningFlow()
       const results = [1, 2, 3].map((iteration) => stepResult(flowId, 'draft', { iteration, output: `v${iteration}` }))
       for (const result of results) await store().journal.append({ flowId, epoch, results: [result] })
       expect(await store().flows.stepResults(flowId)).toEqual(results)
     })
 
-    test('with SUCCESS are never replaced', async () => {
+    test('a result with SUCCESS is never replaced', async () => {
       const { flowId, epoch } = await runningFlow()
       const first = stepResult(flowId, 'draft', { output: 'first' })
       await store().journal.append({ flowId, epoch, results: [first] })
@@ -187,19 +187,22 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       expect([read?.status, read?.output, rest]).toEqual(['SUCCESS', 'first', []])
     })
 
-    test.each(['FAILED', 'SKIPPED', 'CANCELLED'] as const)('with %s are replaced by those of a later run', async (status) => {
-      const { flowId, epoch } = await runningFlow()
-      await store().journal.finish({
-        flowId,
-        epoch,
-        results: [{ ...failedResult(flowId, 'draft'), status }],
-        outcome: outcome({ status: 'FAILED' }),
-      })
-      const nextEpoch = await claimed(newClaim(flowId))
-      const later = stepResult(flowId, 'draft', { attempts: [failedAttempt(1), attempt(2)] })
-      await store().journal.append({ flowId, epoch: nextEpoch, results: [later] })
-      expect(await store().flows.stepResults(flowId)).toEqual([later])
-    })
+    test.each(['FAILED', 'SKIPPED', 'CANCELLED'] as const)(
+      'a result with %s is replaced by that of a later run',
+      async (status) => {
+        const { flowId, epoch } = await runningFlow()
+        await store().journal.finish({
+          flowId,
+          epoch,
+          results: [{ ...failedResult(flowId, 'draft'), status }],
+          outcome: outcome({ status: 'FAILED' }),
+        })
+        const nextEpoch = await claimed(newClaim(flowId))
+        const later = stepResult(flowId, 'draft', { attempts: [failedAttempt(1), attempt(2)] })
+        await store().journal.append({ flowId, epoch: nextEpoch, results: [later] })
+        expect(await store().flows.stepResults(flowId)).toEqual([later])
+      },
+    )
 
     test.each([
       ['only its own attempts', (flowId: string) => stepResult(flowId, 'draft', { attempts: [attempt(3)] })],

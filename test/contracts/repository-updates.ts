@@ -5,7 +5,7 @@ import type { StoreFixture } from './store-fixture.ts'
 /** What every store promises of the update log. */
 export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture): void {
   describe('updates', () => {
-    test('come back in order as they were given', async () => {
+    test('updates are read in order and unchanged', async () => {
       const { flowId, epoch } = await runningFlow()
       const given = [
         { seq: 1, type: 'flow_start' as const, data: { name: 'x', list: [1, null] }, timestamp: instant(1, 1) },
@@ -18,7 +18,7 @@ export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture)
       expect(await store().updates.lastSeq(flowId)).toBe(5)
     })
 
-    test.each([null, false, 0, '', [], {}])('tell the data %j from none', async (data) => {
+    test.each([null, false, 0, '', [], {}])('the data %j is distinguished from no data', async (data) => {
       const { flowId, epoch } = await runningFlow()
       const { data: _data, ...without } = update(2)
       await store().journal.append({ flowId, epoch, updates: [update(1, { data }), without] })
@@ -27,7 +27,7 @@ export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture)
       expect(second?.data).toBeUndefined()
     })
 
-    test('are read after a number, at least as many as asked for, none twice', async () => {
+    test('updates are read after a number, at least the requested count and none twice', async () => {
       const { flowId, epoch } = await runningFlow()
       const all = Array.from({ length: 30 }, (_, index) => update(index + 1))
       for (let start = 0; start < 30; start += 3)
@@ -54,7 +54,7 @@ export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture)
       expect(followed).toEqual(all.map(({ seq }) => seq))
     })
 
-    test('are those of their flow only', async () => {
+    test('updates are read for their flow only', async () => {
       const [a, b] = [await runningFlow(), await runningFlow()]
       await Promise.all([
         store().journal.append({ ...a, updates: [update(1), update(2)] }),
@@ -64,7 +64,7 @@ export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture)
       expect((await store().updates.read(b.flowId, 0, 10)).map(({ data }) => data)).toEqual(['of b'])
     })
 
-    test('are pruned where the flow settled before the instant, and results stay', async () => {
+    test('pruning removes updates of flows that settled before the instant and keeps results', async () => {
       const settledIn = async (year: number, status: 'COMPLETED' | 'FAILED' = 'COMPLETED') => {
         const { flowId, epoch } = await runningFlow()
         const completedAt = new Date(Date.UTC(year, 0, 1))

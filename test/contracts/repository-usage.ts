@@ -91,7 +91,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
   }
 
   describe('usage', () => {
-    test('is one row of zeros where nothing was called, and no row of groups', async () => {
+    test('usage without calls is one row of zeros, or no row where it is grouped', async () => {
       const userId = newUser()
       expect(await sum({ userId })).toEqual({ rows: [NO_FIGURES], truncated: false })
       expect(await sum({ userId, flowId: randomUUID() })).toEqual({ rows: [NO_FIGURES], truncated: false })
@@ -99,7 +99,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       expect(await sum({ userId, groupBy: ['day', 'provider', 'model', 'flow'] })).toEqual({ rows: [], truncated: false })
     })
 
-    test('tells billed, refused, unpriced, uncounted and simulated calls apart', async () => {
+    test('usage distinguishes billed, refused, unpriced, uncounted and simulated calls', async () => {
       const userId = newUser()
       const { cost: _cost, costSource: _source, ...unpriced } = paid(3)
       const { cost: _none, costSource: _no, ...unknown } = paid(4, { usage: { source: 'unknown' }, aborted: true })
@@ -133,7 +133,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       ])
     })
 
-    test('counts every try of every step, iteration and sample of flows of the user, whoever owns the thread', async () => {
+    test('usage counts every attempt of every step, iteration and sample of flows of the user, in any thread', async () => {
       const [ann, bob] = [newUser(), newUser()]
       const shared = await thread({ userId: bob })
       const { flowId, epoch } = await runningFlow({ userId: ann, threadId: shared.id })
@@ -154,7 +154,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       expect(await rows({ userId: bob, flowId })).toEqual([NO_FIGURES])
     })
 
-    test('is grouped by day of UTC, provider, model and flow, each alone and together', async () => {
+    test('usage is grouped by UTC day, provider, model and flow, each alone and together', async () => {
       const userId = newUser()
       const late = new Date('2026-01-02T23:59:59.999Z')
       const early = new Date('2026-01-03T00:00:00.000Z')
@@ -201,7 +201,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       ])
     })
 
-    test('begins at `from` and ends before `to`', async () => {
+    test('usage begins at `from` and ends before `to`', async () => {
       const userId = newUser()
       await flowWith(
         userId,
@@ -214,7 +214,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       expect(await calls({ from: instant(2, 1), to: instant(3) })).toBe(0)
     })
 
-    test('gives the dearest rows up to the limit and says that there are more', async () => {
+    test('usage has the most expensive rows up to the limit and reports that there are more', async () => {
       const userId = newUser()
       await flowWith(
         userId,
@@ -228,7 +228,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       expect(await models(3)).toEqual([['c', 'b', 'a'], false])
     })
 
-    test('agrees on generated ledgers with the functions that sum up attempts elsewhere', async () => {
+    test('usage of generated ledgers equals the sums of domain/execution/cost.ts', async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(fc.array(ledgerFacts, { maxLength: 4 }), { minLength: 1, maxLength: 4 }), async (steps) => {
           const userId = newUser()
@@ -249,7 +249,7 @@ export function describeUsage({ store, thread, runningFlow }: StoreFixture): voi
       )
     })
 
-    test('of a deleted flow is gone with it', async () => {
+    test('usage of a deleted flow is removed with it', async () => {
       const userId = newUser()
       const flowId = await flowWith(userId, [paid(1)])
       await store().flows.delete(flowId)

@@ -14,12 +14,11 @@ import { createStoreFixture } from './store-fixture.ts'
 
 export interface OpenedStore {
   readonly store: Store
-  /** Closes the store and opens another one over the same data; absent where nothing survives. */
+  /** Closes the store and opens another one over the same data; undefined where no data survives. */
   readonly reopen?: () => Promise<Store>
   close(): Promise<void>
 }
 
-/** What every Store promises. Rows of other tests stand beside the ones a test looks at: ids are random, and counts are of own rows only. */
 /**
  * The contract of `Store`, as a suite that every implementation passes. Rows of other tests stand beside those of a case: ids are
  * random, and only own rows are counted.

@@ -46,7 +46,7 @@ test(
     expect(await run('pglite://.polyphony/data', folder)).toEqual({ code: 0, out: 'done\n' })
     expect(await readFile(join(folder, '.polyphony', '.gitignore'), 'utf8')).toBe('*\n')
     expect(await readdir(join(folder, '.polyphony'))).toEqual(['.gitignore', 'data'])
-    // The second program finds a database that nobody closed, and recovers it.
+    // The second program recovers a database that was not closed.
     expect(await run('pglite://.polyphony/data', folder)).toEqual({ code: 0, out: 'done\n' })
     await rm(folder, { recursive: true, force: true })
   },

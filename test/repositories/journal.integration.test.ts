@@ -20,7 +20,7 @@ beforeAll(async () => {
   database = await openTestPostgres()
   store = await openStore({ url: database.url })
   pool = new pg.Pool({ connectionString: database.url })
-  // One test ends the connections of all others.
+  // One test ends all connections.
   pool.on('error', () => undefined)
   await store.threads.create(newThread({ id: 'thread' }))
 })
@@ -33,7 +33,7 @@ afterAll(async () => {
 type Statement = Parameters<JournalPool['query']>[0]
 type Reply = Awaited<ReturnType<JournalPool['query']>>['rows'][number] & unknown[]
 
-/** A pool between the journal and the database that counts statements and fails as told. */
+/** A pool between the journal and the database that counts statements and fails as scripted. */
 function scriptedPool(before: (statement: Statement) => void = () => undefined, after: () => void = () => undefined) {
   const statements: Statement[] = []
   const scripted: JournalPool = {
@@ -108,7 +108,7 @@ describe('the journal', () => {
       },
     })
     const runs = Array.from({ length: 12 }, async (_, index) => {
-      // Each in a turn of its own, or all would be one batch.
+      // Each flow starts in another turn of the event loop: in one turn all writes would be one batch.
       for (let turn = 0; turn < index; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
       const flow = newFlow('thread')
       const answers = await Promise.all([
@@ -134,7 +134,7 @@ describe('the journal', () => {
     await journal.createFlow(flow)
     await journal.claim(newClaim(flow.id))
     const appended = journal.append({ flowId: flow.id, epoch: 1, results: [stepResult(flow.id, 'a')], updates: [update(1)] })
-    // A conductor comes to the end a few promises later.
+    // The orchestrator finishes a flow a few promises later.
     const finished = Promise.resolve().then(() => journal.finish({ flowId: flow.id, epoch: 1, outcome: outcome() }))
     await Promise.all([appended, finished])
     expect(statements).toHaveLength(3)
