@@ -151,3 +151,15 @@ test('a database that is away ends who follows, with the error', async () => {
   elsewhere.goAway()
   await expect(follower.ended).rejects.toThrow('away')
 })
+
+test('a stream whose signal aborts while the flow is read ends, although nothing wakes it any more', async () => {
+  const leave = new AbortController()
+  const live = createLiveUpdates({ pollMs: 3_600_000, read: async () => [], heads: async () => new Map() })
+  const isSettled = async () => {
+    leave.abort()
+    return false
+  }
+  const updates = []
+  for await (const update of live.stream('waiting', { afterSeq: 0, signal: leave.signal, isSettled })) updates.push(update)
+  expect(updates).toEqual([])
+})

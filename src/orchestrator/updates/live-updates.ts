@@ -167,8 +167,9 @@ function wakeAll(channel: Channel): void {
   for (const wake of waiting) wake()
 }
 
-/** Resolves when there may be new updates, or on abort. */
+/** Resolves when there may be new updates, or on abort, which may have come while the database was read. */
 function nextWake(channel: Channel, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted) return Promise.resolve()
   return new Promise((resolve) => {
     const done = () => {
       channel.wake.delete(done)
