@@ -39,7 +39,7 @@ export async function createPolyphonySide({ piecesPerSecond, sockets = {} }) {
         ...pen,
         async generate(request, { onDelta }) {
           await write(onDelta)
-          return { text: '', finishReason: 'stop', model: request.model, usage: NO_USAGE, notes: [] }
+          return { text: 'written', finishReason: 'stop', model: request.model, usage: NO_USAGE, notes: [] }
         },
       },
     },
