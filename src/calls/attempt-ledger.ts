@@ -16,7 +16,7 @@ export interface LedgerDeps {
    * of the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
    */
   readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
-  /** Whether the simulator answers for a provider. Called for attempts without an answer. */
+  /** Whether the simulator stands in for a provider. Called for attempts without an answer. */
   readonly isSimulated?: (provider: string) => boolean
 }
 
@@ -27,7 +27,7 @@ type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> &
 type KnownCost = Omit<Cost, 'estimated'>
 type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
 
-/** How long the caller of an aborted attempt waits for its price. */
+/** Milliseconds for which the caller of an aborted attempt waits for its price. */
 const PRICE_GRACE_MS = 50
 
 /** Most tokenizers need about one token for four characters of English. Used where the provider sent no count. */

@@ -35,9 +35,9 @@ export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
 }
 
 /**
- * Builds the layers around every request to a provider. Called once per composition, because all flows share rates and
- * circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt: limits, rate
- * limit, circuit breaker, ledger, stream timeouts.
+ * Builds the layers around every request to a provider. Called once per Polyphony instance, because all flows share
+ * rates and circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt: limits,
+ * rate limit, circuit breaker, ledger, stream timeouts.
  */
 export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock

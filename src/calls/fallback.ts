@@ -61,7 +61,7 @@ async function withinShare(
   const controller = new AbortController()
   const unlink = linkSignal(signal, controller)
   const stopTimer = clock.startTimer(shareMs, () => {
-    // After delivered text there is no fallback, so the target may use the time of the later ones.
+    // No fallback can come after delivered text, so the target may use the time of the later ones.
     if (progress.textDelivered && !restartAfterFirstToken) progress.endsAtMs = endsAtMs
     else controller.abort(shareExceeded(request, shareMs))
   })

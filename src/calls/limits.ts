@@ -5,7 +5,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
-/** Bound of output tokens for a request without `settings.maxTokens` while a limit is set. */
+/** Maximum number of output tokens for a request without `settings.maxTokens` while a limit is set. */
 const DEFAULT_MAX_TOKENS = 4_096
 
 // Larger than the rounding error of a sum of prices, and far below the price of a token.
@@ -126,7 +126,7 @@ async function withinBudget(
   const needed = await untilAborted(worstCase(), context.signal)
   const reservation = await budget.reserveWhenFree(needed, context.signal)
 
-  // Stays so without a ledger row: then nothing was sent.
+  // Remains the outcome if there is no ledger row, because then nothing was sent.
   let actual: Partial<Spend> = NOTHING
   const onAttempt = (attempt: Attempt) => {
     actual = spentBy(attempt)

@@ -13,13 +13,13 @@ export interface RateLimitDeps {
   readonly ratesOf: (provider: string) => Rates
   /** A 429 with a longer wait than this holds back only its own call. Milliseconds. */
   readonly retryAfterCapMs: number
-  /** Upper bound of the random wait after a pause, milliseconds. */
+  /** Upper bound on the random wait after a pause, milliseconds. */
   readonly jitterMs: number
 }
 
 /**
- * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this composition. A 429
- * that names a wait holds back all calls to that model.
+ * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this Polyphony instance.
+ * A 429 that names a wait holds back all calls to that model.
  */
 export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps, clock: Clock): CallLayer => {
   const gates = new Map<string, Promise<Gate>>()

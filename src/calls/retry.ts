@@ -5,9 +5,9 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 
 export interface RetrySettings {
-  /** Upper bound of the first wait, doubled for each later one. Milliseconds, default 500. */
+  /** Upper bound on the first wait, doubled for each later one. Milliseconds, default 500. */
   readonly baseDelayMs: number
-  /** Upper bound of every wait that the provider did not ask for. Milliseconds, default 30,000. */
+  /** Upper bound on every wait that the provider did not ask for. Milliseconds, default 30,000. */
   readonly maxDelayMs: number
   /** A request is not retried if its provider asks for a longer wait than this. Milliseconds, default 60,000. */
   readonly retryAfterCapMs: number

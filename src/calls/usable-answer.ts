@@ -20,8 +20,8 @@ const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
 
 /**
  * The error of an answer that cannot be used; `undefined` for a usable one. The rule is the same for all providers:
- * CONTENT_FILTERED for a refusal, and for a filter that left no text; OUTPUT_INVALID if the bound of output tokens was
- * used up before any text; PROVIDER_BAD_REPLY, which is retried, for every other answer without text. If the call needs
+ * CONTENT_FILTERED for a refusal, and for a filter that left no text; OUTPUT_INVALID if the limit of output tokens was
+ * reached before any text; PROVIDER_BAD_REPLY, which is retried, for every other answer without text. If the call needs
  * a complete answer, a cut one fails with the same codes. The answer is attached to the error as a call fact.
  */
 export function unusable(answer: CallResponse, request: PreparedRequest, context: AttemptContext): OrchestratorError | undefined {

@@ -44,7 +44,7 @@ export interface Services {
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
   serveTools(serving: ToolServing): Promise<void>
-  /** The bundled lists of model names, with which the names in a configuration are compared. */
+  /** The bundled lists of model names, against which the names in a configuration are checked. */
   modelNames(prices: PolyphonyConfig['prices']): Promise<ModelNames>
   /** Date of the bundled price list, such as 2026-11-20. */
   pricesDate(): Promise<string>

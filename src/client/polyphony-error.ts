@@ -70,7 +70,7 @@ export class PolyphonyError extends Error {
     this.details = facts.details ?? {}
   }
 
-  /** Whether a value is a PolyphonyError, also one from another copy of the client. */
+  /** Whether a value is a PolyphonyError, even one from another copy of the client. */
   static is(error: unknown): error is PolyphonyError {
     return typeof error === 'object' && error !== null && brand in error
   }

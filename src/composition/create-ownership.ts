@@ -15,8 +15,8 @@ export interface CreateOwnershipDeps {
 }
 
 /**
- * Which process owns which flows: heartbeat, flows of dead processes, their resumption, and flows taken by another
- * process.
+ * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
+ * processes, and the watch for flows that another process has taken.
  */
 export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
   const { flows, owners, kind } = store

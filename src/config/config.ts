@@ -18,7 +18,7 @@ import { providerSettingsSchema } from './provider-settings.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
 export type { ServerSettings } from './server-settings.ts'
 
-/** The checked configuration with the sources of its values. Created once per Polyphony. */
+/** The checked configuration with the sources of its values. Created once per Polyphony instance. */
 export interface PolyphonyConfig extends ConfigValues {
   /** Source of every value, by its path joined with dots; values without an entry are defaults. */
   readonly sources: ReadonlyMap<string, SourcedPath>
@@ -84,7 +84,7 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
 
 function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
   const { plugged, rest } = separatePluggedProviders(values)
-  // Parsed once per process: compiling the schema takes longer than parsing without.
+  // Parsed once per process: compiling the schema takes longer than parsing a configuration.
   const parsed = configSchema.safeParse(rest, { jitless: true })
   if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
   const misbound = findMisboundKeys({ values, sources })
@@ -112,7 +112,7 @@ function toConfigError(problems: readonly ConfigProblem[]): OrchestratorError {
 
 function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedConfig['sources']): readonly ConfigProblem[] {
   if (issue.code === 'unrecognized_keys') {
-    // The value is never shown: that of a mistyped key such as `api_key` may be a secret.
+    // The value is never shown, because the value of a mistyped key such as `api_key` may be a secret.
     return issue.keys
       .map((key) => ({ path: [...issue.path, key], suggestion: findSuggestion(key, knownKeys(issue.path)) }))
       .map(({ path, suggestion }) => ({

@@ -41,7 +41,7 @@ export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
       isGroup(value) ? [{ group: value, layer }] : [],
     )
     const keys = new Set(groups.flatMap(({ group }) => Object.keys(group)))
-    // Object.fromEntries defines own properties, also for a key named __proto__.
+    // Object.fromEntries defines own properties, even for a key named __proto__.
     return Object.fromEntries(
       [...keys].flatMap((key) => {
         const under = groups.flatMap(({ group, layer }) =>

@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
-/** The last row of a page of a sorted list. The next page begins after it, whatever was added meanwhile. */
+/** The last row of a page of a sorted list. The next page begins after it, even if rows were added in the meantime. */
 export interface PageCursor {
   /** Value of the sort column; null where the row has none. */
   readonly value: Date | string | null

@@ -77,7 +77,7 @@ export interface TimeoutConfig {
 export interface ExecuteFlowOptions {
   /** The user's prompt. */
   readonly input?: string
-  /** Requests streams from providers and emits `step_progress`; by default where `onUpdate` is given. */
+  /** Requests streams from providers and emits `step_progress`; by default if `onUpdate` is given. */
   readonly streaming?: boolean
   /** Called synchronously with every update; its errors and rejections are ignored. */
   readonly onUpdate?: (update: FlowUpdate) => unknown
@@ -89,8 +89,8 @@ export interface ExecuteFlowOptions {
   /** Replace the definition's own limits one by one. A higher limit lets a flow resume that has reached its own. */
   readonly limits?: FlowLimits
   /**
-   * Lets a process that finds the flow interrupted resume it with these options, without a caller. By default false:
-   * the caller that started the flow decides.
+   * Lets another process automatically resume the flow with these options after a crash. Default false: the caller
+   * decides whether to execute it again.
    */
   readonly resumeAfterCrash?: boolean
   /** Id of the flow's own thread. Another thread is INPUT_INVALID. */
@@ -117,9 +117,7 @@ const executeOptionsSchema = z.strictObject({
 
 const NO_METADATA = Object.freeze({})
 
-/**
- * Checked options, with the metadata of the flow's last execution where the caller gives none. Throws INPUT_INVALID.
- */
+/** Checked options, with the metadata of the flow's last execution if the caller gives none. Throws INPUT_INVALID. */
 export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOptions {
   const options = parseOptions(executeOptionsSchema, given, 'executeFlow')
   return {

@@ -26,7 +26,8 @@ const MAX_CACHE_MS = 1_000
 export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
-  // Reading rights and writing them back must not interleave with another such pair for the same thread.
+  // Serializes changes per thread, because reading rights and writing them back must not interleave with another
+  // change.
   const oneAtATime = createKeyedMutex()
 
   const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
@@ -41,7 +42,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
         THREAD_RIGHTS.filter((right) => rights.has(right)),
       )
     } finally {
-      // Also after a failure: the write may have reached the store.
+      // Dropped even after a failure, because the write may have reached the store.
       cache.drop([threadId, userId])
     }
   }
@@ -83,8 +84,8 @@ export function createPermissionService(records: PermissionRecords, options: Per
       return records.list(threadId)
     },
     threadCreated: (threadId, userId) => set(threadId, userId, new Set(THREAD_RIGHTS)),
-    // Entries are keyed by thread and user, and the users of a thread are not listed, so that all entries are dropped.
-    // That costs one read each.
+    // Entries are keyed by thread and user, and the users of a thread are not listed, so all entries are dropped. That
+    // costs one read each.
     threadDeleted: () => cache.clear(),
   }
 }

@@ -22,8 +22,8 @@ export interface ProviderServiceOptions {
   /** By provider id: settings of an account, or a provider object. */
   readonly providers: Readonly<Record<string, ProviderSettings | ProviderSettingsInput | Provider>>
   /**
-   * If present, it answers for every provider built from settings, which are marked as simulated. Called at first use
-   * of each.
+   * If present, the simulator stands in for every provider built from settings, and those are marked as simulated.
+   * Called at first use of each.
    */
   readonly simulator?: (kind: ProviderKind) => Promise<SimulatedEndpoint>
 }
@@ -72,8 +72,8 @@ interface Entry {
 }
 
 /**
- * Builds the providers of one Polyphony. Settings are read once, so that no flow or request can change where a key is
- * sent. Throws CONFIG_INVALID for an entry without `kind` or `preset` whose id names neither.
+ * Builds the providers of one Polyphony instance. Settings are read once, so that no flow or request can change where a
+ * key is sent. Throws CONFIG_INVALID for an entry without `kind` or `preset` whose id names neither.
  */
 export function createProviderService({ providers, simulator }: ProviderServiceOptions): ProviderService {
   const entries = new Map(

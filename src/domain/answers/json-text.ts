@@ -72,7 +72,7 @@ function closingEnd(text: string, start: number): number {
 }
 
 /**
- * Parses JSON with the mistakes of models: comments, single quotes, missing commas. `undefined` where a repair would
+ * Parses JSON with mistakes that models make: comments, single quotes, missing commas. `undefined` where a repair would
  * have to invent a value: text that ends before its brackets are closed, a key without a value, dots in place of list
  * entries.
  */

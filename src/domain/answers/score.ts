@@ -1,4 +1,4 @@
-/** A scale as a reviewer states it. `min` is 0 where only the upper end is named. */
+/** A scale as a reviewer states it. `min` is 0 if only the upper end is stated. */
 interface Scale {
   readonly min: number
   readonly max: number
@@ -59,8 +59,8 @@ export const toNumber = (digits: string): number => Number(digits.replace(',', '
 
 /**
  * The score of a verdict object, 0 to 1. `given` is the value of its score, `fields` are all its fields by `plainKey`.
- * `undefined` where no number is stated; `unreadable` where a number is stated that no scale makes a score: it is
- * beyond its scale, or the scale is invalid, or two scales are named, or it is above 1 without a scale.
+ * `undefined` if no number is stated; `unreadable` if the number cannot be converted: it is beyond its scale, its scale
+ * is invalid, two scales are stated, or it is above 1 without a scale.
  */
 export function readScore(given: unknown, fields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
   if (typeof given === 'object' && given !== null && !Array.isArray(given)) return readScoreObject(given, fields)
@@ -68,7 +68,7 @@ export function readScore(given: unknown, fields: ReadonlyMap<string, unknown>):
   if (parsed === undefined) return undefined
   const scale = commonScale(parsed.max === undefined ? [] : [{ min: 0, max: parsed.max }], fields)
   if (scale === 'unreadable' || !Number.isFinite(parsed.value)) return 'unreadable'
-  // A bare 0 or 1 given as text may be on any scale.
+  // A 0 or 1 in text without a scale may be on any scale.
   if (!scale && typeof given === 'string' && !/[.,]/.test(given)) return 'unreadable'
   const { min, max } = scale ?? { min: 0, max: 1 }
   return parsed.value >= min && parsed.value <= max ? (parsed.value - min) / (max - min) : 'unreadable'

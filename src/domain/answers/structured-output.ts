@@ -38,7 +38,7 @@ export function readStructured(
   const balanced = ranges.map((range) => range.text)
   let problem = open ? 'the JSON of the answer has no end' : 'the answer holds no JSON'
   const stages: readonly [HowRead, readonly string[], (candidate: string) => unknown][] = [
-    // All other kinds of values show their end; a number that was cut may lack digits.
+    // A cut value of any other kind lacks its closing mark; a cut number may only lack digits and still parse.
     ['json', cut && /\d$/.test(answer) ? [] : [whole, text], JSON.parse],
     ['fenced', fenced, JSON.parse],
     ['balanced', balanced, JSON.parse],
@@ -71,7 +71,7 @@ function agree(candidates: readonly string[], schema: z.ZodType): boolean {
 const THINKING = ['think', 'thinking', 'reasoning'] as const
 
 /**
- * Removes the reasoning that open models write before their answer. Where the reasoning never ends, nothing is left.
+ * Removes the reasoning that open models write before their answer. Returns an empty text if the reasoning never ends.
  */
 export function withoutThinking(text: string): string {
   let rest = text

@@ -78,9 +78,9 @@ const SEVERAL = { problem: 'it holds more than one verdict, and they differ' } a
 
 /**
  * Reads the verdict in a reviewer's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`,
- * `SCORE: 0.8`). A reviewer may quote the draft or an example of an answer, so that two verdicts that differ count as
- * none, wherever they are. A verdict that was cut, has no scale or can be read in two ways does not count either, and
- * never becomes score 0.
+ * `SCORE: 0.8`). A reviewer may quote the draft or an example of an answer, so two different verdicts count as none,
+ * wherever they are. A verdict that was cut, has no scale or can be read in two ways does not count either, and never
+ * becomes score 0.
  */
 export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}): VerdictOutcome {
   const whole = answer.slice(0, MAX_LENGTH).trim()
@@ -102,7 +102,7 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
   }
   prose += text.slice(end)
   const verdicts = objects.flatMap(verdictObjectsIn)
-  // The part that was cut may be the reviewer's own verdict, and a verdict before it a quoted one.
+  // The missing part may hold the reviewer's own verdict, and a verdict before it may be a quoted one.
   if (open && (verdicts.length > 0 || VERDICT_KEY.test(text))) return CUT
   if (verdicts.length > 0) return ofObjects(verdicts, readProseVerdict(prose, { cut, labelled: true }))
   const found = readProseVerdict(prose, { cut })
@@ -112,7 +112,7 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
 interface FoundObject {
   readonly value: object
   readonly how: HowRead
-  /** The object around the verdict, where there is one: it may state the scale. */
+  /** The object around the verdict, if any; it may state the scale. */
   readonly around?: object
 }
 
@@ -139,7 +139,7 @@ function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdi
   return differs || (prose.approved !== undefined && approved !== undefined && prose.approved !== approved)
 }
 
-/** Reviewers round a score that they repeat in words. */
+/** Tolerance, because reviewers round a score that they repeat in words. */
 const ROUNDING = 0.051
 
 const VERDICT_KEY = /["']?\b(?:score|approved)["']?\s*:/i
@@ -177,8 +177,8 @@ function attempt(read: () => unknown): unknown {
 }
 
 /**
- * The fields of a verdict, converted from the forms in which models write them; `unreadable` where a number is stated
- * that no scale makes a score.
+ * The fields of a verdict, converted from the forms in which models write them; `unreadable` if the score is a number
+ * that cannot be converted.
  */
 function toVerdict(object: object) {
   const fields = new Map<string, unknown>(Object.entries(object).map(([key, value]) => [plainKey(key), value]))

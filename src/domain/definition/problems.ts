@@ -3,9 +3,9 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { DefinitionProblem } from './flow-definition.ts'
 import { findSuggestion, withSuggestion } from './suggestion.ts'
 
-/** Maximum problems that are reported of one definition. */
+/** Maximum number of problems reported for one definition. */
 const MAX_PROBLEMS = 100
-/** Problems in the error message; `details` contain all reported ones. */
+/** Number of problems in the error message; `details` contain all that are reported. */
 const SHOWN_PROBLEMS = 5
 
 /**

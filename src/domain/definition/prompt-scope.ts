@@ -1,7 +1,7 @@
 /** The fields of one step that templates and conditions can read. */
 export interface StepView {
   readonly output?: string
-  /** Value of the answer read through the step's schema. */
+  /** The answer as a value, parsed by the step's schema. */
   readonly parsed?: unknown
   readonly status: string
   readonly samples?: readonly string[]

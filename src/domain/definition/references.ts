@@ -5,7 +5,7 @@ import type { References } from './prompt-scope.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
 export interface ReferenceRules {
-  /** Prompts, conditions and `inputFrom` may name later steps and their own, because a loop comes back to them. */
+  /** Prompts, conditions and `inputFrom` may name later steps and their own, because a loop returns to them. */
   readonly forwardReferences: boolean
   readonly shareStepOutputs: boolean
   /** Returns what a template or condition reads; throws FLOW_INVALID for bad syntax. */
@@ -26,7 +26,7 @@ export function findReferenceProblems(steps: readonly LooseStep[], problems: Def
     const read = (field: SourceField, source: string) =>
       readReferences(`steps[${index}].${field}`, source, field === 'condition' ? rules.condition : rules.template, problems)
     for (const { field, path, stepIds, references } of namingFields(step, read)) {
-      // A loop comes back to its steps, so that only `dependsOn` makes one of them wait for another.
+      // A loop returns to its steps, so only `dependsOn` makes one of them wait for another.
       const maybeForward = field !== 'dependsOn' && rules.forwardReferences
       for (const id of stepIds) {
         const named = isKnown(`steps[${index}].${path}`, id, maybeForward, field === 'inputFrom' ? INPUT_WORDS : [])

@@ -31,9 +31,9 @@ export interface Attempt {
   readonly costSource?: Cost['source']
   readonly pricesDate?: string
   readonly error?: ErrorInfo
-  /** Cancellation, a timeout or the failure of a sibling ended it. */
+  /** Whether cancellation, a timeout or the failure of a sibling ended the attempt. */
   readonly aborted: boolean
-  /** The process died during an earlier attempt of this step, so that the provider may bill it twice. */
+  /** Whether the process died during an earlier attempt of this step, so that the provider may bill it twice. */
   readonly possiblyDoubleBilled?: boolean
   readonly simulated: boolean
 }
@@ -87,7 +87,7 @@ export interface StepResult {
   readonly samples?: readonly string[]
   /** Context items that were withheld from the provider, with the rule that decided. */
   readonly withheld: readonly SharingDecision[]
-  /** All sharing decisions, including those that allowed. */
+  /** All sharing decisions, including those that allowed an item. */
   readonly sharing: readonly SharingDecision[]
   /** Human-readable notes on values that were mapped, cut or unexpected. */
   readonly notes: readonly string[]

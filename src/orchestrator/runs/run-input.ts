@@ -15,8 +15,8 @@ export interface RunInput {
 }
 
 /**
- * The prompt of an execution: of the option, else of an earlier execution, else of the definition, else of the thread's
- * newest user message. Throws FLOW_INPUT_MISSING where it is missing or blank.
+ * The prompt of an execution: from the option, else an earlier execution, else the definition, else the thread's newest
+ * user message. Throws FLOW_INPUT_MISSING if it is missing or blank.
  */
 export async function resolveInput(
   { flow, definition, given }: { readonly flow: StoredFlow; readonly definition: FlowDefinition; readonly given?: string },

@@ -74,7 +74,7 @@ function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): StepA
       if (second && 'value' in second) return { value: second.value, notes: ['answer read after one repair call'] }
       const problem = second?.problem ?? first.problem
       const last = again ?? answer
-      // An unreadable review counts as one without a verdict. Any other step with an output schema fails.
+      // An unreadable review counts as a review without a verdict. Any other step with an output schema fails.
       if (steers) return { notes: [noVerdict(last, problem)] }
       throw unfit(step, last, problem)
     },
@@ -93,7 +93,7 @@ const howNote = (how: string): readonly string[] => (how === 'json' ? [] : [`ans
 
 const NO_ANSWER: ReadonlySet<string> = new Set(['CONTENT_FILTERED', 'OUTPUT_INVALID'])
 
-// The first answer is already paid for, so that a failed repair call must not replace its problem with another error.
+// The first answer is already paid for, so a failed repair call must not replace its problem with another error.
 async function repaired(repair: Repair, { text }: CallResponse, problem: string): Promise<CallResponse | undefined> {
   try {
     return await repair(text, problem)

@@ -62,7 +62,7 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
   return sample(deps, task, reader, step.samples, slot)
 }
 
-/** Samples of one step that run at once, where the flow states no limit of its own. */
+/** Maximum number of samples of one step that run at once if the flow sets no limit. */
 const SAMPLES_AT_ONCE = 10
 
 async function sample(deps: StepRunnerDeps, task: StepTask, reader: StepAnswerReader | undefined, samples: number, slot: number) {
@@ -72,7 +72,7 @@ async function sample(deps: StepRunnerDeps, task: StepTask, reader: StepAnswerRe
   return recordResult(task, slot, joinSamples(task, answers, startedAt, deps.now()))
 }
 
-/** Records a result together with its message, where the caller asked for one, in one write of the journal. */
+/** Records a result together with its message, if the caller asked for one, in one write of the journal. */
 function recordResult({ run, step, iteration }: StepTask, slot: number, given: StepResult): StepResult {
   const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
   const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
@@ -89,8 +89,8 @@ function recordResult({ run, step, iteration }: StepTask, slot: number, given: S
 }
 
 /**
- * Runs all samples within the limit of the step and records each as soon as it is there. Samples that are recorded
- * already are not called again.
+ * Runs all samples within the limit of the step and records each as soon as it has ended. Samples that are already
+ * recorded are not called again.
  */
 function answerAll(
   deps: StepRunnerDeps,
@@ -189,7 +189,7 @@ function repair(
 const toStored = (step: FlowStep, result: StepResult): StepResult =>
   step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
-/** LIMIT_EXCEEDED where the step would be one too many. A step counts once, however many samples it takes. */
+/** Throws LIMIT_EXCEEDED if the step would be one too many. A step counts once, however many samples it takes. */
 function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
   const maxSteps = run.limits?.maxSteps
   run.progress.stepsStarted++
@@ -199,9 +199,9 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
 }
 
 /**
- * Waits until the results so far and the start of this step are durable, so that no step is paid twice after a crash
- * and the step in flight is known. The first steps do not wait: a flow that a crash leaves without any result was in
- * them.
+ * Waits until the results so far and the start of this step are durable, so that after a crash no step is paid for
+ * twice and the step in flight is known. The first steps do not wait: if a crash leaves a flow without any result, it
+ * was running them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
   const isFirst = run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)

@@ -36,7 +36,7 @@ export function children(node: ASTNode): readonly ASTNode[] {
   }
 }
 
-/** The step whose missing output or field ended a reading; `undefined` where something else ended it. */
+/** The step whose missing output or field stopped an evaluation; `undefined` if something else stopped it. */
 export function stepRead(node: unknown): ReturnType<typeof stepAccess> {
   if (!isNode(node)) return undefined
   const own = stepAccess(node)

@@ -91,7 +91,7 @@ const TEXT_FIELDS: ReadonlySet<string> = new Set(['output', 'status'])
 
 /**
  * Text never equals a number. CEL evaluates such a comparison to false or fails only at run time, after the step has
- * been paid.
+ * been paid for.
  */
 function assertComparable(node: ASTNode, refuse: (message: string) => void): void {
   const sides = children(node)

@@ -12,7 +12,7 @@ interface Abilities {
   readonly sampling: 'both' | 'one' | 'none'
   /** Whether the model accepts a JSON Schema as `output_config.format`. */
   readonly structured: boolean
-  /** Bound of output tokens for steps without `settings.maxTokens`, because the API requires one. */
+  /** Maximum number of output tokens for steps without `settings.maxTokens`, because the API requires one. */
   readonly defaultMaxTokens: number
 }
 

@@ -44,8 +44,8 @@ const toContent = (role: string, text: string): Content => ({ role, parts: [{ te
 const isGemma = (model: string) => /(^|\/)gemma/.test(model)
 
 /**
- * Models before 2.5 support JSON without a schema, Gemma neither (ai.google.dev/gemini-api/docs/structured-output,
- * November 2026).
+ * Models before 2.5 support JSON without a schema, and Gemma supports neither
+ * (ai.google.dev/gemini-api/docs/structured-output, November 2026).
  */
 const takesSchema = (model: string) => !isGemma(model) && !/(^|\/)(gemini-(1|2\.0)|learnlm)/.test(model)
 

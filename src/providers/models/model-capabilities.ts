@@ -4,7 +4,7 @@ import type { ModelSettings } from '../../domain/execution/model-call.ts'
 export interface ModelCapabilities {
   /** Settings that the model rejects or ignores. */
   readonly refuses: readonly (keyof ModelSettings)[]
-  /** Whether it is a reasoning model, whose bound of output tokens is `max_completion_tokens`. */
+  /** Whether it is a reasoning model, whose limit of output tokens is `max_completion_tokens`. */
   readonly reasoning: boolean
 }
 

@@ -56,8 +56,8 @@ function completed(input: number | undefined, output: number | undefined, total:
 }
 
 /**
- * Input tokens read from a cache. The largest figure counts, because vendors use different names and may send another
- * one as 0.
+ * Input tokens read from a cache. The largest figure counts, because vendors use different names and may send the other
+ * names as 0.
  */
 function toCachedTokens(raw: ForeignRecord, inputDetails: ForeignRecord): number | undefined {
   let most: number | undefined
@@ -103,7 +103,7 @@ function toTokensBeside(
     }
     return { input: 0, output: hidden }
   }
-  // With Anthropic's field names cached tokens are excluded from the input. Gateways that rename the fields include
+  // Under Anthropic's field names, cached tokens are excluded from the input. Gateways that rename the fields include
   // them.
   const namesOfAnthropic = raw.prompt_tokens === undefined && total === undefined
   const isCachedBeside =

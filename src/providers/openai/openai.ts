@@ -32,7 +32,7 @@ export interface OpenAiVariant {
   readonly dialect: ChatDialect
   /** Header of the key; default `authorization`. */
   readonly keyHeader?: 'api-key'
-  /** The model is part of the path (Azure with an API version). */
+  /** Whether the model is part of the path (Azure with an API version). */
   readonly deployments?: boolean
 }
 

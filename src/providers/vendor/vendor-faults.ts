@@ -93,7 +93,7 @@ export function toFaultCode(httpStatus: number | undefined, said: VendorWords): 
   if (status === 402) return 'PROVIDER_QUOTA_EXHAUSTED'
   if (status === 401 || status === 403) return 'PROVIDER_AUTH'
   if (status === 429) return 'PROVIDER_RATE_LIMITED'
-  // Without a status and a known word nothing blames the request, so it may be retried.
+  // Without a status or a known word there is no sign that the request is at fault, so it may be retried.
   if (status === undefined || status >= 500 || TEMPORARY.has(status)) return 'PROVIDER_UNAVAILABLE'
   return 'PROVIDER_REJECTED'
 }

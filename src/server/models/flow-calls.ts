@@ -68,8 +68,8 @@ export function createFlowCalls(deps: FlowCallsDeps) {
       flowId = flow.id
       if (json) await assertAnswersJson(orchestrator, flow.definition, json)
       await assertRunnable(deps, flow.definition, userId)
-      // The flow receives the prompt as its input. The mark keeps it out of the history of the flow, unless the
-      // assistant has answered it before.
+      // The flow receives the prompt as its input. The mark keeps the prompt out of the history of the flow, unless the
+      // assistant has already answered it.
       const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)

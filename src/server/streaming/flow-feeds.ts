@@ -38,7 +38,9 @@ export interface FlowFeedsDeps {
   /** Updates after `afterSeq`, stored ones and then live ones, to the end of the flow. */
   readonly stream: (flowId: string, userId: string, afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
   readonly statusOf: (flowId: string) => Promise<Pick<FlowStatusReport, 'status' | 'error'>>
-  /** Milliseconds in which another process may resume a flow that a crash interrupted. Its feed does not end before. */
+  /**
+   * Milliseconds in which another process may resume a flow that a crash interrupted. Its feed does not end earlier.
+   */
   readonly resumedWithinMs: number
 }
 
@@ -88,8 +90,8 @@ export type FlowFeeds = ReturnType<typeof createFlowFeeds>
 interface OpenFeed {
   readonly feed: FlowFeed
   /**
-   * Whether a reader that has everything up to `seq` can continue with the entries of this feed. A feed that was
-   * opened after a number that does not exist yet may never hold any entry.
+   * Whether a reader that has everything up to `seq` can continue with the entries of this feed. A feed that was opened
+   * at a number that does not exist yet may never hold an entry.
    */
   readonly reaches: (seq: number) => boolean
   readonly close: () => void

@@ -47,7 +47,7 @@ export const createKeyCommand = defineCommand<CreateKeyOptions>({
   },
 })
 
-/** A key in a database that ends with this command would be lost. */
+/** A key in an in-memory database would be lost when this command ends. */
 function assertPersistentDatabase({ database }: OpenServices['config']): void {
   if (typeof database !== 'string' || !/^memory:|^pglite:\/\/memory$/.test(database)) return
   throw new OrchestratorError('INPUT_INVALID', '--database: expected a database that outlives this command, found one in memory')

@@ -74,8 +74,8 @@ async function empty(directory: string): Promise<void> {
 }
 
 /**
- * Creates a database from the prepared one, or from scratch where that is missing or unusable. `clear` removes the
- * files of a failed attempt.
+ * Creates a database from the prepared one, or from scratch if that is missing or unusable. `clear` removes the files
+ * of a failed attempt.
  */
 async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promise<void>): Promise<EmbeddedDatabase> {
   const seed = await readSeed()
@@ -85,8 +85,8 @@ async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promis
     } catch (error) {
       await clear()
       const database = await start(dataDir)
-      // Only after a success: on a full or read-only disk creating it from scratch fails as well, and the seed is
-      // intact.
+      // Reported only after a success, because on a full or read-only disk creating it from scratch fails as well and
+      // the seed is intact.
       warnOfDamage(error)
       return database
     }
@@ -124,7 +124,7 @@ async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatab
 }
 
 /**
- * Runs a synchronous call of the WebAssembly, with timers that do not keep a program running that forgot to close its
+ * Runs a synchronous call of the WebAssembly, with timers that do not keep a program alive if it forgot to close its
  * store. Postgres starts such timers for work in idle time. The WebAssembly uses the global `setTimeout`, and no other
  * code runs during the call.
  */

@@ -15,7 +15,7 @@ import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 interface WaitingWrite {
   readonly flowId: string
   /**
-   * Gets the reply for the flow; undefined where the statement has none for it. `repeated`: an earlier attempt may have
+   * Gets the reply for the flow; undefined if the statement has none for it. `repeated`: an earlier attempt may have
    * been written although its reply was lost.
    */
   readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void

@@ -21,7 +21,8 @@ const RELEASE_SQL = `delete from polyphony_idempotency
 where user_id = $1 and key = $2 and status_code is null and lock = coalesce($3, lock)`
 
 /**
- * Most attempts to reserve a key. Another attempt is needed when the holder releases the key between two statements.
+ * Maximum number of attempts to reserve a key. Another attempt is needed when the holder releases the key between two
+ * statements.
  */
 const MAX_ATTEMPTS = 10
 
