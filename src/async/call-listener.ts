@@ -1,5 +1,5 @@
 /**
- * Calls code that was passed in only to be notified, and returns its result, or `undefined` where it throws. Errors and
+ * Calls code that was passed in only to be notified, and returns its result, or `undefined` if it throws. Errors and
  * rejections are ignored: a failing listener must not stop the work that it observes.
  */
 export function callListener<Result>(call: () => Result): Result | undefined {

@@ -12,8 +12,8 @@ import { unusable } from './usable-answer.ts'
 
 export interface LedgerDeps {
   /**
-   * Cost of one attempt; `undefined` where the price is unknown. Called once per attempt that has a usage and no cost
-   * of the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
+   * Cost of one attempt; `undefined` if the price is unknown. Called once per attempt that has a usage and no cost of
+   * the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
    */
   readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
   /** Whether the simulator stands in for a provider. Called for attempts without an answer. */

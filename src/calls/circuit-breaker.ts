@@ -16,7 +16,7 @@ export interface CircuitBreakerSettings {
 
 export const CIRCUIT_BREAKER_DEFAULTS: CircuitBreakerSettings = { failureThreshold: 20, openMs: 10_000 }
 
-/** Model names come from flows, so a map with those keys needs a bound. */
+/** Limited, because the keys are model names, which come from flows. */
 const MAX_CIRCUITS = 1_000
 
 interface Circuit {

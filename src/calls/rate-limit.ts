@@ -5,7 +5,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
 
-/** Model names come from flows, so a map with those keys needs a bound. */
+/** Limited, because the keys are model names, which come from flows. */
 const MAX_HELD = 1_000
 
 export interface RateLimitDeps {

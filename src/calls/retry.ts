@@ -38,8 +38,7 @@ async function repeat(
   let error = failure
   for (let retries = 0; retries < context.maxRetries && mayRepeat(error, context); retries++) {
     const delayMs = delayBefore(error, retries, settings, clock)
-    // A wait beyond the end of the time would replace the provider's error by a timeout, and use the next target's
-    // time.
+    // A wait beyond the deadline would replace the provider's error with a timeout and use up the next target's time.
     if (delayMs === undefined || clock.now() + delayMs >= (context.progress.endsAtMs ?? Number.POSITIVE_INFINITY)) break
     notifyRetry(error, delayMs, request, context)
     await wait(clock, delayMs, context.signal)

@@ -16,7 +16,7 @@ export interface Reporter {
 
 export interface ReporterOptions {
   readonly title: string
-  /** Shows no updates; notices still appear. */
+  /** Whether to show only notices and no updates. */
   readonly quiet: boolean
 }
 

@@ -62,7 +62,7 @@ export interface RunningServer {
 export interface CommandContext {
   readonly services: Services
   readonly terminal: Terminal
-  /** With `--json`: stdout carries one JSON object per line and nothing else. */
+  /** Whether `--json` was given: stdout then carries one JSON object per line and nothing else. */
   readonly json: boolean
 }
 

@@ -30,7 +30,7 @@ export const describeSharing = ({ stepId, piece, from, to }: NeededSharing): str
 
 export interface ConsentOptions {
   readonly userId: string
-  /** The command line contains the user's consent. */
+  /** Whether the command line contains the user's consent. */
   readonly allowSharing: boolean
   /** Where a path of the definition stands in its file. */
   readonly find?: DefinitionText['find']

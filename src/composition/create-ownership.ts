@@ -46,7 +46,7 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
      */
     async start(): Promise<void> {
       if (kind !== 'memory') await recovery.start()
-      // Another process can take a flow only where the database is shared.
+      // Another process can take a flow only if the database is shared.
       if (kind === 'postgres') stopWatch = startOwnershipWatch({ executions: registry.executions, flows })
     },
     stopWatch: () => stopWatch(),

@@ -4,7 +4,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Ownership } from './create-ownership.ts'
 
 export interface CloseOptions {
-  /** Flows are not ended but left to other processes that share the database, and to later ones. */
+  /** Whether flows are not ended but left to other processes that share the database, and to later ones. */
   readonly handOver: boolean
   /** Milliseconds in which running flows may end by themselves. */
   readonly graceMs: number

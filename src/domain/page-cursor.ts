@@ -2,7 +2,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 /** The last row of a page of a sorted list. The next page begins after it, even if rows were added in the meantime. */
 export interface PageCursor {
-  /** Value of the sort column; null where the row has none. */
+  /** Value of the sort column; null if the row has none. */
   readonly value: Date | string | null
   /** Breaks ties. */
   readonly id: string

@@ -88,29 +88,26 @@ export interface CallRange {
  */
 export interface Executor {
   readonly type: FlowType
-  /**
-   * Schema of the definition's settings block, which has the name of the type; absent where the type has no settings.
-   */
+  /** Schema of the definition's settings block, which has the name of the type; absent if the type has no settings. */
   readonly settings?: z.ZodType
   /** Name of the settings block, where it differs from the type. */
   readonly settingsKey?: string
   /** Problems of a definition that only this type has. Called by the parser after its general checks. */
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
-  /** Steps start when the steps that they name have settled, and have no predecessor by position alone. */
+  /** Whether steps start when the steps that they name have settled, and have no predecessor by position alone. */
   readonly noImplicitPredecessor?: boolean
-  /** Prompts and conditions may name later steps, because a loop returns to them. */
+  /** Whether prompts and conditions may name later steps, because a loop returns to them. */
   readonly forwardReferences?: boolean
   /** One range per step, in definition order. */
   calls(definition: FlowDefinition): readonly CallRange[]
   /**
    * Runs of steps whose output is certainly the flow's output if they succeed, so that their text may be streamed as
-   * the answer. Must leave out each run after which another output may still be chosen. Absent where the answer is
-   * known only at the end.
+   * the answer. Must leave out each run after which another output may still be chosen. Absent if the answer is known
+   * only at the end.
    */
   answers?(definition: FlowDefinition): readonly AnswerStep[]
   /**
-   * Ids of the steps that run once per iteration of a loop, in definition order; absent where no step runs more than
-   * once.
+   * Ids of the steps that run once per iteration of a loop, in definition order; absent if no step runs more than once.
    */
   loop?(definition: FlowDefinition): readonly string[]
   /**

@@ -51,7 +51,7 @@ async function whyNotReady(
   return (await context.conditionHolds(step, visible, iteration)) ? undefined : 'condition'
 }
 
-/** The reason why a step cannot run with the results that it may see; `undefined` where it can. */
+/** The reason why a step cannot run with the results that it may see; `undefined` if it can. */
 export function missingFor(
   definition: FlowDefinition,
   step: FlowStep,

@@ -35,7 +35,7 @@ export interface PriorState {
   readonly results: readonly StepResult[]
   /** SUCCESS results, which are not paid for again, by `recordKey`. */
   readonly recorded: ReadonlyMap<string, StepResult>
-  /** By `recordKey`: the ledger continues their numbers. */
+  /** Attempts by `recordKey`, whose numbers the ledger continues. */
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
   /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
   readonly inFlight: ReadonlySet<string>

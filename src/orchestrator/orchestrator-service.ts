@@ -215,8 +215,8 @@ export class OrchestratorService {
   }
 
   /**
-   * Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty where
-   * the output is known only at the end.
+   * Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty if the
+   * output is known only at the end.
    */
   async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
     return this.#deps.answerSteps(definition)

@@ -77,11 +77,11 @@ export interface TimeoutConfig {
 export interface ExecuteFlowOptions {
   /** The user's prompt. */
   readonly input?: string
-  /** Requests streams from providers and emits `step_progress`; by default if `onUpdate` is given. */
+  /** Whether to request streams from providers and emit `step_progress`; by default if `onUpdate` is given. */
   readonly streaming?: boolean
   /** Called synchronously with every update; its errors and rejections are ignored. */
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Writes every step's output as a message of the thread. */
+  /** Whether to add every step's output to the thread as a message. */
   readonly saveMessages?: boolean
   readonly timeout?: TimeoutConfig
   /** By default the metadata of the flow's last execution. */
@@ -89,8 +89,8 @@ export interface ExecuteFlowOptions {
   /** Replace the definition's own limits one by one. A higher limit lets a flow resume that has reached its own. */
   readonly limits?: FlowLimits
   /**
-   * Lets another process automatically resume the flow with these options after a crash. Default false: the caller
-   * decides whether to execute it again.
+   * Whether another process may automatically resume the flow with these options after a crash. Default false: the
+   * caller decides whether to execute it again.
    */
   readonly resumeAfterCrash?: boolean
   /** Id of the flow's own thread. Another thread is INPUT_INVALID. */

@@ -33,7 +33,7 @@ export interface ApiKeyServiceOptions {
 
 const MAX_CACHE_MS = 1_000
 const TOUCH_EVERY_MS = 60_000
-/** Keys whose last use is cached; the use of other keys may be written more often. */
+/** Number of keys whose last use is cached; the use of other keys may be written more often. */
 const MAX_TOUCHED = 10_000
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'

@@ -18,7 +18,7 @@ export interface PermissionService {
    * False for an unknown thread.
    */
   can(userId: string, threadId: string, right: ThreadRight): Promise<boolean>
-  /** The rights of the user on the thread; empty where the user holds none. */
+  /** The rights of the user on the thread; empty if the user holds none. */
   rightsOf(userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>>
   /**
    * Adds the rights to those that `toUserId` holds. Rejects with PERMISSION_DENIED when `byUserId` does not hold each

@@ -35,7 +35,10 @@ export interface StepPlan {
   readonly readsNearest: boolean
   /** Whether its prompt is a function, which may read any output. Sharing is decided when the function reads one. */
   readonly offersAll: boolean
-  /** `false` with `contextPolicy.shareStepOutputs: false`: the step runs without outputs that its author hides. */
+  /**
+   * Whether outputs may be required. False with `contextPolicy.shareStepOutputs: false`: the step then runs without the
+   * outputs that its author hides.
+   */
   readonly mayRequire: boolean
 }
 

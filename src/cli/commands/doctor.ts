@@ -15,7 +15,7 @@ interface DoctorOptions extends DatabaseOptions {
 interface Finding {
   readonly check: string
   readonly ok: boolean
-  /** The check passed, but something may be wrong. */
+  /** Whether the check passed although something may be wrong. */
   readonly warning?: boolean
   readonly message: string
   readonly remedy?: string

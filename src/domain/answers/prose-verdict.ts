@@ -5,7 +5,7 @@ export interface ProseVerdict {
   /** 0 to 1. */
   readonly score?: number
   readonly approved?: boolean
-  /** The text contains words against approval that have no label. */
+  /** Whether the text contains words against approval that have no label. */
   readonly disapproves?: boolean
 }
 
@@ -36,11 +36,11 @@ const DECISION =
   /^[\s*_#>-]{0,8}(?:approved|verdict|decision)["'*_]{0,4}\s{0,2}[:=]["'*_\s]{0,5}(yes|true|approved|pass|passed|no|false|rejected|fail|failed)\b/gim
 const POSITIVE = new Set(['yes', 'true', 'approved', 'pass', 'passed'])
 
-/** Characters of an answer that are read. */
+/** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 100_000
 
 export interface ProseOptions {
-  /** The text was cut, so that a value which reaches to its end may be incomplete. Default false. */
+  /** Whether the text was cut, so that a value that reaches its end may be incomplete. Default false. */
   readonly cut?: boolean
   /** Whether only a labelled score counts. Default false. */
   readonly labelled?: boolean

@@ -36,7 +36,7 @@ const SCORE_TEXT = new RegExp(
 )
 
 /**
- * Parses a text that consists of a score alone: `8/10`, `85%`, `4 of 5 stars`. `max` is absent where the text names no
+ * Parses a text that consists of a score alone: `8/10`, `85%`, `4 of 5 stars`. `max` is absent if the text names no
  * scale.
  */
 export function parseScoreText(text: string): ScoreText | undefined {
@@ -89,7 +89,7 @@ function parseText(given: unknown): Pick<ScoreText, 'value' | 'max'> | undefined
   return { value: Number.NaN }
 }
 
-/** The scale on which all statements agree; `undefined` where no scale is named. */
+/** The scale on which all statements agree; `undefined` if no scale is named. */
 function commonScale(stated: readonly Scale[], fields: ReadonlyMap<string, unknown>): Scale | 'unreadable' | undefined {
   const scales: Scale[] = [...stated]
   const lowest = MIN_KEYS.map((key) => fields.get(key)).find((value) => typeof value === 'number') ?? 0

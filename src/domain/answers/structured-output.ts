@@ -6,16 +6,16 @@ export type HowRead = 'json' | 'fenced' | 'balanced' | 'repaired'
 
 export type StructuredReading = { readonly value: unknown; readonly how: HowRead } | { readonly problem: string }
 
-/** Characters of an answer that are read. */
+/** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 2_000_000
 const MAX_FENCES = 20
 
 export interface ReadingOptions {
-  /** The answer was cut, so that a value which reaches to its end may be incomplete. Default false. */
+  /** Whether the answer was cut, so that a value that reaches its end may be incomplete. Default false. */
   readonly cut?: boolean
   /**
-   * Different values that fit the schema count as no value, because the answer may quote one of them. Default false:
-   * the first one counts.
+   * Whether several different values that fit the schema count as none, because the answer may quote one of them.
+   * Default false: the first one counts.
    */
   readonly sole?: boolean
 }

@@ -68,7 +68,7 @@ export const verdictInstruction = (): string =>
 /** A reading, or the problem with the answer, for the notes of the step. */
 export type VerdictOutcome = VerdictReading | { readonly problem: string }
 
-/** Characters of an answer that are read. */
+/** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 2_000_000
 
 const NO_VERDICT = { problem: 'it holds no verdict' } as const

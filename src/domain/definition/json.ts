@@ -6,7 +6,7 @@ import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-defin
 export interface StoredJson {
   /** Canonical JSON: equal for equal definitions, whatever the order of their keys. */
   readonly json: string
-  /** False where the definition contains functions, or zod schemas that JSON Schema cannot express. */
+  /** False if the definition contains functions, or zod schemas that JSON Schema cannot express. */
   readonly isData: boolean
 }
 

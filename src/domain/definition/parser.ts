@@ -25,7 +25,7 @@ export interface FlowTypeRules {
   readonly settings?: z.ZodType
   /** Name of the settings block, where it differs from the type. */
   readonly settingsKey?: string
-  /** Prompts and conditions may name later steps, because a loop returns to them. */
+  /** Whether prompts and conditions may name later steps, because a loop returns to them. */
   readonly forwardReferences?: boolean
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
 }

@@ -121,7 +121,7 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
   return value
 }
 
-/** Keys of the object schema at a path; empty where the path leads to another kind of schema. */
+/** Keys of the object schema at a path; empty if the path leads to another kind of schema. */
 function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
   const inner = unwrap(schema)
   const [part, ...rest] = path

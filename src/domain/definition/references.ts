@@ -5,7 +5,7 @@ import type { References } from './prompt-scope.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
 export interface ReferenceRules {
-  /** Prompts, conditions and `inputFrom` may name later steps and their own, because a loop returns to them. */
+  /** Whether prompts, conditions and `inputFrom` may name later steps and their own, because a loop returns to them. */
   readonly forwardReferences: boolean
   readonly shareStepOutputs: boolean
   /** Returns what a template or condition reads; throws FLOW_INVALID for bad syntax. */

@@ -110,7 +110,7 @@ export interface CallEnding {
   readonly firstChunkMs?: number
   /** Number of attempts that were sent. */
   readonly attempts: number
-  /** Sum over the attempts; absent where none is known to have been billed. */
+  /** Sum over the attempts; absent if none is known to have been billed. */
   readonly usage?: Usage
   /** US dollars, sum over the attempts with a known price. */
   readonly costUsd?: number
@@ -124,6 +124,6 @@ export interface CallEnding {
     readonly finishReason: FinishReason
   }
   readonly errorCode?: ErrorCode
-  /** Cancellation, a timeout of the call or the failure of a sibling ended the call. */
+  /** Whether cancellation, a timeout of the call or the failure of a sibling ended the call. */
   readonly aborted: boolean
 }

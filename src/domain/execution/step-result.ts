@@ -24,9 +24,9 @@ export interface Attempt {
   readonly startedAt: Date
   /** Milliseconds. */
   readonly executionTime: number
-  /** Absent where the provider refused the request before generating anything. */
+  /** Absent if the provider refused the request before generating anything. */
   readonly usage?: Usage
-  /** US dollars; absent where the price or the tokens are unknown. */
+  /** US dollars; absent if the price or the tokens are unknown. */
   readonly cost?: number
   readonly costSource?: Cost['source']
   readonly pricesDate?: string

@@ -14,7 +14,7 @@ export interface ApiKey {
   /** 16 hexadecimal digits. They are part of the token but not secret. */
   readonly id: string
   readonly userId: string
-  /** Shown in lists of keys; empty where no name was given. */
+  /** Shown in lists of keys; empty if no name was given. */
   readonly name: string
   readonly scopes: readonly Scope[]
   readonly createdAt: Date

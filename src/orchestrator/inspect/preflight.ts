@@ -16,13 +16,13 @@ export interface PreflightOptions {
    */
   readonly steps: 'all' | 'certain'
   /**
-   * Does not count problems of the definition itself: storing the flow reports those that make it invalid. Default
-   * false.
+   * Whether to leave out problems of the definition itself, because storing the flow reports those that make it
+   * invalid. Default false.
    */
   readonly ignoreDefinition?: boolean
   /**
-   * Does not compare the cost with the definition's limits, for example because the run has limits of its own. Saves
-   * counting tokens. Default false.
+   * Whether to skip comparing the cost with the definition's limits, for example because the run has limits of its own.
+   * Saves counting tokens. Default false.
    */
   readonly ignoreLimits?: boolean
 }

@@ -68,7 +68,7 @@ export function createResumption({ flows, start, logger, concurrency = DEFAULT_C
     },
     /**
      * Resolves when every interrupted flow runs again, waits in the queue, or cannot be resumed. That includes flows
-     * that another process has marked without resuming them. Rejects where the database cannot be queried.
+     * that another process has marked without resuming them. Rejects if the database cannot be queried.
      */
     async start(): Promise<void> {
       isActive = true

@@ -17,7 +17,7 @@ export function startPruning(updates: UpdateRepository, retentionMs: number | un
 
 const PRUNE_CALLERS_INTERVAL_MS = 600_000
 /**
- * How long the answer to a repeated request is kept.
+ * Milliseconds for which the answer to a repeated request is kept.
  * https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header leaves the time to the server.
  */
 const KEEP_ANSWERS_MS = 86_400_000

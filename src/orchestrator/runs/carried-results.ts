@@ -9,7 +9,7 @@ export interface RerunPlan {
   readonly executor: Pick<Executor, 'noImplicitPredecessor' | 'loop'>
   /** Index of the first step that is to run again. */
   readonly from: number
-  /** The new flow has another prompt. */
+  /** Whether the new flow has another prompt. */
   readonly otherInput: boolean
   /** Ids of steps that have changed in the definition since the results were recorded. */
   readonly changedSteps: ReadonlySet<string>

@@ -8,7 +8,7 @@ import type { JsonSchema } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 
-/** Makes one more call after an answer that could not be read. `undefined` where no repair is possible. */
+/** Makes one more call after an answer that could not be read. `undefined` if no repair is possible. */
 export type Repair = (text: string, problem: string) => Promise<CallResponse> | undefined
 
 export interface Reading {
@@ -18,7 +18,7 @@ export interface Reading {
 
 /** Reads a value from the answer of a step. */
 export interface StepAnswerReader {
-  /** The schema and instruction to add to the request; absent where nothing is requested. */
+  /** The schema and instruction to add to the request; absent if nothing is requested. */
   readonly request?: { readonly schema: JsonSchema; readonly instruction: string }
   /**
    * Reads the value, after one repair call where necessary. Rejects with OUTPUT_INVALID or CONTENT_FILTERED where the
@@ -28,7 +28,7 @@ export interface StepAnswerReader {
   read(response: CallResponse, repair: Repair): Promise<Reading>
 }
 
-/** The reader for a step; `undefined` where its answer is plain text. */
+/** The reader for a step; `undefined` if its answer is plain text. */
 export function answerReader(step: FlowStep, verdict: RunStepOptions['verdict']): StepAnswerReader | undefined {
   if (step.outputSchema instanceof z.ZodType) return schemaReader(step, step.outputSchema, verdict !== undefined)
   if (verdict === 'ask') return askedVerdict

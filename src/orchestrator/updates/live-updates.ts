@@ -4,7 +4,7 @@ import type { FlowHead, Store, StoredUpdate } from '../../repositories/repositor
 import { toUpdates } from '../flows/flow-view.ts'
 import { isFinal } from './update-log.ts'
 
-/** Updates of a flow kept in memory for its subscribers, and updates per read. */
+/** Number of updates of a flow that are kept in memory for its subscribers, and of updates per read. */
 const KEPT_UPDATES = 512
 
 /** Reads stored updates after `afterSeq`, complete with their data. */
@@ -154,7 +154,7 @@ function leave(channels: Map<string, Channel>, flowId: string, channel: Channel)
   if (--channel.subscribers === 0) channels.delete(flowId)
 }
 
-/** Updates after `seq`, as far as memory holds them without a gap; `undefined` where the database must be read. */
+/** Updates after `seq`, as far as memory holds them without a gap; `undefined` if the database must be read. */
 function fromRecent({ recent }: Channel, seq: number): readonly FlowUpdate[] | undefined {
   const start = recent.findIndex((update) => update.seq === seq + 1)
   if (start === -1) return undefined

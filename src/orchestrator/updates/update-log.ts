@@ -85,7 +85,7 @@ export class FlowLog {
     this.#append(results, messages)
   }
 
-  /** Resolves when everything recorded so far is durable; `undefined` where no write is pending. */
+  /** Resolves when everything recorded so far is durable; `undefined` if no write is pending. */
   get durable(): Promise<void> | undefined {
     return this.#durable
   }

@@ -21,7 +21,7 @@ const LOOPS: ReadonlySet<string> = new Set(['exists', 'exists_one', 'all', 'filt
 
 /** Name that replaces `contains` in the expression, because CEL's own function cannot be overridden. */
 export const BOUNDED_CONTAINS = 'containsText'
-/** Search cost of one `contains`. */
+/** Maximum search cost of one `contains`. */
 const MAX_SEARCH_COST = 2_000_000
 
 function containsBounded(text: string, pattern: string): boolean {

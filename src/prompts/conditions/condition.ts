@@ -132,7 +132,7 @@ function evaluate(parsed: ParseResult, scope: PromptScope, references: Reference
   )
 }
 
-/** Whether an evaluation ended at the output or a field of a step that gave no answer in this run. */
+/** Whether an evaluation stopped because a step whose output or field it reads gave no answer in this run. */
 function lacksStep(error: unknown, { steps }: PromptScope): boolean {
   if (!(error instanceof Error) || !('code' in error) || error.code !== 'no_such_key' || !('node' in error)) return false
   const read = stepRead(error.node)

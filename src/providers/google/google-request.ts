@@ -1,7 +1,7 @@
 import type { Content, GenerateContentRequest } from '@google/generative-ai'
 import type { JsonSchema, ModelRequest } from '../../domain/execution/model-call.ts'
 
-/** ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
+/** Source: ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
 const MAX_STOP_SEQUENCES = 5
 
 /** Declared here because the SDK's type lacks `responseJsonSchema`. */

@@ -36,7 +36,10 @@ export interface OpenAiVariant {
   readonly deployments?: boolean
 }
 
-/** How often one request is repeated with another rejected field changed, before its error is returned. */
+/**
+ * Maximum number of times that one request is repeated with another rejected field changed, before its error is
+ * returned.
+ */
 const MAX_ADJUSTMENTS = 5
 
 const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }

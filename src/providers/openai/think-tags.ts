@@ -60,8 +60,8 @@ export interface ThinkSplit {
   readonly text: string
   readonly reasoning: string
   /**
-   * All text returned before was reasoning and is repeated in `reasoning`: a closing mark came whose opening mark was
-   * in the prompt.
+   * Whether all text returned before was reasoning, because a closing mark came whose opening mark was in the prompt.
+   * `reasoning` then repeats it.
    */
   readonly isVoid?: boolean
 }

@@ -130,7 +130,7 @@ export function toRefusedParameter(status: number | undefined, said: VendorWords
   if (status !== undefined && status !== 400 && status !== 422) return undefined
   const text = [said.message, said.upstream].filter((part) => part !== undefined).join(' ')
   const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
-  // Its value is constant, so an error about the value rejects the field.
+  // The value of `stream_options` is constant, so an error about the value rejects the field.
   const isStreamOptions = /\b(stream_options|include_usage)\b/.test(said.parameter ?? text)
   if (!isStreamOptions && !words.some((word) => REFUSAL_WORDS.test(word)) && !REFUSAL_TEXT.test(text)) return undefined
   const useInstead = /\buse\s+['"`]?(\w+)['"`]?\s+instead/i.exec(text)?.[1]

@@ -14,7 +14,7 @@ export const STEP_KEY_COLUMNS = {
   sample: { name: 'sample', type: 'integer', primary: true },
 } as const satisfies ColumnsOf<StepKeyRow>
 
-/** Usage in the rows of results and of attempts; all columns are null where it is undefined. */
+/** Usage in the rows of results and of attempts; all columns are null if it is undefined. */
 export interface UsageColumnValues extends RowOf<{ readonly [Figure in Exclude<keyof Usage, 'source'>]?: number }> {
   readonly usageSource: Usage['source'] | null
 }

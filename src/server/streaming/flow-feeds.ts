@@ -49,7 +49,8 @@ const RESUME_POLL_INTERVAL_MS = 100
 const MAX_ENTRIES = 1_024
 const MAX_BYTES = 4_000_000
 /**
- * Updates kept afterwards for readers that are slightly behind. Small, because a process may serve thousands of flows.
+ * Number of updates kept afterwards for readers that are slightly behind. Small, because a process may serve thousands
+ * of flows.
  */
 const KEPT_ENTRIES = 128
 const KEPT_BYTES = 131_072

@@ -16,7 +16,7 @@ export interface Holder {
   readonly pidNamespace?: string
   /** Start of the process, because another process may have the same pid later. Linux only. */
   readonly started?: string
-  /** True where the holder listens on the socket of the lock. */
+  /** True if the holder listens on the socket of the lock. */
   readonly listens?: boolean
 }
 

@@ -108,7 +108,7 @@ function shorten({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSc
 
 const MAX_LISTED_PROBLEMS = 5
 const MAX_PROBLEMS = 100
-/** Characters of a pointer or a message, which may quote the arguments. */
+/** Maximum number of characters of a pointer or a message, which may quote the arguments. */
 const MAX_DETAIL_LENGTH = 200
 
 function parseArguments<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {
