@@ -93,7 +93,7 @@ export async function createPolyphony(
   if (config.engine !== 'local') {
     throw new OrchestratorError(
       'CONFIG_INVALID',
-      `engine: expected "local", found "${config.engine}", which this version does not have yet`,
+      `engine: expected "local", found "${config.engine}", which this version does not support`,
     )
   }
   const store = await openDatabase(config)

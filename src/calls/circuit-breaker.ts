@@ -31,7 +31,7 @@ function createCircuits({ failureThreshold, openMs }: CircuitBreakerSettings, cl
   const circuits = new Map<string, Circuit>()
 
   const refused = (name: string, provider: string, retryAfterMs: number) => {
-    const message = `Expected "${name}" to answer; it failed ${failureThreshold} times in a row and gets no request for ${retryAfterMs} ms`
+    const message = `Expected "${name}" to answer; it failed ${failureThreshold} times in a row and receives no requests for ${retryAfterMs} ms`
     const error = new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { provider, circuit: 'open', retryAfterMs } })
     return withCallFacts(error, { retryAfterMs, generated: false })
   }

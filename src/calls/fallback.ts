@@ -76,7 +76,7 @@ async function withinShare(
 }
 
 function shareExceeded({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the timeout of the step; it did not`
+  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the step timeout; no answer arrived`
   return new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout: 'share', timeoutMs, provider, model } })
 }
 

@@ -172,7 +172,7 @@ const spentBy = ({ usage, cost, costSource }: Attempt): Partial<Spend> => {
 }
 
 function unpriced(provider: string, model: string): OrchestratorError {
-  const message = `Expected a known price of ${provider}/${model}, as limits.maxCostUsd is set; configure one under prices`
+  const message = `Expected a known price for ${provider}/${model}, because limits.maxCostUsd is set; configure one under prices`
   return new OrchestratorError('LIMIT_EXCEEDED', message, {
     details: { reason: 'unpriced', limit: 'maxCostUsd', provider, model },
   })

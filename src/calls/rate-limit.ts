@@ -100,7 +100,7 @@ const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${
 
 /** The provider has asked for a pause that ends after the time of the call. */
 function pauseTooLong({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to take a request in the remaining time; it has asked for a pause of ${retryAfterMs} ms more`
+  const message = `Expected ${provider}/${model} to accept a request in the remaining time; it has asked for a pause of another ${retryAfterMs} ms`
   const error = new OrchestratorError('PROVIDER_RATE_LIMITED', message, { details: { provider, model, retryAfterMs } })
   return withCallFacts(error, { retryAfterMs, generated: false })
 }

@@ -67,7 +67,7 @@ async function watched(
 
   const giveUp = (timeout: 'first_chunk' | 'idle', timeoutMs: number) => {
     const { provider, model } = request
-    const message = `Expected a chunk of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none came`
+    const message = `Expected a chunk of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none arrived`
     controller.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout, timeoutMs, provider, model } }))
   }
   // A chunk only records its time, which is cheaper than a timer per chunk. The timer runs at least once per idle

@@ -15,7 +15,7 @@ type CutNote = (answer: ModelResponse, request: PreparedRequest, context: BoundC
 const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
   length: (answer, request, context) => `the answer was cut: ${boundInWords(answer, request, context)} (finish reason length)`,
   content_filter: () => 'the answer was cut by a filter of the provider (finish reason content_filter)',
-  other: () => 'the answer may be cut: the provider ended it for a reason that is not known (finish reason other)',
+  other: () => 'the answer may be cut: the provider ended it for an unknown reason (finish reason other)',
 }
 
 /**
@@ -72,7 +72,7 @@ function boundInWords({ usage }: ModelResponse, { settings }: PreparedRequest, {
   }
   if (settings.maxTokens !== undefined) return `settings.maxTokens ${settings.maxTokens} is used up`
   const found = usage.outputTokens === undefined ? '' : ` after ${usage.outputTokens} output tokens`
-  return `the provider's own bound of output tokens is used up${found}`
+  return `the provider's own limit of output tokens is used up${found}`
 }
 
 function boundDetails({ settings }: PreparedRequest, { engineMaxTokens }: BoundContext) {

@@ -79,7 +79,7 @@ async function askConsent(
 ): Promise<boolean> {
   if (!terminal.canAsk || json) return false
   const { confirm } = await import('@clack/prompts')
-  terminal.print('This flow hands the text of one provider to another:')
+  terminal.print('This flow sends text that one provider wrote to another:')
   for (const one of needed) terminal.print(`  ${describeSharing(one)}`)
   const answer = await confirm({ message: 'Allow it, for this and later runs?', initialValue: false })
   return answer === true
@@ -89,7 +89,7 @@ function denied(needed: readonly NeededSharing[]): OrchestratorError {
   const lines = needed.map((one) => `  ${describeSharing(one)}`)
   return new OrchestratorError(
     'DATA_SHARING_DENIED',
-    `the flow hands the text of one provider to another, which you have not allowed:\n${lines.join('\n')}`,
+    `the flow sends text that one provider wrote to another, which you have not allowed:\n${lines.join('\n')}`,
     { details: { sharing: needed } },
   )
 }

@@ -77,8 +77,8 @@ export class PolyphonyError extends Error {
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  NETWORK: 'Check that the server runs, that `baseUrl` is its address, and the connection to it.',
-  BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and check the proxies before it.',
+  NETWORK: 'Check that the server is running, that `baseUrl` is its address, and that it can be reached.',
+  BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and check any proxy in front of it.',
   INPUT_INVALID: 'Correct the argument that the message names.',
 }
 

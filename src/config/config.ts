@@ -129,7 +129,7 @@ function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedCon
 
 const toKeyProblem = ({ provider, key, setting, address }: MisboundKey): ConfigProblem => ({
   key: `providers.${provider}.${setting}`,
-  expected: `expected to be set beside the key it would receive, which comes from ${key.label}`,
+  expected: `expected to be set in the same source as the key that it would receive, which comes from ${key.label}`,
   source: address.label,
 })
 

@@ -36,7 +36,7 @@ export function parseCursor(order: PageOrder, text: string, isId: (id: string) =
   const value = rest.length === 0 ? null : toValue(order, rest.join(SEPARATOR))
   const isOurs = bytes.toString('base64url') === text && bytes.length % 2 === 0 && isId(id) && value !== undefined
   if (!isOurs || name !== order.name) {
-    throw new OrchestratorError('INPUT_INVALID', 'cursor: expected the cursor that came with the page before, in the same order.')
+    throw new OrchestratorError('INPUT_INVALID', 'cursor: expected the cursor of the previous page, in the same order.')
   }
   return { value, id }
 }

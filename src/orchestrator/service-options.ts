@@ -56,7 +56,7 @@ export type RerunFlowOptions = z.input<typeof rerunOptionsSchema>
 export function parseRerunOptions(options: RerunFlowOptions): RerunFlowOptions {
   const parsed = parseOptions(rerunOptionsSchema, options, 'rerunFlow')
   if (parsed.input === undefined || !isBlank(parsed.input)) return parsed
-  throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks')
+  throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found only blank characters')
 }
 
 /** Throws INPUT_INVALID, which names every invalid option after `where`, the method that received them. */

@@ -161,7 +161,7 @@ function chargeOutput(): (characters: number) => void {
 
 function overLimit(limit: 'memory' | 'nodes' | 'outputLength', what: string, found: number, remedy: string): OrchestratorError {
   const max = TEMPLATE_LIMITS[limit]
-  const message = `template: expected at most ${max} ${what}, found ${Math.ceil(found)} and more: ${remedy}`
+  const message = `template: expected at most ${max} ${what}, found at least ${Math.ceil(found)}: ${remedy}`
   return new OrchestratorError('STEP_FAILED', message, { details: { limit, max } })
 }
 

@@ -132,7 +132,7 @@ describe('a value whose end is missing is no value', () => {
   test.each(['{"items":[{"a":1},{"a":2', '[{"a":1},{"a":2', 'Here: {"rows": [{"a": 1}, {"a"', "{rows: [{a: 1}, {a: '"])(
     'the whole values inside %s are parts of what was cut',
     (answer) => {
-      expect(readStructured(answer, loose)).toEqual({ problem: 'the JSON of the answer has no end' })
+      expect(readStructured(answer, loose)).toEqual({ problem: 'the JSON of the answer is incomplete' })
     },
   )
 

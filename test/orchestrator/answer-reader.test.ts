@@ -55,7 +55,7 @@ describe('a verdict that was asked for', () => {
   })
 
   test('is missing, with a note, where the repair fails', async () => {
-    expect(await read('Fine.', failing)).toEqual({ notes: ['no verdict: it holds no verdict'] })
+    expect(await read('Fine.', failing)).toEqual({ notes: ['no verdict: it contains no verdict'] })
   })
 })
 

@@ -36,7 +36,7 @@ export function readStructured(
   const fenced = fencedBlocks(text)
   const { ranges, open } = findJson(text)
   const balanced = ranges.map((range) => range.text)
-  let problem = open ? 'the JSON of the answer has no end' : 'the answer holds no JSON'
+  let problem = open ? 'the JSON of the answer is incomplete' : 'the answer contains no JSON'
   const stages: readonly [HowRead, readonly string[], (candidate: string) => unknown][] = [
     // A cut value of any other kind lacks its closing mark; a cut number may only lack digits and still parse.
     ['json', cut && /\d$/.test(answer) ? [] : [whole, text], JSON.parse],
@@ -49,7 +49,7 @@ export function readStructured(
       const value = attempt(() => read(candidate))
       if (value === undefined) continue
       const checked = attempt(() => schema.safeParse(value))
-      if (checked?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer has no end' }
+      if (checked?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer is incomplete' }
       if (checked?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
       if (checked?.success) return { value: checked.data, how }
       if (checked) problem = describe(checked.error)
@@ -58,7 +58,7 @@ export function readStructured(
   return { problem }
 }
 
-const SEVERAL = 'the answer holds more than one value that fits, and they differ'
+const SEVERAL = 'the answer contains more than one value that fits, and they differ'
 
 function agree(candidates: readonly string[], schema: z.ZodType): boolean {
   const values = candidates.flatMap((candidate) => {

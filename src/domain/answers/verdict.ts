@@ -71,10 +71,10 @@ export type VerdictOutcome = VerdictReading | { readonly problem: string }
 /** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 2_000_000
 
-const NO_VERDICT = { problem: 'it holds no verdict' } as const
-const CUT = { problem: 'its JSON has no end' } as const
+const NO_VERDICT = { problem: 'it contains no verdict' } as const
+const CUT = { problem: 'its JSON is incomplete' } as const
 const UNREADABLE = { problem: 'its score fits no scale' } as const
-const SEVERAL = { problem: 'it holds more than one verdict, and they differ' } as const
+const SEVERAL = { problem: 'it contains more than one verdict, and they differ' } as const
 
 /**
  * Reads the verdict in a reviewer's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`,

@@ -49,7 +49,7 @@ function indexIds(steps: readonly LooseStep[], problems: DefinitionProblem[]): M
     if (id === undefined) continue
     const first = indexes.get(id)
     if (first !== undefined)
-      problems.push({ path: `steps[${index}].id`, message: `expected a new id, found ${quoted(id)} of steps[${first}]` })
+      problems.push({ path: `steps[${index}].id`, message: `expected a unique id, found ${quoted(id)}, which steps[${first}] already has` })
     else indexes.set(id, index)
     if (isInputWord(id)) {
       problems.push({ path: `steps[${index}].id`, message: `expected a step id, found "${id}", which inputFrom reserves` })

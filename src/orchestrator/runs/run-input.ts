@@ -41,7 +41,7 @@ export async function resolveInput(
 function notBlank(input: RunInput, source: string, flow: StoredFlow): RunInput {
   const hasText = !isBlank(input.text) || input.attachments.some(({ text = '' }) => !isBlank(text))
   if (hasText) return input
-  throw inputMissing(`Expected text in ${source}, found nothing but blanks (${input.text.length} characters)`, flow)
+  throw inputMissing(`Expected text in ${source}, found only blank characters (${input.text.length} characters)`, flow)
 }
 
 const inputMissing = (message: string, { id, threadId }: StoredFlow): OrchestratorError =>

@@ -67,7 +67,7 @@ export function createStepPrompt(deps: StepPromptDeps) {
 /** A model answers a blank prompt with something unrelated, which costs money. */
 function blankPrompt({ run, step, iteration }: StepTask): OrchestratorError {
   const path = `steps[${run.definition.steps.indexOf(step)}].prompt`
-  const message = `Expected text in the prompt of step "${step.id}", found nothing but blanks: nothing was sent. Check ${path} and the outputs that it reads`
+  const message = `Expected text in the prompt of step "${step.id}", found only blank characters: nothing was sent. Check ${path} and the outputs that it reads`
   return new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, iteration, path } })
 }
 

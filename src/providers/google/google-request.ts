@@ -51,6 +51,6 @@ const takesSchema = (model: string) => !isGemma(model) && !/(^|\/)(gemini-(1|2\.
 
 function toJsonMode(model: string, { $schema: _dialect, ...schema }: JsonSchema, notes: string[]): Partial<GenerationConfig> {
   if (takesSchema(model)) return { responseMimeType: 'application/json', responseJsonSchema: schema }
-  notes.push(`outputSchema was left out: ${model} cannot be held to it; the answer is checked afterwards`)
+  notes.push(`outputSchema was left out: ${model} does not support it; the answer is checked afterwards`)
   return isGemma(model) ? {} : { responseMimeType: 'application/json' }
 }

@@ -100,7 +100,7 @@ function refuseNewer(executed: readonly Migration[], dataSource: DataSource): vo
   const known = new Set(dataSource.migrations.map((migration) => migration.name))
   const unknown = executed.find((migration) => !known.has(migration.name))
   if (!unknown) return
-  const message = `The database was brought up to date by a newer version of Polyphony (${unknown.name}): use that version`
+  const message = `The database was migrated by a newer version of Polyphony (${unknown.name}): use that version`
   throw new OrchestratorError('CONFIG_INVALID', message, { details: { migration: unknown.name } })
 }
 

@@ -34,7 +34,7 @@ const TAGS: Readonly<Record<string, string>> = {
 const key = {
   type: 'http',
   scheme: 'bearer',
-  description: 'A key of `polyphony keys create`, or a token of the configured issuer.',
+  description: 'A key from `polyphony keys create`, or a token of the configured issuer.',
 } as const
 
 const jsonSchemaTransform = createJsonSchemaTransform({ schemaRegistry: namedSchemas })

@@ -139,4 +139,4 @@ const notFound = (flowId: string): OrchestratorError =>
   new OrchestratorError('FLOW_NOT_FOUND', 'The flow was deleted before it ended', { details: { flowId } })
 
 const abandoned = ({ reason }: AbortSignal): OrchestratorError =>
-  OrchestratorError.is(reason) ? reason : flowCancelled(undefined, 'The client went away')
+  OrchestratorError.is(reason) ? reason : flowCancelled(undefined, 'The client disconnected')

@@ -58,7 +58,7 @@ export function createIdempotencyRepository(pool: Pool): IdempotencyRepository {
       }
       throw new OrchestratorError(
         'DATABASE_UNAVAILABLE',
-        'The Idempotency-Key is reserved and released by other requests all the time: send the request again',
+        'Other requests keep reserving and releasing this Idempotency-Key: send the request again',
       )
     }),
 
