@@ -43,7 +43,10 @@ describe('the glossary', () => {
   test('agrees with the core words at the top of src/domain/vocabulary.ts', () => {
     const vocabulary = readFileSync(join(ROOT, 'src/domain/vocabulary.ts'), 'utf8')
     const comment = vocabulary.slice(0, vocabulary.indexOf('*/')).replaceAll(/\n \* {4,}/g, ' ')
-    const core = [...comment.matchAll(/^ \* ([a-z]+(?: [a-z]+)?) {2,}(.+)$/gm)].map(([, term = '', text = '']) => ({ term, text }))
+    const core = [...comment.matchAll(/^ \* ([a-z]+(?: [a-z]+)?) {2,}(.+)$/gm)].map(([, term = '', text = '']) => ({
+      term,
+      text,
+    }))
     expect(core.length).toBeGreaterThanOrEqual(15)
     const firstSentence = (term: string) => entries.find((entry) => entry.term === term)?.text.replace(/(?<=\.) .*/, '')
     for (const { term, text } of core) expect(text, term).toBe(firstSentence(term))
