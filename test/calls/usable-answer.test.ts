@@ -31,7 +31,7 @@ describe('an answer without text is an error', () => {
     expect(callFactsOf(error).answer).toMatchObject(answer)
   })
 
-  test('the error of a used-up bound of output tokens names the bound, its value and the reasoning tokens', () => {
+  test('the error of a reached output token limit names the limit, its value and the reasoning tokens', () => {
     const answer = callAnswer({
       text: '',
       finishReason: 'length',

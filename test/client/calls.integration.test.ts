@@ -333,7 +333,7 @@ describe('a failed call of the client', () => {
     ['500', answers.problem(500, 'INTERNAL')],
     ['a timeout of the flow', answers.problem(504, 'FLOW_TIMEOUT')],
     ['a flow that is running', answers.problem(409, 'FLOW_ALREADY_RUNNING', { retryable: true })],
-  ])('is not repeated where that would change nothing: %s', async (_, answer) => {
+  ])('is not repeated if that would change nothing: %s', async (_, answer) => {
     server.play(answer)
     await rejection(createQuickClient(server).client.flows.execute('f'))
     expect(server.requests).toHaveLength(1)

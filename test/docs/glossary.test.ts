@@ -34,7 +34,7 @@ describe('the glossary', () => {
     expect(used.filter((term) => !known.has(term))).toEqual([])
   })
 
-  test('names in code only what the sources have', () => {
+  test('the glossary names in code only names that exist in the sources', () => {
     const words = entries.flatMap(({ text }) => codeIn(text).flatMap((code) => code.match(/[A-Za-z_][A-Za-z0-9_-]*/g) ?? []))
     expect(words.length).toBeGreaterThan(40)
     expect([...new Set(words)].filter((word) => !sources.some((source) => source.includes(word)))).toEqual([])

@@ -241,7 +241,7 @@ test('the template qa generates, checks accuracy and clarity apart from each oth
 })
 
 describe('the registry of templates', () => {
-  test('starts with the seven templates that have always been there, in this order', () => {
+  test('the registry of templates begins with the seven templates in this order', () => {
     const first = ['critique', 'comparison', 'refinement', 'analysis', 'routing', 'consensus', 'qa']
     expect(NAMES.slice(0, first.length)).toEqual(first)
     expect(Object.keys(flowTemplates)).toEqual(NAMES)
