@@ -16,7 +16,9 @@ export interface LedgerDeps {
    * the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
    */
   readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
-  /** Whether the simulator stands in for a provider. Called for attempts without an answer. */
+  /**
+   * Whether the simulator stands in for a provider. Called for attempts without an answer. Implemented by createModels.
+   */
   readonly isSimulated?: (provider: string) => boolean
 }
 
@@ -95,14 +97,14 @@ export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock):
       heldBack: '',
       ended: false,
     }
-    const watched = onDelta
+    const attemptContext = onDelta
       ? {
           ...context,
           onDelta: deliverer(attempt, context, onDelta),
           onReasoning: onReasoning && reasoningDeliverer(attempt, onReasoning),
         }
       : context
-    return next(request, watched).then(
+    return next(request, attemptContext).then(
       (response) => answered(attempt, request, context, response),
       (error) => failed(attempt, request, context, error),
     )

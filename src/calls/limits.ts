@@ -26,12 +26,12 @@ export function createBudget(limits: BudgetLimits, alreadySpent: Spend = NOTHING
   const reserved = { costUsd: 0, tokens: 0 }
   const waiting = new Set<() => void>()
 
-  const over = (needed: Spend, held: Spend): OrchestratorError | undefined => {
-    if (spent.costUsd + held.costUsd + needed.costUsd > maxCostUsd + COST_TOLERANCE_USD) {
-      return exceeded('maxCostUsd', maxCostUsd, spent.costUsd, held.costUsd, needed.costUsd)
+  const over = (needed: Spend, otherReservations: Spend): OrchestratorError | undefined => {
+    if (spent.costUsd + otherReservations.costUsd + needed.costUsd > maxCostUsd + COST_TOLERANCE_USD) {
+      return exceeded('maxCostUsd', maxCostUsd, spent.costUsd, otherReservations.costUsd, needed.costUsd)
     }
-    if (spent.tokens + held.tokens + needed.tokens > maxTokens) {
-      return exceeded('maxTokens', maxTokens, spent.tokens, held.tokens, needed.tokens)
+    if (spent.tokens + otherReservations.tokens + needed.tokens > maxTokens) {
+      return exceeded('maxTokens', maxTokens, spent.tokens, otherReservations.tokens, needed.tokens)
     }
     return undefined
   }

@@ -9,7 +9,7 @@ import { createGate, type Gate, type Rates } from './gate.ts'
 const MAX_HELD = 1_000
 
 export interface RateLimitDeps {
-  /** Rates of a configured provider. Called once per attempt. */
+  /** Rates of a configured provider. Called once per attempt. Implemented by createRatesOf. */
   readonly ratesOf: (provider: string) => Rates
   /** A 429 with a longer wait than this holds back only its own call. Milliseconds. */
   readonly retryAfterCapMs: number

@@ -44,8 +44,8 @@ async function repeat(
     await wait(clock, delayMs, context.signal)
     try {
       return await next(request, context)
-    } catch (again) {
-      error = again
+    } catch (nextError) {
+      error = nextError
     }
   }
   throw error

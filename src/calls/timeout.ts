@@ -43,11 +43,11 @@ export const streamTimeout = (clock: Clock): CallLayer => {
   return (next) => (request, context) => {
     const { onDelta, firstChunkTimeoutMs, idleTimeoutMs } = context
     const bounded = onDelta !== undefined && (firstChunkTimeoutMs !== undefined || idleTimeoutMs !== undefined)
-    return bounded ? watched(next, request, context, clock) : next(request, context)
+    return bounded ? attemptWithTimeouts(next, request, context, clock) : next(request, context)
   }
 }
 
-async function watched(
+async function attemptWithTimeouts(
   next: AttemptCall,
   request: PreparedRequest,
   context: AttemptContext,

@@ -67,8 +67,8 @@ export const setOption = (description: string) =>
   new Option('--set <key=value>', `${description}; repeatable`).argParser(
     (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
   )
-export const maxCostOption = (what: string) =>
-  new Option('--max-cost <usd>', `maximum cost of ${what} in US dollars`).argParser(parseUsd)
+export const maxCostOption = (subject: string) =>
+  new Option('--max-cost <usd>', `maximum cost of ${subject} in US dollars`).argParser(parseUsd)
 
 function parseUsd(value: string): number {
   const costUsd = Number(value)

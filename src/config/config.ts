@@ -83,24 +83,24 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
 }
 
 function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
-  const { plugged, rest } = separatePluggedProviders(values)
+  const { plugged: providerObjects, rest } = separateProviderObjects(values)
   // Parsed once per process: compiling the schema takes longer than parsing a configuration.
   const parsed = configSchema.safeParse(rest, { jitless: true })
   if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
-  const misbound = findMisboundKeys({ values, sources })
-  if (misbound.length > 0) throw toConfigError(misbound.map(toKeyProblem))
-  return { ...parsed.data, providers: { ...parsed.data.providers, ...plugged }, sources }
+  const misdirectedKeys = findMisboundKeys({ values, sources })
+  if (misdirectedKeys.length > 0) throw toConfigError(misdirectedKeys.map(toKeyProblem))
+  return { ...parsed.data, providers: { ...parsed.data.providers, ...providerObjects }, sources }
 }
 
-function separatePluggedProviders(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
+function separateProviderObjects(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
   if (!isGroup(values) || !isGroup(values.providers)) return { plugged: {}, rest: values }
-  const plugged: [string, PluggedProvider][] = []
+  const providerObjects: [string, PluggedProvider][] = []
   const accounts: [string, unknown][] = []
   for (const [id, value] of Object.entries(values.providers)) {
-    if (isPluggedProvider(value)) plugged.push([id, value])
+    if (isPluggedProvider(value)) providerObjects.push([id, value])
     else accounts.push([id, value])
   }
-  return { plugged: Object.fromEntries(plugged), rest: { ...values, providers: Object.fromEntries(accounts) } }
+  return { plugged: Object.fromEntries(providerObjects), rest: { ...values, providers: Object.fromEntries(accounts) } }
 }
 
 function toConfigError(problems: readonly ConfigProblem[]): OrchestratorError {

@@ -59,12 +59,12 @@ export function parseRerunOptions(options: RerunFlowOptions): RerunFlowOptions {
   throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found only blank characters')
 }
 
-/** Throws INPUT_INVALID, which names every invalid option after `where`, the method that received them. */
-export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
+/** Throws INPUT_INVALID, which names every invalid option after the name of the `method` that received them. */
+export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, method: string): z.output<Schema> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`)
-  throw new OrchestratorError('INPUT_INVALID', `${where}: ${problems.join('; ')}`, { details: { problems } })
+  throw new OrchestratorError('INPUT_INVALID', `${method}: ${problems.join('; ')}`, { details: { problems } })
 }
 
 /** Time limits in milliseconds. A longer flow ends with FLOW_TIMEOUT, a longer step with STEP_TIMEOUT. */

@@ -55,16 +55,16 @@ export function createPermissionService(records: PermissionRecords, options: Per
       const given = checkRights(rights)
       await oneAtATime(threadId, async () => {
         requireAll(await readRights(byUserId, threadId), threadId, given)
-        const held = await readRights(toUserId, threadId)
-        await set(threadId, toUserId, new Set([...held, ...given]))
+        const heldRights = await readRights(toUserId, threadId)
+        await set(threadId, toUserId, new Set([...heldRights, ...given]))
       })
     },
     revoke: async (threadId, byUserId, fromUserId, rights) => {
       checkIds({ threadId, byUserId, fromUserId })
       const named = rights && checkRights(rights)
       await oneAtATime(threadId, async () => {
-        const held = await readRights(fromUserId, threadId)
-        const taken = named ?? [...held]
+        const heldRights = await readRights(fromUserId, threadId)
+        const taken = named ?? [...heldRights]
         requireAll(await readRights(byUserId, threadId), threadId, taken)
         if ((await findCreator?.(threadId)) === fromUserId) {
           throw new OrchestratorError(
@@ -75,7 +75,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
             },
           )
         }
-        await set(threadId, fromUserId, new Set([...held].filter((right) => !taken.includes(right))))
+        await set(threadId, fromUserId, new Set([...heldRights].filter((right) => !taken.includes(right))))
       })
     },
     list: async (threadId, byUserId) => {
@@ -90,9 +90,9 @@ export function createPermissionService(records: PermissionRecords, options: Per
   }
 }
 
-function requireAll(held: ReadonlySet<ThreadRight>, threadId: string, rights: readonly ThreadRight[]) {
-  requireRight(held, threadId, 'read')
-  const missing = rights.find((right) => !held.has(right))
+function requireAll(heldRights: ReadonlySet<ThreadRight>, threadId: string, rights: readonly ThreadRight[]) {
+  requireRight(heldRights, threadId, 'read')
+  const missing = rights.find((right) => !heldRights.has(right))
   if (missing) throw permissionDenied(threadId, missing)
 }
 

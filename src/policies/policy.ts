@@ -163,8 +163,8 @@ export interface SharedContext {
 export type ShareContext = (request: SharedContextRequest) => Promise<SharedContext>
 
 /**
- * Decides about one context item by the user's policy alone. Pure. Called by checkFlow and the preflight before a run,
- * and for reads of prompt functions.
+ * Decides about one context item by the user's policy alone. Pure. Implemented by decideSharing. Called by checkFlow
+ * and the preflight before a run, and for reads of prompt functions.
  */
 export type DecideSharing = (
   piece: Pick<ContextItem, 'kind' | 'name' | 'from'>,

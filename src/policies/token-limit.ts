@@ -28,8 +28,8 @@ export async function fitTokens(
 
   const newestFirst = (kind: ContextItem['kind']) => items.filter((item) => item.kind === kind && isBounded(item)).reverse()
   const byWorth = [...newestFirst('step_output'), ...newestFirst('conversation_history')]
-  const floor = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((item) => item.required).length)))
-  const floorOf = (item: ContextItem) => (item.required ? Math.min(floor, byteLength(item.text)) : 0)
+  const minimumShare = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((item) => item.required).length)))
+  const floorOf = (item: ContextItem) => (item.required ? Math.min(minimumShare, byteLength(item.text)) : 0)
   let reserved = byWorth.reduce((sum, item) => sum + floorOf(item), 0)
   let tokensLeft = maxTokens
   // After the first cut, less important items get nothing: only required items keep their minimum share.

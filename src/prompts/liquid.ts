@@ -109,8 +109,8 @@ function assertMarks(source: string, marks: readonly TopLevelToken[]): void {
   assertAtMost(allowed, code, `characters inside marks in a template of ${source.length}`)
 }
 
-function assertAtMost(limit: number, found: number, what: string): void {
-  if (found > limit) throw sourceError(`expected at most ${limit} ${what}, found ${found}`)
+function assertAtMost(limit: number, found: number, unit: string): void {
+  if (found > limit) throw sourceError(`expected at most ${limit} ${unit}, found ${found}`)
 }
 
 /**
@@ -159,9 +159,9 @@ function chargeOutput(): (characters: number) => void {
   }
 }
 
-function overLimit(limit: 'memory' | 'nodes' | 'outputLength', what: string, found: number, remedy: string): OrchestratorError {
+function overLimit(limit: 'memory' | 'nodes' | 'outputLength', unit: string, found: number, remedy: string): OrchestratorError {
   const max = TEMPLATE_LIMITS[limit]
-  const message = `template: expected at most ${max} ${what}, found at least ${Math.ceil(found)}: ${remedy}`
+  const message = `template: expected at most ${max} ${unit}, found at least ${Math.ceil(found)}: ${remedy}`
   return new OrchestratorError('STEP_FAILED', message, { details: { limit, max } })
 }
 

@@ -23,7 +23,7 @@ describe('an answer without text is an error', () => {
     ['a filter', { text: '', finishReason: 'content_filter' }, 'CONTENT_FILTERED', 'filtered'],
     ['a refusal', { text: '', finishReason: 'refusal', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
     ['a refusal beside text', { text: 'Well', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
-    ['the bound of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own bound"],
+    ['the limit of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own limit"],
   ] as const)('%s', (_, answer, code, message) => {
     const error = check(answer)
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) })

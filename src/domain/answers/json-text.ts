@@ -31,12 +31,12 @@ const JSON_OPENING = /\{\s*(?:["'}]|[\p{L}_$][\w$]*\s*:)|\[\s*(?:["'{[\]\d-]|tru
  */
 export function findJson(text: string): JsonRanges {
   const ranges: JsonRange[] = []
-  let stray = 0
+  let unclosedCount = 0
   let start = nextOpening(text, 0)
   while (start !== -1) {
     const end = closingEnd(text, start)
     if (end !== -1) ranges.push({ text: text.slice(start, end), start, end })
-    else if (opensJson(text, start) || ++stray > MAX_STRAY) return { ranges, open: true }
+    else if (opensJson(text, start) || ++unclosedCount > MAX_STRAY) return { ranges, open: true }
     start = nextOpening(text, end === -1 ? start + 1 : end)
     if (ranges.length >= MAX_RANGES) return { ranges, open: start !== -1 }
   }

@@ -74,10 +74,10 @@ export function readScore(given: unknown, fields: ReadonlyMap<string, unknown>):
   return parsed.value >= min && parsed.value <= max ? (parsed.value - min) / (max - min) : 'unreadable'
 }
 
-function readScoreObject(given: object, around: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
+function readScoreObject(given: object, outerFields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
   const inner = new Map<string, unknown>(Object.entries(given).map(([key, value]) => [plainKey(key), value]))
   const value = VALUE_KEYS.map((key) => inner.get(key)).find((found) => typeof found === 'number' || typeof found === 'string')
-  const fields = new Map([...around, ...inner])
+  const fields = new Map([...outerFields, ...inner])
   return value === undefined ? undefined : readScore(value, fields)
 }
 
@@ -106,9 +106,9 @@ function commonScale(stated: readonly Scale[], fields: ReadonlyMap<string, unkno
   }
   const [first] = scales
   if (!first) return undefined
-  const agree = scales.every(({ min, max }) => max === first.max && (min === first.min || min === 0 || first.min === 0))
+  const isConsistent = scales.every(({ min, max }) => max === first.max && (min === first.min || min === 0 || first.min === 0))
   const min = Math.max(...scales.map((scale) => scale.min))
-  return agree && first.max > min && min >= 0 ? { min, max: first.max } : 'unreadable'
+  return isConsistent && first.max > min && min >= 0 ? { min, max: first.max } : 'unreadable'
 }
 
 const isPercent = (value: unknown): boolean => typeof value === 'string' && /^\s*(?:%|per\s?cent|percentage)\s*$/i.test(value)

@@ -17,7 +17,7 @@ export interface ReadingOptions {
    * Whether several different values that fit the schema count as none, because the answer may quote one of them.
    * Default false: the first one counts.
    */
-  readonly sole?: boolean
+  readonly mustBeUnique?: boolean
 }
 
 /**
@@ -28,18 +28,18 @@ export interface ReadingOptions {
 export function readStructured(
   answer: string,
   schema: z.ZodType,
-  { cut = false, sole = false }: ReadingOptions = {},
+  { cut = false, mustBeUnique: sole = false }: ReadingOptions = {},
 ): StructuredReading {
-  const whole = answer.slice(0, MAX_LENGTH).trim()
-  const text = withoutThinking(whole).trim()
-  if (whole === '') return { problem: 'the answer is empty' }
+  const trimmed = answer.slice(0, MAX_LENGTH).trim()
+  const text = withoutThinking(trimmed).trim()
+  if (trimmed === '') return { problem: 'the answer is empty' }
   const fenced = fencedBlocks(text)
   const { ranges, open } = findJson(text)
   const balanced = ranges.map((range) => range.text)
   let problem = open ? 'the JSON of the answer is incomplete' : 'the answer contains no JSON'
   const stages: readonly [HowRead, readonly string[], (candidate: string) => unknown][] = [
     // A cut value of any other kind lacks its closing mark; a cut number may only lack digits and still parse.
-    ['json', cut && /\d$/.test(answer) ? [] : [whole, text], JSON.parse],
+    ['json', cut && /\d$/.test(answer) ? [] : [trimmed, text], JSON.parse],
     ['fenced', fenced, JSON.parse],
     ['balanced', balanced, JSON.parse],
     ['repaired', [...fenced, ...balanced], repairJson],
@@ -50,7 +50,7 @@ export function readStructured(
       if (value === undefined) continue
       const checked = attempt(() => schema.safeParse(value))
       if (checked?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer is incomplete' }
-      if (checked?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
+      if (checked?.success && how !== 'json' && sole && (open || !areAllEqual(balanced, schema))) return { problem: SEVERAL }
       if (checked?.success) return { value: checked.data, how }
       if (checked) problem = describe(checked.error)
     }
@@ -60,7 +60,7 @@ export function readStructured(
 
 const SEVERAL = 'the answer contains more than one value that fits, and they differ'
 
-function agree(candidates: readonly string[], schema: z.ZodType): boolean {
+function areAllEqual(candidates: readonly string[], schema: z.ZodType): boolean {
   const values = candidates.flatMap((candidate) => {
     const checked = attempt(() => schema.safeParse(attempt(() => JSON.parse(candidate)) ?? repairJson(candidate)))
     return checked?.success ? [JSON.stringify(checked.data)] : []

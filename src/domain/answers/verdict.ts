@@ -83,9 +83,9 @@ const SEVERAL = { problem: 'it contains more than one verdict, and they differ' 
  * becomes score 0.
  */
 export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}): VerdictOutcome {
-  const whole = answer.slice(0, MAX_LENGTH).trim()
-  const text = withoutThinking(whole).trim()
-  const value = parse(whole) ?? parse(text)
+  const trimmed = answer.slice(0, MAX_LENGTH).trim()
+  const text = withoutThinking(trimmed).trim()
+  const value = parse(trimmed) ?? parse(text)
   if (isObject(value)) return ofObjects([{ value, how: 'json' }], undefined)
   const { ranges, open } = findJson(text)
   const objects: FoundObject[] = []
@@ -113,14 +113,14 @@ interface FoundObject {
   readonly value: object
   readonly how: HowRead
   /** The object around the verdict, if any; it may state the scale. */
-  readonly around?: object
+  readonly container?: object
 }
 
 function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefined): VerdictOutcome {
   const verdicts = found.flatMap(verdictObjectsIn)
   const readings: VerdictReading[] = []
-  for (const { value, how, around = {} } of verdicts) {
-    const read = toVerdict({ ...withoutScore(around), ...value })
+  for (const { value, how, container = {} } of verdicts) {
+    const read = toVerdict({ ...withoutScore(container), ...value })
     if (read === 'unreadable') return UNREADABLE
     const checked = read && verdictSchema.safeParse(read)
     if (checked?.success) readings.push({ verdict: checked.data, how })
@@ -128,8 +128,8 @@ function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefine
   const last = readings.at(-1)
   if (!last) return NO_VERDICT
   const { score, approved } = last.verdict
-  const agree = readings.every(({ verdict }) => verdict.score === score && verdict.approved === approved)
-  return agree && !contradicts(prose, last.verdict) ? last : SEVERAL
+  const isUnanimous = readings.every(({ verdict }) => verdict.score === score && verdict.approved === approved)
+  return isUnanimous && !contradicts(prose, last.verdict) ? last : SEVERAL
 }
 
 function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdict): boolean {
@@ -152,15 +152,15 @@ function verdictObjectsIn({ value, how }: FoundObject): readonly FoundObject[] {
   if (isObject(value) && isVerdictLike(value)) return [{ value, how }]
   const members: readonly (readonly [string, unknown])[] = Object.entries(value)
   return members.flatMap(([key, member]) =>
-    isObject(member) && isVerdictLike(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, around: value }] : [],
+    isObject(member) && isVerdictLike(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, container: value }] : [],
   )
 }
 
 /** Keys of members that quote another text. */
 const QUOTED_KEY = /quot|draft|example|sample|previous|earlier|original|author/i
 
-const withoutScore = (around: object): object =>
-  Object.fromEntries(Object.entries(around).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
+const withoutScore = (container: object): object =>
+  Object.fromEntries(Object.entries(container).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
 
 const isVerdictLike = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
 

@@ -49,7 +49,10 @@ function indexIds(steps: readonly LooseStep[], problems: DefinitionProblem[]): M
     if (id === undefined) continue
     const first = indexes.get(id)
     if (first !== undefined)
-      problems.push({ path: `steps[${index}].id`, message: `expected a unique id, found ${quoted(id)}, which steps[${first}] already has` })
+      problems.push({
+        path: `steps[${index}].id`,
+        message: `expected a unique id, found ${quoted(id)}, which steps[${first}] already has`,
+      })
     else indexes.set(id, index)
     if (isInputWord(id)) {
       problems.push({ path: `steps[${index}].id`, message: `expected a step id, found "${id}", which inputFrom reserves` })
@@ -103,22 +106,22 @@ function findCycle(
   problems: DefinitionProblem[],
 ): void {
   const done = new Set<number>()
-  const trail: number[] = []
+  const path: number[] = []
   // At most 500 steps bound the depth of this recursion.
   const visit = (index: number): boolean => {
-    const start = trail.indexOf(index)
+    const start = path.indexOf(index)
     if (start !== -1) {
-      const names = [...trail.slice(start), index].map((at) => steps[at]?.id)
+      const names = [...path.slice(start), index].map((at) => steps[at]?.id)
       problems.push({ path: `steps[${index}]`, message: `steps wait for each other: ${names.join(' → ').slice(0, 500)}` })
       return true
     }
     if (done.has(index)) return false
-    trail.push(index)
+    path.push(index)
     for (const id of waits[index] ?? []) {
       const next = indexes.get(id)
       if (next !== undefined && visit(next)) return true
     }
-    trail.pop()
+    path.pop()
     done.add(index)
     return false
   }

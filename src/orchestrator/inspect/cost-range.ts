@@ -18,6 +18,7 @@ export interface CostRange {
 export interface CostRangeDeps {
   readonly prices: PriceBook
   readonly tokens: TokenCounter
+  /** Implemented by createPricingLookup. */
   readonly pricingOf: (provider: string) => NamedProvider
 }
 

@@ -4,6 +4,7 @@ import type { FlowFinding } from './flow-finding.ts'
 
 export interface ModelFindingsDeps {
   readonly modelNames: ModelNames
+  /** Implemented by createPricingLookup. */
   readonly pricingOf: (provider: string) => NamedProvider
 }
 

@@ -70,11 +70,11 @@ export async function assertSameRun(
   const readMetadata = definition.steps.some((step) => recorded.has(step.id) && readsMetadata(step))
   if (recorded.size === 0 || (!otherInput && !readMetadata)) return
   const steps = [...recorded].map((id) => `"${id}"`).join(', ')
-  const what = otherInput ? 'input' : 'metadata'
+  const option = otherInput ? 'input' : 'metadata'
   throw new OrchestratorError(
     'INPUT_INVALID',
-    `options.${what}: expected the ${what} that the flow was started with, because results of ${steps} are recorded for it; found a different one. To resume, leave it out; to run with another ${what}, use rerunFlow or create a new flow`,
-    { details: { flowId: flow.id, option: what, recordedSteps: [...recorded] } },
+    `options.${option}: expected the ${option} that the flow was started with, because results of ${steps} are recorded for it; found a different one. To resume, leave it out; to run with another ${option}, use rerunFlow or create a new flow`,
+    { details: { flowId: flow.id, option, recordedSteps: [...recorded] } },
   )
 }
 

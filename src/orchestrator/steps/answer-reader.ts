@@ -40,10 +40,10 @@ const askedVerdict: StepAnswerReader = {
   async read(answer, repair) {
     const first = verdictIn(answer)
     if ('verdict' in first) return { value: first.verdict, notes: howNote(first.how) }
-    const again = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
-    const second = again && verdictIn(again)
+    const secondReading = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
+    const second = secondReading && verdictIn(secondReading)
     if (second && 'verdict' in second) return { value: second.verdict, notes: ['verdict read after one repair call'] }
-    return { notes: [noVerdict(again ?? answer, second?.problem ?? first.problem)] }
+    return { notes: [noVerdict(secondReading ?? answer, second?.problem ?? first.problem)] }
   },
 }
 
@@ -63,17 +63,17 @@ const noVerdict = ({ cut }: CallResponse, problem: string): string => `no verdic
 
 function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): StepAnswerReader {
   const json = toOutputJsonSchema(schema)
-  const read = (answer: CallResponse) => readStructured(answer.text, schema, { cut: isCut(answer), sole: steers })
+  const read = (answer: CallResponse) => readStructured(answer.text, schema, { cut: isCut(answer), mustBeUnique: steers })
   return {
     request: { schema: json, instruction: `Answer with JSON alone that fits this JSON Schema:\n${JSON.stringify(json)}` },
     async read(answer, repair) {
       const first = read(answer)
       if ('value' in first) return { value: first.value, notes: howNote(first.how) }
-      const again = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
-      const second = again && read(again)
+      const secondReading = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
+      const second = secondReading && read(secondReading)
       if (second && 'value' in second) return { value: second.value, notes: ['answer read after one repair call'] }
       const problem = second?.problem ?? first.problem
-      const last = again ?? answer
+      const last = secondReading ?? answer
       // An unreadable review counts as a review without a verdict. Any other step with an output schema fails.
       if (steers) return { notes: [noVerdict(last, problem)] }
       throw unfit(step, last, problem)

@@ -42,8 +42,8 @@ export async function renderPrompt(
   const templates = renderTemplates(task, scope)
   if (!stepPlanOf(run.definition, step).offersAll) return templates
   const read = { original: false, output: false }
-  const context = await functionContext(deps, task, target, shared, (what) => {
-    read[what] = true
+  const context = await functionContext(deps, task, target, shared, (textKind) => {
+    read[textKind] = true
   })
   const call = (source: PromptFunction) => bounded(task, callPrompt(step, source, context))
   const prompt = typeof step.prompt === 'function' ? await call(step.prompt) : templates.prompt
@@ -62,12 +62,12 @@ export function toScope(
   for (const result of options.visible) if (result.status !== 'SUCCESS') steps[result.stepId] ??= { status: result.status }
   for (const [result, output] of outputs) {
     // The parsed form is left out too, because it would expose the full text of a shortened output.
-    const whole = output === result.output
+    const isWhole = output === result.output
     steps[result.stepId] = {
       output,
       status: result.status,
-      parsed: whole ? result.parsed : undefined,
-      samples: whole ? result.samples : undefined,
+      parsed: isWhole ? result.parsed : undefined,
+      samples: isWhole ? result.samples : undefined,
     }
   }
   const [only] = inputs

@@ -17,7 +17,7 @@ export interface StepInputsDeps {
   readonly shareContext: ShareContext
   readonly dataSharing: DataSharingService
   readonly tokens: TokenCounter
-  /** Vendor of a provider id, which determines the tokenizer. */
+  /** Vendor of a provider id, which determines the tokenizer. Implemented by createPricingLookup. */
   readonly vendorOf: (provider: string) => string
   /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>

@@ -110,10 +110,10 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
       response.ok ? readInto(openReader(), response, onDelta, onActivity) : rejectWith(response),
     )
     return read.then(
-      (whole) => {
+      (reader) => {
         relay.release()
         signal.throwIfAborted()
-        return whole.toModelResponse(notes)
+        return reader.toModelResponse(notes)
       },
       (error) => {
         relay.abort()
@@ -122,10 +122,10 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
         if (!signal.aborted) {
           const generation = error instanceof RejectedRequest && toUsableGeneration(error.body)
           if (generation) {
-            const whole = openReader()
-            const text = whole.readEvent(error.body) + whole.endText()
+            const errorReader = openReader()
+            const text = errorReader.readEvent(error.body) + errorReader.endText()
             if (text !== '') onDelta?.(text)
-            return whole.toModelResponse(notes)
+            return errorReader.toModelResponse(notes)
           }
           const failure = toFailure(error, state)
           if (adjustmentsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {

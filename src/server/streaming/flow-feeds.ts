@@ -35,8 +35,12 @@ export interface FlowFeed {
 }
 
 export interface FlowFeedsDeps {
-  /** Updates after `afterSeq`, stored ones and then live ones, to the end of the flow. */
+  /**
+   * Updates after `afterSeq`, stored ones and then live ones, to the end of the flow. Implemented by
+   * OrchestratorService.streamFlow.
+   */
   readonly stream: (flowId: string, userId: string, afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
+  /** Implemented by OrchestratorService.getFlowStatus. */
   readonly statusOf: (flowId: string) => Promise<Pick<FlowStatusReport, 'status' | 'error'>>
   /**
    * Milliseconds in which another process may resume a flow that a crash interrupted. Its feed does not end earlier.

@@ -40,10 +40,10 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   } finally {
     await rm(draft, { force: true })
   }
-  const beat = setInterval(() => renew(path, own), BEAT_MS)
-  beat.unref()
+  const renewal = setInterval(() => renew(path, own), BEAT_MS)
+  renewal.unref()
   const release = () => {
-    clearInterval(beat)
+    clearInterval(renewal)
     if (readHolder(path)?.token === own.token) rmSync(path, { force: true })
     dispose()
   }

@@ -164,8 +164,12 @@ async function unavailable(directory: string, error: unknown): Promise<Orchestra
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   const disk = await statfs(directory).catch(() => undefined)
   const isFull = code === 'ENOSPC' || (disk !== undefined && disk.bavail * disk.bsize < FULL_DISK_BYTES)
-  const why = isFull ? 'the disk is full' : code === 'EACCES' || code === 'EROFS' ? 'it is not writable' : 'it cannot be opened'
-  return new OrchestratorError('DATABASE_UNAVAILABLE', `The database directory ${directory} cannot be used: ${why}`, {
+  const reason = isFull
+    ? 'the disk is full'
+    : code === 'EACCES' || code === 'EROFS'
+      ? 'it is not writable'
+      : 'it cannot be opened'
+  return new OrchestratorError('DATABASE_UNAVAILABLE', `The database directory ${directory} cannot be used: ${reason}`, {
     details: { directory, reason: isFull ? 'ENOSPC' : code },
     cause: error,
   })
