@@ -78,8 +78,8 @@ export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(
 }
 
 /**
- * The schema for lists of tools. The SDK does not validate with it, so that invalid arguments are reported as all
- * errors are.
+ * The schema for lists of tools. It accepts any arguments in the SDK, so invalid ones are reported in the format of all
+ * errors.
  */
 function toListed(schema: z.ZodType): StandardSchemaWithJSON<unknown, unknown> {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', override: shorten })
