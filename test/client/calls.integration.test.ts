@@ -85,7 +85,7 @@ describe('a call of the client', () => {
     ],
   ]
 
-  test.each(rows)('sends the request that it stands for: %s', async (_, call, line, body, keyed) => {
+  test.each(rows)('sends its own HTTP request: %s', async (_, call, line, body, keyed) => {
     server.play(answers.json(200, thread))
     const { client } = createQuickClient(server, { apiKey: 'pk_1_x' })
     expect(await call(client)).toEqual(thread)

@@ -8,7 +8,7 @@ afterEach(() => {
   vi.unstubAllEnvs()
 })
 
-test('the services of the default instance have every public method of their classes and no other', () => {
+test('the services of the default instance have exactly the public methods of their classes', () => {
   const methods = Object.getOwnPropertyNames(OrchestratorService.prototype).filter((name) => name !== 'constructor')
   expect(Object.keys(orchestratorService).sort()).toEqual(methods.sort())
   expect(methods).toContain('executeFlow')

@@ -267,7 +267,7 @@ describe('references between steps', () => {
   })
 })
 
-test('the JSON Schema of a definition says what data can hold', () => {
+test('the JSON Schema of a definition describes definitions as data', () => {
   const schema = parser.jsonSchema()
   expect(schema).toMatchObject({ type: 'object', required: ['name', 'type', 'steps'], additionalProperties: false })
   expect(JSON.stringify(schema)).not.toContain('{}]')

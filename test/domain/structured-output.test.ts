@@ -143,7 +143,7 @@ describe('a value whose end is missing is no value', () => {
     expect(readStructured('true', z.boolean(), { cut: true })).toEqual({ value: true, how: 'json' })
   })
 
-  test('a whole value counts although the words after it were cut', () => {
+  test('a complete value counts although the text after it was cut', () => {
     expect(readStructured('{"a": 1}\nThis is because', loose, { cut: true })).toEqual({ value: { a: 1 }, how: 'balanced' })
   })
 

@@ -92,7 +92,7 @@ describe('evaluating', () => {
     'steps.classify.parsed.score / metadata.zero > 1',
     '7.5 % 0.0 == 0.0',
     'iteration % metadata.zero == 0',
-  ])('%s says that it divides by zero', (source) => {
+  ])('%s is reported as a division by zero', (source) => {
     expect(caught(() => holds(source, { metadata: { zero: 0 } }))).toMatchObject({
       code: 'STEP_FAILED',
       message: 'condition: it divides by zero',

@@ -58,7 +58,7 @@ test('an invalid frame is refused with a pointer, and the next one is handled', 
   expect(refused[2]).toMatchObject({ problem: { code: 'INPUT_INVALID', pointer: '#/flowId' } })
 })
 
-test('a ticket opens one socket, for the user who got it', async () => {
+test('a ticket opens one socket for its user', async () => {
   const { url, send, keyOf } = await runServer()
   const key = await keyOf('ada')
   const { json } = await send('POST', '/api/v1/tickets', { key })

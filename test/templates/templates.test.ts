@@ -197,7 +197,7 @@ describe('the template refinement', () => {
     expect(compileTemplate(String(system)).render(scope)).toContain('Uses {{ name }} and { % if %}')
   })
 
-  test('asks for an improvement without a review if there is no verdict', () => {
+  test('the prompt asks for an improvement without a review if there is no verdict', () => {
     const template = compileTemplate(String(stepOf(createRefinementFlow(), 'refine').prompt))
     const scope = { original: 'task', input: 'draft', iteration: 1, metadata: {} }
     const silent = template.render({ ...scope, steps: { evaluate: { status: 'FAILED' } } })
