@@ -24,7 +24,7 @@ describe('an answer without text is an error', () => {
     ['a refusal', { text: '', finishReason: 'refusal', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
     ['a refusal beside text', { text: 'Well', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
     ['the limit of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own limit"],
-  ] as const)('%s', (_, answer, code, message) => {
+  ] as const)('an answer without text is an error: %s', (_, answer, code, message) => {
     const error = check(answer)
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
     expect(error?.retryable).toBe(code === 'PROVIDER_BAD_REPLY')

@@ -18,7 +18,7 @@ describe('ways to a value, from strict to lenient', () => {
     ['repaired', "{name: 'Ada', age: 36,}"],
     ['repaired', '```json\n{"name": "Ada", "age": 36,}\n```'],
     ['repaired', 'It is {"name": "Ada", /* born 1815 */ "age": 36,}'],
-  ])('%s: %s', (how, answer) => {
+  ])('a value is found in an answer: %s: %s', (how, answer) => {
     expect(readStructured(answer, person)).toEqual({ value: { name: 'Ada', age: 36 }, how })
   })
 
@@ -27,7 +27,7 @@ describe('ways to a value, from strict to lenient', () => {
     expect(readStructured(`x ${JSON.stringify(value)} y`, person)).toEqual({ value, how: 'balanced' })
   })
 
-  test('lists are values too', () => {
+  test('an answer may be a list', () => {
     expect(readStructured('Here: [1, 2, 3].', z.array(z.number()))).toEqual({ value: [1, 2, 3], how: 'balanced' })
   })
 

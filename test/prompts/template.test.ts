@@ -91,7 +91,7 @@ describe('references', () => {
   })
 
   test.each(['{% assign s = steps %}{{ s.x }}', '{{ steps[original].output }}', '{% for s in steps %}{{ s[0] }}{% endfor %}'])(
-    '%s may read every step',
+    'the template %s may read every step',
     (source) => {
       expect(references(source).allSteps).toBe(true)
     },
@@ -176,7 +176,7 @@ describe('ordinary prompts over large outputs', () => {
       '{% for s in steps %}{{ s[1].output | strip | fence: s[0] }}\n{% endfor %}',
     ],
     ['the first words of large outputs', 10, 100, '{% for s in steps %}{{ s[1].output | truncatewords: 500 }}{% endfor %}'],
-  ])('%s are rendered', (_, count, kilobytes, source) => {
+  ])('over large outputs %s are rendered', (_, count, kilobytes, source) => {
     const steps = many(count, kilobytes)
     expect(compileTemplate(source).render({ ...scope, steps })).toContain('lorem ipsum dolor')
   })

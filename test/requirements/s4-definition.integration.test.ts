@@ -13,7 +13,7 @@
 // S4-43: a step runs on the provider and model that it names
 // S4-44: a step runs on the provider and model that it names
 // S4-45: a model without a provider is split at its first slash
-// S4-46: runs the action %s
+// S4-46: a step runs the action %s
 // S4-47: a prompt may be a string, a function or an async function
 // S4-48: a prompt may be a string, a function or an async function
 // S4-49: a prompt may be a string, a function or an async function
@@ -24,16 +24,16 @@
 // S4-54: inputFrom "$inputFrom" selects the input of a step
 // S4-62: a condition given as %s runs or skips its step
 // S4-63: a condition given as %s runs or skips its step
-// S4-64: runs the action %s
-// S4-65: runs the action %s
-// S4-66: runs the action %s
-// S4-67: runs the action %s
-// S4-68: runs the action %s
-// S4-69: runs the action %s
-// S4-70: runs the action %s
-// S4-71: runs the action %s
-// S4-72: runs the action %s
-// S4-73: runs the action %s
+// S4-64: a step runs the action %s
+// S4-65: a step runs the action %s
+// S4-66: a step runs the action %s
+// S4-67: a step runs the action %s
+// S4-68: a step runs the action %s
+// S4-69: a step runs the action %s
+// S4-70: a step runs the action %s
+// S4-71: a step runs the action %s
+// S4-72: a step runs the action %s
+// S4-73: a step runs the action %s
 // S4-89: prompt and condition functions receive the whole context
 // S4-90: prompt and condition functions receive the whole context
 // S4-91: prompt and condition functions receive the whole context
@@ -207,7 +207,7 @@ describeInMemory('a definition', (house) => {
     })
   })
 
-  test.each(Object.entries(StepAction))('runs the action %s', async (name, action) => {
+  test.each(Object.entries(StepAction))('a step runs the action %s', async (name, action) => {
     expect(action).toBe(name.toLowerCase())
     const model = house.model(['done'])
     const { result, updates } = await house.run(chain(step('a', model, { action })))
