@@ -25,7 +25,7 @@ export type {
   FlowLimits,
   FlowStep as ParsedFlowStep,
   FlowStepInput,
-  Target, // What users write is what they call a definition and a step.
+  Target, // Users write these forms, so they have the plain names.
   WritableFlowDefinition as FlowDefinition,
   WritableFlowStep as FlowStep,
 } from './domain/definition/flow-definition.ts'

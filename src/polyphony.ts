@@ -76,7 +76,7 @@ export interface Polyphony {
   resumeInterrupted(): Promise<void>
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
-   * `handOver` flows are not ended but left to other processes over the same database. Running flows may end by
+   * `handOver` flows are not ended but left to other processes that share the database. Running flows may end by
    * themselves within `graceMs`; default 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
@@ -93,7 +93,7 @@ export async function createPolyphony(
   if (config.engine !== 'local') {
     throw new OrchestratorError(
       'CONFIG_INVALID',
-      `engine: expected "local", found "${config.engine}", which this version does not have yet`,
+      `engine: expected "local", found "${config.engine}", which this version does not support`,
     )
   }
   const store = await openDatabase(config)

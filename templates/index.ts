@@ -56,7 +56,7 @@ function functionsByName(entries: readonly Entry[]): Readonly<Record<string, Ent
 
 /**
  * The definition of the template with this name; the other arguments are those of the template's own function. Throws
- * TEMPLATE_NOT_FOUND, with a suggestion where a name is close, and INPUT_INVALID for wrong options.
+ * TEMPLATE_NOT_FOUND, with a suggestion if a name is close, and INPUT_INVALID for wrong options.
  *
  * ```ts
  * const definition = getFlowTemplate('critique', { rounds: 2 })

@@ -14,7 +14,7 @@ export interface TemplateParameter {
   readonly name: string
   readonly type: TemplateParameterType
   readonly description: string
-  /** Value of a parameter that is not given; absent where the template derives it from the others. */
+  /** Value of a parameter that is not given; absent if the template derives it from the others. */
   readonly default?: unknown
 }
 

@@ -33,13 +33,13 @@ const manifest: { readonly [Key in 'scripts' | 'dependencies' | 'devDependencies
   JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 
 describe('every block of code', () => {
-  test('is of a kind that the tests below run or compare', () => {
+  test('every code block of the README is of a kind that a test runs or compares', () => {
     expect(blocks.length).toBeGreaterThan(10)
     expect(blocks.filter(({ language }) => !['ts', 'yaml', 'sh', 'text'].includes(language)).map(nameOf)).toEqual([])
   })
 
   test.each(blocksIn('ts').map((block) => [nameOf(block), block.code] as const))(
-    'runs to its end: %s',
+    'a program of the README runs to its end: %s',
     { timeout: 120_000 },
     async (_, code) => {
       expect((await runBlock(code)).trim()).not.toBe('')
@@ -50,36 +50,42 @@ describe('every block of code', () => {
   const configs = blocksIn('yaml').filter(isConfig)
   const definitions = blocksIn('yaml').filter((block) => !isConfig(block))
 
-  test.each(definitions.map((block) => [nameOf(block), block.code] as const))('runs as a definition: %s', async (_, code) => {
-    const written: FlowDefinitionInput = parse(code)
-    const definition = createParser().parse(written)
-    const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: tmpdir() })
-    const { orchestrator, conversations, dataSharing } = polyphony
-    for (const { provider } of definition.steps) await dataSharing.set('ada', provider, { allowCrossProviderContext: true })
-    const thread = await conversations.createThread('ada')
-    const flow = await orchestrator.createFlow(thread.id, 'ada', written)
-    const result = await orchestrator.executeFlow(flow.id, 'ada', { input: 'a text', metadata: { language: 'French' } })
-    await polyphony.close()
-    expect(result.steps.map(({ status }) => status)).toEqual(definition.steps.map(() => 'SUCCESS'))
-  })
+  test.each(definitions.map((block) => [nameOf(block), block.code] as const))(
+    'a definition of the README runs: %s',
+    async (_, code) => {
+      const written: FlowDefinitionInput = parse(code)
+      const definition = createParser().parse(written)
+      const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: tmpdir() })
+      const { orchestrator, conversations, dataSharing } = polyphony
+      for (const { provider } of definition.steps) await dataSharing.set('ada', provider, { allowCrossProviderContext: true })
+      const thread = await conversations.createThread('ada')
+      const flow = await orchestrator.createFlow(thread.id, 'ada', written)
+      const result = await orchestrator.executeFlow(flow.id, 'ada', { input: 'a text', metadata: { language: 'French' } })
+      await polyphony.close()
+      expect(result.steps.map(({ status }) => status)).toEqual(definition.steps.map(() => 'SUCCESS'))
+    },
+  )
 
-  test.each(configs.map((block) => [nameOf(block), block.code] as const))('is a configuration: %s', async (_, code) => {
-    const directory = await mkdtemp(join(tmpdir(), 'polyphony-readme-'))
-    try {
-      await writeFile(join(directory, 'polyphony.yaml'), code)
-      const { providers } = await loadConfig({}, { env: {}, cwd: directory })
-      expect(Object.keys(providers)).not.toEqual([])
-    } finally {
-      await rm(directory, { recursive: true })
-    }
-  })
+  test.each(configs.map((block) => [nameOf(block), block.code] as const))(
+    'a configuration of the README is valid: %s',
+    async (_, code) => {
+      const directory = await mkdtemp(join(tmpdir(), 'polyphony-readme-'))
+      try {
+        await writeFile(join(directory, 'polyphony.yaml'), code)
+        const { providers } = await loadConfig({}, { env: {}, cwd: directory })
+        expect(Object.keys(providers)).not.toEqual([])
+      } finally {
+        await rm(directory, { recursive: true })
+      }
+    },
+  )
 
   const lines = blocksIn('sh').flatMap((block) => block.code.split('\n').map((line) => [line, nameOf(block)] as const))
-  test.each(lines)('exists: %s (%s)', (line) => {
+  test.each(lines)('a command of the README exists: %s (%s)', (line) => {
     for (const command of line.split(' && ')) expect(missingIn(command)).toEqual([])
   })
 
-  test('is refused by these tests when a command, script or option does not exist', () => {
+  test('these tests reject an unknown command, script or option in the README', () => {
     expect(missingIn('npm run nothing')).toEqual(['script nothing'])
     expect(missingIn('npm run -s polyphony -- fly')).toEqual(['command fly'])
     expect(missingIn('npm start -- --colour')).toEqual(['option --colour'])
@@ -127,12 +133,12 @@ function missingInProgram(words: readonly string[]): readonly string[] {
 describe('the two commands at the top', () => {
   const [demo, tests] = blocks.filter(({ page, language }) => page === 'README.md' && language === 'sh')
 
-  test('are these, before anything else', () => {
+  test('the README begins with the two commands', () => {
     expect([demo?.code, tests?.code]).toEqual(['npm ci && npm run demo', 'npm ci && npm test'])
     expect(tests?.line).toBeLessThan(40)
   })
 
-  test('the demo prints the ten lines that stand below it, in this order, but for ids and times', {
+  test('the demo prints the ten lines of the README in this order, except for ids and times', {
     timeout: 120_000,
   }, async () => {
     const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: 'memory://', NO_COLOR: '1' }
@@ -154,7 +160,7 @@ const timeless = (text: string): readonly string[] =>
     .filter((line) => line !== '')
 
 describe('the tables', () => {
-  test('of errors has a row for every code, with its facts', () => {
+  test('docs/errors.md has a row for every code, with its facts', () => {
     const rows = tableOf(readMarkdown('docs/errors.md'), 'Code').map((row) =>
       row.map((cell) => cell.replace(/^`([^`]*)`$/, '$1')),
     )
@@ -168,7 +174,7 @@ describe('the tables', () => {
     expect(rows).toEqual(expected)
   })
 
-  test('of modules has a row for every folder of src, whose contract file is there', () => {
+  test('the table of modules has a row for every folder of src with an existing contract file', () => {
     const rows = tableOf(readme, 'Layer')
     const modules = rows.map(([, module = '']) => codeIn(module)[0])
     const folders = readdirSync(join(ROOT, 'src'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
@@ -179,12 +185,12 @@ describe('the tables', () => {
     }
   })
 
-  test('of templates has a row for each, with its function', () => {
+  test('the table of templates has a row for each template with its function', () => {
     const rows = tableOf(readme, 'Template').map(([name = '', create = '']) => [codeIn(name)[0], codeIn(create)[0]])
     expect(rows).toEqual(Object.entries(flowTemplates).map(([name, create]) => [name, create.name]))
   })
 
-  test('of variables names only those that are read', () => {
+  test('the table of variables names only variables that are read', () => {
     const read = readFileSync(join(ROOT, 'src/config/environment.ts'), 'utf8')
     const named = tableOf(readme, 'Variable').flatMap(([names = '']) => codeIn(names))
     expect(named.length).toBeGreaterThan(5)
@@ -210,7 +216,7 @@ describe('the other pages', () => {
   ]
   const pages = listPages().filter((page) => page.endsWith('.md'))
 
-  test('link only to files that are there, and to headings that are in them', () => {
+  test('the pages link only to existing files and headings', () => {
     const links = pages.flatMap((page) =>
       [...readMarkdown(page).matchAll(/\]\(([^)#\s]*)(?:#([^)\s]*))?\)/g)]
         .filter(([, target = '']) => !/^https?:/.test(target))
@@ -224,7 +230,7 @@ describe('the other pages', () => {
     expect(dead).toEqual([])
   })
 
-  test('name only files that are there', () => {
+  test('the pages name only existing files', () => {
     const named = pages.flatMap((page) =>
       codeIn(readMarkdown(page))
         .filter((code) => /^(src|test|templates|examples|docs|migrations)\/[\w./-]+$/.test(code))
@@ -234,7 +240,7 @@ describe('the other pages', () => {
     expect(named.filter(([, path]) => !existsSync(join(ROOT, path))).map((pair) => pair.join(': '))).toEqual([])
   })
 
-  test('name models that the templates use', () => {
+  test('the pages name models that the templates use', () => {
     const known = Object.entries(DEFAULT_MODELS).flatMap(([id, tiers]) => Object.values(tiers).map((model) => `${id}/${model}`))
     const named = PAGES.flatMap(
       (page) => readMarkdown(page).match(/\b(openai|anthropic|google)\/(gpt|claude|gemini)[\w.-]*/g) ?? [],
@@ -242,7 +248,7 @@ describe('the other pages', () => {
     expect([...new Set(named)].filter((model) => !known.includes(model))).toEqual([])
   })
 
-  test('list every dependency of package.json with its version, and none that is not there', () => {
+  test('docs/dependencies.md lists exactly the dependencies of package.json with their versions', () => {
     const text = readMarkdown('docs/dependencies.md')
     const versions = { ...manifest.dependencies, ...manifest.devDependencies }
     const [runtime = '', development = '', unused = ''] = text.split(/^## .*$/m).slice(1)
@@ -254,7 +260,7 @@ describe('the other pages', () => {
     for (const [name, version] of Object.entries(listed)) expect([name, version]).toEqual([name, versions[name]])
   })
 
-  test('of traps answers all twelve, each with a test of its number and with tests that exist', () => {
+  test('docs/traps.md answers all twelve traps, each with a test of its number and with existing tests', () => {
     const rows = tableOf(readMarkdown('docs/traps.md'), 'Trap')
     expect(rows.map(([trap]) => trap)).toEqual(Array.from({ length: 12 }, (_, index) => `S4-T${index + 1}`))
     const tests = readFileSync(join(ROOT, 'test/traps.integration.test.ts'), 'utf8')
@@ -266,7 +272,7 @@ describe('the other pages', () => {
     }
   })
 
-  test('of decisions say context, decision, consequences and alternatives, under numbers without a gap', () => {
+  test('decision records state context, decision, consequences and alternatives, numbered without a gap', () => {
     const files = readdirSync(join(ROOT, 'docs/decisions')).toSorted()
     expect(files.length).toBeGreaterThanOrEqual(6)
     for (const [index, file] of files.entries()) {

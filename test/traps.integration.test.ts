@@ -74,7 +74,7 @@ test('S4-T2: neither a skipped branch nor the text of one that ran opens another
   expect(stepStarts(flow.updates)).toEqual(['classify', 'creative', 'classify', 'technical'])
 })
 
-test('S4-T3: after a restart a flow of data runs, and one with functions says what it lacks until it is registered', {
+test('S4-T3: after a restart a flow of data runs, and one with functions is refused until it is registered', {
   timeout: 60_000,
 }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'polyphony-traps-'))
@@ -136,7 +136,7 @@ test('S4-T7: every status is a member of an enumeration, skipped and cancelled o
   expect(Object.values(StepStatus)).toEqual(['PENDING', 'RUNNING', 'SUCCESS', 'FAILED', 'SKIPPED', 'CANCELLED'])
 })
 
-test('S4-T8: a forbidden piece stops a step that names it and is withheld from one that is only offered it', async () => {
+test('S4-T8: a forbidden context item fails a step that requires it and is withheld from one that is only offered it', async () => {
   const other = createScriptedProvider({ id: 'other', replies: () => 'ok' })
   flow = await scripted(() => 'a secret', { other })
   const second = (inputFrom: string) => step('b', { model: 'other/m', inputFrom })

@@ -1,6 +1,6 @@
 /**
- * Calls code that was passed in only to be notified, and returns its result, or `undefined` where it throws. What it
- * throws or rejects with is ignored: a failing listener must not stop the work it listens to.
+ * Calls code that was passed in only to be notified, and returns its result, or `undefined` if it throws. Errors and
+ * rejections are ignored: a failing listener must not stop the work that it observes.
  */
 export function callListener<Result>(call: () => Result): Result | undefined {
   try {

@@ -1,6 +1,6 @@
 /**
  * Cancels work from outside, as an AbortController does, with about a tenth of its memory: one exists per waiting flow,
- * and only running work adds a controller of its own. A class, so that its functions are shared.
+ * and only running work adds a controller of its own. It is a class so that all tokens share their functions.
  */
 export class CancellationToken {
   #cancelled = false

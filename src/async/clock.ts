@@ -10,7 +10,7 @@ export interface Clock {
 
 export type StopTimer = () => void
 
-// Node fires a longer delay at once.
+// Node runs a timer with a longer delay at once.
 const LONGEST_DELAY_MS = 2_147_483_647
 
 export const systemClock: Clock = {

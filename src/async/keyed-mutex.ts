@@ -3,7 +3,7 @@
  */
 export type KeyedMutex = <Value>(key: string, work: () => Promise<Value>) => Promise<Value>
 
-/** A failed work rejects for its own caller only; the next work under its key runs all the same. */
+/** A failure rejects for its own caller only; the next work under the same key still runs. */
 export function createKeyedMutex(): KeyedMutex {
   const newest = new Map<string, Promise<unknown>>()
   return async (key, work) => {

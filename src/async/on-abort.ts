@@ -10,12 +10,12 @@ const groups = new WeakMap<AbortSignal, Group>()
 /**
  * Calls the listener once when the signal aborts, and returns the function that removes it. All listeners of a signal
  * share one event listener: with more than ten Node warns of a leak, although one signal for thousands of flows is
- * legitimate. Where the signal is aborted already the listener is not called.
+ * legitimate. The listener is not called if the signal is already aborted.
  */
 export function onAbort(signal: AbortSignal, listener: () => void): () => void {
   const group = groups.get(signal) ?? createGroup(signal)
   const { listeners, callAll } = group
-  // The same function added twice is two listeners.
+  // A wrapper per call, so that the same function may be added twice.
   const own = () => listener()
   listeners.add(own)
   return () => {

@@ -1,4 +1,4 @@
-/** Runs at most `limit` works at once; the others wait, first come, first served. */
+/** Runs at most `limit` tasks at once; the others wait in order of arrival. */
 export function createSemaphore(limit: number) {
   const waiting: (() => void)[] = []
   let running = 0
@@ -8,7 +8,7 @@ export function createSemaphore(limit: number) {
     try {
       return await work()
     } finally {
-      // The next waiting work takes over the slot.
+      // The next waiting task takes over the slot.
       const next = waiting.shift()
       if (next) next()
       else running--

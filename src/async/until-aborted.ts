@@ -20,7 +20,9 @@ export function untilAborted<T>(work: PromiseLike<T>, signal: AbortSignal): Prom
   })
 }
 
-/** Aborts the controller with the signal's reason when the signal aborts. Returns what unlinks them. */
+/**
+ * Aborts the controller with the signal's reason when the signal aborts. Returns the function that removes the link.
+ */
 export function linkSignal(signal: AbortSignal, controller: AbortController): () => void {
   if (signal.aborted) {
     controller.abort(signal.reason)

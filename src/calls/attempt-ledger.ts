@@ -12,11 +12,13 @@ import { unusable } from './usable-answer.ts'
 
 export interface LedgerDeps {
   /**
-   * Cost of one attempt; `undefined` where the price is unknown. Called once per attempt that has a usage and no cost
-   * of the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
+   * Cost of one attempt; `undefined` if the price is unknown. Called once per attempt that has a usage and no cost of
+   * the provider. Should answer without a promise once the price list is loaded. Implemented by `createPriceBook`.
    */
   readonly price: (provider: string, answer: PricedAnswer, usage: Usage) => Promise<Cost | undefined> | Cost | undefined
-  /** Whether the simulator answers for a provider. Called for attempts without an answer. */
+  /**
+   * Whether the simulator stands in for a provider. Called for attempts without an answer. Implemented by createModels.
+   */
   readonly isSimulated?: (provider: string) => boolean
 }
 
@@ -27,7 +29,7 @@ type Outcome = Pick<Attempt, 'model' | 'usage' | 'error' | 'simulated'> &
 type KnownCost = Omit<Cost, 'estimated'>
 type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
 
-/** How long the caller of an aborted attempt waits for its price. */
+/** Milliseconds for which the caller of an aborted attempt waits for its price. */
 const PRICE_GRACE_MS = 50
 
 /** Most tokenizers need about one token for four characters of English. Used where the provider sent no count. */
@@ -95,14 +97,14 @@ export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock):
       heldBack: '',
       ended: false,
     }
-    const watched = onDelta
+    const attemptContext = onDelta
       ? {
           ...context,
           onDelta: deliverer(attempt, context, onDelta),
           onReasoning: onReasoning && reasoningDeliverer(attempt, onReasoning),
         }
       : context
-    return next(request, watched).then(
+    return next(request, attemptContext).then(
       (response) => answered(attempt, request, context, response),
       (error) => failed(attempt, request, context, error),
     )

@@ -52,13 +52,13 @@ export interface CallContext {
   /** Whether to retry and fall back even if text was already delivered. */
   readonly restartAfterFirstToken: boolean
   /**
-   * Whether a cut answer fails: with OUTPUT_INVALID at the bound of output tokens, with CONTENT_FILTERED if a filter
-   * cut it. Absent: a cut answer is returned.
+   * Whether a cut answer fails: with OUTPUT_INVALID at the limit of output tokens, with CONTENT_FILTERED if a filter
+   * cut it. If absent, a cut answer is returned.
    */
   readonly complete?: boolean
   /** The limits of the flow; one object shared by all its calls. */
   readonly budget?: Budget
-  /** Receives the text of the answer in chunks, in order. Present: the request is streamed. */
+  /** Receives the text of the answer in chunks, in order. If present, the request is streamed. */
   readonly onDelta?: (text: string) => void
   /** Receives reasoning text that the provider sends separately from the answer. */
   readonly onReasoning?: (text: string) => void
@@ -97,7 +97,7 @@ export interface CallResponse extends ModelResponse {
   readonly provider: string
   readonly requestedModel: string
   readonly simulated: boolean
-  /** Why the text is incomplete, in words. Absent: it is complete. */
+  /** Why the text is incomplete, in words; absent if it is complete. */
   readonly cut?: string
 }
 
@@ -116,8 +116,8 @@ export interface CallProgress {
   /** Targets after the current one. */
   targetsLeft: number
   /**
-   * End of the current target's time, milliseconds since the epoch. Waits that would pass it are not started.
-   * Absent: no bound.
+   * Deadline of the current target, in milliseconds since the epoch. Waits that would pass it are not started. Absent:
+   * no deadline.
    */
   endsAtMs?: number
 }
@@ -125,7 +125,7 @@ export interface CallProgress {
 /** The context of one attempt. Layers must not keep it after the attempt. */
 export interface AttemptContext extends Omit<CallContext, 'observe'> {
   readonly progress: CallProgress
-  /** Bound of output tokens that the engine gave to a request without `settings.maxTokens`. */
+  /** Maximum number of output tokens that Polyphony set for a request without `settings.maxTokens`. */
   readonly engineMaxTokens?: number
   /** Called once per chunk from the provider, with or without text. */
   readonly onActivity?: () => void
@@ -156,7 +156,7 @@ export interface Budget {
    */
   reserveWhenFree(worstCase: Spend, signal: AbortSignal): Reservation | Promise<Reservation>
   readonly spent: Spend
-  /** Bound of output tokens for requests without `settings.maxTokens`. */
+  /** Maximum number of output tokens for requests without `settings.maxTokens`. */
   readonly defaultMaxTokens: number
   /** Whether a limit of costs is set, so that unpriced models are rejected. */
   readonly limitsCost: boolean

@@ -16,7 +16,7 @@ export interface CircuitBreakerSettings {
 
 export const CIRCUIT_BREAKER_DEFAULTS: CircuitBreakerSettings = { failureThreshold: 20, openMs: 10_000 }
 
-/** Model names come from flows, so a map with those keys needs a bound. */
+/** Limited, because the keys are model names, which come from flows. */
 const MAX_CIRCUITS = 1_000
 
 interface Circuit {
@@ -31,7 +31,7 @@ function createCircuits({ failureThreshold, openMs }: CircuitBreakerSettings, cl
   const circuits = new Map<string, Circuit>()
 
   const refused = (name: string, provider: string, retryAfterMs: number) => {
-    const message = `Expected "${name}" to answer; it failed ${failureThreshold} times in a row and gets no request for ${retryAfterMs} ms`
+    const message = `Expected "${name}" to answer; it failed ${failureThreshold} times in a row and receives no requests for ${retryAfterMs} ms`
     const error = new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { provider, circuit: 'open', retryAfterMs } })
     return withCallFacts(error, { retryAfterMs, generated: false })
   }

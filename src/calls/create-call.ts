@@ -35,9 +35,9 @@ export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
 }
 
 /**
- * Builds the layers around every request to a provider. Called once per composition, because all flows share rates and
- * circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt: limits, rate
- * limit, circuit breaker, ledger, stream timeouts.
+ * Builds the layers around every request to a provider. Called once per Polyphony instance, because all flows share
+ * rates and circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt: limits,
+ * rate limit, circuit breaker, ledger, stream timeouts.
  */
 export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock
@@ -112,7 +112,7 @@ const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
 
 /** Reports that the delivered text is void, with the same notice as before another attempt. */
 function notifyVoid({ provider, model }: PreparedRequest, { onRetry, progress }: AttemptContext): void {
-  const message = `The text so far of ${provider}/${model} is reasoning, as the mark that closes it shows; the answer follows`
+  const message = `The text so far of ${provider}/${model} turned out to be reasoning when its closing mark arrived; the answer comes next`
   progress.textDelivered = false
   onRetry?.({
     attempt: progress.attempts,

@@ -61,7 +61,7 @@ async function withinShare(
   const controller = new AbortController()
   const unlink = linkSignal(signal, controller)
   const stopTimer = clock.startTimer(shareMs, () => {
-    // After delivered text there is no fallback, so the target may use the time of the later ones.
+    // No fallback can come after delivered text, so the target may use the time of the later ones.
     if (progress.textDelivered && !restartAfterFirstToken) progress.endsAtMs = endsAtMs
     else controller.abort(shareExceeded(request, shareMs))
   })
@@ -76,7 +76,7 @@ async function withinShare(
 }
 
 function shareExceeded({ provider, model }: PreparedRequest, timeoutMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the timeout of the step; it did not`
+  const message = `Expected ${provider}/${model} to answer within ${timeoutMs} ms, its share of the step timeout; no answer arrived`
   return new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout: 'share', timeoutMs, provider, model } })
 }
 

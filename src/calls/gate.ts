@@ -1,7 +1,7 @@
 import type { TokenBucket } from 'limiter'
 import type { Clock, StopTimer } from '../async/clock.ts'
 
-/** Rates of one provider. Absent: no bound. */
+/** Rates of one provider; no limit where a rate is absent. */
 export interface Rates {
   /** Maximum number of concurrent requests. */
   readonly maxConcurrency?: number

@@ -5,7 +5,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
 
-/** Bound of output tokens for a request without `settings.maxTokens` while a limit is set. */
+/** Maximum number of output tokens for a request without `settings.maxTokens` while a limit is set. */
 const DEFAULT_MAX_TOKENS = 4_096
 
 // Larger than the rounding error of a sum of prices, and far below the price of a token.
@@ -26,12 +26,12 @@ export function createBudget(limits: BudgetLimits, alreadySpent: Spend = NOTHING
   const reserved = { costUsd: 0, tokens: 0 }
   const waiting = new Set<() => void>()
 
-  const over = (needed: Spend, held: Spend): OrchestratorError | undefined => {
-    if (spent.costUsd + held.costUsd + needed.costUsd > maxCostUsd + COST_TOLERANCE_USD) {
-      return exceeded('maxCostUsd', maxCostUsd, spent.costUsd, held.costUsd, needed.costUsd)
+  const over = (needed: Spend, otherReservations: Spend): OrchestratorError | undefined => {
+    if (spent.costUsd + otherReservations.costUsd + needed.costUsd > maxCostUsd + COST_TOLERANCE_USD) {
+      return exceeded('maxCostUsd', maxCostUsd, spent.costUsd, otherReservations.costUsd, needed.costUsd)
     }
-    if (spent.tokens + held.tokens + needed.tokens > maxTokens) {
-      return exceeded('maxTokens', maxTokens, spent.tokens, held.tokens, needed.tokens)
+    if (spent.tokens + otherReservations.tokens + needed.tokens > maxTokens) {
+      return exceeded('maxTokens', maxTokens, spent.tokens, otherReservations.tokens, needed.tokens)
     }
     return undefined
   }
@@ -126,7 +126,7 @@ async function withinBudget(
   const needed = await untilAborted(worstCase(), context.signal)
   const reservation = await budget.reserveWhenFree(needed, context.signal)
 
-  // Stays so without a ledger row: then nothing was sent.
+  // Remains the outcome if there is no ledger row, because then nothing was sent.
   let actual: Partial<Spend> = NOTHING
   const onAttempt = (attempt: Attempt) => {
     actual = spentBy(attempt)
@@ -172,7 +172,7 @@ const spentBy = ({ usage, cost, costSource }: Attempt): Partial<Spend> => {
 }
 
 function unpriced(provider: string, model: string): OrchestratorError {
-  const message = `Expected a known price of ${provider}/${model}, as limits.maxCostUsd is set; configure one under prices`
+  const message = `Expected a known price for ${provider}/${model}, because limits.maxCostUsd is set; configure one under prices`
   return new OrchestratorError('LIMIT_EXCEEDED', message, {
     details: { reason: 'unpriced', limit: 'maxCostUsd', provider, model },
   })

@@ -29,7 +29,7 @@ export function observedCall(
   const attempts: Attempt[] = []
   let firstChunkMs: number | undefined
 
-  const watched = toAttemptContext({
+  const observedContext = toAttemptContext({
     ...context,
     onReasoning,
     onRetry,
@@ -45,9 +45,9 @@ export function observedCall(
         onDelta(text)
       }),
   })
-  const work = () => call({ targets: request.targets, prepare: reportPrompts(prepare, observation) }, watched)
-  const end = (how: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
-    observation.ended({ ...sumOf(attempts), ...how, durationMs: clock.now() - startedAtMs, firstChunkMs })
+  const work = () => call({ targets: request.targets, prepare: reportPrompts(prepare, observation) }, observedContext)
+  const end = (ending: Pick<CallEnding, 'answer' | 'errorCode' | 'aborted'>) =>
+    observation.ended({ ...sumOf(attempts), ...ending, durationMs: clock.now() - startedAtMs, firstChunkMs })
 
   return (observation.within ? observation.within(work) : work()).then(
     (response) => {

@@ -5,21 +5,21 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
 
-/** Model names come from flows, so a map with those keys needs a bound. */
+/** Limited, because the keys are model names, which come from flows. */
 const MAX_HELD = 1_000
 
 export interface RateLimitDeps {
-  /** Rates of a configured provider. Called once per attempt. */
+  /** Rates of a configured provider. Called once per attempt. Implemented by createRatesOf. */
   readonly ratesOf: (provider: string) => Rates
   /** A 429 with a longer wait than this holds back only its own call. Milliseconds. */
   readonly retryAfterCapMs: number
-  /** Upper bound of the random wait after a pause, milliseconds. */
+  /** Upper bound on the random wait after a pause, milliseconds. */
   readonly jitterMs: number
 }
 
 /**
- * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this composition. A 429
- * that names a wait holds back all calls to that model.
+ * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this Polyphony instance.
+ * A 429 that names a wait holds back all calls to that model.
  */
 export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps, clock: Clock): CallLayer => {
   const gates = new Map<string, Promise<Gate>>()
@@ -100,7 +100,7 @@ const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${
 
 /** The provider has asked for a pause that ends after the time of the call. */
 function pauseTooLong({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to take a request in the remaining time; it has asked for a pause of ${retryAfterMs} ms more`
+  const message = `Expected ${provider}/${model} to accept a request in the remaining time; it has asked for a pause of another ${retryAfterMs} ms`
   const error = new OrchestratorError('PROVIDER_RATE_LIMITED', message, { details: { provider, model, retryAfterMs } })
   return withCallFacts(error, { retryAfterMs, generated: false })
 }

@@ -5,9 +5,9 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 
 export interface RetrySettings {
-  /** Upper bound of the first wait, doubled for each later one. Milliseconds, default 500. */
+  /** Upper bound on the first wait, doubled for each later one. Milliseconds, default 500. */
   readonly baseDelayMs: number
-  /** Upper bound of every wait that the provider did not ask for. Milliseconds, default 30,000. */
+  /** Upper bound on every wait that the provider did not ask for. Milliseconds, default 30,000. */
   readonly maxDelayMs: number
   /** A request is not retried if its provider asks for a longer wait than this. Milliseconds, default 60,000. */
   readonly retryAfterCapMs: number
@@ -38,15 +38,14 @@ async function repeat(
   let error = failure
   for (let retries = 0; retries < context.maxRetries && mayRepeat(error, context); retries++) {
     const delayMs = delayBefore(error, retries, settings, clock)
-    // A wait beyond the end of the time would replace the provider's error by a timeout, and use the next target's
-    // time.
+    // A wait beyond the deadline would replace the provider's error with a timeout and use up the next target's time.
     if (delayMs === undefined || clock.now() + delayMs >= (context.progress.endsAtMs ?? Number.POSITIVE_INFINITY)) break
     notifyRetry(error, delayMs, request, context)
     await wait(clock, delayMs, context.signal)
     try {
       return await next(request, context)
-    } catch (again) {
-      error = again
+    } catch (nextError) {
+      error = nextError
     }
   }
   throw error

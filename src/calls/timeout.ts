@@ -43,11 +43,11 @@ export const streamTimeout = (clock: Clock): CallLayer => {
   return (next) => (request, context) => {
     const { onDelta, firstChunkTimeoutMs, idleTimeoutMs } = context
     const bounded = onDelta !== undefined && (firstChunkTimeoutMs !== undefined || idleTimeoutMs !== undefined)
-    return bounded ? watched(next, request, context, clock) : next(request, context)
+    return bounded ? attemptWithTimeouts(next, request, context, clock) : next(request, context)
   }
 }
 
-async function watched(
+async function attemptWithTimeouts(
   next: AttemptCall,
   request: PreparedRequest,
   context: AttemptContext,
@@ -67,7 +67,7 @@ async function watched(
 
   const giveUp = (timeout: 'first_chunk' | 'idle', timeoutMs: number) => {
     const { provider, model } = request
-    const message = `Expected a chunk of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none came`
+    const message = `Expected a chunk of the answer of ${provider}/${model} within ${timeoutMs} ms (${timeout}); none arrived`
     controller.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { timeout, timeoutMs, provider, model } }))
   }
   // A chunk only records its time, which is cheaper than a timer per chunk. The timer runs at least once per idle

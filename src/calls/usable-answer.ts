@@ -15,13 +15,13 @@ type CutNote = (answer: ModelResponse, request: PreparedRequest, context: BoundC
 const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
   length: (answer, request, context) => `the answer was cut: ${boundInWords(answer, request, context)} (finish reason length)`,
   content_filter: () => 'the answer was cut by a filter of the provider (finish reason content_filter)',
-  other: () => 'the answer may be cut: the provider ended it for a reason that is not known (finish reason other)',
+  other: () => 'the answer may be cut: the provider ended it for an unknown reason (finish reason other)',
 }
 
 /**
  * The error of an answer that cannot be used; `undefined` for a usable one. The rule is the same for all providers:
- * CONTENT_FILTERED for a refusal, and for a filter that left no text; OUTPUT_INVALID if the bound of output tokens was
- * used up before any text; PROVIDER_BAD_REPLY, which is retried, for every other answer without text. If the call needs
+ * CONTENT_FILTERED for a refusal, and for a filter that left no text; OUTPUT_INVALID if the limit of output tokens was
+ * reached before any text; PROVIDER_BAD_REPLY, which is retried, for every other answer without text. If the call needs
  * a complete answer, a cut one fails with the same codes. The answer is attached to the error as a call fact.
  */
 export function unusable(answer: CallResponse, request: PreparedRequest, context: AttemptContext): OrchestratorError | undefined {
@@ -72,7 +72,7 @@ function boundInWords({ usage }: ModelResponse, { settings }: PreparedRequest, {
   }
   if (settings.maxTokens !== undefined) return `settings.maxTokens ${settings.maxTokens} is used up`
   const found = usage.outputTokens === undefined ? '' : ` after ${usage.outputTokens} output tokens`
-  return `the provider's own bound of output tokens is used up${found}`
+  return `the provider's own limit of output tokens is used up${found}`
 }
 
 function boundDetails({ settings }: PreparedRequest, { engineMaxTokens }: BoundContext) {

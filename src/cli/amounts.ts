@@ -10,7 +10,7 @@ export function formatUsd(costUsd: number): string {
   return `$${costUsd.toFixed(costUsd < 1 ? 4 : 2)}`
 }
 
-/** The cost of a step. An unknown cost and an answer of the simulator are words, never a number. */
+/** The cost of a step. An unknown cost and an answer of the simulator are shown as words, never as a number. */
 export function formatCost({ simulated, cost }: Paid): string {
   if (simulated) return 'simulated'
   return cost === undefined ? 'unknown' : formatUsd(cost)

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option, type OptionValues } from 'commander'
 import type { CommandContext } from './services.ts'
 
-/** Creates the context of a command; `json` is whether the command line has `--json`. */
+/** Creates the context of a command; `json` states whether the command line has `--json`. */
 export type CreateContext = (json: boolean) => CommandContext
 
 /** Commands of two words: the first word, with its description in `polyphony --help`. */
@@ -24,7 +24,7 @@ interface CommandPlan<Options extends OptionValues> {
   readonly configure: (command: Command) => Command
   /**
    * Runs the command with its options and its positional arguments; the program waits for it. A rejection is reported
-   * and becomes the exit code. Must load what is costly to load by a dynamic import: the file of every command is
+   * and becomes the exit code. Must load expensive modules by dynamic import, because the file of every command is
    * loaded at each start of the program.
    */
   readonly run: (context: CommandContext, options: Options, first: string, second: string | undefined) => Promise<void>
@@ -67,8 +67,8 @@ export const setOption = (description: string) =>
   new Option('--set <key=value>', `${description}; repeatable`).argParser(
     (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
   )
-export const maxCostOption = (what: string) =>
-  new Option('--max-cost <usd>', `maximum cost of ${what} in US dollars`).argParser(parseUsd)
+export const maxCostOption = (subject: string) =>
+  new Option('--max-cost <usd>', `maximum cost of ${subject} in US dollars`).argParser(parseUsd)
 
 function parseUsd(value: string): number {
   const costUsd = Number(value)

@@ -7,7 +7,7 @@ import { COMMANDS } from './commands/registry.ts'
 export function createProgram(createContext: CreateContext): Command {
   const program = new Command('polyphony')
     .description(
-      'Several models generate, criticise, refine, vote, agree and route under one durable, policy-checked, priced run.',
+      'Runs flows in which several language models work on one task. Every step is stored, sharing needs consent, and every call is priced.',
     )
     .version(readVersion())
     .showSuggestionAfterError()

@@ -16,7 +16,7 @@ export interface Reporter {
 
 export interface ReporterOptions {
   readonly title: string
-  /** Shows no updates; notices still appear. */
+  /** Whether to show only notices and no updates. */
   readonly quiet: boolean
 }
 
@@ -54,8 +54,8 @@ function toPlainUpdate(update: FlowUpdate, title: string): string | undefined {
 
 function describe(update: FlowUpdate, title: string): string | undefined {
   if (update.type === 'flow_start') {
-    const how = update.data.resumed ? 'resumed' : 'started'
-    return `${title}: ${how} as ${update.flowId}${update.data.simulated ? ' (simulated)' : ''}`
+    const verb = update.data.resumed ? 'resumed' : 'started'
+    return `${title}: ${verb} as ${update.flowId}${update.data.simulated ? ' (simulated)' : ''}`
   }
   if (update.type === 'step_start') return `${update.data.action} by ${update.data.provider}/${update.data.model}`
   if (update.type === 'step_retry') {

@@ -44,7 +44,7 @@ export interface Services {
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
   serveTools(serving: ToolServing): Promise<void>
-  /** The bundled lists of model names, with which the names in a configuration are compared. */
+  /** The bundled lists of model names, against which the names in a configuration are checked. */
   modelNames(prices: PolyphonyConfig['prices']): Promise<ModelNames>
   /** Date of the bundled price list, such as 2026-11-20. */
   pricesDate(): Promise<string>
@@ -62,7 +62,7 @@ export interface RunningServer {
 export interface CommandContext {
   readonly services: Services
   readonly terminal: Terminal
-  /** With `--json`: stdout carries one JSON object per line and nothing else. */
+  /** Whether `--json` was given: stdout then carries one JSON object per line and nothing else. */
   readonly json: boolean
 }
 

@@ -6,7 +6,7 @@ import type { FlowFinding } from '../orchestrator/inspect/flow-finding.ts'
 import { toPlainLine } from './plain-text.ts'
 import type { CommandContext, OpenServices } from './services.ts'
 
-/** One text that a step cannot do without and that may not go to its provider yet. */
+/** A text that a step requires and that its provider may not see yet. */
 export interface NeededSharing {
   readonly stepId: string
   /** Step whose output it is. */
@@ -30,16 +30,16 @@ export const describeSharing = ({ stepId, piece, from, to }: NeededSharing): str
 
 export interface ConsentOptions {
   readonly userId: string
-  /** The user has allowed it with the command. */
+  /** Whether the command line contains the user's consent. */
   readonly allowSharing: boolean
   /** Where a path of the definition stands in its file. */
   readonly find?: DefinitionText['find']
 }
 
 /**
- * Checks for every problem that would stop the run, before any cost arises. Missing sharing is allowed by the flag or
- * by the answer to one question, and stored for the user. Rejects with the first problem's code, DATA_SHARING_DENIED
- * where sharing is not allowed.
+ * Checks for every problem that would stop the run, before any cost arises. Missing consent is given by the flag or by
+ * the answer to one question, and stored for the user. Rejects with the first problem's code, DATA_SHARING_DENIED where
+ * sharing is not allowed.
  */
 export async function prepareRun(
   context: Pick<CommandContext, 'terminal' | 'json'>,
@@ -79,7 +79,7 @@ async function askConsent(
 ): Promise<boolean> {
   if (!terminal.canAsk || json) return false
   const { confirm } = await import('@clack/prompts')
-  terminal.print('This flow hands the text of one provider to another:')
+  terminal.print('This flow sends text that one provider wrote to another:')
   for (const one of needed) terminal.print(`  ${describeSharing(one)}`)
   const answer = await confirm({ message: 'Allow it, for this and later runs?', initialValue: false })
   return answer === true
@@ -89,7 +89,7 @@ function denied(needed: readonly NeededSharing[]): OrchestratorError {
   const lines = needed.map((one) => `  ${describeSharing(one)}`)
   return new OrchestratorError(
     'DATA_SHARING_DENIED',
-    `the flow hands the text of one provider to another, which you have not allowed:\n${lines.join('\n')}`,
+    `the flow sends text that one provider wrote to another, which you have not allowed:\n${lines.join('\n')}`,
     { details: { sharing: needed } },
   )
 }

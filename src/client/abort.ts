@@ -11,7 +11,7 @@ export interface LinkedAbort {
 }
 
 /**
- * A new signal that is also aborted with another one. `AbortSignal.any` is missing in some browsers and leaks memory in
+ * A new signal that aborts when the outer one does. `AbortSignal.any` is missing in some browsers and leaks memory in
  * Node 20.
  */
 export function linkAbort(outer: AbortSignal | undefined): LinkedAbort {

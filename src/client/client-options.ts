@@ -34,7 +34,7 @@ export interface ClientOptions {
   readonly maxRetries?: number
   /** Milliseconds for one attempt of a call; default 60,000. */
   readonly timeoutMs?: number
-  /** Used by `socket()`; default: the global `WebSocket`. Node 20 has none: give it that of `ws`. */
+  /** Used by `socket()`; default: the global `WebSocket`. Node 20 has none, so pass the one of `ws`. */
   readonly WebSocket?: SocketConstructor
   /**
    * How a WebSocket authenticates. `header`: with the Authorization header, which browsers cannot send; the default if

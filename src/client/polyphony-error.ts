@@ -70,15 +70,15 @@ export class PolyphonyError extends Error {
     this.details = facts.details ?? {}
   }
 
-  /** Whether a value is a PolyphonyError, also one from another copy of the client. */
+  /** Whether a value is a PolyphonyError, even one from another copy of the client. */
   static is(error: unknown): error is PolyphonyError {
     return typeof error === 'object' && error !== null && brand in error
   }
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  NETWORK: 'Check that the server runs, that `baseUrl` is its address, and the connection to it.',
-  BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and check the proxies before it.',
+  NETWORK: 'Check that the server is running, that `baseUrl` is its address, and that it can be reached.',
+  BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and check any proxy in front of it.',
   INPUT_INVALID: 'Correct the argument that the message names.',
 }
 

@@ -31,7 +31,10 @@ export interface FollowOptions {
    * 15 seconds.
    */
   readonly idleTimeoutMs?: number
-  /** Failures in a row after which the loop throws the last one; default 30, some minutes. `Infinity`: never. */
+  /**
+   * Failures in a row after which the loop throws the last one; default 30, which takes some minutes. `Infinity`:
+   * never.
+   */
   readonly maxReconnects?: number
   /** Called before the wait for each further connection. */
   readonly onReconnect?: (reconnection: Reconnection) => void

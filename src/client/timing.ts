@@ -38,9 +38,9 @@ export const systemWait: WaitFor = (delayMs, signal) =>
   })
 
 export interface Backoff {
-  /** Upper bound of the first wait; doubles with each further wait. */
+  /** Upper bound on the first wait; doubles with each further wait. */
   readonly baseDelayMs: number
-  /** Upper bound of every wait. */
+  /** Upper bound on every wait. */
   readonly maxDelayMs: number
 }
 

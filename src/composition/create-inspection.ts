@@ -13,7 +13,7 @@ export interface CreateInspectionDeps {
   readonly dataSharing: DataSharingService
 }
 
-/** The facts of a definition that are known before it runs. */
+/** Builds the checks that need no run: `checkFlow`, the preflight, and the steps that write the answer. */
 export function createInspection({ parser, models, dataSharing }: CreateInspectionDeps) {
   const { providers, prices, modelNames, tokens, pricingOf } = models
   const deps = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf }

@@ -9,10 +9,10 @@ import { createModelNames } from '../providers/models/model-names.ts'
 import { createPriceBook, createPricingLookup } from '../providers/models/prices.ts'
 import { createProviderService } from '../providers/registry.ts'
 
-/** Providers that the simulator answers for where none is configured. */
+/** Providers that the simulator stands in for if none is configured. */
 const SIMULATED_PROVIDERS = { openai: { active: true }, anthropic: { active: true }, google: { active: true } }
 
-/** The providers of a configuration with their prices and token counts, and the call that reaches them. */
+/** The providers of a configuration with their prices and token counts, and the function that calls them. */
 export function createModels(config: PolyphonyConfig) {
   const simulator = createLazySimulator()
   const accounts = config.simulator ? { ...SIMULATED_PROVIDERS, ...config.providers } : config.providers

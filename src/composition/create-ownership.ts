@@ -15,8 +15,8 @@ export interface CreateOwnershipDeps {
 }
 
 /**
- * Which process owns which flows: heartbeat, flows of dead processes, their resumption, and flows taken by another
- * process.
+ * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
+ * processes, and the watch for flows that another process has taken.
  */
 export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
   const { flows, owners, kind } = store
@@ -46,7 +46,7 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
      */
     async start(): Promise<void> {
       if (kind !== 'memory') await recovery.start()
-      // Another process can take a flow only where the database is shared.
+      // Another process can take a flow only if the database is shared.
       if (kind === 'postgres') stopWatch = startOwnershipWatch({ executions: registry.executions, flows })
     },
     stopWatch: () => stopWatch(),

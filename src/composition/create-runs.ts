@@ -28,7 +28,7 @@ export interface CreateRunsDeps {
   readonly now: () => Date
 }
 
-/** Executions of flows in this process, from their start to their end. */
+/** Builds everything that executes flows in this process, from their start to their end. */
 export function createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId, now }: CreateRunsDeps) {
   const { runStep, historyOf } = steps
   const { log: updateLog, live } = updates

@@ -15,7 +15,7 @@ export interface CreateStepsDeps {
   readonly now: () => Date
 }
 
-/** Runs single steps: their inputs, sharing and prompt, and their calls. */
+/** Builds the step runner with everything it needs: inputs, sharing, prompts and calls. */
 export function createSteps({ config: { timeouts }, models, dataSharing, threads, now }: CreateStepsDeps) {
   const { call, tokens, pricingOf } = models
   const historyOf = createThreadHistory(threads)

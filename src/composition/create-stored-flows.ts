@@ -23,7 +23,7 @@ export interface StoredFlows {
   readonly storeFlow: StoreFlow
 }
 
-/** Stored flows: who may reach them, their lists, their definitions and their creation. */
+/** Builds access to stored flows: rights, lists, definitions and creation. */
 export function createStoredFlows({ store, permissions, parser, now }: CreateStoredFlowsDeps): StoredFlows {
   const { flows } = store
   const access = createFlowAccess({ flows, permissions })

@@ -4,7 +4,7 @@ import type { Store } from '../repositories/repository.ts'
 
 const POLL_OTHER_PROCESSES_MS = 200
 
-/** Updates of flows: `log` numbers and stores them, `live` streams the stored ones to subscribers. */
+/** Builds the updates of flows: `log` numbers and stores them, `live` streams the stored ones to subscribers. */
 export function createUpdates({ store, now }: { readonly store: Store; readonly now: () => Date }) {
   const live = createLiveUpdates({
     read: createReadUpdates(store),

@@ -4,7 +4,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Ownership } from './create-ownership.ts'
 
 export interface CloseOptions {
-  /** Flows are not ended but left to the other processes over the same database, and to the next one. */
+  /** Whether flows are not ended but left to other processes that share the database, and to later ones. */
   readonly handOver: boolean
   /** Milliseconds in which running flows may end by themselves. */
   readonly graceMs: number
@@ -13,7 +13,9 @@ export interface CloseOptions {
 export interface ClosingStep {
   readonly name: string
   readonly close: (options: CloseOptions) => Promise<void> | void
-  /** An error of this step is ignored. Without it closing rejects with the error, and the later steps do not run. */
+  /**
+   * Whether an error of this step is ignored. Otherwise closing rejects with the error, and the later steps do not run.
+   */
   readonly ignoresErrors?: boolean
 }
 

@@ -91,7 +91,7 @@ const isDatabase = (value: unknown): boolean =>
 
 export const isPluggedProvider = (value: unknown): value is PluggedProvider => hasMethods(value, 'generate')
 
-/** The used part of an initialized TypeORM DataSource. Naming its own type would load all types of TypeORM. */
+/** The members of a TypeORM DataSource that Polyphony uses. Its own type would pull in all types of TypeORM. */
 export interface PluggedDataSource {
   readonly isInitialized: boolean
   readonly driver: { readonly options: { readonly type: string } }
@@ -112,7 +112,7 @@ export const configSchema = z.strictObject({
       'expected pglite://<directory>, pglite://memory, postgres://…, memory:// or an initialized TypeORM DataSource',
     )
     .default('pglite://.polyphony/data'),
-  /** Provider accounts by id, the name in `provider/model`. Default: none but those with a key in the environment. */
+  /** Provider accounts by id, the name in `provider/model`. Default: only those with a key in the environment. */
   providers: z.record(z.string().min(1), providerSettingsSchema).default({}),
   /** Whether the bundled simulator answers for every provider; results are marked as simulated. Default false. */
   simulator: z.boolean().default(false),
@@ -138,9 +138,9 @@ export const configSchema = z.strictObject({
   /** Waits between the attempts of a call. */
   retry: z
     .strictObject({
-      /** Upper bound of the first wait in milliseconds; doubles with each further wait. Default 500. */
+      /** Upper bound on the first wait in milliseconds; doubles with each further wait. Default 500. */
       baseDelayMs: milliseconds.default(500),
-      /** Upper bound of every wait in milliseconds; default 30,000. */
+      /** Upper bound on every wait in milliseconds; default 30,000. */
       maxDelayMs: milliseconds.default(30_000),
       /** If a provider asks for a longer wait, in milliseconds, the call fails at once. Default 60,000. */
       retryAfterCapMs: milliseconds.default(60_000),

@@ -18,7 +18,7 @@ import { providerSettingsSchema } from './provider-settings.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
 export type { ServerSettings } from './server-settings.ts'
 
-/** The checked configuration with the sources of its values. Created once per Polyphony. */
+/** The checked configuration with the sources of its values. Created once per Polyphony instance. */
 export interface PolyphonyConfig extends ConfigValues {
   /** Source of every value, by its path joined with dots; values without an entry are defaults. */
   readonly sources: ReadonlyMap<string, SourcedPath>
@@ -83,24 +83,24 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
 }
 
 function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
-  const { plugged, rest } = separatePluggedProviders(values)
-  // Parsed once per process: compiling the schema takes longer than parsing without.
+  const { plugged: providerObjects, rest } = separateProviderObjects(values)
+  // Parsed once per process: compiling the schema takes longer than parsing a configuration.
   const parsed = configSchema.safeParse(rest, { jitless: true })
   if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
-  const misbound = findMisboundKeys({ values, sources })
-  if (misbound.length > 0) throw toConfigError(misbound.map(toKeyProblem))
-  return { ...parsed.data, providers: { ...parsed.data.providers, ...plugged }, sources }
+  const misdirectedKeys = findMisboundKeys({ values, sources })
+  if (misdirectedKeys.length > 0) throw toConfigError(misdirectedKeys.map(toKeyProblem))
+  return { ...parsed.data, providers: { ...parsed.data.providers, ...providerObjects }, sources }
 }
 
-function separatePluggedProviders(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
+function separateProviderObjects(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {
   if (!isGroup(values) || !isGroup(values.providers)) return { plugged: {}, rest: values }
-  const plugged: [string, PluggedProvider][] = []
+  const providerObjects: [string, PluggedProvider][] = []
   const accounts: [string, unknown][] = []
   for (const [id, value] of Object.entries(values.providers)) {
-    if (isPluggedProvider(value)) plugged.push([id, value])
+    if (isPluggedProvider(value)) providerObjects.push([id, value])
     else accounts.push([id, value])
   }
-  return { plugged: Object.fromEntries(plugged), rest: { ...values, providers: Object.fromEntries(accounts) } }
+  return { plugged: Object.fromEntries(providerObjects), rest: { ...values, providers: Object.fromEntries(accounts) } }
 }
 
 function toConfigError(problems: readonly ConfigProblem[]): OrchestratorError {
@@ -112,7 +112,7 @@ function toConfigError(problems: readonly ConfigProblem[]): OrchestratorError {
 
 function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedConfig['sources']): readonly ConfigProblem[] {
   if (issue.code === 'unrecognized_keys') {
-    // The value is never shown: that of a mistyped key such as `api_key` may be a secret.
+    // The value is never shown, because the value of a mistyped key such as `api_key` may be a secret.
     return issue.keys
       .map((key) => ({ path: [...issue.path, key], suggestion: findSuggestion(key, knownKeys(issue.path)) }))
       .map(({ path, suggestion }) => ({
@@ -129,7 +129,7 @@ function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedCon
 
 const toKeyProblem = ({ provider, key, setting, address }: MisboundKey): ConfigProblem => ({
   key: `providers.${provider}.${setting}`,
-  expected: `expected to be set beside the key it would receive, which comes from ${key.label}`,
+  expected: `expected to be set in the same source as the key that it would receive, which comes from ${key.label}`,
   source: address.label,
 })
 

@@ -23,7 +23,7 @@ const PROVIDER_VARIABLES: Readonly<Record<string, { readonly apiKey: readonly st
   }
 
 const asText = (text: string): unknown => text
-/** Other text than a number stays text, so that the error of the schema shows the found value. */
+/** Text that is not a number stays text, so that the schema's error shows the value that was found. */
 const asNumber = (text: string): unknown => (Number.isNaN(Number(text)) ? text : Number(text))
 const asList = (text: string): unknown => text.split(',').map((item) => item.trim())
 const asFlag = (text: string): unknown => (/^(true|false)$/i.test(text) ? text.toLowerCase() === 'true' : text)

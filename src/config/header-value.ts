@@ -13,12 +13,12 @@ export function findValueProblem(value: string): string | undefined {
   if (HEADER_VALUE.test(text)) return undefined
   const at = [...text].findIndex((character) => !HEADER_VALUE.test(character))
   const character = [...text][at] ?? ''
-  const what = /[\r\n]/.test(character)
+  const problem = /[\r\n]/.test(character)
     ? 'a line break'
     : character < ' ' || character === '\x7f'
       ? 'a control character'
       : 'a character outside Latin-1, as inserted by programs that shorten or prettify text'
-  return `expected text that an HTTP header can hold, found ${what} (character ${at + 1})`
+  return `expected text that an HTTP header can hold, found ${problem} (character ${at + 1})`
 }
 
 /** Like `findValueProblem`, for a header with its name. */

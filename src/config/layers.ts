@@ -41,13 +41,13 @@ export function mergeLayers(layers: readonly ConfigLayer[]): MergedConfig {
       isGroup(value) ? [{ group: value, layer }] : [],
     )
     const keys = new Set(groups.flatMap(({ group }) => Object.keys(group)))
-    // Object.fromEntries defines own properties, also for a key named __proto__.
+    // Object.fromEntries defines own properties, even for a key named __proto__.
     return Object.fromEntries(
       [...keys].flatMap((key) => {
-        const under = groups.flatMap(({ group, layer }) =>
+        const nested = groups.flatMap(({ group, layer }) =>
           Object.hasOwn(group, key) && group[key] !== undefined ? [{ value: group[key], layer }] : [],
         )
-        return under.length === 0 ? [] : [[key, merge([...path, key], under)]]
+        return nested.length === 0 ? [] : [[key, merge([...path, key], nested)]]
       }),
     )
   }

@@ -100,7 +100,7 @@ export class ConversationService {
     try {
       await this.#permissions.threadCreated(thread.id, creator)
     } catch (error) {
-      // No user would have rights on the thread.
+      // Without this check no user would have rights on the thread.
       await this.#threads.delete(thread.id)
       throw error
     }
@@ -112,13 +112,13 @@ export class ConversationService {
     return this.#requireThread(threadId, userId, 'read')
   }
 
-  /** Threads that the user created, newest first; 50 unless `limit` says otherwise. */
+  /** Threads that the user created, newest first; at most `limit`, by default 50. */
   async listThreads(userId: string, options: PageOptions = {}): Promise<readonly Thread[]> {
     return (await this.listThreadPage(userId, options)).threads
   }
 
   /**
-   * One page of listThreads. Threads that the user may not read any more are left out, so a page may hold fewer than
+   * One page of listThreads. Threads that the user may no longer read are left out, so a page may hold fewer than
    * `limit`.
    */
   async listThreadPage(userId: string, options: PageOptions = {}): Promise<ThreadPage> {
@@ -135,7 +135,8 @@ export class ConversationService {
   }
 
   /**
-   * Removes the thread with its messages and flows. Needs `delete`. Rejects with FLOW_RUNNING while a flow of it runs.
+   * Removes the thread with its messages and flows. Needs `delete`. Rejects with FLOW_RUNNING while one of its flows is
+   * running.
    */
   async deleteThread(threadId: string, userId: string): Promise<void> {
     const { id: found } = await this.#requireThread(threadId, userId, 'delete')

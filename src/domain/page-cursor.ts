@@ -1,8 +1,8 @@
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
-/** The last row of a page of a sorted list. The next page begins after it, whatever was added meanwhile. */
+/** The last row of a page of a sorted list. The next page begins after it, even if rows were added in the meantime. */
 export interface PageCursor {
-  /** Value of the sort column; null where the row has none. */
+  /** Value of the sort column; null if the row has none. */
   readonly value: Date | string | null
   /** Breaks ties. */
   readonly id: string
@@ -36,7 +36,7 @@ export function parseCursor(order: PageOrder, text: string, isId: (id: string) =
   const value = rest.length === 0 ? null : toValue(order, rest.join(SEPARATOR))
   const isOurs = bytes.toString('base64url') === text && bytes.length % 2 === 0 && isId(id) && value !== undefined
   if (!isOurs || name !== order.name) {
-    throw new OrchestratorError('INPUT_INVALID', 'cursor: expected the cursor that came with the page before, in the same order.')
+    throw new OrchestratorError('INPUT_INVALID', 'cursor: expected the cursor of the previous page, in the same order.')
   }
   return { value, id }
 }

@@ -1,3 +1,27 @@
+/*
+ * The core words of Polyphony. docs/glossary.md defines them in full, and all others.
+ *
+ * definition    The description of a flow, as data or as code: a name, a flow type, the steps, and settings.
+ * flow          One stored instance of a definition, with an id, a status and its step results.
+ * execution     One run of a flow, from `executeFlow` to an outcome.
+ * step          One task of a definition for one model: its prompt, the outputs it reads, and what happens if it fails.
+ * iteration     The number of a round of a loop, from 1.
+ * sample        One of several answers to the same prompt.
+ * call          One logical request of a step for an answer, with all its attempts.
+ * attempt       One request that is sent to one provider.
+ * provider      An account together with the adapter that speaks to it, under one id of the configuration.
+ * account       A key and an address at one vendor, with limits of its own; one entry of `providers` in the
+ *               configuration.
+ * vendor        The company or server behind an account, such as `openai` or `ollama`.
+ * context item  One text that a step might send to a provider: the original prompt, a message of the history, the
+ *               output of a step, or an attachment.
+ * verdict       A reviewer's assessment of a draft, as a value: `score` from 0 to 1, `approved`, `issues` and
+ *               `feedback`.
+ * update        One numbered event of a flow, such as `step_start` or `step_progress`.
+ * journal       The one queue through which all data of running flows is written, many flows in one statement.
+ * owner         The process that runs a flow.
+ * epoch         A number of a flow that rises with every owner.
+ */
 export const OrchestrationFlowType = {
   SEQUENTIAL: 'sequential',
   PARALLEL: 'parallel',

@@ -13,15 +13,15 @@ export interface FlowJob {
  */
 export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<void>
 
-/** The flows that this process works on, as an engine needs them. Implemented by createRunRegistry. */
+/** The part of the run registry that an engine needs. Implemented by createRunRegistry. */
 export interface EngineRuns {
   /** Registers a flow that the engine accepts and calls `advance` with the token that cancels it. */
   drive(job: FlowJob, advance: Advance): void
-  /** Ends a flow with `reason`. Resolves true when it has ended, false where this process does not work on it. */
+  /** Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. */
   cancel(flowId: string, reason: unknown): Promise<boolean>
-  /** Ends every flow with `reason`. Resolves when nothing runs any more. */
+  /** Ends every flow with `reason`. Resolves when none is running. */
   cancelAll(reason: unknown): Promise<void>
-  /** Number of flows that an engine drives now. */
+  /** Number of flows that an engine is driving. */
   countDriven(): number
 }
 
@@ -29,7 +29,7 @@ export interface EngineRuns {
 export interface EngineHealth {
   /** Its name in the configuration: `local`. */
   readonly engine: string
-  /** Flows that it drives in this process now. */
+  /** Number of flows that the engine is driving in this process. */
   readonly running: number
   /** Whether it accepts flows. */
   readonly ok: boolean
@@ -47,23 +47,23 @@ export interface Engine {
    */
   start(job: FlowJob): Promise<void>
   /**
-   * Must reach the socket of the running attempt within 100 ms in this process. Resolves true when the flow has ended,
-   * with `reason` or otherwise, and false where this process does not work on it.
+   * Must reach the socket of the running attempt within 100 ms in this process. Resolves with true when the flow has
+   * ended, with `reason` or otherwise, and with false if this process does not run it.
    */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Wakes a paused flow. Must change nothing for a flow that is not paused. */
   signal(flowId: string): Promise<void>
   health(): Promise<EngineHealth>
   /**
-   * Ends running flows with `reason` and resolves when nothing runs any more; accepts no flow from then on. Safe to
-   * call twice.
+   * Ends running flows with `reason` and resolves when none is running; accepts no flow from then on. Safe to call
+   * twice.
    */
   close(reason: unknown): Promise<void>
 }
 
 const IDLE_POLL_MS = 50
 
-/** Resolves when the engine drives no flow any more, or after `withinMs`. */
+/** Resolves when the engine drives no more flows, or after `withinMs`. */
 export async function untilIdle(engine: Pick<Engine, 'health'>, withinMs: number): Promise<void> {
   for (const deadlineMs = performance.now() + withinMs; performance.now() < deadlineMs; ) {
     if ((await engine.health()).running === 0) return

@@ -16,7 +16,7 @@ export function createLocalEngine(runs: EngineRuns): Engine {
       runs.drive(job, advance)
     },
     cancel: runs.cancel,
-    // This engine pauses no flow yet: a flow that waits is a flow that runs.
+    // This engine does not pause flows: a waiting flow counts as running.
     async signal() {},
     async health() {
       return { engine: 'local', running: runs.countDriven(), ok: !closed }

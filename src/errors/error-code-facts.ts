@@ -22,7 +22,9 @@ export interface ErrorCodeFacts {
   readonly retried?: boolean
   /** Whether a call sends the request to the next fallback. Absent: no. */
   readonly fallsBack?: boolean
-  /** Whether the provider may bill for an attempt that failed so, although no usage is known. Absent: no. */
+  /**
+   * Whether the provider may bill for an attempt that failed with this code, although no usage is known. Absent: no.
+   */
   readonly mayBeBilled?: boolean
 }
 

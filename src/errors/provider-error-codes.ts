@@ -11,7 +11,7 @@ export const PROVIDER_ERROR_CODES = {
     mayBeBilled: false,
     remedy: 'Configure the provider: set its key in the environment or in `providers`.',
     cliRemedy: 'Set its key (OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, …) or try it with --simulate.',
-    toolRemedy: 'Use a provider of list_providers.',
+    toolRemedy: 'Use a provider that list_providers returns.',
   },
   PROVIDER_NOT_FOUND: {
     httpStatus: 404,
@@ -30,7 +30,7 @@ export const PROVIDER_ERROR_CODES = {
     fallsBack: true,
     mayBeBilled: false,
     remedy: 'Activate the provider, or choose another one in the step.',
-    toolRemedy: 'Use an active provider of list_providers.',
+    toolRemedy: 'Use an active provider that list_providers returns.',
   },
   PROVIDER_AUTH: {
     httpStatus: 502,
@@ -90,7 +90,7 @@ export const PROVIDER_ERROR_CODES = {
     fallsBack: true,
     mayBeBilled: true,
     resumable: true,
-    remedy: 'Try again; if it stays, the base URL may not speak the expected protocol.',
+    remedy: 'Try again; if the error persists, the server at the base URL may not speak the expected protocol.',
   },
   PROVIDER_STREAM_CUT: {
     httpStatus: 502,

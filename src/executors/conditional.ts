@@ -121,8 +121,8 @@ function checkGroups(definition: FlowDefinition): readonly DefinitionProblem[] {
 }
 
 /**
- * Branches of one group do not see each other. At least one of them runs, so that later steps see no output from before
- * a group whose branches all have one.
+ * Branches of one group do not see each other. At least one of them runs, so if every branch has an output, later steps
+ * do not see an output from before the group.
  */
 function nearestBranches(definition: FlowDefinition): ReadonlyMap<string, readonly string[]> {
   const unsure = unsureSteps(definition)

@@ -57,7 +57,7 @@ export const critiqueExecutor: Executor = {
 async function runCritique(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
   const { before, draft, reviewers, refine, after } = getLoopRoles(definition, REVIEW_ACTIONS)
   const rounds = definition.critique?.rounds ?? 1
-  // With one round a verdict only decides whether the refinement runs, so that plain prose from a critic is accepted.
+  // With one round a verdict only decides whether the refinement runs, so plain prose from a critic is accepted.
   const verdict = rounds > 1 ? 'ask' : 'read'
   const start = await runInOrder(definition, before, context)
   const first = await runIfReady(definition, draft, context, { visible: start })

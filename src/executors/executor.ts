@@ -11,7 +11,7 @@ export type Limiter = <Result>(work: () => Result | PromiseLike<Result>) => Prom
 export interface RunStepOptions {
   /** From 1; default 1. */
   readonly iteration?: number
-  /** Results whose outputs are the step's input, in place of those that `inputFrom` selects. Given by loops. */
+  /** Results whose outputs are the step's input, in place of those that `inputFrom` selects. Set by loops. */
   readonly input?: readonly StepResult[]
   /**
    * Results that the step may see, in definition order, iterations of a loop oldest first. Must not depend on timing,
@@ -61,10 +61,10 @@ export interface AnswerStep {
   readonly iteration: number
 }
 
-/** How often a step may be called, for the cost range of checkFlow. */
+/** Minimum and maximum number of calls of a step, for the cost range of checkFlow. */
 export interface CallRange {
   readonly stepId: string
-  /** Fewest calls in a flow in which no step fails. */
+  /** Minimum number of calls if no step of the flow fails. */
   readonly min: number
   readonly max: number
 }
@@ -88,38 +88,35 @@ export interface CallRange {
  */
 export interface Executor {
   readonly type: FlowType
-  /**
-   * Schema of the definition's settings block, which has the name of the type; absent where the type has no settings.
-   */
+  /** Schema of the definition's settings block, which has the name of the type; absent if the type has no settings. */
   readonly settings?: z.ZodType
   /** Name of the settings block, where it differs from the type. */
   readonly settingsKey?: string
   /** Problems of a definition that only this type has. Called by the parser after its general checks. */
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
-  /** Steps start when the steps that they name have settled, and have no predecessor by position alone. */
+  /** Whether steps start when the steps that they name have settled, and have no predecessor by position alone. */
   readonly noImplicitPredecessor?: boolean
-  /** Prompts and conditions may name later steps, because a loop comes back to them. */
+  /** Whether prompts and conditions may name later steps, because a loop returns to them. */
   readonly forwardReferences?: boolean
   /** One range per step, in definition order. */
   calls(definition: FlowDefinition): readonly CallRange[]
   /**
    * Runs of steps whose output is certainly the flow's output if they succeed, so that their text may be streamed as
-   * the answer. Must leave out each run after which another output may still be chosen. Absent where the answer is
-   * known only at the end.
+   * the answer. Must leave out each run after which another output may still be chosen. Absent if the answer is known
+   * only at the end.
    */
   answers?(definition: FlowDefinition): readonly AnswerStep[]
   /**
-   * Ids of the steps that run once per iteration of a loop, in definition order; absent where no step runs more than
-   * once.
+   * Ids of the steps that run once per iteration of a loop, in definition order; absent if no step runs more than once.
    */
   loop?(definition: FlowDefinition): readonly string[]
   /**
-   * Outputs that the executor gives to steps as `RunStepOptions.input`, in place of those that their definitions name.
+   * Outputs that the executor passes to steps as `RunStepOptions.input`, in place of those that their definitions name.
    */
   implicitInputs?(definition: FlowDefinition): readonly { readonly from: string; readonly to: string }[]
   /**
-   * For each step id, the steps of which one has written the latest output that the step sees, likeliest first. Without
-   * an entry for a step these are the nearest steps before it in the definition. Read by checkFlow and the preflight.
+   * For each step id, the steps that may have written the latest output that the step sees, likeliest first. Without an
+   * entry for a step these are the nearest steps before it in the definition. Read by checkFlow and the preflight.
    */
   nearest?(definition: FlowDefinition): ReadonlyMap<string, readonly string[]>
   /** Runs the flow. Resolves when no step is left to run; rejects with the OrchestratorError that ends the flow. */

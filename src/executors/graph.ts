@@ -9,7 +9,7 @@ import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult, 
 import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
 export const parallelSettings = z.strictObject({
-  /** Maximum number of steps that run at once, where each sample of a step counts; default: all that are ready. */
+  /** Maximum number of steps that run at once; each sample counts as one. Default: all that are ready. */
   maxConcurrency: z.number().int().positive().optional(),
   /**
    * Effect of a failed step anywhere in the graph; default `fail`, or `continue` where minSuccesses is given. With

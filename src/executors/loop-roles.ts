@@ -65,7 +65,7 @@ export function idleSteps(definition: FlowDefinition, { reviewers, draft, refine
   return new Set([...idle, refine, ...(skippable.has(draft.id) ? reviewers : [])])
 }
 
-/** The outputs that the loop itself gives: drafts and refinements to the reviewers, drafts to the refining step. */
+/** The outputs that the loop itself passes on: drafts and refinements to the reviewers, drafts to the refining step. */
 export const loopInputs = ({
   draft,
   reviewers,

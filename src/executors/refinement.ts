@@ -19,7 +19,7 @@ export const refinementSettings = z.strictObject({
    */
   minImprovement: z.number().min(0).max(1).optional(),
   /**
-   * Rounds without progress after which the loop ends; default 2 where minImprovement is given. Without both, the loop
+   * Rounds without progress after which the loop ends; default 2 if minImprovement is given. Without both, the loop
    * never ends for lack of progress.
    */
   patience: z.number().int().min(1).optional(),

@@ -10,7 +10,7 @@ import { sequentialExecutor } from './sequential.ts'
 // definitions, and the annotated table below refers to none of them.
 export { conditionalExecutor, critiqueExecutor, graphExecutor, parallelExecutor, refinementExecutor, sequentialExecutor }
 
-/** All flow types. A new one adds its line here. */
+/** All flow types. To add one, add its line here. */
 export const executors: Readonly<Record<FlowType, Executor>> = {
   sequential: sequentialExecutor,
   parallel: parallelExecutor,

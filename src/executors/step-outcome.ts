@@ -5,7 +5,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { missingInput, stepPlans } from '../prompts/step-plan.ts'
 import type { AnswerStep, ExecutorContext, RunStepOptions } from './executor.ts'
 
-/** The error of a failed result, with the step's own code, to end the flow with. */
+/** The error that ends the flow after a failed step, with the step's own code. */
 export function failureOf(result: StepResult): OrchestratorError {
   const error = result.error
   if (!error)
@@ -28,7 +28,7 @@ export async function runIfReady(
   return required(step, await context.runStep(step, options))
 }
 
-/** Whether a step has its inputs and its condition holds. Where not, records the step as skipped. */
+/** Whether a step has its inputs and its condition holds. Otherwise records the step as skipped. */
 export async function readyOrSkipped(
   definition: FlowDefinition,
   step: FlowStep,
@@ -51,7 +51,7 @@ async function whyNotReady(
   return (await context.conditionHolds(step, visible, iteration)) ? undefined : 'condition'
 }
 
-/** The reason why a step cannot run with the results that it may see; `undefined` where it can. */
+/** The reason why a step cannot run with the results that it may see; `undefined` if it can. */
 export function missingFor(
   definition: FlowDefinition,
   step: FlowStep,
@@ -68,7 +68,7 @@ export function missingFor(
   return missingInput(plan, outcomeOf, isGiven)
 }
 
-/** The result itself. Throws where it is a failure that ends the flow. */
+/** Returns the result. Throws if it is a failure that ends the flow. */
 export function required(step: FlowStep, result: StepResult): StepResult {
   if (result.status === 'FAILED' && !step.optional) throw failureOf(result)
   return result
@@ -89,8 +89,7 @@ export async function runInOrder(
     const visible = results.slice()
     const missing = missingFor(definition, step, visible)
     if (missing !== undefined) results.push(await context.skipStep(step, missing))
-    // Thousands of flows may wait here at once, so that this branch avoids the second suspended function of
-    // `runIfReady`.
+    // Thousands of flows may wait here at once, so this branch avoids the second suspended function of `runIfReady`.
     else if (step.condition === undefined) results.push(required(step, await context.runStep(step, { visible })))
     else results.push(await runIfReady(definition, step, context, { visible }))
   }
@@ -130,7 +129,7 @@ export async function runTogether(
 export const lastSuccess = (results: readonly StepResult[]): StepResult | undefined =>
   results.findLast((result) => result.status === 'SUCCESS')
 
-/** The last of these steps, each of which runs once, as the step whose output is the flow's. */
+/** The result that gives the flow's output: the last of these steps, each of which runs once. */
 export const lastOf = (steps: readonly FlowStep[]): readonly AnswerStep[] =>
   steps.slice(-1).map(({ id }) => ({ stepId: id, iteration: 1 }))
 

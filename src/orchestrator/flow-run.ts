@@ -11,7 +11,7 @@ import type { FlowLog } from './updates/update-log.ts'
 /** The conversation before a flow, oldest first. */
 export interface ThreadHistory {
   readonly messages: readonly Message[]
-  /** The thread has older messages, which were not read. */
+  /** Whether the thread has older messages, which were not read. */
   readonly isCut: boolean
 }
 
@@ -25,7 +25,7 @@ export interface RunOptions {
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Present where another process may resume the flow after a crash without a caller, with these options. */
+  /** Present if another process may automatically resume the flow after a crash, with these options. */
   readonly stored?: StoredRunOptions
 }
 
@@ -33,9 +33,9 @@ export interface RunOptions {
 export interface PriorState {
   /** One result per step and iteration. */
   readonly results: readonly StepResult[]
-  /** SUCCESS results that are not paid again, by `recordKey`. */
+  /** SUCCESS results, which are not paid for again, by `recordKey`. */
   readonly recorded: ReadonlyMap<string, StepResult>
-  /** By `recordKey`: the ledger continues their numbers. */
+  /** Attempts by `recordKey`, whose numbers the ledger continues. */
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
   /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
   readonly inFlight: ReadonlySet<string>
@@ -73,7 +73,7 @@ export interface FlowExecution {
   readonly inputMessageId?: string
   readonly attachments: readonly Attachment[]
   readonly options: RunOptions
-  /** A provider of the flow is the simulator. */
+  /** Whether any provider of the flow is the simulator. */
   readonly simulated: boolean
 
   // Its limits.
@@ -86,7 +86,7 @@ export interface FlowExecution {
   readonly cancellation: CancellationToken
   readonly log: FlowLog
   readonly startedAt: Date
-  /** Absent where no observer is registered. */
+  /** Absent if no observer is registered. */
   readonly observation?: FlowObservation
 
   readonly prior: PriorState
@@ -97,7 +97,7 @@ export interface FlowExecution {
 export const settledResults = ({ progress }: FlowExecution): StepResult[] =>
   progress.results.filter((result) => result !== undefined)
 
-/** Results that earlier executions paid for and that this one has not replayed. */
+/** Results that earlier executions paid for and this one has not replayed. */
 export function notReplayed({ prior, progress }: FlowExecution): readonly StepResult[] {
   if (prior.results.length === 0) return prior.results
   const replayed = new Set(progress.results.map((result) => result?.id))

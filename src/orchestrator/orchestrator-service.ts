@@ -101,14 +101,14 @@ export class OrchestratorService {
   }
 
   /**
-   * Flows that the user created, of any thread. Flows that the user may not read any more are left out after the page
-   * was read, so a page may hold fewer than `limit`.
+   * Flows that the user created, of any thread. Flows that the user may no longer read are removed from each page, so a
+   * page may hold fewer than `limit`.
    */
   async listFlowsOf(userId: string, options: ListFlowsOptions = {}): Promise<FlowPage['flows']> {
     return (await this.listFlowPage(userId, options)).flows
   }
 
-  /** One page of listFlows where a thread is given, and of listFlowsOf without one. */
+  /** One page of listFlows if a thread is given, otherwise of listFlowsOf. */
   async listFlowPage(userId: string, options: ListFlowsOptions = {}, threadId?: string): Promise<FlowPage> {
     const { lists, store, definitions, executions } = this.#deps
     const { flows, ...page } = await lists.page(userId, options, threadId)
@@ -209,22 +209,22 @@ export class OrchestratorService {
     return this.#deps.checkFlow(definition, userId)
   }
 
-  /** Every problem for which a run must not start, by the rules that an interface chooses. Never rejects. */
+  /** Every problem that must keep a run from starting, by the rules that an interface chooses. Never rejects. */
   preflight(definition: FlowDefinitionInput, userId: string, options: PreflightOptions): Promise<readonly FlowFinding[]> {
     return this.#deps.preflight(definition, userId, options)
   }
 
   /**
-   * Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty where
-   * the output is known only at the end.
+   * Runs of steps whose text is the flow's output when they succeed, and may be shown while it is written. Empty if the
+   * output is known only at the end.
    */
   async answerSteps(definition: FlowDefinition): Promise<readonly AnswerStep[]> {
     return this.#deps.answerSteps(definition)
   }
 
   /**
-   * The steps one of which writes the output of the flow. Empty where several outputs are joined or one is selected at
-   * the end.
+   * The steps one of which writes the output of the flow. Empty if several outputs are joined or one is selected at the
+   * end.
    */
   async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
     return this.#deps.finalSteps(definition)
@@ -232,8 +232,8 @@ export class OrchestratorService {
 
   /**
    * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never
-   * cancels the flow. Only durable updates are delivered, so the same call after a crash continues without gap or
-   * repetition.
+   * cancels the flow. Only durable updates are delivered, so the same call after a crash continues without gaps or
+   * duplicates.
    */
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)
@@ -248,8 +248,8 @@ export class OrchestratorService {
 
   /**
    * A new PENDING flow of the same definition. It takes over the results of the steps before `fromStep` that a new run
-   * would repeat unchanged, without paying again: with another input only of steps that do not read it, of a loop only
-   * the first iteration. Needs `write`. STEP_NOT_FOUND.
+   * would repeat unchanged, without paying again: with another input only those of steps that do not read it, and of a
+   * loop only the first iteration. Needs `write`. STEP_NOT_FOUND.
    */
   async rerunFlow(flowId: string, userId: string, options: RerunFlowOptions = {}): Promise<OrchestrationFlow> {
     const rerun = parseRerunOptions(options)
@@ -283,7 +283,7 @@ export class OrchestratorService {
   async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {
     if ('result' in end) return end.result
     if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
-    // The process that took the flow may have done so to cancel it.
+    // Another process may have claimed the flow in order to cancel it.
     const flow = await this.#deps.store.flows.find(flowId)
     if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
     throw end.error

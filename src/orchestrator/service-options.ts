@@ -56,15 +56,15 @@ export type RerunFlowOptions = z.input<typeof rerunOptionsSchema>
 export function parseRerunOptions(options: RerunFlowOptions): RerunFlowOptions {
   const parsed = parseOptions(rerunOptionsSchema, options, 'rerunFlow')
   if (parsed.input === undefined || !isBlank(parsed.input)) return parsed
-  throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found nothing but blanks')
+  throw new OrchestratorError('FLOW_INPUT_MISSING', 'rerunFlow: expected text in options.input, found only blank characters')
 }
 
-/** Throws INPUT_INVALID, which names every invalid option after `where`, the method that received them. */
-export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, where: string): z.output<Schema> {
+/** Throws INPUT_INVALID, which names every invalid option after the name of the `method` that received them. */
+export function parseOptions<Schema extends z.ZodType>(schema: Schema, options: unknown, method: string): z.output<Schema> {
   const parsed = schema.safeParse(options)
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`)
-  throw new OrchestratorError('INPUT_INVALID', `${where}: ${problems.join('; ')}`, { details: { problems } })
+  throw new OrchestratorError('INPUT_INVALID', `${method}: ${problems.join('; ')}`, { details: { problems } })
 }
 
 /** Time limits in milliseconds. A longer flow ends with FLOW_TIMEOUT, a longer step with STEP_TIMEOUT. */
@@ -77,11 +77,11 @@ export interface TimeoutConfig {
 export interface ExecuteFlowOptions {
   /** The user's prompt. */
   readonly input?: string
-  /** Requests streams from providers and emits `step_progress`; by default where `onUpdate` is given. */
+  /** Whether to request streams from providers and emit `step_progress`; by default if `onUpdate` is given. */
   readonly streaming?: boolean
   /** Called synchronously with every update; its errors and rejections are ignored. */
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Writes every step's output as a message of the thread. */
+  /** Whether to add every step's output to the thread as a message. */
   readonly saveMessages?: boolean
   readonly timeout?: TimeoutConfig
   /** By default the metadata of the flow's last execution. */
@@ -89,8 +89,8 @@ export interface ExecuteFlowOptions {
   /** Replace the definition's own limits one by one. A higher limit lets a flow resume that has reached its own. */
   readonly limits?: FlowLimits
   /**
-   * Lets a process that finds the flow interrupted resume it with these options, without a caller. By default false:
-   * the caller that started the flow decides.
+   * Whether another process may automatically resume the flow with these options after a crash. Default false: the
+   * caller decides whether to execute it again.
    */
   readonly resumeAfterCrash?: boolean
   /** Id of the flow's own thread. Another thread is INPUT_INVALID. */
@@ -117,9 +117,7 @@ const executeOptionsSchema = z.strictObject({
 
 const NO_METADATA = Object.freeze({})
 
-/**
- * Checked options, with the metadata of the flow's last execution where the caller gives none. Throws INPUT_INVALID.
- */
+/** Checked options, with the metadata of the flow's last execution if the caller gives none. Throws INPUT_INVALID. */
 export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOptions {
   const options = parseOptions(executeOptionsSchema, given, 'executeFlow')
   return {

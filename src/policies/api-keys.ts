@@ -33,7 +33,7 @@ export interface ApiKeyServiceOptions {
 
 const MAX_CACHE_MS = 1_000
 const TOUCH_EVERY_MS = 60_000
-/** Keys whose last use is cached; the use of other keys may be written more often. */
+/** Number of keys whose last use is cached; the use of other keys may be written more often. */
 const MAX_TOUCHED = 10_000
 
 const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -41,7 +41,7 @@ const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const SECRET_LENGTH = 43
 const ID = /^[0-9a-f]{16}$/
 const TOKEN = /^pk_([0-9a-f]{16})_([0-9A-Za-z]{43})$/
-/** Stand-ins for the id and hash of a malformed token, so that it takes the same work. No key has them. */
+/** Stand-ins for the id and hash of a malformed token, so that rejecting it takes the same work. No key has them. */
 const NO_ID = 'none'
 const NO_HASH = Buffer.alloc(32)
 
@@ -91,13 +91,13 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
     list: async (userId) => records.list(userId === undefined ? undefined : parse(userIdSchema, userId, 'userId')),
 
     revoke: async (id) => {
-      // The id may be a whole token by mistake, so that the message repeats it only where it has the form of an id.
+      // A caller may pass a whole token by mistake, so the message repeats the id only if it has the form of one.
       if (!isId(id)) throw new OrchestratorError('KEY_NOT_FOUND', 'Expected the id of a key: 16 hexadecimal digits.')
       try {
         const revoked = await records.revoke(id, now())
         if (revoked) return revoked
       } finally {
-        // Also after a failure: the write may have reached the store.
+        // Dropped even after a failure, because the write may have reached the store.
         known.drop([id, ''])
       }
       throw new OrchestratorError('KEY_NOT_FOUND', `Expected a key, found none with id "${id}".`, { details: { id } })
@@ -125,8 +125,8 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
 
 const isId = (id: unknown): id is string => typeof id === 'string' && ID.test(id)
 
-// A slow hash protects passwords, whose likely values can be tested one by one. These secrets have 256 random bits,
-// which no speed of testing reaches, and a slow hash on each request would let clients keep the server busy.
+// A slow hash would not help: it protects passwords, which can be guessed, but these secrets have 256 random bits. On
+// each request it would let clients keep the server busy.
 const toHash = (secret: string): Buffer => createHash('sha256').update(secret).digest()
 
 /** Records the use of a key at most once a minute. A failed write does not fail the request. */

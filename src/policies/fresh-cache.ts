@@ -27,7 +27,7 @@ interface Entry<Value> {
 const MAX_ENTRIES = 2_000
 
 export function createFreshCache<Value>({ cacheMs, now }: FreshCacheOptions): FreshCache<Value> {
-  // The LRU cache allocates memory for all entries at once, so that it is created only at the first read.
+  // The LRU cache allocates memory for all entries at once, so it is created only at the first read.
   let entries: LRUCache<string, Entry<Value>> | undefined
   return {
     get(key, read) {

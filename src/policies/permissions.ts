@@ -26,7 +26,8 @@ const MAX_CACHE_MS = 1_000
 export function createPermissionService(records: PermissionRecords, options: PermissionServiceOptions = {}): PermissionService {
   const { cacheMs = MAX_CACHE_MS, now = () => performance.now(), findCreator } = options
   const cache = createFreshCache<ReadonlySet<ThreadRight>>({ cacheMs: Math.min(cacheMs, MAX_CACHE_MS), now })
-  // Reading rights and writing them back must not interleave with another such pair for the same thread.
+  // Serializes changes per thread, because reading rights and writing them back must not interleave with another
+  // change.
   const oneAtATime = createKeyedMutex()
 
   const readRights = async (userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>> =>
@@ -41,7 +42,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
         THREAD_RIGHTS.filter((right) => rights.has(right)),
       )
     } finally {
-      // Also after a failure: the write may have reached the store.
+      // Dropped even after a failure, because the write may have reached the store.
       cache.drop([threadId, userId])
     }
   }
@@ -54,16 +55,16 @@ export function createPermissionService(records: PermissionRecords, options: Per
       const given = checkRights(rights)
       await oneAtATime(threadId, async () => {
         requireAll(await readRights(byUserId, threadId), threadId, given)
-        const held = await readRights(toUserId, threadId)
-        await set(threadId, toUserId, new Set([...held, ...given]))
+        const heldRights = await readRights(toUserId, threadId)
+        await set(threadId, toUserId, new Set([...heldRights, ...given]))
       })
     },
     revoke: async (threadId, byUserId, fromUserId, rights) => {
       checkIds({ threadId, byUserId, fromUserId })
       const named = rights && checkRights(rights)
       await oneAtATime(threadId, async () => {
-        const held = await readRights(fromUserId, threadId)
-        const taken = named ?? [...held]
+        const heldRights = await readRights(fromUserId, threadId)
+        const taken = named ?? [...heldRights]
         requireAll(await readRights(byUserId, threadId), threadId, taken)
         if ((await findCreator?.(threadId)) === fromUserId) {
           throw new OrchestratorError(
@@ -74,7 +75,7 @@ export function createPermissionService(records: PermissionRecords, options: Per
             },
           )
         }
-        await set(threadId, fromUserId, new Set([...held].filter((right) => !taken.includes(right))))
+        await set(threadId, fromUserId, new Set([...heldRights].filter((right) => !taken.includes(right))))
       })
     },
     list: async (threadId, byUserId) => {
@@ -83,15 +84,15 @@ export function createPermissionService(records: PermissionRecords, options: Per
       return records.list(threadId)
     },
     threadCreated: (threadId, userId) => set(threadId, userId, new Set(THREAD_RIGHTS)),
-    // Entries are keyed by thread and user, and the users of a thread are not listed, so that all entries are dropped.
-    // That costs one read each.
+    // Entries are keyed by thread and user, and the users of a thread are not listed, so all entries are dropped. That
+    // costs one read each.
     threadDeleted: () => cache.clear(),
   }
 }
 
-function requireAll(held: ReadonlySet<ThreadRight>, threadId: string, rights: readonly ThreadRight[]) {
-  requireRight(held, threadId, 'read')
-  const missing = rights.find((right) => !held.has(right))
+function requireAll(heldRights: ReadonlySet<ThreadRight>, threadId: string, rights: readonly ThreadRight[]) {
+  requireRight(heldRights, threadId, 'read')
+  const missing = rights.find((right) => !heldRights.has(right))
   if (missing) throw permissionDenied(threadId, missing)
 }
 

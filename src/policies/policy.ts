@@ -18,7 +18,7 @@ export interface PermissionService {
    * False for an unknown thread.
    */
   can(userId: string, threadId: string, right: ThreadRight): Promise<boolean>
-  /** The rights of the user on the thread; empty where the user holds none. */
+  /** The rights of the user on the thread; empty if the user holds none. */
   rightsOf(userId: string, threadId: string): Promise<ReadonlySet<ThreadRight>>
   /**
    * Adds the rights to those that `toUserId` holds. Rejects with PERMISSION_DENIED when `byUserId` does not hold each
@@ -27,7 +27,7 @@ export interface PermissionService {
    */
   grant(threadId: string, byUserId: string, toUserId: string, rights: readonly ThreadRight[]): Promise<void>
   /**
-   * Removes the rights from `fromUserId`, all of them where `rights` is absent. Rejects as `grant` does, and with
+   * Removes the rights from `fromUserId`, all of them if `rights` is absent. Rejects as `grant` does, and with
    * PERMISSION_DENIED where `fromUserId` created the thread.
    */
   revoke(threadId: string, byUserId: string, fromUserId: string, rights?: readonly ThreadRight[]): Promise<void>
@@ -124,11 +124,11 @@ export interface ContextItem {
   readonly from?: string
   readonly text: string
   /**
-   * The step cannot run without it: `inputFrom` names it, or the prompt reads it. The step fails where sharing it is
-   * denied.
+   * Whether the step cannot run without the item, because `inputFrom` names it or the prompt reads it. The step fails
+   * if sharing it is denied.
    */
   readonly required: boolean
-  /** Must be neither shortened nor left out for its length, as with a system message. */
+  /** Whether the item, such as a system message, must be neither shortened nor left out for its length. */
   readonly whole?: boolean
 }
 
@@ -163,8 +163,8 @@ export interface SharedContext {
 export type ShareContext = (request: SharedContextRequest) => Promise<SharedContext>
 
 /**
- * Decides about one context item by the user's policy alone. Pure. Called by checkFlow and the preflight before a run,
- * and for reads of prompt functions.
+ * Decides about one context item by the user's policy alone. Pure. Implemented by decideSharing. Called by checkFlow
+ * and the preflight before a run, and for reads of prompt functions.
  */
 export type DecideSharing = (
   piece: Pick<ContextItem, 'kind' | 'name' | 'from'>,

@@ -55,6 +55,6 @@ function decideItem(item: ContextItem, { to, userId, policy, contextPolicy }: Sh
 
 function denied(stepId: string, decision: SharingDecision): SharingDeniedError {
   const { piece, kind, from, to, rule } = decision
-  const what = `${kind} "${piece}"${from === undefined ? '' : ` of ${from}`}`
-  return new SharingDeniedError(`Step "${stepId}" needs ${what}, which ${to} may not see (${rule}).`, stepId, decision)
+  const itemName = `${kind} "${piece}"${from === undefined ? '' : ` of ${from}`}`
+  return new SharingDeniedError(`Step "${stepId}" needs ${itemName}, which ${to} may not see (${rule}).`, stepId, decision)
 }

@@ -3,7 +3,7 @@ import type { ContextItem, SharedContextRequest } from './policy.ts'
 export interface FittedContext {
   /** The items that fit, in the order of the request. */
   readonly visible: readonly ContextItem[]
-  /** Items of which nothing fits; never required ones. */
+  /** Items that do not fit at all; never required ones. */
   readonly leftOut: ReadonlySet<ContextItem>
   readonly notes: readonly string[]
 }
@@ -15,7 +15,7 @@ const NONE: ReadonlySet<ContextItem> = new Set()
 /**
  * Fits history and step outputs into `maxTokens` together: the oldest history is left out first, then the oldest
  * outputs lose their beginning. Other kinds, and items marked `whole`, do not count. No tokenizer gives more tokens
- * than UTF-8 bytes, so that texts which fit as bytes are not counted.
+ * than UTF-8 bytes, so texts that fit as bytes are not counted.
  */
 export async function fitTokens(
   items: readonly ContextItem[],
@@ -28,8 +28,8 @@ export async function fitTokens(
 
   const newestFirst = (kind: ContextItem['kind']) => items.filter((item) => item.kind === kind && isBounded(item)).reverse()
   const byWorth = [...newestFirst('step_output'), ...newestFirst('conversation_history')]
-  const floor = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((item) => item.required).length)))
-  const floorOf = (item: ContextItem) => (item.required ? Math.min(floor, byteLength(item.text)) : 0)
+  const minimumShare = Math.floor(maxTokens / (8 * Math.max(1, byWorth.filter((item) => item.required).length)))
+  const floorOf = (item: ContextItem) => (item.required ? Math.min(minimumShare, byteLength(item.text)) : 0)
   let reserved = byWorth.reduce((sum, item) => sum + floorOf(item), 0)
   let tokensLeft = maxTokens
   // After the first cut, less important items get nothing: only required items keep their minimum share.
@@ -87,8 +87,8 @@ function countByKind(items: ReadonlySet<ContextItem>): string {
 const MAX_ESTIMATES = 4
 
 /**
- * The longest end of the text that fits, found by a few estimates. Where they find none, the text is cut to as many
- * bytes as tokens are allowed.
+ * The longest end of the text that fits, found by a few estimates. If they find none, the text is cut to as many bytes
+ * as tokens are allowed.
  */
 async function keepEnd(
   text: string,

@@ -9,7 +9,7 @@ type LiquidModule = typeof import('liquidjs')
 
 /**
  * Limits of one template. They count work instead of time, so that the same template over the same values always ends
- * alike. They keep a template to little more than 100 ms and admit real ones with megabytes of outputs.
+ * alike. They keep rendering to little more than 100 ms and allow real templates with megabytes of outputs.
  */
 export const TEMPLATE_LIMITS = {
   /** Characters of the source. */
@@ -49,13 +49,13 @@ const FILTERS = [
 ]
 
 export interface LiquidEngine {
-  /** Parses a template. Throws errors of Liquid, and FLOW_INVALID where the source is over a limit. */
+  /** Parses a template. Throws errors of Liquid, and FLOW_INVALID if the source exceeds a limit. */
   parse(source: string): LiquidNode[]
   analyze(nodes: LiquidNode[]): StaticAnalysis
   render(nodes: LiquidNode[], environment: object): unknown
 }
 
-/** Creates a Liquid engine without files, prototypes, clocks and unknown names. */
+/** Creates a Liquid engine that has no access to files, prototypes or clocks and rejects unknown names. */
 export function createLiquid(): LiquidEngine {
   const liquidjs = loadLiquid()
   const liquid = new liquidjs.Liquid({
@@ -97,7 +97,7 @@ export function createLiquid(): LiquidEngine {
   }
 }
 
-/** Rejects sources whose parsing would take Liquid long. */
+/** Rejects sources that Liquid would take long to parse. */
 function assertMarks(source: string, marks: readonly TopLevelToken[]): void {
   assertAtMost(TEMPLATE_LIMITS.marks, marks.length, 'marks "{{" and "{%"')
   let code = 0
@@ -109,8 +109,8 @@ function assertMarks(source: string, marks: readonly TopLevelToken[]): void {
   assertAtMost(allowed, code, `characters inside marks in a template of ${source.length}`)
 }
 
-function assertAtMost(limit: number, found: number, what: string): void {
-  if (found > limit) throw sourceError(`expected at most ${limit} ${what}, found ${found}`)
+function assertAtMost(limit: number, found: number, unit: string): void {
+  if (found > limit) throw sourceError(`expected at most ${limit} ${unit}, found ${found}`)
 }
 
 /**
@@ -159,9 +159,9 @@ function chargeOutput(): (characters: number) => void {
   }
 }
 
-function overLimit(limit: 'memory' | 'nodes' | 'outputLength', what: string, found: number, remedy: string): OrchestratorError {
+function overLimit(limit: 'memory' | 'nodes' | 'outputLength', unit: string, found: number, remedy: string): OrchestratorError {
   const max = TEMPLATE_LIMITS[limit]
-  const message = `template: expected at most ${max} ${what}, found ${Math.ceil(found)} and more: ${remedy}`
+  const message = `template: expected at most ${max} ${unit}, found at least ${Math.ceil(found)}: ${remedy}`
   return new OrchestratorError('STEP_FAILED', message, { details: { limit, max } })
 }
 
@@ -179,7 +179,7 @@ function meteredEmitter(charge: (characters: number) => void): Emitter {
   }
 }
 
-/** The text that Liquid renders for a value: none for a missing one, lists without commas. */
+/** The text that Liquid renders for a value: empty for a missing one, lists without commas. */
 function toText(value: unknown): string {
   if (value === undefined || value === null) return ''
   if (Array.isArray(value)) return value.map(toText).join('')

@@ -1,6 +1,6 @@
 import type { PromptScope, References } from '../domain/definition/prompt-scope.ts'
 
-/** Reads one value of a scope; `undefined` where it is missing. */
+/** Reads one value of a scope; `undefined` if it is missing. */
 type ReadValue = (scope: PromptScope) => string | undefined
 
 const PLAIN_VALUE = /\{\{\s*(original|input|previous|steps\.([A-Za-z][\w-]*)\.output)\s*\}\}/g
@@ -11,7 +11,7 @@ const MAX_LENGTH = 100_000
 
 export interface PlainTemplate {
   readonly references: References
-  /** `undefined` where a value is missing: Liquid then renders the template and reports the error with its position. */
+  /** `undefined` if a value is missing: Liquid then renders the template and reports the error with its position. */
   render(scope: PromptScope): string | undefined
 }
 

@@ -9,49 +9,52 @@ import { stepFields, stepReferences } from './step-references.ts'
  * reruns all use this plan; the parser finds cycles among the same names (`namingFields`).
  */
 export interface StepPlan {
-  /** Steps that must have settled before this one starts, where the flow type schedules by dependencies. */
+  /** Steps that must have settled before this one starts, for flow types that schedule by dependencies. */
   readonly waitsFor: ReadonlySet<string>
   /**
-   * Steps without whose output it cannot run: named by `inputFrom`, or read by its prompt outside of every condition
+   * Steps whose output this one requires: `inputFrom` names them, or the prompt reads them outside of every condition
    * and default.
    */
   readonly needs: ReadonlySet<string>
-  /** Those of `needs` that its prompt reads. In a loop the executor gives the input in place of `inputFrom`. */
+  /** The part of `needs` that its prompt reads. In a loop the executor provides the input in place of `inputFrom`. */
   readonly reads: ReadonlySet<string>
   /**
    * Steps of which at least one must have an output. Steps that its own condition reads are left out: the condition
-   * decides about them.
+   * handles them.
    */
   readonly inputs: ReadonlySet<string>
-  /** Every step upstream: the results that it may see, where the flow type schedules by dependencies. */
+  /** Every step upstream, which are the results that it may see, for flow types that schedule by dependencies. */
   readonly ancestors: ReadonlySet<string>
   /** The outputs that are its input: `{{ input }}`, or text appended to a prompt that mentions no output. */
   readonly input: InputRule
   /** Steps that its prompt names; conditions never leave this process and are not counted. */
   readonly names: ReadonlySet<string>
-  /** Its prompt reads `steps` as a whole or by a computed key, so that any output may be meant. */
+  /** Whether its prompt reads `steps` as a whole or by a computed key, so that any output may be meant. */
   readonly readsAll: boolean
-  /** Its prompt reads `{{ previous }}`: the nearest output before it. */
+  /** Whether its prompt reads `{{ previous }}`, the nearest output before it. */
   readonly readsNearest: boolean
-  /** Its prompt is a function, which may read any output. Sharing is decided when it does. */
+  /** Whether its prompt is a function, which may read any output. Sharing is decided when the function reads one. */
   readonly offersAll: boolean
-  /** `false` with `contextPolicy.shareStepOutputs: false`: the step runs without outputs that its author hides. */
+  /**
+   * Whether outputs may be required. False with `contextPolicy.shareStepOutputs: false`: the step then runs without the
+   * outputs that its author hides.
+   */
   readonly mayRequire: boolean
 }
 
 export interface InputRule {
   /**
    * `named`: the step of `inputFrom`. `dependencies`: the steps of `dependsOn`. `nearest`: the latest output before the
-   * step. `all`: every output before it. An input that the executor of a loop gives takes the place of all of them.
+   * step. `all`: every output before it. Input provided by the executor of a loop replaces all of them.
    */
   readonly from: 'none' | 'named' | 'dependencies' | 'nearest' | 'all'
   /** Ids for `named` and `dependencies`, else empty. */
   readonly stepIds: ReadonlySet<string>
-  /** The step cannot do without: an output of its input that may not be shared fails the step. */
+  /** Whether the step fails if an output of its input may not be shared. */
   readonly required: boolean
 }
 
-/** The outcome of a step so far; `undefined` where it has not run. */
+/** The outcome of a step so far; `undefined` if it has not run. */
 export type OutcomeOf = (stepId: string) => Pick<StepResult, 'status'> | undefined
 
 const NO_STEPS: ReadonlySet<string> = new Set()
@@ -96,7 +99,7 @@ function createPlan(
   }
   const previous = prior.at(-1)?.id
   if (step.inputFrom === 'all') for (const { id } of prior) inputs.add(id)
-  // In a sequence the previous output is that of the nearest step that has one, so no step in particular is needed.
+  // In a sequence the previous output is that of the nearest step that has one, so no particular step is required.
   else if (step.inputFrom === 'previous' && isScheduled(definition) && previous !== undefined) needs.add(previous)
   for (const id of needs) inputs.add(id)
   const waitsFor = new Set([...inputs, ...conditionSteps])
@@ -137,14 +140,14 @@ function inputRule(definition: FlowDefinition, step: FlowStep): InputRule {
 export interface SelectedOutputs<Output> {
   /** The outputs that are the step's input, in the order in which it sees them. */
   readonly inputs: readonly Output[]
-  /** Every output that the step reads, each once, and whether it cannot do without. */
+  /** Every output that the step reads, each once, and whether the step requires it. */
   readonly wanted: ReadonlyMap<Output, boolean>
 }
 
 /**
  * Applies the plan of a step to the outputs that it may see. At run time these are results; before a run
  * `createStepSources` passes the steps that may write them, so that both agree. `nearest`: the latest visible output,
- * or all that may be the latest. `given`: the outputs that the executor of a loop gives as input.
+ * or all that may be the latest. `given`: the outputs that the executor of a loop provides as input.
  */
 export function selectOutputs<Output extends { readonly stepId: string }>(
   plan: StepPlan,
@@ -173,8 +176,8 @@ function inputsOf<Output extends { readonly stepId: string }>(
 
 /**
  * The reason why a step cannot run with the outcomes of the steps before it, as text for its result: an output that it
- * needs is missing, or none of its inputs has one. `undefined` where it can run. Steps that have not run are ignored.
- * `isGiven`: the executor gives its input, so that only outputs that its prompt reads count.
+ * needs is missing, or none of its inputs has one. `undefined` if it can run. Steps that have not run are ignored.
+ * `isGiven`: the executor provides its input, so only outputs that its prompt reads count.
  */
 export function missingInput({ needs, reads, inputs }: StepPlan, outcomeOf: OutcomeOf, isGiven = false): string | undefined {
   if (inputs.size === 0) return undefined
@@ -222,19 +225,22 @@ function stepsWithoutOutput(definition: FlowDefinition, isUnsure: (step: FlowSte
 export const mayLackInput = ({ needs, inputs }: StepPlan, unsure: ReadonlySet<string>): boolean =>
   hasSome(needs, unsure) || (inputs.size > 0 && !hasSome(inputs, unsure, false))
 
-/** Whether one of the ids is in a set, or with `inSet: false` outside of it. Makes no copy: some plans have 500 ids. */
+/**
+ * Whether one of the ids is in a set, or with `inSet: false` outside of it. Copies nothing, because some plans have 500
+ * ids.
+ */
 function hasSome(ids: ReadonlySet<string>, set: ReadonlySet<string>, inSet = true): boolean {
   for (const id of ids) if (set.has(id) === inSet) return true
   return false
 }
 
-/** The ids up to the first step that has an output in every run; all of them where none has. */
+/** The ids up to the first step that has an output in every run; all of them if none has. */
 export function untilSure(ids: readonly string[], unsure: ReadonlySet<string>): readonly string[] {
   const sure = ids.findIndex((id) => !unsure.has(id))
   return sure === -1 ? ids : ids.slice(0, sure + 1)
 }
 
-/** Whether the flow continues after a step that fails and is not optional, as its `parallel` block says. */
+/** Whether the flow continues after a step that fails and is not optional, as its `parallel` block states. */
 export function continuesAfterFailure({ parallel: { onFailure, minSuccesses } = {} }: FlowDefinition): boolean {
   return (onFailure ?? (minSuccesses === undefined ? 'fail' : 'continue')) === 'continue'
 }

@@ -96,7 +96,7 @@ function unknownName(message: string, suggestion: string | undefined, use: Varia
   return sourceError(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
 }
 
-/** Steps whose output every rendering reads, so that it fails where one of them has no output. */
+/** Steps whose output every rendering reads, so that it fails if one of them has no output. */
 function neededSteps(engine: LiquidEngine, nodes: readonly LiquidNode[]): readonly string[] {
   const needed = new Set<string>()
   for (const node of nodes) {

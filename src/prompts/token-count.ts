@@ -26,8 +26,8 @@ const SLICE_LENGTH = 50_000
 const OPENAI_VENDORS: ReadonlySet<string> = new Set(['openai', 'azure'])
 
 /**
- * Creates the counter of one Polyphony. The tokenizer takes 140 ms and 60 MB, so that it loads at the first text that
- * needs it.
+ * Creates the token counter of one Polyphony instance. The tokenizer takes 140 ms and 60 MB, so it is loaded at the
+ * first text that needs it.
  */
 export function createTokenCounter(): TokenCounter {
   const loaded = new Map<Encoding, Tiktoken>()
@@ -72,7 +72,7 @@ export function createTokenCounter(): TokenCounter {
     },
     close() {
       closed = true
-      // The tokenizer lives in WebAssembly memory, which no garbage collector sees.
+      // The tokenizer lives in WebAssembly memory, which the garbage collector does not free.
       for (const tokenizer of loaded.values()) tokenizer.free()
       loaded.clear()
       loading.clear()
@@ -81,8 +81,8 @@ export function createTokenCounter(): TokenCounter {
 }
 
 /**
- * Literal import paths let bundlers include only these two tables. Their types are wrong about `default`, so that the
- * shape is checked.
+ * Literal import paths let bundlers include only these two tables. Their types are wrong about `default`, so the shape
+ * is checked.
  */
 const loadRanks: Readonly<Record<Encoding, () => Promise<{ readonly default: unknown }>>> = {
   o200k_base: () => import('tiktoken/encoders/o200k_base'),

@@ -14,7 +14,7 @@ export const problem = z.object({
   detail: z.string(),
   /** Path of the request. */
   instance: z.string().optional(),
-  /** Code of the error table. Programs must evaluate this and never a text. */
+  /** Code of the error table. Programs must decide on this and never on a text. */
   code: z.string().refine(isErrorCode, 'expected a code of the error table'),
   /** JSON Pointer of the first invalid value in the request. */
   pointer: z.string().optional(),

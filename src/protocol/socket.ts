@@ -44,10 +44,10 @@ export type WireServerFrame = z.input<typeof serverFrame>
 
 /** Codes and reasons with which the server closes a WebSocket. */
 export const SOCKET_CLOSE = {
-  /** The server shuts down. Clients should reconnect. */
+  /** The server is shutting down. Clients should reconnect. */
   goingAway: { code: 1001, reason: 'server is closing' },
   /** The client sent too many frames that are not valid. */
-  policy: { code: 1008, reason: 'too many frames that could not be understood' },
+  policy: { code: 1008, reason: 'too many invalid frames' },
   tooBig: { code: 1009, reason: 'message too big' },
   /** The client read too slowly. It can reconnect with `afterSeq` and loses nothing. */
   slow: { code: 4008, reason: 'reader too slow' },

@@ -11,7 +11,7 @@ export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'a
   readonly simulated: boolean
 }
 
-/** Shorter header values are words such as `v1` or `none`, which would be redacted everywhere. */
+/** Shorter header values are not redacted, because they are words such as `v1` or `none`, which occur everywhere. */
 export const MIN_SECRET = 8
 
 /** The constant headers of an account. Those of a headers function are added by the transport before every request. */

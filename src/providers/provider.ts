@@ -4,12 +4,12 @@ import type { Cost, Usage } from '../domain/execution/usage.ts'
 /** Options of one request to a model. */
 export interface GenerateOptions {
   /**
-   * The provider must close the HTTP request within 100 ms of an abort, also before the first byte and within a body.
+   * The provider must close the HTTP request within 100 ms of an abort, even before the first byte and within a body.
    */
   readonly signal: AbortSignal
   /**
    * Receives the text of the answer. If present, the provider must stream and call it synchronously with every chunk,
-   * in order. Absent: the provider sends a plain request.
+   * in order. If absent, the provider sends a plain request.
    */
   readonly onDelta?: (text: string) => void
   /**
@@ -48,7 +48,7 @@ export interface GenerateOptions {
  * ```
  */
 export interface Provider {
-  /** Id by which steps name it: `openai`, or any key of `providers` in the configuration. */
+  /** Id by which steps name the provider: `openai`, or any key of `providers` in the configuration. */
   readonly id: string
   /** Kind of the adapter: `openai`, `anthropic`, `google`, `openai-compatible`, or a name of your own. */
   readonly kind: string

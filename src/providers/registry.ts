@@ -22,33 +22,33 @@ export interface ProviderServiceOptions {
   /** By provider id: settings of an account, or a provider object. */
   readonly providers: Readonly<Record<string, ProviderSettings | ProviderSettingsInput | Provider>>
   /**
-   * If present, it answers for every provider built from settings, which are marked as simulated. Called at first use
-   * of each.
+   * If present, the simulator stands in for every provider built from settings, and those are marked as simulated.
+   * Called at first use of each.
    */
   readonly simulator?: (kind: ProviderKind) => Promise<SimulatedEndpoint>
 }
 
 interface Adapter {
   /** The vendor's address, to which the key is sent unless `baseUrl` is set. Undefined if every account has its own. */
-  readonly home: (preset: PresetName | undefined) => { readonly baseUrl?: string; readonly needsKey: boolean }
+  readonly defaultEndpoint: (preset: PresetName | undefined) => { readonly baseUrl?: string; readonly needsKey: boolean }
   readonly load: (settings: AdapterSettings) => Promise<Provider>
 }
 
 const ADAPTERS: Readonly<Record<ProviderKind, Adapter>> = {
   openai: {
-    home: () => ({ baseUrl: 'https://api.openai.com/v1', needsKey: true }),
+    defaultEndpoint: () => ({ baseUrl: 'https://api.openai.com/v1', needsKey: true }),
     load: async (settings) => (await import('./openai/openai.ts')).createOpenAiProvider(settings),
   },
   anthropic: {
-    home: () => ({ baseUrl: 'https://api.anthropic.com', needsKey: true }),
+    defaultEndpoint: () => ({ baseUrl: 'https://api.anthropic.com', needsKey: true }),
     load: async (settings) => (await import('./anthropic/anthropic.ts')).createAnthropicProvider(settings),
   },
   google: {
-    home: () => ({ baseUrl: 'https://generativelanguage.googleapis.com', needsKey: true }),
+    defaultEndpoint: () => ({ baseUrl: 'https://generativelanguage.googleapis.com', needsKey: true }),
     load: async (settings) => (await import('./google/google.ts')).createGoogleProvider(settings),
   },
   'openai-compatible': {
-    home: (name) => {
+    defaultEndpoint: (name) => {
       const preset = name && PRESET_TABLE[name]
       return { baseUrl: preset?.baseUrl, needsKey: preset?.keyVariable !== undefined }
     },
@@ -72,8 +72,8 @@ interface Entry {
 }
 
 /**
- * Builds the providers of one Polyphony. Settings are read once, so that no flow or request can change where a key is
- * sent. Throws CONFIG_INVALID for an entry without `kind` or `preset` whose id names neither.
+ * Builds the providers of one Polyphony instance. Settings are read once, so that no flow or request can change where a
+ * key is sent. Throws CONFIG_INVALID for an entry without `kind` or `preset` whose id names neither.
  */
 export function createProviderService({ providers, simulator }: ProviderServiceOptions): ProviderService {
   const entries = new Map(
@@ -158,15 +158,15 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
   const kind = givenKind ?? defaultKind(id, settings.preset)
   const preset = kind === 'openai-compatible' ? (settings.preset ?? findPreset(id)) : undefined
   const adapter = ADAPTERS[kind]
-  const home = adapter.home(preset)
+  const defaultEndpoint = adapter.defaultEndpoint(preset)
   const account = { ...settings, preset, id, vendor: preset ?? kind }
-  const baseUrl = settings.baseUrl ?? home.baseUrl
+  const baseUrl = settings.baseUrl ?? defaultEndpoint.baseUrl
   return {
     kind,
     vendor: account.vendor,
     origin: simulator ? 'simulator' : baseUrl ? new URL(baseUrl).origin : 'none',
     simulated: simulator !== undefined,
-    missing: simulator ? undefined : findMissing(id, account, home),
+    missing: simulator ? undefined : findMissing(id, account, defaultEndpoint),
     active,
     load: async () =>
       adapter.load(
@@ -180,11 +180,11 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
 function findMissing(
   id: string,
   { apiKey, baseUrl }: ProviderSettingsInput,
-  home: ReturnType<Adapter['home']>,
+  defaultEndpoint: ReturnType<Adapter['defaultEndpoint']>,
 ): string | undefined {
-  if (!baseUrl && !home.baseUrl) return `provider "${id}" has no baseUrl`
+  if (!baseUrl && !defaultEndpoint.baseUrl) return `provider "${id}" has no baseUrl`
   // A server or proxy at a configured address may need no key.
-  if (home.needsKey && !apiKey && !baseUrl) return `provider "${id}" has no API key`
+  if (defaultEndpoint.needsKey && !apiKey && !baseUrl) return `provider "${id}" has no API key`
   return undefined
 }
 
@@ -203,7 +203,7 @@ function defaultKind(id: string, preset: PresetName | undefined): ProviderKind {
 /** Origin of a vendor's API; undefined if every account has its own. */
 export function homeOriginOf(vendor: string): string | undefined {
   const kind = PROVIDER_KINDS.find((name) => name === vendor) ?? 'openai-compatible'
-  const { baseUrl } = ADAPTERS[kind].home(findPreset(vendor))
+  const { baseUrl } = ADAPTERS[kind].defaultEndpoint(findPreset(vendor))
   return baseUrl === undefined ? undefined : new URL(baseUrl).origin
 }
 

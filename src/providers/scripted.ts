@@ -10,7 +10,7 @@ export interface ScriptedAnswer extends Partial<Omit<ModelResponse, 'text'>> {
   readonly chunks?: readonly string[]
   /** Milliseconds before every chunk, and before an answer that is not streamed. */
   readonly delayMs?: number
-  /** Delivers its chunks, then stays pending until it is aborted. */
+  /** Whether to deliver the chunks and then stay pending until an abort. */
   readonly hang?: true
 }
 

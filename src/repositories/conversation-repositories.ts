@@ -3,22 +3,22 @@ import type { DataSharingPolicy } from '../domain/users/sharing.ts'
 import type { Message, Thread, ThreadRight } from '../domain/users/thread.ts'
 
 export interface ThreadRepository {
-  /** Rejects with INTERNAL where the id is in use. */
+  /** Rejects with INTERNAL if the id is in use. */
   create(thread: Thread): Promise<void>
   find(threadId: string): Promise<Thread | undefined>
   /** Threads of the user, newest first. `after`: only those after this position, whose value is a `createdAt`. */
   list(userId: string, limit: number, offset: number, after?: PageCursor): Promise<readonly Thread[]>
   /**
-   * Removes the thread with its messages, permissions and flows, and resolves with whether there was one. Callers make
-   * sure that no flow of the thread is RUNNING; flows that are created meanwhile are refused.
+   * Removes the thread with its messages, permissions and flows, and resolves with whether it existed. Callers must
+   * make sure that no flow of the thread is RUNNING; flows that are created in the meantime are refused.
    */
   delete(threadId: string): Promise<boolean>
-  /** Adds a message. A message whose id is stored changes nothing. */
+  /** Adds a message. Does nothing if a message with this id is already stored. */
   addMessage(message: Message): Promise<void>
-  /** Adds messages of one thread: all or none. Messages of the same instant keep the order of the list. */
+  /** Adds messages to one thread, all or none. Messages of the same instant keep the order of the list. */
   addMessages(messages: readonly Message[]): Promise<void>
   /**
-   * The newest `limit` messages, or all, of one role where it is given; the oldest of them first. Called once per
+   * The newest `limit` messages, or all; with `role` only those of that role. The oldest comes first. Called once per
    * execution.
    */
   messages(threadId: string, limit?: number, role?: Message['role']): Promise<readonly Message[]>
@@ -28,7 +28,7 @@ export interface ThreadRepository {
 
 /** Rights on threads that users gave to other users. */
 export interface PermissionRepository {
-  /** Called with every request; calls of one turn of the event loop share a statement. */
+  /** Called with every request; calls within one turn of the event loop share a statement. */
   rightsOf(userId: string, threadId: string): Promise<readonly ThreadRight[]>
   /** Every user that has a right on the thread. */
   list(threadId: string): Promise<readonly { readonly userId: string; readonly rights: readonly ThreadRight[] }[]>
@@ -38,7 +38,7 @@ export interface PermissionRepository {
 
 /** Policies by user and provider. */
 export interface DataSharingRepository {
-  /** Called before every request to a provider; calls of one turn of the event loop share a statement. */
+  /** Called before every request to a provider; calls within one turn of the event loop share a statement. */
   find(userId: string, providerKey: string): Promise<DataSharingPolicy | undefined>
   list(userId: string): Promise<readonly DataSharingPolicy[]>
   /** Adds the policy or replaces it. */

@@ -54,8 +54,6 @@ export interface Store {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
-  /**
-   * Writes everything that was accepted, then releases the database. Composition calls it once, when a process ends.
-   */
+  /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

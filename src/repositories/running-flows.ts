@@ -23,7 +23,7 @@ export interface Claim {
   readonly ownerId: string
   readonly startedAt: Date
   readonly input: string
-  /** Undefined leaves the metadata of the flow. */
+  /** If undefined, the metadata of the flow stays unchanged. */
   readonly metadata?: Readonly<Record<string, unknown>>
   readonly runOptions?: StoredRunOptions
 }
@@ -35,13 +35,13 @@ export interface JournalEntry {
   readonly epoch: number
   readonly results?: readonly StepResult[]
   readonly updates?: readonly StoredUpdate[]
-  /** Messages for the thread of the flow; one whose id is stored is not written again. */
+  /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
 }
 
 export interface FlowOutcome {
   readonly status: FlowStatus
-  /** Undefined where a single step was executed of a flow that has not run. */
+  /** Undefined if a single step of a flow was executed that has not run before. */
   readonly completedAt?: Date
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
@@ -49,16 +49,14 @@ export interface FlowOutcome {
 }
 
 /**
- * All writes of running flows. On a database, writes that wait go together into one statement, which is one transaction
- * for all flows. A write that the database refuses must not fail the others of its statement.
- *
- * While Postgres does not answer, writes are kept and repeated for `retryForMs`; then they reject with
- * DATABASE_UNAVAILABLE.
+ * All writes of running flows. On a database, waiting writes are combined into one statement, which is one transaction
+ * for all flows. A write that the database refuses must not fail the others of its statement.  While Postgres does not
+ * answer, writes are kept and repeated for `retryForMs`; then they reject with DATABASE_UNAVAILABLE.
  */
 export interface Journal {
   /**
-   * Stores a new flow as PENDING, with the results it carries. Called once per flow. Rejects with THREAD_NOT_FOUND
-   * where the thread does not exist or is being deleted, and with INTERNAL where the id is in use.
+   * Stores a new flow as PENDING, with the results it carries. Called once per flow. Rejects with THREAD_NOT_FOUND if
+   * the thread does not exist or is being deleted, and with INTERNAL if the id is in use.
    */
   createFlow(flow: FlowInsert): Promise<void>
   /**
@@ -80,7 +78,7 @@ export interface Journal {
   finish(entry: JournalEntry & { readonly outcome: FlowOutcome }): Promise<void>
 }
 
-/** An update as stored. `data` is absent where a step result or the result of the flow holds it. */
+/** An update as stored. `data` is absent if a step result or the result of the flow contains it. */
 export interface StoredUpdate {
   /** From 1, rising within a flow. */
   readonly seq: number
@@ -91,7 +89,7 @@ export interface StoredUpdate {
   readonly timestamp: Date
 }
 
-/** The status of a flow and the number of its newest update, 0 where it has none. */
+/** The status of a flow and the number of its newest update, 0 if it has none. */
 export interface FlowHead {
   readonly status: FlowStatus
   readonly lastSeq: number
@@ -120,18 +118,22 @@ export interface UpdateRepository {
 /** Registers the processes that run flows, so that flows of a dead process are found. */
 export interface OwnerRepository {
   /**
-   * Records that the owner lives, on the clock of the database; the first call registers it. Called every few seconds.
+   * Records by the clock of the database that the owner is alive; the first call registers it. Called every few
+   * seconds.
    */
   heartbeat(owner: Owner): Promise<void>
-  /** Removes an owner that ends and runs no flow. */
+  /** Removes an owner that is about to exit and runs no flow. */
   unregister(ownerId: string): Promise<void>
-  /** Marks an owner as dead that ends and leaves flows RUNNING, so that another process takes them over at once. */
+  /**
+   * Marks an owner as dead that is about to exit and leaves flows RUNNING, so that another process takes them over at
+   * once.
+   */
   expire(ownerId: string): Promise<void>
   /**
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, adds an `error` update as their last, and raises
-   * their epoch. An owner is dead when it sent no heartbeat for `staleMs`, or when `isDead` says so, because its
-   * process on this host is gone. Resolves with the ids of the flows. Called with every heartbeat; must be safe in
-   * several processes at the same time.
+   * their epoch. An owner is dead when it sent no heartbeat for `staleMs`, or when `isDead` returns true, because its
+   * process on this host no longer exists. Resolves with the ids of the flows. Called with every heartbeat; must be
+   * safe in several processes at the same time.
    */
   interruptOrphanedFlows(options: {
     readonly staleMs: number

@@ -7,7 +7,7 @@ import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
 /** A flow without its step results and updates. */
 export interface StoredFlow {
-  /** A UUID; ids rise with the instant at which they were made. */
+  /** A UUID; ids are ordered by the time of their creation. */
   readonly id: string
   readonly threadId: string
   /** The user that created the flow. */
@@ -22,7 +22,7 @@ export interface StoredFlow {
   readonly startedAt?: Date
   /** End of the newest execution. */
   readonly completedAt?: Date
-  /** Input of the newest execution, before the first one the input given at creation. */
+  /** Input of the newest execution, or the input given at creation if there was none. */
   readonly input?: string
   readonly metadata?: Readonly<Record<string, unknown>>
   /** The flow of which this one is a rerun. */
@@ -33,13 +33,13 @@ export interface StoredFlow {
   readonly ownerId?: string
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
-  /** True where the simulator answered a step. */
+  /** Whether the simulator answered any step. */
   readonly simulated: boolean
-  /** Options of the newest execution, where another process may resume it after a crash without a request. */
+  /** Options of the newest execution, if another process may automatically resume it after a crash. */
   readonly runOptions?: StoredRunOptions
 }
 
-/** A flow in a list: without the texts that it was given and that it wrote, which have no bound. */
+/** A flow in a list, without its input and outputs, whose length is unlimited. */
 export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'runOptions' | 'result'> {
   /** The first `INPUT_START_CHARACTERS` of the input. */
   readonly inputStart?: string
@@ -48,7 +48,7 @@ export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'run
 
 export const INPUT_START_CHARACTERS = 200
 
-/** A status that a step has in some iteration, without the result itself. */
+/** The status of a step in some iteration, without the result itself. */
 export type StepState = Pick<StepResult, 'stepId' | 'status'>
 
 /** Options of an execution, as executeFlow takes them. */
@@ -75,18 +75,18 @@ export interface StoredDefinition {
 export interface StoredFlowResult {
   /** The step whose output is the output of the flow. */
   readonly final?: StepKey
-  /** The output itself, only where it is not the output of a single step. */
+  /** The output itself, only if it is not the output of a single step. */
   readonly output?: string
   /** US dollars. */
   readonly totalCost: number
   readonly totalTokens: number
   readonly usage: Usage
-  /** Steps of which at least one attempt has no known price. */
+  /** Number of steps with at least one unpriced attempt. */
   readonly unpricedSteps: number
   /** Milliseconds of the newest execution. */
   readonly totalExecutionTime: number
   readonly stopReason?: StopReason
-  /** Amounts that count against the limits of the flow: more than the totals where usage is unknown. */
+  /** Amounts that count against the limits of the flow; they exceed the totals if usage is unknown. */
   readonly spent?: { readonly costUsd: number; readonly tokens: number }
 }
 
@@ -106,7 +106,7 @@ export interface ListFlowsQuery {
   readonly offset: number
   readonly sortBy: 'createdAt' | 'completedAt' | 'name'
   readonly sortOrder: 'ASC' | 'DESC'
-  /** Only flows that stand after this position, so that pages stay the same while flows are added. */
+  /** Only flows after this position, so that pages stay the same while flows are added. */
   readonly after?: FlowCursor
 }
 
@@ -121,8 +121,8 @@ export interface NamedFlow {
 /** Reads flows and their results. Only the journal writes them; `delete` is the one exception. */
 export interface FlowRepository {
   /**
-   * One flow, or undefined. Called with every request for a flow, and once a second for each that runs; calls of one
-   * turn of the event loop share a statement.
+   * One flow, or undefined. Called with every request for a flow, and once a second for each running flow; calls within
+   * one turn of the event loop share a statement.
    */
   find(flowId: string): Promise<StoredFlow | undefined>
   /**
@@ -132,8 +132,8 @@ export interface FlowRepository {
    */
   list(query: ListFlowsQuery): Promise<readonly ListedFlow[]>
   /**
-   * The newest flow of that name that the user created, outside the threads given. Called when a model is named by a
-   * flow.
+   * The newest flow of that name that the user created, outside the given threads. Called when a request names a flow
+   * as its model.
    */
   findNewestByName(userId: string, name: string, notInThreads?: readonly string[]): Promise<StoredFlow | undefined>
   /**
@@ -147,8 +147,8 @@ export interface FlowRepository {
    */
   findInterrupted(fromId: string, limit: number): Promise<readonly string[]>
   /**
-   * Removes the flow with its results, attempts and updates, unless it is RUNNING. Resolves with the state that it
-   * found.
+   * Removes the flow with its results, attempts and updates, unless it is RUNNING. Resolves with the state before the
+   * deletion.
    */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
   /**

@@ -55,7 +55,7 @@ export interface HttpServer {
   close(): Promise<void>
 }
 
-/** With the default of `policyCacheMs` less than a second in total until a change by another process takes effect. */
+/** Together with the default of `policyCacheMs`, a change by another process takes effect in less than a second. */
 const DEFAULT_RECHECK_INTERVAL_MS = 250
 
 /** Builds the server for an open Polyphony, which it does not close. */
@@ -137,7 +137,7 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     },
     async close() {
       closing = true
-      // Before the feeds close, so that streams and sockets end with their own reason. The hook above waits for the
+      // Ended before the feeds close, so that streams and sockets report their own reason. The hook above waits for the
       // rest.
       void inFlight.close(settings.closeTimeoutMs)
       subscriptions.close()

@@ -1,12 +1,12 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 
-/** What the kernel reports of a process; Linux only. */
+/** The kernel's view of a process; Linux only. */
 export interface ProcessFacts {
   /** Boot and start time: a process id alone may have been given to another process since. */
   readonly started: string
-  /** A killed process that runs no more code but may still hold its files and sockets. */
+  /** Whether the process was killed and runs no more code, but may still hold its files and sockets. */
   readonly ending: boolean
-  /** The process has exited and its parent has not collected its status yet. */
+  /** Whether the process has exited and its parent has not collected its status yet. */
   readonly ended: boolean
 }
 

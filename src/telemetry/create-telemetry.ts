@@ -20,7 +20,7 @@ export interface TelemetrySources {
   readonly flowTypes: readonly string[]
 }
 
-/** Builds logs, traces and metrics. Called once per composition. */
+/** Builds logs, traces and metrics. Called once per Polyphony instance. */
 export function createTelemetry(
   config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
   { providers, flowTypes }: TelemetrySources,

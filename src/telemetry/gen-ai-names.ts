@@ -62,7 +62,7 @@ export const POLYPHONY = {
   SIMULATED: 'polyphony.simulated',
   /** US dollars. */
   COST_USD: 'polyphony.cost_usd',
-  /** An attempt was billed without a known price. */
+  /** Whether an attempt was billed without a known price. */
   UNPRICED: 'polyphony.unpriced',
   USAGE_SOURCE: 'polyphony.usage.source',
   ATTEMPTS: 'polyphony.attempts',

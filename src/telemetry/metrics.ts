@@ -25,7 +25,10 @@ const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx']
 /** Several times the number of routes of the server. */
 const MAX_ROUTES = 300
 
-/** Counts calls, flows and requests, in a registry separate from those of other Polyphonies and of the application. */
+/**
+ * Counts calls, flows and requests, in a registry separate from those of other Polyphony instances and of the
+ * application.
+ */
 export function createMetrics({ providerIds, flowTypes }: MetricsOptions): CreatedMetrics {
   const registry = new Registry()
   const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(flowTypes), knownLabel(providerIds)) }

@@ -13,8 +13,8 @@ export type { RequestContext, RequestIds } from './request-context.ts'
  */
 export interface Telemetry {
   /**
-   * Metrics of this Polyphony, the same object every time. The first call loads the library and starts counting, so
-   * unused metrics cost nothing. The server calls it once, before it accepts requests.
+   * Metrics of this Polyphony instance, the same object every time. The first call loads the library and starts
+   * counting, so unused metrics cost nothing. The server calls it once, before it accepts requests.
    */
   metrics(): Promise<Metrics>
   /** Adds request and flow ids to log lines and spans. Shared by the whole process. */

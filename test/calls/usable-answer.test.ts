@@ -23,15 +23,15 @@ describe('an answer without text is an error', () => {
     ['a filter', { text: '', finishReason: 'content_filter' }, 'CONTENT_FILTERED', 'filtered'],
     ['a refusal', { text: '', finishReason: 'refusal', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
     ['a refusal beside text', { text: 'Well', refusal: 'no' }, 'CONTENT_FILTERED', 'refused'],
-    ['the bound of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own bound"],
-  ] as const)('%s', (_, answer, code, message) => {
+    ['the limit of the provider', { text: '', finishReason: 'length' }, 'OUTPUT_INVALID', "the provider's own limit"],
+  ] as const)('an answer without text is an error: %s', (_, answer, code, message) => {
     const error = check(answer)
     expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
     expect(error?.retryable).toBe(code === 'PROVIDER_BAD_REPLY')
     expect(callFactsOf(error).answer).toMatchObject(answer)
   })
 
-  test('the error of a used-up bound of output tokens names the bound, its value and the reasoning tokens', () => {
+  test('the error of a reached output token limit names the limit, its value and the reasoning tokens', () => {
     const answer = callAnswer({
       text: '',
       finishReason: 'length',

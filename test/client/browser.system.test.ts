@@ -29,7 +29,7 @@ async function serveSite(): Promise<string> {
 }
 
 test.skipIf(!CHROMIUM)(
-  'a page of another origin runs and follows flows, by stream and by WebSocket',
+  'a page of another origin runs and streams flows, over HTTP and over a WebSocket',
   { timeout: 120_000 },
   async () => {
     const origin = await serveSite()

@@ -85,7 +85,7 @@ describe('a call of the client', () => {
     ],
   ]
 
-  test.each(rows)('sends the request that it stands for: %s', async (_, call, line, body, keyed) => {
+  test.each(rows)('sends its own HTTP request: %s', async (_, call, line, body, keyed) => {
     server.play(answers.json(200, thread))
     const { client } = createQuickClient(server, { apiKey: 'pk_1_x' })
     expect(await call(client)).toEqual(thread)
@@ -333,7 +333,7 @@ describe('a failed call of the client', () => {
     ['500', answers.problem(500, 'INTERNAL')],
     ['a timeout of the flow', answers.problem(504, 'FLOW_TIMEOUT')],
     ['a flow that is running', answers.problem(409, 'FLOW_ALREADY_RUNNING', { retryable: true })],
-  ])('is not repeated where that would change nothing: %s', async (_, answer) => {
+  ])('is not repeated if that would change nothing: %s', async (_, answer) => {
     server.play(answer)
     await rejection(createQuickClient(server).client.flows.execute('f'))
     expect(server.requests).toHaveLength(1)

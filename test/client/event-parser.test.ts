@@ -56,7 +56,7 @@ test.each<[string, string, readonly ServerSentEvent[]]>([
   ['an event without data is dropped together with its type', 'event: end\n\ndata: a\n\n', [{ type: 'message', data: 'a' }]],
   ['fields that nobody knows say nothing', 'retry: 5\nid: 1\nfoo: x\n\ndata: a\n\n', [{ type: 'message', data: 'a' }]],
   ['colons in a value stay', 'data: {"a":"b: c"}\n\n', [{ type: 'message', data: '{"a":"b: c"}' }]],
-])('%s', (_, text, expected) => {
+])('the event parser handles: %s', (_, text, expected) => {
   expect(parseAll([text])).toEqual(expected)
   expect(parseAll([...text])).toEqual(expected)
 })

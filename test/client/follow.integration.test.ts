@@ -181,7 +181,7 @@ describe('a loop over the updates of a flow', () => {
     [404, 'FLOW_NOT_FOUND'],
     [422, 'INPUT_INVALID'],
     [500, 'INTERNAL'],
-  ])('throws what cannot heal: %d %s', async (status, code) => {
+  ])('throws a permanent error: %d %s', async (status, code) => {
     server.play(answers.problem(status, code))
     expect(await rejection(collect(createQuickClient(server).client))).toMatchObject({ status, code })
     expect(server.requests).toHaveLength(1)
@@ -193,7 +193,7 @@ describe('a loop over the updates of a flow', () => {
     ['JSON', answers.json(200, {})],
     ['nothing', answers.nothing()],
     ['an event that is not JSON', sse('data: <html>\n\n')],
-  ])('throws where something else than the server answers with %s', async (_, answer) => {
+  ])('throws if something other than the server answers with %s', async (_, answer) => {
     server.play(answer)
     expect(await rejection(collect(createQuickClient(server).client))).toMatchObject({ code: 'BAD_ANSWER' })
     expect(server.requests).toHaveLength(1)

@@ -60,7 +60,7 @@ test.each<[string, unknown, string]>([
   ['NaN', [{ timeout: Number.NaN }], '#/0/timeout'],
   ['an endless number', { a: Number.POSITIVE_INFINITY }, '#/a'],
   ['itself', circle, '#/self/circle'],
-])('a body with %s is refused, with the place', (_, body, pointer) => {
+])('a body with %s is refused with a pointer', (_, body, pointer) => {
   expect(() => toJson(body)).toThrow(expect.objectContaining({ code: 'INPUT_INVALID', pointer }))
 })
 

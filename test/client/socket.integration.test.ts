@@ -175,7 +175,7 @@ describe('the connection of a socket', () => {
   )
 
   test.each(['header', 'ticket'] as const)(
-    'that is refused for now is tried again later and later, and not for ever (%s)',
+    'is retried with growing delays after a temporary refusal, but not for ever (%s)',
     async (socketAuth) => {
       server.refuse(503)
       const failures: number[] = []

@@ -8,7 +8,7 @@ afterEach(() => {
   vi.unstubAllEnvs()
 })
 
-test('the services of the default instance have every public method of their classes and no other', () => {
+test('the services of the default instance have exactly the public methods of their classes', () => {
   const methods = Object.getOwnPropertyNames(OrchestratorService.prototype).filter((name) => name !== 'constructor')
   expect(Object.keys(orchestratorService).sort()).toEqual(methods.sort())
   expect(methods).toContain('executeFlow')
@@ -16,7 +16,7 @@ test('the services of the default instance have every public method of their cla
   expect(Reflect.get(orchestratorService, 'executeFlows')).toBeUndefined()
 })
 
-test('a service of the default instance is no promise: awaiting it gives the service itself', async () => {
+test('a service of the default instance is not a promise: awaiting it returns the service itself', async () => {
   expect(Reflect.get(orchestratorService, 'then')).toBeUndefined()
   expect(await conversationService).toBe(conversationService)
 })

@@ -83,7 +83,7 @@ describe('configuration', () => {
     })
   })
 
-  test('reports all invalid keys at once', async () => {
+  test('CONFIG_INVALID lists all invalid keys at once', async () => {
     write('polyphony.yaml', 'databse: memory://\nprices:\n  openai/gpt-5.4: { inputPerMillion: -1, outputPerMillion: 2 }\n')
     const problems = [
       { key: 'prices.openai/gpt-5.4.inputPerMillion', source: 'polyphony.yaml:3:21' },

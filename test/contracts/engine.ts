@@ -64,11 +64,11 @@ export function describeEngine({ name, create }: EngineSuite): void {
       while ((await running()) !== count) await new Promise(setImmediate)
     }
 
-    test('refuses a flow as long as nobody has told it how to drive one', async () => {
+    test('refuses a flow before a driver is registered', async () => {
       await expect(engine.start({ flowId: 'early', epoch: 1 })).rejects.toMatchObject({ code: 'INTERNAL' })
     })
 
-    test('drives what it is started with, under the epoch of its claim, once', async () => {
+    test('drives a started flow once, under the epoch of its claim', async () => {
       work()
       await start('flow', 7)
       expect(driven.map(({ job }) => job)).toEqual([{ flowId: 'flow', epoch: 7 }])
@@ -89,7 +89,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(await running()).toBe(2)
     })
 
-    test('a flow that ended does not run any more', async () => {
+    test('a flow that ended is no longer running', async () => {
       work()
       const flow = await start('flow')
       flow.end()
@@ -106,7 +106,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(await running()).toBe(0)
     })
 
-    test('cancel of one flow leaves the others alone', async () => {
+    test('cancelling one flow does not affect the others', async () => {
       work()
       const other = await start('other')
       await start('flow')
@@ -115,7 +115,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(await running()).toBe(1)
     })
 
-    test('cancel of a flow that does not run here resolves false', async () => {
+    test('cancelling a flow that does not run in this process resolves with false', async () => {
       work()
       expect(await engine.cancel('elsewhere', CANCELLED)).toBe(false)
     })
@@ -130,7 +130,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(await running()).toBe(1)
     })
 
-    test('a flow that is started again while its last owner lets go stays within reach', async () => {
+    test('a flow that is started again while its last run is ending can still be cancelled', async () => {
       work()
       const last = await start('flow', 1)
       const next = await start('flow', 2)
@@ -140,7 +140,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(next.stop.cancelled).toBe(true)
     })
 
-    test('close stops every flow with its reason and resolves when nothing runs any more', async () => {
+    test('close ends every flow with its reason and resolves when none is running', async () => {
       work()
       const flows = [await start('one'), await start('two')]
       await engine.close(CANCELLED)
@@ -148,7 +148,7 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(await running()).toBe(0)
     })
 
-    test('a closed engine says that it is not well and accepts no flow', async () => {
+    test('a closed engine reports that it is unhealthy and accepts no flow', async () => {
       work()
       expect(await engine.health()).toMatchObject({ running: 0, ok: true })
       await engine.close(CANCELLED)
@@ -157,14 +157,14 @@ export function describeEngine({ name, create }: EngineSuite): void {
       expect(driven).toEqual([])
     })
 
-    test('closing twice is closing once', async () => {
+    test('a second close has no further effect', async () => {
       work()
       await start('flow')
       await Promise.all([engine.close(CANCELLED), engine.close(CANCELLED)])
       expect(await running()).toBe(0)
     })
 
-    test('waking a flow that does not wait changes nothing', async () => {
+    test('waking a flow that is not paused changes nothing', async () => {
       work()
       const { stop } = await start('flow')
       await engine.signal('flow')

@@ -32,7 +32,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
     )
     const usual = { answer: (_stepId: string, iteration: number) => ({ parsed: verdict(0.2 + 0.2 * iteration) }) }
 
-    test('the same steps see the same results, whatever ends first', async () => {
+    test('the same steps see the same results, in whatever order steps end', async () => {
       for (const { way, options } of ways) {
         const oldest = await walk(executor, definition, { ...options, order: 'oldest first' })
         const newest = await walk(executor, definition, { ...options, order: 'newest first' })
@@ -40,7 +40,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('recorded results replay to the same end without a call', async () => {
+    test('recorded results replay to the same outcome without a call', async () => {
       for (const { way, options } of ways) {
         const first = await walk(executor, definition, options)
         const again = await walk(executor, definition, { ...options, recorded: first.successes })
@@ -49,7 +49,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('stopped after any answer, it resumes with the rest alone', async () => {
+    test('a flow that was stopped after any answer resumes with the remaining calls only', async () => {
       for (const { way, options } of ways) {
         const whole = await walk(executor, definition, options)
         for (let cancelAfter = 1; cancelAfter < whole.called.length; cancelAfter++) {
@@ -62,7 +62,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('no step is called less or more often than calls() says', async () => {
+    test('no step is called less or more often than calls() states', async () => {
       const ranges = executor.calls(definition)
       expect(ranges.map(({ stepId }) => stepId)).toEqual(definition.steps.map(({ id }) => id))
       for (const { way, options } of ways) {
@@ -75,7 +75,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('no step is asked for twice in one iteration, and none sees a result twice', async () => {
+    test('no step runs twice in one iteration, and none sees a result twice', async () => {
       for (const { way, options } of ways) {
         const { asks } = await walk(executor, definition, options)
         const keys = asks.map(({ key }) => key)
@@ -95,7 +95,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('the output of a flow that ends well is that of a step that succeeded', async () => {
+    test('the output of a completed flow is that of a successful step', async () => {
       for (const { way, options } of ways) {
         const { outcome, error, successes } = await walk(executor, definition, options)
         if (outcome?.final) expect([...successes.values()], way).toContain(outcome.final)
@@ -103,7 +103,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('a run that answers() names gives the output of the flow whenever it succeeds', async () => {
+    test('a run that answers() lists provides the output of the flow whenever it succeeds', async () => {
       const named = new Set(executor.answers?.(definition).map(({ stepId, iteration }) => askKey(stepId, iteration)))
       const all = [...ways, ...Object.values(SCORES).map((scoreOf) => ({ way: 'all', options: { answer: verdicts(scoreOf) } }))]
       for (const { way, options } of all) {
@@ -113,7 +113,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('a run that answers() names ends the flow where it fails', async () => {
+    test('a run that answers() lists ends the flow if it fails', async () => {
       for (const { stepId, iteration } of executor.answers?.(definition) ?? []) {
         const key = askKey(stepId, iteration)
         const ended = await walk(executor, definition, {
@@ -126,7 +126,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('a step that fails ends the flow with its own code; nothing starts after it and nothing is left under way', async () => {
+    test('a failed step ends the flow with its own code; no step starts after it and none is left running', async () => {
       const { called } = await walk(executor, definition, usual)
       for (const order of ['oldest first', 'newest first'] as const) {
         for (const key of called) {
@@ -146,7 +146,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('an optional step may fail, and the flow ends well', async () => {
+    test('a flow completes although an optional step fails', async () => {
       const { called } = await walk(executor, definition, usual)
       for (const key of called) {
         const [stepId] = key.split('#')
@@ -157,7 +157,7 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
       }
     })
 
-    test('a cancelled flow ends with the reason of its cancel', async () => {
+    test('a cancelled flow ends with the reason of the cancellation', async () => {
       const { called } = await walk(executor, definition, usual)
       for (let cancelAfter = 1; cancelAfter < called.length; cancelAfter++) {
         const ended = await walk(executor, definition, { ...usual, cancelAfter })

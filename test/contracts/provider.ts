@@ -178,7 +178,7 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
       ['JSON of another protocol', { body: { hello: 'world' } }],
       ['a JSON list', { body: [1, 2, 3] }],
       ['nothing', { headers: { 'content-type': 'application/json' }, body: '' }],
-    ])('%s with status 200 is no answer', async (_, answer) => {
+    ])('%s with status 200 is not an answer', async (_, answer) => {
       server.answer(answer)
       expect(await failure()).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
       expect(await failure({ onDelta: () => undefined })).toMatchObject({

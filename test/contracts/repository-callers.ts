@@ -34,7 +34,7 @@ const ANSWER = { statusCode: 202, headers: { location: '/api/v1/flows/1' }, body
 /** What every store promises of the callers of a server. */
 export function describeCallers(store: () => Store): void {
   describe('API keys', () => {
-    test('a key is read whole with the hash of its secret, an unknown one is undefined', async () => {
+    test('a key is read with all its fields and the hash of its secret; an unknown key is undefined', async () => {
       const full = newApiKey({ expiresAt: instant(100, 1), revokedAt: instant(50, 2), lastUsedAt: instant(40, 3), name: '' })
       const [bare, hash] = [newApiKey(), newHash()]
       await store().apiKeys.create(full, newHash())
@@ -82,7 +82,7 @@ export function describeCallers(store: () => Store): void {
       expect((await store().apiKeys.find(key.id))?.key).toEqual({ ...key, lastUsedAt: instant(30) })
     })
 
-    test('keys exist once one was created, also when it is no longer usable', async () => {
+    test('keys exist once one was created, even if it is no longer usable', async () => {
       const key = newApiKey({ expiresAt: instant(0) })
       await store().apiKeys.create(key, newHash())
       expect(await store().apiKeys.exist()).toBe(true)
@@ -99,7 +99,7 @@ export function describeCallers(store: () => Store): void {
     }
 
     test.each([{ userId: 'ann', scopes: ['read'], nested: { list: [1, null, 'ü'] } }, 'text', 0, false, [null]])(
-      'give back the caller %j once',
+      'a ticket returns the caller %j once',
       async (caller) => {
         const hash = await ticket(caller)
         expect(await store().tickets.redeem(hash, instant(29))).toStrictEqual(caller)
@@ -154,7 +154,7 @@ export function describeCallers(store: () => Store): void {
       expect(await state({ ...request, key: randomUUID() })).toBe('new')
     })
 
-    test('an idempotency key is refused to another request, before and after the answer, and when the holder is dead', async () => {
+    test('an idempotency key is refused for another request, before and after the answer, and when the holder is dead', async () => {
       const request = newRequest()
       const other = { ...request, fingerprint: newHash() }
       const lock = await begun(request)

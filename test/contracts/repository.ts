@@ -46,7 +46,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeUsage(fixture)
     describeCallers(() => store)
 
-    test('keeps everything over close and reopen', async (context) => {
+    test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')
       const { flow, flowId, epoch } = await runningFlow({ metadata: { tag: 'x' } })
       await store.threads.addMessage(newMessage(flow.threadId))
@@ -91,7 +91,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
       expect(await store.journal.claim(newClaim(flowId))).toEqual({ status: 'RUNNING' })
     })
 
-    test('writes on close what it had accepted', async (context) => {
+    test('completes all accepted writes when it is closed', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')
       const { flowId, epoch } = await runningFlow()
       const accepted = store.journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')] })

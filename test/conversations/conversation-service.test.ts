@@ -26,7 +26,7 @@ const refusal = (answer: Promise<unknown>) =>
   )
 
 describe('threads', () => {
-  test('belong to the user who created them', async () => {
+  test('threads belong to the user who created them', async () => {
     const { conversations, permissions } = setUp()
     const thread = await conversations.createThread('ann', { title: 'Rain' })
     expect(thread).toEqual({ id: 'id-1', userId: 'ann', title: 'Rain', createdAt: new Date(Date.UTC(2026, 0, 2)) })
@@ -34,19 +34,19 @@ describe('threads', () => {
     expect([...(await permissions.rightsOf('ann', thread.id))]).toEqual(['read', 'write', 'delete'])
   })
 
-  test('without a title have none', async () => {
+  test('threads without a title have none', async () => {
     const { conversations } = setUp()
     expect(await conversations.createThread('ann')).not.toHaveProperty('title')
   })
 
-  test('get ids that nobody can guess, unless given', async () => {
+  test('threads get unguessable ids unless an id is given', async () => {
     const { store, permissions } = setUp()
     const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions })
     const { id } = await conversations.createThread('ann')
     expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   })
 
-  test('of somebody else look in every method like threads that do not exist', async () => {
+  test('threads of another user give the same errors as unknown threads in every method', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann', { title: 'SECRET' })
     const answers = await Promise.all(
@@ -68,7 +68,7 @@ describe('threads', () => {
     expect(answers[0]).toContain('THREAD_NOT_FOUND')
   })
 
-  test('may be read but not changed with read alone', async () => {
+  test('threads may be read but not changed with the right read only', async () => {
     const { conversations, permissions } = setUp()
     const { id } = await conversations.createThread('ann')
     await permissions.grant(id, 'ann', 'bob', ['read'])
@@ -85,7 +85,7 @@ describe('threads', () => {
     await expect(conversations.addMessage(id, 'bob', hello)).resolves.toMatchObject(hello)
   })
 
-  test('are listed for their creator, newest first', async () => {
+  test('threads are listed for their creator, newest first', async () => {
     const { conversations } = setUp()
     for (const title of ['one', 'two', 'three']) await conversations.createThread('ann', { title })
     await conversations.createThread('bob')
@@ -95,7 +95,7 @@ describe('threads', () => {
     expect(await conversations.listThreads('nobody')).toEqual([])
   })
 
-  test('are not listed where the permission service says no', async () => {
+  test('threads are not listed if the permission service denies read', async () => {
     const { store } = setUp()
     const permissions = { ...createPermissionService(store.permissions), can: async () => false }
     const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions })
@@ -103,7 +103,7 @@ describe('threads', () => {
     expect(await conversations.listThreads('ann')).toEqual([])
   })
 
-  test('are gone after their deletion', async () => {
+  test('deleted threads cannot be found', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')
     await conversations.addMessage(id, 'ann', hello)
@@ -113,7 +113,7 @@ describe('threads', () => {
     expect(await refusal(conversations.deleteThread(id, 'ann'))).toBe('THREAD_NOT_FOUND')
   })
 
-  test('are not deleted while one of their flows runs', async () => {
+  test('threads are not deleted while one of their flows is running', async () => {
     const { conversations, store } = setUp()
     const { id } = await conversations.createThread('ann')
     await store.journal.createFlow(newFlow(id, { id: 'flow' }))
@@ -127,7 +127,7 @@ describe('threads', () => {
     expect(await store.flows.find('flow')).toBeUndefined()
   })
 
-  test('do not stay when their creator cannot be given the rights', async () => {
+  test('threads are removed again if their creator cannot be granted the rights', async () => {
     const { store, permissions } = setUp()
     const failing = { ...permissions, threadCreated: () => Promise.reject(new Error('down')) }
     const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions: failing })
@@ -137,7 +137,7 @@ describe('threads', () => {
 })
 
 describe('messages', () => {
-  test('come back oldest first as they were written, or the newest of them', async () => {
+  test('messages are returned unchanged, oldest first, or only the newest of them', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')
     const written = [
@@ -157,7 +157,7 @@ describe('messages', () => {
     expect(await conversations.getMessages(id, 'ann', { limit: 2 })).toEqual(written.slice(1))
   })
 
-  test('are added many at once, in order, by whoever may write, or none of them', async () => {
+  test('messages are added in order by a user with write, all or none', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')
     const many = ['one', 'two', 'three'].map((content) => ({ ...hello, content }))
@@ -170,7 +170,7 @@ describe('messages', () => {
     expect(await conversations.getMessages(id, 'ann')).toHaveLength(3)
   })
 
-  test('do not change when the caller changes the metadata afterwards', async () => {
+  test('stored messages do not change when the caller changes the metadata afterwards', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')
     const metadata = { nested: { list: [1] } }
@@ -191,7 +191,7 @@ describe('unusable arguments', () => {
     ['an attachment without a name', { ...hello, attachments: [{ mediaType: 'text/plain' }] }, 'message.attachments.0.name'],
     ['metadata that JSON cannot hold', { ...hello, metadata: circular }, 'message.metadata'],
     ['no message at all', undefined, 'message'],
-  ])('as a message: %s', async (_title, message, path) => {
+  ])('an unusable message is refused: %s', async (_title, message, path) => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')
     // @ts-expect-error a caller without types
@@ -200,7 +200,7 @@ describe('unusable arguments', () => {
     expect(await conversations.getMessages(id, 'ann')).toEqual([])
   })
 
-  test('as ids, titles and pages are refused by name', async () => {
+  test('unusable ids, titles and pages are refused by name', async () => {
     const { conversations } = setUp()
     const { id } = await conversations.createThread('ann')
     const answers = [

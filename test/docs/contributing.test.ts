@@ -45,7 +45,7 @@ function filesWithin(path: string): readonly string[] {
 }
 
 describe('the page about contributing', () => {
-  test('has a recipe for everything that is added more than once', () => {
+  test('CONTRIBUTING has a recipe for everything that is added more than once', () => {
     expect(recipes.map(({ title }) => title)).toEqual([
       'A compatible service',
       'A provider',
@@ -64,21 +64,27 @@ describe('the page about contributing', () => {
     ])
   })
 
-  test('names only files that are there', () => {
+  test('CONTRIBUTING names only existing files', () => {
     const named = codeIn(page).filter(isPath)
     expect(named.length).toBeGreaterThan(80)
     expect(named.filter((path) => !existsSync(join(ROOT, path)))).toEqual([])
   })
 
-  test.each(recipes.map((recipe) => [recipe.title, recipe] as const))('counts the files that it lists: %s', (_, recipe) => {
-    expect(new Set(recipe.needed).size).toBe(recipe.count)
-    expect(recipe.needed).toHaveLength(recipe.count)
-  })
+  test.each(recipes.map((recipe) => [recipe.title, recipe] as const))(
+    'CONTRIBUTING counts the files that a recipe lists: %s',
+    (_, recipe) => {
+      expect(new Set(recipe.needed).size).toBe(recipe.count)
+      expect(recipe.needed).toHaveLength(recipe.count)
+    },
+  )
 
-  test.each(recipes.map((recipe) => [recipe.title, recipe] as const))('leaves out no file of its example: %s', (_, recipe) => {
-    const { pattern, within } = recipe.search
-    const found = within.flatMap(filesWithin).filter((file) => pattern.test(readFileSync(join(ROOT, file), 'utf8')))
-    expect(found.length).toBeGreaterThan(1)
-    expect(found.filter((file) => !recipe.named.includes(file))).toEqual([])
-  })
+  test.each(recipes.map((recipe) => [recipe.title, recipe] as const))(
+    'a recipe in CONTRIBUTING leaves out no file of its example: %s',
+    (_, recipe) => {
+      const { pattern, within } = recipe.search
+      const found = within.flatMap(filesWithin).filter((file) => pattern.test(readFileSync(join(ROOT, file), 'utf8')))
+      expect(found.length).toBeGreaterThan(1)
+      expect(found.filter((file) => !recipe.named.includes(file))).toEqual([])
+    },
+  )
 })

@@ -17,7 +17,7 @@ describe('the page about definitions', () => {
     await expect(`${introduction}\n${renderFields(schema)}\n`).toMatchFileSnapshot('../../docs/definitions.md')
   })
 
-  test('has no text for a field that the schema does not have', () => {
+  test('the page about definitions describes no field that the schema does not have', () => {
     const paths = fieldGroups(schema).flatMap(({ fields }) => fields.map(({ path }) => path))
     expect(paths.length).toBeGreaterThan(50)
     expect(Object.keys(FIELD_TEXTS).filter((path) => !paths.includes(path))).toEqual([])
@@ -31,7 +31,7 @@ describe('the page about definitions', () => {
     expect(steps.length).toBeGreaterThan(0)
   })
 
-  test('would not pass an example that stands in the wrong block or has a wrong value', () => {
+  test('the test of the page about definitions rejects an example in the wrong block or with a wrong value', () => {
     for (const [path, fields] of [
       ['limits.maxTokens', { rounds: 2 }],
       ['steps[].settings.topP', { topP: 2 }],

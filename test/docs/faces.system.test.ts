@@ -13,20 +13,20 @@ describe('the pages about the interfaces', () => {
     ['docs/models.md', /\bsky\b/],
     ['docs/mcp.md', /status: 'COMPLETED'/],
     ['docs/observability.md', /address: '127\.0\.0\.1'/],
-  ])('have programs that run beside a server that has just been started: %s', { timeout: 120_000 }, async (page, printed) => {
+  ])('programs of the pages about the interfaces run with a new server: %s', { timeout: 120_000 }, async (page, printed) => {
     const programs = blocksOf(page, 'ts').map(({ code }) => code)
     expect(programs).not.toEqual([])
     const { url } = await runServer()
     for (const code of programs) expect(await runBlock(code.replaceAll(ADDRESS, url))).toMatch(printed)
   })
 
-  test('have JSON that is JSON', () => {
+  test('JSON blocks of the pages about the interfaces are valid', () => {
     const blocks = ['docs/models.md', 'docs/mcp.md'].flatMap((page) => blocksOf(page, 'json'))
     expect(blocks).toHaveLength(3)
     for (const { code } of blocks) expect(JSON.parse(code)).toBeTypeOf('object')
   })
 
-  test('and all others with programs are run by a test', () => {
+  test('every page with programs is run by a test', () => {
     const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.md'))
       .map((file) => `docs/${file}`)

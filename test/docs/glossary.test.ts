@@ -34,9 +34,21 @@ describe('the glossary', () => {
     expect(used.filter((term) => !known.has(term))).toEqual([])
   })
 
-  test('names in code only what the sources have', () => {
+  test('the glossary names in code only names that exist in the sources', () => {
     const words = entries.flatMap(({ text }) => codeIn(text).flatMap((code) => code.match(/[A-Za-z_][A-Za-z0-9_-]*/g) ?? []))
     expect(words.length).toBeGreaterThan(40)
     expect([...new Set(words)].filter((word) => !sources.some((source) => source.includes(word)))).toEqual([])
+  })
+
+  test('agrees with the core words at the top of src/domain/vocabulary.ts', () => {
+    const vocabulary = readFileSync(join(ROOT, 'src/domain/vocabulary.ts'), 'utf8')
+    const comment = vocabulary.slice(0, vocabulary.indexOf('*/')).replaceAll(/\n \* {4,}/g, ' ')
+    const core = [...comment.matchAll(/^ \* ([a-z]+(?: [a-z]+)?) {2,}(.+)$/gm)].map(([, term = '', text = '']) => ({
+      term,
+      text,
+    }))
+    expect(core.length).toBeGreaterThanOrEqual(15)
+    const firstSentence = (term: string) => entries.find((entry) => entry.term === term)?.text.replace(/(?<=\.) .*/, '')
+    for (const { term, text } of core) expect(text, term).toBe(firstSentence(term))
   })
 })

@@ -59,17 +59,17 @@ afterAll(async () => {
 const run = (code: string) => runBlock(code.replaceAll(ADDRESS, url).replaceAll(PAGE_ADDRESS, pageAddress))
 
 describe('the tutorial', () => {
-  test('has four programs', () => {
+  test('the tutorial has four programs', () => {
     expect(programs).toHaveLength(4)
   })
 
-  test('embeds a flow that runs to its end', { timeout: 120_000 }, async () => {
+  test('the first program of the tutorial runs a flow to its end', { timeout: 120_000 }, async () => {
     const lines = (await run(embed)).trim().split('\n')
     expect(lines[0]).toMatch(/^1 flow_start/)
     expect(lines.some((line) => /^\d+ flow_complete/.test(line))).toBe(true)
   })
 
-  test('starts a flow at the server and follows it', { timeout: 120_000 }, async () => {
+  test('a program of the tutorial starts a flow at the server and streams it', { timeout: 120_000 }, async () => {
     const [address = '', ...text] = (await run(start)).split('\n')
     const flowId = address.replace(`${pageAddress}/#`, '')
     const flow = await createClient({ baseUrl: url }).flows.get(flowId)
@@ -77,13 +77,13 @@ describe('the tutorial', () => {
     expect(text.join('\n')).toContain(flow.result?.finalOutput)
   })
 
-  test('may be followed from the page: its origin is among those that may call', async () => {
+  test('the page of the tutorial has an origin that may call the server', async () => {
     const answer = await fetch(`${url}/api/v1/threads`, { headers: { origin: pageAddress } })
     expect(answer.headers.get('access-control-allow-origin')).toBe(pageAddress)
     expect((await fetch(`${url}/api/v1/threads`, { headers: { origin: 'http://localhost:9' } })).status).toBe(403)
   })
 
-  test('is refused without the policy and runs with it', { timeout: 120_000 }, async () => {
+  test('the flow of the tutorial is refused without the policy and runs with it', { timeout: 120_000 }, async () => {
     const lines = await run(policy)
     expect(lines).toMatch(/^DATA_SHARING_DENIED /m)
     expect(lines).toMatch(/^true \{/m)
@@ -91,7 +91,7 @@ describe('the tutorial', () => {
     expect(lines).toContain("rule: 'allowCrossProviderContext'")
   })
 
-  test.skipIf(!CHROMIUM)('shows a flow in a page of another origin, to its end', { timeout: 120_000 }, async () => {
+  test.skipIf(!CHROMIUM)('the page of the tutorial shows a flow to its end', { timeout: 120_000 }, async () => {
     const tab = await openPage()
     await tab.goto((await run(start)).split('\n', 1)[0] ?? '')
     await tab.locator('#status', { hasText: 'COMPLETED' }).waitFor()

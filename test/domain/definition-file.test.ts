@@ -88,7 +88,7 @@ test.each([
   ['two documents', 'a: 1\n---\nb: 2', 2],
   ['a trailing comma in JSON', '{"a": 1,}', undefined],
   ['a list 100,000 levels deep', '['.repeat(100_000), undefined],
-])('%s is refused', async (_, text, line) => {
+])('a definition file with %s is refused', async (_, text, line) => {
   const error = await parseDefinitionText(text).catch((error: unknown) => error)
   expect(error).toMatchObject({
     code: 'FLOW_INVALID',

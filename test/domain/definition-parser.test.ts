@@ -106,7 +106,7 @@ describe('who answers', () => {
     [{ model: '/gpt' }, 'both sides of the first slash'],
     [{ model: 'openai/' }, 'both sides of the first slash'],
     [{ agent: 'judge' }, 'expected a model of provider "openai"'],
-  ])('%j names nobody', (step, message) => {
+  ])('a step with %j does not name a provider and a model', (step, message) => {
     expect(problems([{ model: undefined, ...step }])).toEqual([
       { path: 'steps[0].model', message: expect.stringContaining(message) },
     ])
@@ -179,7 +179,7 @@ describe('problems', () => {
     [[], 'a list'],
     ['name: x', '"name: x"'],
     [() => 1, 'a function'],
-  ])('%s is no definition', (input, found) => {
+  ])('%s is not a definition', (input, found) => {
     const [problem, ...others] = problemsOf(() => parser.parse(input))
     expect(problem).toMatchObject({ path: 'definition', message: expect.stringContaining(`found ${found}`) })
     expect(others).toEqual([])
@@ -267,7 +267,7 @@ describe('references between steps', () => {
   })
 })
 
-test('the JSON Schema of a definition says what data can hold', () => {
+test('the JSON Schema of a definition describes definitions as data', () => {
   const schema = parser.jsonSchema()
   expect(schema).toMatchObject({ type: 'object', required: ['name', 'type', 'steps'], additionalProperties: false })
   expect(JSON.stringify(schema)).not.toContain('{}]')

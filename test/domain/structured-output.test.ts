@@ -18,7 +18,7 @@ describe('ways to a value, from strict to lenient', () => {
     ['repaired', "{name: 'Ada', age: 36,}"],
     ['repaired', '```json\n{"name": "Ada", "age": 36,}\n```'],
     ['repaired', 'It is {"name": "Ada", /* born 1815 */ "age": 36,}'],
-  ])('%s: %s', (how, answer) => {
+  ])('a value is found in an answer: %s: %s', (how, answer) => {
     expect(readStructured(answer, person)).toEqual({ value: { name: 'Ada', age: 36 }, how })
   })
 
@@ -27,7 +27,7 @@ describe('ways to a value, from strict to lenient', () => {
     expect(readStructured(`x ${JSON.stringify(value)} y`, person)).toEqual({ value, how: 'balanced' })
   })
 
-  test('lists are values too', () => {
+  test('an answer may be a list', () => {
     expect(readStructured('Here: [1, 2, 3].', z.array(z.number()))).toEqual({ value: [1, 2, 3], how: 'balanced' })
   })
 
@@ -132,7 +132,7 @@ describe('a value whose end is missing is no value', () => {
   test.each(['{"items":[{"a":1},{"a":2', '[{"a":1},{"a":2', 'Here: {"rows": [{"a": 1}, {"a"', "{rows: [{a: 1}, {a: '"])(
     'the whole values inside %s are parts of what was cut',
     (answer) => {
-      expect(readStructured(answer, loose)).toEqual({ problem: 'the JSON of the answer has no end' })
+      expect(readStructured(answer, loose)).toEqual({ problem: 'the JSON of the answer is incomplete' })
     },
   )
 
@@ -143,7 +143,7 @@ describe('a value whose end is missing is no value', () => {
     expect(readStructured('true', z.boolean(), { cut: true })).toEqual({ value: true, how: 'json' })
   })
 
-  test('a whole value counts although the words after it were cut', () => {
+  test('a complete value counts although the text after it was cut', () => {
     expect(readStructured('{"a": 1}\nThis is because', loose, { cut: true })).toEqual({ value: { a: 1 }, how: 'balanced' })
   })
 

@@ -71,7 +71,7 @@ describe('a clear verdict', () => {
     ['{"score": null, "approved": true}', 'json', { approved: true, issues: [], feedback: '' }],
     ['Verdict: approved', 'text', { approved: true, issues: [], feedback: 'Verdict: approved' }],
     ['APPROVED: no\nScore: 0.3', 'text', { approved: false, score: 0.3, issues: [], feedback: 'APPROVED: no\nScore: 0.3' }],
-  ])('%s is read as %s', (answer, how, verdict) => {
+  ])('the verdict %s is read as %s', (answer, how, verdict) => {
     expect(verdictOf(answer)).toEqual({ how, verdict })
   })
 })
@@ -213,7 +213,7 @@ describe('a score counts on the scale that is named', () => {
     '{"score": "0.8-0.9", "approved": true}',
     '{"clarity": {"score": 0.9}, "style": {"score": 0.2}}',
     'On a scale from 1 to 10. Score: 0.5',
-  ])('%s is no verdict', (answer) => {
+  ])('%s gives no verdict', (answer) => {
     expect(verdictOf(answer)).toBeUndefined()
   })
 })
@@ -247,7 +247,7 @@ describe('a verdict that the reviewer quotes is not its own', () => {
     ],
     ['after other JSON', `The draft holds {"city": "Rome"}.\n${own}`],
     ['after its score in prose', `Score: 0.05\n${own}`],
-  ])('its own counts %s', (_, answer) => {
+  ])("the reviewer's own verdict counts %s", (_, answer) => {
     expect(verdictOf(answer)?.verdict).toMatchObject({ score: 0.05, approved: false })
   })
 })
@@ -261,7 +261,7 @@ describe('a verdict that was cut', () => {
     'Verdict: pass',
     '{"score": 1, "feedback": "cut o',
     '{"score": 0.8',
-  ])('%s is none', (answer) => {
+  ])('the cut answer %s gives no verdict', (answer) => {
     expect(verdictOf(answer, { cut: true })).toBeUndefined()
   })
 
@@ -298,7 +298,7 @@ describe('the scale of a score', () => {
     '{"score": 1, "feedback": "1 out of 10, useless"}',
     '{"score": 1, "rubric": "a scale from 1 to 5"}',
     '{"score": 1, "issues": ["1/10"]}',
-  ])('is unclear in %s', (answer) => {
+  ])('the scale of a score is unclear in %s', (answer) => {
     expect(verdictOf(answer)).toBeUndefined()
   })
 })

@@ -6,7 +6,7 @@ import { SERVICE_ERROR_CODES } from '../../src/errors/service-error-codes.ts'
 
 const rows = Object.entries(ERROR_CODES)
 
-test('no error code stands in two parts of the table', () => {
+test('no error code is in two parts of the table', () => {
   const codes = [FLOW_ERROR_CODES, PROVIDER_ERROR_CODES, SERVICE_ERROR_CODES].flatMap((part) => Object.keys(part))
   expect(codes.toSorted()).toEqual(rows.map(([code]) => code).toSorted())
 })

@@ -57,7 +57,7 @@ test.each([
   expect(answerSteps(define('sequential', [step('a'), step('b', more)]))).toEqual([])
 })
 
-test('every template names only runs that end as the output of the flow', async () => {
+test('every template lists only runs whose output becomes the output of the flow', async () => {
   for (const name of Object.keys(flowTemplates)) {
     const definition = parse(getFlowTemplate(name))
     const executor = executors[definition.type]

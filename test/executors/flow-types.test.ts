@@ -53,7 +53,7 @@ describe('sequential', () => {
     expect(flow.updates.find((update) => update.type === 'step_skipped')).toMatchObject({ stepId: 'b' })
   })
 
-  test('a failed step ends the flow with its own code, and what was done stays readable', async () => {
+  test('a failed step ends the flow with its own code, and earlier results stay readable', async () => {
     flow = await scripted(byStep({ b: rejected() }))
     await expect(flow.run({ name: 's', type: 'sequential', steps: [step('a'), step('b'), step('c')] })).rejects.toMatchObject({
       code: 'PROVIDER_REJECTED',

@@ -114,7 +114,7 @@ test('a branch whose condition reads the output of a skipped step does not match
   expect(statuses(result.steps)).toMatchObject({ red: 'SKIPPED', onRed: 'SKIPPED', other: 'SUCCESS' })
 })
 
-test('a join all of whose inputs were skipped is skipped, and the flow ends with what was made before', async () => {
+test('a join whose inputs were all skipped is skipped, and the flow ends with the earlier output', async () => {
   flow = await scripted(failing().replies)
   const none = branches.map((one) => (one.id === 'route' ? one : { ...one, condition: 'false' }))
   const result = await flow.run({ name: 'j', type: 'graph', steps: [...none, step('join', { dependsOn: ['red', 'green'] })] })
@@ -150,7 +150,7 @@ test('a definition that demands more successes than it has branches is rejected'
   })
 })
 
-test('with onFailure continue the failure of the only end fails the flow with its code', async () => {
+test('with onFailure continue the failure of the only last step fails the flow with its code', async () => {
   flow = await scripted(failing('end').replies)
   const steps = [step('a'), step('b'), step('end', { dependsOn: ['a', 'b'] })]
   const run = flow.run({ name: 'g', type: 'graph', parallel: { onFailure: 'continue' }, steps })
@@ -219,7 +219,7 @@ test('a step with many samples runs ten of them at a time where the flow states 
   expect(most).toBe(10)
 })
 
-test('one sample that fails leaves the others to decide, and is named', async () => {
+test('a failed sample is named and leaves the choice to the others', async () => {
   flow = await scripted(['42', new OrchestratorError('PROVIDER_REJECTED', 'no'), '42'])
   const result = await flow.run({ name: 's', type: 'sequential', steps: [step('vote', { samples: 3 })] })
   expect(result.finalOutput).toBe('42')

@@ -108,7 +108,7 @@ describe('an answer that was cut', () => {
   const cases = ENDS.flatMap(([end, code]) => [true, false].map((streaming) => ({ end, code, streaming })))
 
   test.each(cases)(
-    'by $end fails a step that says complete: true by $code, streaming: $streaming',
+    'by $end fails a step with complete: true by $code, streaming: $streaming',
     async ({ end, code, streaming }) => {
       flow = await scripted(() => ({ text: 'half an ans', finishReason: end }))
       const steps = [step('a', { complete: true, retryOnFailure: false })]
@@ -128,7 +128,7 @@ describe('an answer that was cut', () => {
     expect(result.steps[1]?.notes).toEqual([])
   })
 
-  test('is left for the fallback where the step wants a whole one', async () => {
+  test('leads to the fallback if the step requires a complete one', async () => {
     flow = await scripted(({ model }) => (model === 'm' ? { text: 'half', finishReason: 'other' } : 'whole'))
     const fallbacks = [{ provider: 'scripted', model: 'other' }]
     const steps = [step('a', { complete: true, retryOnFailure: false, fallbacks })]

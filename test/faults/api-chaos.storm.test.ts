@@ -43,7 +43,7 @@ const step = (id: string, samples?: number) => ({
 })
 
 test.each(['memory://', 'pglite://memory'])(
-  'any calls in any order on %s end in a typed error or well, and no flow stays RUNNING',
+  'any calls in any order on %s succeed or end in a typed error, and no flow stays RUNNING',
   { timeout: 120_000 },
   async (database) => {
     const [wire] = WIRES

@@ -174,7 +174,7 @@ describe('hostile sources through a whole flow', () => {
     ['conditions', HOSTILE_CONDITIONS, (condition) => ({ condition })],
   ]
   test.each(forms)(
-    '%s end in a typed error or in text, and give away nothing of this machine',
+    'hostile sources (%s) end in a typed error or in text and reveal nothing about this machine',
     { timeout: 120_000 },
     async (name, sources, toStep) => {
       const globals = Object.getOwnPropertyNames(globalThis).sort()

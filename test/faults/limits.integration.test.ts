@@ -111,7 +111,9 @@ const CASES = WIRES.flatMap((wire) =>
 const EPSILON = 1e-12
 
 describe('parallel branches under a limit', () => {
-  test('never make the server count more tokens than maxTokens, and keep what is done', { timeout: 60_000 }, async () => {
+  test('parallel branches never use more tokens at the server than maxTokens, and completed steps are kept', {
+    timeout: 60_000,
+  }, async () => {
     const ends = { completed: 0, exceeded: 0 }
     await inParallel(CASES, 6, async ({ wire, streaming, round }) => {
       const run = `tokens ${wire.name} ${streaming} ${round}`
@@ -132,7 +134,7 @@ describe('parallel branches under a limit', () => {
     expect(observed.rejections).toEqual([])
   })
 
-  test('never cost more at the server than maxCostUsd, samples, retries and broken calls included', {
+  test('parallel branches never cost more at the server than maxCostUsd, including samples, retries and broken calls', {
     timeout: 60_000,
   }, async () => {
     await inParallel(CASES, 6, async ({ wire, streaming, round }) => {
@@ -154,7 +156,7 @@ describe('parallel branches under a limit', () => {
     expect(observed.rejections).toEqual([])
   })
 
-  test('count what was spent before when the flow is executed again', { timeout: 60_000 }, async () => {
+  test('parallel branches count earlier spending when the flow is executed again', { timeout: 60_000 }, async () => {
     const problems: unknown[] = []
     await inParallel(CASES, 6, async ({ wire, streaming, round }) => {
       const run = `again ${wire.name} ${streaming} ${round}`

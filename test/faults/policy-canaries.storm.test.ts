@@ -157,7 +157,9 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
   }
 }
 
-test(`${COMBINATIONS} generated combinations give no provider a piece its policy forbids`, { timeout: 120_000 }, async () => {
+test(`in ${COMBINATIONS} generated combinations no provider receives a context item that its policy forbids`, {
+  timeout: 120_000,
+}, async () => {
   const plans = fc.sample(combination, { numRuns: COMBINATIONS, seed: SEED })
   for (const [index, plan] of plans.entries()) {
     house.arrivals.length = 0

@@ -116,7 +116,7 @@ async function resume(polyphony: Polyphony, run: string, flowId: string, steps: 
   }
 }
 
-test(`loses nothing when its process is killed in the middle of flows, ${ROUNDS} times`, {
+test(`an embedded database loses nothing when its process is killed in the middle of flows, ${ROUNDS} times`, {
   timeout: 120_000 + ROUNDS * 20_000,
 }, async () => {
   const told = new Map<string, string>()
@@ -161,7 +161,7 @@ test(`loses nothing when its process is killed in the middle of flows, ${ROUNDS}
   if (process.env.REPORT_KILLS) console.log(counted)
 })
 
-test('refuses a second process on the directory at once, naming the first, which goes on undisturbed', {
+test('a second process on a database directory is refused at once with the name of the first, which continues undisturbed', {
   timeout: 120_000,
 }, async () => {
   const child = startChild()

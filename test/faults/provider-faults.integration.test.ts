@@ -173,7 +173,7 @@ async function judge(fault: Fault, case_: Case): Promise<void> {
 }
 
 describe.each(FAULTS)('a provider that fails with $name', (fault) => {
-  test('ends flows with the right code, error and number of requests, and they resume', {
+  test('flows end with the expected code, error and number of requests, and can be resumed', {
     timeout: 60_000,
   }, async () => {
     const waits = (fault.whole?.waitMs ?? 0) >= 500
@@ -190,7 +190,7 @@ describe.each(FAULTS)('a provider that fails with $name', (fault) => {
   })
 })
 
-test('a provider whose port is closed ends flows of every type with PROVIDER_UNAVAILABLE after all tries', {
+test('a provider whose port is closed ends flows of every type with PROVIDER_UNAVAILABLE after all attempts', {
   timeout: 60_000,
 }, async () => {
   const refused: Fault = { name: 'refused connection', play: () => undefined }

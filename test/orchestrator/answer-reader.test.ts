@@ -40,7 +40,7 @@ test('a step without a schema and a verdict has no reader', () => {
   expect(answerReader(step(), undefined)).toBeUndefined()
 })
 
-describe('a verdict that was asked for', () => {
+describe('a requested verdict', () => {
   const read = (text: string, repair: Repair) => answerReader(step(), 'ask')?.read(response(text), repair)
 
   test('is read from JSON without a repair', async () => {
@@ -54,12 +54,12 @@ describe('a verdict that was asked for', () => {
     })
   })
 
-  test('is missing, with a note, where the repair fails', async () => {
-    expect(await read('Fine.', failing)).toEqual({ notes: ['no verdict: it holds no verdict'] })
+  test('is missing, with a note, if the repair fails', async () => {
+    expect(await read('Fine.', failing)).toEqual({ notes: ['no verdict: it contains no verdict'] })
   })
 })
 
-test('a verdict that was not asked for is read where it is there, without a repair', async () => {
+test('a verdict that was not requested is read if the answer contains one, without a repair', async () => {
   const reader = answerReader(step(), 'read')
   expect(reader?.request).toBeUndefined()
   expect(await reader?.read(response('No numbers.'), NO_REPAIR)).toEqual({ value: undefined, notes: [] })
@@ -73,13 +73,13 @@ describe('an answer with an output schema', () => {
     await expect(reader?.read(response('no'), repairedBy('still no'))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
   })
 
-  test('is not repaired where it was cut, and fails by the code of the cut', async () => {
+  test('is not repaired if it was cut, and fails with the code of the cut', async () => {
     const cut = response('{"name":', { finishReason: 'content_filter', cut: 'the answer was cut by a filter' })
     const reader = answerReader(step({ outputSchema }), undefined)
     await expect(reader?.read(cut, NO_REPAIR)).rejects.toMatchObject({ code: 'CONTENT_FILTERED' })
   })
 
-  test('of a reviewer is no verdict, and no failure, where it cannot be read', async () => {
+  test('of a reviewer that cannot be read gives no verdict and is not a failure', async () => {
     const reader = answerReader(step({ outputSchema }), 'ask')
     expect(await reader?.read(response('no'), repairedBy('no'))).toMatchObject({ notes: [expect.stringContaining('no verdict')] })
   })

@@ -35,29 +35,29 @@ const ALONE = { includeOriginalPrompt: false }
 describe('of a chain', () => {
   const results = [done('a', 0), done('b', 2), done('c', 4)]
 
-  test('everything before the step is carried', () => {
+  test('in a chain all results before the step are carried', () => {
     expect(carried({ steps: CHAIN, from: 2, results })).toEqual(['a#1', 'b#1'])
     expect(carried({ steps: CHAIN, from: 0, results })).toEqual([])
   })
 
-  test('a step that was written otherwise runs again, and so do all after it', () => {
+  test('in a chain a changed step runs again, and so do all after it', () => {
     expect(carried({ steps: CHAIN, from: 2, results, changed: ['a'] })).toEqual([])
     expect(carried({ steps: CHAIN, from: 2, results, changed: ['b'] })).toEqual(['a#1'])
     expect(carried({ steps: CHAIN, from: 2, results, changed: ['c'] })).toEqual(['a#1', 'b#1'])
   })
 
-  test('a step that failed or never ran is not carried, nor what came after it', () => {
+  test('in a chain a step that failed or never ran is not carried, nor are the steps after it', () => {
     const failed = done('a', 0, { status: 'FAILED', output: undefined })
     expect(carried({ steps: CHAIN, from: 2, results: [failed, done('b', 2)] })).toEqual([])
     expect(carried({ steps: CHAIN, from: 2, results: [done('b', 2)] })).toEqual([])
   })
 
-  test('a step that was skipped leaves the others carried', () => {
+  test('in a chain a skipped step does not keep the others from being carried', () => {
     const skipped = done('a', 0, { status: 'SKIPPED', output: undefined })
     expect(carried({ steps: CHAIN, from: 2, results: [skipped, done('b', 2)] })).toEqual(['b#1'])
   })
 
-  test('a step that used the output of one that was repeated later, by itself, is outdated', () => {
+  test('a step that used the output of a step which was repeated later is outdated', () => {
     const repeated = done('a', 6, { iteration: 2 })
     expect(carried({ steps: CHAIN, from: 2, results: [...results, repeated] })).toEqual(['a#1', 'a#2'])
   })
@@ -74,19 +74,19 @@ describe('of a chain', () => {
 describe('of a graph', () => {
   const results = [done('a', 0), done('x', 0), done('b', 2), done('c', 4)]
 
-  test('a change reaches only what is downstream of it', () => {
+  test('in a graph a change affects only steps downstream of it', () => {
     expect(carried({ type: 'graph', steps: GRAPH, from: 3, results, changed: ['a'] })).toEqual(['x#1'])
     expect(carried({ type: 'graph', steps: GRAPH, from: 3, results, changed: ['x'] })).toEqual(['a#1', 'b#1'])
   })
 
-  test('a repeated step outdates only what used it', () => {
+  test('in a graph a repeated step outdates only the steps that used it', () => {
     const repeated = done('a', 6, { iteration: 2 })
     expect(carried({ type: 'graph', steps: GRAPH, from: 3, results: [...results, repeated] })).toEqual(['a#1', 'x#1', 'a#2'])
   })
 })
 
 describe('with another prompt', () => {
-  test('a step that sees the prompt runs again, one that does not is carried', () => {
+  test('with another prompt a step that sees the prompt runs again, and one that does not is carried', () => {
     const steps = [step('a', { prompt: 'fixed' }), step('b', { prompt: '{{ original }}' }), step('c')]
     const results = [done('a', 0), done('b', 2)]
     expect(carried({ steps, from: 2, policy: ALONE, otherInput: true, results })).toEqual(['a#1'])
@@ -98,7 +98,7 @@ describe('with another prompt', () => {
     ['a prompt function', { prompt: () => 'fixed' }],
     ['no prompt of its own', { prompt: undefined }],
     ['the history', { prompt: '{{ history.size }}' }],
-  ])('a step with %s counts as one that sees it', (_, more) => {
+  ])('a step with %s counts as one that sees the prompt', (_, more) => {
     const steps = [step('a', { prompt: 'fixed', ...more }), step('b')]
     expect(carried({ steps, from: 1, policy: ALONE, otherInput: true, results: [done('a', 0)] })).toEqual([])
   })

@@ -13,7 +13,7 @@ const message = (letter: string, content: string): Message => ({
 })
 
 test.each(['', 'u', 'a', 'uu', 'aa', 'uua', 'uaa', 'auu', 'suas', 'aua', 'uuuaaauuu'])(
-  'a conversation %j becomes strict turns that begin and end with the user, and no text is lost',
+  'a conversation %j becomes alternating messages that begin and end with the user, without losing text',
   (letters) => {
     const history = [...letters].map((letter, index) => message(letter, `${letter}${index}`))
     const turns = toChatMessages(history, 'the prompt')
@@ -52,7 +52,7 @@ async function chat(
   return { result, request: flow.provider.requests[0], updates: flow.updates }
 }
 
-test('a system message reaches the model however long the chat is, and what is cut is a decision and an update', async () => {
+test('a system message reaches the model however long the chat is, and every cut is a decision and an update', async () => {
   const turns = Array.from({ length: 210 }, (_, index) => ({
     role: index % 2 ? ('assistant' as const) : ('user' as const),
     content: `turn ${index}`,
@@ -65,7 +65,7 @@ test('a system message reaches the model however long the chat is, and what is c
   )
 })
 
-test('maxSharedTokens cuts turns and no system message', async () => {
+test('maxSharedTokens cuts messages but no system message', async () => {
   const long = 'word '.repeat(400)
   const { request, result } = await chat(
     [

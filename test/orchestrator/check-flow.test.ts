@@ -40,7 +40,7 @@ const define = (steps: FlowDefinitionInput['steps'], more: Partial<FlowDefinitio
   ...more,
 })
 
-test('the cost range goes from short answers and fewest calls to full answers with everything upstream', async () => {
+test('the cost range extends from short answers and fewest calls to full answers with all upstream outputs', async () => {
   const { ok, calls, cost } = await checkFlow()(define([step('a'), step('b', { condition: 'false' })]), 'ada')
   expect({ ok, calls }).toEqual({ ok: true, calls: { min: 1, max: 2 } })
   expect(cost.lowUsd).toBeCloseTo((10 + 200) / 1_000)
@@ -66,7 +66,7 @@ test('a cost limit that short answers break is a problem, one that only long ans
   expect(unknown).toMatchObject({ ok: false, cost: { unpriced: ['one/m'] } })
 })
 
-test('an output that a step needs is a problem, one that it would only be given is a warning', async () => {
+test('missing consent for a required output is a problem, for an offered one a warning', async () => {
   const needs = await checkFlow()(define([step('a'), step('b', { model: 'two/m', prompt: '{{ steps.a.output }}' })]), 'ada')
   expect(needs.problems).toMatchObject([{ code: 'DATA_SHARING_DENIED', details: { piece: 'a', from: 'one', to: 'two' } }])
   const given = await checkFlow()(define([step('a'), step('b', { model: 'two/m' })]), 'ada')

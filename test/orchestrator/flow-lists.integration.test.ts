@@ -42,7 +42,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
   }
   const names = (flows: readonly { readonly name: string }[]) => flows.map(({ name }) => name)
 
-  test('hold what a user created in any thread that it may still read', async () => {
+  test('lists of flows contain the flows that a user created in any thread it may still read', async () => {
     const { orchestrator, permissions } = polyphony
     const [ann, bob] = [await person(), await person()]
     await permissions.grant(bob.threadId, bob.userId, ann.userId, ['read', 'write'])
@@ -58,7 +58,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     await expect(orchestrator.listFlowsOf('a\0')).rejects.toMatchObject({ code: 'INPUT_INVALID' })
   })
 
-  test('are walked page by page with the cursor of the page before, of a thread and of a user', async () => {
+  test('lists of flows of a thread and of a user are paged with the cursor of the previous page', async () => {
     const { orchestrator } = polyphony
     const { userId, threadId } = await person()
     for (const name of ['a', 'b', 'c', 'd', 'e']) await create(userId, threadId, name)
@@ -78,7 +78,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     expect(names(await orchestrator.listFlows(threadId, userId, { limit: 2, offset: 1 }))).toEqual(['d', 'c'])
   })
 
-  test('go on to the next page though nothing of this one may be read any more', async () => {
+  test('lists of flows continue with the next page even if nothing on this page may be read', async () => {
     const { orchestrator, permissions } = polyphony
     const [ann, bob] = [await person(), await person()]
     await permissions.grant(bob.threadId, bob.userId, ann.userId, ['read', 'write'])
@@ -91,7 +91,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     expect([names(second.flows), second.nextCursor]).toEqual([['own'], undefined])
   })
 
-  test('refuse a cursor of another order, of threads, or of nobody', async () => {
+  test('lists of flows refuse a cursor of another order, of threads, or an invented one', async () => {
     const { orchestrator, conversations } = polyphony
     const { userId, threadId } = await person()
     await conversations.createThread(userId)
@@ -116,7 +116,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     expect(names((await orchestrator.listFlowPage(userId, { cursor, sortBy: 'name' })).flows)).toEqual(['a'])
   })
 
-  test('keep a thread that one may not read as unknown, with a cursor or without', async () => {
+  test('lists of flows treat an unreadable thread as unknown, with and without a cursor', async () => {
     const { orchestrator } = polyphony
     const [ann, bob] = [await person(), await person()]
     await create(ann.userId, ann.threadId, 'secret')
@@ -124,7 +124,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     await expect(orchestrator.listFlowPage(bob.userId, {}, '')).rejects.toMatchObject({ code: 'INPUT_INVALID' })
   })
 
-  test('name the saved flows of a user, the newest of each name, and give its definition to be created anew', async () => {
+  test('saved flows are listed with the newest flow of each name, whose definition can be created again', async () => {
     const { orchestrator } = polyphony
     const [ann, bob] = [await person(), await person()]
     await create(ann.userId, ann.threadId, 'report', 'old prompt')
@@ -147,7 +147,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     expect(await orchestrator.listSavedFlows('stranger')).toEqual([])
   })
 
-  test('name an older saved flow where the newest may not be read any more', async () => {
+  test('saved flows fall back to an older flow of the name if the newest may no longer be read', async () => {
     const { orchestrator, permissions } = polyphony
     const [ann, bob] = [await person(), await person()]
     await permissions.grant(bob.threadId, bob.userId, ann.userId, ['read', 'write'])
@@ -161,7 +161,7 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
     expect(await orchestrator.listSavedFlows(ann.userId)).toEqual([{ name: 'report', flowId: own.id, createdAt: own.createdAt }])
   })
 
-  test('of threads are walked with a cursor as well', async () => {
+  test('lists of threads are paged with a cursor as well', async () => {
     const { conversations } = polyphony
     const { userId } = await person()
     for (let index = 0; index < 6; index++) await conversations.createThread(userId)

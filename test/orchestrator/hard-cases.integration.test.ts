@@ -23,12 +23,12 @@ const chain = (...steps: FlowStep[]): FlowDefinition => ({ name: 'chain', type: 
 const never = () => new Promise<never>(() => {})
 
 describe('functions of the definition that never come back', () => {
-  test('a prompt ends with the time of its step', async () => {
+  test('a prompt function that never settles ends with the timeout of its step', async () => {
     flow = await scripted([])
     await expect(flow.run(chain(step('a', { prompt: never, timeout: 20 })))).rejects.toMatchObject({ code: 'STEP_TIMEOUT' })
   })
 
-  test('a prompt and a condition end with the flow', async () => {
+  test('a prompt function and a condition function that never settle end with the flow', async () => {
     flow = await scripted(['one', 'two'])
     await expect(flow.run(chain(step('a', { prompt: never })), { timeout: { flow: 20 } })).rejects.toMatchObject({
       code: 'FLOW_TIMEOUT',
@@ -39,7 +39,7 @@ describe('functions of the definition that never come back', () => {
 })
 
 describe('arguments', () => {
-  test('that are no text, no JSON or no option are refused by name', async () => {
+  test('invalid arguments are refused by name', async () => {
     flow = await scripted(['one'])
     const { orchestrator } = flow.polyphony
     const { id } = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -68,7 +68,7 @@ describe('arguments', () => {
     expect(flow.provider.requests).toHaveLength(0)
   })
 
-  test('a time too long for a timer of Node is no time at all', async () => {
+  test('a timeout that is too long for a timer of Node counts as none', async () => {
     flow = await scripted(['one'])
     expect(await flow.run({ ...chain(step('a')), maxExecutionTime: 30 * 86_400_000 })).toMatchObject({ finalOutput: 'one' })
   })
@@ -92,7 +92,7 @@ describe('arguments', () => {
 })
 
 describe('what a provider is handed', () => {
-  test('is the request alone, without the names of what was withheld', async () => {
+  test('a provider receives only the request, without the names of withheld items', async () => {
     flow = await scripted(['one'])
     await flow.run(chain(step('a')))
     expect(Object.keys(flow.provider.requests[0] ?? {}).sort()).toEqual([
@@ -104,12 +104,12 @@ describe('what a provider is handed', () => {
     ])
   })
 
-  test('an error of its own code is the failure of the step, no bug of ours', async () => {
+  test('an error thrown by a custom provider is the failure of the step, not INTERNAL', async () => {
     flow = await scripted([new TypeError('x is not a function')])
     await expect(flow.run(chain(step('a')))).rejects.toMatchObject({ code: 'STEP_FAILED' })
   })
 
-  test('attachments of the prompt are there again when the flow is resumed and rerun', async () => {
+  test('attachments of the prompt are sent again when the flow is resumed and rerun', async () => {
     const replies = [new Error('broken'), 'one', 'two']
     flow = await scripted((_, index) => replies[index] ?? 'none')
     const { orchestrator, conversations, dataSharing } = flow.polyphony
@@ -125,7 +125,7 @@ describe('what a provider is handed', () => {
 })
 
 describe('lists and repetitions', () => {
-  test('a list shows the outcome that the flow itself shows, but no text that it was given or wrote', async () => {
+  test('a list shows the outcome of a flow, but neither its input nor its outputs', async () => {
     flow = await scripted(['OUTPUT one', 'OUTPUT two'])
     const { flowId } = await flow.run(chain(step('a'), step('b')))
     const [listed] = await flow.polyphony.orchestrator.listFlows(flow.threadId, USER)
@@ -138,7 +138,7 @@ describe('lists and repetitions', () => {
     expect(JSON.stringify(listed)).not.toContain('OUTPUT')
   })
 
-  test('a list and a status report say the same of a flow whatever its steps wrote', async () => {
+  test('a list and a status report agree about a flow whatever its steps wrote', async () => {
     flow = await scripted(['one', new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const { orchestrator } = flow.polyphony
     await expect(flow.run(chain(step('a'), step('b'), step('c')))).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
@@ -148,7 +148,7 @@ describe('lists and repetitions', () => {
     expect(report).toMatchObject({ currentStepIndex: 1, completedSteps: 1, failedSteps: ['b'], status: 'FAILED' })
   })
 
-  test('a step repeated alone is what the flow goes on with', async () => {
+  test('a flow continues with the result of a step that was repeated alone', async () => {
     flow = await scripted(['first', 'second', 'end'])
     const { orchestrator } = flow.polyphony
     const { id } = await orchestrator.createFlow(
@@ -186,7 +186,7 @@ test('a thread into which a running flow saves messages cannot be deleted, so th
 })
 
 describe('several instances in one process', () => {
-  test('a later one leaves the running flows of an earlier one alone', async () => {
+  test('a later instance in one process leaves running flows of an earlier one alone', async () => {
     const database = await openTestPostgres()
     const provider = createScriptedProvider({ id: 'scripted', replies: [{ text: 'one', delayMs: 40 }] })
     const open = () =>
@@ -204,7 +204,7 @@ describe('several instances in one process', () => {
 })
 
 describe('one step alone, cut short', () => {
-  test('cancelFlow and close reach it, and leave the flow as it was', async () => {
+  test('cancelFlow and close end a single executed step and leave the flow unchanged', async () => {
     flow = await scripted(() => ({ text: '', hang: true }))
     const { orchestrator } = flow.polyphony
     const { id } = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -222,7 +222,7 @@ describe('one step alone, cut short', () => {
 describe('what leaves by side doors', () => {
   const secret = 'SECRET'
 
-  test('samples of another provider are not an own output', async () => {
+  test('samples of another provider do not count as own output', async () => {
     const { OrchestratorError } = await import('../../src/errors/orchestrator-error.ts')
     const other = createScriptedProvider({ id: 'other', replies: () => 'from other' })
     const replies = [secret, new OrchestratorError('PROVIDER_REJECTED', 'no')]
@@ -235,7 +235,7 @@ describe('what leaves by side doors', () => {
     expect(JSON.stringify(other.requests)).not.toContain(secret)
   })
 
-  test('a prompt function sees neither attachments nor metadata of the history, and no more output than the limit lets through', async () => {
+  test('a prompt function sees neither attachments nor metadata of the history, and no more output than the limit allows', async () => {
     flow = await scripted(['x'.repeat(5_000), 'end'])
     const { conversations, dataSharing } = flow.polyphony
     await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
@@ -259,7 +259,7 @@ describe('what leaves by side doors', () => {
     expect(sent.length).toBeLessThan(1_500)
   })
 
-  test('a step that is refused says so in its result and in an update', async () => {
+  test('a refused step is recorded in its result and in an update', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted(['one'], { other })
     await expect(flow.run(chain(step('a'), step('b', { model: 'other/m', inputFrom: 'a' })))).rejects.toMatchObject({
@@ -274,7 +274,7 @@ describe('what leaves by side doors', () => {
 })
 
 describe('figures', () => {
-  test('that no answer can have are unknown', async () => {
+  test('implausible usage figures count as unknown', async () => {
     const usage = { inputTokens: 3e9, outputTokens: 1.5, totalTokens: 1e308, source: 'reported' as const }
     flow = await scripted([{ text: 'one', usage }])
     const result = await flow.run(chain(step('a')))
@@ -282,7 +282,7 @@ describe('figures', () => {
     expect(result).toMatchObject({ totalTokens: 0, unpricedSteps: 1 })
   })
 
-  test('what a run had to take for spent stays spent in the next one', async () => {
+  test('spending that a run had to assume still counts in the next one', async () => {
     const { OrchestratorError } = await import('../../src/errors/orchestrator-error.ts')
     flow = await scripted(() => new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'))
     const { orchestrator } = flow.polyphony
@@ -304,14 +304,14 @@ describe('figures', () => {
 })
 
 describe('what providers and checkFlow are told', () => {
-  test('a schema given as data goes to the provider as it was written', async () => {
+  test('a schema given as data is sent to the provider unchanged', async () => {
     flow = await scripted(['{"code":"ab"}'])
     const outputSchema = { type: 'object', properties: { code: { type: 'string', pattern: '^[a-z]+$' } }, required: ['code'] }
     await flow.run(chain(step('a', { outputSchema })))
     expect(flow.provider.requests[0]?.outputSchema).toEqual(outputSchema)
   })
 
-  test('checkFlow reports both outputs that may come last before a step after a loop', async () => {
+  test('checkFlow reports both outputs that may be the latest for a step after a loop', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
     const definition: FlowDefinition = {

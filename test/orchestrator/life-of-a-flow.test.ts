@@ -25,7 +25,7 @@ const until = async (holds: () => boolean) => {
 }
 
 describe('the prompt of a run', () => {
-  test('comes from the option, then the definition, then the newest user message, and is missing otherwise', async () => {
+  test('the prompt comes from the option, then the definition, then the newest user message, and is missing otherwise', async () => {
     flow = await scripted(() => 'ok')
     const { orchestrator, conversations } = flow.polyphony
     const definition = chain(step('a', { prompt: 'original' }))
@@ -44,7 +44,7 @@ describe('the prompt of a run', () => {
 })
 
 describe('resuming', () => {
-  test('a failed flow goes on where it stopped, without asking again for what is recorded', async () => {
+  test('a failed flow resumes where it stopped, without repeating recorded calls', async () => {
     const replies = ['one', rejected(), 'two', 'three']
     flow = await scripted((_, index) => replies[index] ?? 'none')
     const { orchestrator } = flow.polyphony
@@ -59,7 +59,7 @@ describe('resuming', () => {
     expect(stepResults.find(({ stepId }) => stepId === 'b')?.attempts.map(({ number }) => number)).toEqual([1, 2])
   })
 
-  test('a completed flow is not run again, a rerun is a new flow that keeps what came before', async () => {
+  test('a completed flow is not run again; a rerun is a new flow that keeps earlier results', async () => {
     flow = await scripted(['one', 'two', 'again'])
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(
@@ -79,7 +79,7 @@ describe('resuming', () => {
 })
 
 describe('cancelling', () => {
-  test('ends a call under way, and executeFlow rejects with FLOW_CANCELLED', async () => {
+  test('cancelling ends a running call, and executeFlow rejects with FLOW_CANCELLED', async () => {
     flow = await scripted([{ text: '', hang: true }, 'resumed'])
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -95,7 +95,7 @@ describe('cancelling', () => {
     expect(await orchestrator.executeFlow(created.id, USER)).toMatchObject({ finalOutput: 'resumed' })
   })
 
-  test("the caller's own signal cancels as well", async () => {
+  test('the signal of the caller cancels the flow', async () => {
     flow = await scripted([{ text: '', hang: true }])
     const { orchestrator } = flow.polyphony
     const controller = new AbortController()
@@ -110,7 +110,7 @@ describe('cancelling', () => {
     await outcome
   })
 
-  test('a flow that never ran is cancelled in its place, and a completed one stays completed', async () => {
+  test('a flow that never ran can be cancelled, and a completed one stays completed', async () => {
     flow = await scripted(['one'])
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -121,7 +121,7 @@ describe('cancelling', () => {
 })
 
 describe('timeouts', () => {
-  test('a step over its time fails with STEP_TIMEOUT and is not tried again', async () => {
+  test('a step over its timeout fails with STEP_TIMEOUT and is not retried', async () => {
     flow = await scripted([{ text: '', hang: true }])
     await expect(flow.run(chain(step('a', { timeout: 20 })))).rejects.toMatchObject({
       code: 'STEP_TIMEOUT',
@@ -130,7 +130,7 @@ describe('timeouts', () => {
     expect(flow.provider.requests).toHaveLength(1)
   })
 
-  test('a flow over its time fails with FLOW_TIMEOUT', async () => {
+  test('a flow over its timeout fails with FLOW_TIMEOUT', async () => {
     flow = await scripted([{ text: '', hang: true }])
     await expect(flow.run(chain(step('a')), { timeout: { flow: 20 } })).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
     expect(flow.updates.at(-1)).toMatchObject({ type: 'error', data: { code: 'FLOW_TIMEOUT' } })
@@ -156,7 +156,7 @@ describe('two at once', () => {
 })
 
 describe('updates', () => {
-  test('are numbered from 1 without a gap, and the final one comes last', async () => {
+  test('updates are numbered from 1 without a gap, and the final one comes last', async () => {
     flow = await scripted([{ text: 'one two', chunks: ['one ', 'two'] }])
     await flow.run(chain(step('a')))
     expect(flow.updates.map(({ seq }) => seq)).toEqual(flow.updates.map((_, index) => index + 1))
@@ -170,7 +170,7 @@ describe('updates', () => {
     ])
   })
 
-  test('can be followed from anywhere, while the flow runs and after it', async () => {
+  test('updates can be streamed from any sequence number, during the run and after it', async () => {
     flow = await scripted(async (_, index) => {
       await new Promise((resolve) => setTimeout(resolve, 5))
       return { text: `answer ${index}`, chunks: ['answer ', String(index)] }
@@ -188,7 +188,7 @@ describe('updates', () => {
     expect(late.find(({ type }) => type === 'step_complete')).toMatchObject({ data: { output: 'answer 0' } })
   })
 
-  test('a listener that throws does not touch the flow', async () => {
+  test('a listener that throws does not affect the flow', async () => {
     flow = await scripted(['fine'])
     const result = await flow.run(chain(step('a')), {
       onUpdate: () => {
@@ -207,7 +207,7 @@ describe('updates', () => {
 })
 
 describe('callbacks of the definition', () => {
-  test('are told of steps, of the end and of errors', async () => {
+  test('callbacks of the definition are called for steps, for the end and for errors', async () => {
     flow = await scripted(['one', rejected()])
     const told: string[] = []
     const definition: FlowDefinitionInput = {
@@ -223,7 +223,7 @@ describe('callbacks of the definition', () => {
 })
 
 describe('one step alone', () => {
-  test('runs with what is recorded before it, and a later run of the flow does not pay for it again', async () => {
+  test('a single step runs with the recorded results before it, and a later run of the flow does not pay for it again', async () => {
     flow = await scripted(['one', 'two'])
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(
@@ -242,7 +242,7 @@ describe('one step alone', () => {
     expect(flow.provider.requests).toHaveLength(2)
   })
 
-  test('an unknown step is named with those there are', async () => {
+  test('the error for an unknown step lists the known ones', async () => {
     flow = await scripted([])
     const created = await flow.polyphony.orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
     await expect(flow.polyphony.orchestrator.executeStep(created.id, 'z', USER)).rejects.toMatchObject({ code: 'STEP_NOT_FOUND' })
@@ -264,7 +264,7 @@ describe('messages of the thread', () => {
 })
 
 describe('rights', () => {
-  test('a foreign flow looks like an unknown one', async () => {
+  test('a flow of another user gives the same error as an unknown one', async () => {
     flow = await scripted(['one'])
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -285,7 +285,7 @@ describe('rights', () => {
     })
   })
 
-  test('a reader may look and may not run', async () => {
+  test('a user with read may view a flow but not run it', async () => {
     flow = await scripted(['one'])
     const { orchestrator, permissions } = flow.polyphony
     const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -303,7 +303,7 @@ describe('data sharing', () => {
   const across = (more: Partial<FlowStepInput> = {}): FlowDefinitionInput =>
     chain(step('a'), step('b', { model: 'other/m', prompt: 'do b', ...more }))
 
-  test('what a step needs and may not see stops it before the call, naming both ends and the rule', async () => {
+  test('a required output that may not be shared fails the step before the call, naming both providers and the rule', async () => {
     const other = createScriptedProvider({ id: 'other', replies: ['two'] })
     flow = await scripted(['secret'], { other })
     await expect(flow.run(across({ inputFrom: 'a' }))).rejects.toMatchObject({
@@ -313,7 +313,7 @@ describe('data sharing', () => {
     expect(other.requests).toHaveLength(0)
   })
 
-  test('what is merely offered is withheld, recorded, and the flow goes on', async () => {
+  test('an offered output is withheld and recorded, and the flow continues', async () => {
     const other = createScriptedProvider({ id: 'other', replies: ['two'] })
     flow = await scripted(['secret'], { other })
     const result = await flow.run(across({ inputFrom: 'all' }))
@@ -324,7 +324,7 @@ describe('data sharing', () => {
     expect(flow.updates.some(({ type }) => type === 'context_withheld')).toBe(true)
   })
 
-  test('a policy of the user lets it through', async () => {
+  test('a policy of the user allows the output', async () => {
     const other = createScriptedProvider({ id: 'other', replies: ['two'] })
     flow = await scripted(['shared'], { other })
     await flow.polyphony.dataSharing.set(USER, 'other', { allowCrossProviderContext: true })
@@ -332,7 +332,7 @@ describe('data sharing', () => {
     expect(JSON.stringify(other.requests)).toContain('shared')
   })
 
-  test('a prompt function that reads a forbidden output is stopped, one that does not is not', async () => {
+  test('a prompt function that reads a forbidden output fails, and one that does not succeeds', async () => {
     const other = createScriptedProvider({ id: 'other', replies: ['two'] })
     flow = await scripted(() => 'secret', { other })
     await expect(flow.run(across({ prompt: (context) => `use ${context.previousStepOutput}` }))).rejects.toMatchObject({
@@ -343,7 +343,7 @@ describe('data sharing', () => {
     expect(JSON.stringify(other.requests)).not.toContain('secret')
   })
 
-  test('checkFlow takes dependsOn for the source of the input', async () => {
+  test('checkFlow treats dependsOn as the source of the input', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
     const definition: FlowDefinitionInput = {
@@ -355,7 +355,7 @@ describe('data sharing', () => {
     expect(check.problems).toMatchObject([{ code: 'DATA_SHARING_DENIED', path: 'steps[1]' }])
   })
 
-  test('checkFlow finds it before the run', async () => {
+  test('checkFlow finds missing consent before the run', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
     const check = await flow.polyphony.orchestrator.checkFlow(across({ inputFrom: 'a' }), USER)
@@ -365,7 +365,7 @@ describe('data sharing', () => {
 })
 
 describe('definitions with functions', () => {
-  test('run in the process that defined them', async () => {
+  test('definitions with functions run in the process that defined them', async () => {
     flow = await scripted(['one'])
     const definition: FlowDefinitionInput = { ...chain(step('a', { prompt: () => 'do a' })), name: 'coded', version: '2' }
     const { orchestrator } = flow.polyphony
@@ -375,7 +375,7 @@ describe('definitions with functions', () => {
 })
 
 describe('what earlier executions left', () => {
-  test('a resumed flow counts the tries it paid before', async () => {
+  test('a resumed flow counts its earlier attempts', async () => {
     const usage = { inputTokens: 10, outputTokens: 10, totalTokens: 20, source: 'reported' as const }
     const replies = [
       { text: 'no json', usage },
@@ -393,7 +393,7 @@ describe('what earlier executions left', () => {
     expect((await orchestrator.getFlow(created.id, USER)).result?.totalTokens).toBe(60)
   })
 
-  test('maxSteps holds over all executions, and a raised limit lets the flow go on', async () => {
+  test('maxSteps holds over all executions, and a raised limit lets the flow continue', async () => {
     flow = await scripted(['one', 'two', 'three'])
     const { orchestrator } = flow.polyphony
     const definition = { ...chain(step('a'), step('b'), step('c')), limits: { maxSteps: 2 } }
@@ -405,7 +405,7 @@ describe('what earlier executions left', () => {
     expect(flow.provider.requests).toHaveLength(3)
   })
 
-  test('a limit that is no number is refused before anything runs', async () => {
+  test('a limit that is not a number is refused before anything runs', async () => {
     flow = await scripted(['one'])
     const { orchestrator } = flow.polyphony
     const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a')))
@@ -415,7 +415,7 @@ describe('what earlier executions left', () => {
     })
   })
 
-  test('metadata of the first execution is there in the next one and in a rerun', async () => {
+  test('metadata of the first execution is available in the next one and in a rerun', async () => {
     const replies = [rejected(), 'one', 'two']
     flow = await scripted((_, index) => replies[index] ?? 'none')
     const { orchestrator } = flow.polyphony

@@ -73,7 +73,7 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await sleep(1)
 }
 
-test('two thousand quiet flows are watched with one question at a time', async () => {
+test('two thousand quiet flows are polled with one query at a time', async () => {
   const elsewhere = createElsewhere()
   const stop = new AbortController()
   setMaxListeners(0, stop.signal)
@@ -95,7 +95,7 @@ test('two thousand quiet flows are watched with one question at a time', async (
   expect(elsewhere.counts().looks - looks).toBeLessThan(2)
 })
 
-test('who waits learns of what another follower has read before the next look', async () => {
+test('a waiting subscriber receives updates that another one has read before the next poll', async () => {
   const elsewhere = createElsewhere()
   elsewhere.create('a')
   elsewhere.write('a', 1)
@@ -113,7 +113,7 @@ test('who waits learns of what another follower has read before the next look', 
   ])
 })
 
-test('the end of a flow elsewhere, and its deletion, reach who waits', async () => {
+test('waiting subscribers receive the end and the deletion of a flow in another process', async () => {
   const elsewhere = createElsewhere()
   elsewhere.create('a')
   elsewhere.create('b')
@@ -124,7 +124,7 @@ test('the end of a flow elsewhere, and its deletion, reach who waits', async () 
   await Promise.all([a.ended, b.ended])
 })
 
-test('what is published here is not read from the database', async () => {
+test('updates published in this process are not read from the database', async () => {
   const elsewhere = createElsewhere()
   elsewhere.create('a')
   const follower = elsewhere.follow('a')
@@ -143,7 +143,7 @@ test('what is published here is not read from the database', async () => {
   expect(follower.seqs).toEqual(Array.from({ length: 20 }, (_, index) => index + 1))
 })
 
-test('a database that is away ends who follows, with the error', async () => {
+test('an unreachable database ends the subscriptions with its error', async () => {
   const elsewhere = createElsewhere()
   elsewhere.create('a')
   const follower = elsewhere.follow('a')

@@ -70,7 +70,7 @@ async function run(plan: Combination, name: string, prompts: readonly string[]):
   return { definition, isOk: ok, steps: (await orchestrator.getFlow(flow.id, name)).stepResults }
 }
 
-test('every output that a running step reads or is offered stands in its plan', { timeout: 30_000 }, async () => {
+test('the plan of a step contains every output that it reads or is offered', { timeout: 30_000 }, async () => {
   let reads = 0
   for (const [index, plan] of fc.sample(combination, { numRuns: DEFINITIONS, seed: SEED }).entries()) {
     const ran = await run(plan, `read${index}`, Object.keys(PROMPTS))
@@ -92,7 +92,7 @@ test('every output that a running step reads or is offered stands in its plan', 
   expect(reads).toBeGreaterThan(500)
 })
 
-test('a definition that checkFlow finds in order is never stopped by data sharing', { timeout: 30_000 }, async () => {
+test('a definition that checkFlow accepts is never stopped by data sharing', { timeout: 30_000 }, async () => {
   const counts = { ok: 0, denied: 0 }
   for (const [index, plan] of fc.sample(combination, { numRuns: DEFINITIONS, seed: SEED + 1 }).entries()) {
     const { isOk, steps, definition } = await run(plan, `check${index}`, DATA_PROMPTS)

@@ -81,7 +81,7 @@ async function storedUpdates(orchestrator: Awaited<ReturnType<typeof open>>['orc
 }
 
 test.each(Object.entries(DATABASES))(
-  'in %s reasoning is stored only where keepReasoning says so; who listens live gets it, and sources are stored in any case',
+  'in %s reasoning is stored only with keepReasoning but always streamed, and sources are always stored',
   async (_, database) => {
     const { orchestrator, updates, onUpdate, create } = await open(await database())
     for (const [keepReasoning, kept] of [[true, THOUGHT] as const, [undefined, undefined] as const]) {
@@ -104,7 +104,7 @@ test.each(Object.entries(DATABASES))(
   240_000,
 )
 
-test('a resumed flow shows the reasoning that was kept and the sources of what it does not ask again', async () => {
+test('a resumed flow shows the stored reasoning and sources of recorded steps', async () => {
   const { orchestrator, requests, create } = await open('memory://')
   const { id } = await create(step('a', { keepReasoning: true }), step('b'), step('fail'))
   await expect(orchestrator.executeFlow(id, USER, { input: 'sum' })).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
@@ -118,7 +118,7 @@ test('a resumed flow shows the reasoning that was kept and the sources of what i
   for (const { sources } of steps) expect(sources).toEqual(SOURCES)
 })
 
-test('no prompt of a later step carries reasoning, whatever it reads', async () => {
+test('no prompt of a later step contains reasoning, whatever it reads', async () => {
   const { orchestrator, requests, create } = await open('memory://')
   const reading = ({ allStepResults }: { allStepResults: readonly { reasoning?: string }[] }) => JSON.stringify(allStepResults)
   const { id } = await create(
@@ -131,7 +131,7 @@ test('no prompt of a later step carries reasoning, whatever it reads', async () 
   expect(JSON.stringify(requests[2])).toContain('42')
 })
 
-test('pieces of samples name their sample in both kinds, and the chosen sample gives reasoning and sources', async () => {
+test('chunks of answers and of reasoning name their sample, and the chosen sample provides reasoning and sources', async () => {
   const { orchestrator, updates, onUpdate, create } = await open('memory://')
   const { id } = await create(step('a', { samples: 2, keepReasoning: true }))
   const { steps } = await orchestrator.executeFlow(id, USER, { input: 'sum', streaming: true, onUpdate })

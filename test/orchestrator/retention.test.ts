@@ -3,7 +3,7 @@ import { startPruningCallers } from '../../src/orchestrator/ownership/retention.
 
 const HOUR_MS = 3_600_000
 
-test('expired tickets and answers of yesterday go by themselves, also after a turn that failed', async () => {
+test('expired tickets and old answers are removed automatically, even after a failed attempt', async () => {
   const pruned: { readonly what: string; readonly before: number }[] = []
   let stop = () => {}
   const startedAtMs = Date.now()

@@ -99,7 +99,7 @@ test('a detached run counts as no flow of the engine', async () => {
   await result
 })
 
-test('cancel of a flow that this process does not work on resolves false', async () => {
+test('cancelling a flow that this process does not run resolves with false', async () => {
   expect(await registry.cancel('elsewhere', REASON)).toBe(false)
 })
 
@@ -114,7 +114,7 @@ test('the end of a run leaves the next run of the same flow registered', async (
   second.release()
 })
 
-test('cancelAll cancels claimed, running and detached runs and resolves when none of them works any more', async () => {
+test('cancelAll cancels claimed, running and detached runs and resolves when none is running', async () => {
   const claimed = registry.claim(request('claimed'))
   const [driven, detached] = [held(), held()]
   registry.drive({ flowId: 'driven', epoch: 1 }, (_, token) => {

@@ -34,7 +34,7 @@ async function halfDone(options: object = {}, second: Partial<FlowStepInput> = {
 }
 
 describe('resuming', () => {
-  test('with another input is refused before a call and names rerunFlow', async () => {
+  test('resuming with another input is refused before a call, and the error names rerunFlow', async () => {
     const { orchestrator, flowId, provider } = await halfDone()
     const error = await orchestrator.executeFlow(flowId, USER, { input: 'dogs' }).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'INPUT_INVALID', message: expect.stringContaining('rerunFlow') })
@@ -44,13 +44,13 @@ describe('resuming', () => {
   test.each([
     ['the same input', { input: 'cats' }],
     ['no input', {}],
-  ])('with %s goes on', async (_, options) => {
+  ])('resuming with %s continues the flow', async (_, options) => {
     const { orchestrator, flowId, provider } = await halfDone()
     expect(await orchestrator.executeFlow(flowId, USER, options)).toMatchObject({ status: 'COMPLETED', finalOutput: 'two' })
     expect(provider.requests).toHaveLength(3)
   })
 
-  test('with other metadata is refused where a recorded prompt reads metadata, and goes on where none does', async () => {
+  test('resuming with other metadata is refused if a recorded prompt reads metadata, and continues otherwise', async () => {
     const reading = await halfDone({ metadata: { x: 1 } }, { prompt: 'do a {{ metadata.x }}' })
     const refused = reading.orchestrator.executeFlow(reading.flowId, USER, { metadata: { x: 2 } })
     await expect(refused).rejects.toMatchObject({ code: 'INPUT_INVALID' })
@@ -69,13 +69,13 @@ describe('resuming', () => {
 })
 
 describe('a prompt of blanks', () => {
-  test.each(['', ' \n\t', '\u200b', '\ufeff', '\u2060\u00ad'])('%j is refused before a call', async (input) => {
+  test.each(['', ' \n\t', '\u200b', '\ufeff', '\u2060\u00ad'])('the blank prompt %j is refused before a call', async (input) => {
     flow = await scripted([])
     await expect(flow.run(chain(step('a')), { input })).rejects.toMatchObject({ code: 'FLOW_INPUT_MISSING' })
     expect(flow.provider.requests).toHaveLength(0)
   })
 
-  test('in the middle of a flow fails its step before the call', async () => {
+  test('a blank prompt in the middle of a flow fails its step before the call', async () => {
     flow = await scripted(['one'])
     const definition = {
       ...chain(step('a'), step('b', { prompt: '{% if steps.a.output == "two" %}go on{% endif %}' })),
@@ -90,7 +90,7 @@ describe('a prompt of blanks', () => {
 })
 
 describe('rerunning', () => {
-  test('a loop from its middle carries the first round alone', async () => {
+  test('a rerun from the middle of a loop carries only the first round', async () => {
     const verdict = '{"score":0.2,"approved":false,"issues":[],"feedback":""}'
     flow = await scripted(['d', verdict, 'm1', verdict, 'm2', 'n1', verdict, 'n2'])
     const { orchestrator } = flow.polyphony
@@ -107,7 +107,7 @@ describe('rerunning', () => {
     expect(flow.provider.requests[6]?.messages.at(-1)?.content).toContain('judge n1')
   })
 
-  test('with another input carries nothing that saw the old one', async () => {
+  test('a rerun with another input carries no result that saw the old one', async () => {
     flow = await scripted(['one', 'two'])
     const first = await flow.run(chain(step('a'), step('b')))
     const { orchestrator } = flow.polyphony
@@ -116,7 +116,7 @@ describe('rerunning', () => {
   })
 })
 
-test('flows that a crash left are resumed a few at a time, and the start does not wait for all', async () => {
+test('interrupted flows are resumed a few at a time, and the start does not wait for all', async () => {
   const ends: (() => void)[] = []
   const begun: string[] = []
   const ids = Array.from({ length: 9 }, (_, index) => `f${index}`)

@@ -17,7 +17,7 @@ const chain = {
   ],
 }
 
-test('each step of a sequential flow sees what came before it', async () => {
+test('each step of a sequential flow sees the outputs before it', async () => {
   flow = await scripted(['one', 'two', 'three'])
   const result = await flow.run(chain)
   expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'three' })

@@ -25,7 +25,7 @@ async function open() {
   return { ...polyphony, flows, warnings }
 }
 
-test('many flows under one signal are no leak, and leave no listener behind', async () => {
+test('many flows under one signal leak no memory and leave no listener behind', async () => {
   const { orchestrator, flows, warnings } = await open()
   const { signal } = new AbortController()
   await Promise.all(flows.map(({ id }) => orchestrator.executeFlow(id, 'ada', { input: 'x', signal })))
@@ -34,7 +34,7 @@ test('many flows under one signal are no leak, and leave no listener behind', as
   expect(getEventListeners(signal, 'abort')).toEqual([])
 })
 
-test('many flows that are followed under one signal are no leak, and end with it', async () => {
+test('many subscriptions under one signal leak no memory and end with it', async () => {
   const { orchestrator, flows, warnings } = await open()
   const controller = new AbortController()
   const follow = async (flowId: string) => {

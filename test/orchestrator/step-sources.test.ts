@@ -30,7 +30,7 @@ test('in a sequence the previous output is that of the nearest step that has one
   expect(sources('sequential', steps, 'e').toSorted()).toEqual(['c!?', 'd!'])
 })
 
-test('in a graph a step reads only what it waits for', () => {
+test('in a graph a step reads only the steps that it waits for', () => {
   const steps = [step('a', { prompt: 'go' }), step('b', { prompt: 'go' }), step('c', { dependsOn: ['a'] })]
   expect(sources('graph', steps, 'c')).toEqual(['a!'])
 })

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { CancellationToken } from '../../src/async/cancellation-token.ts'
 import { acquireSlot } from '../../src/orchestrator/steps/acquire-slot.ts'
 
-test('who waits for a place gets it when the one before gives it back, in order', async () => {
+test('waiting calls get the slot in order when the call before releases it', async () => {
   const limit = pLimit(1)
   const release = await acquireSlot(limit, [])
   const order: string[] = []
@@ -19,7 +19,7 @@ test('who waits for a place gets it when the one before gives it back, in order'
 })
 
 test.each([0, 1])(
-  'a stop ends the waiting at once with its reason, whichever of the stops it is, and the place goes to the next',
+  'each kind of cancellation ends the wait at once with its reason, and the slot goes to the next call',
   async (which) => {
     const limit = pLimit(1)
     const release = await acquireSlot(limit, [])
@@ -38,7 +38,7 @@ test.each([0, 1])(
   },
 )
 
-test('a stop that came before the waiting refuses it, and leaves the place free', async () => {
+test('a cancellation before the wait rejects it and leaves the slot free', async () => {
   const limit = pLimit(1)
   const stop = new CancellationToken()
   stop.cancel(new Error('over'))
@@ -47,7 +47,7 @@ test('a stop that came before the waiting refuses it, and leaves the place free'
   free()
 })
 
-test('a stop after the turn began does not take the place back', async () => {
+test('a cancellation after the slot was acquired does not release it', async () => {
   const limit = pLimit(1)
   const stop = new CancellationToken()
   const release = await acquireSlot(limit, [stop])

@@ -6,7 +6,7 @@ import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts
 
 const settled = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-test('the end of a flow is written when the database is back, so that it does not stay RUNNING', async () => {
+test('the outcome of a flow is written when the database is reachable again, so that it does not stay RUNNING', async () => {
   const { journal } = createMemoryStore()
   const ends: string[] = []
   let refusals = 2
@@ -32,7 +32,7 @@ test('the end of a flow is written when the database is back, so that it does no
   expect(ends).toEqual(['FAILED'])
 })
 
-test('an end that another owner refuses is not tried again', async () => {
+test('an outcome that is refused because of another owner is not retried', async () => {
   const { journal } = createMemoryStore()
   let tries = 0
   const finish = async () => {

@@ -70,7 +70,7 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     steps: [{ id: 'a', model, action: 'generate', prompt: 'x' }],
   })
 
-  test('of a flow is what the flow says of itself: priced, unpriced, refused, aborted, sampled and simulated tries', async () => {
+  test('usage of a flow equals its own totals for priced, unpriced, refused, aborted, sampled and simulated attempts', async () => {
     const whose = await person()
     const flow = await run(whose, {
       name: 'everything',
@@ -97,7 +97,7 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     expect(totals.calls + totals.failedCalls + totals.simulatedCalls).toBe(attempts.length)
   })
 
-  test('of a flow that failed and went on counts both runs, and a rerun pays only what it calls', async () => {
+  test('usage of a resumed flow counts both runs, and a rerun counts only its own calls', async () => {
     const whose = await person()
     const { orchestrator } = polyphony
     let fails = true
@@ -123,7 +123,7 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     expect(await cost(rerun.id)).toBe(20)
   })
 
-  test('is told apart as asked, with totals over all rows', async () => {
+  test('usage is grouped as requested, with totals over all rows', async () => {
     const whose = await person()
     const [one, two] = [await run(whose, oneStep('known/x')), await run(whose, oneStep('known/y', 'two'))]
     const three = await run(whose, oneStep('known/y', 'two'))
@@ -143,7 +143,7 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     expect((await polyphony.usage.report(whose.userId, { from: today })).totals.calls).toBe(3)
   })
 
-  test('is that of flows which the user created: of another one there is none, nor of an unknown one', async () => {
+  test('usage is reported only for flows that the user created', async () => {
     const [ann, bob] = [await person(), await person()]
     const flow = await run(ann, oneStep('known/x'))
     await polyphony.permissions.grant(ann.threadId, ann.userId, bob.userId, ['read', 'write'])
@@ -177,7 +177,7 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     { limit: 0 },
     { limit: 1_001 },
     { userId: 'somebody else' },
-  ])('is refused for %j', async (options) => {
+  ])('usage is refused for %j', async (options) => {
     // @ts-expect-error a caller without types
     await expect(polyphony.usage.report('ann', options)).rejects.toMatchObject({ code: 'INPUT_INVALID' })
   })
@@ -186,7 +186,7 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     { from: '1970-01-01', to: '9999-12-31' },
     { from: '2026-11-20T08:00:00+05:30' },
     { from: new Date('2026-11-20T08:00:00Z'), groupBy: [] },
-  ])('is given for %j', async (options) => {
+  ])('usage is reported for %j', async (options) => {
     expect(await polyphony.usage.report('nobody', { ...options, groupBy: [...(options.groupBy ?? [])] })).toMatchObject({
       totals: { calls: 0 },
     })

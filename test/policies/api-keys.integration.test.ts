@@ -279,7 +279,7 @@ describe('keys', () => {
     expect(await keys.exist()).toBe(true)
   })
 
-  test('are listed per user', async () => {
+  test('keys are listed per user', async () => {
     const { keys } = setUp()
     const { key } = await keys.create('ann')
     await keys.create('bob')

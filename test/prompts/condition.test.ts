@@ -92,7 +92,7 @@ describe('evaluating', () => {
     'steps.classify.parsed.score / metadata.zero > 1',
     '7.5 % 0.0 == 0.0',
     'iteration % metadata.zero == 0',
-  ])('%s says that it divides by zero', (source) => {
+  ])('%s is reported as a division by zero', (source) => {
     expect(caught(() => holds(source, { metadata: { zero: 0 } }))).toMatchObject({
       code: 'STEP_FAILED',
       message: 'condition: it divides by zero',
@@ -151,7 +151,7 @@ describe('references', () => {
   })
 
   test.each(['steps[original].output == "x"', 'steps.exists(k, k == "a")', 'size(steps) > 1'])(
-    '%s may read every step',
+    'the condition %s may read every step',
     (source) => {
       expect(compileCondition(source).references.allSteps).toBe(true)
     },
@@ -250,7 +250,7 @@ describe('whole and decimal numbers work in one condition', () => {
     ['steps.a.parsed.text * 2 > 2', '"*" cannot be used between text and a whole number'],
     ['steps.a.parsed.count / 0 > 1', 'divides by zero'],
     ['steps.a.parsed.count % 0 > 1', 'divides by zero'],
-  ])('%s fails with %s', (source, message) => {
+  ])('the condition %s fails with %s', (source, message) => {
     const error = caught(() => holds(source, { steps }))
     expect(error).toMatchObject({ code: 'STEP_FAILED', message: expect.stringContaining(message) })
   })

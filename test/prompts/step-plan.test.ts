@@ -49,7 +49,7 @@ describe('the outputs that a step reads', () => {
     expect(selected(type, [...two, step('c', more)])).toEqual({ inputs, wanted })
   })
 
-  test('an input that a loop gives takes the place of inputFrom and is required', () => {
+  test('an input that a loop provides replaces inputFrom and is required', () => {
     expect(selected('sequential', [...two, step('c', { inputFrom: 'b' })], ['a'])).toEqual({ inputs: ['a'], wanted: ['a!'] })
   })
 
@@ -76,7 +76,7 @@ describe('scheduling', () => {
     expect([...(plans.get('d')?.needs ?? [])]).toEqual(['c'])
   })
 
-  test('the plan of a definition is made once', () => {
+  test('the plan of a definition is computed once', () => {
     const definition = define('sequential', [step('a')])
     expect(stepPlans(definition)).toBe(stepPlans(definition))
   })

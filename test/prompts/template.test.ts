@@ -91,7 +91,7 @@ describe('references', () => {
   })
 
   test.each(['{% assign s = steps %}{{ s.x }}', '{{ steps[original].output }}', '{% for s in steps %}{{ s[0] }}{% endfor %}'])(
-    '%s may read every step',
+    'the template %s may read every step',
     (source) => {
       expect(references(source).allSteps).toBe(true)
     },
@@ -150,7 +150,7 @@ describe('hostile templates', () => {
       '{% assign a = (1..1000) %}{% for i in a %}{% for j in a %}{% for k in a %}{% endfor %}{% endfor %}{% endfor %}'
     expect(caught(() => render(source))).toMatchObject({
       code: 'STEP_FAILED',
-      message: expect.stringMatching(/expected at most 100000 texts, values and tags, found \d+ and more: loop over fewer/),
+      message: expect.stringMatching(/expected at most 100000 texts, values and tags, found at least \d+: loop over fewer/),
     })
   })
 })
@@ -176,7 +176,7 @@ describe('ordinary prompts over large outputs', () => {
       '{% for s in steps %}{{ s[1].output | strip | fence: s[0] }}\n{% endfor %}',
     ],
     ['the first words of large outputs', 10, 100, '{% for s in steps %}{{ s[1].output | truncatewords: 500 }}{% endfor %}'],
-  ])('%s are rendered', (_, count, kilobytes, source) => {
+  ])('over large outputs %s are rendered', (_, count, kilobytes, source) => {
     const steps = many(count, kilobytes)
     expect(compileTemplate(source).render({ ...scope, steps })).toContain('lorem ipsum dolor')
   })
@@ -185,7 +185,7 @@ describe('ordinary prompts over large outputs', () => {
     const source = '{% for s in steps %}{{ s[1].output }}{% endfor %}'
     expect(caught(() => compileTemplate(source).render({ ...scope, steps: many(30, 400) }))).toMatchObject({
       code: 'STEP_FAILED',
-      message: expect.stringMatching(/at most 10000000 characters of prompt, found \d+ and more: put fewer or shorter outputs/),
+      message: expect.stringMatching(/at most 10000000 characters of prompt, found at least \d+: put fewer or shorter outputs/),
       details: { limit: 'outputLength', max: 10_000_000 },
     })
   })

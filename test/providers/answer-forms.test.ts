@@ -82,7 +82,7 @@ describe.each(kinds.map((kind) => [kind.name, kind] as const))('an answer over %
       () => kind.events.map((e) => `data: ${JSON.stringify(e, null, 1).replaceAll('\n', '\ndata: ')}\n\n`).join(''),
       SSE,
     ],
-  ])('is read from %s', async (_form, streams, body, type) => {
+  ])('an answer is read from %s', async (_form, streams, body, type) => {
     expect((await ask(kind.provider, streams, body(), type)).text).toBe('Hello')
   })
 

@@ -28,7 +28,7 @@ test.each([
   ['openai', 'gpt-6-soll-2026-09-01', 'gpt-6-sol'],
   ['anthropic', 'claude-sonet-4-5', 'claude-sonnet-4-5'],
   ['google', 'gemini-3.8-flsh', 'gemini-3.8-flash'],
-])('%s: %s is asked back as %s', async (vendor, model, suggestion) => {
+])('for %s the unknown model %s suggests %s', async (vendor, model, suggestion) => {
   const doubt = await names.doubt(at(vendor), model)
   expect(doubt?.suggestion).toBe(suggestion)
   expect(doubt?.message).toContain(`did you mean "${suggestion}"?`)

@@ -98,7 +98,7 @@ describe('the text of a streamed answer of Chat Completions', () => {
     ['one message', [choice({ message: { content: 'Paris' } }, 'stop')]],
     ['parts', [choice({ delta: { content: [{ type: 'text', text: 'Pa' }, { text: 'ris' }] } }, 'stop')]],
     ['the old form', [choice({ text: 'Pa' }), choice({ text: 'ris' }, 'stop')]],
-  ])('comes once: %s', async (_, events) => {
+  ])('the text of a streamed answer is delivered once: %s', async (_, events) => {
     expect(await ask(streamed(...events), true)).toMatchObject({ text: 'Paris', seen: 'Paris' })
   })
 

@@ -25,7 +25,7 @@ const whole = (message: unknown, finish_reason = 'stop', rest = {}) => ({
 const usage = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 }
 
 describe('usage of Chat Completions', () => {
-  test('is requested in streams only', async () => {
+  test('usage is requested in streams only', async () => {
     await streamOf(provider, server, [chunk({ content: 'a' }, 'stop'), '[DONE]'])
     expect(lastBodyAt(server)).toMatchObject({ stream: true, stream_options: { include_usage: true } })
     await answerOf(provider, server, whole({ content: 'a' }))
@@ -41,7 +41,7 @@ describe('usage of Chat Completions', () => {
     ],
     ['inside the choice', [{ choices: [{ index: 0, delta: { content: 'a' }, finish_reason: 'stop', usage }] }]],
     ['in x_groq', [chunk({ content: 'a' }), chunk({}, 'stop', { x_groq: { id: 'req', usage } })]],
-  ])('is read %s', async (_, events) => {
+  ])('usage of Chat Completions is read %s', async (_, events) => {
     const answer = await streamOf(provider, server, [...events, '[DONE]'])
     expect(answer.usage).toEqual({ inputTokens: 10, outputTokens: 5, totalTokens: 15, source: 'reported' })
   })

@@ -176,7 +176,7 @@ test('the SDK writes nothing to the log, even if the environment enables it', as
 })
 
 describe('ping', () => {
-  test('requests the models', async () => {
+  test('ping requests the list of models', async () => {
     server.answer({ body: { object: 'list', data: [] } })
     await (await createAt()).ping?.(new AbortController().signal)
     expect(server.requests.at(-1)).toMatchObject({ method: 'GET', path: '/v1/models' })

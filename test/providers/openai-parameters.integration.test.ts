@@ -51,7 +51,7 @@ async function ask(provider: Provider, request: Partial<ModelRequest>, answers: 
 }
 
 describe('a parameter that the server rejects by name', () => {
-  test('is renamed as the server asks, with a note, and remembered for the model', async () => {
+  test('a parameter is renamed as the server asks, with a note, and remembered for the model', async () => {
     const provider = await createAt()
     const settings = { maxTokens: 50 }
     const refused = refusal(

@@ -103,12 +103,15 @@ describe.skipIf(!isThere)('recorded answers of real vendors', () => {
   const broken = recordings.filter(({ expected }) => expected.isError || expected.incomplete || expected.finish === 'queued')
   const whole = recordings.filter((recording) => !broken.includes(recording))
 
-  test.each(whole.map((recording) => [recording.id, recording] as const))('%s is read as recorded', async (_, recording) => {
-    for (const seed of SEEDS) expectAsRecorded(recording, await ask(recording, { 'x-recording-seed': seed }))
-  })
+  test.each(whole.map((recording) => [recording.id, recording] as const))(
+    'the recorded answer %s is read',
+    async (_, recording) => {
+      for (const seed of SEEDS) expectAsRecorded(recording, await ask(recording, { 'x-recording-seed': seed }))
+    },
+  )
 
   test.each(broken.map((recording) => [recording.id, recording] as const))(
-    '%s is rejected as an answer',
+    'the recording %s is rejected as an answer',
     async (_, recording) => {
       const { error: vendorError, incomplete } = recording.expected
       for (const seed of SEEDS) {

@@ -216,7 +216,7 @@ describe('requests without a scenario', () => {
     expect(readVerdict(await ask(order + second))).toMatchObject({ verdict: { approved: true, score: 0.7 } })
   })
 
-  test('get the word of a closed list', async () => {
+  test('requests without a scenario get a word of their closed list', async () => {
     const system = 'Sort the request. Reply with exactly one word: BILLING, BUG or OTHER.'
     expect(await ask('I paid twice', { system })).toBe('OTHER')
     const categories = 'Reply with exactly one of these words.\nTECHNICAL: code.\nCREATIVE: poems.\nGENERAL: the rest.'

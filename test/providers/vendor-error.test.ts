@@ -166,7 +166,7 @@ describe('a message omits', () => {
     expect(messageOf('word '.repeat(1_000)).length).toBeLessThan(400)
   })
 
-  test('repeated parts of the request', () => {
+  test('an error message omits repeated parts of the request', () => {
     const prompt = `${'x'.repeat(500)} the patient is called Ada Lovelace and lives in London ${'y'.repeat(500)}`
     expect(messageOf('could not parse "the patient is called Ada Lovelace and lives in London"', [prompt])).not.toContain('Ada')
     expect(messageOf('could not parse "secret99"', ['secret99'])).not.toContain('secret99')

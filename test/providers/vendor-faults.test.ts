@@ -292,7 +292,7 @@ describe('a parameter that a server rejects by name', () => {
     ],
     ['a failure of the server', 500, openAi('stream_options is not supported')],
     ['prose about usage', 400, openAi('This model is not supported. See usage and stop worrying.')],
-  ])('is not found in %s', (_, status, body) => {
+  ])('no rejected parameter is found in %s', (_, status, body) => {
     expect(errorOf(status, body).details.refusedParameter).toBeUndefined()
   })
 })

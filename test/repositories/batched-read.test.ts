@@ -14,7 +14,7 @@ function scripted() {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-test('asks once for all keys of one turn', async () => {
+test('a batched read sends one query for all keys of one turn', async () => {
   const { read, loads } = scripted()
   const values = Promise.all([read('a'), read('b')])
   await turn()
@@ -23,7 +23,7 @@ test('asks once for all keys of one turn', async () => {
   expect(await values).toEqual(['value of a', 'value of b'])
 })
 
-test('asks anew for a key that is asked for while it is loading', async () => {
+test('a batched read queries a key again that is requested while it is loading', async () => {
   const { read, loads } = scripted()
   const first = read('a')
   await turn()
@@ -38,7 +38,7 @@ test('asks anew for a key that is asked for while it is loading', async () => {
   expect(await second).toBe('value of a')
 })
 
-test('fails only those whose load failed', async () => {
+test('a batched read rejects only the callers whose query failed', async () => {
   const { read, loads } = scripted()
   const first = read('a')
   await turn()

@@ -18,7 +18,7 @@ describe('several processes on one Postgres', () => {
     await database?.drop()
   })
 
-  test('redeem every ticket exactly once', async () => {
+  test('several processes redeem every ticket exactly once', async () => {
     const hashes = Array.from({ length: 40 }, newHash)
     await Promise.all(hashes.map((hash) => stores[0]?.tickets.create({ hash, caller: { of: hash }, expiresAt: instant(30) })))
     const redeemed = await Promise.all(hashes.flatMap((hash) => stores.map((store) => store.tickets.redeem(hash, instant(0)))))
@@ -27,7 +27,7 @@ describe('several processes on one Postgres', () => {
     expect(callers).toEqual(expect.arrayContaining(hashes.map((hash) => ({ of: hash }))))
   })
 
-  test('hold every request exactly once, and one of them takes it over from a dead holder', async () => {
+  test('several processes hold every request exactly once, and one of them takes it over from a dead holder', async () => {
     const requests = Array.from({ length: 20 }, () => newRequest())
     const race = async (change: object) => {
       const states = await Promise.all(
@@ -42,7 +42,7 @@ describe('several processes on one Postgres', () => {
     expect(await race({ now: instant(61), lockedUntil: instant(120) })).toEqual(onlyOne)
   })
 
-  test('do the work of a request once when each releases it only after another has failed', async () => {
+  test('the work of a request is done once when each process releases it only after another has failed', async () => {
     const request = newRequest()
     const answer = { statusCode: 201, headers: {}, body: 'made' }
     let inside = 0
@@ -72,7 +72,7 @@ describe('several processes on one Postgres', () => {
 })
 
 describe('the memory store', () => {
-  test('drops the oldest tickets beyond its bound', async () => {
+  test('the memory store drops the oldest tickets beyond its limit', async () => {
     const { tickets } = createMemoryStore({ maxTickets: 2 })
     const hashes = [newHash(), newHash(), newHash()]
     for (const hash of hashes) await tickets.create({ hash, caller: hash, expiresAt: instant(30) })
@@ -80,7 +80,7 @@ describe('the memory store', () => {
     expect(callers).toEqual([undefined, hashes[1], hashes[2]])
   })
 
-  test('drops answers beyond its bound, and never a request that is being answered', async () => {
+  test('the memory store drops answers beyond its limit, but never a request that is being answered', async () => {
     const { idempotency } = createMemoryStore({ maxAnswerCharacters: 10_000 })
     const running = newRequest()
     await idempotency.begin(running)

@@ -42,7 +42,7 @@ describe('the columns of flows in memory', () => {
 describe('the rows that the journal sends', () => {
   const namesOf = (mark: 'create' | 'claim' | 'finish') => markedFields(FLOW_COLUMNS, mark).map(({ name }) => String(name))
 
-  test('hold a value for every column that the write sets', () => {
+  test('rows of the journal hold a value for every column that the write sets', () => {
     expect(Object.keys(toFlowJson(newFlow('thread'))).sort()).toEqual(namesOf('create').sort())
     expect(Object.keys(toClaimJson(claim)).sort()).toEqual([...namesOf('claim'), 'allowed', 'flow_id'].sort())
     const row = toOutcomeJson(ended.id, 1, outcome())

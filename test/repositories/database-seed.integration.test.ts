@@ -39,14 +39,14 @@ test('a prepared database of another version of PGlite is not used', async () =>
   expect(await readDatabaseSeed(() => seedIn('0.0.1'))).toBeUndefined()
 })
 
-test('a prepared database that was cut off is refused with a warning that says what to do', async () => {
+test('a truncated prepared database is refused with a warning that states the remedy', async () => {
   const warned = nextWarning()
   await writeSeed(gzipSync('archive').subarray(0, -4))
   expect(await readDatabaseSeed(seedIn)).toBeUndefined()
   expect(await warned).toMatch(/^The prepared database .* cannot be used \(.+\)\. .*install the package again$/)
 })
 
-test('a database is made from scratch, with a warning, where the prepared one lacks its files', async () => {
+test('a database is created from scratch, with a warning, if the prepared one lacks its files', async () => {
   const warned = nextWarning()
   const directory = join(folder, 'data')
   await writeFile(join(folder, 'PG_VERSION'), '18\n')

@@ -10,7 +10,7 @@ import { newClaim, newFlow, newThread } from '../support/stored-data.ts'
 
 describe('opening a database', () => {
   test.each(['mysql://root:secret@host/x', 'secret', 'pglite://', 'memory://'])(
-    'refuses %s without repeating it',
+    'opening a database refuses the address %s without repeating it',
     async (url) => {
       const error = await openStore({ url }).catch((thrown: unknown) => thrown)
       expect(error).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('pglite://<directory>') })
@@ -18,24 +18,24 @@ describe('opening a database', () => {
     },
   )
 
-  test('refuses a DataSource that is not initialized', async () => {
+  test('opening a database refuses a DataSource that is not initialized', async () => {
     const dataSource = new DataSource({ type: 'postgres', url: 'postgres://localhost/x' })
     await expect(openStore({ url: dataSource })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   })
 
-  test('tells that no server listens', async () => {
+  test('opening a database reports that no server listens', async () => {
     const opening = openStore({ url: 'postgres://postgres@127.0.0.1:1/nothing' })
     await expect(opening).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', details: { reason: 'ECONNREFUSED' } })
   })
 
-  test('tells that the server has no such database', async () => {
+  test('opening a database reports that the server has no such database', async () => {
     const { url, drop } = await openTestPostgres()
     await drop()
     const opening = openStore({ url })
     await expect(opening).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryable: false, details: { reason: '3D000' } })
   })
 
-  test('tells that the directory cannot be made', async () => {
+  test('opening a database reports that the directory cannot be created', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'polyphony-blocked-'))
     await writeFile(join(folder, 'file'), '')
     const opening = openStore({ url: `pglite://${join(folder, 'file', 'data')}` })
@@ -43,7 +43,7 @@ describe('opening a database', () => {
     await rm(folder, { recursive: true })
   })
 
-  test('tells that the directory holds something else', async () => {
+  test('opening a database reports that the directory contains other files', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'polyphony-foreign-'))
     await writeFile(join(folder, 'PG_VERSION'), '9.6')
     await expect(openStore({ url: `pglite://${folder}` })).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
@@ -66,7 +66,7 @@ describe('a DataSource of a backend', () => {
     await database?.drop()
   })
 
-  test('stays open when the store closes, with its own tables beside those of Polyphony', async () => {
+  test('the DataSource of a backend stays open when the store closes, with its own tables beside those of Polyphony', async () => {
     await backend.query('create table customers (id integer primary key)')
     const store = await openStore({ url: backend })
     const thread = newThread()

@@ -40,7 +40,7 @@ async function heldByChild(held: string) {
 }
 
 describe('a directory lock', () => {
-  test('names this process while it is held and is gone after', async () => {
+  test('the lock file names this process while the lock is held and is removed afterwards', async () => {
     const lock = await lockDirectory(directory)
     const { token, ...facts } = JSON.parse(await readFile(lockFile, 'utf8'))
     expect(facts).toMatchObject({ pid: process.pid, host: hostname(), listens: true })
@@ -49,7 +49,7 @@ describe('a directory lock', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  test('is refused a second time in the same process', async () => {
+  test('a lock is refused a second time in the same process', async () => {
     const lock = await lockDirectory(directory)
     const second = lockDirectory(directory)
     await expect(second).rejects.toMatchObject({ code: 'DATABASE_LOCKED', retryable: false, details: { pid: process.pid } })
@@ -60,7 +60,7 @@ describe('a directory lock', () => {
   test.each([
     ['that lives on this host', holder()],
     ['of another host, even where no such pid lives here', holder({ pid: DEAD_PID, host: 'elsewhere' })],
-  ])('is refused while held by a process %s', async (_name, content) => {
+  ])('a lock is refused while it is held by a process %s', async (_name, content) => {
     await writeFile(lockFile, content)
     await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED', details: { lockFile } })
     expect(await readFile(lockFile, 'utf8')).toBe(content)
@@ -72,7 +72,7 @@ describe('a directory lock', () => {
     ['of a process whose pid was given to another one since', holder({ started: 'another boot/1' })],
     ['that is empty', ''],
     ['that is not one', '{"pid":"1"}'],
-  ])('%s is taken over', async (_name, content) => {
+  ])('a lock is taken over: %s', async (_name, content) => {
     await writeFile(lockFile, content)
     const lock = await lockDirectory(directory)
     expect(JSON.parse(await readFile(lockFile, 'utf8'))).toMatchObject({ pid: process.pid })
@@ -80,7 +80,7 @@ describe('a directory lock', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  test('of a dead process is taken over by one of many that try at once', async () => {
+  test('the lock of a dead process is taken over by one of many processes that try at once', async () => {
     await writeFile(lockFile, holder({ pid: DEAD_PID }))
     const tries = await Promise.allSettled(Array.from({ length: 20 }, () => lockDirectory(directory)))
     const won = tries.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
@@ -88,7 +88,7 @@ describe('a directory lock', () => {
     await won[0]?.release()
   })
 
-  test('is taken over although an earlier takeover was killed in the middle', async () => {
+  test('a lock is taken over although an earlier takeover was killed in the middle', async () => {
     await writeFile(lockFile, holder({ pid: DEAD_PID }))
     await writeFile(`${lockFile}.takeover`, holder({ pid: DEAD_PID }))
     await utimes(`${lockFile}.takeover`, 1, 1)
@@ -100,7 +100,7 @@ describe('a directory lock', () => {
     ['under the same host name', {}],
     ['under another host name, as of a container that was made anew', { host: 'container-old' }],
     ['under a process id that lives here, as of a container that began anew', { pid: process.pid, host: 'container-old' }],
-  ])('of a process that was killed is taken over at once %s', async (_name, overrides) => {
+  ])('the lock of a killed process is taken over at once %s', async (_name, overrides) => {
     const { child, facts } = await heldByChild(directory)
     await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED', details: { pid: child.pid } })
     await writeFile(lockFile, JSON.stringify({ ...facts, ...overrides }))
@@ -112,7 +112,7 @@ describe('a directory lock', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  test('is refused while its process lives in another container, where no such pid is known here', async () => {
+  test('a lock is refused while its process runs in another container whose pids are unknown here', async () => {
     const { child, facts } = await heldByChild(directory)
     await writeFile(lockFile, JSON.stringify({ ...facts, pid: DEAD_PID, host: 'elsewhere', pidNamespace: 'pid:[1]' }))
     await expect(lockDirectory(directory)).rejects.toMatchObject({
@@ -122,14 +122,14 @@ describe('a directory lock', () => {
     child.kill('SIGKILL')
   })
 
-  test('is refused while its process is stopped, and does not answer', async () => {
+  test('a lock is refused while its process is stopped and does not answer', async () => {
     const { child } = await heldByChild(directory)
     child.kill('SIGSTOP')
     await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED' })
     child.kill('SIGKILL')
   })
 
-  test('of another machine, which cannot be asked, is taken over when it was not renewed for minutes', async () => {
+  test('the lock of another, unreachable machine is taken over when it was not renewed for minutes', async () => {
     const remote = holder({ host: 'elsewhere', boot: 'another kernel', listens: true })
     await writeFile(lockFile, remote)
     await expect(lockDirectory(directory)).rejects.toMatchObject({ code: 'DATABASE_LOCKED' })
@@ -138,7 +138,7 @@ describe('a directory lock', () => {
     await (await lockDirectory(directory)).release()
   })
 
-  test('works in a folder whose path is longer than that of a socket may be', async () => {
+  test('a lock works in a folder whose path is too long for a socket', async () => {
     const deep = join(folder, 'a'.repeat(100), 'b'.repeat(100))
     await mkdir(deep, { recursive: true })
     const lock = await lockDirectory(join(deep, 'data'))
@@ -148,7 +148,7 @@ describe('a directory lock', () => {
     expect(await readdir(deep)).toEqual([])
   })
 
-  test('is not removed by a process that lost it', async () => {
+  test('a lock is not removed by a process that lost it', async () => {
     const lock = await lockDirectory(directory)
     await writeFile(lockFile, holder())
     await lock.release()
@@ -156,7 +156,7 @@ describe('a directory lock', () => {
   })
 })
 
-test('a directory is one directory under every path that leads to it', async () => {
+test('two paths to the same directory share one lock', async () => {
   await mkdir(directory)
   await symlink(directory, join(folder, 'link'))
   const lock = await lockDirectory(directory)

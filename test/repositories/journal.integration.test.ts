@@ -71,7 +71,7 @@ async function runFlow(journal: ClosableJournal, steps = 3): Promise<void> {
 }
 
 describe('the journal', () => {
-  test('writes one flow alone with one statement per write', async () => {
+  test('the journal writes a single flow with one statement per write', async () => {
     const { pool: counted, statements } = scriptedPool()
     const journal = open(counted)
     await runFlow(journal)
@@ -79,7 +79,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('writes a hundred flows side by side with less than one statement per flow', async () => {
+  test('the journal writes a hundred concurrent flows with less than one statement per flow', async () => {
     const { pool: counted, statements } = scriptedPool()
     const journal = open(counted)
     await Promise.all(Array.from({ length: 100 }, () => runFlow(journal)))
@@ -87,7 +87,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('has four statements under way at most, and writes what one flow asks for in its order', async () => {
+  test("the journal runs at most four statements at once and keeps the order of each flow's writes", async () => {
     let started = 0
     let underWay = 0
     let most = 0
@@ -127,7 +127,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('finishes a flow in the statement of its last results', async () => {
+  test('the journal finishes a flow in the statement of its last results', async () => {
     const { pool: counted, statements } = scriptedPool()
     const journal = open(counted)
     const flow = newFlow('thread')
@@ -166,7 +166,7 @@ describe('the journal', () => {
         (error: { code: string }) => error.code,
       )
 
-    test('the flow is not finished by what follows in the statement, and its neighbours are', async () => {
+    test('a refused entry keeps its flow from being finished later in the statement, while other flows are finished', async () => {
       const [broken, neighbour] = [await claimed(), await claimed()]
       const codes = await Promise.all(
         [
@@ -184,7 +184,7 @@ describe('the journal', () => {
       expect((await store.flows.find(neighbour))?.status).toBe('COMPLETED')
     })
 
-    test('the flow is not finished by what waited for the next statement, and can be finished by who knows', async () => {
+    test('a refused entry keeps its flow from being finished by a waiting write, while a later write can finish it', async () => {
       const flowId = await claimed()
       let finished: Promise<string> | undefined
       before = () => {
@@ -198,7 +198,7 @@ describe('the journal', () => {
     })
   })
 
-  test('sends a definition once per process', async () => {
+  test('the journal sends a definition once per process', async () => {
     const { pool: counted, statements } = scriptedPool()
     const journal = open(counted)
     await journal.createFlow(newFlow('thread'))
@@ -208,7 +208,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('rejects what cannot be written and writes everything else of the batch', async () => {
+  test('the journal rejects a write that the database refuses and completes all others of the batch', async () => {
     const journal = open(scriptedPool().pool)
     const circular: Record<string, unknown> = {}
     circular.self = circular
@@ -226,7 +226,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('tells of a refused write without repeating its text', async () => {
+  test('the journal reports a refused write without repeating its text', async () => {
     const journal = open(scriptedPool().pool)
     const flow = newFlow('thread', { createdAt: new Date(Number.NaN), input: 'canary-7f3a' })
     const error = await journal.createFlow(flow).catch((thrown: unknown) => thrown)
@@ -235,7 +235,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test.each(['ECONNREFUSED', '57P01', '40P01'])('keeps the batch while the database answers %s', async (code) => {
+  test.each(['ECONNREFUSED', '57P01', '40P01'])('the journal keeps the batch while the database answers %s', async (code) => {
     const { pool: away, statements } = scriptedPool(failing(code, 1))
     const journal = open(away)
     const flow = newFlow('thread')
@@ -245,7 +245,7 @@ describe('the journal', () => {
     await journal.close()
   })
 
-  test('gives up with DATABASE_UNAVAILABLE when the database stays away', async () => {
+  test('the journal gives up with DATABASE_UNAVAILABLE if the database stays unreachable', async () => {
     const { pool: away } = scriptedPool(failing('ECONNREFUSED', 1_000))
     const journal = open(away, 0)
     await expect(journal.createFlow(newFlow('thread'))).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE', retryable: true })
@@ -261,7 +261,7 @@ describe('the journal', () => {
       return () => journal.close()
     })
 
-    test('a claim that was written is won, under the same epoch', async () => {
+    test('a claim whose reply was lost succeeds under the same epoch', async () => {
       const flow = newFlow('thread')
       await journal.createFlow(flow)
       cut = failing('ECONNRESET', 1)
@@ -269,7 +269,7 @@ describe('the journal', () => {
       expect(await store.flows.find(flow.id)).toMatchObject({ ownerEpoch: 1, status: 'RUNNING' })
     })
 
-    test('results, attempts and updates are stored once', async () => {
+    test('results, attempts and updates whose reply was lost are stored once', async () => {
       const flow = newFlow('thread')
       cut = failing('ECONNRESET', 1)
       await journal.createFlow(flow)
@@ -285,7 +285,7 @@ describe('the journal', () => {
     })
   })
 
-  test('finishes what it accepted when it is closed, and accepts nothing after', async () => {
+  test('the journal completes all accepted writes when it is closed, and accepts none afterwards', async () => {
     const journal = open(scriptedPool().pool)
     const flow = newFlow('thread')
     const writing = journal.createFlow(flow)
@@ -303,7 +303,7 @@ describe('two processes on one Postgres', () => {
   })
   afterAll(() => other?.close())
 
-  test('win a claim once', async () => {
+  test('only one of two processes wins a claim', async () => {
     for (let round = 0; round < 10; round++) {
       const flow = newFlow('thread')
       await store.journal.createFlow(flow)
@@ -313,7 +313,7 @@ describe('two processes on one Postgres', () => {
     }
   })
 
-  test('never record under an epoch that the other one has ended', async () => {
+  test('a process never records under an epoch that another process has ended', async () => {
     for (let round = 0; round < 10; round++) {
       const flow = newFlow('thread')
       await store.journal.createFlow(flow)
@@ -329,7 +329,7 @@ describe('two processes on one Postgres', () => {
     }
   })
 
-  test('waits for a claim under way before it records', async () => {
+  test('a write waits for a concurrent claim of the same flow', async () => {
     const flow = newFlow('thread')
     await store.journal.createFlow(flow)
     await store.journal.claim(newClaim(flow.id))
@@ -348,7 +348,7 @@ describe('two processes on one Postgres', () => {
     expect(await store.flows.stepResults(flow.id)).toEqual([])
   })
 
-  test('keep no flow that one creates while the other deletes its thread', async () => {
+  test('a flow that is created while another process deletes its thread is not kept', async () => {
     const thread = newThread()
     await store.threads.create(thread)
     const client = await pool.connect()
@@ -369,7 +369,7 @@ describe('two processes on one Postgres', () => {
     expect(await store.flows.find(flow.id)).toBeUndefined()
   })
 
-  test('create no flow in a thread that the other is about to delete, and do not wait for it', async () => {
+  test('a flow in a thread that another process is deleting is refused without waiting', async () => {
     const thread = newThread()
     await store.threads.create(thread)
     const client = await pool.connect()
@@ -384,7 +384,7 @@ describe('two processes on one Postgres', () => {
     client.release()
   })
 
-  test('survive that the server ends their connections', async () => {
+  test('two processes survive when the server ends their connections', async () => {
     const flow = newFlow('thread')
     await store.journal.createFlow(flow)
     await pool.query(

@@ -19,7 +19,7 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
-test(`loses nothing it acknowledged when its process is killed ${ROUNDS} times`, {
+test(`an embedded database keeps all acknowledged writes when its process is killed ${ROUNDS} times`, {
   timeout: 120_000 + ROUNDS * 20_000,
 }, async () => {
   const url = `pglite://${directory}`
@@ -43,7 +43,7 @@ test(`loses nothing it acknowledged when its process is killed ${ROUNDS} times`,
   expect(told.filter((line) => line.startsWith('step')).length).toBeGreaterThan(0)
 })
 
-test('opens where a process was killed while it made the database', { timeout: 120_000 }, async () => {
+test('a database opens although a process was killed while creating it', { timeout: 120_000 }, async () => {
   const writer = startWriter('write', `pglite://${directory}`)
   while (!existsSync(join(directory, 'base'))) await sleep(20)
   const told = await writer.kill()
@@ -55,7 +55,7 @@ test('opens where a process was killed while it made the database', { timeout: 1
   expect(await readdir(folder)).toEqual(['data'])
 })
 
-test('a directory that a living process holds is refused, naming the process and how to go on', async () => {
+test('a directory that a running process holds is refused with the name of the process and the remedy', async () => {
   const holder = startWriter('hold', directory)
   await holder.told(1)
   const error = await openStore({ url: `pglite://${directory}` }).catch((thrown: unknown) => thrown)

@@ -39,7 +39,7 @@ describe('the memory store, bounded', () => {
     return ids.filter((_, index) => flows[index])
   }
 
-  test('keeps the newest settled flows and drops older ones with all they hold', async () => {
+  test('the memory store keeps the newest settled flows and drops older ones with all their data', async () => {
     const store = await createStoreWithThread({ maxFlows: 3 })
     for (const id of ['a', 'b', 'c', 'd', 'e']) {
       await store.journal.createFlow(newFlow('thread', { id }))
@@ -51,7 +51,7 @@ describe('the memory store, bounded', () => {
     expect(await store.flows.stepResults('c')).toHaveLength(1)
   })
 
-  test('never drops a running flow, nor one that was just created, however many there are', async () => {
+  test('the memory store never drops a running or new flow, however many there are', async () => {
     const store = await createStoreWithThread({ maxFlows: 2 })
     const ids = Array.from({ length: 20 }, (_, index) => `flow${index}`)
     for (const id of ids) {
@@ -62,7 +62,7 @@ describe('the memory store, bounded', () => {
     expect(await present(store, [...ids, 'new'])).toEqual([...ids, 'new'])
   })
 
-  test('counts a resumed flow as running again', async () => {
+  test('the memory store counts a resumed flow as running again', async () => {
     const store = await createStoreWithThread({ maxFlows: 1 })
     for (const id of ['resumed', 'other']) await store.journal.createFlow(newFlow('thread', { id }))
     const answer = await store.journal.claim(newClaim('resumed'))
@@ -76,14 +76,14 @@ describe('the memory store, bounded', () => {
     expect(await present(store, ['resumed', 'other'])).toEqual(['resumed', 'other'])
   })
 
-  test('keeps flows that wait to be executed, however few settled ones it keeps', async () => {
+  test('the memory store keeps waiting flows, however few settled ones it keeps', async () => {
     const store = await createStoreWithThread({ maxFlows: 1 })
     const ids = Array.from({ length: 2_000 }, (_, index) => `flow${index}`)
     await Promise.all(ids.map((id) => store.journal.createFlow(newFlow('thread', { id }))))
     expect(await present(store, ids)).toEqual(ids)
   })
 
-  test('drops the oldest waiting flow and the oldest thread beyond their own bounds', async () => {
+  test('the memory store drops the oldest waiting flow and the oldest thread beyond their own limits', async () => {
     const store = createMemoryStore({ maxWaitingFlows: 2, maxThreads: 2 })
     for (const id of ['a', 'b', 'c']) {
       await store.threads.create(newThread({ id }))
@@ -94,11 +94,11 @@ describe('the memory store, bounded', () => {
     expect(await store.threads.find('b')).toBeDefined()
   })
 
-  test.each([0, -1, 1.5, Number.NaN])('cannot keep %d flows', (maxFlows) => {
+  test.each([0, -1, 1.5, Number.NaN])('the memory store refuses a limit of %d flows', (maxFlows) => {
     expect(() => createMemoryStore({ maxFlows })).toThrowError(expect.objectContaining({ code: 'CONFIG_INVALID' }))
   })
 
-  test('keeps one definition for all flows of the same content', async () => {
+  test('the memory store keeps one definition for all flows of the same content', async () => {
     const store = await createStoreWithThread()
     await store.journal.createFlow(newFlow('thread', { id: 'a' }))
     await store.journal.createFlow(newFlow('thread', { id: 'b' }))
@@ -125,7 +125,7 @@ describe('the memory store, packing', () => {
     })
   }
 
-  test('keeps what cannot be packed as it is', async () => {
+  test('the memory store keeps flows uncompressed that cannot be packed', async () => {
     const store = await createStoreWithThread({ recentFlows: 0 })
     const parsed = { call: () => 'kept' }
     await settleAs(store, 'a', { parsed })
@@ -134,7 +134,7 @@ describe('the memory store, packing', () => {
     expect(await store.flows.stepResults('b')).toHaveLength(1)
   })
 
-  test('lists packed, recent and running flows together', async () => {
+  test('the memory store lists packed, recent and running flows together', async () => {
     const store = await createStoreWithThread({ recentFlows: 3 })
     const ids = Array.from({ length: 150 }, (_, index) => `flow${String(index).padStart(3, '0')}`)
     for (const [index, id] of ids.entries()) await settleAs(store, id, { createdAt: instant(1_000 - index) })
@@ -146,7 +146,7 @@ describe('the memory store, packing', () => {
     )
   })
 
-  test('lets a packed flow run again with all it had, and never drops it then', async () => {
+  test('a packed flow runs again with all its data and is not dropped while it runs', async () => {
     const store = await createStoreWithThread({ maxFlows: 2, recentFlows: 0 })
     await settleAs(store, 'resumed')
     expect(await store.journal.claim(newClaim('resumed'))).toEqual({ epoch: 2 })
@@ -162,7 +162,7 @@ describe('the memory store, packing', () => {
     expect((await store.updates.read('resumed', 0, 10)).map(({ seq }) => seq)).toEqual([1, 2])
   })
 
-  test('refuses a late write to a packed flow and still reads it', async () => {
+  test('the memory store refuses a late write to a packed flow and still reads the flow', async () => {
     const store = await createStoreWithThread({ recentFlows: 0 })
     await settleAs(store, 'a')
     await expect(store.journal.append({ flowId: 'a', epoch: 0, updates: [update(2)] })).rejects.toMatchObject({
@@ -171,7 +171,7 @@ describe('the memory store, packing', () => {
     expect(await store.updates.lastSeq('a')).toBe(1)
   })
 
-  test('holds a finished flow in less room than its texts take', async () => {
+  test('the memory store holds a finished flow in less memory than its texts', async () => {
     setFlagsFromString('--expose-gc')
     const collect: () => void = runInNewContext('gc')
     const held = async () => {

@@ -45,7 +45,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     await close?.()
   })
 
-  test('build the schema that the entities describe, once', async () => {
+  test('migrations build the schema that the entities describe, once', async () => {
     expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
     expect(await runMigrations(dataSource)).toEqual([])
     const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
@@ -53,13 +53,13 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
   })
 
   // After an intended change: UPDATE_SCHEMA=1 npx vitest run test/repositories/migrations.integration.test.ts
-  test('build the schema on record', async () => {
+  test('migrations build the recorded schema', async () => {
     const schema = await dumpSchema(poolOf(dataSource))
     if (process.env.UPDATE_SCHEMA) await writeFile(golden, schema)
     expect(schema).toBe(await readFile(golden, 'utf8'))
   })
 
-  test('refuse a database that a newer version has changed', async () => {
+  test('migrations refuse a database that a newer version has changed', async () => {
     await dataSource.query(
       `insert into polyphony_migrations (timestamp, name) values (9999999999999, 'FromTheFuture9999999999999')`,
     )
@@ -70,7 +70,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     await dataSource.query(`delete from polyphony_migrations where timestamp = 9999999999999`)
   })
 
-  test('can be undone', async () => {
+  test('migrations can be undone', async () => {
     const columns = 'id, thread_id, user_id, name, flow_type, definition_hash, created_at, simulated'
     const outputs = async () => (await dataSource.query("select result->>'output' as output from polyphony_flows"))[0]
     await dataSource.query(
@@ -96,14 +96,14 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
 })
 
 describe('an empty Postgres', () => {
-  test('is opened by several processes at once, and one of them builds the schema', async () => {
+  test('an empty database is opened by several processes at once, and one of them builds the schema', async () => {
     const { url, drop } = await openTestPostgres()
     const applied = await Promise.all([migrate(url), migrate(url), migrate(url)])
     expect(applied.flat()).toEqual(MIGRATIONS)
     await drop()
   })
 
-  test('gets its schema when a store opens it', async () => {
+  test('an empty database gets its schema when a store opens it', async () => {
     const { url, drop } = await openTestPostgres()
     const store = await openStore({ url })
     expect(await migrate(url)).toEqual([])

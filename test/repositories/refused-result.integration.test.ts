@@ -4,7 +4,7 @@ import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
-test('a flow whose last result the database refuses is not completed, and who waits for it is told', async () => {
+test('a flow whose last result the database refuses is not completed, and its caller gets the error', async () => {
   const database = await openTestPostgres()
   const provider = createScriptedProvider({ replies: () => 'unwelcome' })
   const polyphony = await createPolyphony(

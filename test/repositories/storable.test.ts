@@ -11,7 +11,7 @@ const hostile = fc
   })
   .map((parts) => parts.join(''))
 
-test('JSON of any text reads back as the text with U+FFFD for what Postgres refuses', () => {
+test('JSON of any text reads back as the text with U+FFFD for characters that Postgres refuses', () => {
   fc.assert(
     fc.property(hostile, (text) => {
       const json = toStorableJson({ [text]: [text] })
@@ -22,7 +22,7 @@ test('JSON of any text reads back as the text with U+FFFD for what Postgres refu
   )
 })
 
-test('JSON of JSON is left as it is but for what Postgres refuses', () => {
+test('JSON inside JSON is unchanged except for characters that Postgres refuses', () => {
   fc.assert(
     fc.property(hostile, (text) => {
       const definition = JSON.stringify({ prompt: clean(text) })

@@ -1,8 +1,8 @@
 // What SPEC sections 2, 3, 6, 8 and 9 add to the numbers: samples, schemas, agents, loops that are resumed, two instances.
 //
 // S4-110: a loop that failed in the middle resumes at the same iteration
-// S4-26: another instance on the same database sees, follows and cancels a running flow
-// S4-T11: updates count on over a resume
+// S4-26: another instance on the same database reads, streams and cancels a running flow
+// S4-T11: sequence numbers of updates continue when a flow is resumed
 
 import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
@@ -38,7 +38,7 @@ describeInMemory('beyond the numbers', (house) => {
     expect(model.requests).toHaveLength(5)
   })
 
-  test('updates count on over a resume', async () => {
+  test('sequence numbers of updates continue when a flow is resumed', async () => {
     const model = house.model(['one', rejected(), 'two'])
     const { userId, threadId } = await house.person()
     const { orchestrator } = house.polyphony
@@ -55,7 +55,7 @@ describeInMemory('beyond the numbers', (house) => {
     expect(stored.map(({ seq, type }) => [seq, type])).toEqual(live.map(({ seq, type }) => [seq, type]))
   })
 
-  test('a definition is kept as it was when it was stored', async () => {
+  test('a stored definition does not change when its original does', async () => {
     const model = house.model(['ok'])
     const { userId, threadId } = await house.person()
     const definition: FlowDefinitionInput = chain(step('a', model, { prompt: 'as it was' }))
@@ -65,7 +65,7 @@ describeInMemory('beyond the numbers', (house) => {
     expect(model.sent(0)).toContain('as it was')
   })
 
-  test('samples of one step are all asked, kept and paid', async () => {
+  test('all samples of a step are requested, kept and counted in its cost', async () => {
     const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2, source: 'reported' } as const
     const model = house.model((_, index) => ({ text: `sample ${index}`, usage }))
     const { result } = await house.run(chain(step('a', model, { samples: 3 })))
@@ -74,7 +74,7 @@ describeInMemory('beyond the numbers', (house) => {
     expect(result.totalTokens).toBe(6)
   })
 
-  test('an answer is read through the outputSchema of its step, or is invalid', async () => {
+  test('an answer is parsed with the outputSchema of its step or is OUTPUT_INVALID', async () => {
     const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'], additionalProperties: false }
     const model = house.model(['{"n": 5}', '{"n":"five"}', 'still nothing'])
     const { result } = await house.run(chain(step('a', model, { outputSchema })))
@@ -83,7 +83,7 @@ describeInMemory('beyond the numbers', (house) => {
     await expect(house.run(chain(step('a', model, { outputSchema })))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
   })
 
-  test('a fallback never gets what its provider may not see', async () => {
+  test('a fallback never receives text that its provider may not see', async () => {
     const alpha = house.model(['CANARY', rejected()], 'alpha')
     const beta = house.model(['stolen'], 'beta')
     const definition = chain(step('a', alpha), step('b', alpha, { prompt: '{{ steps.a.output }}', fallbacks: [beta.target] }))
@@ -111,7 +111,7 @@ describeInMemory('beyond the numbers', (house) => {
   })
 })
 
-test('another instance on the same database sees, follows and cancels a running flow', async () => {
+test('another instance on the same database reads, streams and cancels a running flow', async () => {
   const { url, drop } = await openTestPostgres()
   const alpha = createScriptedProvider({ id: 'alpha', replies: ['one', { text: '', hang: true }] })
   const open = () => createPolyphony({ database: url, providers: { alpha } }, { env: {}, cwd: '/nonexistent' })

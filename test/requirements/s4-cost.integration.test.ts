@@ -1,13 +1,13 @@
 // Tokens, prices, limits (REQUIREMENTS S4-123 to S4-129, SPEC sections 2 and 6).
 //
-// S4-123: counts tokens per step and over the flow
-// S4-124: counts tokens per step and over the flow
-// S4-125: prices what has a price, and leaves the rest undefined
-// S4-126: prices what has a price, and leaves the rest undefined
-// S4-127: counts tokens per step and over the flow
-// S4-128: counts tokens per step and over the flow
-// S4-129: counts tokens per step and over the flow
-// S4-T6: prices what has a price, and leaves the rest undefined
+// S4-123: tokens are counted per step and for the whole flow
+// S4-124: tokens are counted per step and for the whole flow
+// S4-125: attempts with a known price have a cost, and all others have none
+// S4-126: attempts with a known price have a cost, and all others have none
+// S4-127: tokens are counted per step and for the whole flow
+// S4-128: tokens are counted per step and for the whole flow
+// S4-129: tokens are counted per step and for the whole flow
+// S4-T6: attempts with a known price have a cost, and all others have none
 
 import { type FlowExecutionResult, type FlowStepInput, OrchestratorError, type StepResult } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
@@ -35,7 +35,7 @@ describeOnEveryDatabase('cost', (house) => {
     ...more,
   })
 
-  test('counts tokens per step and over the flow', async () => {
+  test('tokens are counted per step and for the whole flow', async () => {
     const model = house.model([
       { text: 'one', usage: usage(10, 5) },
       { text: 'two', usage: usage(20, 7) },
@@ -50,7 +50,7 @@ describeOnEveryDatabase('cost', (house) => {
     expectTypeOf<StepResult['cost']>().toEqualTypeOf<number | undefined>()
   })
 
-  test('prices what has a price, and leaves the rest undefined', async () => {
+  test('attempts with a known price have a cost, and all others have none', async () => {
     const known = house.model([answer('dear', 10, 5)])
     const unknown = house.model([{ text: 'free?', usage: usage(10, 5) }])
     const untold = house.model([{ text: 'no tokens told', model: 'priced' }])
@@ -79,7 +79,7 @@ describeOnEveryDatabase('cost', (house) => {
     expect(result.totalTokens).toBe(15 + 4 + 5)
   })
 
-  test('a resumed flow counts what was paid before', async () => {
+  test('a resumed flow counts the cost of earlier executions', async () => {
     const model = house.model([answer('one', 1, 1), new OrchestratorError('PROVIDER_REJECTED', 'no'), answer('two', 2, 2)])
     const { userId, threadId } = await house.person()
     const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
@@ -90,13 +90,13 @@ describeOnEveryDatabase('cost', (house) => {
     expect(result).toMatchObject({ totalCost: 3 + 6, totalTokens: 6 })
   })
 
-  test('stops before the call that could go over maxCostUsd, and resumes when the limit is raised', async () => {
+  test('a flow stops before a call that could exceed maxCostUsd, and resumes when the limit is raised', async () => {
     const steps = [priced('a', { settings: { maxTokens: 10 } }), priced('b', { settings: { maxTokens: 10 } })]
     const refused = house.run({ ...chain(...steps), limits: { maxCostUsd: 5 } })
     await expect(refused).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
   })
 
-  test('keeps what was done when maxTokens or maxSteps are used up', async () => {
+  test('a flow keeps its results when maxTokens or maxSteps is reached', async () => {
     for (const [limits, calls] of [
       [{ maxTokens: 100 }, 1],
       [{ maxSteps: 2 }, 2],
@@ -114,7 +114,7 @@ describeOnEveryDatabase('cost', (house) => {
     }
   })
 
-  test('checkFlow gives a cost range and everything that would stop the run, before any call', async () => {
+  test('checkFlow returns a cost range and every problem that would stop the run, before any call', async () => {
     const { userId } = await house.person()
     const { orchestrator } = house.polyphony
     const fine = await orchestrator.checkFlow(chain(priced('a', { settings: { maxTokens: 1_000 } })), userId)

@@ -1,50 +1,50 @@
 // What a flow and its steps may say (REQUIREMENTS S4, SPEC sections 1 to 3).
 //
-// S4-01: names flow types and actions by constants and by plain strings
-// S4-34: keeps every field of a definition
-// S4-35: keeps every field of a definition
-// S4-36: keeps every field of a definition
-// S4-37: keeps every field of a definition
-// S4-38: keeps every field of a definition
-// S4-39: ends a flow that takes longer than maxExecutionTime
-// S4-40: calls onStepComplete for every step and onFlowComplete once
-// S4-41: calls onStepComplete for every step and onFlowComplete once
-// S4-42: calls onError with code, flow and step before executeFlow rejects
-// S4-43: finds a step by its id and asks the provider and model it names
-// S4-44: finds a step by its id and asks the provider and model it names
-// S4-45: splits model at the first slash where no provider is given
-// S4-46: runs the action %s
-// S4-47: takes a prompt as a string, a function and an async function
-// S4-48: takes a prompt as a string, a function and an async function
-// S4-49: takes a prompt as a string, a function and an async function
-// S4-50: reads the prompt "original" as the words of the user
-// S4-51: gives a step what inputFrom "$inputFrom" names
-// S4-52: gives a step what inputFrom "$inputFrom" names
-// S4-53: gives a step what inputFrom "$inputFrom" names
-// S4-54: gives a step what inputFrom "$inputFrom" names
-// S4-62: runs or skips a step by its condition as %s
-// S4-63: runs or skips a step by its condition as %s
-// S4-64: runs the action %s
-// S4-65: runs the action %s
-// S4-66: runs the action %s
-// S4-67: runs the action %s
-// S4-68: runs the action %s
-// S4-69: runs the action %s
-// S4-70: runs the action %s
-// S4-71: runs the action %s
-// S4-72: runs the action %s
-// S4-73: runs the action %s
-// S4-89: shows prompts and conditions the whole context
-// S4-90: shows prompts and conditions the whole context
-// S4-91: shows prompts and conditions the whole context
-// S4-92: shows prompts and conditions the whole context
-// S4-93: shows prompts and conditions the whole context
-// S4-94: shows prompts and conditions the whole context
-// S4-95: shows prompts and conditions the whole context
-// S4-96: shows prompts and conditions the whole context
-// S4-97: shows prompts and conditions the whole context
-// S4-T1: takes the prompt from the option, then the definition, then the newest user message
-// S4-T7: names every status by a constant
+// S4-01: flow types and actions can be given as constants and as plain strings
+// S4-34: a stored definition keeps every field
+// S4-35: a stored definition keeps every field
+// S4-36: a stored definition keeps every field
+// S4-37: a stored definition keeps every field
+// S4-38: a stored definition keeps every field
+// S4-39: a flow that takes longer than maxExecutionTime ends with FLOW_TIMEOUT
+// S4-40: onStepComplete is called for every step and onFlowComplete once
+// S4-41: onStepComplete is called for every step and onFlowComplete once
+// S4-42: onError is called with code, flow and step before executeFlow rejects
+// S4-43: a step runs on the provider and model that it names
+// S4-44: a step runs on the provider and model that it names
+// S4-45: a model without a provider is split at its first slash
+// S4-46: a step runs the action %s
+// S4-47: a prompt may be a string, a function or an async function
+// S4-48: a prompt may be a string, a function or an async function
+// S4-49: a prompt may be a string, a function or an async function
+// S4-50: the prompt "original" is sent as the user wrote it
+// S4-51: inputFrom "$inputFrom" selects the input of a step
+// S4-52: inputFrom "$inputFrom" selects the input of a step
+// S4-53: inputFrom "$inputFrom" selects the input of a step
+// S4-54: inputFrom "$inputFrom" selects the input of a step
+// S4-62: a condition given as %s runs or skips its step
+// S4-63: a condition given as %s runs or skips its step
+// S4-64: a step runs the action %s
+// S4-65: a step runs the action %s
+// S4-66: a step runs the action %s
+// S4-67: a step runs the action %s
+// S4-68: a step runs the action %s
+// S4-69: a step runs the action %s
+// S4-70: a step runs the action %s
+// S4-71: a step runs the action %s
+// S4-72: a step runs the action %s
+// S4-73: a step runs the action %s
+// S4-89: prompt and condition functions receive the whole context
+// S4-90: prompt and condition functions receive the whole context
+// S4-91: prompt and condition functions receive the whole context
+// S4-92: prompt and condition functions receive the whole context
+// S4-93: prompt and condition functions receive the whole context
+// S4-94: prompt and condition functions receive the whole context
+// S4-95: prompt and condition functions receive the whole context
+// S4-96: prompt and condition functions receive the whole context
+// S4-97: prompt and condition functions receive the whole context
+// S4-T1: the prompt comes from the option, else the definition, else the newest user message
+// S4-T7: every status has a constant
 
 import {
   type FlowDefinitionInput,
@@ -60,7 +60,7 @@ import {
 import { expect, expectTypeOf, test } from 'vitest'
 import { chain, describeInMemory, failureOf, step } from './house.ts'
 
-test('names flow types and actions by constants and by plain strings', () => {
+test('flow types and actions can be given as constants and as plain strings', () => {
   expect(OrchestrationFlowType).toMatchObject({
     SEQUENTIAL: 'sequential',
     PARALLEL: 'parallel',
@@ -78,7 +78,7 @@ test('names flow types and actions by constants and by plain strings', () => {
   expectTypeOf<'CRITIQUE'>().not.toExtend<FlowStepInput['action']>()
 })
 
-test('names every status by a constant', () => {
+test('every status has a constant', () => {
   const same = (...names: readonly string[]) => Object.fromEntries(names.map((name) => [name, name]))
   expect(FlowStatus).toEqual(same('PENDING', 'RUNNING', 'PAUSED', 'COMPLETED', 'FAILED', 'CANCELLED'))
   expect(StepStatus).toEqual(same('PENDING', 'RUNNING', 'SUCCESS', 'FAILED', 'SKIPPED', 'CANCELLED'))
@@ -87,7 +87,7 @@ test('names every status by a constant', () => {
 })
 
 describeInMemory('a definition', (house) => {
-  test('keeps every field of a definition', async () => {
+  test('a stored definition keeps every field', async () => {
     const model = house.model(['x'])
     const { userId, threadId } = await house.person()
     const definition: FlowDefinitionInput = {
@@ -113,7 +113,7 @@ describeInMemory('a definition', (house) => {
     })
   })
 
-  test('reports every problem at once, each with its path and what was meant', async () => {
+  test('FLOW_INVALID lists all problems, each with its path and a suggestion', async () => {
     const model = house.model([])
     const { userId, threadId } = await house.person()
     const wrong = {
@@ -148,13 +148,13 @@ describeInMemory('a definition', (house) => {
     await expect(created).rejects.toMatchObject({ code: 'FLOW_INVALID' })
   })
 
-  test('ends a flow that takes longer than maxExecutionTime', async () => {
+  test('a flow that takes longer than maxExecutionTime ends with FLOW_TIMEOUT', async () => {
     const model = house.model([{ text: '', hang: true }])
     const run = house.run({ ...chain(step('slow', model)), maxExecutionTime: 30 })
     await expect(run).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
   })
 
-  test('calls onStepComplete for every step and onFlowComplete once', async () => {
+  test('onStepComplete is called for every step and onFlowComplete once', async () => {
     const model = house.model(['one', 'two'])
     const seen: unknown[] = []
     await house.run({
@@ -170,14 +170,14 @@ describeInMemory('a definition', (house) => {
     ])
   })
 
-  test('calls onError with code, flow and step before executeFlow rejects', async () => {
+  test('onError is called with code, flow and step before executeFlow rejects', async () => {
     const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const seen: FlowError[] = []
     await failureOf(house.run({ ...chain(step('a', model)), onError: (error) => seen.push(error) }))
     expect(seen).toMatchObject([{ code: 'PROVIDER_REJECTED', stepId: 'a', flowId: expect.any(String), retryable: false }])
   })
 
-  test('goes on although a callback throws', async () => {
+  test('a flow continues although a callback throws', async () => {
     const fail = (): never => {
       throw new Error('callback')
     }
@@ -185,7 +185,7 @@ describeInMemory('a definition', (house) => {
     expect((await house.run(definition, { onUpdate: fail })).result.finalOutput).toBe('fine')
   })
 
-  test('finds a step by its id and asks the provider and model it names', async () => {
+  test('a step runs on the provider and model that it names', async () => {
     const one = house.model(['from alpha'], 'alpha')
     const two = house.model(['from beta'], 'beta')
     const { result } = await house.run(chain(step('first-1', one), step('second_2', two, { prompt: 'original' })))
@@ -197,7 +197,7 @@ describeInMemory('a definition', (house) => {
     ])
   })
 
-  test('splits model at the first slash where no provider is given', async () => {
+  test('a model without a provider is split at its first slash', async () => {
     const definition = chain({ id: 'a', model: 'beta/family/name-1', action: 'generate', prompt: 'hello' })
     const { result } = await house.run(definition)
     expect(result.steps[0]).toMatchObject({
@@ -207,7 +207,7 @@ describeInMemory('a definition', (house) => {
     })
   })
 
-  test.each(Object.entries(StepAction))('runs the action %s', async (name, action) => {
+  test.each(Object.entries(StepAction))('a step runs the action %s', async (name, action) => {
     expect(action).toBe(name.toLowerCase())
     const model = house.model(['done'])
     const { result, updates } = await house.run(chain(step('a', model, { action })))
@@ -215,7 +215,7 @@ describeInMemory('a definition', (house) => {
     expect(updates.find(({ type }) => type === 'step_start')).toMatchObject({ stepId: 'a', data: { action } })
   })
 
-  test('takes a prompt as a string, a function and an async function', async () => {
+  test('a prompt may be a string, a function or an async function', async () => {
     const model = house.model(() => 'ok')
     await house.run(
       chain(
@@ -229,7 +229,7 @@ describeInMemory('a definition', (house) => {
     expect(model.sent(2)).toContain('of an async function the question')
   })
 
-  test('reads the prompt "original" as the words of the user', async () => {
+  test('the prompt "original" is sent as the user wrote it', async () => {
     const model = house.model(['ok'])
     await house.run(chain(step('a', model, { prompt: 'original' })), { input: 'words of the user' })
     expect(model.requests[0]?.messages.at(-1)).toMatchObject({ role: 'user', content: 'words of the user' })
@@ -240,7 +240,7 @@ describeInMemory('a definition', (house) => {
     { inputFrom: 'original', given: ['the question'], hidden: ['first!', 'second!'] },
     { inputFrom: 'all', given: ['first!', 'second!'], hidden: [] },
     { inputFrom: 'a', given: ['first!'], hidden: ['second!'] },
-  ])('gives a step what inputFrom "$inputFrom" names', async ({ inputFrom, given, hidden }) => {
+  ])('inputFrom "$inputFrom" selects the input of a step', async ({ inputFrom, given, hidden }) => {
     for (const prompt of ['look at {{ input }}', 'look at it']) {
       const model = house.model(['first!', 'second!', 'third!'])
       const last = step('c', model, { inputFrom, prompt })
@@ -254,7 +254,7 @@ describeInMemory('a definition', (house) => {
     ['a function', (): boolean => true, (): boolean => false],
     ['an async function', () => Promise.resolve(true), () => Promise.resolve(false)],
     ['an expression', 'original.contains("question")', 'original.contains("elephant")'],
-  ] as const)('runs or skips a step by its condition as %s', async (_, holds, fails) => {
+  ] as const)('a condition given as %s runs or skips its step', async (_, holds, fails) => {
     const model = house.model(['one', 'two'])
     const { result } = await house.run(
       chain(step('a', model), step('b', model, { condition: fails }), step('c', model, { condition: holds })),
@@ -267,7 +267,7 @@ describeInMemory('a definition', (house) => {
     expect(model.requests).toHaveLength(2)
   })
 
-  test('shows prompts and conditions the whole context', async () => {
+  test('prompt and condition functions receive the whole context', async () => {
     const model = house.model(['one', 'two', 'three'])
     const seen: StepContext[] = []
     const look = (context: StepContext) => {
@@ -312,7 +312,7 @@ describeInMemory('a definition', (house) => {
     }
   })
 
-  test('takes the prompt from the option, then the definition, then the newest user message', async () => {
+  test('the prompt comes from the option, else the definition, else the newest user message', async () => {
     const model = house.model(() => 'ok')
     const whose = await house.person()
     const definition = chain(step('a', model, { prompt: 'original' }))

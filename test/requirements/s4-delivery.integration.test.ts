@@ -1,12 +1,12 @@
 // How it is delivered and plugged in (REQUIREMENTS S4-137 to S4-142, SPEC sections 2, 12 and 13).
 //
-// S4-137: configured providers are there with no further setup
+// S4-137: configured providers work without further set-up
 // S4-138: an inactive provider stops the flow before its first call
-// S4-139: asks the permission service of the backend for every method
-// S4-140: types, index and the ready-made service have doors of their own
-// S4-141: ten examples have a door of their own, and run
+// S4-139: every method checks the permission service of the backend
+// S4-140: types, index and the ready-made service have entry points of their own
+// S4-141: the ten examples have entry points of their own and run
 // S4-142: this suite drives the public API on three databases
-// S4-T12: flows know no managed services
+// S4-T12: flows do not depend on managed services
 
 import * as main from 'polyphony'
 import {
@@ -31,7 +31,7 @@ afterEach(() => {
   vi.unstubAllEnvs()
 })
 
-test('types, index and the ready-made service have doors of their own', async () => {
+test('types, index and the ready-made service have entry points of their own', async () => {
   expect(Object.keys(index).sort()).toEqual(Object.keys(main).sort())
   expectTypeOf<FlowDefinition['steps'][number]>().toEqualTypeOf<FlowStep>()
   expectTypeOf<StepContext['stepIndex']>().toEqualTypeOf<number>()
@@ -58,7 +58,7 @@ test('types, index and the ready-made service have doors of their own', async ()
   await vendor.close()
 })
 
-test('ten examples have a door of their own, and run', { timeout: 60_000 }, async () => {
+test('the ten examples have entry points of their own and run', { timeout: 60_000 }, async () => {
   expect(examples).toHaveLength(10)
   expect(new Set(examples.map(({ name }) => name)).size).toBe(10)
   for (const { name, main: run } of examples) {
@@ -72,7 +72,7 @@ test('this suite drives the public API on three databases', () => {
   expect(DATABASES).toEqual(['memory://', 'pglite://memory', 'postgres'])
 })
 
-test('flows know no managed services', () => {
+test('flows do not depend on managed services', () => {
   expect(Object.keys(main).filter((name) => /registerService|startService|Orchestra$/.test(name))).toEqual([])
 })
 
@@ -98,7 +98,7 @@ test('errors are of one class under two names, each code with its facts', () => 
 })
 
 describeInMemory('delivery', (house) => {
-  test('configured providers are there with no further setup', async () => {
+  test('configured providers work without further set-up', async () => {
     const known = house.polyphony.providers.list().map(({ id, active }) => [id, active])
     expect(known).toEqual(
       expect.arrayContaining([
@@ -129,7 +129,7 @@ describeInMemory('delivery', (house) => {
     expect((await house.run(chain(step('a', sleeping)))).result.finalOutput).toBe('awake')
   })
 
-  test('asks the permission service of the backend for every method', async () => {
+  test('every method checks the permission service of the backend', async () => {
     const asked: string[] = []
     let allowed: readonly ThreadRight[] = ['read', 'write', 'delete']
     const permissions: PermissionService = {
@@ -176,7 +176,7 @@ describeInMemory('delivery', (house) => {
     await own.close()
   })
 
-  test('closing ends running flows, which stay resumable, and may be done twice', async () => {
+  test('closing ends running flows, which stay resumable, and a second close is harmless', async () => {
     const alpha = createScriptedProvider({ id: 'alpha', replies: [{ text: '', hang: true }] })
     const own = await createPolyphony({ database: 'memory://', providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
     const thread = await own.conversations.createThread('ada')

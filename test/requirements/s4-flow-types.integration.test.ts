@@ -1,14 +1,14 @@
 // How the flow types walk their steps (REQUIREMENTS S4-02 to S4-06, SPEC section 3).
 //
-// S4-02: runs steps in order and gives each what came before
-// S4-03: starts steps together and joins their outputs
-// S4-04: runs one branch and skips the others
-// S4-05: lets one write, another criticise and the first refine
-// S4-06: repeats until the threshold or until the iterations are used up
+// S4-02: sequential steps run in order and each receives the previous output
+// S4-03: parallel steps start together and their outputs are joined
+// S4-04: a conditional flow runs one branch and skips the others
+// S4-05: in a critique flow one model writes, another criticises and the first refines
+// S4-06: a refinement repeats until the threshold or the maximum number of iterations
 // S4-T2: a skipped or chosen branch never opens another one
-// S4-T5: reads the score $score
-// S4-T5: an unreadable verdict is no verdict
-// S4-T10: counts every step once, however often it runs
+// S4-T5: a verdict with the score $score is read
+// S4-T5: an unreadable verdict counts as no verdict
+// S4-T10: progress counts every step once, however often it runs
 
 import { type FlowDefinitionInput, type FlowStatusReport, OrchestrationFlowType, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
@@ -47,7 +47,7 @@ const allowAll = async ({ polyphony }: Services, userId: string) => {
 }
 
 describeInMemory('flow types', (house) => {
-  test('runs steps in order and gives each what came before', async () => {
+  test('sequential steps run in order and each receives the previous output', async () => {
     const model = house.model(['one', 'two', 'three'])
     const definition = chain(
       step('a', model),
@@ -62,7 +62,7 @@ describeInMemory('flow types', (house) => {
     expect(order).toEqual(['a', 'a', 'b', 'b', 'c', 'c'])
   })
 
-  test('starts steps together and joins their outputs', async () => {
+  test('parallel steps start together and their outputs are joined', async () => {
     const model = house.model(meeting(3, (index) => `voice ${index}`))
     const { result } = await house.run(parallel(step('a', model), step('b', model), step('c', model)))
     expect(result.status).toBe('COMPLETED')
@@ -70,7 +70,7 @@ describeInMemory('flow types', (house) => {
     expect(result.steps.map(({ stepId }) => stepId)).toEqual(['a', 'b', 'c'])
   })
 
-  test('lets a step of a parallel flow wait for all, for one or for what it depends on', async () => {
+  test('a step of a parallel flow waits for all steps, for one, or for its dependencies', async () => {
     const voices = house.model(meeting(2, (index) => `voice ${index}`))
     const closing = house.model(['joined', 'follow-up', 'last'])
     const { result, updates } = await house.run(
@@ -89,7 +89,7 @@ describeInMemory('flow types', (house) => {
     expect(starts).toEqual(['a', 'b', 'join', 'one', 'last'])
   })
 
-  test('never has more steps under way than maxConcurrency', async () => {
+  test('no more than maxConcurrency steps run at once', async () => {
     let underWay = 0
     let most = 0
     const model = house.model(async () => {
@@ -104,7 +104,7 @@ describeInMemory('flow types', (house) => {
     expect(model.requests).toHaveLength(5)
   })
 
-  test('a failed branch aborts its siblings, and what was paid is kept', async () => {
+  test('a failed branch aborts its siblings, and results that were paid for are kept', async () => {
     let broken = true
     const quick = house.model(() => 'paid')
     const slow = house.model((_, index) => (index === 0 ? { text: '', hang: true } : 'slow'))
@@ -130,7 +130,7 @@ describeInMemory('flow types', (house) => {
     expect(quick.requests).toHaveLength(2)
   })
 
-  test('goes on without failed branches where it should, as long as enough succeed', async () => {
+  test('a parallel flow with onFailure continue completes while enough branches succeed', async () => {
     const failing = house.model([])
     const fine = house.model(() => 'fine')
     const steps = [step('bad', failing), step('good', fine), step('join', fine, { inputFrom: 'all' })]
@@ -182,7 +182,7 @@ describeInMemory('flow types', (house) => {
     ...more,
   })
 
-  test('runs one branch and skips the others', async () => {
+  test('a conditional flow runs one branch and skips the others', async () => {
     const model = house.model(['TECHNICAL or CREATIVE', 'expert'])
     const { result, updates } = await house.run(routing(model))
     expect(statuses(result.steps)).toEqual({ classify: 'SUCCESS', technical: 'SUCCESS', creative: 'SKIPPED' })
@@ -190,13 +190,13 @@ describeInMemory('flow types', (house) => {
     expect(updates.filter(({ type }) => type === 'step_skipped')).toMatchObject([{ stepId: 'creative' }])
   })
 
-  test('runs every branch that matches where it is told so', async () => {
+  test('a conditional flow with match all runs every matching branch', async () => {
     const model = house.model(['TECHNICAL and CREATIVE', 'x', 'y'])
     const { result } = await house.run(routing(model, { conditional: { match: 'all' } }))
     expect(statuses(result.steps)).toEqual({ classify: 'SUCCESS', technical: 'SUCCESS', creative: 'SUCCESS' })
   })
 
-  test('takes the default branch when none matches, and fails without one', async () => {
+  test('a conditional flow takes the default branch when none matches, and fails without one', async () => {
     const model = house.model(['NEITHER', 'default', 'NEITHER'])
     const { steps } = routing(model)
     const { result } = await house.run({ ...routing(model), steps: [...steps, step('general', model, { otherwise: true })] })
@@ -230,7 +230,7 @@ describeInMemory('flow types', (house) => {
     expect(model.sent(6)).toContain('d after poem')
   })
 
-  test('lets one write, another criticise and the first refine', async () => {
+  test('in a critique flow one model writes, another criticises and the first refines', async () => {
     const writer = house.model(['the draft', 'the better text'], 'alpha')
     const critic = house.model(['too short'], 'beta')
     const whose = await house.person()
@@ -253,7 +253,7 @@ describeInMemory('flow types', (house) => {
     expect(writer.sent(1)).toContain('mend the draft: too short')
   })
 
-  test('runs critics together, round after round, until all approve', async () => {
+  test('critics run together in every round until all approve', async () => {
     const writer = house.model(['v1', 'v2', 'v3', 'v4'])
     let arrived = 0
     const critic = house.model(async (_, index) => {
@@ -278,7 +278,7 @@ describeInMemory('flow types', (house) => {
     expect(iterations.map(({ iteration }) => iteration)).toEqual([1, 2])
   })
 
-  test('repeats until the threshold or until the iterations are used up', async () => {
+  test('a refinement repeats until the threshold or the maximum number of iterations', async () => {
     const good = house.model(['v1', judging(0.5), 'v2', judging(0.9)])
     const reached = await house.run(loop(good, { refinement: { qualityThreshold: 0.8, maxIterations: 5 } }))
     expect(reached.result).toMatchObject({ finalOutput: 'v2', stopReason: 'threshold', status: 'COMPLETED' })
@@ -293,7 +293,7 @@ describeInMemory('flow types', (house) => {
     })
   })
 
-  test('stops on a plateau and at a limit, and keeps the best draft', async () => {
+  test('a refinement stops on a plateau and at a limit, and keeps the best draft', async () => {
     const flat = house.model(['v1', judging(0.5), 'v2', judging(0.5), 'v3', judging(0.5), 'v4', judging(0.5)])
     const settings = { qualityThreshold: 0.9, maxIterations: 9, minImprovement: 0.05, patience: 2 }
     expect((await house.run(loop(flat, { refinement: settings }))).result).toMatchObject({
@@ -315,21 +315,21 @@ describeInMemory('flow types', (house) => {
     { score: `Here it is:\n\`\`\`json\n${judging(0.9)}\n\`\`\``, read: 0.9 },
     { score: `I would say ${judging(0.7)} in the end`, read: 0.7 },
     { score: "{score: 0.75, approved: true, issues: [], feedback: 'ok',}", read: 0.75 },
-  ])('reads the score $score', async ({ score, read }) => {
+  ])('a verdict with the score $score is read', async ({ score, read }) => {
     const model = house.model(['v1', score])
     const { result } = await house.run(loop(model, { refinement: { qualityThreshold: read, maxIterations: 3 } }))
     expect(result).toMatchObject({ stopReason: 'threshold', finalOutput: 'v1' })
     expect(result.steps[1]?.parsed).toMatchObject({ score: read })
   })
 
-  test('an unreadable verdict is no verdict', async () => {
+  test('an unreadable verdict counts as no verdict', async () => {
     const model = house.model(['v1', 'Score: high', 'Score: still high'])
     const { result } = await house.run(loop(model, {}))
     expect(result).toMatchObject({ stopReason: 'no_verdict', finalOutput: 'v1', status: 'COMPLETED' })
     expect(result.steps.find(({ stepId }) => stepId === 'evaluate')?.parsed).toBeUndefined()
   })
 
-  test('counts every step once, however often it runs', async () => {
+  test('progress counts every step once, however often it runs', async () => {
     const replies = ['v1', judging(0.1), 'v2', judging(0.2), 'v3', judging(0.95)]
     const seen: FlowStatusReport[] = []
     const { userId, threadId } = await house.person()

@@ -1,18 +1,18 @@
 // What happens around one step, and what is told of it (REQUIREMENTS S4-59 to S4-61, S4-98 to S4-108, SPEC sections 6 and 9).
 //
-// S4-59: tries again only where retryOnFailure allows it
-// S4-60: tries a step at most maxRetries times more, and counts
-// S4-61: ends a step at its timeout without trying again
-// S4-98: sends numbered updates with type, step and data
-// S4-99: sends numbered updates with type, step and data
-// S4-100: sends numbered updates with type, step and data
-// S4-101: sends numbered updates with type, step and data
-// S4-102: tells an error before executeFlow rejects
-// S4-103: sends numbered updates with type, step and data
-// S4-104: tells an error before executeFlow rejects
-// S4-106: tries a step at most maxRetries times more, and counts
-// S4-107: ends a step at its timeout without trying again
-// S4-108: ends the flow at its timeout, and a retry that waits with it
+// S4-59: a step is retried only if retryOnFailure allows it
+// S4-60: a step is retried at most maxRetries times, and the retries are counted
+// S4-61: a step ends at its timeout without a retry
+// S4-98: updates are numbered and have type, step and data
+// S4-99: updates are numbered and have type, step and data
+// S4-100: updates are numbered and have type, step and data
+// S4-101: updates are numbered and have type, step and data
+// S4-102: an error update arrives before executeFlow rejects
+// S4-103: updates are numbered and have type, step and data
+// S4-104: an error update arrives before executeFlow rejects
+// S4-106: a step is retried at most maxRetries times, and the retries are counted
+// S4-107: a step ends at its timeout without a retry
+// S4-108: a flow ends at its timeout, together with a waiting retry
 
 import { type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
@@ -22,7 +22,7 @@ const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'busy')
 const usage = { inputTokens: 4, outputTokens: 1, totalTokens: 5, source: 'reported' } as const
 
 describeOnEveryDatabase('a run', (house) => {
-  test('tries a step at most maxRetries times more, and counts', async () => {
+  test('a step is retried at most maxRetries times, and the retries are counted', async () => {
     const model = house.model([unavailable(), unavailable(), { text: 'third', usage }])
     const { result, updates } = await house.run(chain(step('a', model, { retryOnFailure: true, maxRetries: 2 })))
     expect(result.steps[0]).toMatchObject({ output: 'third', retryCount: 2, metadata: { retryCount: 2 } })
@@ -38,7 +38,7 @@ describeOnEveryDatabase('a run', (house) => {
     expect(poor.requests).toHaveLength(4)
   })
 
-  test('tries again only where retryOnFailure allows it', async () => {
+  test('a step is retried only if retryOnFailure allows it', async () => {
     const model = house.model(() => unavailable())
     await failureOf(house.run(chain(step('a', model, { retryOnFailure: false, maxRetries: 5 }))))
     expect(model.requests).toHaveLength(1)
@@ -47,7 +47,7 @@ describeOnEveryDatabase('a run', (house) => {
   })
 
   test.each(['PROVIDER_AUTH', 'PROVIDER_REJECTED', 'PROVIDER_QUOTA_EXHAUSTED', 'CONTENT_FILTERED'] as const)(
-    'never tries again after %s',
+    'a step is never retried after %s',
     async (code) => {
       const model = house.model(() => new OrchestratorError(code, 'no'))
       const failed = house.run(chain(step('a', model, { retryOnFailure: true, maxRetries: 5 })))
@@ -56,7 +56,7 @@ describeOnEveryDatabase('a run', (house) => {
     },
   )
 
-  test('turns to a fallback, and says who answered', async () => {
+  test('a step uses its fallback and records which provider answered', async () => {
     const first = house.model([new OrchestratorError('PROVIDER_AUTH', 'no')], 'alpha')
     const second = house.model(['rescued'], 'beta')
     const { result } = await house.run(chain(step('a', first, { fallbacks: [second.target], prompt: 'original' })))
@@ -68,21 +68,21 @@ describeOnEveryDatabase('a run', (house) => {
     })
   })
 
-  test('ends a step at its timeout without trying again', async () => {
+  test('a step ends at its timeout without a retry', async () => {
     const model = house.model(() => ({ text: '', hang: true }))
     const failed = house.run(chain(step('a', model, { timeout: 25, retryOnFailure: true, maxRetries: 3 })))
     await expect(failed).rejects.toMatchObject({ code: 'STEP_TIMEOUT', details: { stepId: 'a' } })
     expect(model.requests).toHaveLength(1)
   })
 
-  test('ends a stream that falls silent at its idleTimeout', async () => {
+  test('a silent stream ends at its idleTimeout', async () => {
     const model = house.model([{ text: 'begun', hang: true }])
     const error = await failureOf(house.run(chain(step('a', model, { idleTimeout: 25, maxRetries: 0 }))))
     expect(error).toMatchObject({ code: expect.stringMatching(/^(STEP_TIMEOUT|PROVIDER_UNAVAILABLE)$/) })
     expect(model.requests).toHaveLength(1)
   })
 
-  test('ends the flow at its timeout, and a retry that waits with it', async () => {
+  test('a flow ends at its timeout, together with a waiting retry', async () => {
     const hanging = house.model(['one', { text: '', hang: true }])
     const slow = house.run(chain(step('a', hanging), step('b', hanging)), { timeout: { flow: 40 } })
     await expect(slow).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
@@ -94,7 +94,7 @@ describeOnEveryDatabase('a run', (house) => {
     expect(vendor.requests).toHaveLength(before + 1)
   })
 
-  test('any error of a foreign provider becomes one of ours', async () => {
+  test('any error of a custom provider becomes an OrchestratorError', async () => {
     const error = await failureOf(house.run(chain(step('a', house.model([new Error('boom')])))))
     expect(OrchestratorError.is(error)).toBe(true)
     const inPrompt = step('a', house.model([]), {
@@ -105,7 +105,7 @@ describeOnEveryDatabase('a run', (house) => {
     await expect(house.run(chain(inPrompt))).rejects.toMatchObject({ code: 'STEP_FAILED', details: { stepId: 'a' } })
   })
 
-  test('sends numbered updates with type, step and data', async () => {
+  test('updates are numbered and have type, step and data', async () => {
     const model = house.model([{ text: 'one two', chunks: ['one ', 'two'] }])
     const steps = [step('a', model), step('b', model, { condition: 'false' })]
     const { updates, flow, result } = await house.run(chain(...steps))
@@ -131,7 +131,7 @@ describeOnEveryDatabase('a run', (house) => {
     expect(data[6]).toMatchObject({ flowId: flow.id, status: 'COMPLETED', finalOutput: result.finalOutput })
   })
 
-  test('tells an error before executeFlow rejects', async () => {
+  test('an error update arrives before executeFlow rejects', async () => {
     const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const seen: FlowUpdate[] = []
     let told: number | undefined
@@ -143,7 +143,7 @@ describeOnEveryDatabase('a run', (house) => {
     expect(seen.at(-1)).toMatchObject({ type: 'error', stepId: 'a', data: { code: 'PROVIDER_REJECTED', retryable: false } })
   })
 
-  test('a client that comes back misses nothing and gets nothing twice', async () => {
+  test('a client that reconnects misses no update and gets none twice', async () => {
     const model = house.model([
       { text: 'abc', chunks: ['a', 'b', 'c'], delayMs: 4 },
       { text: 'def', chunks: ['d', 'e', 'f'], delayMs: 4 },
@@ -171,7 +171,7 @@ describeOnEveryDatabase('a run', (house) => {
     expect(late.every(({ timestamp }) => timestamp instanceof Date)).toBe(true)
   })
 
-  test('leaving a stream never cancels the flow, and strangers cannot follow it', async () => {
+  test('leaving a stream never cancels the flow, and users without rights cannot stream it', async () => {
     const model = house.model([{ text: 'done', delayMs: 10 }])
     const { orchestrator } = house.polyphony
     const { userId, threadId } = await house.person()

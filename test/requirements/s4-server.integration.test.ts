@@ -1,10 +1,10 @@
-// S4-105: a WebSocket carries the progress of a flow while it runs, to its end
+// S4-105: a WebSocket delivers the updates of a running flow to its end
 
 import { expect, test } from 'vitest'
 import { runServer } from '../server/running-server.ts'
 import { connect } from '../server/socket-client.ts'
 
-test('a WebSocket carries the progress of a flow while it runs, to its end', async () => {
+test('a WebSocket delivers the updates of a running flow to its end', async () => {
   const { url, send } = await runServer()
   const thread = (await send('POST', '/api/v1/threads')).json
   await send('PUT', '/api/v1/data-sharing/anthropic', { body: { allowCrossProviderContext: true } })

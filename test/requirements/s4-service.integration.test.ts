@@ -1,38 +1,38 @@
 // The methods of OrchestratorService (REQUIREMENTS S4-07 to S4-33, SPEC section 2).
 //
 // S4-07: createFlow stores a flow with an id
-// S4-08: getFlow gives the flow with its step results
-// S4-09: getFlow gives the flow with its step results
+// S4-08: getFlow returns the flow with its step results
+// S4-09: getFlow returns the flow with its step results
 // S4-10: listFlows filters by status and type
 // S4-11: listFlows filters by status and type
 // S4-12: listFlows filters by status and type
-// S4-13: listFlows pages and sorts
-// S4-14: listFlows pages and sorts
-// S4-15: listFlows pages and sorts
-// S4-16: listFlows pages and sorts
+// S4-13: listFlows returns sorted pages
+// S4-14: listFlows returns sorted pages
+// S4-15: listFlows returns sorted pages
+// S4-16: listFlows returns sorted pages
 // S4-17: deleteFlow removes a flow, but not a running one
-// S4-18: executeFlow resolves with the result as SPEC section 2 has it
-// S4-19: streams only where it is asked to
-// S4-20: streams only where it is asked to
-// S4-22: ends a flow and a step at the timeouts of the options
-// S4-23: keeps the metadata of the run
-// S4-24: takes the thread of the flow as an option and refuses another one
+// S4-18: executeFlow resolves with the documented result
+// S4-19: a flow requests streams only if an option or a listener demands it
+// S4-20: a flow requests streams only if an option or a listener demands it
+// S4-22: a flow and a step end at the timeouts of the options
+// S4-23: a flow keeps the metadata of its run
+// S4-24: executeFlow accepts the thread of the flow as an option and refuses another one
 // S4-25: executeStep runs one step and records it
 // S4-26: cancelFlow ends a pending executeFlow, which rejects
-// S4-27: getFlowStatus tells where a flow stands, before, during and after the run
-// S4-28: getFlowStatus tells where a flow stands, before, during and after the run
-// S4-29: getFlowStatus tells where a flow stands, before, during and after the run
-// S4-30: getFlowStatus tells where a flow stands, before, during and after the run
-// S4-31: getFlowStatus tells where a flow stands, before, during and after the run
-// S4-32: getFlowStatus tells where a flow stands, before, during and after the run
-// S4-33: a failed flow names its failed steps, keeps what succeeded, and resumes without paying twice
-// S4-109: a failed flow names its failed steps, keeps what succeeded, and resumes without paying twice
-// S4-110: a failed flow names its failed steps, keeps what succeeded, and resumes without paying twice
-// S4-130: getFlow gives the flow with its step results
-// S4-131: getFlow gives the flow with its step results
-// S4-132: getFlow gives the flow with its step results
-// S4-T4: the status of a foreign flow is hidden where a user is given
-// S4-T11: a failed flow names its failed steps, keeps what succeeded, and resumes without paying twice
+// S4-27: getFlowStatus reports the progress of a flow before, during and after the run
+// S4-28: getFlowStatus reports the progress of a flow before, during and after the run
+// S4-29: getFlowStatus reports the progress of a flow before, during and after the run
+// S4-30: getFlowStatus reports the progress of a flow before, during and after the run
+// S4-31: getFlowStatus reports the progress of a flow before, during and after the run
+// S4-32: getFlowStatus reports the progress of a flow before, during and after the run
+// S4-33: a failed flow names its failed steps, keeps successful results, and resumes without paying twice
+// S4-109: a failed flow names its failed steps, keeps successful results, and resumes without paying twice
+// S4-110: a failed flow names its failed steps, keeps successful results, and resumes without paying twice
+// S4-130: getFlow returns the flow with its step results
+// S4-131: getFlow returns the flow with its step results
+// S4-132: getFlow returns the flow with its step results
+// S4-T4: the status of another user's flow is hidden when a user is given
+// S4-T11: a failed flow names its failed steps, keeps successful results, and resumes without paying twice
 
 import { type FlowStatusReport, type ListFlowsOptions, OrchestratorError } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
@@ -54,7 +54,7 @@ describeOnEveryDatabase('the service', (house) => {
     await expect(created).rejects.toMatchObject({ code: 'THREAD_NOT_FOUND' })
   })
 
-  test('getFlow gives the flow with its step results', async () => {
+  test('getFlow returns the flow with its step results', async () => {
     const model = house.model(() => ({ text: 'done', usage }))
     const { flow, userId, threadId, result } = await house.run({ ...chain(step('a', model)), description: 'about' })
     const found = await house.polyphony.orchestrator.getFlow(flow.id, userId)
@@ -107,7 +107,7 @@ describeOnEveryDatabase('the service', (house) => {
     await expect(list(wrong)).rejects.toBeInstanceOf(OrchestratorError)
   })
 
-  test('listFlows pages and sorts', async () => {
+  test('listFlows returns sorted pages', async () => {
     const whose = await house.person()
     const { orchestrator } = house.polyphony
     const model = house.model(() => 'ok')
@@ -152,7 +152,7 @@ describeOnEveryDatabase('the service', (house) => {
     expect(await orchestrator.listFlows(threadId, userId)).toEqual([])
   })
 
-  test('executeFlow resolves with the result as SPEC section 2 has it', async () => {
+  test('executeFlow resolves with the documented result', async () => {
     const model = house.model(() => ({ text: 'done', usage }))
     const { result, flow } = await house.run(chain(step('a', model), step('b', model)))
     expect(result).toMatchObject({
@@ -190,7 +190,7 @@ describeOnEveryDatabase('the service', (house) => {
     await expect(again).rejects.toMatchObject({ code: 'FLOW_ALREADY_COMPLETED' })
   })
 
-  test('streams only where it is asked to', async () => {
+  test('a flow requests streams only if an option or a listener demands it', async () => {
     const deltas = async (streaming?: boolean) => {
       const model = house.model([{ text: 'one two', chunks: ['one ', 'two'] }])
       const { updates } = await house.run(chain(step('a', model)), { streaming })
@@ -200,7 +200,7 @@ describeOnEveryDatabase('the service', (house) => {
     expect(await deltas(false)).toEqual([])
   })
 
-  test('ends a flow and a step at the timeouts of the options', async () => {
+  test('a flow and a step end at the timeouts of the options', async () => {
     for (const [timeout, code] of [
       [{ flow: 25 }, 'FLOW_TIMEOUT'],
       [{ step: 25 }, 'STEP_TIMEOUT'],
@@ -210,7 +210,7 @@ describeOnEveryDatabase('the service', (house) => {
     }
   })
 
-  test('keeps the metadata of the run', async () => {
+  test('a flow keeps the metadata of its run', async () => {
     const model = house.model(['ok'])
     const { flow } = await house.run(chain(step('a', model, { prompt: 'for {{ metadata.customer }}' })), {
       metadata: { customer: 'ACME' },
@@ -220,7 +220,7 @@ describeOnEveryDatabase('the service', (house) => {
     expect(stored.metadata).toMatchObject({ customer: 'ACME' })
   })
 
-  test('takes the thread of the flow as an option and refuses another one', async () => {
+  test('executeFlow accepts the thread of the flow as an option and refuses another one', async () => {
     const whose = await house.person()
     const other = await house.polyphony.conversations.createThread(whose.userId)
     const definition = chain(
@@ -282,7 +282,7 @@ describeOnEveryDatabase('the service', (house) => {
     await outcome
   })
 
-  test('getFlowStatus tells where a flow stands, before, during and after the run', async () => {
+  test('getFlowStatus reports the progress of a flow before, during and after the run', async () => {
     const { userId, threadId } = await house.person()
     const { orchestrator } = house.polyphony
     const seen: FlowStatusReport[] = []
@@ -308,7 +308,7 @@ describeOnEveryDatabase('the service', (house) => {
     expectTypeOf<FlowStatusReport['startedAt']>().toEqualTypeOf<Date | undefined>()
   })
 
-  test('a failed flow names its failed steps, keeps what succeeded, and resumes without paying twice', async () => {
+  test('a failed flow names its failed steps, keeps successful results, and resumes without paying twice', async () => {
     const { orchestrator } = house.polyphony
     const { userId, threadId } = await house.person()
     const progress: number[] = []
@@ -350,7 +350,7 @@ describeOnEveryDatabase('the service', (house) => {
     expect(progress).toEqual([...progress].sort((one, other) => one - other))
   })
 
-  test('the status of a foreign flow is hidden where a user is given', async () => {
+  test("the status of another user's flow is hidden when a user is given", async () => {
     const { flow } = await house.run(chain(step('a', house.model(['ok']))))
     const stranger = await house.person()
     const foreign = house.polyphony.orchestrator.getFlowStatus(flow.id, stranger.userId)
@@ -358,7 +358,7 @@ describeOnEveryDatabase('the service', (house) => {
     expect(await house.polyphony.orchestrator.getFlowStatus(flow.id)).toMatchObject({ status: 'COMPLETED' })
   })
 
-  test('startFlow returns at once, rerunFlow keeps what came before its first step', async () => {
+  test('startFlow returns at once, and rerunFlow keeps the results before its first step', async () => {
     const { orchestrator } = house.polyphony
     const model = house.model([{ text: 'one', delayMs: 5 }, 'two', 'two again', 'whole 1', 'whole 2'])
     const { userId, threadId } = await house.person()

@@ -1,24 +1,24 @@
 // Who may do what, and what which provider may see (REQUIREMENTS S4-74 to S4-78, S4-111 to S4-122, SPEC section 4).
 //
-// S4-74: shares the conversation only where the policy of the flow says so
-// S4-75: hides the outputs of other steps from prompts, not from conditions
-// S4-76: cuts at maxSharedTokens, the oldest history first, and notes it
-// S4-77: includes the original prompt unless told not to
-// S4-78: passes system messages of the thread on only where told to
-// S4-111: asks for write to create and run, read to view, delete to delete
-// S4-112: asks for write to create and run, read to view, delete to delete
-// S4-113: asks for write to create and run, read to view, delete to delete
-// S4-114: asks for write to create and run, read to view, delete to delete
-// S4-115: a flow inherits the rights of its thread, also when they are taken back
-// S4-116: keeps one sharing policy per user and provider
-// S4-117: shares the conversation only where the policy of the flow says so
-// S4-118: stops a step that needs a forbidden output before the call
-// S4-119: sends attachments only where the user allows them
-// S4-120: stops a step that needs a forbidden output before the call
-// S4-121: stops a step that needs a forbidden output before the call
+// S4-74: the conversation is shared only if the context policy of the flow allows it
+// S4-75: shareStepOutputs: false hides outputs of other steps from prompts but not from conditions
+// S4-76: shared context is cut at maxSharedTokens, oldest history first, with a note
+// S4-77: prompts include the original prompt unless the context policy excludes it
+// S4-78: system messages of the thread are passed on only with preserveSystemPrompts
+// S4-111: creating and running need write, viewing needs read, deleting needs delete
+// S4-112: creating and running need write, viewing needs read, deleting needs delete
+// S4-113: creating and running need write, viewing needs read, deleting needs delete
+// S4-114: creating and running need write, viewing needs read, deleting needs delete
+// S4-115: a flow inherits the rights of its thread, even after they are revoked
+// S4-116: there is one sharing policy per user and provider
+// S4-117: the conversation is shared only if the context policy of the flow allows it
+// S4-118: a step that requires a forbidden output fails before the call
+// S4-119: attachments are sent only if the user allows them
+// S4-120: a step that requires a forbidden output fails before the call
+// S4-121: a step that requires a forbidden output fails before the call
 // S4-122: without a policy a provider sees the prompt and its own outputs only
-// S4-T8: withholds what is merely offered, and records it
-// S4-T9: cuts at maxSharedTokens, the oldest history first, and notes it
+// S4-T8: a forbidden output that is only offered is withheld, and the decision is recorded
+// S4-T9: shared context is cut at maxSharedTokens, oldest history first, with a note
 
 import type { FlowDefinitionInput, ThreadRight } from 'polyphony'
 import { expect, test } from 'vitest'
@@ -30,7 +30,7 @@ describeInMemory('sharing', (house) => {
     contextPolicy: { shareConversationHistory: true },
   })
 
-  test('asks for write to create and run, read to view, delete to delete', async () => {
+  test('creating and running need write, viewing needs read, deleting needs delete', async () => {
     const owner = await house.person()
     const { orchestrator, permissions } = house.polyphony
     const model = house.model(() => 'ok')
@@ -82,7 +82,7 @@ describeInMemory('sharing', (house) => {
     expect(await codes(await member('read', 'delete'))).toMatchObject({ createFlow: denied, deleteFlow: 'ok' })
   })
 
-  test('a flow inherits the rights of its thread, also when they are taken back', async () => {
+  test('a flow inherits the rights of its thread, even after they are revoked', async () => {
     const owner = await house.person()
     const guest = await house.person()
     const { orchestrator, permissions, conversations } = house.polyphony
@@ -104,7 +104,7 @@ describeInMemory('sharing', (house) => {
     await expect(orchestrator.getFlow(flow.id, guest.userId)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
   })
 
-  test('keeps one sharing policy per user and provider', async () => {
+  test('there is one sharing policy per user and provider', async () => {
     const { userId } = await house.person()
     const { dataSharing } = house.polyphony
     expect(await dataSharing.get(userId, 'alpha')).toBeUndefined()
@@ -122,7 +122,7 @@ describeInMemory('sharing', (house) => {
     expect(await dataSharing.get(userId, 'alpha')).toBeUndefined()
   })
 
-  test('shares the conversation only where the policy of the flow says so', async () => {
+  test('the conversation is shared only if the context policy of the flow allows it', async () => {
     const whose = await house.person()
     const { conversations, dataSharing } = house.polyphony
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'CANARY of the thread' })
@@ -135,7 +135,7 @@ describeInMemory('sharing', (house) => {
     expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
   })
 
-  test('hides the outputs of other steps from prompts, not from conditions', async () => {
+  test('shareStepOutputs: false hides outputs of other steps from prompts but not from conditions', async () => {
     const model = house.model(['CANARY', 'two', 'three'])
     const { result } = await house.run({
       ...chain(
@@ -149,7 +149,7 @@ describeInMemory('sharing', (house) => {
     expect(JSON.stringify(model.requests)).not.toContain('CANARY')
   })
 
-  test('includes the original prompt unless told not to', async () => {
+  test('prompts include the original prompt unless the context policy excludes it', async () => {
     const model = house.model(() => 'ok')
     const definition = chain(step('a', model, { prompt: 'first' }), step('b', model, { prompt: 'second', inputFrom: 'previous' }))
     await house.run(definition, { input: 'CANARY of the user' })
@@ -158,7 +158,7 @@ describeInMemory('sharing', (house) => {
     expect(model.sent(3)).not.toContain('CANARY')
   })
 
-  test('passes system messages of the thread on only where told to', async () => {
+  test('system messages of the thread are passed on only with preserveSystemPrompts', async () => {
     const whose = await house.person()
     const { conversations, dataSharing } = house.polyphony
     await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
@@ -172,7 +172,7 @@ describeInMemory('sharing', (house) => {
     expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
   })
 
-  test('cuts at maxSharedTokens, the oldest history first, and notes it', async () => {
+  test('shared context is cut at maxSharedTokens, oldest history first, with a note', async () => {
     const whose = await house.person()
     const { conversations, dataSharing } = house.polyphony
     await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
@@ -213,7 +213,7 @@ describeInMemory('sharing', (house) => {
       'its function',
       { prompt: (context: { previousStepOutputs: Readonly<Record<string, string>> }) => `${context.previousStepOutputs.a}` },
     ],
-  ])('stops a step that needs a forbidden output before the call', async (_, needs) => {
+  ])('a step that requires a forbidden output fails before the call', async (_, needs) => {
     const whose = await house.person()
     const alpha = house.model(() => 'CANARY', 'alpha')
     const beta = house.model(() => 'ok', 'beta')
@@ -232,7 +232,7 @@ describeInMemory('sharing', (house) => {
     expect(beta.sent(0)).toContain('CANARY')
   })
 
-  test('withholds what is merely offered, and records it', async () => {
+  test('a forbidden output that is only offered is withheld, and the decision is recorded', async () => {
     const alpha = house.model(['CANARY'], 'alpha')
     const beta = house.model(['ok'], 'beta')
     const { result, updates, flow } = await house.run(chain(step('a', alpha), step('b', beta, { inputFrom: 'all' })))
@@ -244,7 +244,7 @@ describeInMemory('sharing', (house) => {
     expect(beta.sent(0)).not.toContain('CANARY')
   })
 
-  test('sends attachments only where the user allows them', async () => {
+  test('attachments are sent only if the user allows them', async () => {
     const whose = await house.person()
     const { conversations, dataSharing } = house.polyphony
     const attachments = [{ name: 'plan.txt', mediaType: 'text/plain', text: 'CANARY of the attachment' }]

@@ -5,7 +5,7 @@
 // S4-134: saveMessages writes every step as a message of the thread
 // S4-135: saveMessages writes every step as a message of the thread
 // S4-136: saveMessages writes every step as a message of the thread
-// S4-T3: a flow with functions says what it lacks after a restart, until it is registered
+// S4-T3: a flow with functions is FLOW_NOT_REBUILDABLE after a restart until it is registered
 
 import { spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -111,7 +111,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
     expect((await after.orchestrator.listFlows(thread.id, USER)).map(({ name }) => name)).toEqual(['waiting', 'chain'])
   })
 
-  test('a flow with functions says what it lacks after a restart, until it is registered', async () => {
+  test('a flow with functions is FLOW_NOT_REBUILDABLE after a restart until it is registered', async () => {
     const coded: FlowDefinitionInput = { ...chain(write('a', () => 'from code')), name: 'coded', version: '2' }
     const before = await start()
     const thread = await before.conversations.createThread(USER)
@@ -130,7 +130,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
     expect(JSON.stringify(after.alpha.requests)).toContain('from code')
   })
 
-  test('the flow of a killed process is found, named interrupted, and resumes without paying again', {
+  test('the flow of a killed process is marked interrupted and resumes without paying again', {
     timeout: 120_000,
   }, async () => {
     const { flowId, threadId } = await runUntilKilled(place.url)
@@ -149,7 +149,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
   })
 })
 
-test('a second owner of an embedded directory is refused, naming the first', async () => {
+test('a second process on an embedded directory is refused with the name of the first', async () => {
   const place = await PLACES.pglite?.()
   const database = place?.url ?? ''
   const first = await createPolyphony({ database }, { env: {}, cwd: '/nonexistent' })

@@ -1,9 +1,9 @@
 // Real adapters against a loopback server that speaks the vendors' bytes (REQUIREMENTS S4-44, S4-55 to S4-58, S4-137, SPEC section 5).
 //
-// S4-55: sends temperature, maxTokens, topP and stopSequences as $name words them
-// S4-56: sends temperature, maxTokens, topP and stopSequences as $name words them
-// S4-57: sends temperature, maxTokens, topP and stopSequences as $name words them
-// S4-58: sends temperature, maxTokens, topP and stopSequences as $name words them
+// S4-55: temperature, maxTokens, topP and stopSequences are sent under the field names of $name
+// S4-56: temperature, maxTokens, topP and stopSequences are sent under the field names of $name
+// S4-57: temperature, maxTokens, topP and stopSequences are sent under the field names of $name
+// S4-58: temperature, maxTokens, topP and stopSequences are sent under the field names of $name
 
 import { expect, test } from 'vitest'
 import { SSE_HEADERS, sse, type VendorAnswer } from '../support/vendor-server.ts'
@@ -170,30 +170,36 @@ describeInMemory('vendors', (house) => {
   const only = (model: string, more: object = {}) =>
     chain({ id: 'a', model, action: 'generate', system: 'Be brief.', prompt: 'original', ...more })
 
-  test.each(DIALECTS)('answers of $name arrive whole, streamed or not, with their tokens', async ({ model, whole, streamed }) => {
-    const usage = { inputTokens: 10, outputTokens: 5, totalTokens: 15, source: 'reported' }
-    house.vendor.answer(whole('Grüße, 世界'))
-    const plain = await house.run(only(model), { streaming: false })
-    expect(plain.result).toMatchObject({ finalOutput: 'Grüße, 世界', totalTokens: 15, simulated: false })
-    expect(plain.result.steps[0]).toMatchObject({ model: 'answering', finishReason: 'stop', usage })
-    house.vendor.answer({ ...streamed('Grüße', ', ', '世界'), seed: 3 })
-    const live = await house.run(only(model), { streaming: true })
-    expect(live.result.steps[0]).toMatchObject({ output: 'Grüße, 世界', model: 'answering', finishReason: 'stop', usage })
-    const deltas = live.updates.flatMap((update) => (update.type === 'step_progress' ? [update.data.delta] : []))
-    expect(deltas.join('')).toBe('Grüße, 世界')
-    const [first, second] = house.vendor.requests.slice(-2).map(({ body }) => JSON.stringify(body))
-    for (const text of ['Be brief.', 'the question']) expect(first).toContain(text)
-    expect(second).toContain('the question')
-  })
+  test.each(DIALECTS)(
+    'answers of $name arrive complete, streamed or not, with their tokens',
+    async ({ model, whole, streamed }) => {
+      const usage = { inputTokens: 10, outputTokens: 5, totalTokens: 15, source: 'reported' }
+      house.vendor.answer(whole('Grüße, 世界'))
+      const plain = await house.run(only(model), { streaming: false })
+      expect(plain.result).toMatchObject({ finalOutput: 'Grüße, 世界', totalTokens: 15, simulated: false })
+      expect(plain.result.steps[0]).toMatchObject({ model: 'answering', finishReason: 'stop', usage })
+      house.vendor.answer({ ...streamed('Grüße', ', ', '世界'), seed: 3 })
+      const live = await house.run(only(model), { streaming: true })
+      expect(live.result.steps[0]).toMatchObject({ output: 'Grüße, 世界', model: 'answering', finishReason: 'stop', usage })
+      const deltas = live.updates.flatMap((update) => (update.type === 'step_progress' ? [update.data.delta] : []))
+      expect(deltas.join('')).toBe('Grüße, 世界')
+      const [first, second] = house.vendor.requests.slice(-2).map(({ body }) => JSON.stringify(body))
+      for (const text of ['Be brief.', 'the question']) expect(first).toContain(text)
+      expect(second).toContain('the question')
+    },
+  )
 
-  test.each(DIALECTS)('sends temperature, maxTokens, topP and stopSequences as $name words them', async (dialect) => {
-    const settings = { temperature: 0.3, maxTokens: 123, topP: 0.5, stopSequences: ['END'] }
-    house.vendor.answer(dialect.whole('ok'))
-    const { result } = await house.run(only(dialect.model, { settings }), { streaming: false })
-    expect(dialect.settings(Object(house.vendor.requests.at(-1)?.body))).toMatchObject(Object(dialect.sent))
-    // The Responses API has no stop sequences.
-    if (dialect === responses) expect(result.steps[0]?.notes.join()).toMatch(/stop/i)
-  })
+  test.each(DIALECTS)(
+    'temperature, maxTokens, topP and stopSequences are sent under the field names of $name',
+    async (dialect) => {
+      const settings = { temperature: 0.3, maxTokens: 123, topP: 0.5, stopSequences: ['END'] }
+      house.vendor.answer(dialect.whole('ok'))
+      const { result } = await house.run(only(dialect.model, { settings }), { streaming: false })
+      expect(dialect.settings(Object(house.vendor.requests.at(-1)?.body))).toMatchObject(Object(dialect.sent))
+      // The Responses API has no stop sequences.
+      if (dialect === responses) expect(result.steps[0]?.notes.join()).toMatch(/stop/i)
+    },
+  )
 
   test('settings that a reasoning model refuses are left out with a note', async () => {
     house.vendor.answer(chat.whole('ok'))
@@ -205,15 +211,18 @@ describeInMemory('vendors', (house) => {
     expect(result.steps[0]?.notes.join()).toMatch(/temperature/)
   })
 
-  test.each(DIALECTS)('a stream of $name that just ends is no answer', async ({ model, streamed, endMark }) => {
-    const { headers, body } = streamed('half an', ' answer')
-    const text = String(body)
-    house.vendor.answer({ headers, body: text.slice(0, text.lastIndexOf('data: ', text.indexOf(endMark))) })
-    const cut = house.run(only(model, { maxRetries: 0 }), { streaming: true })
-    await expect(cut).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
-  })
+  test.each(DIALECTS)(
+    'a stream of $name that ends without an end mark is not an answer',
+    async ({ model, streamed, endMark }) => {
+      const { headers, body } = streamed('half an', ' answer')
+      const text = String(body)
+      house.vendor.answer({ headers, body: text.slice(0, text.lastIndexOf('data: ', text.indexOf(endMark))) })
+      const cut = house.run(only(model, { maxRetries: 0 }), { streaming: true })
+      await expect(cut).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
+    },
+  )
 
-  test.each(DIALECTS)('a key that $name refuses is asked once, a busy vendor again', async ({ model, whole }) => {
+  test.each(DIALECTS)('a key that $name refuses is not retried, but a busy vendor is', async ({ model, whole }) => {
     const { vendor } = house
     const error = (status: number) => ({
       status,
@@ -234,7 +243,7 @@ describeInMemory('vendors', (house) => {
     expect(vendor.requests).toHaveLength(before + 4)
   })
 
-  test('an exhausted quota is a 429 that is never tried again', async () => {
+  test('an exhausted quota is a 429 that is never retried', async () => {
     const { vendor } = house
     const error = {
       message: 'You exceeded your current quota',

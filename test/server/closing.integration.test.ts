@@ -22,7 +22,7 @@ async function runHangingFlow() {
   return { ...running, path, isUnderWay }
 }
 
-test('who waits for the end of a flow is answered when the server closes', async () => {
+test('a request that waits for the end of a flow is answered when the server closes', async () => {
   const { send, server, path, isUnderWay } = await runHangingFlow()
   const waiting = send('POST', `${path}/execute?wait=60000`, { body: { input: 'hello' } })
   await isUnderWay()
@@ -31,7 +31,7 @@ test('who waits for the end of a flow is answered when the server closes', async
   expect([answer.status, answer.json.status]).toEqual([202, 'RUNNING'])
 })
 
-test('a request under way is answered although the server closes', async () => {
+test('a running request is answered although the server closes', async () => {
   const { send, server, polyphony } = await runHangingFlow()
   const gate = new EventEmitter()
   const asked = once(gate, 'asked')

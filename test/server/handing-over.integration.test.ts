@@ -49,7 +49,7 @@ const databases = {
 }
 
 test.each(Object.entries(databases))(
-  'a flow that a closing process leaves is gone on with by the next one (%s)',
+  'a flow that a closing process hands over is resumed by the next one (%s)',
   async (_, create) => {
     const { url, drop } = await create()
     onTestFinished(drop)
@@ -73,7 +73,7 @@ test.each(Object.entries(databases))(
   },
 )
 
-test('the limits of the execution hold for whoever goes on with it', async () => {
+test('the limits of an execution also apply to the process that resumes it', async () => {
   const { url, drop } = await openTestPostgres()
   onTestFinished(drop)
   const definition = { ...DEFINITION, steps: [step('first'), step('second'), step('third')] }
@@ -88,7 +88,7 @@ test('the limits of the execution hold for whoever goes on with it', async () =>
   expect(second.provider.requests).toHaveLength(1)
 })
 
-test('a flow that nobody wanted to be gone on with stays interrupted', async () => {
+test('a flow without resumeAfterCrash stays interrupted', async () => {
   const { url, drop } = await openTestPostgres()
   onTestFinished(drop)
   const first = await open(url, ['one', HANGS])
@@ -102,7 +102,7 @@ test('a flow that nobody wanted to be gone on with stays interrupted', async () 
   expect(second.provider.requests).toEqual([])
 })
 
-test('a process that does not ask for it goes on with nothing', async () => {
+test('a process without resumption resumes no flow', async () => {
   const { url, drop } = await openTestPostgres()
   onTestFinished(drop)
   const first = await open(url, ['one', HANGS])
@@ -114,7 +114,7 @@ test('a process that does not ask for it goes on with nothing', async () => {
   expect(second.provider.requests).toEqual([])
 })
 
-test('a flow that another process has marked in between is gone on with at the next start, once', async () => {
+test('a flow that another process has marked in the meantime is resumed once at the next start', async () => {
   const { url, drop } = await openTestPostgres()
   onTestFinished(drop)
   const first = await open(url, ['one', HANGS])

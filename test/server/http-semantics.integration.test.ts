@@ -28,7 +28,7 @@ async function createFlow({ url, polyphony }: RunningServer): Promise<string> {
   return JSON.parse(text).id
 }
 
-test('HEAD is answered as GET is, without a body', async () => {
+test('HEAD is answered like GET, without a body', async () => {
   const running = await runServer()
   const { url } = running
   const flowId = await createFlow(running)
@@ -45,7 +45,7 @@ test('HEAD is answered as GET is, without a body', async () => {
   }
 })
 
-test('HEAD of an event stream is answered at once, for those who may follow the flow', async () => {
+test('HEAD of an event stream is answered at once, for callers that may read the flow', async () => {
   const running = await runServer()
   const path = `/api/v1/flows/${await createFlow(running)}/updates`
   const head = await ask(running.url, 'HEAD', path)
@@ -54,7 +54,7 @@ test('HEAD of an event stream is answered at once, for those who may follow the 
   expect((await ask(running.url, 'HEAD', '/api/v1/flows/none/updates')).status).toBe(404)
 })
 
-test('a method that a path does not answer is 405 with the methods that it does answer', async () => {
+test('a method that a path does not support is 405 with the methods that it supports', async () => {
   const { url } = await runServer()
   const cases = [
     ['DELETE', '/livez', 'GET, HEAD, OPTIONS'],
@@ -104,7 +104,7 @@ test('OPTIONS names the methods of a path, and preflights of allowed pages are a
   expect([preflight.status, preflight.head]).toEqual([204, expect.stringContaining(`access-control-allow-origin: ${origin}`)])
 })
 
-test('JSON that is none is 400, and JSON that does not fit is 422, each in the form of its clients', async () => {
+test('invalid JSON is 400 and JSON that does not fit the schema is 422, each in the error format of its API', async () => {
   const { url } = await runServer()
   const post = (path: string, body: string | Uint8Array<ArrayBuffer>) => ask(url, 'POST', path, { body, headers: JSON_TYPE })
   const malformed = ['{', '{"a":1}}', '{a:1}', '[1,', "{'a':1}", 'nul', ' ', '{"__proto__":{}}', '\ufeff', '{"a":NaN}']
@@ -121,7 +121,7 @@ test('JSON that is none is 400, and JSON that does not fit is 422, each in the f
   }
 })
 
-test('a byte order mark before JSON is passed over, and a missing body is called missing', async () => {
+test('a byte order mark before JSON is ignored, and a missing body is reported as missing', async () => {
   const { url } = await runServer()
   const thread = await ask(url, 'POST', '/api/v1/threads', { body: '\ufeff{"title":"marked"}', headers: JSON_TYPE })
   expect([thread.status, JSON.parse(thread.text).title]).toEqual([201, 'marked'])
@@ -133,7 +133,7 @@ test('a byte order mark before JSON is passed over, and a missing body is called
   ])
 })
 
-test('a compressed body and another encoding than UTF-8 are 415, with what is accepted', async () => {
+test('a compressed body and an encoding other than UTF-8 are 415 with the accepted values', async () => {
   const { url } = await runServer()
   const post = (headers: Record<string, string>, body: string | Uint8Array<ArrayBuffer>, path = '/api/v1/threads') =>
     ask(url, 'POST', path, { body, headers: { ...JSON_TYPE, ...headers } })
@@ -161,7 +161,7 @@ test('a compressed body and another encoding than UTF-8 are 415, with what is ac
   expect([text.status, text.headers.get('accept')]).toEqual([415, 'application/json'])
 })
 
-test('a provider that is not there is 404, with those that are', async () => {
+test('an unknown provider is 404 with the known ones', async () => {
   const { url } = await runServer()
   for (const path of ['/api/v1/providers/nobody', '/api/v1/providers/nobody/health']) {
     const { status, text } = await ask(url, 'GET', path)
@@ -170,7 +170,7 @@ test('a provider that is not there is 404, with those that are', async () => {
   }
 })
 
-test('links of other sites lead to the pages, and to nothing else; what another site loads, frames or posts is refused', async () => {
+test('links on other sites may lead to pages only; loads, frames and posts of other sites are refused', async () => {
   const { url } = await runServer()
   const { host } = new URL(url)
   const from = async (line: string, site: string, mode: string, dest: string) => {

@@ -4,7 +4,7 @@ import { runServer } from './running-server.ts'
 
 const withKey = (key: string, body?: unknown) => ({ body, headers: { 'idempotency-key': key } })
 
-test('the same request with the same key is done once, and answered the same from any process', async () => {
+test('a request with the same key is processed once and gets the same answer from any process', async () => {
   const { url, drop } = await openTestPostgres()
   onTestFinished(drop)
   const [first, second] = [await runServer({ database: url }), await runServer({ database: url })]
@@ -18,7 +18,7 @@ test('the same request with the same key is done once, and answered the same fro
   expect((await first.send('GET', '/api/v1/threads')).json.items).toHaveLength(1)
 })
 
-test('of many at once one is done, and the others are told to ask again or get its answer', async () => {
+test('of many concurrent requests with one key one is processed, and the others get 409 or its answer', async () => {
   const { send } = await runServer()
   const answers = await Promise.all(Array.from({ length: 20 }, () => send('POST', '/api/v1/threads', withKey('k'))))
   expect((await send('GET', '/api/v1/threads')).json.items).toHaveLength(1)
@@ -27,14 +27,14 @@ test('of many at once one is done, and the others are told to ask again or get i
   for (const { status, json } of answers) if (status !== 201) expect([status, json.code]).toEqual([409, 'REQUEST_IN_PROGRESS'])
 })
 
-test('another request with a key that was used is refused', async () => {
+test('another request with a used idempotency key is refused', async () => {
   const { send } = await runServer()
   await send('POST', '/api/v1/threads', withKey('k', { title: 'one' }))
   const other = await send('POST', '/api/v1/threads', withKey('k', { title: 'two' }))
   expect([other.status, other.json.code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED'])
 })
 
-test('a request that failed is tried anew', async () => {
+test('a failed request with an idempotency key is processed again', async () => {
   const { send } = await runServer()
   const refused = await send('POST', '/api/v1/flows', withKey('k', { threadId: 'none', template: 'critique' }))
   expect(refused.json.code).toBe('THREAD_NOT_FOUND')
@@ -57,7 +57,7 @@ test('executing twice with one key spends money once', async () => {
   expect(attempts).toHaveLength(flow.stepResults.length)
 })
 
-test('a key that is none is refused with its name', async () => {
+test('an invalid idempotency key is refused with the name of the header', async () => {
   const { send } = await runServer()
   const { json } = await send('POST', '/api/v1/threads', withKey('a key with spaces'))
   expect(json).toMatchObject({ code: 'INPUT_INVALID', detail: expect.stringContaining('Idempotency-Key') })

@@ -57,7 +57,7 @@ test('an entry whose key was revoked must respond with UNAUTHENTICATED, once, an
   expect(background).not.toHaveBeenCalled()
 })
 
-test('a recheck of the entry ends it with its own error, and is not asked after the key was revoked', async () => {
+test('a recheck of the entry ends it with its own error, and is not called after the key was revoked', async () => {
   const { inFlight, revoke } = createRegister()
   const error = new OrchestratorError('FLOW_NOT_FOUND', 'no flow')
   const respondNow = vi.fn()

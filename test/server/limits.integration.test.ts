@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { runServer } from './running-server.ts'
 
-test('a key that asks too often waits, and holds up no other', async () => {
+test('a key that exceeds its rate has to wait and does not slow down other keys', async () => {
   const { send, keyOf } = await runServer({ server: { requestsPerMinute: 3 } })
   const [ada, bob] = [await keyOf('ada'), await keyOf('bob')]
   const statuses = []
@@ -13,12 +13,12 @@ test('a key that asks too often waits, and holds up no other', async () => {
   expect((await send('GET', '/api/v1/me', { key: bob })).status).toBe(200)
 })
 
-test('health is answered however often it is asked', async () => {
+test('health requests are not rate-limited', async () => {
   const { send } = await runServer({ server: { requestsPerMinute: 1 } })
   for (let request = 0; request < 5; request++) expect((await send('GET', '/livez')).status).toBe(200)
 })
 
-test('a body that is too large, or no JSON, is refused before it is read', async () => {
+test('a body that is too large or not JSON is refused before it is read', async () => {
   const { url, send } = await runServer({ server: { bodyLimitBytes: 1_000 } })
   const large = await send('POST', '/api/v1/threads', { body: { title: 'x'.repeat(2_000) } })
   expect([large.status, large.json.code]).toEqual([413, 'REQUEST_TOO_LARGE'])
@@ -29,7 +29,7 @@ test('a body that is too large, or no JSON, is refused before it is read', async
   expect((await send('GET', '/api/v1/threads')).json.items).toEqual([])
 })
 
-test('an error names the code, the place and what to do, and carries the id of its request', async () => {
+test('an error has a code, a pointer, a remedy and the id of its request', async () => {
   const { send } = await runServer()
   const thread = (await send('POST', '/api/v1/threads')).json
   const definition = {

@@ -6,7 +6,7 @@ interface Operation {
   readonly responses: Readonly<Record<string, unknown>>
 }
 
-test('operations have names of their own, paths are plain, errors are described and a flow stands once', async () => {
+test('OpenAPI operations have unique names, plain paths and described errors, and the flow schema appears once', async () => {
   const { send } = await runServer()
   const { text } = await send('GET', '/openapi.json')
   const document: {
@@ -39,7 +39,7 @@ test('operations have names of their own, paths are plain, errors are described 
   }
 })
 
-test('servers, groups and the form of errors are described as linters and generated clients need them', async () => {
+test('the OpenAPI document describes servers, tags and errors as linters and generated clients need them', async () => {
   for (const [publicUrl, url] of [
     [undefined, '/'],
     ['http://127.0.0.1:8080', 'http://127.0.0.1:8080'],

@@ -21,7 +21,7 @@ const operationsOf = (document: Json) =>
     })),
   )
 
-test('every endpoint is described, with what it takes, what it answers and how errors look', async () => {
+test('the OpenAPI document describes request, responses and errors of every endpoint', async () => {
   const { send } = await runServer()
   const { json: document } = await send('GET', '/openapi.json')
   expect(document.openapi).toMatch(/^3\.1\./)
@@ -41,7 +41,7 @@ test('every endpoint is described, with what it takes, what it answers and how e
   }
 })
 
-test('every reference leads somewhere, and a definition is described whole', async () => {
+test('every reference of the OpenAPI document resolves, and the definition schema is complete', async () => {
   const { send, polyphony } = await runServer()
   const { json: document } = await send('GET', '/openapi.json')
   const schemas = member(member(document, 'components'), 'schemas')
@@ -51,7 +51,7 @@ test('every reference leads somewhere, and a definition is described whole', asy
   expect(member(schemas, 'FlowDefinition')).toMatchObject({ required: polyphony.definitionSchema().required })
 })
 
-test('nothing of the pages is loaded from elsewhere', async () => {
+test('the documentation pages load nothing from other servers', async () => {
   const { send } = await runServer()
   const page = await send('GET', '/docs')
   expect(page.headers.get('content-type')).toContain('text/html')

@@ -24,7 +24,7 @@ test('a request that offers HTTP/2 is answered, and so is the next on its connec
   }
 })
 
-test('an offer opens no way around: hosts, origins and limits hold as before', async () => {
+test('an upgrade offer bypasses no check: hosts, origins and limits still apply', async () => {
   const { url } = await runServer()
   const { host } = new URL(url)
   const own = `Host: ${host}\r\n`

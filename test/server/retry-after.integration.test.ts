@@ -20,7 +20,7 @@ async function runFailing(error: OrchestratorError) {
 test.each([
   ['PROVIDER_RATE_LIMITED', 429],
   ['PROVIDER_UNAVAILABLE', 503],
-] as const)('a flow or step that has failed with %s says in Retry-After when to try again', async (code, status) => {
+] as const)('a flow or step that failed with %s has a Retry-After header', async (code, status) => {
   const error = new OrchestratorError(code, 'come back later', { retryable: false, details: { retryAfterMs: 6_500 } })
   const { step, flow, waits } = await runFailing(error)
   expect(waits).toEqual(['7', '7'])
@@ -30,7 +30,7 @@ test.each([
   expect(flow).toMatchObject({ status: 200, json: { status: 'FAILED', error: { code } } })
 })
 
-test('a flow or step that has failed for ever names no time', async () => {
+test('a permanent failure of a flow or step has no Retry-After', async () => {
   const { step, flow, waits } = await runFailing(new OrchestratorError('PROVIDER_REJECTED', 'no'))
   expect(waits).toEqual([null, null])
   expect(step).toMatchObject({ status: 502, json: { code: 'PROVIDER_REJECTED' } })

@@ -12,7 +12,7 @@ async function flowOf(server: Awaited<ReturnType<typeof runServer>>, key?: strin
   return String(flow.id)
 }
 
-test('one socket executes a flow and follows it to its end', async () => {
+test('one socket executes a flow and streams it to its end', async () => {
   const server = await runServer()
   const flowId = await flowOf(server)
   const client = await connect(server.url)
@@ -32,7 +32,7 @@ test('one socket executes a flow and follows it to its end', async () => {
   expect(Object.keys(updates[0] ?? {}).sort()).toEqual(['data', 'flowId', 'seq', 'timestamp', 'type'])
 })
 
-test('many flows are followed on one socket, each from its own place', async () => {
+test('many flows are streamed on one socket, each from its own sequence number', async () => {
   const server = await runServer()
   const flows = await Promise.all([flowOf(server), flowOf(server), flowOf(server)])
   const client = await connect(server.url)
@@ -45,7 +45,7 @@ test('many flows are followed on one socket, each from its own place', async () 
   }
 })
 
-test('a frame that is none is refused with its place, and the next one is obeyed', async () => {
+test('an invalid frame is refused with a pointer, and the next one is handled', async () => {
   const { url } = await runServer()
   const client = await connect(url)
   client.socket.send('{')
@@ -58,7 +58,7 @@ test('a frame that is none is refused with its place, and the next one is obeyed
   expect(refused[2]).toMatchObject({ problem: { code: 'INPUT_INVALID', pointer: '#/flowId' } })
 })
 
-test('a ticket opens one socket, for the user who got it', async () => {
+test('a ticket opens one socket for its user', async () => {
   const { url, send, keyOf } = await runServer()
   const key = await keyOf('ada')
   const { json } = await send('POST', '/api/v1/tickets', { key })
@@ -78,7 +78,7 @@ test('a page of another site is refused before the upgrade, with or without a ke
   expect(await upgradeStatus(url, {})).toBe(401)
 })
 
-test('after a cut a client goes on where it was, with nothing missing and nothing twice', async () => {
+test('a client that reconnects misses no update and gets none twice on a socket', async () => {
   const server = await runServer()
   const flowId = await flowOf(server)
   const first = await connect(server.url)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { eventsOf, runServer } from './running-server.ts'
 
-test('a flow is created, run and followed over HTTP by a user without any set-up', async () => {
+test('a flow is created, run and streamed over HTTP without any set-up', async () => {
   const { send } = await runServer()
   const thread = (await send('POST', '/api/v1/threads')).json
   await send('PUT', '/api/v1/data-sharing/anthropic', { body: { allowCrossProviderContext: true } })

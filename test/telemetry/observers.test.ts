@@ -35,7 +35,7 @@ describe('several observers', () => {
     expect(joinObservers([observer({ ended: () => {} })]).flowStarted(FLOW)).not.toBeInstanceOf(Promise)
   })
 
-  test('may be added later', () => {
+  test('observers may be added later', () => {
     const observers: FlowObserver[] = []
     const joined = joinObservers(observers)
     expect(joined.isWatching()).toBe(false)

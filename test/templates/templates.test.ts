@@ -197,7 +197,7 @@ describe('the template refinement', () => {
     expect(compileTemplate(String(system)).render(scope)).toContain('Uses {{ name }} and { % if %}')
   })
 
-  test('asks for an improvement without a review if there is no verdict', () => {
+  test('the prompt asks for an improvement without a review if there is no verdict', () => {
     const template = compileTemplate(String(stepOf(createRefinementFlow(), 'refine').prompt))
     const scope = { original: 'task', input: 'draft', iteration: 1, metadata: {} }
     const silent = template.render({ ...scope, steps: { evaluate: { status: 'FAILED' } } })
@@ -241,7 +241,7 @@ test('the template qa generates, checks accuracy and clarity apart from each oth
 })
 
 describe('the registry of templates', () => {
-  test('starts with the seven templates that have always been there, in this order', () => {
+  test('the registry of templates begins with the seven templates in this order', () => {
     const first = ['critique', 'comparison', 'refinement', 'analysis', 'routing', 'consensus', 'qa']
     expect(NAMES.slice(0, first.length)).toEqual(first)
     expect(Object.keys(flowTemplates)).toEqual(NAMES)

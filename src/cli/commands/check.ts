@@ -13,7 +13,7 @@ interface CheckOptions {
 }
 
 /**
- * `polyphony check <template|file>`. Sharing that the user would have to allow is reported and stops nothing, because
+ * `polyphony check <template|file>`. Sharing that the user would have to allow is reported but is not an error, because
  * the database with the user's policies is not opened.
  */
 export const checkCommand = defineCommand<CheckOptions>({

@@ -15,7 +15,7 @@ interface DoctorOptions extends DatabaseOptions {
 interface Finding {
   readonly check: string
   readonly ok: boolean
-  /** The check passed, but something may be wrong. */
+  /** Whether the check passed although something may be wrong. */
   readonly warning?: boolean
   readonly message: string
   readonly remedy?: string
@@ -36,8 +36,8 @@ export const doctorCommand = defineCommand<DoctorOptions>({
     const report = ({ error, ...finding }: Finding) => {
       if (error) errors.push(error)
       if (json) return terminal.printJson(finding)
-      const good = finding.warning ? terminal.style('yellow', '!') : terminal.style('green', '✔')
-      const mark = finding.ok ? good : terminal.style('red', '✖')
+      const passedMark = finding.warning ? terminal.style('yellow', '!') : terminal.style('green', '✔')
+      const mark = finding.ok ? passedMark : terminal.style('red', '✖')
       terminal.print(`${mark} ${finding.check}: ${toPlainLine(finding.message)}`)
       if (finding.remedy) terminal.print(`    ${finding.remedy}`)
     }
@@ -82,11 +82,11 @@ function findMissingDirectory({ database }: PolyphonyConfig): string | undefined
   return directory !== undefined && !existsSync(directory) ? directory : undefined
 }
 
-async function attempt(check: string, work: () => Promise<unknown>, good: string): Promise<Finding> {
+async function attempt(check: string, work: () => Promise<unknown>, detail: string): Promise<Finding> {
   const startedAtMs = performance.now()
   try {
     await work()
-    return { check, ok: true, message: `${good} (${formatDuration(performance.now() - startedAtMs)})` }
+    return { check, ok: true, message: `${detail} (${formatDuration(performance.now() - startedAtMs)})` }
   } catch (thrown) {
     const error = OrchestratorError.from(thrown)
     return { check, ok: false, message: `${error.code}: ${error.message}`, remedy: cliRemedyOf(error.code), error }

@@ -7,9 +7,9 @@ interface McpOptions extends DatabaseOptions {
 }
 
 /**
- * `polyphony mcp`: serves one MCP client, which starts this program, as the local user. The first call of a tool opens
- * the database: clients also start servers only to list their tools, and an embedded database belongs to one process at
- * a time.
+ * `polyphony mcp`: serves one MCP client, which starts this program, as the local user. The database is opened by the
+ * first tool call, because some clients start servers only to list their tools, and an embedded database belongs to one
+ * process at a time.
  */
 export const mcpCommand = defineCommand<McpOptions>({
   name: 'mcp',

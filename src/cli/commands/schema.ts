@@ -1,7 +1,8 @@
 import { defineCommand } from '../command.ts'
 
 /**
- * `polyphony schema`, for editors and for models that write definitions; `--config` prints that of `polyphony.yaml`.
+ * `polyphony schema`, for editors and for models that write definitions; `--config` prints the schema of
+ * `polyphony.yaml`.
  */
 export const schemaCommand = defineCommand<{ readonly config?: boolean }>({
   name: 'schema',

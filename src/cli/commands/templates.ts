@@ -2,7 +2,7 @@ import type { TemplateParameter } from '../../../templates/index.ts'
 import { defineCommand, jsonOption } from '../command.ts'
 import { toTable } from '../plain-text.ts'
 
-/** `polyphony templates [name]`. Rejects with TEMPLATE_NOT_FOUND, with a suggestion where a name is close. */
+/** `polyphony templates [name]`. Rejects with TEMPLATE_NOT_FOUND, with a suggestion if a name is close. */
 export const templatesCommand = defineCommand({
   name: 'templates',
   description: 'list the templates, or show one with its parameters',

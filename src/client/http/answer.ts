@@ -52,10 +52,10 @@ export const isProblem = (value: unknown): value is WireProblem =>
 export function badAnswer(response: Response): PolyphonyError {
   const { status, headers } = response
   const kind = headers.get('content-type')?.split(';', 1)[0] || 'no content type'
-  const what = isRedirect(response)
+  const description = isRedirect(response)
     ? 'A redirect, which is not followed: expected `baseUrl` to be the address that it leads to'
-    : `HTTP ${status} with something that Polyphony does not send (${kind.slice(0, 100)})`
-  return new PolyphonyError('BAD_ANSWER', what, {
+    : `HTTP ${status} with a response that is not from Polyphony (${kind.slice(0, 100)})`
+  return new PolyphonyError('BAD_ANSWER', description, {
     status,
     retryable: TRANSIENT_STATUSES.has(status),
     retryAfterMs: retryAfterOf(response),

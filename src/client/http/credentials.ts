@@ -19,7 +19,7 @@ export function createCredentials({ apiKey, token }: Pick<ClientOptions, 'apiKey
     const credential = apiKey ?? (typeof token === 'function' ? await callToken(token) : token)
     if (credential === undefined) return undefined
     // Checked here, because `Headers` would repeat the credential in its error message.
-    if (!/^[\x21-\x7e]+$/.test(credential)) throw inputError('apiKey or token: expected ASCII text without spaces and line ends')
+    if (!/^[\x21-\x7e]+$/.test(credential)) throw inputError('apiKey or token: expected ASCII text without spaces or line breaks')
     return `Bearer ${credential}`
   }
   return { authorization, areRenewed: typeof token === 'function' }

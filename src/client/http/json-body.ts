@@ -33,11 +33,11 @@ function findProblem(value: unknown, above: readonly object[]): string | undefin
 
 const hasOwnJson = (value: object): boolean => 'toJSON' in value && typeof value.toJSON === 'function'
 
-function refused(what: string, path: Path): PolyphonyError {
+function refused(problem: string, path: Path): PolyphonyError {
   const location = path.reduce<string>((text, part) => {
     if (typeof part === 'number') return `${text}[${part}]`
     return text === '' ? part : `${text}.${part}`
   }, '')
   const pointer = `#${path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')}`
-  return inputError(`${location || 'the body'} is ${what}`, { pointer })
+  return inputError(`${location || 'the body'} is ${problem}`, { pointer })
 }

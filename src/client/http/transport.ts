@@ -158,7 +158,7 @@ function toHeaders(given: Readonly<Record<string, string>>): Headers {
   }
 }
 
-/** The reason behind "fetch failed", which Node puts into `cause`. */
+/** The actual reason of "fetch failed", which Node stores in `cause`. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   if (!(cause instanceof Error)) return String(cause)

@@ -23,7 +23,7 @@ export interface LinkOptions {
   readonly onText: (text: string) => void
 }
 
-/** The reason for which a link has ended. */
+/** Why a link has ended. */
 export interface Closed {
   readonly error: PolyphonyError
   readonly mayReconnect: boolean

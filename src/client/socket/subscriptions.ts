@@ -36,7 +36,7 @@ interface Subscription {
 export function createClientSubscriptions({ nextId, sendFrame, isOpen, maxFailures, pause }: ClientSubscriptionsDeps) {
   const subscriptions = new Map<string, Subscription>()
 
-  /** Sends the next frame that brings the state of the subscription towards the needs of its loop. */
+  /** Sends the next frame that the loop of the subscription needs: subscribe or unsubscribe. */
   function reconcile(subscription: Subscription): void {
     const { flowId, state, queue } = subscription
     const isWanted = queue !== undefined && !queue.isFull

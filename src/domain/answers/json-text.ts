@@ -9,11 +9,14 @@ export interface JsonRange {
 
 export interface JsonRanges {
   readonly ranges: readonly JsonRange[]
-  /** The text ends inside a JSON value, or contains more values than are read, so that the ranges are incomplete. */
+  /**
+   * Whether the text ends inside a JSON value, or contains more values than are read, so that the ranges are
+   * incomplete.
+   */
   readonly open: boolean
 }
 
-/** jsonrepair is many times slower than JSON.parse. */
+/** Longer texts are not repaired, because jsonrepair is many times slower than JSON.parse. */
 const MAX_REPAIR_LENGTH = 200_000
 const MAX_RANGES = 200
 /** Maximum unclosed brackets of prose; each costs one scan to the end of the text. */
@@ -28,12 +31,12 @@ const JSON_OPENING = /\{\s*(?:["'}]|[\p{L}_$][\w$]*\s*:)|\[\s*(?:["'{[\]\d-]|tru
  */
 export function findJson(text: string): JsonRanges {
   const ranges: JsonRange[] = []
-  let stray = 0
+  let unclosedCount = 0
   let start = nextOpening(text, 0)
   while (start !== -1) {
     const end = closingEnd(text, start)
     if (end !== -1) ranges.push({ text: text.slice(start, end), start, end })
-    else if (opensJson(text, start) || ++stray > MAX_STRAY) return { ranges, open: true }
+    else if (opensJson(text, start) || ++unclosedCount > MAX_STRAY) return { ranges, open: true }
     start = nextOpening(text, end === -1 ? start + 1 : end)
     if (ranges.length >= MAX_RANGES) return { ranges, open: start !== -1 }
   }
@@ -72,7 +75,7 @@ function closingEnd(text: string, start: number): number {
 }
 
 /**
- * Parses JSON with the mistakes of models: comments, single quotes, missing commas. `undefined` where a repair would
+ * Parses JSON with mistakes that models make: comments, single quotes, missing commas. `undefined` if a repair would
  * have to invent a value: text that ends before its brackets are closed, a key without a value, dots in place of list
  * entries.
  */

@@ -33,7 +33,7 @@ function toValidator(text: string): z.ZodType {
   const jsonSchema: JsonSchema = JSON.parse(text)
   const validator = z.fromJSONSchema(withoutPatterns(jsonSchema))
   sources.set(validator, jsonSchema)
-  remember(text, validator)
+  cacheValidator(text, validator)
   return validator
 }
 
@@ -102,7 +102,7 @@ function withoutLoss(schema: z.ZodType): JsonSchema | undefined {
   return needsCode ? undefined : jsonSchema
 }
 
-function remember(text: string, validator: z.ZodType): void {
+function cacheValidator(text: string, validator: z.ZodType): void {
   const oldest = byText.size >= MAX_KNOWN ? byText.keys().next().value : undefined
   if (oldest !== undefined) byText.delete(oldest)
   byText.set(text, validator)

@@ -5,7 +5,7 @@ export interface ProseVerdict {
   /** 0 to 1. */
   readonly score?: number
   readonly approved?: boolean
-  /** Unlabelled words against an approval. */
+  /** Whether the text contains words against approval that have no label. */
   readonly disapproves?: boolean
 }
 
@@ -20,7 +20,7 @@ const LABELLED = new RegExp(
   String.raw`\b(?:score|rating|grade)["'*_]{0,4}(?:\s?\(([^()\n]{1,20})\))?(?:[\s:=*_"'|]|is\s|of\s|-\s){1,8}${VALUE}`,
   'gi',
 )
-/** A scale that is named apart from its number. */
+/** A scale that is stated separately from the score. */
 const SCALE_ELSEWHERE = new RegExp(
   [
     String.raw`\bscale\s*(?:of|from|is|:)(?!\s*0(?:\.0)?\s*(?:-|–|to)\s*1(?:\.0)?(?!\.?\d))`,
@@ -36,13 +36,13 @@ const DECISION =
   /^[\s*_#>-]{0,8}(?:approved|verdict|decision)["'*_]{0,4}\s{0,2}[:=]["'*_\s]{0,5}(yes|true|approved|pass|passed|no|false|rejected|fail|failed)\b/gim
 const POSITIVE = new Set(['yes', 'true', 'approved', 'pass', 'passed'])
 
-/** Characters of an answer that are read. */
+/** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 100_000
 
 export interface ProseOptions {
-  /** The text was cut, so that a value which reaches to its end may be incomplete. Default false. */
+  /** Whether the text was cut, so that a value that reaches its end may be incomplete. Default false. */
   readonly cut?: boolean
-  /** Only a labelled score counts. Default false. */
+  /** Whether only a labelled score counts. Default false. */
   readonly labelled?: boolean
 }
 
@@ -54,9 +54,7 @@ const SCALE_OF_ONE =
 /** Whether a text names a scale on which 1 is not the best score: `1 out of 10`, `on a scale from 1 to 5`. */
 export const namesScaleOfOne = (text: string): boolean => SCALE_OF_ONE.test(text.slice(0, MAX_LENGTH))
 
-/**
- * The score and decision that the text states unambiguously; `undefined` where it states none, or several that differ.
- */
+/** The score and decision that the text states unambiguously; `undefined` if it states none, or several that differ. */
 export function readProseVerdict(answer: string, options: ProseOptions = {}): ProseVerdict | undefined {
   const text = answer.slice(0, MAX_LENGTH)
   const score = readScore(text, options)

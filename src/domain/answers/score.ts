@@ -1,4 +1,4 @@
-/** A scale as a reviewer states it. `min` is 0 where only the upper end is named. */
+/** A scale as a reviewer states it. `min` is 0 if only the upper end is stated. */
 interface Scale {
   readonly min: number
   readonly max: number
@@ -36,7 +36,7 @@ const SCORE_TEXT = new RegExp(
 )
 
 /**
- * Parses a text that consists of a score alone: `8/10`, `85%`, `4 of 5 stars`. `max` is absent where the text names no
+ * Parses a text that consists of a score alone: `8/10`, `85%`, `4 of 5 stars`. `max` is absent if the text names no
  * scale.
  */
 export function parseScoreText(text: string): ScoreText | undefined {
@@ -59,8 +59,8 @@ export const toNumber = (digits: string): number => Number(digits.replace(',', '
 
 /**
  * The score of a verdict object, 0 to 1. `given` is the value of its score, `fields` are all its fields by `plainKey`.
- * `undefined` where no number is stated; `unreadable` where a number is stated that no scale makes a score: it is
- * beyond its scale, or the scale is invalid, or two scales are named, or it is above 1 without a scale.
+ * `undefined` if no number is stated; `unreadable` if the number cannot be converted: it is beyond its scale, its scale
+ * is invalid, two scales are stated, or it is above 1 without a scale.
  */
 export function readScore(given: unknown, fields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
   if (typeof given === 'object' && given !== null && !Array.isArray(given)) return readScoreObject(given, fields)
@@ -68,16 +68,16 @@ export function readScore(given: unknown, fields: ReadonlyMap<string, unknown>):
   if (parsed === undefined) return undefined
   const scale = commonScale(parsed.max === undefined ? [] : [{ min: 0, max: parsed.max }], fields)
   if (scale === 'unreadable' || !Number.isFinite(parsed.value)) return 'unreadable'
-  // A bare 0 or 1 given as text may be on any scale.
+  // A 0 or 1 in text without a scale may be on any scale.
   if (!scale && typeof given === 'string' && !/[.,]/.test(given)) return 'unreadable'
   const { min, max } = scale ?? { min: 0, max: 1 }
   return parsed.value >= min && parsed.value <= max ? (parsed.value - min) / (max - min) : 'unreadable'
 }
 
-function readScoreObject(given: object, around: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
+function readScoreObject(given: object, outerFields: ReadonlyMap<string, unknown>): number | 'unreadable' | undefined {
   const inner = new Map<string, unknown>(Object.entries(given).map(([key, value]) => [plainKey(key), value]))
   const value = VALUE_KEYS.map((key) => inner.get(key)).find((found) => typeof found === 'number' || typeof found === 'string')
-  const fields = new Map([...around, ...inner])
+  const fields = new Map([...outerFields, ...inner])
   return value === undefined ? undefined : readScore(value, fields)
 }
 
@@ -89,7 +89,7 @@ function parseText(given: unknown): Pick<ScoreText, 'value' | 'max'> | undefined
   return { value: Number.NaN }
 }
 
-/** The scale on which all statements agree; `undefined` where no scale is named. */
+/** The scale on which all statements agree; `undefined` if no scale is named. */
 function commonScale(stated: readonly Scale[], fields: ReadonlyMap<string, unknown>): Scale | 'unreadable' | undefined {
   const scales: Scale[] = [...stated]
   const lowest = MIN_KEYS.map((key) => fields.get(key)).find((value) => typeof value === 'number') ?? 0
@@ -106,9 +106,9 @@ function commonScale(stated: readonly Scale[], fields: ReadonlyMap<string, unkno
   }
   const [first] = scales
   if (!first) return undefined
-  const agree = scales.every(({ min, max }) => max === first.max && (min === first.min || min === 0 || first.min === 0))
+  const isConsistent = scales.every(({ min, max }) => max === first.max && (min === first.min || min === 0 || first.min === 0))
   const min = Math.max(...scales.map((scale) => scale.min))
-  return agree && first.max > min && min >= 0 ? { min, max: first.max } : 'unreadable'
+  return isConsistent && first.max > min && min >= 0 ? { min, max: first.max } : 'unreadable'
 }
 
 const isPercent = (value: unknown): boolean => typeof value === 'string' && /^\s*(?:%|per\s?cent|percentage)\s*$/i.test(value)

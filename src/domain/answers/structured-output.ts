@@ -6,18 +6,18 @@ export type HowRead = 'json' | 'fenced' | 'balanced' | 'repaired'
 
 export type StructuredReading = { readonly value: unknown; readonly how: HowRead } | { readonly problem: string }
 
-/** Characters of an answer that are read. */
+/** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 2_000_000
 const MAX_FENCES = 20
 
 export interface ReadingOptions {
-  /** The answer was cut, so that a value which reaches to its end may be incomplete. Default false. */
+  /** Whether the answer was cut, so that a value that reaches its end may be incomplete. Default false. */
   readonly cut?: boolean
   /**
-   * Different values that fit the schema count as no value, because the answer may quote one of them. Default false:
-   * the first one counts.
+   * Whether several different values that fit the schema count as none, because the answer may quote one of them.
+   * Default false: the first one counts.
    */
-  readonly sole?: boolean
+  readonly mustBeUnique?: boolean
 }
 
 /**
@@ -28,18 +28,18 @@ export interface ReadingOptions {
 export function readStructured(
   answer: string,
   schema: z.ZodType,
-  { cut = false, sole = false }: ReadingOptions = {},
+  { cut = false, mustBeUnique: sole = false }: ReadingOptions = {},
 ): StructuredReading {
-  const whole = answer.slice(0, MAX_LENGTH).trim()
-  const text = withoutThinking(whole).trim()
-  if (whole === '') return { problem: 'the answer is empty' }
+  const trimmed = answer.slice(0, MAX_LENGTH).trim()
+  const text = withoutThinking(trimmed).trim()
+  if (trimmed === '') return { problem: 'the answer is empty' }
   const fenced = fencedBlocks(text)
   const { ranges, open } = findJson(text)
   const balanced = ranges.map((range) => range.text)
-  let problem = open ? 'the JSON of the answer has no end' : 'the answer holds no JSON'
+  let problem = open ? 'the JSON of the answer is incomplete' : 'the answer contains no JSON'
   const stages: readonly [HowRead, readonly string[], (candidate: string) => unknown][] = [
-    // All other kinds of values show their end; a number that was cut may lack digits.
-    ['json', cut && /\d$/.test(answer) ? [] : [whole, text], JSON.parse],
+    // A cut value of any other kind lacks its closing mark; a cut number may only lack digits and still parse.
+    ['json', cut && /\d$/.test(answer) ? [] : [trimmed, text], JSON.parse],
     ['fenced', fenced, JSON.parse],
     ['balanced', balanced, JSON.parse],
     ['repaired', [...fenced, ...balanced], repairJson],
@@ -49,8 +49,8 @@ export function readStructured(
       const value = attempt(() => read(candidate))
       if (value === undefined) continue
       const checked = attempt(() => schema.safeParse(value))
-      if (checked?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer has no end' }
-      if (checked?.success && how !== 'json' && sole && (open || !agree(balanced, schema))) return { problem: SEVERAL }
+      if (checked?.success && how !== 'json' && cut && open) return { problem: 'the JSON of the answer is incomplete' }
+      if (checked?.success && how !== 'json' && sole && (open || !areAllEqual(balanced, schema))) return { problem: SEVERAL }
       if (checked?.success) return { value: checked.data, how }
       if (checked) problem = describe(checked.error)
     }
@@ -58,9 +58,9 @@ export function readStructured(
   return { problem }
 }
 
-const SEVERAL = 'the answer holds more than one value that fits, and they differ'
+const SEVERAL = 'the answer contains more than one value that fits, and they differ'
 
-function agree(candidates: readonly string[], schema: z.ZodType): boolean {
+function areAllEqual(candidates: readonly string[], schema: z.ZodType): boolean {
   const values = candidates.flatMap((candidate) => {
     const checked = attempt(() => schema.safeParse(attempt(() => JSON.parse(candidate)) ?? repairJson(candidate)))
     return checked?.success ? [JSON.stringify(checked.data)] : []
@@ -71,7 +71,7 @@ function agree(candidates: readonly string[], schema: z.ZodType): boolean {
 const THINKING = ['think', 'thinking', 'reasoning'] as const
 
 /**
- * Removes the reasoning that open models write before their answer. Where the reasoning never ends, nothing is left.
+ * Removes the reasoning that open models write before their answer. Returns an empty text if the reasoning never ends.
  */
 export function withoutThinking(text: string): string {
   let rest = text

@@ -68,24 +68,24 @@ export const verdictInstruction = (): string =>
 /** A reading, or the problem with the answer, for the notes of the step. */
 export type VerdictOutcome = VerdictReading | { readonly problem: string }
 
-/** Characters of an answer that are read. */
+/** Maximum number of characters of an answer that are read. */
 const MAX_LENGTH = 2_000_000
 
-const NO_VERDICT = { problem: 'it holds no verdict' } as const
-const CUT = { problem: 'its JSON has no end' } as const
+const NO_VERDICT = { problem: 'it contains no verdict' } as const
+const CUT = { problem: 'its JSON is incomplete' } as const
 const UNREADABLE = { problem: 'its score fits no scale' } as const
-const SEVERAL = { problem: 'it holds more than one verdict, and they differ' } as const
+const SEVERAL = { problem: 'it contains more than one verdict, and they differ' } as const
 
 /**
  * Reads the verdict in a reviewer's answer: a JSON object, else a labelled score or decision in prose (`8/10`, `85%`,
- * `SCORE: 0.8`). A reviewer may quote the draft or an example of an answer, so that two verdicts that differ count as
- * none, wherever they are. A verdict that was cut, has no scale or can be read in two ways does not count either, and
- * never becomes score 0.
+ * `SCORE: 0.8`). A reviewer may quote the draft or an example of an answer, so two different verdicts count as none,
+ * wherever they are. A verdict that was cut, has no scale or can be read in two ways does not count either, and never
+ * becomes score 0.
  */
 export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}): VerdictOutcome {
-  const whole = answer.slice(0, MAX_LENGTH).trim()
-  const text = withoutThinking(whole).trim()
-  const value = parse(whole) ?? parse(text)
+  const trimmed = answer.slice(0, MAX_LENGTH).trim()
+  const text = withoutThinking(trimmed).trim()
+  const value = parse(trimmed) ?? parse(text)
   if (isObject(value)) return ofObjects([{ value, how: 'json' }], undefined)
   const { ranges, open } = findJson(text)
   const objects: FoundObject[] = []
@@ -102,7 +102,7 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
   }
   prose += text.slice(end)
   const verdicts = objects.flatMap(verdictObjectsIn)
-  // The part that was cut may be the reviewer's own verdict, and a verdict before it a quoted one.
+  // The missing part may hold the reviewer's own verdict, and a verdict before it may be a quoted one.
   if (open && (verdicts.length > 0 || VERDICT_KEY.test(text))) return CUT
   if (verdicts.length > 0) return ofObjects(verdicts, readProseVerdict(prose, { cut, labelled: true }))
   const found = readProseVerdict(prose, { cut })
@@ -112,15 +112,15 @@ export function readVerdict(answer: string, { cut = false }: ReadingOptions = {}
 interface FoundObject {
   readonly value: object
   readonly how: HowRead
-  /** The object around the verdict, where there is one: it may state the scale. */
-  readonly around?: object
+  /** The object around the verdict, if any; it may state the scale. */
+  readonly container?: object
 }
 
 function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefined): VerdictOutcome {
   const verdicts = found.flatMap(verdictObjectsIn)
   const readings: VerdictReading[] = []
-  for (const { value, how, around = {} } of verdicts) {
-    const read = toVerdict({ ...withoutScore(around), ...value })
+  for (const { value, how, container = {} } of verdicts) {
+    const read = toVerdict({ ...withoutScore(container), ...value })
     if (read === 'unreadable') return UNREADABLE
     const checked = read && verdictSchema.safeParse(read)
     if (checked?.success) readings.push({ verdict: checked.data, how })
@@ -128,8 +128,8 @@ function ofObjects(found: readonly FoundObject[], prose: ProseVerdict | undefine
   const last = readings.at(-1)
   if (!last) return NO_VERDICT
   const { score, approved } = last.verdict
-  const agree = readings.every(({ verdict }) => verdict.score === score && verdict.approved === approved)
-  return agree && !contradicts(prose, last.verdict) ? last : SEVERAL
+  const isUnanimous = readings.every(({ verdict }) => verdict.score === score && verdict.approved === approved)
+  return isUnanimous && !contradicts(prose, last.verdict) ? last : SEVERAL
 }
 
 function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdict): boolean {
@@ -139,7 +139,7 @@ function contradicts(prose: ProseVerdict | undefined, { score, approved }: Verdi
   return differs || (prose.approved !== undefined && approved !== undefined && prose.approved !== approved)
 }
 
-/** Reviewers round a score that they repeat in words. */
+/** Tolerance, because reviewers round a score that they repeat in words. */
 const ROUNDING = 0.051
 
 const VERDICT_KEY = /["']?\b(?:score|approved)["']?\s*:/i
@@ -152,15 +152,15 @@ function verdictObjectsIn({ value, how }: FoundObject): readonly FoundObject[] {
   if (isObject(value) && isVerdictLike(value)) return [{ value, how }]
   const members: readonly (readonly [string, unknown])[] = Object.entries(value)
   return members.flatMap(([key, member]) =>
-    isObject(member) && isVerdictLike(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, around: value }] : [],
+    isObject(member) && isVerdictLike(member) && !QUOTED_KEY.test(key) ? [{ value: member, how, container: value }] : [],
   )
 }
 
 /** Keys of members that quote another text. */
 const QUOTED_KEY = /quot|draft|example|sample|previous|earlier|original|author/i
 
-const withoutScore = (around: object): object =>
-  Object.fromEntries(Object.entries(around).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
+const withoutScore = (container: object): object =>
+  Object.fromEntries(Object.entries(container).filter(([, member]) => typeof member !== 'object' || Array.isArray(member)))
 
 const isVerdictLike = (object: object): boolean => Object.keys(object).some((key) => /^(?:score|approved)$/i.test(key))
 
@@ -177,8 +177,8 @@ function attempt(read: () => unknown): unknown {
 }
 
 /**
- * The fields of a verdict, converted from the forms in which models write them; `unreadable` where a number is stated
- * that no scale makes a score.
+ * The fields of a verdict, converted from the forms in which models write them; `unreadable` if the score is a number
+ * that cannot be converted.
  */
 function toVerdict(object: object) {
   const fields = new Map<string, unknown>(Object.entries(object).map(([key, value]) => [plainKey(key), value]))

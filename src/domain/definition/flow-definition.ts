@@ -23,7 +23,7 @@ export const INPUT_WORDS = ['previous', 'original', 'all'] as const
 export interface FlowTypeSettings {}
 
 export type PromptFunction = (context: StepContext) => string | Promise<string>
-/** The step runs where the returned or resolved value is truthy. */
+/** The step runs if the returned or resolved value is truthy. */
 export type ConditionFunction = (context: StepContext) => unknown
 
 const positiveMs = z.number().int().positive()
@@ -45,7 +45,7 @@ export const flowStepSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, 'expected a letter followed by up to 63 letters, digits, "_" or "-"'),
   name: z.string().max(200).optional(),
   provider: z.string().min(1).optional(),
-  /** Alone, or as `provider/model` split at the first slash. */
+  /** The name alone, or `provider/model`, which is split at the first slash. */
   model: z.string().min(1).optional(),
   action: z.enum(StepAction),
   /** A named preset of the configuration. */
@@ -135,7 +135,7 @@ type DeepReadonly<T> = T extends ((...given: never[]) => unknown) | z.ZodType
 interface StepFunctions {
   prompt?: string | ((context: GivenStepContext) => string | Promise<string>)
   system?: string | ((context: GivenStepContext) => string | Promise<string>)
-  /** CEL, or a function: the step is skipped where the value is falsy. */
+  /** CEL, or a function: the step is skipped if the value is falsy. */
   condition?: string | ((context: GivenStepContext) => unknown)
 }
 type FlowTypeBlocks = { [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }

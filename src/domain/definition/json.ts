@@ -6,7 +6,7 @@ import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-defin
 export interface StoredJson {
   /** Canonical JSON: equal for equal definitions, whatever the order of their keys. */
   readonly json: string
-  /** False where the definition contains functions, or zod schemas that JSON Schema cannot express. */
+  /** False if the definition contains functions, or zod schemas that JSON Schema cannot express. */
   readonly isData: boolean
 }
 
@@ -14,8 +14,8 @@ export interface StoredJson {
 const FUNCTION_MARK = { $function: true } as const
 
 /**
- * Converts a parsed definition to its stored form. Agents are already applied to it, so that their names, which another
- * process may not know, are left out.
+ * Converts a parsed definition to its stored form. Agents are already applied, and their names, which another process
+ * may not know, are left out.
  */
 export function toStoredJson(definition: FlowDefinition): StoredJson {
   let isData = true
@@ -40,7 +40,9 @@ export function toStoredJson(definition: FlowDefinition): StoredJson {
   return { json, isData }
 }
 
-/** Parses a stored definition that is data. Throws FLOW_INVALID where the rules have become stricter since. */
+/**
+ * Parses a stored definition that is data. Throws FLOW_INVALID if the rules have become stricter since it was stored.
+ */
 export const fromStoredJson = (json: string, parse: ParseFlowDefinition): FlowDefinition => parse(JSON.parse(json))
 
 const sortedEntries = (value: object): [string, unknown][] => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))

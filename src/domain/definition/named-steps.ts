@@ -26,13 +26,13 @@ export interface NamingField {
   readonly references?: References
 }
 
-/** Returns what a template or condition reads; `undefined` where its syntax is wrong. */
+/** Returns what a template or condition reads; `undefined` if its syntax is wrong. */
 export type ReadReferences = (field: SourceField, source: string) => References | undefined
 
 /**
  * Yields every field of a step that names other steps by their ids, in the order of the definition's documentation. The
- * parser checks these names and finds cycles among them, and the plan of a step is built on them. Functions name
- * nothing that is known before they run.
+ * parser checks these names and finds cycles among them, and the plan of a step is built on them. The steps that a
+ * function reads are unknown until it runs.
  */
 export function* namingFields(step: LooseStep, readReferences: ReadReferences): Generator<NamingField, void> {
   for (const [position, stepId] of (step.dependsOn ?? []).entries()) {

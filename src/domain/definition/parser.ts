@@ -25,7 +25,7 @@ export interface FlowTypeRules {
   readonly settings?: z.ZodType
   /** Name of the settings block, where it differs from the type. */
   readonly settingsKey?: string
-  /** Prompts and conditions may name later steps, because a loop comes back to them. */
+  /** Whether prompts and conditions may name later steps, because a loop returns to them. */
   readonly forwardReferences?: boolean
   check?(definition: FlowDefinition): readonly DefinitionProblem[]
 }
@@ -63,7 +63,7 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
   const agentsByName = new Map(Object.entries(agents ?? {}))
   const schema = z.strictObject({ ...flowDefinitionShape, ...settingsBlocks(flowTypes) })
 
-  /** Reads the input. No other function does, because its getters and proxies may throw anything. */
+  /** The only function that reads the input, whose getters and proxies may throw anything. */
   const read = (input: unknown) => {
     try {
       assertStepCount(input)

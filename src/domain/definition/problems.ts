@@ -3,9 +3,9 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { DefinitionProblem } from './flow-definition.ts'
 import { findSuggestion, withSuggestion } from './suggestion.ts'
 
-/** Maximum problems that are reported of one definition. */
+/** Maximum number of problems reported for one definition. */
 const MAX_PROBLEMS = 100
-/** Problems in the error message; `details` contain all reported ones. */
+/** Number of problems in the error message; `details` contain all that are reported. */
 const SHOWN_PROBLEMS = 5
 
 /**
@@ -121,7 +121,7 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
   return value
 }
 
-/** Keys of the object schema at a path; empty where the path leads to another kind of schema. */
+/** Keys of the object schema at a path; empty if the path leads to another kind of schema. */
 function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
   const inner = unwrap(schema)
   const [part, ...rest] = path

@@ -1,7 +1,7 @@
 /** The fields of one step that templates and conditions can read. */
 export interface StepView {
   readonly output?: string
-  /** Value of the answer read through the step's schema. */
+  /** The answer as a value, parsed by the step's schema. */
   readonly parsed?: unknown
   readonly status: string
   readonly samples?: readonly string[]
@@ -45,7 +45,7 @@ export interface References {
    * The steps whose output it reads outside of every condition and default, so that it cannot be rendered without them.
    */
   readonly needed: readonly string[]
-  /** It reads `steps` as a whole or by a computed key, which may refer to any step. */
+  /** Whether it reads `steps` as a whole or by a computed key, which may refer to any step. */
   readonly allSteps: boolean
   readonly original: boolean
   readonly input: boolean

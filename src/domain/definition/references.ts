@@ -5,7 +5,7 @@ import type { References } from './prompt-scope.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
 export interface ReferenceRules {
-  /** Prompts, conditions and `inputFrom` may name later steps and their own, because a loop comes back to them. */
+  /** Whether prompts, conditions and `inputFrom` may name later steps and their own, because a loop returns to them. */
   readonly forwardReferences: boolean
   readonly shareStepOutputs: boolean
   /** Returns what a template or condition reads; throws FLOW_INVALID for bad syntax. */
@@ -26,7 +26,7 @@ export function findReferenceProblems(steps: readonly LooseStep[], problems: Def
     const read = (field: SourceField, source: string) =>
       readReferences(`steps[${index}].${field}`, source, field === 'condition' ? rules.condition : rules.template, problems)
     for (const { field, path, stepIds, references } of namingFields(step, read)) {
-      // A loop comes back to its steps, so that only `dependsOn` makes one of them wait for another.
+      // A loop returns to its steps, so only `dependsOn` makes one of them wait for another.
       const maybeForward = field !== 'dependsOn' && rules.forwardReferences
       for (const id of stepIds) {
         const named = isKnown(`steps[${index}].${path}`, id, maybeForward, field === 'inputFrom' ? INPUT_WORDS : [])
@@ -49,7 +49,10 @@ function indexIds(steps: readonly LooseStep[], problems: DefinitionProblem[]): M
     if (id === undefined) continue
     const first = indexes.get(id)
     if (first !== undefined)
-      problems.push({ path: `steps[${index}].id`, message: `expected a new id, found ${quoted(id)} of steps[${first}]` })
+      problems.push({
+        path: `steps[${index}].id`,
+        message: `expected a unique id, found ${quoted(id)}, which steps[${first}] already has`,
+      })
     else indexes.set(id, index)
     if (isInputWord(id)) {
       problems.push({ path: `steps[${index}].id`, message: `expected a step id, found "${id}", which inputFrom reserves` })
@@ -103,22 +106,22 @@ function findCycle(
   problems: DefinitionProblem[],
 ): void {
   const done = new Set<number>()
-  const trail: number[] = []
+  const path: number[] = []
   // At most 500 steps bound the depth of this recursion.
   const visit = (index: number): boolean => {
-    const start = trail.indexOf(index)
+    const start = path.indexOf(index)
     if (start !== -1) {
-      const names = [...trail.slice(start), index].map((at) => steps[at]?.id)
+      const names = [...path.slice(start), index].map((at) => steps[at]?.id)
       problems.push({ path: `steps[${index}]`, message: `steps wait for each other: ${names.join(' → ').slice(0, 500)}` })
       return true
     }
     if (done.has(index)) return false
-    trail.push(index)
+    path.push(index)
     for (const id of waits[index] ?? []) {
       const next = indexes.get(id)
       if (next !== undefined && visit(next)) return true
     }
-    trail.pop()
+    path.pop()
     done.add(index)
     return false
   }

@@ -4,7 +4,7 @@ import { findSuggestion, quoted } from './suggestion.ts'
 /** A named preset of the configuration: defaults for the steps that refer to it. */
 export interface AgentPreset {
   readonly provider?: string
-  /** Alone, or as `provider/model` split at the first slash. */
+  /** The name alone, or `provider/model`, which is split at the first slash. */
   readonly model?: string
   /** System prompt. */
   readonly system?: string
@@ -28,8 +28,8 @@ export interface ResolvedTargets extends Target {
 }
 
 /**
- * Resolves the provider, model and fallbacks of a step. Where one is missing, adds a problem, unless one of the same
- * field is there already, and returns `undefined`.
+ * Resolves the provider, model and fallbacks of a step. If one is missing, returns `undefined` and adds a problem,
+ * unless the same field already has one.
  */
 export function resolveTargets(
   step: TargetsInput,
@@ -63,7 +63,9 @@ export function resolveTargets(
   return { ...target, fallbacks, preset }
 }
 
-/** Two fields are used unchanged, so that a model may contain slashes. A model alone is split at its first slash. */
+/**
+ * With a provider, the model is used unchanged and may contain slashes. Without one, it is split at its first slash.
+ */
 function splitTarget({ provider, model }: TargetInput): TargetInput {
   const slash = provider === undefined && model !== undefined ? model.indexOf('/') : -1
   return slash === -1 ? { provider, model } : { provider: model?.slice(0, slash), model: model?.slice(slash + 1) }

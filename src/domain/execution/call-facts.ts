@@ -13,7 +13,7 @@ export interface CallFacts {
   readonly model?: string
   /** The complete response, where it is unusable as an answer: empty, refused or cut. */
   readonly answer?: ModelResponse
-  /** The provider had begun to answer, so tokens are likely billed. */
+  /** Whether the provider had begun to answer, so tokens are likely billed. */
   readonly generated: boolean
 }
 

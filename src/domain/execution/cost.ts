@@ -9,16 +9,19 @@ import { addUsage, type Usage } from './usage.ts'
 /** Facts of an attempt that decide what it costs. */
 export type LedgerFacts = Pick<Attempt, 'cost' | 'usage' | 'simulated'>
 
-/** The provider may bill the attempt: it answered, or had begun to. Attempts without usage were refused before that. */
+/**
+ * Whether the provider may bill the attempt: it answered, or had begun to. Attempts without usage were refused before
+ * that.
+ */
 export const isBilled = ({ usage, simulated }: LedgerFacts): boolean => usage !== undefined && !simulated
 
-/** The provider may bill the attempt, and its price or its tokens are unknown. */
+/** Whether the provider may bill the attempt while its price or its tokens are unknown. */
 export const isUnpriced = (attempt: LedgerFacts): boolean => attempt.cost === undefined && isBilled(attempt)
 
-/** US dollars; undefined where the cost is unknown, and for answers of the simulator. */
+/** US dollars; `undefined` if the cost is unknown, and for answers of the simulator. */
 export const knownCost = ({ cost, simulated }: LedgerFacts): number | undefined => (simulated ? undefined : cost)
 
-/** Sum of the known costs, in US dollars to nine places; undefined where no attempt has one. */
+/** Sum of the known costs, in US dollars to nine places; `undefined` if no attempt has one. */
 export function sumCost(attempts: readonly LedgerFacts[]): number | undefined {
   let sum: number | undefined
   for (const attempt of attempts) {
@@ -51,12 +54,13 @@ export function totalsOf(results: readonly StepResult[]): Totals {
   }
 }
 
-/** Results of which at least one attempt has no known price. */
+/** Number of results with at least one unpriced attempt. */
 export const countUnpricedSteps = (results: readonly Pick<StepResult, 'attempts'>[]): number =>
   results.filter(({ attempts }) => attempts.some(isUnpriced)).length
 
 /**
- * Cost of one step over its attempts; no cost where any of them is unpriced. The source is that of the last known cost.
+ * Cost of one step over its attempts; without a cost if any of them is unpriced. The source is that of the last known
+ * cost.
  */
 export function costOf(attempts: readonly Attempt[]): { readonly cost?: number; readonly costSource?: Attempt['costSource'] } {
   const cost = attempts.some(isUnpriced) ? undefined : sumCost(attempts)

@@ -13,7 +13,7 @@ export interface FlowExecutionResult {
   readonly totalCost: number
   readonly totalTokens: number
   readonly usage: Usage
-  /** Steps of which at least one attempt has no known price. */
+  /** Number of steps with at least one unpriced attempt. */
   readonly unpricedSteps: number
   /** Milliseconds of this execution. */
   readonly totalExecutionTime: number

@@ -28,7 +28,7 @@ export interface FlowUpdateData {
     readonly error: ErrorInfo
     readonly provider: string
     readonly model: string
-    /** The text streamed so far is void, and the answer restarts. */
+    /** Whether the text streamed so far is void and the answer restarts. */
     readonly restart: boolean
   }
   step_skipped: { readonly reason: string }

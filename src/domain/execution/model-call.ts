@@ -48,7 +48,7 @@ export interface Source {
   readonly title?: string
   /** Quoted or summarised content, as the vendor sent it. */
   readonly text?: string
-  /** Range of the answer text that it supports, in UTF-16 units, where the vendor states it. */
+  /** Range of the answer text that the source supports, in UTF-16 units, where the vendor states it. */
   readonly startIndex?: number
   readonly endIndex?: number
 }

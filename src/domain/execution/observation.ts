@@ -5,16 +5,16 @@ import type { Attempt } from './step-result.ts'
 import type { Usage } from './usage.ts'
 
 /**
- * Observes flows for traces, metrics and logs. Created once per Polyphony by createTelemetry. Must never throw, because
- * an error of an observer must not affect the flow.
+ * Observes flows for traces, metrics and logs. Created once per Polyphony instance by createTelemetry. Must never
+ * throw, because an error of an observer must not affect the flow.
  */
 export interface FlowObserver {
   /**
-   * Whether executions are observed; called once per execution. Where false, no observation is created and no event is
+   * Whether executions are observed; called once per execution. If false, no observation is created and no event is
    * built.
    */
   isWatching(): boolean
-  /** Called where `isWatching` returned true, in the async context in which the flow was started. */
+  /** Called if `isWatching` returned true, in the async context in which the flow was started. */
   flowStarted(flow: FlowStart): FlowObservation | Promise<FlowObservation>
 }
 
@@ -24,11 +24,11 @@ export interface FlowStart {
   readonly threadId: string
   readonly name: string
   readonly flowType: FlowType
-  /** Set where only this step of a flow is executed (executeStep). */
+  /** Set if only this step of a flow is executed (executeStep). */
   readonly stepId?: string
-  /** A provider of the flow is the simulator. */
+  /** Whether any provider of the flow is the simulator. */
   readonly simulated: boolean
-  /** Earlier executions of the flow left results. */
+  /** Whether earlier executions of the flow left results. */
   readonly resumed: boolean
 }
 
@@ -36,7 +36,7 @@ export interface FlowStart {
 export interface FlowObservation {
   /**
    * Wraps the work of the whole execution, for example in a trace context. Must run it at once and return its result.
-   * Absent where nothing wraps it.
+   * Absent if there is nothing to wrap it in.
    */
   readonly within?: <T>(work: () => T) => T
   /**
@@ -73,7 +73,7 @@ export interface CallStart {
   readonly provider: string
   readonly model: string
   readonly streamed: boolean
-  /** The answer must fit a JSON Schema. */
+  /** Whether the answer must fit a JSON Schema. */
   readonly structured: boolean
   readonly settings: ModelSettings
 }
@@ -82,7 +82,7 @@ export interface CallStart {
 export interface CallObservation {
   /**
    * Wraps the work of the whole call, for example in a trace context. Must run it at once and return its result. Absent
-   * where nothing wraps it. Chunks and retries are delivered outside of it.
+   * if there is nothing to wrap it in. Chunks and retries are delivered outside of it.
    */
   readonly within?: <T>(work: () => T) => T
   /**
@@ -110,11 +110,11 @@ export interface CallEnding {
   readonly firstChunkMs?: number
   /** Number of attempts that were sent. */
   readonly attempts: number
-  /** Sum over the attempts; absent where none is known to have been billed. */
+  /** Sum over the attempts; absent if none is known to have been billed. */
   readonly usage?: Usage
   /** US dollars, sum over the attempts with a known price. */
   readonly costUsd?: number
-  /** An attempt was billed without a known price. */
+  /** Whether an attempt was billed without a known price. */
   readonly unpriced: boolean
   readonly simulated: boolean
   readonly answer?: {
@@ -124,6 +124,6 @@ export interface CallEnding {
     readonly finishReason: FinishReason
   }
   readonly errorCode?: ErrorCode
-  /** Cancellation, a timeout of the call or the failure of a sibling ended the call. */
+  /** Whether cancellation, a timeout of the call or the failure of a sibling ended the call. */
   readonly aborted: boolean
 }

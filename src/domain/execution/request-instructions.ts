@@ -5,8 +5,8 @@ export const REQUEST_KEY = 'openai_response'
 export const INSTRUCTIONS_MARK = 'openaiInstructions'
 
 /**
- * System text of the request that a flow answers; `undefined` where the request has none. Every model of the flow gets
- * it, and no later request inherits it.
+ * System text of the request that a flow answers; `undefined` if the request has none. Every model of the flow gets it,
+ * and no later request inherits it.
  */
 export function findRequestInstructions(metadata: Readonly<Record<string, unknown>> | undefined): string | undefined {
   const request = metadata?.[REQUEST_KEY]

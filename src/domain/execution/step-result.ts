@@ -24,16 +24,16 @@ export interface Attempt {
   readonly startedAt: Date
   /** Milliseconds. */
   readonly executionTime: number
-  /** Absent where the provider refused the request before generating anything. */
+  /** Absent if the provider refused the request before generating anything. */
   readonly usage?: Usage
-  /** US dollars; absent where the price or the tokens are unknown. */
+  /** US dollars; absent if the price or the tokens are unknown. */
   readonly cost?: number
   readonly costSource?: Cost['source']
   readonly pricesDate?: string
   readonly error?: ErrorInfo
-  /** Cancellation, a timeout or the failure of a sibling ended it. */
+  /** Whether cancellation, a timeout or the failure of a sibling ended the attempt. */
   readonly aborted: boolean
-  /** The process died during an earlier attempt of this step, so that the provider may bill it twice. */
+  /** Whether the process died during an earlier attempt of this step, so that the provider may bill it twice. */
   readonly possiblyDoubleBilled?: boolean
   readonly simulated: boolean
 }
@@ -87,7 +87,7 @@ export interface StepResult {
   readonly samples?: readonly string[]
   /** Context items that were withheld from the provider, with the rule that decided. */
   readonly withheld: readonly SharingDecision[]
-  /** All sharing decisions, including those that allowed. */
+  /** All sharing decisions, including those that allowed an item. */
   readonly sharing: readonly SharingDecision[]
   /** Human-readable notes on values that were mapped, cut or unexpected. */
   readonly notes: readonly string[]

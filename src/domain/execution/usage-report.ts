@@ -11,9 +11,9 @@ export interface UsageQuery {
   /** Calls that began before this instant. */
   readonly to?: Date
   readonly flowId?: string
-  /** Without groups there is exactly one row, also where no call was made. */
+  /** Without groups there is exactly one row, even if no call was made. */
   readonly groupBy: readonly UsageGroup[]
-  /** Most rows of the report, 1 to 1000. */
+  /** Maximum number of rows, 1 to 1000. */
   readonly limit: number
 }
 
@@ -58,7 +58,7 @@ export interface UsageRow extends UsageFigures {
 export interface UsageSums {
   /** Sorted by day, newest first, then by cost and by calls, highest first. */
   readonly rows: readonly UsageRow[]
-  /** True where there are more rows than the limit. */
+  /** Whether there are more rows than the limit. */
   readonly truncated: boolean
 }
 

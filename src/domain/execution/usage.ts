@@ -38,7 +38,7 @@ export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
 /** The largest count that the columns of the ledger hold, and more than any answer has. */
 const MAX_TOKENS = 2_147_483_647
 
-/** The usage without implausible figures: they count as unknown. */
+/** The usage without implausible figures, which count as unknown. */
 export function plausibleUsage(usage: Usage): Usage {
   if (TOKEN_FIELDS.every((field) => isPlausible(usage[field]))) return usage
   const kept = TOKEN_FIELDS.filter((field) => isPlausible(usage[field])).map((field) => [field, usage[field]] as const)
@@ -73,6 +73,6 @@ export interface Cost {
   readonly source: 'provider' | 'prices' | 'configured'
   /** Date of the price list (`2026-11-20`), where the cost comes from one. */
   readonly pricesDate?: string
-  /** True where the tokens are an estimate. */
+  /** Whether the tokens are an estimate. */
   readonly estimated: boolean
 }

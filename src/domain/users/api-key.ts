@@ -11,10 +11,10 @@ export const USER_SCOPES: readonly Scope[] = ['read', 'write', 'execute', 'share
 
 /** A key of a user, without its secret, which is shown once and stored nowhere. */
 export interface ApiKey {
-  /** 16 hexadecimal digits. They are part of the token and not secret. */
+  /** 16 hexadecimal digits. They are part of the token but not secret. */
   readonly id: string
   readonly userId: string
-  /** Shown in lists of keys; empty where no name was given. */
+  /** Shown in lists of keys; empty if no name was given. */
   readonly name: string
   readonly scopes: readonly Scope[]
   readonly createdAt: Date

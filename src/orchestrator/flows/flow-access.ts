@@ -43,7 +43,7 @@ export function createFlowAccess({ flows, permissions }: FlowAccessDeps) {
   return {
     /** For trusted callers in this process; checks no right. Throws FLOW_NOT_FOUND. */
     loadFlow,
-    /** Throws FLOW_NOT_FOUND or PERMISSION_DENIED. `known` is the flow where the caller has read it already. */
+    /** Throws FLOW_NOT_FOUND or PERMISSION_DENIED. `known` is the flow if the caller has already read it. */
     async findFlow(flowId: string, userId: string, right: ThreadRight, known?: StoredFlow): Promise<StoredFlow> {
       const flow = known ?? (await loadFlow(flowId))
       await require(flow.threadId, userId, right, () => flowNotFound(flowId))

@@ -26,7 +26,8 @@ export function createFlowCache() {
 
 export type FlowCache = ReturnType<typeof createFlowCache>
 
-// Written out: a rest pattern creates a dictionary-mode object of three times the size, and every waiting flow has one.
+// Each property is listed, because a rest pattern creates an object in dictionary mode of three times the size, and
+// every waiting flow has one.
 const toPending = (flow: FlowInsert): StoredFlow => ({
   id: flow.id,
   threadId: flow.threadId,

@@ -22,7 +22,7 @@ interface Accepted {
 export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionDeps) {
   const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
   const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
-  // Functions cannot be stored: these definitions last as long as this process, or until 10,000 newer ones replace
+  // Functions cannot be stored, so these definitions are kept until this process ends or 10,000 newer ones replace
   // them.
   const ofFlow = new LRUCache<string, FlowDefinition>({ max: 10_000 })
   const registered = new Map<string, FlowDefinition>()
@@ -104,7 +104,7 @@ function stepTexts(json: string): readonly string[] {
   return Array.isArray(definition.steps) ? definition.steps.map((step) => JSON.stringify(step)) : []
 }
 
-/** The input as JSON text; `undefined` where JSON would lose something: functions, class instances, NaN. */
+/** The input as JSON text; `undefined` if JSON would lose something: functions, class instances, NaN. */
 function dataText(input: unknown): string | undefined {
   try {
     return isPlainData(input, 0) ? JSON.stringify(input) : undefined

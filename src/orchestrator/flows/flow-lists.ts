@@ -23,7 +23,7 @@ export interface SavedFlow {
   readonly createdAt: Date
   readonly description?: string
   readonly flowType: FlowType
-  /** createFlow accepts it. */
+  /** Whether createFlow accepts the definition. */
   readonly definition: FlowDefinition
 }
 
@@ -38,8 +38,8 @@ export interface FlowListDeps {
 
 const MAX_SAVED_FLOWS = 1_000
 /**
- * Threads with a newer flow of the name that the user may not read any more; with more of them the flow counts as not
- * found.
+ * Maximum number of newer flows of the name that are passed over because the user may no longer read their threads.
+ * Beyond it the flow counts as not found.
  */
 const MAX_UNREADABLE_THREADS = 20
 
@@ -59,7 +59,7 @@ const orderOf = ({ sortBy, sortOrder }: Pick<ListFlowsQuery, 'sortBy' | 'sortOrd
 
 /** Lists of flows that the caller may read. */
 export function createFlowLists({ flows, access, definitions }: FlowListDeps) {
-  /** Those of the flows that the user may still read. */
+  /** The flows that the user may still read. */
   async function readable<Flow extends { readonly threadId: string }>(userId: string, found: readonly Flow[]): Promise<Flow[]> {
     const allowed = await Promise.all(found.map(({ threadId }) => access.canRead(threadId, userId)))
     return found.filter((_, index) => allowed[index])

@@ -24,7 +24,7 @@ const usageOptionsSchema = z.strictObject({
   from: instant.optional(),
   /** Only attempts that started before this instant. */
   to: instant.optional(),
-  /** One row per value of these; default the day. An empty list gives the totals as the only row. */
+  /** Properties to group by; default the day. With an empty list the totals are the only row. */
   groupBy: z.array(z.enum(USAGE_GROUPS)).max(20).default(['day']),
   /** Only attempts of this flow. */
   flowId: z.string().optional(),
@@ -41,7 +41,7 @@ export interface UsageReport {
   readonly rows: readonly UsageRow[]
   /** Sums that include rows beyond the limit. */
   readonly totals: UsageFigures
-  /** There are more rows than the limit. */
+  /** Whether there are more rows than the limit. */
   readonly truncated: boolean
   readonly groupBy: readonly UsageGroup[]
   readonly from?: Date
@@ -63,7 +63,7 @@ export class UsageService {
 
   /**
    * Sums over the flows that the user created and that are not deleted. INPUT_INVALID for invalid options,
-   * FLOW_NOT_FOUND for a flow that the user did not create or may not read any more.
+   * FLOW_NOT_FOUND for a flow that the user did not create or may no longer read.
    */
   async report(userId: string, options: UsageOptions = {}): Promise<UsageReport> {
     const { usage, access } = this.#deps

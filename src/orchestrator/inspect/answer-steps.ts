@@ -2,7 +2,7 @@ import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-defi
 import type { AnswerStep, Executor } from '../../executors/executor.ts'
 
 /**
- * The runs of steps whose text may be streamed as the flow's answer. Steps are left out whose failure does not end the
+ * The runs of steps whose text may be streamed as the flow's answer. Leaves out steps whose failure does not end the
  * flow, whose answer is chosen among samples or read as a value, or which may restart after their first text.
  */
 export const createAnswerSteps =
@@ -21,7 +21,7 @@ export const createAnswerSteps =
     })
   }
 
-/** The steps of which one gives the flow's answer; empty where the answer is known only at the end. */
+/** The steps one of which writes the flow's answer; empty if that step is known only at the end. */
 export const createFinalSteps =
   (executors: Readonly<Record<string, Executor>>) =>
   (definition: FlowDefinition): readonly FlowStep[] => {

@@ -14,7 +14,7 @@ export interface FlowCheck {
   readonly ok: boolean
   readonly problems: readonly FlowFinding[]
   readonly warnings: readonly FlowFinding[]
-  /** Calls of models, loops and samples counted: fewest and most. */
+  /** Minimum and maximum number of model calls, including loops and samples. */
   readonly calls: { readonly min: number; readonly max: number }
   readonly cost: CostRange
 }

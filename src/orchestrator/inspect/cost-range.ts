@@ -18,6 +18,7 @@ export interface CostRange {
 export interface CostRangeDeps {
   readonly prices: PriceBook
   readonly tokens: TokenCounter
+  /** Implemented by createPricingLookup. */
   readonly pricingOf: (provider: string) => NamedProvider
 }
 
@@ -25,14 +26,14 @@ export interface CostRangeDeps {
 const DEFAULT_MAX_TOKENS = 4_096
 const SHORT_ANSWER_TOKENS = 200
 
-/** How often each step may be called, by step id. */
+/** Minimum and maximum number of calls of each step, by step id. */
 export const callRanges = (
   executors: Readonly<Record<string, Executor>>,
   definition: FlowDefinition,
 ): ReadonlyMap<string, CallRange> => new Map(executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
 
 /**
- * Least and most that a run may cost, and the models without a price. Counts the tokens of every prompt, which takes
+ * Minimum and maximum cost of a run, and the models without a price. Counts the tokens of every prompt, which takes
  * time.
  */
 export async function costRange(
@@ -76,7 +77,7 @@ async function ownTokens({ tokens, pricingOf }: CostRangeDeps, definition: FlowD
   return sum
 }
 
-/** Whether the estimated cost keeps to the `limits.maxCostUsd` of the definition. */
+/** Whether the estimated cost stays within `limits.maxCostUsd` of the definition. */
 export function limitFindings(definition: FlowDefinition, cost: CostRange): Findings {
   const problems: FlowFinding[] = []
   const warnings: FlowFinding[] = []

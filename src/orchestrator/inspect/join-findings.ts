@@ -48,7 +48,7 @@ function finding(
   const path = `steps[${index}].${isRead || inputFrom === undefined ? 'prompt' : 'inputFrom'}`
   const remedy = isRead
     ? `write {% if steps.${missing}.output %}{{ steps.${missing}.output }}{% endif %} or {{ steps.${missing}.output | default: "" }}`
-    : 'use dependsOn in place of inputFrom'
-  const message = `step "${stepId}" cannot do without the output of "${missing}" and is left out when that step gives none; to run it with what there is, ${remedy}`
+    : 'use dependsOn instead of inputFrom'
+  const message = `step "${stepId}" requires the output of "${missing}" and is skipped if that step gives none; to run it with the available outputs, ${remedy}`
   return { code: 'FLOW_INVALID', path, message, details: { stepId, missing, branches } }
 }

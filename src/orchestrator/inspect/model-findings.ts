@@ -4,12 +4,13 @@ import type { FlowFinding } from './flow-finding.ts'
 
 export interface ModelFindingsDeps {
   readonly modelNames: ModelNames
+  /** Implemented by createPricingLookup. */
   readonly pricingOf: (provider: string) => NamedProvider
 }
 
 /**
- * Warnings about models of steps and fallbacks that are unknown, mistyped or shut down. They are no problems, because
- * only the vendor knows its models for certain.
+ * Warnings about models of steps and fallbacks that are unknown, mistyped or shut down. They do not stop the run,
+ * because only the vendor knows its models for certain.
  */
 export async function modelFindings(
   { modelNames, pricingOf }: ModelFindingsDeps,

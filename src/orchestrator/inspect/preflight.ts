@@ -11,26 +11,26 @@ import { sharingFindings } from './sharing-findings.ts'
  */
 export interface PreflightOptions {
   /**
-   * `all`: sharing that any step may need counts. `certain`: only sharing that steps need which run in every execution;
-   * a step with a condition, or one that may fail, is decided about when it runs.
+   * `all`: counts sharing that any step may need. `certain`: counts only sharing that is needed by steps that run in
+   * every execution. A step with a condition, or one that may fail, is then decided when it runs.
    */
   readonly steps: 'all' | 'certain'
   /**
-   * Does not count problems of the definition itself: storing the flow reports those that make it invalid. Default
-   * false.
+   * Whether to leave out problems of the definition itself, because storing the flow reports those that make it
+   * invalid. Default false.
    */
   readonly ignoreDefinition?: boolean
   /**
-   * Does not compare the cost with the definition's limits, as where others are given for the run. Saves counting
-   * tokens. Default false.
+   * Whether to skip comparing the cost with the definition's limits, for example because the run has limits of its own.
+   * Saves counting tokens. Default false.
    */
   readonly ignoreLimits?: boolean
 }
 
 /**
- * Decides whether a run of a definition may start for a user. Resolves with the problems that would stop it half-way,
- * empty where it may start. Interfaces call it once before a run. Never rejects for a bad definition: its problems are
- * findings.
+ * Decides whether a run of a definition may start for a user. Resolves with the problems that would stop it half-way;
+ * an empty list means that it may start. Interfaces call it once before a run. Never rejects for a bad definition: its
+ * problems are findings.
  */
 export type Preflight = (
   definition: FlowDefinitionInput,

@@ -11,10 +11,10 @@ export interface SharingFindingsDeps {
   readonly decideSharing: DecideSharing
 }
 
-/** An output that a step cannot do without and that may not go to its provider. */
+/** A required output that the step's provider may not see. */
 export interface SharingNeed {
   readonly step: FlowStep
-  /** Read only where a likelier step gives no output. */
+  /** Whether the output is read only if a likelier step has none. */
   readonly isStandIn: boolean
   readonly finding: FlowFinding
 }
@@ -25,8 +25,8 @@ export interface SharingFindings {
 }
 
 /**
- * Decides about every output that a step may read, from the definition alone, as the step itself would. Reads of prompt
- * functions are decided when they run, and outputs of fallbacks when there is one.
+ * Decides about every output that a step may read, from the definition alone, as the step itself would. Outputs that
+ * prompt functions read, and outputs of fallbacks, are decided at run time.
  */
 export async function sharingFindings(
   deps: SharingFindingsDeps,
@@ -79,8 +79,8 @@ export async function sharingFindings(
 }
 
 /**
- * Whether the step's prompt is completed with its input. A prompt that is complete in itself gets no output by position
- * alone.
+ * Whether the step's input is appended to its prompt. A prompt that needs no input gets no output merely because it
+ * comes next.
  */
 const showsInput = (step: FlowStep): boolean =>
   step.inputFrom !== undefined ||

@@ -6,9 +6,11 @@ import { isScheduled, selectOutputs, stepPlanOf, unsureSteps, untilSure } from '
 export interface StepSource {
   /** The step that writes it. */
   readonly source: FlowStep
-  /** The step cannot do without. */
+  /** Whether the step fails or is skipped without the output. */
   readonly isRequired: boolean
-  /** Read only where a likelier step gives no output, as with the output before a step that may be skipped. */
+  /**
+   * Whether the output is read only if a likelier step has none, such as the output before a step that may be skipped.
+   */
   readonly isStandIn: boolean
 }
 
@@ -17,7 +19,7 @@ export type SourceRules = Pick<Executor, 'implicitInputs' | 'nearest' | 'loop'>
 
 /**
  * Returns a function that finds every output which a step may read at run time, by applying its plan to the steps that
- * it may see. Outputs that only a prompt function reads are missing, because they are known when it reads them.
+ * it may see. Outputs that only a prompt function reads are missing, because they are unknown until it runs.
  */
 export function createStepSources(definition: FlowDefinition, executor: SourceRules): (step: FlowStep) => readonly StepSource[] {
   const outputs = new Map(definition.steps.map((source) => [source.id, { stepId: source.id, source }]))

@@ -1,7 +1,10 @@
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 
-/** An owner id of no process: claiming the flow for it fences the process that runs the flow. */
+/**
+ * An owner id that belongs to no process. A claim under it raises the epoch, so writes of the previous owner are
+ * refused.
+ */
 const CANCELLER = 'cancel'
 
 /** Ends a flow that this process does not run, by claiming it from its owner. A settled flow stays as it is. */

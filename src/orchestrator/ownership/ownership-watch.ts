@@ -3,7 +3,7 @@ import type { FlowRepository } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
 
 const CHECK_INTERVAL_MS = 1_000
-/** Further flows are checked by the next run of the check. */
+/** Maximum number of flows per check; the next check continues with the others. */
 const FLOWS_PER_CHECK = 500
 
 export interface OwnershipWatchDeps {

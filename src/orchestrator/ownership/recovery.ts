@@ -13,14 +13,14 @@ export interface RecoveryDeps {
   readonly self: Owner
   /** Whether a process of this host exists. Implemented by isProcessRunning. */
   readonly isRunning: (pid: number) => boolean
-  /** True where no other process can open this database: every other owner is dead. */
+  /** True if no other process can open this database, so that every other owner is dead. */
   readonly exclusive: boolean
   readonly logger?: RecoveryLog
   /** Called with the flows that were marked FLOW_INTERRUPTED. Implemented by createResumption. */
   readonly onInterrupted?: (flowIds: readonly string[]) => void
 }
 
-/** Ids of the owners in this process: a backend may open several instances over one database. */
+/** Ids of the owners in this process, because a backend may open several instances over one database. */
 const ownersHere = new Set<string>()
 
 /**

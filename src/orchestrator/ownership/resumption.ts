@@ -16,9 +16,9 @@ export interface ResumptionDeps {
   readonly concurrency?: number
 }
 
-/** A flow with more owners is not resumed without a caller: it may be what crashes every process that runs it. */
+/** A flow that has had more owners is not resumed automatically, because it may crash every process that runs it. */
 const MAX_OWNERS = 20
-/** An older flow is not resumed without a caller. */
+/** An older flow is not resumed automatically. */
 const MAX_AGE_MS = 7 * 86_400_000
 const MAX_FOUND_AT_START = 10_000
 const DEFAULT_CONCURRENCY = 50
@@ -32,7 +32,7 @@ export function createResumption({ flows, start, logger, concurrency = DEFAULT_C
   const limit = pLimit(concurrency)
   let isActive = false
 
-  /** Resolves when the flow runs; with `undefined` where it cannot be resumed. */
+  /** Resolves when the flow runs, or with `undefined` if it cannot be resumed. */
   async function tryStart(flowId: string): Promise<{ readonly ended: Promise<unknown> } | undefined> {
     try {
       const flow = await flows.find(flowId)
@@ -68,7 +68,7 @@ export function createResumption({ flows, start, logger, concurrency = DEFAULT_C
     },
     /**
      * Resolves when every interrupted flow runs again, waits in the queue, or cannot be resumed. That includes flows
-     * that another process has marked without resuming them. Rejects where the database cannot be queried.
+     * that another process has marked without resuming them. Rejects if the database cannot be queried.
      */
     async start(): Promise<void> {
       isActive = true

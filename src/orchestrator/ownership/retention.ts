@@ -3,7 +3,8 @@ import type { IdempotencyRepository, TicketRepository, UpdateRepository } from '
 const PRUNE_INTERVAL_MS = 60_000
 
 /**
- * Periodically removes updates of flows that settled longer ago than `retentionMs`. Returns the function that stops it.
+ * Periodically removes updates of flows that settled longer ago than `retentionMs`. Returns the function that stops the
+ * timer.
  */
 export function startPruning(updates: UpdateRepository, retentionMs: number | undefined): () => void {
   if (retentionMs === undefined) return () => {}
@@ -16,7 +17,7 @@ export function startPruning(updates: UpdateRepository, retentionMs: number | un
 
 const PRUNE_CALLERS_INTERVAL_MS = 600_000
 /**
- * How long the answer to a repeated request is kept.
+ * Milliseconds for which the answer to a repeated request is kept.
  * https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header leaves the time to the server.
  */
 const KEEP_ANSWERS_MS = 86_400_000
@@ -26,7 +27,7 @@ export interface CallerRecords {
   readonly idempotency: Pick<IdempotencyRepository, 'prune'>
 }
 
-/** Periodically removes expired tickets and answers that are a day old. Returns the function that stops it. */
+/** Periodically removes expired tickets and answers that are a day old. Returns the function that stops the timer. */
 export function startPruningCallers({ tickets, idempotency }: CallerRecords, intervalMs = PRUNE_CALLERS_INTERVAL_MS): () => void {
   const prune = () => {
     void tickets.prune(new Date()).catch(() => {})

@@ -9,16 +9,16 @@ export interface RerunPlan {
   readonly executor: Pick<Executor, 'noImplicitPredecessor' | 'loop'>
   /** Index of the first step that is to run again. */
   readonly from: number
-  /** The new flow has another prompt. */
+  /** Whether the new flow has another prompt. */
   readonly otherInput: boolean
   /** Ids of steps that have changed in the definition since the results were recorded. */
   readonly changedSteps: ReadonlySet<string>
 }
 
 /**
- * Results of an earlier flow that a new flow from step `from` on would repeat unchanged: those of earlier steps that
- * read nothing new. Where `from` lies inside a loop only results of the first iteration are carried, because later
- * iterations worked on drafts of the old flow.
+ * Results of an earlier flow that a rerun from step `from` would reproduce unchanged: those of earlier steps that read
+ * nothing new. If `from` lies inside a loop, only results of the first iteration are carried, because later iterations
+ * worked on drafts of the old flow.
  */
 export function carriedResults(plan: RerunPlan, results: readonly StepResult[]): readonly StepResult[] {
   const { definition, executor, from } = plan
@@ -33,7 +33,7 @@ export function carriedResults(plan: RerunPlan, results: readonly StepResult[]):
   })
 }
 
-/** Steps before `from` that have no usable result or would now produce another one: they run again as well. */
+/** Steps before `from` that also run again, because they have no usable result or would now produce another one. */
 function stepsToRepeat(
   { definition, executor, otherInput, changedSteps }: RerunPlan,
   candidates: readonly FlowStep[],
@@ -62,7 +62,7 @@ function wasRepeatedAfter(stepId: string, users: readonly StepResult[], results:
 }
 
 /**
- * Functions may read everything; every other prompt receives the user's prompt unless the context policy excludes it.
+ * A function may read everything. Any other prompt receives the user's prompt unless the context policy excludes it.
  */
 function seesInput({ contextPolicy }: FlowDefinition, step: FlowStep): boolean {
   const { prompt, system, condition } = step

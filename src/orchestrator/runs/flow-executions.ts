@@ -63,7 +63,9 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     throw notStartable(flow.id, claimed.status)
   }
 
-  /** Opens the execution of a flow that the engine drives, by the request that started it here or by what is stored. */
+  /**
+   * Opens the execution of a flow that the engine drives, from the request that started it here, or from stored data.
+   */
   async function open(job: FlowJob, cancellation: CancellationToken): Promise<FlowExecution> {
     const run = findRun(job)
     const request = run?.request ?? (await readRequest(job.flowId))
@@ -80,7 +82,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     return { flow, definition: deps.rebuild(flow), input, options }
   }
 
-  /** The run of this very job: the flow may run here again under its next epoch. */
+  /** The epochs are compared, because the flow may already run here again under its next epoch. */
   const findRun = ({ flowId, epoch }: FlowJob) => {
     const run = registry.find(flowId)
     return run?.epoch === epoch ? run : undefined
@@ -97,7 +99,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     start,
     open,
     onEnd,
-    /** Ends the flow where this process works on it; resolves false where it does not. */
+    /** Ends the flow if this process runs it; otherwise resolves with false. */
     cancel: engine.cancel,
     find: (flowId: string): FlowExecution | undefined => registry.find(flowId)?.execution,
   }

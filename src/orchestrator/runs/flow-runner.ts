@@ -79,7 +79,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
   }, failed)
 }
 
-// Node fires a timer of more than 24 days at once, so a longer limit has no timer.
+// Node runs a timer of more than 24 days at once, so a longer limit has no timer.
 const LONGEST_TIMER_MS = 2_147_483_647
 
 function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId }: FlowExecution): () => void {
@@ -156,8 +156,8 @@ async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: Execu
 }
 
 /**
- * A flow is complete only with an answer. Where its executor returns none, the last successful step provides it. Where
- * no step succeeded the flow has failed, with the code of its first failure.
+ * A flow is complete only with an answer. If its executor returns none, the last successful step provides it. If no
+ * step succeeded, the flow fails with the code of its first failure.
  */
 function withAnswer(run: FlowExecution, outcome: ExecutorResult): ExecutorResult {
   const text = outcome.final?.output ?? outcome.output
@@ -189,7 +189,7 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
 
 async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
-  // Another process owns the flow, so this execution must not write any more.
+  // Another process owns the flow, so this execution must not write again.
   if (error.code === 'FLOW_INTERRUPTED') {
     run.log.discard()
     return { error }

@@ -24,7 +24,7 @@ export interface OpenExecutionDeps {
   readonly observer: FlowObserver
   /** Implemented by createBudget. */
   readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
-  /** For flows that set none of their own. */
+  /** Limits of flows that set none of their own. */
   readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
   readonly now: () => Date
 }
@@ -33,7 +33,7 @@ export interface OpenExecutionDeps {
 export interface ClaimedFlow {
   readonly job: FlowJob
   readonly cancellation: CancellationToken
-  /** Given where only this step runs. */
+  /** Present if only this step runs. */
   readonly onlyStepId?: string
 }
 
@@ -103,7 +103,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
   }
 }
 
-/** Limits apply to all executions of a flow together: what earlier ones spent counts. */
+/** Limits apply to all executions of a flow together, so the spend of earlier ones counts. */
 function budgetFor(
   limits: FlowLimits | undefined,
   createBudget: OpenExecutionDeps['createBudget'],

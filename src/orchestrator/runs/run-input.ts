@@ -15,8 +15,8 @@ export interface RunInput {
 }
 
 /**
- * The prompt of an execution: of the option, else of an earlier execution, else of the definition, else of the thread's
- * newest user message. Throws FLOW_INPUT_MISSING where it is missing or blank.
+ * The prompt of an execution: from the option, else an earlier execution, else the definition, else the thread's newest
+ * user message. Throws FLOW_INPUT_MISSING if it is missing or blank.
  */
 export async function resolveInput(
   { flow, definition, given }: { readonly flow: StoredFlow; readonly definition: FlowDefinition; readonly given?: string },
@@ -41,7 +41,7 @@ export async function resolveInput(
 function notBlank(input: RunInput, source: string, flow: StoredFlow): RunInput {
   const hasText = !isBlank(input.text) || input.attachments.some(({ text = '' }) => !isBlank(text))
   if (hasText) return input
-  throw inputMissing(`Expected text in ${source}, found nothing but blanks (${input.text.length} characters)`, flow)
+  throw inputMissing(`Expected text in ${source}, found only blank characters (${input.text.length} characters)`, flow)
 }
 
 const inputMissing = (message: string, { id, threadId }: StoredFlow): OrchestratorError =>
@@ -70,11 +70,11 @@ export async function assertSameRun(
   const readMetadata = definition.steps.some((step) => recorded.has(step.id) && readsMetadata(step))
   if (recorded.size === 0 || (!otherInput && !readMetadata)) return
   const steps = [...recorded].map((id) => `"${id}"`).join(', ')
-  const what = otherInput ? 'input' : 'metadata'
+  const option = otherInput ? 'input' : 'metadata'
   throw new OrchestratorError(
     'INPUT_INVALID',
-    `options.${what}: expected the ${what} that the flow was started with, because results of ${steps} are recorded for it; found a different one. To resume, leave it out; to run with another ${what}, use rerunFlow or create a new flow`,
-    { details: { flowId: flow.id, option: what, recordedSteps: [...recorded] } },
+    `options.${option}: expected the ${option} that the flow was started with, because results of ${steps} are recorded for it; found a different one. To resume, leave it out; to run with another ${option}, use rerunFlow or create a new flow`,
+    { details: { flowId: flow.id, option, recordedSteps: [...recorded] } },
   )
 }
 

@@ -10,18 +10,18 @@ import type { StartRequest } from './run-input.ts'
  */
 type RunState = 'claimed' | 'running' | 'detached'
 
-/** One flow that this process works on. Thousands exist at once: a class, so that they share its hidden class. */
+/** One flow that this process runs. It is a class because thousands exist at once and share its hidden class. */
 export class Run {
   readonly flowId: string
   state: RunState
-  /** Absent where another process started the flow. */
+  /** Absent if another process started the flow. */
   readonly request: StartRequest | undefined
   readonly cancellation = new CancellationToken()
   /** Epoch under which the engine drives the flow; 0 before. */
   epoch = 0
   /** Present as soon as the execution is open. */
   execution: FlowExecution | undefined
-  /** Settles when nothing of the run executes any more; absent while the run is only claimed. */
+  /** Settles when no part of the run is executing; absent while the run is only claimed. */
   done: Promise<unknown> | undefined
   /** Passes the outcome to the caller that started the flow in this process. */
   resolveEnd: ((end: ExecutionEnd) => void) | undefined
@@ -34,13 +34,13 @@ export class Run {
 }
 
 /**
- * The flows that this process works on, each from before its claim until its end. Everything that runs here is found,
- * cancelled and awaited through this one registry.
+ * The flows that this process runs, each from before its claim until its end. All code that finds, cancels or awaits a
+ * run in this process uses this one registry.
  */
 export interface RunRegistry extends EngineRuns {
-  /** Registers a run that is about to be claimed; `undefined` where the flow runs in this process already. */
+  /** Registers a run that is about to be claimed; `undefined` if the flow already runs in this process. */
   claim(request: StartRequest): Run | undefined
-  /** Registers a run without an engine and starts its work; `undefined` where the flow runs in this process already. */
+  /** Registers a run without an engine and starts its work; `undefined` if the flow already runs in this process. */
   detach<Result>(request: StartRequest, work: (run: Run) => Promise<Result>): Promise<Result> | undefined
   /** Must be called before the end of the run is published. Another run of the same flow stays. */
   remove(run: Run): void

@@ -47,7 +47,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       from: NOT_RUNNING,
       ownerId: deps.ownerId,
       startedAt: flow.startedAt ?? now(),
-      // The prompt of one step does not become the flow's, whose other results were made for its own.
+      // The flow keeps its own prompt, from which its other results were made.
       input: flow.input ?? input.text,
       metadata: flow.metadata,
     }

@@ -4,7 +4,7 @@ import type { FlowExecutions } from './flow-executions.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 import type { StartRequest } from './run-input.ts'
 
-/** Starts a flow that the caller's signal cancels. Rejects with FLOW_CANCELLED where the signal is aborted already. */
+/** Starts a flow that the caller's signal cancels. Rejects with FLOW_CANCELLED if the signal is already aborted. */
 export async function startUnderSignal(
   executions: FlowExecutions,
   request: StartRequest,

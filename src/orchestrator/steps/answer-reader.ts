@@ -8,7 +8,7 @@ import type { JsonSchema } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 
-/** Makes one more call after an answer that could not be read. `undefined` where no repair is possible. */
+/** Makes one more call after an answer that could not be read. `undefined` if no repair is possible. */
 export type Repair = (text: string, problem: string) => Promise<CallResponse> | undefined
 
 export interface Reading {
@@ -18,7 +18,7 @@ export interface Reading {
 
 /** Reads a value from the answer of a step. */
 export interface StepAnswerReader {
-  /** The schema and instruction to add to the request; absent where nothing is requested. */
+  /** The schema and instruction to add to the request; absent if nothing is requested. */
   readonly request?: { readonly schema: JsonSchema; readonly instruction: string }
   /**
    * Reads the value, after one repair call where necessary. Rejects with OUTPUT_INVALID or CONTENT_FILTERED where the
@@ -28,7 +28,7 @@ export interface StepAnswerReader {
   read(response: CallResponse, repair: Repair): Promise<Reading>
 }
 
-/** The reader for a step; `undefined` where its answer is plain text. */
+/** The reader for a step; `undefined` if its answer is plain text. */
 export function answerReader(step: FlowStep, verdict: RunStepOptions['verdict']): StepAnswerReader | undefined {
   if (step.outputSchema instanceof z.ZodType) return schemaReader(step, step.outputSchema, verdict !== undefined)
   if (verdict === 'ask') return askedVerdict
@@ -40,10 +40,10 @@ const askedVerdict: StepAnswerReader = {
   async read(answer, repair) {
     const first = verdictIn(answer)
     if ('verdict' in first) return { value: first.verdict, notes: howNote(first.how) }
-    const again = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
-    const second = again && verdictIn(again)
+    const secondReading = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
+    const second = secondReading && verdictIn(secondReading)
     if (second && 'verdict' in second) return { value: second.verdict, notes: ['verdict read after one repair call'] }
-    return { notes: [noVerdict(again ?? answer, second?.problem ?? first.problem)] }
+    return { notes: [noVerdict(secondReading ?? answer, second?.problem ?? first.problem)] }
   },
 }
 
@@ -63,18 +63,18 @@ const noVerdict = ({ cut }: CallResponse, problem: string): string => `no verdic
 
 function schemaReader(step: FlowStep, schema: z.ZodType, steers: boolean): StepAnswerReader {
   const json = toOutputJsonSchema(schema)
-  const read = (answer: CallResponse) => readStructured(answer.text, schema, { cut: isCut(answer), sole: steers })
+  const read = (answer: CallResponse) => readStructured(answer.text, schema, { cut: isCut(answer), mustBeUnique: steers })
   return {
     request: { schema: json, instruction: `Answer with JSON alone that fits this JSON Schema:\n${JSON.stringify(json)}` },
     async read(answer, repair) {
       const first = read(answer)
       if ('value' in first) return { value: first.value, notes: howNote(first.how) }
-      const again = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
-      const second = again && read(again)
+      const secondReading = isCut(answer) ? undefined : await repaired(repair, answer, first.problem)
+      const second = secondReading && read(secondReading)
       if (second && 'value' in second) return { value: second.value, notes: ['answer read after one repair call'] }
       const problem = second?.problem ?? first.problem
-      const last = again ?? answer
-      // An unreadable review counts as one without a verdict. Any other step with an output schema fails.
+      const last = secondReading ?? answer
+      // An unreadable review counts as a review without a verdict. Any other step with an output schema fails.
       if (steers) return { notes: [noVerdict(last, problem)] }
       throw unfit(step, last, problem)
     },
@@ -93,7 +93,7 @@ const howNote = (how: string): readonly string[] => (how === 'json' ? [] : [`ans
 
 const NO_ANSWER: ReadonlySet<string> = new Set(['CONTENT_FILTERED', 'OUTPUT_INVALID'])
 
-// The first answer is already paid for, so that a failed repair call must not replace its problem with another error.
+// The first answer is already paid for, so a failed repair call must not replace its problem with another error.
 async function repaired(repair: Repair, { text }: CallResponse, problem: string): Promise<CallResponse | undefined> {
   try {
     return await repair(text, problem)

@@ -12,15 +12,17 @@ export function missingNotes({ run, step, options: { visible } }: StepTask): rea
   return visible.flatMap(({ stepId, status, error }) => {
     if (!inputs.has(stepId) || status === 'SUCCESS') return []
     const isRepeated = visible.some((other) => other.stepId === stepId && other.status === 'SUCCESS')
-    const why = error ? `it failed with ${error.code}` : status === 'SKIPPED' ? 'it was skipped' : `it is ${status}`
-    return isRepeated ? [] : [`made without the output of step "${stepId}": ${why}`]
+    const reason = error ? `it failed with ${error.code}` : status === 'SKIPPED' ? 'it was skipped' : `it is ${status}`
+    return isRepeated ? [] : [`made without the output of step "${stepId}": ${reason}`]
   })
 }
 
 /** Notes about system messages that the context policy keeps from the models. */
 export function systemNotes({ run }: StepTask, history: readonly Message[]): readonly string[] {
-  const left = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
-  return left === 0 ? [] : [`${left} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
+  const leftOut = run.definition.contextPolicy.preserveSystemPrompts ? 0 : systemMessages(history).length
+  return leftOut === 0
+    ? []
+    : [`${leftOut} system messages of the conversation left out (contextPolicy.preserveSystemPrompts is false)`]
 }
 
 /** The system messages of a conversation, in their order. */

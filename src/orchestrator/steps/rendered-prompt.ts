@@ -21,9 +21,9 @@ export interface RenderDeps {
 export interface RenderedPrompt {
   readonly prompt: string
   readonly system?: string
-  /** A prompt function read the user's prompt. */
+  /** Whether a prompt function read the user's prompt. */
   readonly readOriginal: boolean
-  /** A prompt function read the output of a step. */
+  /** Whether a prompt function read the output of a step. */
   readonly readOutputs: boolean
 }
 
@@ -42,8 +42,8 @@ export async function renderPrompt(
   const templates = renderTemplates(task, scope)
   if (!stepPlanOf(run.definition, step).offersAll) return templates
   const read = { original: false, output: false }
-  const context = await functionContext(deps, task, target, shared, (what) => {
-    read[what] = true
+  const context = await functionContext(deps, task, target, shared, (textKind) => {
+    read[textKind] = true
   })
   const call = (source: PromptFunction) => bounded(task, callPrompt(step, source, context))
   const prompt = typeof step.prompt === 'function' ? await call(step.prompt) : templates.prompt
@@ -61,13 +61,13 @@ export function toScope(
   const steps: Record<string, StepView> = {}
   for (const result of options.visible) if (result.status !== 'SUCCESS') steps[result.stepId] ??= { status: result.status }
   for (const [result, output] of outputs) {
-    // A shortened output must not come back whole through its parsed form.
-    const whole = output === result.output
+    // The parsed form is left out too, because it would expose the full text of a shortened output.
+    const isWhole = output === result.output
     steps[result.stepId] = {
       output,
       status: result.status,
-      parsed: whole ? result.parsed : undefined,
-      samples: whole ? result.samples : undefined,
+      parsed: isWhole ? result.parsed : undefined,
+      samples: isWhole ? result.samples : undefined,
     }
   }
   const [only] = inputs
@@ -96,7 +96,7 @@ function renderTemplates({ run, step }: StepTask, scope: PromptScope): RenderedP
 const renderTemplate = (source: FlowStep['prompt'], scope: PromptScope): string | undefined =>
   typeof source === 'string' ? compileTemplate(source).render(scope) : undefined
 
-/** A prompt function may never settle, so that the step's timeout and cancellation end it as they end a call. */
+/** A prompt function may never settle, so the step's timeout and cancellation stop waiting for it, as for a call. */
 function bounded<T>({ run, step, options }: StepTask, work: Promise<T>): Promise<T> {
   const limitMs = step.timeout ?? run.options.stepTimeoutMs
   const error = () =>
@@ -124,7 +124,7 @@ async function functionContext(
     const message = `The prompt of step "${step.id}" reads the output of "${result.stepId}" (${item.from}), which may not go to ${target.provider}: ${decision.rule}`
     throw new SharingDeniedError(message, step.id, decision)
   }
-  // Sharing of attachments and metadata was not decided with the message, so that the function gets neither.
+  // Sharing of attachments and metadata was not decided with the message, so the function gets neither.
   const messages = history.map((message) => ({ ...message, attachments: undefined, metadata: {} }))
   return createStepContext({ run, step, iteration, visible: options.visible, history: messages, reveal, onRead })
 }

@@ -17,7 +17,7 @@ export interface StepInputsDeps {
   readonly shareContext: ShareContext
   readonly dataSharing: DataSharingService
   readonly tokens: TokenCounter
-  /** Vendor of a provider id, which determines the tokenizer. */
+  /** Vendor of a provider id, which determines the tokenizer. Implemented by createPricingLookup. */
   readonly vendorOf: (provider: string) => string
   /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
@@ -33,7 +33,7 @@ export interface StepTask {
   readonly answer?: { readonly schema: JsonSchema; readonly instruction: string }
 }
 
-/** The latest success of each step, in order: the only results whose outputs templates may read. */
+/** The latest successful result of each step, in order. Templates may read only these outputs. */
 export function latestSuccesses(visible: readonly StepResult[]): readonly StepResult[] {
   const seen = new Set<string>()
   return visible
@@ -47,8 +47,8 @@ export function latestSuccesses(visible: readonly StepResult[]): readonly StepRe
 }
 
 /**
- * Selects the results that the step reads by its plan. Throws STEP_FAILED where the step that `inputFrom` names has no
- * output.
+ * Selects the results that the step reads according to its plan. Throws STEP_FAILED if the step that `inputFrom` names
+ * has no output.
  */
 export function selectResults({ run, step, options }: StepTask): SelectedOutputs<StepResult> {
   const plan = stepPlanOf(run.definition, step)
@@ -75,8 +75,8 @@ export interface Shared {
 const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [], decisions: [], notes: [] }
 
 /**
- * Decides which of the wanted outputs, messages and attachments the target may see. Rejects with DATA_SHARING_DENIED
- * where one that the step needs may not be shared.
+ * Decides which of the wanted outputs, messages and attachments the target may see. Rejects with DATA_SHARING_DENIED if
+ * a required one may not be shared.
  */
 export async function shareWithTarget(
   deps: StepInputsDeps,
@@ -156,7 +156,7 @@ const attachmentItem = ({ name, text = '' }: Attachment): ContextItem => ({
   required: false,
 })
 
-/** Names of results: the step's id, with the iteration where several results are of one step. */
+/** Names of results: the step's id, with the iteration if one step has several results. */
 const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
   new Map(
     results.map((result) => {
@@ -166,8 +166,8 @@ const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, stri
   )
 
 /**
- * The provider that wrote an output. Where several providers wrote samples of it, one that is not the target, so that
- * sharing is decided.
+ * The provider that wrote an output. If several providers wrote samples of it, one other than the target, so that the
+ * sharing rules apply.
  */
 export function writerOf({ provider, samples, attempts }: StepResult, target: string): string {
   const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)

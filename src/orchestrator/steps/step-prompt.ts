@@ -67,7 +67,7 @@ export function createStepPrompt(deps: StepPromptDeps) {
 /** A model answers a blank prompt with something unrelated, which costs money. */
 function blankPrompt({ run, step, iteration }: StepTask): OrchestratorError {
   const path = `steps[${run.definition.steps.indexOf(step)}].prompt`
-  const message = `Expected text in the prompt of step "${step.id}", found nothing but blanks: nothing was sent. Check ${path} and the outputs that it reads`
+  const message = `Expected text in the prompt of step "${step.id}", found only blank characters: nothing was sent. Check ${path} and the outputs that it reads`
   return new OrchestratorError('STEP_FAILED', message, { details: { stepId: step.id, iteration, path } })
 }
 
@@ -91,10 +91,11 @@ function mentionsInputs(step: FlowStep, rendered: RenderedPrompt, inputs: readon
   return inputs.every((result) => references.steps.includes(result.stepId))
 }
 
-/** System messages of the conversation in their task, then that of the step. */
+/** System messages of the conversation in their order, then the system prompt of the step. */
 function systemText({ run }: StepTask, system: string | undefined, history: readonly Message[]): string | undefined {
   const { preserveSystemPrompts } = run.definition.contextPolicy
-  // Instructions in the history belong to another request, or to this one, whose instructions come first.
+  // Instructions in the history are left out: they belong to another request, or to this one and are already at the
+  // top.
   const kept = preserveSystemPrompts
     ? systemMessages(history)
         .filter(({ metadata }) => metadata[INSTRUCTIONS_MARK] !== true)
@@ -119,7 +120,7 @@ async function countTokens(
   return tokens
 }
 
-// Each attempt of a call reads it.
+// Cached, because each attempt of a call reads it.
 function once<T>(work: () => T): () => T {
   let answer: { readonly value: T } | undefined
   return () => {

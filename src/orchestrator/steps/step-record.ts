@@ -76,7 +76,7 @@ export function toResult(
 ): StepResult {
   const { run, step, iteration } = task
   const { attempts, error, prompt } = draft
-  // The facts of an unusable answer, such as a refusal, belong to the result too.
+  // The result also holds the facts of an unusable answer, such as a refusal.
   const response = draft.response ?? callFactsOf(error).answer
   const last = attempts.at(-1)
   const provider = draft.response?.provider ?? last?.provider ?? step.provider

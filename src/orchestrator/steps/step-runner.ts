@@ -32,7 +32,7 @@ export interface StepRunnerDeps {
  */
 export function createStepRunner(deps: StepRunnerDeps) {
   // A suspended async function takes several times the memory of a callback, and thousands of flows may wait for
-  // answers at once. Of the functions that wait, only `answer` is async.
+  // answers at once. Without samples only `answer` is async among the functions that wait.
   return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
     const recorded = run.prior.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
     if (recorded) {
@@ -50,33 +50,39 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
   run.progress.currentStepIndex = Math.max(run.progress.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
   const task: StepTask = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
-  const slot = run.progress.results.push(undefined) - 1
+  const resultIndex = run.progress.results.push(undefined) - 1
   const refusal = refusalOf(task)
   if (refusal) {
     const at = deps.now()
     return Promise.resolve(
-      recordResult(task, slot, toResult(task, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
+      recordResult(task, resultIndex, toResult(task, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
     )
   }
-  if (step.samples === undefined || step.samples === 1) return answer(deps, task, reader, 0, slot)
-  return sample(deps, task, reader, step.samples, slot)
+  if (step.samples === undefined || step.samples === 1) return answer(deps, task, reader, 0, resultIndex)
+  return sample(deps, task, reader, step.samples, resultIndex)
 }
 
-/** Samples of one step that run at once, where the flow states no limit of its own. */
+/** Maximum number of samples of one step that run at once if the flow sets no limit. */
 const SAMPLES_AT_ONCE = 10
 
-async function sample(deps: StepRunnerDeps, task: StepTask, reader: StepAnswerReader | undefined, samples: number, slot: number) {
+async function sample(
+  deps: StepRunnerDeps,
+  task: StepTask,
+  reader: StepAnswerReader | undefined,
+  samples: number,
+  resultIndex: number,
+) {
   const startedAt = deps.now()
   const { limit = pLimit(SAMPLES_AT_ONCE) } = task.options
   const answers = await answerAll(deps, { ...task, options: { ...task.options, limit } }, reader, samples)
-  return recordResult(task, slot, joinSamples(task, answers, startedAt, deps.now()))
+  return recordResult(task, resultIndex, joinSamples(task, answers, startedAt, deps.now()))
 }
 
-/** Records a result together with its message, where the caller asked for one, in one write of the journal. */
-function recordResult({ run, step, iteration }: StepTask, slot: number, given: StepResult): StepResult {
+/** Records a result together with its message, if the caller asked for one, in one write of the journal. */
+function recordResult({ run, step, iteration }: StepTask, resultIndex: number, given: StepResult): StepResult {
   const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
   const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
-  run.progress.results[slot] = result
+  run.progress.results[resultIndex] = result
   run.log.emit('step_complete', result, step.id, iteration)
   // Attempts of samples are stored with the samples.
   run.log.record(
@@ -89,8 +95,8 @@ function recordResult({ run, step, iteration }: StepTask, slot: number, given: S
 }
 
 /**
- * Runs all samples within the limit of the step and records each as soon as it is there. Samples that are recorded
- * already are not called again.
+ * Runs all samples within the limit of the step and records each as soon as it has ended. Samples that are already
+ * recorded are not called again.
  */
 function answerAll(
   deps: StepRunnerDeps,
@@ -112,14 +118,14 @@ function answerAll(
 
 /**
  * Makes one call and reads its answer, with one repair call where it cannot be read. Errors become part of the result.
- * With a `slot` the answer is the step's own and is recorded here; a sample is recorded by its caller.
+ * With a `resultIndex` the answer is the step's own and is recorded here; a sample is recorded by its caller.
  */
 async function answer(
   deps: StepRunnerDeps,
   task: StepTask,
   reader: StepAnswerReader | undefined,
   sample: number,
-  slot?: number,
+  resultIndex?: number,
 ): Promise<StepResult> {
   const { step } = task
   const startedAt = deps.now()
@@ -152,7 +158,7 @@ async function answer(
     closeAbort(task, abort)
   }
   const result = toResult(task, draft, startedAt, deps.now(), sample)
-  return slot === undefined ? result : recordResult(task, slot, result)
+  return resultIndex === undefined ? result : recordResult(task, resultIndex, result)
 }
 
 /**
@@ -189,7 +195,7 @@ function repair(
 const toStored = (step: FlowStep, result: StepResult): StepResult =>
   step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
-/** LIMIT_EXCEEDED where the step would be one too many. A step counts once, however many samples it takes. */
+/** Throws LIMIT_EXCEEDED if the step would be one too many. A step counts once, however many samples it takes. */
 function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
   const maxSteps = run.limits?.maxSteps
   run.progress.stepsStarted++
@@ -199,9 +205,9 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
 }
 
 /**
- * Waits until the results so far and the start of this step are durable, so that no step is paid twice after a crash
- * and the step in flight is known. The first steps do not wait: a flow that a crash leaves without any result was in
- * them.
+ * Waits until the results so far and the start of this step are durable, so that after a crash no step is paid for
+ * twice and the step in flight is known. The first steps do not wait: if a crash leaves a flow without any result, it
+ * was running them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
   const isFirst = run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)

@@ -10,7 +10,7 @@ const MOST_SYSTEM_MESSAGES = 1_000
 
 /**
  * Reads the conversation before a flow, once per execution and without the messages that the flow itself wrote. System
- * messages apply to the whole conversation, so that they are read however old they are.
+ * messages apply to the whole conversation, so they are read regardless of their age.
  */
 export function createThreadHistory(threads: ThreadRepository): (run: FlowExecution) => Promise<ThreadHistory> {
   const load = async (run: FlowExecution): Promise<ThreadHistory> => {

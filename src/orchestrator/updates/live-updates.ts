@@ -4,7 +4,7 @@ import type { FlowHead, Store, StoredUpdate } from '../../repositories/repositor
 import { toUpdates } from '../flows/flow-view.ts'
 import { isFinal } from './update-log.ts'
 
-/** Updates of a flow kept in memory for its subscribers, and updates per read. */
+/** Number of updates of a flow that are kept in memory for its subscribers, and of updates per read. */
 const KEPT_UPDATES = 512
 
 /** Reads stored updates after `afterSeq`, complete with their data. */
@@ -13,7 +13,7 @@ export type ReadUpdates = (flowId: string, afterSeq: number, limit: number) => P
 export interface StreamUpdatesOptions {
   readonly afterSeq: number
   readonly signal?: AbortSignal
-  /** Whether the flow does not run, so that no update comes after the stored ones. */
+  /** Whether the flow is not running, so that no more updates come after the stored ones. */
   readonly isSettled: () => Promise<boolean>
 }
 
@@ -41,7 +41,7 @@ export interface LiveUpdatesDeps {
 
 /**
  * Streams stored updates to subscribers. Only durable updates are delivered, so a subscriber that reconnects to any
- * process, also after a crash, misses none and receives none twice. A slow subscriber takes no memory here: it reads
+ * process, even after a crash, misses none and receives none twice. A slow subscriber takes no memory here: it reads
  * from the database at its own pace.
  */
 export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
@@ -95,7 +95,7 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
         const updates = fromRecent(channel, seq) ?? (await read(flowId, seq, KEPT_UPDATES))
         const newest = updates.at(-1)?.seq ?? 0
         if (newest > channel.newestSeq) {
-          // This read has found updates before the next poll does: the other subscribers read them too.
+          // This read has found updates before the next poll, so the other subscribers are woken to read them too.
           channel.newestSeq = newest
           wakeAll(channel)
         }
@@ -124,7 +124,9 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
     publish,
     /** Yields updates until the flow has ended or the signal aborts. */
     stream,
-    /** Wakes the subscribers of a flow that runs in this process no more, so that they check whether it is settled. */
+    /**
+     * Wakes the subscribers of a flow that no longer runs in this process, so that they check whether it is settled.
+     */
     ended(flowId: string) {
       const channel = channels.get(flowId)
       if (channel) wakeAll(channel)
@@ -152,7 +154,7 @@ function leave(channels: Map<string, Channel>, flowId: string, channel: Channel)
   if (--channel.subscribers === 0) channels.delete(flowId)
 }
 
-/** Updates after `seq`, as far as memory holds them without a gap; `undefined` where the database must be read. */
+/** Updates after `seq`, as far as memory holds them without a gap; `undefined` if the database must be read. */
 function fromRecent({ recent }: Channel, seq: number): readonly FlowUpdate[] | undefined {
   const start = recent.findIndex((update) => update.seq === seq + 1)
   if (start === -1) return undefined

@@ -16,7 +16,7 @@ export interface FlowLogOptions {
   /** Sequence number of the newest stored update. */
   readonly lastSeq: number
   readonly onUpdate?: (update: FlowUpdate) => unknown
-  /** Cancelled with the error of a write that the database refuses: the flow must end. */
+  /** Cancelled with the error if the database refuses a write, because the flow must then end. */
   readonly cancellation: CancellationToken
 }
 
@@ -34,15 +34,15 @@ interface FlowLogDeps extends UpdateLogDeps {
   /** Flushes the log within 50 ms. */
   readonly flushSoon: (log: FlowLog) => void
   /**
-   * Writes the outcome of a flow when the database is back, because a flow that no process runs must not stay RUNNING.
-   * A later outcome of the same flow replaces it.
+   * Writes the outcome of a flow when the database is reachable again, because a flow that no process runs must not
+   * stay RUNNING. A later outcome of the same flow replaces it.
    */
   readonly writeLater: (flowId: string, write: () => Promise<void>) => void
 }
 
 /**
- * Numbers, stores and publishes the updates of one running flow. Every waiting flow has one: a class, so that its
- * functions are shared.
+ * Numbers, stores and publishes the updates of one running flow. It is a class so that its functions are shared: every
+ * waiting flow has one.
  */
 export class FlowLog {
   readonly #deps: FlowLogDeps
@@ -85,7 +85,7 @@ export class FlowLog {
     this.#append(results, messages)
   }
 
-  /** Resolves when everything recorded so far is durable; `undefined` where no write is pending. */
+  /** Resolves when everything recorded so far is durable; `undefined` if no write is pending. */
   get durable(): Promise<void> | undefined {
     return this.#durable
   }

@@ -4,7 +4,7 @@ const isSteps = (node: ASTNode): boolean => node.op === 'id' && node.args === 's
 
 export const isStepAccess = (node: ASTNode): boolean => stepAccess(node) !== undefined
 
-/** The key by which a node reads one step: an id, or `computed`. */
+/** The step that a node reads: its id, or `computed` if the key is not a constant. */
 export function stepAccess(node: ASTNode): { readonly id: string } | 'computed' | undefined {
   if (node.op === '.' && isSteps(node.args[0])) return { id: node.args[1] }
   if (node.op !== '[]' || !isSteps(node.args[0])) return undefined
@@ -36,7 +36,7 @@ export function children(node: ASTNode): readonly ASTNode[] {
   }
 }
 
-/** The step whose missing output or field ended a reading; `undefined` where something else ended it. */
+/** The step whose missing output or field stopped an evaluation; `undefined` if something else stopped it. */
 export function stepRead(node: unknown): ReturnType<typeof stepAccess> {
   if (!isNode(node)) return undefined
   const own = stepAccess(node)

@@ -5,15 +5,15 @@ import { children } from './cel-nodes.ts'
 type Numeric = bigint | number
 
 /**
- * Operators for whole and decimal numbers in one expression. CEL has none, but values that models write are decimal,
- * while literals mostly are whole.
+ * Operators for whole and decimal numbers in one expression. CEL does not define any, but numbers from models are
+ * decimals, while literals are mostly whole numbers.
  */
 const MIXED = [
   ['int', 'double'],
   ['double', 'int'],
 ] as const
 
-/** Function around each divisor, because CEL divides decimals by zero without an error. */
+/** Function that wraps each divisor, because CEL divides decimals by zero without an error. */
 const DIVISOR = 'divisor'
 
 export function registerMixedNumbers(cel: Environment): Environment {

@@ -21,12 +21,12 @@ const LOOPS: ReadonlySet<string> = new Set(['exists', 'exists_one', 'all', 'filt
 
 /** Name that replaces `contains` in the expression, because CEL's own function cannot be overridden. */
 export const BOUNDED_CONTAINS = 'containsText'
-/** Search cost of one `contains`. */
+/** Maximum search cost of one `contains`. */
 const MAX_SEARCH_COST = 2_000_000
 
 function containsBounded(text: string, pattern: string): boolean {
   if (searchCost(text, pattern) <= MAX_SEARCH_COST) return text.includes(pattern)
-  const message = `condition: contains cannot look for ${pattern.length} characters in ${text.length}`
+  const message = `condition: contains cannot search for ${pattern.length} characters in ${text.length}`
   throw new OrchestratorError('STEP_FAILED', message)
 }
 
@@ -70,7 +70,7 @@ export function restrict(source: string, node: ASTNode, insideLoop = false): voi
     if (!METHODS.has(method)) refuse(unknownCall('method', method, METHODS))
     if (method === 'contains') node.args[0] = BOUNDED_CONTAINS
     if (LOOPS.has(method)) {
-      if (insideLoop) refuse(`"${method}" may not stand inside another loop`)
+      if (insideLoop) refuse(`"${method}" may not be used inside another loop`)
       restrict(source, node.args[1], insideLoop)
       for (const argument of node.args[2]) restrict(source, argument, true)
       return
@@ -91,7 +91,7 @@ const TEXT_FIELDS: ReadonlySet<string> = new Set(['output', 'status'])
 
 /**
  * Text never equals a number. CEL evaluates such a comparison to false or fails only at run time, after the step has
- * been paid.
+ * been paid for.
  */
 function assertComparable(node: ASTNode, refuse: (message: string) => void): void {
   const sides = children(node)

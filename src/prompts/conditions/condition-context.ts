@@ -2,7 +2,8 @@ import type { PromptScope, References, StepView } from '../../domain/definition/
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /**
- * Characters and values that one evaluation may read; each read counts again. Bounds the cost of loops in conditions.
+ * Maximum number of characters and values that one evaluation may read; each read counts again. Limits the cost of
+ * loops in conditions.
  */
 const MAX_READ = 20_000_000
 /** Cost of each value in addition to its characters. */

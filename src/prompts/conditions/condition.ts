@@ -14,7 +14,7 @@ export interface Condition {
   readonly source: string
   readonly references: References
   /**
-   * Evaluates the condition. False where it depends on the output of a step that was skipped, failed or has not run.
+   * Evaluates the condition. False if it depends on the output of a step that was skipped, failed or has not run.
    * Absent `input` and `previous` read as ''. Throws STEP_FAILED when another value is missing, of the wrong type or
    * over a limit, or when the result is neither true nor false. An OrchestratorError that an accessor of the scope
    * throws is rethrown unchanged.
@@ -132,7 +132,7 @@ function evaluate(parsed: ParseResult, scope: PromptScope, references: Reference
   )
 }
 
-/** Whether an evaluation ended at the output or a field of a step that gave no answer in this run. */
+/** Whether an evaluation stopped because a step whose output or field it reads gave no answer in this run. */
 function lacksStep(error: unknown, { steps }: PromptScope): boolean {
   if (!(error instanceof Error) || !('code' in error) || error.code !== 'no_such_key' || !('node' in error)) return false
   const read = stepRead(error.node)

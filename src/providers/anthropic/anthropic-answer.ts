@@ -113,9 +113,7 @@ export function createAnthropicAnswer(
     },
   }
 
-  /**
-   * Whether incomplete tool arguments show that the stream was cut. At the bound of tokens they are incomplete anyway.
-   */
+  /** Whether incomplete tool arguments show that the stream was cut. At the token limit they are incomplete anyway. */
   const hasCutArguments = () => FINISH.get(stopReason ?? '') !== 'length' && [...tools.values()].some(({ json }) => !isJson(json))
 
   const notes = (): readonly string[] => [

@@ -12,7 +12,7 @@ interface Abilities {
   readonly sampling: 'both' | 'one' | 'none'
   /** Whether the model accepts a JSON Schema as `output_config.format`. */
   readonly structured: boolean
-  /** Bound of output tokens for steps without `settings.maxTokens`, because the API requires one. */
+  /** Maximum number of output tokens for steps without `settings.maxTokens`, because the API requires one. */
   readonly defaultMaxTokens: number
 }
 
@@ -55,11 +55,11 @@ export function toAnthropicRequest(request: ModelRequest, stream: boolean, trans
   const { sampling, structured, defaultMaxTokens } = abilitiesOf(model)
   const notes: string[] = []
   const { maxTokens = defaultMaxTokens, stopSequences } = settings
-  if (settings.maxTokens === undefined) notes.push(`max_tokens was set to ${maxTokens}, because Anthropic requires a bound`)
+  if (settings.maxTokens === undefined) notes.push(`max_tokens was set to ${maxTokens}, because Anthropic requires a limit`)
   const randomness = toRandomness(model, settings, sampling, notes)
   const schema = outputSchema && structured ? toAnthropicSchema(outputSchema, transform) : undefined
   if (outputSchema && !schema) {
-    notes.push(`outputSchema was left out: ${model} cannot be held to it; the answer is checked afterwards`)
+    notes.push(`outputSchema was left out: ${model} does not support it; the answer is checked afterwards`)
   }
   return {
     body: {

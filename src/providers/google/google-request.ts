@@ -1,7 +1,7 @@
 import type { Content, GenerateContentRequest } from '@google/generative-ai'
 import type { JsonSchema, ModelRequest } from '../../domain/execution/model-call.ts'
 
-/** ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
+/** Source: ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
 const MAX_STOP_SEQUENCES = 5
 
 /** Declared here because the SDK's type lacks `responseJsonSchema`. */
@@ -44,13 +44,13 @@ const toContent = (role: string, text: string): Content => ({ role, parts: [{ te
 const isGemma = (model: string) => /(^|\/)gemma/.test(model)
 
 /**
- * Models before 2.5 support JSON without a schema, Gemma neither (ai.google.dev/gemini-api/docs/structured-output,
- * November 2026).
+ * Models before 2.5 support JSON without a schema, and Gemma supports neither
+ * (ai.google.dev/gemini-api/docs/structured-output, November 2026).
  */
 const takesSchema = (model: string) => !isGemma(model) && !/(^|\/)(gemini-(1|2\.0)|learnlm)/.test(model)
 
 function toJsonMode(model: string, { $schema: _dialect, ...schema }: JsonSchema, notes: string[]): Partial<GenerationConfig> {
   if (takesSchema(model)) return { responseMimeType: 'application/json', responseJsonSchema: schema }
-  notes.push(`outputSchema was left out: ${model} cannot be held to it; the answer is checked afterwards`)
+  notes.push(`outputSchema was left out: ${model} does not support it; the answer is checked afterwards`)
   return isGemma(model) ? {} : { responseMimeType: 'application/json' }
 }

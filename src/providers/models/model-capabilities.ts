@@ -4,7 +4,7 @@ import type { ModelSettings } from '../../domain/execution/model-call.ts'
 export interface ModelCapabilities {
   /** Settings that the model rejects or ignores. */
   readonly refuses: readonly (keyof ModelSettings)[]
-  /** Whether it is a reasoning model, whose bound of output tokens is `max_completion_tokens`. */
+  /** Whether it is a reasoning model, whose limit of output tokens is `max_completion_tokens`. */
   readonly reasoning: boolean
 }
 
@@ -52,12 +52,12 @@ export function fitSettings(
     return { settings, notes: NO_NOTES }
   }
   const { refuses } = capabilitiesOf(model)
-  const left = SETTING_NAMES.filter(
+  const leftOut = SETTING_NAMES.filter(
     (name) => settings[name] !== undefined && (names[name] === undefined ? refuses.includes(name) : names[name] === false),
   )
-  if (left.length === 0) return { settings, notes: NO_NOTES }
-  const sent = Object.fromEntries(Object.entries(settings).filter(([name]) => !left.some((refused) => refused === name)))
-  return { settings: sent, notes: left.map((name) => `${name} was left out: ${model} does not accept it`) }
+  if (leftOut.length === 0) return { settings, notes: NO_NOTES }
+  const sent = Object.fromEntries(Object.entries(settings).filter(([name]) => !leftOut.some((refused) => refused === name)))
+  return { settings: sent, notes: leftOut.map((name) => `${name} was left out: ${model} does not accept it`) }
 }
 
 const SETTING_NAMES = ['temperature', 'topP', 'stopSequences', 'maxTokens'] as const

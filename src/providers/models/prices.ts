@@ -84,8 +84,8 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
 }
 
 /**
- * Cost by the list. If the list lacks the answering model, as with names that gateways make up, the requested model
- * counts.
+ * Cost according to the list. If the list lacks the answering model, as with names that gateways make up, the requested
+ * model counts.
  */
 function toListCost(list: PriceList, vendor: string, answer: PricedAnswer, usage: CountedUsage): Cost | undefined {
   const factor = toTierFactor(vendor, answer.serviceTier)

@@ -276,7 +276,7 @@ function hasFiltered(results: unknown): boolean {
 
 const NO_DETAILS: readonly ForeignRecord[] = []
 
-/** The text of a content: a string, a part, or a list of parts. */
+/** The text of a `content` field: a string, a part, or a list of parts. */
 function toText(content: unknown): string {
   if (typeof content === 'string') return content
   if (isRecord(content)) return typeof content.text === 'string' && isTextType(content.type) ? content.text : ''

@@ -3,7 +3,7 @@ import type { FieldNames, ProviderSettingsInput } from '../../config/provider-se
 /** How one service differs from OpenAI's Chat Completions. */
 export interface ChatDialect {
   /**
-   * Name of the bound of output tokens. `by-model`: `max_completion_tokens` for reasoning models, otherwise
+   * Field name for the limit of output tokens. `by-model`: `max_completion_tokens` for reasoning models, otherwise
    * `max_tokens`.
    */
   readonly maxTokensField: 'max_tokens' | 'max_completion_tokens' | 'by-model'

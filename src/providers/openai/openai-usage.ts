@@ -26,9 +26,14 @@ export function toUsage(raw: unknown): Usage {
     countOf(inputDetails.cache_creation_tokens) ??
     countOf(raw.cache_creation_input_tokens)
   const reasoning = countOf(outputDetails.reasoning_tokens) ?? countOf(raw.reasoning_tokens)
-  const beside = toTokensBeside(raw, stated, total, { cached, cacheWrite, reasoning, audio: countOf(inputDetails.audio_tokens) })
-  const inputTokens = input === undefined ? undefined : input + beside.input
-  const outputTokens = output === undefined ? undefined : output + beside.output
+  const excluded = toTokensBeside(raw, stated, total, {
+    cached,
+    cacheWrite,
+    reasoning,
+    audio: countOf(inputDetails.audio_tokens),
+  })
+  const inputTokens = input === undefined ? undefined : input + excluded.input
+  const outputTokens = output === undefined ? undefined : output + excluded.output
   // Set field by field: conditional spreads take as long as the rest of reading an answer.
   const usage: { -readonly [Field in keyof Usage]: Usage[Field] } = { source: 'reported' }
   if (inputTokens !== undefined) usage.inputTokens = inputTokens
@@ -56,11 +61,11 @@ function completed(input: number | undefined, output: number | undefined, total:
 }
 
 /**
- * Input tokens read from a cache. The largest figure counts, because vendors use different names and may send another
- * one as 0.
+ * Input tokens read from a cache. The largest figure counts, because vendors use different names and may send the other
+ * names as 0.
  */
 function toCachedTokens(raw: ForeignRecord, inputDetails: ForeignRecord): number | undefined {
-  let most: number | undefined
+  let largest: number | undefined
   for (const found of [
     inputDetails.cached_tokens,
     raw.num_cached_tokens,
@@ -70,9 +75,9 @@ function toCachedTokens(raw: ForeignRecord, inputDetails: ForeignRecord): number
     inputDetails.cache_read_tokens,
   ]) {
     const count = countOf(found)
-    if (count !== undefined && (most === undefined || count > most)) most = count
+    if (count !== undefined && (largest === undefined || count > largest)) largest = count
   }
-  return most
+  return largest
 }
 
 interface InputAndOutputDetails {
@@ -103,7 +108,7 @@ function toTokensBeside(
     }
     return { input: 0, output: hidden }
   }
-  // With Anthropic's field names cached tokens are excluded from the input. Gateways that rename the fields include
+  // Under Anthropic's field names, cached tokens are excluded from the input. Gateways that rename the fields include
   // them.
   const namesOfAnthropic = raw.prompt_tokens === undefined && total === undefined
   const isCachedBeside =

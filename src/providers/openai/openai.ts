@@ -32,11 +32,14 @@ export interface OpenAiVariant {
   readonly dialect: ChatDialect
   /** Header of the key; default `authorization`. */
   readonly keyHeader?: 'api-key'
-  /** The model is part of the path (Azure with an API version). */
+  /** Whether the model is part of the path (Azure with an API version). */
   readonly deployments?: boolean
 }
 
-/** How often one request is repeated with another rejected field changed, before its error is returned. */
+/**
+ * Maximum number of times that one request is repeated with another rejected field changed, before its error is
+ * returned.
+ */
 const MAX_ADJUSTMENTS = 5
 
 const OPENAI: OpenAiVariant = { kind: 'openai', dialect: OPENAI_DIALECT }
@@ -107,10 +110,10 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
       response.ok ? readInto(openReader(), response, onDelta, onActivity) : rejectWith(response),
     )
     return read.then(
-      (whole) => {
+      (reader) => {
         relay.release()
         signal.throwIfAborted()
-        return whole.toModelResponse(notes)
+        return reader.toModelResponse(notes)
       },
       (error) => {
         relay.abort()
@@ -119,10 +122,10 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
         if (!signal.aborted) {
           const generation = error instanceof RejectedRequest && toUsableGeneration(error.body)
           if (generation) {
-            const whole = openReader()
-            const text = whole.readEvent(error.body) + whole.endText()
+            const errorReader = openReader()
+            const text = errorReader.readEvent(error.body) + errorReader.endText()
             if (text !== '') onDelta?.(text)
-            return whole.toModelResponse(notes)
+            return errorReader.toModelResponse(notes)
           }
           const failure = toFailure(error, state)
           if (adjustmentsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {

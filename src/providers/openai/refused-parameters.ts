@@ -14,7 +14,7 @@ export interface RefusedParameters {
   learn(model: string, sent: OpenAiRequest, error: unknown): boolean
 }
 
-/** Optional fields. The bound of output tokens is not among them, because limits of the flow depend on it. */
+/** Optional fields. The limit of output tokens is not among them, because limits of the flow depend on it. */
 const LEFT_OUT = new Set(['stream_options', 'temperature', 'top_p', 'stop', 'response_format', 'text', 'usage', 'store'])
 /** Fields that a server rejects for every model. */
 const OF_THE_ACCOUNT = new Set(['stream_options', 'usage', 'store'])

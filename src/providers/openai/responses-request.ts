@@ -4,7 +4,7 @@ import { fitSettings } from '../models/model-capabilities.ts'
 import { toStructuredSchema } from '../vendor/json-schema.ts'
 import type { OpenAiRequest } from './answer.ts'
 
-/** The API rejects smaller bounds (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
+/** The API rejects smaller limits (platform.openai.com/docs/api-reference/responses/create, 2026-11). */
 const MIN_OUTPUT_TOKENS = 16
 
 /** Builds a request of the Responses API, with `store: false` so that the vendor stores no answers. */

@@ -47,8 +47,8 @@ const PARTIAL_COSTS =
   /^(input|output|prompt|completion|completions|request|cache|cached|cache_read|cache_write|reasoning|search|tool|image|audio|citation|search_queries|input_tokens|output_tokens|reasoning_tokens|citation_tokens)(_cost|_usd|_cost_usd)?$/
 
 /**
- * An amount in US dollars: a finite number that is not negative, also as text. Of an object, its total or the sum of
- * its parts.
+ * An amount in US dollars: a finite number that is not negative, possibly as text. For an object, its total or the sum
+ * of its parts.
  */
 function amountOf(value: unknown): number | undefined {
   if (!isRecord(value)) return countOf(value) ?? textAmountOf(value)

@@ -60,8 +60,8 @@ export interface ThinkSplit {
   readonly text: string
   readonly reasoning: string
   /**
-   * All text returned before was reasoning and is repeated in `reasoning`: a closing mark came whose opening mark was
-   * in the prompt.
+   * Whether all text returned before was reasoning, because a closing mark came whose opening mark was in the prompt.
+   * `reasoning` then repeats it.
    */
   readonly isVoid?: boolean
 }
@@ -92,7 +92,7 @@ export const opensInPrompt = (model: string): boolean =>
  */
 export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplitter {
   let state: 'start' | 'inside' | 'text' = 'start'
-  let held = ''
+  let heldText = ''
   let marks = TAGS
   /** Whether reasoning was closed. White space before the answer is then dropped, and later closing marks are text. */
   let isClosed = false
@@ -103,7 +103,7 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
 
   function push(chunk: string): ThinkSplit {
     if (state === 'text' && isClosed) return textOnly(chunk)
-    held += chunk
+    heldText += chunk
     return read(false)
   }
 
@@ -111,15 +111,15 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
     let reasoning = ''
     for (;;) {
       if (state === 'start') {
-        const begin = held.trimStart()
+        const begin = heldText.trimStart()
         if (open(begin)) continue
         if (!isEnd && mayBegin(begin, isClosed)) return reasoning === '' ? NOTHING : { text: '', reasoning }
         state = 'text'
-        if (isClosed) held = begin.replace(ANSWER_START, '')
+        if (isClosed) heldText = begin.replace(ANSWER_START, '')
       } else if (state === 'inside') {
         const length = closedLength(isEnd)
-        reasoning += held.slice(0, length.reasoning)
-        held = held.slice(length.taken)
+        reasoning += heldText.slice(0, length.reasoning)
+        heldText = heldText.slice(length.taken)
         if (state === 'inside') return { text: '', reasoning }
       } else {
         const rest = readText(isEnd)
@@ -132,7 +132,7 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
     for (const pair of ALL_MARKS) {
       const match = pair.open.exec(begin)
       if (!match) continue
-      held = begin.slice(match[0].length)
+      heldText = begin.slice(match[0].length)
       marks = pair
       isClosed ||= match[1] === '/'
       state = match[1] === '/' ? 'start' : 'inside'
@@ -149,7 +149,7 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
     let depth = 1
     let close: RegExpExecArray | undefined
     let isNested = false
-    for (const match of held.matchAll(marks.either)) {
+    for (const match of heldText.matchAll(marks.either)) {
       isNested ||= match[1] === undefined
       depth += match[1] === undefined ? 1 : -1
       if (match[1] !== undefined) close = match
@@ -160,8 +160,8 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
       isClosed = true
       return { reasoning: close.index, taken: close.index + close[0].length }
     }
-    if (isEnd) return { reasoning: held.length, taken: held.length }
-    const free = isNested || close ? 0 : held.length - partialMarkLength(held)
+    if (isEnd) return { reasoning: heldText.length, taken: heldText.length }
+    const free = isNested || close ? 0 : heldText.length - partialMarkLength(heldText)
     return { reasoning: free, taken: free }
   }
 
@@ -171,12 +171,12 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
     const isUndecided =
       close !== undefined &&
       !isEnd &&
-      close.index + close[0].length === held.length &&
-      isQuoteBefore(given + held.slice(0, close.index))
+      close.index + close[0].length === heldText.length &&
+      isQuoteBefore(given + heldText.slice(0, close.index))
     if (close && !isUndecided) {
       const isVoid = given !== ''
-      const reasoning = given + held.slice(0, close.index)
-      held = held.slice(close.index + close[0].length)
+      const reasoning = given + heldText.slice(0, close.index)
+      heldText = heldText.slice(close.index + close[0].length)
       given = ''
       state = 'start'
       isClosed = true
@@ -184,9 +184,9 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
       return { text: rest.text, reasoning: reasoning + rest.reasoning, ...(isVoid && { isVoid }) }
     }
     if (isOpenInPrompt && !isClosed && !isEnd) return NOTHING
-    const free = close ? close.index : isClosed || isEnd ? held.length : held.length - partialMarkLength(held)
-    const text = held.slice(0, free)
-    held = held.slice(free)
+    const free = close ? close.index : isClosed || isEnd ? heldText.length : heldText.length - partialMarkLength(heldText)
+    const text = heldText.slice(0, free)
+    heldText = heldText.slice(free)
     searched = 0
     if (!isClosed) given += text
     return textOnly(text)
@@ -194,15 +194,18 @@ export function createThinkSplitter({ isOpenInPrompt = false } = {}): ThinkSplit
 
   function findLoneClose(): RegExpExecArray | undefined {
     EITHER.lastIndex = Math.max(0, searched - LONGEST_MARK)
-    let match = EITHER.exec(held)
-    while (match && (match[1] === undefined || !isLone(given + held.slice(0, match.index), held.slice(EITHER.lastIndex)))) {
-      match = EITHER.exec(held)
+    let match = EITHER.exec(heldText)
+    while (
+      match &&
+      (match[1] === undefined || !isLone(given + heldText.slice(0, match.index), heldText.slice(EITHER.lastIndex)))
+    ) {
+      match = EITHER.exec(heldText)
     }
-    searched = held.length
+    searched = heldText.length
     return match ?? undefined
   }
 
-  return { push, end: () => (held === '' ? NOTHING : read(true)) }
+  return { push, end: () => (heldText === '' ? NOTHING : read(true)) }
 }
 
 /**

@@ -74,9 +74,9 @@ const numberOf = (value: unknown): number | undefined => (typeof value === 'numb
 function toNumber(schema: JsonSchema, wanted: number): number {
   const above = numberOf(schema.exclusiveMinimum)
   const below = numberOf(schema.exclusiveMaximum)
-  const least = numberOf(schema.minimum) ?? (above === undefined ? undefined : above + wanted / 2)
-  const most = numberOf(schema.maximum) ?? (below === undefined ? undefined : below - wanted / 2)
-  const value = Math.min(Math.max(wanted, least ?? wanted), most ?? Number.POSITIVE_INFINITY)
+  const minimum = numberOf(schema.minimum) ?? (above === undefined ? undefined : above + wanted / 2)
+  const maximum = numberOf(schema.maximum) ?? (below === undefined ? undefined : below - wanted / 2)
+  const value = Math.min(Math.max(wanted, minimum ?? wanted), maximum ?? Number.POSITIVE_INFINITY)
   const step = numberOf(schema.multipleOf)
   return step ? Math.ceil(value / step) * step : value
 }

@@ -18,9 +18,9 @@ export interface ScenarioReply {
   /** Vendor whose format the request must have. */
   readonly vendor?: SimulatedVendor
   readonly says: string | SimulatedVerdict | ((request: SimulatedRequest) => string)
-  /** The verdict is sent as invalid JSON that can be repaired. */
+  /** Whether the verdict is sent as invalid JSON that can be repaired. */
   readonly broken?: true
-  /** The request is answered with 429 once before the reply. */
+  /** Whether the request is answered with 429 once before the reply. */
   readonly rateLimited?: true
 }
 

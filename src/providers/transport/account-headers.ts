@@ -7,8 +7,8 @@ import { isRecord } from '../vendor/foreign-json.ts'
 export type HeadersSource = () => Promise<readonly (readonly [name: string, value: string])[]>
 
 /**
- * Header values of earlier requests that are still redacted, because vendors may quote them late. Bounded, because
- * tokens are renewed.
+ * Number of header values of earlier requests that are still redacted, because vendors may quote them late. Limited,
+ * because tokens are renewed.
  */
 const MAX_REMEMBERED = 32
 

@@ -7,7 +7,7 @@ import { constants, createBrotliDecompress, createGunzip, createInflate, createI
  */
 const ZLIB = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH }
 const BROTLI = { flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH }
-/** Bounds the work that a hostile `content-encoding` can cause. */
+/** Limits the work that a hostile `content-encoding` can cause. */
 const MAX_CODINGS = 5
 
 export interface Decoder {

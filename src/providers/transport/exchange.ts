@@ -18,8 +18,8 @@ interface Opening {
 }
 
 /**
- * One request and its response, as undici reports them. A class, because thousands wait at once and a closure per event
- * would use more memory. Chunks are passed to the reader as they arrive, without a queue.
+ * One request and its response, as undici reports them. It is a class because thousands wait at once and a closure per
+ * event would use more memory. Chunks are passed to the reader as they arrive, without a queue.
  */
 export class Exchange implements Dispatcher.DispatchHandler, ChunkSource {
   readonly #url: string

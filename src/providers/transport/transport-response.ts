@@ -2,7 +2,7 @@ import type { ResponseHeaders } from './response-headers.ts'
 
 const MAX_ERROR_BYTES = 64 * 1024
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
-/** How long to read the rest of a body after its end mark, so that the connection can be reused. */
+/** Milliseconds for reading the rest of a body after its end mark, so that the connection can be reused. */
 export const DRAIN_MS = 1_000
 /** Some servers send statuses beyond those that a `Response` can hold. */
 const HIGHEST_STATUS = 599

@@ -5,7 +5,7 @@ import { isRecord } from './foreign-json.ts'
 import { saysFailure } from './vendor-words.ts'
 
 const DONE = '[DONE]'
-/** Characters. One event may repeat the whole answer (`response.completed`). */
+/** Maximum number of characters. One event may repeat the whole answer (`response.completed`). */
 const MAX_EVENT_LENGTH = 64_000_000
 const BYTE_ORDER_MARK = '\uFEFF'
 

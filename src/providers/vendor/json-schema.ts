@@ -4,7 +4,7 @@ import { isRecord, listOf, recordOf } from './foreign-json.ts'
 export interface StructuredSchema {
   readonly schema: JsonSchema
   /**
-   * Whether the vendor can enforce the whole schema. Otherwise the schema is a hint, and only the engine checks the
+   * Whether the vendor can enforce the whole schema. Otherwise the schema is a hint, and only Polyphony checks the
    * answer.
    */
   readonly strict: boolean
@@ -31,8 +31,7 @@ const KEPT = new Set([
   ...['minItems', 'maxItems'],
 ])
 /**
- * Keywords that only narrow values. They can be dropped, because the engine checks every answer against the full
- * schema.
+ * Keywords that only narrow values. They can be dropped, because Polyphony checks every answer against the full schema.
  */
 const DROPPED = new Set([
   '$schema',

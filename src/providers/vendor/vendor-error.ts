@@ -32,13 +32,15 @@ export interface VendorFailure extends AttemptState {
  * request field that the server rejects, `details.useInstead` the one it asks for.
  */
 export function toVendorError(failure: VendorFailure): OrchestratorError {
-  const said = withHeaderKind(toVendorWords(failure.body), failure.headers)
-  const code = toFaultCode(failure.status, said)
-  const status = failure.status ?? said.status
+  const vendorWords = withHeaderKind(toVendorWords(failure.body), failure.headers)
+  const code = toFaultCode(failure.status, vendorWords)
+  const status = failure.status ?? vendorWords.status
   const heading = failure.status === undefined ? 'reported an error inside its answer' : `answered with status ${failure.status}`
   // Checked separately: the gateway's message must not be withheld because the message it wraps repeats the request.
-  const words = [safeMessage(said.message, failure), safeMessage(said.upstream, failure)].filter((part) => part !== undefined)
-  const refused = code === 'PROVIDER_REJECTED' ? toRefusedParameter(status, said) : undefined
+  const words = [safeMessage(vendorWords.message, failure), safeMessage(vendorWords.upstream, failure)].filter(
+    (part) => part !== undefined,
+  )
+  const refused = code === 'PROVIDER_REJECTED' ? toRefusedParameter(status, vendorWords) : undefined
   const waitMs = retryAfterMs(failure.headers, failure.body, failure.nowMs ?? Date.now())
   const error = new OrchestratorError(code, [`Provider "${failure.provider}" ${heading}`, ...words].join(': '), {
     details: {
@@ -46,8 +48,8 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
       ...(status !== undefined && { status }),
       // The Retry-After header of our own server is built from this field.
       ...(waitMs !== undefined && { retryAfterMs: waitMs }),
-      ...(said.code !== undefined && { vendorCode: safeMessage(said.code, failure) }),
-      ...(said.type !== undefined && { vendorType: safeMessage(said.type, failure) }),
+      ...(vendorWords.code !== undefined && { vendorCode: safeMessage(vendorWords.code, failure) }),
+      ...(vendorWords.type !== undefined && { vendorType: safeMessage(vendorWords.type, failure) }),
       ...(refused && { refusedParameter: safeMessage(refused.name, failure) }),
       ...(refused?.useInstead && { useInstead: safeMessage(refused.useInstead, failure) }),
     },
@@ -63,9 +65,9 @@ export function toVendorError(failure: VendorFailure): OrchestratorError {
 }
 
 /** AWS sends the kind of a failure in a header. */
-function withHeaderKind(said: VendorWords, headers: VendorFailure['headers']): VendorWords {
+function withHeaderKind(vendorWords: VendorWords, headers: VendorFailure['headers']): VendorWords {
   const kind = headers?.get('x-amzn-errortype')?.replace(/:.*$/, '')
-  return kind ? { ...said, kinds: [...said.kinds, kind] } : said
+  return kind ? { ...vendorWords, kinds: [...vendorWords.kinds, kind] } : vendorWords
 }
 
 /**

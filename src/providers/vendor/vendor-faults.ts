@@ -12,7 +12,7 @@ interface Fault {
   readonly word?: RegExp
   readonly text?: RegExp
   /** Statuses for which the rule does not apply. */
-  readonly not?: readonly number[]
+  readonly exceptStatuses?: readonly number[]
 }
 
 const FAULTS: readonly Fault[] = [
@@ -28,13 +28,13 @@ const FAULTS: readonly Fault[] = [
   {
     code: 'PROVIDER_QUOTA_EXHAUSTED',
     word: /^(insufficient(quota|userquota|balance|credits|funds)|billing(error|hardlimitreached|notactive|disabled)|quotaexceeded|exceededcurrentquotaerror|servicequotaexceeded(exception)?|creditlimit.*|spendlimitreached|arrearage|paymentrequired(error)?|minimax1008|.*perday.*)$/,
-    not: [401],
+    exceptStatuses: [401],
   },
   {
     code: 'PROVIDER_QUOTA_EXHAUSTED',
     // Anthropic (400), xAI (403 and 429), OpenRouter (403), Azure (403), Fireworks (412), SiliconFlow (403).
     text: /credit balance is too low|reached your specified api usage limits|doesn't have any credits|used all available credits|monthly spending limit|spending limit (exceeded|reached)|key limit exceeded|out of call volume quota|insufficient (account )?(balance|credits|funds)|balance is insufficient/i,
-    not: [401],
+    exceptStatuses: [401],
   },
   {
     code: 'PROVIDER_AUTH',
@@ -44,7 +44,7 @@ const FAULTS: readonly Fault[] = [
     code: 'PROVIDER_AUTH',
     // xAI (400), Groq (400), Anthropic (400), Gemini's endpoint for OpenAI clients (400).
     text: /incorrect api key|invalid api[- ]?key|api key (is )?(not valid|invalid|expired)|api key not valid|organization has been (disabled|restricted)/i,
-    not: [404, 429],
+    exceptStatuses: [404, 429],
   },
   // The vendor rejected the output of its own model (Groq). The request is valid, so another attempt may succeed.
   { code: 'PROVIDER_BAD_REPLY', word: /^(jsonvalidatefailed|outputparsefailed)$/ },
@@ -56,7 +56,7 @@ const FAULTS: readonly Fault[] = [
     code: 'PROVIDER_REJECTED',
     // llama.cpp and others, with a 500 or without a status.
     text: /exceeds? (the )?(available |maximum |model's )?context (size|length|window)|context (size|length|window) (has been )?exceeded|maximum context length is/i,
-    not: [401, 402],
+    exceptStatuses: [401, 402],
   },
 ]
 
@@ -79,21 +79,23 @@ const STATUS_WORDS: readonly (readonly [RegExp, number])[] = [
 const TEMPORARY = new Set([408, 409, 424, 425, 498])
 
 /** The error code of a failure. `httpStatus` is undefined for an error inside a 200. */
-export function toFaultCode(httpStatus: number | undefined, said: VendorWords): ErrorCode {
-  const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
-  const status = httpStatus ?? said.status ?? statusOfWords(words)
-  if (said.moderated) return 'CONTENT_FILTERED'
+export function toFaultCode(httpStatus: number | undefined, vendorWords: VendorWords): ErrorCode {
+  const words = vendorWords.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
+  const status = httpStatus ?? vendorWords.status ?? statusOfWords(words)
+  if (vendorWords.moderated) return 'CONTENT_FILTERED'
   const fault = FAULTS.find(
-    ({ word, text, not }) =>
+    ({ word, text, exceptStatuses: not }) =>
       !(status !== undefined && not?.includes(status)) &&
       ((word && words.some((found) => word.test(found))) ||
-        (text && ((said.message && text.test(said.message)) || (said.upstream && text.test(said.upstream))))),
+        (text &&
+          ((vendorWords.message && text.test(vendorWords.message)) ||
+            (vendorWords.upstream && text.test(vendorWords.upstream))))),
   )
   if (fault) return fault.code
   if (status === 402) return 'PROVIDER_QUOTA_EXHAUSTED'
   if (status === 401 || status === 403) return 'PROVIDER_AUTH'
   if (status === 429) return 'PROVIDER_RATE_LIMITED'
-  // Without a status and a known word nothing blames the request, so it may be retried.
+  // Without a status or a known word there is no sign that the request is at fault, so it may be retried.
   if (status === undefined || status >= 500 || TEMPORARY.has(status)) return 'PROVIDER_UNAVAILABLE'
   return 'PROVIDER_REJECTED'
 }
@@ -126,19 +128,19 @@ const WHOLE_FIELDS: Readonly<Record<string, string>> = {
 }
 
 /** The request field that a 400 or 422 rejects. Undefined if only the value of the field is invalid. */
-export function toRefusedParameter(status: number | undefined, said: VendorWords): RefusedParameter | undefined {
+export function toRefusedParameter(status: number | undefined, vendorWords: VendorWords): RefusedParameter | undefined {
   if (status !== undefined && status !== 400 && status !== 422) return undefined
-  const text = [said.message, said.upstream].filter((part) => part !== undefined).join(' ')
-  const words = said.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
-  // Its value is constant, so an error about the value rejects the field.
-  const isStreamOptions = /\b(stream_options|include_usage)\b/.test(said.parameter ?? text)
+  const text = [vendorWords.message, vendorWords.upstream].filter((part) => part !== undefined).join(' ')
+  const words = vendorWords.kinds.map((kind) => kind.toLowerCase().replace(/[\s_.-]+/g, ''))
+  // The value of `stream_options` is constant, so an error about the value rejects the field.
+  const isStreamOptions = /\b(stream_options|include_usage)\b/.test(vendorWords.parameter ?? text)
   if (!isStreamOptions && !words.some((word) => REFUSAL_WORDS.test(word)) && !REFUSAL_TEXT.test(text)) return undefined
   const useInstead = /\buse\s+['"`]?(\w+)['"`]?\s+instead/i.exec(text)?.[1]
   const named =
-    said.parameter ??
+    vendorWords.parameter ??
     FIELDS.find((field) => field !== useInstead && new RegExp(`\\b${field}\\b`).test(text)) ??
     QUOTED_FIELDS.find((field) => new RegExp(`['"\`]${field}['"\`]`).test(text))
   if (named === undefined) return undefined
-  const whole = WHOLE_FIELDS[named] ?? named.replace(/[.[].*$/, '')
-  return { name: WHOLE_FIELDS[whole] ?? whole, ...(useInstead && { useInstead }) }
+  const requestField = WHOLE_FIELDS[named] ?? named.replace(/[.[].*$/, '')
+  return { name: WHOLE_FIELDS[requestField] ?? requestField, ...(useInstead && { useInstead }) }
 }

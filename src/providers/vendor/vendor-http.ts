@@ -109,7 +109,7 @@ export async function readAnswer(response: Response, reading: AnswerReading): Pr
   else onWhole(withoutErrorList(reply))
 }
 
-/** Google sends an error as a list with one item, also from its endpoint for OpenAI clients. */
+/** Google sends an error as a list with one item, even from its endpoint for OpenAI clients. */
 function withoutErrorList(reply: unknown): unknown {
   const [first]: readonly unknown[] = Array.isArray(reply) ? reply : []
   return recordOf(first).error ? first : reply
@@ -122,7 +122,8 @@ async function readStreamed(response: Response, { onEvent, onActivity, endMark, 
     if (error instanceof SyntaxError) throw toBadReply('an event that is not JSON', state())
     // Not a network error: the stream reported an error, or a callback threw.
     if (OrchestratorError.is(error) || networkCodeOf(error) === undefined) throw error
-    // Also after an end mark that may be repeated (Gemini): text may be missing after a broken connection.
+    // An end mark that may be repeated (Gemini) does not prove completeness: text may be missing after a broken
+    // connection.
     throw toStreamCut(endMark, state(), error)
   }
 }

@@ -16,7 +16,7 @@ export const API_KEY_COLUMNS = {
   lastUsedAt: { name: 'last_used_at', type: 'timestamptz', nullable: true },
 } as const satisfies ColumnsOf<ApiKeyRow>
 
-/** A single-use ticket by its hash, with the caller that it stands for. */
+/** A single-use ticket by its hash, with the caller that it authenticates. */
 export interface TicketRow {
   readonly hash: string
   readonly caller: object

@@ -10,12 +10,12 @@ export interface Column {
   readonly array?: true
   /** Must be set exactly where the property of the row may be null; the type `ColumnsOf` checks it. */
   readonly nullable?: true
-  /** The column is part of the primary key, in the order of the table. */
+  /** Whether the column is part of the primary key, in the order of the table. */
   readonly primary?: true
   readonly default?: string | number | (() => string)
-  /** Type as which `json_to_recordset` reads the column, where it is not `type`. */
+  /** Type that `json_to_recordset` uses for the column, if it is not `type`. */
   readonly jsonType?: string
-  /** The entity replaces NUL and lone surrogates, which Postgres refuses, in text of users and models. */
+  /** Whether the entity replaces NUL and lone surrogates, which Postgres refuses, in text of users and models. */
   readonly storable?: true
 }
 
@@ -59,7 +59,7 @@ export function fieldsOf<Table extends Columns>(columns: Table): readonly Field<
   return fields
 }
 
-/** Properties whose column has a mark: `create`, say, of the columns that a new flow is written with. */
+/** Properties whose column has a mark, such as `create` for the columns that are written for a new flow. */
 export type MarkedProperty<Table extends Columns, Mark extends string> = {
   [Property in keyof Table]: Table[Property] extends { readonly [Name in Mark]: true } ? Extract<Property, string> : never
 }[keyof Table]

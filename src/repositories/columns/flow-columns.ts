@@ -18,25 +18,25 @@ export type FlowRow = RowOf<
 
 /** Which writes of the journal set a column of a flow. */
 interface FlowColumn extends Column {
-  /** The flow is created with it. */
+  /** Set when the flow is created. */
   readonly create?: true
-  /** A claim sets it to the value that it carries, or to null. */
+  /** A claim sets the column to the value that it carries, or to null. */
   readonly claim?: true
   /** A claim without a value keeps the stored one. */
   readonly keep?: true
-  /** A claim sets it to null, because it belongs to the previous execution. */
+  /** A claim sets the column to null, because its value belongs to the previous execution. */
   readonly clear?: true
-  /** The outcome sets it. */
+  /** The outcome sets the column. */
   readonly finish?: true
-  /** Lists of flows leave it out. Must be set for texts without bound. */
+  /** Lists of flows omit the column. Must be set for texts of unlimited length. */
   readonly unlisted?: true
 }
 
 /**
- * Columns that change while a flow runs stand last: Postgres logs only the middle part of a row that an update changed.
- * No index holds any of them, and a third of each page is filled at first, so that updates stay on their page and write
- * no index (`FLOW_CLAIM_COLUMNS` finds running flows). Tables that grow with every step have no foreign key to this
- * one, because its check would lock and log this row once per insert.
+ * Columns that change while a flow runs come last, because Postgres logs only the changed middle part of an updated
+ * row. No index contains any of them, and only a third of each page is filled at first, so that updates stay on their
+ * page and write no index (`FLOW_CLAIM_COLUMNS` finds running flows). Tables that grow with every step have no foreign
+ * key to this one, because its check would lock and log this row once per insert.
  */
 export const FLOW_COLUMNS = {
   id: { name: 'id', type: 'uuid', primary: true, create: true },

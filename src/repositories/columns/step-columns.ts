@@ -14,12 +14,13 @@ export const STEP_KEY_COLUMNS = {
   sample: { name: 'sample', type: 'integer', primary: true },
 } as const satisfies ColumnsOf<StepKeyRow>
 
-/** Usage in the rows of results and of attempts; all columns are null where it is undefined. */
+/** Usage in the rows of results and of attempts; all columns are null if it is undefined. */
 export interface UsageColumnValues extends RowOf<{ readonly [Figure in Exclude<keyof Usage, 'source'>]?: number }> {
   readonly usageSource: Usage['source'] | null
 }
 
-// Read as `float8`, which is rounded when it is stored: read as an integer, a fraction would refuse the whole write.
+// Read as `float8`, which is rounded when it is stored. As an integer, a fraction would make Postgres refuse the whole
+// write.
 const tokens = <const Name extends string>(name: Name) =>
   ({ name, type: 'integer', jsonType: 'float8', nullable: true }) as const satisfies Column
 
@@ -34,8 +35,8 @@ export const USAGE_COLUMNS = {
 } as const satisfies ColumnsOf<UsageColumnValues>
 
 /**
- * Facts of a result that few results have, or that are only read whole: they share one JSON column. Empty lists are
- * left out.
+ * Properties that few results have, or that are only read together; they share one JSON column. Empty lists are left
+ * out.
  */
 export interface StepDetails
   extends Pick<StepResult, 'parsed' | 'refusal' | 'reasoning' | 'sources' | 'samples' | 'messageId'>,
@@ -52,7 +53,7 @@ export type StepResultRow = StepKeyRow &
   RowOf<Pick<StepResult, StepResultFact>> &
   UsageColumnValues & {
     readonly recorded: string
-    /** Null where the requested model is the one that answered. */
+    /** Null if the requested model answered. */
     readonly requestedModel: string | null
     readonly details: StepDetails | null
   }

@@ -9,8 +9,8 @@ import {
 import type { PackedFlowHead } from './pages.ts'
 
 /**
- * A flow that is not packed. Its results and updates are created with the first entry, because many flows wait long for
- * it.
+ * A flow that is not packed. Its results and updates are created with the first entry, because many flows wait a long
+ * time before it.
  */
 export interface OpenFlow {
   flow: StoredFlow

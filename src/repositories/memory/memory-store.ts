@@ -76,8 +76,8 @@ function createMemoryOwners(
       beats.delete(ownerId)
     },
     expire: async (ownerId) => {
-      const beat = beats.get(ownerId)
-      if (beat) beats.set(ownerId, { ...beat, beatAtMs: Number.NEGATIVE_INFINITY })
+      const lastHeartbeat = beats.get(ownerId)
+      if (lastHeartbeat) beats.set(ownerId, { ...lastHeartbeat, beatAtMs: Number.NEGATIVE_INFINITY })
     },
     interruptOrphanedFlows: async ({ staleMs, isDead }) => {
       const living = new Set<string>()

@@ -25,10 +25,10 @@ export interface Page<Facts> {
   read(position: number): Facts | undefined
 }
 
-// The lowest quality that finds repeated keys and texts at all: higher ones cost more time and gain nothing here.
+// The lowest quality that finds repeated keys and texts. Higher ones cost more time without a gain here.
 const COMPRESSION = { params: { [constants.BROTLI_PARAM_QUALITY]: 1, [constants.BROTLI_PARAM_LGWIN]: 22 } }
 
-/** Flows that cannot be serialized, because a parsed value holds a function, say, are kept uncompressed. */
+/** Flows that cannot be serialized, for example because a parsed value holds a function, are kept uncompressed. */
 export function createPage<Facts>(flows: readonly Facts[]): Page<Facts> {
   try {
     // Copied, because the result is a view into a larger buffer that would stay in memory with it.
@@ -38,7 +38,7 @@ export function createPage<Facts>(flows: readonly Facts[]): Page<Facts> {
   }
 }
 
-// A function of its own, because closures of one function share all captured variables: the flows would stay in memory
+// A separate function, because closures of one function share all captured variables: the flows would stay in memory
 // with the page.
 function createPackedPage<Facts>(bytes: Uint8Array): Page<Facts> {
   // A weak reference: a list reads many flows of one page in a row, and pages that are not read should take no memory.

@@ -118,7 +118,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       return record
     },
     remove,
-    /** The flow does not run: it may be packed once it is settled, and the oldest flows may be dropped. */
+    /** Marks the flow as not running: it may be packed once it is settled, and the oldest flows may be dropped. */
     markSettled({ flow }: OpenFlow) {
       if (!SETTLED.includes(flow.status)) {
         waiting.add(flow.id)
@@ -129,7 +129,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
       if (packed.size + unpacked.size > maxFlows) dropOldest(packed.size > 0 ? packed.keys() : unpacked)
       if (unpacked.size >= recentFlows + (recentFlows === 0 ? 1 : PAGE_FLOWS)) packOldest()
     },
-    /** The flow runs: it must be neither packed nor dropped. */
+    /** Marks the flow as running: it is neither packed nor dropped. */
     markRunning(flowId: string) {
       unpacked.delete(flowId)
       waiting.delete(flowId)
@@ -161,7 +161,7 @@ const toListEntry = ({ flow, updates }: OpenFlow): FlowListEntry => ({
   hasUpdates: updates !== undefined,
 })
 
-// Written out, because V8 keeps the last keys of an object with a spread in a second object.
+// The properties are listed, because V8 keeps the last keys of an object with a spread in a second object.
 const toPackedFlow = (
   { flow, updates }: OpenFlow,
   page: Page<FlowContents>,

@@ -18,8 +18,9 @@ export const jsonColumnsOf = (columns: Columns, fields: readonly Field<string>[]
 }
 
 /**
- * The list of a `select` that returns rows by their properties: `thread_id as "threadId"`. Must stand instead of `*` in
- * prepared statements: with `*` a connection refuses to run them again once another process has added a column.
+ * The list of a `select` that returns rows by their properties: `thread_id as "threadId"`. Must be used instead of `*`
+ * in prepared statements, because with `*` a connection refuses to run them again once another process has added a
+ * column.
  */
 export const selectList = (fields: readonly Field<string>[], table?: string): string =>
   fields

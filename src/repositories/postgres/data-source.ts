@@ -6,7 +6,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { ENTITIES } from './entities.ts'
 
 /**
- * Milliseconds to wait for a connection. Without a limit, a query beside its own transaction on a pool of one hangs.
+ * Milliseconds to wait for a connection. Without a limit, a query outside its own transaction hangs on a pool of one.
  */
 const CONNECT_TIMEOUT_MS = 10_000
 
@@ -23,7 +23,7 @@ const common = {
   installExtensions: false,
   uuidExtension: 'pgcrypto',
   connectTimeoutMS: CONNECT_TIMEOUT_MS,
-  // The pool replaces a lost idle connection; the next query fails where the server is down.
+  // The pool replaces a lost idle connection; the next query fails if the server is down.
   poolErrorHandler: () => undefined,
 } as const satisfies DataSourceOptions
 
@@ -34,7 +34,7 @@ const driver = { driver: pg }
 
 /** Options that reach Postgres by a URL or with the settings of a pool of `pg`. */
 export const dataSourceOptions = (reach: { readonly url: string } | { readonly pool: PoolConfig }): DataSourceOptions =>
-  // Idle connections do not keep a program running that forgot to close its store.
+  // Idle connections do not keep a program alive if it forgot to close its store.
   'url' in reach
     ? { ...common, ...driver, url: reach.url, extra: { allowExitOnIdle: true } }
     : { ...common, ...driver, poolSize: reach.pool.max, extra: reach.pool }
@@ -78,7 +78,7 @@ const isPool = (value: unknown): value is Pool =>
 
 /**
  * Applies the missing migrations and resolves with their names. Processes that start at the same time wait for each
- * other. Rejects with CONFIG_INVALID where a newer version has changed the schema.
+ * other. Rejects with CONFIG_INVALID if a newer version has changed the schema.
  */
 export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
   const queryRunner = dataSource.createQueryRunner()
@@ -100,7 +100,7 @@ function refuseNewer(executed: readonly Migration[], dataSource: DataSource): vo
   const known = new Set(dataSource.migrations.map((migration) => migration.name))
   const unknown = executed.find((migration) => !known.has(migration.name))
   if (!unknown) return
-  const message = `The database was brought up to date by a newer version of Polyphony (${unknown.name}): use that version`
+  const message = `The database was migrated by a newer version of Polyphony (${unknown.name}): use that version`
   throw new OrchestratorError('CONFIG_INVALID', message, { details: { migration: unknown.name } })
 }
 

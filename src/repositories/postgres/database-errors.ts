@@ -68,7 +68,7 @@ function namesOf(error: unknown): Record<string, string> {
   return names
 }
 
-// Messages of class 42 describe the statement itself, which holds no data: a missing table, say.
+// Messages of class 42 describe the statement itself, for example a missing table, and contain no data.
 const describe = (error: unknown, sqlState: string): string =>
   sqlState.startsWith('42') && error instanceof Error ? `: ${error.message}` : ''
 

@@ -100,7 +100,10 @@ const FlowEntity = createEntity<FlowRow>('PolyphonyFlow', 'polyphony_flows', FLO
   by_name: ['userId', 'name', 'createdAt', 'id'],
 })
 
-/** All tables of Polyphony. TypeORM migrates them and compares their schema; most are read and written by plain SQL. */
+/**
+ * All tables of Polyphony by their entities. TypeORM migrates them and compares their schema; most are read and written
+ * by plain SQL.
+ */
 export const ENTITIES = [
   ApiKeyEntity,
   DataSharingPolicyEntity,

@@ -40,7 +40,8 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
   const journal = createJournal({
     pool,
     nextRecorded,
-    // An embedded database has one connection, and one that stopped answering does not recover.
+    // Writes to an embedded database are not repeated: it has one connection, which does not recover once it stops
+    // answering.
     ...(kind === 'pglite'
       ? { retryForMs: 0, statementsAtOnce: 1 }
       : { retryForMs: options.retryForMs, statementsAtOnce: STATEMENTS_AT_ONCE }),

@@ -11,8 +11,7 @@ export interface AuthenticatorDeps {
   readonly apiKeys: ApiKeyService
   readonly settings: Pick<ServerSettings, 'jwt'>
   /**
-   * Whether only this machine can reach the server. Then, as long as there are no keys, every client is the local
-   * user.
+   * Whether only this machine can reach the server. If so, every client is the local user as long as there are no keys.
    */
   readonly isLoopback: boolean
   readonly now: () => number
@@ -54,7 +53,7 @@ export function createAuthenticator({ apiKeys, settings, isLoopback, now, logger
       if (key) return toCaller(key)
       const caller = token.startsWith('pk_') ? undefined : await verifyToken?.(token)
       if (caller) return caller
-      // Tools that require a key send an invented one to a server without keys. It is ignored.
+      // Some tools require a key, so their users invent one for a server without keys. It is ignored.
       if (await isOpen()) return LOCAL_CALLER
       throw unauthenticated('this key or token is not valid')
     },

@@ -32,8 +32,8 @@ export function createConnectionLimiter({
         if (!isHeld) return
         isHeld = false
         taken--
-        const left = (perUser.get(userId) ?? 1) - 1
-        if (left > 0) perUser.set(userId, left)
+        const remaining = (perUser.get(userId) ?? 1) - 1
+        if (remaining > 0) perUser.set(userId, remaining)
         else perUser.delete(userId)
       }
     },

@@ -8,7 +8,7 @@ const VALID_FOR_MS = 30_000
 const hashOf = (ticket: string): string => createHash('sha256').update(ticket).digest('hex')
 
 /**
- * A ticket that opens one WebSocket for the caller, at any process over the same database. Only its hash is stored.
+ * A ticket that opens one WebSocket for the caller, at any process that shares the database. Only its hash is stored.
  */
 export async function issueTicket(tickets: TicketRepository, caller: Caller) {
   const ticket = randomBytes(32).toString('base64url')

@@ -7,7 +7,7 @@ export interface ErrorAnswer {
   readonly status: number
   /** `content-type` and further headers of this format. */
   readonly headers: Record<string, string>
-  /** Sent as JSON. */
+  /** Body of the response, sent as JSON. */
   readonly body: unknown
 }
 

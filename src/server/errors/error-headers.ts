@@ -1,7 +1,9 @@
 import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** One day: a vendor may name any wait, and some clients wait for `Retry-After` without a bound of their own. */
+/**
+ * One day, because a vendor may name any wait, and some clients wait for `Retry-After` without a limit of their own.
+ */
 const MAX_WAIT_SECONDS = 86_400
 
 /** Seconds of the `Retry-After` header: the wait that a vendor named, rounded up, or that of the error table. */

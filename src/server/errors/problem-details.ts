@@ -68,7 +68,7 @@ export interface ProblemContext {
   readonly instance?: string
 }
 
-/** Bounds of the response, which must not grow with the number and the length of the invalid values of a request. */
+/** Limits of the response, which must not grow with the number and the length of the invalid values of a request. */
 const MAX_INVALID_VALUES = 100
 const MAX_CHARACTERS = 1_000
 

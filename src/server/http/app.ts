@@ -57,7 +57,8 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   readJsonBodies(app)
   app.decorateRequest('caller', undefined)
   deps.observe(app)
-  // Before the plugins, so that the routes they add, such as that of preflights, report errors in the same form.
+  // Registered before the plugins, so that the routes they add, such as that of preflights, report errors in the same
+  // form.
   setErrorHandlers(app, toErrorAnswer, methods)
   checkHostAndOrigin(app, deps)
   answerOptions(app, deps, methods)

@@ -14,8 +14,8 @@ declare module 'fastify' {
 }
 
 /**
- * Milliseconds for which a key stays locked when its process dies. Longer than a request can take: the work would be
- * done twice otherwise.
+ * Milliseconds for which a key stays locked when its process dies. Must exceed the longest request, because the work
+ * would be done twice otherwise.
  */
 const LOCKED_FOR_MS = 60_000
 const EXECUTION_LOCKED_FOR_MS = 1_800_000
@@ -25,10 +25,10 @@ const STORED_HEADERS = ['content-type', 'location', 'x-polyphony-flow-id', 'x-po
 export type IdempotencyDeps = Pick<ServerDeps, 'idempotency' | 'orchestrator' | 'permissions'>
 
 /**
- * Answers a repeated request with the same Idempotency-Key with the stored response of the first, from any process
- * over the same database. Only successful responses are stored: after an error the repetition is processed again.
- * Requests fail with REQUEST_IN_PROGRESS while the first one runs, IDEMPOTENCY_KEY_REUSED when the key belongs to
- * another request.
+ * Answers a repeated request with the same Idempotency-Key with the stored response of the first, from any process that
+ * shares the database. Only successful responses are stored: after an error the repetition is processed again. Requests
+ * fail with REQUEST_IN_PROGRESS while the first one runs, IDEMPOTENCY_KEY_REUSED when the key belongs to another
+ * request.
  */
 export function addIdempotency(app: FastifyInstance, deps: IdempotencyDeps): void {
   const { idempotency: repository } = deps

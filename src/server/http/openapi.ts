@@ -34,7 +34,7 @@ const TAGS: Readonly<Record<string, string>> = {
 const key = {
   type: 'http',
   scheme: 'bearer',
-  description: 'A key of `polyphony keys create`, or a token of the configured issuer.',
+  description: 'A key from `polyphony keys create`, or a token of the configured issuer.',
 } as const
 
 const jsonSchemaTransform = createJsonSchemaTransform({ schemaRegistry: namedSchemas })
@@ -47,7 +47,7 @@ export async function addOpenApi(app: FastifyInstance, { version, publicUrl, def
     openapi: {
       openapi: '3.1.1',
       info: { title: 'Polyphony', version, description: DESCRIPTION },
-      // Without a public address, a relative URL: the server of this document.
+      // Without a public address the URL is relative and refers to the server of this document.
       servers: [{ url: publicUrl?.replace(/(?<=.)\/+$/, '') ?? '/' }],
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       components: { securitySchemes: { key } },

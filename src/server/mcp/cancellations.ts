@@ -36,10 +36,10 @@ export interface MessageOrigin {
 }
 
 /**
- * Cancellation by a separate message, as clients of revisions before 2026-07-28 do it; later ones close the stream.
+ * Cancellation by a separate message, which clients of revisions before 2026-07-28 use; later ones close the stream.
  * Request ids start again with every client, so a call is identified by its caller, its session and its id: the
- * messages of another caller never reach it. A message that arrives at another process has no effect, and the call
- * ends when its time is over.
+ * messages of another caller never reach it. A message that arrives at another process has no effect, and the call ends
+ * when its time is over.
  */
 export function createCancellations() {
   const calls = new Map<string, AbortController>()

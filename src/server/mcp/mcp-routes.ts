@@ -16,7 +16,10 @@ export interface McpRoutesDeps {
   readonly version: string
 }
 
-/** Messages per request. Only clients of revision 2025-03-26 send several in one, and every one of them is a call. */
+/**
+ * Maximum number of messages per request. Only clients of revision 2025-03-26 send several in one, and every one of
+ * them is a call.
+ */
 const MAX_BATCH = 20
 const SESSION_HEADER = 'mcp-session-id'
 /** Milliseconds between comments that keep proxies from closing the stream of a tool that waits. */

@@ -5,7 +5,7 @@ import type { InFlight } from '../streaming/in-flight.ts'
 /**
  * Does the work of one request that waits for a flow. `signal` is aborted when the client has gone, its key is no
  * longer valid, or the server closes: the answer would reach no client then. A client that sent an Idempotency-Key may
- * come back for it. Throws RATE_LIMITED.
+ * request it again. Throws RATE_LIMITED.
  */
 export function answerRequest<Answer>(
   inFlight: Pick<InFlight, 'open'>,

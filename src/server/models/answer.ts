@@ -82,7 +82,8 @@ export function toSpent(flowId: string, steps: readonly StepResult[]): FlowSpent
 }
 
 /**
- * Without context that the author of the flow excluded or that was too long: the user's policies did not withhold it.
+ * Context that the author of the flow excluded or that was too long is left out, because the user's policies did not
+ * withhold it.
  */
 function withheldBy(steps: readonly StepResult[]): readonly Withheld[] {
   const decisions = new Map<string, Withheld>()

@@ -68,8 +68,8 @@ export function createFlowCalls(deps: FlowCallsDeps) {
       flowId = flow.id
       if (json) await assertAnswersJson(orchestrator, flow.definition, json)
       await assertRunnable(deps, flow.definition, userId)
-      // The flow receives the prompt as its input. The mark keeps it out of the history of the flow, unless the
-      // assistant has answered it before.
+      // The flow receives the prompt as its input. The mark keeps the prompt out of the history of the flow, unless the
+      // assistant has already answered it.
       const own = { ...prompt, metadata: { orchestrationFlowId: flowId } }
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)
@@ -139,4 +139,4 @@ const notFound = (flowId: string): OrchestratorError =>
   new OrchestratorError('FLOW_NOT_FOUND', 'The flow was deleted before it ended', { details: { flowId } })
 
 const abandoned = ({ reason }: AbortSignal): OrchestratorError =>
-  OrchestratorError.is(reason) ? reason : flowCancelled(undefined, 'The client went away')
+  OrchestratorError.is(reason) ? reason : flowCancelled(undefined, 'The client disconnected')

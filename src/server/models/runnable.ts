@@ -8,7 +8,10 @@ const RULES = new Map([
   ['attachment', 'allowAttachments'],
 ])
 
-/** The message, with what to allow and how for those who have no other way into Polyphony than OpenAI's client. */
+/**
+ * The error message with a remedy: the consent that is missing and how to give it, for callers that use Polyphony only
+ * through OpenAI's client.
+ */
 export function messageWithRemedy({ code, message, details }: OrchestratorError): string {
   if (code !== 'DATA_SHARING_DENIED') return message
   const denied: readonly unknown[] = Array.isArray(details.denied) ? details.denied : [details]

@@ -60,7 +60,7 @@ export function toWantedJson(given: Format | null | undefined, param: string): W
   throw refusal(param, message, 'unsupported_parameter')
 }
 
-/** With the limits of OpenAI. */
+/** The limits are those of OpenAI. */
 export const requestMetadata = z
   .record(z.string().max(64), z.string().max(512))
   .refine((pairs) => Object.keys(pairs).length <= 16, 'expected at most 16 pairs')

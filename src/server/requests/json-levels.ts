@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
-/** Recursive functions overflow the stack at some thousands of levels, and databases do as well. */
+/** Recursive functions overflow the stack at a few thousand levels, in databases too. */
 const MAX_LEVELS = 1_500
 
 /** Throws INPUT_INVALID for JSON with more nested levels than that. Scans the text, before it is parsed. */

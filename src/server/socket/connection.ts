@@ -37,9 +37,9 @@ interface CloseReason {
 const MESSAGES_PER_SECOND = 200
 const MESSAGE_BURST = 1_000
 const COUNTED_BYTES = 4_096
-/** Messages that wait to be handled before the connection stops reading. */
+/** Maximum number of messages that wait to be handled; then the connection stops reading. */
 const MAX_WAITING = 32
-/** Successive frames that are not valid before the connection is closed. */
+/** Number of successive invalid frames after which the connection is closed. */
 const MAX_INVALID_FRAMES = 50
 /**
  * Milliseconds that the client has to answer the closing handshake. A slow client must first read what was sent before

@@ -3,7 +3,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type ClientFrame, clientFrame } from '../../protocol/socket.ts'
 import { assertFewLevels } from '../requests/json-levels.ts'
 
-/** More members than any frame has. */
+/** No valid frame has more members. */
 const MAX_MEMBERS = 20
 
 /**

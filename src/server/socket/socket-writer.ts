@@ -41,8 +41,8 @@ export function createSocketWriter({ webSocket, stream, settings, onRead, onDrai
   const onFlushed = () => {
     const left = webSocket.bufferedAmount
     const hasRoom = backpressure.hasRoomAgain(left)
-    // Data left the buffer, so the client reads. A write that left at once proves nothing: the system may hold it for
-    // a dead one.
+    // Data left the buffer, so the client is reading. A write that left at once proves nothing, because the system may
+    // still hold it for a dead client.
     if (left > 0 || hasRoom) onRead()
     if (hasRoom) onDrained()
   }
@@ -62,7 +62,7 @@ export function createSocketWriter({ webSocket, stream, settings, onRead, onDrai
       if (webSocket.readyState !== webSocket.OPEN) return
       cork()
       if (data.length <= SLICE_BYTES) return webSocket.send(data, { binary: false }, onFlushed)
-      // The slices share the memory of the message, which is that of all its readers.
+      // The slices share the memory of the message, which all its readers share.
       const bytes = typeof data === 'string' ? Buffer.from(data) : data
       for (let start = 0; start < bytes.length; start += SLICE_BYTES) {
         const fin = start + SLICE_BYTES >= bytes.length

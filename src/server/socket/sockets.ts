@@ -86,8 +86,8 @@ export function createSockets(deps: SocketsDeps): Sockets {
   }
 
   /**
-   * A function of its own, because its closures live as long as the connection: they must not keep the request in
-   * memory, which is as large as everything else together.
+   * A separate function, because its closures live as long as the connection: they must not keep the request in memory,
+   * which is as large as everything else together.
    */
   const toOpening = (stream: Duplex, caller: Caller) => (webSocket: WebSocket) => {
     const connection = createConnection(webSocket, stream, caller, { subscriptions, orchestrator, settings: settings.sockets })

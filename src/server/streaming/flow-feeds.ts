@@ -35,10 +35,16 @@ export interface FlowFeed {
 }
 
 export interface FlowFeedsDeps {
-  /** Updates after `afterSeq`, stored ones and then live ones, to the end of the flow. */
+  /**
+   * Updates after `afterSeq`, stored ones and then live ones, to the end of the flow. Implemented by
+   * OrchestratorService.streamFlow.
+   */
   readonly stream: (flowId: string, userId: string, afterSeq: number, signal: AbortSignal) => AsyncIterable<FlowUpdate>
+  /** Implemented by OrchestratorService.getFlowStatus. */
   readonly statusOf: (flowId: string) => Promise<Pick<FlowStatusReport, 'status' | 'error'>>
-  /** Milliseconds in which another process may resume a flow that a crash interrupted. Its feed does not end before. */
+  /**
+   * Milliseconds in which another process may resume a flow that a crash interrupted. Its feed does not end earlier.
+   */
   readonly resumedWithinMs: number
 }
 
@@ -47,7 +53,8 @@ const RESUME_POLL_INTERVAL_MS = 100
 const MAX_ENTRIES = 1_024
 const MAX_BYTES = 4_000_000
 /**
- * Updates kept afterwards for readers that are slightly behind. Small, because a process may serve thousands of flows.
+ * Number of updates kept afterwards for readers that are slightly behind. Small, because a process may serve thousands
+ * of flows.
  */
 const KEPT_ENTRIES = 128
 const KEPT_BYTES = 131_072
@@ -88,8 +95,8 @@ export type FlowFeeds = ReturnType<typeof createFlowFeeds>
 interface OpenFeed {
   readonly feed: FlowFeed
   /**
-   * Whether a reader that has everything up to `seq` can continue with the entries of this feed. A feed that was
-   * opened after a number that does not exist yet may never hold any entry.
+   * Whether a reader that has everything up to `seq` can continue with the entries of this feed. A feed that was opened
+   * at a number that does not exist yet may never hold an entry.
    */
   readonly reaches: (seq: number) => boolean
   readonly close: () => void

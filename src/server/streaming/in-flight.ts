@@ -13,9 +13,7 @@ export interface InFlightDeps {
   readonly recheckIntervalMs: number
 }
 
-/**
- * Something that is not answered completely: a stream, a WebSocket, a tool call, or a request that waits for a flow.
- */
+/** Work whose answer is not complete: a stream, a WebSocket, a tool call, or a request that waits for a flow. */
 export interface InFlightEntry {
   /**
    * Client whose key or token every recheck verifies. Undefined for work that no client waits for: it is not
@@ -25,8 +23,8 @@ export interface InFlightEntry {
   /** Limit that the entry counts against, for its caller. Undefined: no limit, or one that was reserved before. */
   readonly limit?: Limit
   /**
-   * Must end the answer with what there is. Called at most once, with SERVER_CLOSING when the server closes,
-   * UNAUTHENTICATED when the key was revoked or has expired, or the error that `recheck` returned.
+   * Must end the answer with the data that is available. Called at most once, with SERVER_CLOSING when the server
+   * closes, UNAUTHENTICATED when the key was revoked or has expired, or the error that `recheck` returned.
    */
   respondNow(reason: OrchestratorError): void
   /**

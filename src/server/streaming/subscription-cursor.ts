@@ -8,7 +8,7 @@ import { type FeedEnd, type FeedEntry, type FlowFeed, toEntry } from './flow-fee
  * createSubscriptionSet.
  */
 export interface UpdateSink {
-  /** True when the reader has more unread data than it may have. No update is sent then. */
+  /** True when the reader has more unread data than is allowed. No update is sent then. */
   isFull(): boolean
   /** Takes the next update. */
   send(entry: FeedEntry): void
@@ -114,8 +114,8 @@ export function createSubscriptionCursor({
     }
     readingBack = undefined
     if (stopped) return
-    // The end counts only when everything was read after it was known. A feed without an end notifies when there is
-    // more.
+    // The end is delivered only if all entries were read after the feed reported it. A feed without an end notifies
+    // again when there are more entries.
     if (isAll && endBefore) finish(endBefore)
     else if (!isAll || feed.end) deliver()
   }

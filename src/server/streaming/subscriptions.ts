@@ -28,7 +28,10 @@ export interface Subscriptions {
   close(): void
 }
 
-/** Reads from the database at the same time: a thousand readers that resume together must not hold a thousand pages. */
+/**
+ * Maximum number of concurrent reads from the database, because a thousand readers that resume together must not hold a
+ * thousand pages.
+ */
 const MAX_CONCURRENT_READS = 16
 /** Twice the interval at which processes search for the flows of dead processes. */
 const RESUMED_WITHIN_MS = 10_000

@@ -156,7 +156,7 @@ const settle = async () => {
 }
 const ask = (frame: object) => toFrame({ opcode: OPCODE.text, payload: JSON.stringify(frame) })
 
-test('who asks and does not read is no longer listened to, and goes on where it stopped', async () => {
+test('a client that sends requests but reads no answers is paused, and continues where it stopped', async () => {
   const { line, webSocket } = await open()
   line.stopReading()
   for (let count = 0; count < 900; count++) {
@@ -172,7 +172,7 @@ test('who asks and does not read is no longer listened to, and goes on where it 
   expect(answered).toEqual(Array.from({ length: 900 }, (_, index) => index))
 })
 
-test('pings that are not answered in time because nothing is read count as answers that wait', async () => {
+test('pongs for a client that reads nothing count as waiting answers', async () => {
   const { line, webSocket } = await open()
   line.stopReading()
   for (let count = 0; count < 900; count++) {
@@ -183,7 +183,7 @@ test('pings that are not answered in time because nothing is read count as answe
   expect(webSocket.isPaused).toBe(true)
 })
 
-test('updates for a reader that takes none wait in the database, at bounded memory', async () => {
+test('updates for a reader that reads nothing stay in the database, and memory stays bounded', async () => {
   const { line, webSocket } = await open()
   line.stopReading()
   line.say(ask({ type: 'subscribe', flowId: FLOW }))
@@ -205,7 +205,7 @@ test('updates for a reader that takes none wait in the database, at bounded memo
   expect(frames.at(-1)).toMatchObject({ type: 'end', status: 'COMPLETED', lastSeq: 2_000 })
 })
 
-test('a long update goes out in pieces that are seen to be taken, and stands in memory once for all its readers', async () => {
+test('a long update is sent in fragments whose progress is measured, and is in memory once for all its readers', async () => {
   const readers = [await open(), await open(), await open()]
   for (const { line } of readers) line.say(ask({ type: 'subscribe', flowId: LONG_FLOW }))
   await settle()
@@ -217,7 +217,7 @@ test('a long update goes out in pieces that are seen to be taken, and stands in 
   }
 })
 
-test('a reader that takes nothing is closed as slow and not as dead, one that reads again is not closed', async () => {
+test('a reader that reads nothing is closed as slow and not as dead, and one that reads again is not closed', async () => {
   const slow = await open(0)
   const recovered = await open(0)
   for (const { line } of [slow, recovered]) {
@@ -239,7 +239,7 @@ test('a reader that takes nothing is closed as slow and not as dead, one that re
   expect(recovered.line.frames().at(-1)).toMatchObject({ type: 'end' })
 })
 
-test('who does not answer a ping is ended at the next', async () => {
+test('a client that does not answer a ping is disconnected at the next one', async () => {
   const { connection, webSocket, line } = await open()
   connection.ping()
   line.say(toFrame({ opcode: OPCODE.pong }))

@@ -100,7 +100,7 @@ const foreignOrigins = (port: string): readonly string[] => [
   'capacitor://localhost',
 ]
 
-test.each(KEYED)('no page of another origin gets through any way in, with a key: %s', async (keyed) => {
+test.each(KEYED)('every endpoint refuses pages of other origins, with a key: %s', async (keyed) => {
   const place = await open(keyed)
   const through: string[] = []
   for (const origin of foreignOrigins(place.port)) {
@@ -127,26 +127,23 @@ test.each(KEYED)('a second Origin header does not hide the first, with a key: %s
   }
 })
 
-test.each(KEYED)(
-  'what a browser says of another site counts where it says nothing of the origin, with a key: %s',
-  async (keyed) => {
-    const place = await open(keyed)
-    for (const site of ['cross-site', 'same-site', 'Cross-Site', 'same-origin, cross-site', 'made-up', '']) {
-      for (const surface of surfaces) {
-        const answer = await ask(place, surface, `Host: 127.0.0.1:${place.port}\r\nSec-Fetch-Site: ${site}\r\n`)
-        expect([surface.name, site, answer.status, codeOf(answer)]).toEqual([surface.name, site, 403, 'ORIGIN_REFUSED'])
-      }
+test.each(KEYED)('Sec-Fetch-Site counts if there is no Origin header, with a key: %s', async (keyed) => {
+  const place = await open(keyed)
+  for (const site of ['cross-site', 'same-site', 'Cross-Site', 'same-origin, cross-site', 'made-up', '']) {
+    for (const surface of surfaces) {
+      const answer = await ask(place, surface, `Host: 127.0.0.1:${place.port}\r\nSec-Fetch-Site: ${site}\r\n`)
+      expect([surface.name, site, answer.status, codeOf(answer)]).toEqual([surface.name, site, 403, 'ORIGIN_REFUSED'])
     }
-    for (const site of ['same-origin', 'none']) {
-      const answer = await ask(
-        place,
-        { name: '', line: 'GET /api/v1/me', rest: '' },
-        `Host: 127.0.0.1:${place.port}\r\nSec-Fetch-Site: ${site}\r\n`,
-      )
-      expect(answer.status).toBe(200)
-    }
-  },
-)
+  }
+  for (const site of ['same-origin', 'none']) {
+    const answer = await ask(
+      place,
+      { name: '', line: 'GET /api/v1/me', rest: '' },
+      `Host: 127.0.0.1:${place.port}\r\nSec-Fetch-Site: ${site}\r\n`,
+    )
+    expect(answer.status).toBe(200)
+  }
+})
 
 /** What stands in Host when a name that somebody else owns points here. */
 const foreignHosts = (port: string): readonly string[] => [
@@ -182,7 +179,7 @@ const foreignHosts = (port: string): readonly string[] => [
   '',
 ]
 
-test.each(KEYED)('no foreign name in Host gets through any way in, with a key: %s', async (keyed) => {
+test.each(KEYED)('every endpoint refuses a foreign Host header, with a key: %s', async (keyed) => {
   const place = await open(keyed)
   const through: string[] = []
   for (const host of foreignHosts(place.port)) {
@@ -205,7 +202,7 @@ test.each(KEYED)('no foreign name in Host gets through any way in, with a key: %
   expect(through).toEqual([])
 })
 
-test('a foreign Host is not saved by a proxy that is believed', async () => {
+test('a foreign Host header is refused even behind a trusted proxy', async () => {
   const place = await open(true, { server: { trustProxy: true } })
   for (const surface of surfaces) {
     const forwarded = `X-Forwarded-Host: 127.0.0.1:${place.port}\r\nX-Forwarded-For: 127.0.0.1\r\n`
@@ -213,7 +210,7 @@ test('a foreign Host is not saved by a proxy that is believed', async () => {
   }
 })
 
-test('two Host headers, none, and one in the address that says otherwise are refused', async () => {
+test('two Host headers, no Host header, and one that contradicts the request target are refused', async () => {
   const place = await open(false)
   const own = `Host: 127.0.0.1:${place.port}\r\n`
   const foreign = 'Host: evil.example\r\n'
@@ -238,7 +235,7 @@ test('two Host headers, none, and one in the address that says otherwise are ref
   }
 })
 
-test('an address with a foreign host in it is refused before what it names is looked for', async () => {
+test('a request target with a foreign host is refused before its route is searched', async () => {
   const place = await open(false)
   const own = `Host: 127.0.0.1:${place.port}\r\n`
   const answer = await sendRaw(place.url, `GET http://evil.example/api/v1/me HTTP/1.1\r\n${own}\r\n`)
@@ -246,7 +243,7 @@ test('an address with a foreign host in it is refused before what it names is lo
   expect((await sendRaw(place.url, `GET http://127.0.0.1:${place.port}/api/v1/me HTTP/1.1\r\n${own}\r\n`)).status).toBe(200)
 })
 
-test('the names of this machine are its own, whatever their spelling', async () => {
+test('loopback names are accepted in every spelling', async () => {
   const place = await open(false)
   for (const host of ['127.0.0.1', 'localhost', 'LOCALHOST', '[::1]', '[0:0:0:0:0:0:0:1]']) {
     for (const port of [`:${place.port}`, '']) {
@@ -256,7 +253,7 @@ test('the names of this machine are its own, whatever their spelling', async () 
   }
 })
 
-test('a page of the server itself may call it, under any of its names', async () => {
+test('a page of the server itself may call it under any of its names', async () => {
   const place = await open(false)
   for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
     const own = `Host: ${host}:${place.port}\r\nOrigin: http://${host}:${place.port}\r\nSec-Fetch-Site: same-origin\r\n`
@@ -290,7 +287,7 @@ const nearly = [
   'null',
 ]
 
-test('configured origins get through, and what nearly is one does not', async () => {
+test('configured origins are accepted, and similar ones are refused', async () => {
   const place = await open(true, { server: { corsOrigins: [PAGE], publicUrl: `${PUBLIC}/somewhere` } })
   const local = `Host: 127.0.0.1:${new URL(localUrl(place.server)).port}\r\n`
   const at = { ...place, url: localUrl(place.server) }
@@ -317,7 +314,7 @@ const localUrl = ({ server }: RunningServer): string => {
   return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
 }
 
-test('a preflight is granted to configured origins with what clients send, and to nobody else', async () => {
+test('a preflight is granted only to configured origins, for the headers that clients send', async () => {
   const place = await open(true, { server: { corsOrigins: [PAGE] } })
   const preflight = (origin: string) =>
     sendRaw(
@@ -340,7 +337,7 @@ test('a preflight is granted to configured origins with what clients send, and t
   }
 })
 
-test('what a page can send without asking first is never taken for JSON', async () => {
+test('a body that a page can send without a preflight is never parsed as JSON', async () => {
   const place = await open(false)
   const types = [
     'text/plain',
@@ -361,7 +358,7 @@ test('what a page can send without asking first is never taken for JSON', async 
   expect(json.items).toEqual([])
 })
 
-test('a server at an address of version 6 knows itself by it', () => {
+test('a server on an IPv6 address accepts it as its own host', () => {
   const settings = { host: 'fd00::12', allowedHosts: ['fd00::13'], corsOrigins: [] }
   const { assertAllowed } = createOriginCheck(settings)
   for (const host of ['[fd00::12]:4100', '[FD00:0::12]', '[fd00::13]']) {

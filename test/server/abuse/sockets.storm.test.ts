@@ -111,7 +111,7 @@ test.each([
   })
 })
 
-test('a flood of long questions whose answers nobody reads does not pile up', { timeout: 120_000 }, async () => {
+test('a flood of long requests whose answers are not read does not accumulate', { timeout: 120_000 }, async () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `"k${index}":1`).join(',')
   const misfit = toFrame({ opcode: OPCODE.text, payload: `{"type":"ping",${keys}}` })
   const fit = toFrame({ opcode: OPCODE.text, payload: '{"type":"ping"}' })
@@ -128,7 +128,7 @@ test('a flood of long questions whose answers nobody reads does not pile up', { 
   })
 })
 
-test('a message of 100 MB is refused at its header, in one piece or in many', { timeout: 120_000 }, async () => {
+test('a message of 100 MB is refused at its header, in one fragment or in many', { timeout: 120_000 }, async () => {
   const megabyte = Buffer.alloc(1_000_000, 0x20)
   await beside(server, async () => {
     const [whole, pieces] = await openMany(server.url, 2)
@@ -159,7 +159,7 @@ const broken: readonly (readonly [string, Buffer, number])[] = [
   ['a message that is no text', toFrame({ opcode: OPCODE.text, payload: Buffer.from([0xff, 0xfe]) }), 1007],
 ]
 
-test('what breaks the protocol is told so and ends, and nothing else does', async () => {
+test('a connection that violates the protocol is closed with a reason, and no other one is', async () => {
   const told: (readonly [string, number])[] = []
   await beside(server, async () => {
     await Promise.all(
@@ -173,7 +173,7 @@ test('what breaks the protocol is told so and ends, and nothing else does', asyn
   expect(new Map(told)).toEqual(new Map(broken.map(([name, , code]) => [name, code])))
 })
 
-test('a thousand connections that only half ask are closed', { timeout: 120_000 }, async () => {
+test('a thousand connections with incomplete requests are closed', { timeout: 120_000 }, async () => {
   const halves = [
     '',
     'GET /api/v1/flo',
@@ -196,7 +196,7 @@ test('a thousand connections that only half ask are closed', { timeout: 120_000 
   })
 })
 
-test('clients that were refused, or sent nonsense, do not hold their connections', async () => {
+test('clients that were refused or sent invalid data do not keep their connections', async () => {
   const host = new URL(server.url).host
   const upgrade =
     'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'

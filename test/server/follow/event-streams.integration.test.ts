@@ -37,7 +37,7 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-test('clients that leave at any moment, the last included, do no harm', OPTIONS, async () => {
+test('clients may disconnect at any moment, including the last one, without harm', OPTIONS, async () => {
   const place = await open(pieces(100, 10))
   await place.send('POST', `/api/v1/flows/${place.flowId}/execute`)
   const path = `${place.url}/api/v1/flows/${place.flowId}/updates`
@@ -54,7 +54,7 @@ test('clients that leave at any moment, the last included, do no harm', OPTIONS,
   expect(whole.at(-1)).toMatchObject({ event: 'end', data: { status: 'COMPLETED' } })
 })
 
-test('a user has so many event streams, and gets one back with each that ends', OPTIONS, async () => {
+test('event streams are limited per user, and each one that ends frees a slot', OPTIONS, async () => {
   const place = await open(['x'], { sockets: { maxConnectionsPerUser: 3 } })
   const [ada, bea] = await Promise.all([place.keyOf('ada'), place.keyOf('bea')])
   const [ofAda, ofBea] = await Promise.all([createFlow(place, ada), createFlow(place, bea)])
@@ -79,7 +79,7 @@ test('a user has so many event streams, and gets one back with each that ends', 
 })
 
 test(
-  'a server that closes does not wait for readers that have stopped, and tells nobody that the flow has ended',
+  'a closing server does not wait for stopped readers, and reports to no client that the flow has ended',
   OPTIONS,
   async () => {
     const place = await open(pieces(2_000, 10_000))
@@ -103,7 +103,7 @@ test(
   },
 )
 
-test('an answer that nobody reads does not hold its connection', OPTIONS, async () => {
+test('an answer that is not read does not keep its connection open', OPTIONS, async () => {
   const place = await open(['x'], { sockets: { slowAfterMs: 300 } })
   const { host } = new URL(place.url)
   const thread = (await place.send('POST', '/api/v1/threads')).json
@@ -131,7 +131,7 @@ test('an answer that nobody reads does not hold its connection', OPTIONS, async 
   await until(() => bytes > before)
 })
 
-test('an event stream that ended, and is not read to its end, does not hold its connection', OPTIONS, async () => {
+test('an ended event stream that is not read to its end does not keep its connection open', OPTIONS, async () => {
   const place = await open(pieces(430, 10_000), { sockets: { slowAfterMs: 500 } })
   const { host } = new URL(place.url)
   const stream = await openTcp(place.url)

@@ -105,7 +105,7 @@ const textOf = (from: number, to: number): string =>
     .map((seq) => `<${seq}>`)
     .join('')
 
-test('nothing reaches a reader before the next turn, also where the flow ends in this one', async () => {
+test('a reader receives nothing before the next turn of the event loop, even if the flow ends in this one', async () => {
   const stream = createStream()
   const first = follow(stream)
   stream.add(piece(1))
@@ -123,7 +123,7 @@ test('nothing reaches a reader before the next turn, also where the flow ends in
   expect(first.ends).toEqual([[{ status: 'COMPLETED' }, 1]])
 })
 
-test('what waits for a full reader is not looked at while it stays full', async () => {
+test('updates for a full reader are not processed while it stays full', async () => {
   const stream = createStream()
   const feed = stream.feeds.open(FLOW, 'ada', 0)
   let looks = 0
@@ -155,7 +155,7 @@ test('what waits for a full reader is not looked at while it stays full', async 
   expect([looks - before, sent, follower.lastSeq]).toEqual([0, 1, 1])
 })
 
-test('a reader that reads again gets everything, its pieces merged, from the database where memory no longer holds it', async () => {
+test('a reader that reads again gets all updates, with chunks merged, from the database if memory no longer holds them', async () => {
   const stream = createStream()
   const healthy = follow(stream)
   const stopped = follow(stream, 0, 1)
@@ -178,7 +178,7 @@ test('a reader that reads again gets everything, its pieces merged, from the dat
   expect(stopped.ends).toEqual([[{ status: 'COMPLETED' }, 3_001]])
 })
 
-test('a reader that takes one update at a time misses nothing and gets nothing twice', async () => {
+test('a reader that takes one update at a time misses none and gets none twice', async () => {
   const stream = createStream()
   const healthy = follow(stream)
   const slow = follow(stream, 0, 0)
@@ -199,7 +199,7 @@ test('a reader that takes one update at a time misses nothing and gets nothing t
   expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b))
 })
 
-test('pieces of different steps, iterations and samples are never merged', async () => {
+test('chunks of different steps, iterations and samples are never merged', async () => {
   const stream = createStream()
   const reader = follow(stream, 0, 0)
   await settled()
@@ -220,7 +220,7 @@ test('pieces of different steps, iterations and samples are never merged', async
   expect(reader.seqs()).toEqual([1, 2, 3, 4, 5, 6, 7])
 })
 
-test('merged pieces stay below a length that one message may have', async () => {
+test('merged chunks stay below the maximum length of a message', async () => {
   const stream = createStream()
   const reader = follow(stream, 0, 0)
   await settled()
@@ -232,7 +232,7 @@ test('merged pieces stay below a length that one message may have', async () => 
   for (const { bytes } of reader.taken) expect(bytes.length).toBeLessThan(70_000)
 })
 
-test('a number that nobody has reached yet does not spoil the flow for others', async () => {
+test('a subscription after a future sequence number does not affect other subscribers', async () => {
   const stream = createStream()
   const odd = follow(stream, 2_147_483_647)
   const honest = follow(stream, 0)
@@ -254,7 +254,7 @@ test('a number that nobody has reached yet does not spoil the flow for others', 
   expect(stream.feeds.size).toBe(0)
 })
 
-test('a flow that is executed again in the moment of its end is followed on', async () => {
+test('the subscription continues if the flow is executed again at the moment of its end', async () => {
   const stream = createStream()
   const reader = follow(stream)
   let looks = 0
@@ -285,7 +285,7 @@ test('a flow that is executed again in the moment of its end is followed on', as
 const noSink = { isFull: () => false, end: () => {} }
 const collect = () => ({ send: () => {} })
 
-test('one reader of the flow serves all, and none is left when the last has gone', async () => {
+test('one feed of a flow serves all subscribers, and none is left when the last one leaves', async () => {
   const stream = createStream()
   for (let round = 0; round < 1_000; round++) {
     const readers = [follow(stream), follow(stream), follow(stream)]
@@ -319,7 +319,7 @@ test('a flow that can no longer be read ends every subscription with the reason'
   expect(feeds.size).toBe(0)
 })
 
-test('work that has to wait goes on in order, also after work that failed', async () => {
+test('waiting work continues in order, even after a failure', async () => {
   const turns = createSemaphore(2)
   const order: string[] = []
   let most = 0

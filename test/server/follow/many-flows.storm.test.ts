@@ -50,7 +50,7 @@ const textOf = ({ frames }: SocketClient, flowId: string): string =>
     .map(({ data }) => (typeof data === 'object' && data && 'delta' in data ? data.delta : ''))
     .join('')
 
-test('two thousand flows are followed over ten sockets, and go on when half of the sockets leave', OPTIONS, async () => {
+test('two thousand flows are streamed over ten sockets and continue when half of the sockets leave', OPTIONS, async () => {
   const place = await open()
   const { orchestrator } = place.polyphony
   const flowIds = await place.create(FLOWS)
@@ -77,7 +77,7 @@ test('two thousand flows are followed over ten sockets, and go on when half of t
   expect(await gaugeOf(place, 'subscriptions')).toBe(0)
 })
 
-test('nothing is left of a thousand subscriptions that ended, in whichever way', OPTIONS, async () => {
+test('a thousand ended subscriptions leave nothing behind, however they ended', OPTIONS, async () => {
   const place = await open()
   const [flowId = '', other = ''] = await place.create(2)
   await place.polyphony.orchestrator.startFlow(flowId, OWNER, { streaming: true })

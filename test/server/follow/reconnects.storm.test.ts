@@ -36,19 +36,23 @@ async function expectWhole(url: string, flowId: string, followers: readonly Seen
 
 const cutsOf = (followers: readonly Seen[]): number => followers.reduce((sum, { cuts }) => sum + cuts, 0)
 
-test.concurrent('five hundred cuts at random points of a stream lose nothing and repeat nothing', OPTIONS, async (context) => {
-  const { url } = await start('memory://', context)
-  const flowId = await createWritingFlow(url, STREAM)
-  const follow = () => followOverCuts({ flowId, url: () => url, cutAfter: () => between(1, 120) })
-  const live = Array.from({ length: FOLLOWERS }, follow)
-  await startFlow(url, flowId)
-  const followers = await Promise.all(live)
-  // The same after its end, from what is stored.
-  followers.push(...(await Promise.all(Array.from({ length: FOLLOWERS }, follow))))
-  await expectWhole(url, flowId, followers)
-  if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
-  expect(cutsOf(followers)).toBeGreaterThan(500)
-})
+test.concurrent(
+  'five hundred disconnections at random points of a stream lose and repeat no update',
+  OPTIONS,
+  async (context) => {
+    const { url } = await start('memory://', context)
+    const flowId = await createWritingFlow(url, STREAM)
+    const follow = () => followOverCuts({ flowId, url: () => url, cutAfter: () => between(1, 120) })
+    const live = Array.from({ length: FOLLOWERS }, follow)
+    await startFlow(url, flowId)
+    const followers = await Promise.all(live)
+    // The same after its end, from what is stored.
+    followers.push(...(await Promise.all(Array.from({ length: FOLLOWERS }, follow))))
+    await expectWhole(url, flowId, followers)
+    if (process.env.REPORT_CUTS) console.log('cuts', cutsOf(followers))
+    expect(cutsOf(followers)).toBeGreaterThan(500)
+  },
+)
 
 /** Kills the server that runs the flow at a random point, over and over, while everybody follows. */
 async function followOverKills(flowId: string, first: ServerProcess, next: () => Promise<ServerProcess>, kills: number) {
@@ -81,7 +85,7 @@ async function followOverKills(flowId: string, first: ServerProcess, next: () =>
 }
 
 test.concurrent(
-  'a server that is killed and started again on the embedded database goes on where it was',
+  'a server that is killed and restarted on the embedded database continues its streams',
   OPTIONS,
   async (context) => {
     const folder = await mkdtemp(join(tmpdir(), 'polyphony-follow-'))
@@ -99,7 +103,7 @@ test.concurrent(
 )
 
 test.concurrent(
-  'two servers on one Postgres serve the same stream, also when the one that runs it is killed',
+  'two servers on one Postgres serve the same stream, even when the one that runs the flow is killed',
   OPTIONS,
   async (context) => {
     const postgres = await openTestPostgres()

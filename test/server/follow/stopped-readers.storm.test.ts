@@ -76,7 +76,7 @@ async function runBeside(place: Awaited<ReturnType<typeof open>>, count: number,
   return { healthy, stopped }
 }
 
-test('stopped readers cost a megabyte at most, and get everything when they read again', OPTIONS, async () => {
+test('stopped readers use at most a megabyte each, and get all updates when they read again', OPTIONS, async () => {
   const place = await open()
   const { healthy, stopped } = await runBeside(place, STOPPED, [readSocket, readEvents])
   const during = await place.server.memory()
@@ -94,7 +94,7 @@ test('stopped readers cost a megabyte at most, and get everything when they read
   expect(updates).toBeLessThan(reference?.seen.updates ?? 0)
 })
 
-test('sockets that stay unread are closed with the reason, which is there to be read', OPTIONS, async () => {
+test('sockets that stay unread are closed with a reason that the client can still read', OPTIONS, async () => {
   const place = await open(1_000)
   const { stopped } = await runBeside(place, STOPPED / 2, [readSocket])
   const { waitingBytes } = await place.server.memory()
@@ -108,7 +108,7 @@ test('sockets that stay unread are closed with the reason, which is there to be 
 })
 
 // How much the system takes for a connection changes while it is busy, so that no size is sure to be more: the flow writes until the last is cut.
-test('event streams that stay unread are cut', { timeout: 180_000 }, async () => {
+test('event streams that stay unread are disconnected', { timeout: 180_000 }, async () => {
   server = await startServerProcess({ server: { sockets: { slowAfterMs: 1_000 } } })
   const { url } = server
   const flowId = await createEndlessFlow(url, { everyMs: 1, characters: 10 * CHARACTERS })

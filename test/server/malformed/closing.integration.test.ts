@@ -5,7 +5,7 @@ import { problem } from '../../../src/protocol/problem.ts'
 import { createHttpServer } from '../../../src/server/server.ts'
 import { send } from '../running-server.ts'
 
-test('whoever asks while the server closes is told so, in the form of all other errors', async () => {
+test('a request during closing gets SERVER_CLOSING in the format of all other errors', async () => {
   const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0 } }, { env: {}, cwd: tmpdir() })
   const server = await createHttpServer(polyphony)
   let leave = () => {}

@@ -234,7 +234,7 @@ function asksWith(
   ]
 }
 
-test('no address that anybody gives is ever gone to', async () => {
+test('no address in a request is ever fetched', async () => {
   const watch = await watchConnections()
   const addresses = fetchBait(watch.baitPort)
   expect(new Set(addresses).size).toBeGreaterThanOrEqual(120)

@@ -50,7 +50,7 @@ async function converse({ url, key }: StormServer, messages: readonly Message[])
   return faults
 }
 
-test(`${MESSAGES} malformed messages are refused one by one, and the socket goes on`, async () => {
+test(`${MESSAGES} malformed messages are refused one by one, and the socket stays open`, async () => {
   const server = await runStormServer()
   const messages = fc.sample(malformedMessage(server.ids), { seed: SEED, numRuns: MESSAGES })
   const parts = Array.from({ length: MESSAGES / ON_ONE_SOCKET }, (_, index) =>

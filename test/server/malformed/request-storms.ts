@@ -114,7 +114,7 @@ export function describeRequestStorms({ inMemory, onPostgres, raw, seed }: Reque
   const crashes = watchForCrashes()
 
   test(
-    `${inMemory} malformed requests are answered, each with what is wrong with it`,
+    `${inMemory} malformed requests are answered, each with its problem`,
     async () => {
       const seen = await storm(await runStormServer(), inMemory, seed, crashes)
       // A storm in which everything is refused before it is read would say little: each body was answered with the status of its kind.
@@ -128,7 +128,7 @@ export function describeRequestStorms({ inMemory, onPostgres, raw, seed }: Reque
   )
 
   test(
-    `${onPostgres} malformed requests reach no database that chokes on them`,
+    `${onPostgres} malformed requests cause no error of Postgres`,
     async () => {
       const postgres = await openTestPostgres()
       onTestFinished(() => postgres.drop())
@@ -138,7 +138,7 @@ export function describeRequestStorms({ inMemory, onPostgres, raw, seed }: Reque
   )
 
   test(
-    `${raw} things that are hardly requests are answered, or their connection is closed`,
+    `${raw} byte sequences that are hardly requests are answered, or their connection is closed`,
     async () => {
       const server = await runStormServer()
       const { host, port } = new URL(server.url)

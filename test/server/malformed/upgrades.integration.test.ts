@@ -8,7 +8,7 @@ const WITHIN_MS = 10_000
 
 const observed = watchProcess()
 
-test('a client that would like another protocol is served without it, its body and its next request too', async () => {
+test('a client that offers to upgrade the protocol is served without it, including its body and next request', async () => {
   const { url, send } = await runServer()
   const { host, port } = new URL(url)
   const body = JSON.stringify({ title: 'from Java' })
@@ -22,7 +22,7 @@ test('a client that would like another protocol is served without it, its body a
   expect(observed).toEqual({ rejections: [], warnings: [] })
 })
 
-test('an opening that is none is refused as all else is', async () => {
+test('an invalid WebSocket handshake is refused in the format of all errors', async () => {
   const { url } = await runServer()
   const { host, port } = new URL(url)
   const upgrade = `GET /ws HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`

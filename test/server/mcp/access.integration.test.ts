@@ -17,7 +17,7 @@ const sendTo = ({ send }: RunningServer, { headers, ...options }: SendOptions = 
   send(method, '/mcp', { ...(method === 'POST' && { body: INITIALIZE }), ...options, headers: { accept: ACCEPT, ...headers } })
 
 describe('the route', () => {
-  test('knows nobody without a key, once there are keys', async () => {
+  test('MCP requires a key once there are keys', async () => {
     const server = await runServer()
     expect((await sendTo(server)).status).toBe(200)
     const other = await runServer()
@@ -28,7 +28,7 @@ describe('the route', () => {
     await expect(open(other.url)).rejects.toThrow()
   })
 
-  test.each(REVISIONS)('refuses a key from the moment it is revoked ($revision)', async ({ mode }) => {
+  test.each(REVISIONS)('MCP refuses a key from the moment it is revoked ($revision)', async ({ mode }) => {
     const { url, polyphony, keyOf } = await runServer({ policyCacheMs: 0 })
     await keyOf('user-2')
     const { key, token } = await polyphony.apiKeys.create('user-1')
@@ -38,7 +38,7 @@ describe('the route', () => {
     await expect(call('list_templates')).rejects.toThrow(/401|Unauthorized/i)
   })
 
-  test('refuses a key that may not read', async () => {
+  test('MCP refuses a key without the scope read', async () => {
     const server = await runServer()
     const key = await server.keyOf('user-1', ['execute'])
     expect(await sendTo(server, { key })).toMatchObject({ status: 403, json: { code: 'PERMISSION_DENIED' } })
@@ -50,7 +50,7 @@ describe('the route', () => {
     [{ origin: 'https://evil.example' }, 403, 'ORIGIN_REFUSED'],
     [{ origin: 'null' }, 403, 'ORIGIN_REFUSED'],
     [{ 'sec-fetch-site': 'cross-site' }, 403, 'ORIGIN_REFUSED'],
-  ])('refuses pages and names that are not its own: %j', async (headers, status, code) => {
+  ])('MCP refuses foreign origins and hosts: %j', async (headers, status, code) => {
     const server = await runServer()
     const { host, ...rest } = { host: undefined, ...headers }
     const answer = host
@@ -60,7 +60,7 @@ describe('the route', () => {
     expect('statusCode' in answer ? answer.json() : answer.json).toMatchObject({ code })
   })
 
-  test('has no sessions to stream or to end', async () => {
+  test('MCP has no sessions to stream or end', async () => {
     const server = await runServer()
     for (const method of ['GET', 'DELETE', 'PUT']) {
       const answer = await sendTo(server, { headers: { 'mcp-session-id': 'x' } }, method)
@@ -69,7 +69,7 @@ describe('the route', () => {
     }
   })
 
-  test('counts with all other requests, and carries the headers of all answers', async () => {
+  test('MCP requests count against the rate limit and have the headers of all answers', async () => {
     const server = await runServer({ server: { requestsPerMinute: 3 } })
     const first = await sendTo(server)
     expect(first.headers.get('x-request-id')).toMatch(/\w/)
@@ -79,7 +79,7 @@ describe('the route', () => {
     expect(await sendTo(server)).toMatchObject({ status: 429, json: { code: 'RATE_LIMITED' } })
   })
 
-  test('never shows a key to what speaks the protocol', async () => {
+  test('the MCP library never receives a key', async () => {
     const server = await runServer()
     const key = await server.keyOf('user-1')
     const { call } = await connect(server.url, { key })
@@ -103,11 +103,11 @@ describe('scopes', () => {
     cancel_flow: ['execute'],
   }
 
-  test('every tool is in the table', () => {
+  test('every MCP tool is in the table of scopes', () => {
     expect(Object.keys(NEEDED).sort()).toEqual(TOOLS.map(({ name }) => name).sort())
   })
 
-  test.each(Object.entries(NEEDED))('%s needs %s', async (name, needed) => {
+  test.each(Object.entries(NEEDED))('the tool %s needs the scope %s', async (name, needed) => {
     const { url, keyOf } = await runServer()
     const enough = await connect(url, { key: await keyOf('user-1', ['read', ...needed]) })
     expect((await enough.call(name)).code).not.toBe('PERMISSION_DENIED')
@@ -118,7 +118,7 @@ describe('scopes', () => {
     expect(await less.call(name)).toMatchObject({ isError: true, code: 'PERMISSION_DENIED' })
   })
 
-  test('starting something new needs the scope to write besides', async () => {
+  test('starting a new flow also needs the scope write', async () => {
     const { url, keyOf } = await runServer()
     const { call } = await connect(url, { key: await keyOf('user-1', ['read', 'execute']) })
     const answer = await call('start_flow', { template: 'comparison', input: 'x' })
@@ -138,7 +138,7 @@ describe('two users', () => {
     ['get_usage', (flowId) => ({ flowId })],
   ]
 
-  test.each(REVISIONS)('are told of a flow of the other as of one that is unknown ($revision)', async ({ mode }) => {
+  test.each(REVISIONS)('a flow of another user gets the same answer as an unknown one ($revision)', async ({ mode }) => {
     const provider = createScriptedProvider({ replies: ['a secret draft', 'a secret answer'] })
     const { url, keyOf, polyphony } = await runServer({ simulator: false, providers: { scripted: provider } })
     const owner = await connect(url, { mode, key: await keyOf('user-1') })
@@ -169,7 +169,7 @@ describe('two users', () => {
     expect(await polyphony.orchestrator.listFlows(String(threadId), 'user-1')).toHaveLength(1)
   })
 
-  test('do not stop what the other one runs', async () => {
+  test('a user cannot stop a call of another user', async () => {
     const held = createHeldProvider()
     const { url, keyOf } = await runServer({ simulator: false, providers: { scripted: held.provider } })
     const owner = await connect(url, { key: await keyOf('user-1') })
@@ -181,7 +181,7 @@ describe('two users', () => {
     expect((await owner.call('follow_flow', { flowId })).value).toMatchObject({ status: 'COMPLETED' })
   })
 
-  test('share what was shared: one who may read follows and may not cancel', async () => {
+  test('a user with read access to a flow may stream it but not cancel it', async () => {
     const { url, keyOf, polyphony } = await runServer()
     const owner = await connect(url, { key: await keyOf('user-1') })
     const reader = await connect(url, { key: await keyOf('user-2') })

@@ -44,7 +44,7 @@ test('a call that has ended is removed, and a later call with the same id stays'
   expect(cancellations.size).toBe(0)
 })
 
-test('a call of a client that had left before is not registered', () => {
+test('a call of a client that has already disconnected is not registered', () => {
   const cancellations = createCancellations()
   const clientGone = new AbortController()
   clientGone.abort()
@@ -54,7 +54,7 @@ test('a call of a client that had left before is not registered', () => {
   expect(cancellations.size).toBe(0)
 })
 
-test('a body that is not a message has no fields to route by', () => {
+test('a body that is not a message has no routing fields', () => {
   for (const body of [undefined, null, [], 'x', {}, { method: 1 }, { method: 'x', id: {} }])
     expect(readMessage(body)).toBeUndefined()
 })

@@ -59,14 +59,14 @@ test.each([
   expect((await feed(frame)).answers).toEqual([refusedAs(-32_600, id)])
 })
 
-test('a line that is too long is refused at its end without being kept', async () => {
+test('a line that is too long is refused at its end without being buffered', async () => {
   const piece = Buffer.alloc(1_048_576, 'x')
   const { passed, answers } = await feed(...Array.from({ length: 17 }, () => piece), '\n', `${PING}\n`)
   expect(answers).toEqual([refusedAs(-32_600)])
   expect(passed).toEqual([PING])
 })
 
-test('a byte order mark, CRLF, empty lines and cuts within a character are passed over', async () => {
+test('a byte order mark, CRLF, empty lines and cuts within a character are handled', async () => {
   const text = '{"jsonrpc":"2.0","method":"say","params":{"text":"é"}}'
   const bytes = Buffer.from(`\ufeff${PING}\r\n\r\n \n${text}\r\n{"jsonrpc":"2.0","id":"a","result":{}}`)
   const { passed, answers } = await feed(...Array.from(bytes, (byte) => Buffer.from([byte])))

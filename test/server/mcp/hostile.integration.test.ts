@@ -66,7 +66,7 @@ const NAMES = [
   'fromStep',
 ]
 
-test('every tool answers arguments that do not fit with its own kind of error, and the server lives', async () => {
+test('every tool answers invalid arguments with a tool error, and the server keeps running', async () => {
   const server = await answering()
   const { call } = await connect(server.url)
   for (const { name } of TOOLS) {
@@ -84,7 +84,7 @@ test('every tool answers arguments that do not fit with its own kind of error, a
   await isWell(server)
 }, 120_000)
 
-test('a flow takes whatever text it is given as text', async () => {
+test('a flow treats hostile text as text', async () => {
   const server = await answering()
   const { call } = await connect(server.url)
   for (const given of [{ input: HUGE }, { input: '{{ 1 | fence }}', metadata: { deep: nested(200) } }, { input: 'x\ud800' }]) {
@@ -141,7 +141,7 @@ test.each([
     'a subscription',
     '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}',
   ],
-])('%s is no reason to fall over', async (_, body) => {
+])('the MCP server survives %s', async (_, body) => {
   const server = await answering()
   const answer = await fetch(`${server.url}/mcp`, {
     method: 'POST',
@@ -155,7 +155,7 @@ test.each([
   await isWell(server)
 })
 
-test('too much at once is refused before it is read', async () => {
+test('an oversized MCP request is refused before it is read', async () => {
   const server = await answering()
   const body = {
     jsonrpc: '2.0',
@@ -176,7 +176,7 @@ test('too much at once is refused before it is read', async () => {
   await isWell(server)
 })
 
-test('other kinds of content are refused: a page may send them anywhere', async () => {
+test('other content types are refused, because a page may send them without a preflight', async () => {
   const server = await answering()
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data', 'application/jsonx']) {
     const answer = await fetch(`${server.url}/mcp`, { method: 'POST', body: '{}', headers: { ...HEADERS, 'content-type': type } })
@@ -184,7 +184,7 @@ test('other kinds of content are refused: a page may send them anywhere', async 
   }
 })
 
-test('messages that nobody would write are answered, none with an error of the server', async () => {
+test('malformed MCP messages are answered, none with a server error', async () => {
   const server = await answering()
   const name = fc.constantFrom(...TOOLS.map((tool) => tool.name), 'x', '')
   const given = fc.dictionary(fc.constantFrom(...NAMES, 'x'), fc.jsonValue({ maxDepth: 4 }), {

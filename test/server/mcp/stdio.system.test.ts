@@ -92,7 +92,7 @@ async function runOneStep({ call }: ToolUser) {
 }
 
 test.each(REVISIONS)(
-  'the official client that speaks $revision starts it and runs a flow to its answer',
+  'an official client of revision $revision starts the program and runs a flow to its answer',
   async ({ revision, mode }) => {
     const user = await connectStdio(createMachine(''), mode, ['--simulate', ...IN_MEMORY])
     expect(user.client.getNegotiatedProtocolVersion()).toBe(revision)
@@ -121,7 +121,7 @@ test(
 )
 
 test(
-  'the official client cancels a call, and the flow goes on',
+  'the official client cancels a call, and the flow continues',
   async () => {
     const vendor = await createVendorServer()
     onTestFinished(() => vendor.close())
@@ -144,7 +144,7 @@ test(
 )
 
 test(
-  'stdout carries nothing but the protocol, whatever comes in, and the end of stdin is the end',
+  'stdout carries only the protocol, whatever the input, and the program ends with stdin',
   async () => {
     const machine = createMachine('simulator: true\nlogLevel: debug\n')
     const { child, lines, ended, send, answerTo, stderr } = spawnMcp(machine, IN_MEMORY)
@@ -173,7 +173,7 @@ test.each([
   ['SIGTERM', []],
   ['SIGINT', IN_MEMORY],
 ] as const)(
-  '%s ends it while a flow runs and a call waits, with the database closed and the flow kept',
+  '%s ends the program while a flow runs and a call waits, with the database closed and the flow kept',
   async (signal, words) => {
     const vendor = await createVendorServer()
     onTestFinished(() => vendor.close())
@@ -195,7 +195,7 @@ test.each([
 )
 
 test(
-  'a client that is gone in the middle leaves a closed database',
+  'the database is closed when the client disconnects during a call',
   async () => {
     const machine = createMachine('simulator: true\n')
     const { child, ended, send, answerTo } = spawnMcp(machine)
@@ -214,7 +214,7 @@ test(
 )
 
 test(
-  'a configuration that is wrong is told by the tool that needs it, not by a process that ends',
+  'an invalid configuration is the error of the tool call and does not end the process',
   async () => {
     const machine = createMachine('simulator: perhaps\n')
     const { call, client } = await connectStdio(machine, 'legacy', IN_MEMORY)

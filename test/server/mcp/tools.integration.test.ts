@@ -71,7 +71,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(followed.text).toContain('simulated')
   })
 
-  test('shows notes and sources of the steps, and what sources quote only together with the outputs', async () => {
+  test('a flow is read with notes and sources of its steps, and with quotations only together with the outputs', async () => {
     const sources = [{ kind: 'citation', url: 'https://example.org/a', title: 'A page', text: 'quoted words' } as const]
     const { url } = await runServer(answering({ text: 'a draft [1]', finishReason: 'length', sources }, 'an answer'))
     const { call } = await connect(url, { mode })
@@ -85,7 +85,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(whole.value).toMatchObject({ steps: [{ sources }, { output: 'an answer' }] })
   })
 
-  test('creates a flow of its own definition, starts it, reads it, runs it anew from a step, and lists both', async () => {
+  test('a client creates a flow from its own definition, starts, reads and reruns it, and lists both flows', async () => {
     const { url } = await runServer(answering('a draft', 'an answer', 'another answer'))
     const { call } = await connect(url, { mode })
 
@@ -126,7 +126,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect((await call('get_usage', { flowId: anew.value.flowId })).value).toMatchObject({ totals: { calls: 1 } })
   })
 
-  test('is told how far the flow is, in numbers that rise, with the steps by name', async () => {
+  test('a client receives rising progress of the flow with the names of the steps', async () => {
     const held = createHeldProvider()
     const { url } = await runServer({ simulator: false, providers: { scripted: held.provider } })
     const { call } = await connect(url, { mode })
@@ -151,7 +151,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(told.at(-1)).toMatchObject({ progress: 100, message: 'The flow is COMPLETED' })
   })
 
-  test('is told nothing of what was over before it followed', async () => {
+  test('a client receives no progress from before its call', async () => {
     const held = createHeldProvider()
     const { url } = await runServer({ simulator: false, providers: { scripted: held.provider } })
     const { call } = await connect(url, { mode })
@@ -185,7 +185,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(held.provider.requests).toHaveLength(3)
   })
 
-  test('gets a flow that failed as an answer, with what can be done', async () => {
+  test('a failed flow is returned as an answer with a remedy', async () => {
     const { url } = await runServer(answering('a draft'))
     const { call } = await connect(url, { mode })
     const failed = await call('start_flow', { definition: TWO_STEPS, input: 'the question', waitMs: 10_000 })
@@ -226,7 +226,7 @@ describe('errors', () => {
     expect(answer.text).not.toMatch(/\n\s+at /)
   })
 
-  test('what would stop half-way is refused before a model is called, whatever the sharing or provider that is missing', async () => {
+  test('a run that missing sharing or a missing provider would stop half-way is refused before any call', async () => {
     const { url, polyphony } = await runServer()
     const { call } = await connect(url)
     const refused = await call('start_flow', { template: 'critique', input: 'x' })
@@ -247,7 +247,7 @@ describe('errors', () => {
     })
   })
 
-  test('limits of the call count instead of those of the definition', async () => {
+  test('limits of the tool call replace those of the definition', async () => {
     const definition = { ...TWO_STEPS, limits: { maxCostUsd: 1e-9 } }
     const prices = { 'scripted/m': { inputPerMillion: 1, outputPerMillion: 1 } }
     const { url } = await runServer({ ...answering('a draft', 'an answer'), prices })
@@ -274,7 +274,7 @@ describe('errors', () => {
     expect(await polyphony.orchestrator.listFlows(threadId, 'local')).toEqual([])
   })
 
-  test('an error of ours tells nothing of itself; the log has it', async () => {
+  test('an internal error reveals nothing to the client, and the log contains it', async () => {
     const lines: unknown[] = []
     const note = (facts: unknown) => lines.push(facts)
     const nothing = () => {}

@@ -32,7 +32,7 @@ function watchWaits({ polyphony: { orchestrator } }: RunningServer): readonly Ab
 }
 
 describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
-  test('stops the waiting of follow_flow when it cancels the call, and the flow goes on', async () => {
+  test('a cancelled follow_flow stops waiting, and the flow continues', async () => {
     const { url, waits, flowId, finish } = await runHeldFlow()
     const { call } = await connect(url, { mode })
     const cancelling = new AbortController()
@@ -44,7 +44,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     expect((await finish()).value).toMatchObject({ status: 'COMPLETED' })
   })
 
-  test('stops the waiting of start_flow when it cancels the call, and the flow goes on', async () => {
+  test('a cancelled start_flow stops waiting, and the flow continues', async () => {
     const held = createHeldProvider()
     const server = await runServer({ simulator: false, providers: { scripted: held.provider } })
     const waits = watchWaits(server)
@@ -63,7 +63,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     await expect.poll(async () => (await orchestrator.listFlows(threadId, 'local'))[0]?.status).toBe('COMPLETED')
   })
 
-  test('stops the waiting when it goes away, and the flow goes on', async () => {
+  test('a tool call stops waiting when its client disconnects, and the flow continues', async () => {
     const { url, waits, flowId, finish } = await runHeldFlow()
     const { client, call } = await connect(url, { mode })
     const waiting = call('follow_flow', { flowId, waitMs: 60_000 })
@@ -73,7 +73,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     expect((await finish()).value).toMatchObject({ status: 'COMPLETED' })
   })
 
-  test('cancels its own call and not that of another client of the same user', async () => {
+  test('a cancellation affects no call of another client of the same user', async () => {
     const { url, waits, flowId, finish } = await runHeldFlow()
     const cancelling = new AbortController()
     const [first, second] = await Promise.all([connect(url, { mode }), connect(url, { mode })])
@@ -90,7 +90,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     expect((await other).value).toMatchObject({ status: 'COMPLETED' })
   })
 
-  test('is answered with what there is when the time is over', async () => {
+  test('a waiting call is answered with the current state when the time is over', async () => {
     const { url, flowId } = await runHeldFlow()
     const { call } = await connect(url, { mode })
     const answer = await call('follow_flow', { flowId, waitMs: 30 })
@@ -99,7 +99,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     expect(answer.text).toContain('follow_flow')
   })
 
-  test('is answered with what there is when the server closes', async () => {
+  test('a waiting call is answered with the current state when the server closes', async () => {
     const { url, waits, flowId, close } = await runHeldFlow()
     const { call } = await connect(url, { mode })
     const waiting = call('follow_flow', { flowId, waitMs: 60_000 })
@@ -108,7 +108,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     expect(answer.value).toMatchObject({ flowId, status: 'RUNNING', ended: false })
   })
 
-  test('waits no longer than the server allows', async () => {
+  test('a tool call waits no longer than the server allows', async () => {
     const held = createHeldProvider()
     const { url } = await runServer({ simulator: false, providers: { scripted: held.provider }, server: { maxWaitMs: 30 } })
     const { call } = await connect(url, { mode })
@@ -119,7 +119,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
   test.each([
     ['soon, while the flow runs', 5],
     ['at the end of the flow, where nobody looked before', 60_000],
-  ])('that follows for a key which was revoked meanwhile is told so and nothing else: %s', async (_, recheckIntervalMs) => {
+  ])('a waiting call whose key is revoked gets only that error: %s', async (_, recheckIntervalMs) => {
     const held = createHeldProvider()
     const server = await runServer(
       { simulator: false, providers: { scripted: held.provider }, policyCacheMs: 0 },
@@ -144,7 +144,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
   })
 })
 
-test('what one caller cancels is never the call of another, whatever session it names', async () => {
+test('a caller cannot cancel a call of another caller, whatever session it names', async () => {
   const held = createHeldProvider()
   const server = await runServer({ simulator: false, providers: { scripted: held.provider } })
   const waits = watchWaits(server)
@@ -173,7 +173,7 @@ test('what one caller cancels is never the call of another, whatever session it 
   await Promise.all([expect(waiting).rejects.toThrow(), client.close()])
 })
 
-test('a stream on which somebody waits carries something in time, however soon the server gives up on quiet ones', async () => {
+test('a stream with a waiting call sends comments often enough to count as active', async () => {
   const held = createHeldProvider()
   const { url } = await runServer({
     simulator: false,
@@ -194,7 +194,7 @@ test('a stream on which somebody waits carries something in time, however soon t
   expect(text).toContain(': keepalive')
 })
 
-test('two clients of different users in one process get their own answers, however they are mixed', async () => {
+test('interleaved clients of different users in one process get their own answers', async () => {
   const { url, keyOf } = await runServer()
   const users = await Promise.all(
     (['legacy', 'auto'] satisfies Mode[]).map(async (mode, index) => {
@@ -214,7 +214,7 @@ test('two clients of different users in one process get their own answers, howev
   for (const { answer, wanted } of answers) expect(answer?.value).toMatchObject({ items: [{ threadId: wanted }] })
 })
 
-test('any process over the same database answers a client, and knows its flows', async () => {
+test('every process that shares the database answers a client and knows its flows', async () => {
   const postgres = await openTestPostgres()
   try {
     const [first, second] = [await runServer({ database: postgres.url }), await runServer({ database: postgres.url })]

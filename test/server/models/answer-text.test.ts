@@ -14,7 +14,7 @@ const starts = (stepId: string): FlowUpdate => ({
   data: { provider: 'p', model: 'm', action: 'generate', stepIndex: 0, sharing: [] },
 })
 
-test('only the run that answers is heard', () => {
+test('only text of the run that writes the answer is streamed', () => {
   const text = createAnswerText([{ stepId: 'refine', iteration: 2 }])
   expect(text.chunkOf(says('draft', 'a'))).toBeUndefined()
   expect(text.chunkOf(says('refine', 'b', 1))).toBeUndefined()
@@ -22,13 +22,13 @@ test('only the run that answers is heard', () => {
   expect(text.restOf('c and more')).toBe(' and more')
 })
 
-test('where nothing is known before the end, the rest is everything', () => {
+test('if the answering step is known only at the end, the rest is the whole answer', () => {
   const text = createAnswerText([])
   expect(text.chunkOf(says('draft', 'a'))).toBeUndefined()
   expect(text.restOf('the answer')).toBe('the answer')
 })
 
-test('a step that begins anew is not heard twice, and an answer that begins otherwise is not passed off as what was said', () => {
+test('text of a restarted step is not streamed twice, and an answer that differs from the streamed text is an error', () => {
   const text = createAnswerText([{ stepId: 'a', iteration: 1 }])
   expect(text.chunkOf(starts('a'))).toBeUndefined()
   expect(text.chunkOf(says('a', 'first words'))).toBe('first words')

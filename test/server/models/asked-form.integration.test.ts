@@ -21,7 +21,7 @@ const jsonSchema = (schema: Record<string, unknown>) => ({
 })
 
 test.each([false, true])(
-  'a form that the last outputSchema meets is answered with its JSON alone (streamed: %s)',
+  'a requested schema that the last outputSchema meets is answered with JSON only (streamed: %s)',
   async (stream) => {
     const { openai, save } = await runModelServer((_, index) => (index % 2 === 0 ? 'a draft' : 'Here: {"answer":"42"}'))
     await save(TYPED)
@@ -40,7 +40,7 @@ test.each([false, true])(
   },
 )
 
-test('a response in JSON says so, also when it is read again and gone on from', async () => {
+test('a JSON response states its format, even when it is read again and continued', async () => {
   const { openai, save } = await runModelServer((_, index) => (index % 2 === 0 ? 'a draft' : '```json\n{"answer":"42"}\n```'))
   await save(TYPED)
   const format = { type: 'json_schema' as const, name: 'reply', schema: ANSWER_SCHEMA }
@@ -53,7 +53,7 @@ test('a response in JSON says so, also when it is read again and gone on from', 
   expect(next.text).toEqual({ format: { type: 'text' } })
 })
 
-test('a form that the flow does not meet is refused with what is missing, and nothing is paid for', async () => {
+test('a requested schema that the flow does not meet is refused with the mismatch, before anything is paid for', async () => {
   const { openai, save, provider } = await runModelServer(() => 'the answer')
   await save(TYPED)
   await save(TWO_STEPS)
@@ -90,7 +90,7 @@ test.each([
   [{ type: 'object', properties: { a: {} } }, { type: 'object', properties: {}, additionalProperties: false }, 'no property "a"'],
   [{ type: 'object', properties: { a: { type: 'string' } } }, { type: 'object' }, undefined],
   [{ type: 'object', properties: {} }, { type: 'object', properties: { a: { type: 'string' } } }, undefined],
-])('values of %j, wanted as %j: %s', (given, wanted, misfit) => {
+])('values of schema %j for the requested schema %j: %s', (given, wanted, misfit) => {
   const found = findMismatch(given, wanted)
   if (misfit === undefined) expect(found).toBeUndefined()
   else expect(found).toContain(misfit)
@@ -98,7 +98,7 @@ test.each([
 
 const tool = { type: 'function' as const, function: { name: 'now', parameters: {} } }
 
-test('tools that may not be called ask for nothing', async () => {
+test('tools that may not be called are ignored', async () => {
   const { openai, save } = await runModelServer(() => 'the answer')
   await save(TWO_STEPS)
   const ask = (more: object) => openai.chat.completions.create({ model: 'flow/two steps', messages: QUESTION, ...more })
@@ -122,7 +122,7 @@ test('tools that may not be called ask for nothing', async () => {
   }
 })
 
-test('a server may be told to pass over what its flows cannot serve', async () => {
+test('a server with ignoreUnsupported ignores fields that flows do not support', async () => {
   const { send } = await runServer({ server: { models: { ignoreUnsupported: true } } })
   const ask = (more: object) =>
     send('POST', '/v1/chat/completions', { body: { model: 'flow/refinement', messages: QUESTION, ...more } })
@@ -165,7 +165,7 @@ test('instructions of a request reach every model of its flow, once, and no late
   }
 })
 
-test('messages without text are left out, and what the assistant said last stands last', async () => {
+test('messages without text are left out, and the last answer of the assistant stays last', async () => {
   const { openai, save, provider, polyphony } = await runModelServer(() => 'the answer')
   await save(TWO_STEPS)
   await polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true, allowCrossProviderContext: true })

@@ -16,7 +16,7 @@ async function twoSteps(...answers: Parameters<typeof runModelServer>[0] & reado
   return server
 }
 
-test('a completion is the answer of the last step, with what all steps used and cost', async () => {
+test('a completion is the answer of the last step, with usage and cost of all steps', async () => {
   const { openai, polyphony } = await twoSteps({ text: 'a draft', usage: USAGE }, { text: 'the answer', usage: USAGE })
   const { data, response } = await openai.chat.completions.create({ model: MODEL, messages: QUESTION }).withResponse()
   const flowId = String(facts(data).flow_id)
@@ -43,7 +43,7 @@ test('a completion is the answer of the last step, with what all steps used and 
   expect(flow.result).toMatchObject({ finalOutput: 'the answer', totalCost: 0.04 })
 })
 
-test('the conversation becomes a thread of the caller, and its last message of the user the prompt', async () => {
+test('the conversation becomes a thread of the caller, and the last user message the prompt', async () => {
   const { openai, polyphony, provider } = await twoSteps('a draft', 'the answer')
   await polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true, allowCrossProviderContext: true })
   const completion = await openai.chat.completions.create({
@@ -83,7 +83,7 @@ test('the conversation becomes a thread of the caller, and its last message of t
   expect(facts(completion).withheld).toBeUndefined()
 })
 
-test('a system message after the prompt is a rule, and the prompt is given once', async () => {
+test('a system message after the prompt is an instruction, and the prompt is sent once', async () => {
   const { openai, polyphony, provider } = await twoSteps('a draft', 'the answer')
   await polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true, allowCrossProviderContext: true })
   const messages = [...QUESTION, { role: 'system' as const, content: 'Be brief.' }]
@@ -92,7 +92,7 @@ test('a system message after the prompt is a rule, and the prompt is given once'
   expect(provider.requests[0]?.messages).toHaveLength(1)
 })
 
-test('what the policies of the user keep from a provider is told beside the answer', async () => {
+test('withheld context is listed beside the answer', async () => {
   const { openai } = await twoSteps('a draft', 'the answer')
   const completion = await openai.chat.completions.create({
     model: MODEL,
@@ -101,7 +101,7 @@ test('what the policies of the user keep from a provider is told beside the answ
   expect(facts(completion).withheld).toEqual([{ kind: 'conversation_history', to: 'scripted', rule: 'no_policy' }])
 })
 
-test('a stream holds the text of the answering step alone, as it is written, and then what it cost', async () => {
+test('a stream contains only the text of the answering step as it is written, and then the cost', async () => {
   const { openai, url, keyOf, save } = await runModelServer(() => ({
     text: 'one two three',
     chunks: ['one ', 'two ', 'three'],
@@ -139,7 +139,7 @@ test('a stream holds the text of the answering step alone, as it is written, and
   expect(chunks.at(-1)).toMatchObject({ polyphony: { cost_usd: 0.04 } })
 })
 
-test('where the answer is known only at the end, no draft is streamed', async () => {
+test('no draft is streamed if the answering step is known only at the end', async () => {
   const loop: FlowDefinitionInput = {
     name: 'loop',
     type: 'refinement',
@@ -199,13 +199,13 @@ test.each([
   ['length', 'length'],
   ['content_filter', 'content_filter'],
   ['other', 'stop'],
-] as const)('an answer that ended by "%s" says finish_reason "%s"', async (finishReason, expected) => {
+] as const)('an answer that ended by "%s" has finish_reason "%s"', async (finishReason, expected) => {
   const { openai } = await twoSteps('a draft', { text: 'the ans', finishReason })
   const { choices } = await openai.chat.completions.create({ model: MODEL, messages: QUESTION })
   expect(choices[0]).toMatchObject({ finish_reason: expected, message: { content: 'the ans' } })
 })
 
-test('a model that refuses is told as a refusal, streamed or not, with what it cost', async () => {
+test('a refusal of a model is reported as a refusal with its cost, streamed or not', async () => {
   const refused = { text: '', refusal: 'I will not.', finishReason: 'refusal' as const, usage: USAGE }
   const draft = { text: 'a draft', usage: USAGE }
   const { openai } = await twoSteps(draft, refused, draft, refused)
@@ -219,7 +219,7 @@ test('a model that refuses is told as a refusal, streamed or not, with what it c
   expect(streamed.choices[0]?.message.refusal).toBe('I will not.')
 })
 
-test('what has no price has no cost, and unknown tokens are not 0', async () => {
+test('without a price there is no cost, and unknown tokens are not 0', async () => {
   const { openai, save } = await runModelServer(['no figures', { text: 'figures without a price', usage: USAGE }])
   await save({ ...TWO_STEPS, name: 'free', steps: [{ id: 'a', model: 'scripted/unheard-of', action: 'generate' }] })
   const unknown = await openai.chat.completions.create({ model: 'flow/free', messages: QUESTION })
@@ -231,7 +231,7 @@ test('what has no price has no cost, and unknown tokens are not 0', async () => 
   expect(response.headers.get('x-polyphony-cost-usd')).toBeNull()
 })
 
-test('a simulated answer says so and costs nothing that anybody states', async () => {
+test('a simulated answer is marked and has no cost', async () => {
   const { send, polyphony } = await runServer()
   await polyphony.dataSharing.set('local', 'anthropic', { allowCrossProviderContext: true })
   const { json, headers, status } = await send('POST', '/v1/chat/completions', {
@@ -243,7 +243,7 @@ test('a simulated answer says so and costs nothing that anybody states', async (
   expect(headers.get('x-polyphony-cost-usd')).toBeNull()
 })
 
-test('a template lets its steps see the conversation as far as the policies of the user do; without one it is unchanged', async () => {
+test("a template shares the conversation with its steps within the user's policies; without a conversation it is unchanged", async () => {
   const { send, polyphony } = await runServer()
   await polyphony.dataSharing.set('local', 'anthropic', { allowCrossProviderContext: true, allowConversationHistory: true })
   const history = [
@@ -263,7 +263,7 @@ test('a template lets its steps see the conversation as far as the policies of t
   expect(facts(after?.json ?? {}).withheld).toEqual([{ kind: 'conversation_history', to: 'openai', rule: 'no_policy' }])
 })
 
-test('fields that agent frameworks send and no flow can use are passed over', async () => {
+test('unusable fields of agent frameworks are ignored', async () => {
   const { openai } = await twoSteps('a draft', 'the answer')
   const completion = await openai.chat.completions.create({
     model: MODEL,
@@ -350,7 +350,7 @@ test.each([
   ],
   ['no message of the user', { messages: [{ role: 'system' as const, content: 'hi' }] }, 'invalid_value', 'messages'],
   ['an empty message', { messages: [{ role: 'user' as const, content: ' ' }] }, 'invalid_value', 'messages'],
-])('%s: refused, naming the field, before anything is stored', async (_, more, code, param) => {
+])('%s is refused with the name of the field, before anything is stored', async (_, more, code, param) => {
   const { openai, polyphony } = await twoSteps()
   const error = await rejected(openai.chat.completions.create({ model: MODEL, messages: QUESTION, ...more }))
   expect(error).toBeInstanceOf(BadRequestError)

@@ -37,29 +37,26 @@ const BRANCHES: FlowDefinitionInput = {
 test.each([
   ['optional steps', OPTIONAL],
   ['branches of which each may fail', { ...BRANCHES, parallel: { onFailure: 'continue' as const } }],
-])(
-  'a flow of %s in which nothing succeeded is an error everywhere, and never an answer that has stopped',
-  async (_, definition) => {
-    const server = await runModelServer(() => new OrchestratorError('PROVIDER_REJECTED', 'no'))
-    await server.save(definition)
-    const chat = { model: 'flow/ends', messages: QUESTION }
-    const response = { model: 'flow/ends', input: 'hi' }
-    for (const call of [server.openai.chat.completions.create(chat), server.openai.responses.create(response)]) {
-      expect(await rejected(call)).toMatchObject({ status: expect.any(Number), code: expect.any(String) })
-    }
-    const chunks = await streamed(server, '/v1/chat/completions', chat)
-    expect(chunks).toContain('"error":{"message"')
-    expect(chunks).not.toMatch(/"finish_reason":"|\[DONE\]/)
-    const last = await server.openai.responses.stream(response).finalResponse()
-    expect(last).toMatchObject({ status: 'failed', output: [], error: { code: expect.any(String), message: expect.any(String) } })
-    expect(await server.openai.responses.retrieve(last.id)).toMatchObject({ status: 'failed', output: [] })
-  },
-)
+])('a flow of %s without a successful step is an error in every API, never an answer', async (_, definition) => {
+  const server = await runModelServer(() => new OrchestratorError('PROVIDER_REJECTED', 'no'))
+  await server.save(definition)
+  const chat = { model: 'flow/ends', messages: QUESTION }
+  const response = { model: 'flow/ends', input: 'hi' }
+  for (const call of [server.openai.chat.completions.create(chat), server.openai.responses.create(response)]) {
+    expect(await rejected(call)).toMatchObject({ status: expect.any(Number), code: expect.any(String) })
+  }
+  const chunks = await streamed(server, '/v1/chat/completions', chat)
+  expect(chunks).toContain('"error":{"message"')
+  expect(chunks).not.toMatch(/"finish_reason":"|\[DONE\]/)
+  const last = await server.openai.responses.stream(response).finalResponse()
+  expect(last).toMatchObject({ status: 'failed', output: [], error: { code: expect.any(String), message: expect.any(String) } })
+  expect(await server.openai.responses.retrieve(last.id)).toMatchObject({ status: 'failed', output: [] })
+})
 
 test.each([
   ['length', 'length', 'max_output_tokens'],
   ['content_filter', 'content_filter', 'content_filter'],
-] as const)('an answer joined from branches of which one ended by "%s" says so', async (finishReason, expected, reason) => {
+] as const)('an answer joined from branches reports that one of them ended by "%s"', async (finishReason, expected, reason) => {
   const server = await runModelServer((_, index) =>
     index % 2 === 0 ? { text: 'the first hal', finishReason } : 'the second half',
   )

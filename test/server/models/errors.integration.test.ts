@@ -16,7 +16,7 @@ import { rejected, runModelServer, speaksThenFails, TWO_STEPS, USER } from './mo
 const ASK = { model: 'flow/two steps', messages: [{ role: 'user' as const, content: 'hi' }] }
 const failing = (error: OrchestratorError) => () => error
 
-test('a key that is none is an AuthenticationError, the same for all routes', async () => {
+test('an invalid key is an AuthenticationError on all routes', async () => {
   const { url } = await runModelServer([])
   const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'sk-none', maxRetries: 0 })
   for (const call of [
@@ -40,7 +40,7 @@ test('a key without the scope is a PermissionDeniedError', async () => {
   expect(error).toMatchObject({ code: 'permission_denied', message: '403 This key lacks the scope "execute"' })
 })
 
-test('what no policy allows is a PermissionDeniedError that says what to allow and how, before anything is paid for', async () => {
+test('missing consent is a PermissionDeniedError that states what to allow and how, before anything is paid for', async () => {
   const { send, polyphony } = await runServer()
   const { status, json } = await send('POST', '/v1/chat/completions', { body: { ...ASK, model: 'flow/critique' } })
   expect(status).toBe(403)
@@ -52,7 +52,7 @@ test('what no policy allows is a PermissionDeniedError that says what to allow a
   expect((await send('POST', '/v1/chat/completions', { body: { ...ASK, model: 'flow/critique' } })).status).toBe(200)
 })
 
-test('what a step finds forbidden on its way says what to allow as well', async () => {
+test('sharing that a step finds forbidden at run time also states what to allow', async () => {
   const { openai, save } = await runModelServer(
     failing(
       new OrchestratorError('DATA_SHARING_DENIED', 'Step "a" needs more.', { details: { kind: 'attachment', to: 'scripted' } }),
@@ -71,7 +71,7 @@ test.each([
   ['GET', '/v1/chat/completions', 'OPTIONS, POST'],
   ['GET', '/v1/responses', 'OPTIONS, POST'],
   ['DELETE', '/v1/models/flow/critique', 'GET, HEAD, OPTIONS'],
-])('%s %s, which answers other methods, names them in the shape of OpenAI', async (method, path, allow) => {
+])("%s %s lists the supported methods in OpenAI's error format", async (method, path, allow) => {
   const { send } = await runServer()
   const { status, json, headers } = await send(method, path)
   expect(headers.get('allow')).toBe(allow)
@@ -91,7 +91,7 @@ test.each([
 test.each([
   ['GET', '/v1'],
   ['POST', '/v1/embeddings'],
-])('%s %s, which nothing answers, is told in the shape of OpenAI', async (method, path) => {
+])("%s %s without a route is an error in OpenAI's format", async (method, path) => {
   const { send } = await runServer()
   const { status, json } = await send(method, path)
   expect({ status, json }).toEqual({
@@ -100,7 +100,7 @@ test.each([
   })
 })
 
-test('elsewhere errors stay problems of RFC 9457', async () => {
+test('errors outside /v1 stay problems of RFC 9457', async () => {
   const { send } = await runServer()
   for (const path of ['/v1x', '/api/v1/flows/none', '/nothing']) {
     const { headers, json } = await send('GET', path)
@@ -109,7 +109,7 @@ test('elsewhere errors stay problems of RFC 9457', async () => {
   }
 })
 
-test('too many requests are a RateLimitError that says when to come back', async () => {
+test('too many requests are a RateLimitError with the time to wait', async () => {
   const { url } = await runServer({ server: { requestsPerMinute: 1 } })
   const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'any', maxRetries: 0 })
   await openai.models.list()
@@ -159,7 +159,7 @@ test.each([
   ['CONTENT_FILTERED', BadRequestError, 400, 'content_filter'],
   ['PROVIDER_QUOTA_EXHAUSTED', OpenAI.APIError, 402, 'insufficient_quota'],
 ] as const)(
-  'a flow that fails with %s is told by its class, and not repeated by the client',
+  'a flow that fails with %s has the matching error class and is not repeated by the client',
   async (code, kind, status, expected) => {
     const { save, url, keyOf, polyphony } = await runModelServer(failing(new OrchestratorError(code, 'no', { retryable: false })))
     await save(TWO_STEPS)
@@ -181,7 +181,7 @@ test.each([
   },
 )
 
-test('a request under way with the same Idempotency-Key is a ConflictError', async () => {
+test('a second request with the Idempotency-Key of a running one is a ConflictError', async () => {
   const { openai, save, provider } = await runModelServer([{ text: '', hang: true }])
   await save(TWO_STEPS)
   const leave = new AbortController()
@@ -195,7 +195,7 @@ test('a request under way with the same Idempotency-Key is a ConflictError', asy
   expect(await first).toBeInstanceOf(APIUserAbortError)
 })
 
-test('a flow that fails after its first words ends the stream with an error and no [DONE]', async () => {
+test('a flow that fails after its first text ends the stream with an error and no [DONE]', async () => {
   const cut = new OrchestratorError('PROVIDER_STREAM_CUT', 'the answer was cut')
   const { openai, save, url, keyOf } = await runModelServer([], speaksThenFails('first words', cut))
   await save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })

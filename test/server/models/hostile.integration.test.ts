@@ -50,7 +50,7 @@ const BODIES: Readonly<Record<string, string>> = {
   }),
 }
 
-test.each(Object.entries(BODIES))('a body that is %s is refused in the shape of OpenAI', async (_, body) => {
+test.each(Object.entries(BODIES))("a body that is %s is refused in OpenAI's error format", async (_, body) => {
   const { url } = await runServer()
   for (const path of ['/v1/chat/completions', '/v1/responses']) {
     for (const key of [undefined, path]) {
@@ -71,7 +71,7 @@ test.each([
   ['a form', { 'content-type': 'application/x-www-form-urlencoded' }, 415],
   ['a page of another site', { 'content-type': 'application/json', origin: 'https://evil.example' }, 403],
   ['a key of odd shape', { 'content-type': 'application/json', 'idempotency-key': 'a b' }, 400],
-])('%s is refused in the shape of OpenAI', async (_, given, status) => {
+])("%s is refused in OpenAI's error format", async (_, given, status) => {
   const { url } = await runServer()
   const body = JSON.stringify({ model: 'flow/critique', messages: MESSAGES })
   const headers = new Headers(Object.entries(given))
@@ -89,14 +89,14 @@ test.each([
   'flow//',
   '__proto__',
   'flow/__proto__',
-])('the model %s is none, and told so in the shape of OpenAI', async (path) => {
+])("the unknown model %s is refused in OpenAI's error format", async (path) => {
   const { url } = await runServer()
   const { status, text } = await send(url, 'GET', `/v1/models/${path}`)
   expect([400, 404]).toContain(status)
   expect(JSON.parse(text)).toEqual(openAiShape)
 })
 
-test('nothing that a request points to is ever fetched', async () => {
+test('no address in a model request is ever fetched', async () => {
   let connections = 0
   const listening = createServer((_, response) => response.end())
   listening.on('connection', () => connections++)

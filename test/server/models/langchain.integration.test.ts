@@ -23,7 +23,7 @@ const USAGE_METADATA = {
   output_token_details: { reasoning: 4 },
 }
 
-test.each([false, true])('LangChain asks a flow as a model, with the Responses API: %s', async (useResponsesApi) => {
+test.each([false, true])('LangChain calls a flow as a model, with the Responses API: %s', async (useResponsesApi) => {
   const { model, polyphony } = await chat({ useResponsesApi })
   const answer = await model.invoke([
     new SystemMessage('Be brief.'),
@@ -45,7 +45,7 @@ test.each([false, true])('LangChain asks a flow as a model, with the Responses A
 })
 
 test.each([false, true])(
-  'LangChain streams a flow piece by piece, with its usage, with the Responses API: %s',
+  'LangChain streams a flow in chunks with its usage, with the Responses API: %s',
   async (useResponsesApi) => {
     const { model } = await chat({ useResponsesApi })
     let whole: Awaited<ReturnType<typeof model.invoke>> | undefined

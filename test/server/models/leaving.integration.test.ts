@@ -19,14 +19,14 @@ async function hanging() {
 const cancelled = (server: ModelServer) =>
   vi.waitFor(async () => expect((await flowsOf(server)).map(({ status }) => status)).toEqual(['CANCELLED']))
 
-test('a client that leaves a stream cancels its flow: nobody else could read the answer', async () => {
+test('a client that leaves a stream cancels its flow, because no other client could read the answer', async () => {
   const server = await hanging()
   const stream = await server.openai.chat.completions.create({ ...ASK, stream: true })
   for await (const chunk of stream) if (chunk.choices[0]?.delta.content === 'first words') break
   await cancelled(server)
 })
 
-test('a client that leaves before the first word of a stream cancels its flow', async () => {
+test('a client that leaves before the first text of a stream cancels its flow', async () => {
   const server = await runModelServer([{ text: '', hang: true }])
   await server.save(TWO_STEPS)
   const leave = new AbortController()
@@ -55,7 +55,7 @@ test.each(['chat completion', 'response'] as const)(
   },
 )
 
-test('with an Idempotency-Key a client may leave and come back for the answer', async () => {
+test('with an Idempotency-Key a client may leave and request the answer later', async () => {
   const go = new AbortController()
   const server = await runModelServer(async (_, index) => {
     if (index === 0) await new Promise((resolve) => go.signal.addEventListener('abort', resolve, { once: true }))
@@ -77,7 +77,7 @@ test('with an Idempotency-Key a client may leave and come back for the answer', 
   expect(server.provider.requests).toHaveLength(2)
 })
 
-test('a server that closes ends what it answers, so that clients come back elsewhere, and cancels the flows', async () => {
+test('a closing server ends its answers, so that clients retry at another process, and cancels the flows', async () => {
   const server = await runModelServer(() => ({ text: '', chunks: ['first words'], hang: true }))
   await server.save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })
   const whole = rejected(server.openai.chat.completions.create(ASK))
@@ -91,7 +91,7 @@ test('a server that closes ends what it answers, so that clients come back elsew
   expect((await flowsOf(server)).map(({ status }) => status)).toEqual(['CANCELLED', 'CANCELLED'])
 })
 
-test('a key that is revoked ends what is answered to it, and cancels the flow', async () => {
+test('revoking a key ends its running answers and cancels their flows', async () => {
   const server = await runModelServer(() => ({ text: '', chunks: ['first words'], hang: true }))
   await server.save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })
   const whole = rejected(server.openai.chat.completions.create(ASK))

@@ -50,7 +50,7 @@ test('a name means the newest flow of that name, and a template before any flow'
   expect(await rejected(openai.chat.completions.create(say('flow/critique')))).toMatchObject({ code: 'provider_not_configured' })
 })
 
-test('a flow of another user is no model: its name, its id and an unknown id get the same answer', async () => {
+test('a flow of another user is not a model: its name, its id and an unknown id get the same answer', async () => {
   const { openai, save, clientOf, polyphony } = await runModelServer([])
   const flowId = await save(TWO_STEPS, 'user-2')
   const unknown = '01a1f7c2-86a1-7975-be65-cfecbd1640a7'
@@ -73,7 +73,7 @@ test('a flow of another user is no model: its name, its id and an unknown id get
   expect(await polyphony.conversations.listThreads(USER)).toEqual([])
 })
 
-test.each(['critique', 'flow/', 'gpt-5.4', `flow/${'x'.repeat(300)}`, 'flow'])('"%s" is no model', async (model) => {
+test.each(['critique', 'flow/', 'gpt-5.4', `flow/${'x'.repeat(300)}`, 'flow'])('"%s" is not a model', async (model) => {
   const { openai } = await runModelServer([])
   expect(await rejected(openai.chat.completions.create(say(model)))).toBeInstanceOf(NotFoundError)
 })

@@ -16,7 +16,7 @@ async function responseWithoutMessage() {
   return { polyphony, contents, previous: { previousId: `resp_${flow.id}`, instructions: undefined, userId: USER } }
 }
 
-test('two processes that go on from one response at the same time add its answer to the thread once', async () => {
+test('two processes that continue from one response at the same time add its answer to the thread once', async () => {
   const { polyphony, contents, previous } = await responseWithoutMessage()
   expect(await contents()).toEqual(['one'])
   const processes = [createStoredResponses(polyphony), createStoredResponses(polyphony)]
@@ -24,7 +24,7 @@ test('two processes that go on from one response at the same time add its answer
   expect(await contents()).toEqual(['one', 'the answer'])
 })
 
-test('an answer that is added late, after the conversation has gone on, changes nothing', async () => {
+test('an answer that is added after the conversation has continued changes nothing', async () => {
   const { polyphony, contents, previous } = await responseWithoutMessage()
   const { conversations } = polyphony
   // The first look at the thread is held up until another process has gone on from the response.

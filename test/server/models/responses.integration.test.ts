@@ -22,7 +22,7 @@ async function threadOf(server: ModelServer, response: Response) {
   return { threadId, messages: messages.map(({ role, content }) => `${role}: ${content}`) }
 }
 
-test('a response is the answer of the last step, with what all steps used and cost', async () => {
+test('a response is the answer of the last step, with usage and cost of all steps', async () => {
   const { openai } = await twoSteps()
   const { data, response } = await openai.responses
     .create({
@@ -70,7 +70,7 @@ test('a response is the answer of the last step, with what all steps used and co
   expect(response.headers.get('x-polyphony-cost-usd')).toBe('0.04')
 })
 
-test('a response can be read again later, by its caller alone', async () => {
+test('only its caller can read a response again later', async () => {
   const server = await twoSteps()
   const { openai, clientOf } = server
   const created = await openai.responses.create(ask('hi'))
@@ -97,7 +97,7 @@ test('a response can be read again later, by its caller alone', async () => {
   }
 })
 
-test('the events of a stream stand in their order, are numbered, and make the same response', async () => {
+test('the events of a stream are in order, are numbered, and form the same response', async () => {
   const server = await twoSteps(() => ({ text: 'one two', chunks: ['one ', 'two'], usage: USAGE }))
   const stream = server.openai.responses.stream(ask('hi'))
   const events: ResponseStreamEvent[] = []
@@ -125,7 +125,7 @@ test('the events of a stream stand in their order, are numbered, and make the sa
   })
 })
 
-test('events are named on the wire, and nothing stands after the last one', async () => {
+test('events have names, and nothing comes after the last one', async () => {
   const { url, keyOf } = await twoSteps()
   const raw = await fetch(`${url}/v1/responses`, {
     method: 'POST',
@@ -137,7 +137,7 @@ test('events are named on the wire, and nothing stands after the last one', asyn
   expect(events.at(-1)?.event).toBe('response.completed')
 })
 
-test('a refusal in the midst of a text ends the text first', async () => {
+test('a refusal in the middle of a text ends the text first', async () => {
   const refused = { text: '', chunks: ['I co'], refusal: 'I will not.', finishReason: 'refusal' as const }
   const { openai } = await twoSteps(['a draft', refused])
   const parts: string[] = []
@@ -156,7 +156,7 @@ test('a refusal in the midst of a text ends the text first', async () => {
   ])
 })
 
-test('a refusal and an answer that was cut off are told as such, streamed or not', async () => {
+test('refusals and cut answers are marked as such, streamed or not', async () => {
   const refused = { text: '', refusal: 'I will not.', finishReason: 'refusal' as const }
   const cut = { text: 'the ans', finishReason: 'length' as const }
   const { openai } = await twoSteps(['a draft', refused, 'a draft', refused, 'a draft', cut, 'a draft', cut])
@@ -168,7 +168,7 @@ test('a refusal and an answer that was cut off are told as such, streamed or not
   expect(await openai.responses.stream(ask('hi')).finalResponse()).toMatchObject(incomplete)
 })
 
-test('a flow that fails on its way ends the stream with response.failed, and says so ever after', async () => {
+test('a flow that fails while streaming ends with response.failed and stays failed when read again', async () => {
   const cut = new OrchestratorError('PROVIDER_STREAM_CUT', 'the answer was cut')
   const { openai, save } = await runModelServer([], speaksThenFails('first words', cut))
   await save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })
@@ -179,7 +179,7 @@ test('a flow that fails on its way ends the stream with response.failed, and say
   expect(await rejected(openai.responses.create(ask('hi')))).toMatchObject({ status: 502, code: 'provider_stream_cut' })
 })
 
-test('a response goes on from the one before it in the same thread', async () => {
+test('a response continues the previous one in the same thread', async () => {
   const server = await twoSteps((_, index) => `answer ${index}`)
   const { openai, polyphony, provider } = server
   await polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true, allowCrossProviderContext: true })
@@ -209,7 +209,7 @@ test('a response goes on from the one before it in the same thread', async () =>
   })
 })
 
-test('two that go on from one response do not see each other, also at the same time', async () => {
+test('two responses that continue from one response do not see each other, even at the same time', async () => {
   const server = await twoSteps((_, index) => `answer ${index}`)
   const first = await server.openai.responses.create(ask('one'))
   const [left, right] = await Promise.all(
@@ -224,7 +224,7 @@ test('two that go on from one response do not see each other, also at the same t
   }
 })
 
-test('instructions do not go over to the next response', async () => {
+test('instructions do not carry over to the next response', async () => {
   const server = await twoSteps()
   const first = await server.openai.responses.create({ ...ask('one'), instructions: 'Be brief.' })
   for (const [instructions, expected] of [
@@ -238,7 +238,7 @@ test('instructions do not go over to the next response', async () => {
   }
 })
 
-test('nobody goes on from a response of somebody else, from none, or from one that has no answer', async () => {
+test('a response of another user, an unknown one and one without an answer cannot be continued', async () => {
   const { openai, clientOf, save, polyphony } = await twoSteps((_, index) =>
     index < 2 ? 'the answer' : new OrchestratorError('PROVIDER_REJECTED', 'no'),
   )
@@ -263,7 +263,7 @@ test('nobody goes on from a response of somebody else, from none, or from one th
   })
 })
 
-test('a response in the background is answered at once and read later, also by one that goes on from it', async () => {
+test('a background response is returned at once, and can be read and continued later', async () => {
   let go = () => {}
   const gate = new Promise<void>((resolve) => {
     go = resolve
@@ -292,7 +292,7 @@ test('a response in the background is answered at once and read later, also by o
   ])
 })
 
-test('a response in the background goes on when its stream is left', async () => {
+test('a background response continues when its stream is left', async () => {
   let go = () => {}
   const gate = new Promise<void>((resolve) => {
     go = resolve
@@ -313,7 +313,7 @@ test('a response in the background goes on when its stream is left', async () =>
   await vi.waitFor(async () => expect(await openai.responses.retrieve(id)).toMatchObject({ status: 'completed' }))
 })
 
-test('a response in the background can be cancelled', async () => {
+test('a background response can be cancelled', async () => {
   const { openai, provider } = await twoSteps([{ text: '', hang: true }])
   const { id } = await openai.responses.create({ ...ask('one'), background: true })
   await vi.waitFor(() => expect(provider.requests).toHaveLength(1))
@@ -330,7 +330,7 @@ test.each([
   ['an image', { input: [{ role: 'user' as const, content: [IMAGE] }] }, 'input[0].content[0]'],
   ['the result of a tool', { input: [{ type: 'function_call_output' as const, call_id: 'x', output: '1' }] }, 'input[0]'],
   ['nothing', { input: '' }, 'input'],
-])('%s: refused, naming the field', async (_, more, param) => {
+])('%s is refused with the name of the field', async (_, more, param) => {
   const { openai } = await twoSteps()
   const error = await rejected(openai.responses.create({ ...ask('hi'), ...more }))
   expect(error).toBeInstanceOf(BadRequestError)

@@ -17,7 +17,7 @@ async function serve(heartbeatMs: number, answer: (stream: TextStream) => Promis
   return new URL(await app.listen({ host: '127.0.0.1', port: 0 }))
 }
 
-test('a stream that has nothing to say yet sends comments', async () => {
+test('a stream without text yet sends comments', async () => {
   const url = await serve(1, () => new Promise(() => {}))
   const answer = await fetch(url)
   expect(answer.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
@@ -25,7 +25,7 @@ test('a stream that has nothing to say yet sends comments', async () => {
   expect(new TextDecoder().decode(read?.value)).toMatch(/^(: ping\n\n)+$/)
 })
 
-test('nothing is sent before the first event, so that an error can still be told with its status', async () => {
+test('nothing is sent before the first event, so that an error can still have its status', async () => {
   const begun: boolean[] = []
   const url = await serve(60_000, async (stream) => {
     begun.push(stream.isStarted)
@@ -36,7 +36,7 @@ test('nothing is sent before the first event, so that an error can still be told
   expect(begun).toEqual([false, true])
 })
 
-test('a reader that takes nothing is cut off, and little is kept for it', async () => {
+test('a reader that reads nothing is disconnected, and little is buffered for it', async () => {
   const piece = 'x'.repeat(100_000)
   let written = 0
   let writtenAtClose: number | undefined

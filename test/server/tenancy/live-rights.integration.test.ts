@@ -49,7 +49,7 @@ async function openStream(url: string, flowId: string, token: string) {
   }
 }
 
-test('a reader whose right is taken is told no more, on streams and on sockets', async () => {
+test('a reader whose right is revoked receives no more updates, on streams and on sockets', async () => {
   const { url, polyphony, flowId, threadId, keys } = await followedFlow()
   const stream = await openStream(url, flowId, keys.bea.token)
   const socket = await connect(url, { key: keys.bea.token })
@@ -88,7 +88,7 @@ test('a revoked key ends its streams and its sockets, and no others', async () =
   await own.next(({ type }) => type === 'pong')
 })
 
-test('a right that another process takes counts here too', async () => {
+test('a right that another process revokes is lost in this process too', async () => {
   const postgres = await openTestPostgres()
   onTestFinished(() => postgres.drop())
   const { url, flowId, threadId, keys } = await followedFlow({ database: postgres.url, policyCacheMs: 0 })
@@ -107,7 +107,7 @@ test('a right that another process takes counts here too', async () => {
   expect(await idle.closed).toMatchObject({ code: 4401 })
 })
 
-test('a caller is one no longer when its key or token has expired', async () => {
+test('a caller is disconnected when its key or token expires', async () => {
   const { polyphony } = await runServer()
   let nowMs = Date.now()
   const authenticator = createAuthenticator({

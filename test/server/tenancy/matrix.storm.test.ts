@@ -54,7 +54,7 @@ function sameShape({ status, headers, text }: Answer, { threadId, doneFlowId, wa
 const KINDS = isShort ? (['memory'] as const) : (['memory', 'postgres'] as const)
 
 for (const kind of KINDS) {
-  test(`every endpoint gives everybody what is theirs, and nobody anything else (${kind})`, async () => {
+  test(`every endpoint gives each user access to their own data only (${kind})`, async () => {
     const world = await createWorld(kind)
     const callers = await createCallers(world)
     const routes = routesOf(world.server.app)

@@ -26,7 +26,7 @@ const withoutIds = ({ status, json }: Answer, ...ids: readonly string[]): string
   ids.reduce((text, id) => text.replaceAll(id, '<id>'), JSON.stringify([status, { ...json, requestId: '' }]))
 
 for (const kind of ['memory', 'postgres'] as const) {
-  test(`ids of others within requests about own things lead nowhere (${kind})`, async () => {
+  test(`ids of other users inside requests about own data have no effect (${kind})`, async () => {
     const world = await createWorld(kind)
     const { 'canary-eve': own, 'canary-ada-shared': foreign } = world.things
     const step = (flow: string, id: string) => `/api/v1/flows/${flow}/steps/${id}/execute`
@@ -104,7 +104,7 @@ for (const kind of ['memory', 'postgres'] as const) {
     await refusedToEve(world, 'POST', `/api/v1/flows/${foreign.doneFlowId}/cancel`, {}, override)
   })
 
-  test(`members change rights only as far as they hold them, and never by half (${kind})`, async () => {
+  test(`members change only rights that they hold, completely or not at all (${kind})`, async () => {
     const world = await createWorld(kind)
     const { threadId } = world.things['canary-ada-shared']
     const put = (key: string, user: string, rights: readonly string[]) =>
@@ -161,7 +161,7 @@ for (const kind of ['memory', 'postgres'] as const) {
     ).toBe(201)
   })
 
-  test(`a remembered answer is not given to a key without the scope of its request (${kind})`, async () => {
+  test(`a stored answer is not returned to a key without the scope of its request (${kind})`, async () => {
     const world = await createWorld(kind)
     const path = `/api/v1/flows/${world.things['canary-ada-shared'].doneFlowId}/rerun`
     const rerun = (key: string) => world.send('POST', path, { key, headers: { 'idempotency-key': 'r' }, body: {} })
@@ -170,7 +170,7 @@ for (const kind of ['memory', 'postgres'] as const) {
     expect((await rerun(await world.keyWith('cyd', ['read']))).json).toMatchObject({ details: { scope: 'write' } })
   })
 
-  test(`a remembered answer is not given to who may no longer read what it tells of (${kind})`, async () => {
+  test(`a stored answer is not returned to a caller that may no longer read its data (${kind})`, async () => {
     const world = await createWorld(kind, { policyCacheMs: 0 })
     const { threadId, doneFlowId, stepId } = world.things['canary-ada-shared']
     const asks: readonly (readonly [string, unknown, string])[] = [
@@ -193,7 +193,7 @@ for (const kind of ['memory', 'postgres'] as const) {
     }
   })
 
-  test(`a policy is that of who asks, whatever others allow the same provider (${kind})`, async () => {
+  test(`a policy applies to its own user only, whatever others allow the same provider (${kind})`, async () => {
     const world = await createWorld(kind)
     const path = '/api/v1/data-sharing/provider-of-ada'
     const nothing = { allowConversationHistory: false, allowCrossProviderContext: false, allowAttachments: false }
@@ -210,7 +210,7 @@ for (const kind of ['memory', 'postgres'] as const) {
     expect(own.json).toEqual({ ...policy, ...nothing, userId: 'user-ada', allowAttachments: true })
   })
 
-  test(`a page goes on only within the list of who asks (${kind})`, async () => {
+  test(`a cursor of another user's list is of no use (${kind})`, async () => {
     const world = await createWorld(kind)
     for (const path of ['/api/v1/flows', '/api/v1/threads']) {
       await world.fresh('canary-ada-private')
@@ -226,7 +226,7 @@ for (const kind of ['memory', 'postgres'] as const) {
   })
 }
 
-test('a ticket stands for who got it, once, as long as its key is good', async () => {
+test('a ticket authenticates its owner once, as long as the key is valid', async () => {
   const world = await createWorld('memory')
   const { url, polyphony, keys, send } = world
   const ticketOf = async (key: string): Promise<readonly string[]> => {

@@ -49,7 +49,7 @@ const BEHIND_A_PROXY: readonly ServerInput[] = [
   { host: '127.0.0.2', trustProxy: true },
 ]
 
-test('without a key nothing is opened that others than this machine reach', async () => {
+test('a server without keys does not start if other machines can reach it', async () => {
   for (const settings of [...OPEN_TO_OTHERS, ...BEHIND_A_PROXY]) {
     const { built } = await build(settings)
     await expect(built.listen(), JSON.stringify(settings)).rejects.toMatchObject({
@@ -60,7 +60,7 @@ test('without a key nothing is opened that others than this machine reach', asyn
   }
 })
 
-test('this machine is open to itself alone', () => {
+test('a server without keys accepts only this machine', () => {
   const settings = { publicUrl: undefined, trustProxy: false, allowedHosts: ['localhost'] }
   for (const host of ['127.0.0.1', '127.0.0.2', '127.255.255.254', 'localhost', '::1', '[::1]']) {
     expect(findExposure({ ...settings, host }), host).toBe(undefined)
@@ -70,7 +70,7 @@ test('this machine is open to itself alone', () => {
   for (const { host = '' } of OPEN_TO_OTHERS) expect(findExposure({ ...settings, host }), host).toBe('host')
 })
 
-test('with a key a server behind a proxy starts, and lets in nobody else', async () => {
+test('a server behind a proxy starts with a key and requires it', async () => {
   for (const settings of BEHIND_A_PROXY) {
     const { polyphony, built } = await build(settings)
     const { token, key } = await polyphony.apiKeys.create('ada')
@@ -87,13 +87,13 @@ test('with a key a server behind a proxy starts, and lets in nobody else', async
   }
 })
 
-test('with an issuer of tokens it starts without keys, and lets in nobody without a token', async () => {
+test('a server with a token issuer starts without keys and requires a token', async () => {
   const { built } = await build({ host: '127.0.0.2', trustProxy: true, jwt: JWT })
   const url = await built.listen()
   expect((await send(url, 'GET', '/api/v1/me')).status).toBe(401)
 })
 
-test('on this machine the local user is there until the first key, and not again after the last', async () => {
+test('the local user exists until the first key, and not again after the last one is revoked', async () => {
   const { polyphony, built } = await build({ host: '127.0.0.2' })
   const url = await built.listen()
   const me = (key?: string) => send(url, 'GET', '/api/v1/me', { key })

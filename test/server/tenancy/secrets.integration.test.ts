@@ -85,7 +85,7 @@ async function runHouse({ secret, text }: Canaries) {
   return { ...running, lines, postgres, issuer }
 }
 
-test('what is secret is kept: in no log, answer, frame, figure, page or row', async () => {
+test('secrets appear in no log, answer, frame, metric, page or row', async () => {
   const spans = registerSdk()
   onTestFinished(() => spans.close())
   const canaries = createCanaries()

@@ -38,7 +38,7 @@ const FRAMES: Readonly<Record<string, FrameRow>> = {
 }
 
 for (const kind of ['memory', 'postgres'] as const) {
-  test(`every frame gives everybody what is theirs, and nobody anything else (${kind})`, async () => {
+  test(`every frame gives each user access to their own data only (${kind})`, async () => {
     const types = clientFrame.options.flatMap(({ shape }) => [...shape.type.values])
     expect(Object.keys(FRAMES).sort()).toEqual([...types].sort())
     for (const [type, { scope }] of Object.entries(SOCKET_MESSAGES)) expect(scope, type).toBe(FRAMES[type]?.scope ?? 'read')
@@ -49,7 +49,7 @@ for (const kind of ['memory', 'postgres'] as const) {
   }, 120_000)
 }
 
-test('a socket is opened for nobody without a usable key, nor with one that may not read', async () => {
+test('a socket needs a valid key with the scope read', async () => {
   const world = await createWorld('memory')
   for (const { role, person, lacks, headers } of await createCallers(world)) {
     const expected = person === undefined ? 401 : lacks === 'read' ? 403 : 101
@@ -57,7 +57,7 @@ test('a socket is opened for nobody without a usable key, nor with one that may 
   }
 })
 
-test('a key that may not execute follows flows, and starts and ends none', async () => {
+test('a key without the scope execute streams flows but neither starts nor cancels any', async () => {
   const world = await createWorld('memory')
   const key = await world.keyWith(
     'ada',

@@ -61,7 +61,7 @@ function tokenWith({ claims, header, key = keys.RS256.privateKey }: Making = {})
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-test('a token of the issuer stands for its user, with its scopes', async () => {
+test('a token of the issuer authenticates its user with its scopes', async () => {
   const { me, send } = await serverWithTokens()
   const token = await tokenWith()
   expect((await me(token)).json).toEqual({ userId: 'ada', scopes: ['read', 'write'], via: 'jwt' })
@@ -89,7 +89,7 @@ test('the user is in the claim that the configuration names', async () => {
   expect((await me(await tokenWith())).status).toBe(401)
 })
 
-test('anything but a whole, current token of the issuer is refused, always in the same words', async () => {
+test('any other or expired token is refused, always with the same message', async () => {
   const { me, url, polyphony, send } = await serverWithTokens()
   await polyphony.apiKeys.create('ada')
   const nowS = Math.floor(Date.now() / 1_000)
@@ -164,7 +164,7 @@ test('anything but a whole, current token of the issuer is refused, always in th
   expect((await me(good)).status).toBe(200)
 })
 
-test('no address that a token names is asked, and an unknown key asks the issuer at most once more', async () => {
+test('no address in a token is fetched, and an unknown key id causes at most one more request to the issuer', async () => {
   const { me, issuer } = await serverWithTokens()
   const evil = await listen(() => '{"keys":[]}')
   expect((await me(await tokenWith())).status).toBe(200)
@@ -180,7 +180,7 @@ test('no address that a token names is asked, and an unknown key asks the issuer
   expect(issuer.asked - before).toBeLessThanOrEqual(1)
 })
 
-test('while the issuer does not answer nobody is let in, and keys still count', async () => {
+test('while the issuer does not answer tokens are refused and API keys still work', async () => {
   const closed = await listen(() => 'not json')
   const running = await runServer({ server: { jwt: { issuer: ISSUER, audience: AUDIENCE, jwksUrl: `${closed.url}/jwks` } } })
   expect((await running.send('GET', '/api/v1/me', { key: await tokenWith() })).status).toBe(401)

@@ -13,7 +13,7 @@ interface ResumeOptions extends DatabaseOptions {
 export const resumeFlowCommand = defineCommand<ResumeOptions>({
   group: 'flows',
   name: 'resume',
-  description: 'continue a failed, cancelled or interrupted flow to its end; recorded steps are not paid twice',
+  description: 'continue a failed, cancelled or interrupted flow to its end; recorded steps are not paid for twice',
   configure: (command) =>
     command
       .argument('<id>')

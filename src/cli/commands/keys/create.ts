@@ -19,7 +19,7 @@ export const createKeyCommand = defineCommand<CreateKeyOptions>({
   description: 'create a key and show it once',
   configure: (command) =>
     command
-      .option('--user <id>', 'user that the key stands for; default: the local user')
+      .option('--user <id>', 'user that the key authenticates; default: the local user')
       .option('--name <text>', 'purpose of the key, shown in lists')
       .addOption(new Option('--scope <scope...>', 'scopes of the key; default: all but metrics').choices(SCOPES))
       .option('--expires <days|date>', 'expiry: a number of days from now, or a date in UTC; default: never', parseExpiry)
@@ -47,7 +47,7 @@ export const createKeyCommand = defineCommand<CreateKeyOptions>({
   },
 })
 
-/** A key in a database that ends with this command would be lost. */
+/** A key in an in-memory database would be lost when this command ends. */
 function assertPersistentDatabase({ database }: OpenServices['config']): void {
   if (typeof database !== 'string' || !/^memory:|^pglite:\/\/memory$/.test(database)) return
   throw new OrchestratorError('INPUT_INVALID', '--database: expected a database that outlives this command, found one in memory')

@@ -28,7 +28,7 @@ export async function readDatabaseSeed(seed = seedOf): Promise<Blob | undefined>
   }
 }
 
-/** Also called where damage shows only when Postgres starts from the seed. */
+/** Also called if the damage shows only when Postgres starts from the seed. */
 export function warnOfDamage(error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error)
   process.emitWarning(

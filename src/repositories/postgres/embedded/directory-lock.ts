@@ -40,10 +40,10 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   } finally {
     await rm(draft, { force: true })
   }
-  const beat = setInterval(() => renew(path, own), BEAT_MS)
-  beat.unref()
+  const renewal = setInterval(() => renew(path, own), BEAT_MS)
+  renewal.unref()
   const release = () => {
-    clearInterval(beat)
+    clearInterval(renewal)
     if (readHolder(path)?.token === own.token) rmSync(path, { force: true })
     dispose()
   }
@@ -59,7 +59,10 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
 /** Each lock has a socket of its own, so that the socket of a living process is never replaced. */
 const socketPathOf = (path: string, token: string): string => `${path}.${token}.sock`
 
-/** Shows processes on other machines, which cannot reach the socket, that this process lives. */
+/**
+ * The renewed time of the file shows processes on other machines, which cannot reach the socket, that this process is
+ * alive.
+ */
 function renew(path: string, own: Holder): void {
   if (readHolder(path)?.token !== own.token) return
   const now = new Date()
@@ -87,7 +90,7 @@ async function takeOver(path: string, draft: string, own: Holder, directory: str
   const gate = `${path}.takeover`
   await refuseIfHeld(path, draft, directory)
   if (!(await create(draft, gate))) {
-    // The process of that takeover may have been killed: its socket shows whether it lives.
+    // The process that takes over may have been killed. Its socket shows whether it is alive.
     await refuseIfHeld(gate, draft, directory)
     await removeDead(gate, own)
     if (!(await create(draft, gate))) throw locked(directory, path, readHolder(gate))

@@ -16,7 +16,7 @@ export interface Holder {
   readonly pidNamespace?: string
   /** Start of the process, because another process may have the same pid later. Linux only. */
   readonly started?: string
-  /** True where the holder listens on the socket of the lock. */
+  /** True if the holder listens on the socket of the lock. */
   readonly listens?: boolean
 }
 
@@ -69,8 +69,8 @@ const isHolder = (value: unknown): value is Holder =>
   isOptional(value, 'listens', 'boolean')
 
 /**
- * Whether the holder still runs. Its socket decides, which the kernel closes with the process, in any container. Where
- * the socket cannot be reached the pid decides, and where the pid is not valid here the age of the lock file.
+ * Whether the holder still runs. The socket decides, because the kernel closes it with the process, in any container.
+ * If the socket cannot be reached, the pid decides, or the age of the lock file if the pid is not valid here.
  */
 export async function isAlive(holder: Holder, socketPath: string, ageMs: number): Promise<boolean> {
   const outcome: ConnectOutcome = holder.listens ? await connectTo(socketPath, holder.token, EXIT_MS) : 'unreachable'
@@ -89,7 +89,7 @@ function isFromPreviousBoot({ boot }: Holder): boolean {
   return boot !== undefined && current !== undefined && boot !== current
 }
 
-/** A process that was just killed is waited for. */
+/** Whether the process exists. Waits for a process that was just killed. */
 async function isProcessAlive({ pid, started }: Holder): Promise<boolean> {
   for (const deadline = performance.now() + EXIT_MS; performance.now() < deadline; await sleep(EXIT_POLL_MS)) {
     if (!isProcessRunning(pid)) return false

@@ -15,12 +15,12 @@ export interface LockSocket {
  */
 export type ConnectOutcome = 'connected' | 'refused' | 'unreachable'
 
-/** Most bytes of a path: `sun_path` holds 104 bytes on macOS and 108 on Linux, with the final zero. */
+/** Maximum bytes of a path: `sun_path` holds 104 bytes on macOS and 108 on Linux, with the final zero. */
 const MAX_PATH_BYTES = 103
 
 /**
- * Listens at the path and sends the token to every client. Resolves with undefined where the file system has no
- * sockets. The socket does not keep the process running.
+ * Listens at the path and sends the token to every client. Resolves with undefined if the file system has no sockets.
+ * The socket does not keep the process running.
  */
 export async function listenAt(path: string, token: string): Promise<LockSocket | undefined> {
   const server = createServer((socket) => {
@@ -41,7 +41,7 @@ export async function listenAt(path: string, token: string): Promise<LockSocket 
     server.close()
     return undefined
   }
-  // A connection that fails, because too many files are open, say, does not affect the lock.
+  // A failed connection, for example because too many files are open, does not affect the lock.
   server.on('error', () => {})
   server.unref()
   return {

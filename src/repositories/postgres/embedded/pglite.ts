@@ -74,8 +74,8 @@ async function empty(directory: string): Promise<void> {
 }
 
 /**
- * Creates a database from the prepared one, or from scratch where that is missing or unusable. `clear` removes the
- * files of a failed attempt.
+ * Creates a database from the prepared one, or from scratch if that is missing or unusable. `clear` removes the files
+ * of a failed attempt.
  */
 async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promise<void>): Promise<EmbeddedDatabase> {
   const seed = await readSeed()
@@ -85,8 +85,8 @@ async function startNew(dataDir: string, readSeed: ReadSeed, clear: () => Promis
     } catch (error) {
       await clear()
       const database = await start(dataDir)
-      // Only after a success: on a full or read-only disk creating it from scratch fails as well, and the seed is
-      // intact.
+      // Reported only after a success, because on a full or read-only disk creating it from scratch fails as well and
+      // the seed is intact.
       warnOfDamage(error)
       return database
     }
@@ -124,7 +124,7 @@ async function start(dataDir: string, loadDataDir?: Blob): Promise<EmbeddedDatab
 }
 
 /**
- * Runs a synchronous call of the WebAssembly, with timers that do not keep a program running that forgot to close its
+ * Runs a synchronous call of the WebAssembly, with timers that do not keep a program alive if it forgot to close its
  * store. Postgres starts such timers for work in idle time. The WebAssembly uses the global `setTimeout`, and no other
  * code runs during the call.
  */
@@ -164,8 +164,12 @@ async function unavailable(directory: string, error: unknown): Promise<Orchestra
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   const disk = await statfs(directory).catch(() => undefined)
   const isFull = code === 'ENOSPC' || (disk !== undefined && disk.bavail * disk.bsize < FULL_DISK_BYTES)
-  const why = isFull ? 'the disk is full' : code === 'EACCES' || code === 'EROFS' ? 'it is not writable' : 'it cannot be opened'
-  return new OrchestratorError('DATABASE_UNAVAILABLE', `The database directory ${directory} cannot be used: ${why}`, {
+  const reason = isFull
+    ? 'the disk is full'
+    : code === 'EACCES' || code === 'EROFS'
+      ? 'it is not writable'
+      : 'it cannot be opened'
+  return new OrchestratorError('DATABASE_UNAVAILABLE', `The database directory ${directory} cannot be used: ${reason}`, {
     details: { directory, reason: isFull ? 'ENOSPC' : code },
     cause: error,
   })

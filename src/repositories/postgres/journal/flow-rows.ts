@@ -92,7 +92,7 @@ export const toOutcomeJson = (flowId: string, epoch: number, { result, ...outcom
   simulated: outcome.simulated,
   completed_at: outcome.completedAt,
   status: outcome.status,
-  // JSON leaves out what is undefined.
+  // JSON leaves out undefined properties.
   result: result && { ...result, output: undefined },
   result_output: result?.output,
   error: outcome.error,

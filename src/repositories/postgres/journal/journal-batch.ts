@@ -15,7 +15,7 @@ import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 interface WaitingWrite {
   readonly flowId: string
   /**
-   * Gets the reply for the flow; undefined where the statement has none for it. `repeated`: an earlier attempt may have
+   * Gets the reply for the flow; undefined if the statement has none for it. `repeated`: an earlier attempt may have
    * been written although its reply was lost.
    */
   readonly settle: (reply: JournalReply | undefined, repeated: boolean) => void
@@ -43,7 +43,7 @@ export function takeBatch(queue: Operation[], limit: number, flowsInWriting: Rea
   const [only] = queue
   if (only && queue.length === 1) return flowsInWriting.has(only.flowId) ? [] : queue.splice(0)
   const taken: Operation[] = []
-  const left: Operation[] = []
+  const remaining: Operation[] = []
   const takenOf = new Map<string, Operation[]>()
   const leftOf = new Set<string>()
   for (const operation of queue) {
@@ -58,11 +58,11 @@ export function takeBatch(queue: Operation[], limit: number, flowsInWriting: Rea
       if (before) before.push(operation)
       else takenOf.set(operation.flowId, [operation])
     } else {
-      left.push(operation)
+      remaining.push(operation)
       leftOf.add(operation.flowId)
     }
   }
-  queue.splice(0, queue.length, ...left)
+  queue.splice(0, queue.length, ...remaining)
   return taken
 }
 

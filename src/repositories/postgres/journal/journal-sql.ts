@@ -19,7 +19,10 @@ import {
   UPDATES,
 } from './journal-columns.ts'
 
-/** What a statement reports of a flow: one JSON column, because the driver pays for each column of every reply. */
+/**
+ * The reply of a statement for one flow, as one JSON column, because the driver spends time on each column of every
+ * reply.
+ */
 export type JournalReply =
   | readonly [kind: 'exists' | 'thread_missing' | 'fenced', flowId: string]
   | readonly [kind: 'claimed', flowId: string, epoch: number]
@@ -66,7 +69,7 @@ const resultAssignments = Object.keys(RESULTS.columns)
   .map((column) => `${column} = r.${column}`)
   .join(', ')
 
-/** What one part adds to the statement. */
+/** The SQL that one part adds to the statement. */
 interface Fragment {
   readonly ctes: readonly string[]
   /** Selects the ids of flows whose results and updates may be written. */
@@ -75,15 +78,15 @@ interface Fragment {
   readonly reply?: string
 }
 
-// Postgres expects 100 rows of any JSON and would read whole tables to join them. After a comparison that it cannot
-// estimate it expects one row and uses the index.
+// Makes Postgres use the index. It expects 100 rows of any JSON and would read whole tables to join them, but after a
+// comparison that it cannot estimate it expects one row.
 const expectOne = (column: string) => `${column}::text = ${column}::text || ''`
 
 const fenced = (part: JournalPart, locked: string) =>
   `select json_build_array('fenced', flow_id) from ${part} where flow_id not in (select id from ${locked})`
 
-// Postgres writes every row to its log once more for "on conflict do nothing". The epoch fences off other writers of
-// the flow.
+// There is no "on conflict do nothing", for which Postgres writes every row to its log once more. The epoch already
+// excludes other writers of the flow.
 const insertMissing = (rows: string, table: JournalTable) => `${rows}_written as (
   insert into ${table.name} (${names(table.columns)}) select ${names(table.columns)} from ${rows} r
   where not exists (select from ${table.name} t where ${sameKey(table)}))`

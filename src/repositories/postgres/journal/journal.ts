@@ -35,7 +35,8 @@ export interface ClosableJournal extends Journal {
 }
 
 /**
- * Most writes in one statement. It bounds the size of a statement and the number of writes that a refused one delays.
+ * Maximum number of writes in one statement. It limits the size of a statement and the number of writes that a refused
+ * one delays.
  */
 const BATCH_LIMIT = 250
 /**
@@ -232,7 +233,7 @@ function toClaimAnswer(
   const [, , epoch, status, ownerId, startedMs] = reply
   const ours = status === 'RUNNING' && ownerId === claim.ownerId && startedMs === claim.startedAt.getTime()
   if (repeated && ours) return { epoch }
-  // The reply shows the state before the statement: where that status may be claimed, another claim was faster.
+  // The reply shows the state before the statement. If that status may be claimed, another claim was faster.
   return { status: claim.from.some((from) => from === status) ? 'RUNNING' : status }
 }
 

@@ -23,7 +23,7 @@ const isToken = (field: Field<string>): field is Field<TokenProperty> =>
   field.property in USAGE_COLUMNS && field.property !== 'usageSource'
 const isAttemptFact = (field: Field<string>): field is Field<AttemptFact> =>
   !(field.property in USAGE_COLUMNS) && field.property !== 'startedAt'
-// Columns that hold something else than the property of a result, or come from elsewhere.
+// Columns that do not hold the property of a result unchanged, or do not come from the result.
 const CONVERTED = new Set<string>(['flowId', 'recorded', 'requestedModel', 'details', ...Object.keys(USAGE_COLUMNS)])
 const isResultFact = (field: Field<string>): field is Field<StepResultFact> => !CONVERTED.has(field.property)
 
@@ -99,7 +99,7 @@ const toAttemptJson = (attempt: Attempt): AttemptJson => ({
 
 function toDetails(result: StepResult): StepDetails | undefined {
   const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId } = result
-  // `withheld` repeats the refused decisions of `sharing`: it is stored only where it does not.
+  // `withheld` usually repeats the refused decisions of `sharing` and is stored only if it differs.
   const refused = sharing.filter((decision) => !decision.allowed)
   const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
   const details: StepDetails = {

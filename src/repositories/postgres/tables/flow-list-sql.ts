@@ -19,7 +19,7 @@ const SORT_KEYS: { readonly [SortBy in ListFlowsQuery['sortBy']]: SortKey } = {
 
 const DIRECTIONS = { ASC: { order: 'asc', after: '>' }, DESC: { order: 'desc', after: '<' } } as const
 
-/** The statement of one list of flows; undefined where no flow can match. */
+/** The statement of one list of flows; undefined if no flow can match. */
 export function flowListSql(query: ListFlowsQuery): { readonly text: string; readonly values: readonly unknown[] } | undefined {
   const { threadId, userId, status, type, limit, offset, sortBy, sortOrder, after } = query
   if ((threadId === undefined) === (userId === undefined)) {

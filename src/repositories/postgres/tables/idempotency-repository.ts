@@ -21,7 +21,8 @@ const RELEASE_SQL = `delete from polyphony_idempotency
 where user_id = $1 and key = $2 and status_code is null and lock = coalesce($3, lock)`
 
 /**
- * Most attempts to reserve a key. Another attempt is needed when the holder releases the key between two statements.
+ * Maximum number of attempts to reserve a key. Another attempt is needed when the holder releases the key between two
+ * statements.
  */
 const MAX_ATTEMPTS = 10
 
@@ -57,7 +58,7 @@ export function createIdempotencyRepository(pool: Pool): IdempotencyRepository {
       }
       throw new OrchestratorError(
         'DATABASE_UNAVAILABLE',
-        'The Idempotency-Key is reserved and released by other requests all the time: send the request again',
+        'Other requests keep reserving and releasing this Idempotency-Key: send the request again',
       )
     }),
 

@@ -9,8 +9,8 @@ import { MessageEntity, ThreadEntity } from '../entities.ts'
 import { pickNonNull } from '../rows.ts'
 import { toStorableText } from '../storable.ts'
 
-// A statement of its own, because the deletion must take its snapshot afterwards: it must see all flows that were
-// created in the thread before it was locked.
+// A separate statement, because the deletion must take its snapshot afterwards: it must see all flows that were created
+// in the thread before it was locked.
 const LOCK_SQL = 'select from polyphony_threads where id = $1 for update'
 
 const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 returning id),

@@ -5,7 +5,7 @@ import { toStorableJson, toStorableText } from '../storable.ts'
 
 const CREATE_SQL = 'insert into polyphony_tickets (hash, caller, expires_at) values ($1, $2, $3)'
 
-// Of concurrent calls only one deletes the row, and so gets the caller.
+// Only one of several concurrent calls deletes the row, and only that call gets the caller.
 const REDEEM_SQL = 'delete from polyphony_tickets where hash = $1 returning caller, expires_at'
 
 export const createTicketRepository = (pool: Pool): TicketRepository => ({

@@ -181,7 +181,7 @@ async function setRights(permissions: PermissionService, { threadId, by, userId,
   const removed = held.filter((right) => !rights.includes(right))
   const own = await permissions.rightsOf(by, threadId)
   for (const right of [...added, ...removed]) requireRight(own, threadId, right)
-  // First, because it may be refused for another reason: the rights of the creator cannot be revoked.
+  // Revoked first, because this may be refused for another reason: the rights of the creator cannot be revoked.
   if (removed.length > 0) await permissions.revoke(threadId, by, userId, removed)
   if (added.length > 0) await permissions.grant(threadId, by, userId, added)
 }

@@ -96,7 +96,7 @@ export const getUsage = defineTool({
   name: 'get_usage',
   title: 'Read usage and cost',
   description:
-    'Sums the model calls, tokens and US dollars of the flows that the user created, by day, provider, model or flow. Calls without a known price and simulated calls are counted apart and are not in the cost.',
+    'Sums the model calls, tokens and US dollars of the flows that the user created, by day, provider, model or flow. Calls without a known price and simulated calls are counted separately and are not in the cost.',
   scope: 'read',
   input: z.strictObject({
     from: from.describe('First day (2026-11-20, UTC) or instant'),

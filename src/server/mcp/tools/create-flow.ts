@@ -4,7 +4,7 @@ import type { ToolInvocation } from './tool.ts'
 
 export interface CreatedFlow {
   readonly flowId: string
-  /** Takes back what was created, as long as the flow has not started: a call that failed leaves nothing behind. */
+  /** Deletes the new flow and thread if the flow has not started, so that a failed call leaves nothing behind. */
   undo(): Promise<void>
 }
 

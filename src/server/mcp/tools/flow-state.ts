@@ -104,7 +104,7 @@ const NEXT: { readonly [Status in FlowState['status']]: string } = {
   RUNNING: 'It is still running: call follow_flow with this flowId to wait for its end.',
   PAUSED: 'It is paused: call start_flow with this flowId to resume it.',
   COMPLETED: 'Its final output:',
-  FAILED: 'It failed; what is recorded is kept.',
+  FAILED: 'It failed; recorded results are kept.',
   CANCELLED: 'It was cancelled; call start_flow with this flowId to resume it.',
 }
 

@@ -24,7 +24,7 @@ export const listFlows = defineTool({
     threadId: id.optional().describe('Only flows of this conversation'),
     ...flowListQuery.pick({ status: true, type: true }).shape,
     limit: z.number().int().min(1).max(100).default(DEFAULT_LIST_LIMIT),
-    cursor: flowListQuery.shape.cursor.describe('`nextCursor` of the page before, with everything else as it was'),
+    cursor: flowListQuery.shape.cursor.describe('`nextCursor` of the previous page; all other arguments must stay the same'),
   }),
   output: flowPage.extend({
     items: arrayOf(flowSummary.omit({ id: true, currentStepIndex: true }).extend({ flowId: z.string() })),
@@ -62,7 +62,7 @@ export const getFlow = defineTool({
   scope: 'read',
   input: z.strictObject({
     flowId,
-    stepOutputs: z.boolean().default(false).describe('Also the text that every step wrote, which may be long'),
+    stepOutputs: z.boolean().default(false).describe('Whether to return the text of every step too, which may be long'),
   }),
   output: flowStateWithSteps,
   annotations: READ_ONLY,
@@ -84,7 +84,7 @@ export const startFlow = defineTool({
       flowId: flowId.optional(),
       threadId,
       input: execution.shape.input.describe('The request to the models'),
-      limits: execution.shape.limits.describe('Most that the flow may cost: maxCostUsd in US dollars, maxTokens, maxSteps'),
+      limits: execution.shape.limits.describe('Limits of the flow: maxCostUsd in US dollars, maxTokens, maxSteps'),
       metadata: execution.shape.metadata.describe('Values that prompts read as {{ metadata.key }}'),
       waitMs: waitMs.default(0).describe('Milliseconds to wait for the end; the server may wait less'),
     })
@@ -162,7 +162,7 @@ export const rerunFlow = defineTool({
   name: 'rerun_flow',
   title: 'Run a flow anew',
   description:
-    'Creates a new flow from the same definition without starting it: call start_flow with the new flowId. With `fromStep` the results of the steps before it are carried over and not paid again.',
+    'Creates a new flow from the same definition without starting it: call start_flow with the new flowId. With `fromStep` the results of the steps before it are carried over and not paid for again.',
   scope: 'write',
   input: z.strictObject({
     flowId,

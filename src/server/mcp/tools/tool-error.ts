@@ -10,8 +10,8 @@ export function remedyOf(code: ErrorCode): string {
 }
 
 /**
- * An error as the result of a tool call, so that the model reads it and can correct its arguments.
- * Of INTERNAL, a bug in Polyphony, the result holds only the code and the request id.
+ * An error as the result of a tool call, so that the model reads it and can correct its arguments. For INTERNAL, a bug
+ * in Polyphony, the result holds only the code and the request id.
  */
 export function toToolError(thrown: unknown, requestId?: string): CallToolResult {
   const error = OrchestratorError.from(thrown)

@@ -78,8 +78,8 @@ export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(
 }
 
 /**
- * The schema for lists of tools. The SDK does not validate with it, so that invalid arguments are reported as all
- * errors are.
+ * The schema for lists of tools. It accepts any arguments in the SDK, so invalid ones are reported in the format of all
+ * errors.
  */
 function toListed(schema: z.ZodType): StandardSchemaWithJSON<unknown, unknown> {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', override: shorten })
@@ -108,7 +108,7 @@ function shorten({ jsonSchema }: { readonly jsonSchema: z.core.JSONSchema.BaseSc
 
 const MAX_LISTED_PROBLEMS = 5
 const MAX_PROBLEMS = 100
-/** Characters of a pointer or a message, which may quote the arguments. */
+/** Maximum number of characters of a pointer or a message, which may quote the arguments. */
 const MAX_DETAIL_LENGTH = 200
 
 function parseArguments<Schema extends z.ZodType>(schema: Schema, given: unknown): z.output<Schema> {

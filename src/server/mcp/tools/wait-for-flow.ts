@@ -11,7 +11,7 @@ const REPORTED: { readonly [Type in FlowUpdateType]?: string } = {
   step_start: 'started',
   step_complete: 'ended',
   step_skipped: 'was skipped',
-  step_retry: 'is tried again',
+  step_retry: 'is retried',
 }
 
 /**

@@ -141,7 +141,10 @@ export const responseRoutes =
       return reply
     }
 
-    /** The failed response, from its flow when that has failed. The flow may be deleted, or may not have ended yet. */
+    /**
+     * The failed response: built from its flow if the flow has failed, otherwise from the error, because the flow may
+     * be deleted or may not have ended yet.
+     */
     async function failed(
       open: ResponseObject,
       call: FlowCall,

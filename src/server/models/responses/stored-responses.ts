@@ -11,7 +11,7 @@ import { answerOf } from './response-object.ts'
 
 type StoredResponsesDeps = Pick<ServerDeps, 'orchestrator' | 'conversations'>
 
-/** Where a conversation continues. */
+/** The thread in which a conversation continues. */
 export interface Continuation {
   /** Thread to continue. Undefined: a new thread. */
   readonly threadId?: string
@@ -49,11 +49,11 @@ export function createStoredResponses({ orchestrator, conversations }: StoredRes
     },
 
     /**
-     * Calls `work`, which adds messages, with the place where the conversation continues after the previous response.
-     * That is the same thread as long as the thread ends with the previous answer and the instructions are the same;
-     * otherwise a new thread, which begins with the messages so far. One at a time per thread: when two requests
-     * continue after the same response, the second gets a new thread. Rejects with INPUT_INVALID for an unknown or
-     * incomplete previous response.
+     * Calls `work`, which adds messages, with the thread in which the conversation continues after the previous
+     * response. That is the same thread as long as the thread ends with the previous answer and the instructions are
+     * the same; otherwise a new thread, which begins with the messages so far. One at a time per thread: when two
+     * requests continue after the same response, the second gets a new thread. Rejects with INPUT_INVALID for an
+     * unknown or incomplete previous response.
      */
     async continueAfter<Result>(
       { previousId, instructions, userId }: { previousId: string; instructions: string | undefined; userId: string },
