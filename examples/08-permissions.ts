@@ -39,13 +39,13 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
   for (const { piece, from, to, allowed, rule } of decisions) log(`${piece}: ${from} to ${to} allowed ${allowed} by ${rule}`)
 
   // Users: without a right the flow seems not to exist; with the right to read it can be seen, but not deleted.
-  const withoutRight = await codeOf(orchestrator.getFlow(flow.id, 'bob'))
+  const stranger = await codeOf(orchestrator.getFlow(flow.id, 'bob'))
   await permissions.grant(thread.id, 'ada', 'bob', ['read'])
   const reader = await codeOf(orchestrator.getFlow(flow.id, 'bob'))
   const readerDeletes = await codeOf(orchestrator.deleteFlow(flow.id, 'bob'))
-  log(`bob without a right: ${withoutRight}; as a reader: ${reader}; deleting: ${readerDeletes}`)
+  log(`bob without a right: ${stranger}; as a reader: ${reader}; deleting: ${readerDeletes}`)
   await polyphony.close()
-  return { check, withoutPolicy, decisions, withoutRight, reader, readerDeletes }
+  return { check, withoutPolicy, decisions, stranger, reader, readerDeletes }
 }
 
 await runDirectly(import.meta.url, main)

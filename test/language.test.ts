@@ -25,6 +25,7 @@ test('the reader of comments finds metaphors, implied subjects, long lines and r
     'export const outletOf = `// no comment: house`',
     `// ${'long '.repeat(24)}`,
     'const place = 1 // the door',
+    'interface Source { place: string }',
   ].join('\n')
   const found = findLanguageProblems('example.ts', text)
   expect(found.map(({ line }) => line)).toEqual([1, 1, 2, 2, 2, 3, 4, 5, 5])

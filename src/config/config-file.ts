@@ -43,7 +43,7 @@ export async function readConfigFile(directory: string): Promise<ConfigLayer | u
   }
   return {
     values,
-    sourceOf: (path) => ({ kind: 'file', label: toSourceLabel(name, positionOf(path)) }),
+    sourceOf: (path) => ({ kind: 'file', place: toSourceLabel(name, positionOf(path)) }),
   }
 }
 

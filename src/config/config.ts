@@ -59,8 +59,8 @@ export async function loadConfig(input: PolyphonyConfigInput = {}, options: Load
   const { env = process.env, cwd = process.cwd(), flags = {} } = options
   const file = await readConfigFile(cwd)
   const merged = mergeLayers([
-    { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', label: `--${toFlag(path)}` }) },
-    { values: { ...input }, sourceOf: () => ({ kind: 'code', label: 'argument of createPolyphony' }) },
+    { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', place: `--${toFlag(path)}` }) },
+    { values: { ...input }, sourceOf: () => ({ kind: 'code', place: 'argument of createPolyphony' }) },
     toEnvironmentLayer(env, 'environment'),
     toEnvironmentLayer(readDotenv(cwd), 'dotenv'),
     ...(file ? [file] : []),
@@ -77,7 +77,7 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
     .map((path) => ({
       key: toKey(path),
       value: toShown(path, valueAt(values, path)),
-      source: sources.get(toKey(path))?.label ?? 'default',
+      source: sources.get(toKey(path))?.place ?? 'default',
     }))
     .sort((a, b) => a.key.localeCompare(b.key))
 }
@@ -129,8 +129,8 @@ function toProblems(issue: z.core.$ZodIssue, values: unknown, sources: MergedCon
 
 const toKeyProblem = ({ provider, key, setting, address }: MisboundKey): ConfigProblem => ({
   key: `providers.${provider}.${setting}`,
-  expected: `expected to be set in the same source as the key that it would receive, which comes from ${key.label}`,
-  source: address.label,
+  expected: `expected to be set beside the key it would receive, which comes from ${key.place}`,
+  source: address.place,
 })
 
 /** The source of a value, of a value inside it, or of the group that contains it. */
@@ -138,7 +138,7 @@ function sourceOf(path: ConfigPath, sources: MergedConfig['sources']): string {
   for (let length = path.length; length > 0; length--) {
     const key = toKey(path.slice(0, length))
     const source = sources.get(key) ?? [...sources].find(([other]) => other.startsWith(`${key}.`))?.[1]
-    if (source) return source.label
+    if (source) return source.place
   }
   return 'not set'
 }

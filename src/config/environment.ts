@@ -89,7 +89,7 @@ export function toEnvironmentLayer(environment: Environment, kind: 'environment'
   }
   const sourceOf = (path: ConfigPath): ConfigSource => {
     const name = variables.get(toKey(path)) ?? 'environment'
-    return { kind, label: kind === 'dotenv' ? `${name} in .env` : name }
+    return { kind, place: kind === 'dotenv' ? `${name} in .env` : name }
   }
   return { values: { ...values, providers }, sourceOf }
 }

@@ -2,7 +2,7 @@
 export interface ConfigSource {
   readonly kind: 'flag' | 'code' | 'environment' | 'dotenv' | 'file' | 'default'
   /** Name of the source for people: `OPENAI_API_KEY in .env`, `polyphony.yaml:7:3`, `--database`. */
-  readonly label: string
+  readonly place: string
 }
 
 export type ConfigPath = readonly PropertyKey[]

@@ -25,7 +25,7 @@ export interface ServerOptions {
   /** Shown in /health and /openapi.json. */
   readonly version?: string
   /** Milliseconds between two rechecks whether connected clients may still read their flows. Default: 250. */
-  readonly recheckIntervalMs?: number
+  readonly lookEveryMs?: number
 }
 
 /** The server: HTTP, WebSocket, OpenAI-compatible API and MCP. */

@@ -35,7 +35,7 @@ export interface HttpServerOptions {
   /** Shown in /health and /openapi.json. */
   readonly version?: string
   /** Milliseconds between two rechecks whether connected clients may still read their flows. Default: 250. */
-  readonly recheckIntervalMs?: number
+  readonly lookEveryMs?: number
 }
 
 /** The server: HTTP, WebSocket, OpenAI-compatible API and MCP. */
@@ -61,7 +61,7 @@ const DEFAULT_RECHECK_INTERVAL_MS = 250
 /** Builds the server for an open Polyphony, which it does not close. */
 export async function createHttpServer(deps: ServerDeps, options: HttpServerOptions = {}): Promise<HttpServer> {
   const settings = deps.config.server
-  const { logger = silentLogger, version = 'unknown', recheckIntervalMs = DEFAULT_RECHECK_INTERVAL_MS } = options
+  const { logger = silentLogger, version = 'unknown', lookEveryMs: recheckIntervalMs = DEFAULT_RECHECK_INTERVAL_MS } = options
   let closing = false
   const isClosing = () => closing
 

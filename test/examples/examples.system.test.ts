@@ -114,7 +114,7 @@ test('the permissions example shares and shows nothing before it is allowed', as
   expect(seen.check).toMatchObject({ ok: false, problems: [{ code: 'DATA_SHARING_DENIED', path: 'steps[1]' }] })
   expect(seen.withoutPolicy).toBe('DATA_SHARING_DENIED')
   expect(seen.decisions).toMatchObject([{ piece: 'answer', from: 'openai', to: 'anthropic', allowed: true }])
-  expect([seen.withoutRight, seen.reader, seen.readerDeletes]).toEqual(['FLOW_NOT_FOUND', 'allowed', 'PERMISSION_DENIED'])
+  expect([seen.stranger, seen.reader, seen.readerDeletes]).toEqual(['FLOW_NOT_FOUND', 'allowed', 'PERMISSION_DENIED'])
 })
 
 test('the cost example stays within the estimated range, keeps an unknown price unknown, and holds the limit', async () => {

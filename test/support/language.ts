@@ -16,7 +16,10 @@ const BANNED_IN_NAMES = new Set(
 )
 
 /** Names of the public API and of stored data, which stay as they are. */
-const PUBLIC_NAMES = new Set(['piece', 'FollowOptions', 'followFlow', 'follow'])
+const PUBLIC_NAMES = new Set(['piece', 'lookEveryMs', 'FollowOptions', 'followFlow', 'follow'])
+
+/** Properties of the public API; the same words stay banned in all other names. */
+const PUBLIC_PROPERTIES = new Set(['place'])
 
 /** Words and phrasings that no comment in src/ contains, each with what to write instead. */
 export const BANNED_IN_COMMENTS: readonly (readonly [RegExp, string])[] = [
@@ -76,7 +79,8 @@ export function findLanguageProblems(fileName: string, text: string): readonly L
 
   const visit = (node: ts.Node) => {
     const name = declaredName(node)
-    if (name && !PUBLIC_NAMES.has(name.text)) {
+    const isPublic = name && (PUBLIC_NAMES.has(name.text) || (ts.isPropertySignature(node) && PUBLIC_PROPERTIES.has(name.text)))
+    if (name && !isPublic) {
       const banned = wordsOf(name.text).find((word) => BANNED_IN_NAMES.has(word))
       if (banned) problems.push({ line: lineAt(name.getStart()), problem: `"${banned}" in the name ${name.text}` })
     }

@@ -123,7 +123,7 @@ describe.each(REVISIONS)('a client that speaks $revision', ({ mode }) => {
     const held = createHeldProvider()
     const server = await runServer(
       { simulator: false, providers: { scripted: held.provider }, policyCacheMs: 0 },
-      { recheckIntervalMs },
+      { lookEveryMs: recheckIntervalMs },
     )
     const { url, polyphony, keyOf } = server
     const waits = watchWaits(server)

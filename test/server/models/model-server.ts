@@ -35,7 +35,7 @@ export async function runModelServer(replies: ScriptedReplies, instead?: Provide
       prices: { 'scripted/m': { inputPerMillion: 1_000, outputPerMillion: 2_000 } },
       retry: { baseDelayMs: 0, maxDelayMs: 0 },
     },
-    { recheckIntervalMs: 20 },
+    { lookEveryMs: 20 },
   )
   const clientOf = async (userId: string) =>
     new OpenAI({ baseURL: `${running.url}/v1`, apiKey: await running.keyOf(userId), maxRetries: 0 })

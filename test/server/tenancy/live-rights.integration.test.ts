@@ -13,7 +13,7 @@ const LOOK_EVERY_MS = 10
 /** A flow of ada that never ends, which bea may read. */
 async function followedFlow(config: PolyphonyConfigInput = {}) {
   const scripted = createScriptedProvider({ replies: () => ({ text: 'first words', hang: true }) })
-  const running = await runServer({ simulator: false, providers: { scripted }, ...config }, { recheckIntervalMs: LOOK_EVERY_MS })
+  const running = await runServer({ simulator: false, providers: { scripted }, ...config }, { lookEveryMs: LOOK_EVERY_MS })
   const { polyphony } = running
   const { orchestrator, conversations, permissions, apiKeys } = polyphony
   const { id: threadId } = await conversations.createThread('ada')
