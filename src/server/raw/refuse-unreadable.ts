@@ -34,10 +34,23 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   },
 }
 
-/** Answers a request that Node's HTTP parser rejected, without echoing its input, and closes the connection. */
-export function refuseUnreadable({ code: thrown = '' }: { readonly code?: string }, socket: Socket): void {
-  // After the start of another response, the client would read a second one as part of its body.
-  if (findPendingAnswer(socket)?.headersSent) return void socket.destroy()
-  const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
-  sendLastAnswer(socket, { ...toProblem(new OrchestratorError(code, message)), status }, reason)
+/** An error of Node's HTTP parser. */
+interface ParserError {
+  readonly code?: string
+  /** The packet that was being parsed, as a Buffer; absent for a timeout. */
+  readonly rawPacket?: unknown
 }
+
+/** Answers a request that Node's HTTP parser rejected, without echoing its input, and closes the connection. */
+export function refuseUnreadable({ code: thrown = '', rawPacket }: ParserError, socket: Socket): void {
+  const pending = findPendingAnswer(socket)
+  // After the start of another response, the client would read a second one as part of its body.
+  if (pending?.headersSent) return void socket.destroy()
+  const { status, reason, code, message } = REFUSALS[thrown] ?? UNREADABLE
+  // The client reads this answer as the response to its oldest open request.
+  const headOnly = pending ? pending.req.method === 'HEAD' : beginsWithHead(rawPacket)
+  sendLastAnswer(socket, { ...toProblem(new OrchestratorError(code, message)), status }, { reason, headOnly })
+}
+
+/** Node does not report the method of a request whose head it could not parse. */
+const beginsWithHead = (packet: unknown): boolean => Buffer.isBuffer(packet) && packet.toString('latin1', 0, 5) === 'HEAD '

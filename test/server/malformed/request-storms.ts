@@ -32,9 +32,7 @@ function sendOver(agent: Agent, url: string, { method, target, headers, body }: 
     const { hostname, port } = new URL(url)
     const length = body === undefined ? {} : { 'content-length': body.length }
     const options = { agent, hostname, port, method, path: target, headers: { ...headers, ...length } }
-    let answeredStatus: number | undefined
     const request = httpRequest(options, (response) => {
-      answeredStatus = response.statusCode
       const pieces: Buffer[] = []
       response.on('data', (piece: Buffer) => pieces.push(piece))
       response.on('error', reject)
@@ -44,11 +42,7 @@ function sendOver(agent: Agent, url: string, { method, target, headers, body }: 
       })
     })
     request.setTimeout(ANSWER_WITHIN_MS, () => request.destroy(new Error('no answer came')))
-    request.on('error', (error) => {
-      // Where the headers are too long, Node tells the server no method, so HEAD gets a body too, which the client refuses.
-      if (method === 'HEAD' && answeredStatus === 431) resolve({ status: 431, contentType: '', body: '' })
-      else reject(error)
-    })
+    request.on('error', reject)
     request.end(body)
   })
 }
