@@ -196,7 +196,9 @@ function keepReachableTypes() {
   const visit = (path) => {
     if (reached.has(path)) return
     reached.add(path)
-    for (const [, name] of readFileSync(path, 'utf8').matchAll(/(?:from|import\()\s*['"]([^'"]+)['"]/g)) {
+    // Examples in docstrings import names too, which the types do not depend on.
+    const types = readFileSync(path, 'utf8').replace(/^ *\/\*\*.*?\*\//gms, '')
+    for (const [, name] of types.matchAll(/(?:from|import\()\s*['"]([^'"]+)['"]/g)) {
       if (name.startsWith('.')) visit(resolve(dirname(path), name).replace(/\.[jt]s$/, '.d.ts'))
       else if (![...Object.keys(dependencies), 'polyphony'].includes(name) && !isBuiltin(name))
         throw new Error(`${relative('.', path)}: the public types speak of "${name}", which users do not have`)

@@ -84,7 +84,17 @@ export interface Polyphony {
 
 export type CreatePolyphonyOptions = LoadConfigOptions
 
-/** Builds everything from configuration, environment and defaults. The only constructor that users need. */
+/**
+ * Builds everything from configuration, environment and defaults. The only constructor that users need. Rejects with
+ * CONFIG_INVALID.
+ *
+ * ```ts
+ * import { createPolyphony } from 'polyphony'
+ *
+ * const polyphony = await createPolyphony({ database: 'memory://', simulator: true })
+ * await polyphony.close()
+ * ```
+ */
 export async function createPolyphony(
   input: PolyphonyConfigInput = {},
   options: CreatePolyphonyOptions = {},

@@ -59,6 +59,8 @@ function functionsByName(entries: readonly Entry[]): Readonly<Record<string, Ent
  * TEMPLATE_NOT_FOUND, with a suggestion if a name is close, and INPUT_INVALID for wrong options.
  *
  * ```ts
+ * import { getFlowTemplate } from 'polyphony/flow-templates'
+ *
  * const definition = getFlowTemplate('critique', { rounds: 2 })
  * ```
  */

@@ -49,6 +49,9 @@ interface TemplatePlan<Shape extends ParameterShape, Name extends string> extend
  * Defines a template. The names of the parameters become the options of `create`, and their schemas check the values.
  *
  * ```ts
+ * import { defaultModel } from './default-models.ts'
+ * import { defineTemplate, modelChoice, parameter } from './template.ts'
+ *
  * export const haikuTemplate = defineTemplate({
  *   name: 'haiku',
  *   title: 'A haiku',

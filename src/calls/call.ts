@@ -140,6 +140,19 @@ export type AttemptCall = (request: PreparedRequest, context: AttemptContext) =>
 /**
  * Adds one concern, such as retries or a rate limit, around every attempt. Must pass on unchanged all answers, errors
  * and fields of the context that are not its concern.
+ *
+ * ```ts
+ * import type { CallLayer } from './call.ts'
+ *
+ * // Calls `record` with the milliseconds of every attempt, also of failed ones.
+ * export const timed =
+ *   (record: (ms: number) => void): CallLayer =>
+ *   (next) =>
+ *   async (request, context) => {
+ *     const startedAt = performance.now()
+ *     return next(request, context).finally(() => record(performance.now() - startedAt))
+ *   }
+ * ```
  */
 export type CallLayer = (next: AttemptCall) => AttemptCall
 

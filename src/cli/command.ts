@@ -34,11 +34,17 @@ interface CommandPlan<Options extends OptionValues> {
  * Defines a command: its words, its options and its behaviour.
  *
  * ```ts
- * export const migrateCommand = defineCommand<DatabaseOptions>({
- *   name: 'migrate',
- *   description: 'apply pending database migrations',
- *   configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),
- *   run: async ({ services, terminal }, options) => { … },
+ * import { databaseOption, defineCommand } from './command.ts'
+ * import { type DatabaseOptions, toFlags } from './services.ts'
+ *
+ * export const portCommand = defineCommand<DatabaseOptions>({
+ *   name: 'port',
+ *   description: 'print the port of the server',
+ *   configure: (command) => command.addOption(databaseOption()),
+ *   async run({ services, terminal }, options) {
+ *     const { server } = await services.loadConfig(toFlags(options))
+ *     terminal.print(String(server.port))
+ *   },
  * })
  * ```
  */

@@ -67,6 +67,8 @@ export type {
  * Throws INPUT_INVALID for an invalid address and for a key together with a token.
  *
  * ```ts
+ * import { createClient } from 'polyphony/client'
+ *
  * const client = createClient({ baseUrl: 'http://127.0.0.1:4100', apiKey: process.env.POLYPHONY_API_KEY })
  * const thread = await client.threads.create()
  * const flow = await client.flows.create({ threadId: thread.id, template: 'critique' })

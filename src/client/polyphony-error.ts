@@ -36,7 +36,9 @@ const brand = Symbol.for('polyphony.PolyphonyError')
  * `code`, never on `message`.
  *
  * ```ts
- * if (PolyphonyError.is(error) && error.code === 'FLOW_NOT_FOUND') return undefined
+ * import { PolyphonyError } from 'polyphony/client'
+ *
+ * if (PolyphonyError.is(error) && error.code === 'FLOW_NOT_FOUND') console.log(error.remedy)
  * ```
  */
 export class PolyphonyError extends Error {

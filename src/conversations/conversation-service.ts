@@ -74,6 +74,11 @@ const THREAD_ORDER = { name: 'threads by createdAt DESC', by: 'instant' } as con
  * Conversations of users. Without `read` access the error is THREAD_NOT_FOUND as for an unknown thread, so ids cannot
  * be probed; with `read` and without another required right it is PERMISSION_DENIED. Invalid arguments are
  * INPUT_INVALID.
+ *
+ * ```ts
+ * const { id } = await polyphony.conversations.createThread('ada', { title: 'Rain' })
+ * await polyphony.conversations.addMessage(id, 'ada', { role: 'user', content: 'Why does it rain?' })
+ * ```
  */
 export class ConversationService {
   readonly #threads: ThreadRepository

@@ -37,6 +37,19 @@ export interface EngineHealth {
 
 /**
  * Owns flows and drives them. `local` does so in this process; other engines keep the same contract over many machines.
+ *
+ * ```ts
+ * import type { Engine } from './engine.ts'
+ *
+ * // Calls `accepted` with the id of every flow that another engine has accepted.
+ * export const observed = (engine: Engine, accepted: (flowId: string) => void): Engine => ({
+ *   ...engine,
+ *   async start(job) {
+ *     await engine.start(job)
+ *     accepted(job.flowId)
+ *   },
+ * })
+ * ```
  */
 export interface Engine {
   /** Called once, before the first start. */

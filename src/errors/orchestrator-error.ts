@@ -24,6 +24,8 @@ const brand = Symbol.for('polyphony.OrchestratorError')
  * The only error class that leaves Polyphony. Decide on `code`, never on `message`.
  *
  * ```ts
+ * import { OrchestratorError } from 'polyphony'
+ *
  * if (OrchestratorError.is(error) && error.code === 'LIMIT_EXCEEDED') console.log(error.details)
  * ```
  */

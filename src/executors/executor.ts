@@ -74,6 +74,9 @@ export interface CallRange {
  * and the results it gets, without a clock or randomness, so that a resumed flow replays to the point where it stopped.
  *
  * ```ts
+ * import type { StepResult } from '../domain/execution/step-result.ts'
+ * import type { Executor } from './executor.ts'
+ *
  * // The flow type in which every step runs once, in order, and sees all results before it.
  * const executor: Executor = {
  *   type: 'sequential',

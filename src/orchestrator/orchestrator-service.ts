@@ -4,26 +4,20 @@ import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/f
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
-import type { FlowType } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AnswerStep, Executor } from '../executors/executor.ts'
-import type { Store } from '../repositories/repository.ts'
+import type { AnswerStep } from '../executors/executor.ts'
 import { settledResults } from './flow-run.ts'
-import type { FlowAccess } from './flows/flow-access.ts'
-import type { FlowCache } from './flows/flow-cache.ts'
-import type { StoreFlow } from './flows/flow-creation.ts'
-import { type FlowDefinitions, getStep } from './flows/flow-definitions.ts'
-import type { FlowLists, FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
+import { getStep } from './flows/flow-definitions.ts'
+import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { finalStepIds, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
-import type { CheckFlow, FlowCheck } from './inspect/check-flow.ts'
+import type { FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
-import type { Preflight, PreflightOptions } from './inspect/preflight.ts'
+import type { PreflightOptions } from './inspect/preflight.ts'
+import type { OrchestratorServiceDeps } from './orchestrator-service-deps.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
-import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecutionEnd } from './runs/flow-runner.ts'
 import { toRerun } from './runs/rerun.ts'
 import { assertSameRun, resolveInput } from './runs/run-input.ts'
-import type { ExecuteOneStep } from './runs/single-step.ts'
 import { startUnderSignal } from './runs/start-under-signal.ts'
 import {
   type ExecuteFlowOptions,
@@ -35,32 +29,6 @@ import {
   type StreamFlowOptions,
   toRunOptions,
 } from './service-options.ts'
-import type { LiveUpdates } from './updates/live-updates.ts'
-
-export interface OrchestratorServiceDeps {
-  readonly store: Store
-  readonly access: FlowAccess
-  readonly lists: FlowLists
-  readonly definitions: FlowDefinitions
-  readonly cache: FlowCache
-  /** Implemented by createFlowCreation. */
-  readonly storeFlow: StoreFlow
-  readonly executions: FlowExecutions
-  readonly live: LiveUpdates
-  /** Implemented by createCheckFlow. */
-  readonly checkFlow: CheckFlow
-  /** Implemented by createPreflight. */
-  readonly preflight: Preflight
-  /** Implemented by createAnswerSteps. */
-  readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
-  /** Implemented by createFinalSteps. */
-  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
-  /** Implemented by createSingleStep. */
-  readonly executeOneStep: ExecuteOneStep
-  /** Implemented by the registry of executors. */
-  readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'loop'>
-  readonly now: () => Date
-}
 
 /** Creates, runs, streams and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
@@ -72,6 +40,17 @@ export class OrchestratorService {
 
   /**
    * Validates and stores a flow. Needs `write`. FLOW_INVALID lists every problem; THREAD_NOT_FOUND, PERMISSION_DENIED.
+   *
+   * ```ts
+   * const flow = await polyphony.orchestrator.createFlow(thread.id, 'ada', {
+   *   name: 'answer and review',
+   *   type: 'sequential',
+   *   steps: [
+   *     { id: 'answer', model: 'openai/gpt-6-sol', action: 'generate', prompt: 'original' },
+   *     { id: 'review', model: 'openai/gpt-6-luna', action: 'critique' },
+   *   ],
+   * })
+   * ```
    */
   async createFlow(threadId: string, userId: string, definition: FlowDefinitionInput): Promise<OrchestrationFlow> {
     await this.#deps.access.requireOnThread(threadId, userId, 'write')
@@ -147,6 +126,10 @@ export class OrchestratorService {
   /**
    * Runs the flow to its end, or resumes a FAILED or CANCELLED one without paying again for recorded steps. Needs
    * `write`. Rejects with the code of the error that ended it, after the `error` update.
+   *
+   * ```ts
+   * const { finalOutput } = await polyphony.orchestrator.executeFlow(flow.id, 'ada', { input: 'Why is the sky blue?' })
+   * ```
    */
   async executeFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowExecutionResult> {
     const { end } = await this.#start(flowId, userId, options)
@@ -234,6 +217,12 @@ export class OrchestratorService {
    * Updates after `afterSeq`, stored ones first, then live until the flow ends. Needs `read`. Leaving the loop never
    * cancels the flow. Only durable updates are delivered, so the same call after a crash continues without gaps or
    * duplicates.
+   *
+   * ```ts
+   * for await (const update of polyphony.orchestrator.streamFlow(flow.id, 'ada')) {
+   *   if (update.type === 'step_progress') process.stdout.write(update.data.delta)
+   * }
+   * ```
    */
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)

@@ -8,8 +8,8 @@ import type { ThreadRight } from '../domain/users/thread.ts'
  * database; a backend may supply its own through `config.permissions`. Called at least once per public call.
  *
  * ```ts
- * await polyphony.permissions.grant(threadId, 'ada', 'bob', ['read'])
- * await polyphony.permissions.can('bob', threadId, 'write') // false
+ * await polyphony.permissions.grant(thread.id, 'ada', 'bob', ['read'])
+ * await polyphony.permissions.can('bob', thread.id, 'write') // false
  * ```
  */
 export interface PermissionService {

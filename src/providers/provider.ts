@@ -33,6 +33,8 @@ export interface GenerateOptions {
  * attempt.
  *
  * ```ts
+ * import type { Provider } from 'polyphony'
+ *
  * const shout: Provider = {
  *   id: 'shout',
  *   kind: 'shout',

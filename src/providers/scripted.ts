@@ -42,6 +42,8 @@ export interface ScriptedProvider extends Provider {
  * After the last reply of a list it rejects with PROVIDER_REJECTED, which is not retried.
  *
  * ```ts
+ * import { createScriptedProvider } from 'polyphony'
+ *
  * const provider = createScriptedProvider({ replies: ['first answer', new Error('second request fails')] })
  * ```
  */

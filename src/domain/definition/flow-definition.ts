@@ -12,9 +12,13 @@ export const INPUT_WORDS = ['previous', 'original', 'all'] as const
  * block of its type by declaration merging, so that definitions in TypeScript are checked against it:
  *
  * ```ts
- * declare module '../domain/definition/flow-definition.ts' {
+ * import * as z from 'zod'
+ *
+ * const debateSettings = z.strictObject({ rounds: z.number().int().min(1).default(2) })
+ *
+ * declare module './flow-definition.ts' {
  *   interface FlowTypeSettings {
- *     parallel: z.input<typeof parallelSettings>
+ *     debate: z.input<typeof debateSettings>
  *   }
  * }
  * ```

@@ -1,0 +1,40 @@
+import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { FlowType } from '../domain/vocabulary.ts'
+import type { AnswerStep, Executor } from '../executors/executor.ts'
+import type { Store } from '../repositories/repository.ts'
+import type { FlowAccess } from './flows/flow-access.ts'
+import type { FlowCache } from './flows/flow-cache.ts'
+import type { StoreFlow } from './flows/flow-creation.ts'
+import type { FlowDefinitions } from './flows/flow-definitions.ts'
+import type { FlowLists } from './flows/flow-lists.ts'
+import type { CheckFlow } from './inspect/check-flow.ts'
+import type { Preflight } from './inspect/preflight.ts'
+import type { FlowExecutions } from './runs/flow-executions.ts'
+import type { ExecuteOneStep } from './runs/single-step.ts'
+import type { LiveUpdates } from './updates/live-updates.ts'
+
+/** Collaborators of OrchestratorService. Built by `createPolyphony`. */
+export interface OrchestratorServiceDeps {
+  readonly store: Store
+  readonly access: FlowAccess
+  readonly lists: FlowLists
+  readonly definitions: FlowDefinitions
+  readonly cache: FlowCache
+  /** Implemented by createFlowCreation. */
+  readonly storeFlow: StoreFlow
+  readonly executions: FlowExecutions
+  readonly live: LiveUpdates
+  /** Implemented by createCheckFlow. */
+  readonly checkFlow: CheckFlow
+  /** Implemented by createPreflight. */
+  readonly preflight: Preflight
+  /** Implemented by createAnswerSteps. */
+  readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
+  /** Implemented by createFinalSteps. */
+  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
+  /** Implemented by createSingleStep. */
+  readonly executeOneStep: ExecuteOneStep
+  /** Implemented by the registry of executors. */
+  readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'loop'>
+  readonly now: () => Date
+}
