@@ -58,9 +58,9 @@ export function createSockets(deps: SocketsDeps): Sockets {
   })
 
   // Without a listener `ws` would answer by itself, in another format than RFC 9457.
-  webSockets.on('wsClientError', ({ message }, stream) => {
+  webSockets.on('wsClientError', ({ message }, stream, { method }) => {
     const error = new OrchestratorError('INPUT_INVALID', `expected a WebSocket handshake of version 13: ${message}`)
-    sendLastAnswer(stream, { ...toProblem(error, { instance: PATH }), status: 400 })
+    sendLastAnswer(stream, { ...toProblem(error, { instance: PATH }), status: 400 }, { headOnly: method === 'HEAD' })
   })
 
   async function admit(request: IncomingMessage): Promise<Caller> {
@@ -81,7 +81,8 @@ export function createSockets(deps: SocketsDeps): Sockets {
       stream.once('close', inFlight.reserve(caller, 'WebSockets'))
       webSockets.handleUpgrade(request, stream, head, toOpening(stream, caller))
     } catch (error) {
-      sendLastAnswer(stream, toProblem(toOrchestratorError(error), { instance: PATH }))
+      const problem = toProblem(toOrchestratorError(error), { instance: PATH })
+      sendLastAnswer(stream, problem, { headOnly: request.method === 'HEAD' })
     }
   }
 

@@ -30,6 +30,14 @@ test.each([
   expect(head).toBe(get.slice(0, get.indexOf('\r\n\r\n') + 4))
 })
 
+test.each(['/ws', '/elsewhere'])('a HEAD request that asks %s for an upgrade gets no body', async (path) => {
+  const { url } = await runServer()
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n'
+  const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  const head = await send(url, `HEAD ${path} HTTP/1.1\r\nHost: ${new URL(url).host}\r\n${upgrade}${key}\r\n`)
+  expect(head).toMatch(/^HTTP\/1\.1 40[04] [^{]*\r\n\r\n$/)
+})
+
 test('a POST request gets a body even if its own unreadable body begins like a HEAD request', async () => {
   const { url } = await runServer()
   const { host } = new URL(url)
