@@ -113,13 +113,3 @@ export function createQuickClient(server: { readonly url: string }, options: Par
   })
   return { client, delays }
 }
-
-/** Resolves with the rejection of a promise; rejects if the promise resolves. */
-export async function rejection(promise: Promise<unknown>): Promise<unknown> {
-  const outcome = await promise.then(
-    () => ({ resolved: true as const }),
-    (error: unknown) => ({ resolved: false as const, error }),
-  )
-  if (outcome.resolved) throw new Error('expected a rejection')
-  return outcome.error
-}

@@ -33,7 +33,7 @@ function createDice(start: number) {
   return { roll, pick }
 }
 
-const step = (id: string, samples?: number) => ({
+const deskStep = (id: string, samples?: number) => ({
   id,
   provider: 'desk',
   model: 'm',
@@ -62,7 +62,7 @@ test.each(['memory://', 'pglite://memory'])(
       addMessage: () => conversations.addMessage(pick(threads), USER, { role: 'user', content: 'more' }),
       createFlow: () => {
         const type = pick(['sequential', 'parallel'] as const)
-        const steps = [step('a', pick([1, 2])), step('b'), step('c')]
+        const steps = [deskStep('a', pick([1, 2])), deskStep('b'), deskStep('c')]
         return orchestrator.createFlow(pick(threads), USER, { name: 'x', type, input: 'q', steps }).then(remember)
       },
       execute: () => orchestrator.executeFlow(pick(flows), USER, { saveMessages: roll() < 0.5, streaming: roll() < 0.5 }),

@@ -171,7 +171,7 @@ async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cance
   )
   const { orchestrator, conversations } = polyphony
   const { id } = await conversations.createThread(USER, {})
-  const step = (stepId: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  const badStep = (stepId: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
     id: stepId,
     provider: 'bad',
     model: wire.model,
@@ -179,7 +179,7 @@ async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cance
     prompt: `I am ${stepId}`,
     ...more,
   })
-  const flow = await orchestrator.createFlow(id, USER, phase.definition(step))
+  const flow = await orchestrator.createFlow(id, USER, phase.definition(badStep))
   const controller = new AbortController()
   const updates: FlowUpdate[] = []
   const reached = new Promise<void>((resolve) => {

@@ -157,7 +157,7 @@ async function runHostile(definition: FlowDefinitionInput): Promise<string> {
   }
 }
 
-const step = (id: string, more: object = {}) => ({
+const goodStep = (id: string, more: object = {}) => ({
   id,
   provider: 'good',
   model: 'm',
@@ -165,7 +165,12 @@ const step = (id: string, more: object = {}) => ({
   prompt: 'short',
   ...more,
 })
-const STEPS = [step('draft'), step('big', { prompt: 'BIG' }), step('runs', { prompt: 'x' }), step('pattern', { prompt: 'x' })]
+const STEPS = [
+  goodStep('draft'),
+  goodStep('big', { prompt: 'BIG' }),
+  goodStep('runs', { prompt: 'x' }),
+  goodStep('pattern', { prompt: 'x' }),
+]
 
 describe('hostile sources through a whole flow', () => {
   const forms: readonly (readonly [string, readonly string[], (source: string) => object])[] = [
@@ -183,7 +188,7 @@ describe('hostile sources through a whole flow', () => {
       const outcomes = new Map<string, number>()
       for (const source of sources) {
         const before = provider.requests.length
-        const steps = [...STEPS, step('last', toStep(source))]
+        const steps = [...STEPS, goodStep('last', toStep(source))]
         const outcome = await runHostile({ name: `${name}: ${source.slice(0, 60)}`, type: 'sequential', steps })
         outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
         expect(['FLOW_INVALID', 'STEP_FAILED', 'COMPLETED'], source.slice(0, 200)).toContain(outcome)

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import type { FlowDefinition, FlowStep } from '../../src/index.ts'
+import type { FlowDefinitionInput } from '../../src/index.ts'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { chain, step } from '../support/flows.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
@@ -12,14 +13,6 @@ afterEach(async () => {
   flow = undefined
 })
 
-const step = (id: string, more: Partial<FlowStep> = {}): FlowStep => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-const chain = (...steps: FlowStep[]): FlowDefinition => ({ name: 'chain', type: 'sequential', steps })
 const never = () => new Promise<never>(() => {})
 
 describe('functions of the definition that never come back', () => {
@@ -246,7 +239,7 @@ describe('what leaves by side doors', () => {
       attachments,
       metadata: { note: secret },
     })
-    const definition: FlowDefinition = {
+    const definition: FlowDefinitionInput = {
       ...chain(
         step('a'),
         step('b', { prompt: (context) => JSON.stringify([context.threadHistory, context.previousStepOutput]) }),
@@ -286,7 +279,7 @@ describe('figures', () => {
     const { OrchestratorError } = await import('../../src/errors/orchestrator-error.ts')
     flow = await scripted(() => new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'))
     const { orchestrator } = flow.polyphony
-    const definition: FlowDefinition = {
+    const definition: FlowDefinitionInput = {
       ...chain(step('a', { maxRetries: 0, settings: { maxTokens: 50 } })),
       limits: { maxTokens: 100 },
     }
@@ -314,7 +307,7 @@ describe('what providers and checkFlow are told', () => {
   test('checkFlow reports both outputs that may be the latest for a step after a loop', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
-    const definition: FlowDefinition = {
+    const definition: FlowDefinitionInput = {
       name: 'c',
       type: 'critique',
       steps: [

@@ -74,7 +74,7 @@ test.each(Object.entries(INTERFACES))(
   },
 )
 
-const step = (id: string, provider: string, more: object = {}) => ({
+const stepOf = (id: string, provider: string, more: object = {}) => ({
   id,
   provider,
   model: 'm',
@@ -88,10 +88,10 @@ describe('the options', () => {
 
   test('steps: certain leaves out sharing of steps that may not run, and stand-ins for steps that may be skipped', async () => {
     const steps = [
-      step('a', 'alpha'),
-      step('b', 'beta', { condition: 'false' }),
-      step('c', 'beta', { prompt: 'Use {{ previous }}' }),
-      step('d', 'gamma', { prompt: 'Use {{ previous }}', optional: true }),
+      stepOf('a', 'alpha'),
+      stepOf('b', 'beta', { condition: 'false' }),
+      stepOf('c', 'beta', { prompt: 'Use {{ previous }}' }),
+      stepOf('d', 'gamma', { prompt: 'Use {{ previous }}', optional: true }),
     ]
     const definition: FlowDefinitionInput = { name: 'x', type: 'sequential', steps }
     expect(await codes(definition, { steps: 'certain' })).toEqual([])
@@ -102,18 +102,18 @@ describe('the options', () => {
     const definition: FlowDefinitionInput = {
       name: 'x',
       type: 'sequential',
-      steps: [step('a', 'alpha')],
+      steps: [stepOf('a', 'alpha')],
       limits: { maxCostUsd: 0 },
     }
     expect(await codes(definition, { steps: 'all' })).toEqual(['LIMIT_EXCEEDED limits.maxCostUsd'])
     expect(await codes(definition, { steps: 'all', ignoreLimits: true })).toEqual([])
-    const invalid = { ...definition, steps: [step('a', 'alpha', { inputFrom: 'missing' })] }
+    const invalid = { ...definition, steps: [stepOf('a', 'alpha', { inputFrom: 'missing' })] }
     expect(await codes(invalid, { steps: 'all' })).toEqual(['FLOW_INVALID steps[0].inputFrom'])
     expect(await codes(invalid, { steps: 'all', ignoreDefinition: true })).toEqual([])
   })
 
   test('a provider that is not configured stops every run', async () => {
-    const definition: FlowDefinitionInput = { name: 'x', type: 'sequential', steps: [step('a', 'nowhere')] }
+    const definition: FlowDefinitionInput = { name: 'x', type: 'sequential', steps: [stepOf('a', 'nowhere')] }
     const options = { steps: 'certain', ignoreDefinition: true, ignoreLimits: true } as const
     expect(await codes(definition, options)).toEqual(['PROVIDER_NOT_CONFIGURED steps[0].provider'])
   })

@@ -11,6 +11,7 @@ import {
   type Polyphony,
 } from 'polyphony'
 import { afterAll, beforeAll, describe } from 'vitest'
+import { step } from '../support/flows.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { createVendorServer, type VendorServer } from '../support/vendor-server.ts'
 
@@ -22,6 +23,8 @@ export interface ScriptedModel {
   readonly target: { readonly provider: string; readonly model: string }
   /** What it was asked so far. */
   readonly requests: readonly ModelRequest[]
+  /** A step that asks this model. */
+  step(id: string, more?: Partial<FlowStepInput>): FlowStepInput
   /** System prompt and messages of one request, as JSON. */
   sent(index: number): string
 }
@@ -132,7 +135,8 @@ async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenServ
       scripts.set(model, replies)
       requests.set(model, seen)
       const sent = (index: number) => JSON.stringify([seen[index]?.system, seen[index]?.messages])
-      return { target: { provider, model }, requests: seen, sent }
+      const target = { provider, model }
+      return { target, step: (id, more) => step(id, { ...target, ...more }), requests: seen, sent }
     },
     async run(definition, options = {}, whose) {
       const { userId, threadId } = whose ?? (await person())
@@ -162,26 +166,3 @@ function createDispatcher(id: string, scripts: ReadonlyMap<string, Replies>, req
     },
   })
 }
-
-export const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
-
-export const step = (id: string, model: ScriptedModel, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  ...model.target,
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-
-/** Resolves when it holds; the timeout of the test ends a wait in vain. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
-}
-
-export const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    (value) => {
-      throw new Error(`Expected a rejection, found ${JSON.stringify(value)}`)
-    },
-    (error: unknown) => error,
-  )

@@ -11,7 +11,8 @@
 
 import { type FlowExecutionResult, type FlowStepInput, OrchestratorError, type StepResult } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeOnEveryDatabase, step } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { describeOnEveryDatabase } from './house.ts'
 
 const usage = (inputTokens: number, outputTokens: number) => ({
   inputTokens,
@@ -40,7 +41,7 @@ describeOnEveryDatabase('cost', (house) => {
       { text: 'one', usage: usage(10, 5) },
       { text: 'two', usage: usage(20, 7) },
     ])
-    const { result } = await house.run(chain(step('a', model), step('b', model)))
+    const { result } = await house.run(chain(model.step('a'), model.step('b')))
     expect(result.steps.map(({ stepId, usage }) => [stepId, usage?.totalTokens])).toEqual([
       ['a', 15],
       ['b', 27],
@@ -54,7 +55,7 @@ describeOnEveryDatabase('cost', (house) => {
     const known = house.model([answer('dear', 10, 5)])
     const unknown = house.model([{ text: 'free?', usage: usage(10, 5) }])
     const untold = house.model([{ text: 'no tokens told', model: 'priced' }])
-    const { result, flow } = await house.run(chain(step('a', known), step('b', unknown), step('c', untold)))
+    const { result, flow } = await house.run(chain(known.step('a'), unknown.step('b'), untold.step('c')))
     expect(result.steps.map(({ cost }) => cost)).toEqual([20, undefined, undefined])
     expect(result).toMatchObject({ totalCost: 20, unpricedSteps: 2 })
     expect(result.steps[0]).toMatchObject({ costSource: 'configured', metadata: { cost: 20 } })
@@ -68,11 +69,11 @@ describeOnEveryDatabase('cost', (house) => {
 
   test('every attempt has a cost of its own, and the totals are their sums', async () => {
     const model = house.model([answer('not json', 10, 5), answer('{"x":1}', 30, 1)])
-    const judge = step('judge', house.model([answer('garbage', 3, 1), answer('{"score":1,"approved":true}', 4, 1)]), {
+    const judge = house.model([answer('garbage', 3, 1), answer('{"score":1,"approved":true}', 4, 1)]).step('judge', {
       action: 'evaluate',
     })
-    const refine = step('refine', model, { action: 'refine' })
-    const { result } = await house.run({ name: 'r', type: 'refinement', steps: [step('draft', model), judge, refine] })
+    const refine = model.step('refine', { action: 'refine' })
+    const { result } = await house.run({ name: 'r', type: 'refinement', steps: [model.step('draft'), judge, refine] })
     const attempts = result.steps.flatMap((one) => one.attempts)
     expect(attempts.map(({ cost }) => cost)).toEqual([20, 5, 6])
     expect(result.totalCost).toBe(31)
@@ -82,7 +83,7 @@ describeOnEveryDatabase('cost', (house) => {
   test('a resumed flow counts the cost of earlier executions', async () => {
     const model = house.model([answer('one', 1, 1), new OrchestratorError('PROVIDER_REJECTED', 'no'), answer('two', 2, 2)])
     const { userId, threadId } = await house.person()
-    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     await expect(house.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })).rejects.toMatchObject({
       code: 'PROVIDER_REJECTED',
     })
@@ -105,7 +106,7 @@ describeOnEveryDatabase('cost', (house) => {
       const { userId, threadId } = await house.person()
       const { orchestrator } = house.polyphony
       const settings = { maxTokens: 60 }
-      const steps = ['a', 'b', 'c'].map((id) => step(id, model, { settings }))
+      const steps = ['a', 'b', 'c'].map((id) => model.step(id, { settings }))
       const flow = await orchestrator.createFlow(threadId, userId, { ...chain(...steps), limits })
       const run = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
       await expect(run, JSON.stringify(limits)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })

@@ -58,7 +58,9 @@ import {
   StepStatus,
 } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeInMemory, failureOf, step } from './house.ts'
+import { rejection } from '../support/caught.ts'
+import { chain } from '../support/flows.ts'
+import { describeInMemory } from './house.ts'
 
 test('flow types and actions can be given as constants and as plain strings', () => {
   expect(OrchestrationFlowType).toMatchObject({
@@ -99,7 +101,7 @@ describeInMemory('a definition', (house) => {
       maxExecutionTime: 5_000,
       contextPolicy: { maxSharedTokens: 77 },
       limits: { maxTokens: 50_000 },
-      steps: [step('only', model)],
+      steps: [model.step('only')],
     }
     const { id } = await house.polyphony.orchestrator.createFlow(threadId, userId, definition)
     const flow = await house.polyphony.orchestrator.getFlow(id, userId)
@@ -117,10 +119,10 @@ describeInMemory('a definition', (house) => {
     const model = house.model([])
     const { userId, threadId } = await house.person()
     const wrong = {
-      ...chain(step('draft', model), step('draft', model), step('third', model, { inputFrom: 'drfat' })),
+      ...chain(model.step('draft'), model.step('draft'), model.step('third', { inputFrom: 'drfat' })),
       surprise: true,
     }
-    const error = await failureOf(house.polyphony.orchestrator.createFlow(threadId, userId, wrong))
+    const error = await rejection(house.polyphony.orchestrator.createFlow(threadId, userId, wrong))
     if (!OrchestratorError.is(error)) throw error
     expect(error).toMatchObject({ code: 'FLOW_INVALID', retryable: false })
     const said = JSON.stringify(error.details.problems)
@@ -140,8 +142,8 @@ describeInMemory('a definition', (house) => {
       name: 'wrong',
       type: 'graph',
       steps: [
-        { ...step('a', model), ...first },
-        { ...step('b', model), ...second },
+        { ...model.step('a'), ...first },
+        { ...model.step('b'), ...second },
       ],
     }
     const created = house.polyphony.orchestrator.createFlow(threadId, userId, JSON.parse(JSON.stringify(definition)))
@@ -150,7 +152,7 @@ describeInMemory('a definition', (house) => {
 
   test('a flow that takes longer than maxExecutionTime ends with FLOW_TIMEOUT', async () => {
     const model = house.model([{ text: '', hang: true }])
-    const run = house.run({ ...chain(step('slow', model)), maxExecutionTime: 30 })
+    const run = house.run({ ...chain(model.step('slow')), maxExecutionTime: 30 })
     await expect(run).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
   })
 
@@ -158,7 +160,7 @@ describeInMemory('a definition', (house) => {
     const model = house.model(['one', 'two'])
     const seen: unknown[] = []
     await house.run({
-      ...chain(step('a', model), step('b', model)),
+      ...chain(model.step('a'), model.step('b')),
       onStepComplete: ({ stepId, status, output }) => seen.push([stepId, status, output]),
       onFlowComplete: ({ status, finalOutput }) => seen.push([status, finalOutput]),
       onError: () => seen.push('error'),
@@ -173,7 +175,7 @@ describeInMemory('a definition', (house) => {
   test('onError is called with code, flow and step before executeFlow rejects', async () => {
     const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const seen: FlowError[] = []
-    await failureOf(house.run({ ...chain(step('a', model)), onError: (error) => seen.push(error) }))
+    await rejection(house.run({ ...chain(model.step('a')), onError: (error) => seen.push(error) }))
     expect(seen).toMatchObject([{ code: 'PROVIDER_REJECTED', stepId: 'a', flowId: expect.any(String), retryable: false }])
   })
 
@@ -181,14 +183,14 @@ describeInMemory('a definition', (house) => {
     const fail = (): never => {
       throw new Error('callback')
     }
-    const definition = { ...chain(step('a', house.model(['fine']))), onStepComplete: fail, onFlowComplete: fail }
+    const definition = { ...chain(house.model(['fine']).step('a')), onStepComplete: fail, onFlowComplete: fail }
     expect((await house.run(definition, { onUpdate: fail })).result.finalOutput).toBe('fine')
   })
 
   test('a step runs on the provider and model that it names', async () => {
     const one = house.model(['from alpha'], 'alpha')
     const two = house.model(['from beta'], 'beta')
-    const { result } = await house.run(chain(step('first-1', one), step('second_2', two, { prompt: 'original' })))
+    const { result } = await house.run(chain(one.step('first-1'), two.step('second_2', { prompt: 'original' })))
     expect(
       result.steps.map(({ stepId, provider, requestedModel, output }) => [stepId, provider, requestedModel, output]),
     ).toEqual([
@@ -210,7 +212,7 @@ describeInMemory('a definition', (house) => {
   test.each(Object.entries(StepAction))('a step runs the action %s', async (name, action) => {
     expect(action).toBe(name.toLowerCase())
     const model = house.model(['done'])
-    const { result, updates } = await house.run(chain(step('a', model, { action })))
+    const { result, updates } = await house.run(chain(model.step('a', { action })))
     expect(result).toMatchObject({ finalOutput: 'done', steps: [{ action, status: 'SUCCESS' }] })
     expect(updates.find(({ type }) => type === 'step_start')).toMatchObject({ stepId: 'a', data: { action } })
   })
@@ -219,9 +221,9 @@ describeInMemory('a definition', (house) => {
     const model = house.model(() => 'ok')
     await house.run(
       chain(
-        step('a', model, { prompt: 'of a string {{ original }}' }),
-        step('b', model, { prompt: (context) => `of a function ${context.stepId}` }),
-        step('c', model, { prompt: async (context) => Promise.resolve(`of an async function ${context.originalPrompt}`) }),
+        model.step('a', { prompt: 'of a string {{ original }}' }),
+        model.step('b', { prompt: (context) => `of a function ${context.stepId}` }),
+        model.step('c', { prompt: async (context) => Promise.resolve(`of an async function ${context.originalPrompt}`) }),
       ),
     )
     expect(model.sent(0)).toContain('of a string the question')
@@ -231,7 +233,7 @@ describeInMemory('a definition', (house) => {
 
   test('the prompt "original" is sent as the user wrote it', async () => {
     const model = house.model(['ok'])
-    await house.run(chain(step('a', model, { prompt: 'original' })), { input: 'words of the user' })
+    await house.run(chain(model.step('a', { prompt: 'original' })), { input: 'words of the user' })
     expect(model.requests[0]?.messages.at(-1)).toMatchObject({ role: 'user', content: 'words of the user' })
   })
 
@@ -243,8 +245,8 @@ describeInMemory('a definition', (house) => {
   ])('inputFrom "$inputFrom" selects the input of a step', async ({ inputFrom, given, hidden }) => {
     for (const prompt of ['look at {{ input }}', 'look at it']) {
       const model = house.model(['first!', 'second!', 'third!'])
-      const last = step('c', model, { inputFrom, prompt })
-      await house.run(chain(step('a', model), step('b', model, { prompt: 'original' }), last))
+      const last = model.step('c', { inputFrom, prompt })
+      await house.run(chain(model.step('a'), model.step('b', { prompt: 'original' }), last))
       for (const text of given) expect(model.sent(2), prompt).toContain(text)
       for (const text of hidden) expect(model.sent(2), prompt).not.toContain(text)
     }
@@ -257,7 +259,7 @@ describeInMemory('a definition', (house) => {
   ] as const)('a condition given as %s runs or skips its step', async (_, holds, fails) => {
     const model = house.model(['one', 'two'])
     const { result } = await house.run(
-      chain(step('a', model), step('b', model, { condition: fails }), step('c', model, { condition: holds })),
+      chain(model.step('a'), model.step('b', { condition: fails }), model.step('c', { condition: holds })),
     )
     expect(result.steps.map(({ stepId, status }) => [stepId, status])).toEqual([
       ['a', 'SUCCESS'],
@@ -280,9 +282,9 @@ describeInMemory('a definition', (house) => {
     const { flow } = await house.run(
       {
         ...chain(
-          step('a', model, { prompt: look }),
-          step('b', model),
-          step('c', model, {
+          model.step('a', { prompt: look }),
+          model.step('b'),
+          model.step('c', {
             prompt: look,
             condition: (context) => {
               seen.push(context)
@@ -315,7 +317,7 @@ describeInMemory('a definition', (house) => {
   test('the prompt comes from the option, else the definition, else the newest user message', async () => {
     const model = house.model(() => 'ok')
     const whose = await house.person()
-    const definition = chain(step('a', model, { prompt: 'original' }))
+    const definition = chain(model.step('a', { prompt: 'original' }))
     const run = (more: Partial<FlowDefinitionInput>, input?: string) => house.run({ ...definition, ...more }, { input }, whose)
     await expect(run({})).rejects.toMatchObject({ code: 'FLOW_INPUT_MISSING' })
     for (const content of ['old words', 'new words']) {

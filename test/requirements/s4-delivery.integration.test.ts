@@ -24,8 +24,9 @@ import { examples } from 'polyphony/orchestrator.examples'
 import * as index from 'polyphony/orchestrator.index'
 import type { FlowDefinition, FlowExecutionResult, FlowStep, StepContext } from 'polyphony/orchestrator.types'
 import { afterEach, expect, expectTypeOf, test, vi } from 'vitest'
+import { chain } from '../support/flows.ts'
 import { createVendorServer } from '../support/vendor-server.ts'
-import { chain, DATABASES, describeInMemory, step } from './house.ts'
+import { DATABASES, describeInMemory } from './house.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -115,7 +116,7 @@ describeInMemory('delivery', (house) => {
 
   test('an inactive provider stops the flow before its first call', async () => {
     const model = house.model(() => 'ok')
-    const definition = chain(step('a', model), { id: 'b', model: 'asleep/m', action: 'generate', prompt: 'x' })
+    const definition = chain(model.step('a'), { id: 'b', model: 'asleep/m', action: 'generate', prompt: 'x' })
     const { orchestrator, providers } = house.polyphony
     const { userId, threadId } = await house.person()
     const flow = await orchestrator.createFlow(threadId, userId, definition)
@@ -124,9 +125,9 @@ describeInMemory('delivery', (house) => {
     expect(model.requests).toHaveLength(0)
     providers.setActive('gamma', false)
     const sleeping = house.model(['awake'], 'gamma')
-    await expect(house.run(chain(step('a', sleeping)))).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE' })
+    await expect(house.run(chain(sleeping.step('a')))).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE' })
     providers.setActive('gamma', true)
-    expect((await house.run(chain(step('a', sleeping)))).result.finalOutput).toBe('awake')
+    expect((await house.run(chain(sleeping.step('a')))).result.finalOutput).toBe('awake')
   })
 
   test('every method checks the permission service of the backend', async () => {

@@ -12,18 +12,19 @@
 
 import { type FlowDefinitionInput, type FlowStatusReport, OrchestrationFlowType, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeInMemory, type ScriptedModel, type Services, step, until } from './house.ts'
+import { chain, until } from '../support/flows.ts'
+import { describeInMemory, type ScriptedModel, type Services } from './house.ts'
 
 const parallel = (...steps: FlowDefinitionInput['steps']): FlowDefinitionInput => ({ name: 'panel', type: 'parallel', steps })
 const judging = (score: number, approved = false) => JSON.stringify({ score, approved, issues: ['weak'], feedback: 'more' })
 
-const loop = (model: ScriptedModel, more: Partial<FlowDefinitionInput>): FlowDefinitionInput => ({
+const refinementOf = (model: ScriptedModel, more: Partial<FlowDefinitionInput>): FlowDefinitionInput => ({
   name: 'loop',
   type: 'refinement',
   steps: [
-    step('draft', model),
-    step('evaluate', model, { action: 'evaluate', prompt: 'judge {{ input }}' }),
-    step('refine', model, { action: 'refine', prompt: 'mend {{ input }} by {{ steps.evaluate.output }}' }),
+    model.step('draft'),
+    model.step('evaluate', { action: 'evaluate', prompt: 'judge {{ input }}' }),
+    model.step('refine', { action: 'refine', prompt: 'mend {{ input }} by {{ steps.evaluate.output }}' }),
   ],
   ...more,
 })
@@ -50,9 +51,9 @@ describeInMemory('flow types', (house) => {
   test('sequential steps run in order and each receives the previous output', async () => {
     const model = house.model(['one', 'two', 'three'])
     const definition = chain(
-      step('a', model),
-      step('b', model, { prompt: 'after {{ previous }}' }),
-      step('c', model, { prompt: 'after {{ steps.a.output }} and {{ steps.b.output }}' }),
+      model.step('a'),
+      model.step('b', { prompt: 'after {{ previous }}' }),
+      model.step('c', { prompt: 'after {{ steps.a.output }} and {{ steps.b.output }}' }),
     )
     const { result, updates } = await house.run({ ...definition, type: OrchestrationFlowType.SEQUENTIAL })
     expect(result.finalOutput).toBe('three')
@@ -64,7 +65,7 @@ describeInMemory('flow types', (house) => {
 
   test('parallel steps start together and their outputs are joined', async () => {
     const model = house.model(meeting(3, (index) => `voice ${index}`))
-    const { result } = await house.run(parallel(step('a', model), step('b', model), step('c', model)))
+    const { result } = await house.run(parallel(model.step('a'), model.step('b'), model.step('c')))
     expect(result.status).toBe('COMPLETED')
     for (const voice of ['voice 0', 'voice 1', 'voice 2']) expect(result.finalOutput).toContain(voice)
     expect(result.steps.map(({ stepId }) => stepId)).toEqual(['a', 'b', 'c'])
@@ -75,11 +76,11 @@ describeInMemory('flow types', (house) => {
     const closing = house.model(['joined', 'follow-up', 'last'])
     const { result, updates } = await house.run(
       parallel(
-        step('a', voices),
-        step('b', voices),
-        step('join', closing, { inputFrom: 'all', prompt: 'join {{ input }}' }),
-        step('one', closing, { inputFrom: 'all', dependsOn: ['join'] }),
-        step('last', closing, { inputFrom: 'one', prompt: 'then {{ input }}' }),
+        voices.step('a'),
+        voices.step('b'),
+        closing.step('join', { inputFrom: 'all', prompt: 'join {{ input }}' }),
+        closing.step('one', { inputFrom: 'all', dependsOn: ['join'] }),
+        closing.step('last', { inputFrom: 'one', prompt: 'then {{ input }}' }),
       ),
     )
     for (const voice of ['voice 0', 'voice 1']) expect(closing.sent(0)).toContain(voice)
@@ -98,7 +99,7 @@ describeInMemory('flow types', (house) => {
       underWay--
       return 'ok'
     })
-    const steps = ['a', 'b', 'c', 'd', 'e'].map((id) => step(id, model))
+    const steps = ['a', 'b', 'c', 'd', 'e'].map((id) => model.step(id))
     await house.run({ ...parallel(...steps), parallel: { maxConcurrency: 2 } })
     expect(most).toBe(2)
     expect(model.requests).toHaveLength(5)
@@ -115,7 +116,7 @@ describeInMemory('flow types', (house) => {
     const whose = await house.person()
     const { orchestrator } = house.polyphony
     const flow = await orchestrator.createFlow(whose.threadId, whose.userId, {
-      ...parallel(step('quick', quick), step('slow', slow), step('failing', failing), step('later', quick, { inputFrom: 'all' })),
+      ...parallel(quick.step('quick'), slow.step('slow'), failing.step('failing'), quick.step('later', { inputFrom: 'all' })),
       parallel: { onFailure: 'fail' },
     })
     const running = orchestrator.executeFlow(flow.id, whose.userId, { input: 'x' })
@@ -133,12 +134,12 @@ describeInMemory('flow types', (house) => {
   test('a parallel flow with onFailure continue completes while enough branches succeed', async () => {
     const failing = house.model([])
     const fine = house.model(() => 'fine')
-    const steps = [step('bad', failing), step('good', fine), step('join', fine, { inputFrom: 'all' })]
+    const steps = [failing.step('bad'), fine.step('good'), fine.step('join', { inputFrom: 'all' })]
     const { result } = await house.run({ ...parallel(...steps), parallel: { onFailure: 'continue' } })
     expect(statuses(result.steps)).toEqual({ bad: 'FAILED', good: 'SUCCESS', join: 'SUCCESS' })
     expect(result.status).toBe('COMPLETED')
     const tooFew = house.run({
-      ...parallel(step('bad', failing), step('good', fine)),
+      ...parallel(failing.step('bad'), fine.step('good')),
       parallel: { onFailure: 'continue', minSuccesses: 2 },
     })
     await expect(tooFew).rejects.toBeInstanceOf(OrchestratorError)
@@ -146,7 +147,7 @@ describeInMemory('flow types', (house) => {
 
   test('an optional step never fails the flow', async () => {
     const { result } = await house.run(
-      parallel(step('bad', house.model([]), { optional: true }), step('good', house.model(['fine']))),
+      parallel(house.model([]).step('bad', { optional: true }), house.model(['fine']).step('good')),
     )
     expect(result.status).toBe('COMPLETED')
     expect(statuses(result.steps)).toEqual({ bad: 'FAILED', good: 'SUCCESS' })
@@ -158,10 +159,10 @@ describeInMemory('flow types', (house) => {
       name: 'graph',
       type: 'graph',
       steps: [
-        step('a', model),
-        step('b', model, { dependsOn: ['a'] }),
-        step('c', model, { dependsOn: ['a'] }),
-        step('d', model, { dependsOn: ['b', 'c'] }),
+        model.step('a'),
+        model.step('b', { dependsOn: ['a'] }),
+        model.step('c', { dependsOn: ['a'] }),
+        model.step('d', { dependsOn: ['b', 'c'] }),
       ],
     })
     const at = (type: string, id: string) => updates.findIndex((update) => update.type === type && update.stepId === id)
@@ -175,9 +176,9 @@ describeInMemory('flow types', (house) => {
     name: 'routing',
     type: 'conditional',
     steps: [
-      step('classify', model),
-      step('technical', model, { condition: 'steps.classify.output.contains("TECHNICAL")' }),
-      step('creative', model, { condition: 'steps.classify.output.contains("CREATIVE")' }),
+      model.step('classify'),
+      model.step('technical', { condition: 'steps.classify.output.contains("TECHNICAL")' }),
+      model.step('creative', { condition: 'steps.classify.output.contains("CREATIVE")' }),
     ],
     ...more,
   })
@@ -199,7 +200,7 @@ describeInMemory('flow types', (house) => {
   test('a conditional flow takes the default branch when none matches, and fails without one', async () => {
     const model = house.model(['NEITHER', 'default', 'NEITHER'])
     const { steps } = routing(model)
-    const { result } = await house.run({ ...routing(model), steps: [...steps, step('general', model, { otherwise: true })] })
+    const { result } = await house.run({ ...routing(model), steps: [...steps, model.step('general', { otherwise: true })] })
     expect(result).toMatchObject({ finalOutput: 'default' })
     await expect(house.run(routing(model))).rejects.toMatchObject({ code: 'NO_BRANCH_MATCHED' })
   })
@@ -209,9 +210,9 @@ describeInMemory('flow types', (house) => {
     const on = (word: string) => (context: { readonly previousStepOutput?: string }) =>
       context.previousStepOutput?.includes(word) === true
     const steps = [
-      step('classify', model),
-      step('technical', model, { condition: on('TECHNICAL') }),
-      step('creative', model, { condition: on('CREATIVE') }),
+      model.step('classify'),
+      model.step('technical', { condition: on('TECHNICAL') }),
+      model.step('creative', { condition: on('CREATIVE') }),
     ]
     const definition: FlowDefinitionInput = { name: 'trap', type: 'conditional', steps }
     const first = await house.run(definition)
@@ -220,10 +221,10 @@ describeInMemory('flow types', (house) => {
     expect(statuses(second.result.steps)).toEqual({ classify: 'SUCCESS', technical: 'SUCCESS', creative: 'SKIPPED' })
     expect(second.result.finalOutput).toBe('CREATIVE words')
     const sequential = chain(
-      step('a', model),
-      step('b', model, { condition: on('TECHNICAL') }),
-      step('c', model, { condition: on('CREATIVE'), prompt: 'c' }),
-      step('d', model, { prompt: 'd after {{ previous }}' }),
+      model.step('a'),
+      model.step('b', { condition: on('TECHNICAL') }),
+      model.step('c', { condition: on('CREATIVE'), prompt: 'c' }),
+      model.step('d', { prompt: 'd after {{ previous }}' }),
     )
     const third = await house.run(sequential)
     expect(statuses(third.result.steps)).toEqual({ a: 'SUCCESS', b: 'SKIPPED', c: 'SUCCESS', d: 'SUCCESS' })
@@ -240,9 +241,9 @@ describeInMemory('flow types', (house) => {
         name: 'critique',
         type: 'critique',
         steps: [
-          step('draft', writer),
-          step('review', critic, { action: 'critique', prompt: 'criticise {{ input }}' }),
-          step('mend', writer, { action: 'refine', prompt: 'mend {{ steps.draft.output }}: {{ steps.review.output }}' }),
+          writer.step('draft'),
+          critic.step('review', { action: 'critique', prompt: 'criticise {{ input }}' }),
+          writer.step('mend', { action: 'refine', prompt: 'mend {{ steps.draft.output }}: {{ steps.review.output }}' }),
         ],
       },
       {},
@@ -266,10 +267,10 @@ describeInMemory('flow types', (house) => {
       type: 'critique',
       critique: { rounds: 5 },
       steps: [
-        step('draft', writer),
-        step('one', critic, { action: 'critique' }),
-        step('two', critic, { action: 'critique' }),
-        step('refine', writer, { action: 'refine' }),
+        writer.step('draft'),
+        critic.step('one', { action: 'critique' }),
+        critic.step('two', { action: 'critique' }),
+        writer.step('refine', { action: 'refine' }),
       ],
     })
     expect(result.finalOutput).toBe('v2')
@@ -280,10 +281,10 @@ describeInMemory('flow types', (house) => {
 
   test('a refinement repeats until the threshold or the maximum number of iterations', async () => {
     const good = house.model(['v1', judging(0.5), 'v2', judging(0.9)])
-    const reached = await house.run(loop(good, { refinement: { qualityThreshold: 0.8, maxIterations: 5 } }))
+    const reached = await house.run(refinementOf(good, { refinement: { qualityThreshold: 0.8, maxIterations: 5 } }))
     expect(reached.result).toMatchObject({ finalOutput: 'v2', stopReason: 'threshold', status: 'COMPLETED' })
     const poor = house.model(['v1', judging(0.4), 'v2', judging(0.6), 'v3', judging(0.3)])
-    const used = await house.run(loop(poor, { refinement: { qualityThreshold: 0.8, maxIterations: 2 } }))
+    const used = await house.run(refinementOf(poor, { refinement: { qualityThreshold: 0.8, maxIterations: 2 } }))
     expect(used.result).toMatchObject({ finalOutput: 'v2', stopReason: 'max_iterations' })
     expect(used.result.steps.find(({ stepId, iteration }) => stepId === 'evaluate' && iteration === 2)?.parsed).toMatchObject({
       score: 0.6,
@@ -296,13 +297,13 @@ describeInMemory('flow types', (house) => {
   test('a refinement stops on a plateau and at a limit, and keeps the best draft', async () => {
     const flat = house.model(['v1', judging(0.5), 'v2', judging(0.5), 'v3', judging(0.5), 'v4', judging(0.5)])
     const settings = { qualityThreshold: 0.9, maxIterations: 9, minImprovement: 0.05, patience: 2 }
-    expect((await house.run(loop(flat, { refinement: settings }))).result).toMatchObject({
+    expect((await house.run(refinementOf(flat, { refinement: settings }))).result).toMatchObject({
       stopReason: 'plateau',
       finalOutput: 'v1',
     })
     const limited = house.model(['v1', judging(0.5), 'v2', judging(0.6), 'v3'])
     const run = await house.run(
-      loop(limited, { refinement: { qualityThreshold: 0.9, maxIterations: 9 }, limits: { maxSteps: 4 } }),
+      refinementOf(limited, { refinement: { qualityThreshold: 0.9, maxIterations: 9 }, limits: { maxSteps: 4 } }),
     )
     expect(run.result).toMatchObject({ stopReason: 'limit', finalOutput: 'v2' })
     expect(limited.requests).toHaveLength(4)
@@ -317,14 +318,14 @@ describeInMemory('flow types', (house) => {
     { score: "{score: 0.75, approved: true, issues: [], feedback: 'ok',}", read: 0.75 },
   ])('a verdict with the score $score is read', async ({ score, read }) => {
     const model = house.model(['v1', score])
-    const { result } = await house.run(loop(model, { refinement: { qualityThreshold: read, maxIterations: 3 } }))
+    const { result } = await house.run(refinementOf(model, { refinement: { qualityThreshold: read, maxIterations: 3 } }))
     expect(result).toMatchObject({ stopReason: 'threshold', finalOutput: 'v1' })
     expect(result.steps[1]?.parsed).toMatchObject({ score: read })
   })
 
   test('an unreadable verdict counts as no verdict', async () => {
     const model = house.model(['v1', 'Score: high', 'Score: still high'])
-    const { result } = await house.run(loop(model, {}))
+    const { result } = await house.run(refinementOf(model, {}))
     expect(result).toMatchObject({ stopReason: 'no_verdict', finalOutput: 'v1', status: 'COMPLETED' })
     expect(result.steps.find(({ stepId }) => stepId === 'evaluate')?.parsed).toBeUndefined()
   })
@@ -338,7 +339,7 @@ describeInMemory('flow types', (house) => {
       seen.push(await orchestrator.getFlowStatus(flow.id))
       return replies[index] ?? 'none'
     })
-    const flow = await orchestrator.createFlow(threadId, userId, loop(model, { refinement: { qualityThreshold: 0.9 } }))
+    const flow = await orchestrator.createFlow(threadId, userId, refinementOf(model, { refinement: { qualityThreshold: 0.9 } }))
     await orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     seen.push(await orchestrator.getFlowStatus(flow.id, userId))
     expect(seen.map(({ totalSteps }) => totalSteps)).toEqual(seen.map(() => 3))

@@ -16,7 +16,9 @@
 
 import { type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeOnEveryDatabase, failureOf, step, until } from './house.ts'
+import { rejection } from '../support/caught.ts'
+import { chain, until } from '../support/flows.ts'
+import { describeOnEveryDatabase } from './house.ts'
 
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'busy')
 const usage = { inputTokens: 4, outputTokens: 1, totalTokens: 5, source: 'reported' } as const
@@ -24,7 +26,7 @@ const usage = { inputTokens: 4, outputTokens: 1, totalTokens: 5, source: 'report
 describeOnEveryDatabase('a run', (house) => {
   test('a step is retried at most maxRetries times, and the retries are counted', async () => {
     const model = house.model([unavailable(), unavailable(), { text: 'third', usage }])
-    const { result, updates } = await house.run(chain(step('a', model, { retryOnFailure: true, maxRetries: 2 })))
+    const { result, updates } = await house.run(chain(model.step('a', { retryOnFailure: true, maxRetries: 2 })))
     expect(result.steps[0]).toMatchObject({ output: 'third', retryCount: 2, metadata: { retryCount: 2 } })
     expect(result.steps[0]?.attempts).toMatchObject([
       { number: 1, error: { code: 'PROVIDER_UNAVAILABLE' } },
@@ -33,16 +35,16 @@ describeOnEveryDatabase('a run', (house) => {
     ])
     expect(updates.filter(({ type }) => type === 'step_retry')).toHaveLength(2)
     const poor = house.model(() => unavailable())
-    const failed = house.run(chain(step('a', poor, { retryOnFailure: true, maxRetries: 3 })))
+    const failed = house.run(chain(poor.step('a', { retryOnFailure: true, maxRetries: 3 })))
     await expect(failed).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', details: { stepId: 'a', attempt: 4 } })
     expect(poor.requests).toHaveLength(4)
   })
 
   test('a step is retried only if retryOnFailure allows it', async () => {
     const model = house.model(() => unavailable())
-    await failureOf(house.run(chain(step('a', model, { retryOnFailure: false, maxRetries: 5 }))))
+    await rejection(house.run(chain(model.step('a', { retryOnFailure: false, maxRetries: 5 }))))
     expect(model.requests).toHaveLength(1)
-    await failureOf(house.run(chain(step('a', model, { maxRetries: 0 }))))
+    await rejection(house.run(chain(model.step('a', { maxRetries: 0 }))))
     expect(model.requests).toHaveLength(2)
   })
 
@@ -50,7 +52,7 @@ describeOnEveryDatabase('a run', (house) => {
     'a step is never retried after %s',
     async (code) => {
       const model = house.model(() => new OrchestratorError(code, 'no'))
-      const failed = house.run(chain(step('a', model, { retryOnFailure: true, maxRetries: 5 })))
+      const failed = house.run(chain(model.step('a', { retryOnFailure: true, maxRetries: 5 })))
       await expect(failed).rejects.toMatchObject({ code, retryable: false })
       expect(model.requests).toHaveLength(1)
     },
@@ -59,7 +61,7 @@ describeOnEveryDatabase('a run', (house) => {
   test('a step uses its fallback and records which provider answered', async () => {
     const first = house.model([new OrchestratorError('PROVIDER_AUTH', 'no')], 'alpha')
     const second = house.model(['rescued'], 'beta')
-    const { result } = await house.run(chain(step('a', first, { fallbacks: [second.target], prompt: 'original' })))
+    const { result } = await house.run(chain(first.step('a', { fallbacks: [second.target], prompt: 'original' })))
     expect(result.steps[0]).toMatchObject({
       output: 'rescued',
       provider: 'beta',
@@ -70,21 +72,21 @@ describeOnEveryDatabase('a run', (house) => {
 
   test('a step ends at its timeout without a retry', async () => {
     const model = house.model(() => ({ text: '', hang: true }))
-    const failed = house.run(chain(step('a', model, { timeout: 25, retryOnFailure: true, maxRetries: 3 })))
+    const failed = house.run(chain(model.step('a', { timeout: 25, retryOnFailure: true, maxRetries: 3 })))
     await expect(failed).rejects.toMatchObject({ code: 'STEP_TIMEOUT', details: { stepId: 'a' } })
     expect(model.requests).toHaveLength(1)
   })
 
   test('a silent stream ends at its idleTimeout', async () => {
     const model = house.model([{ text: 'begun', hang: true }])
-    const error = await failureOf(house.run(chain(step('a', model, { idleTimeout: 25, maxRetries: 0 }))))
+    const error = await rejection(house.run(chain(model.step('a', { idleTimeout: 25, maxRetries: 0 }))))
     expect(error).toMatchObject({ code: expect.stringMatching(/^(STEP_TIMEOUT|PROVIDER_UNAVAILABLE)$/) })
     expect(model.requests).toHaveLength(1)
   })
 
   test('a flow ends at its timeout, together with a waiting retry', async () => {
     const hanging = house.model(['one', { text: '', hang: true }])
-    const slow = house.run(chain(step('a', hanging), step('b', hanging)), { timeout: { flow: 40 } })
+    const slow = house.run(chain(hanging.step('a'), hanging.step('b')), { timeout: { flow: 40 } })
     await expect(slow).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
     const { vendor } = house
     vendor.answer({ status: 429, headers: { 'retry-after': '20' }, body: { error: { message: 'slow down' } } })
@@ -95,9 +97,9 @@ describeOnEveryDatabase('a run', (house) => {
   })
 
   test('any error of a custom provider becomes an OrchestratorError', async () => {
-    const error = await failureOf(house.run(chain(step('a', house.model([new Error('boom')])))))
+    const error = await rejection(house.run(chain(house.model([new Error('boom')]).step('a'))))
     expect(OrchestratorError.is(error)).toBe(true)
-    const inPrompt = step('a', house.model([]), {
+    const inPrompt = house.model([]).step('a', {
       prompt: () => {
         throw new Error('in the prompt')
       },
@@ -107,7 +109,7 @@ describeOnEveryDatabase('a run', (house) => {
 
   test('updates are numbered and have type, step and data', async () => {
     const model = house.model([{ text: 'one two', chunks: ['one ', 'two'] }])
-    const steps = [step('a', model), step('b', model, { condition: 'false' })]
+    const steps = [model.step('a'), model.step('b', { condition: 'false' })]
     const { updates, flow, result } = await house.run(chain(...steps))
     expect(updates.map(({ type, stepId }) => [type, stepId])).toEqual([
       ['flow_start', undefined],
@@ -135,7 +137,7 @@ describeOnEveryDatabase('a run', (house) => {
     const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const seen: FlowUpdate[] = []
     let told: number | undefined
-    const run = house.run(chain(step('a', model)), { onUpdate: (update) => seen.push(update) })
+    const run = house.run(chain(model.step('a')), { onUpdate: (update) => seen.push(update) })
     await run.catch(() => {
       told = seen.filter(({ type }) => type === 'error').length
     })
@@ -150,7 +152,7 @@ describeOnEveryDatabase('a run', (house) => {
     ])
     const { orchestrator } = house.polyphony
     const { userId, threadId } = await house.person()
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     await orchestrator.startFlow(flow.id, userId, { input: 'x', streaming: true })
     const live: FlowUpdate[] = []
     for await (const update of orchestrator.streamFlow(flow.id, userId)) {
@@ -175,7 +177,7 @@ describeOnEveryDatabase('a run', (house) => {
     const model = house.model([{ text: 'done', delayMs: 10 }])
     const { orchestrator } = house.polyphony
     const { userId, threadId } = await house.person()
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a')))
     await orchestrator.startFlow(flow.id, userId, { input: 'x' })
     for await (const _ of orchestrator.streamFlow(flow.id, userId)) break
     const { userId: stranger } = await house.person()
@@ -188,10 +190,10 @@ describeOnEveryDatabase('a run', (house) => {
     const model = house.model([{ text: '', hang: true }])
     const { orchestrator } = house.polyphony
     const { userId, threadId } = await house.person()
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a')))
     const seen: FlowUpdate[] = []
     const run = orchestrator.executeFlow(flow.id, userId, { input: 'x', onUpdate: (update) => seen.push(update) })
-    const outcome = failureOf(run)
+    const outcome = rejection(run)
     await until(() => model.requests.length === 1)
     await orchestrator.cancelFlow(flow.id, userId)
     expect(await outcome).toMatchObject({ code: 'FLOW_CANCELLED' })

@@ -36,7 +36,8 @@
 
 import { type FlowStatusReport, type ListFlowsOptions, OrchestratorError } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeOnEveryDatabase, step, until } from './house.ts'
+import { chain, until } from '../support/flows.ts'
+import { describeOnEveryDatabase } from './house.ts'
 
 const UNKNOWN = '00000000-0000-4000-8000-000000000000'
 const usage = { inputTokens: 3, outputTokens: 2, totalTokens: 5, source: 'reported' } as const
@@ -45,18 +46,18 @@ describeOnEveryDatabase('the service', (house) => {
   test('createFlow stores a flow with an id', async () => {
     const { userId, threadId } = await house.person()
     const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', house.model([]))))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(house.model([]).step('a')))
     expect(flow).toMatchObject({ id: expect.any(String), threadId, status: 'PENDING', currentStepIndex: 0, name: 'chain' })
     expect(flow.createdAt).toBeInstanceOf(Date)
     expect(flow.startedAt ?? flow.completedAt ?? flow.result).toBeUndefined()
     expect(await orchestrator.getFlow(flow.id, userId)).toMatchObject({ id: flow.id, status: 'PENDING', stepResults: [] })
-    const created = orchestrator.createFlow(UNKNOWN, userId, chain(step('a', house.model([]))))
+    const created = orchestrator.createFlow(UNKNOWN, userId, chain(house.model([]).step('a')))
     await expect(created).rejects.toMatchObject({ code: 'THREAD_NOT_FOUND' })
   })
 
   test('getFlow returns the flow with its step results', async () => {
     const model = house.model(() => ({ text: 'done', usage }))
-    const { flow, userId, threadId, result } = await house.run({ ...chain(step('a', model)), description: 'about' })
+    const { flow, userId, threadId, result } = await house.run({ ...chain(model.step('a')), description: 'about' })
     const found = await house.polyphony.orchestrator.getFlow(flow.id, userId)
     expect(found).toMatchObject({
       id: flow.id,
@@ -92,11 +93,11 @@ describeOnEveryDatabase('the service', (house) => {
     const list = async (options?: ListFlowsOptions) =>
       (await orchestrator.listFlows(whose.threadId, whose.userId, options)).map(({ name }) => name).sort()
     const model = house.model(() => 'ok')
-    await house.run({ ...chain(step('a', model)), name: 'done' }, {}, whose)
-    await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(step('a', model)), name: 'new' })
-    await orchestrator.createFlow(whose.threadId, whose.userId, { name: 'wide', type: 'parallel', steps: [step('a', model)] })
+    await house.run({ ...chain(model.step('a')), name: 'done' }, {}, whose)
+    await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(model.step('a')), name: 'new' })
+    await orchestrator.createFlow(whose.threadId, whose.userId, { name: 'wide', type: 'parallel', steps: [model.step('a')] })
     const stranger = await house.person()
-    await orchestrator.createFlow(stranger.threadId, stranger.userId, chain(step('a', model)))
+    await orchestrator.createFlow(stranger.threadId, stranger.userId, chain(model.step('a')))
     expect(await list()).toEqual(['done', 'new', 'wide'])
     expect(await list({ status: 'COMPLETED' })).toEqual(['done'])
     expect(await list({ status: 'PENDING' })).toEqual(['new', 'wide'])
@@ -113,7 +114,7 @@ describeOnEveryDatabase('the service', (house) => {
     const model = house.model(() => 'ok')
     const ids: string[] = []
     for (const name of ['b', 'c', 'a']) {
-      const flow = await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(step('s', model)), name })
+      const flow = await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(model.step('s')), name })
       ids.push(flow.id)
       await new Promise((resolve) => setTimeout(resolve, 3))
     }
@@ -139,7 +140,7 @@ describeOnEveryDatabase('the service', (house) => {
     const model = house.model([{ text: '', hang: true }])
     const { userId, threadId } = await house.person()
     const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a')))
     await orchestrator.startFlow(flow.id, userId, { input: 'x' })
     await until(() => model.requests.length === 1)
     await expect(orchestrator.deleteFlow(flow.id, userId)).rejects.toMatchObject({ code: 'FLOW_RUNNING' })
@@ -154,7 +155,7 @@ describeOnEveryDatabase('the service', (house) => {
 
   test('executeFlow resolves with the documented result', async () => {
     const model = house.model(() => ({ text: 'done', usage }))
-    const { result, flow } = await house.run(chain(step('a', model), step('b', model)))
+    const { result, flow } = await house.run(chain(model.step('a'), model.step('b')))
     expect(result).toMatchObject({
       flowId: flow.id,
       status: 'COMPLETED',
@@ -193,7 +194,7 @@ describeOnEveryDatabase('the service', (house) => {
   test('a flow requests streams only if an option or a listener demands it', async () => {
     const deltas = async (streaming?: boolean) => {
       const model = house.model([{ text: 'one two', chunks: ['one ', 'two'] }])
-      const { updates } = await house.run(chain(step('a', model)), { streaming })
+      const { updates } = await house.run(chain(model.step('a')), { streaming })
       return updates.flatMap((update) => (update.type === 'step_progress' ? [update.data.delta] : []))
     }
     expect(await deltas(true)).toEqual(['one ', 'two'])
@@ -206,13 +207,13 @@ describeOnEveryDatabase('the service', (house) => {
       [{ step: 25 }, 'STEP_TIMEOUT'],
     ] as const) {
       const model = house.model([{ text: '', hang: true }])
-      await expect(house.run(chain(step('a', model)), { timeout })).rejects.toMatchObject({ code })
+      await expect(house.run(chain(model.step('a')), { timeout })).rejects.toMatchObject({ code })
     }
   })
 
   test('a flow keeps the metadata of its run', async () => {
     const model = house.model(['ok'])
-    const { flow } = await house.run(chain(step('a', model, { prompt: 'for {{ metadata.customer }}' })), {
+    const { flow } = await house.run(chain(model.step('a', { prompt: 'for {{ metadata.customer }}' })), {
       metadata: { customer: 'ACME' },
     })
     expect(model.sent(0)).toContain('for ACME')
@@ -223,12 +224,7 @@ describeOnEveryDatabase('the service', (house) => {
   test('executeFlow accepts the thread of the flow as an option and refuses another one', async () => {
     const whose = await house.person()
     const other = await house.polyphony.conversations.createThread(whose.userId)
-    const definition = chain(
-      step(
-        'a',
-        house.model(() => 'ok'),
-      ),
-    )
+    const definition = chain(house.model(() => 'ok').step('a'))
     const { result } = await house.run(definition, { threadId: whose.threadId }, whose)
     expect(result.status).toBe('COMPLETED')
     await expect(house.run(definition, { threadId: other.id }, whose)).rejects.toBeInstanceOf(OrchestratorError)
@@ -238,7 +234,7 @@ describeOnEveryDatabase('the service', (house) => {
     const model = house.model(['single', 'second', 'again'])
     const { userId, threadId } = await house.person()
     const { orchestrator } = house.polyphony
-    const definition = chain(step('a', model, { prompt: 'original' }), step('b', model, { prompt: 'after {{ previous }}' }))
+    const definition = chain(model.step('a', { prompt: 'original' }), model.step('b', { prompt: 'after {{ previous }}' }))
     const flow = await orchestrator.createFlow(threadId, userId, definition)
     const result = await orchestrator.executeStep(flow.id, 'a', userId, 'just this')
     expect(result).toMatchObject({ stepId: 'a', flowId: flow.id, status: 'SUCCESS', output: 'single' })
@@ -254,7 +250,7 @@ describeOnEveryDatabase('the service', (house) => {
     const model = house.model(['one', { text: '', hang: true }, 'resumed'])
     const { userId, threadId } = await house.person()
     const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     const pending = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     const outcome = expect(pending).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
     await until(() => model.requests.length === 2)
@@ -269,12 +265,12 @@ describeOnEveryDatabase('the service', (house) => {
 
   test("the caller's signal cancels, before and during the run", async () => {
     const model = house.model([{ text: '', hang: true }])
-    await expect(house.run(chain(step('a', model)), { signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(house.run(chain(model.step('a')), { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'FLOW_CANCELLED',
     })
     expect(model.requests).toHaveLength(0)
     const controller = new AbortController()
-    const outcome = expect(house.run(chain(step('a', model)), { signal: controller.signal })).rejects.toMatchObject({
+    const outcome = expect(house.run(chain(model.step('a')), { signal: controller.signal })).rejects.toMatchObject({
       code: 'FLOW_CANCELLED',
     })
     await until(() => model.requests.length === 1)
@@ -291,7 +287,7 @@ describeOnEveryDatabase('the service', (house) => {
       await look()
       return 'ok'
     })
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     await look()
     await orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     await look()
@@ -322,7 +318,7 @@ describeOnEveryDatabase('the service', (house) => {
       await look()
       return replies[index] ?? 'none'
     })
-    const steps = ['a', 'b', 'c', 'd'].map((id) => step(id, model))
+    const steps = ['a', 'b', 'c', 'd'].map((id) => model.step(id))
     const flow = await orchestrator.createFlow(threadId, userId, chain(...steps))
     const failed = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     await expect(failed).rejects.toMatchObject({
@@ -351,7 +347,7 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test("the status of another user's flow is hidden when a user is given", async () => {
-    const { flow } = await house.run(chain(step('a', house.model(['ok']))))
+    const { flow } = await house.run(chain(house.model(['ok']).step('a')))
     const stranger = await house.person()
     const foreign = house.polyphony.orchestrator.getFlowStatus(flow.id, stranger.userId)
     await expect(foreign).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
@@ -362,7 +358,7 @@ describeOnEveryDatabase('the service', (house) => {
     const { orchestrator } = house.polyphony
     const model = house.model([{ text: 'one', delayMs: 5 }, 'two', 'two again', 'whole 1', 'whole 2'])
     const { userId, threadId } = await house.person()
-    const definition = chain(step('a', model), step('b', model, { prompt: 'after {{ previous }}' }))
+    const definition = chain(model.step('a'), model.step('b', { prompt: 'after {{ previous }}' }))
     const flow = await orchestrator.createFlow(threadId, userId, definition)
     expect(await orchestrator.startFlow(flow.id, userId, { input: 'x' })).toMatchObject({ status: 'RUNNING' })
     for await (const _ of orchestrator.streamFlow(flow.id, userId));

@@ -22,11 +22,12 @@
 
 import type { FlowDefinitionInput, ThreadRight } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeInMemory, step } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { describeInMemory } from './house.ts'
 
 describeInMemory('sharing', (house) => {
   const sharedHistory = (model: ReturnType<typeof house.model>): FlowDefinitionInput => ({
-    ...chain(step('a', model)),
+    ...chain(model.step('a')),
     contextPolicy: { shareConversationHistory: true },
   })
 
@@ -34,7 +35,7 @@ describeInMemory('sharing', (house) => {
     const owner = await house.person()
     const { orchestrator, permissions } = house.polyphony
     const model = house.model(() => 'ok')
-    const definition = chain(step('a', model))
+    const definition = chain(model.step('a'))
     const flow = await orchestrator.createFlow(owner.threadId, owner.userId, definition)
     const attempts = (userId: string) => ({
       getFlow: () => orchestrator.getFlow(flow.id, userId),
@@ -86,7 +87,7 @@ describeInMemory('sharing', (house) => {
     const owner = await house.person()
     const guest = await house.person()
     const { orchestrator, permissions, conversations } = house.polyphony
-    const flow = await orchestrator.createFlow(owner.threadId, owner.userId, chain(step('a', house.model([]))))
+    const flow = await orchestrator.createFlow(owner.threadId, owner.userId, chain(house.model([]).step('a')))
     await permissions.grant(owner.threadId, owner.userId, guest.userId, ['read'])
     expect(await orchestrator.getFlow(flow.id, guest.userId)).toMatchObject({ id: flow.id })
     expect(await conversations.getMessages(owner.threadId, guest.userId)).toEqual([])
@@ -130,7 +131,7 @@ describeInMemory('sharing', (house) => {
     const withheld = await house.run(sharedHistory(model), {}, whose)
     expect(withheld.result.steps[0]?.withheld).toMatchObject([{ kind: 'conversation_history', to: 'alpha', allowed: false }])
     await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
-    await house.run(chain(step('a', model)), {}, whose)
+    await house.run(chain(model.step('a')), {}, whose)
     await house.run(sharedHistory(model), {}, whose)
     expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
   })
@@ -139,9 +140,9 @@ describeInMemory('sharing', (house) => {
     const model = house.model(['CANARY', 'two', 'three'])
     const { result } = await house.run({
       ...chain(
-        step('a', model),
-        step('b', model, { condition: 'steps.a.output.contains("CANARY")' }),
-        step('c', model, { inputFrom: 'all' }),
+        model.step('a'),
+        model.step('b', { condition: 'steps.a.output.contains("CANARY")' }),
+        model.step('c', { inputFrom: 'all' }),
       ),
       contextPolicy: { shareStepOutputs: false },
     })
@@ -151,7 +152,7 @@ describeInMemory('sharing', (house) => {
 
   test('prompts include the original prompt unless the context policy excludes it', async () => {
     const model = house.model(() => 'ok')
-    const definition = chain(step('a', model, { prompt: 'first' }), step('b', model, { prompt: 'second', inputFrom: 'previous' }))
+    const definition = chain(model.step('a', { prompt: 'first' }), model.step('b', { prompt: 'second', inputFrom: 'previous' }))
     await house.run(definition, { input: 'CANARY of the user' })
     await house.run({ ...definition, contextPolicy: { includeOriginalPrompt: false } }, { input: 'CANARY of the user' })
     expect(model.sent(1)).toContain('CANARY')
@@ -167,7 +168,7 @@ describeInMemory('sharing', (house) => {
     const model = house.model(() => 'ok')
     for (const preserveSystemPrompts of [undefined, false, true]) {
       const contextPolicy = { shareConversationHistory: true, preserveSystemPrompts }
-      await house.run({ ...chain(step('a', model)), contextPolicy }, {}, whose)
+      await house.run({ ...chain(model.step('a')), contextPolicy }, {}, whose)
     }
     expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
   })
@@ -180,7 +181,7 @@ describeInMemory('sharing', (house) => {
       await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content })
     }
     const model = house.model(['OUTPUT', 'ok', `BEGIN ${'word '.repeat(300)} END`, 'ok'])
-    const definition = chain(step('a', model), step('b', model, { inputFrom: 'a' }))
+    const definition = chain(model.step('a'), model.step('b', { inputFrom: 'a' }))
     const contextPolicy = { shareConversationHistory: true, maxSharedTokens: 40 }
     const { result } = await house.run({ ...definition, contextPolicy }, {}, whose)
     for (const text of ['OUTPUT', 'NEWEST']) expect(model.sent(1)).toContain(text)
@@ -196,9 +197,9 @@ describeInMemory('sharing', (house) => {
     const alpha = house.model(['CANARY of alpha', 'third'], 'alpha')
     const beta = house.model(['second'], 'beta')
     const definition = chain(
-      step('a', alpha),
-      step('b', beta, { inputFrom: 'all' }),
-      step('c', alpha, { prompt: 'again {{ steps.a.output }}' }),
+      alpha.step('a'),
+      beta.step('b', { inputFrom: 'all' }),
+      alpha.step('c', { prompt: 'again {{ steps.a.output }}' }),
     )
     const { result } = await house.run(definition)
     expect(result.status).toBe('COMPLETED')
@@ -217,7 +218,7 @@ describeInMemory('sharing', (house) => {
     const whose = await house.person()
     const alpha = house.model(() => 'CANARY', 'alpha')
     const beta = house.model(() => 'ok', 'beta')
-    const definition = chain(step('a', alpha), step('b', beta, needs))
+    const definition = chain(alpha.step('a'), beta.step('b', needs))
     const { dataSharing } = house.polyphony
     for (const rules of [undefined, { allowConversationHistory: true, allowAttachments: true }]) {
       if (rules) await dataSharing.set(whose.userId, 'beta', rules)
@@ -235,7 +236,7 @@ describeInMemory('sharing', (house) => {
   test('a forbidden output that is only offered is withheld, and the decision is recorded', async () => {
     const alpha = house.model(['CANARY'], 'alpha')
     const beta = house.model(['ok'], 'beta')
-    const { result, updates, flow } = await house.run(chain(step('a', alpha), step('b', beta, { inputFrom: 'all' })))
+    const { result, updates, flow } = await house.run(chain(alpha.step('a'), beta.step('b', { inputFrom: 'all' })))
     const kept = { kind: 'step_output', piece: 'a', from: 'alpha', to: 'beta', allowed: false }
     expect(result.steps[1]?.withheld).toMatchObject([kept])
     expect(updates.filter(({ type }) => type === 'context_withheld')).toMatchObject([{ stepId: 'b', data: kept }])
@@ -252,7 +253,7 @@ describeInMemory('sharing', (house) => {
     const model = house.model(() => 'ok')
     for (const allowAttachments of [false, true]) {
       await dataSharing.set(whose.userId, 'alpha', { allowAttachments })
-      const { result } = await house.run(chain(step('a', model, { prompt: 'original' })), { input: undefined }, whose)
+      const { result } = await house.run(chain(model.step('a', { prompt: 'original' })), { input: undefined }, whose)
       expect(result.steps[0]?.sharing).toMatchObject([{ kind: 'attachment', piece: 'plan.txt', allowed: allowAttachments }])
     }
     expect([0, 1].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, true])

@@ -15,8 +15,10 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, type Polyphony } from 'polyphony'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { rejection } from '../support/caught.ts'
+import { chain } from '../support/flows.ts'
 import { openTestPostgres } from '../support/postgres.ts'
-import { chain, describeOnEveryDatabase, failureOf, step } from './house.ts'
+import { describeOnEveryDatabase } from './house.ts'
 import { INTERRUPTED_FLOW } from './killed-flow.ts'
 
 describeOnEveryDatabase('messages', (house) => {
@@ -25,7 +27,7 @@ describeOnEveryDatabase('messages', (house) => {
     const whose = await house.person()
     const { conversations } = house.polyphony
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'question' })
-    const { result, flow } = await house.run(chain(step('a', model), step('b', model)), { saveMessages: true }, whose)
+    const { result, flow } = await house.run(chain(model.step('a'), model.step('b')), { saveMessages: true }, whose)
     const messages = await conversations.getMessages(whose.threadId, whose.userId)
     expect(messages.map(({ role, content }) => [role, content])).toEqual([
       ['user', 'question'],
@@ -37,7 +39,7 @@ describeOnEveryDatabase('messages', (house) => {
     expect(stepResults.map(({ messageId }) => messageId)).toEqual(messages.slice(1).map(({ id }) => id))
     expect(result.steps.map(({ messageId }) => messageId)).toEqual(messages.slice(1).map(({ id }) => id))
     for (const { createdAt } of messages) expect(createdAt).toBeInstanceOf(Date)
-    await house.run(chain(step('a', model)), {}, whose)
+    await house.run(chain(model.step('a')), {}, whose)
     expect(await conversations.getMessages(whose.threadId, whose.userId)).toHaveLength(3)
   })
 })
@@ -118,11 +120,11 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
     const flow = await before.orchestrator.createFlow(thread.id, USER, coded)
     const after = await start('done')
     expect(await after.orchestrator.getFlow(flow.id, USER)).toMatchObject({ name: 'coded', status: 'PENDING' })
-    const error = await failureOf(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))
+    const error = await rejection(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))
     expect(error).toMatchObject({ code: 'FLOW_NOT_REBUILDABLE' })
     expect(after.alpha.requests).toHaveLength(0)
     await after.orchestrator.registerFlow({ ...coded, version: '1' })
-    expect(await failureOf(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))).toMatchObject({
+    expect(await rejection(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))).toMatchObject({
       code: 'FLOW_NOT_REBUILDABLE',
     })
     await after.orchestrator.registerFlow(coded)

@@ -6,8 +6,10 @@
 // S4-58: temperature, maxTokens, topP and stopSequences are sent under the field names of $name
 
 import { expect, test } from 'vitest'
+import { rejection } from '../support/caught.ts'
+import { chain } from '../support/flows.ts'
 import { SSE_HEADERS, sse, type VendorAnswer } from '../support/vendor-server.ts'
-import { chain, describeInMemory, failureOf } from './house.ts'
+import { describeInMemory } from './house.ts'
 
 interface Dialect {
   readonly name: string
@@ -264,7 +266,7 @@ describeInMemory('vendors', (house) => {
     house.vendor.answer({ instead: 'hang' })
     const flow = await orchestrator.createFlow(threadId, userId, only(model))
     const idle = house.vendor.nextIdle()
-    const outcome = failureOf(orchestrator.executeFlow(flow.id, userId, { input: 'x' }))
+    const outcome = rejection(orchestrator.executeFlow(flow.id, userId, { input: 'x' }))
     await idle
     await orchestrator.cancelFlow(flow.id, userId)
     await house.vendor.clientClosed()
@@ -278,7 +280,7 @@ describeInMemory('vendors', (house) => {
     expect(result.totalCost).toBeGreaterThan(0)
     expect(result).toMatchObject({ unpricedSteps: 0, steps: [{ costSource: 'prices' }] })
     house.vendor.answer({ status: 400, body: { error: { message: 'key-o said: SECRET-PROMPT' } } })
-    const error = await failureOf(house.run(only('openai/gpt-4o-mini'), { input: 'SECRET-PROMPT' }))
+    const error = await rejection(house.run(only('openai/gpt-4o-mini'), { input: 'SECRET-PROMPT' }))
     expect(error).toMatchObject({ code: 'PROVIDER_REJECTED' })
     const told = `${String(error)} ${JSON.stringify(error)}`
     for (const secret of ['key-o', 'SECRET-PROMPT']) expect(told).not.toContain(secret)

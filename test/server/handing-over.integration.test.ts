@@ -6,10 +6,14 @@ import type { FlowDefinitionInput } from '../../src/domain/definition/flow-defin
 import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
 import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../src/providers/scripted.ts'
+import { step } from '../support/flows.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
-const step = (id: string) => ({ id, model: 'scripted/a', action: 'generate', prompt: 'original' }) as const
-const DEFINITION: FlowDefinitionInput = { name: 'two steps', type: 'sequential', steps: [step('first'), step('second')] }
+const DEFINITION: FlowDefinitionInput = {
+  name: 'two steps',
+  type: 'sequential',
+  steps: [step('first', { prompt: 'original' }), step('second', { prompt: 'original' })],
+}
 const HANGS: ScriptedReply = { text: 'half of it', hang: true }
 
 /** A Polyphony over the database whose provider answers from the script. */

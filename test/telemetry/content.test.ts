@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { chain, failure, openHouse, type Services, scriptedProvider, step, USER } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { failure, modelAStep, openHouse, type Services, scriptedProvider, USER } from './house.ts'
 import { only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
@@ -50,12 +51,12 @@ async function runWithCanaries(captureContent?: boolean): Promise<void> {
   await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
   const definition = {
     ...chain(
-      step('draft', {
+      modelAStep('draft', {
         prompt: `${CANARIES.prompt} {{ original }} {{ metadata.word }}`,
         system: CANARIES.system,
         settings: { stopSequences: [CANARIES.stop] },
       }),
-      step('again', { prompt: '{{ previous }}' }),
+      modelAStep('again', { prompt: '{{ previous }}' }),
     ),
     contextPolicy: { shareConversationHistory: true },
   }
@@ -108,7 +109,7 @@ test('the span of a fallback with other context contains the prompt that the fal
   await conversations.addMessage(house.threadId, USER, { role: 'user', content: CANARIES.history })
   await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
   await house.run({
-    ...chain(step('draft', { fallbacks: [{ model: 'second/model-b' }] })),
+    ...chain(modelAStep('draft', { fallbacks: [{ model: 'second/model-b' }] })),
     contextPolicy: { shareConversationHistory: true },
   })
   const call = only(spans.calls())

@@ -3,7 +3,8 @@ import type { Logger, LogLevel } from '../../src/config/config.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createServerLogger, toLogger } from '../../src/telemetry/logs.ts'
 import { requestContext } from '../../src/telemetry/request-context.ts'
-import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { counted, failure, modelAStep, openHouse, type Services, scriptedProvider, USER } from './house.ts'
 
 let house: Services | undefined
 afterEach(async () => {
@@ -167,7 +168,7 @@ describe('lines of flows', () => {
     const replies = [said('PROVIDER_UNAVAILABLE'), counted(secret('answer')), said('PROVIDER_REJECTED')]
     house = await openHouse({ scripted: scriptedProvider('scripted', replies) }, { logger, logLevel })
     const prompts = { prompt: `${secret('prompt')} {{ metadata.word }}`, system: secret('system') }
-    const definition = { ...chain(step('a', prompts)), name: secret('name'), description: secret('description') }
+    const definition = { ...chain(modelAStep('a', prompts)), name: secret('name'), description: secret('description') }
     const options = { input: secret('input'), metadata: { word: secret('metadata') } }
     await requestContext.run({ requestId: 'request-1' }, () => house?.run(definition, options))
     const failed = requestContext.run({ requestId: 'request-2' }, () => house?.run(definition, options))
@@ -227,7 +228,7 @@ describe('lines of flows', () => {
     const { run } = house
     const results = await Promise.all(
       ['first', 'second', 'third'].map(async (requestId) => {
-        const { flowId } = await requestContext.run({ requestId }, () => run(chain(step('a'), step('b'))))
+        const { flowId } = await requestContext.run({ requestId }, () => run(chain(modelAStep('a'), modelAStep('b'))))
         return { requestId, flowId }
       }),
     )
@@ -245,7 +246,7 @@ describe('lines of flows', () => {
     }
     const logger = { error: fail, warn: fail, info: fail, debug: fail }
     house = await openHouse({ scripted: scriptedProvider('scripted', ['ok']) }, { logger, logLevel: 'debug' })
-    await expect(house.run(chain(step('a')))).resolves.toMatchObject({ status: 'COMPLETED' })
+    await expect(house.run(chain(modelAStep('a')))).resolves.toMatchObject({ status: 'COMPLETED' })
   })
 })
 

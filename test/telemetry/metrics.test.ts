@@ -3,9 +3,10 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Metrics } from '../../src/telemetry/telemetry.ts'
+import { chain, until } from '../support/flows.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'
 import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
-import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER, until } from './house.ts'
+import { counted, failure, modelAStep, openHouse, type Services, scriptedProvider, USER } from './house.ts'
 
 let house: Services | undefined
 afterEach(async () => {
@@ -35,10 +36,10 @@ describe('metrics of flows and calls', () => {
     })
     const metrics = await house.polyphony.telemetry.metrics()
     const flows = [
-      chain(step('a', { maxRetries: 2 }), step('b', { maxRetries: 2 })),
-      chain(step('a', { model: 'unpriced/m' }), step('b', { model: 'pretended/m' })),
-      chain(step('a', { maxRetries: 1, fallbacks: [{ model: 'unpriced/m' }] })),
-      chain(step('a', { model: 'unpriced/m', samples: 3 })),
+      chain(modelAStep('a', { maxRetries: 2 }), modelAStep('b', { maxRetries: 2 })),
+      chain(modelAStep('a', { model: 'unpriced/m' }), modelAStep('b', { model: 'pretended/m' })),
+      chain(modelAStep('a', { maxRetries: 1, fallbacks: [{ model: 'unpriced/m' }] })),
+      chain(modelAStep('a', { model: 'unpriced/m', samples: 3 })),
     ]
     const ledger: Attempt[] = []
     let outcomes = 0
@@ -94,10 +95,10 @@ describe('metrics of flows and calls', () => {
     })
     house = await openHouse({ scripted })
     const metrics = await house.polyphony.telemetry.metrics()
-    await house.run(chain(step('a')))
-    await expect(house.run({ ...chain(step('a')), type: 'parallel' })).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+    await house.run(chain(modelAStep('a')))
+    await expect(house.run({ ...chain(modelAStep('a')), type: 'parallel' })).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     const abort = new AbortController()
-    const running = [house.run(chain(step('a'))), house.run(chain(step('a')), { signal: abort.signal })]
+    const running = [house.run(chain(modelAStep('a'))), house.run(chain(modelAStep('a')), { signal: abort.signal })]
     await until(() => scripted.requests.length === 4)
     expect(sumOf(await read(metrics), 'polyphony_running_flows')).toBe(2)
     abort.abort()
@@ -120,7 +121,7 @@ describe('metrics of flows and calls', () => {
     const scripted = scriptedProvider('scripted', [{ text: '', hang: true }])
     house = await openHouse({ scripted })
     const metrics = await house.polyphony.telemetry.metrics()
-    const running = house.run(chain(step('a')))
+    const running = house.run(chain(modelAStep('a')))
     await until(() => scripted.requests.length === 1)
     const refused = expect(running).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
     await house.polyphony.close({ handOver: true })
@@ -134,7 +135,7 @@ describe('metrics of flows and calls', () => {
   test('count the call of a single executed step, but no flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok')) })
     const { orchestrator, telemetry } = house.polyphony
-    const { flowId } = await house.run(chain(step('a')))
+    const { flowId } = await house.run(chain(modelAStep('a')))
     const metrics = await telemetry.metrics()
     await orchestrator.executeStep(flowId, 'a', USER)
     const samples = await read(metrics)
@@ -149,10 +150,10 @@ describe('labels of metrics are bounded', () => {
     const scripted = scriptedProvider('scripted', () => counted('ok'))
     house = await openHouse({ scripted })
     const metrics = await house.polyphony.telemetry.metrics()
-    const { flowId } = await house.run(chain(step('a')))
+    const { flowId } = await house.run(chain(modelAStep('a')))
     const before = await read(metrics)
     for (let index = 0; index < 500; index++) {
-      await house.run({ ...chain(step('a', { model: `scripted/model-x${index}` })), name: `flow-x${index}` })
+      await house.run({ ...chain(modelAStep('a', { model: `scripted/model-x${index}` })), name: `flow-x${index}` })
     }
     const text = await metrics.text()
     const after = parseExposition(text)
@@ -195,7 +196,7 @@ describe('the registry', () => {
     const other = await openHouse({ scripted: scriptedProvider('scripted', () => 'ok') })
     try {
       const [mine, theirs] = [await house.polyphony.telemetry.metrics(), await other.polyphony.telemetry.metrics()]
-      await house.run(chain(step('a')))
+      await house.run(chain(modelAStep('a')))
       expect(await house.polyphony.telemetry.metrics()).toBe(mine)
       expect(sumOf(await read(mine), 'polyphony_flows_total')).toBe(1)
       expect(sumOf(await read(theirs), 'polyphony_flows_total')).toBe(0)

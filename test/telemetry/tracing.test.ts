@@ -2,7 +2,8 @@ import { SpanKind, trace } from '@opentelemetry/api'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createPolyphony } from '../../src/polyphony.ts'
 import { createCritiqueFlow } from '../../templates/index.ts'
-import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER, until } from './house.ts'
+import { chain, until } from '../support/flows.ts'
+import { counted, failure, modelAStep, openHouse, type Services, scriptedProvider, USER } from './house.ts'
 import { eventAttributes, isError, only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
@@ -24,7 +25,7 @@ describe('the span of a call', () => {
       vendor: 'google',
     })
     house = await openHouse({ scripted })
-    const { flowId } = await house.run(chain(step('draft', { settings: { temperature: 0.2, maxTokens: 64, topP: 0.9 } })))
+    const { flowId } = await house.run(chain(modelAStep('draft', { settings: { temperature: 0.2, maxTokens: 64, topP: 0.9 } })))
     const call = only(spans.calls())
     expect(call.name).toBe('chat model-a')
     expect(call.kind).toBe(SpanKind.CLIENT)
@@ -57,7 +58,7 @@ describe('the span of a call', () => {
     const scripted = scriptedProvider('scripted', () => failure('PROVIDER_UNAVAILABLE'))
     const second = scriptedProvider('second', [counted('saved', { providerCostUsd: 0.25 })], { vendor: 'mistral' })
     house = await openHouse({ scripted, second })
-    await house.run(chain(step('draft', { maxRetries: 2, fallbacks: [{ model: 'second/model-b' }] })))
+    await house.run(chain(modelAStep('draft', { maxRetries: 2, fallbacks: [{ model: 'second/model-b' }] })))
     const call = only(spans.calls())
     expect(call.name).toBe('chat model-a')
     expect(call.attributes).toMatchObject({
@@ -83,7 +84,7 @@ describe('the span of a call', () => {
 
   test('contains the error code of a failure, as does the span of the flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', [failure('PROVIDER_AUTH')]) })
-    await expect(house.run(chain(step('draft')))).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+    await expect(house.run(chain(modelAStep('draft')))).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     const call = only(spans.calls())
     const flow = only(spans.flows())
     for (const span of [call, flow]) {
@@ -100,7 +101,7 @@ describe('the span of a call', () => {
     house = await openHouse({ scripted })
     const abort = new AbortController()
     let delivered = ''
-    const running = house.run(chain(step('draft')), {
+    const running = house.run(chain(modelAStep('draft')), {
       streaming: true,
       signal: abort.signal,
       onUpdate: (update) => {
@@ -125,7 +126,7 @@ describe('the span of a call', () => {
 
   test('exists for each sample, each iteration of a loop and each single executed step', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('yes')) })
-    const { flowId } = await house.run(chain(step('vote', { samples: 3 })))
+    const { flowId } = await house.run(chain(modelAStep('vote', { samples: 3 })))
     expect(spans.calls().map(({ attributes }) => attributes['polyphony.step.sample'])).toEqual([1, 2, 3])
     spans.reset()
     await house.polyphony.orchestrator.executeStep(flowId, 'vote', USER)
@@ -139,7 +140,7 @@ describe('the span of a call', () => {
 describe('the span of a flow', () => {
   test('is an INTERNAL span over all its calls, below the span that was active at its start', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok', { providerCostUsd: 0.5 })) })
-    const flowId = await house.create(chain(step('a'), step('b')))
+    const flowId = await house.create(chain(modelAStep('a'), modelAStep('b')))
     const tracer = trace.getTracer('backend')
     const { orchestrator, telemetry } = house.polyphony
     await tracer.startActiveSpan('POST /execute', async (request) => {
@@ -172,7 +173,10 @@ describe('the span of a flow', () => {
   test('contains only its own calls while another flow runs', async () => {
     const scripted = scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 }))
     house = await openHouse({ scripted })
-    const results = await Promise.all([house.run(chain(step('a'), step('b'))), house.run(chain(step('a'), step('b')))])
+    const results = await Promise.all([
+      house.run(chain(modelAStep('a'), modelAStep('b'))),
+      house.run(chain(modelAStep('a'), modelAStep('b'))),
+    ])
     expect(spans.calls()).toHaveLength(4)
     for (const { flowId } of results) {
       const flow = only(spans.flows().filter(({ attributes }) => attributes['polyphony.flow.id'] === flowId))
@@ -188,7 +192,7 @@ describe('the span of a flow', () => {
     await spans.close()
     spans = registerSdk({ contextManager: null })
     house = await openHouse({ scripted: scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 })) })
-    await Promise.all([house.run(chain(step('a'), step('b'))), house.run(chain(step('a'), step('b')))])
+    await Promise.all([house.run(chain(modelAStep('a'), modelAStep('b'))), house.run(chain(modelAStep('a'), modelAStep('b')))])
     expect(spans.flows()).toHaveLength(2)
     for (const call of spans.calls()) {
       const flow = spans
@@ -203,7 +207,7 @@ describe('the span of a flow', () => {
   test('is a new span when the flow is resumed', async () => {
     const replies = [counted('one'), failure('PROVIDER_AUTH'), counted('two')]
     house = await openHouse({ scripted: scriptedProvider('scripted', replies) })
-    const flowId = await house.create(chain(step('a'), step('b')))
+    const flowId = await house.create(chain(modelAStep('a'), modelAStep('b')))
     await expect(house.execute(flowId)).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     spans.reset()
     await house.execute(flowId)
@@ -223,7 +227,7 @@ describe('instrumentation of other libraries', () => {
       return counted('ok')
     })
     house = await openHouse({ scripted })
-    await house.run(chain(step('a')))
+    await house.run(chain(modelAStep('a')))
     expect(recorded).toEqual([false])
     expect(spans.all()).toHaveLength(2)
   })
@@ -231,7 +235,7 @@ describe('instrumentation of other libraries', () => {
   test('creates spans for the update callbacks of the caller below the span of the flow', async () => {
     house = await openHouse({ scripted: scriptedProvider('scripted', [counted('ok')]) })
     const updates: string[] = []
-    await house.run(chain(step('a')), {
+    await house.run(chain(modelAStep('a')), {
       streaming: true,
       onUpdate: ({ type }) => {
         updates.push(type)
