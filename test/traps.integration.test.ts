@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
 import { type FlowDefinitionInput, FlowStatus, OrchestratorError, StepStatus } from '../src/index.ts'
-import { createPolyphony } from '../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedReply } from '../src/providers/scripted.ts'
 import { chain, step } from './support/flows.ts'
+import { openTestPolyphony } from './support/polyphony.ts'
 import { lastMessage, type ScriptedFlow, scripted, stepStarts, USER } from './support/scripted-flow.ts'
 
 // One test per trap of docs/traps.md, under its number.
@@ -74,7 +74,7 @@ test('S4-T3: after a restart a flow of data runs, and one with functions is refu
   const open = () => {
     const provider = createScriptedProvider({ replies: () => 'answer' })
     const database = `pglite://${join(directory, 'data')}`
-    return createPolyphony({ database, providers: { scripted: provider } }, { env: {}, cwd: directory })
+    return openTestPolyphony({ database, providers: { scripted: provider } })
   }
   const coded: FlowDefinitionInput = { ...chain(step('a', { prompt: () => 'do a' })), name: 'coded', version: '1' }
   try {
@@ -205,7 +205,7 @@ test('S4-T11: progress never falls, neither in a loop nor over a failure and its
 test('S4-T12: flows need no management of services, and its settings are refused', async () => {
   // A caller of plain JavaScript may pass what the types forbid.
   const config: object = { database: 'memory://', services: {} }
-  await expect(createPolyphony(config, { env: {}, cwd: '/nonexistent' })).rejects.toMatchObject({
+  await expect(openTestPolyphony(config)).rejects.toMatchObject({
     code: 'CONFIG_INVALID',
     details: { problems: [{ key: 'services' }] },
   })

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { SEED } from '../support/scale.ts'
 import { createLoopback, type Loopback, unlessHung, watchProcess } from './loopback.ts'
 import { answerWell, WIRES } from './vendor-wires.ts'
@@ -48,10 +48,7 @@ test.each(['memory://', 'pglite://memory'])(
   async (database) => {
     const [wire] = WIRES
     if (!wire) throw new Error('no wire')
-    const polyphony = await createPolyphony(
-      { database, providers: { desk: wire.settings(server.url, 'sk-key') } },
-      { env: {}, cwd: '/nonexistent' },
-    )
+    const polyphony = await openTestPolyphony({ database, providers: { desk: wire.settings(server.url, 'sk-key') } })
     const { orchestrator, conversations } = polyphony
     const { roll, pick } = createDice(SEED)
     const threads: string[] = [(await conversations.createThread(USER)).id]

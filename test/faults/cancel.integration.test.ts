@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { type Asked, createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
 import { answerWell, JSON_TYPE, SSE, WIRES, type Wire } from './vendor-wires.ts'
 
@@ -161,14 +161,10 @@ async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cance
   const name = `room${++opened}`
   const room: Room = { play: (asked, index) => phase.play(wire, asked, index), asked: [] }
   rooms.set(name, room)
-  const polyphony = await createPolyphony(
-    {
-      database: 'memory://',
-      providers: { bad: { ...wire.settings(`${server.url}/${name}`, 'sk-key'), ...phase.rates } },
-      retry: { baseDelayMs: 60_000, maxDelayMs: 60_000 },
-    },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({
+    providers: { bad: { ...wire.settings(`${server.url}/${name}`, 'sk-key'), ...phase.rates } },
+    retry: { baseDelayMs: 60_000, maxDelayMs: 60_000 },
+  })
   const { orchestrator, conversations } = polyphony
   const { id } = await conversations.createThread(USER, {})
   const badStep = (stepId: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({

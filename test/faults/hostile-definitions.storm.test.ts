@@ -4,11 +4,12 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedProvider } from '../../src/providers/scripted.ts'
 import { getFlowTemplate, listFlowTemplates } from '../../templates/index.ts'
 import { HOSTILE_CONDITIONS, HOSTILE_TEMPLATES } from '../support/hostile-sources.ts'
 import { pathsOf, REMOVED, replaced } from '../support/places.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { casesOf, SEED } from '../support/scale.ts'
 import { unlessHung, watchProcess } from './loopback.ts'
 import { sixFlows } from './six-flows.ts'
@@ -23,10 +24,7 @@ let threadId: string
 beforeAll(async () => {
   const big = 'words and words '.repeat(6_000)
   provider = createScriptedProvider({ replies: ({ messages }) => (messages.at(-1)?.content.includes('BIG') ? big : 'short') })
-  polyphony = await createPolyphony(
-    { database: 'memory://', providers: { good: provider, bad: provider } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  polyphony = await openTestPolyphony({ providers: { good: provider, bad: provider } })
   threadId = (await polyphony.conversations.createThread(USER)).id
 })
 afterAll(() => polyphony.close())

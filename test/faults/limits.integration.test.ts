@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
 import { answerWell, JSON_TYPE, SSE, WIRES, type Wire } from './vendor-wires.ts'
 
@@ -64,10 +65,7 @@ beforeAll(async () => {
   )
   // Answers name the model `m`, whatever was asked for.
   prices['google/m'] = { inputPerMillion: INPUT_USD * 1e6, outputPerMillion: OUTPUT_USD * 1e6 }
-  polyphony = await createPolyphony(
-    { database: 'memory://', providers, prices, retry: { baseDelayMs: 1 } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  polyphony = await openTestPolyphony({ providers, prices, retry: { baseDelayMs: 1 } })
 })
 afterAll(async () => {
   await polyphony.close()

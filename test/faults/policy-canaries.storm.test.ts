@@ -4,7 +4,8 @@ import type { FlowExecutionResult } from '../../src/domain/execution/flow-result
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { casesOf, SEED } from '../support/scale.ts'
 import { type Combination, combination, toDefinition } from './canary-flows.ts'
 import {
@@ -30,7 +31,7 @@ beforeAll(async () => {
   const providers = Object.fromEntries(
     HOUSE.map((id) => [id, HOUSE_WIRES[id]?.settings(`${house.server.url}/${id}`, 'sk-key') ?? {}]),
   )
-  polyphony = await createPolyphony({ database: 'memory://', providers }, { env: {}, cwd: '/nonexistent' })
+  polyphony = await openTestPolyphony({ providers })
 })
 afterAll(async () => {
   await polyphony.close()

@@ -3,7 +3,8 @@ import type { FlowDefinitionInput } from '../../src/domain/definition/flow-defin
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
 import type { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { type Asked, createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
 import { type Expected, FAULTS, type Fault } from './provider-fault-kinds.ts'
 import { sixFlows } from './six-flows.ts'
@@ -88,15 +89,11 @@ async function runInto(fault: Fault, { wire, type, streamed }: Case, badUrl?: st
     if (fault.passesMs !== undefined) passLater(fault.passesMs)
     return fault.play({ wire, streamed: asStream, response, elsewhere: elsewhere.url, here: server.url })
   })
-  const polyphony = await createPolyphony(
-    {
-      database: 'memory://',
-      providers: { good: wire.settings(good.url, KEY), bad: wire.settings(badUrl ?? bad.url, KEY) },
-      retry: { baseDelayMs: 1 },
-      timeouts: { firstChunkMs: 10_000 },
-    },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({
+    providers: { good: wire.settings(good.url, KEY), bad: wire.settings(badUrl ?? bad.url, KEY) },
+    retry: { baseDelayMs: 1 },
+    timeouts: { firstChunkMs: 10_000 },
+  })
   for (const provider of ['good', 'bad']) {
     await polyphony.dataSharing.set(USER, provider, { allowCrossProviderContext: true })
   }

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { FlowDefinitionInput } from '../../src/index.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { chain, step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
@@ -182,8 +182,7 @@ describe('several instances in one process', () => {
   test('a later instance in one process leaves running flows of an earlier one alone', async () => {
     const database = await openTestPostgres()
     const provider = createScriptedProvider({ id: 'scripted', replies: [{ text: 'one', delayMs: 40 }] })
-    const open = () =>
-      createPolyphony({ database: database.url, providers: { scripted: provider } }, { env: {}, cwd: '/nonexistent' })
+    const open = () => openTestPolyphony({ database: database.url, providers: { scripted: provider } })
     const first = await open()
     const thread = await first.conversations.createThread(USER, {})
     const { id } = await first.orchestrator.createFlow(thread.id, USER, chain(step('a')))

@@ -5,11 +5,12 @@ import { createTerminal } from '../../src/cli/terminal.ts'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { PreflightOptions } from '../../src/orchestrator/inspect/preflight.ts'
-import { createParser, createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import { createParser, type Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { assertWouldRun } from '../../src/server/mcp/tools/create-flow.ts'
 import { assertRunnable } from '../../src/server/models/runnable.ts'
 import { combination, toDefinition } from '../faults/canary-flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 const USER = 'ada'
 const { parse } = createParser()
@@ -18,7 +19,7 @@ let polyphony: Polyphony
 beforeAll(async () => {
   const provider = (id: string) => [id, createScriptedProvider({ id, replies: [] })]
   const providers = Object.fromEntries(['alpha', 'beta', 'gamma'].map(provider))
-  polyphony = await createPolyphony({ database: 'memory://', providers }, { env: {}, cwd: '/nonexistent' })
+  polyphony = await openTestPolyphony({ providers })
 })
 afterAll(() => polyphony.close())
 

@@ -4,9 +4,9 @@ import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { ModelRequest, ModelResponse } from '../../src/domain/execution/model-call.ts'
 import { UNKNOWN_USAGE } from '../../src/domain/execution/usage.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
 import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
 const USER = 'user-1'
@@ -49,7 +49,7 @@ const DATABASES = {
 
 async function open(database: string) {
   const { provider, requests } = thinkingProvider()
-  const polyphony = await createPolyphony({ database, providers: { thinker: provider } }, { env: {}, cwd: '/nonexistent' })
+  const polyphony = await openTestPolyphony({ database, providers: { thinker: provider } })
   cleanUp.push(() => polyphony.close())
   const { id: threadId } = await polyphony.conversations.createThread(USER, {})
   const { orchestrator } = polyphony

@@ -1,5 +1,4 @@
 import {
-  createPolyphony,
   createScriptedProvider,
   type ExecuteFlowOptions,
   type FlowDefinitionInput,
@@ -12,6 +11,7 @@ import {
 } from 'polyphony'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { createVendorServer, type VendorServer } from '../support/vendor-server.ts'
 
@@ -102,23 +102,20 @@ async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenServ
   const scripts = new Map<string, Replies>()
   const requests = new Map<string, ModelRequest[]>()
   const scripted = SCRIPTED.map((id) => [id, createDispatcher(id, scripts, requests)] as const)
-  const polyphony = await createPolyphony(
-    {
-      database: postgres?.url ?? database,
-      providers: {
-        ...Object.fromEntries(scripted),
-        openai: { apiKey: 'key-o', baseUrl: `${vendor.url}/v1`, api: 'chat' },
-        answers: { kind: 'openai', apiKey: 'key-r', baseUrl: `${vendor.url}/v1`, api: 'responses' },
-        anthropic: { apiKey: 'key-a', baseUrl: vendor.url },
-        google: { apiKey: 'key-g', baseUrl: vendor.url },
-        local: { kind: 'openai-compatible', preset: 'ollama', baseUrl: `${vendor.url}/v1` },
-        asleep: { kind: 'openai', apiKey: 'key-s', baseUrl: `${vendor.url}/v1`, active: false },
-      },
-      prices: { 'alpha/priced': PRICED },
-      retry: { baseDelayMs: 1, maxDelayMs: 5 },
+  const polyphony = await openTestPolyphony({
+    database: postgres?.url ?? database,
+    providers: {
+      ...Object.fromEntries(scripted),
+      openai: { apiKey: 'key-o', baseUrl: `${vendor.url}/v1`, api: 'chat' },
+      answers: { kind: 'openai', apiKey: 'key-r', baseUrl: `${vendor.url}/v1`, api: 'responses' },
+      anthropic: { apiKey: 'key-a', baseUrl: vendor.url },
+      google: { apiKey: 'key-g', baseUrl: vendor.url },
+      local: { kind: 'openai-compatible', preset: 'ollama', baseUrl: `${vendor.url}/v1` },
+      asleep: { kind: 'openai', apiKey: 'key-s', baseUrl: `${vendor.url}/v1`, active: false },
     },
-    { env: {}, cwd: '/nonexistent' },
-  )
+    prices: { 'alpha/priced': PRICED },
+    retry: { baseDelayMs: 1, maxDelayMs: 5 },
+  })
   let people = 0
   let models = 0
   const person = async () => {

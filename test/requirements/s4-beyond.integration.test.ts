@@ -4,10 +4,11 @@
 // S4-26: another instance on the same database reads, streams and cancels a running flow
 // S4-T11: sequence numbers of updates continue when a flow is resumed
 
-import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
+import { createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
 import { rejection } from '../support/caught.ts'
 import { chain, rejected, until } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { describeInMemory } from './house.ts'
 
@@ -114,7 +115,7 @@ describeInMemory('beyond the numbers', (house) => {
 test('another instance on the same database reads, streams and cancels a running flow', async () => {
   const { url, drop } = await openTestPostgres()
   const alpha = createScriptedProvider({ id: 'alpha', replies: ['one', { text: '', hang: true }] })
-  const open = () => createPolyphony({ database: url, providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+  const open = () => openTestPolyphony({ database: url, providers: { alpha } })
   const [here, there] = await Promise.all([open(), open()])
   const thread = await here.conversations.createThread('ada')
   const write = (id: string) => ({ id, model: 'alpha/m', action: 'generate', prompt: 'x' }) as const

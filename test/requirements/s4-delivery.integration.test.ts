@@ -11,7 +11,6 @@
 import * as main from 'polyphony'
 import {
   conversationService,
-  createPolyphony,
   createScriptedProvider,
   ERROR_CODES,
   OrchestratorError,
@@ -25,6 +24,7 @@ import * as index from 'polyphony/orchestrator.index'
 import type { FlowDefinition, FlowExecutionResult, FlowStep, StepContext } from 'polyphony/orchestrator.types'
 import { afterEach, expect, expectTypeOf, test, vi } from 'vitest'
 import { chain } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { createVendorServer } from '../support/vendor-server.ts'
 import { DATABASES, describeInMemory } from './house.ts'
 
@@ -148,10 +148,7 @@ describeInMemory('delivery', (house) => {
       threadCreated: async () => {},
     }
     const alpha = createScriptedProvider({ id: 'alpha', replies: () => 'ok' })
-    const own = await createPolyphony(
-      { database: 'memory://', providers: { alpha }, permissions },
-      { env: {}, cwd: '/nonexistent' },
-    )
+    const own = await openTestPolyphony({ providers: { alpha }, permissions })
     const thread = await own.conversations.createThread('ada')
     const definition = chain({ id: 'a', model: 'alpha/m', action: 'generate', prompt: 'x' })
     const flow = await own.orchestrator.createFlow(thread.id, 'ada', definition)
@@ -179,7 +176,7 @@ describeInMemory('delivery', (house) => {
 
   test('closing ends running flows, which stay resumable, and a second close is harmless', async () => {
     const alpha = createScriptedProvider({ id: 'alpha', replies: [{ text: '', hang: true }] })
-    const own = await createPolyphony({ database: 'memory://', providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+    const own = await openTestPolyphony({ providers: { alpha } })
     const thread = await own.conversations.createThread('ada')
     const definition = chain({ id: 'a', model: 'alpha/m', action: 'generate', prompt: 'x' })
     const flow = await own.orchestrator.createFlow(thread.id, 'ada', definition)

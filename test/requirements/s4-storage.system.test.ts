@@ -13,10 +13,11 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, type Polyphony } from 'polyphony'
+import { createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, type Polyphony } from 'polyphony'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { rejection } from '../support/caught.ts'
 import { chain } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { describeOnEveryDatabase } from './house.ts'
 import { INTERRUPTED_FLOW } from './killed-flow.ts'
@@ -79,7 +80,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
   async function start(...replies: string[]) {
     await open?.close()
     const alpha = createScriptedProvider({ id: 'alpha', replies })
-    open = await createPolyphony({ database: place.url, providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+    open = await openTestPolyphony({ database: place.url, providers: { alpha } })
     return { ...open, alpha }
   }
   const write = (id: string, prompt: FlowDefinitionInput['steps'][number]['prompt']) =>
@@ -154,8 +155,8 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
 test('a second process on an embedded directory is refused with the name of the first', async () => {
   const place = await PLACES.pglite?.()
   const database = place?.url ?? ''
-  const first = await createPolyphony({ database }, { env: {}, cwd: '/nonexistent' })
-  const second = createPolyphony({ database }, { env: {}, cwd: '/nonexistent' })
+  const first = await openTestPolyphony({ database })
+  const second = openTestPolyphony({ database })
   await expect(second).rejects.toMatchObject({ code: 'DATABASE_LOCKED', details: { pid: process.pid } })
   await first.close()
   await first.close()

@@ -17,7 +17,6 @@ import {
   createConditionalRoutingFlow,
   createConsensusFlow,
   createCritiqueFlow,
-  createPolyphony,
   createQualityAssuranceFlow,
   createRefinementFlow,
   createSequentialAnalysisFlow,
@@ -29,6 +28,7 @@ import {
 import * as templatesModule from 'polyphony/flow-templates'
 import * as indexModule from 'polyphony/orchestrator.index'
 import { expect, test } from 'vitest'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { describeInMemory, type ScriptedModel, type Services } from './house.ts'
 
 const FUNCTIONS = [
@@ -64,7 +64,7 @@ test('templates are available from every entry point and are pure data', () => {
 })
 
 test.each(NAMES)('the template %s runs without arguments on the simulator, labelled and free of cost', async (name) => {
-  const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: '/nonexistent' })
+  const polyphony = await openTestPolyphony({ simulator: true })
   const { conversations, dataSharing, orchestrator } = polyphony
   const thread = await conversations.createThread('ada')
   for (const provider of ['openai', 'anthropic', 'google'])

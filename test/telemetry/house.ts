@@ -5,10 +5,11 @@ import type { ModelResponse } from '../../src/domain/execution/model-call.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { createScriptedProvider, type ScriptedReplies, type ScriptedReply } from '../../src/providers/scripted.ts'
 import { step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 export const USER = 'user-secret-name'
 
@@ -25,10 +26,7 @@ export async function openHouse(
   providers: Readonly<Record<string, Provider>>,
   more: Omit<PolyphonyConfigInput, 'providers'> = {},
 ): Promise<Services> {
-  const polyphony = await createPolyphony(
-    { database: 'memory://', providers, retry: { baseDelayMs: 0 }, ...more },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({ providers, retry: { baseDelayMs: 0 }, ...more })
   const { orchestrator, conversations } = polyphony
   const { id: threadId } = await conversations.createThread(USER, {})
   const create = async (definition: FlowDefinitionInput) => (await orchestrator.createFlow(threadId, USER, definition)).id

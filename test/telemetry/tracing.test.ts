@@ -1,8 +1,8 @@
 import { SpanKind, trace } from '@opentelemetry/api'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createPolyphony } from '../../src/polyphony.ts'
 import { createCritiqueFlow } from '../../templates/index.ts'
 import { chain, until } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { counted, failure, modelAStep, openHouse, type Services, scriptedProvider, USER } from './house.ts'
 import { eventAttributes, isError, only, registerSdk, type SpanReader } from './spans.ts'
 
@@ -251,7 +251,7 @@ describe('instrumentation of other libraries', () => {
 })
 
 test('labels spans of simulated calls as simulated', async () => {
-  const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: '/nonexistent' })
+  const polyphony = await openTestPolyphony({ simulator: true })
   try {
     const { id: threadId } = await polyphony.conversations.createThread(USER, {})
     for (const provider of ['openai', 'anthropic', 'google']) {
