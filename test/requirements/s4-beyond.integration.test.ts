@@ -10,13 +10,13 @@ import { rejection } from '../support/caught.ts'
 import { chain, rejected, until } from '../support/flows.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
-import { describeInMemory } from './house.ts'
+import { describeInMemory } from './services.ts'
 
-describeInMemory('beyond the numbers', (house) => {
+describeInMemory('beyond the numbers', (services) => {
   test('a loop that failed in the middle resumes at the same iteration', async () => {
-    const model = house.model(['v1', '{"score":0.2}', 'v2', rejected(), '{"score":0.95}'])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const model = services.model(['v1', '{"score":0.2}', 'v2', rejected(), '{"score":0.95}'])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
     const flow = await orchestrator.createFlow(threadId, userId, {
       name: 'loop',
       type: 'refinement',
@@ -40,9 +40,9 @@ describeInMemory('beyond the numbers', (house) => {
   })
 
   test('sequence numbers of updates continue when a flow is resumed', async () => {
-    const model = house.model(['one', rejected(), 'two'])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const model = services.model(['one', rejected(), 'two'])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
     const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     const live: FlowUpdate[] = []
     const onUpdate = (update: FlowUpdate) => live.push(update)
@@ -57,19 +57,19 @@ describeInMemory('beyond the numbers', (house) => {
   })
 
   test('a stored definition does not change when its original does', async () => {
-    const model = house.model(['ok'])
-    const { userId, threadId } = await house.person()
+    const model = services.model(['ok'])
+    const { userId, threadId } = await services.person()
     const definition: FlowDefinitionInput = chain(model.step('a', { prompt: 'as it was' }))
-    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, definition)
+    const flow = await services.polyphony.orchestrator.createFlow(threadId, userId, definition)
     Object.assign(definition.steps[0] ?? {}, { prompt: 'changed later' })
-    await house.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })
+    await services.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     expect(model.sent(0)).toContain('as it was')
   })
 
   test('all samples of a step are requested, kept and counted in its cost', async () => {
     const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2, source: 'reported' } as const
-    const model = house.model((_, index) => ({ text: `sample ${index}`, usage }))
-    const { result } = await house.run(chain(model.step('a', { samples: 3 })))
+    const model = services.model((_, index) => ({ text: `sample ${index}`, usage }))
+    const { result } = await services.run(chain(model.step('a', { samples: 3 })))
     expect(model.requests).toHaveLength(3)
     expect([...(result.steps[0]?.samples ?? [])].sort()).toEqual(['sample 0', 'sample 1', 'sample 2'])
     expect(result.totalTokens).toBe(6)
@@ -77,26 +77,26 @@ describeInMemory('beyond the numbers', (house) => {
 
   test('an answer is parsed with the outputSchema of its step or is OUTPUT_INVALID', async () => {
     const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'], additionalProperties: false }
-    const model = house.model(['{"n": 5}', '{"n":"five"}', 'still nothing'])
-    const { result } = await house.run(chain(model.step('a', { outputSchema })))
+    const model = services.model(['{"n": 5}', '{"n":"five"}', 'still nothing'])
+    const { result } = await services.run(chain(model.step('a', { outputSchema })))
     expect(result.steps[0]?.parsed).toEqual({ n: 5 })
     expect(model.requests[0]?.outputSchema).toMatchObject({ properties: { n: { type: 'number' } } })
-    await expect(house.run(chain(model.step('a', { outputSchema })))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
+    await expect(services.run(chain(model.step('a', { outputSchema })))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
   })
 
   test('a fallback never receives text that its provider may not see', async () => {
-    const alpha = house.model(['CANARY', rejected()], 'alpha')
-    const beta = house.model(['stolen'], 'beta')
+    const alpha = services.model(['CANARY', rejected()], 'alpha')
+    const beta = services.model(['stolen'], 'beta')
     const definition = chain(alpha.step('a'), alpha.step('b', { prompt: '{{ steps.a.output }}', fallbacks: [beta.target] }))
-    await expect(house.run(definition)).rejects.toBeInstanceOf(OrchestratorError)
+    await expect(services.run(definition)).rejects.toBeInstanceOf(OrchestratorError)
     expect(beta.requests).toHaveLength(0)
   })
 
   test('parallel branches together stay below maxCostUsd', async () => {
     const usage = { inputTokens: 0, outputTokens: 10, totalTokens: 10, source: 'reported' } as const
-    const model = house.model(() => ({ text: 'ok', usage, delayMs: 20 }), 'alpha', 'priced')
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const model = services.model(() => ({ text: 'ok', usage, delayMs: 20 }), 'alpha', 'priced')
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
     // The answers of three such calls are covered, not of five.
     const settings = { maxTokens: 10 }
     const steps = ['a', 'b', 'c', 'd', 'e'].map((id) => model.step(id, { prompt: 'x', settings }))

@@ -19,16 +19,16 @@ import { rejection } from '../support/caught.ts'
 import { chain } from '../support/flows.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
-import { describeOnEveryDatabase } from './house.ts'
 import { INTERRUPTED_FLOW } from './killed-flow.ts'
+import { describeOnEveryDatabase } from './services.ts'
 
-describeOnEveryDatabase('messages', (house) => {
+describeOnEveryDatabase('messages', (services) => {
   test('saveMessages writes every step as a message of the thread', async () => {
-    const model = house.model(['one', 'two', 'three'])
-    const whose = await house.person()
-    const { conversations } = house.polyphony
+    const model = services.model(['one', 'two', 'three'])
+    const whose = await services.person()
+    const { conversations } = services.polyphony
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'question' })
-    const { result, flow } = await house.run(chain(model.step('a'), model.step('b')), { saveMessages: true }, whose)
+    const { result, flow } = await services.run(chain(model.step('a'), model.step('b')), { saveMessages: true }, whose)
     const messages = await conversations.getMessages(whose.threadId, whose.userId)
     expect(messages.map(({ role, content }) => [role, content])).toEqual([
       ['user', 'question'],
@@ -36,11 +36,11 @@ describeOnEveryDatabase('messages', (house) => {
       ['assistant', 'two'],
     ])
     expect(messages.slice(1).map(({ metadata }) => metadata.orchestrationFlowId)).toEqual([flow.id, flow.id])
-    const { stepResults } = await house.polyphony.orchestrator.getFlow(flow.id, whose.userId)
+    const { stepResults } = await services.polyphony.orchestrator.getFlow(flow.id, whose.userId)
     expect(stepResults.map(({ messageId }) => messageId)).toEqual(messages.slice(1).map(({ id }) => id))
     expect(result.steps.map(({ messageId }) => messageId)).toEqual(messages.slice(1).map(({ id }) => id))
     for (const { createdAt } of messages) expect(createdAt).toBeInstanceOf(Date)
-    await house.run(chain(model.step('a')), {}, whose)
+    await services.run(chain(model.step('a')), {}, whose)
     expect(await conversations.getMessages(whose.threadId, whose.userId)).toHaveLength(3)
   })
 })

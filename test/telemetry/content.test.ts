@@ -1,18 +1,18 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { chain } from '../support/flows.ts'
-import { failure, modelAStep, openHouse, type Services, scriptedProvider, USER } from './house.ts'
+import { failure, modelAStep, openServices, type Services, scriptedProvider, USER } from './services.ts'
 import { only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
-let house: Services | undefined
+let services: Services | undefined
 
 beforeAll(() => {
   spans = registerSdk()
 })
 beforeEach(() => spans.reset())
 afterEach(async () => {
-  await house?.polyphony.close()
-  house = undefined
+  await services?.polyphony.close()
+  services = undefined
 })
 afterAll(() => spans.close())
 
@@ -42,12 +42,12 @@ async function runWithCanaries(captureContent?: boolean): Promise<void> {
     },
     Object.assign(failure('PROVIDER_REJECTED'), { message: `cannot read ${CANARIES.error}` }),
   ]
-  house = await openHouse(
+  services = await openServices(
     { scripted: scriptedProvider('scripted', replies) },
     captureContent === undefined ? {} : { telemetry: { captureContent } },
   )
-  const { conversations, dataSharing } = house.polyphony
-  await conversations.addMessage(house.threadId, USER, { role: 'user', content: CANARIES.history })
+  const { conversations, dataSharing } = services.polyphony
+  await conversations.addMessage(services.threadId, USER, { role: 'user', content: CANARIES.history })
   await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
   const definition = {
     ...chain(
@@ -60,7 +60,7 @@ async function runWithCanaries(captureContent?: boolean): Promise<void> {
     ),
     contextPolicy: { shareConversationHistory: true },
   }
-  const run = house.run(definition, { input: CANARIES.input, metadata: { word: CANARIES.metadata } })
+  const run = services.run(definition, { input: CANARIES.input, metadata: { word: CANARIES.metadata } })
   await expect(run).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
 }
 
@@ -104,11 +104,11 @@ test('spans of calls contain prompts and answers with captureContent, but never 
 test('the span of a fallback with other context contains the prompt that the fallback received', async () => {
   const scripted = scriptedProvider('scripted', [failure('PROVIDER_AUTH')])
   const second = scriptedProvider('second', ['fine'])
-  house = await openHouse({ scripted, second }, { telemetry: { captureContent: true } })
-  const { conversations, dataSharing } = house.polyphony
-  await conversations.addMessage(house.threadId, USER, { role: 'user', content: CANARIES.history })
+  services = await openServices({ scripted, second }, { telemetry: { captureContent: true } })
+  const { conversations, dataSharing } = services.polyphony
+  await conversations.addMessage(services.threadId, USER, { role: 'user', content: CANARIES.history })
   await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
-  await house.run({
+  await services.run({
     ...chain(modelAStep('draft', { fallbacks: [{ model: 'second/model-b' }] })),
     contextPolicy: { shareConversationHistory: true },
   })

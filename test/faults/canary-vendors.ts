@@ -20,7 +20,7 @@ export interface Arrival {
   readonly answered?: string
 }
 
-export interface CanaryHouse {
+export interface CanaryVendors {
   readonly server: Loopback
   readonly sources: ReadonlyMap<string, Source>
   readonly arrivals: Arrival[]
@@ -35,17 +35,17 @@ const wireNamed = (name: string): Wire => {
   return wire
 }
 
-export const HOUSE_WIRES: Readonly<Record<string, Wire>> = {
+export const VENDOR_WIRES: Readonly<Record<string, Wire>> = {
   alpha: wireNamed('openai-compatible'),
   beta: wireNamed('anthropic'),
   gamma: wireNamed('google'),
 }
-export const HOUSE = ['alpha', 'beta', 'gamma'] as const
+export const VENDORS = ['alpha', 'beta', 'gamma'] as const
 
 const CANARY = /canary-\d+-end/g
 
 /** Three vendors on one server. Every answer carries a canary of its own; a request names its run and step as `RUN(…)STEP(…)` in its system prompt. */
-export async function createCanaryHouse(): Promise<CanaryHouse> {
+export async function createCanaryVendors(): Promise<CanaryVendors> {
   const sources = new Map<string, Source>()
   const arrivals: Arrival[] = []
   const refusals = new Set<string>()
@@ -55,7 +55,7 @@ export async function createCanaryHouse(): Promise<CanaryHouse> {
     return canary
   }
   const server = await createLoopback(({ room, path, text, body, response }) => {
-    const wire = HOUSE_WIRES[room]
+    const wire = VENDOR_WIRES[room]
     const [, run = '', stepId = ''] = /RUN\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
     const canaries = [...new Set(text.match(CANARY) ?? [])]
     if (!wire || refusals.delete(`${run} ${stepId} ${room}`)) {

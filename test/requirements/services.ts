@@ -17,7 +17,7 @@ import { createVendorServer, type VendorServer } from '../support/vendor-server.
 
 type Replies = Parameters<typeof createScriptedProvider>[0]['replies']
 
-/** A model of a scripted provider that nobody else in this house uses. */
+/** A model of a scripted provider that no other test of these services uses. */
 export interface ScriptedModel {
   /** Goes into a step: `{ id, ...model.target, action }`. */
   readonly target: { readonly provider: string; readonly model: string }
@@ -61,21 +61,22 @@ export const PRICED = { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 
 export const DATABASES = ['memory://', 'pglite://memory', 'postgres'] as const
 
 /** For stories in which storage matters. */
-export const describeOnEveryDatabase = (topic: string, story: (house: Services) => void): void =>
+export const describeOnEveryDatabase = (topic: string, story: (services: Services) => void): void =>
   describeOn(DATABASES, topic, story)
 
 /** For stories that would be told the same on every database, which the suite of the repositories proves. */
-export const describeInMemory = (topic: string, story: (house: Services) => void): void => describeOn(['memory://'], topic, story)
+export const describeInMemory = (topic: string, story: (services: Services) => void): void =>
+  describeOn(['memory://'], topic, story)
 
-function describeOn(databases: readonly (typeof DATABASES)[number][], topic: string, story: (house: Services) => void): void {
+function describeOn(databases: readonly (typeof DATABASES)[number][], topic: string, story: (services: Services) => void): void {
   describe.each(databases)(`${topic}, on %s`, (database) => {
     let opened: OpenServices | undefined
     beforeAll(async () => {
-      opened = await openHouse(database)
+      opened = await openServices(database)
     })
     afterAll(() => opened?.close())
     const now = () => {
-      if (!opened) throw new Error('The house opens before the first test')
+      if (!opened) throw new Error('The services open before the first test')
       return opened
     }
     story({
@@ -96,7 +97,7 @@ interface OpenServices extends Services {
   close(): Promise<void>
 }
 
-async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenServices> {
+async function openServices(database: (typeof DATABASES)[number]): Promise<OpenServices> {
   const postgres = database === 'postgres' ? await openTestPostgres() : undefined
   const vendor = await createVendorServer()
   const scripts = new Map<string, Replies>()

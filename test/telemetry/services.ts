@@ -22,7 +22,7 @@ export interface Services {
 }
 
 /** A Polyphony in memory that retries without waiting. */
-export async function openHouse(
+export async function openServices(
   providers: Readonly<Record<string, Provider>>,
   more: Omit<PolyphonyConfigInput, 'providers'> = {},
 ): Promise<Services> {
