@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { SEED } from '../support/scale.ts'
-import { createLoopback, type Loopback, unlessHung, watchProcess } from './loopback.ts'
+import { unlessHung, watchProcess } from './observation.ts'
 import { answerWell, WIRES } from './vendor-wires.ts'
 
 const USER = 'ada'

@@ -11,7 +11,7 @@ import { HOSTILE_CONDITIONS, HOSTILE_TEMPLATES } from '../support/hostile-source
 import { pathsOf, REMOVED, replaced } from '../support/places.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { casesOf, SEED } from '../support/scale.ts'
-import { unlessHung, watchProcess } from './loopback.ts'
+import { unlessHung, watchProcess } from './observation.ts'
 import { sixFlows } from './six-flows.ts'
 
 const USER = 'ada'

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
-import { createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
+import { inParallel, rejectionOf, unlessHung, watchProcess } from './observation.ts'
 import { answerWell, JSON_TYPE, SSE, WIRES, type Wire } from './vendor-wires.ts'
 
 const USER = 'ada'
@@ -34,8 +35,8 @@ function random(): number {
 }
 
 beforeAll(async () => {
-  server = await createLoopback(({ room, path, text, body, response }) => {
-    const wire = WIRES.find(({ name }) => name.replace(' ', '-') === room)
+  server = await createLoopback(({ endpoint, path, text, body, response }) => {
+    const wire = WIRES.find(({ name }) => name.replace(' ', '-') === endpoint)
     const [, run = ''] = /RUN\(([^)]*)\)/.exec(text) ?? []
     const bill = bills.get(run)
     if (!wire || !bill) return response.writeHead(410).end()

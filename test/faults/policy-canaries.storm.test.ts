@@ -17,7 +17,7 @@ import {
   VENDORS,
   withheldUpdates,
 } from './canary-vendors.ts'
-import { unlessHung, watchProcess } from './loopback.ts'
+import { unlessHung, watchProcess } from './observation.ts'
 
 const COMBINATIONS = casesOf(500, 100)
 const ALLOW_ALL: DataSharingRules = { allowConversationHistory: true, allowCrossProviderContext: true, allowAttachments: true }

@@ -8,8 +8,9 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
-import { createLoopback, type Loopback, rejectionOf, unlessHung } from './loopback.ts'
+import { rejectionOf, unlessHung } from './observation.ts'
 import { answerWell, WIRES } from './vendor-wires.ts'
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 3)
