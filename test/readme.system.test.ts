@@ -11,10 +11,11 @@ import { createProgram } from '../src/cli/program.ts'
 import { loadConfig } from '../src/config/config.ts'
 import type { FlowDefinitionInput } from '../src/domain/definition/flow-definition.ts'
 import { ERROR_CODES } from '../src/errors/error-codes.ts'
-import { createParser, createPolyphony } from '../src/polyphony.ts'
+import { createParser } from '../src/polyphony.ts'
 import { DEFAULT_MODELS } from '../templates/default-models.ts'
 import { flowTemplates } from '../templates/index.ts'
 import { type CodeBlock, codeBlocks, codeIn, readMarkdown, tableOf } from './support/markdown.ts'
+import { openTestPolyphony } from './support/polyphony.ts'
 import { ROOT, runBlock } from './support/run-block.ts'
 
 const readme = readMarkdown('README.md')
@@ -55,7 +56,7 @@ describe('every block of code', () => {
     async (_, code) => {
       const written: FlowDefinitionInput = parse(code)
       const definition = createParser().parse(written)
-      const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: tmpdir() })
+      const polyphony = await openTestPolyphony({ simulator: true })
       const { orchestrator, conversations, dataSharing } = polyphony
       for (const { provider } of definition.steps) await dataSharing.set('ada', provider, { allowCrossProviderContext: true })
       const thread = await conversations.createThread('ada')

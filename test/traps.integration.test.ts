@@ -2,9 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
-import { type FlowDefinitionInput, FlowStatus, type FlowStepInput, OrchestratorError, StepStatus } from '../src/index.ts'
-import { createPolyphony } from '../src/polyphony.ts'
+import { type FlowDefinitionInput, FlowStatus, OrchestratorError, StepStatus } from '../src/index.ts'
 import { createScriptedProvider, type ScriptedReply } from '../src/providers/scripted.ts'
+import { chain, step } from './support/flows.ts'
+import { openTestPolyphony } from './support/polyphony.ts'
 import { lastMessage, type ScriptedFlow, scripted, stepStarts, USER } from './support/scripted-flow.ts'
 
 // One test per trap of docs/traps.md, under its number.
@@ -15,15 +16,7 @@ afterEach(async () => {
   flow = undefined
 })
 
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
-const loop = (...evaluations: readonly string[]): readonly ScriptedReply[] =>
+const loopReplies = (...evaluations: readonly string[]): readonly ScriptedReply[] =>
   evaluations.flatMap((evaluation, index) => [`draft ${index + 1}`, evaluation])
 const refinement: FlowDefinitionInput = {
   name: 'loop',
@@ -81,7 +74,7 @@ test('S4-T3: after a restart a flow of data runs, and one with functions is refu
   const open = () => {
     const provider = createScriptedProvider({ replies: () => 'answer' })
     const database = `pglite://${join(directory, 'data')}`
-    return createPolyphony({ database, providers: { scripted: provider } }, { env: {}, cwd: directory })
+    return openTestPolyphony({ database, providers: { scripted: provider } })
   }
   const coded: FlowDefinitionInput = { ...chain(step('a', { prompt: () => 'do a' })), name: 'coded', version: '1' }
   try {
@@ -114,10 +107,10 @@ test('S4-T4: with a user id the status needs the right to read, without one the 
 })
 
 test('S4-T5: 8/10 is a score of 0.8, and a score in words is no verdict', async () => {
-  flow = await scripted(loop('8/10'))
+  flow = await scripted(loopReplies('8/10'))
   expect(await flow.run(refinement)).toMatchObject({ stopReason: 'threshold', finalOutput: 'draft 1' })
   await flow.polyphony.close()
-  flow = await scripted([...loop('Score: high'), 'Score: still high'])
+  flow = await scripted([...loopReplies('Score: high'), 'Score: still high'])
   const result = await flow.run(refinement)
   expect(result).toMatchObject({ stopReason: 'no_verdict', finalOutput: 'draft 1' })
   expect(result.steps[1]).toMatchObject({ stepId: 'evaluate', status: 'SUCCESS', parsed: undefined })
@@ -173,7 +166,7 @@ test('S4-T10: a loop counts each of its steps once, and the index is that of the
     seen.push([totalSteps, currentStepIndex])
     return replies.shift() ?? 'none'
   })
-  const replies = [...loop('2/10', '9/10')]
+  const replies = [...loopReplies('2/10', '9/10')]
   const { orchestrator } = flow.polyphony
   const created = await orchestrator.createFlow(flow.threadId, USER, refinement)
   const current = () => orchestrator.getFlowStatus(created.id)
@@ -189,9 +182,9 @@ test('S4-T10: a loop counts each of its steps once, and the index is that of the
 test('S4-T11: progress never falls, neither in a loop nor over a failure and its resume', async () => {
   const progress: number[] = []
   const replies: ScriptedReply[] = [
-    ...loop('2/10', '3/10'),
+    ...loopReplies('2/10', '3/10'),
     new OrchestratorError('PROVIDER_REJECTED', 'no'),
-    ...loop('4/10', '5/10'),
+    ...loopReplies('4/10', '5/10'),
   ]
   flow = await scripted(async () => {
     progress.push((await orchestrator.getFlowStatus(created.id)).progress)
@@ -212,7 +205,7 @@ test('S4-T11: progress never falls, neither in a loop nor over a failure and its
 test('S4-T12: flows need no management of services, and its settings are refused', async () => {
   // A caller of plain JavaScript may pass what the types forbid.
   const config: object = { database: 'memory://', services: {} }
-  await expect(createPolyphony(config, { env: {}, cwd: '/nonexistent' })).rejects.toMatchObject({
+  await expect(openTestPolyphony(config)).rejects.toMatchObject({
     code: 'CONFIG_INVALID',
     details: { problems: [{ key: 'services' }] },
   })

@@ -86,8 +86,8 @@ describe('mistakes of a user', () => {
   test(
     'check warns of a mistyped model with its position in the file, and of a retired model, and still succeeds',
     async () => {
-      const step = (id: string, model: string) => `  - { id: ${id}, action: generate, model: ${model} }\n`
-      const steps = step('one', 'openai/gpt-6-soll') + step('two', 'openai/gpt-4')
+      const stepLine = (id: string, model: string) => `  - { id: ${id}, action: generate, model: ${model} }\n`
+      const steps = stepLine('one', 'openai/gpt-6-soll') + stepLine('two', 'openai/gpt-4')
       write('models.yaml', `name: m\ntype: sequential\ninput: hi\nsteps:\n${steps}`)
       const { exitCode, stdout } = await run(['check', 'models.yaml'], { env: { OPENAI_API_KEY: 'sk-x' } })
       expect(stdout).toMatch(/^Warning: models\.yaml:5:\d+: steps\[0\]\.model: .*did you mean "gpt-6-sol"\?$/m)

@@ -4,6 +4,7 @@ import { build } from 'esbuild'
 import { expect, onTestFinished, test } from 'vitest'
 import { runServer } from '../server/running-server.ts'
 import { CHROMIUM, openPage } from '../support/chromium.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 import { ROOT } from '../support/run-block.ts'
 import type { Seen } from './browser-page.ts'
 
@@ -22,10 +23,9 @@ async function serveSite(): Promise<string> {
     response.writeHead(200, { 'content-type': isScript ? 'text/javascript' : 'text/html' })
     response.end(isScript ? outputFiles[0]?.text : '<!doctype html><title>Ada</title><script type=module src=/page.js></script>')
   })
-  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve))
+  const port = await listenOnLoopback(site)
   onTestFinished(() => void site.close())
-  const address = site.address()
-  return `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
+  return `http://127.0.0.1:${port}`
 }
 
 test.skipIf(!CHROMIUM)(

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClient, PolyphonyError } from '../../src/client/client.ts'
-import { answers, createQuickClient, createScriptedServer, type Play, rejection, type ScriptedServer } from './scripted-server.ts'
+import { rejection } from '../support/caught.ts'
+import { answers, createQuickClient, createScriptedServer, type Play, type ScriptedServer } from './scripted-server.ts'
 
 let server: ScriptedServer
 beforeAll(async () => {

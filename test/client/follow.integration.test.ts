@@ -1,16 +1,10 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowUpdate, PolyphonyClient, Reconnection } from '../../src/client/client.ts'
+import { rejection } from '../support/caught.ts'
+import { until } from '../support/flows.ts'
 import { afterSeqOf, mishaps, stream, updatesOf } from './flow-server.ts'
-import {
-  answers,
-  createQuickClient,
-  createScriptedServer,
-  type Play,
-  problemOf,
-  rejection,
-  type ScriptedServer,
-} from './scripted-server.ts'
+import { answers, createQuickClient, createScriptedServer, type Play, problemOf, type ScriptedServer } from './scripted-server.ts'
 
 let server: ScriptedServer
 beforeAll(async () => {
@@ -31,9 +25,6 @@ const sse =
   (response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end(events.join(''))
   }
-const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
-  while (!(await isSo())) await new Promise((resolve) => setImmediate(resolve))
-}
 
 describe('the updates of a flow', () => {
   test('arrive once and in order, wherever connections are cut and updates are repeated', async () => {

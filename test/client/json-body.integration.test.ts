@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { FlowDefinitionInput } from '../../src/client/client.ts'
 import { toJson } from '../../src/client/http/json-body.ts'
-import { answers, createQuickClient, createScriptedServer, rejection } from './scripted-server.ts'
+import { rejection } from '../support/caught.ts'
+import { answers, createQuickClient, createScriptedServer } from './scripted-server.ts'
 
 const step = { id: 'a', model: 'openai/m', action: 'generate', prompt: 'x' } as const
 const circle: Record<string, unknown> = {}

@@ -10,8 +10,8 @@ import {
 } from '../../src/client/client.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { type RunningServer, runServer } from '../server/running-server.ts'
+import { rejection } from '../support/caught.ts'
 import { createCuttingProxy } from './cutting-proxy.ts'
-import { rejection } from './scripted-server.ts'
 
 const hasty: Partial<ClientOptions> = { wait: async () => {}, WebSocket }
 const clientOf = (server: { readonly url: string }, options: Partial<ClientOptions> = {}) =>

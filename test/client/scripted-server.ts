@@ -1,11 +1,8 @@
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { type ClientOptions, createClient } from '../../src/client/client.ts'
+import { createLoopback, type LoopbackRequest } from '../support/loopback.ts'
 
-export interface SeenRequest {
-  readonly method: string
-  /** Path with its query. */
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
+export interface SeenRequest extends Pick<LoopbackRequest, 'method' | 'path' | 'headers'> {
   /** The body as parsed JSON; `undefined` without a body. */
   readonly body: unknown
 }
@@ -26,22 +23,16 @@ export interface ScriptedServer {
 export async function createScriptedServer(): Promise<ScriptedServer> {
   let requests: SeenRequest[] = []
   let script: readonly Play[] = []
-  const server = createServer((request, response) => void answer(request, response))
-
-  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const text = Buffer.concat(await request.toArray()).toString('utf8')
-    const { method = '', url = '', headers } = request
-    const seen = { method, path: url, headers, body: text === '' ? undefined : JSON.parse(text) }
+  const { url, close } = await createLoopback(async ({ method, path, headers, text, body, response }) => {
+    const seen = { method, path, headers, body: text === '' ? undefined : body }
     requests.push(seen)
     const [play = answers.json(404, {}), ...rest] = script
     if (rest.length > 0) script = rest
     await play(response, seen)
-  }
+  })
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
   return {
-    url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
+    url,
     get requests() {
       return requests
     },
@@ -49,10 +40,7 @@ export async function createScriptedServer(): Promise<ScriptedServer> {
       requests = []
       script = given
     },
-    close() {
-      server.closeAllConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
-    },
+    close,
   }
 }
 
@@ -112,14 +100,4 @@ export function createQuickClient(server: { readonly url: string }, options: Par
     ...options,
   })
   return { client, delays }
-}
-
-/** Resolves with the rejection of a promise; rejects if the promise resolves. */
-export async function rejection(promise: Promise<unknown>): Promise<unknown> {
-  const outcome = await promise.then(
-    () => ({ resolved: true as const }),
-    (error: unknown) => ({ resolved: false as const, error }),
-  )
-  if (outcome.resolved) throw new Error('expected a rejection')
-  return outcome.error
 }

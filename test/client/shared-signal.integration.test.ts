@@ -1,7 +1,8 @@
 import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { onAbort } from '../../src/async/on-abort.ts'
-import { answers, createQuickClient, createScriptedServer, rejection, type ScriptedServer } from './scripted-server.ts'
+import { rejection } from '../support/caught.ts'
+import { answers, createQuickClient, createScriptedServer, type ScriptedServer } from './scripted-server.ts'
 
 const CALLS = 2_000
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createClient, type FlowUpdate, type Reconnection, type SocketEvent } from '../../src/client/client.ts'
+import { rejection } from '../support/caught.ts'
 import { updatesOf } from './flow-server.ts'
-import { rejection } from './scripted-server.ts'
 
 const [first, second, third] = updatesOf(['a', 'b', 'c'])
 const END = 'event: end\ndata: {"flowId":"f","status":"COMPLETED","lastSeq":3}\n\n'

@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { type ClientFrameInput, clientFrame } from '../../src/protocol/socket.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 import type { SentUpdate } from './flow-server.ts'
 import { problemOf } from './scripted-server.ts'
 
@@ -123,10 +124,9 @@ export async function createSocketServer(): Promise<SocketServer> {
     })
   }
 
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
-  const address = http.address()
+  const port = await listenOnLoopback(http)
   return {
-    url: `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
+    url: `http://127.0.0.1:${port}`,
     get frames() {
       return frames
     },

@@ -2,8 +2,10 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { WebSocket } from 'ws'
 import type { ClientOptions, FlowUpdate, PolyphonySocket, SocketOptions } from '../../src/client/client.ts'
+import { rejection } from '../support/caught.ts'
+import { until } from '../support/flows.ts'
 import { updatesOf } from './flow-server.ts'
-import { createQuickClient, problemOf, rejection } from './scripted-server.ts'
+import { createQuickClient, problemOf } from './scripted-server.ts'
 import { createSocketServer, type SocketServer } from './socket-server.ts'
 
 let server: SocketServer
@@ -28,9 +30,6 @@ async function collect(loop: AsyncIterable<FlowUpdate>): Promise<readonly FlowUp
   const collected: FlowUpdate[] = []
   for await (const update of loop) collected.push(update)
   return collected
-}
-const until = async (isSo: () => boolean): Promise<void> => {
-  while (!isSo()) await new Promise((resolve) => setImmediate(resolve))
 }
 const flow = (flowId: string, count: number) =>
   updatesOf(Array.from({ length: count }, (_, index) => `${flowId}${index}`)).map((update) => ({ ...update, flowId }))

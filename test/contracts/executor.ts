@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { FlowDefinition } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Executor } from '../../src/executors/executor.ts'
+import { verdict } from '../support/flows.ts'
 import { askKey, type Walk, type WalkAnswer, walk } from '../support/walk.ts'
 
 export interface ExecutorSuite {
@@ -166,8 +167,6 @@ export function describeExecutor({ name, executor, definitions }: ExecutorSuite)
     })
   })
 }
-
-const verdict = (score: number) => ({ score, approved: score >= 1, issues: [], feedback: '' })
 
 const verdicts =
   (scoreOf: (iteration: number) => number) =>

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
+import { rejection } from '../support/caught.ts'
 import { createVendorServer, type VendorAnswer, type VendorServer } from '../support/vendor-server.ts'
 
 /** How one vendor says the same things on the wire. */
@@ -47,11 +48,7 @@ export function describeProvider({ name, create, wire, model }: ProviderSuite): 
     const request: ModelRequest = { model, messages: [{ role: 'user', content: SECRET_PROMPT }], settings: { maxTokens: 100 } }
     const generate = (options: Partial<GenerateOptions> = {}) =>
       provider.generate(request, { signal: new AbortController().signal, ...options })
-    const failure = (options: Partial<GenerateOptions> = {}) =>
-      generate(options).then(
-        (answer) => expect.fail(`resolved with "${answer.text}"`),
-        (error: unknown) => error,
-      )
+    const failure = (options: Partial<GenerateOptions> = {}) => rejection(generate(options))
 
     test('a plain answer arrives with its text, finish, model and tokens', async () => {
       server.answer(wire.whole(TEXT))

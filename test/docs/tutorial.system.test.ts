@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClient } from '../../src/client/client.ts'
 import { CHROMIUM, openPage } from '../support/chromium.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 import { codeBlocks, readMarkdown } from '../support/markdown.ts'
 import { ROOT, runBlock } from '../support/run-block.ts'
 
@@ -31,9 +32,8 @@ let pageAddress: string
 
 /** What `npm start -- --simulate` runs, on a port and a directory of the test. */
 beforeAll(async () => {
-  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve))
-  const address = site.address()
-  pageAddress = `http://localhost:${typeof address === 'object' && address ? address.port : 0}`
+  const port = await listenOnLoopback(site)
+  pageAddress = `http://localhost:${port}`
   directory = await mkdtemp(join(tmpdir(), 'polyphony-tutorial-'))
   const words = ['dist/src/cli/main.js', 'serve', '--simulate', '--port', '0', '--json']
   const env = {

@@ -3,12 +3,12 @@ import { executors } from '../../src/executors/registry.ts'
 import { createAnswerSteps } from '../../src/orchestrator/inspect/answer-steps.ts'
 import { flowTemplates, getFlowTemplate } from '../../templates/index.ts'
 import { createTestParser } from '../support/definitions.ts'
+import { step } from '../support/flows.ts'
 import { walk } from '../support/walk.ts'
 
 const { parse } = createTestParser({ flowTypes: Object.values(executors) })
 const answerSteps = createAnswerSteps(executors)
 
-const step = (id: string, more: object = {}) => ({ id, model: 'scripted/m', action: 'generate', prompt: `do ${id}`, ...more })
 const define = (type: string, steps: readonly object[], more: object = {}) => parse({ name: type, type, steps, ...more })
 const judge = step('critic', { action: 'critique', prompt: 'judge {{ input }}' })
 const refine = step('refine', { action: 'refine', prompt: 'mend {{ input }}' })

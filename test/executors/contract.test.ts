@@ -3,10 +3,10 @@ import { OrchestrationFlowType } from '../../src/domain/vocabulary.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { describeExecutor } from '../contracts/executor.ts'
 import { createTestParser } from '../support/definitions.ts'
+import { step } from '../support/flows.ts'
 
 const { parse } = createTestParser({ flowTypes: Object.values(executors) })
 
-const step = (id: string, more: object = {}) => ({ id, model: 'scripted/m', action: 'generate', prompt: `do ${id}`, ...more })
 const define = (type: string, steps: readonly object[], more: object = {}) => parse({ name: type, type, steps, ...more })
 
 describeExecutor({

@@ -1,22 +1,14 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
-import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { ScriptedReply } from '../../src/providers/scripted.ts'
+import { rejected, step, verdict } from '../support/flows.ts'
 import { lastMessage, type ScriptedFlow, scripted, stepStarts } from '../support/scripted-flow.ts'
 
 let flow: ScriptedFlow | undefined
 afterEach(async () => {
   await flow?.polyphony.close()
   flow = undefined
-})
-
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
 })
 
 /** Answers by the step that asks, named `do <id>` in its prompt. */
@@ -32,9 +24,7 @@ const byStep =
     return answer[used] as ScriptedReply
   }
 const counts = new Map<unknown, number>()
-
-const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
-const verdict = (score: number) => JSON.stringify({ score, approved: score >= 1, issues: [], feedback: 'f' })
+const verdictText = (score: number) => JSON.stringify(verdict(score))
 
 describe('sequential', () => {
   test('a step whose condition is false is skipped and does not change what the next one sees', async () => {
@@ -265,7 +255,7 @@ describe('critique', () => {
   })
 
   test('rounds end when every critic approves, and the approved draft is the output', async () => {
-    flow = await scripted(byStep({ draft: 'v1', critic: [verdict(0.4), verdict(1)], refine: ['v2', 'v3'] }))
+    flow = await scripted(byStep({ draft: 'v1', critic: [verdictText(0.4), verdictText(1)], refine: ['v2', 'v3'] }))
     const result = await flow.run(critique(5))
     expect(result).toMatchObject({ finalOutput: 'v2', stopReason: 'approved' })
     expect(stepStarts(flow.updates, ['critic', 'refine'])).toEqual(['draft', 'critic#1', 'refine#1', 'critic#2'])
@@ -303,7 +293,7 @@ describe('refinement', () => {
   const loops = ['evaluate', 'refine']
 
   test('the best draft is the output, not the last', async () => {
-    flow = await scripted(byStep({ draft: 'v1', evaluate: [0.6, 0.9, 0.4].map(verdict), refine: ['v2', 'v3'] }))
+    flow = await scripted(byStep({ draft: 'v1', evaluate: [0.6, 0.9, 0.4].map(verdictText), refine: ['v2', 'v3'] }))
     expect(await flow.run(refinement({ maxIterations: 2, qualityThreshold: 0.95 }))).toMatchObject({
       finalOutput: 'v2',
       stopReason: 'max_iterations',
@@ -317,7 +307,7 @@ describe('refinement', () => {
   })
 
   test('no progress over patience rounds is a plateau', async () => {
-    flow = await scripted(byStep({ draft: 'v1', evaluate: [0.5, 0.5, 0.5].map(verdict), refine: ['v2', 'v3', 'v4'] }))
+    flow = await scripted(byStep({ draft: 'v1', evaluate: [0.5, 0.5, 0.5].map(verdictText), refine: ['v2', 'v3', 'v4'] }))
     const result = await flow.run(refinement({ maxIterations: 9, minImprovement: 0.05, patience: 2 }))
     expect(result).toMatchObject({ finalOutput: 'v1', stopReason: 'plateau' })
   })
@@ -334,7 +324,7 @@ describe('refinement', () => {
   })
 
   test('a limit ends the loop with the best draft so far', async () => {
-    flow = await scripted(byStep({ draft: 'v1', evaluate: [0.3, 0.4].map(verdict), refine: ['v2', 'v3'] }))
+    flow = await scripted(byStep({ draft: 'v1', evaluate: [0.3, 0.4].map(verdictText), refine: ['v2', 'v3'] }))
     const definition = { ...refinement({ maxIterations: 9 }), limits: { maxSteps: 4 } }
     expect(await flow.run(definition)).toMatchObject({ finalOutput: 'v2', stopReason: 'limit', status: 'COMPLETED' })
   })

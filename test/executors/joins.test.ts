@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from 'vitest'
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createConsensusFlow } from '../../src/index.ts'
+import { step } from '../support/flows.ts'
 import { lastMessage, type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
 let flow: ScriptedFlow | undefined
@@ -10,13 +11,6 @@ afterEach(async () => {
   flow = undefined
 })
 
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
 const failing = (...ids: readonly string[]) => ({
   replies: ({ messages, system }: { messages: readonly { content: string }[]; system?: string }) => {
     const text = `${system ?? ''} ${messages.at(-1)?.content ?? ''}`
@@ -65,8 +59,8 @@ test('checkFlow reports a join that needs one of its branches as a problem, and 
     ok: false,
     problems: [{ code: 'FLOW_INVALID', path: 'steps[3].prompt', details: { missing: 'red' } }],
   })
-  const chain = step('polish', { prompt: '{{ steps.red.output }}' })
-  expect(await orchestrator.checkFlow({ name: 'j', type: 'graph', steps: [...branches, chain] }, USER)).toMatchObject({
+  const polish = step('polish', { prompt: '{{ steps.red.output }}' })
+  expect(await orchestrator.checkFlow({ name: 'j', type: 'graph', steps: [...branches, polish] }, USER)).toMatchObject({
     ok: true,
     warnings: [{ details: { stepId: 'polish', missing: 'red' } }],
   })

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import { step } from '../support/flows.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
 let flow: ScriptedFlow | undefined
@@ -9,16 +10,9 @@ afterEach(async () => {
   flow = undefined
 })
 
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
 const maybe = (id: string, more: Partial<FlowStepInput> = {}) => step(id, { optional: true, ...more })
 const never = (id: string, more: Partial<FlowStepInput> = {}) => step(id, { condition: 'false', ...more })
-const loop = (make: typeof step): readonly FlowStepInput[] => [
+const loopSteps = (make: typeof step): readonly FlowStepInput[] => [
   make('draft'),
   make('judge', { action: 'critique' }),
   make('mend', { action: 'refine' }),
@@ -31,8 +25,8 @@ const OPTIONAL_ALONE: readonly FlowDefinitionInput[] = [
   { name: 'o', type: 'graph', steps: [maybe('a'), maybe('b', { dependsOn: ['a'] })] },
   { name: 'o', type: 'graph', parallel: { onFailure: 'continue' }, steps: [step('a'), step('b', { dependsOn: ['a'] })] },
   { name: 'o', type: 'conditional', steps: [maybe('a', { condition: 'true' }), maybe('b', { otherwise: true })] },
-  { name: 'o', type: 'critique', steps: loop(maybe) },
-  { name: 'o', type: 'refinement', steps: loop(maybe) },
+  { name: 'o', type: 'critique', steps: loopSteps(maybe) },
+  { name: 'o', type: 'refinement', steps: loopSteps(maybe) },
 ]
 
 const ALL_SKIPPED: readonly FlowDefinitionInput[] = [
@@ -40,8 +34,8 @@ const ALL_SKIPPED: readonly FlowDefinitionInput[] = [
   { name: 's', type: 'parallel', steps: [never('a'), never('b')] },
   { name: 's', type: 'graph', steps: [never('a'), step('b', { dependsOn: ['a'] })] },
   { name: 's', type: 'conditional', steps: [never('a'), never('b')] },
-  { name: 's', type: 'critique', steps: loop(never) },
-  { name: 's', type: 'refinement', steps: loop(never) },
+  { name: 's', type: 'critique', steps: loopSteps(never) },
+  { name: 's', type: 'refinement', steps: loopSteps(never) },
 ]
 
 async function failedRun(definition: FlowDefinitionInput) {

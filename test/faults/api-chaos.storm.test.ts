@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { SEED } from '../support/scale.ts'
-import { createLoopback, type Loopback, unlessHung, watchProcess } from './loopback.ts'
+import { unlessHung, watchProcess } from './observation.ts'
 import { answerWell, WIRES } from './vendor-wires.ts'
 
 const USER = 'ada'
@@ -33,7 +34,7 @@ function createDice(start: number) {
   return { roll, pick }
 }
 
-const step = (id: string, samples?: number) => ({
+const deskStep = (id: string, samples?: number) => ({
   id,
   provider: 'desk',
   model: 'm',
@@ -48,10 +49,7 @@ test.each(['memory://', 'pglite://memory'])(
   async (database) => {
     const [wire] = WIRES
     if (!wire) throw new Error('no wire')
-    const polyphony = await createPolyphony(
-      { database, providers: { desk: wire.settings(server.url, 'sk-key') } },
-      { env: {}, cwd: '/nonexistent' },
-    )
+    const polyphony = await openTestPolyphony({ database, providers: { desk: wire.settings(server.url, 'sk-key') } })
     const { orchestrator, conversations } = polyphony
     const { roll, pick } = createDice(SEED)
     const threads: string[] = [(await conversations.createThread(USER)).id]
@@ -62,7 +60,7 @@ test.each(['memory://', 'pglite://memory'])(
       addMessage: () => conversations.addMessage(pick(threads), USER, { role: 'user', content: 'more' }),
       createFlow: () => {
         const type = pick(['sequential', 'parallel'] as const)
-        const steps = [step('a', pick([1, 2])), step('b'), step('c')]
+        const steps = [deskStep('a', pick([1, 2])), deskStep('b'), deskStep('c')]
         return orchestrator.createFlow(pick(threads), USER, { name: 'x', type, input: 'q', steps }).then(remember)
       },
       execute: () => orchestrator.executeFlow(pick(flows), USER, { saveMessages: roll() < 0.5, streaming: roll() < 0.5 }),

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { StepContext } from '../../src/domain/definition/step-context.ts'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
-import { HOUSE, HOUSE_WIRES } from './canary-house.ts'
+import { VENDOR_WIRES, VENDORS } from './canary-vendors.ts'
 
 type Prompt = FlowStepInput['prompt']
 
@@ -56,11 +56,11 @@ export const PROMPTS: Readonly<Record<string, (earlier: string | undefined) => P
 }
 
 export interface StepPlan {
-  readonly provider: (typeof HOUSE)[number]
+  readonly provider: (typeof VENDORS)[number]
   readonly prompt: string
   readonly inputFrom?: 'previous' | 'original' | 'all' | 'earlier'
   readonly samples?: number
-  readonly fallback?: (typeof HOUSE)[number]
+  readonly fallback?: (typeof VENDORS)[number]
   readonly refused: boolean
   readonly optional: boolean
   readonly conditional: boolean
@@ -68,11 +68,11 @@ export interface StepPlan {
 
 const stepPlan: fc.Arbitrary<StepPlan> = fc.record(
   {
-    provider: fc.constantFrom(...HOUSE),
+    provider: fc.constantFrom(...VENDORS),
     prompt: fc.constantFrom(...Object.keys(PROMPTS)),
     inputFrom: fc.constantFrom('previous', 'original', 'all', 'earlier'),
     samples: fc.constantFrom(2, 3),
-    fallback: fc.constantFrom(...HOUSE),
+    fallback: fc.constantFrom(...VENDORS),
     refused: fc.nat(4).map((dice) => dice === 0),
     optional: fc.nat(3).map((dice) => dice === 0),
     conditional: fc.nat(4).map((dice) => dice === 0),
@@ -127,7 +127,7 @@ export function toDefinition({ type, steps, contextPolicy }: Combination, run: s
       return {
         id: `s${index}`,
         provider: plan.provider,
-        model: HOUSE_WIRES[plan.provider]?.model ?? '',
+        model: VENDOR_WIRES[plan.provider]?.model ?? '',
         action: isLoop ? (ACTIONS[type][index] ?? 'summarize') : 'generate',
         system: `RUN(${run})STEP(s${index})`,
         prompt: PROMPTS[hidden(plan.prompt) ? 'plain' : plan.prompt]?.(earlier),
@@ -135,7 +135,7 @@ export function toDefinition({ type, steps, contextPolicy }: Combination, run: s
         ...(type === 'graph' && index > 0 && { dependsOn: [earlier ?? 's0'] }),
         maxRetries: 0,
         samples: plan.samples,
-        fallbacks: plan.fallback && [{ provider: plan.fallback, model: HOUSE_WIRES[plan.fallback]?.model ?? '' }],
+        fallbacks: plan.fallback && [{ provider: plan.fallback, model: VENDOR_WIRES[plan.fallback]?.model ?? '' }],
         ...(plan.optional && !isLoop && { optional: true }),
         ...(branches && { condition: index === 1 ? 'steps.s0.output.contains("canary")' : 'false' }),
         ...(type === 'sequential' && plan.conditional && { condition: ({ iteration }: StepContext) => iteration > 1 }),

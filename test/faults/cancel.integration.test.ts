@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
-import { type Asked, createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
+import { createLoopback, type Loopback, type LoopbackRequest } from '../support/loopback.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
+import { inParallel, rejectionOf, unlessHung, watchProcess } from './observation.ts'
 import { answerWell, JSON_TYPE, SSE, WIRES, type Wire } from './vendor-wires.ts'
 
 const USER = 'ada'
@@ -11,19 +12,19 @@ const VERDICT = '{"score":0.5,"approved":false,"issues":["x"],"feedback":"y"}'
 const GENEROUS_MS = 2_000
 const observed = watchProcess()
 
-interface Room {
-  play: (asked: Asked, index: number) => unknown
-  readonly asked: Asked[]
+interface Endpoint {
+  play: (asked: LoopbackRequest, index: number) => unknown
+  readonly asked: LoopbackRequest[]
 }
 
 let server: Loopback
-const rooms = new Map<string, Room>()
+const endpoints = new Map<string, Endpoint>()
 beforeAll(async () => {
   server = await createLoopback((asked) => {
-    const room = rooms.get(asked.room)
-    if (!room) return asked.response.writeHead(410).end()
-    room.asked.push(asked)
-    return room.play(asked, room.asked.length)
+    const endpoint = endpoints.get(asked.endpoint)
+    if (!endpoint) return asked.response.writeHead(410).end()
+    endpoint.asked.push(asked)
+    return endpoint.play(asked, endpoint.asked.length)
   })
 })
 afterAll(() => server.close())
@@ -31,7 +32,7 @@ afterAll(() => server.close())
 interface Phase {
   readonly name: string
   /** What the server does with the request of this number. */
-  readonly play: (wire: Wire, asked: Asked, index: number) => unknown
+  readonly play: (wire: Wire, asked: LoopbackRequest, index: number) => unknown
   readonly definition: (step: (id: string, more?: Partial<FlowStepInput>) => FlowStepInput) => FlowDefinitionInput
   /** Requests that must have arrived before the cancel. */
   readonly after: number
@@ -45,9 +46,10 @@ interface Phase {
 }
 
 const silent = () => undefined
-const well = (wire: Wire, { path, body, response }: Asked) => answerWell(wire, wire.isStreamed(path, body), response, VERDICT)
+const well = (wire: Wire, { path, body, response }: LoopbackRequest) =>
+  answerWell(wire, wire.isStreamed(path, body), response, VERDICT)
 
-function half(wire: Wire, { path, body, response }: Asked): void {
+function half(wire: Wire, { path, body, response }: LoopbackRequest): void {
   const streamed = wire.isStreamed(path, body)
   const whole = JSON.stringify(wire.whole(VERDICT, { input: 1, output: 1 }))
   response.writeHead(200, streamed ? SSE : JSON_TYPE)
@@ -61,7 +63,7 @@ const sequence = (step: Parameters<Phase['definition']>[0], more: Partial<FlowSt
 })
 const failing =
   (code: number, headers: Record<string, string>) =>
-  (_: Wire, { response }: Asked) =>
+  (_: Wire, { response }: LoopbackRequest) =>
     response.writeHead(code, { ...JSON_TYPE, ...headers }).end('{"error":{"message":"later","type":"x"}}')
 
 const PHASES: readonly Phase[] = [
@@ -158,20 +160,16 @@ const PHASES: readonly Phase[] = [
 let opened = 0
 
 async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cancelFlow' | 'signal' | 'close'): Promise<number> {
-  const name = `room${++opened}`
-  const room: Room = { play: (asked, index) => phase.play(wire, asked, index), asked: [] }
-  rooms.set(name, room)
-  const polyphony = await createPolyphony(
-    {
-      database: 'memory://',
-      providers: { bad: { ...wire.settings(`${server.url}/${name}`, 'sk-key'), ...phase.rates } },
-      retry: { baseDelayMs: 60_000, maxDelayMs: 60_000 },
-    },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const name = `endpoint${++opened}`
+  const endpoint: Endpoint = { play: (asked, index) => phase.play(wire, asked, index), asked: [] }
+  endpoints.set(name, endpoint)
+  const polyphony = await openTestPolyphony({
+    providers: { bad: { ...wire.settings(`${server.url}/${name}`, 'sk-key'), ...phase.rates } },
+    retry: { baseDelayMs: 60_000, maxDelayMs: 60_000 },
+  })
   const { orchestrator, conversations } = polyphony
   const { id } = await conversations.createThread(USER, {})
-  const step = (stepId: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+  const badStep = (stepId: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
     id: stepId,
     provider: 'bad',
     model: wire.model,
@@ -179,13 +177,13 @@ async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cance
     prompt: `I am ${stepId}`,
     ...more,
   })
-  const flow = await orchestrator.createFlow(id, USER, phase.definition(step))
+  const flow = await orchestrator.createFlow(id, USER, phase.definition(badStep))
   const controller = new AbortController()
   const updates: FlowUpdate[] = []
   const reached = new Promise<void>((resolve) => {
     const look = setInterval(() => {
       const told = phase.update === undefined || updates.some(({ type }) => type === phase.update)
-      if (room.asked.length < phase.after || !told) return
+      if (endpoint.asked.length < phase.after || !told) return
       clearInterval(look)
       resolve()
     }, 2)
@@ -200,9 +198,9 @@ async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cance
   )
   const where = `${phase.name}, ${wire.name}, ${streamed ? 'streamed' : 'whole'}, ${how}`
   await unlessHung(reached, `reaching ${where}`)
-  const open = room.asked.filter(({ response }) => !response.writableEnded)
+  const open = endpoint.asked.filter(({ response }) => !response.writableEnded)
   expect(open.length, where).toBe(phase.open)
-  const sent = room.asked.length
+  const sent = endpoint.asked.length
   const startedAt = performance.now()
   const cancelled = how === 'cancelFlow' ? orchestrator.cancelFlow(flow.id, USER) : undefined
   const closed = how === 'close' ? polyphony.close() : undefined
@@ -217,10 +215,10 @@ async function cancelIn(phase: Phase, wire: Wire, streamed: boolean, how: 'cance
   expect(updates.at(-1), where).toMatchObject({ type: 'flow_cancelled' })
   const told = updates.length
   await new Promise((resolve) => setTimeout(resolve, 30))
-  expect(room.asked.length, where).toBe(sent)
+  expect(endpoint.asked.length, where).toBe(sent)
   expect(updates.length, where).toBe(told)
   if (how !== 'close') {
-    room.play = (asked) => well(wire, asked)
+    endpoint.play = (asked) => well(wire, asked)
     // Where the provider asked to be left alone, a resumed flow waits for it too.
     if (!phase.rates && phase.resumes !== false)
       expect(await orchestrator.executeFlow(flow.id, USER)).toMatchObject({ status: 'COMPLETED' })

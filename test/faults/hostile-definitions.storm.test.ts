@@ -4,13 +4,14 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedProvider } from '../../src/providers/scripted.ts'
 import { getFlowTemplate, listFlowTemplates } from '../../templates/index.ts'
 import { HOSTILE_CONDITIONS, HOSTILE_TEMPLATES } from '../support/hostile-sources.ts'
 import { pathsOf, REMOVED, replaced } from '../support/places.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { casesOf, SEED } from '../support/scale.ts'
-import { unlessHung, watchProcess } from './loopback.ts'
+import { unlessHung, watchProcess } from './observation.ts'
 import { sixFlows } from './six-flows.ts'
 
 const USER = 'ada'
@@ -23,10 +24,7 @@ let threadId: string
 beforeAll(async () => {
   const big = 'words and words '.repeat(6_000)
   provider = createScriptedProvider({ replies: ({ messages }) => (messages.at(-1)?.content.includes('BIG') ? big : 'short') })
-  polyphony = await createPolyphony(
-    { database: 'memory://', providers: { good: provider, bad: provider } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  polyphony = await openTestPolyphony({ providers: { good: provider, bad: provider } })
   threadId = (await polyphony.conversations.createThread(USER)).id
 })
 afterAll(() => polyphony.close())
@@ -157,7 +155,7 @@ async function runHostile(definition: FlowDefinitionInput): Promise<string> {
   }
 }
 
-const step = (id: string, more: object = {}) => ({
+const goodStep = (id: string, more: object = {}) => ({
   id,
   provider: 'good',
   model: 'm',
@@ -165,7 +163,12 @@ const step = (id: string, more: object = {}) => ({
   prompt: 'short',
   ...more,
 })
-const STEPS = [step('draft'), step('big', { prompt: 'BIG' }), step('runs', { prompt: 'x' }), step('pattern', { prompt: 'x' })]
+const STEPS = [
+  goodStep('draft'),
+  goodStep('big', { prompt: 'BIG' }),
+  goodStep('runs', { prompt: 'x' }),
+  goodStep('pattern', { prompt: 'x' }),
+]
 
 describe('hostile sources through a whole flow', () => {
   const forms: readonly (readonly [string, readonly string[], (source: string) => object])[] = [
@@ -183,7 +186,7 @@ describe('hostile sources through a whole flow', () => {
       const outcomes = new Map<string, number>()
       for (const source of sources) {
         const before = provider.requests.length
-        const steps = [...STEPS, step('last', toStep(source))]
+        const steps = [...STEPS, goodStep('last', toStep(source))]
         const outcome = await runHostile({ name: `${name}: ${source.slice(0, 60)}`, type: 'sequential', steps })
         outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
         expect(['FLOW_INVALID', 'STEP_FAILED', 'COMPLETED'], source.slice(0, 200)).toContain(outcome)

@@ -1,7 +1,7 @@
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 
 /** Steps name their run and themselves, so that the server can count who asks. */
-const step = (run: string, id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+const deskStep = (run: string, id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
   id,
   provider: 'desk',
   model: 'm',
@@ -17,17 +17,17 @@ export const killDefinitions: Readonly<Record<string, (run: string) => FlowDefin
   sequential: (run) => ({
     name: run,
     type: 'sequential',
-    steps: ['a', 'b', 'c', 'd', 'e'].map((id) => step(run, id)),
+    steps: ['a', 'b', 'c', 'd', 'e'].map((id) => deskStep(run, id)),
   }),
   parallel: (run) => ({
     name: run,
     type: 'parallel',
-    steps: [...['a', 'b', 'c', 'd'].map((id) => step(run, id)), step(run, 'join', { inputFrom: 'all' })],
+    steps: [...['a', 'b', 'c', 'd'].map((id) => deskStep(run, id)), deskStep(run, 'join', { inputFrom: 'all' })],
   }),
   refinement: (run) => ({
     name: run,
     type: 'refinement',
     refinement: { maxIterations: 2, qualityThreshold: 1 },
-    steps: [step(run, 'a'), step(run, 'judge', { action: 'evaluate' }), step(run, 'mend', { action: 'refine' })],
+    steps: [deskStep(run, 'a'), deskStep(run, 'judge', { action: 'evaluate' }), deskStep(run, 'mend', { action: 'refine' })],
   }),
 }

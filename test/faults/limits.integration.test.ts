@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
-import { createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
+import { inParallel, rejectionOf, unlessHung, watchProcess } from './observation.ts'
 import { answerWell, JSON_TYPE, SSE, WIRES, type Wire } from './vendor-wires.ts'
 
 const USER = 'ada'
@@ -33,8 +35,8 @@ function random(): number {
 }
 
 beforeAll(async () => {
-  server = await createLoopback(({ room, path, text, body, response }) => {
-    const wire = WIRES.find(({ name }) => name.replace(' ', '-') === room)
+  server = await createLoopback(({ endpoint, path, text, body, response }) => {
+    const wire = WIRES.find(({ name }) => name.replace(' ', '-') === endpoint)
     const [, run = ''] = /RUN\(([^)]*)\)/.exec(text) ?? []
     const bill = bills.get(run)
     if (!wire || !bill) return response.writeHead(410).end()
@@ -64,10 +66,7 @@ beforeAll(async () => {
   )
   // Answers name the model `m`, whatever was asked for.
   prices['google/m'] = { inputPerMillion: INPUT_USD * 1e6, outputPerMillion: OUTPUT_USD * 1e6 }
-  polyphony = await createPolyphony(
-    { database: 'memory://', providers, prices, retry: { baseDelayMs: 1 } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  polyphony = await openTestPolyphony({ providers, prices, retry: { baseDelayMs: 1 } })
 })
 afterAll(async () => {
   await polyphony.close()

@@ -4,37 +4,38 @@ import type { FlowExecutionResult } from '../../src/domain/execution/flow-result
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { casesOf, SEED } from '../support/scale.ts'
 import { type Combination, combination, toDefinition } from './canary-flows.ts'
 import {
-  type CanaryHouse,
-  createCanaryHouse,
-  HOUSE,
-  HOUSE_WIRES,
+  type CanaryVendors,
+  createCanaryVendors,
   isAllowed,
   type Rules,
+  VENDOR_WIRES,
+  VENDORS,
   withheldUpdates,
-} from './canary-house.ts'
-import { unlessHung, watchProcess } from './loopback.ts'
+} from './canary-vendors.ts'
+import { unlessHung, watchProcess } from './observation.ts'
 
 const COMBINATIONS = casesOf(500, 100)
 const ALLOW_ALL: DataSharingRules = { allowConversationHistory: true, allowCrossProviderContext: true, allowAttachments: true }
 const NAMING = ['step', 'previous', 'samples']
 const observed = watchProcess()
 
-let house: CanaryHouse
+let vendors: CanaryVendors
 let polyphony: Polyphony
 beforeAll(async () => {
-  house = await createCanaryHouse()
+  vendors = await createCanaryVendors()
   const providers = Object.fromEntries(
-    HOUSE.map((id) => [id, HOUSE_WIRES[id]?.settings(`${house.server.url}/${id}`, 'sk-key') ?? {}]),
+    VENDORS.map((id) => [id, VENDOR_WIRES[id]?.settings(`${vendors.server.url}/${id}`, 'sk-key') ?? {}]),
   )
-  polyphony = await createPolyphony({ database: 'memory://', providers }, { env: {}, cwd: '/nonexistent' })
+  polyphony = await openTestPolyphony({ providers })
 })
 afterAll(async () => {
   await polyphony.close()
-  await house.server.close()
+  await vendors.server.close()
 })
 
 interface Ran {
@@ -52,28 +53,28 @@ async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]
   const { conversations, dataSharing } = polyphony
   const user = `user-${name}`
   const { id: threadId } = await conversations.createThread(user, {})
-  for (const provider of HOUSE) {
+  for (const provider of VENDORS) {
     await dataSharing.set(`other-${name}`, provider, ALLOW_ALL)
     const policy = plan.policies[provider]
     if (policy) await dataSharing.set(user, provider, policy)
   }
   const foreign = await conversations.createThread(user, {})
-  await conversations.addMessage(foreign.id, user, { role: 'user', content: house.mark({ kind: 'stranger' }) })
+  await conversations.addMessage(foreign.id, user, { role: 'user', content: vendors.mark({ kind: 'stranger' }) })
   const say = (role: 'user' | 'assistant' | 'system', from?: string) =>
     conversations.addMessage(threadId, user, {
       role,
-      content: `Said: ${house.mark({ kind: 'history', run: name, from })}`,
-      metadata: { ...(from && { provider: from }), remark: house.mark({ kind: 'history', run: name, from }) },
-      attachments: [{ name: 'old.txt', mediaType: 'text/plain', text: house.mark({ kind: 'attachment', run: name }) }],
+      content: `Said: ${vendors.mark({ kind: 'history', run: name, from })}`,
+      metadata: { ...(from && { provider: from }), remark: vendors.mark({ kind: 'history', run: name, from }) },
+      attachments: [{ name: 'old.txt', mediaType: 'text/plain', text: vendors.mark({ kind: 'attachment', run: name }) }],
     })
   await say('system')
   await say('user')
-  for (const provider of HOUSE) await say('assistant', provider)
+  for (const provider of VENDORS) await say('assistant', provider)
   await conversations.addMessage(threadId, user, {
     role: 'user',
     content: 'The question.',
     ...(!plan.givenInput && {
-      attachments: [{ name: 'new.txt', mediaType: 'text/plain', text: house.mark({ kind: 'attachment', run: name }) }],
+      attachments: [{ name: 'new.txt', mediaType: 'text/plain', text: vendors.mark({ kind: 'attachment', run: name }) }],
     }),
   })
   const first = await runOnce(plan, `${name}a`, user, threadId)
@@ -83,7 +84,7 @@ async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]
 async function runOnce(plan: Combination, run: string, user: string, threadId: string): Promise<Ran> {
   const { orchestrator } = polyphony
   plan.steps.forEach(({ refused, provider }, index) => {
-    if (refused) house.refuse(run, `s${index}`, provider)
+    if (refused) vendors.refuse(run, `s${index}`, provider)
   })
   const flow = await orchestrator.createFlow(threadId, user, toDefinition(plan, run))
   const updates: FlowUpdate[] = []
@@ -107,9 +108,9 @@ async function runOnce(plan: Combination, run: string, user: string, threadId: s
 const counts = { forbidden: 0, ownOutput: 0, crossOutput: 0, history: 0, attachment: 0, denied: 0, completed: 0, required: 0 }
 
 function judgeArrivals({ run, rules }: Ran): void {
-  for (const { to, stepId, canaries } of house.arrivals.filter((arrival) => arrival.run === run)) {
+  for (const { to, stepId, canaries } of vendors.arrivals.filter((arrival) => arrival.run === run)) {
     for (const canary of canaries) {
-      const source = house.sources.get(canary)
+      const source = vendors.sources.get(canary)
       if (!source) throw new Error(`unknown ${canary}`)
       const allowed = isAllowed(source, run, to, rules)
       if (!allowed) counts.forbidden++
@@ -147,8 +148,8 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
     // A step that names an output by its id either got it whole or failed.
     const named = NAMING.includes(stepPlan?.prompt ?? '') && step.stepId !== 's0' && rules.shareStepOutputs
     if (named && plan.contextPolicy.maxSharedTokens === 10_000) {
-      const arrival = house.arrivals.find((one) => one.run === run && one.stepId === step.stepId)
-      const sources = arrival?.canaries.map((canary) => house.sources.get(canary))
+      const arrival = vendors.arrivals.find((one) => one.run === run && one.stepId === step.stepId)
+      const sources = arrival?.canaries.map((canary) => vendors.sources.get(canary))
       expect(sources).toContainEqual(expect.objectContaining({ kind: 'output', run }))
       counts.required++
     }
@@ -162,7 +163,7 @@ test(`in ${COMBINATIONS} generated combinations no provider receives a context i
 }, async () => {
   const plans = fc.sample(combination, { numRuns: COMBINATIONS, seed: SEED })
   for (const [index, plan] of plans.entries()) {
-    house.arrivals.length = 0
+    vendors.arrivals.length = 0
     for (const ran of await runTwice(plan, `c${index}`)) {
       if (ran.result) counts.completed++
       judgeArrivals(ran)

@@ -7,8 +7,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
-import { createLoopback, type Loopback, rejectionOf, unlessHung } from './loopback.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
+import { rejectionOf, unlessHung } from './observation.ts'
 import { answerWell, WIRES } from './vendor-wires.ts'
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 3)
@@ -78,10 +80,10 @@ function startChild(): Child {
 }
 
 const open = (): Promise<Polyphony> =>
-  createPolyphony(
-    { database, providers: { desk: { kind: 'openai-compatible', baseUrl: `${server.url}/desk`, apiKey: 'sk-key' } } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  openTestPolyphony({
+    database,
+    providers: { desk: { kind: 'openai-compatible', baseUrl: `${server.url}/desk`, apiKey: 'sk-key' } },
+  })
 
 const count = (run: string, step: string): number => calls.filter((call) => call === `${run} ${step}`).length
 const counted = { resumed: 0, kept: 0, doubled: 0, done: 0 }

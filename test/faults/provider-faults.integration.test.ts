@@ -3,8 +3,10 @@ import type { FlowDefinitionInput } from '../../src/domain/definition/flow-defin
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
 import type { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
-import { type Asked, createLoopback, inParallel, type Loopback, rejectionOf, unlessHung, watchProcess } from './loopback.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { createLoopback, type Loopback, type LoopbackRequest } from '../support/loopback.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
+import { inParallel, rejectionOf, unlessHung, watchProcess } from './observation.ts'
 import { type Expected, FAULTS, type Fault } from './provider-fault-kinds.ts'
 import { sixFlows } from './six-flows.ts'
 import { answerWell, WIRES, type Wire } from './vendor-wires.ts'
@@ -14,23 +16,23 @@ const KEY = 'sk-secret-key-of-the-test'
 const VERDICT = '{"score":0.9,"approved":true,"issues":[],"feedback":"fine"}'
 const observed = watchProcess()
 
-interface Room {
-  readonly play: (asked: Asked) => unknown
+interface Endpoint {
+  readonly play: (asked: LoopbackRequest) => unknown
   requests: number
 }
 
 let server: Loopback
 let elsewhere: Loopback
-let stolen: Asked[] = []
+let stolen: LoopbackRequest[] = []
 let refusedUrl: string
-const rooms = new Map<string, Room>()
+const endpoints = new Map<string, Endpoint>()
 
 beforeAll(async () => {
   server = await createLoopback((asked) => {
-    const room = rooms.get(asked.room)
-    if (!room) return asked.response.writeHead(410).end()
-    room.requests++
-    return room.play(asked)
+    const endpoint = endpoints.get(asked.endpoint)
+    if (!endpoint) return asked.response.writeHead(410).end()
+    endpoint.requests++
+    return endpoint.play(asked)
   })
   elsewhere = await createLoopback((asked) => {
     stolen.push(asked)
@@ -49,11 +51,11 @@ beforeEach(() => {
 })
 
 let opened = 0
-function openRoom(play: Room['play']): { readonly url: string; readonly room: Room } {
-  const name = `room${++opened}`
-  const room: Room = { play, requests: 0 }
-  rooms.set(name, room)
-  return { url: `${server.url}/${name}`, room }
+function openEndpoint(play: Endpoint['play']): { readonly url: string; readonly endpoint: Endpoint } {
+  const name = `endpoint${++opened}`
+  const endpoint: Endpoint = { play, requests: 0 }
+  endpoints.set(name, endpoint)
+  return { url: `${server.url}/${name}`, endpoint }
 }
 
 const { setTimeout: startTimer } = globalThis
@@ -81,22 +83,18 @@ interface Outcome {
 
 async function runInto(fault: Fault, { wire, type, streamed }: Case, badUrl?: string): Promise<Outcome> {
   let sound = false
-  const good = openRoom(({ path, body, response }) => answerWell(wire, wire.isStreamed(path, body), response, VERDICT))
-  const bad = openRoom(({ path, body, response }) => {
+  const good = openEndpoint(({ path, body, response }) => answerWell(wire, wire.isStreamed(path, body), response, VERDICT))
+  const bad = openEndpoint(({ path, body, response }) => {
     const asStream = wire.isStreamed(path, body)
     if (sound) return answerWell(wire, asStream, response, VERDICT)
     if (fault.passesMs !== undefined) passLater(fault.passesMs)
     return fault.play({ wire, streamed: asStream, response, elsewhere: elsewhere.url, here: server.url })
   })
-  const polyphony = await createPolyphony(
-    {
-      database: 'memory://',
-      providers: { good: wire.settings(good.url, KEY), bad: wire.settings(badUrl ?? bad.url, KEY) },
-      retry: { baseDelayMs: 1 },
-      timeouts: { firstChunkMs: 10_000 },
-    },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({
+    providers: { good: wire.settings(good.url, KEY), bad: wire.settings(badUrl ?? bad.url, KEY) },
+    retry: { baseDelayMs: 1 },
+    timeouts: { firstChunkMs: 10_000 },
+  })
   for (const provider of ['good', 'bad']) {
     await polyphony.dataSharing.set(USER, provider, { allowCrossProviderContext: true })
   }
@@ -112,7 +110,7 @@ async function runInto(fault: Fault, { wire, type, streamed }: Case, badUrl?: st
   const error = await unlessHung(rejectionOf(run), `${fault.name}, ${wire.name}, ${type}, ${streamed ? 'streamed' : 'whole'}`)
   return {
     error,
-    requests: bad.room.requests,
+    requests: bad.endpoint.requests,
     delays: updates.flatMap((update) => (update.type === 'step_retry' ? [update.data.delayMs] : [])),
     updates,
     polyphony,
@@ -120,7 +118,7 @@ async function runInto(fault: Fault, { wire, type, streamed }: Case, badUrl?: st
     heal: () => {
       sound = true
     },
-    goodRequests: () => good.room.requests,
+    goodRequests: () => good.endpoint.requests,
   }
 }
 

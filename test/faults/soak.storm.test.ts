@@ -2,8 +2,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
-import { createLoopback, inParallel, watchProcess } from './loopback.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
+import { createLoopback } from '../support/loopback.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
+import { inParallel, watchProcess } from './observation.ts'
 import { sixFlows } from './six-flows.ts'
 import { answerWell, JSON_TYPE, WIRES } from './vendor-wires.ts'
 
@@ -62,10 +64,11 @@ test(`${FLOWS} flows leave no listeners, handles, sockets or memory behind`, { t
     else answerWell(wire, wire.isStreamed(path, body), response, VERDICT)
   })
   const settings = wire.settings(server.url, 'sk-key')
-  const polyphony = await createPolyphony(
-    { database: 'memory://?flows=50', providers: { good: settings, bad: settings }, retry: { baseDelayMs: 1 } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({
+    database: 'memory://?flows=50',
+    providers: { good: settings, bad: settings },
+    retry: { baseDelayMs: 1 },
+  })
   for (const provider of ['good', 'bad']) await polyphony.dataSharing.set(USER, provider, { allowCrossProviderContext: true })
   const { id } = await polyphony.conversations.createThread(USER)
   const statuses = new Map<string, number>()

@@ -18,7 +18,7 @@ const response = (text: string, more: Partial<CallResponse> = {}): CallResponse 
   ...more,
 })
 
-const step = (more: Partial<FlowStep> = {}): FlowStep => ({
+const evaluateStep = (more: Partial<FlowStep> = {}): FlowStep => ({
   id: 'a',
   provider: 'p',
   model: 'm',
@@ -37,11 +37,11 @@ const repairedBy =
 const failing: Repair = () => Promise.reject(new OrchestratorError('PROVIDER_UNAVAILABLE', 'gone'))
 
 test('a step without a schema and a verdict has no reader', () => {
-  expect(answerReader(step(), undefined)).toBeUndefined()
+  expect(answerReader(evaluateStep(), undefined)).toBeUndefined()
 })
 
 describe('a requested verdict', () => {
-  const read = (text: string, repair: Repair) => answerReader(step(), 'ask')?.read(response(text), repair)
+  const read = (text: string, repair: Repair) => answerReader(evaluateStep(), 'ask')?.read(response(text), repair)
 
   test('is read from JSON without a repair', async () => {
     expect(await read('{"score":0.5,"approved":false}', NO_REPAIR)).toMatchObject({ value: { score: 0.5 }, notes: [] })
@@ -60,7 +60,7 @@ describe('a requested verdict', () => {
 })
 
 test('a verdict that was not requested is read if the answer contains one, without a repair', async () => {
-  const reader = answerReader(step(), 'read')
+  const reader = answerReader(evaluateStep(), 'read')
   expect(reader?.request).toBeUndefined()
   expect(await reader?.read(response('No numbers.'), NO_REPAIR)).toEqual({ value: undefined, notes: [] })
 })
@@ -69,18 +69,18 @@ describe('an answer with an output schema', () => {
   const outputSchema = z.object({ name: z.string() })
 
   test('fails with OUTPUT_INVALID where it cannot be read even after one repair', async () => {
-    const reader = answerReader(step({ outputSchema }), undefined)
+    const reader = answerReader(evaluateStep({ outputSchema }), undefined)
     await expect(reader?.read(response('no'), repairedBy('still no'))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
   })
 
   test('is not repaired if it was cut, and fails with the code of the cut', async () => {
     const cut = response('{"name":', { finishReason: 'content_filter', cut: 'the answer was cut by a filter' })
-    const reader = answerReader(step({ outputSchema }), undefined)
+    const reader = answerReader(evaluateStep({ outputSchema }), undefined)
     await expect(reader?.read(cut, NO_REPAIR)).rejects.toMatchObject({ code: 'CONTENT_FILTERED' })
   })
 
   test('of a reviewer that cannot be read gives no verdict and is not a failure', async () => {
-    const reader = answerReader(step({ outputSchema }), 'ask')
+    const reader = answerReader(evaluateStep({ outputSchema }), 'ask')
     expect(await reader?.read(response('no'), repairedBy('no'))).toMatchObject({ notes: [expect.stringContaining('no verdict')] })
   })
 })

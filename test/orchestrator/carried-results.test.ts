@@ -3,9 +3,8 @@ import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { carriedResults } from '../../src/orchestrator/runs/carried-results.ts'
 import { createTestParser } from '../support/definitions.ts'
+import { step } from '../support/flows.ts'
 import { instant, stepResult } from '../support/stored-data.ts'
-
-const step = (id: string, more: object = {}) => ({ id, model: 'p/m', action: 'generate', prompt: `do ${id}`, ...more })
 
 interface Case {
   readonly type?: 'sequential' | 'graph' | 'parallel' | 'conditional'

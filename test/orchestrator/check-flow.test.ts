@@ -25,7 +25,7 @@ const checkFlow = (unpriced = NONE) =>
     pricingOf: (id) => ({ id, vendor: id, simulated: false }),
   })
 
-const step = (id: string, more: object = {}) => ({
+const estimatedStep = (id: string, more: object = {}) => ({
   id,
   model: 'one/m',
   action: 'generate' as const,
@@ -41,14 +41,14 @@ const define = (steps: FlowDefinitionInput['steps'], more: Partial<FlowDefinitio
 })
 
 test('the cost range extends from short answers and fewest calls to full answers with all upstream outputs', async () => {
-  const { ok, calls, cost } = await checkFlow()(define([step('a'), step('b', { condition: 'false' })]), 'ada')
+  const { ok, calls, cost } = await checkFlow()(define([estimatedStep('a'), estimatedStep('b', { condition: 'false' })]), 'ada')
   expect({ ok, calls }).toEqual({ ok: true, calls: { min: 1, max: 2 } })
   expect(cost.lowUsd).toBeCloseTo((10 + 200) / 1_000)
   expect(cost.highUsd).toBeCloseTo((10 + 1_000 + (10 + 1_000) + 1_000) / 1_000)
 })
 
 test('an invalid definition gives one problem per mistake and no cost', async () => {
-  const found = await checkFlow()(define([step('a', { inputFrom: 'b' })]), 'ada')
+  const found = await checkFlow()(define([estimatedStep('a', { inputFrom: 'b' })]), 'ada')
   expect(found).toMatchObject({
     ok: false,
     problems: [{ code: 'FLOW_INVALID', path: 'steps[0].inputFrom' }],
@@ -57,7 +57,7 @@ test('an invalid definition gives one problem per mistake and no cost', async ()
 })
 
 test('a cost limit that short answers break is a problem, one that only long answers break is a warning', async () => {
-  const steps = [step('a')]
+  const steps = [estimatedStep('a')]
   const low = await checkFlow()(define(steps, { limits: { maxCostUsd: 0.1 } }), 'ada')
   expect(low).toMatchObject({ ok: false, problems: [{ code: 'LIMIT_EXCEEDED' }] })
   const high = await checkFlow()(define(steps, { limits: { maxCostUsd: 0.5 } }), 'ada')
@@ -67,8 +67,11 @@ test('a cost limit that short answers break is a problem, one that only long ans
 })
 
 test('missing consent for a required output is a problem, for an offered one a warning', async () => {
-  const needs = await checkFlow()(define([step('a'), step('b', { model: 'two/m', prompt: '{{ steps.a.output }}' })]), 'ada')
+  const needs = await checkFlow()(
+    define([estimatedStep('a'), estimatedStep('b', { model: 'two/m', prompt: '{{ steps.a.output }}' })]),
+    'ada',
+  )
   expect(needs.problems).toMatchObject([{ code: 'DATA_SHARING_DENIED', details: { piece: 'a', from: 'one', to: 'two' } }])
-  const given = await checkFlow()(define([step('a'), step('b', { model: 'two/m' })]), 'ada')
+  const given = await checkFlow()(define([estimatedStep('a'), estimatedStep('b', { model: 'two/m' })]), 'ada')
   expect(given).toMatchObject({ ok: true, warnings: [{ code: 'DATA_SHARING_DENIED' }] })
 })

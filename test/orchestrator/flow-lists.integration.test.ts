@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import type { ListFlowsOptions } from '../../src/orchestrator/service-options.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
 describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
@@ -11,14 +12,11 @@ describe.each(['memory://', 'postgres'])('lists of flows on %s', (database) => {
   beforeAll(async () => {
     const postgres = database === 'postgres' ? await openTestPostgres() : undefined
     drop = postgres?.drop
-    polyphony = await createPolyphony(
-      {
-        database: postgres?.url ?? database,
-        policyCacheMs: 0,
-        providers: { scripted: createScriptedProvider({ replies: () => 'ok' }) },
-      },
-      { env: {}, cwd: '/nonexistent' },
-    )
+    polyphony = await openTestPolyphony({
+      database: postgres?.url ?? database,
+      policyCacheMs: 0,
+      providers: { scripted: createScriptedProvider({ replies: () => 'ok' }) },
+    })
   })
   afterAll(async () => {
     await polyphony?.close()

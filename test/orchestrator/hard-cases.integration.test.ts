@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import type { FlowDefinition, FlowStep } from '../../src/index.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
+import type { FlowDefinitionInput } from '../../src/index.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { chain, step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
@@ -12,14 +13,6 @@ afterEach(async () => {
   flow = undefined
 })
 
-const step = (id: string, more: Partial<FlowStep> = {}): FlowStep => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-const chain = (...steps: FlowStep[]): FlowDefinition => ({ name: 'chain', type: 'sequential', steps })
 const never = () => new Promise<never>(() => {})
 
 describe('functions of the definition that never come back', () => {
@@ -189,8 +182,7 @@ describe('several instances in one process', () => {
   test('a later instance in one process leaves running flows of an earlier one alone', async () => {
     const database = await openTestPostgres()
     const provider = createScriptedProvider({ id: 'scripted', replies: [{ text: 'one', delayMs: 40 }] })
-    const open = () =>
-      createPolyphony({ database: database.url, providers: { scripted: provider } }, { env: {}, cwd: '/nonexistent' })
+    const open = () => openTestPolyphony({ database: database.url, providers: { scripted: provider } })
     const first = await open()
     const thread = await first.conversations.createThread(USER, {})
     const { id } = await first.orchestrator.createFlow(thread.id, USER, chain(step('a')))
@@ -246,7 +238,7 @@ describe('what leaves by side doors', () => {
       attachments,
       metadata: { note: secret },
     })
-    const definition: FlowDefinition = {
+    const definition: FlowDefinitionInput = {
       ...chain(
         step('a'),
         step('b', { prompt: (context) => JSON.stringify([context.threadHistory, context.previousStepOutput]) }),
@@ -286,7 +278,7 @@ describe('figures', () => {
     const { OrchestratorError } = await import('../../src/errors/orchestrator-error.ts')
     flow = await scripted(() => new OrchestratorError('PROVIDER_STREAM_CUT', 'cut'))
     const { orchestrator } = flow.polyphony
-    const definition: FlowDefinition = {
+    const definition: FlowDefinitionInput = {
       ...chain(step('a', { maxRetries: 0, settings: { maxTokens: 50 } })),
       limits: { maxTokens: 100 },
     }
@@ -314,7 +306,7 @@ describe('what providers and checkFlow are told', () => {
   test('checkFlow reports both outputs that may be the latest for a step after a loop', async () => {
     const other = createScriptedProvider({ id: 'other', replies: [] })
     flow = await scripted([], { other })
-    const definition: FlowDefinition = {
+    const definition: FlowDefinitionInput = {
       name: 'c',
       type: 'critique',
       steps: [

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
-import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { chain, rejected, step, until } from '../support/flows.ts'
 import { lastMessage, type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
 let flow: ScriptedFlow | undefined
@@ -10,19 +10,6 @@ afterEach(async () => {
   await flow?.polyphony.close()
   flow = undefined
 })
-
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
-const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
-const until = async (holds: () => boolean) => {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1))
-}
 
 describe('the prompt of a run', () => {
   test('the prompt comes from the option, then the definition, then the newest user message, and is missing otherwise', async () => {

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { FlowStatus } from '../../src/domain/vocabulary.ts'
 import { createLiveUpdates } from '../../src/orchestrator/updates/live-updates.ts'
+import { until } from '../support/flows.ts'
 
 const piece = (flowId: string, seq: number): FlowUpdate => ({
   seq,
@@ -67,10 +68,6 @@ function createElsewhere() {
       return { seqs, ended }
     },
   }
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(1)
 }
 
 test('two thousand quiet flows are polled with one query at a time', async () => {

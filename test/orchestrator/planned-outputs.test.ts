@@ -5,10 +5,11 @@ import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { createStepSources } from '../../src/orchestrator/inspect/step-sources.ts'
-import { createParser, createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import { createParser, type Polyphony } from '../../src/polyphony.ts'
 import { stepPlanOf } from '../../src/prompts/step-plan.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { type Combination, combination, PROMPTS, toDefinition } from '../faults/canary-flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 const PROVIDERS = ['alpha', 'beta', 'gamma'] as const
 const DEFINITIONS = 500
@@ -32,10 +33,7 @@ beforeAll(async () => {
       },
     }),
   ])
-  polyphony = await createPolyphony(
-    { database: 'memory://', providers: Object.fromEntries(providers) },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  polyphony = await openTestPolyphony({ providers: Object.fromEntries(providers) })
 })
 afterAll(() => polyphony.close())
 

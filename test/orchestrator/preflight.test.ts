@@ -5,11 +5,12 @@ import { createTerminal } from '../../src/cli/terminal.ts'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { PreflightOptions } from '../../src/orchestrator/inspect/preflight.ts'
-import { createParser, createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import { createParser, type Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { assertWouldRun } from '../../src/server/mcp/tools/create-flow.ts'
 import { assertRunnable } from '../../src/server/models/runnable.ts'
 import { combination, toDefinition } from '../faults/canary-flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 const USER = 'ada'
 const { parse } = createParser()
@@ -18,7 +19,7 @@ let polyphony: Polyphony
 beforeAll(async () => {
   const provider = (id: string) => [id, createScriptedProvider({ id, replies: [] })]
   const providers = Object.fromEntries(['alpha', 'beta', 'gamma'].map(provider))
-  polyphony = await createPolyphony({ database: 'memory://', providers }, { env: {}, cwd: '/nonexistent' })
+  polyphony = await openTestPolyphony({ providers })
 })
 afterAll(() => polyphony.close())
 
@@ -74,7 +75,7 @@ test.each(Object.entries(INTERFACES))(
   },
 )
 
-const step = (id: string, provider: string, more: object = {}) => ({
+const stepOf = (id: string, provider: string, more: object = {}) => ({
   id,
   provider,
   model: 'm',
@@ -88,10 +89,10 @@ describe('the options', () => {
 
   test('steps: certain leaves out sharing of steps that may not run, and stand-ins for steps that may be skipped', async () => {
     const steps = [
-      step('a', 'alpha'),
-      step('b', 'beta', { condition: 'false' }),
-      step('c', 'beta', { prompt: 'Use {{ previous }}' }),
-      step('d', 'gamma', { prompt: 'Use {{ previous }}', optional: true }),
+      stepOf('a', 'alpha'),
+      stepOf('b', 'beta', { condition: 'false' }),
+      stepOf('c', 'beta', { prompt: 'Use {{ previous }}' }),
+      stepOf('d', 'gamma', { prompt: 'Use {{ previous }}', optional: true }),
     ]
     const definition: FlowDefinitionInput = { name: 'x', type: 'sequential', steps }
     expect(await codes(definition, { steps: 'certain' })).toEqual([])
@@ -102,18 +103,18 @@ describe('the options', () => {
     const definition: FlowDefinitionInput = {
       name: 'x',
       type: 'sequential',
-      steps: [step('a', 'alpha')],
+      steps: [stepOf('a', 'alpha')],
       limits: { maxCostUsd: 0 },
     }
     expect(await codes(definition, { steps: 'all' })).toEqual(['LIMIT_EXCEEDED limits.maxCostUsd'])
     expect(await codes(definition, { steps: 'all', ignoreLimits: true })).toEqual([])
-    const invalid = { ...definition, steps: [step('a', 'alpha', { inputFrom: 'missing' })] }
+    const invalid = { ...definition, steps: [stepOf('a', 'alpha', { inputFrom: 'missing' })] }
     expect(await codes(invalid, { steps: 'all' })).toEqual(['FLOW_INVALID steps[0].inputFrom'])
     expect(await codes(invalid, { steps: 'all', ignoreDefinition: true })).toEqual([])
   })
 
   test('a provider that is not configured stops every run', async () => {
-    const definition: FlowDefinitionInput = { name: 'x', type: 'sequential', steps: [step('a', 'nowhere')] }
+    const definition: FlowDefinitionInput = { name: 'x', type: 'sequential', steps: [stepOf('a', 'nowhere')] }
     const options = { steps: 'certain', ignoreDefinition: true, ignoreLimits: true } as const
     expect(await codes(definition, options)).toEqual(['PROVIDER_NOT_CONFIGURED steps[0].provider'])
   })

@@ -4,9 +4,9 @@ import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { ModelRequest, ModelResponse } from '../../src/domain/execution/model-call.ts'
 import { UNKNOWN_USAGE } from '../../src/domain/execution/usage.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
 import type { GenerateOptions, Provider } from '../../src/providers/provider.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
 const USER = 'user-1'
@@ -49,7 +49,7 @@ const DATABASES = {
 
 async function open(database: string) {
   const { provider, requests } = thinkingProvider()
-  const polyphony = await createPolyphony({ database, providers: { thinker: provider } }, { env: {}, cwd: '/nonexistent' })
+  const polyphony = await openTestPolyphony({ database, providers: { thinker: provider } })
   cleanUp.push(() => polyphony.close())
   const { id: threadId } = await polyphony.conversations.createThread(USER, {})
   const { orchestrator } = polyphony
@@ -62,7 +62,7 @@ async function open(database: string) {
   return { polyphony, orchestrator, requests, updates, onUpdate, create }
 }
 
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
+const thinkingStep = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
   id,
   model: 'thinker/m',
   action: 'generate',
@@ -86,7 +86,7 @@ test.each(Object.entries(DATABASES))(
     const { orchestrator, updates, onUpdate, create } = await open(await database())
     for (const [keepReasoning, kept] of [[true, THOUGHT] as const, [undefined, undefined] as const]) {
       updates.length = 0
-      const { id } = await create(step('a', { keepReasoning }))
+      const { id } = await create(thinkingStep('a', { keepReasoning }))
       const result = await orchestrator.executeFlow(id, USER, { input: 'sum', streaming: true, onUpdate })
       expect(result).toMatchObject({ finalOutput: '42', steps: [{ reasoning: THOUGHT, sources: SOURCES }] })
       expect(textOf(updates, 'reasoning')).toBe(THOUGHT)
@@ -106,7 +106,7 @@ test.each(Object.entries(DATABASES))(
 
 test('a resumed flow shows the stored reasoning and sources of recorded steps', async () => {
   const { orchestrator, requests, create } = await open('memory://')
-  const { id } = await create(step('a', { keepReasoning: true }), step('b'), step('fail'))
+  const { id } = await create(thinkingStep('a', { keepReasoning: true }), thinkingStep('b'), thinkingStep('fail'))
   await expect(orchestrator.executeFlow(id, USER, { input: 'sum' })).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
   const { steps } = await orchestrator.executeFlow(id, USER)
   expect(requests).toHaveLength(4)
@@ -122,9 +122,9 @@ test('no prompt of a later step contains reasoning, whatever it reads', async ()
   const { orchestrator, requests, create } = await open('memory://')
   const reading = ({ allStepResults }: { allStepResults: readonly { reasoning?: string }[] }) => JSON.stringify(allStepResults)
   const { id } = await create(
-    step('a', { keepReasoning: true }),
-    step('b', { inputFrom: 'all' }),
-    step('c', { prompt: (context) => `read ${reading(context)}` }),
+    thinkingStep('a', { keepReasoning: true }),
+    thinkingStep('b', { inputFrom: 'all' }),
+    thinkingStep('c', { prompt: (context) => `read ${reading(context)}` }),
   )
   await orchestrator.executeFlow(id, USER, { input: 'sum' })
   expect(JSON.stringify(requests.slice(1))).not.toContain('I doubt')
@@ -133,7 +133,7 @@ test('no prompt of a later step contains reasoning, whatever it reads', async ()
 
 test('chunks of answers and of reasoning name their sample, and the chosen sample provides reasoning and sources', async () => {
   const { orchestrator, updates, onUpdate, create } = await open('memory://')
-  const { id } = await create(step('a', { samples: 2, keepReasoning: true }))
+  const { id } = await create(thinkingStep('a', { samples: 2, keepReasoning: true }))
   const { steps } = await orchestrator.executeFlow(id, USER, { input: 'sum', streaming: true, onUpdate })
   const pieces = updates.flatMap((update) => (update.type === 'step_progress' ? [update.data] : []))
   for (const sample of [1, 2]) {

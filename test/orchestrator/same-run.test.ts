@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createResumption } from '../../src/orchestrator/ownership/resumption.ts'
 import type { StoredFlow } from '../../src/repositories/repository.ts'
+import { chain, rejected, step } from '../support/flows.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 import { newFlow } from '../support/stored-data.ts'
 
@@ -11,16 +12,6 @@ afterEach(async () => {
   await flow?.polyphony.close()
   flow = undefined
 })
-
-const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/m',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-const chain = (...steps: readonly FlowStepInput[]): FlowDefinitionInput => ({ name: 's', type: 'sequential', steps })
-const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
 
 /** A flow whose second step fails the first time, executed once. */
 async function halfDone(options: object = {}, second: Partial<FlowStepInput> = {}) {

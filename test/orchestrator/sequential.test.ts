@@ -7,7 +7,7 @@ afterEach(async () => {
   flow = undefined
 })
 
-const chain = {
+const threeSteps = {
   name: 'chain',
   type: 'sequential' as const,
   steps: [
@@ -19,7 +19,7 @@ const chain = {
 
 test('each step of a sequential flow sees the outputs before it', async () => {
   flow = await scripted(['one', 'two', 'three'])
-  const result = await flow.run(chain)
+  const result = await flow.run(threeSteps)
   expect(result).toMatchObject({ status: 'COMPLETED', finalOutput: 'three' })
   expect(stepStarts(flow.updates)).toEqual(['draft', 'critique', 'final'])
   expect(lastMessage(flow.provider, 0)).toBe('the question')

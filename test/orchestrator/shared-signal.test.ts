@@ -1,9 +1,8 @@
 import { getEventListeners } from 'node:events'
-import { tmpdir } from 'node:os'
 import { expect, onTestFinished, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 const FLOWS = 60
 const DEFINITION: FlowDefinitionInput = {
@@ -14,7 +13,7 @@ const DEFINITION: FlowDefinitionInput = {
 
 async function open() {
   const scripted = createScriptedProvider({ replies: () => 'done' })
-  const polyphony = await createPolyphony({ database: 'memory://', providers: { scripted } }, { env: {}, cwd: tmpdir() })
+  const polyphony = await openTestPolyphony({ providers: { scripted } })
   onTestFinished(() => polyphony.close())
   const warnings: string[] = []
   const add = ({ name }: Error) => warnings.push(name)

@@ -4,7 +4,13 @@ import { createStepSources } from '../../src/orchestrator/inspect/step-sources.t
 import { createParser } from '../../src/polyphony.ts'
 
 const { parse } = createParser()
-const step = (id: string, more: object = {}) => ({ id, model: 'p/m', action: 'generate', prompt: 'Use {{ previous }}', ...more })
+const stepOnPrevious = (id: string, more: object = {}) => ({
+  id,
+  model: 'p/m',
+  action: 'generate',
+  prompt: 'Use {{ previous }}',
+  ...more,
+})
 
 /** Sources of one step as the plan foresees them: `!` required, `?` only where a likelier step gives nothing. */
 function sources(type: string, steps: readonly object[], stepId: string, more: object = {}): readonly string[] {
@@ -19,11 +25,11 @@ function sources(type: string, steps: readonly object[], stepId: string, more: o
 
 test('in a sequence the previous output is that of the nearest step that has one', () => {
   const steps = [
-    step('a', { prompt: 'go' }),
-    step('b', { optional: true }),
-    step('c'),
-    step('d', { condition: 'false' }),
-    step('e'),
+    stepOnPrevious('a', { prompt: 'go' }),
+    stepOnPrevious('b', { optional: true }),
+    stepOnPrevious('c'),
+    stepOnPrevious('d', { condition: 'false' }),
+    stepOnPrevious('e'),
   ]
   expect(sources('sequential', steps, 'c').toSorted()).toEqual(['a!?', 'b!'])
   expect(sources('sequential', steps, 'd')).toEqual(['c!'])
@@ -31,31 +37,37 @@ test('in a sequence the previous output is that of the nearest step that has one
 })
 
 test('in a graph a step reads only the steps that it waits for', () => {
-  const steps = [step('a', { prompt: 'go' }), step('b', { prompt: 'go' }), step('c', { dependsOn: ['a'] })]
+  const steps = [
+    stepOnPrevious('a', { prompt: 'go' }),
+    stepOnPrevious('b', { prompt: 'go' }),
+    stepOnPrevious('c', { dependsOn: ['a'] }),
+  ]
   expect(sources('graph', steps, 'c')).toEqual(['a!'])
 })
 
 test('a branch does not see its neighbours, and a step after the group sees one of them', () => {
   const steps = [
-    step('route', { prompt: 'go' }),
-    step('left', { condition: 'true' }),
-    step('right', { otherwise: true }),
-    step('end'),
+    stepOnPrevious('route', { prompt: 'go' }),
+    stepOnPrevious('left', { condition: 'true' }),
+    stepOnPrevious('right', { otherwise: true }),
+    stepOnPrevious('end'),
   ]
   expect(sources('conditional', steps, 'right')).toEqual(['route!'])
   expect(sources('conditional', steps, 'end').toSorted()).toEqual(['left!?', 'right!'])
 })
 
 test('after a branch group whose branches may fail, the step before the group may be read', () => {
-  const branches = [step('left', { condition: 'true', optional: true }), step('right', { otherwise: true })]
-  expect(sources('conditional', [step('route', { prompt: 'go' }), ...branches, step('end')], 'end')).toContain('route!?')
+  const branches = [stepOnPrevious('left', { condition: 'true', optional: true }), stepOnPrevious('right', { otherwise: true })]
+  expect(
+    sources('conditional', [stepOnPrevious('route', { prompt: 'go' }), ...branches, stepOnPrevious('end')], 'end'),
+  ).toContain('route!?')
 })
 
 const LOOP = [
-  step('draft', { prompt: 'go' }),
-  step('critic', { action: 'critique' }),
-  step('refine', { action: 'refine' }),
-  step('last', { action: 'summarize' }),
+  stepOnPrevious('draft', { prompt: 'go' }),
+  stepOnPrevious('critic', { action: 'critique' }),
+  stepOnPrevious('refine', { action: 'refine' }),
+  stepOnPrevious('last', { action: 'summarize' }),
 ]
 
 test('a reviewer is given the draft or the refinement, and a refinement reads the review', () => {

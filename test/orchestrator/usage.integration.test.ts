@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import { totalsOf } from '../../src/domain/execution/cost.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
 const usage = (inputTokens: number, outputTokens: number) => ({
@@ -33,21 +34,18 @@ describe.each(['memory://', 'pglite://memory', 'postgres'])('usage on %s', (data
     const postgres = database === 'postgres' ? await openTestPostgres() : undefined
     drop = postgres?.drop
     const script = new Map(STEPS.map(({ id, replies }) => [id, [...replies]]))
-    polyphony = await createPolyphony(
-      {
-        database: postgres?.url ?? database,
-        providers: {
-          known: createScriptedProvider({
-            id: 'known',
-            replies: ({ model }) => script.get(model)?.shift() ?? priced('more'),
-          }),
-          fake: createScriptedProvider({ id: 'fake', simulated: true, replies: () => ({ text: 'no', usage: usage(100, 100) }) }),
-        },
-        prices: { 'known/priced': { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 } },
-        retry: { baseDelayMs: 1, maxDelayMs: 2 },
+    polyphony = await openTestPolyphony({
+      database: postgres?.url ?? database,
+      providers: {
+        known: createScriptedProvider({
+          id: 'known',
+          replies: ({ model }) => script.get(model)?.shift() ?? priced('more'),
+        }),
+        fake: createScriptedProvider({ id: 'fake', simulated: true, replies: () => ({ text: 'no', usage: usage(100, 100) }) }),
       },
-      { env: {}, cwd: '/nonexistent' },
-    )
+      prices: { 'known/priced': { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 } },
+      retry: { baseDelayMs: 1, maxDelayMs: 2 },
+    })
   })
   afterAll(async () => {
     await polyphony?.close()

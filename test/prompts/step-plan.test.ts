@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { executors } from '../../src/executors/registry.ts'
 import { isScheduled, missingInput, selectOutputs, skippableSteps, stepPlans, unsureSteps } from '../../src/prompts/step-plan.ts'
 import { createTestParser } from '../support/definitions.ts'
+import { step } from '../support/flows.ts'
 
 const { parse } = createTestParser({ flowTypes: Object.values(executors) })
-const step = (id: string, more: object = {}) => ({ id, model: 'p/m', action: 'generate', prompt: `do ${id}`, ...more })
 const define = (type: string, steps: readonly object[], more: object = {}) => parse({ name: 'x', type, steps, ...more })
 
 /** The ids that the last step selects out of the outputs of all steps before it, required ones with `!`. */

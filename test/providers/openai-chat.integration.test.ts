@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Provider } from '../../src/providers/provider.ts'
+import { rejection } from '../support/caught.ts'
 import { answerOf, askOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'
 import { createVendorServer, SSE_HEADERS, sse, type VendorServer } from '../support/vendor-server.ts'
 
@@ -308,12 +309,6 @@ describe('text and finish of Chat Completions', () => {
 })
 
 describe('errors inside a 200 of Chat Completions', () => {
-  const failure = (promise: Promise<unknown>) =>
-    promise.then(
-      () => expect.fail('resolved'),
-      (error: unknown) => error,
-    )
-
   test.each([
     [
       'Groq',
@@ -347,13 +342,13 @@ describe('errors inside a 200 of Chat Completions', () => {
     ],
     ['DeepSeek', [chunk({}, 'insufficient_system_resource')], 'PROVIDER_UNAVAILABLE'],
   ])('%s breaks off a stream', async (_, events, code) => {
-    const error = await failure(streamOf(provider, server, [chunk({ content: 'half' }), ...events, '[DONE]']))
+    const error = await rejection(streamOf(provider, server, [chunk({ content: 'half' }), ...events, '[DONE]']))
     expect(error).toMatchObject({ code })
     expect(callFactsOf(error)).toMatchObject({ generated: true, model: 'gpt-4o-2024-08-06' })
   })
 
   test('usage known before the failure is kept on the error', async () => {
-    const error = await failure(
+    const error = await rejection(
       streamOf(provider, server, [chunk({ content: 'half' }, null, { usage }), { error: { message: 'broken' } }]),
     )
     expect(callFactsOf(error).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
@@ -365,10 +360,10 @@ describe('errors inside a 200 of Chat Completions', () => {
     ['vLLM', { object: 'error', message: 'bad request', type: 'BadRequestError', code: 400 }, 'PROVIDER_REJECTED'],
     ['OpenRouter', { error: { code: 402, message: 'Insufficient credits' } }, 'PROVIDER_QUOTA_EXHAUSTED'],
   ])('%s answers with an error as the body', async (_, body, code) => {
-    expect(await failure(answerOf(provider, server, { body }))).toMatchObject({ code })
+    expect(await rejection(answerOf(provider, server, { body }))).toMatchObject({ code })
     server.answer({ body })
     const streamed = provider.generate(askOf(), { signal: new AbortController().signal, onDelta: () => undefined })
-    expect(await failure(streamed)).toMatchObject({ code })
+    expect(await rejection(streamed)).toMatchObject({ code })
   })
 
   test('a prompt repeated by an error inside a stream is withheld', async () => {
@@ -376,15 +371,15 @@ describe('errors inside a 200 of Chat Completions', () => {
     const asked = streamOf(provider, server, [{ error: { message: `can not say ${content}` } }], {
       messages: [{ role: 'user', content }],
     })
-    expect(JSON.stringify(await failure(asked))).not.toContain('ultraviolet')
+    expect(JSON.stringify(await rejection(asked))).not.toContain('ultraviolet')
   })
 
   test('an end mark without an answer is an error', async () => {
-    expect(await failure(streamOf(provider, server, ['[DONE]']))).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
+    expect(await rejection(streamOf(provider, server, ['[DONE]']))).toMatchObject({ code: 'PROVIDER_BAD_REPLY' })
   })
 
   test('an event that is not JSON is an error', async () => {
-    expect(await failure(streamOf(provider, server, [chunk({ content: 'a' }), '{not json', '[DONE]']))).toMatchObject({
+    expect(await rejection(streamOf(provider, server, [chunk({ content: 'a' }), '{not json', '[DONE]']))).toMatchObject({
       code: 'PROVIDER_BAD_REPLY',
     })
   })
@@ -392,7 +387,7 @@ describe('errors inside a 200 of Chat Completions', () => {
   test.each([[[]], [[null]], [[{}]], [[{ index: 0, message: null, finish_reason: 'stop' }]]])(
     '%j as choices is an error',
     async (choices) => {
-      expect(await failure(answerOf(provider, server, { body: { model: 'm', choices, usage } }))).toMatchObject({
+      expect(await rejection(answerOf(provider, server, { body: { model: 'm', choices, usage } }))).toMatchObject({
         code: 'PROVIDER_BAD_REPLY',
       })
     },

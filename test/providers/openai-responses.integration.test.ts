@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callFactsOf } from '../../src/domain/execution/call-facts.ts'
 import type { Provider } from '../../src/providers/provider.ts'
+import { rejection } from '../support/caught.ts'
 import { answerOf, createOpenAiAt, lastBodyAt, streamOf } from '../support/openai-asks.ts'
 import { createVendorServer, type VendorServer } from '../support/vendor-server.ts'
 
@@ -28,12 +29,6 @@ const response = (output: readonly unknown[], rest = {}) => ({
 })
 const delta = (value: string) => ({ type: 'response.output_text.delta', delta: value })
 const completed = (body: unknown) => ({ type: 'response.completed', response: body })
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => expect.fail('resolved'),
-    (error: unknown) => error,
-  )
-
 describe('answers of the Responses API', () => {
   test('the text consists of every text part of every message', async () => {
     const answer = await answerOf(provider, server, {
@@ -67,7 +62,7 @@ describe('answers of the Responses API', () => {
   })
 
   test.each(['queued', 'in_progress', 'cancelled'])('status %s is an error', async (status) => {
-    expect(await failure(answerOf(provider, server, { body: response([], { status, usage: null }) }))).toMatchObject({
+    expect(await rejection(answerOf(provider, server, { body: response([], { status, usage: null }) }))).toMatchObject({
       code: 'PROVIDER_BAD_REPLY',
     })
   })
@@ -105,8 +100,8 @@ describe('answers of the Responses API', () => {
 
   test('a failed response is an error with the usage it reports', async () => {
     const body = response([], { status: 'failed', error: { code: 'rate_limit_exceeded', message: 'slow down' } })
-    const whole = await failure(answerOf(provider, server, { body }))
-    const streamed = await failure(streamOf(provider, server, [delta('ha'), { type: 'response.failed', response: body }]))
+    const whole = await rejection(answerOf(provider, server, { body }))
+    const streamed = await rejection(streamOf(provider, server, [delta('ha'), { type: 'response.failed', response: body }]))
     for (const error of [whole, streamed]) {
       expect(error).toMatchObject({ code: 'PROVIDER_RATE_LIMITED' })
       expect(callFactsOf(error).usage).toMatchObject({ inputTokens: 10, outputTokens: 5 })
@@ -115,14 +110,14 @@ describe('answers of the Responses API', () => {
 
   test('an error event ends the stream with the error', async () => {
     const event = { type: 'error', code: 'server_error', message: 'The server had an error', param: null }
-    const error = await failure(streamOf(provider, server, [delta('ha'), event]))
+    const error = await rejection(streamOf(provider, server, [delta('ha'), event]))
     expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE' })
     expect(callFactsOf(error).generated).toBe(true)
   })
 
   test('a flagged prompt is CONTENT_FILTERED', async () => {
     const body = { error: { message: 'Invalid prompt', type: 'invalid_request_error', param: null, code: 'invalid_prompt' } }
-    expect(await failure(answerOf(provider, server, { status: 400, body }))).toMatchObject({
+    expect(await rejection(answerOf(provider, server, { status: 400, body }))).toMatchObject({
       code: 'CONTENT_FILTERED',
       retryable: false,
     })
@@ -145,7 +140,7 @@ describe('answers of the Responses API', () => {
 
   test('a stream without its last event is cut, although all text has arrived', async () => {
     expect(
-      await failure(streamOf(provider, server, [delta('all'), { type: 'response.output_text.done', text: 'all' }])),
+      await rejection(streamOf(provider, server, [delta('all'), { type: 'response.output_text.done', text: 'all' }])),
     ).toMatchObject({
       code: 'PROVIDER_STREAM_CUT',
     })
@@ -213,6 +208,6 @@ describe('reasoning between marks, from open models at another address', () => {
 })
 
 test("an event without a type that reports a failure is the vendor's error", async () => {
-  const error = await failure(streamOf(provider, server, [delta('Half'), { detail: 'Out of memory' }]))
+  const error = await rejection(streamOf(provider, server, [delta('Half'), { detail: 'Out of memory' }]))
   expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', message: expect.stringContaining('Out of memory') })
 })

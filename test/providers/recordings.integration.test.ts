@@ -8,6 +8,7 @@ import { createGoogleProvider } from '../../src/providers/google/google.ts'
 import { createOpenAiProvider } from '../../src/providers/openai/openai.ts'
 import { createOpenAiCompatibleProvider } from '../../src/providers/openai-compatible.ts'
 import type { Provider } from '../../src/providers/provider.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 
 interface Tokens {
   readonly inputTotal: number | null
@@ -74,9 +75,8 @@ describe.skipIf(!isThere)('recorded answers of real vendors', () => {
     const replay: ReplayModule = await import(new URL('server.mjs', folder).href)
     const replayed = replay.createServer(replay.load(corpusFile.pathname)).server
     server = replayed
-    await new Promise<void>((resolve) => replayed.listen(0, '127.0.0.1', resolve))
-    const address = replayed.address()
-    origin = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
+    const port = await listenOnLoopback(replayed)
+    origin = `http://127.0.0.1:${port}`
   })
   afterAll(() => {
     server?.closeAllConnections()

@@ -5,6 +5,7 @@ import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:
 import { afterEach, describe, expect, test } from 'vitest'
 import { createVendorTransport } from '../../src/providers/transport/transport.ts'
 import { readBody } from '../../src/providers/transport/transport-response.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 
 const servers: Server[] = []
 afterEach(() => {
@@ -17,9 +18,7 @@ afterEach(() => {
 async function serve(answer: RequestListener): Promise<{ readonly url: string; readonly server: Server }> {
   const server = createServer(answer)
   servers.push(server)
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return { server, url: `http://127.0.0.1:${portOf(server)}` }
+  return { server, url: `http://127.0.0.1:${await listenOnLoopback(server)}` }
 }
 const portOf = (server: Server): number => {
   const address = server.address()
@@ -273,10 +272,7 @@ describe('an abort', () => {
     const { createServer: createTcpServer } = await import('node:net')
     const controller = new AbortController()
     const silent = createTcpServer()
-    silent.listen(0, '127.0.0.1')
-    await once(silent, 'listening')
-    const address = silent.address()
-    const port = typeof address === 'object' && address ? address.port : 0
+    const port = await listenOnLoopback(silent)
     const connected = once(silent, 'connection')
     const sending = send(`https://127.0.0.1:${port}/`, { signal: controller.signal })
     const [socket] = await connected

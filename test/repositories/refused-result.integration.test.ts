@@ -1,16 +1,13 @@
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
 test('a flow whose last result the database refuses is not completed, and its caller gets the error', async () => {
   const database = await openTestPostgres()
   const provider = createScriptedProvider({ replies: () => 'unwelcome' })
-  const polyphony = await createPolyphony(
-    { database: database.url, providers: { scripted: provider } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({ database: database.url, providers: { scripted: provider } })
   const client = new pg.Client(database.url)
   try {
     await client.connect()

@@ -4,25 +4,26 @@
 // S4-26: another instance on the same database reads, streams and cancels a running flow
 // S4-T11: sequence numbers of updates continue when a flow is resumed
 
-import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
+import { createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
+import { rejection } from '../support/caught.ts'
+import { chain, rejected, until } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
-import { chain, describeInMemory, failureOf, step, until } from './house.ts'
+import { describeInMemory } from './services.ts'
 
-const rejected = () => new OrchestratorError('PROVIDER_REJECTED', 'no')
-
-describeInMemory('beyond the numbers', (house) => {
+describeInMemory('beyond the numbers', (services) => {
   test('a loop that failed in the middle resumes at the same iteration', async () => {
-    const model = house.model(['v1', '{"score":0.2}', 'v2', rejected(), '{"score":0.95}'])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const model = services.model(['v1', '{"score":0.2}', 'v2', rejected(), '{"score":0.95}'])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
     const flow = await orchestrator.createFlow(threadId, userId, {
       name: 'loop',
       type: 'refinement',
       steps: [
-        step('draft', model),
-        step('evaluate', model, { action: 'evaluate' }),
-        step('refine', model, { action: 'refine', prompt: 'mend {{ input }}' }),
+        model.step('draft'),
+        model.step('evaluate', { action: 'evaluate' }),
+        model.step('refine', { action: 'refine', prompt: 'mend {{ input }}' }),
       ],
     })
     const failed = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
@@ -39,13 +40,13 @@ describeInMemory('beyond the numbers', (house) => {
   })
 
   test('sequence numbers of updates continue when a flow is resumed', async () => {
-    const model = house.model(['one', rejected(), 'two'])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const model = services.model(['one', rejected(), 'two'])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     const live: FlowUpdate[] = []
     const onUpdate = (update: FlowUpdate) => live.push(update)
-    await failureOf(orchestrator.executeFlow(flow.id, userId, { input: 'x', onUpdate }))
+    await rejection(orchestrator.executeFlow(flow.id, userId, { input: 'x', onUpdate }))
     await orchestrator.executeFlow(flow.id, userId, { onUpdate })
     expect(live.map(({ seq }) => seq)).toEqual(live.map((_, index) => index + 1))
     const starts = live.flatMap((update) => (update.type === 'flow_start' ? [update.data.resumed] : []))
@@ -56,19 +57,19 @@ describeInMemory('beyond the numbers', (house) => {
   })
 
   test('a stored definition does not change when its original does', async () => {
-    const model = house.model(['ok'])
-    const { userId, threadId } = await house.person()
-    const definition: FlowDefinitionInput = chain(step('a', model, { prompt: 'as it was' }))
-    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, definition)
+    const model = services.model(['ok'])
+    const { userId, threadId } = await services.person()
+    const definition: FlowDefinitionInput = chain(model.step('a', { prompt: 'as it was' }))
+    const flow = await services.polyphony.orchestrator.createFlow(threadId, userId, definition)
     Object.assign(definition.steps[0] ?? {}, { prompt: 'changed later' })
-    await house.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })
+    await services.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     expect(model.sent(0)).toContain('as it was')
   })
 
   test('all samples of a step are requested, kept and counted in its cost', async () => {
     const usage = { inputTokens: 1, outputTokens: 1, totalTokens: 2, source: 'reported' } as const
-    const model = house.model((_, index) => ({ text: `sample ${index}`, usage }))
-    const { result } = await house.run(chain(step('a', model, { samples: 3 })))
+    const model = services.model((_, index) => ({ text: `sample ${index}`, usage }))
+    const { result } = await services.run(chain(model.step('a', { samples: 3 })))
     expect(model.requests).toHaveLength(3)
     expect([...(result.steps[0]?.samples ?? [])].sort()).toEqual(['sample 0', 'sample 1', 'sample 2'])
     expect(result.totalTokens).toBe(6)
@@ -76,29 +77,29 @@ describeInMemory('beyond the numbers', (house) => {
 
   test('an answer is parsed with the outputSchema of its step or is OUTPUT_INVALID', async () => {
     const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'], additionalProperties: false }
-    const model = house.model(['{"n": 5}', '{"n":"five"}', 'still nothing'])
-    const { result } = await house.run(chain(step('a', model, { outputSchema })))
+    const model = services.model(['{"n": 5}', '{"n":"five"}', 'still nothing'])
+    const { result } = await services.run(chain(model.step('a', { outputSchema })))
     expect(result.steps[0]?.parsed).toEqual({ n: 5 })
     expect(model.requests[0]?.outputSchema).toMatchObject({ properties: { n: { type: 'number' } } })
-    await expect(house.run(chain(step('a', model, { outputSchema })))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
+    await expect(services.run(chain(model.step('a', { outputSchema })))).rejects.toMatchObject({ code: 'OUTPUT_INVALID' })
   })
 
   test('a fallback never receives text that its provider may not see', async () => {
-    const alpha = house.model(['CANARY', rejected()], 'alpha')
-    const beta = house.model(['stolen'], 'beta')
-    const definition = chain(step('a', alpha), step('b', alpha, { prompt: '{{ steps.a.output }}', fallbacks: [beta.target] }))
-    await expect(house.run(definition)).rejects.toBeInstanceOf(OrchestratorError)
+    const alpha = services.model(['CANARY', rejected()], 'alpha')
+    const beta = services.model(['stolen'], 'beta')
+    const definition = chain(alpha.step('a'), alpha.step('b', { prompt: '{{ steps.a.output }}', fallbacks: [beta.target] }))
+    await expect(services.run(definition)).rejects.toBeInstanceOf(OrchestratorError)
     expect(beta.requests).toHaveLength(0)
   })
 
   test('parallel branches together stay below maxCostUsd', async () => {
     const usage = { inputTokens: 0, outputTokens: 10, totalTokens: 10, source: 'reported' } as const
-    const model = house.model(() => ({ text: 'ok', usage, delayMs: 20 }), 'alpha', 'priced')
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const model = services.model(() => ({ text: 'ok', usage, delayMs: 20 }), 'alpha', 'priced')
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
     // The answers of three such calls are covered, not of five.
     const settings = { maxTokens: 10 }
-    const steps = ['a', 'b', 'c', 'd', 'e'].map((id) => step(id, model, { prompt: 'x', settings }))
+    const steps = ['a', 'b', 'c', 'd', 'e'].map((id) => model.step(id, { prompt: 'x', settings }))
     const definition: FlowDefinitionInput = { name: 'capped', type: 'parallel', steps, limits: { maxCostUsd: 70 } }
     const flow = await orchestrator.createFlow(threadId, userId, definition)
     const run = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
@@ -114,12 +115,12 @@ describeInMemory('beyond the numbers', (house) => {
 test('another instance on the same database reads, streams and cancels a running flow', async () => {
   const { url, drop } = await openTestPostgres()
   const alpha = createScriptedProvider({ id: 'alpha', replies: ['one', { text: '', hang: true }] })
-  const open = () => createPolyphony({ database: url, providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+  const open = () => openTestPolyphony({ database: url, providers: { alpha } })
   const [here, there] = await Promise.all([open(), open()])
   const thread = await here.conversations.createThread('ada')
   const write = (id: string) => ({ id, model: 'alpha/m', action: 'generate', prompt: 'x' }) as const
   const flow = await here.orchestrator.createFlow(thread.id, 'ada', chain(write('a'), write('b')))
-  const outcome = failureOf(here.orchestrator.executeFlow(flow.id, 'ada', { input: 'x' }))
+  const outcome = rejection(here.orchestrator.executeFlow(flow.id, 'ada', { input: 'x' }))
   await until(() => alpha.requests.length === 2)
   expect(await there.orchestrator.getFlowStatus(flow.id, 'ada')).toMatchObject({ status: 'RUNNING', completedSteps: 1 })
   for (const [code, attempt] of [

@@ -11,7 +11,8 @@
 
 import { type FlowExecutionResult, type FlowStepInput, OrchestratorError, type StepResult } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeOnEveryDatabase, step } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { describeOnEveryDatabase } from './services.ts'
 
 const usage = (inputTokens: number, outputTokens: number) => ({
   inputTokens,
@@ -20,7 +21,7 @@ const usage = (inputTokens: number, outputTokens: number) => ({
   source: 'reported' as const,
 })
 
-describeOnEveryDatabase('cost', (house) => {
+describeOnEveryDatabase('cost', (services) => {
   /** $1 per input token, $2 per output token: the answering model is the one to price. */
   const answer = (text: string, inputTokens: number, outputTokens: number) => ({
     text,
@@ -36,11 +37,11 @@ describeOnEveryDatabase('cost', (house) => {
   })
 
   test('tokens are counted per step and for the whole flow', async () => {
-    const model = house.model([
+    const model = services.model([
       { text: 'one', usage: usage(10, 5) },
       { text: 'two', usage: usage(20, 7) },
     ])
-    const { result } = await house.run(chain(step('a', model), step('b', model)))
+    const { result } = await services.run(chain(model.step('a'), model.step('b')))
     expect(result.steps.map(({ stepId, usage }) => [stepId, usage?.totalTokens])).toEqual([
       ['a', 15],
       ['b', 27],
@@ -51,28 +52,28 @@ describeOnEveryDatabase('cost', (house) => {
   })
 
   test('attempts with a known price have a cost, and all others have none', async () => {
-    const known = house.model([answer('dear', 10, 5)])
-    const unknown = house.model([{ text: 'free?', usage: usage(10, 5) }])
-    const untold = house.model([{ text: 'no tokens told', model: 'priced' }])
-    const { result, flow } = await house.run(chain(step('a', known), step('b', unknown), step('c', untold)))
+    const known = services.model([answer('dear', 10, 5)])
+    const unknown = services.model([{ text: 'free?', usage: usage(10, 5) }])
+    const untold = services.model([{ text: 'no tokens told', model: 'priced' }])
+    const { result, flow } = await services.run(chain(known.step('a'), unknown.step('b'), untold.step('c')))
     expect(result.steps.map(({ cost }) => cost)).toEqual([20, undefined, undefined])
     expect(result).toMatchObject({ totalCost: 20, unpricedSteps: 2 })
     expect(result.steps[0]).toMatchObject({ costSource: 'configured', metadata: { cost: 20 } })
     expect(result.steps.map(({ model }) => model)).toEqual(['priced', unknown.target.model, 'priced'])
     expect(result.steps[0]?.requestedModel).toBe(known.target.model)
-    expect((await house.polyphony.orchestrator.getFlow(flow.id, flow.userId)).result).toMatchObject({
+    expect((await services.polyphony.orchestrator.getFlow(flow.id, flow.userId)).result).toMatchObject({
       totalCost: 20,
       unpricedSteps: 2,
     })
   })
 
   test('every attempt has a cost of its own, and the totals are their sums', async () => {
-    const model = house.model([answer('not json', 10, 5), answer('{"x":1}', 30, 1)])
-    const judge = step('judge', house.model([answer('garbage', 3, 1), answer('{"score":1,"approved":true}', 4, 1)]), {
+    const model = services.model([answer('not json', 10, 5), answer('{"x":1}', 30, 1)])
+    const judge = services.model([answer('garbage', 3, 1), answer('{"score":1,"approved":true}', 4, 1)]).step('judge', {
       action: 'evaluate',
     })
-    const refine = step('refine', model, { action: 'refine' })
-    const { result } = await house.run({ name: 'r', type: 'refinement', steps: [step('draft', model), judge, refine] })
+    const refine = model.step('refine', { action: 'refine' })
+    const { result } = await services.run({ name: 'r', type: 'refinement', steps: [model.step('draft'), judge, refine] })
     const attempts = result.steps.flatMap((one) => one.attempts)
     expect(attempts.map(({ cost }) => cost)).toEqual([20, 5, 6])
     expect(result.totalCost).toBe(31)
@@ -80,19 +81,19 @@ describeOnEveryDatabase('cost', (house) => {
   })
 
   test('a resumed flow counts the cost of earlier executions', async () => {
-    const model = house.model([answer('one', 1, 1), new OrchestratorError('PROVIDER_REJECTED', 'no'), answer('two', 2, 2)])
-    const { userId, threadId } = await house.person()
-    const flow = await house.polyphony.orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
-    await expect(house.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })).rejects.toMatchObject({
+    const model = services.model([answer('one', 1, 1), new OrchestratorError('PROVIDER_REJECTED', 'no'), answer('two', 2, 2)])
+    const { userId, threadId } = await services.person()
+    const flow = await services.polyphony.orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
+    await expect(services.polyphony.orchestrator.executeFlow(flow.id, userId, { input: 'x' })).rejects.toMatchObject({
       code: 'PROVIDER_REJECTED',
     })
-    const result = await house.polyphony.orchestrator.executeFlow(flow.id, userId)
+    const result = await services.polyphony.orchestrator.executeFlow(flow.id, userId)
     expect(result).toMatchObject({ totalCost: 3 + 6, totalTokens: 6 })
   })
 
   test('a flow stops before a call that could exceed maxCostUsd, and resumes when the limit is raised', async () => {
     const steps = [priced('a', { settings: { maxTokens: 10 } }), priced('b', { settings: { maxTokens: 10 } })]
-    const refused = house.run({ ...chain(...steps), limits: { maxCostUsd: 5 } })
+    const refused = services.run({ ...chain(...steps), limits: { maxCostUsd: 5 } })
     await expect(refused).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
   })
 
@@ -101,11 +102,11 @@ describeOnEveryDatabase('cost', (house) => {
       [{ maxTokens: 100 }, 1],
       [{ maxSteps: 2 }, 2],
     ] as const) {
-      const model = house.model(() => ({ text: 'ok', usage: usage(10, 60) }))
-      const { userId, threadId } = await house.person()
-      const { orchestrator } = house.polyphony
+      const model = services.model(() => ({ text: 'ok', usage: usage(10, 60) }))
+      const { userId, threadId } = await services.person()
+      const { orchestrator } = services.polyphony
       const settings = { maxTokens: 60 }
-      const steps = ['a', 'b', 'c'].map((id) => step(id, model, { settings }))
+      const steps = ['a', 'b', 'c'].map((id) => model.step(id, { settings }))
       const flow = await orchestrator.createFlow(threadId, userId, { ...chain(...steps), limits })
       const run = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
       await expect(run, JSON.stringify(limits)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
@@ -115,8 +116,8 @@ describeOnEveryDatabase('cost', (house) => {
   })
 
   test('checkFlow returns a cost range and every problem that would stop the run, before any call', async () => {
-    const { userId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const { userId } = await services.person()
+    const { orchestrator } = services.polyphony
     const fine = await orchestrator.checkFlow(chain(priced('a', { settings: { maxTokens: 1_000 } })), userId)
     expect(fine).toMatchObject({ ok: true, problems: [] })
     expect(fine.cost.highUsd).toBeGreaterThan(fine.cost.lowUsd)

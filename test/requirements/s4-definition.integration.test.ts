@@ -58,7 +58,9 @@ import {
   StepStatus,
 } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeInMemory, failureOf, step } from './house.ts'
+import { rejection } from '../support/caught.ts'
+import { chain } from '../support/flows.ts'
+import { describeInMemory } from './services.ts'
 
 test('flow types and actions can be given as constants and as plain strings', () => {
   expect(OrchestrationFlowType).toMatchObject({
@@ -86,10 +88,10 @@ test('every status has a constant', () => {
   expectTypeOf<'COMPLETED'>().toExtend<FlowStatus>()
 })
 
-describeInMemory('a definition', (house) => {
+describeInMemory('a definition', (services) => {
   test('a stored definition keeps every field', async () => {
-    const model = house.model(['x'])
-    const { userId, threadId } = await house.person()
+    const model = services.model(['x'])
+    const { userId, threadId } = await services.person()
     const definition: FlowDefinitionInput = {
       name: 'Named',
       description: 'Described',
@@ -99,10 +101,10 @@ describeInMemory('a definition', (house) => {
       maxExecutionTime: 5_000,
       contextPolicy: { maxSharedTokens: 77 },
       limits: { maxTokens: 50_000 },
-      steps: [step('only', model)],
+      steps: [model.step('only')],
     }
-    const { id } = await house.polyphony.orchestrator.createFlow(threadId, userId, definition)
-    const flow = await house.polyphony.orchestrator.getFlow(id, userId)
+    const { id } = await services.polyphony.orchestrator.createFlow(threadId, userId, definition)
+    const flow = await services.polyphony.orchestrator.getFlow(id, userId)
     expect(flow).toMatchObject({ name: 'Named', description: 'Described', flowType: 'sequential', steps: [{ id: 'only' }] })
     expect(flow.definition).toMatchObject({
       version: '7',
@@ -114,13 +116,13 @@ describeInMemory('a definition', (house) => {
   })
 
   test('FLOW_INVALID lists all problems, each with its path and a suggestion', async () => {
-    const model = house.model([])
-    const { userId, threadId } = await house.person()
+    const model = services.model([])
+    const { userId, threadId } = await services.person()
     const wrong = {
-      ...chain(step('draft', model), step('draft', model), step('third', model, { inputFrom: 'drfat' })),
+      ...chain(model.step('draft'), model.step('draft'), model.step('third', { inputFrom: 'drfat' })),
       surprise: true,
     }
-    const error = await failureOf(house.polyphony.orchestrator.createFlow(threadId, userId, wrong))
+    const error = await rejection(services.polyphony.orchestrator.createFlow(threadId, userId, wrong))
     if (!OrchestratorError.is(error)) throw error
     expect(error).toMatchObject({ code: 'FLOW_INVALID', retryable: false })
     const said = JSON.stringify(error.details.problems)
@@ -133,32 +135,32 @@ describeInMemory('a definition', (house) => {
     ['an unknown key of a step', [{}, { promt: 'x' }]],
     ['an unknown action', [{}, { action: 'write' }]],
   ] as const)('refuses %s', async (_, [first, second]) => {
-    const model = house.model([])
-    const { userId, threadId } = await house.person()
+    const model = services.model([])
+    const { userId, threadId } = await services.person()
     // A caller of plain JavaScript may pass what the types forbid.
     const definition = {
       name: 'wrong',
       type: 'graph',
       steps: [
-        { ...step('a', model), ...first },
-        { ...step('b', model), ...second },
+        { ...model.step('a'), ...first },
+        { ...model.step('b'), ...second },
       ],
     }
-    const created = house.polyphony.orchestrator.createFlow(threadId, userId, JSON.parse(JSON.stringify(definition)))
+    const created = services.polyphony.orchestrator.createFlow(threadId, userId, JSON.parse(JSON.stringify(definition)))
     await expect(created).rejects.toMatchObject({ code: 'FLOW_INVALID' })
   })
 
   test('a flow that takes longer than maxExecutionTime ends with FLOW_TIMEOUT', async () => {
-    const model = house.model([{ text: '', hang: true }])
-    const run = house.run({ ...chain(step('slow', model)), maxExecutionTime: 30 })
+    const model = services.model([{ text: '', hang: true }])
+    const run = services.run({ ...chain(model.step('slow')), maxExecutionTime: 30 })
     await expect(run).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
   })
 
   test('onStepComplete is called for every step and onFlowComplete once', async () => {
-    const model = house.model(['one', 'two'])
+    const model = services.model(['one', 'two'])
     const seen: unknown[] = []
-    await house.run({
-      ...chain(step('a', model), step('b', model)),
+    await services.run({
+      ...chain(model.step('a'), model.step('b')),
       onStepComplete: ({ stepId, status, output }) => seen.push([stepId, status, output]),
       onFlowComplete: ({ status, finalOutput }) => seen.push([status, finalOutput]),
       onError: () => seen.push('error'),
@@ -171,9 +173,9 @@ describeInMemory('a definition', (house) => {
   })
 
   test('onError is called with code, flow and step before executeFlow rejects', async () => {
-    const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
+    const model = services.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const seen: FlowError[] = []
-    await failureOf(house.run({ ...chain(step('a', model)), onError: (error) => seen.push(error) }))
+    await rejection(services.run({ ...chain(model.step('a')), onError: (error) => seen.push(error) }))
     expect(seen).toMatchObject([{ code: 'PROVIDER_REJECTED', stepId: 'a', flowId: expect.any(String), retryable: false }])
   })
 
@@ -181,14 +183,14 @@ describeInMemory('a definition', (house) => {
     const fail = (): never => {
       throw new Error('callback')
     }
-    const definition = { ...chain(step('a', house.model(['fine']))), onStepComplete: fail, onFlowComplete: fail }
-    expect((await house.run(definition, { onUpdate: fail })).result.finalOutput).toBe('fine')
+    const definition = { ...chain(services.model(['fine']).step('a')), onStepComplete: fail, onFlowComplete: fail }
+    expect((await services.run(definition, { onUpdate: fail })).result.finalOutput).toBe('fine')
   })
 
   test('a step runs on the provider and model that it names', async () => {
-    const one = house.model(['from alpha'], 'alpha')
-    const two = house.model(['from beta'], 'beta')
-    const { result } = await house.run(chain(step('first-1', one), step('second_2', two, { prompt: 'original' })))
+    const one = services.model(['from alpha'], 'alpha')
+    const two = services.model(['from beta'], 'beta')
+    const { result } = await services.run(chain(one.step('first-1'), two.step('second_2', { prompt: 'original' })))
     expect(
       result.steps.map(({ stepId, provider, requestedModel, output }) => [stepId, provider, requestedModel, output]),
     ).toEqual([
@@ -199,7 +201,7 @@ describeInMemory('a definition', (house) => {
 
   test('a model without a provider is split at its first slash', async () => {
     const definition = chain({ id: 'a', model: 'beta/family/name-1', action: 'generate', prompt: 'hello' })
-    const { result } = await house.run(definition)
+    const { result } = await services.run(definition)
     expect(result.steps[0]).toMatchObject({
       provider: 'beta',
       requestedModel: 'family/name-1',
@@ -209,19 +211,19 @@ describeInMemory('a definition', (house) => {
 
   test.each(Object.entries(StepAction))('a step runs the action %s', async (name, action) => {
     expect(action).toBe(name.toLowerCase())
-    const model = house.model(['done'])
-    const { result, updates } = await house.run(chain(step('a', model, { action })))
+    const model = services.model(['done'])
+    const { result, updates } = await services.run(chain(model.step('a', { action })))
     expect(result).toMatchObject({ finalOutput: 'done', steps: [{ action, status: 'SUCCESS' }] })
     expect(updates.find(({ type }) => type === 'step_start')).toMatchObject({ stepId: 'a', data: { action } })
   })
 
   test('a prompt may be a string, a function or an async function', async () => {
-    const model = house.model(() => 'ok')
-    await house.run(
+    const model = services.model(() => 'ok')
+    await services.run(
       chain(
-        step('a', model, { prompt: 'of a string {{ original }}' }),
-        step('b', model, { prompt: (context) => `of a function ${context.stepId}` }),
-        step('c', model, { prompt: async (context) => Promise.resolve(`of an async function ${context.originalPrompt}`) }),
+        model.step('a', { prompt: 'of a string {{ original }}' }),
+        model.step('b', { prompt: (context) => `of a function ${context.stepId}` }),
+        model.step('c', { prompt: async (context) => Promise.resolve(`of an async function ${context.originalPrompt}`) }),
       ),
     )
     expect(model.sent(0)).toContain('of a string the question')
@@ -230,8 +232,8 @@ describeInMemory('a definition', (house) => {
   })
 
   test('the prompt "original" is sent as the user wrote it', async () => {
-    const model = house.model(['ok'])
-    await house.run(chain(step('a', model, { prompt: 'original' })), { input: 'words of the user' })
+    const model = services.model(['ok'])
+    await services.run(chain(model.step('a', { prompt: 'original' })), { input: 'words of the user' })
     expect(model.requests[0]?.messages.at(-1)).toMatchObject({ role: 'user', content: 'words of the user' })
   })
 
@@ -242,9 +244,9 @@ describeInMemory('a definition', (house) => {
     { inputFrom: 'a', given: ['first!'], hidden: ['second!'] },
   ])('inputFrom "$inputFrom" selects the input of a step', async ({ inputFrom, given, hidden }) => {
     for (const prompt of ['look at {{ input }}', 'look at it']) {
-      const model = house.model(['first!', 'second!', 'third!'])
-      const last = step('c', model, { inputFrom, prompt })
-      await house.run(chain(step('a', model), step('b', model, { prompt: 'original' }), last))
+      const model = services.model(['first!', 'second!', 'third!'])
+      const last = model.step('c', { inputFrom, prompt })
+      await services.run(chain(model.step('a'), model.step('b', { prompt: 'original' }), last))
       for (const text of given) expect(model.sent(2), prompt).toContain(text)
       for (const text of hidden) expect(model.sent(2), prompt).not.toContain(text)
     }
@@ -255,9 +257,9 @@ describeInMemory('a definition', (house) => {
     ['an async function', () => Promise.resolve(true), () => Promise.resolve(false)],
     ['an expression', 'original.contains("question")', 'original.contains("elephant")'],
   ] as const)('a condition given as %s runs or skips its step', async (_, holds, fails) => {
-    const model = house.model(['one', 'two'])
-    const { result } = await house.run(
-      chain(step('a', model), step('b', model, { condition: fails }), step('c', model, { condition: holds })),
+    const model = services.model(['one', 'two'])
+    const { result } = await services.run(
+      chain(model.step('a'), model.step('b', { condition: fails }), model.step('c', { condition: holds })),
     )
     expect(result.steps.map(({ stepId, status }) => [stepId, status])).toEqual([
       ['a', 'SUCCESS'],
@@ -268,21 +270,21 @@ describeInMemory('a definition', (house) => {
   })
 
   test('prompt and condition functions receive the whole context', async () => {
-    const model = house.model(['one', 'two', 'three'])
+    const model = services.model(['one', 'two', 'three'])
     const seen: StepContext[] = []
     const look = (context: StepContext) => {
       seen.push(context)
       return `prompt of ${context.stepId}`
     }
-    const whose = await house.person()
-    await house.polyphony.conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'said before' })
-    await house.polyphony.dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
-    const { flow } = await house.run(
+    const whose = await services.person()
+    await services.polyphony.conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'said before' })
+    await services.polyphony.dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
+    const { flow } = await services.run(
       {
         ...chain(
-          step('a', model, { prompt: look }),
-          step('b', model),
-          step('c', model, {
+          model.step('a', { prompt: look }),
+          model.step('b'),
+          model.step('c', {
             prompt: look,
             condition: (context) => {
               seen.push(context)
@@ -313,13 +315,13 @@ describeInMemory('a definition', (house) => {
   })
 
   test('the prompt comes from the option, else the definition, else the newest user message', async () => {
-    const model = house.model(() => 'ok')
-    const whose = await house.person()
-    const definition = chain(step('a', model, { prompt: 'original' }))
-    const run = (more: Partial<FlowDefinitionInput>, input?: string) => house.run({ ...definition, ...more }, { input }, whose)
+    const model = services.model(() => 'ok')
+    const whose = await services.person()
+    const definition = chain(model.step('a', { prompt: 'original' }))
+    const run = (more: Partial<FlowDefinitionInput>, input?: string) => services.run({ ...definition, ...more }, { input }, whose)
     await expect(run({})).rejects.toMatchObject({ code: 'FLOW_INPUT_MISSING' })
     for (const content of ['old words', 'new words']) {
-      await house.polyphony.conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content })
+      await services.polyphony.conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content })
     }
     await run({ input: 'of the definition' }, 'of the option')
     await run({ input: 'of the definition' })

@@ -11,7 +11,6 @@
 import * as main from 'polyphony'
 import {
   conversationService,
-  createPolyphony,
   createScriptedProvider,
   ERROR_CODES,
   OrchestratorError,
@@ -24,8 +23,10 @@ import { examples } from 'polyphony/orchestrator.examples'
 import * as index from 'polyphony/orchestrator.index'
 import type { FlowDefinition, FlowExecutionResult, FlowStep, StepContext } from 'polyphony/orchestrator.types'
 import { afterEach, expect, expectTypeOf, test, vi } from 'vitest'
+import { chain } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { createVendorServer } from '../support/vendor-server.ts'
-import { chain, DATABASES, describeInMemory, step } from './house.ts'
+import { DATABASES, describeInMemory } from './services.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -97,9 +98,9 @@ test('errors are of one class under two names, each code with its facts', () => 
   }
 })
 
-describeInMemory('delivery', (house) => {
+describeInMemory('delivery', (services) => {
   test('configured providers work without further set-up', async () => {
-    const known = house.polyphony.providers.list().map(({ id, active }) => [id, active])
+    const known = services.polyphony.providers.list().map(({ id, active }) => [id, active])
     expect(known).toEqual(
       expect.arrayContaining([
         ['alpha', true],
@@ -108,25 +109,25 @@ describeInMemory('delivery', (house) => {
         ['asleep', false],
       ]),
     )
-    expect(JSON.stringify(house.polyphony.providers.list())).not.toMatch(/key-/)
+    expect(JSON.stringify(services.polyphony.providers.list())).not.toMatch(/key-/)
     const missing = chain({ id: 'a', model: 'nowhere/m', action: 'generate' })
-    await expect(house.run(missing)).rejects.toMatchObject({ code: 'PROVIDER_NOT_CONFIGURED' })
+    await expect(services.run(missing)).rejects.toMatchObject({ code: 'PROVIDER_NOT_CONFIGURED' })
   })
 
   test('an inactive provider stops the flow before its first call', async () => {
-    const model = house.model(() => 'ok')
-    const definition = chain(step('a', model), { id: 'b', model: 'asleep/m', action: 'generate', prompt: 'x' })
-    const { orchestrator, providers } = house.polyphony
-    const { userId, threadId } = await house.person()
+    const model = services.model(() => 'ok')
+    const definition = chain(model.step('a'), { id: 'b', model: 'asleep/m', action: 'generate', prompt: 'x' })
+    const { orchestrator, providers } = services.polyphony
+    const { userId, threadId } = await services.person()
     const flow = await orchestrator.createFlow(threadId, userId, definition)
     const refused = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     await expect(refused).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE', message: expect.stringContaining('asleep') })
     expect(model.requests).toHaveLength(0)
     providers.setActive('gamma', false)
-    const sleeping = house.model(['awake'], 'gamma')
-    await expect(house.run(chain(step('a', sleeping)))).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE' })
+    const sleeping = services.model(['awake'], 'gamma')
+    await expect(services.run(chain(sleeping.step('a')))).rejects.toMatchObject({ code: 'PROVIDER_INACTIVE' })
     providers.setActive('gamma', true)
-    expect((await house.run(chain(step('a', sleeping)))).result.finalOutput).toBe('awake')
+    expect((await services.run(chain(sleeping.step('a')))).result.finalOutput).toBe('awake')
   })
 
   test('every method checks the permission service of the backend', async () => {
@@ -147,10 +148,7 @@ describeInMemory('delivery', (house) => {
       threadCreated: async () => {},
     }
     const alpha = createScriptedProvider({ id: 'alpha', replies: () => 'ok' })
-    const own = await createPolyphony(
-      { database: 'memory://', providers: { alpha }, permissions },
-      { env: {}, cwd: '/nonexistent' },
-    )
+    const own = await openTestPolyphony({ providers: { alpha }, permissions })
     const thread = await own.conversations.createThread('ada')
     const definition = chain({ id: 'a', model: 'alpha/m', action: 'generate', prompt: 'x' })
     const flow = await own.orchestrator.createFlow(thread.id, 'ada', definition)
@@ -178,7 +176,7 @@ describeInMemory('delivery', (house) => {
 
   test('closing ends running flows, which stay resumable, and a second close is harmless', async () => {
     const alpha = createScriptedProvider({ id: 'alpha', replies: [{ text: '', hang: true }] })
-    const own = await createPolyphony({ database: 'memory://', providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+    const own = await openTestPolyphony({ providers: { alpha } })
     const thread = await own.conversations.createThread('ada')
     const definition = chain({ id: 'a', model: 'alpha/m', action: 'generate', prompt: 'x' })
     const flow = await own.orchestrator.createFlow(thread.id, 'ada', definition)

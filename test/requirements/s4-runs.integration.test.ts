@@ -16,15 +16,17 @@
 
 import { type FlowUpdate, OrchestratorError } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeOnEveryDatabase, failureOf, step, until } from './house.ts'
+import { rejection } from '../support/caught.ts'
+import { chain, until } from '../support/flows.ts'
+import { describeOnEveryDatabase } from './services.ts'
 
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'busy')
 const usage = { inputTokens: 4, outputTokens: 1, totalTokens: 5, source: 'reported' } as const
 
-describeOnEveryDatabase('a run', (house) => {
+describeOnEveryDatabase('a run', (services) => {
   test('a step is retried at most maxRetries times, and the retries are counted', async () => {
-    const model = house.model([unavailable(), unavailable(), { text: 'third', usage }])
-    const { result, updates } = await house.run(chain(step('a', model, { retryOnFailure: true, maxRetries: 2 })))
+    const model = services.model([unavailable(), unavailable(), { text: 'third', usage }])
+    const { result, updates } = await services.run(chain(model.step('a', { retryOnFailure: true, maxRetries: 2 })))
     expect(result.steps[0]).toMatchObject({ output: 'third', retryCount: 2, metadata: { retryCount: 2 } })
     expect(result.steps[0]?.attempts).toMatchObject([
       { number: 1, error: { code: 'PROVIDER_UNAVAILABLE' } },
@@ -32,34 +34,34 @@ describeOnEveryDatabase('a run', (house) => {
       { number: 3, usage },
     ])
     expect(updates.filter(({ type }) => type === 'step_retry')).toHaveLength(2)
-    const poor = house.model(() => unavailable())
-    const failed = house.run(chain(step('a', poor, { retryOnFailure: true, maxRetries: 3 })))
+    const poor = services.model(() => unavailable())
+    const failed = services.run(chain(poor.step('a', { retryOnFailure: true, maxRetries: 3 })))
     await expect(failed).rejects.toMatchObject({ code: 'PROVIDER_UNAVAILABLE', details: { stepId: 'a', attempt: 4 } })
     expect(poor.requests).toHaveLength(4)
   })
 
   test('a step is retried only if retryOnFailure allows it', async () => {
-    const model = house.model(() => unavailable())
-    await failureOf(house.run(chain(step('a', model, { retryOnFailure: false, maxRetries: 5 }))))
+    const model = services.model(() => unavailable())
+    await rejection(services.run(chain(model.step('a', { retryOnFailure: false, maxRetries: 5 }))))
     expect(model.requests).toHaveLength(1)
-    await failureOf(house.run(chain(step('a', model, { maxRetries: 0 }))))
+    await rejection(services.run(chain(model.step('a', { maxRetries: 0 }))))
     expect(model.requests).toHaveLength(2)
   })
 
   test.each(['PROVIDER_AUTH', 'PROVIDER_REJECTED', 'PROVIDER_QUOTA_EXHAUSTED', 'CONTENT_FILTERED'] as const)(
     'a step is never retried after %s',
     async (code) => {
-      const model = house.model(() => new OrchestratorError(code, 'no'))
-      const failed = house.run(chain(step('a', model, { retryOnFailure: true, maxRetries: 5 })))
+      const model = services.model(() => new OrchestratorError(code, 'no'))
+      const failed = services.run(chain(model.step('a', { retryOnFailure: true, maxRetries: 5 })))
       await expect(failed).rejects.toMatchObject({ code, retryable: false })
       expect(model.requests).toHaveLength(1)
     },
   )
 
   test('a step uses its fallback and records which provider answered', async () => {
-    const first = house.model([new OrchestratorError('PROVIDER_AUTH', 'no')], 'alpha')
-    const second = house.model(['rescued'], 'beta')
-    const { result } = await house.run(chain(step('a', first, { fallbacks: [second.target], prompt: 'original' })))
+    const first = services.model([new OrchestratorError('PROVIDER_AUTH', 'no')], 'alpha')
+    const second = services.model(['rescued'], 'beta')
+    const { result } = await services.run(chain(first.step('a', { fallbacks: [second.target], prompt: 'original' })))
     expect(result.steps[0]).toMatchObject({
       output: 'rescued',
       provider: 'beta',
@@ -69,46 +71,46 @@ describeOnEveryDatabase('a run', (house) => {
   })
 
   test('a step ends at its timeout without a retry', async () => {
-    const model = house.model(() => ({ text: '', hang: true }))
-    const failed = house.run(chain(step('a', model, { timeout: 25, retryOnFailure: true, maxRetries: 3 })))
+    const model = services.model(() => ({ text: '', hang: true }))
+    const failed = services.run(chain(model.step('a', { timeout: 25, retryOnFailure: true, maxRetries: 3 })))
     await expect(failed).rejects.toMatchObject({ code: 'STEP_TIMEOUT', details: { stepId: 'a' } })
     expect(model.requests).toHaveLength(1)
   })
 
   test('a silent stream ends at its idleTimeout', async () => {
-    const model = house.model([{ text: 'begun', hang: true }])
-    const error = await failureOf(house.run(chain(step('a', model, { idleTimeout: 25, maxRetries: 0 }))))
+    const model = services.model([{ text: 'begun', hang: true }])
+    const error = await rejection(services.run(chain(model.step('a', { idleTimeout: 25, maxRetries: 0 }))))
     expect(error).toMatchObject({ code: expect.stringMatching(/^(STEP_TIMEOUT|PROVIDER_UNAVAILABLE)$/) })
     expect(model.requests).toHaveLength(1)
   })
 
   test('a flow ends at its timeout, together with a waiting retry', async () => {
-    const hanging = house.model(['one', { text: '', hang: true }])
-    const slow = house.run(chain(step('a', hanging), step('b', hanging)), { timeout: { flow: 40 } })
+    const hanging = services.model(['one', { text: '', hang: true }])
+    const slow = services.run(chain(hanging.step('a'), hanging.step('b')), { timeout: { flow: 40 } })
     await expect(slow).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
-    const { vendor } = house
+    const { vendor } = services
     vendor.answer({ status: 429, headers: { 'retry-after': '20' }, body: { error: { message: 'slow down' } } })
     const before = vendor.requests.length
     const limited = chain({ id: 'a', model: 'openai/gpt-6-sol', action: 'generate', prompt: 'x' })
-    await expect(house.run(limited, { timeout: { flow: 3_000 } })).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
+    await expect(services.run(limited, { timeout: { flow: 3_000 } })).rejects.toMatchObject({ code: 'FLOW_TIMEOUT' })
     expect(vendor.requests).toHaveLength(before + 1)
   })
 
   test('any error of a custom provider becomes an OrchestratorError', async () => {
-    const error = await failureOf(house.run(chain(step('a', house.model([new Error('boom')])))))
+    const error = await rejection(services.run(chain(services.model([new Error('boom')]).step('a'))))
     expect(OrchestratorError.is(error)).toBe(true)
-    const inPrompt = step('a', house.model([]), {
+    const inPrompt = services.model([]).step('a', {
       prompt: () => {
         throw new Error('in the prompt')
       },
     })
-    await expect(house.run(chain(inPrompt))).rejects.toMatchObject({ code: 'STEP_FAILED', details: { stepId: 'a' } })
+    await expect(services.run(chain(inPrompt))).rejects.toMatchObject({ code: 'STEP_FAILED', details: { stepId: 'a' } })
   })
 
   test('updates are numbered and have type, step and data', async () => {
-    const model = house.model([{ text: 'one two', chunks: ['one ', 'two'] }])
-    const steps = [step('a', model), step('b', model, { condition: 'false' })]
-    const { updates, flow, result } = await house.run(chain(...steps))
+    const model = services.model([{ text: 'one two', chunks: ['one ', 'two'] }])
+    const steps = [model.step('a'), model.step('b', { condition: 'false' })]
+    const { updates, flow, result } = await services.run(chain(...steps))
     expect(updates.map(({ type, stepId }) => [type, stepId])).toEqual([
       ['flow_start', undefined],
       ['step_start', 'a'],
@@ -132,10 +134,10 @@ describeOnEveryDatabase('a run', (house) => {
   })
 
   test('an error update arrives before executeFlow rejects', async () => {
-    const model = house.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
+    const model = services.model([new OrchestratorError('PROVIDER_REJECTED', 'no')])
     const seen: FlowUpdate[] = []
     let told: number | undefined
-    const run = house.run(chain(step('a', model)), { onUpdate: (update) => seen.push(update) })
+    const run = services.run(chain(model.step('a')), { onUpdate: (update) => seen.push(update) })
     await run.catch(() => {
       told = seen.filter(({ type }) => type === 'error').length
     })
@@ -144,13 +146,13 @@ describeOnEveryDatabase('a run', (house) => {
   })
 
   test('a client that reconnects misses no update and gets none twice', async () => {
-    const model = house.model([
+    const model = services.model([
       { text: 'abc', chunks: ['a', 'b', 'c'], delayMs: 4 },
       { text: 'def', chunks: ['d', 'e', 'f'], delayMs: 4 },
     ])
-    const { orchestrator } = house.polyphony
-    const { userId, threadId } = await house.person()
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const { orchestrator } = services.polyphony
+    const { userId, threadId } = await services.person()
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     await orchestrator.startFlow(flow.id, userId, { input: 'x', streaming: true })
     const live: FlowUpdate[] = []
     for await (const update of orchestrator.streamFlow(flow.id, userId)) {
@@ -172,26 +174,26 @@ describeOnEveryDatabase('a run', (house) => {
   })
 
   test('leaving a stream never cancels the flow, and users without rights cannot stream it', async () => {
-    const model = house.model([{ text: 'done', delayMs: 10 }])
-    const { orchestrator } = house.polyphony
-    const { userId, threadId } = await house.person()
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model)))
+    const model = services.model([{ text: 'done', delayMs: 10 }])
+    const { orchestrator } = services.polyphony
+    const { userId, threadId } = await services.person()
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a')))
     await orchestrator.startFlow(flow.id, userId, { input: 'x' })
     for await (const _ of orchestrator.streamFlow(flow.id, userId)) break
-    const { userId: stranger } = await house.person()
+    const { userId: stranger } = await services.person()
     await expect(orchestrator.streamFlow(flow.id, stranger).next()).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
     for await (const _ of orchestrator.streamFlow(flow.id, userId));
     expect(await orchestrator.getFlowStatus(flow.id, userId)).toMatchObject({ status: 'COMPLETED' })
   })
 
   test('a cancelled run ends its updates with flow_cancelled', async () => {
-    const model = house.model([{ text: '', hang: true }])
-    const { orchestrator } = house.polyphony
-    const { userId, threadId } = await house.person()
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model)))
+    const model = services.model([{ text: '', hang: true }])
+    const { orchestrator } = services.polyphony
+    const { userId, threadId } = await services.person()
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a')))
     const seen: FlowUpdate[] = []
     const run = orchestrator.executeFlow(flow.id, userId, { input: 'x', onUpdate: (update) => seen.push(update) })
-    const outcome = failureOf(run)
+    const outcome = rejection(run)
     await until(() => model.requests.length === 1)
     await orchestrator.cancelFlow(flow.id, userId)
     expect(await outcome).toMatchObject({ code: 'FLOW_CANCELLED' })

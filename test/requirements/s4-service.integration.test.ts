@@ -36,28 +36,29 @@
 
 import { type FlowStatusReport, type ListFlowsOptions, OrchestratorError } from 'polyphony'
 import { expect, expectTypeOf, test } from 'vitest'
-import { chain, describeOnEveryDatabase, step, until } from './house.ts'
+import { chain, until } from '../support/flows.ts'
+import { describeOnEveryDatabase } from './services.ts'
 
 const UNKNOWN = '00000000-0000-4000-8000-000000000000'
 const usage = { inputTokens: 3, outputTokens: 2, totalTokens: 5, source: 'reported' } as const
 
-describeOnEveryDatabase('the service', (house) => {
+describeOnEveryDatabase('the service', (services) => {
   test('createFlow stores a flow with an id', async () => {
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', house.model([]))))
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
+    const flow = await orchestrator.createFlow(threadId, userId, chain(services.model([]).step('a')))
     expect(flow).toMatchObject({ id: expect.any(String), threadId, status: 'PENDING', currentStepIndex: 0, name: 'chain' })
     expect(flow.createdAt).toBeInstanceOf(Date)
     expect(flow.startedAt ?? flow.completedAt ?? flow.result).toBeUndefined()
     expect(await orchestrator.getFlow(flow.id, userId)).toMatchObject({ id: flow.id, status: 'PENDING', stepResults: [] })
-    const created = orchestrator.createFlow(UNKNOWN, userId, chain(step('a', house.model([]))))
+    const created = orchestrator.createFlow(UNKNOWN, userId, chain(services.model([]).step('a')))
     await expect(created).rejects.toMatchObject({ code: 'THREAD_NOT_FOUND' })
   })
 
   test('getFlow returns the flow with its step results', async () => {
-    const model = house.model(() => ({ text: 'done', usage }))
-    const { flow, userId, threadId, result } = await house.run({ ...chain(step('a', model)), description: 'about' })
-    const found = await house.polyphony.orchestrator.getFlow(flow.id, userId)
+    const model = services.model(() => ({ text: 'done', usage }))
+    const { flow, userId, threadId, result } = await services.run({ ...chain(model.step('a')), description: 'about' })
+    const found = await services.polyphony.orchestrator.getFlow(flow.id, userId)
     expect(found).toMatchObject({
       id: flow.id,
       threadId,
@@ -82,21 +83,21 @@ describeOnEveryDatabase('the service', (house) => {
     ])
     expect(found.stepResults[0]?.executedAt).toBeInstanceOf(Date)
     expect(found.result?.steps.map(({ stepId }) => stepId)).toEqual(result.steps.map(({ stepId }) => stepId))
-    await expect(house.polyphony.orchestrator.getFlow(UNKNOWN, userId)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
-    await expect(house.polyphony.orchestrator.getFlow('no uuid', userId)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
+    await expect(services.polyphony.orchestrator.getFlow(UNKNOWN, userId)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
+    await expect(services.polyphony.orchestrator.getFlow('no uuid', userId)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
   })
 
   test('listFlows filters by status and type', async () => {
-    const whose = await house.person()
-    const { orchestrator } = house.polyphony
+    const whose = await services.person()
+    const { orchestrator } = services.polyphony
     const list = async (options?: ListFlowsOptions) =>
       (await orchestrator.listFlows(whose.threadId, whose.userId, options)).map(({ name }) => name).sort()
-    const model = house.model(() => 'ok')
-    await house.run({ ...chain(step('a', model)), name: 'done' }, {}, whose)
-    await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(step('a', model)), name: 'new' })
-    await orchestrator.createFlow(whose.threadId, whose.userId, { name: 'wide', type: 'parallel', steps: [step('a', model)] })
-    const stranger = await house.person()
-    await orchestrator.createFlow(stranger.threadId, stranger.userId, chain(step('a', model)))
+    const model = services.model(() => 'ok')
+    await services.run({ ...chain(model.step('a')), name: 'done' }, {}, whose)
+    await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(model.step('a')), name: 'new' })
+    await orchestrator.createFlow(whose.threadId, whose.userId, { name: 'wide', type: 'parallel', steps: [model.step('a')] })
+    const stranger = await services.person()
+    await orchestrator.createFlow(stranger.threadId, stranger.userId, chain(model.step('a')))
     expect(await list()).toEqual(['done', 'new', 'wide'])
     expect(await list({ status: 'COMPLETED' })).toEqual(['done'])
     expect(await list({ status: 'PENDING' })).toEqual(['new', 'wide'])
@@ -108,12 +109,12 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test('listFlows returns sorted pages', async () => {
-    const whose = await house.person()
-    const { orchestrator } = house.polyphony
-    const model = house.model(() => 'ok')
+    const whose = await services.person()
+    const { orchestrator } = services.polyphony
+    const model = services.model(() => 'ok')
     const ids: string[] = []
     for (const name of ['b', 'c', 'a']) {
-      const flow = await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(step('s', model)), name })
+      const flow = await orchestrator.createFlow(whose.threadId, whose.userId, { ...chain(model.step('s')), name })
       ids.push(flow.id)
       await new Promise((resolve) => setTimeout(resolve, 3))
     }
@@ -136,10 +137,10 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test('deleteFlow removes a flow, but not a running one', async () => {
-    const model = house.model([{ text: '', hang: true }])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model)))
+    const model = services.model([{ text: '', hang: true }])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a')))
     await orchestrator.startFlow(flow.id, userId, { input: 'x' })
     await until(() => model.requests.length === 1)
     await expect(orchestrator.deleteFlow(flow.id, userId)).rejects.toMatchObject({ code: 'FLOW_RUNNING' })
@@ -153,8 +154,8 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test('executeFlow resolves with the documented result', async () => {
-    const model = house.model(() => ({ text: 'done', usage }))
-    const { result, flow } = await house.run(chain(step('a', model), step('b', model)))
+    const model = services.model(() => ({ text: 'done', usage }))
+    const { result, flow } = await services.run(chain(model.step('a'), model.step('b')))
     expect(result).toMatchObject({
       flowId: flow.id,
       status: 'COMPLETED',
@@ -186,14 +187,14 @@ describeOnEveryDatabase('the service', (house) => {
       attempts: [{ usage, executionTime: expect.any(Number) }],
     })
     for (const time of [first?.startedAt, first?.completedAt, first?.attempts[0]?.startedAt]) expect(time).toBeInstanceOf(Date)
-    const again = house.polyphony.orchestrator.executeFlow(flow.id, flow.userId)
+    const again = services.polyphony.orchestrator.executeFlow(flow.id, flow.userId)
     await expect(again).rejects.toMatchObject({ code: 'FLOW_ALREADY_COMPLETED' })
   })
 
   test('a flow requests streams only if an option or a listener demands it', async () => {
     const deltas = async (streaming?: boolean) => {
-      const model = house.model([{ text: 'one two', chunks: ['one ', 'two'] }])
-      const { updates } = await house.run(chain(step('a', model)), { streaming })
+      const model = services.model([{ text: 'one two', chunks: ['one ', 'two'] }])
+      const { updates } = await services.run(chain(model.step('a')), { streaming })
       return updates.flatMap((update) => (update.type === 'step_progress' ? [update.data.delta] : []))
     }
     expect(await deltas(true)).toEqual(['one ', 'two'])
@@ -205,40 +206,35 @@ describeOnEveryDatabase('the service', (house) => {
       [{ flow: 25 }, 'FLOW_TIMEOUT'],
       [{ step: 25 }, 'STEP_TIMEOUT'],
     ] as const) {
-      const model = house.model([{ text: '', hang: true }])
-      await expect(house.run(chain(step('a', model)), { timeout })).rejects.toMatchObject({ code })
+      const model = services.model([{ text: '', hang: true }])
+      await expect(services.run(chain(model.step('a')), { timeout })).rejects.toMatchObject({ code })
     }
   })
 
   test('a flow keeps the metadata of its run', async () => {
-    const model = house.model(['ok'])
-    const { flow } = await house.run(chain(step('a', model, { prompt: 'for {{ metadata.customer }}' })), {
+    const model = services.model(['ok'])
+    const { flow } = await services.run(chain(model.step('a', { prompt: 'for {{ metadata.customer }}' })), {
       metadata: { customer: 'ACME' },
     })
     expect(model.sent(0)).toContain('for ACME')
-    const stored = await house.polyphony.orchestrator.getFlow(flow.id, flow.userId)
+    const stored = await services.polyphony.orchestrator.getFlow(flow.id, flow.userId)
     expect(stored.metadata).toMatchObject({ customer: 'ACME' })
   })
 
   test('executeFlow accepts the thread of the flow as an option and refuses another one', async () => {
-    const whose = await house.person()
-    const other = await house.polyphony.conversations.createThread(whose.userId)
-    const definition = chain(
-      step(
-        'a',
-        house.model(() => 'ok'),
-      ),
-    )
-    const { result } = await house.run(definition, { threadId: whose.threadId }, whose)
+    const whose = await services.person()
+    const other = await services.polyphony.conversations.createThread(whose.userId)
+    const definition = chain(services.model(() => 'ok').step('a'))
+    const { result } = await services.run(definition, { threadId: whose.threadId }, whose)
     expect(result.status).toBe('COMPLETED')
-    await expect(house.run(definition, { threadId: other.id }, whose)).rejects.toBeInstanceOf(OrchestratorError)
+    await expect(services.run(definition, { threadId: other.id }, whose)).rejects.toBeInstanceOf(OrchestratorError)
   })
 
   test('executeStep runs one step and records it', async () => {
-    const model = house.model(['single', 'second', 'again'])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
-    const definition = chain(step('a', model, { prompt: 'original' }), step('b', model, { prompt: 'after {{ previous }}' }))
+    const model = services.model(['single', 'second', 'again'])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
+    const definition = chain(model.step('a', { prompt: 'original' }), model.step('b', { prompt: 'after {{ previous }}' }))
     const flow = await orchestrator.createFlow(threadId, userId, definition)
     const result = await orchestrator.executeStep(flow.id, 'a', userId, 'just this')
     expect(result).toMatchObject({ stepId: 'a', flowId: flow.id, status: 'SUCCESS', output: 'single' })
@@ -251,10 +247,10 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test('cancelFlow ends a pending executeFlow, which rejects', async () => {
-    const model = house.model(['one', { text: '', hang: true }, 'resumed'])
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const model = services.model(['one', { text: '', hang: true }, 'resumed'])
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     const pending = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     const outcome = expect(pending).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
     await until(() => model.requests.length === 2)
@@ -268,13 +264,13 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test("the caller's signal cancels, before and during the run", async () => {
-    const model = house.model([{ text: '', hang: true }])
-    await expect(house.run(chain(step('a', model)), { signal: AbortSignal.abort() })).rejects.toMatchObject({
+    const model = services.model([{ text: '', hang: true }])
+    await expect(services.run(chain(model.step('a')), { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'FLOW_CANCELLED',
     })
     expect(model.requests).toHaveLength(0)
     const controller = new AbortController()
-    const outcome = expect(house.run(chain(step('a', model)), { signal: controller.signal })).rejects.toMatchObject({
+    const outcome = expect(services.run(chain(model.step('a')), { signal: controller.signal })).rejects.toMatchObject({
       code: 'FLOW_CANCELLED',
     })
     await until(() => model.requests.length === 1)
@@ -283,15 +279,15 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test('getFlowStatus reports the progress of a flow before, during and after the run', async () => {
-    const { userId, threadId } = await house.person()
-    const { orchestrator } = house.polyphony
+    const { userId, threadId } = await services.person()
+    const { orchestrator } = services.polyphony
     const seen: FlowStatusReport[] = []
     const look = async () => seen.push(await orchestrator.getFlowStatus(flow.id))
-    const model = house.model(async () => {
+    const model = services.model(async () => {
       await look()
       return 'ok'
     })
-    const flow = await orchestrator.createFlow(threadId, userId, chain(step('a', model), step('b', model)))
+    const flow = await orchestrator.createFlow(threadId, userId, chain(model.step('a'), model.step('b')))
     await look()
     await orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     await look()
@@ -309,8 +305,8 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test('a failed flow names its failed steps, keeps successful results, and resumes without paying twice', async () => {
-    const { orchestrator } = house.polyphony
-    const { userId, threadId } = await house.person()
+    const { orchestrator } = services.polyphony
+    const { userId, threadId } = await services.person()
     const progress: number[] = []
     const look = async () => {
       const status = await orchestrator.getFlowStatus(flow.id)
@@ -318,11 +314,11 @@ describeOnEveryDatabase('the service', (house) => {
       return status
     }
     const replies = ['one', 'two', new OrchestratorError('PROVIDER_REJECTED', 'no'), 'three', 'four']
-    const model = house.model(async (_, index) => {
+    const model = services.model(async (_, index) => {
       await look()
       return replies[index] ?? 'none'
     })
-    const steps = ['a', 'b', 'c', 'd'].map((id) => step(id, model))
+    const steps = ['a', 'b', 'c', 'd'].map((id) => model.step(id))
     const flow = await orchestrator.createFlow(threadId, userId, chain(...steps))
     const failed = orchestrator.executeFlow(flow.id, userId, { input: 'x' })
     await expect(failed).rejects.toMatchObject({
@@ -351,18 +347,18 @@ describeOnEveryDatabase('the service', (house) => {
   })
 
   test("the status of another user's flow is hidden when a user is given", async () => {
-    const { flow } = await house.run(chain(step('a', house.model(['ok']))))
-    const stranger = await house.person()
-    const foreign = house.polyphony.orchestrator.getFlowStatus(flow.id, stranger.userId)
+    const { flow } = await services.run(chain(services.model(['ok']).step('a')))
+    const stranger = await services.person()
+    const foreign = services.polyphony.orchestrator.getFlowStatus(flow.id, stranger.userId)
     await expect(foreign).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
-    expect(await house.polyphony.orchestrator.getFlowStatus(flow.id)).toMatchObject({ status: 'COMPLETED' })
+    expect(await services.polyphony.orchestrator.getFlowStatus(flow.id)).toMatchObject({ status: 'COMPLETED' })
   })
 
   test('startFlow returns at once, and rerunFlow keeps the results before its first step', async () => {
-    const { orchestrator } = house.polyphony
-    const model = house.model([{ text: 'one', delayMs: 5 }, 'two', 'two again', 'whole 1', 'whole 2'])
-    const { userId, threadId } = await house.person()
-    const definition = chain(step('a', model), step('b', model, { prompt: 'after {{ previous }}' }))
+    const { orchestrator } = services.polyphony
+    const model = services.model([{ text: 'one', delayMs: 5 }, 'two', 'two again', 'whole 1', 'whole 2'])
+    const { userId, threadId } = await services.person()
+    const definition = chain(model.step('a'), model.step('b', { prompt: 'after {{ previous }}' }))
     const flow = await orchestrator.createFlow(threadId, userId, definition)
     expect(await orchestrator.startFlow(flow.id, userId, { input: 'x' })).toMatchObject({ status: 'RUNNING' })
     for await (const _ of orchestrator.streamFlow(flow.id, userId));

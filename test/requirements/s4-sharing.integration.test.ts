@@ -22,19 +22,20 @@
 
 import type { FlowDefinitionInput, ThreadRight } from 'polyphony'
 import { expect, test } from 'vitest'
-import { chain, describeInMemory, step } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { describeInMemory } from './services.ts'
 
-describeInMemory('sharing', (house) => {
-  const sharedHistory = (model: ReturnType<typeof house.model>): FlowDefinitionInput => ({
-    ...chain(step('a', model)),
+describeInMemory('sharing', (services) => {
+  const sharedHistory = (model: ReturnType<typeof services.model>): FlowDefinitionInput => ({
+    ...chain(model.step('a')),
     contextPolicy: { shareConversationHistory: true },
   })
 
   test('creating and running need write, viewing needs read, deleting needs delete', async () => {
-    const owner = await house.person()
-    const { orchestrator, permissions } = house.polyphony
-    const model = house.model(() => 'ok')
-    const definition = chain(step('a', model))
+    const owner = await services.person()
+    const { orchestrator, permissions } = services.polyphony
+    const model = services.model(() => 'ok')
+    const definition = chain(model.step('a'))
     const flow = await orchestrator.createFlow(owner.threadId, owner.userId, definition)
     const attempts = (userId: string) => ({
       getFlow: () => orchestrator.getFlow(flow.id, userId),
@@ -58,11 +59,11 @@ describeInMemory('sharing', (house) => {
       return found
     }
     const member = async (...rights: ThreadRight[]) => {
-      const { userId } = await house.person()
+      const { userId } = await services.person()
       await permissions.grant(owner.threadId, owner.userId, userId, rights)
       return userId
     }
-    const { listFlows, createFlow, ...onFlow } = await codes((await house.person()).userId)
+    const { listFlows, createFlow, ...onFlow } = await codes((await services.person()).userId)
     expect([listFlows, createFlow]).toEqual(['THREAD_NOT_FOUND', 'THREAD_NOT_FOUND'])
     expect(new Set(Object.values(onFlow))).toEqual(new Set(['FLOW_NOT_FOUND']))
     const denied = 'PERMISSION_DENIED'
@@ -83,10 +84,10 @@ describeInMemory('sharing', (house) => {
   })
 
   test('a flow inherits the rights of its thread, even after they are revoked', async () => {
-    const owner = await house.person()
-    const guest = await house.person()
-    const { orchestrator, permissions, conversations } = house.polyphony
-    const flow = await orchestrator.createFlow(owner.threadId, owner.userId, chain(step('a', house.model([]))))
+    const owner = await services.person()
+    const guest = await services.person()
+    const { orchestrator, permissions, conversations } = services.polyphony
+    const flow = await orchestrator.createFlow(owner.threadId, owner.userId, chain(services.model([]).step('a')))
     await permissions.grant(owner.threadId, owner.userId, guest.userId, ['read'])
     expect(await orchestrator.getFlow(flow.id, guest.userId)).toMatchObject({ id: flow.id })
     expect(await conversations.getMessages(owner.threadId, guest.userId)).toEqual([])
@@ -105,8 +106,8 @@ describeInMemory('sharing', (house) => {
   })
 
   test('there is one sharing policy per user and provider', async () => {
-    const { userId } = await house.person()
-    const { dataSharing } = house.polyphony
+    const { userId } = await services.person()
+    const { dataSharing } = services.polyphony
     expect(await dataSharing.get(userId, 'alpha')).toBeUndefined()
     await dataSharing.set(userId, 'alpha', { allowConversationHistory: true })
     expect(await dataSharing.get(userId, 'alpha')).toEqual({
@@ -123,25 +124,25 @@ describeInMemory('sharing', (house) => {
   })
 
   test('the conversation is shared only if the context policy of the flow allows it', async () => {
-    const whose = await house.person()
-    const { conversations, dataSharing } = house.polyphony
+    const whose = await services.person()
+    const { conversations, dataSharing } = services.polyphony
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'CANARY of the thread' })
-    const model = house.model(() => 'ok')
-    const withheld = await house.run(sharedHistory(model), {}, whose)
+    const model = services.model(() => 'ok')
+    const withheld = await services.run(sharedHistory(model), {}, whose)
     expect(withheld.result.steps[0]?.withheld).toMatchObject([{ kind: 'conversation_history', to: 'alpha', allowed: false }])
     await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
-    await house.run(chain(step('a', model)), {}, whose)
-    await house.run(sharedHistory(model), {}, whose)
+    await services.run(chain(model.step('a')), {}, whose)
+    await services.run(sharedHistory(model), {}, whose)
     expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
   })
 
   test('shareStepOutputs: false hides outputs of other steps from prompts but not from conditions', async () => {
-    const model = house.model(['CANARY', 'two', 'three'])
-    const { result } = await house.run({
+    const model = services.model(['CANARY', 'two', 'three'])
+    const { result } = await services.run({
       ...chain(
-        step('a', model),
-        step('b', model, { condition: 'steps.a.output.contains("CANARY")' }),
-        step('c', model, { inputFrom: 'all' }),
+        model.step('a'),
+        model.step('b', { condition: 'steps.a.output.contains("CANARY")' }),
+        model.step('c', { inputFrom: 'all' }),
       ),
       contextPolicy: { shareStepOutputs: false },
     })
@@ -150,57 +151,57 @@ describeInMemory('sharing', (house) => {
   })
 
   test('prompts include the original prompt unless the context policy excludes it', async () => {
-    const model = house.model(() => 'ok')
-    const definition = chain(step('a', model, { prompt: 'first' }), step('b', model, { prompt: 'second', inputFrom: 'previous' }))
-    await house.run(definition, { input: 'CANARY of the user' })
-    await house.run({ ...definition, contextPolicy: { includeOriginalPrompt: false } }, { input: 'CANARY of the user' })
+    const model = services.model(() => 'ok')
+    const definition = chain(model.step('a', { prompt: 'first' }), model.step('b', { prompt: 'second', inputFrom: 'previous' }))
+    await services.run(definition, { input: 'CANARY of the user' })
+    await services.run({ ...definition, contextPolicy: { includeOriginalPrompt: false } }, { input: 'CANARY of the user' })
     expect(model.sent(1)).toContain('CANARY')
     expect(model.sent(3)).not.toContain('CANARY')
   })
 
   test('system messages of the thread are passed on only with preserveSystemPrompts', async () => {
-    const whose = await house.person()
-    const { conversations, dataSharing } = house.polyphony
+    const whose = await services.person()
+    const { conversations, dataSharing } = services.polyphony
     await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'system', content: 'CANARY of the system' })
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'hello' })
-    const model = house.model(() => 'ok')
+    const model = services.model(() => 'ok')
     for (const preserveSystemPrompts of [undefined, false, true]) {
       const contextPolicy = { shareConversationHistory: true, preserveSystemPrompts }
-      await house.run({ ...chain(step('a', model)), contextPolicy }, {}, whose)
+      await services.run({ ...chain(model.step('a')), contextPolicy }, {}, whose)
     }
     expect([0, 1, 2].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, false, true])
   })
 
   test('shared context is cut at maxSharedTokens, oldest history first, with a note', async () => {
-    const whose = await house.person()
-    const { conversations, dataSharing } = house.polyphony
+    const whose = await services.person()
+    const { conversations, dataSharing } = services.polyphony
     await dataSharing.set(whose.userId, 'alpha', { allowConversationHistory: true })
     for (const content of [`OLDEST ${'word '.repeat(300)}`, 'NEWEST']) {
       await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content })
     }
-    const model = house.model(['OUTPUT', 'ok', `BEGIN ${'word '.repeat(300)} END`, 'ok'])
-    const definition = chain(step('a', model), step('b', model, { inputFrom: 'a' }))
+    const model = services.model(['OUTPUT', 'ok', `BEGIN ${'word '.repeat(300)} END`, 'ok'])
+    const definition = chain(model.step('a'), model.step('b', { inputFrom: 'a' }))
     const contextPolicy = { shareConversationHistory: true, maxSharedTokens: 40 }
-    const { result } = await house.run({ ...definition, contextPolicy }, {}, whose)
+    const { result } = await services.run({ ...definition, contextPolicy }, {}, whose)
     for (const text of ['OUTPUT', 'NEWEST']) expect(model.sent(1)).toContain(text)
     expect(model.sent(1)).not.toContain('OLDEST')
     const cut = result.steps[1]
     expect([...(cut?.notes ?? []), JSON.stringify(cut?.withheld)].join()).toMatch(/maxSharedTokens/)
-    await house.run({ ...definition, contextPolicy }, {}, whose)
+    await services.run({ ...definition, contextPolicy }, {}, whose)
     expect(model.sent(3)).toContain('END')
     expect(model.sent(3)).not.toContain('BEGIN')
   })
 
   test('without a policy a provider sees the prompt and its own outputs only', async () => {
-    const alpha = house.model(['CANARY of alpha', 'third'], 'alpha')
-    const beta = house.model(['second'], 'beta')
+    const alpha = services.model(['CANARY of alpha', 'third'], 'alpha')
+    const beta = services.model(['second'], 'beta')
     const definition = chain(
-      step('a', alpha),
-      step('b', beta, { inputFrom: 'all' }),
-      step('c', alpha, { prompt: 'again {{ steps.a.output }}' }),
+      alpha.step('a'),
+      beta.step('b', { inputFrom: 'all' }),
+      alpha.step('c', { prompt: 'again {{ steps.a.output }}' }),
     )
-    const { result } = await house.run(definition)
+    const { result } = await services.run(definition)
     expect(result.status).toBe('COMPLETED')
     expect(JSON.stringify(beta.requests)).not.toContain('CANARY')
     expect(alpha.sent(1)).toContain('CANARY')
@@ -214,45 +215,45 @@ describeInMemory('sharing', (house) => {
       { prompt: (context: { previousStepOutputs: Readonly<Record<string, string>> }) => `${context.previousStepOutputs.a}` },
     ],
   ])('a step that requires a forbidden output fails before the call', async (_, needs) => {
-    const whose = await house.person()
-    const alpha = house.model(() => 'CANARY', 'alpha')
-    const beta = house.model(() => 'ok', 'beta')
-    const definition = chain(step('a', alpha), step('b', beta, needs))
-    const { dataSharing } = house.polyphony
+    const whose = await services.person()
+    const alpha = services.model(() => 'CANARY', 'alpha')
+    const beta = services.model(() => 'ok', 'beta')
+    const definition = chain(alpha.step('a'), beta.step('b', needs))
+    const { dataSharing } = services.polyphony
     for (const rules of [undefined, { allowConversationHistory: true, allowAttachments: true }]) {
       if (rules) await dataSharing.set(whose.userId, 'beta', rules)
-      await expect(house.run(definition, {}, whose)).rejects.toMatchObject({
+      await expect(services.run(definition, {}, whose)).rejects.toMatchObject({
         code: 'DATA_SHARING_DENIED',
         details: { stepId: 'b', piece: 'a', from: 'alpha', to: 'beta', rule: expect.any(String) },
       })
     }
     expect(beta.requests).toHaveLength(0)
     await dataSharing.set(whose.userId, 'beta', { allowCrossProviderContext: true })
-    expect((await house.run(definition, {}, whose)).result.finalOutput).toBe('ok')
+    expect((await services.run(definition, {}, whose)).result.finalOutput).toBe('ok')
     expect(beta.sent(0)).toContain('CANARY')
   })
 
   test('a forbidden output that is only offered is withheld, and the decision is recorded', async () => {
-    const alpha = house.model(['CANARY'], 'alpha')
-    const beta = house.model(['ok'], 'beta')
-    const { result, updates, flow } = await house.run(chain(step('a', alpha), step('b', beta, { inputFrom: 'all' })))
+    const alpha = services.model(['CANARY'], 'alpha')
+    const beta = services.model(['ok'], 'beta')
+    const { result, updates, flow } = await services.run(chain(alpha.step('a'), beta.step('b', { inputFrom: 'all' })))
     const kept = { kind: 'step_output', piece: 'a', from: 'alpha', to: 'beta', allowed: false }
     expect(result.steps[1]?.withheld).toMatchObject([kept])
     expect(updates.filter(({ type }) => type === 'context_withheld')).toMatchObject([{ stepId: 'b', data: kept }])
-    const { stepResults } = await house.polyphony.orchestrator.getFlow(flow.id, flow.userId)
+    const { stepResults } = await services.polyphony.orchestrator.getFlow(flow.id, flow.userId)
     expect(stepResults[1]?.withheld).toMatchObject([kept])
     expect(beta.sent(0)).not.toContain('CANARY')
   })
 
   test('attachments are sent only if the user allows them', async () => {
-    const whose = await house.person()
-    const { conversations, dataSharing } = house.polyphony
+    const whose = await services.person()
+    const { conversations, dataSharing } = services.polyphony
     const attachments = [{ name: 'plan.txt', mediaType: 'text/plain', text: 'CANARY of the attachment' }]
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'see the file', attachments })
-    const model = house.model(() => 'ok')
+    const model = services.model(() => 'ok')
     for (const allowAttachments of [false, true]) {
       await dataSharing.set(whose.userId, 'alpha', { allowAttachments })
-      const { result } = await house.run(chain(step('a', model, { prompt: 'original' })), { input: undefined }, whose)
+      const { result } = await services.run(chain(model.step('a', { prompt: 'original' })), { input: undefined }, whose)
       expect(result.steps[0]?.sharing).toMatchObject([{ kind: 'attachment', piece: 'plan.txt', allowed: allowAttachments }])
     }
     expect([0, 1].map((index) => model.sent(index).includes('CANARY'))).toEqual([false, true])

@@ -13,19 +13,22 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { createPolyphony, createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, type Polyphony } from 'polyphony'
+import { createScriptedProvider, type FlowDefinitionInput, type FlowUpdate, type Polyphony } from 'polyphony'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { rejection } from '../support/caught.ts'
+import { chain } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
-import { chain, describeOnEveryDatabase, failureOf, step } from './house.ts'
 import { INTERRUPTED_FLOW } from './killed-flow.ts'
+import { describeOnEveryDatabase } from './services.ts'
 
-describeOnEveryDatabase('messages', (house) => {
+describeOnEveryDatabase('messages', (services) => {
   test('saveMessages writes every step as a message of the thread', async () => {
-    const model = house.model(['one', 'two', 'three'])
-    const whose = await house.person()
-    const { conversations } = house.polyphony
+    const model = services.model(['one', 'two', 'three'])
+    const whose = await services.person()
+    const { conversations } = services.polyphony
     await conversations.addMessage(whose.threadId, whose.userId, { role: 'user', content: 'question' })
-    const { result, flow } = await house.run(chain(step('a', model), step('b', model)), { saveMessages: true }, whose)
+    const { result, flow } = await services.run(chain(model.step('a'), model.step('b')), { saveMessages: true }, whose)
     const messages = await conversations.getMessages(whose.threadId, whose.userId)
     expect(messages.map(({ role, content }) => [role, content])).toEqual([
       ['user', 'question'],
@@ -33,11 +36,11 @@ describeOnEveryDatabase('messages', (house) => {
       ['assistant', 'two'],
     ])
     expect(messages.slice(1).map(({ metadata }) => metadata.orchestrationFlowId)).toEqual([flow.id, flow.id])
-    const { stepResults } = await house.polyphony.orchestrator.getFlow(flow.id, whose.userId)
+    const { stepResults } = await services.polyphony.orchestrator.getFlow(flow.id, whose.userId)
     expect(stepResults.map(({ messageId }) => messageId)).toEqual(messages.slice(1).map(({ id }) => id))
     expect(result.steps.map(({ messageId }) => messageId)).toEqual(messages.slice(1).map(({ id }) => id))
     for (const { createdAt } of messages) expect(createdAt).toBeInstanceOf(Date)
-    await house.run(chain(step('a', model)), {}, whose)
+    await services.run(chain(model.step('a')), {}, whose)
     expect(await conversations.getMessages(whose.threadId, whose.userId)).toHaveLength(3)
   })
 })
@@ -77,7 +80,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
   async function start(...replies: string[]) {
     await open?.close()
     const alpha = createScriptedProvider({ id: 'alpha', replies })
-    open = await createPolyphony({ database: place.url, providers: { alpha } }, { env: {}, cwd: '/nonexistent' })
+    open = await openTestPolyphony({ database: place.url, providers: { alpha } })
     return { ...open, alpha }
   }
   const write = (id: string, prompt: FlowDefinitionInput['steps'][number]['prompt']) =>
@@ -118,11 +121,11 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
     const flow = await before.orchestrator.createFlow(thread.id, USER, coded)
     const after = await start('done')
     expect(await after.orchestrator.getFlow(flow.id, USER)).toMatchObject({ name: 'coded', status: 'PENDING' })
-    const error = await failureOf(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))
+    const error = await rejection(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))
     expect(error).toMatchObject({ code: 'FLOW_NOT_REBUILDABLE' })
     expect(after.alpha.requests).toHaveLength(0)
     await after.orchestrator.registerFlow({ ...coded, version: '1' })
-    expect(await failureOf(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))).toMatchObject({
+    expect(await rejection(after.orchestrator.executeFlow(flow.id, USER, { input: 'x' }))).toMatchObject({
       code: 'FLOW_NOT_REBUILDABLE',
     })
     await after.orchestrator.registerFlow(coded)
@@ -152,8 +155,8 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
 test('a second process on an embedded directory is refused with the name of the first', async () => {
   const place = await PLACES.pglite?.()
   const database = place?.url ?? ''
-  const first = await createPolyphony({ database }, { env: {}, cwd: '/nonexistent' })
-  const second = createPolyphony({ database }, { env: {}, cwd: '/nonexistent' })
+  const first = await openTestPolyphony({ database })
+  const second = openTestPolyphony({ database })
   await expect(second).rejects.toMatchObject({ code: 'DATABASE_LOCKED', details: { pid: process.pid } })
   await first.close()
   await first.close()

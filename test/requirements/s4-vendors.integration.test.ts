@@ -6,8 +6,10 @@
 // S4-58: temperature, maxTokens, topP and stopSequences are sent under the field names of $name
 
 import { expect, test } from 'vitest'
+import { rejection } from '../support/caught.ts'
+import { chain } from '../support/flows.ts'
 import { SSE_HEADERS, sse, type VendorAnswer } from '../support/vendor-server.ts'
-import { chain, describeInMemory, failureOf } from './house.ts'
+import { describeInMemory } from './services.ts'
 
 interface Dialect {
   readonly name: string
@@ -166,7 +168,7 @@ const DIALECTS: readonly Dialect[] = [
   { name: 'openai-compatible', model: 'local/llama3.2', ...chat },
 ]
 
-describeInMemory('vendors', (house) => {
+describeInMemory('vendors', (services) => {
   const only = (model: string, more: object = {}) =>
     chain({ id: 'a', model, action: 'generate', system: 'Be brief.', prompt: 'original', ...more })
 
@@ -174,16 +176,16 @@ describeInMemory('vendors', (house) => {
     'answers of $name arrive complete, streamed or not, with their tokens',
     async ({ model, whole, streamed }) => {
       const usage = { inputTokens: 10, outputTokens: 5, totalTokens: 15, source: 'reported' }
-      house.vendor.answer(whole('Grüße, 世界'))
-      const plain = await house.run(only(model), { streaming: false })
+      services.vendor.answer(whole('Grüße, 世界'))
+      const plain = await services.run(only(model), { streaming: false })
       expect(plain.result).toMatchObject({ finalOutput: 'Grüße, 世界', totalTokens: 15, simulated: false })
       expect(plain.result.steps[0]).toMatchObject({ model: 'answering', finishReason: 'stop', usage })
-      house.vendor.answer({ ...streamed('Grüße', ', ', '世界'), seed: 3 })
-      const live = await house.run(only(model), { streaming: true })
+      services.vendor.answer({ ...streamed('Grüße', ', ', '世界'), seed: 3 })
+      const live = await services.run(only(model), { streaming: true })
       expect(live.result.steps[0]).toMatchObject({ output: 'Grüße, 世界', model: 'answering', finishReason: 'stop', usage })
       const deltas = live.updates.flatMap((update) => (update.type === 'step_progress' ? [update.data.delta] : []))
       expect(deltas.join('')).toBe('Grüße, 世界')
-      const [first, second] = house.vendor.requests.slice(-2).map(({ body }) => JSON.stringify(body))
+      const [first, second] = services.vendor.requests.slice(-2).map(({ body }) => JSON.stringify(body))
       for (const text of ['Be brief.', 'the question']) expect(first).toContain(text)
       expect(second).toContain('the question')
     },
@@ -193,19 +195,19 @@ describeInMemory('vendors', (house) => {
     'temperature, maxTokens, topP and stopSequences are sent under the field names of $name',
     async (dialect) => {
       const settings = { temperature: 0.3, maxTokens: 123, topP: 0.5, stopSequences: ['END'] }
-      house.vendor.answer(dialect.whole('ok'))
-      const { result } = await house.run(only(dialect.model, { settings }), { streaming: false })
-      expect(dialect.settings(Object(house.vendor.requests.at(-1)?.body))).toMatchObject(Object(dialect.sent))
+      services.vendor.answer(dialect.whole('ok'))
+      const { result } = await services.run(only(dialect.model, { settings }), { streaming: false })
+      expect(dialect.settings(Object(services.vendor.requests.at(-1)?.body))).toMatchObject(Object(dialect.sent))
       // The Responses API has no stop sequences.
       if (dialect === responses) expect(result.steps[0]?.notes.join()).toMatch(/stop/i)
     },
   )
 
   test('settings that a reasoning model refuses are left out with a note', async () => {
-    house.vendor.answer(chat.whole('ok'))
+    services.vendor.answer(chat.whole('ok'))
     const settings = { temperature: 0.3, maxTokens: 50 }
-    const { result } = await house.run(only('openai/gpt-5.4', { settings }), { streaming: false })
-    const body = Object(house.vendor.requests.at(-1)?.body)
+    const { result } = await services.run(only('openai/gpt-5.4', { settings }), { streaming: false })
+    const body = Object(services.vendor.requests.at(-1)?.body)
     expect(body).not.toHaveProperty('temperature')
     expect(body).toMatchObject({ max_completion_tokens: 50 })
     expect(result.steps[0]?.notes.join()).toMatch(/temperature/)
@@ -216,24 +218,24 @@ describeInMemory('vendors', (house) => {
     async ({ model, streamed, endMark }) => {
       const { headers, body } = streamed('half an', ' answer')
       const text = String(body)
-      house.vendor.answer({ headers, body: text.slice(0, text.lastIndexOf('data: ', text.indexOf(endMark))) })
-      const cut = house.run(only(model, { maxRetries: 0 }), { streaming: true })
+      services.vendor.answer({ headers, body: text.slice(0, text.lastIndexOf('data: ', text.indexOf(endMark))) })
+      const cut = services.run(only(model, { maxRetries: 0 }), { streaming: true })
       await expect(cut).rejects.toMatchObject({ code: 'PROVIDER_STREAM_CUT' })
     },
   )
 
   test.each(DIALECTS)('a key that $name refuses is not retried, but a busy vendor is', async ({ model, whole }) => {
-    const { vendor } = house
+    const { vendor } = services
     const error = (status: number) => ({
       status,
       body: { error: { code: status, type: 'some_error', message: 'sorry', status: 'SORRY' } },
     })
     vendor.answer(error(401))
     const before = vendor.requests.length
-    await expect(house.run(only(model))).rejects.toMatchObject({ code: 'PROVIDER_AUTH', details: { stepId: 'a' } })
+    await expect(services.run(only(model))).rejects.toMatchObject({ code: 'PROVIDER_AUTH', details: { stepId: 'a' } })
     expect(vendor.requests).toHaveLength(before + 1)
     vendor.answer(error(503), { ...error(429), headers: { 'retry-after-ms': '1' } }, whole('at last'))
-    const { result } = await house.run(only(model, { maxRetries: 2 }), { streaming: false })
+    const { result } = await services.run(only(model, { maxRetries: 2 }), { streaming: false })
     expect(result.steps[0]).toMatchObject({ output: 'at last', retryCount: 2 })
     expect(result.steps[0]?.attempts.map(({ error }) => error?.code)).toEqual([
       'PROVIDER_UNAVAILABLE',
@@ -244,7 +246,7 @@ describeInMemory('vendors', (house) => {
   })
 
   test('an exhausted quota is a 429 that is never retried', async () => {
-    const { vendor } = house
+    const { vendor } = services
     const error = {
       message: 'You exceeded your current quota',
       type: 'insufficient_quota',
@@ -253,32 +255,32 @@ describeInMemory('vendors', (house) => {
     }
     vendor.answer({ status: 429, body: { error } })
     const before = vendor.requests.length
-    const run = house.run(only('openai/gpt-4.1-mini', { maxRetries: 5 }))
+    const run = services.run(only('openai/gpt-4.1-mini', { maxRetries: 5 }))
     await expect(run).rejects.toMatchObject({ code: 'PROVIDER_QUOTA_EXHAUSTED', retryable: false })
     expect(vendor.requests).toHaveLength(before + 1)
   })
 
   test.each(DIALECTS)('a cancelled call of $name closes its connection', async ({ model }) => {
-    const { orchestrator } = house.polyphony
-    const { userId, threadId } = await house.person()
-    house.vendor.answer({ instead: 'hang' })
+    const { orchestrator } = services.polyphony
+    const { userId, threadId } = await services.person()
+    services.vendor.answer({ instead: 'hang' })
     const flow = await orchestrator.createFlow(threadId, userId, only(model))
-    const idle = house.vendor.nextIdle()
-    const outcome = failureOf(orchestrator.executeFlow(flow.id, userId, { input: 'x' }))
+    const idle = services.vendor.nextIdle()
+    const outcome = rejection(orchestrator.executeFlow(flow.id, userId, { input: 'x' }))
     await idle
     await orchestrator.cancelFlow(flow.id, userId)
-    await house.vendor.clientClosed()
+    await services.vendor.clientClosed()
     expect(await outcome).toMatchObject({ code: 'FLOW_CANCELLED' })
   })
 
   test('known models have a price, and neither key nor prompt gets into an error', async () => {
     const { body } = chat.whole('ok')
-    house.vendor.answer({ body: { ...Object(body), model: 'gpt-4o-mini' } })
-    const { result } = await house.run(only('openai/gpt-4o-mini'), { streaming: false })
+    services.vendor.answer({ body: { ...Object(body), model: 'gpt-4o-mini' } })
+    const { result } = await services.run(only('openai/gpt-4o-mini'), { streaming: false })
     expect(result.totalCost).toBeGreaterThan(0)
     expect(result).toMatchObject({ unpricedSteps: 0, steps: [{ costSource: 'prices' }] })
-    house.vendor.answer({ status: 400, body: { error: { message: 'key-o said: SECRET-PROMPT' } } })
-    const error = await failureOf(house.run(only('openai/gpt-4o-mini'), { input: 'SECRET-PROMPT' }))
+    services.vendor.answer({ status: 400, body: { error: { message: 'key-o said: SECRET-PROMPT' } } })
+    const error = await rejection(services.run(only('openai/gpt-4o-mini'), { input: 'SECRET-PROMPT' }))
     expect(error).toMatchObject({ code: 'PROVIDER_REJECTED' })
     const told = `${String(error)} ${JSON.stringify(error)}`
     for (const secret of ['key-o', 'SECRET-PROMPT']) expect(told).not.toContain(secret)

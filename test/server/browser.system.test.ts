@@ -5,6 +5,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, type TestContext, test } from 'vitest'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { CHROMIUM, openBrowser } from '../support/chromium.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 import { type RunningServer, runServer } from './running-server.ts'
 
 const PIECES = Array.from({ length: 400 }, (_, index) => `<${index}>`)
@@ -29,13 +30,12 @@ async function servePage(): Promise<string> {
     response.setHeader('content-type', 'text/html')
     response.end('<!doctype html><title>elsewhere</title>')
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const port = await listenOnLoopback(server)
   onTestFinished(() => {
     server.closeAllConnections()
     server.close()
   })
-  const address = server.address()
-  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+  return `http://127.0.0.1:${port}`
 }
 
 type Options = Parameters<typeof runServer>[0]

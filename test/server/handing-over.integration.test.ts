@@ -4,18 +4,23 @@ import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../src/providers/scripted.ts'
+import { step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 
-const step = (id: string) => ({ id, model: 'scripted/a', action: 'generate', prompt: 'original' }) as const
-const DEFINITION: FlowDefinitionInput = { name: 'two steps', type: 'sequential', steps: [step('first'), step('second')] }
+const DEFINITION: FlowDefinitionInput = {
+  name: 'two steps',
+  type: 'sequential',
+  steps: [step('first', { prompt: 'original' }), step('second', { prompt: 'original' })],
+}
 const HANGS: ScriptedReply = { text: 'half of it', hang: true }
 
 /** A Polyphony over the database whose provider answers from the script. */
 async function open(database: string, replies: readonly ScriptedReply[]) {
   const provider = createScriptedProvider({ replies })
-  const polyphony = await createPolyphony({ database, providers: { scripted: provider } }, { env: {}, cwd: tmpdir() })
+  const polyphony = await openTestPolyphony({ database, providers: { scripted: provider } })
   onTestFinished(() => polyphony.close())
   return { polyphony, provider }
 }

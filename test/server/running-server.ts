@@ -1,9 +1,9 @@
-import { tmpdir } from 'node:os'
 import { onTestFinished } from 'vitest'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
 import type { Scope } from '../../src/domain/users/api-key.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '../../src/server/server.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 export interface Answer {
   readonly status: number
@@ -39,10 +39,7 @@ export async function runServer(
   config: PolyphonyConfigInput = {},
   { isKeyed, ...options }: RunOptions = {},
 ): Promise<RunningServer> {
-  const polyphony = await createPolyphony(
-    { database: 'memory://', simulator: true, ...config, server: { port: 0, ...config.server } },
-    { env: {}, cwd: tmpdir() },
-  )
+  const polyphony = await openTestPolyphony({ simulator: true, ...config, server: { port: 0, ...config.server } })
   const server = await createHttpServer(polyphony, options)
   if (isKeyed) await polyphony.apiKeys.create('first')
   const url = await server.listen()

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
-import { createPolyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { createHttpServer } from '../../src/server/server.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import type { ServerMemory } from './server-process.ts'
 
 const SAMPLE_EVERY_MS = 20
@@ -26,7 +26,7 @@ const provider = createScriptedProvider({
     return { text: prompt.endsWith(', in short') ? 'short' : chunks.join(''), chunks, delayMs: Number(delayMs) }
   },
 })
-const polyphony = await createPolyphony({ ...config, providers: { scripted: provider } }, { env: {}, cwd: '/nonexistent' })
+const polyphony = await openTestPolyphony({ ...config, providers: { scripted: provider } })
 const server = await createHttpServer(polyphony)
 const url = await server.listen()
 if (polyphony.config.server.resumeInterrupted) await polyphony.resumeInterrupted()

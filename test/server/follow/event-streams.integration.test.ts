@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
+import { until } from '../../support/flows.ts'
 import { openTcp, readAnswer } from '../abuse/raw-request.ts'
 import { eventsOf, type RunningServer, runServer } from '../running-server.ts'
 import { connect } from '../socket-client.ts'
@@ -32,10 +33,6 @@ async function createFlow({ send }: RunningServer, key?: string): Promise<string
 
 const pieces = (count: number, characters: number) =>
   Array.from({ length: count }, (_, index) => `<${index}>`.padEnd(characters, '.'))
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10))
-}
 
 test('clients may disconnect at any moment, including the last one, without harm', OPTIONS, async () => {
   const place = await open(pieces(100, 10))

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
+import { until } from '../../support/flows.ts'
 import { type RunningServer, runServer } from '../running-server.ts'
 import { connect, type SocketClient } from '../socket-client.ts'
 
@@ -38,10 +39,6 @@ async function open() {
 async function gaugeOf({ send }: RunningServer, name: string): Promise<number> {
   const { text } = await send('GET', '/metrics')
   return Number(new RegExp(`^polyphony_${name} (\\d+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
 const textOf = ({ frames }: SocketClient, flowId: string): string =>

@@ -1,12 +1,11 @@
-import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
-import { createPolyphony } from '../../../src/polyphony.ts'
 import { problem } from '../../../src/protocol/problem.ts'
 import { createHttpServer } from '../../../src/server/server.ts'
+import { openTestPolyphony } from '../../support/polyphony.ts'
 import { send } from '../running-server.ts'
 
 test('a request during closing gets SERVER_CLOSING in the format of all other errors', async () => {
-  const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0 } }, { env: {}, cwd: tmpdir() })
+  const polyphony = await openTestPolyphony({ server: { port: 0 } })
   const server = await createHttpServer(polyphony)
   let leave = () => {}
   server.app.addHook('preClose', () => new Promise<void>((resolve) => (leave = resolve)))

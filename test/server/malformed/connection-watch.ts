@@ -1,8 +1,8 @@
 import dns from 'node:dns'
-import { once } from 'node:events'
 import { syncBuiltinESMExports } from 'node:module'
 import { createServer, Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
+import { listenOnLoopback } from '../../support/loopback.ts'
 
 export interface ConnectionWatch {
   /** Where this process wanted to go since the watch began, but for the ports that are its own. */
@@ -25,10 +25,7 @@ export async function watchConnections(): Promise<ConnectionWatch> {
     bites++
     socket.destroy()
   })
-  bait.listen(0, '127.0.0.1')
-  await once(bait, 'listening')
-  const address = bait.address()
-  const baitPort = typeof address === 'object' && address ? address.port : 0
+  const baitPort = await listenOnLoopback(bait)
 
   const { connect } = Socket.prototype
   const names = { lookup: dns.lookup, resolve: dns.resolve, resolve4: dns.resolve4, resolve6: dns.resolve6 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { SOCKET_CLOSE } from '../../../src/protocol/socket.ts'
-import { inParallel } from '../../faults/loopback.ts'
+import { inParallel } from '../../faults/observation.ts'
 import { casesOf, SEED } from '../../support/scale.ts'
 import { connect, type Frame } from '../socket-client.ts'
 import { findFault } from './answers.ts'

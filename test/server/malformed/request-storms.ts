@@ -1,7 +1,7 @@
 import { Agent, request as httpRequest } from 'node:http'
 import fc from 'fast-check'
 import { expect, onTestFinished, test } from 'vitest'
-import { inParallel } from '../../faults/loopback.ts'
+import { inParallel } from '../../faults/observation.ts'
 import { openTestPostgres } from '../../support/postgres.ts'
 import { routesOf } from '../tenancy/route-list.ts'
 import { findFault, type SeenAnswer } from './answers.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { watchProcess } from '../../faults/loopback.ts'
+import { watchProcess } from '../../faults/observation.ts'
 import { runServer } from '../running-server.ts'
 import { exchange, readAnswers } from './raw-bytes.ts'
 

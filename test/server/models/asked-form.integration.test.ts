@@ -2,8 +2,9 @@ import { BadRequestError } from 'openai'
 import { expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { findMismatch } from '../../../src/server/models/json/find-mismatch.ts'
+import { rejection } from '../../support/caught.ts'
 import { runServer } from '../running-server.ts'
-import { rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'
+import { runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
 const QUESTION = [{ role: 'user' as const, content: 'Why?' }]
 const ANSWER_SCHEMA = { type: 'object', properties: { answer: { type: 'string' } }, required: ['answer'] }
@@ -64,7 +65,7 @@ test('a requested schema that the flow does not meet is refused with the mismatc
     ['flow/typed', jsonSchema({ ...ANSWER_SCHEMA, required: ['answer', 'why'] }), 'expected a property "why"'],
     ['flow/typed', jsonSchema({ type: 'array', items: {} }), 'expected array, found object'],
   ] as const) {
-    const error = await rejected(openai.chat.completions.create({ model, messages: QUESTION, response_format }))
+    const error = await rejection(openai.chat.completions.create({ model, messages: QUESTION, response_format }))
     expect(error).toBeInstanceOf(BadRequestError)
     expect(error).toMatchObject({ status: 400, param: 'response_format', message: expect.stringContaining(message) })
   }
@@ -118,7 +119,7 @@ test('tools that may not be called are ignored', async () => {
   })
   expect(response.output_text).toBe('the answer')
   for (const tool_choice of ['auto', 'required', { type: 'function', function: { name: 'now' } }, undefined]) {
-    expect(await rejected(ask({ tools: [tool], tool_choice }))).toMatchObject({ status: 400, param: 'tools' })
+    expect(await rejection(ask({ tools: [tool], tool_choice }))).toMatchObject({ status: 400, param: 'tools' })
   }
 })
 

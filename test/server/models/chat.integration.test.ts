@@ -3,8 +3,9 @@ import { expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
 import type { Provider } from '../../../src/providers/provider.ts'
+import { rejection } from '../../support/caught.ts'
 import { runServer } from '../running-server.ts'
-import { type ModelServer, rejected, runModelServer, TWO_STEPS, USAGE, USER } from './model-server.ts'
+import { type ModelServer, runModelServer, TWO_STEPS, USAGE, USER } from './model-server.ts'
 
 const MODEL = 'flow/two steps'
 const QUESTION = [{ role: 'user' as const, content: 'Why is the sky blue?' }]
@@ -352,7 +353,7 @@ test.each([
   ['an empty message', { messages: [{ role: 'user' as const, content: ' ' }] }, 'invalid_value', 'messages'],
 ])('%s is refused with the name of the field, before anything is stored', async (_, more, code, param) => {
   const { openai, polyphony } = await twoSteps()
-  const error = await rejected(openai.chat.completions.create({ model: MODEL, messages: QUESTION, ...more }))
+  const error = await rejection(openai.chat.completions.create({ model: MODEL, messages: QUESTION, ...more }))
   expect(error).toBeInstanceOf(BadRequestError)
   expect(error).toMatchObject({ status: 400, type: 'invalid_request_error', code, param })
   expect(await polyphony.conversations.listThreads(USER)).toHaveLength(1)

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
+import { rejection } from '../../support/caught.ts'
 import { eventsOf } from '../running-server.ts'
-import { type ModelServer, rejected, runModelServer, USER } from './model-server.ts'
+import { type ModelServer, runModelServer, USER } from './model-server.ts'
 
 const QUESTION = [{ role: 'user' as const, content: 'Why is the sky blue?' }]
 const step = { model: 'scripted/m', action: 'generate' as const, prompt: 'original' }
@@ -43,7 +44,7 @@ test.each([
   const chat = { model: 'flow/ends', messages: QUESTION }
   const response = { model: 'flow/ends', input: 'hi' }
   for (const call of [server.openai.chat.completions.create(chat), server.openai.responses.create(response)]) {
-    expect(await rejected(call)).toMatchObject({ status: expect.any(Number), code: expect.any(String) })
+    expect(await rejection(call)).toMatchObject({ status: expect.any(Number), code: expect.any(String) })
   }
   const chunks = await streamed(server, '/v1/chat/completions', chat)
   expect(chunks).toContain('"error":{"message"')

@@ -10,8 +10,9 @@ import OpenAI, {
 } from 'openai'
 import { expect, test, vi } from 'vitest'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
+import { rejection } from '../../support/caught.ts'
 import { runServer } from '../running-server.ts'
-import { rejected, runModelServer, speaksThenFails, TWO_STEPS, USER } from './model-server.ts'
+import { runModelServer, speaksThenFails, TWO_STEPS, USER } from './model-server.ts'
 
 const ASK = { model: 'flow/two steps', messages: [{ role: 'user' as const, content: 'hi' }] }
 const failing = (error: OrchestratorError) => () => error
@@ -25,7 +26,7 @@ test('an invalid key is an AuthenticationError on all routes', async () => {
     stranger.chat.completions.create({ ...ASK, stream: true }),
     stranger.responses.create({ model: 'flow/x', input: 'hi' }),
   ]) {
-    const error = await rejected(call)
+    const error = await rejection(call)
     expect(error).toBeInstanceOf(AuthenticationError)
     expect(error).toMatchObject({ status: 401, code: 'invalid_api_key', type: 'invalid_request_error', param: null })
   }
@@ -35,7 +36,7 @@ test('a key without the scope is a PermissionDeniedError', async () => {
   const { url, keyOf } = await runModelServer([])
   const reader = new OpenAI({ baseURL: `${url}/v1`, apiKey: await keyOf(USER, ['read']), maxRetries: 0 })
   expect((await reader.models.list()).data.length).toBeGreaterThan(0)
-  const error = await rejected(reader.chat.completions.create(ASK))
+  const error = await rejection(reader.chat.completions.create(ASK))
   expect(error).toBeInstanceOf(PermissionDeniedError)
   expect(error).toMatchObject({ code: 'permission_denied', message: '403 This key lacks the scope "execute"' })
 })
@@ -59,7 +60,7 @@ test('sharing that a step finds forbidden at run time also states what to allow'
     ),
   )
   await save(TWO_STEPS)
-  expect(await rejected(openai.chat.completions.create(ASK))).toMatchObject({
+  expect(await rejection(openai.chat.completions.create(ASK))).toMatchObject({
     status: 403,
     message: expect.stringMatching(
       /needs more\. If you want that, allow it: PUT \/api\/v1\/data-sharing\/scripted \{"allowAttachments":true\}$/,
@@ -113,7 +114,7 @@ test('too many requests are a RateLimitError with the time to wait', async () =>
   const { url } = await runServer({ server: { requestsPerMinute: 1 } })
   const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'any', maxRetries: 0 })
   await openai.models.list()
-  const error = await rejected(openai.models.list())
+  const error = await rejection(openai.models.list())
   expect(error).toBeInstanceOf(RateLimitError)
   if (!(error instanceof RateLimitError)) return
   expect(error).toMatchObject({ code: 'rate_limit_exceeded', type: 'rate_limit_error' })
@@ -164,10 +165,10 @@ test.each([
     const { save, url, keyOf, polyphony } = await runModelServer(failing(new OrchestratorError(code, 'no', { retryable: false })))
     await save(TWO_STEPS)
     const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: await keyOf(USER), maxRetries: 2 })
-    const error = await rejected(openai.chat.completions.create(ASK))
+    const error = await rejection(openai.chat.completions.create(ASK))
     expect(error).toBeInstanceOf(kind)
     expect(error).toMatchObject({ status, code: expected })
-    const streamed = await rejected(openai.chat.completions.create({ ...ASK, stream: true }))
+    const streamed = await rejection(openai.chat.completions.create({ ...ASK, stream: true }))
     expect(streamed).toMatchObject({ status, code: expected })
     const flows = await Promise.all(
       (await polyphony.conversations.listThreads(USER)).map(({ id }) => polyphony.orchestrator.listFlows(id, USER)),
@@ -186,9 +187,9 @@ test('a second request with the Idempotency-Key of a running one is a ConflictEr
   await save(TWO_STEPS)
   const leave = new AbortController()
   const options = { headers: { 'idempotency-key': 'once' } }
-  const first = rejected(openai.chat.completions.create(ASK, { ...options, signal: leave.signal }))
+  const first = rejection(openai.chat.completions.create(ASK, { ...options, signal: leave.signal }))
   await vi.waitFor(() => expect(provider.requests).toHaveLength(1))
-  const error = await rejected(openai.chat.completions.create(ASK, options))
+  const error = await rejection(openai.chat.completions.create(ASK, options))
   expect(error).toBeInstanceOf(ConflictError)
   expect(error).toMatchObject({ code: 'request_in_progress' })
   leave.abort()
@@ -202,7 +203,7 @@ test('a flow that fails after its first text ends the stream with an error and n
   const stream = openai.chat.completions.stream(ASK)
   const pieces: string[] = []
   stream.on('content', (delta) => pieces.push(delta))
-  const error = await rejected(stream.finalChatCompletion())
+  const error = await rejection(stream.finalChatCompletion())
   expect(pieces).toEqual(['first words'])
   expect(error).toBeInstanceOf(OpenAI.APIError)
   expect(error).toMatchObject({ code: 'provider_stream_cut', type: 'server_error', message: 'the answer was cut' })
@@ -221,6 +222,6 @@ test('a flow that fails after its first text ends the stream with an error and n
 
 test('an unknown response is a NotFoundError', async () => {
   const { openai } = await runModelServer([])
-  const error = await rejected(openai.responses.retrieve('resp_unknown'))
+  const error = await rejection(openai.responses.retrieve('resp_unknown'))
   expect(error).toBeInstanceOf(NotFoundError)
 })

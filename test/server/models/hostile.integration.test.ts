@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import { expect, onTestFinished, test } from 'vitest'
+import { listenOnLoopback } from '../../support/loopback.ts'
 import { runServer, send } from '../running-server.ts'
 import { runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
@@ -100,10 +101,9 @@ test('no address in a model request is ever fetched', async () => {
   let connections = 0
   const listening = createServer((_, response) => response.end())
   listening.on('connection', () => connections++)
-  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve))
+  const port = await listenOnLoopback(listening)
   onTestFinished(() => void listening.close())
-  const address = listening.address()
-  const target = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}/a.png`
+  const target = `http://127.0.0.1:${port}/a.png`
 
   const server = await runModelServer(() => 'the answer')
   await server.save(TWO_STEPS)

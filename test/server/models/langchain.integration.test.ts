@@ -1,7 +1,8 @@
 import { AIMessage, HumanMessage, SystemMessage } from '@langchain/core/messages'
 import { ChatOpenAI } from '@langchain/openai'
 import { expect, test } from 'vitest'
-import { rejected, runModelServer, TWO_STEPS, USAGE, USER } from './model-server.ts'
+import { rejection } from '../../support/caught.ts'
+import { runModelServer, TWO_STEPS, USAGE, USER } from './model-server.ts'
 
 async function chat(more: Partial<ConstructorParameters<typeof ChatOpenAI>[0]> & object = {}) {
   const server = await runModelServer(() => ({ text: 'one two', chunks: ['one ', 'two'], usage: USAGE }))
@@ -64,6 +65,6 @@ test('LangChain with tools is refused before anything is paid for', async () => 
   const withTools = model.bindTools([
     { type: 'function', function: { name: 'f', parameters: { type: 'object', properties: {} } } },
   ])
-  expect(await rejected(withTools.invoke('hi'))).toMatchObject({ status: 400, code: 'unsupported_parameter', param: 'tools' })
+  expect(await rejection(withTools.invoke('hi'))).toMatchObject({ status: 400, code: 'unsupported_parameter', param: 'tools' })
   expect(provider.requests).toHaveLength(0)
 })

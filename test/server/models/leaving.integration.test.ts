@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
-import { type ModelServer, rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'
+import { rejection } from '../../support/caught.ts'
+import { type ModelServer, runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
 const ASK = { model: 'flow/two steps', messages: [{ role: 'user' as const, content: 'hi' }] }
 
@@ -30,7 +31,7 @@ test('a client that leaves before the first text of a stream cancels its flow', 
   const server = await runModelServer([{ text: '', hang: true }])
   await server.save(TWO_STEPS)
   const leave = new AbortController()
-  const call = rejected(server.openai.chat.completions.create({ ...ASK, stream: true }, { signal: leave.signal }))
+  const call = rejection(server.openai.chat.completions.create({ ...ASK, stream: true }, { signal: leave.signal }))
   await vi.waitFor(() => expect(server.provider.requests).toHaveLength(1))
   leave.abort()
   await call
@@ -43,7 +44,7 @@ test.each(['chat completion', 'response'] as const)(
     const server = await hanging()
     const leave = new AbortController()
     const { signal } = leave
-    const call = rejected(
+    const call = rejection(
       kind === 'response'
         ? server.openai.responses.create({ model: ASK.model, input: 'hi' }, { signal })
         : server.openai.chat.completions.create(ASK, { signal }),
@@ -64,7 +65,7 @@ test('with an Idempotency-Key a client may leave and request the answer later', 
   await server.save(TWO_STEPS)
   const headers = { 'idempotency-key': 'once' }
   const leave = new AbortController()
-  const first = rejected(server.openai.chat.completions.create(ASK, { headers, signal: leave.signal }))
+  const first = rejection(server.openai.chat.completions.create(ASK, { headers, signal: leave.signal }))
   await vi.waitFor(() => expect(server.provider.requests).toHaveLength(1))
   leave.abort()
   await first
@@ -80,10 +81,10 @@ test('with an Idempotency-Key a client may leave and request the answer later', 
 test('a closing server ends its answers, so that clients retry at another process, and cancels the flows', async () => {
   const server = await runModelServer(() => ({ text: '', chunks: ['first words'], hang: true }))
   await server.save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })
-  const whole = rejected(server.openai.chat.completions.create(ASK))
+  const whole = rejection(server.openai.chat.completions.create(ASK))
   const stream = server.openai.chat.completions.stream(ASK)
   await new Promise((resolve) => stream.once('content', resolve))
-  const streamed = rejected(stream.finalChatCompletion())
+  const streamed = rejection(stream.finalChatCompletion())
   await vi.waitFor(() => expect(server.provider.requests).toHaveLength(2))
   await server.server.close()
   expect(await whole).toMatchObject({ status: 503, code: 'server_closing' })
@@ -94,10 +95,10 @@ test('a closing server ends its answers, so that clients retry at another proces
 test('revoking a key ends its running answers and cancels their flows', async () => {
   const server = await runModelServer(() => ({ text: '', chunks: ['first words'], hang: true }))
   await server.save({ ...TWO_STEPS, steps: TWO_STEPS.steps.slice(0, 1) })
-  const whole = rejected(server.openai.chat.completions.create(ASK))
+  const whole = rejection(server.openai.chat.completions.create(ASK))
   const stream = server.openai.chat.completions.stream(ASK)
   await new Promise((resolve) => stream.once('content', resolve))
-  const streamed = rejected(stream.finalChatCompletion())
+  const streamed = rejection(stream.finalChatCompletion())
   await vi.waitFor(() => expect(server.provider.requests).toHaveLength(2))
   for (const { id } of await server.polyphony.apiKeys.list(USER)) await server.polyphony.apiKeys.revoke(id)
   expect(await whole).toMatchObject({ status: 401, code: 'invalid_api_key' })

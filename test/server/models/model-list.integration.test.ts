@@ -1,7 +1,8 @@
 import { NotFoundError } from 'openai'
 import { expect, test } from 'vitest'
 import { listFlowTemplates } from '../../../templates/index.ts'
-import { rejected, runModelServer, TWO_STEPS, USER } from './model-server.ts'
+import { rejection } from '../../support/caught.ts'
+import { runModelServer, TWO_STEPS, USER } from './model-server.ts'
 
 const say = (model: string) => ({ model, messages: [{ role: 'user' as const, content: 'hi' }] })
 
@@ -47,7 +48,7 @@ test('a name means the newest flow of that name, and a template before any flow'
     expect.stringContaining('do the new thing'),
   ])
   await save({ ...one('not a template'), name: 'critique' })
-  expect(await rejected(openai.chat.completions.create(say('flow/critique')))).toMatchObject({ code: 'provider_not_configured' })
+  expect(await rejection(openai.chat.completions.create(say('flow/critique')))).toMatchObject({ code: 'provider_not_configured' })
 })
 
 test('a flow of another user is not a model: its name, its id and an unknown id get the same answer', async () => {
@@ -60,8 +61,8 @@ test('a flow of another user is not a model: its name, its id and an unknown id 
   for (const name of ['two steps', flowId, unknown]) {
     const model = `flow/${name}`
     for (const error of [
-      await rejected(openai.models.retrieve(model)),
-      await rejected(openai.chat.completions.create(say(model))),
+      await rejection(openai.models.retrieve(model)),
+      await rejection(openai.chat.completions.create(say(model))),
     ]) {
       expect(error).toBeInstanceOf(NotFoundError)
       expect(error).toMatchObject({ status: 404, code: 'model_not_found', type: 'invalid_request_error', param: 'model' })
@@ -75,7 +76,7 @@ test('a flow of another user is not a model: its name, its id and an unknown id 
 
 test.each(['critique', 'flow/', 'gpt-5.4', `flow/${'x'.repeat(300)}`, 'flow'])('"%s" is not a model', async (model) => {
   const { openai } = await runModelServer([])
-  expect(await rejected(openai.chat.completions.create(say(model)))).toBeInstanceOf(NotFoundError)
+  expect(await rejection(openai.chat.completions.create(say(model)))).toBeInstanceOf(NotFoundError)
 })
 
 test('a flow that the caller may read runs under its id, in a thread of the caller', async () => {

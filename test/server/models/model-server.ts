@@ -66,17 +66,6 @@ export const TWO_STEPS: FlowDefinitionInput = {
   ],
 }
 
-/** The error that a call of the client rejects with; fails where it resolves. */
-export async function rejected(call: PromiseLike<unknown>): Promise<unknown> {
-  let answer: unknown
-  try {
-    answer = await call
-  } catch (error) {
-    return error
-  }
-  throw new Error(`expected an error, found ${JSON.stringify(answer)}`)
-}
-
 /** A provider that says something and then fails. */
 export const speaksThenFails = (text: string, error: Error): Provider => ({
   id: 'scripted',

@@ -2,8 +2,9 @@ import { BadRequestError, NotFoundError } from 'openai'
 import type { Response, ResponseStreamEvent } from 'openai/resources/responses/responses'
 import { expect, test, vi } from 'vitest'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
+import { rejection } from '../../support/caught.ts'
 import { eventsOf } from '../running-server.ts'
-import { type ModelServer, rejected, runModelServer, speaksThenFails, TWO_STEPS, USAGE, USER } from './model-server.ts'
+import { type ModelServer, runModelServer, speaksThenFails, TWO_STEPS, USAGE, USER } from './model-server.ts'
 
 const MODEL = 'flow/two steps'
 const ask = (input: string) => ({ model: MODEL, input })
@@ -86,7 +87,7 @@ test('only its caller can read a response again later', async () => {
     [openai, ofChat],
   ] as const) {
     for (const call of [client.responses.retrieve(id), client.responses.cancel(id)]) {
-      const error = await rejected(call)
+      const error = await rejection(call)
       expect(error).toBeInstanceOf(NotFoundError)
       expect(error).toMatchObject({
         type: 'invalid_request_error',
@@ -176,7 +177,7 @@ test('a flow that fails while streaming ends with response.failed and stays fail
   const response = await openai.responses.stream(ask('hi')).finalResponse()
   expect(response).toMatchObject(failed)
   expect(await openai.responses.retrieve(response.id)).toMatchObject(failed)
-  expect(await rejected(openai.responses.create(ask('hi')))).toMatchObject({ status: 502, code: 'provider_stream_cut' })
+  expect(await rejection(openai.responses.create(ask('hi')))).toMatchObject({ status: 502, code: 'provider_stream_cut' })
 })
 
 test('a response continues the previous one in the same thread', async () => {
@@ -247,7 +248,7 @@ test('a response of another user, an unknown one and one without an answer canno
   const other = await clientOf('user-2')
   const before = await polyphony.conversations.listThreads('user-2')
   for (const id of [first.id, 'resp_01a1f7c2-86a1-7975-be65-cfecbd1640a7', 'none']) {
-    const error = await rejected(other.responses.create({ ...ask('two'), previous_response_id: id }))
+    const error = await rejection(other.responses.create({ ...ask('two'), previous_response_id: id }))
     expect(error).toBeInstanceOf(BadRequestError)
     expect(error).toMatchObject({
       code: 'previous_response_not_found',
@@ -257,7 +258,7 @@ test('a response of another user, an unknown one and one without an answer canno
   }
   expect(await polyphony.conversations.listThreads('user-2')).toEqual(before)
   const failed = await openai.responses.stream(ask('two')).finalResponse()
-  expect(await rejected(openai.responses.create({ ...ask('three'), previous_response_id: failed.id }))).toMatchObject({
+  expect(await rejection(openai.responses.create({ ...ask('three'), previous_response_id: failed.id }))).toMatchObject({
     status: 400,
     code: 'previous_response_not_completed',
   })
@@ -276,7 +277,7 @@ test('a background response is returned at once, and can be read and continued l
   const queued = await openai.responses.create({ ...ask('one'), background: true })
   expect(queued).toMatchObject({ status: 'queued', background: true, output: [] })
   expect(await openai.responses.retrieve(queued.id)).toMatchObject({ status: 'in_progress', background: true })
-  expect(await rejected(openai.responses.create({ ...ask('two'), previous_response_id: queued.id }))).toMatchObject({
+  expect(await rejection(openai.responses.create({ ...ask('two'), previous_response_id: queued.id }))).toMatchObject({
     code: 'previous_response_not_completed',
   })
   go()
@@ -332,7 +333,7 @@ test.each([
   ['nothing', { input: '' }, 'input'],
 ])('%s is refused with the name of the field', async (_, more, param) => {
   const { openai } = await twoSteps()
-  const error = await rejected(openai.responses.create({ ...ask('hi'), ...more }))
+  const error = await rejection(openai.responses.create({ ...ask('hi'), ...more }))
   expect(error).toBeInstanceOf(BadRequestError)
   expect(error).toMatchObject({ param, type: 'invalid_request_error' })
 })

@@ -1,9 +1,8 @@
-import { tmpdir } from 'node:os'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
-import { createPolyphony } from '../../../src/polyphony.ts'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
 import { createAuthenticator } from '../../../src/server/access/authenticator.ts'
+import { openTestPolyphony } from '../../support/polyphony.ts'
 import { openTestPostgres } from '../../support/postgres.ts'
 import { runServer } from '../running-server.ts'
 import { connect } from '../socket-client.ts'
@@ -98,7 +97,7 @@ test('a right that another process revokes is lost in this process too', async (
   socket.send({ type: 'subscribe', flowId })
   await Promise.all([stream.until('first words'), socket.next(({ type }) => type === 'step_progress')])
 
-  const other = await createPolyphony({ database: postgres.url }, { env: {}, cwd: tmpdir() })
+  const other = await openTestPolyphony({ database: postgres.url })
   onTestFinished(() => other.close())
   await other.permissions.revoke(threadId, 'ada', 'bea')
   await socket.next(({ type }) => type === 'refused')

@@ -29,11 +29,11 @@ for (const kind of ['memory', 'postgres'] as const) {
   test(`ids of other users inside requests about own data have no effect (${kind})`, async () => {
     const world = await createWorld(kind)
     const { 'canary-eve': own, 'canary-ada-shared': foreign } = world.things
-    const step = (flow: string, id: string) => `/api/v1/flows/${flow}/steps/${id}/execute`
-    const unknownStep = await refusedToEve(world, 'POST', step(own.doneFlowId, 'canary-no-one-step'), {})
-    const foreignStep = await refusedToEve(world, 'POST', step(own.doneFlowId, foreign.stepId), {})
+    const executePath = (flow: string, id: string) => `/api/v1/flows/${flow}/steps/${id}/execute`
+    const unknownStep = await refusedToEve(world, 'POST', executePath(own.doneFlowId, 'canary-no-one-step'), {})
+    const foreignStep = await refusedToEve(world, 'POST', executePath(own.doneFlowId, foreign.stepId), {})
     expect(withoutIds(foreignStep, foreign.stepId)).toBe(withoutIds(unknownStep, 'canary-no-one-step'))
-    expect((await refusedToEve(world, 'POST', step(foreign.doneFlowId, own.stepId), {})).json.code).toBe('FLOW_NOT_FOUND')
+    expect((await refusedToEve(world, 'POST', executePath(foreign.doneFlowId, own.stepId), {})).json.code).toBe('FLOW_NOT_FOUND')
 
     const rerun = `/api/v1/flows/${own.doneFlowId}/rerun`
     expect((await refusedToEve(world, 'POST', rerun, { fromStep: foreign.stepId })).json.code).toBe('STEP_NOT_FOUND')

@@ -1,16 +1,15 @@
-import { tmpdir } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
-import { createPolyphony } from '../../../src/polyphony.ts'
 import { findExposure } from '../../../src/server/access/exposure.ts'
 import { createHttpServer } from '../../../src/server/server.ts'
+import { openTestPolyphony } from '../../support/polyphony.ts'
 import { send } from '../running-server.ts'
 
 type ServerInput = NonNullable<PolyphonyConfigInput['server']>
 
 async function build(server: ServerInput) {
-  const polyphony = await createPolyphony({ database: 'memory://', server: { port: 0, ...server } }, { env: {}, cwd: tmpdir() })
+  const polyphony = await openTestPolyphony({ server: { port: 0, ...server } })
   const built = await createHttpServer(polyphony)
   onTestFinished(() => built.close().then(() => polyphony.close()))
   return { polyphony, built }

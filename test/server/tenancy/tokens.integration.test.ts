@@ -1,7 +1,6 @@
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { exportJWK, exportSPKI, generateKeyPair, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { createLoopback } from '../../support/loopback.ts'
 import { runServer } from '../running-server.ts'
 
 const ISSUER = 'https://issuer.example'
@@ -17,18 +16,14 @@ beforeAll(async () => {
 /** A server that counts who asks it, and answers with the text. */
 async function listen(answer: () => string) {
   let asked = 0
-  const server = createServer((_, response) => {
+  const { url, close } = await createLoopback(({ response }) => {
     asked++
     response.setHeader('content-type', 'application/json')
     response.end(answer())
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(() => void server.close())
-  const address = server.address()
-  const port = typeof address === 'object' && address ? address.port : 0
+  onTestFinished(close)
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
     get asked() {
       return asked
     },

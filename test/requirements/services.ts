@@ -1,5 +1,4 @@
 import {
-  createPolyphony,
   createScriptedProvider,
   type ExecuteFlowOptions,
   type FlowDefinitionInput,
@@ -11,17 +10,21 @@ import {
   type Polyphony,
 } from 'polyphony'
 import { afterAll, beforeAll, describe } from 'vitest'
+import { step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { createVendorServer, type VendorServer } from '../support/vendor-server.ts'
 
 type Replies = Parameters<typeof createScriptedProvider>[0]['replies']
 
-/** A model of a scripted provider that nobody else in this house uses. */
+/** A model of a scripted provider that no other test of these services uses. */
 export interface ScriptedModel {
   /** Goes into a step: `{ id, ...model.target, action }`. */
   readonly target: { readonly provider: string; readonly model: string }
   /** What it was asked so far. */
   readonly requests: readonly ModelRequest[]
+  /** A step that asks this model. */
+  step(id: string, more?: Partial<FlowStepInput>): FlowStepInput
   /** System prompt and messages of one request, as JSON. */
   sent(index: number): string
 }
@@ -58,21 +61,22 @@ export const PRICED = { inputPerMillion: 1_000_000, outputPerMillion: 2_000_000 
 export const DATABASES = ['memory://', 'pglite://memory', 'postgres'] as const
 
 /** For stories in which storage matters. */
-export const describeOnEveryDatabase = (topic: string, story: (house: Services) => void): void =>
+export const describeOnEveryDatabase = (topic: string, story: (services: Services) => void): void =>
   describeOn(DATABASES, topic, story)
 
 /** For stories that would be told the same on every database, which the suite of the repositories proves. */
-export const describeInMemory = (topic: string, story: (house: Services) => void): void => describeOn(['memory://'], topic, story)
+export const describeInMemory = (topic: string, story: (services: Services) => void): void =>
+  describeOn(['memory://'], topic, story)
 
-function describeOn(databases: readonly (typeof DATABASES)[number][], topic: string, story: (house: Services) => void): void {
+function describeOn(databases: readonly (typeof DATABASES)[number][], topic: string, story: (services: Services) => void): void {
   describe.each(databases)(`${topic}, on %s`, (database) => {
     let opened: OpenServices | undefined
     beforeAll(async () => {
-      opened = await openHouse(database)
+      opened = await openServices(database)
     })
     afterAll(() => opened?.close())
     const now = () => {
-      if (!opened) throw new Error('The house opens before the first test')
+      if (!opened) throw new Error('The services open before the first test')
       return opened
     }
     story({
@@ -93,29 +97,26 @@ interface OpenServices extends Services {
   close(): Promise<void>
 }
 
-async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenServices> {
+async function openServices(database: (typeof DATABASES)[number]): Promise<OpenServices> {
   const postgres = database === 'postgres' ? await openTestPostgres() : undefined
   const vendor = await createVendorServer()
   const scripts = new Map<string, Replies>()
   const requests = new Map<string, ModelRequest[]>()
   const scripted = SCRIPTED.map((id) => [id, createDispatcher(id, scripts, requests)] as const)
-  const polyphony = await createPolyphony(
-    {
-      database: postgres?.url ?? database,
-      providers: {
-        ...Object.fromEntries(scripted),
-        openai: { apiKey: 'key-o', baseUrl: `${vendor.url}/v1`, api: 'chat' },
-        answers: { kind: 'openai', apiKey: 'key-r', baseUrl: `${vendor.url}/v1`, api: 'responses' },
-        anthropic: { apiKey: 'key-a', baseUrl: vendor.url },
-        google: { apiKey: 'key-g', baseUrl: vendor.url },
-        local: { kind: 'openai-compatible', preset: 'ollama', baseUrl: `${vendor.url}/v1` },
-        asleep: { kind: 'openai', apiKey: 'key-s', baseUrl: `${vendor.url}/v1`, active: false },
-      },
-      prices: { 'alpha/priced': PRICED },
-      retry: { baseDelayMs: 1, maxDelayMs: 5 },
+  const polyphony = await openTestPolyphony({
+    database: postgres?.url ?? database,
+    providers: {
+      ...Object.fromEntries(scripted),
+      openai: { apiKey: 'key-o', baseUrl: `${vendor.url}/v1`, api: 'chat' },
+      answers: { kind: 'openai', apiKey: 'key-r', baseUrl: `${vendor.url}/v1`, api: 'responses' },
+      anthropic: { apiKey: 'key-a', baseUrl: vendor.url },
+      google: { apiKey: 'key-g', baseUrl: vendor.url },
+      local: { kind: 'openai-compatible', preset: 'ollama', baseUrl: `${vendor.url}/v1` },
+      asleep: { kind: 'openai', apiKey: 'key-s', baseUrl: `${vendor.url}/v1`, active: false },
     },
-    { env: {}, cwd: '/nonexistent' },
-  )
+    prices: { 'alpha/priced': PRICED },
+    retry: { baseDelayMs: 1, maxDelayMs: 5 },
+  })
   let people = 0
   let models = 0
   const person = async () => {
@@ -132,7 +133,8 @@ async function openHouse(database: (typeof DATABASES)[number]): Promise<OpenServ
       scripts.set(model, replies)
       requests.set(model, seen)
       const sent = (index: number) => JSON.stringify([seen[index]?.system, seen[index]?.messages])
-      return { target: { provider, model }, requests: seen, sent }
+      const target = { provider, model }
+      return { target, step: (id, more) => step(id, { ...target, ...more }), requests: seen, sent }
     },
     async run(definition, options = {}, whose) {
       const { userId, threadId } = whose ?? (await person())
@@ -162,26 +164,3 @@ function createDispatcher(id: string, scripts: ReadonlyMap<string, Replies>, req
     },
   })
 }
-
-export const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
-
-export const step = (id: string, model: ScriptedModel, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  ...model.target,
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-
-/** Resolves when it holds; the timeout of the test ends a wait in vain. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2))
-}
-
-export const failureOf = (promise: Promise<unknown>): Promise<unknown> =>
-  promise.then(
-    (value) => {
-      throw new Error(`Expected a rejection, found ${JSON.stringify(value)}`)
-    },
-    (error: unknown) => error,
-  )

@@ -1,6 +1,6 @@
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
-import { createLoopback, type Loopback } from './loopback.ts'
+import { createLoopback, type Loopback } from '../support/loopback.ts'
 import { answerWell, JSON_TYPE, WIRES, type Wire } from './vendor-wires.ts'
 
 /** Where one marked piece of text comes from. */
@@ -20,7 +20,7 @@ export interface Arrival {
   readonly answered?: string
 }
 
-export interface CanaryHouse {
+export interface CanaryVendors {
   readonly server: Loopback
   readonly sources: ReadonlyMap<string, Source>
   readonly arrivals: Arrival[]
@@ -35,17 +35,17 @@ const wireNamed = (name: string): Wire => {
   return wire
 }
 
-export const HOUSE_WIRES: Readonly<Record<string, Wire>> = {
+export const VENDOR_WIRES: Readonly<Record<string, Wire>> = {
   alpha: wireNamed('openai-compatible'),
   beta: wireNamed('anthropic'),
   gamma: wireNamed('google'),
 }
-export const HOUSE = ['alpha', 'beta', 'gamma'] as const
+export const VENDORS = ['alpha', 'beta', 'gamma'] as const
 
 const CANARY = /canary-\d+-end/g
 
 /** Three vendors on one server. Every answer carries a canary of its own; a request names its run and step as `RUN(…)STEP(…)` in its system prompt. */
-export async function createCanaryHouse(): Promise<CanaryHouse> {
+export async function createCanaryVendors(): Promise<CanaryVendors> {
   const sources = new Map<string, Source>()
   const arrivals: Arrival[] = []
   const refusals = new Set<string>()
@@ -54,17 +54,17 @@ export async function createCanaryHouse(): Promise<CanaryHouse> {
     sources.set(canary, source)
     return canary
   }
-  const server = await createLoopback(({ room, path, text, body, response }) => {
-    const wire = HOUSE_WIRES[room]
+  const server = await createLoopback(({ endpoint, path, text, body, response }) => {
+    const wire = VENDOR_WIRES[endpoint]
     const [, run = '', stepId = ''] = /RUN\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
     const canaries = [...new Set(text.match(CANARY) ?? [])]
-    if (!wire || refusals.delete(`${run} ${stepId} ${room}`)) {
-      arrivals.push({ run, stepId, to: room, canaries })
+    if (!wire || refusals.delete(`${run} ${stepId} ${endpoint}`)) {
+      arrivals.push({ run, stepId, to: endpoint, canaries })
       response.writeHead(400, JSON_TYPE).end('{"error":{"message":"no","type":"x"}}')
       return
     }
-    const answered = mark({ kind: 'output', run, stepId, from: room })
-    arrivals.push({ run, stepId, to: room, canaries, answered })
+    const answered = mark({ kind: 'output', run, stepId, from: endpoint })
+    arrivals.push({ run, stepId, to: endpoint, canaries, answered })
     const answer = JSON.stringify({ issues: [answered], feedback: answered, score: 0.3, approved: false })
     answerWell(wire, wire.isStreamed(path, body), response, answer)
   })

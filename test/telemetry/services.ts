@@ -5,9 +5,11 @@ import type { ModelResponse } from '../../src/domain/execution/model-call.ts'
 import type { ErrorCode } from '../../src/errors/error-codes.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
-import { createPolyphony, type Polyphony } from '../../src/polyphony.ts'
+import type { Polyphony } from '../../src/polyphony.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 import { createScriptedProvider, type ScriptedReplies, type ScriptedReply } from '../../src/providers/scripted.ts'
+import { step } from '../support/flows.ts'
+import { openTestPolyphony } from '../support/polyphony.ts'
 
 export const USER = 'user-secret-name'
 
@@ -20,14 +22,11 @@ export interface Services {
 }
 
 /** A Polyphony in memory that retries without waiting. */
-export async function openHouse(
+export async function openServices(
   providers: Readonly<Record<string, Provider>>,
   more: Omit<PolyphonyConfigInput, 'providers'> = {},
 ): Promise<Services> {
-  const polyphony = await createPolyphony(
-    { database: 'memory://', providers, retry: { baseDelayMs: 0 }, ...more },
-    { env: {}, cwd: '/nonexistent' },
-  )
+  const polyphony = await openTestPolyphony({ providers, retry: { baseDelayMs: 0 }, ...more })
   const { orchestrator, conversations } = polyphony
   const { id: threadId } = await conversations.createThread(USER, {})
   const create = async (definition: FlowDefinitionInput) => (await orchestrator.createFlow(threadId, USER, definition)).id
@@ -45,15 +44,9 @@ export async function openHouse(
 export const scriptedProvider = (id: string, replies: ScriptedReplies, more: { vendor?: string; simulated?: boolean } = {}) =>
   createScriptedProvider({ id, replies, ...more })
 
-export const step = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput => ({
-  id,
-  model: 'scripted/model-a',
-  action: 'generate',
-  prompt: `do ${id}`,
-  ...more,
-})
-
-export const chain = (...steps: FlowStepInput[]): FlowDefinitionInput => ({ name: 'chain', type: 'sequential', steps })
+/** A step of the model whose name these tests read in spans, metrics and log lines. */
+export const modelAStep = (id: string, more: Partial<FlowStepInput> = {}): FlowStepInput =>
+  step(id, { model: 'scripted/model-a', ...more })
 
 export const failure = (code: ErrorCode): OrchestratorError => new OrchestratorError(code, `a message of ${code}`)
 
@@ -63,7 +56,3 @@ export const counted = (text: string, more: Partial<ModelResponse> = {}): Script
   usage: { inputTokens: 100, cachedInputTokens: 40, outputTokens: 20, totalTokens: 120, source: 'reported' },
   ...more,
 })
-
-export const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1))
-}
