@@ -1,7 +1,7 @@
-import { isDeepStrictEqual } from 'node:util'
 import { isBlank } from '../../domain/blank-text.ts'
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import { isSameJson } from '../../domain/json-equality.ts'
 import type { Attachment, Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
@@ -64,7 +64,7 @@ export async function assertSameRun(
   readResults: (flowId: string) => Promise<readonly StepResult[]>,
 ): Promise<void> {
   const otherInput = flow.input !== undefined && flow.input !== input.text
-  const otherMetadata = flow.input !== undefined && !isDeepStrictEqual(flow.metadata ?? {}, options.metadata)
+  const otherMetadata = flow.input !== undefined && !isSameJson(flow.metadata ?? {}, options.metadata)
   if (!otherInput && !otherMetadata) return
   const recorded = new Set((await readResults(flow.id)).flatMap(({ status, stepId }) => (status === 'SUCCESS' ? [stepId] : [])))
   const readMetadata = definition.steps.some((step) => recorded.has(step.id) && readsMetadata(step))

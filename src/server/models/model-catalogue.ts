@@ -1,6 +1,6 @@
-import { isDeepStrictEqual } from 'node:util'
 import { getFlowTemplate, listFlowTemplates } from '../../../templates/index.ts'
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
+import { isSameJson } from '../../domain/json-equality.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerDeps } from '../server-deps.ts'
 import { refusal } from './request-errors.ts'
@@ -55,7 +55,7 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
   async function withNameOfItsOwn(definition: FlowDefinitionInput, flowId: string, userId: string): Promise<FlowDefinitionInput> {
     const { name } = definition
     const named = await orchestrator.findSavedFlow(userId, name)
-    if (!named || isDeepStrictEqual(named.definition, definition)) return definition
+    if (!named || isSameJson(named.definition, definition)) return definition
     return { ...definition, name: `${name.slice(0, MAX_NAME - flowId.length - 1)} ${flowId}` }
   }
 

@@ -1,5 +1,5 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { JsonSchema } from '../../../domain/execution/model-call.ts'
+import { isSameJson } from '../../../domain/json-equality.ts'
 
 const MAX_LEVELS = 40
 
@@ -17,7 +17,7 @@ export function findMismatch(
 ): string | undefined {
   const have = resolve(given, roots.given)
   const want = resolve(wanted, roots.wanted)
-  if (isDeepStrictEqual(have, want) || Object.keys(want).length === 0 || level > MAX_LEVELS) return undefined
+  if (isSameJson(have, want) || Object.keys(want).length === 0 || level > MAX_LEVELS) return undefined
   const inner = (one: unknown, other: unknown, at = path) => findMismatch(one, other, roots, at, level + 1)
   const ofHave = alternativesOf(have)
   if (ofHave) return ofHave.map((one) => inner(one, want)).find((mismatch) => mismatch !== undefined)
@@ -81,7 +81,7 @@ function typeMismatch(have: JsonSchema, want: JsonSchema, path: string): string 
   }
   const wantedConstants = constantsOf(want)
   if (!wantedConstants) return undefined
-  const isAllowed = (value: unknown) => wantedConstants.some((one) => isDeepStrictEqual(one, value))
+  const isAllowed = (value: unknown) => wantedConstants.some((one) => isSameJson(one, value))
   return constantsOf(have)?.every(isAllowed)
     ? undefined
     : `${at(path)}: expected one of ${JSON.stringify(wantedConstants).slice(0, 200)}`
