@@ -52,6 +52,12 @@ describe('resuming', () => {
     })
   })
 
+  test('resuming with the same metadata continues the flow, however deep the metadata is', async () => {
+    const deep = () => ({ metadata: JSON.parse(`{"a":${'['.repeat(1_499)}${']'.repeat(1_499)}}`) })
+    const { orchestrator, flowId } = await halfDone(deep())
+    expect(await orchestrator.executeFlow(flowId, USER, deep())).toMatchObject({ status: 'COMPLETED' })
+  })
+
   test('a step that is executed with another input leaves the input of the flow as it is', async () => {
     const { orchestrator, flowId } = await halfDone()
     await orchestrator.executeStep(flowId, 'b', USER, 'dogs')
