@@ -62,7 +62,7 @@ export function findLanguageProblems(fileName: string, text: string): readonly L
     const lines = text.slice(text.lastIndexOf('\n', pos) + 1, end).split('\n')
     lines.forEach((line, index) => {
       const isAlone = index > 0 || line.trimStart().startsWith('/')
-      const isLong = isAlone && line.length > MAX_COMMENT_COLUMNS && !/https?:\/\//.test(line) && !line.includes('biome-ignore')
+      const isLong = isAlone && line.length > MAX_COMMENT_COLUMNS && !/https?:\/\//.test(line)
       if (isLong)
         problems.push({ line: first + index, problem: `comment of ${line.length} columns, at most ${MAX_COMMENT_COLUMNS}` })
     })

@@ -23,8 +23,10 @@ export const INPUT_WORDS = ['previous', 'original', 'all'] as const
  * }
  * ```
  */
-// biome-ignore lint/suspicious/noEmptyInterface: executors merge into it
-export interface FlowTypeSettings {}
+export interface FlowTypeSettings {
+  /** A sequence has no settings. */
+  readonly sequential?: never
+}
 
 export type PromptFunction = (context: StepContext) => string | Promise<string>
 /** The step runs if the returned or resolved value is truthy. */
