@@ -110,7 +110,10 @@ function budgetFor(
   settled: Spend = { costUsd: 0, tokens: 0 },
 ): Budget | undefined {
   if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
-  return createBudget(limits, { costUsd: Math.max(prior.costUsd, settled.costUsd), tokens: Math.max(prior.tokens, settled.tokens) })
+  return createBudget(limits, {
+    costUsd: Math.max(prior.costUsd, settled.costUsd),
+    tokens: Math.max(prior.tokens, settled.tokens),
+  })
 }
 
 /** Limits of one execution replace those of the definition, one by one. */

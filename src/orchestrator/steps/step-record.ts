@@ -68,12 +68,7 @@ const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
   samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
 
 /** Builds the result of one call. */
-export function toResult(
-  task: StepTask,
-  draft: StepOutcomeDraft,
-  completedAt: Date,
-  sample: number,
-): StepResult {
+export function toResult(task: StepTask, draft: StepOutcomeDraft, completedAt: Date, sample: number): StepResult {
   const { run, step, path, iteration } = task
   const { attempts, error, prompt, startedAt } = draft
   // The result also holds the facts of an unusable answer, such as a refusal.

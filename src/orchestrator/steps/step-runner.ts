@@ -11,8 +11,8 @@ import type { RunStepOptions } from '../../executors/executor.ts'
 import { type FlowExecution, recordKey } from '../flow-run.ts'
 import { acquireSlot } from './acquire-slot.ts'
 import { answerReader, type StepAnswerReader } from './answer-reader.ts'
-import { announceFirst, announceNext, settleLost } from './call-intents.ts'
 import { type CallContextDeps, closeAbort, createCallContext, openAbort } from './call-context.ts'
+import { announceFirst, announceNext, settleLost } from './call-intents.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
 import { joinSamples, type StepOutcomeDraft, toResult, toStored } from './step-record.ts'
@@ -55,7 +55,11 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
   if (refusal) {
     const at = deps.now()
     return Promise.resolve(
-      recordResult(task, resultIndex, toResult(task, { startedAt: at, attempts: [], sharing: [], notes: [], error: refusal }, at, 0)),
+      recordResult(
+        task,
+        resultIndex,
+        toResult(task, { startedAt: at, attempts: [], sharing: [], notes: [], error: refusal }, at, 0),
+      ),
     )
   }
   if (step.samples === undefined || step.samples === 1) return answer(deps, task, reader, 0, resultIndex)
@@ -214,7 +218,8 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
  * and intent, it was running them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
-  const isFirst = run.epoch === 1 && run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
+  const isFirst =
+    run.epoch === 1 && run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
   if (run.log.durable) await run.log.durable
   if (run.cancellation.cancelled) throw run.cancellation.reason

@@ -185,7 +185,12 @@ const toPackedFlow = (
 })
 
 function toContents({ flow, results, updates, intents }: OpenFlow): FlowContents {
-  return { flow: { ...flow, definition: undefined }, results: results ? [...results.values()] : [], updates: updates ?? [], intents }
+  return {
+    flow: { ...flow, definition: undefined },
+    results: results ? [...results.values()] : [],
+    updates: updates ?? [],
+    intents,
+  }
 }
 
 function toRecord({ flow, results, updates, intents }: FlowContents, { definition, hasUpdates }: PackedFlow): OpenFlow {
