@@ -38,8 +38,8 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations and resolves with their names. */
-  migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
+  /** Applies pending migrations, or only finds them if `check` is set, and resolves with their names. */
+  migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>
   /** Starts a server, which opens and closes its own services. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
