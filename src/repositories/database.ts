@@ -3,6 +3,7 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { MigrateOptions, MigrationMode } from './migration-options.ts'
 import type { DatabaseLocation } from './postgres/open-database.ts'
 import type { Store } from './repository.ts'
+import type { ExportOptions, ImportCount } from './transfer-options.ts'
 
 export interface OpenStoreOptions {
   /**
@@ -38,6 +39,35 @@ export async function migrate(url: string | PluggedDataSource, options: MigrateO
   const database = toDatabase(url)
   const { migrateDatabase } = await import('./postgres/open-database.ts')
   return migrateDatabase(database, options)
+}
+
+/**
+ * Writes all data of the database to the sink as JSON Lines and resolves with the number of rows by kind. Memory is
+ * bounded by the largest row. Rejects as `openStore` does, with FLOW_ALREADY_RUNNING while other processes run flows,
+ * and with the error of the sink.
+ */
+export async function exportDatabase(
+  url: string | PluggedDataSource,
+  sink: (chunks: AsyncIterable<string>) => Promise<void>,
+  options: ExportOptions,
+): Promise<Readonly<Record<string, number>>> {
+  const database = toDatabase(url)
+  const { exportFrom } = await import('./postgres/transfer/export-database.ts')
+  return exportFrom(database, sink, options)
+}
+
+/**
+ * Reads what `exportDatabase` has written into the database, all of it or nothing, and resolves with the counts by kind.
+ * Rows that exist are skipped. Rejects as `openStore` does, and with INPUT_INVALID, naming the line, for any other
+ * content.
+ */
+export async function importDatabase(
+  url: string | PluggedDataSource,
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<Readonly<Record<string, ImportCount>>> {
+  const database = toDatabase(url)
+  const { importInto } = await import('./postgres/transfer/import-database.ts')
+  return importInto(database, chunks)
 }
 
 function toDatabase(url: string | PluggedDataSource): DatabaseLocation {
