@@ -16,6 +16,8 @@ export interface OpenStoreOptions {
   readonly retryForMs?: number
   /** What happens when the schema of Postgres is behind. Default: `auto`. The embedded database is always migrated. */
   readonly migrations?: MigrationMode
+  /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
+  readonly addJob?: string
 }
 
 const RETRY_FOR_MS = 30_000
@@ -25,10 +27,11 @@ const RETRY_FOR_MS = 30_000
  * it once per process; TypeORM and the driver are loaded then. Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE,
  * DATABASE_SCHEMA_MISMATCH or CONFIG_INVALID.
  */
-export async function openStore({ url, retryForMs = RETRY_FOR_MS, migrations = 'auto' }: OpenStoreOptions): Promise<Store> {
+export async function openStore(options: OpenStoreOptions): Promise<Store> {
+  const { url, retryForMs = RETRY_FOR_MS, migrations = 'auto', addJob } = options
   const database = toDatabase(url)
   const { createTypeormStore } = await import('./postgres/typeorm-store.ts')
-  return createTypeormStore({ database, retryForMs, migrations })
+  return createTypeormStore({ database, retryForMs, migrations, addJob })
 }
 
 /**

@@ -60,7 +60,8 @@ const RULES: readonly TransferRule[] = [
   },
   { kind: 'flow', table: ofFlow.table },
   // The owner of a claim does not exist at the destination: a process there finds the flow as that of a dead process.
-  { kind: 'claim', table: 'polyphony_flow_claims', parent: ofFlow },
+  // Jobs are in the queue of the source, so that the destination adds new ones for queued and paused flows.
+  { kind: 'claim', table: 'polyphony_flow_claims', parent: ofFlow, omitted: { job_id: 'null' } },
   { kind: 'result', table: 'polyphony_step_results', parent: ofFlow },
   { kind: 'attempt', table: 'polyphony_step_attempts', parent: ofFlow },
   { kind: 'update', table: 'polyphony_flow_updates', parent: ofFlow },
