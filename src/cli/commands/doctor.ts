@@ -2,10 +2,10 @@ import type { PolyphonyConfig } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { formatDuration } from '../amounts.ts'
 import { databaseOption, defineCommand, jsonOption } from '../command.ts'
+import { findMissingDirectory } from '../database/stored-database.ts'
 import { toPlainLine, toTable } from '../plain-text.ts'
 import { cliRemedyOf } from '../report-error.ts'
 import { type CommandContext, type DatabaseOptions, type OpenServices, toFlags } from '../services.ts'
-import { findMissingDirectory } from '../stored-database.ts'
 
 interface DoctorOptions extends DatabaseOptions {
   readonly offline?: boolean

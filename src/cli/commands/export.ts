@@ -1,8 +1,8 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { databaseOption, defineCommand, jsonOption } from '../command.ts'
+import { findMissingDirectory, requireStoredDatabase } from '../database/stored-database.ts'
+import { createFileSink } from '../database/transfer-file.ts'
 import { type DatabaseOptions, toFlags } from '../services.ts'
-import { findMissingDirectory, requireStoredDatabase } from '../stored-database.ts'
-import { createFileSink } from '../transfer-file.ts'
 
 interface ExportCommandOptions extends DatabaseOptions {
   readonly includeRunning?: boolean

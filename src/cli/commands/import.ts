@@ -1,7 +1,7 @@
 import { databaseOption, defineCommand, jsonOption } from '../command.ts'
+import { requireStoredDatabase } from '../database/stored-database.ts'
+import { readFileChunks } from '../database/transfer-file.ts'
 import { type DatabaseOptions, toFlags } from '../services.ts'
-import { requireStoredDatabase } from '../stored-database.ts'
-import { readFileChunks } from '../transfer-file.ts'
 
 /** `polyphony import`. */
 export const importCommand = defineCommand<DatabaseOptions>({

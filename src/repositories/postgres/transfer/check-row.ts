@@ -26,12 +26,12 @@ const TYPES: Readonly<Record<TransferredColumn['type'], readonly [fits: TypeChec
   json: [(value) => value !== undefined && value !== null, 'a JSON value'],
 }
 
-export const isJsonObject = (value: unknown): value is Values =>
+export const isPlainObject = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The first thing that is wrong with a row, without its values, or undefined. */
 export function findRowProblem({ columns, findProblem }: TransferredTable, row: unknown): string | undefined {
-  if (!isJsonObject(row)) return `row: expected an object, found ${kindOf(row)}`
+  if (!isPlainObject(row)) return `row: expected an object, found ${kindOf(row)}`
   for (const column of columns) {
     const value = Object.hasOwn(row, column.name) ? row[column.name] : undefined
     if (value === null && column.isNullable) continue

@@ -5,7 +5,7 @@ import type { ImportCount } from '../../transfer-options.ts'
 import { poolOf } from '../data-source.ts'
 import { toDatabaseError } from '../database-errors.ts'
 import { type DatabaseLocation, openMigrated } from '../open-database.ts'
-import { findRowProblem, findUnstorableEscape, isJsonObject } from './check-row.ts'
+import { findRowProblem, findUnstorableEscape, isPlainObject } from './check-row.ts'
 import { type ExportTrailer, invalidLine, parseHeader, parseTrailer } from './export-format.ts'
 import { findIncompleteFlow, importRows } from './import-rows.ts'
 import { type FileLine, readLines } from './read-lines.ts'
@@ -108,7 +108,7 @@ class FileImport {
     if (index !== this.#tableIndex) await this.#flush()
     this.#tableIndex = index
     const table = tableAt(index)
-    const problem = isJsonObject(value) ? findRowProblem(table, value.row) : undefined
+    const problem = isPlainObject(value) ? findRowProblem(table, value.row) : undefined
     if (problem !== undefined) throw invalidLine(line.number, `${table.kind}: ${problem}`)
     this.#found[table.kind] = (this.#found[table.kind] ?? 0) + 1
     this.#batch.push(line)
@@ -149,7 +149,7 @@ function parseLine({ number, text }: FileLine): unknown {
 }
 
 function findTable({ number }: FileLine, value: unknown): number {
-  const isRow = isJsonObject(value) && Object.keys(value).length === 2 && 'kind' in value && 'row' in value
+  const isRow = isPlainObject(value) && Object.keys(value).length === 2 && 'kind' in value && 'row' in value
   if (!isRow) throw invalidLine(number, 'expected an object with "kind" and "row"')
   const index = TRANSFERRED_TABLES.findIndex(({ kind }) => kind === value.kind)
   if (index >= 0) return index

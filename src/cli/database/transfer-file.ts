@@ -2,8 +2,8 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { ExportSink } from './services.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { ExportSink } from '../services.ts'
 
 /** The name that stands for standard output or standard input. */
 const STANDARD_STREAM = '-'

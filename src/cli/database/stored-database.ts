@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
-import type { PolyphonyConfig } from '../config/config.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { PolyphonyConfig } from '../../config/config.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 /** The directory of an embedded database that does not exist yet, which opening would create. */
 export function findMissingDirectory({ database }: PolyphonyConfig): string | undefined {
