@@ -2,6 +2,8 @@ import type { CliCommand } from '../command.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { schedulesCommand } from './automation/schedules.ts'
+import { webhooksCommand } from './automation/webhooks.ts'
 import { cancelFlowCommand } from './flows/cancel.ts'
 import { listFlowsCommand } from './flows/list.ts'
 import { rerunFlowCommand } from './flows/rerun.ts'
@@ -30,6 +32,8 @@ export const COMMANDS: readonly CliCommand[] = [
   listKeysCommand,
   revokeKeyCommand,
   serveCommand,
+  webhooksCommand,
+  schedulesCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,

@@ -3,7 +3,7 @@ import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FlowRepository, Journal, JournalEntry, StoredUpdate, UpdateRepository, UsageRepository } from '../repository.ts'
+import type { ClaimedDelivery, FlowRepository, Journal, JournalEntry, NewDelivery, StoredUpdate, UpdateRepository, UsageRepository } from '../repository.ts'
 import { claimFlow, createStoredFlow, finishFlow } from './flow-changes.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
@@ -15,9 +15,11 @@ export interface MemoryFlows {
   readonly updates: UpdateRepository
   readonly journal: Journal
   readonly usage: UsageRepository
+  /** Facts of a flow for its webhooks; undefined for an unknown one. */
+  namesOf(flowId: string): ClaimedDelivery['flow']
   deleteFlowsOfThread(threadId: string): void
   /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
-  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
+  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean, deliverTo: readonly string[]): string[]
 }
 
 const done = Promise.resolve()
@@ -26,9 +28,10 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
   readonly now: () => number
   hasThread(threadId: string): boolean
   addMessages(messages: readonly Message[]): void
+  addDeliveries(flowId: string, deliveries: readonly NewDelivery[]): void
 }
 
-export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
 
   const checkOutUnder = (entry: JournalEntry): OpenFlow | undefined => {
@@ -61,6 +64,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       return done
     },
     finish: (entry) => {
@@ -68,6 +72,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       record.flow = finishFlow(record.flow, entry.outcome)
       records.markSettled(record)
       return done
@@ -146,10 +151,14 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     updates,
     journal,
     usage: createMemoryUsage(records),
+    namesOf: (flowId) => {
+      const head = records.readHead(flowId)
+      return head && { threadId: head.flow.threadId, userId: head.flow.userId, name: head.flow.name }
+    },
     deleteFlowsOfThread: (threadId) => {
       for (const row of [...records.listEntries()]) if (row.threadId === threadId) records.remove(row.id)
     },
-    interruptFlowsOf: (isDead) => {
+    interruptFlowsOf: (isDead, deliverTo) => {
       const ids: string[] = []
       for (const record of [...records.running()]) {
         const { flow } = record
@@ -162,6 +171,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
         records.markSettled(record)
+        const facts = { status: 'FAILED', errorCode: error.code }
+        addDeliveries(flow.id, deliverTo.map((webhookId) => ({ webhookId, seq, type: 'error', timestamp, facts })))
         ids.push(flow.id)
       }
       return ids

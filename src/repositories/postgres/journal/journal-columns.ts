@@ -1,3 +1,4 @@
+import { DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS } from '../../columns/background-columns.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
@@ -17,6 +18,7 @@ export const JOURNAL_PART = {
   results: 32,
   updates: 64,
   messages: 128,
+  deliveries: 2048,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -28,6 +30,7 @@ export const JOURNAL_STATEMENTS = [
   'results',
   'updates',
   'messages',
+  'deliveries',
 ] as const
 
 // Messages that flows add to their thread have no attachments.
@@ -79,6 +82,12 @@ export const MESSAGES: JournalTable = {
   key: keyColumns(MESSAGE_COLUMNS),
 }
 
+export const DELIVERIES: JournalTable = {
+  name: 'polyphony_webhook_deliveries',
+  columns: jsonColumnsOf(DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS),
+  key: keyColumns(DELIVERY_COLUMNS),
+}
+
 /** Columns of the JSON that is sent for each part. A row of `results` carries its attempts. */
 export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   definitions: DEFINITIONS.columns,
@@ -89,4 +98,5 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   results: { ...RESULTS.columns, attempts: 'json' },
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
+  deliveries: DELIVERIES.columns,
 }

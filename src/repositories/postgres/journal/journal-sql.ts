@@ -7,6 +7,7 @@ import { CLAIM_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
 import {
   ATTEMPTS,
   DEFINITIONS,
+  DELIVERIES,
   FLOWS,
   JOURNAL_PART,
   JOURNAL_STATEMENTS,
@@ -181,11 +182,15 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
   messages: (source) => ({
     ctes: [ofLockedFlows('messages', source), insertMissing('messages', MESSAGES)],
   }),
+
+  deliveries: (source) => ({
+    ctes: [ofLockedFlows('deliveries', source), insertMissing('deliveries', DELIVERIES)],
+  }),
 }
 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
- * no two of them may write the same flow; `results`, `updates` and `messages` belong to a flow that another part has
+ * no two of them may write the same flow; `results`, `updates`, `messages` and `deliveries` belong to a flow that another part has
  * locked.
  */
 export function journalSql(mask: number): string {
