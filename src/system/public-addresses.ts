@@ -35,8 +35,7 @@ export function isPublicAddress(text: string): boolean {
 }
 
 /** Whether the host of a URL is an IP address in any spelling, or a name that always means this machine (RFC 6761). */
-export const isLiteralHost = (host: string): boolean =>
-  parseAddress(host) !== undefined || /^(.+\.)?localhost\.?$/i.test(host)
+export const isLiteralHost = (host: string): boolean => parseAddress(host) !== undefined || /^(.+\.)?localhost\.?$/i.test(host)
 
 function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
   // Resolvers accept a trailing dot after a name, and after an IPv4 address too.

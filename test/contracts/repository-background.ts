@@ -56,7 +56,14 @@ export function describeBackground({ store, runningFlow, refusal }: StoreFixture
       const running = await queued(webhookId, 1)
       await store().journal.append({ ...running, deliveries: [newDelivery(webhookId, 1)] })
       const [claimed] = await claim(webhookId)
-      await store().webhooks.settle({ webhookId, flowId: running.flowId, seq: 1, attempt: 1, at: instant(101), state: 'delivered' })
+      await store().webhooks.settle({
+        webhookId,
+        flowId: running.flowId,
+        seq: 1,
+        attempt: 1,
+        at: instant(101),
+        state: 'delivered',
+      })
       await store().journal.append({ ...running, deliveries: [newDelivery(webhookId, 1)] })
       expect(claimed?.seq).toBe(1)
       expect(await claim(webhookId, instant(900))).toEqual([])
@@ -80,7 +87,14 @@ export function describeBackground({ store, runningFlow, refusal }: StoreFixture
       const late = { ...key, attempt: 1, at: instant(201), state: 'failed' as const, problem: 'late' }
       await store().webhooks.settle(late)
       expect((await store().webhooks.counts([webhookId])).get(webhookId)).toEqual({ queued: 1, failed: 0 })
-      await store().webhooks.settle({ ...key, attempt: 2, at: instant(202), state: 'queued', dueAt: instant(300), problem: 'HTTP 500' })
+      await store().webhooks.settle({
+        ...key,
+        attempt: 2,
+        at: instant(202),
+        state: 'queued',
+        dueAt: instant(300),
+        problem: 'HTTP 500',
+      })
       expect((await store().webhooks.counts([webhookId])).get(webhookId)).toEqual({
         queued: 1,
         failed: 0,
@@ -97,7 +111,14 @@ export function describeBackground({ store, runningFlow, refusal }: StoreFixture
       await claim(webhookId, instant(100))
       await claim(webhookId, instant(200))
       await store().webhooks.settle({ ...key, attempt: 1, at: instant(201), state: 'delivered' })
-      await store().webhooks.settle({ ...key, attempt: 2, at: instant(202), state: 'queued', dueAt: instant(203), problem: 'HTTP 500' })
+      await store().webhooks.settle({
+        ...key,
+        attempt: 2,
+        at: instant(202),
+        state: 'queued',
+        dueAt: instant(203),
+        problem: 'HTTP 500',
+      })
       expect(await claim(webhookId, instant(900))).toEqual([])
       expect((await store().webhooks.counts([webhookId])).get(webhookId)).toEqual({ queued: 0, failed: 0 })
     })
@@ -108,7 +129,11 @@ export function describeBackground({ store, runningFlow, refusal }: StoreFixture
       await claim(webhookId, instant(100), 1)
       await store().webhooks.disable(webhookId, instant(101), 'HTTP 410')
       expect(await store().webhooks.find([webhookId, randomUUID()])).toEqual([{ id: webhookId, disabledAt: instant(101) }])
-      expect((await store().webhooks.counts([webhookId])).get(webhookId)).toEqual({ queued: 0, failed: 2, lastProblem: 'HTTP 410' })
+      expect((await store().webhooks.counts([webhookId])).get(webhookId)).toEqual({
+        queued: 0,
+        failed: 2,
+        lastProblem: 'HTTP 410',
+      })
       await queued(webhookId, 3)
       expect(await claim(webhookId, instant(900))).toEqual([])
       expect(await store().webhooks.retry(webhookId, instant(901))).toBe(2)

@@ -4,22 +4,63 @@ import { createPublicLookup, isLiteralHost, isPublicAddress, type ResolveName } 
 
 /** Spellings of addresses outside the public Internet, by what they are. */
 const REFUSED: Readonly<Record<string, readonly string[]>> = {
-  loopback: ['127.0.0.1', '127.1', '127.0.1', '127.255.255.254', '127.0.0.1.', '0x7f.0.0.1', '0x7f.1', '0X7F000001', '0177.0.0.1'],
+  loopback: [
+    '127.0.0.1',
+    '127.1',
+    '127.0.1',
+    '127.255.255.254',
+    '127.0.0.1.',
+    '0x7f.0.0.1',
+    '0x7f.1',
+    '0X7F000001',
+    '0177.0.0.1',
+  ],
   'loopback as one number': ['2130706433', '0x7f000001', '017700000001'],
   'loopback in IPv6': ['::1', '[::1]', '0:0:0:0:0:0:0:1', '0000:0000:0000:0000:0000:0000:0000:0001', '::1%lo'],
   'IPv4 inside IPv6': ['::ffff:127.0.0.1', '::ffff:7f00:1', '[::FFFF:10.0.0.1]', '::ffff:a9fe:a9fe', '::127.0.0.1', '::7f00:1'],
   'IPv4 translated': ['::ffff:0:127.0.0.1', '64:ff9b::127.0.0.1', '64:ff9b::a9fe:a9fe', '64:ff9b::10.0.0.1', '64:ff9b:1::7f00:1'],
   tunnels: ['2002:7f00:1::', '2002:a00:1::1', '2001::1', '2001:0:4136:e378:8000:63bf:3fff:fdd2'],
-  private: ['10.0.0.1', '10.1', '10.255.255.255', '0xa.0.0.1', '012.0.0.1', '172.16.0.1', '172.31.255.255', '192.168.0.1', '192.168.1'],
+  private: [
+    '10.0.0.1',
+    '10.1',
+    '10.255.255.255',
+    '0xa.0.0.1',
+    '012.0.0.1',
+    '172.16.0.1',
+    '172.31.255.255',
+    '192.168.0.1',
+    '192.168.1',
+  ],
   'private in IPv6': ['fc00::1', 'fd00::1', 'fd12:3456:789a::1', 'fec0::1'],
   'link-local': ['169.254.0.1', '169.254.169.254', '2852039166', '0xa9fea9fe', '0251.0376.0251.0376', 'fe80::1', 'fe80::1%eth0'],
   metadata: ['169.254.169.254', 'fd00:ec2::254', '100.100.100.200', '168.63.129.16', '192.0.0.192', '::ffff:168.63.129.16'],
   shared: ['100.64.0.1', '100.127.255.255'],
   unspecified: ['0.0.0.0', '0', '0x0', '::', '[::]', '0.1.2.3'],
   multicast: ['224.0.0.1', '239.255.255.250', 'ff02::1', 'ff0e::1'],
-  reserved: ['240.0.0.1', '255.255.255.255', '192.0.0.1', '192.0.2.1', '198.18.0.1', '198.51.100.1', '203.0.113.1', '192.88.99.1'],
+  reserved: [
+    '240.0.0.1',
+    '255.255.255.255',
+    '192.0.0.1',
+    '192.0.2.1',
+    '198.18.0.1',
+    '198.51.100.1',
+    '203.0.113.1',
+    '192.88.99.1',
+  ],
   'reserved in IPv6': ['100::1', '2001:db8::1', '3fff::1', '5f00::1', '4000::1', '1::1', '2001:10::1', '2001:20::1'],
-  'no address': ['', 'localhost', 'example.com', '1.2.3.4.5', '256.1.1.1', '1.2.3.4/8', '08.8.8.8', ':::1', 'abc', '1.2.3.4:80', '٣.٣.٣.٣'],
+  'no address': [
+    '',
+    'localhost',
+    'example.com',
+    '1.2.3.4.5',
+    '256.1.1.1',
+    '1.2.3.4/8',
+    '08.8.8.8',
+    ':::1',
+    'abc',
+    '1.2.3.4:80',
+    '٣.٣.٣.٣',
+  ],
 }
 
 const ACCEPTED = [
@@ -36,9 +77,27 @@ test('an address of the public Internet is public in every spelling', () => {
 })
 
 test('every spelling that a URL accepts for a host is a literal host, and a name is not', () => {
-  const hosts = ['127.0.0.1', '0x7f.1', '2130706433', '[::1]', '[::ffff:127.0.0.1]', 'localhost', 'LOCALHOST', 'localhost.', 'a.localhost']
+  const hosts = [
+    '127.0.0.1',
+    '0x7f.1',
+    '2130706433',
+    '[::1]',
+    '[::ffff:127.0.0.1]',
+    'localhost',
+    'LOCALHOST',
+    'localhost.',
+    'a.localhost',
+  ]
   expect(hosts.filter((host) => !isLiteralHost(new URL(`http://${host}/`).hostname))).toEqual([])
-  const names = ['example.com', 'localhost.example.com', 'notlocalhost', '127.0.0.1.nip.io', 'metadata.google.internal', 'abc', 'dead.beef']
+  const names = [
+    'example.com',
+    'localhost.example.com',
+    'notlocalhost',
+    '127.0.0.1.nip.io',
+    'metadata.google.internal',
+    'abc',
+    'dead.beef',
+  ]
   expect(names.filter((host) => isLiteralHost(new URL(`http://${host}/`).hostname))).toEqual([])
 })
 
@@ -54,9 +113,7 @@ function lookupOf(...answers: readonly (readonly string[])[]) {
   }
   const lookup = createPublicLookup(resolve)
   const look = (all: boolean) =>
-    new Promise<unknown>((settle) =>
-      lookup('rebound.example', { all }, (error, address) => settle(error ? error.code : address)),
-    )
+    new Promise<unknown>((settle) => lookup('rebound.example', { all }, (error, address) => settle(error ? error.code : address)))
   return { look, countCalls: () => calls }
 }
 

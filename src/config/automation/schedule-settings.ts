@@ -45,8 +45,7 @@ const scheduleSchema = z.strictObject({
 })
 
 /** A checked schedule. */
-export interface ScheduleSettings
-  extends Omit<z.output<typeof scheduleSchema>, 'name' | 'cron' | 'every' | 'timezone'> {
+export interface ScheduleSettings extends Omit<z.output<typeof scheduleSchema>, 'name' | 'cron' | 'every' | 'timezone'> {
   readonly name: string
   readonly timing: ScheduleTiming
 }

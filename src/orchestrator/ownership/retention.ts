@@ -1,4 +1,9 @@
-import type { IdempotencyRepository, TicketRepository, UpdateRepository, WebhookRepository } from '../../repositories/repository.ts'
+import type {
+  IdempotencyRepository,
+  TicketRepository,
+  UpdateRepository,
+  WebhookRepository,
+} from '../../repositories/repository.ts'
 
 const PRUNE_INTERVAL_MS = 60_000
 

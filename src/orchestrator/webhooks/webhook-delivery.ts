@@ -98,7 +98,13 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps) {
     const { webhookId, flowId, seq } = delivery
     const key = { webhookId, flowId, seq, attempt: delivery.attempt }
     const sentAt = new Date(now())
-    const message = { url: webhook.url, secret: await deps.secretOf(webhook), id: toMessageId(delivery), sentAt, body: toBody(delivery) }
+    const message = {
+      url: webhook.url,
+      secret: await deps.secretOf(webhook),
+      id: toMessageId(delivery),
+      sentAt,
+      body: toBody(delivery),
+    }
     const failed = (problem: string, retryAfterMs?: number): DeliveryAttempt => {
       const at = new Date(now())
       const delayMs = problem === toProblem(GONE) ? undefined : nextDelayMs(delivery.attempt, random(), retryAfterMs)

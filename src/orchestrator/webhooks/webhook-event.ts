@@ -3,8 +3,8 @@ import type { ClaimedDelivery, FlowOutcome, StoredUpdate } from '../../repositor
 
 /** Facts of an update for the body of a webhook: ids, status, amounts and codes, never prompts or outputs. */
 export function toFacts(update: StoredUpdate, outcome: FlowOutcome | undefined): Readonly<Record<string, unknown>> {
-  const { stepId, iteration } = update
-  return { stepId, iteration, ...factsOf(update), ...(outcome && outcomeFacts(outcome)) }
+  const { path, iteration } = update
+  return { path, iteration, ...factsOf(update), ...(outcome && outcomeFacts(outcome)) }
 }
 
 const outcomeFacts = ({ status, error, result, simulated }: FlowOutcome) => ({
@@ -41,8 +41,7 @@ function factsOf({ type, data }: StoredUpdate): Record<string, unknown> {
   return errorCode === undefined ? facts : { ...facts, errorCode }
 }
 
-const codeOf = (error: unknown): unknown =>
-  typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined
+const codeOf = (error: unknown): unknown => (typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined)
 
 /** The same for every attempt and every webhook: it identifies the update. */
 export const toMessageId = ({ flowId, seq }: Pick<ClaimedDelivery, 'flowId' | 'seq'>): string =>

@@ -1,8 +1,9 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { Owner, OwnerRepository, Store } from '../repository.ts'
+import type { OrphanOptions, Owner, OwnerRepository, Store } from '../repository.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows, type MemoryFlows } from './flows.ts'
+import type { FindDead } from './queue.ts'
 import { createMemorySchedules } from './schedules.ts'
 import { createMemoryWebhooks } from './webhooks.ts'
 
@@ -46,7 +47,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     addMessages: conversations.addFlowMessages,
     addDeliveries,
   })
-  const owners = createMemoryOwners(memory.interruptFlowsOf, now)
+  const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
 
   return {
     kind: 'memory',
@@ -66,6 +67,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     owners,
     webhooks,
     schedules: createMemorySchedules(),
+    queue: memory.queue(findDead),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     close: () => Promise.resolve(),
   }
@@ -74,9 +76,16 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
 function createMemoryOwners(
   interrupt: MemoryFlows['interruptFlowsOf'],
   now: () => number,
-): OwnerRepository {
+): { readonly owners: OwnerRepository; readonly findDead: FindDead } {
   const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
-  return {
+  const findLiving = ({ staleMs, isDead }: OrphanOptions): ReadonlySet<string> => {
+    const living = new Set<string>()
+    for (const { owner, beatAtMs } of beats.values()) {
+      if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)
+    }
+    return living
+  }
+  const owners: OwnerRepository = {
     heartbeat: async (owner) => {
       beats.set(owner.id, { owner, beatAtMs: now() })
     },
@@ -87,13 +96,15 @@ function createMemoryOwners(
       const lastHeartbeat = beats.get(ownerId)
       if (lastHeartbeat) beats.set(ownerId, { ...lastHeartbeat, beatAtMs: Number.NEGATIVE_INFINITY })
     },
-    interruptOrphanedFlows: async ({ staleMs, isDead, deliverTo = [] }) => {
-      const living = new Set<string>()
-      for (const { owner, beatAtMs } of beats.values()) {
-        if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)
-      }
+    interruptOrphanedFlows: async ({ deliverTo = [], ...options }) => {
+      const living = findLiving(options)
       for (const ownerId of beats.keys()) if (!living.has(ownerId)) beats.delete(ownerId)
       return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId), deliverTo)
     },
   }
+  const findDead: FindDead = (options) => {
+    const living = findLiving(options)
+    return (ownerId) => !living.has(ownerId)
+  }
+  return { owners, findDead }
 }

@@ -24,7 +24,9 @@ export function createMemorySchedules(): ScheduleRepository {
       const schedule = at(name, instant)
       if (!schedule) return
       const { lastAt, lastFlowId, lastProblem, ...state } = schedule.state
-      const last = ran ? { lastAt: ran.at, lastFlowId: ran.flowId, lastProblem: ran.problem } : { lastAt, lastFlowId, lastProblem }
+      const last = ran
+        ? { lastAt: ran.at, lastFlowId: ran.flowId, lastProblem: ran.problem }
+        : { lastAt, lastFlowId, lastProblem }
       const known = {
         ...(last.lastAt && { lastAt: last.lastAt }),
         ...(last.lastFlowId !== undefined && { lastFlowId: last.lastFlowId }),

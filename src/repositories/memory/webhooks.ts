@@ -1,4 +1,10 @@
-import type { ClaimedDelivery, DeliveryAttempt, NewDelivery, StoredWebhook, WebhookRepository } from '../background-repositories.ts'
+import type {
+  ClaimedDelivery,
+  DeliveryAttempt,
+  NewDelivery,
+  StoredWebhook,
+  WebhookRepository,
+} from '../background-repositories.ts'
 
 type Delivery = NewDelivery & {
   readonly flowId: string
@@ -97,7 +103,13 @@ export function createMemoryWebhooks({ maxDeliveries, flowOf }: MemoryWebhooksOp
     addDeliveries: (flowId, added) => {
       for (const delivery of added) {
         const key = toKey(delivery.webhookId, flowId, delivery.seq)
-        const state = { attempts: 0, state: 'queued' as const, dueAt: delivery.timestamp, settledAt: undefined, problem: undefined }
+        const state = {
+          attempts: 0,
+          state: 'queued' as const,
+          dueAt: delivery.timestamp,
+          settledAt: undefined,
+          problem: undefined,
+        }
         if (!deliveries.has(key)) deliveries.set(key, { ...delivery, flowId, key, ...state })
       }
       for (const key of deliveries.keys()) {

@@ -20,7 +20,16 @@ export const schedulesCommand = defineCommand<DatabaseOptions>({
   },
 })
 
-const toListRow = ({ name, timing, flow, userId, nextAt, lastAt, lastFlowId, lastProblem }: ScheduleReport): readonly string[] => [
+const toListRow = ({
+  name,
+  timing,
+  flow,
+  userId,
+  nextAt,
+  lastAt,
+  lastFlowId,
+  lastProblem,
+}: ScheduleReport): readonly string[] => [
   toPlainLine(name),
   'cron' in timing ? `${timing.cron} ${timing.timezone}` : `every ${timing.everyMs / 1_000} s`,
   toPlainLine(flow),

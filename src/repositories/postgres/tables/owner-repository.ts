@@ -8,15 +8,15 @@ on conflict (id) do update set beat_at = excluded.beat_at`
 /**
  * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead.
  * `$3`: ids of webhooks that the error is delivered to. For an owner without a row the milliseconds count from the start
- * of its execution. Several processes may run the statement at the
- * same time: each interrupts the flows that no other one has locked.
+ * of its execution. Several processes may run the statement at the same time: each interrupts the flows that no other
+ * one has locked.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
 orphaned as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
   where f.status = 'RUNNING' and (c.owner_id in (select id from dead)
-    or not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
+    or c.owner_id is not null and not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
   for update of f skip locked),
 interrupted as (
   update polyphony_flows f set status = 'FAILED', completed_at = clock_timestamp(), owner_epoch = f.owner_epoch + 1, error = json_build_object(

@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import type { ScheduledRun, ScheduleRepository, StoredSchedule } from '../../background-repositories.ts'
-import { fieldsOf } from '../../columns/column.ts'
 import { SCHEDULE_COLUMNS, type ScheduleRow } from '../../columns/background-columns.ts'
+import { fieldsOf } from '../../columns/column.ts'
 import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { omitNulls } from '../rows.ts'
