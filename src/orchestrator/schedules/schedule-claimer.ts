@@ -33,7 +33,8 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
   const names = schedules.map(({ name }) => name)
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> | undefined
-  let isActive = false
+  let isStarted = false
+  let isStopped = false
 
   /** Starts everything that is due. Resolves with the earliest next instant. */
   async function tick(): Promise<Date | undefined> {
@@ -63,7 +64,7 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
   async function runDue(schedule: Schedule, state: StoredSchedule): Promise<Date> {
     const { name, timing, missed } = schedule
     let { nextAt } = state
-    while (isActive && nextAt <= now()) {
+    while (!isStopped && nextAt <= now()) {
       const at = now()
       if (!(await repository.claim(name, nextAt, at, new Date(at.getTime() + LEASE_MS)))) return new Date(at.getTime() + POLL_MS)
       const due = decideDue(timing, missed, nextAt, at)
@@ -89,7 +90,7 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
   const loop = async () => {
     // An unreachable database is queried again at the next look.
     const next = await tick().catch(() => undefined)
-    if (!isActive) return
+    if (isStopped) return
     const delayMs = next ? Math.max(0, next.getTime() - now().getTime()) : POLL_MS
     timer = setTimeout(look, Math.min(delayMs, POLL_MS))
     timer.unref()
@@ -99,15 +100,19 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
   }
 
   return {
+    /** Starts what is due now. Rejects if the database does not answer. */
+    runDue: async (): Promise<void> => {
+      await tick()
+    },
     /** Starts flows from now on. Safe to call twice. */
     start(): void {
-      if (isActive || schedules.length === 0) return
-      isActive = true
+      if (isStarted || isStopped || schedules.length === 0) return
+      isStarted = true
       look()
     },
     /** Starts nothing new, and resolves when a start that goes on has ended. */
     async stop(): Promise<void> {
-      isActive = false
+      isStopped = true
       clearTimeout(timer)
       await running
     },
