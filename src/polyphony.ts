@@ -83,7 +83,7 @@ export interface Polyphony {
    */
   resumeInterrupted(): Promise<void>
   /**
-   * Starts the flows of schedules, and sends webhooks, from now on. Servers and workers call it; a process that does not
+   * Starts the flows of schedules, and sends webhooks, from now on. Servers and workers call it; any other process
    * sends webhooks once it has started a flow, and starts no flow of a schedule.
    */
   startBackgroundWork(): void

@@ -9,16 +9,16 @@ export type ScheduleTiming =
 const FIELDS_OR_NICKNAME = /^(@\w+|\S+( +\S+){4,5})$/
 
 /**
- * The first instant of the timing after `after`, undefined if there is none. Of a cron expression with a fixed hour, an
+ * The first instant of the timing after `after`, undefined after the last one. Of a cron expression with a fixed hour, an
  * instant that summer time skips is due at the end of the gap, and one that occurs twice is due once; an expression for
- * every hour or part of an hour follows the clock through both.
+ * every hour or part of an hour has instants in both hours of the clock.
  */
 export function nextInstant(timing: ScheduleTiming, after: Date): Date | undefined {
   if ('everyMs' in timing) return new Date((Math.floor(after.getTime() / timing.everyMs) + 1) * timing.everyMs)
   return cronOf(timing.cron, timing.timezone).nextRun(after) ?? undefined
 }
 
-/** The last instant of the timing that is not later than `at`, undefined if there is none. */
+/** The last instant of the timing that is not later than `at`, undefined before the first one. */
 export function previousInstant(timing: ScheduleTiming, at: Date): Date | undefined {
   if ('everyMs' in timing) return new Date(Math.floor(at.getTime() / timing.everyMs) * timing.everyMs)
   // The library leaves out a run that begins exactly at the reference.

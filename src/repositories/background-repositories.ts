@@ -75,8 +75,8 @@ export interface WebhookRepository {
   settle(attempt: DeliveryAttempt): Promise<void>
   counts(ids: readonly string[]): Promise<ReadonlyMap<string, DeliveryCounts>>
   /**
-   * Removes deliveries that were delivered before one instant, and those that failed before another or have been due
-   * since then, because their webhook is disabled or no longer configured. Called by a timer.
+   * Removes deliveries that were delivered before one instant, and those that failed before another or were due before
+   * it, because their webhook is disabled or no longer configured. Called by a timer.
    */
   prune(before: { readonly delivered: Date; readonly failed: Date }): Promise<number>
 }

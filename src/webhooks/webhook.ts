@@ -25,7 +25,7 @@ export interface WebhookAnswer {
 /** Sends webhooks. Implemented by createWebhookSender. */
 export interface WebhookSender {
   /**
-   * Sends one message and resolves with the answer, whatever its status; redirects are not followed. Rejects with an
+   * Sends one message and resolves with the answer, whatever its status, of a redirect too. Rejects with an
    * error whose `code` names the problem when there is no answer within 15 seconds, when the connection fails, when the
    * name of the host resolves to an address outside the public Internet (ADDRESS_NOT_PUBLIC), and with the reason of
    * the signal.

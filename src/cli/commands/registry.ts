@@ -1,6 +1,4 @@
 import type { CliCommand } from '../command.ts'
-import { schedulesCommand } from './automation/schedules.ts'
-import { webhooksCommand } from './automation/webhooks.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
@@ -17,9 +15,11 @@ import { revokeKeyCommand } from './keys/revoke.ts'
 import { mcpCommand } from './mcp.ts'
 import { migrateCommand } from './migrate.ts'
 import { runCommand } from './run.ts'
+import { schedulesCommand } from './schedules.ts'
 import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
+import { webhooksCommand } from './webhooks.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [

@@ -6,7 +6,7 @@ import type { ScheduledFlow, StartScheduledFlow } from './scheduled-flows.ts'
 
 /** Milliseconds after which another process may start a flow whose process has died between claim and start. */
 const LEASE_MS = 60_000
-/** The longest time between two looks at the schedules, so that changes of the clock and of other processes are seen. */
+/** The longest time between two checks of the schedules, because the clock and other processes may change. */
 const POLL_MS = 15_000
 
 /** A configured schedule. */
@@ -88,14 +88,14 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
   }
 
   const loop = async () => {
-    // An unreachable database is queried again at the next look.
+    // An unreachable database is queried again at the next check.
     const next = await tick().catch(() => undefined)
     if (isStopped) return
     const delayMs = next ? Math.max(0, next.getTime() - now().getTime()) : POLL_MS
-    timer = setTimeout(look, Math.min(delayMs, POLL_MS))
+    timer = setTimeout(check, Math.min(delayMs, POLL_MS))
     timer.unref()
   }
-  const look = () => {
+  const check = () => {
     running = loop()
   }
 
@@ -108,9 +108,9 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
     start(): void {
       if (isStarted || isStopped || schedules.length === 0) return
       isStarted = true
-      look()
+      check()
     },
-    /** Starts nothing new, and resolves when a start that goes on has ended. */
+    /** Starts nothing new, and resolves when a start that is under way has ended. */
     async stop(): Promise<void> {
       isStopped = true
       clearTimeout(timer)

@@ -10,7 +10,7 @@ export interface ScheduleReport {
   readonly flow: string
   readonly userId: string
   readonly missed: Schedule['missed']
-  /** The next instant; undefined if there is none. */
+  /** The next instant; undefined after the last one. */
   readonly nextAt?: Date
   /** The instant of the last run. */
   readonly lastAt?: Date

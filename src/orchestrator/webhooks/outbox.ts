@@ -36,8 +36,8 @@ export function withOutbox({ journal, webhooks, onClaimed, onQueued }: OutboxDep
         }),
     )
 
-  const write = async (deliveries: readonly NewDelivery[], written: Promise<void>) => {
-    await written
+  const write = async (deliveries: readonly NewDelivery[], stored: Promise<void>) => {
+    await stored
     for (const webhookId of new Set(deliveries.map((delivery) => delivery.webhookId))) onQueued(webhookId)
   }
 

@@ -16,7 +16,7 @@ export interface DeliveryRow extends DeliveryKey, Omit<NewDelivery, 'facts'> {
   readonly state: DeliveryAttempt['state']
   /** Attempts that were started. */
   readonly attempts: number
-  /** The end of the lease of a claimed delivery, otherwise the next attempt; null if there is none. */
+  /** The end of the lease of a claimed delivery, otherwise the next attempt; null after the last attempt. */
   readonly dueAt: Date | null
   /** When the delivery was delivered or failed. */
   readonly settledAt: Date | null

@@ -218,7 +218,8 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
  * no two of them may write the same flow; `results`, `updates`, `messages` and `deliveries` belong to a flow that
- * another part has locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated once per flow.
+ * another part has locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated
+ * once per flow.
  */
 export function journalSql(mask: number, addJob?: string): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

@@ -6,10 +6,10 @@ const BEAT_SQL = `insert into polyphony_owners (id, host, pid, beat_at) values (
 on conflict (id) do update set beat_at = excluded.beat_at`
 
 /**
- * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead.
- * `$3`: ids of webhooks that the error is delivered to. For an owner without a row the milliseconds count from the start
- * of its execution. Several processes may run the statement at the same time: each interrupts the flows that no other
- * one has locked.
+ * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead;
+ * `$3`: ids of webhooks that the error is delivered to. For an owner without a row the milliseconds count from the
+ * start of its execution. Several processes may run the statement at the same time: each interrupts the flows that no
+ * other one has locked.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),

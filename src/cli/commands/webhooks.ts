@@ -1,7 +1,7 @@
-import type { WebhookReport } from '../../../orchestrator/webhooks/webhook-service.ts'
-import { databaseOption, defineCommand, jsonOption } from '../../command.ts'
-import { toMinute, toPlainLine } from '../../plain-text.ts'
-import { type DatabaseOptions, toFlags, withServices } from '../../services.ts'
+import type { WebhookReport } from '../../orchestrator/webhooks/webhook-service.ts'
+import { databaseOption, defineCommand, jsonOption } from '../command.ts'
+import { toMinute, toPlainLine } from '../plain-text.ts'
+import { type DatabaseOptions, toFlags, withServices } from '../services.ts'
 
 interface WebhooksOptions extends DatabaseOptions {
   readonly retry?: boolean

@@ -1,7 +1,7 @@
-import type { ScheduleReport } from '../../../orchestrator/schedules/schedule-service.ts'
-import { databaseOption, defineCommand, jsonOption } from '../../command.ts'
-import { toMinute, toPlainLine, toTable, truncate } from '../../plain-text.ts'
-import { type DatabaseOptions, toFlags, withServices } from '../../services.ts'
+import type { ScheduleReport } from '../../orchestrator/schedules/schedule-service.ts'
+import { databaseOption, defineCommand, jsonOption } from '../command.ts'
+import { toMinute, toPlainLine, toTable, truncate } from '../plain-text.ts'
+import { type DatabaseOptions, toFlags, withServices } from '../services.ts'
 
 /** `polyphony schedules`: the schedules of the configuration with their next and last runs. */
 export const schedulesCommand = defineCommand<DatabaseOptions>({
