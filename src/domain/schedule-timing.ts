@@ -9,9 +9,9 @@ export type ScheduleTiming =
 const FIELDS_OR_NICKNAME = /^(@\w+|\S+( +\S+){4,5})$/
 
 /**
- * The first instant of the timing after `after`, undefined after the last one. Of a cron expression with a fixed hour, an
- * instant that summer time skips is due at the end of the gap, and one that occurs twice is due once; an expression for
- * every hour or part of an hour has instants in both hours of the clock.
+ * The first instant of the timing after `after`, undefined after the last one. Of a cron expression with a fixed hour,
+ * an instant that summer time skips is due at the end of the gap, and one that occurs twice is due once; an expression
+ * for every hour or part of an hour has instants in both hours of the clock.
  */
 export function nextInstant(timing: ScheduleTiming, after: Date): Date | undefined {
   if ('everyMs' in timing) return new Date((Math.floor(after.getTime() / timing.everyMs) + 1) * timing.everyMs)

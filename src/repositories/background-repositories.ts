@@ -59,7 +59,7 @@ export interface DeliveryCounts {
  * due again after it, so that the delivery of a dead process is sent by another one.
  */
 export interface WebhookRepository {
-  /** Stores the secret unless the webhook has one. Resolves with the stored one, in any number of processes the same. */
+  /** Stores the secret unless the webhook has one. Resolves with the stored one, the same in every process. */
   keepSecret(id: string, secret: string): Promise<string>
   find(ids: readonly string[]): Promise<readonly StoredWebhook[]>
   /** Marks the webhook as disabled and its queued deliveries as failed. */

@@ -110,7 +110,7 @@ export function createScheduleClaimer({ repository, schedules, start, logger, no
       isStarted = true
       check()
     },
-    /** Starts nothing new, and resolves when a start that is under way has ended. */
+    /** Starts nothing new, and resolves when the last start has ended. */
     async stop(): Promise<void> {
       isStopped = true
       clearTimeout(timer)
