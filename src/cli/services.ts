@@ -3,6 +3,8 @@ import type { ConversationService } from '../conversations/conversation-service.
 import type { DefinitionParser } from '../domain/definition/parser.ts'
 import type { UsageService } from '../orchestrator/flows/usage-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import type { ScheduleService } from '../orchestrator/schedules/schedule-service.ts'
+import type { WebhookService } from '../orchestrator/webhooks/webhook-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
 import type { ModelNames, ProviderService } from '../providers/provider.ts'
 import type { Terminal } from './terminal.ts'
@@ -16,6 +18,8 @@ export interface OpenServices {
   readonly providers: ProviderService
   readonly apiKeys: ApiKeyService
   readonly usage: UsageService
+  readonly webhooks: WebhookService
+  readonly schedules: ScheduleService
   readonly config: PolyphonyConfig
   close(): Promise<void>
 }

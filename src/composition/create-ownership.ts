@@ -11,6 +11,8 @@ export interface CreateOwnershipDeps {
   readonly owner: Owner
   readonly registry: Pick<RunRegistry, 'executions' | 'find'>
   readonly orchestrator: Pick<OrchestratorService, 'startFlow'>
+  /** Ids of webhooks to which errors of flows are delivered. */
+  readonly deliverTo: readonly string[]
   readonly logger: ResumptionDeps['logger']
 }
 
@@ -18,7 +20,7 @@ export interface CreateOwnershipDeps {
  * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
  * processes, and the watch for flows that another process has taken.
  */
-export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
+export function createOwnership({ store, owner, registry, orchestrator, deliverTo, logger }: CreateOwnershipDeps) {
   const { flows, owners, kind } = store
   const resumption = createResumption({
     flows,
@@ -33,6 +35,7 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
     self: owner,
     isRunning: isProcessRunning,
     logger,
+    deliverTo,
     exclusive: kind !== 'postgres',
     onInterrupted: resumption.interrupted,
   })

@@ -24,11 +24,13 @@ interface Closable {
 }
 
 export interface ClosingDeps {
+  readonly schedules: { stop(): Promise<void> }
   readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
   readonly engine: Pick<Engine, 'close' | 'health'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
   readonly updateLog: Closable
+  readonly webhooks: Closable
   readonly store: Closable
   readonly simulator: Closable
   readonly tokens: Closable
@@ -36,12 +38,15 @@ export interface ClosingDeps {
 
 /** Everything that closing ends, in order. */
 export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
+  { name: 'schedules', close: () => deps.schedules.stop() },
   { name: 'resumption of interrupted flows', close: () => deps.ownership.resumption.stop() },
   { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
   { name: 'pruning', close: () => deps.stopPruning() },
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
   { name: 'update log', close: () => deps.updateLog.close() },
+  // After the flows, whose ends it announces.
+  { name: 'webhooks', close: () => deps.webhooks.close() },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

@@ -5,6 +5,7 @@ import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+import type { NewDelivery } from './background-repositories.ts'
 import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
 
 /** A new flow, as creating it writes it. */
@@ -36,6 +37,8 @@ export interface JournalEntry {
   readonly intents?: readonly CallIntent[]
   /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
+  /** Events for webhooks, which announce updates of this entry. */
+  readonly deliveries?: readonly NewDelivery[]
 }
 
 export interface FlowOutcome {
@@ -139,12 +142,13 @@ export interface OwnerRepository {
   /**
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, adds an `error` update as their last, and raises
    * their epoch. An owner is dead when it sent no heartbeat for `staleMs`, or when `isDead` returns true, because its
-   * process on this host no longer exists. Resolves with the ids of the flows. Called with every heartbeat; must be
-   * safe in several processes at the same time.
+   * process on this host no longer exists. `deliverTo`: webhooks that the `error` update is delivered to. Resolves with
+   * the ids of the flows. Called with every heartbeat; must be safe in several processes at the same time.
    */
   interruptOrphanedFlows(options: {
     readonly staleMs: number
     readonly isDead: (owner: Owner) => boolean
+    readonly deliverTo?: readonly string[]
   }): Promise<readonly string[]>
 }
 

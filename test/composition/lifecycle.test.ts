@@ -12,6 +12,7 @@ function recorded(failing: readonly string[] = []) {
   }
   const closable = (name: string) => ({ close: () => call(name) })
   const deps: ClosingDeps = {
+    schedules: { stop: async () => void calls.push('schedules.stop') },
     ownership: {
       resumption: { stop: () => void calls.push('resumption.stop') },
       stopWatch: () => void calls.push('ownership.stopWatch'),
@@ -29,6 +30,7 @@ function recorded(failing: readonly string[] = []) {
     },
     stopPruning: () => void calls.push('stopPruning'),
     updateLog: closable('updateLog.close'),
+    webhooks: closable('webhooks.close'),
     store: closable('store.close'),
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
@@ -37,11 +39,13 @@ function recorded(failing: readonly string[] = []) {
 }
 
 const ORDER = [
+  'schedules.stop',
   'resumption.stop',
   'stopPruning',
   'ownership.stopWatch',
   'engine.close',
   'updateLog.close',
+  'webhooks.close',
   'ownership.unregister',
   'store.close',
   'simulator.close',
@@ -58,7 +62,7 @@ test('closing ends everything in order, each step after the one before it has en
 test('with a grace period closing waits until the engine is idle before anything but the resumption ends', async () => {
   const { close, calls } = recorded()
   await close({ graceMs: 1_000 })
-  expect(calls.slice(0, 3)).toEqual(['resumption.stop', 'engine.health', 'stopPruning'])
+  expect(calls.slice(0, 4)).toEqual(['schedules.stop', 'resumption.stop', 'engine.health', 'stopPruning'])
 })
 
 test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {

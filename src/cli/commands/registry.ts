@@ -15,9 +15,11 @@ import { revokeKeyCommand } from './keys/revoke.ts'
 import { mcpCommand } from './mcp.ts'
 import { migrateCommand } from './migrate.ts'
 import { runCommand } from './run.ts'
+import { schedulesCommand } from './schedules.ts'
 import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
+import { webhooksCommand } from './webhooks.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -32,6 +34,8 @@ export const COMMANDS: readonly CliCommand[] = [
   listKeysCommand,
   revokeKeyCommand,
   serveCommand,
+  webhooksCommand,
+  schedulesCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,

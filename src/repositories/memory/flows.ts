@@ -4,9 +4,11 @@ import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type {
+  ClaimedDelivery,
   FlowRepository,
   Journal,
   JournalEntry,
+  NewDelivery,
   QueueRepository,
   StoredUpdate,
   UpdateRepository,
@@ -25,11 +27,13 @@ export interface MemoryFlows {
   readonly updates: UpdateRepository
   readonly journal: Journal
   readonly usage: UsageRepository
+  /** Facts of a flow for its webhooks; undefined for an unknown one. */
+  namesOf(flowId: string): ClaimedDelivery['flow']
   /** Takes the owners that are dead from `OwnerRepository`. */
   readonly queue: (findDead: FindDead) => QueueRepository
   deleteFlowsOfThread(threadId: string): void
   /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
-  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
+  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean, deliverTo: readonly string[]): string[]
 }
 
 const done = Promise.resolve()
@@ -38,9 +42,10 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
   readonly now: () => number
   hasThread(threadId: string): boolean
   addMessages(messages: readonly Message[]): void
+  addDeliveries(flowId: string, deliveries: readonly NewDelivery[]): void
 }
 
-export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
   const claims = createMemoryClaims(now)
 
@@ -85,6 +90,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       return done
     },
     finish: (entry) => {
@@ -92,6 +98,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       record.flow = finishFlow(record.flow, entry.outcome)
       claims.end(entry.flowId)
       records.markSettled(record)
@@ -174,6 +181,10 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     updates,
     journal,
     usage: createMemoryUsage(records),
+    namesOf: (flowId) => {
+      const head = records.readHead(flowId)
+      return head && { threadId: head.flow.threadId, userId: head.flow.userId, name: head.flow.name }
+    },
     queue: (findDead) => createMemoryQueue({ records, claims, findDead }),
     deleteFlowsOfThread: (threadId) => {
       for (const row of [...records.listEntries()]) {
@@ -182,7 +193,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         claims.end(row.id)
       }
     },
-    interruptFlowsOf: (isDead) => {
+    interruptFlowsOf: (isDead, deliverTo) => {
       const ids: string[] = []
       for (const record of [...records.running()]) {
         const { flow } = record
@@ -195,6 +206,11 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
         records.markSettled(record)
+        const facts = { status: 'FAILED', errorCode: error.code }
+        addDeliveries(
+          flow.id,
+          deliverTo.map((webhookId) => ({ webhookId, seq, type: 'error', timestamp, facts })),
+        )
         claims.end(flow.id)
         ids.push(flow.id)
       }

@@ -1,6 +1,14 @@
 import { EntitySchema, type EntitySchemaColumnOptions, type EntitySchemaOptions } from 'typeorm'
 import type { DataSharingPolicy } from '../../domain/users/sharing.ts'
 import {
+  DELIVERY_COLUMNS,
+  type DeliveryRow,
+  SCHEDULE_COLUMNS,
+  type ScheduleRow,
+  WEBHOOK_COLUMNS,
+  type WebhookRow,
+} from '../columns/background-columns.ts'
+import {
   API_KEY_COLUMNS,
   type ApiKeyRow,
   IDEMPOTENCY_COLUMNS,
@@ -135,5 +143,11 @@ export const ENTITIES = [
   createEntity<TicketRow>('PolyphonyTicket', 'polyphony_tickets', TICKET_COLUMNS),
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],
+  }),
+  createEntity<ScheduleRow>('PolyphonySchedule', 'polyphony_schedules', SCHEDULE_COLUMNS),
+  createEntity<WebhookRow>('PolyphonyWebhook', 'polyphony_webhooks', WEBHOOK_COLUMNS),
+  createEntity<DeliveryRow>('PolyphonyWebhookDelivery', 'polyphony_webhook_deliveries', DELIVERY_COLUMNS, {
+    by_due: ['webhookId', 'dueAt'],
+    by_end: ['settledAt'],
   }),
 ]

@@ -11,10 +11,12 @@ import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
 import { createPermissionRepository } from './tables/permission-repository.ts'
 import { createQueueRepository } from './tables/queue-repository.ts'
+import { createScheduleRepository } from './tables/schedule-repository.ts'
 import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
 import { createUsageRepository } from './tables/usage-repository.ts'
+import { createWebhookRepository } from './tables/webhook-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: DatabaseLocation
@@ -57,6 +59,8 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
+    webhooks: createWebhookRepository(pool),
+    schedules: createScheduleRepository(pool),
     async close() {
       await journal.close()
       await close()

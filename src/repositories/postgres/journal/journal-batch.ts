@@ -2,9 +2,10 @@ import type { CallIntent } from '../../../domain/execution/call-intent.ts'
 import type { FlowStart } from '../../../domain/execution/flow-start.ts'
 import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
+import type { DELIVERY_COLUMNS, DeliveryRow } from '../../columns/background-columns.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
-import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
+import type { FlowInsert, FlowOutcome, JournalEntry, NewDelivery, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
@@ -92,6 +93,12 @@ interface MessageJson
   readonly recorded: number
 }
 
+type DeliveryJson = JsonRow<
+  typeof DELIVERY_COLUMNS,
+  DeliveryRow,
+  'webhookId' | 'flowId' | 'seq' | 'type' | 'timestamp' | 'facts' | 'dueAt'
+>
+
 /** The rows of one statement, by its parts. */
 interface Rows extends Record<JournalPart, readonly object[]> {
   definitions: readonly DefinitionJson[]
@@ -104,6 +111,7 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
   readonly messages: MessageJson[]
   readonly intents: IntentJson[]
+  readonly deliveries: DeliveryJson[]
 }
 
 export interface JournalStatement {
@@ -133,6 +141,7 @@ export function toStatement(
     updates: [],
     messages: [],
     intents: [],
+    deliveries: [],
   }
   const definitions = new Map<string, StoredDefinition>()
   const entriesOf = new Map<string, EntryOperation[]>()
@@ -150,6 +159,7 @@ export function toStatement(
     } else {
       for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
       for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageJson(flowId, message, nextRecorded()))
+      for (const delivery of operation.entry.deliveries ?? []) rows.deliveries.push(toDeliveryJson(flowId, delivery))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
@@ -203,6 +213,16 @@ const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
 })
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
+
+const toDeliveryJson = (flowId: string, { webhookId, seq, type, timestamp, facts }: NewDelivery): DeliveryJson => ({
+  webhook_id: webhookId,
+  flow_id: flowId,
+  seq,
+  type,
+  created_at: timestamp,
+  facts,
+  due_at: timestamp,
+})
 
 const toMessageJson = (flowId: string, message: Message, recorded: number): MessageJson => ({
   flow_id: flowId,

@@ -1,3 +1,4 @@
+import { DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS } from '../../columns/background-columns.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
@@ -20,6 +21,7 @@ export const JOURNAL_PART = {
   messages: 128,
   enqueues: 256,
   intents: 512,
+  deliveries: 2048,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -33,6 +35,7 @@ export const JOURNAL_STATEMENTS = [
   'updates',
   'messages',
   'intents',
+  'deliveries',
 ] as const
 
 // Messages that flows add to their thread have no attachments.
@@ -90,6 +93,12 @@ export const MESSAGES: JournalTable = {
   key: keyColumns(MESSAGE_COLUMNS),
 }
 
+export const DELIVERIES: JournalTable = {
+  name: 'polyphony_webhook_deliveries',
+  columns: jsonColumnsOf(DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS),
+  key: keyColumns(DELIVERY_COLUMNS),
+}
+
 const CLAIM_COLUMNS: JsonColumns = {
   flow_id: 'uuid',
   allowed: 'text[]',
@@ -109,4 +118,5 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
   intents: INTENTS.columns,
+  deliveries: DELIVERIES.columns,
 }
