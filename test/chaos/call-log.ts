@@ -29,6 +29,8 @@ export interface CallLog {
   readonly url: string
   readonly calls: readonly LoggedCall[]
   callsOf(run: string, step: string): readonly LoggedCall[]
+  /** Resolves when the call is answered or its connection is closed. */
+  settled(call: LoggedCall): Promise<void>
   close(): Promise<void>
 }
 
@@ -41,10 +43,12 @@ export const answerOf = (run: string, step: string): string => `answer of ${step
 /** A provider that records every call and streams its answer in four pieces. */
 export async function createCallLog({ answerMs, onMoment }: CallLogOptions): Promise<CallLog> {
   const calls: LoggedCall[] = []
-  const server = await createLoopback(({ text, response }) => {
+  const ends = new Map<LoggedCall, Promise<void>>()
+  const server = await createLoopback(({ text, response, closed }) => {
     const [, run = '', step = ''] = /RUN\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
     const call: LoggedCall = { run, step, arrivedAtMs: performance.now() }
     const number = calls.push(call)
+    ends.set(call, closed)
     response.once('close', () => {
       if (call.answeredAtMs === undefined) call.closedAtMs = performance.now()
     })
@@ -67,6 +71,7 @@ export async function createCallLog({ answerMs, onMoment }: CallLogOptions): Pro
     url: `${server.url}/v1`,
     calls,
     callsOf: (run, step) => calls.filter((call) => call.run === run && call.step === step),
+    settled: (call) => ends.get(call) ?? Promise.resolve(),
     close: server.close,
   }
 }

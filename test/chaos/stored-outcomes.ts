@@ -11,15 +11,18 @@ export interface StoredOutcome {
   readonly outputs: Readonly<Record<string, string>>
   /** Attempts that are marked as possibly billed twice, by step. */
   readonly doubled: Readonly<Record<string, number>>
+  /** Attempts that their own process aborted and recorded, by step. */
+  readonly aborted: Readonly<Record<string, number>>
 }
+
+const attemptsWhere = (condition: string) => `coalesce((select json_object_agg(a.STEP, a.found) from (
+      select STEP, count(*) as found from polyphony_step_attempts where flow_id = f.id and ${condition} group by STEP) a), '{}')`
 
 const OUTCOMES = `
   select f.id as "flowId", f.status, f.error ->> 'code' as code,
     coalesce((select json_object_agg(r.STEP, r.output) from polyphony_step_results r
       where r.flow_id = f.id and r.status = 'SUCCESS'), '{}') as outputs,
-    coalesce((select json_object_agg(a.STEP, a.marked) from (
-      select STEP, count(*) as marked from polyphony_step_attempts
-      where flow_id = f.id and possibly_double_billed group by STEP) a), '{}') as doubled
+    ${attemptsWhere('possibly_double_billed')} as doubled, ${attemptsWhere('aborted')} as aborted
   from polyphony_flows f where f.id = any($1)`
 
 const POLL_MS = 40
@@ -53,6 +56,26 @@ export class OutcomeReader {
       }
       await sleep(POLL_MS)
     }
+  }
+
+  /** Process id of the owner that runs the flow; `undefined` if none does. */
+  async ownerPid(flowId: string): Promise<number | undefined> {
+    const { rows } = await this.#pool.query<{ pid: number }>(
+      `select o.pid from polyphony_flows f join polyphony_owners o on o.id = f.owner_id where f.id = $1 and f.status = 'RUNNING'`,
+      [flowId],
+    )
+    return rows[0]?.pid
+  }
+
+  /** The largest number of results that any step of the flow has. */
+  async resultsPerStep(flowId: string): Promise<number> {
+    const step = await this.#stepColumn()
+    const { rows } = await this.#pool.query<{ most: number }>(
+      `select max(results)::int as most from (
+        select count(*) as results from polyphony_step_results where flow_id = $1 group by ${step}) r`,
+      [flowId],
+    )
+    return rows[0]?.most ?? 0
   }
 
   close(): Promise<void> {
