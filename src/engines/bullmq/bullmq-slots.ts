@@ -15,7 +15,7 @@ const KEPT_EVENTS = 100
 const RETRY_MS = 1_000
 
 /** The part of a queue of BullMQ that slots use, on Postgres and Redis alike. */
-type BullQueue = Pick<Queue, 'add' | 'getJob' | 'getJobCounts' | 'close'>
+type BullQueue = Pick<Queue, 'add' | 'addBulk' | 'getJob' | 'getJobCounts' | 'close'>
 interface BullWorker extends Pick<Worker, 'cancelJob' | 'pause' | 'resume' | 'close'> {
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'lockRenewalFailed', listener: (jobIds: string[]) => void): unknown
@@ -54,6 +54,10 @@ export function createBullmqSlots({ queue, createWorker, onError, release }: Bul
       const jobId = randomUUID()
       await queue.add(SLOT_JOB, {}, { ...slotJobOptions, jobId, delay: delayMs })
       return jobId
+    },
+    async addMany(count) {
+      const jobs = Array.from({ length: count }, () => ({ name: SLOT_JOB, data: {}, opts: { ...slotJobOptions, jobId: randomUUID() } }))
+      await queue.addBulk(jobs)
     },
     async exists(jobId) {
       return (await queue.getJob(jobId)) !== undefined

@@ -49,7 +49,7 @@ export async function startClockGuard({
   const schedule = () => {
     if (stopped) return
     stopTimer = clock.startTimer(checkEveryMs, () => {
-      check().finally(schedule)
+      check().then(schedule, schedule)
     })
   }
 

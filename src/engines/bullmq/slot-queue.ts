@@ -43,6 +43,8 @@ export interface AddSlotOptions {
 export interface SlotQueue {
   /** Adds a slot and resolves with the id of its job. */
   add(options?: AddSlotOptions): Promise<string>
+  /** Adds as many slots at once. */
+  addMany(count: number): Promise<void>
   /** Whether the job of a slot exists, in whatever state. */
   exists(jobId: string): Promise<boolean>
   /** Number of slots that wait for a worker, delayed ones included. */
@@ -52,10 +54,13 @@ export interface SlotQueue {
   close(): Promise<void>
 }
 
-/** Repeats of a slot whose filling failed for reasons of infrastructure. */
-export const SLOT_ATTEMPTS = 1_000
-/** Milliseconds before the first repeat; doubles with each further one. */
-export const SLOT_BACKOFF_MS = 500
+/** Repeats of a slot whose filling failed, which happens only while the database does not answer. */
+export const SLOT_ATTEMPTS = 1_000_000
+/**
+ * Milliseconds before each repeat, less at most half of it by chance. It does not grow, so that the flows of an outage
+ * go on soon after its end.
+ */
+export const SLOT_BACKOFF_MS = 1_500
 /** Name of every job of the queue. */
 export const SLOT_JOB = 'slot'
 
@@ -65,7 +70,7 @@ export const SLOT_JOB = 'slot'
  */
 export const slotJobOptions = {
   attempts: SLOT_ATTEMPTS,
-  backoff: { type: 'exponential', delay: SLOT_BACKOFF_MS },
+  backoff: { type: 'fixed', delay: SLOT_BACKOFF_MS, jitter: 0.5 },
   removeOnComplete: true,
   removeOnFail: true,
 } as const
