@@ -7,9 +7,7 @@ import {
 } from 'bullmq'
 import pg, { type Pool, type PoolConfig } from 'pg'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-
-/** The schema of BullMQ's tables. BullMQ allows no other name for connections of a given pool. */
-export const BULLMQ_SCHEMA = 'bullmq'
+import { BULLMQ_SCHEMA } from './add-slot-sql.ts'
 
 /** Connections for one process: two that listen, and some for statements. */
 const POOL_SIZE = 6
@@ -44,21 +42,28 @@ export async function migrateBullmq(pool: Pool): Promise<boolean> {
   }
 }
 
-/** Rejects with CONFIG_INVALID if the schema is missing, older than this version needs or newer than it knows. */
-export async function assertBullmqSchema(pool: Pool): Promise<void> {
+/**
+ * Creates the schema where there is none. Rejects with CONFIG_INVALID if it is older than this version needs: changing it
+ * below processes that use it is a step of its own.
+ */
+export async function prepareBullmqSchema(pool: Pool): Promise<void> {
   const client = await pool.connect()
+  let version: number
   try {
-    const version = await schemaVersion(client)
-    if (version >= LATEST_SCHEMA_VERSION) return
-    const found = version === 0 ? 'no tables' : `version ${version}`
-    throw new OrchestratorError(
-      'CONFIG_INVALID',
-      `engine "bullmq": expected schema "${BULLMQ_SCHEMA}" at version ${LATEST_SCHEMA_VERSION}, found ${found}: run "polyphony migrate"`,
-      { details: { schema: BULLMQ_SCHEMA, expected: LATEST_SCHEMA_VERSION, found: version } },
-    )
+    version = await schemaVersion(client)
   } finally {
     client.release()
   }
+  if (version >= LATEST_SCHEMA_VERSION) return
+  if (version === 0) {
+    await migrateBullmq(pool)
+    return
+  }
+  throw new OrchestratorError(
+    'CONFIG_INVALID',
+    `engine "bullmq": expected schema "${BULLMQ_SCHEMA}" at version ${LATEST_SCHEMA_VERSION}, found version ${version}: run "polyphony migrate"`,
+    { details: { schema: BULLMQ_SCHEMA, expected: LATEST_SCHEMA_VERSION, found: version } },
+  )
 }
 
 /** The version of the schema, 0 if there is none. */

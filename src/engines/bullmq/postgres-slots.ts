@@ -5,7 +5,7 @@ import type { SlotQueue } from './slot-queue.ts'
 
 export interface PostgresSlotsOptions {
   readonly queueName: string
-  /** A pool whose connections find BullMQ's schema first (`search_path`). It is not closed here. */
+  /** A pool whose connections find BullMQ's schema first (`search_path`). It ends with the queue. */
   readonly pool: Pool
   readonly onError: (error: Error) => void
 }
@@ -25,6 +25,6 @@ export function createPostgresSlots({ queueName, pool, onError }: PostgresSlotsO
     createWorker: (process, options) =>
       new Worker(queueName, process, { ...options, connection: pool, drainDelay: IDLE_POLL_S }, createPostgresBackend),
     onError,
-    release: async () => undefined,
+    release: () => pool.end(),
   })
 }

@@ -3,8 +3,6 @@ import type { SlotQueue } from './slot-queue.ts'
 
 /** The part of the queue of flows that the reconciler uses. Implemented by QueueRepository. */
 export interface ReconciledFlows {
-  /** Puts flows of dead processes back into the queue. */
-  requeueOrphans(): Promise<readonly string[]>
   /** Puts paused flows into the queue whose time to wake has come. */
   wakeDue(limit: number): Promise<readonly string[]>
   findQueued(olderThanMs: number, limit: number): Promise<readonly { readonly flowId: string }[]>
@@ -29,13 +27,15 @@ const PASS_FLOWS = 1_000
 export interface Reconciler {
   /** Runs a pass now. Passes of one process never overlap. */
   pass(): Promise<void>
+  /** Runs a pass now that adds slots for flows which no process could run before. */
+  recheck(): Promise<void>
   stop(): Promise<void>
 }
 
 /**
  * Makes the queue of slots agree with the table of active flows, which is the truth: every queued flow has a slot on its
- * way, and no flow stays with a process that is dead. Losing all slots costs a few seconds and no flow. Several processes
- * may do so at the same time: a slot too many finds no flow and ends.
+ * way. Losing all slots costs a few seconds and no flow. Several processes may do so at the same time: a slot too many
+ * finds no flow and ends.
  */
 export function startReconciler({ clock, flows, slots, isEnabled, onError }: ReconcilerDeps): Reconciler {
   let stopTimer: StopTimer = () => {}
@@ -45,11 +45,10 @@ export function startReconciler({ clock, flows, slots, isEnabled, onError }: Rec
 
   async function reconcile(): Promise<void> {
     if (!isEnabled()) return
-    const requeued = await flows.requeueOrphans()
     const woken = await flows.wakeDue(PASS_FLOWS)
     const queued = await flows.findQueued(OVERDUE_MS, PASS_FLOWS)
     const missing = await countMissing(queued.map(({ flowId }) => flowId))
-    const count = requeued.length + woken.length + missing
+    const count = woken.length + missing
     if (count > 0) await slots.addMany(count)
   }
 
@@ -84,6 +83,10 @@ export function startReconciler({ clock, flows, slots, isEnabled, onError }: Rec
   schedule()
   return {
     pass,
+    recheck() {
+      overdue = new Set()
+      return pass()
+    },
     async stop() {
       stopped = true
       stopTimer()
