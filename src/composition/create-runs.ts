@@ -33,7 +33,14 @@ export function createRuns({ config, store, providers, steps, updates, rebuild, 
   const { runStep, historyOf } = steps
   const { log: updateLog, live } = updates
   const registry = createRunRegistry()
-  const engine = createLocalEngine(registry)
+  const engine = createLocalEngine({
+    runs: registry,
+    flows: { claim: store.journal.claim, enqueue: store.journal.enqueue, ...store.queue },
+    ownerId,
+    registered: () => [],
+    limits: {},
+    now,
+  })
   const openExecution = createOpenExecution({
     store,
     providers,
@@ -52,7 +59,6 @@ export function createRuns({ config, store, providers, steps, updates, rebuild, 
     live,
     openExecution,
     rebuild,
-    ownerId,
     now,
   })
   engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))

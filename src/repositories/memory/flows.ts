@@ -93,7 +93,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
       record.flow = finishFlow(record.flow, entry.outcome)
-      claims.end(entry.flowId)
+      if (entry.outcome.status === 'PAUSED') claims.pause(entry.flowId)
+      else claims.end(entry.flowId)
       records.markSettled(record)
       return done
     },
