@@ -1,6 +1,6 @@
-
 /** The schema of BullMQ's tables. BullMQ allows no other name for the connections of a pool that it is given. */
 export const BULLMQ_SCHEMA = 'bullmq'
+
 import { SLOT_ATTEMPTS, SLOT_JOB, slotJobOptions } from './slot-queue.ts'
 
 const text = (value: string) => `'${value.replaceAll("'", "''")}'`

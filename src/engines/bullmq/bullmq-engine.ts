@@ -77,7 +77,8 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   }
 
   async function drive(job: FlowJob, slot: Slot, how: Advance): Promise<SlotEnd> {
-    const interrupted = (message: string) => new OrchestratorError('FLOW_INTERRUPTED', message, { details: { flowId: job.flowId } })
+    const interrupted = (message: string) =>
+      new OrchestratorError('FLOW_INTERRUPTED', message, { details: { flowId: job.flowId } })
     // A slot that was taken from this process may come back to it, before the execution under the last epoch has ended.
     if (runs.driven().some(({ flowId }) => flowId === job.flowId)) {
       await runs.cancel(job.flowId, interrupted('The flow was claimed again'))

@@ -56,7 +56,11 @@ export function createBullmqSlots({ queue, createWorker, onError, release }: Bul
       return jobId
     },
     async addMany(count) {
-      const jobs = Array.from({ length: count }, () => ({ name: SLOT_JOB, data: {}, opts: { ...slotJobOptions, jobId: randomUUID() } }))
+      const jobs = Array.from({ length: count }, () => ({
+        name: SLOT_JOB,
+        data: {},
+        opts: { ...slotJobOptions, jobId: randomUUID() },
+      }))
       await queue.addBulk(jobs)
     },
     async exists(jobId) {

@@ -45,7 +45,11 @@ describe('BullMQ on Postgres', () => {
   })
 
   test('the SQL that adds a slot writes the row that BullMQ writes', async () => {
-    const slots = createPostgresSlots({ queueName: 'rows', pool: openBullmqPool({ connectionString: server.url }), onError: ignoreError })
+    const slots = createPostgresSlots({
+      queueName: 'rows',
+      pool: openBullmqPool({ connectionString: server.url }),
+      onError: ignoreError,
+    })
     await slots.add()
     await pool.query(`select ${addSlotSql('rows')}`)
     const { rows } = await pool.query(
@@ -63,7 +67,11 @@ describe('BullMQ on Postgres', () => {
   })
 
   test('a slot that is added in a transaction exists when the transaction is committed, and not when it is rolled back', async () => {
-    const slots = createPostgresSlots({ queueName: 'transactions', pool: openBullmqPool({ connectionString: server.url }), onError: ignoreError })
+    const slots = createPostgresSlots({
+      queueName: 'transactions',
+      pool: openBullmqPool({ connectionString: server.url }),
+      onError: ignoreError,
+    })
     const client = await pool.connect()
     for (const end of ['rollback', 'commit']) {
       await client.query('begin')
@@ -77,7 +85,8 @@ describe('BullMQ on Postgres', () => {
 
   describeSlotQueue({
     name: 'BullMQ on Postgres',
-    open: () => createPostgresSlots({ queueName: 'slots', pool: openBullmqPool({ connectionString: server.url }), onError: ignoreError }),
+    open: () =>
+      createPostgresSlots({ queueName: 'slots', pool: openBullmqPool({ connectionString: server.url }), onError: ignoreError }),
     async empty() {
       await pool.query('truncate job cascade')
     },
