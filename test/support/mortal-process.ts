@@ -6,6 +6,7 @@ import { createRuns } from '../../src/composition/create-runs.ts'
 import { createSteps } from '../../src/composition/create-steps.ts'
 import { createStoredFlows } from '../../src/composition/create-stored-flows.ts'
 import { createUpdates } from '../../src/composition/create-updates.ts'
+import { openEngine } from '../../src/composition/open-engine.ts'
 import { loadConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
 import { ConversationService } from '../../src/conversations/conversation-service.ts'
 import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
@@ -76,6 +77,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
   const steps = createSteps({ config, models, dataSharing, threads: store.threads, now })
   const { executions, executeOneStep } = createRuns({
     config,
+    openedEngine: await openEngine(config),
     store: ownStore,
     providers: models.providers,
     steps,

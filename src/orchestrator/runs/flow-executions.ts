@@ -22,7 +22,6 @@ export interface FlowExecutionsDeps {
   readonly openExecution: OpenExecution
   /** Implemented by createFlowDefinitions. */
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
-  readonly ownerId: string
   readonly now: () => Date
 }
 
@@ -41,26 +40,22 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
       run.resolveEnd = resolve
     })
     try {
-      await engine.start({ flowId: flow.id, epoch: await claim(request) })
+      const { input, options } = request
+      const state = await engine.start({
+        flowId: flow.id,
+        from: STARTABLE,
+        startedAt: deps.now(),
+        input: input.text,
+        metadata: options.metadata,
+        runOptions: options.stored,
+      })
+      // The engine may drive a queued flow before it has reported that it is queued.
+      if (state === 'queued' && run.state === 'claimed') run.state = 'queued'
       return { end }
     } catch (error) {
       registry.remove(run)
       throw error
     }
-  }
-
-  async function claim({ flow, input, options }: StartRequest): Promise<number> {
-    const claimed = await store.journal.claim({
-      flowId: flow.id,
-      from: STARTABLE,
-      ownerId: deps.ownerId,
-      startedAt: deps.now(),
-      input: input.text,
-      metadata: options.metadata,
-      runOptions: options.stored,
-    })
-    if ('epoch' in claimed) return claimed.epoch
-    throw notStartable(flow.id, claimed.status)
   }
 
   /**

@@ -100,7 +100,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
       if (entry.messages) addMessages(entry.messages)
       if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       record.flow = finishFlow(record.flow, entry.outcome)
-      claims.end(entry.flowId)
+      if (entry.outcome.status === 'PAUSED') claims.pause(entry.flowId)
+      else claims.end(entry.flowId)
       records.markSettled(record)
       return done
     },
