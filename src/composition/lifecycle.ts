@@ -31,7 +31,7 @@ export interface ClosingDeps {
   readonly stopPruning: () => void
   readonly updateLog: Closable
   readonly webhooks: Closable
-  readonly store: Closable
+  readonly store: Closable & { expectClose(): void }
   readonly simulator: Closable
   readonly tokens: Closable
 }
@@ -43,6 +43,8 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
   { name: 'pruning', close: () => deps.stopPruning() },
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
+  // Flows end with a write, which would otherwise wait for a database that does not answer.
+  { name: 'patience of writes', close: () => deps.store.expectClose() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
   { name: 'update log', close: () => deps.updateLog.close() },
   // After the flows, whose ends it announces.

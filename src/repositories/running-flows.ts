@@ -52,8 +52,9 @@ export interface FlowOutcome {
 
 /**
  * All writes of running flows. On a database, waiting writes are combined into one statement, which is one transaction
- * for all flows. A write that the database refuses must not fail the others of its statement.  While Postgres does not
- * answer, writes are kept and repeated for `retryForMs`; then they reject with DATABASE_UNAVAILABLE.
+ * for all flows. A write that the database refuses must not fail the others of its statement. While Postgres does not
+ * answer, writes are repeated: `createFlow`, `claim` and `enqueue` for `retryForMs`, then they reject with
+ * DATABASE_UNAVAILABLE; `append` and `finish` until the store is closed, or until too many bytes wait.
  */
 export interface Journal {
   /**

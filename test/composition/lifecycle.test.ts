@@ -31,7 +31,7 @@ function recorded(failing: readonly string[] = []) {
     stopPruning: () => void calls.push('stopPruning'),
     updateLog: closable('updateLog.close'),
     webhooks: closable('webhooks.close'),
-    store: closable('store.close'),
+    store: { ...closable('store.close'), expectClose: () => void calls.push('store.expectClose') },
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
   }
@@ -43,6 +43,7 @@ const ORDER = [
   'resumption.stop',
   'stopPruning',
   'ownership.stopWatch',
+  'store.expectClose',
   'engine.close',
   'updateLog.close',
   'webhooks.close',

@@ -8,6 +8,12 @@ export interface RecoveryLog {
 const HEARTBEAT_INTERVAL_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
+/**
+ * Heartbeats after which the owners are judged again when this process could not write its own: the others could not
+ * write theirs either, and are alive.
+ */
+const BEATS_AFTER_OUTAGE = 2
+
 export interface RecoveryDeps {
   readonly owners: OwnerRepository
   readonly self: Owner
@@ -31,6 +37,7 @@ const ownersHere = new Set<string>()
  */
 export function createRecovery({ owners, self, isRunning, exclusive, logger, deliverTo, onInterrupted }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
+  let untrustedBeats = 0
 
   const isDead = (owner: Owner): boolean => {
     if (ownersHere.has(owner.id)) return false
@@ -39,7 +46,16 @@ export function createRecovery({ owners, self, isRunning, exclusive, logger, del
     return owner.host === self.host && (owner.pid === self.pid || !isRunning(owner.pid))
   }
   const sweep = async () => {
-    await owners.heartbeat(self)
+    try {
+      await owners.heartbeat(self)
+    } catch (error) {
+      untrustedBeats = BEATS_AFTER_OUTAGE
+      throw error
+    }
+    if (untrustedBeats > 0) {
+      untrustedBeats--
+      return
+    }
     const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead, deliverTo })
     if (flowIds.length === 0) return
     logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })

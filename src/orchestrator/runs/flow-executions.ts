@@ -6,6 +6,7 @@ import type { Engine, FlowJob } from '../../engines/engine.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { FlowExecution, RunOptions } from '../flow-run.ts'
+import { repeatRead } from '../repeat-read.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 import type { OpenExecution } from './open-execution.ts'
@@ -63,7 +64,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
    */
   async function open(job: FlowJob, cancellation: CancellationToken): Promise<FlowExecution> {
     const run = findRun(job)
-    const request = run?.request ?? (await readRequest(job.flowId))
+    const request = run?.request ?? (await repeatRead(() => readRequest(job.flowId), [cancellation]))
     const execution = await deps.openExecution(request, { job, cancellation })
     if (run) run.execution = execution
     return execution

@@ -8,6 +8,7 @@ import type { Executor } from '../../executors/executor.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
+import { repeatRead } from '../repeat-read.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
 import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
 import type { StartRequest } from './run-input.ts'
@@ -53,7 +54,10 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const limits = mergeLimits(definition.limits ?? deps.defaults.limits, options.limits)
     const prior = isFresh
       ? NO_PRIOR_STATE
-      : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
+      : await repeatRead(
+          () => readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences }),
+          [cancellation],
+        )
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,

@@ -69,6 +69,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     schedules: createMemorySchedules(),
     queue: memory.queue(findDead),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
+    expectClose: () => {},
     close: () => Promise.resolve(),
   }
 }

@@ -20,8 +20,10 @@ import { createWebhookRepository } from './tables/webhook-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: DatabaseLocation
-  /** Milliseconds for which writes are kept and repeated while Postgres does not answer. */
+  /** Milliseconds for which creations and claims are repeated while Postgres does not answer. */
   readonly retryForMs: number
+  /** Called once per outage when results are rejected because too many wait. */
+  readonly onOverflow?: (keptBytes: number) => void
   readonly migrations: MigrationMode
   /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
   readonly addJob?: string
@@ -39,6 +41,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     pool,
     nextRecorded,
     addJob: options.addJob,
+    onOverflow: options.onOverflow,
     // Writes to an embedded database are not repeated: it has one connection, which does not recover once it stops
     // answering.
     ...(kind === 'pglite'
@@ -61,6 +64,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     usage: createUsageRepository(pool),
     webhooks: createWebhookRepository(pool),
     schedules: createScheduleRepository(pool),
+    expectClose: journal.expectClose,
     async close() {
       await journal.close()
       await close()
