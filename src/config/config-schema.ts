@@ -118,6 +118,21 @@ export const configSchema = z.strictObject({
   simulator: z.boolean().default(false),
   /** Runs executions; this version supports `local` only, which is the default. */
   engine: z.enum(['local', 'bullmq']).default('local'),
+  /**
+   * Flows that run at the same time; further ones wait in a queue that is fair between users. A number limits each
+   * process. Default: no limits.
+   */
+  maxRunningFlows: z
+    .union([
+      z.number().int().positive(),
+      z.strictObject({
+        /** Flows that one process runs at the same time. */
+        perProcess: z.number().int().positive().optional(),
+        /** Flows of one user that run at the same time, over all processes. */
+        perUser: z.number().int().positive().optional(),
+      }),
+    ])
+    .optional(),
   /** `redis://` or `rediss://` URL, for engine `bullmq`. */
   redisUrl: z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }).optional(),
   /** Prices by `provider/model`; they win over the bundled price list. Default: none. */
