@@ -142,7 +142,14 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
     now,
   })
 
-  const ownership = createOwnership({ store, owner, registry, orchestrator, logger })
+  const ownership = createOwnership({
+    store,
+    owner,
+    registry,
+    distributedEngine: config.engine === 'bullmq' ? engine : undefined,
+    orchestrator,
+    logger,
+  })
   await ownership.start()
   if (config.engine === 'bullmq') await engine.takeQueued()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
