@@ -11,10 +11,10 @@ import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
+import { type OpenedEngine, openEngine } from './composition/open-engine.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
-import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
@@ -100,22 +100,19 @@ export async function createPolyphony(
   options: CreatePolyphonyOptions = {},
 ): Promise<Polyphony> {
   const config = await loadConfig(input, options)
-  if (config.engine !== 'local') {
-    throw new OrchestratorError(
-      'CONFIG_INVALID',
-      `engine: expected "local", found "${config.engine}", which this version does not support`,
-    )
-  }
-  const store = await openDatabase(config)
+  const openedEngine = await openEngine(config)
+  let store: Store | undefined
   try {
-    return await compose(config, store)
+    store = await openDatabase(config, openedEngine.addJob)
+    return await compose(config, openedEngine, store)
   } catch (error) {
-    await store.close()
+    await openedEngine.close()
+    await store?.close()
     throw error
   }
 }
 
-async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony> {
+async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, store: Store): Promise<Polyphony> {
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
   const { threads } = store
@@ -132,7 +129,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { rebuild } = flows.definitions
-  const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
+  const runs = createRuns({ config, openedEngine, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
   const { registry, engine, executions, executeOneStep } = runs
   const orchestrator = new OrchestratorService({
     store,
@@ -145,8 +142,16 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     now,
   })
 
-  const ownership = createOwnership({ store, owner, registry, orchestrator, logger })
+  const ownership = createOwnership({
+    store,
+    owner,
+    registry,
+    distributedEngine: config.engine === 'bullmq' ? engine : undefined,
+    orchestrator,
+    logger,
+  })
   await ownership.start()
+  if (config.engine === 'bullmq') await engine.takeQueued()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
 
   const { simulator, tokens } = models

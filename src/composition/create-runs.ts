@@ -2,7 +2,6 @@ import { createBudget } from '../calls/limits.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
 import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
-import { createLocalEngine } from '../engines/local.ts'
 import { executors } from '../executors/registry.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
@@ -13,9 +12,11 @@ import type { ProviderService } from '../providers/provider.ts'
 import type { Store, StoredFlow } from '../repositories/repository.ts'
 import type { Steps } from './create-steps.ts'
 import type { Updates } from './create-updates.ts'
+import type { OpenedEngine } from './open-engine.ts'
 
 export interface CreateRunsDeps {
   readonly config: PolyphonyConfig
+  readonly openedEngine: OpenedEngine
   readonly store: Store
   readonly providers: ProviderService
   readonly steps: Steps
@@ -29,11 +30,22 @@ export interface CreateRunsDeps {
 }
 
 /** Builds everything that executes flows in this process, from their start to their end. */
-export function createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId, now }: CreateRunsDeps) {
+export function createRuns({
+  config,
+  openedEngine,
+  store,
+  providers,
+  steps,
+  updates,
+  rebuild,
+  observer,
+  ownerId,
+  now,
+}: CreateRunsDeps) {
   const { runStep, historyOf } = steps
   const { log: updateLog, live } = updates
   const registry = createRunRegistry()
-  const engine = createLocalEngine({
+  const engine = openedEngine.create({
     runs: registry,
     flows: { claim: store.journal.claim, enqueue: store.journal.enqueue, ...store.queue },
     ownerId,
