@@ -70,14 +70,14 @@ export interface Polyphony {
   /** JSON Schema of a definition as data, with the settings of every flow type. */
   definitionSchema(): JsonSchema
   /**
-   * Resumes flows of dead processes that were started with `resumeAfterCrash`, from now on. Resolves when the flows
-   * found so far run again.
+   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other processes,
+   * from now on. Resolves when the flows found so far run again or are queued.
    */
   resumeInterrupted(): Promise<void>
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
-   * `handOver` flows are not ended but left to other processes that share the database. Running flows may end by
-   * themselves within `graceMs`; default 0.
+   * `handOver` flows are not ended but left to other processes that share the database: their calls in flight may end
+   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
@@ -128,9 +128,20 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
   const flows = createStoredFlows({ store, permissions, parser, now })
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
-  const { rebuild } = flows.definitions
-  const runs = createRuns({ config, openedEngine, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
-  const { registry, engine, executions, executeOneStep } = runs
+  const { definitions } = flows
+  const runs = createRuns({
+    config,
+    openedEngine,
+    store,
+    providers,
+    steps,
+    updates,
+    definitions,
+    observer,
+    ownerId: owner.id,
+    now,
+  })
+  const { registry, engine, executions, executeOneStep, handOver } = runs
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
@@ -171,7 +182,12 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
-    resumeInterrupted: ownership.resumption.start,
-    close: createClose(closingSteps({ ownership, engine, stopPruning, updateLog: updates.log, store, simulator, tokens })),
+    async resumeInterrupted() {
+      await ownership.resumption.start()
+      await engine.takeQueued()
+    },
+    close: createClose(
+      closingSteps({ ownership, engine, executions, handOver, stopPruning, updateLog: updates.log, store, simulator, tokens }),
+    ),
   }
 }

@@ -40,7 +40,8 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   }
   const allowedMs = settings.lockMs * CLOCK_SHARE
   let advance: Advance | undefined
-  let closing: { readonly reason: unknown; readonly handOver: boolean } | undefined
+  let draining: { readonly handOver: boolean } | undefined
+  let closing: { readonly reason: unknown } | undefined
   let closed: Promise<void> | undefined
   let worker: SlotWorker | undefined
   let reconciler: Reconciler | undefined
@@ -61,7 +62,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
 
   async function fill(slot: Slot): Promise<SlotEnd> {
     for (;;) {
-      if (closing || !advance) return 'handed over'
+      if (draining || !advance) return 'handed over'
       const next = await flows.claimNext({
         ownerId,
         startedAt: now(),
@@ -99,7 +100,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       return 'ended'
     }
     // Only a flow that has not ended can be released.
-    return closing?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'
+    return draining?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'
   }
 
   async function takeQueued(): Promise<void> {
@@ -110,26 +111,33 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
         allowedMs,
         checkEveryMs: CLOCK_CHECK_MS,
         onChange({ ok, offsetMs }) {
+          if (draining) return
           if (ok) logger?.info('the clock agrees with that of the database again: flows are taken', { offsetMs })
           else logger?.warn('the clock differs from that of the database: no flows are taken', { offsetMs, allowedMs })
           void (ok ? worker?.resume() : worker?.pause())?.catch(report)
         },
       })
     }
-    if (closing) return guard?.stop()
+    if (draining) return guard?.stop()
     worker = slots.work(fill, settings)
     if (guard && !guard.state().ok) await worker.pause()
     reconciler = startReconciler({
       clock,
       flows,
       slots,
-      isEnabled: () => !closing && guard?.state().ok !== false,
+      isEnabled: () => !draining && guard?.state().ok !== false,
       onError: report,
     })
   }
 
+  function drain(handOver: boolean): void {
+    draining = { handOver: handOver || draining?.handOver === true }
+    void worker?.pause().catch(report)
+  }
+
   async function close(reason: unknown, handOver: boolean): Promise<void> {
-    closing = { reason, handOver }
+    drain(handOver)
+    closing = { reason }
     await taking?.catch(() => undefined)
     guard?.stop()
     await reconciler?.stop()
@@ -174,6 +182,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       void reconciler?.recheck()
     },
     health: async () => health(),
+    drain: ({ handOver }) => drain(handOver),
     close(reason, { handOver } = { handOver: false }) {
       closed ??= close(reason, handOver)
       return closed

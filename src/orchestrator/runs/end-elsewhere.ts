@@ -1,4 +1,5 @@
 import { callListener } from '../../async/call-listener.ts'
+import { onAbort } from '../../async/on-abort.ts'
 import { flowNotFound } from '../../domain/execution/flow-errors.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
@@ -31,9 +32,12 @@ export interface EndElsewhere {
   wait(flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd>
   /** Something has ended the flow: it is looked at now instead of at the next poll. */
   check(flowId: string): void
+  /** Ends all waiting with the error; the flows go on. */
+  close(error: OrchestratorError): void
 }
 
 export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: EndElsewhereDeps): EndElsewhere {
+  const closing = new AbortController()
   const waiting = new Map<string, Set<() => void>>()
   let timer: NodeJS.Timeout | undefined
 
@@ -94,13 +98,20 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
 
   return {
     async wait(flowId, options) {
-      if (options.onUpdate) await passOn(flowId, options)
-      else await untilSettled(flowId, options.signal)
+      const signal = AbortSignal.any([options.signal, closing.signal])
+      const ended = options.onUpdate ? passOn(flowId, { ...options, signal }) : untilSettled(flowId, signal)
+      const closed = new Promise<OrchestratorError>((resolve) => onAbort(closing.signal, () => resolve(closing.signal.reason)))
+      const error = await Promise.race([ended, closed])
+      if (error) return { error: error.with({ flowId }) }
       if (options.signal.aborted) return new Promise(() => {})
       return readEnd(flowId)
     },
     check(flowId) {
       if (waiting.has(flowId)) void poll([flowId])
+    },
+    close(error) {
+      closing.abort(error)
+      clearTimeout(timer)
     },
   }
 }

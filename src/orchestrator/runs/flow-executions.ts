@@ -77,9 +77,9 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
       definitions.forgetRequirement(flowId)
       run.resolveEnd?.(end)
     }
-    void elsewhere.wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: waiting.signal }).then(settle, (error) =>
-      settle({ error: OrchestratorError.from(error) }),
-    )
+    void elsewhere
+      .wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: waiting.signal })
+      .then(settle, (error) => settle({ error: OrchestratorError.from(error) }))
   }
 
   /**
@@ -131,6 +131,8 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     endedElsewhere: elsewhere.check,
     /** Waits for a flow that this process has not started. It stays as it is when `signal` aborts. */
     attach: (flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> => elsewhere.wait(flowId, options),
+    /** Ends the waiting for flows of other processes, which go on. */
+    stopWaiting: elsewhere.close,
     /** A definition was registered, which queued flows may need. */
     recheckQueue: engine.recheckQueue,
     find: (flowId: string): FlowExecution | undefined => registry.find(flowId)?.execution,
