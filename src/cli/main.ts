@@ -12,6 +12,7 @@ const services: Services = {
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
   migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
+  register: async (modulePath, open) => (await import('../system/register-module.ts')).registerModule(modulePath, open),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),
   pricesDate: async () => (await import('../providers/models/prices.ts')).PRICES_DATE,

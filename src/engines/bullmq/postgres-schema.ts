@@ -43,8 +43,8 @@ export async function migrateBullmq(pool: Pool): Promise<boolean> {
 }
 
 /**
- * Creates the schema where there is none. Rejects with CONFIG_INVALID if it is older than this version needs: changing it
- * below processes that use it is a step of its own.
+ * Creates the schema where there is none. Rejects with CONFIG_INVALID if it is older than this version needs: changing
+ * it below processes that use it is a step of its own.
  */
 export async function prepareBullmqSchema(pool: Pool): Promise<void> {
   const client = await pool.connect()
