@@ -1,6 +1,6 @@
 import { createBudget } from '../calls/limits.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
-import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
 import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'

@@ -1,5 +1,5 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
+import type { FlowStart } from '../domain/execution/flow.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 
 /** One claimed flow to drive; its state is in the database. */

@@ -1,5 +1,5 @@
+import type { FlowStart } from '../domain/execution/flow.ts'
 import { notStartable } from '../domain/execution/flow-errors.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Advance, Engine, EngineDeps, FlowJob } from './engine.ts'
 

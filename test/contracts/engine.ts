@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { CancellationToken } from '../../src/async/cancellation-token.ts'
-import type { FlowStart } from '../../src/domain/execution/flow-start.ts'
+import type { FlowStart } from '../../src/domain/execution/flow.ts'
 import type { Engine, EngineDeps, FlowJob } from '../../src/engines/engine.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createRunRegistry } from '../../src/orchestrator/runs/run-registry.ts'

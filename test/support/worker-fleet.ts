@@ -71,7 +71,9 @@ export async function openWorkerFleet(options: FleetOptions) {
   const store = await openStore({ url: postgres.url, ...(redisUrl === undefined && { addJob: addSlotSql(queue) }) })
   const bare = await openStore({ url: postgres.url })
   const slots =
-    redisUrl === undefined ? undefined : createRedisSlots({ queueName: queue, url: redisUrl, prefix: queue, onError: () => undefined })
+    redisUrl === undefined
+      ? undefined
+      : createRedisSlots({ queueName: queue, url: redisUrl, prefix: queue, onError: () => undefined })
   const creator = await openTestPolyphony({
     database: postgres.url,
     providers: { desk: { kind: 'openai-compatible', baseUrl: `${provider.url}/desk`, apiKey: 'sk-key' } },

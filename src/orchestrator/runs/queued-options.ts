@@ -1,4 +1,4 @@
-import type { StoredRunOptions } from '../../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../../domain/execution/flow.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
 import type { RunOptions } from '../flow-run.ts'
 import type { StartRequest } from './run-input.ts'
