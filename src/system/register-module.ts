@@ -3,8 +3,8 @@ import { pathToFileURL } from 'node:url'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 /**
- * Loads a module and passes `value` to its default export, which is a function. Rejects with CONFIG_INVALID if the module
- * cannot be loaded or has no such export.
+ * Loads a module and passes `value` to its default export, which is a function. Rejects with CONFIG_INVALID if the
+ * module cannot be loaded or has no such export.
  */
 export async function registerModule(modulePath: string, value: unknown): Promise<void> {
   const invalid = (message: string, cause?: unknown) =>

@@ -4,7 +4,9 @@ export interface SupervisedProcessesOptions {
   readonly count: number
   /** Arguments of Node: a script and its own arguments. */
   readonly arguments: readonly string[]
-  /** Milliseconds before a process that ended is started again, the first time; default 500. Doubles up to 30 seconds. */
+  /**
+   * Milliseconds before a process that ended is started again, the first time; default 500. Doubles up to 30 seconds.
+   */
   readonly firstDelayMs?: number
   /** Called with the number of milliseconds until the restart of a process that ended. */
   readonly onRestart?: (delayMs: number) => void
@@ -22,7 +24,9 @@ export interface SupervisedProcesses {
   stop(): Promise<void>
 }
 
-/** Starts the processes. Their output goes to standard error of this process, so that standard output stays readable. */
+/**
+ * Starts the processes. Their output goes to standard error of this process, so that standard output stays readable.
+ */
 export function startProcesses({ count, firstDelayMs = 500, ...options }: SupervisedProcessesOptions): SupervisedProcesses {
   const running = new Set<ChildProcess>()
   const timers = new Set<NodeJS.Timeout>()

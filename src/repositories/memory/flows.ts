@@ -206,7 +206,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
 
 function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
   if (results) recordResults(record, results)
-  if (intents) (record.intents ??= []).push(...intents)
+  if (intents) record.intents = [...(record.intents ?? []), ...intents]
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)
