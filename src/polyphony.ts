@@ -5,6 +5,7 @@ import { createModels } from './composition/create-models.ts'
 import { createOwnership } from './composition/create-ownership.ts'
 import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
+import { createQueueHealth, type QueueHealth } from './composition/create-queue-health.ts'
 import { createRuns } from './composition/create-runs.ts'
 import { createSchedules } from './composition/create-schedules.ts'
 import { createSteps } from './composition/create-steps.ts'
@@ -13,10 +14,10 @@ import { createUpdates } from './composition/create-updates.ts'
 import { createWebhooks } from './composition/create-webhooks.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
+import { type OpenedEngine, openEngine } from './composition/open-engine.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
-import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
@@ -78,10 +79,12 @@ export interface Polyphony {
   /** JSON Schema of a definition as data, with the settings of every flow type. */
   definitionSchema(): JsonSchema
   /**
-   * Resumes flows of dead processes that were started with `resumeAfterCrash`, from now on. Resolves when the flows
-   * found so far run again.
+   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other
+   * processes, from now on. Resolves when the flows found so far run again or are queued.
    */
   resumeInterrupted(): Promise<void>
+  /** The engine of this process and the queue of all processes. Reads the whole queue: call it for probes only. */
+  engineHealth(): Promise<QueueHealth>
   /**
    * Starts the flows of schedules, and sends webhooks, from now on. Servers and workers call it; any other process
    * sends webhooks once it has started a flow, and starts no flow of a schedule.
@@ -89,8 +92,9 @@ export interface Polyphony {
   startBackgroundWork(): void
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
-   * `handOver` flows are not ended but left to other processes that share the database. Running flows may end by
-   * themselves within `graceMs`; default 0.
+   * `handOver` flows are not ended but left to other processes that share the database: their calls in flight may end
+   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default
+   * 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
@@ -113,22 +117,19 @@ export async function createPolyphony(
   options: CreatePolyphonyOptions = {},
 ): Promise<Polyphony> {
   const config = await loadConfig(input, options)
-  if (config.engine !== 'local') {
-    throw new OrchestratorError(
-      'CONFIG_INVALID',
-      `engine: expected "local", found "${config.engine}", which this version does not support`,
-    )
-  }
-  const store = await openDatabase(config)
+  const openedEngine = await openEngine(config)
+  let store: Store | undefined
   try {
-    return await compose(config, store)
+    store = await openDatabase(config, openedEngine.addJob)
+    return await compose(config, openedEngine, store)
   } catch (error) {
-    await store.close()
+    await openedEngine.close()
+    await store?.close()
     throw error
   }
 }
 
-async function compose(config: PolyphonyConfig, database: Store): Promise<Polyphony> {
+async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, database: Store): Promise<Polyphony> {
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
   const parser = createParser(config.agents)
@@ -145,9 +146,20 @@ async function compose(config: PolyphonyConfig, database: Store): Promise<Polyph
   const flows = createStoredFlows({ store, permissions, parser, now })
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
-  const { rebuild } = flows.definitions
-  const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
-  const { registry, engine, executions, executeOneStep } = runs
+  const { definitions } = flows
+  const runs = createRuns({
+    config,
+    openedEngine,
+    store,
+    providers,
+    steps,
+    updates,
+    definitions,
+    observer,
+    ownerId: owner.id,
+    now,
+  })
+  const { registry, engine, executions, executeOneStep, handOver } = runs
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
@@ -161,9 +173,17 @@ async function compose(config: PolyphonyConfig, database: Store): Promise<Polyph
 
   const schedules = createSchedules({ config, store, storedFlows: flows, permissions, orchestrator, parser, logger, now })
 
-  const deliverTo = webhooks.errorWebhooks
-  const ownership = createOwnership({ store, owner, registry, orchestrator, deliverTo, logger })
+  const ownership = createOwnership({
+    store,
+    owner,
+    registry,
+    distributedEngine: config.engine === 'bullmq' ? engine : undefined,
+    orchestrator,
+    deliverTo: webhooks.errorWebhooks,
+    logger,
+  })
   await ownership.start()
+  if (config.engine === 'bullmq') await engine.takeQueued()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
   if (config.webhooks.length > 0) pruning.push(startPruningDeliveries(store.webhooks))
 
@@ -186,7 +206,11 @@ async function compose(config: PolyphonyConfig, database: Store): Promise<Polyph
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
-    resumeInterrupted: ownership.resumption.start,
+    async resumeInterrupted() {
+      await ownership.resumption.start()
+      await engine.takeQueued()
+    },
+    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
     startBackgroundWork() {
       webhooks.delivery.start()
       schedules.claimer.start()
@@ -196,6 +220,8 @@ async function compose(config: PolyphonyConfig, database: Store): Promise<Polyph
         schedules: schedules.claimer,
         ownership,
         engine,
+        executions,
+        handOver,
         stopPruning,
         updateLog: updates.log,
         webhooks: webhooks.delivery,

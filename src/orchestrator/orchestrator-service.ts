@@ -6,6 +6,7 @@ import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AnswerStep } from '../executors/executor.ts'
+import type { StoredFlow } from '../repositories/repository.ts'
 import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
@@ -162,11 +163,7 @@ export class OrchestratorService {
    */
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
-    const reason = flowCancelled(flowId)
-    if (!(await this.#deps.executions.cancel(flowId, reason))) {
-      this.#deps.cache.forget(flowId)
-      await cancelStored(this.#deps, flow, reason)
-    }
+    await this.#cancel(flow, flowCancelled(flowId))
     return this.getFlowStatus(flowId)
   }
 
@@ -181,7 +178,9 @@ export class OrchestratorService {
       const steps = [...prior.recorded.values(), ...settledResults(execution)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt }, definition, steps, progress.currentStepIndex)
     }
-    return toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
+    const report = toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
+    const isQueued = flow.status === 'RUNNING' && flow.ownerId === undefined
+    return isQueued ? { ...report, queuedAt: await store.queue.queuedAt(flowId) } : report
   }
 
   /**
@@ -249,6 +248,7 @@ export class OrchestratorService {
   /** Registers a definition with functions by name and version, so that stored flows of it can run in this process. */
   registerFlow(definition: FlowDefinitionInput): void {
     this.#deps.definitions.register(definition)
+    this.#deps.executions.recheckQueue()
   }
 
   async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
@@ -266,7 +266,15 @@ export class OrchestratorService {
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
     const request = { flow, definition, input, options: runOptions }
     await assertSameRun(request, this.#deps.store.flows.stepResults)
-    return startUnderSignal(executions, request, options.signal)
+    return startUnderSignal(executions, request, options.signal, (reason) => this.#cancel(flow, reason))
+  }
+
+  async #cancel(flow: StoredFlow, reason: OrchestratorError): Promise<void> {
+    const { executions, cache } = this.#deps
+    if (await executions.cancel(flow.id, reason)) return
+    cache.forget(flow.id)
+    await cancelStored(this.#deps, flow, reason)
+    executions.endedElsewhere(flow.id)
   }
 
   async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {

@@ -154,6 +154,8 @@ export const flowStatusReport = z.object({
   totalSteps: z.number(),
   completedSteps: z.number(),
   failedSteps: arrayOf(z.string()),
+  /** Present while the flow is RUNNING and waits in the queue for a process. */
+  queuedAt: instant.optional(),
   startedAt: instant.optional(),
   completedAt: instant.optional(),
   error: errorInfo.optional(),

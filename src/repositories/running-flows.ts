@@ -1,5 +1,5 @@
 import type { CallIntent } from '../domain/execution/call-intent.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
+import type { FlowStart } from '../domain/execution/flow.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'

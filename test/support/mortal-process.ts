@@ -6,6 +6,7 @@ import { createRuns } from '../../src/composition/create-runs.ts'
 import { createSteps } from '../../src/composition/create-steps.ts'
 import { createStoredFlows } from '../../src/composition/create-stored-flows.ts'
 import { createUpdates } from '../../src/composition/create-updates.ts'
+import { openEngine } from '../../src/composition/open-engine.ts'
 import { loadConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
 import { ConversationService } from '../../src/conversations/conversation-service.ts'
 import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
@@ -80,7 +81,8 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     providers: models.providers,
     steps,
     updates,
-    rebuild: flows.definitions.rebuild,
+    openedEngine: await openEngine(config),
+    definitions: flows.definitions,
     observer: { isWatching: () => false, flowStarted: () => ({ ended: () => {} }) },
     ownerId: `owner-${Math.random()}`,
     now,

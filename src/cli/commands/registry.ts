@@ -20,6 +20,7 @@ import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
 import { webhooksCommand } from './webhooks.ts'
+import { workerCommand } from './worker.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -36,6 +37,7 @@ export const COMMANDS: readonly CliCommand[] = [
   serveCommand,
   webhooksCommand,
   schedulesCommand,
+  workerCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,

@@ -192,6 +192,8 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
   // Another process owns the flow, so this execution must not write again.
   if (error.code === 'FLOW_INTERRUPTED') {
     run.log.discard()
+    // The flow may be put back into the queue now, under an epoch that refuses results which are still being written.
+    await run.log.durable
     return { error }
   }
   const cancelled = error.code === 'FLOW_CANCELLED'

@@ -68,6 +68,11 @@ export function createMemoryClaims(now: () => number) {
     queue({ id, userId }: StoredFlow, requires: string | undefined, { queuedAtMs = now(), jobId }: Partial<MemoryClaim> = {}) {
       put({ flowId: id, userId, requires, queuedAtMs, jobId })
     },
+    /** Without a time to wake, the flow waits for a signal only. */
+    pause(flowId: string, wakeAtMs?: number) {
+      const claim = claims.get(flowId)
+      if (claim) put({ flowId, userId: claim.userId, requires: claim.requires, wakeAtMs })
+    },
     end,
   }
 }

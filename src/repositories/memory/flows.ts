@@ -100,7 +100,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
       if (entry.messages) addMessages(entry.messages)
       if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       record.flow = finishFlow(record.flow, entry.outcome)
-      claims.end(entry.flowId)
+      if (entry.outcome.status === 'PAUSED') claims.pause(entry.flowId)
+      else claims.end(entry.flowId)
       records.markSettled(record)
       return done
     },
@@ -221,7 +222,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
 
 function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
   if (results) recordResults(record, results)
-  if (intents) (record.intents ??= []).push(...intents)
+  if (intents) record.intents = [...(record.intents ?? []), ...intents]
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)

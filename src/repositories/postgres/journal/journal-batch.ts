@@ -1,5 +1,5 @@
 import type { CallIntent } from '../../../domain/execution/call-intent.ts'
-import type { FlowStart } from '../../../domain/execution/flow-start.ts'
+import type { FlowStart } from '../../../domain/execution/flow.ts'
 import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
 import type { DELIVERY_COLUMNS, DeliveryRow } from '../../columns/background-columns.ts'
@@ -40,8 +40,8 @@ export type Operation =
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
- * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue, or entries of one epoch,
- * of which the last may carry the outcome.
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue,
+ * or entries of one epoch, of which the last may carry the outcome.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue

@@ -183,8 +183,11 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
       `outcomes as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `finished as (
   update polyphony_flows f set ${outcomeAssignments}
-  from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id)`,
-      'claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id)',
+  from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id, f.status)`,
+      "claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id and finished.status <> 'PAUSED')",
+      `claims_paused as (
+  update polyphony_flow_claims c set owner_id = null, queued_at = null, job_id = null
+  from finished where c.flow_id = finished.id and finished.status = 'PAUSED')`,
     ],
     locked: 'select id from finished',
     reply: fenced('outcomes', 'finished'),
