@@ -10,7 +10,15 @@ const services: Services = {
   open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags }),
   loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags }),
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
-  migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
+  async migrate({ database, engine, redisUrl }) {
+    const { migrate } = await import('../repositories/database.ts')
+    const applied = await migrate(database)
+    if (engine !== 'bullmq' || redisUrl !== undefined) return applied
+    const { poolSettingsOf } = await import('../repositories/postgres/pool-settings.ts')
+    const settings = poolSettingsOf(database)
+    const { migrateBullmqAt } = await import('../engines/bullmq/postgres-schema.ts')
+    return settings ? [...applied, ...(await migrateBullmqAt(settings))] : applied
+  },
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),

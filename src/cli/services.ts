@@ -38,8 +38,8 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations and resolves with their names. */
-  migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
+  /** Applies pending migrations of the tables and of the engine, and resolves with their names. */
+  migrate(config: Pick<PolyphonyConfig, 'database' | 'engine' | 'redisUrl'>): Promise<readonly string[]>
   /** Starts a server, which opens and closes its own services. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */

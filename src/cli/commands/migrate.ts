@@ -7,9 +7,10 @@ export const migrateCommand = defineCommand<DatabaseOptions>({
   description: 'apply pending database migrations',
   configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),
   async run({ services, terminal, json }, options) {
-    const { database } = await services.loadConfig(toFlags(options))
+    const config = await services.loadConfig(toFlags(options))
+    const { database } = config
     const hasSchema = typeof database !== 'string' || !database.startsWith('memory:')
-    const applied = hasSchema ? await services.migrate(database) : []
+    const applied = hasSchema ? await services.migrate(config) : []
     if (json) return terminal.printJson({ applied })
     if (applied.length === 0) return terminal.print('The database is up to date.')
     for (const name of applied) terminal.print(`applied ${name}`)

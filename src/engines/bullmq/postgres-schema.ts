@@ -27,18 +27,28 @@ export function openBullmqPool(settings: PoolConfig): Pool {
 }
 
 /**
- * Creates BullMQ's schema or brings it up to date, and resolves with whether that was needed. Processes that do so at
- * the same time wait for each other.
+ * Creates BullMQ's schema or brings it up to date, and resolves with what was applied, for people. Processes that do so
+ * at the same time wait for each other.
  */
-export async function migrateBullmq(pool: Pool): Promise<boolean> {
+export async function migrateBullmq(pool: Pool): Promise<readonly string[]> {
   const client = await pool.connect()
   try {
     const before = await schemaVersion(client)
-    if (before >= LATEST_SCHEMA_VERSION) return false
-    await runMigrations(client, BULLMQ_SCHEMA)
-    return true
+    if (before >= LATEST_SCHEMA_VERSION) return []
+    const after = await runMigrations(client, BULLMQ_SCHEMA)
+    return [`schema ${BULLMQ_SCHEMA}, version ${after}`]
   } finally {
     client.release()
+  }
+}
+
+/** `migrateBullmq` for a command that opens nothing else. */
+export async function migrateBullmqAt(settings: PoolConfig): Promise<readonly string[]> {
+  const pool = openBullmqPool(settings)
+  try {
+    return await migrateBullmq(pool)
+  } finally {
+    await pool.end()
   }
 }
 
