@@ -5,6 +5,7 @@ import { createModels } from './composition/create-models.ts'
 import { createOwnership } from './composition/create-ownership.ts'
 import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
+import { createQueueHealth, type QueueHealth } from './composition/create-queue-health.ts'
 import { createRuns } from './composition/create-runs.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
@@ -70,14 +71,17 @@ export interface Polyphony {
   /** JSON Schema of a definition as data, with the settings of every flow type. */
   definitionSchema(): JsonSchema
   /**
-   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other processes,
-   * from now on. Resolves when the flows found so far run again or are queued.
+   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other
+   * processes, from now on. Resolves when the flows found so far run again or are queued.
    */
   resumeInterrupted(): Promise<void>
+  /** The engine of this process and the queue of all processes. Reads the whole queue: call it for probes only. */
+  engineHealth(): Promise<QueueHealth>
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
    * `handOver` flows are not ended but left to other processes that share the database: their calls in flight may end
-   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default 0.
+   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default
+   * 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
@@ -186,6 +190,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
       await ownership.resumption.start()
       await engine.takeQueued()
     },
+    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
     close: createClose(
       closingSteps({ ownership, engine, executions, handOver, stopPruning, updateLog: updates.log, store, simulator, tokens }),
     ),

@@ -24,6 +24,7 @@ const services: Services = {
     (await import('../repositories/database.ts')).exportDatabase(database, sink, { program: readVersion(), includeRunning }),
   importData: async ({ database }, chunks) => (await import('../repositories/database.ts')).importDatabase(database, chunks),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
+  register: async (modulePath, open) => (await import('../system/register-module.ts')).registerModule(modulePath, open),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),
   pricesDate: async () => (await import('../providers/models/prices.ts')).PRICES_DATE,

@@ -17,7 +17,11 @@ export interface OpenServices {
   readonly apiKeys: ApiKeyService
   readonly usage: UsageService
   readonly config: PolyphonyConfig
-  close(): Promise<void>
+  /** Takes queued flows of other processes, and resumes those of dead ones, from now on. */
+  resumeInterrupted(): Promise<void>
+  /** The engine of this process and the queue of all processes. */
+  engineHealth(): Promise<{ readonly engine: string; readonly ok: boolean; readonly running: number; readonly queued: number }>
+  close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
 
 /** How to serve flows as tools over stdin and stdout. */
@@ -52,6 +56,8 @@ export interface Services {
   ): Promise<Readonly<Record<string, { readonly imported: number; readonly skipped: number }>>>
   /** Starts a server, which opens and closes its own services. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
+  /** Passes the services to the default export of a module, which registers definitions with functions. */
+  register(modulePath: string, open: OpenServices): Promise<void>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
   serveTools(serving: ToolServing): Promise<void>
   /** The bundled lists of model names, against which the names in a configuration are checked. */

@@ -152,8 +152,8 @@ export const configSchema = z.strictObject({
       /** Number of flows that one process runs at the same time; default 100. */
       concurrency: z.number().int().positive().default(100),
       /**
-       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one Redis
-       * need two names.
+       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one
+       * Redis need two names.
        */
       queue: z
         .string()

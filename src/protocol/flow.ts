@@ -154,7 +154,7 @@ export const flowStatusReport = z.object({
   totalSteps: z.number(),
   completedSteps: z.number(),
   failedSteps: arrayOf(z.string()),
-  /** Present while the flow is RUNNING and waits in the queue for a process that has room for it. */
+  /** Present while the flow is RUNNING and waits in the queue for a process. */
   queuedAt: instant.optional(),
   startedAt: instant.optional(),
   completedAt: instant.optional(),

@@ -8,6 +8,16 @@ import type { ProviderService } from '../providers/provider.ts'
 import type { IdempotencyRepository, TicketRepository } from '../repositories/repository.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
+/** State of the engine and its queue, as health routes show it. */
+export interface EngineReport {
+  readonly engine: string
+  readonly ok: boolean
+  readonly running: number
+  readonly queued: number
+  readonly problem?: string
+  readonly unrunnable: readonly { readonly name: string; readonly version?: string; readonly flows: number }[]
+}
+
 /** Services and settings that the server needs. An open Polyphony provides them. */
 export interface ServerDeps {
   readonly orchestrator: OrchestratorService
@@ -21,6 +31,8 @@ export interface ServerDeps {
   readonly usage: UsageService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
+  /** The engine of this process and the queue of all processes. */
+  engineHealth(): Promise<EngineReport>
   /** JSON Schema of flow definitions, for the OpenAPI document. */
   definitionSchema(): JsonSchema
 }

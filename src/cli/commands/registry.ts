@@ -18,6 +18,7 @@ import { runCommand } from './run.ts'
 import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
+import { workerCommand } from './worker.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -32,6 +33,7 @@ export const COMMANDS: readonly CliCommand[] = [
   listKeysCommand,
   revokeKeyCommand,
   serveCommand,
+  workerCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,

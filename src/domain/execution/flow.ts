@@ -55,7 +55,7 @@ export interface FlowStatusReport {
   readonly totalSteps: number
   readonly completedSteps: number
   readonly failedSteps: string[]
-  /** Present while the flow is RUNNING and waits for a process that has room for it. */
+  /** Present while the flow is RUNNING and waits in the queue for a process. */
   readonly queuedAt?: Date
   readonly startedAt?: Date
   readonly completedAt?: Date

@@ -19,8 +19,8 @@ export interface RecoveryDeps {
   /** Called with the flows that were marked FLOW_INTERRUPTED. Implemented by createResumption. */
   readonly onInterrupted?: (flowIds: readonly string[]) => void
   /**
-   * Puts flows of dead processes back into the queue, where the engine has one that other processes take flows from. Only
-   * flows that cannot be continued are marked then. Implemented by QueueRepository.
+   * Puts flows of dead processes back into the queue, where the engine has one that other processes take flows from.
+   * Only flows that cannot be continued are marked then. Implemented by QueueRepository.
    */
   readonly requeue?: QueueRepository['requeueOrphans']
   /** Called with the flows that were put back. Implemented by Engine. */

@@ -131,7 +131,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     endedElsewhere: elsewhere.check,
     /** Waits for a flow that this process has not started. It stays as it is when `signal` aborts. */
     attach: (flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> => elsewhere.wait(flowId, options),
-    /** Ends the waiting for flows of other processes, which go on. */
+    /** Ends the waiting for flows of other processes, which continue. */
     stopWaiting: elsewhere.close,
     /** A definition was registered, which queued flows may need. */
     recheckQueue: engine.recheckQueue,

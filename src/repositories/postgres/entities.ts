@@ -42,8 +42,8 @@ import { storableJson, storableText } from './storable.ts'
 type IndexedColumns<Row> = readonly Extract<keyof Row, string>[]
 
 /**
- * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name of
- * an index is `<table>_<key>`.
+ * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name
+ * of an index is `<table>_<key>`.
  */
 type Indices<Row> = Readonly<
   Record<`by_${string}`, IndexedColumns<Row> | { readonly columns: IndexedColumns<Row>; readonly where: string }>

@@ -37,8 +37,8 @@ export type Operation =
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
- * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue, or entries of one epoch,
- * of which the last may carry the outcome.
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue,
+ * or entries of one epoch, of which the last may carry the outcome.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue
