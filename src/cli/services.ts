@@ -23,6 +23,8 @@ export interface OpenServices {
   readonly config: PolyphonyConfig
   /** Takes queued flows of other processes, and resumes those of dead ones, from now on. */
   resumeInterrupted(): Promise<void>
+  /** Starts the flows of schedules, and sends webhooks, from now on. */
+  startBackgroundWork(): void
   /** The engine of this process and the queue of all processes. */
   engineHealth(): Promise<{ readonly engine: string; readonly ok: boolean; readonly running: number; readonly queued: number }>
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
@@ -49,7 +51,7 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations, or only finds them if `check` is set, and resolves with their names. */
+  /** Applies pending migrations of the tables and of the engine, or only finds them if `check` is set, and resolves with their names. */
   migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>
   /** Writes all data of a database to the sink; resolves with the number of rows by kind. */
   exportData(config: PolyphonyConfig, sink: ExportSink, includeRunning: boolean): Promise<Readonly<Record<string, number>>>

@@ -15,5 +15,5 @@ export async function openDatabase(
     return createMemoryStore(flows === null ? {} : { maxFlows: Number(flows) })
   }
   const { openStore } = await import('../repositories/database.ts')
-  return openStore({ url: database, addJob, migrations })
+  return openStore({ url: database, migrations, addJob })
 }

@@ -11,17 +11,18 @@ export interface FlowJob {
 
 /**
  * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow,
- * whether the engine or the application cancels it. Implemented by createFlowRunner.
+ * whether the engine or the application cancels it. Resolves with `unsettled` if the outcome could not be stored, because
+ * the database did not answer: the flow is still RUNNING there. Implemented by createFlowRunner.
  */
-export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<void>
+export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<unknown>
 
 /** The part of the run registry that an engine needs. Implemented by createRunRegistry. */
 export interface EngineRuns {
   /**
    * Registers a flow that the engine accepts and calls `advance` with the token that cancels it. Resolves when the flow
-   * no longer runs; never rejects.
+   * no longer runs, with what `advance` resolved with; never rejects.
    */
-  drive(job: FlowJob, advance: Advance): Promise<void>
+  drive(job: FlowJob, advance: Advance): Promise<unknown>
   /** Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Ends every flow with `reason`. Resolves when none is running. */

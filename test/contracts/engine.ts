@@ -87,7 +87,7 @@ export function describeEngine({ name, open }: EngineSuite): void {
     const work = (process: Process = first()) =>
       process.engine.work(
         (job, stop) =>
-          new Promise((resolve) => {
+          new Promise<void>((resolve) => {
             const underWay = new AbortController()
             const settle = async (status: 'COMPLETED' | 'CANCELLED') => {
               stop.delete(underWay)

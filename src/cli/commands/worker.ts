@@ -44,6 +44,7 @@ export const workerCommand = defineCommand<WorkerOptions>({
       try {
         if (register !== undefined) await services.register(register, open)
         await open.resumeInterrupted()
+        open.startBackgroundWork()
         const health = await open.engineHealth()
         if (json) terminal.printJson({ type: 'working', ...health })
         else terminal.print(`The worker takes flows (engine ${health.engine}, ${health.queued} queued).`)

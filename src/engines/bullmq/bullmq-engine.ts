@@ -95,11 +95,17 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
     })
     if (slot.lost.aborted) lose()
     else slot.lost.addEventListener('abort', lose, { once: true })
-    await ended
+    const end = await ended
     slot.lost.removeEventListener('abort', lose)
     if (slot.lost.aborted) {
       if (await flows.release(job)) addSlot()
       return 'ended'
+    }
+    // The repeated slot finds the same flow.
+    if (end === 'unsettled' && !draining) {
+      throw new OrchestratorError('DATABASE_UNAVAILABLE', 'The outcome of a flow could not be stored', {
+        details: { flowId: job.flowId },
+      })
     }
     // Only a flow that has not ended can be released.
     return draining?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'
