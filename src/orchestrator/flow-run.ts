@@ -1,11 +1,11 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
 import type { Budget } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
+import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../domain/execution/observation.ts'
 import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
 import type { Attachment, Message } from '../domain/users/thread.ts'
-import type { StoredRunOptions } from '../repositories/repository.ts'
 import type { FlowLog } from './updates/update-log.ts'
 
 /** The conversation before a flow, oldest first. */

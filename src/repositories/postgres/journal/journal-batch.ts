@@ -1,8 +1,9 @@
+import type { FlowStart } from '../../../domain/execution/flow-start.ts'
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
-import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
+import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
@@ -32,11 +33,11 @@ interface EntryOperation extends WaitingWrite {
 export type Operation =
   | EntryOperation
   | (WaitingWrite & { readonly kind: 'create'; readonly flow: FlowInsert })
-  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: Claim })
+  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: FlowStart; readonly ownerId: string | undefined })
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
- * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim, or entries of one epoch,
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue, or entries of one epoch,
  * of which the last may carry the outcome.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
@@ -96,6 +97,7 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   definitions: readonly DefinitionJson[]
   readonly flows: ReturnType<typeof toFlowJson>[]
   readonly claims: ClaimJson[]
+  readonly enqueues: ClaimJson[]
   readonly entries: { readonly flow_id: string; readonly epoch: number }[]
   readonly outcomes: OutcomeJson[]
   readonly results: StepResultJson[]
@@ -119,13 +121,25 @@ export function toStatement(
   isKnown: (definitionHash: string) => boolean,
   nextRecorded: () => number,
 ): JournalStatement {
-  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [], messages: [] }
+  const rows: Rows = {
+    definitions: [],
+    flows: [],
+    claims: [],
+    enqueues: [],
+    entries: [],
+    outcomes: [],
+    results: [],
+    updates: [],
+    messages: [],
+  }
   const definitions = new Map<string, StoredDefinition>()
   const entriesOf = new Map<string, EntryOperation[]>()
   for (const operation of batch) {
     const { flowId } = operation
     if (operation.kind === 'claim') {
-      rows.claims.push(toClaimJson(operation.claim))
+      const { claim, ownerId } = operation
+      if (ownerId === undefined) rows.enqueues.push(toClaimJson(claim))
+      else rows.claims.push(toClaimJson(claim, ownerId))
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
       rows.flows.push(toFlowJson(operation.flow))

@@ -22,12 +22,14 @@ const DEFINITIONS_SQL = `select ${selectList(DEFINITION_FIELDS)} from polyphony_
 const DELETE_SQL = `with gone as (delete from polyphony_flows where id = $1 and status <> 'RUNNING' returning id),
 results as (delete from polyphony_step_results where flow_id in (select id from gone)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from gone)),
-updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
+updates as (delete from polyphony_flow_updates where flow_id in (select id from gone)),
+claims as (delete from polyphony_flow_claims where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
 // No index holds the state of a flow: the range of ids bounds the rows that are read.
 const INTERRUPTED_SQL = `select id from polyphony_flows
-where id >= $1 and status = 'FAILED' and run_options is not null and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
+where id >= $1 and status = 'FAILED' and run_options is not null and run_options->>'resumeAfterCrash' is null
+  and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
 
 export function createFlowRepository(pool: Pool): FlowRepository {
   const definitions = new LRUCache<string, StoredDefinition>({
