@@ -24,14 +24,9 @@ const up = [
   )`,
   `create index polyphony_flow_waits_by_thread on polyphony_flow_waits (thread_id, since)`,
   `create index polyphony_flow_waits_by_event on polyphony_flow_waits (event, correlation)`,
-  `alter table polyphony_flow_claims alter column owner_id drop not null, add column wake_at timestamptz`,
 ]
 
-const down = [
-  `delete from polyphony_flow_claims where owner_id is null`,
-  `alter table polyphony_flow_claims alter column owner_id set not null, drop column wake_at`,
-  `drop table polyphony_flow_waits`,
-]
+const down = [`drop table polyphony_flow_waits`]
 
 /** Steps that wait for a decision, a time or an event. */
 export class KeepWaits1764547200000 implements MigrationInterface {

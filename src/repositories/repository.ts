@@ -3,6 +3,7 @@ import type { DataSharingRepository, PermissionRepository, ThreadRepository } fr
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
 import type { FlowRepository } from './stored-flows.ts'
+import type { WaitRepository } from './waits.ts'
 
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 export type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
@@ -41,6 +42,8 @@ export {
   type StoredFlowResult,
 } from './stored-flows.ts'
 
+export type { WaitAnswer, WaitCursor, WaitEvent, WaitRepository } from './waits.ts'
+
 /**
  * All data of one database. Composition opens one store per process: `createMemoryStore` implements it in memory and
  * `createTypeormStore` on PGlite and Postgres. Every implementation passes the suite `test/contracts/repository.ts`.
@@ -65,6 +68,7 @@ export interface Store {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
+  readonly waits: WaitRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

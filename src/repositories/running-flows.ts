@@ -1,6 +1,7 @@
 import type { FlowStart } from '../domain/execution/flow-start.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
+import type { StepWait } from '../domain/execution/wait.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
@@ -33,6 +34,8 @@ export interface JournalEntry {
   readonly updates?: readonly StoredUpdate[]
   /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
+  /** Steps that wait. One that is stored with the same hash keeps its decision; with another hash it starts anew. */
+  readonly waits?: readonly StepWait[]
 }
 
 export interface FlowOutcome {
@@ -42,6 +45,8 @@ export interface FlowOutcome {
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
   readonly simulated: boolean
+  /** Of a PAUSED flow: when it goes on by itself. A decision that came while it ran makes it due at once. */
+  readonly wakeAt?: Date
 }
 
 /**

@@ -26,21 +26,16 @@ export interface WaitCursor extends WaitKey {
   readonly since: Date
 }
 
-/** A paused flow that is due. */
-export interface DueFlow {
-  readonly flowId: string
-  readonly wakeAt: Date
-}
-
 /**
- * The steps of flows that wait, and the paused flows that are due. The journal writes the waits; this repository reads
- * them and ends them. A decision makes its flow due at once, in the same write.
+ * The steps of flows that wait. The journal writes the waits; this repository reads them and ends them. A decision makes
+ * its flow due at once, in the same write. Deadlines are compared with the clock of the database, as the wake-up of
+ * flows is.
  */
 export interface WaitRepository {
   /** All waits of a flow, ended ones included. Called when a flow that was paused goes on, and for each decision. */
   of(flowId: string): Promise<readonly StoredWait[]>
-  /** Ends the waits of a flow whose deadline is not after `now`. Called before a paused flow goes on. */
-  expire(flowId: string, now: Date): Promise<void>
+  /** Ends the waits of a flow whose deadline has passed. Called before a paused flow goes on. */
+  expire(flowId: string): Promise<void>
   /**
    * Ends a wait that is open, has the hash, is not over, and whose flow is running or paused; resolves with whether it
    * did. Of several calls at the same time, in any process, exactly one succeeds.
@@ -50,10 +45,4 @@ export interface WaitRepository {
   deliver(event: WaitEvent): Promise<readonly WaitKey[]>
   /** Open waits of paused and running flows that the user may read, the oldest first. */
   list(userId: string, limit: number, after?: WaitCursor): Promise<readonly StepWait[]>
-  /**
-   * Paused flows that are due, the earliest first, after the given one. Called by one timer per process, not per flow.
-   */
-  due(now: Date, limit: number, after?: DueFlow): Promise<readonly DueFlow[]>
-  /** The earliest instant after `now` at which a paused flow is due. */
-  nextDue(now: Date): Promise<Date | undefined>
 }

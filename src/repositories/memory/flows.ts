@@ -11,6 +11,7 @@ import type {
   StoredUpdate,
   UpdateRepository,
   UsageRepository,
+  WaitRepository,
 } from '../repository.ts'
 import { createMemoryClaims } from './claims.ts'
 import { claimFlow, createStoredFlow, enqueueFlow, finishFlow } from './flow-changes.ts'
@@ -19,12 +20,14 @@ import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createMemoryQueue, type FindDead } from './queue.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
 import { createMemoryUsage } from './usage.ts'
+import { createMemoryWaits, type MemoryWaitsDeps } from './waits.ts'
 
 export interface MemoryFlows {
   readonly flows: FlowRepository
   readonly updates: UpdateRepository
   readonly journal: Journal
   readonly usage: UsageRepository
+  readonly waits: WaitRepository
   /** Takes the owners that are dead from `OwnerRepository`. */
   readonly queue: (findDead: FindDead) => QueueRepository
   deleteFlowsOfThread(threadId: string): void
@@ -38,11 +41,13 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
   readonly now: () => number
   hasThread(threadId: string): boolean
   addMessages(messages: readonly Message[]): void
+  readonly rightsOf: MemoryWaitsDeps['rightsOf']
 }
 
-export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
   const claims = createMemoryClaims(now)
+  const waits = createMemoryWaits({ claims, rightsOf })
 
   const checkOutUnder = (entry: JournalEntry): OpenFlow | undefined => {
     const record = records.checkOut(entry.flowId)
@@ -85,6 +90,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.waits) waits.write(entry.waits)
       return done
     },
     finish: (entry) => {
@@ -92,8 +98,10 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.waits) waits.write(entry.waits)
       record.flow = finishFlow(record.flow, entry.outcome)
-      claims.end(entry.flowId)
+      if (entry.outcome.status === 'PAUSED') claims.pause(record.flow, entry.outcome.wakeAt)
+      else claims.end(entry.flowId)
       records.markSettled(record)
       return done
     },
@@ -132,6 +140,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (status === 'RUNNING') return 'running'
       records.remove(flowId)
       claims.end(flowId)
+      waits.remove(flowId)
       return 'deleted'
     },
     stepResults: async (flowId, options) => {
@@ -173,12 +182,14 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     updates,
     journal,
     usage: createMemoryUsage(records),
+    waits: waits.repository,
     queue: (findDead) => createMemoryQueue({ records, claims, findDead }),
     deleteFlowsOfThread: (threadId) => {
       for (const row of [...records.listEntries()]) {
         if (row.threadId !== threadId) continue
         records.remove(row.id)
         claims.end(row.id)
+        waits.remove(row.id)
       }
     },
     interruptFlowsOf: (isDead) => {

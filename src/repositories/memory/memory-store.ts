@@ -40,6 +40,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     now,
     hasThread: conversations.hasThread,
     addMessages: conversations.addFlowMessages,
+    rightsOf: conversations.findRights,
   })
   const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
 
@@ -49,6 +50,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     updates: memory.updates,
     journal: memory.journal,
     usage: memory.usage,
+    waits: memory.waits,
     threads: {
       ...conversations.threads,
       delete: (threadId) => {

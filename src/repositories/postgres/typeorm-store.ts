@@ -16,6 +16,7 @@ import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
 import { createUsageRepository } from './tables/usage-repository.ts'
+import { createWaitRepository } from './tables/wait-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: PluggedDataSource }
@@ -64,6 +65,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
+    waits: createWaitRepository(pool),
     async close() {
       await journal.close()
       await close()

@@ -2,6 +2,7 @@ import { fieldsOf } from '../../columns/column.ts'
 import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
 import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
+import { WAIT_COLUMNS } from '../../columns/wait-columns.ts'
 import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
 import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
 
@@ -18,6 +19,8 @@ export const JOURNAL_PART = {
   updates: 64,
   messages: 128,
   enqueues: 256,
+  waits: 512,
+  pauses: 1024,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -30,6 +33,8 @@ export const JOURNAL_STATEMENTS = [
   'results',
   'updates',
   'messages',
+  'waits',
+  'pauses',
 ] as const
 
 // Messages that flows add to their thread have no attachments.
@@ -81,6 +86,15 @@ export const MESSAGES: JournalTable = {
   key: keyColumns(MESSAGE_COLUMNS),
 }
 
+/** Columns of a wait that a running flow writes; a decision sets the others. */
+const OPEN_WAIT_FIELDS = fieldsOf(WAIT_COLUMNS).filter(({ property }) => !/^deci/.test(property))
+
+export const WAITS: JournalTable = {
+  name: 'polyphony_flow_waits',
+  columns: jsonColumnsOf(WAIT_COLUMNS, OPEN_WAIT_FIELDS),
+  key: keyColumns(WAIT_COLUMNS),
+}
+
 const CLAIM_COLUMNS: JsonColumns = {
   flow_id: 'uuid',
   allowed: 'text[]',
@@ -99,4 +113,6 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   results: { ...RESULTS.columns, attempts: 'json' },
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
+  waits: WAITS.columns,
+  pauses: { flow_id: 'uuid', wake_at: 'timestamptz' },
 }
