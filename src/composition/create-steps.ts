@@ -1,6 +1,7 @@
 import type { PolyphonyConfig } from '../config/config.ts'
 import { createStepPrompt } from '../orchestrator/steps/step-prompt.ts'
 import { createStepRunner } from '../orchestrator/steps/step-runner.ts'
+import { createWaitStep } from '../orchestrator/waiting/wait-step.ts'
 import { createThreadHistory } from '../orchestrator/steps/thread-messages.ts'
 import type { DataSharingService } from '../policies/policy.ts'
 import { decideSharing, shareContext } from '../policies/shared-context.ts'
@@ -33,7 +34,7 @@ export function createSteps({ config: { timeouts }, models, dataSharing, threads
     firstChunkTimeoutMs: timeouts.firstChunkMs ?? 120_000,
     idleTimeoutMs: timeouts.idleMs ?? 60_000,
   }
-  return { historyOf, runStep: createStepRunner({ call, prepare, now, defaults }) }
+  return { historyOf, runStep: createStepRunner({ call, prepare, runWait: createWaitStep({ historyOf, now }), now, defaults }) }
 }
 
 export type Steps = ReturnType<typeof createSteps>

@@ -7,6 +7,7 @@ import type { FlowObservation } from '../domain/execution/observation.ts'
 import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
 import type { Attachment, Message } from '../domain/users/thread.ts'
 import type { FlowLog } from './updates/update-log.ts'
+import type { PauseControl } from './waiting/pause-control.ts'
 
 /** The conversation before a flow, oldest first. */
 export interface ThreadHistory {
@@ -37,6 +38,10 @@ export interface PriorState {
   readonly recorded: ReadonlyMap<string, StepResult>
   /** Attempts by `recordKey`, whose numbers the ledger continues. */
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
+  /** Whether the last execution paused the flow. */
+  readonly wasPaused: boolean
+  /** Milliseconds that earlier executions ran, since the flow was last started by a caller. */
+  readonly activeMs: number
   /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
   readonly inFlight: ReadonlySet<string>
   /** Sequence number of the newest stored update; 0 before the first. */
@@ -89,6 +94,8 @@ export interface FlowExecution {
   /** Absent if no observer is registered. */
   readonly observation?: FlowObservation
 
+  /** Present if the definition has steps that wait. */
+  readonly pause?: PauseControl
   readonly prior: PriorState
   readonly progress: FlowProgress
 }

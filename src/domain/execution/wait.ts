@@ -57,9 +57,15 @@ export type WaitKey = Pick<StepWait, 'flowId' | 'path' | 'iteration'>
 /** Key of a wait within its flow. */
 export const waitKey = ({ path, iteration }: Pick<WaitKey, 'path' | 'iteration'>): string => `${path}#${iteration}`
 
-/** The hash of what a step waits for and of what it shows. */
-export function hashOfWait(wait: Omit<StepWait, 'hash' | 'since' | 'deadline' | 'flowId' | 'threadId'>): string {
+/**
+ * The hash of what a step waits for and of what it shows. `after`: the hash of the wait that this one repeats, because
+ * its time was over.
+ */
+export function hashOfWait(
+  wait: Omit<StepWait, 'hash' | 'since' | 'deadline' | 'flowId' | 'threadId'>,
+  after?: string,
+): string {
   const { kind, path, iteration, event, correlation, prompt, show, schema, assignees, onTimeout } = wait
-  const content = [kind, path, iteration, event, correlation, prompt, show, schema, assignees, onTimeout]
+  const content = [kind, path, iteration, event, correlation, prompt, show, schema, assignees, onTimeout, after]
   return createHash('sha256').update(JSON.stringify(content)).digest('hex')
 }

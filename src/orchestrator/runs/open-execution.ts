@@ -1,6 +1,7 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Budget, Spend } from '../../calls/call.ts'
 import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
+import { mayPause } from '../../domain/definition/waiting-steps.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
@@ -11,6 +12,7 @@ import type { ProviderService } from '../../providers/provider.ts'
 import type { Store } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
+import { PauseControl } from '../waiting/pause-control.ts'
 import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
 import type { StartRequest } from './run-input.ts'
 
@@ -56,6 +58,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const prior = isFresh
       ? NO_PRIOR_STATE
       : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
+    const pause = mayPause(definition) ? new PauseControl(isFresh ? [] : await readWaits(store, flow.id)) : undefined
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -93,6 +96,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       startedAt: deps.now(),
       simulated,
       observation,
+      pause,
       prior,
       progress: {
         results: [],
@@ -101,6 +105,12 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       },
     }
   }
+}
+
+/** The waits of a flow; those whose time is over have ended. */
+async function readWaits({ waits }: Store, flowId: string) {
+  await waits.expire(flowId)
+  return waits.of(flowId)
 }
 
 /** Limits apply to all executions of a flow together, so the spend of earlier ones counts. */

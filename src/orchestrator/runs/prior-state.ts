@@ -10,6 +10,8 @@ export const NO_PRIOR_STATE: PriorState = {
   recorded: new Map(),
   attempts: new Map(),
   inFlight: new Set(),
+  wasPaused: false,
+  activeMs: 0,
   lastSeq: 0,
 }
 
@@ -32,25 +34,40 @@ export async function readPriorState(
     if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
     if (result.attempts.length > 0) attempts.set(key, result.attempts)
   }
-  const { inFlight, lastSeq } = await readStarts(store, flow.id)
+  const { inFlight, ...course } = await readStarts(store, flow.id)
   // The starts of the first steps are not awaited before their calls, so a crash may have left no trace of them.
   const leftNothing = flow.error?.code === 'FLOW_INTERRUPTED' && results.length === 0
   if (leftNothing) for (const id of firstSteps(definition, unordered)) inFlight.add(`${id}#1`)
-  return { results, recorded, attempts, inFlight, lastSeq }
+  return { results, recorded, attempts, inFlight, ...course }
 }
 
 /** Updates are read page by page and not kept: together they hold every chunk of text that was streamed. */
-async function readStarts(store: Store, flowId: string): Promise<{ readonly inFlight: Set<string>; readonly lastSeq: number }> {
+async function readStarts(store: Store, flowId: string): Promise<Course> {
   const inFlight = new Set<string>()
+  let startedMs: number | undefined
+  let activeMs = 0
+  let wasPaused = false
   for (let lastSeq = 0; ; ) {
     const updates = await store.updates.read(flowId, lastSeq, UPDATES_PER_READ)
-    for (const { type, stepId, iteration } of updates) {
+    for (const { type, stepId, iteration, timestamp } of updates) {
       if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
       if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
+      if (type === 'flow_start') {
+        startedMs = timestamp.getTime()
+        if (!wasPaused) activeMs = 0
+        wasPaused = false
+      }
+      if (type !== 'flow_paused') continue
+      activeMs += timestamp.getTime() - (startedMs ?? timestamp.getTime())
+      wasPaused = true
     }
     lastSeq = updates.at(-1)?.seq ?? lastSeq
-    if (updates.length < UPDATES_PER_READ) return { inFlight, lastSeq }
+    if (updates.length < UPDATES_PER_READ) return { inFlight, lastSeq, wasPaused, activeMs }
   }
+}
+
+interface Course extends Pick<PriorState, 'lastSeq' | 'wasPaused' | 'activeMs'> {
+  readonly inFlight: Set<string>
 }
 
 /** Steps that an execution may start before any other has ended. */

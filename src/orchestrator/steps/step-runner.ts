@@ -2,6 +2,7 @@ import pLimit from 'p-limit'
 import { callListener } from '../../async/call-listener.ts'
 import type { Call, CallContext, CallRequest, CallResponse } from '../../calls/call.ts'
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/definition/waiting-steps.ts'
 import type { ModelMessage } from '../../domain/execution/model-call.ts'
 import { SharingDeniedError } from '../../domain/execution/sharing-denied.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
@@ -9,6 +10,7 @@ import type { SharingDecision } from '../../domain/users/sharing.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import { type FlowExecution, recordKey } from '../flow-run.ts'
+import type { RunWaitStep } from '../waiting/wait-step.ts'
 import { acquireSlot } from './acquire-slot.ts'
 import { answerReader, type StepAnswerReader } from './answer-reader.ts'
 import { type CallDefaults, closeAbort, createCallContext, openAbort } from './call-context.ts'
@@ -22,6 +24,8 @@ export interface StepRunnerDeps {
   readonly call: Call
   /** Implemented by createStepPrompt. */
   readonly prepare: PrepareStep
+  /** Implemented by createWaitStep. */
+  readonly runWait: RunWaitStep
   readonly now: () => Date
   readonly defaults: CallDefaults
 }
@@ -58,6 +62,7 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
       recordResult(task, resultIndex, toResult(task, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
     )
   }
+  if (isWaitingStep(step)) return deps.runWait(task).then((result) => recordResult(task, resultIndex, result))
   if (step.samples === undefined || step.samples === 1) return answer(deps, task, reader, 0, resultIndex)
   return sample(deps, task, reader, step.samples, resultIndex)
 }

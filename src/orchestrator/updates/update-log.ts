@@ -2,6 +2,7 @@ import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { StepWait } from '../../domain/execution/wait.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repository.ts'
@@ -95,12 +96,22 @@ export class FlowLog {
     if (this.#pending.length > 0) this.#append(undefined)
   }
 
-  /** Stores the outcome with the last updates. Must be the last call. */
-  async finish(outcome: FlowOutcome): Promise<void> {
+  /** Stores waits at once, so that users can decide about them while the flow still runs. */
+  recordWaits(waits: readonly StepWait[]): void {
+    this.#append(undefined, undefined, waits)
+  }
+
+  /** Number of the newest update. */
+  get lastSeq(): number {
+    return this.#seq
+  }
+
+  /** Stores the outcome with the last updates, and the waits of a paused flow. Must be the last call. */
+  async finish(outcome: FlowOutcome, waits?: readonly StepWait[]): Promise<void> {
     const { flowId, epoch } = this.#options
     const updates = this.#takePending()
     const write = async () => {
-      await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
+      await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
       this.#deps.onStored(flowId, updates)
     }
     try {
@@ -123,10 +134,10 @@ export class FlowLog {
     return updates
   }
 
-  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
+  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[], waits?: readonly StepWait[]): void {
     const { flowId, epoch, cancellation } = this.#options
     const updates = this.#takePending()
-    const write = this.#deps.journal.append({ flowId, epoch, results, messages, updates: updates.map(toStoredUpdate) })
+    const write = this.#deps.journal.append({ flowId, epoch, results, messages, waits, updates: updates.map(toStoredUpdate) })
     const settled: Promise<void> = write.then(
       () => {
         if (this.#durable === settled) this.#durable = undefined
