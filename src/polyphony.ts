@@ -9,6 +9,7 @@ import { createRuns } from './composition/create-runs.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
+import { createWaiting } from './composition/create-waiting.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
@@ -132,7 +133,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { rebuild } = flows.definitions
-  const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
+  const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, permissions, ownerId: owner.id, now })
   const { registry, engine, executions, executeOneStep } = runs
   const orchestrator = new OrchestratorService({
     store,
@@ -140,6 +141,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     ...createInspection({ parser, models, dataSharing }),
     executions,
     executeOneStep,
+    ...createWaiting({ store, flows, executions, now }),
     live: updates.live,
     executorOf: (type) => executors[type],
     now,
@@ -166,7 +168,10 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
-    resumeInterrupted: ownership.resumption.start,
+    resumeInterrupted: async () => {
+      await engine.takeQueued()
+      await ownership.resumption.start()
+    },
     close: createClose(closingSteps({ ownership, engine, stopPruning, updateLog: updates.log, store, simulator, tokens })),
   }
 }

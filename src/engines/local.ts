@@ -1,29 +1,138 @@
+import { notStartable } from '../domain/execution/flow-errors.ts'
+import type { FlowStart } from '../domain/execution/flow-start.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { Advance, Engine, EngineRuns } from './engine.ts'
+import type { Advance, Engine, EngineDeps, FlowJob } from './engine.ts'
 
-/** Drives every started flow in this process at once. */
-export function createLocalEngine(runs: EngineRuns): Engine {
+/** Other processes over the same database queue flows as well, and flows become due. */
+const TAKE_INTERVAL_MS = 1_000
+const MAX_WOKEN_AT_ONCE = 500
+
+/**
+ * Drives every started flow in this process: at once, or when a limit on running flows leaves room for it. Without
+ * limits no flow is queued, and nothing reads the queue on the way of a flow.
+ */
+export function createLocalEngine({ runs, flows, ownerId, registered, limits, now }: EngineDeps): Engine {
+  const { perProcess = Number.POSITIVE_INFINITY, perUser } = limits
+  const isLimited = limits.perProcess !== undefined || perUser !== undefined
   let advance: Advance | undefined
   let closed = false
+  /** Flows that are being claimed and will run. */
+  let claiming = 0
+  /** Whether the queue may hold a flow that this process can run. */
+  let mayBeQueued = false
+  let filling: Promise<void> | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  /** From then on this process takes flows from the queue. Until then it must not, even if it has room. */
+  function startTaking(): void {
+    if (timer || closed) return
+    const take = async () => {
+      await flows.wakeDue(MAX_WOKEN_AT_ONCE)
+      recheckQueue()
+    }
+    timer = setInterval(() => void take().catch(() => {}), TAKE_INTERVAL_MS)
+    timer.unref()
+  }
+
+  const ready = (flowId: string): Advance => {
+    if (!advance) throw new OrchestratorError('INTERNAL', 'The engine was started before work() was called')
+    if (closed) throw new OrchestratorError('FLOW_INTERRUPTED', 'The engine is closed', { details: { flowId } })
+    return advance
+  }
+
+  const hasRoom = () => !isLimited || runs.countDriven() + claiming < perProcess
+
+  function drive(job: FlowJob, how: Advance): void {
+    const ended = runs.drive(job, how)
+    if (isLimited) void ended.then(() => (perUser === undefined ? fill() : recheckQueue()))
+  }
+
+  async function claimAndDrive(start: FlowStart, how: Advance): Promise<void> {
+    claiming++
+    try {
+      const claimed = await flows.claim({ ...start, ownerId })
+      if (!('epoch' in claimed)) throw notStartable(start.flowId, claimed.status)
+      drive({ flowId: start.flowId, epoch: claimed.epoch }, how)
+    } finally {
+      claiming--
+    }
+  }
+
+  /** Takes flows from the queue while there is room. Several calls at once share one pass. */
+  function fill(): Promise<void> {
+    filling ??= takeAll().finally(() => {
+      filling = undefined
+    })
+    return filling
+  }
+
+  async function takeAll(): Promise<void> {
+    while (advance && !closed && mayBeQueued && hasRoom()) {
+      mayBeQueued = false
+      claiming++
+      try {
+        const next = await flows.claimNext({ ownerId, startedAt: now(), registered: registered(), perUser })
+        if (!('flowId' in next)) continue
+        mayBeQueued = true
+        if (closed) await flows.release(next)
+        else drive(next, advance)
+      } catch {
+        // The queue is read again at the next interval, or at the end of the next flow.
+        return
+      } finally {
+        claiming--
+      }
+    }
+  }
+
+  function recheckQueue(): void {
+    if (!timer) return
+    mayBeQueued = true
+    void fill()
+  }
+
+  async function handOver(reason: unknown): Promise<void> {
+    const jobs = runs.driven()
+    await Promise.allSettled(jobs.map((job) => flows.release(job)))
+    await runs.cancelAll(reason)
+  }
 
   return {
     work(given) {
       advance = given
     },
-    async start(job) {
-      if (!advance) throw new OrchestratorError('INTERNAL', 'The engine was started before work() was called')
-      if (closed) throw new OrchestratorError('FLOW_INTERRUPTED', 'The engine is closed', { details: { flowId: job.flowId } })
-      runs.drive(job, advance)
+    async start(start) {
+      const how = ready(start.flowId)
+      if (!isLimited || (perUser === undefined && !mayBeQueued && hasRoom())) {
+        await claimAndDrive(start, how)
+        return 'running'
+      }
+      const queued = await flows.enqueue(start)
+      if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status)
+      startTaking()
+      recheckQueue()
+      return 'queued'
+    },
+    async takeQueued() {
+      startTaking()
+      recheckQueue()
     },
     cancel: runs.cancel,
-    // This engine does not pause flows: a waiting flow counts as running.
-    async signal() {},
+    async signal(flowId) {
+      if (!(await flows.wake(flowId))) return
+      startTaking()
+      recheckQueue()
+    },
+    recheckQueue,
     async health() {
       return { engine: 'local', running: runs.countDriven(), ok: !closed }
     },
-    async close(reason) {
+    async close(reason, options) {
       closed = true
-      await runs.cancelAll(reason)
+      clearInterval(timer)
+      await filling
+      if (options?.handOver) await handOver(reason)
+      else await runs.cancelAll(reason)
     },
   }
 }

@@ -42,7 +42,7 @@ export interface PriorState {
   readonly wasPaused: boolean
   /** Milliseconds that earlier executions ran, since the flow was last started by a caller. */
   readonly activeMs: number
-  /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
+  /** `path#iteration` of steps that were started and never recorded: the provider may have billed them. */
   readonly inFlight: ReadonlySet<string>
   /** Sequence number of the newest stored update; 0 before the first. */
   readonly lastSeq: number
@@ -112,4 +112,4 @@ export function notReplayed({ prior, progress }: FlowExecution): readonly StepRe
 }
 
 /** Key of a result within one flow; `sample` is 0 for the step's own result. */
-export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`
+export const recordKey = (path: string, iteration: number, sample: number): string => `${path}#${iteration}.${sample}`

@@ -1,20 +1,24 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
+import { mayPause } from '../domain/definition/waiting-steps.ts'
 import type { FlowStatusReport, OrchestrationFlow } from '../domain/execution/flow.ts'
 import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
+import { SETTLED } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AnswerStep } from '../executors/executor.ts'
+import type { StoredFlow } from '../repositories/repository.ts'
 import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
-import { finalStepIds, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
+import { finalPaths, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
 import type { FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
 import type { PreflightOptions } from './inspect/preflight.ts'
 import type { OrchestratorServiceDeps } from './orchestrator-service-deps.ts'
 import { cancelStored } from './ownership/cancel-stored.ts'
+import { type FollowFlowDeps, followFlow } from './runs/follow-flow.ts'
 import type { ExecutionEnd } from './runs/flow-runner.ts'
 import { toRerun } from './runs/rerun.ts'
 import { assertSameRun, resolveInput } from './runs/run-input.ts'
@@ -29,6 +33,8 @@ import {
   type StreamFlowOptions,
   toRunOptions,
 } from './service-options.ts'
+import type { EventReceipt, SignalAnswer, SignalEvent, SignalReceipt } from './waiting/signals.ts'
+import type { ListWaitingOptions, WaitingPage, WaitingStep } from './waiting/waiting-list.ts'
 
 /** Creates, runs, streams and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
@@ -64,7 +70,7 @@ export class OrchestratorService {
   async getFlow(flowId: string, userId: string, { steps = 'all' }: GetFlowOptions = {}): Promise<OrchestrationFlow> {
     const { access, definitions, executions, store } = this.#deps
     const flow = await access.findFlow(flowId, userId, 'read')
-    const onlySteps = steps === 'final' ? { stepIds: finalStepIds(flow) } : {}
+    const onlySteps = steps === 'final' ? { paths: finalPaths(flow) } : {}
     const rows = await store.flows.stepResults(flow.id, { samples: true, ...onlySteps })
     return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.progress.currentStepIndex)
   }
@@ -132,8 +138,11 @@ export class OrchestratorService {
    * ```
    */
   async executeFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowExecutionResult> {
-    const { end } = await this.#start(flowId, userId, options)
-    return this.#result(flowId, await end)
+    const started = await this.#start(flowId, userId, options)
+    const end = await started.end
+    if (!('pausedAtSeq' in end)) return this.#result(flowId, end)
+    const { onUpdate, signal } = options
+    return followFlow(this.#following, flowId, { afterSeq: end.pausedAtSeq, onUpdate, signal })
   }
 
   /** Starts the flow and returns while it runs; streamFlow and getFlowStatus report its progress. Needs `write`. */
@@ -162,12 +171,45 @@ export class OrchestratorService {
    */
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
-    const reason = flowCancelled(flowId)
-    if (!(await this.#deps.executions.cancel(flowId, reason))) {
-      this.#deps.cache.forget(flowId)
-      await cancelStored(this.#deps, flow, reason)
-    }
+    await this.#cancel(flow, flowCancelled(flowId))
     return this.getFlowStatus(flowId)
+  }
+
+  /**
+   * Decides about a step that waits: `approved` for an approval, with an `edit` of the shown text or with `data`; `data`
+   * alone for an event. Needs `write`, or that the user is one of the step's assignees. The first decision counts.
+   * STEP_NOT_FOUND, STEP_NOT_WAITING, APPROVAL_DECIDED, APPROVAL_OUTDATED, APPROVAL_EXPIRED, PERMISSION_DENIED;
+   * INPUT_INVALID for `data` that does not fit the schema of the step.
+   *
+   * ```ts
+   * const [open] = await polyphony.orchestrator.listWaiting('ada')
+   * if (open) await polyphony.orchestrator.signal(open.flowId, 'ada', open.path, { approved: true, hash: open.hash })
+   * ```
+   */
+  signal(flowId: string, userId: string, stepPath: string, answer: SignalAnswer): Promise<SignalReceipt> {
+    return this.#deps.signals.signal(flowId, userId, stepPath, answer)
+  }
+
+  /**
+   * Sends an event to every step that waits for it now, in all flows that the user may write. A step with a `correlation`
+   * gets only events with the same one. An event that no step waits for is not kept.
+   *
+   * ```ts
+   * await polyphony.orchestrator.signalEvent('ada', { event: 'paid', correlation: 'order-7', data: { amount: 12 } })
+   * ```
+   */
+  signalEvent(userId: string, event: SignalEvent): Promise<EventReceipt> {
+    return this.#deps.signals.signalEvent(userId, event)
+  }
+
+  /** The steps that wait in flows which the user may read, the oldest first; at most 100, or `limit` up to 1000. */
+  async listWaiting(userId: string, options: ListWaitingOptions = {}): Promise<readonly WaitingStep[]> {
+    return (await this.#deps.listWaiting(userId, options)).waiting
+  }
+
+  /** One page of listWaiting, with the cursor of the next one. */
+  listWaitingPage(userId: string, options: ListWaitingOptions = {}): Promise<WaitingPage> {
+    return this.#deps.listWaiting(userId, options)
   }
 
   /** Status and progress of a flow. With a `userId` it needs `read`; without one the caller is trusted. */
@@ -227,12 +269,7 @@ export class OrchestratorService {
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)
     await this.#deps.access.findFlow(flowId, userId, 'read')
-    const isSettled = async () => {
-      if (this.#deps.executions.find(flowId)) return false
-      const flow = await this.#deps.store.flows.find(flowId)
-      return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
-    }
-    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled })
+    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled: () => this.#isSettled(flowId) })
   }
 
   /**
@@ -255,7 +292,6 @@ export class OrchestratorService {
     const { executions, definitions, cache, access } = this.#deps
     const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
     cache.forget(flowId)
-    const runOptions = toRunOptions(options, flow)
     if (options.threadId !== undefined && options.threadId !== flow.threadId) {
       throw new OrchestratorError('INPUT_INVALID', 'options.threadId: expected the thread of the flow, found another one', {
         details: { flowId },
@@ -263,13 +299,43 @@ export class OrchestratorService {
     }
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
     const definition = definitions.rebuild(flow)
+    const runOptions = toRunOptions(options, flow, { mayPause: mayPause(definition) })
     const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
     const request = { flow, definition, input, options: runOptions }
     await assertSameRun(request, this.#deps.store.flows.stepResults)
+    // It goes on by itself when what it waits for comes.
+    if (flow.status === 'PAUSED') {
+      await executions.takeQueued()
+      return { end: Promise.resolve({ pausedAtSeq: await this.#deps.store.updates.lastSeq(flowId) }) }
+    }
     return startUnderSignal(executions, request, options.signal)
   }
 
-  async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {
+  async #isSettled(flowId: string): Promise<boolean> {
+    if (this.#deps.executions.find(flowId)) return false
+    const flow = await this.#deps.store.flows.find(flowId)
+    return flow === undefined || SETTLED.includes(flow.status)
+  }
+
+  readonly #cancel = async (flow: StoredFlow, reason: OrchestratorError): Promise<void> => {
+    if (await this.#deps.executions.cancel(flow.id, reason)) {
+      const left = await this.#deps.store.flows.find(flow.id)
+      // A flow that has paused at the same time no longer ran here.
+      if (left?.status !== 'PAUSED') return
+    }
+    this.#deps.cache.forget(flow.id)
+    await cancelStored(this.#deps, flow, reason)
+  }
+
+  get #following(): FollowFlowDeps {
+    return {
+      live: this.#deps.live,
+      isSettled: (flowId) => this.#isSettled(flowId),
+      cancel: async (flowId, reason) => this.#cancel(await this.#deps.access.loadFlow(flowId), reason),
+    }
+  }
+
+  async #result(flowId: string, end: Exclude<ExecutionEnd, { readonly pausedAtSeq: number }>): Promise<FlowExecutionResult> {
     if ('result' in end) return end.result
     if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
     // Another process may have claimed the flow in order to cancel it.

@@ -90,7 +90,8 @@ export interface StoredUpdate {
   /** From 1, rising within a flow. */
   readonly seq: number
   readonly type: FlowUpdateType
-  readonly stepId?: string
+  /** The step that the update is about; absent if it is about the flow. */
+  readonly path?: string
   readonly iteration?: number
   readonly data?: unknown
   readonly timestamp: Date

@@ -49,7 +49,7 @@ export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'run
 export const INPUT_START_CHARACTERS = 200
 
 /** The status of a step in some iteration, without the result itself. */
-export type StepState = Pick<StepResult, 'stepId' | 'status'>
+export type StepState = Pick<StepResult, 'path' | 'status'>
 
 /** A definition, which is stored once per content. */
 export interface StoredDefinition {
@@ -144,12 +144,12 @@ export interface FlowRepository {
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
   /**
    * Results with their attempts, in the order in which they were recorded. Called when a flow is read, resumed or
-   * replayed. `samples`: results of single samples as well, which have a `sample` above 0; `stepIds`: results of these
+   * replayed. `samples`: results of single samples as well, which have a `sample` above 0; `paths`: results of these
    * steps only.
    */
   stepResults(
     flowId: string,
-    options?: { readonly samples?: boolean; readonly stepIds?: readonly string[] },
+    options?: { readonly samples?: boolean; readonly paths?: readonly string[] },
   ): Promise<readonly StepResult[]>
   /**
    * Steps of the flows that have results, each once for every status that it has, in the order in which they were

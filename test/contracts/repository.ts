@@ -7,6 +7,7 @@ import { describeFlows } from './repository-flows.ts'
 import { describeJournal } from './repository-journal.ts'
 import { describeLists } from './repository-lists.ts'
 import { describeOwners } from './repository-owners.ts'
+import { describeQueue } from './repository-queue.ts'
 import { describeResults } from './repository-results.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
@@ -43,6 +44,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeUpdates(fixture)
     describeConversations(fixture)
     describeOwners(fixture)
+    describeQueue(fixture)
     describeUsage(fixture)
     describeCallers(() => store)
 

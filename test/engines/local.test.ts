@@ -1,5 +1,11 @@
 import { createLocalEngine } from '../../src/engines/local.ts'
-import { createRunRegistry } from '../../src/orchestrator/runs/run-registry.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import { describeEngine } from '../contracts/engine.ts'
 
-describeEngine({ name: 'local', create: () => createLocalEngine(createRunRegistry()) })
+describeEngine({
+  name: 'local in memory',
+  open: async () => {
+    const store = createMemoryStore()
+    return { store, create: createLocalEngine, close: () => store.close() }
+  },
+})

@@ -1,11 +1,13 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/definition/waiting-steps.ts'
 import { flowNotFound, notStartable } from '../../domain/execution/flow-errors.ts'
 import { STARTABLE } from '../../domain/vocabulary.ts'
 import type { Engine, FlowJob } from '../../engines/engine.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { FlowExecution, RunOptions } from '../flow-run.ts'
+import { toRunOptions } from '../service-options.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 import type { OpenExecution } from './open-execution.ts'
@@ -22,7 +24,6 @@ export interface FlowExecutionsDeps {
   readonly openExecution: OpenExecution
   /** Implemented by createFlowDefinitions. */
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
-  readonly ownerId: string
   readonly now: () => Date
 }
 
@@ -34,33 +35,29 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   async function start(request: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = request
     if (registry.find(flow.id)) throw notStartable(flow.id, 'RUNNING')
-    for (const step of definition.steps) providers.assertUsable(step.provider)
+    for (const step of definition.steps) if (!isWaitingStep(step)) providers.assertUsable(step.provider)
     const run = registry.claim(request)
     if (!run) throw notStartable(flow.id, 'RUNNING')
     const end = new Promise<ExecutionEnd>((resolve) => {
       run.resolveEnd = resolve
     })
     try {
-      await engine.start({ flowId: flow.id, epoch: await claim(request) })
+      const { input, options } = request
+      const state = await engine.start({
+        flowId: flow.id,
+        from: STARTABLE,
+        startedAt: deps.now(),
+        input: input.text,
+        metadata: options.metadata,
+        runOptions: options.stored,
+      })
+      // The engine may drive a queued flow before it has reported that it is queued.
+      if (state === 'queued' && run.state === 'claimed') run.state = 'queued'
       return { end }
     } catch (error) {
       registry.remove(run)
       throw error
     }
-  }
-
-  async function claim({ flow, input, options }: StartRequest): Promise<number> {
-    const claimed = await store.journal.claim({
-      flowId: flow.id,
-      from: STARTABLE,
-      ownerId: deps.ownerId,
-      startedAt: deps.now(),
-      input: input.text,
-      metadata: options.metadata,
-      runOptions: options.stored,
-    })
-    if ('epoch' in claimed) return claimed.epoch
-    throw notStartable(flow.id, claimed.status)
   }
 
   /**
@@ -77,7 +74,8 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   async function readRequest(flowId: string): Promise<StartRequest> {
     const flow = await store.flows.find(flowId)
     if (!flow) throw flowNotFound(flowId)
-    const options: RunOptions = { streaming: false, saveMessages: false, metadata: flow.metadata ?? {} }
+    const { resumeAfterCrash: _, inputMessageId: __, ...given } = flow.runOptions ?? {}
+    const options: RunOptions = { ...toRunOptions(given, flow), stored: flow.runOptions }
     const input = { text: flow.input ?? '', attachments: [] }
     return { flow, definition: deps.rebuild(flow), input, options }
   }
@@ -92,6 +90,8 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     const run = findRun(job)
     if (run) registry.remove(run)
     deps.live.ended(job.flowId)
+    // A process that has paused a flow also runs flows that become due.
+    if ('pausedAtSeq' in end) void engine.takeQueued().catch(() => {})
     run?.resolveEnd?.(end)
   }
 
@@ -99,6 +99,10 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     start,
     open,
     onEnd,
+    /** Lets a paused flow go on, here or in another process. */
+    wake: engine.signal,
+    /** From then on this process runs flows that become due or wait for a process. */
+    takeQueued: engine.takeQueued,
     /** Ends the flow if this process runs it; otherwise resolves with false. */
     cancel: engine.cancel,
     find: (flowId: string): FlowExecution | undefined => registry.find(flowId)?.execution,

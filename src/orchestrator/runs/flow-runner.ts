@@ -4,20 +4,23 @@ import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
+import type { PausedStep } from '../../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../../domain/execution/observation.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { StepWait } from '../../domain/execution/wait.ts'
 import type { FlowStatus } from '../../domain/vocabulary.ts'
 import type { Advance, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/executor.ts'
 import { compileCondition } from '../../prompts/conditions/condition.ts'
-import type { FlowOutcome } from '../../repositories/repository.ts'
+import type { FlowOutcome, StoredFlowResult } from '../../repositories/repository.ts'
 import type { ThreadHistory } from '../flow-run.ts'
 import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
 import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
+import type { PauseControl } from '../waiting/pause-control.ts'
 import { endObservation } from './end-observation.ts'
 
 export interface FlowRunnerDeps {
@@ -29,11 +32,20 @@ export interface FlowRunnerDeps {
   /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
   readonly now: () => Date
+  /**
+   * Rejects with PERMISSION_DENIED if the creator of the flow may no longer write its thread. Called when a flow goes on
+   * after a pause, which may have been long.
+   */
+  readonly assertMayContinue: (run: FlowExecution) => Promise<void>
   /** Called once per execution with its outcome. Implemented by FlowExecutions.onEnd. */
   readonly onEnd: (job: FlowJob, end: ExecutionEnd) => void
 }
 
-export type ExecutionEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
+/** Of a paused flow: the number of its newest update, after which a caller that waits for the end goes on. */
+export type ExecutionEnd =
+  | { readonly result: FlowExecutionResult }
+  | { readonly error: OrchestratorError }
+  | { readonly pausedAtSeq: number }
 
 /** Drives one flow to its end: opens its execution, runs its executor, stores the outcome. Never rejects. */
 export function createFlowRunner(deps: FlowRunnerDeps): Advance {
@@ -66,33 +78,66 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.prior.results.length > 0,
+    resumed: run.prior.results.length > 0 || run.prior.wasPaused,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
     stopTimer()
     return fail(deps, run, OrchestratorError.from(cancellation.cancelled ? cancellation.reason : error))
   }
-  return executor.run(definition, contextFor(deps, run)).then((outcome) => {
+  const execute = () =>
+    executor.run(definition, contextFor(deps, run)).then((outcome) => {
+      stopTimer()
+      return complete(deps, run, outcome).catch(failed)
+    }, failed)
+  if (!run.pause) return execute()
+  const allowed = run.prior.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
+  return untilPaused(run, run.pause, () => allowed.then(execute, failed)).then((paused) => {
+    if (!('waits' in paused)) return paused
     stopTimer()
-    return complete(deps, run, outcome).catch(failed)
-  }, failed)
+    return pause(deps, run, paused.waits)
+  })
+}
+
+/** Resolves with the end of the execution, or with the waits if it can only wait. Then the execution never settles. */
+function untilPaused(
+  { log }: FlowExecution,
+  control: PauseControl,
+  execute: () => Promise<ExecutionEnd>,
+): Promise<ExecutionEnd | { readonly waits: readonly StepWait[] }> {
+  return new Promise((resolve) => {
+    control.onPause({ store: (waits) => log.recordWaits(waits), pause: (waits) => resolve({ waits }) })
+    void execute().then(resolve)
+  })
 }
 
 // Node runs a timer of more than 24 days at once, so a longer limit has no timer.
 const LONGEST_TIMER_MS = 2_147_483_647
 
-function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId }: FlowExecution): () => void {
+/** The limit counts the time in which the flow runs, without its pauses. */
+function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, prior }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
+  const remainingMs = prior.wasPaused ? Math.max(0, limitMs - prior.activeMs) : limitMs
   const timer = setTimeout(() => {
     cancellation.cancel(
       new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
     )
-  }, limitMs)
+  }, remainingMs)
   return () => clearTimeout(timer)
 }
 
 function contextFor(deps: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
+  const context = plainContext(deps, run)
+  const control = run.pause
+  if (!control) return context
+  return {
+    runStep: (step, options) => control.during(() => context.runStep(step, options)),
+    skipStep: (step, reason, iteration) => control.during(() => context.skipStep(step, reason, iteration)),
+    conditionHolds: (step, visible, iteration) => control.during(() => context.conditionHolds(step, visible, iteration)),
+  }
+}
+
+function plainContext(deps: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
   return {
     runStep: (step, options) => deps.runStep(run, step, options),
     skipStep: (step, reason, iteration = 1) => skipStep(deps, run, step, reason, iteration),
@@ -148,7 +193,7 @@ async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: Execu
   run.log.emit('flow_complete', result)
   const spent = run.budget && { ...run.budget.spent }
   const stored = final
-    ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
+    ? { ...totals, spent, final: { path: final.path, iteration: final.iteration, sample: 0 } }
     : { ...totals, spent, output: finalOutput }
   await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated })
   callListener(() => run.definition.onFlowComplete?.(result))
@@ -187,6 +232,39 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
   }
 }
 
+/** Stores the flow as PAUSED, in one write with its waits. Nothing of it stays in this process. */
+async function pause(deps: FlowRunnerDeps, run: FlowExecution, waits: readonly StepWait[]): Promise<ExecutionEnd> {
+  const deadlines = waits.flatMap(({ deadline }) => deadline?.getTime() ?? [])
+  const steps = waits.map(({ path }) => `"${path}"`).join(', ')
+  run.log.emit('flow_paused', { reason: `The flow waits at ${steps}`, waits: waits.map(toPausedStep) })
+  const outcome: FlowOutcome = {
+    status: 'PAUSED',
+    result: run.budget && unfinishedResult(deps, run),
+    simulated: run.progress.results.some((step) => step?.simulated),
+    wakeAt: deadlines.length > 0 ? new Date(Math.min(...deadlines)) : undefined,
+  }
+  try {
+    await run.log.finish(outcome, waits)
+  } catch (error) {
+    return { error: OrchestratorError.from(error) }
+  }
+  // A cancellation that came during the write found the flow still running here.
+  if (run.cancellation.cancelled) return fail(deps, run, OrchestratorError.from(run.cancellation.reason))
+  return { pausedAtSeq: run.log.lastSeq }
+}
+
+const toPausedStep = ({ flowId: _, threadId: __, since, deadline, ...wait }: StepWait): PausedStep => ({
+  ...wait,
+  since: since.toISOString(),
+  ...(deadline && { deadline: deadline.toISOString() }),
+})
+
+const unfinishedResult = (deps: FlowRunnerDeps, run: FlowExecution): StoredFlowResult => ({
+  ...totalsOf([...settledResults(run), ...notReplayed(run)]),
+  totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
+  ...(run.budget && { spent: { ...run.budget.spent } }),
+})
+
 async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
   // Another process owns the flow, so this execution must not write again.
@@ -202,11 +280,7 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
     status,
     completedAt: deps.now(),
     error: error.toJSON(),
-    result: run.budget && {
-      ...totalsOf([...settledResults(run), ...notReplayed(run)]),
-      totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
-      spent: { ...run.budget.spent },
-    },
+    result: run.budget && unfinishedResult(deps, run),
     simulated: run.progress.results.some((step) => step?.simulated),
   }
   callListener(() =>

@@ -5,10 +5,10 @@ import type { ExecutionEnd } from './flow-runner.ts'
 import type { StartRequest } from './run-input.ts'
 
 /**
- * `claimed`: started here, and not yet accepted by the engine. `running`: driven by the engine. `detached`: one step
- * that runs without the engine.
+ * `claimed`: started here, and not yet accepted by the engine. `queued`: started here, and will be driven by this process
+ * or another one. `running`: driven by the engine. `detached`: one step that runs without the engine.
  */
-type RunState = 'claimed' | 'running' | 'detached'
+type RunState = 'claimed' | 'queued' | 'running' | 'detached'
 
 /** One flow that this process runs. It is a class because thousands exist at once and share its hidden class. */
 export class Run {
@@ -52,8 +52,13 @@ export interface RunRegistry extends EngineRuns {
 export function createRunRegistry(): RunRegistry {
   const runs = new Map<string, Run>()
 
+  /** Counted, because engines with a limit ask at the end of every flow, beside thousands of queued ones. */
+  let driven = 0
+
   const remove = (run: Run) => {
-    if (runs.get(run.flowId) === run) runs.delete(run.flowId)
+    if (runs.get(run.flowId) !== run) return
+    runs.delete(run.flowId)
+    if (run.state === 'running') driven--
   }
 
   return {
@@ -76,15 +81,19 @@ export function createRunRegistry(): RunRegistry {
     drive(job, advance) {
       const known = runs.get(job.flowId)
       // The flow may run here again, under its next epoch, before its last run has ended.
-      const run = known?.state === 'claimed' ? known : new Run(job.flowId, 'running', undefined)
+      const isStartedHere = known?.state === 'claimed' || known?.state === 'queued'
+      const run = isStartedHere ? known : new Run(job.flowId, 'running', undefined)
+      if (known?.state !== 'running') driven++
       run.state = 'running'
       run.epoch = job.epoch
       runs.set(job.flowId, run)
-      run.done = advance(job, run.cancellation).finally(() => remove(run))
+      const done = advance(job, run.cancellation).finally(() => remove(run))
+      run.done = done
+      return done
     },
     async cancel(flowId, reason) {
       const run = runs.get(flowId)
-      if (!run) return false
+      if (!run || run.state === 'queued') return false
       run.cancellation.cancel(reason)
       await run.done?.catch(() => {})
       return true
@@ -94,7 +103,8 @@ export function createRunRegistry(): RunRegistry {
       for (const run of all) run.cancellation.cancel(reason)
       await Promise.allSettled(all.map((run) => run.done))
     },
-    countDriven: () => [...runs.values()].filter(({ state }) => state === 'running').length,
+    countDriven: () => driven,
+    driven: () => [...runs.values()].filter(({ state }) => state === 'running').map(({ flowId, epoch }) => ({ flowId, epoch })),
     remove,
     find: (flowId) => runs.get(flowId),
     *executions() {

@@ -145,8 +145,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
     },
     stepResults: async (flowId, options) => {
       const results = [...(records.read(flowId)?.results?.values() ?? [])]
-      const { samples = false, stepIds } = options ?? {}
-      return results.filter(({ sample, stepId }) => (samples || sample === 0) && (!stepIds || stepIds.includes(stepId)))
+      const { samples = false, paths } = options ?? {}
+      return results.filter(({ sample, path }) => (samples || sample === 0) && (!paths || paths.includes(path)))
     },
     stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
   }

@@ -81,9 +81,7 @@ const joins = (before: readonly Operation[], next: Operation): boolean =>
 
 // One statement cannot write a row twice.
 const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []): boolean =>
-  a.some((one) =>
-    b.some((other) => one.stepId === other.stepId && one.iteration === other.iteration && one.sample === other.sample),
-  )
+  a.some((one) => b.some((other) => one.path === other.path && one.iteration === other.iteration && one.sample === other.sample))
 
 type DefinitionJson = JsonRow<typeof DEFINITION_COLUMNS, DefinitionRow, keyof typeof DEFINITION_COLUMNS>
 

@@ -232,7 +232,7 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
     ctes: [
       `pauses as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claims_paused as (
-  update polyphony_flow_claims c set owner_id = null, job_id = null, wake_at = least(c.wake_at, r.wake_at)
+  update polyphony_flow_claims c set owner_id = null, queued_at = null, job_id = null, wake_at = least(c.wake_at, r.wake_at)
   from pauses r join finished on finished.id = r.flow_id where c.flow_id = r.flow_id)`,
     ],
   }),

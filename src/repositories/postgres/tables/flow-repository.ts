@@ -126,12 +126,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     }),
 
     stepResults: guarded(
-      async (flowId: string, options: { readonly samples?: boolean; readonly stepIds?: readonly string[] } = {}) => {
+      async (flowId: string, options: { readonly samples?: boolean; readonly paths?: readonly string[] } = {}) => {
         if (!canBeFlowId(flowId)) return []
         const { rows } = await pool.query<SelectedStepResult>({
           name: 'polyphony_step_results',
           text: STEP_RESULTS_SQL,
-          values: [flowId, options.samples ?? false, options.stepIds?.map(toStorableText) ?? null],
+          values: [flowId, options.samples ?? false, options.paths?.map(toStorableText) ?? null],
         })
         return rows.map((row) => fromStepResultRow(flowId, row))
       },
@@ -139,12 +139,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
 
     stepStates: guarded(async (flowIds: readonly string[]) => {
       const states = new Map<string, StepState[]>(flowIds.map((flowId) => [flowId, []]))
-      const { rows } = await pool.query<{ flow_id: string; step_id: string; status: StepState['status'] }>({
+      const { rows } = await pool.query<{ flow_id: string; path: string; status: StepState['status'] }>({
         name: 'polyphony_step_states',
         text: STEP_STATES_SQL,
         values: [flowIds.filter(canBeFlowId)],
       })
-      for (const { flow_id: flowId, step_id: stepId, status } of rows) states.get(flowId)?.push({ stepId, status })
+      for (const { flow_id: flowId, path, status } of rows) states.get(flowId)?.push({ path, status })
       return states
     }),
   }
