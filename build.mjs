@@ -12,7 +12,7 @@ const SWAGGER_UI = 'node_modules/@fastify/swagger-ui/static'
 const SEED = `node_modules/.cache/polyphony/pglite-${JSON.parse(readFileSync('node_modules/@electric-sql/pglite/package.json', 'utf8')).version}.tgz`
 
 /** Modules that bundled packages try to load and do without. They are not installed, so that a bundler of a user must not look for them. */
-const OPTIONAL = ['bufferutil', 'utf-8-validate', 'pino-pretty']
+const OPTIONAL = ['bufferutil', 'utf-8-validate', 'pino-pretty', '@valkey/valkey-glide', 'msgpackr-extract', 'supports-color']
 
 rmSync(outdir, { recursive: true, force: true })
 
@@ -72,7 +72,9 @@ const plugins = [
 const named = {
   name: 'named',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^yaml$/ }, ({ kind, path }) => (kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined))
+    onResolve({ filter: /^(?:yaml|ioredis)$/ }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined,
+    )
     onLoad({ filter: /.*/, namespace: 'named' }, async ({ path }) => {
       const names = Object.keys(await import(path)).filter((name) => name !== 'default' && name !== 'module.exports')
       return { contents: `import all from '${path}'\nexport const { ${names} } = all`, resolveDir: '.' }

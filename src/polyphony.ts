@@ -12,10 +12,10 @@ import { createUpdates } from './composition/create-updates.ts'
 import { createWaiting } from './composition/create-waiting.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
+import { type OpenedEngine, openEngine } from './composition/open-engine.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
-import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
@@ -71,14 +71,14 @@ export interface Polyphony {
   /** JSON Schema of a definition as data, with the settings of every flow type. */
   definitionSchema(): JsonSchema
   /**
-   * Resumes flows of dead processes that were started with `resumeAfterCrash`, from now on. Resolves when the flows
-   * found so far run again.
+   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other processes,
+   * from now on. Resolves when the flows found so far run again or are queued.
    */
   resumeInterrupted(): Promise<void>
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
-   * `handOver` flows are not ended but left to other processes that share the database. Running flows may end by
-   * themselves within `graceMs`; default 0.
+   * `handOver` flows are not ended but left to other processes that share the database: their calls in flight may end
+   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
@@ -101,22 +101,19 @@ export async function createPolyphony(
   options: CreatePolyphonyOptions = {},
 ): Promise<Polyphony> {
   const config = await loadConfig(input, options)
-  if (config.engine !== 'local') {
-    throw new OrchestratorError(
-      'CONFIG_INVALID',
-      `engine: expected "local", found "${config.engine}", which this version does not support`,
-    )
-  }
-  const store = await openDatabase(config)
+  const openedEngine = await openEngine(config)
+  let store: Store | undefined
   try {
-    return await compose(config, store)
+    store = await openDatabase(config, openedEngine.addJob)
+    return await compose(config, openedEngine, store)
   } catch (error) {
-    await store.close()
+    await openedEngine.close()
+    await store?.close()
     throw error
   }
 }
 
-async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony> {
+async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, store: Store): Promise<Polyphony> {
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
   const { threads } = store
@@ -132,9 +129,21 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const flows = createStoredFlows({ store, permissions, parser, now })
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
-  const { rebuild } = flows.definitions
-  const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, permissions, ownerId: owner.id, now })
-  const { registry, engine, executions, executeOneStep } = runs
+  const { definitions } = flows
+  const runs = createRuns({
+    config,
+    openedEngine,
+    store,
+    providers,
+    steps,
+    updates,
+    definitions,
+    observer,
+    permissions,
+    ownerId: owner.id,
+    now,
+  })
+  const { registry, engine, executions, executeOneStep, handOver } = runs
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
@@ -147,8 +156,16 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     now,
   })
 
-  const ownership = createOwnership({ store, owner, registry, orchestrator, logger })
+  const ownership = createOwnership({
+    store,
+    owner,
+    registry,
+    distributedEngine: config.engine === 'bullmq' ? engine : undefined,
+    orchestrator,
+    logger,
+  })
   await ownership.start()
+  if (config.engine === 'bullmq') await engine.takeQueued()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
 
   const { simulator, tokens } = models
@@ -168,10 +185,12 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
-    resumeInterrupted: async () => {
-      await engine.takeQueued()
+    async resumeInterrupted() {
       await ownership.resumption.start()
+      await engine.takeQueued()
     },
-    close: createClose(closingSteps({ ownership, engine, stopPruning, updateLog: updates.log, store, simulator, tokens })),
+    close: createClose(
+      closingSteps({ ownership, engine, executions, handOver, stopPruning, updateLog: updates.log, store, simulator, tokens }),
+    ),
   }
 }

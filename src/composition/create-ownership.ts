@@ -1,3 +1,4 @@
+import type { Engine } from '../engines/engine.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import { startOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createRecovery } from '../orchestrator/ownership/recovery.ts'
@@ -10,6 +11,8 @@ export interface CreateOwnershipDeps {
   readonly store: Store
   readonly owner: Owner
   readonly registry: Pick<RunRegistry, 'executions' | 'find'>
+  /** If given, flows of dead processes are put back into the queue for this engine. */
+  readonly distributedEngine: Pick<Engine, 'recheckQueue'> | undefined
   readonly orchestrator: Pick<OrchestratorService, 'startFlow'>
   readonly logger: ResumptionDeps['logger']
 }
@@ -18,7 +21,7 @@ export interface CreateOwnershipDeps {
  * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
  * processes, and the watch for flows that another process has taken.
  */
-export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
+export function createOwnership({ store, owner, registry, distributedEngine, orchestrator, logger }: CreateOwnershipDeps) {
   const { flows, owners, kind } = store
   const resumption = createResumption({
     flows,
@@ -35,6 +38,7 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
     logger,
     exclusive: kind !== 'postgres',
     onInterrupted: resumption.interrupted,
+    ...(distributedEngine && { requeue: store.queue.requeueOrphans, onRequeued: distributedEngine.recheckQueue }),
   })
   let stopWatch = () => {}
 

@@ -1,30 +1,34 @@
 import { createBudget } from '../calls/limits.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
-import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
+import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
 import { permissionDenied } from '../domain/users/thread.ts'
-import { createLocalEngine } from '../engines/local.ts'
+import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'
 import type { FlowExecution } from '../orchestrator/flow-run.ts'
+import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
+import { createHandOver } from '../orchestrator/runs/hand-over.ts'
 import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
+import type { Queueing } from '../orchestrator/runs/queued-options.ts'
 import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
 import { createSingleStep } from '../orchestrator/runs/single-step.ts'
 import type { PermissionService } from '../policies/policy.ts'
 import type { ProviderService } from '../providers/provider.ts'
-import type { Store, StoredFlow } from '../repositories/repository.ts'
+import type { Store } from '../repositories/repository.ts'
 import type { Steps } from './create-steps.ts'
 import type { Updates } from './create-updates.ts'
+import type { OpenedEngine } from './open-engine.ts'
 
 export interface CreateRunsDeps {
   readonly config: PolyphonyConfig
+  readonly openedEngine: OpenedEngine
   readonly store: Store
   readonly providers: ProviderService
   readonly steps: Steps
   readonly updates: Updates
-  /** Implemented by createFlowDefinitions. */
-  readonly rebuild: (flow: StoredFlow) => FlowDefinition
+  readonly definitions: FlowDefinitions
   /** Implemented by createTelemetry. */
   readonly observer: FlowObserver
   readonly permissions: Pick<PermissionService, 'can'>
@@ -33,17 +37,29 @@ export interface CreateRunsDeps {
 }
 
 /** Builds everything that executes flows in this process, from their start to their end. */
-export function createRuns(deps: CreateRunsDeps) {
-  const { config, store, providers, steps, updates, rebuild, observer, permissions, ownerId, now } = deps
+export function createRuns({
+  config,
+  openedEngine,
+  store,
+  providers,
+  steps,
+  updates,
+  definitions,
+  observer,
+  permissions,
+  ownerId,
+  now,
+}: CreateRunsDeps) {
   const { runStep, historyOf } = steps
   const { log: updateLog, live } = updates
   const registry = createRunRegistry()
-  const engine = createLocalEngine({
+  const queueing = queueingOf(config)
+  const engine = openedEngine.create({
     runs: registry,
     flows: { claim: store.journal.claim, enqueue: store.journal.enqueue, ...store.queue },
     ownerId,
-    registered: () => [],
-    limits: {},
+    registered: definitions.requirements,
+    limits: toLimits(config.maxRunningFlows),
     now,
   })
   const openExecution = createOpenExecution({
@@ -63,13 +79,37 @@ export function createRuns(deps: CreateRunsDeps) {
     providers,
     live,
     openExecution,
-    rebuild,
+    definitions,
+    queueing,
     now,
   })
   const assertMayContinue = async ({ userId, threadId }: FlowExecution) => {
     if (!(await permissions.can(userId, threadId, 'write'))) throw permissionDenied(threadId, 'write')
   }
-  engine.work(createFlowRunner({ assertMayContinue, executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
+  // Where no other process can open the database, flows run on to their end within the grace period.
+  const handOver = createHandOver(
+    ({ options }) => store.kind === 'postgres' && (queueing === 'durable' || mayResume(options.stored)),
+  )
+  engine.work(
+    createFlowRunner({
+      executors,
+      assertMayContinue,
+      runStep: handOver.wrap(runStep),
+      open: executions.open,
+      onEnd: executions.onEnd,
+      historyOf,
+      now,
+    }),
+  )
   const executeOneStep = createSingleStep({ store, registry, openExecution, runStep, live, ownerId, now })
-  return { registry, engine, executions, executeOneStep }
+  return { registry, engine, executions, executeOneStep, handOver }
 }
+
+const toLimits = (limits: PolyphonyConfig['maxRunningFlows']): RunningLimits =>
+  typeof limits === 'number' ? { perProcess: limits } : (limits ?? {})
+
+const queueingOf = ({ engine, maxRunningFlows }: PolyphonyConfig): Queueing =>
+  engine === 'bullmq' ? 'durable' : maxRunningFlows === undefined ? 'never' : 'limited'
+
+const mayResume = (options: StoredRunOptions | undefined): boolean =>
+  options !== undefined && options.resumeAfterCrash === undefined

@@ -1,6 +1,8 @@
 import { flowCancelled } from '../domain/execution/flow-errors.ts'
 import { type Engine, untilIdle } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { FlowExecutions } from '../orchestrator/runs/flow-executions.ts'
+import type { HandOver } from '../orchestrator/runs/hand-over.ts'
 import type { Ownership } from './create-ownership.ts'
 
 export interface CloseOptions {
@@ -25,7 +27,9 @@ interface Closable {
 
 export interface ClosingDeps {
   readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
-  readonly engine: Pick<Engine, 'close' | 'health'>
+  readonly engine: Pick<Engine, 'close' | 'drain' | 'health'>
+  readonly executions: Pick<FlowExecutions, 'stopWaiting'>
+  readonly handOver: Pick<HandOver, 'begin'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
   readonly updateLog: Closable
@@ -37,10 +41,18 @@ export interface ClosingDeps {
 /** Everything that closing ends, in order. */
 export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'resumption of interrupted flows', close: () => deps.ownership.resumption.stop() },
+  {
+    name: 'taking flows',
+    close({ handOver, graceMs }) {
+      if (handOver && graceMs > 0) deps.handOver.begin()
+      deps.engine.drain({ handOver })
+    },
+  },
   { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
   { name: 'pruning', close: () => deps.stopPruning() },
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
-  { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
+  { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver), { handOver }) },
+  { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
   { name: 'update log', close: () => deps.updateLog.close() },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },

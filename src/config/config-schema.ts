@@ -116,9 +116,46 @@ export const configSchema = z.strictObject({
   providers: z.record(z.string().min(1), providerSettingsSchema).default({}),
   /** Whether the bundled simulator answers for every provider; results are marked as simulated. Default false. */
   simulator: z.boolean().default(false),
-  /** Runs executions; this version supports `local` only, which is the default. */
+  /** Runs flows: `local` in the process that started them, `bullmq` over many processes. Default `local`. */
   engine: z.enum(['local', 'bullmq']).default('local'),
-  /** `redis://` or `rediss://` URL, for engine `bullmq`. */
+  /**
+   * Flows that run at the same time; further ones wait in a queue that is fair between users. A number limits each
+   * process. Default: no limits.
+   */
+  maxRunningFlows: z
+    .union([
+      z.number().int().positive(),
+      z.strictObject({
+        /** Flows that one process runs at the same time. */
+        perProcess: z.number().int().positive().optional(),
+        /** Flows of one user that run at the same time, over all processes. */
+        perUser: z.number().int().positive().optional(),
+      }),
+    ])
+    .optional(),
+  /** Settings of engine `bullmq`. */
+  bullmq: z
+    .strictObject({
+      /**
+       * Milliseconds after which a process that stopped working loses its flows to others; default 15,000. At most a
+       * fifth of it may lie between the clocks of a process and the database.
+       */
+      lockMs: z.number().int().min(500).default(15_000),
+      /** Milliseconds between two searches for flows of processes that stopped working; default 5,000. */
+      stalledMs: z.number().int().min(100).default(5_000),
+      /** Number of flows that one process runs at the same time; default 100. */
+      concurrency: z.number().int().positive().default(100),
+      /**
+       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one Redis
+       * need two names.
+       */
+      queue: z
+        .string()
+        .regex(/^[a-z0-9_-]{1,40}$/i, 'expected at most 40 letters, digits, "-" and "_"')
+        .default('polyphony'),
+    })
+    .prefault({}),
+  /** `redis://` or `rediss://` URL. With engine `bullmq` the queue is kept there; without it, in the database. */
   redisUrl: z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }).optional(),
   /** Prices by `provider/model`; they win over the bundled price list. Default: none. */
   prices: z.record(z.string().min(1), priceSchema).default({}),

@@ -144,6 +144,11 @@ export interface Engine {
   recheckQueue(): void
   health(): Promise<EngineHealth>
   /**
+   * Takes no further flow from the queue; running ones go on. With `handOver` a flow that is interrupted from now on is
+   * put back into the queue at once. Called before the grace period of a process that closes.
+   */
+  drain(options: { readonly handOver: boolean }): void
+  /**
    * Takes no further flow, ends running ones with `reason` and resolves when none is running; accepts no flow from then
    * on. With `handOver` running flows are put back into the queue instead, under their next epoch. Safe to call twice.
    */

@@ -16,6 +16,10 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   const isLimited = limits.perProcess !== undefined || perUser !== undefined
   let advance: Advance | undefined
   let closed = false
+  let isDraining = false
+  let handsOver = false
+  /** Flows that go back into the queue. */
+  const releasing = new Set<Promise<boolean>>()
   /** Flows that are being claimed and will run. */
   let claiming = 0
   /** Whether the queue may hold a flow that this process can run. */
@@ -44,7 +48,12 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
 
   function drive(job: FlowJob, how: Advance): void {
     const ended = runs.drive(job, how)
-    if (isLimited) void ended.then(() => (perUser === undefined ? fill() : recheckQueue()))
+    void ended.then(() => {
+      // Only a flow that was interrupted can be released.
+      if (handsOver) releasing.add(flows.release(job).catch(() => false))
+      else if (perUser !== undefined) recheckQueue()
+      else if (isLimited) void fill()
+    })
   }
 
   async function claimAndDrive(start: FlowStart, how: Advance): Promise<void> {
@@ -67,14 +76,14 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   }
 
   async function takeAll(): Promise<void> {
-    while (advance && !closed && mayBeQueued && hasRoom()) {
+    while (advance && !isDraining && mayBeQueued && hasRoom()) {
       mayBeQueued = false
       claiming++
       try {
         const next = await flows.claimNext({ ownerId, startedAt: now(), registered: registered(), perUser })
         if (!('flowId' in next)) continue
         mayBeQueued = true
-        if (closed) await flows.release(next)
+        if (isDraining) await flows.release(next)
         else drive(next, advance)
       } catch {
         // The queue is read again at the next interval, or at the end of the next flow.
@@ -91,10 +100,10 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     void fill()
   }
 
-  async function handOver(reason: unknown): Promise<void> {
-    const jobs = runs.driven()
-    await Promise.allSettled(jobs.map((job) => flows.release(job)))
-    await runs.cancelAll(reason)
+  function drain(handOver: boolean): void {
+    isDraining = true
+    handsOver ||= handOver
+    clearInterval(timer)
   }
 
   return {
@@ -127,12 +136,13 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     async health() {
       return { engine: 'local', running: runs.countDriven(), ok: !closed }
     },
+    drain: ({ handOver }) => drain(handOver),
     async close(reason, options) {
       closed = true
-      clearInterval(timer)
+      drain(options?.handOver ?? false)
       await filling
-      if (options?.handOver) await handOver(reason)
-      else await runs.cancelAll(reason)
+      await runs.cancelAll(reason)
+      await Promise.all(releasing)
     },
   }
 }

@@ -115,7 +115,8 @@ export const FLOW_ERROR_CODES = {
     httpStatus: 409,
     exitCode: 25,
     retryable: false,
-    remedy: 'Raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject"; then run the flow again with rerunFlow.',
+    remedy:
+      'Raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject"; then run the flow again with rerunFlow.',
   },
   STEP_TIMEOUT: {
     httpStatus: 504,

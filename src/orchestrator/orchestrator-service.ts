@@ -1,14 +1,11 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
-import { mayPause } from '../domain/definition/waiting-steps.ts'
 import type { FlowStatusReport, OrchestrationFlow } from '../domain/execution/flow.ts'
-import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/flow-errors.ts'
+import { flowCancelled, flowNotFound } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
-import { SETTLED } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AnswerStep } from '../executors/executor.ts'
-import type { StoredFlow } from '../repositories/repository.ts'
 import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
@@ -17,12 +14,9 @@ import type { FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
 import type { PreflightOptions } from './inspect/preflight.ts'
 import type { OrchestratorServiceDeps } from './orchestrator-service-deps.ts'
-import { cancelStored } from './ownership/cancel-stored.ts'
-import { type FollowFlowDeps, followFlow } from './runs/follow-flow.ts'
-import type { ExecutionEnd } from './runs/flow-runner.ts'
+import { type CallerRuns, createCallerRuns } from './runs/caller-runs.ts'
 import { toRerun } from './runs/rerun.ts'
-import { assertSameRun, resolveInput } from './runs/run-input.ts'
-import { startUnderSignal } from './runs/start-under-signal.ts'
+import { resolveInput } from './runs/run-input.ts'
 import {
   type ExecuteFlowOptions,
   type GetFlowOptions,
@@ -39,9 +33,11 @@ import type { ListWaitingOptions, WaitingPage, WaitingStep } from './waiting/wai
 /** Creates, runs, streams and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
   readonly #deps: OrchestratorServiceDeps
+  readonly #runs: CallerRuns
 
   constructor(deps: OrchestratorServiceDeps) {
     this.#deps = deps
+    this.#runs = createCallerRuns(deps)
   }
 
   /**
@@ -138,16 +134,13 @@ export class OrchestratorService {
    * ```
    */
   async executeFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowExecutionResult> {
-    const started = await this.#start(flowId, userId, options)
-    const end = await started.end
-    if (!('pausedAtSeq' in end)) return this.#result(flowId, end)
-    const { onUpdate, signal } = options
-    return followFlow(this.#following, flowId, { afterSeq: end.pausedAtSeq, onUpdate, signal })
+    const { end } = await this.#runs.start(flowId, userId, options)
+    return this.#runs.resultOf(flowId, await end)
   }
 
   /** Starts the flow and returns while it runs; streamFlow and getFlowStatus report its progress. Needs `write`. */
   async startFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowStatusReport> {
-    await this.#start(flowId, userId, options)
+    await this.#runs.start(flowId, userId, options)
     return this.getFlowStatus(flowId, userId)
   }
 
@@ -161,7 +154,7 @@ export class OrchestratorService {
     const definition = this.#deps.definitions.rebuild(flow)
     const { step } = getStep(flowId, definition, stepId)
     this.#deps.cache.forget(flowId)
-    const prompt = await resolveInput({ flow, definition, given: input }, this.#newestUserMessage)
+    const prompt = await resolveInput({ flow, definition, given: input }, this.#deps.store.threads.newestUserMessage)
     return this.#deps.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
   }
 
@@ -171,7 +164,7 @@ export class OrchestratorService {
    */
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
-    await this.#cancel(flow, flowCancelled(flowId))
+    await this.#runs.cancel(flow, flowCancelled(flowId))
     return this.getFlowStatus(flowId)
   }
 
@@ -223,7 +216,9 @@ export class OrchestratorService {
       const steps = [...prior.recorded.values(), ...settledResults(execution)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt }, definition, steps, progress.currentStepIndex)
     }
-    return toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
+    const report = toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
+    const isQueued = flow.status === 'RUNNING' && flow.ownerId === undefined
+    return isQueued ? { ...report, queuedAt: await store.queue.queuedAt(flowId) } : report
   }
 
   /**
@@ -269,7 +264,7 @@ export class OrchestratorService {
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)
     await this.#deps.access.findFlow(flowId, userId, 'read')
-    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled: () => this.#isSettled(flowId) })
+    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled: () => this.#runs.isSettled(flowId) })
   }
 
   /**
@@ -286,63 +281,6 @@ export class OrchestratorService {
   /** Registers a definition with functions by name and version, so that stored flows of it can run in this process. */
   registerFlow(definition: FlowDefinitionInput): void {
     this.#deps.definitions.register(definition)
+    this.#deps.executions.recheckQueue()
   }
-
-  async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
-    const { executions, definitions, cache, access } = this.#deps
-    const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
-    cache.forget(flowId)
-    if (options.threadId !== undefined && options.threadId !== flow.threadId) {
-      throw new OrchestratorError('INPUT_INVALID', 'options.threadId: expected the thread of the flow, found another one', {
-        details: { flowId },
-      })
-    }
-    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
-    const definition = definitions.rebuild(flow)
-    const runOptions = toRunOptions(options, flow, { mayPause: mayPause(definition) })
-    const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
-    const request = { flow, definition, input, options: runOptions }
-    await assertSameRun(request, this.#deps.store.flows.stepResults)
-    // It goes on by itself when what it waits for comes.
-    if (flow.status === 'PAUSED') {
-      await executions.takeQueued()
-      return { end: Promise.resolve({ pausedAtSeq: await this.#deps.store.updates.lastSeq(flowId) }) }
-    }
-    return startUnderSignal(executions, request, options.signal)
-  }
-
-  async #isSettled(flowId: string): Promise<boolean> {
-    if (this.#deps.executions.find(flowId)) return false
-    const flow = await this.#deps.store.flows.find(flowId)
-    return flow === undefined || SETTLED.includes(flow.status)
-  }
-
-  readonly #cancel = async (flow: StoredFlow, reason: OrchestratorError): Promise<void> => {
-    if (await this.#deps.executions.cancel(flow.id, reason)) {
-      const left = await this.#deps.store.flows.find(flow.id)
-      // A flow that has paused at the same time no longer ran here.
-      if (left?.status !== 'PAUSED') return
-    }
-    this.#deps.cache.forget(flow.id)
-    await cancelStored(this.#deps, flow, reason)
-  }
-
-  get #following(): FollowFlowDeps {
-    return {
-      live: this.#deps.live,
-      isSettled: (flowId) => this.#isSettled(flowId),
-      cancel: async (flowId, reason) => this.#cancel(await this.#deps.access.loadFlow(flowId), reason),
-    }
-  }
-
-  async #result(flowId: string, end: Exclude<ExecutionEnd, { readonly pausedAtSeq: number }>): Promise<FlowExecutionResult> {
-    if ('result' in end) return end.result
-    if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
-    // Another process may have claimed the flow in order to cancel it.
-    const flow = await this.#deps.store.flows.find(flowId)
-    if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
-    throw end.error
-  }
-
-  readonly #newestUserMessage = (threadId: string) => this.#deps.store.threads.newestUserMessage(threadId)
 }

@@ -1,7 +1,7 @@
 import type { FlowStep } from '../domain/definition/flow-definition.ts'
 import { type NamingField, namingFields } from '../domain/definition/named-steps.ts'
 import { NO_REFERENCES, type References } from '../domain/definition/prompt-scope.ts'
-import { isWaitingStep } from '../domain/definition/waiting-steps.ts'
+import { isWaitingStep } from '../domain/waiting/waiting-steps.ts'
 import { compileCondition } from './conditions/condition.ts'
 import { compileTemplate } from './template.ts'
 

@@ -68,6 +68,8 @@ export const stepResult = z.object({
   provider: z.string(),
   model: z.string(),
   requestedModel: z.string(),
+  /** Of a step that waits: the providers whose texts it passes on. */
+  writers: arrayOf(z.string()).optional(),
   action: z.enum(StepAction),
   output: z.string().optional(),
   parsed: z.unknown().optional(),
@@ -154,6 +156,8 @@ export const flowStatusReport = z.object({
   totalSteps: z.number(),
   completedSteps: z.number(),
   failedSteps: arrayOf(z.string()),
+  /** Present while the flow is RUNNING and waits in the queue for a process that has room for it. */
+  queuedAt: instant.optional(),
   startedAt: instant.optional(),
   completedAt: instant.optional(),
   error: errorInfo.optional(),

@@ -1,9 +1,9 @@
 import type { FlowStart } from '../domain/execution/flow-start.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
-import type { StepWait } from '../domain/execution/wait.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
+import type { StepWait } from '../domain/waiting/wait.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
 

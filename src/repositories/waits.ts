@@ -1,4 +1,4 @@
-import type { StepWait, StoredWait, WaitDecision, WaitKey } from '../domain/execution/wait.ts'
+import type { StepWait, StoredWait, WaitDecision, WaitKey } from '../domain/waiting/wait.ts'
 
 /** A decision about one wait. */
 export interface WaitAnswer extends WaitKey {

@@ -22,11 +22,14 @@ function recorded(failing: readonly string[] = []) {
         calls.push('engine.health')
         return { engine: 'local', running: 0, ok: true }
       },
+      drain: ({ handOver }) => void calls.push(handOver ? 'engine.drain by hand-over' : 'engine.drain'),
       close: (reason) => {
         reasons.push(reason)
         return call('engine.close')
       },
     },
+    executions: { stopWaiting: () => void calls.push('executions.stopWaiting') },
+    handOver: { begin: () => void calls.push('handOver.begin') },
     stopPruning: () => void calls.push('stopPruning'),
     updateLog: closable('updateLog.close'),
     store: closable('store.close'),
@@ -38,9 +41,11 @@ function recorded(failing: readonly string[] = []) {
 
 const ORDER = [
   'resumption.stop',
+  'engine.drain',
   'stopPruning',
   'ownership.stopWatch',
   'engine.close',
+  'executions.stopWaiting',
   'updateLog.close',
   'ownership.unregister',
   'store.close',
@@ -55,10 +60,10 @@ test('closing ends everything in order, each step after the one before it has en
   expect(reasons).toMatchObject([{ code: 'FLOW_CANCELLED' }])
 })
 
-test('with a grace period closing waits until the engine is idle before anything but the resumption ends', async () => {
+test('with a grace period closing waits until the engine is idle before anything but new flows ends', async () => {
   const { close, calls } = recorded()
   await close({ graceMs: 1_000 })
-  expect(calls.slice(0, 3)).toEqual(['resumption.stop', 'engine.health', 'stopPruning'])
+  expect(calls.slice(0, 4)).toEqual(['resumption.stop', 'engine.drain', 'engine.health', 'stopPruning'])
 })
 
 test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {
@@ -66,6 +71,15 @@ test('with a hand-over running flows are interrupted, not cancelled, and the own
   await close({ handOver: true })
   expect(reasons).toMatchObject([{ code: 'FLOW_INTERRUPTED' }])
   expect(calls).toContain('ownership.unregister by hand-over')
+})
+
+test('a hand-over with a grace period begins no further step, and one without ends calls at once', async () => {
+  const { close, calls } = recorded()
+  await close({ handOver: true, graceMs: 1_000 })
+  expect(calls.slice(0, 4)).toEqual(['resumption.stop', 'handOver.begin', 'engine.drain by hand-over', 'engine.health'])
+  const atOnce = recorded()
+  await atOnce.close({ handOver: true })
+  expect(atOnce.calls).not.toContain('handOver.begin')
 })
 
 test('a database that cannot unregister this process keeps nothing after it from being closed', async () => {

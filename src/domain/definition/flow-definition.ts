@@ -2,9 +2,9 @@ import * as z from 'zod'
 import type { FlowError, FlowExecutionResult } from '../execution/flow-result.ts'
 import type { StepResult } from '../execution/step-result.ts'
 import { OrchestrationFlowType, StepAction } from '../vocabulary.ts'
+import { waitingShape } from '../waiting/waiting-steps.ts'
 import { schemaField } from './schema-field.ts'
 import type { GivenStepContext, StepContext } from './step-context.ts'
-import { waitingShape } from './waiting-steps.ts'
 
 /** Reserved words of `inputFrom`, which no step may have as its id. */
 export const INPUT_WORDS = ['previous', 'original', 'all'] as const

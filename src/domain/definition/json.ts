@@ -1,8 +1,8 @@
 import * as z from 'zod'
 import { toStoredJsonSchema } from '../answers/output-schema.ts'
 import type { JsonSchema } from '../execution/model-call.ts'
+import { isWaitingStep } from '../waiting/waiting-steps.ts'
 import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-definition.ts'
-import { isWaitingStep } from './waiting-steps.ts'
 
 export interface StoredJson {
   /** Canonical JSON: equal for equal definitions, whatever the order of their keys. */

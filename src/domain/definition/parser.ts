@@ -4,6 +4,8 @@ import { parseOutputSchema } from '../answers/output-schema.ts'
 import { deepFreeze } from '../deep-freeze.ts'
 import type { JsonSchema } from '../execution/model-call.ts'
 import type { FlowType } from '../vocabulary.ts'
+import { engineTargets } from '../waiting/waiting-rules.ts'
+import { isWaitingAction } from '../waiting/waiting-steps.ts'
 import {
   type DefinitionProblem,
   type FlowDefinition,
@@ -17,8 +19,6 @@ import type { References } from './prompt-scope.ts'
 import { findReferenceProblems } from './references.ts'
 import { findRuleProblems, type SalvagedStep, salvageDefinition } from './rules.ts'
 import { type AgentPreset, type ResolvedTargets, resolveTargets } from './targets.ts'
-import { engineTargets } from './waiting-rules.ts'
-import { isWaitingAction } from './waiting-steps.ts'
 
 /** The rules of one flow type for the parser; each executor satisfies this interface. */
 export interface FlowTypeRules {

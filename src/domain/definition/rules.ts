@@ -1,9 +1,9 @@
 import * as z from 'zod'
 import { OrchestrationFlowType } from '../vocabulary.ts'
+import { findWaitingProblems, type WaitingInput } from '../waiting/waiting-rules.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
 import type { LooseStep } from './named-steps.ts'
 import type { TargetsInput } from './targets.ts'
-import { findWaitingProblems, type WaitingInput } from './waiting-rules.ts'
 
 /** A step of which only the well-formed fields are known. */
 export interface SalvagedStep extends LooseStep, TargetsInput, WaitingInput {

@@ -1,8 +1,8 @@
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
 import type { SharingDecision } from '../users/sharing.ts'
+import type { StepWait } from '../waiting/wait.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
-import type { StepWait } from './wait.ts'
 
 /** Data of each update type. */
 export interface FlowUpdateData {

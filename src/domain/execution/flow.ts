@@ -55,6 +55,8 @@ export interface FlowStatusReport {
   readonly totalSteps: number
   readonly completedSteps: number
   readonly failedSteps: string[]
+  /** Present while the flow is RUNNING and waits for a process that has room for it. */
+  readonly queuedAt?: Date
   readonly startedAt?: Date
   readonly completedAt?: Date
   readonly error?: ErrorInfo

@@ -1,18 +1,20 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
-import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
-import { isWaitingStep } from '../../domain/definition/waiting-steps.ts'
 import { flowNotFound, notStartable } from '../../domain/execution/flow-errors.ts'
 import { STARTABLE } from '../../domain/vocabulary.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { Engine, FlowJob } from '../../engines/engine.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
-import type { FlowExecution, RunOptions } from '../flow-run.ts'
-import { toRunOptions } from '../service-options.ts'
+import type { FlowExecution } from '../flow-run.ts'
+import type { FlowDefinitions } from '../flows/flow-definitions.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
+import { type AwaitEndOptions, createEndElsewhere } from './end-elsewhere.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 import type { OpenExecution } from './open-execution.ts'
-import type { StartRequest } from './run-input.ts'
-import type { RunRegistry } from './run-registry.ts'
+import { fromQueuedOptions, type Queueing, toQueuedOptions } from './queued-options.ts'
+import type { RunInput, StartRequest } from './run-input.ts'
+import type { Run, RunRegistry } from './run-registry.ts'
 
 export interface FlowExecutionsDeps {
   readonly store: Store
@@ -23,15 +25,19 @@ export interface FlowExecutionsDeps {
   /** Implemented by createOpenExecution. */
   readonly openExecution: OpenExecution
   /** Implemented by createFlowDefinitions. */
-  readonly rebuild: (flow: StoredFlow) => FlowDefinition
+  readonly definitions: Pick<FlowDefinitions, 'rebuild' | 'requirementOf' | 'forgetRequirement'>
+  readonly queueing: Queueing
   readonly now: () => Date
 }
 
+const NEVER = new AbortController().signal
+
 /** Executions of whole flows in this process: their start, their opening for the engine, and their end. */
 export function createFlowExecutions(deps: FlowExecutionsDeps) {
-  const { store, engine, registry, providers } = deps
+  const { store, engine, registry, providers, definitions } = deps
+  const elsewhere = createEndElsewhere(deps)
 
-  /** Claims the flow and passes it to the engine. Resolves when it runs; `end` resolves with its outcome. */
+  /** Passes the flow to the engine. Resolves when it runs or is queued; `end` resolves with its outcome. */
   async function start(request: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = request
     if (registry.find(flow.id)) throw notStartable(flow.id, 'RUNNING')
@@ -42,22 +48,41 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
       run.resolveEnd = resolve
     })
     try {
-      const { input, options } = request
+      // Updates of earlier executions are not passed on. A flow without an earlier claim has none.
+      const afterSeq = deps.queueing === 'never' || flow.ownerEpoch === 0 ? 0 : await store.updates.lastSeq(flow.id)
       const state = await engine.start({
         flowId: flow.id,
         from: STARTABLE,
         startedAt: deps.now(),
-        input: input.text,
-        metadata: options.metadata,
-        runOptions: options.stored,
+        input: request.input.text,
+        metadata: request.options.metadata,
+        runOptions: toQueuedOptions(request, deps.queueing),
+        requires: definitions.requirementOf(flow),
       })
       // The engine may drive a queued flow before it has reported that it is queued.
-      if (state === 'queued' && run.state === 'claimed') run.state = 'queued'
+      if (state === 'queued' && run.state === 'claimed') awaitElsewhere(run, afterSeq)
       return { end }
     } catch (error) {
       registry.remove(run)
       throw error
     }
+  }
+
+  /** The flow ends in another process, unless this one takes it from the queue before. */
+  function awaitElsewhere(run: Run, afterSeq: number): void {
+    run.state = 'queued'
+    const waiting = new AbortController()
+    run.stopWaiting = () => waiting.abort()
+    const { flowId, request } = run
+    const settle = (end: ExecutionEnd) => {
+      if (run.state !== 'queued') return
+      registry.remove(run)
+      definitions.forgetRequirement(flowId)
+      run.resolveEnd?.(end)
+    }
+    void elsewhere
+      .wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: waiting.signal })
+      .then(settle, (error) => settle({ error: OrchestratorError.from(error) }))
   }
 
   /**
@@ -74,10 +99,15 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   async function readRequest(flowId: string): Promise<StartRequest> {
     const flow = await store.flows.find(flowId)
     if (!flow) throw flowNotFound(flowId)
-    const { resumeAfterCrash: _, inputMessageId: __, ...given } = flow.runOptions ?? {}
-    const options: RunOptions = { ...toRunOptions(given, flow), stored: flow.runOptions }
-    const input = { text: flow.input ?? '', attachments: [] }
-    return { flow, definition: deps.rebuild(flow), input, options }
+    const input = await readInput(flow)
+    return { flow, definition: definitions.rebuild(flow), input, options: fromQueuedOptions(flow) }
+  }
+
+  /** The attachments of the message from which the prompt was taken belong to the prompt. */
+  async function readInput({ threadId, input = '', runOptions }: StoredFlow): Promise<RunInput> {
+    const messageId = runOptions?.inputMessageId
+    const message = messageId === undefined ? undefined : await store.threads.findMessage(threadId, messageId)
+    return { text: input, messageId: message?.id, attachments: message?.attachments ?? [] }
   }
 
   /** The epochs are compared, because the flow may already run here again under its next epoch. */
@@ -90,9 +120,22 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     const run = findRun(job)
     if (run) registry.remove(run)
     deps.live.ended(job.flowId)
+    if ('pausedAtSeq' in end) onPause(job.flowId, end.pausedAtSeq, run)
+    else {
+      definitions.forgetRequirement(job.flowId)
+      run?.resolveEnd?.(end)
+    }
+  }
+
+  /** Whoever waits for the end of the flow goes on waiting, wherever the flow continues. */
+  function onPause(flowId: string, afterSeq: number, run: Run | undefined): void {
     // A process that has paused a flow also runs flows that become due.
-    if ('pausedAtSeq' in end) void engine.takeQueued().catch(() => {})
-    run?.resolveEnd?.(end)
+    void engine.takeQueued().catch(() => {})
+    const { resolveEnd, request } = run ?? {}
+    if (!resolveEnd) return
+    void elsewhere
+      .wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: NEVER })
+      .then(resolveEnd, (error) => resolveEnd({ error: OrchestratorError.from(error) }))
   }
 
   return {
@@ -105,6 +148,14 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     takeQueued: engine.takeQueued,
     /** Ends the flow if this process runs it; otherwise resolves with false. */
     cancel: engine.cancel,
+    /** Another way than a run in this process has ended the flow, for example a cancellation while it was queued. */
+    endedElsewhere: elsewhere.check,
+    /** Waits for a flow that this process has not started. It stays as it is when `signal` aborts. */
+    attach: (flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> => elsewhere.wait(flowId, options),
+    /** Ends the waiting for flows of other processes, which go on. */
+    stopWaiting: elsewhere.close,
+    /** A definition was registered, which queued flows may need. */
+    recheckQueue: engine.recheckQueue,
     find: (flowId: string): FlowExecution | undefined => registry.find(flowId)?.execution,
   }
 }

@@ -7,8 +7,8 @@ import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import type { PausedStep } from '../../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../../domain/execution/observation.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
-import type { StepWait } from '../../domain/execution/wait.ts'
 import type { FlowStatus } from '../../domain/vocabulary.ts'
+import type { StepWait } from '../../domain/waiting/wait.ts'
 import type { Advance, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/executor.ts'
@@ -270,6 +270,8 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
   // Another process owns the flow, so this execution must not write again.
   if (error.code === 'FLOW_INTERRUPTED') {
     run.log.discard()
+    // The flow may be put back into the queue now, under an epoch that refuses results which are still being written.
+    await run.log.durable
     return { error }
   }
   const cancelled = error.code === 'FLOW_CANCELLED'

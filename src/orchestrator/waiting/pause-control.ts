@@ -1,6 +1,6 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { untilCancelled } from '../../async/until-cancelled.ts'
-import { type StepWait, type StoredWait, waitKey } from '../../domain/execution/wait.ts'
+import { type StepWait, type StoredWait, waitKey } from '../../domain/waiting/wait.ts'
 
 interface OpenWait {
   readonly wait: StepWait

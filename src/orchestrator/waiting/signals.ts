@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { parseOutputSchema } from '../../domain/answers/output-schema.ts'
-import type { StoredWait, WaitDecision, WaitKey } from '../../domain/execution/wait.ts'
+import type { StoredWait, WaitDecision, WaitKey } from '../../domain/waiting/wait.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredFlow, WaitRepository } from '../../repositories/repository.ts'
-import type { FlowAccess } from '../flows/flow-access.ts'
 import type { FlowExecution } from '../flow-run.ts'
+import type { FlowAccess } from '../flows/flow-access.ts'
 import { parseOptions } from '../service-options.ts'
 
 /** Characters of `data` as JSON. */

@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { toOutputJsonSchema } from '../../domain/answers/output-schema.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
-import { DEFAULT_SHOW, ENGINE_PROVIDER, toDurationMs } from '../../domain/definition/waiting-steps.ts'
 import type { JsonSchema } from '../../domain/execution/model-call.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
-import { hashOfWait, type StepWait, type StoredWait, waitKey } from '../../domain/execution/wait.ts'
+import { hashOfWait, type StepWait, type StoredWait, waitKey } from '../../domain/waiting/wait.ts'
+import { DEFAULT_SHOW, ENGINE_PROVIDER, toDurationMs } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { PromptSection } from '../../prompts/action-prompt.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
@@ -99,7 +99,8 @@ async function awaitEnd(task: StepTask, control: PauseControl, shown: Shown, at:
     run.log.emit('step_start', { provider, model, action, stepIndex, sharing: [] }, step.id, iteration)
   }
   const open = prior?.hash === wait.hash ? prior : wait
-  if (open.kind === 'wait' && open.deadline && open.deadline <= at) return { ...open, decision: { timedOut: true }, decidedAt: at }
+  if (open.kind === 'wait' && open.deadline && open.deadline <= at)
+    return { ...open, decision: { timedOut: true }, decidedAt: at }
   return control.waitFor(open, [run.cancellation, options.cancellation])
 }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { type PageOrder, parseCursor, toCursorText } from '../../domain/page-cursor.ts'
-import type { StepWait } from '../../domain/execution/wait.ts'
+import type { StepWait } from '../../domain/waiting/wait.ts'
 import type { WaitCursor, WaitRepository } from '../../repositories/repository.ts'
 import type { FlowAccess } from '../flows/flow-access.ts'
 import { parseOptions } from '../service-options.ts'

@@ -1,4 +1,4 @@
-import type { StoredWait } from '../../domain/execution/wait.ts'
+import type { StoredWait } from '../../domain/waiting/wait.ts'
 import type { ColumnsOf, RowOf } from './column.ts'
 
 /** A step that waits, with its end. */

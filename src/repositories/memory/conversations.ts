@@ -81,6 +81,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
       const messages = role === undefined ? all : all.filter((message) => message.role === role)
       return messages.slice(limit === undefined ? 0 : Math.max(0, messages.length - limit))
     },
+    findMessage: async (threadId, messageId) => records.get(threadId)?.messages.find(({ id }) => id === messageId),
     newestUserMessage: async (threadId) => records.get(threadId)?.messages.findLast((message) => message.role === 'user'),
   }
 

@@ -1,5 +1,5 @@
-import { type StepWait, type StoredWait, type WaitDecision, type WaitKey, waitKey } from '../../domain/execution/wait.ts'
 import type { ThreadRight } from '../../domain/users/thread.ts'
+import { type StepWait, type StoredWait, type WaitDecision, type WaitKey, waitKey } from '../../domain/waiting/wait.ts'
 import type { WaitRepository } from '../repository.ts'
 import type { MemoryClaims } from './claims.ts'
 

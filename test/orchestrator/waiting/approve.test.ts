@@ -21,13 +21,35 @@ describe('an approval', () => {
     expect((await orchestrator.getFlowStatus(flow.id)).status).toBe('PAUSED')
     const [open, ...others] = await orchestrator.listWaiting(USER)
     expect(others).toEqual([])
-    expect(open).toMatchObject({ flowId: flow.id, path: 'ok', kind: 'approve', prompt: 'Publish "a draft"?', show: 'a draft', mayAnswer: true })
+    expect(open).toMatchObject({
+      flowId: flow.id,
+      path: 'ok',
+      kind: 'approve',
+      prompt: 'Publish "a draft"?',
+      show: 'a draft',
+      mayAnswer: true,
+    })
     await orchestrator.signal(flow.id, USER, 'ok', { approved: true, edit: 'a better draft', hash: open?.hash })
     const result = await end
     expect(result.finalOutput).toBe('published')
-    expect(result.steps[1]).toMatchObject({ status: 'SUCCESS', output: 'a better draft', parsed: { approved: true, edit: 'a better draft', by: USER } })
+    expect(result.steps[1]).toMatchObject({
+      status: 'SUCCESS',
+      output: 'a better draft',
+      parsed: { approved: true, edit: 'a better draft', by: USER },
+    })
     expect(updates.map(({ type }) => type)).toEqual([
-      'flow_start', 'step_start', 'step_progress', 'step_complete', 'step_start', 'flow_paused', 'flow_start', 'step_complete', 'step_start', 'step_progress', 'step_complete', 'flow_complete',
+      'flow_start',
+      'step_start',
+      'step_progress',
+      'step_complete',
+      'step_start',
+      'flow_paused',
+      'flow_start',
+      'step_complete',
+      'step_start',
+      'step_progress',
+      'step_complete',
+      'flow_complete',
     ])
     expect(updates.map(({ seq }) => seq)).toEqual(updates.map((_, index) => index + 1))
     await polyphony.close()

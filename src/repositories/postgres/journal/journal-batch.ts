@@ -1,7 +1,7 @@
 import type { FlowStart } from '../../../domain/execution/flow-start.ts'
 import type { StepResult } from '../../../domain/execution/step-result.ts'
-import { waitKey } from '../../../domain/execution/wait.ts'
 import type { Message } from '../../../domain/users/thread.ts'
+import { waitKey } from '../../../domain/waiting/wait.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
 import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'

@@ -1,4 +1,4 @@
-import type { StepWait, StoredWait } from '../../../domain/execution/wait.ts'
+import type { StepWait, StoredWait } from '../../../domain/waiting/wait.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { WAIT_COLUMNS, type WaitRow } from '../../columns/wait-columns.ts'
 import { selectList } from '../column-sql.ts'

@@ -5,6 +5,12 @@
 const QUEUED = 'c.owner_id is null and c.queued_at is not null'
 const RUNNABLE = '(c.requires is null or c.requires = any($3))'
 
+/**
+ * A flow without stored options runs a single step or is being cancelled, so it must not be run as a whole. Others were
+ * stored only for the process that took the flow from the queue.
+ */
+const MAY_CONTINUE = "f.run_options is not null and f.run_options->>'resumeAfterCrash' is null"
+
 /** Key of the lock under which flows of users are counted. The number has no meaning; it must only stay the same. */
 const USERS_LOCK = 7_265_511_023
 
@@ -62,18 +68,16 @@ select id from released`
 /** `$1` flow, `$2` epoch. */
 export const RELEASE_SQL = `with held as (
   select f.id from polyphony_flows f
-  where f.id = $1 and f.owner_epoch = $2 and f.status = 'RUNNING' and f.owner_id is not null for update of f),
+  where f.id = $1 and f.owner_epoch = $2 and f.status = 'RUNNING' and f.owner_id is not null and ${MAY_CONTINUE}
+  for update of f),
 ${requeued('held')}`
 
-/**
- * `$1` ids of dead owners, `$2` milliseconds without a heartbeat. A flow without stored options runs a single step or is
- * being cancelled, so it must not be run as a whole.
- */
+/** `$1` ids of dead owners, `$2` milliseconds without a heartbeat. */
 export const REQUEUE_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
 orphaned as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
-  where f.status = 'RUNNING' and f.run_options is not null and f.owner_id = c.owner_id and (c.owner_id in (select id from dead)
+  where f.status = 'RUNNING' and ${MAY_CONTINUE} and f.owner_id = c.owner_id and (c.owner_id in (select id from dead)
     or not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
   for update of f skip locked),
 ${requeued('orphaned')}`

@@ -76,6 +76,11 @@ export function createThreadRepository(dataSource: DataSource, nextRecorded: () 
       const row = await messages.findOne({ where: { threadId, role: 'user' }, order: { createdAt: 'DESC', recorded: 'DESC' } })
       return row ? fromMessageRow(row) : undefined
     }),
+
+    findMessage: guarded(async (threadId: string, messageId: string) => {
+      const row = await messages.findOneBy({ id: messageId, threadId })
+      return row ? fromMessageRow(row) : undefined
+    }),
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import type { WaitKey } from '../../../domain/execution/wait.ts'
+import type { WaitKey } from '../../../domain/waiting/wait.ts'
 import type { WaitAnswer, WaitCursor, WaitEvent, WaitRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { fromWaitRow, type SelectedWait, WAIT_SELECTION } from '../journal/wait-rows.ts'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { JsonSchema } from './model-call.ts'
+import type { JsonSchema } from '../execution/model-call.ts'
 
 /** What a step waits for. `approve`: a decision; `wait`: a time or an event; `tool`: a decision about a call of a tool. */
 export type WaitKind = 'approve' | 'wait' | 'tool'
@@ -61,10 +61,7 @@ export const waitKey = ({ path, iteration }: Pick<WaitKey, 'path' | 'iteration'>
  * The hash of what a step waits for and of what it shows. `after`: the hash of the wait that this one repeats, because
  * its time was over.
  */
-export function hashOfWait(
-  wait: Omit<StepWait, 'hash' | 'since' | 'deadline' | 'flowId' | 'threadId'>,
-  after?: string,
-): string {
+export function hashOfWait(wait: Omit<StepWait, 'hash' | 'since' | 'deadline' | 'flowId' | 'threadId'>, after?: string): string {
   const { kind, path, iteration, event, correlation, prompt, show, schema, assignees, onTimeout } = wait
   const content = [kind, path, iteration, event, correlation, prompt, show, schema, assignees, onTimeout, after]
   return createHash('sha256').update(JSON.stringify(content)).digest('hex')

@@ -1,6 +1,6 @@
 import * as z from 'zod'
+import { schemaField } from '../definition/schema-field.ts'
 import type { StepAction } from '../vocabulary.ts'
-import { schemaField } from './schema-field.ts'
 
 const UNIT_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const
 const DURATION = /^(?=\d)(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,12})ms)?$/

@@ -1,8 +1,8 @@
 import type { z } from 'zod'
+import type { DefinitionProblem } from '../definition/flow-definition.ts'
+import { quoted } from '../definition/suggestion.ts'
+import type { ResolvedTargets, TargetsInput } from '../definition/targets.ts'
 import type { StepAction } from '../vocabulary.ts'
-import type { DefinitionProblem } from './flow-definition.ts'
-import { quoted } from './suggestion.ts'
-import type { ResolvedTargets, TargetsInput } from './targets.ts'
 import { type approvalSchema, ENGINE_PROVIDER, isWaitingAction } from './waiting-steps.ts'
 
 /** The fields of a step that concern waiting, and those that it must not have then, as far as they are well-formed. */

@@ -1,0 +1,191 @@
+import type { Clock } from '../../async/clock.ts'
+import { notStartable } from '../../domain/execution/flow-errors.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Advance, Engine, EngineDeps, EngineHealth, FlowJob } from '../engine.ts'
+import { type ClockGuard, startClockGuard } from './clock-guard.ts'
+import { type Reconciler, startReconciler } from './reconciler.ts'
+import type { Slot, SlotEnd, SlotQueue, SlotSettings, SlotWorker } from './slot-queue.ts'
+
+export interface BullmqEngineDeps extends EngineDeps {
+  readonly slots: SlotQueue
+  readonly settings: SlotSettings
+  /** Whether `flows.enqueue` adds the slot of the flow itself, in the transaction that marks the flow. */
+  readonly enqueueAddsSlot: boolean
+  /** Whether locks are judged by the clocks of the workers, which must then agree with that of the database. */
+  readonly locksByWorkerClock: boolean
+  readonly clock: Clock
+  readonly logger?: EngineLog
+}
+
+/** Implemented by the configured logger. */
+export interface EngineLog {
+  warn(message: string, facts: Readonly<Record<string, unknown>>): void
+  info(message: string, facts: Readonly<Record<string, unknown>>): void
+}
+
+const CLOCK_CHECK_MS = 60_000
+/** Part of the lock by which the clock of a worker may differ from that of the database. */
+const CLOCK_SHARE = 1 / 5
+
+/**
+ * Drives flows in any number of processes. A flow is queued in the table of active flows together with a slot in BullMQ.
+ * The worker that is given a slot claims the flow that is next in fair order, drives it and gives the slot back. A slot
+ * whose worker died or handed over is given to another worker, which continues the same flow under its next epoch.
+ */
+export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
+  const { runs, flows, slots, ownerId, registered, limits, now, clock, logger } = deps
+  const settings = {
+    ...deps.settings,
+    concurrency: Math.min(deps.settings.concurrency, limits.perProcess ?? Number.POSITIVE_INFINITY),
+  }
+  const allowedMs = settings.lockMs * CLOCK_SHARE
+  let advance: Advance | undefined
+  let draining: { readonly handOver: boolean } | undefined
+  let closing: { readonly reason: unknown } | undefined
+  let closed: Promise<void> | undefined
+  let worker: SlotWorker | undefined
+  let reconciler: Reconciler | undefined
+  let guard: ClockGuard | undefined
+  let taking: Promise<void> | undefined
+
+  const report = (error: unknown) =>
+    logger?.warn('the queue of slots reported an error', { error: error instanceof Error ? error.message : String(error) })
+
+  const ready = (flowId: string): Advance => {
+    if (!advance) throw new OrchestratorError('INTERNAL', 'The engine was started before work() was called')
+    if (closing) throw new OrchestratorError('FLOW_INTERRUPTED', 'The engine is closed', { details: { flowId } })
+    return advance
+  }
+
+  /** A slot that is lost with its store is replaced by the reconciler, so nothing waits for it. */
+  const addSlot = () => void slots.add().catch(report)
+
+  async function fill(slot: Slot): Promise<SlotEnd> {
+    for (;;) {
+      if (draining || !advance) return 'handed over'
+      const next = await flows.claimNext({
+        ownerId,
+        startedAt: now(),
+        registered: registered(),
+        perUser: limits.perUser,
+        jobId: slot.jobId,
+      })
+      if (!('flowId' in next)) return 'ended'
+      const end = await drive(next, slot, advance)
+      // The end of a flow makes room for a flow of its user, whose own slot may have ended before there was room.
+      if (end !== 'ended' || limits.perUser === undefined || slot.lost.aborted) return end
+    }
+  }
+
+  async function drive(job: FlowJob, slot: Slot, how: Advance): Promise<SlotEnd> {
+    const interrupted = (message: string) =>
+      new OrchestratorError('FLOW_INTERRUPTED', message, { details: { flowId: job.flowId } })
+    // A slot that was taken from this process may come back to it, before the execution under the last epoch has ended.
+    if (runs.driven().some(({ flowId }) => flowId === job.flowId)) {
+      await runs.cancel(job.flowId, interrupted('The flow was claimed again'))
+    }
+    const stop = new AbortController()
+    const lose = () => stop.abort(interrupted('Another process may have been given the flow: its lock was lost'))
+    const ended = runs.drive(job, (claimed, cancellation) => {
+      stop.signal.addEventListener('abort', () => cancellation.cancel(stop.signal.reason), { once: true })
+      if (closing) cancellation.cancel(closing.reason)
+      return how(claimed, cancellation)
+    })
+    if (slot.lost.aborted) lose()
+    else slot.lost.addEventListener('abort', lose, { once: true })
+    await ended
+    slot.lost.removeEventListener('abort', lose)
+    if (slot.lost.aborted) {
+      if (await flows.release(job)) addSlot()
+      return 'ended'
+    }
+    // Only a flow that has not ended can be released.
+    return draining?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'
+  }
+
+  async function takeQueued(): Promise<void> {
+    if (deps.locksByWorkerClock) {
+      guard = await startClockGuard({
+        clock,
+        readOffsetMs: flows.clockOffsetMs,
+        allowedMs,
+        checkEveryMs: CLOCK_CHECK_MS,
+        onChange({ ok, offsetMs }) {
+          if (draining) return
+          if (ok) logger?.info('the clock agrees with that of the database again: flows are taken', { offsetMs })
+          else logger?.warn('the clock differs from that of the database: no flows are taken', { offsetMs, allowedMs })
+          void (ok ? worker?.resume() : worker?.pause())?.catch(report)
+        },
+      })
+    }
+    if (draining) return guard?.stop()
+    worker = slots.work(fill, settings)
+    if (guard && !guard.state().ok) await worker.pause()
+    reconciler = startReconciler({
+      clock,
+      flows,
+      slots,
+      isEnabled: () => !draining && guard?.state().ok !== false,
+      onError: report,
+    })
+  }
+
+  function drain(handOver: boolean): void {
+    draining = { handOver: handOver || draining?.handOver === true }
+    void worker?.pause().catch(report)
+  }
+
+  async function close(reason: unknown, handOver: boolean): Promise<void> {
+    drain(handOver)
+    closing = { reason }
+    await taking?.catch(() => undefined)
+    guard?.stop()
+    await reconciler?.stop()
+    await worker?.pause()
+    await runs.cancelAll(reason)
+    await worker?.close()
+    await slots.close()
+  }
+
+  function health(): EngineHealth {
+    const clockState = guard?.state()
+    return {
+      engine: 'bullmq',
+      running: runs.countDriven(),
+      ok: !closing,
+      ...(clockState?.ok === false && {
+        problem: `the clock differs from that of the database by ${Math.round(clockState.offsetMs)} ms, at most ${allowedMs} ms are allowed`,
+      }),
+    }
+  }
+
+  return {
+    work(given) {
+      advance = given
+    },
+    async start(start) {
+      ready(start.flowId)
+      const queued = await flows.enqueue(start)
+      if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status)
+      if (!deps.enqueueAddsSlot) addSlot()
+      return 'queued'
+    },
+    takeQueued() {
+      taking ??= takeQueued()
+      return taking
+    },
+    cancel: runs.cancel,
+    async signal(flowId) {
+      if (await flows.wake(flowId)) addSlot()
+    },
+    recheckQueue() {
+      void reconciler?.recheck()
+    },
+    health: async () => health(),
+    drain: ({ handOver }) => drain(handOver),
+    close(reason, { handOver } = { handOver: false }) {
+      closed ??= close(reason, handOver)
+      return closed
+    },
+  }
+}

@@ -1,0 +1,82 @@
+import {
+  assertSchemaCompatibility,
+  LATEST_SCHEMA_VERSION,
+  runMigrations,
+  SchemaMigrationRequiredError,
+  SchemaVersionMismatchError,
+} from 'bullmq'
+import pg, { type Pool, type PoolConfig } from 'pg'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { BULLMQ_SCHEMA } from './add-slot-sql.ts'
+
+/** Connections for one process: two that listen, and some for statements. */
+const POOL_SIZE = 6
+
+/** Opens a pool whose connections find BullMQ's tables and functions. */
+export function openBullmqPool(settings: PoolConfig): Pool {
+  const pool = new pg.Pool({
+    ...settings,
+    max: POOL_SIZE,
+    options: `-c search_path=${BULLMQ_SCHEMA}`,
+    keepAlive: true,
+    allowExitOnIdle: true,
+  })
+  // The pool replaces a lost idle connection.
+  pool.on('error', () => undefined)
+  return pool
+}
+
+/**
+ * Creates BullMQ's schema or brings it up to date, and resolves with whether that was needed. Processes that do so at
+ * the same time wait for each other.
+ */
+export async function migrateBullmq(pool: Pool): Promise<boolean> {
+  const client = await pool.connect()
+  try {
+    const before = await schemaVersion(client)
+    if (before >= LATEST_SCHEMA_VERSION) return false
+    await runMigrations(client, BULLMQ_SCHEMA)
+    return true
+  } finally {
+    client.release()
+  }
+}
+
+/**
+ * Creates the schema where there is none. Rejects with CONFIG_INVALID if it is older than this version needs: changing it
+ * below processes that use it is a step of its own.
+ */
+export async function prepareBullmqSchema(pool: Pool): Promise<void> {
+  const client = await pool.connect()
+  let version: number
+  try {
+    version = await schemaVersion(client)
+  } finally {
+    client.release()
+  }
+  if (version >= LATEST_SCHEMA_VERSION) return
+  if (version === 0) {
+    await migrateBullmq(pool)
+    return
+  }
+  throw new OrchestratorError(
+    'CONFIG_INVALID',
+    `engine "bullmq": expected schema "${BULLMQ_SCHEMA}" at version ${LATEST_SCHEMA_VERSION}, found version ${version}: run "polyphony migrate"`,
+    { details: { schema: BULLMQ_SCHEMA, expected: LATEST_SCHEMA_VERSION, found: version } },
+  )
+}
+
+/** The version of the schema, 0 if there is none. */
+async function schemaVersion(client: Parameters<typeof assertSchemaCompatibility>[0]): Promise<number> {
+  try {
+    return await assertSchemaCompatibility(client, BULLMQ_SCHEMA)
+  } catch (error) {
+    if (error instanceof SchemaMigrationRequiredError) return 0
+    if (error instanceof SchemaVersionMismatchError) {
+      throw new OrchestratorError('CONFIG_INVALID', `engine "bullmq": schema "${BULLMQ_SCHEMA}" was made by a newer version`, {
+        cause: error,
+      })
+    }
+    throw error
+  }
+}
