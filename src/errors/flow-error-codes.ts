@@ -115,8 +115,9 @@ export const FLOW_ERROR_CODES = {
     httpStatus: 409,
     exitCode: 25,
     retryable: false,
+    resumable: true,
     remedy:
-      'Raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject"; then run the flow again with rerunFlow.',
+      'Execute the flow again: the step asks anew. Or raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject".',
   },
   STEP_TIMEOUT: {
     httpStatus: 504,
