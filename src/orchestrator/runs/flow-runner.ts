@@ -76,7 +76,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.prior.results.length > 0 || run.prior.wasPaused,
+    resumed: run.prior.results.length > 0 || run.pause?.course.wasPaused === true,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
@@ -89,7 +89,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
       return complete(deps, run, outcome).catch(failed)
     }, failed)
   if (!run.pause) return execute()
-  const allowed = run.prior.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
+  const allowed = run.pause.course.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
   return untilPaused(run, run.pause, () => allowed.then(execute, failed)).then((paused) => {
     if (!('waits' in paused)) return paused
     stopTimer()
@@ -101,9 +101,9 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
 const LONGEST_TIMER_MS = 2_147_483_647
 
 /** The limit counts the time in which the flow runs, without its pauses. */
-function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, prior }: FlowExecution): () => void {
+function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, pause: control }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
-  const remainingMs = prior.wasPaused ? Math.max(0, limitMs - prior.activeMs) : limitMs
+  const remainingMs = control?.course.wasPaused ? Math.max(0, limitMs - control.course.activeMs) : limitMs
   const timer = setTimeout(() => {
     cancellation.cancel(
       new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
