@@ -11,6 +11,7 @@ import { createSchedules } from './composition/create-schedules.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
+import { createWaiting } from './composition/create-waiting.ts'
 import { createWebhooks } from './composition/create-webhooks.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
@@ -156,6 +157,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     updates,
     definitions,
     observer,
+    permissions,
     ownerId: owner.id,
     now,
   })
@@ -166,6 +168,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     ...createInspection({ parser, models, dataSharing }),
     executions,
     executeOneStep,
+    ...createWaiting({ store, flows, executions, now }),
     live: updates.live,
     executorOf: (type) => executors[type],
     now,

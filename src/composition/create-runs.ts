@@ -2,8 +2,10 @@ import { createBudget } from '../calls/limits.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
 import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
+import { permissionDenied } from '../domain/users/thread.ts'
 import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'
+import type { FlowExecution } from '../orchestrator/flow-run.ts'
 import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
@@ -12,6 +14,7 @@ import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
 import type { Queueing } from '../orchestrator/runs/queued-options.ts'
 import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
 import { createSingleStep } from '../orchestrator/runs/single-step.ts'
+import type { PermissionService } from '../policies/policy.ts'
 import type { ProviderService } from '../providers/provider.ts'
 import type { Store } from '../repositories/repository.ts'
 import type { Steps } from './create-steps.ts'
@@ -28,6 +31,7 @@ export interface CreateRunsDeps {
   readonly definitions: FlowDefinitions
   /** Implemented by createTelemetry. */
   readonly observer: FlowObserver
+  readonly permissions: Pick<PermissionService, 'can'>
   readonly ownerId: string
   readonly now: () => Date
 }
@@ -42,6 +46,7 @@ export function createRuns({
   updates,
   definitions,
   observer,
+  permissions,
   ownerId,
   now,
 }: CreateRunsDeps) {
@@ -78,6 +83,9 @@ export function createRuns({
     queueing,
     now,
   })
+  const assertMayContinue = async ({ userId, threadId }: FlowExecution) => {
+    if (!(await permissions.can(userId, threadId, 'write'))) throw permissionDenied(threadId, 'write')
+  }
   // Where no other process can open the database, flows run on to their end within the grace period.
   const handOver = createHandOver(
     ({ options }) => store.kind === 'postgres' && (queueing === 'durable' || mayResume(options.stored)),
@@ -85,6 +93,7 @@ export function createRuns({
   engine.work(
     createFlowRunner({
       executors,
+      assertMayContinue,
       runStep: handOver.wrap(runStep),
       open: executions.open,
       onEnd: executions.onEnd,

@@ -7,6 +7,7 @@ import type { FlowObservation } from '../domain/execution/observation.ts'
 import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
 import type { Attachment, Message } from '../domain/users/thread.ts'
 import type { FlowLog } from './updates/update-log.ts'
+import type { PauseControl } from './waiting/pause-control.ts'
 
 /** The conversation before a flow, oldest first. */
 export interface ThreadHistory {
@@ -97,6 +98,8 @@ export interface FlowExecution {
   /** Absent if no observer is registered. */
   readonly observation?: FlowObservation
 
+  /** Present if the definition has steps that wait. */
+  readonly pause?: PauseControl
   readonly prior: PriorState
   readonly progress: FlowProgress
 }

@@ -12,6 +12,8 @@ import type { Preflight } from './inspect/preflight.ts'
 import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecuteOneStep } from './runs/single-step.ts'
 import type { LiveUpdates } from './updates/live-updates.ts'
+import type { Signals } from './waiting/signals.ts'
+import type { WaitingList } from './waiting/waiting-list.ts'
 
 /** Collaborators of OrchestratorService. Built by `createPolyphony`. */
 export interface OrchestratorServiceDeps {
@@ -36,5 +38,9 @@ export interface OrchestratorServiceDeps {
   readonly executeOneStep: ExecuteOneStep
   /** Implemented by the registry of executors. */
   readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'loop'>
+  /** Implemented by createSignals. */
+  readonly signals: Signals
+  /** Implemented by createWaitingList. */
+  readonly listWaiting: WaitingList
   readonly now: () => Date
 }

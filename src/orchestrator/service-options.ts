@@ -119,17 +119,23 @@ const executeOptionsSchema = z.strictObject({
 const NO_METADATA = Object.freeze({})
 
 /** Checked options, with the metadata of the flow's last execution if the caller gives none. Throws INPUT_INVALID. */
-export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOptions {
+export function toRunOptions(
+  given: ExecuteFlowOptions,
+  flow: StoredFlow,
+  { mayPause = false }: { readonly mayPause?: boolean } = {},
+): RunOptions {
   const options = parseOptions(executeOptionsSchema, given, 'executeFlow')
+  const streaming = options.streaming ?? options.onUpdate !== undefined
   return {
-    streaming: options.streaming ?? options.onUpdate !== undefined,
+    streaming,
     saveMessages: options.saveMessages ?? false,
     flowTimeoutMs: options.timeout?.flow,
     stepTimeoutMs: options.timeout?.step,
     limits: options.limits,
     metadata: options.metadata ? toStorableMetadata(options.metadata) : (flow.metadata ?? NO_METADATA),
     onUpdate: options.onUpdate,
-    stored: options.resumeAfterCrash ? toStoredOptions(options) : undefined,
+    // Whichever process lets a paused flow go on needs its options, and no caller may be left to execute it again.
+    stored: options.resumeAfterCrash || mayPause ? toStoredOptions({ ...options, streaming }) : undefined,
   }
 }
 

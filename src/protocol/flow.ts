@@ -68,6 +68,8 @@ export const stepResult = z.object({
   provider: z.string(),
   model: z.string(),
   requestedModel: z.string(),
+  /** Of a step that waits: the providers whose texts it passes on. */
+  writers: arrayOf(z.string()).optional(),
   action: z.enum(StepAction),
   output: z.string().optional(),
   parsed: z.unknown().optional(),

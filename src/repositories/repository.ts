@@ -4,6 +4,7 @@ import type { DataSharingRepository, PermissionRepository, ThreadRepository } fr
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
 import type { FlowRepository } from './stored-flows.ts'
+import type { WaitRepository } from './waits.ts'
 
 export type {
   ClaimedDelivery,
@@ -54,6 +55,8 @@ export {
   type StoredFlowResult,
 } from './stored-flows.ts'
 
+export type { WaitAnswer, WaitCursor, WaitEvent, WaitRepository } from './waits.ts'
+
 /**
  * All data of one database. Composition opens one store per process: `createMemoryStore` implements it in memory and
  * `createTypeormStore` on PGlite and Postgres. Every implementation passes the suite `test/contracts/repository.ts`.
@@ -80,6 +83,7 @@ export interface Store {
   readonly usage: UsageRepository
   readonly webhooks: WebhookRepository
   readonly schedules: ScheduleRepository
+  readonly waits: WaitRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

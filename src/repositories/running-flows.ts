@@ -4,6 +4,7 @@ import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
+import type { StepWait } from '../domain/waiting/wait.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 import type { NewDelivery } from './background-repositories.ts'
 import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
@@ -39,6 +40,8 @@ export interface JournalEntry {
   readonly messages?: readonly Message[]
   /** Events for webhooks, which announce updates of this entry. */
   readonly deliveries?: readonly NewDelivery[]
+  /** Steps that wait. One that is stored with the same hash keeps its decision; with another hash it starts anew. */
+  readonly waits?: readonly StepWait[]
 }
 
 export interface FlowOutcome {
@@ -48,6 +51,8 @@ export interface FlowOutcome {
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
   readonly simulated: boolean
+  /** Of a PAUSED flow: when it goes on by itself. A decision that came while it ran makes it due at once. */
+  readonly wakeAt?: Date
 }
 
 /**

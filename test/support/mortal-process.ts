@@ -6,6 +6,7 @@ import { createRuns } from '../../src/composition/create-runs.ts'
 import { createSteps } from '../../src/composition/create-steps.ts'
 import { createStoredFlows } from '../../src/composition/create-stored-flows.ts'
 import { createUpdates } from '../../src/composition/create-updates.ts'
+import { createWaiting } from '../../src/composition/create-waiting.ts'
 import { openEngine } from '../../src/composition/open-engine.ts'
 import { loadConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
 import { ConversationService } from '../../src/conversations/conversation-service.ts'
@@ -81,8 +82,9 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     providers: models.providers,
     steps,
     updates,
-    openedEngine: await openEngine(config),
     definitions: flows.definitions,
+    permissions,
+    openedEngine: await openEngine(config),
     observer: { isWatching: () => false, flowStarted: () => ({ ended: () => {} }) },
     ownerId: `owner-${Math.random()}`,
     now,
@@ -93,6 +95,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     ...createInspection({ parser, models, dataSharing }),
     executions,
     executeOneStep,
+    ...createWaiting({ store: ownStore, flows, executions, now }),
     live: updates.live,
     executorOf: (type) => executors[type],
     now,

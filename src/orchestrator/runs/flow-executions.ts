@@ -1,6 +1,7 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { flowNotFound, notStartable } from '../../domain/execution/flow-errors.ts'
 import { STARTABLE } from '../../domain/vocabulary.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { Engine, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ProviderService } from '../../providers/provider.ts'
@@ -29,6 +30,8 @@ export interface FlowExecutionsDeps {
   readonly now: () => Date
 }
 
+const NEVER = new AbortController().signal
+
 /** Executions of whole flows in this process: their start, their opening for the engine, and their end. */
 export function createFlowExecutions(deps: FlowExecutionsDeps) {
   const { store, engine, registry, providers, definitions } = deps
@@ -38,7 +41,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   async function start(request: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = request
     if (registry.find(flow.id)) throw notStartable(flow.id, 'RUNNING')
-    for (const step of definition.steps) providers.assertUsable(step.provider)
+    for (const step of definition.steps) if (!isWaitingStep(step)) providers.assertUsable(step.provider)
     const run = registry.claim(request)
     if (!run) throw notStartable(flow.id, 'RUNNING')
     const end = new Promise<ExecutionEnd>((resolve) => {
@@ -116,15 +119,33 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   function onEnd(job: FlowJob, end: ExecutionEnd): void {
     const run = findRun(job)
     if (run) registry.remove(run)
-    definitions.forgetRequirement(job.flowId)
     deps.live.ended(job.flowId)
-    run?.resolveEnd?.(end)
+    if ('pausedAtSeq' in end) onPause(job.flowId, end.pausedAtSeq, run)
+    else {
+      definitions.forgetRequirement(job.flowId)
+      run?.resolveEnd?.(end)
+    }
+  }
+
+  /** Whoever waits for the end of the flow goes on waiting, wherever the flow continues. */
+  function onPause(flowId: string, afterSeq: number, run: Run | undefined): void {
+    // A process that has paused a flow also runs flows that become due.
+    void engine.takeQueued().catch(() => {})
+    const { resolveEnd, request } = run ?? {}
+    if (!resolveEnd) return
+    void elsewhere
+      .wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: NEVER })
+      .then(resolveEnd, (error) => resolveEnd({ error: OrchestratorError.from(error) }))
   }
 
   return {
     start,
     open,
     onEnd,
+    /** Lets a paused flow go on, here or in another process. */
+    wake: engine.signal,
+    /** From then on this process runs flows that become due or wait for a process. */
+    takeQueued: engine.takeQueued,
     /** Ends the flow if this process runs it; otherwise resolves with false. */
     cancel: engine.cancel,
     /** Another way than a run in this process has ended the flow, for example a cancellation while it was queued. */

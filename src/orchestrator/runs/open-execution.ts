@@ -3,12 +3,14 @@ import type { Budget, Spend } from '../../calls/call.ts'
 import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
+import { mayPause } from '../../domain/waiting/waiting-steps.ts'
 import type { FlowJob } from '../../engines/engine.ts'
 import type { Executor } from '../../executors/executor.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
+import { openPauseControl } from '../waiting/read-course.ts'
 import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
 import type { StartRequest } from './run-input.ts'
 
@@ -54,6 +56,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const prior = isFresh
       ? NO_PRIOR_STATE
       : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
+    const pause = mayPause(definition) ? await openPauseControl(store, flow.id, isFresh) : undefined
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -92,6 +95,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       startedAt: deps.now(),
       simulated,
       observation,
+      pause,
       prior,
       progress: {
         results: [],

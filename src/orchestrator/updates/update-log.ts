@@ -5,6 +5,7 @@ import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateTyp
 import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { isSameResult, type StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
+import type { StepWait } from '../../domain/waiting/wait.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repository.ts'
 
@@ -113,12 +114,22 @@ export class FlowLog {
     if (this.#pending.length > 0 || this.#intents.length > 0) this.#append(undefined)
   }
 
-  /** Stores the outcome with the last updates. Must be the last call. */
-  async finish(outcome: FlowOutcome): Promise<void> {
+  /** Stores waits at once, so that users can decide about them while the flow still runs. */
+  recordWaits(waits: readonly StepWait[]): void {
+    this.#append(undefined, undefined, waits)
+  }
+
+  /** Number of the newest update. */
+  get lastSeq(): number {
+    return this.#seq
+  }
+
+  /** Stores the outcome with the last updates, and the waits of a paused flow. Must be the last call. */
+  async finish(outcome: FlowOutcome, waits?: readonly StepWait[]): Promise<void> {
     const { flowId, epoch } = this.#options
     const updates = this.#takePending()
     const write = async () => {
-      await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
+      await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
       this.#deps.onStored(flowId, updates)
     }
     try {
@@ -141,12 +152,12 @@ export class FlowLog {
     return updates
   }
 
-  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
+  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[], waits?: readonly StepWait[]): void {
     const { flowId, epoch, cancellation } = this.#options
     const updates = this.#takePending()
     const intents = this.#intents.length > 0 ? this.#intents : undefined
     this.#intents = NO_INTENTS
-    const entry = { flowId, epoch, results, messages, intents, updates: updates.map(toStoredUpdate) }
+    const entry = { flowId, epoch, results, messages, intents, waits, updates: updates.map(toStoredUpdate) }
     const write = this.#deps.journal.append(entry)
     const settled: Promise<void> = write.then(
       () => {

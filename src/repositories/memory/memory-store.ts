@@ -46,6 +46,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     hasThread: conversations.hasThread,
     addMessages: conversations.addFlowMessages,
     addDeliveries,
+    rightsOf: conversations.findRights,
   })
   const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
 
@@ -55,6 +56,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     updates: memory.updates,
     journal: memory.journal,
     usage: memory.usage,
+    waits: memory.waits,
     threads: {
       ...conversations.threads,
       delete: (threadId) => {

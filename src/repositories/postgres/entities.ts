@@ -46,6 +46,7 @@ import {
   STEP_RESULT_COLUMNS,
   type StepResultRow,
 } from '../columns/step-columns.ts'
+import { WAIT_COLUMNS, type WaitRow } from '../columns/wait-columns.ts'
 import { storableJson, storableText } from './storable.ts'
 
 type IndexedColumns<Row> = readonly Extract<keyof Row, string>[]
@@ -140,6 +141,10 @@ export const ENTITIES = [
   createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),
   createEntity<StepResultRow>('PolyphonyStepResult', 'polyphony_step_results', STEP_RESULT_COLUMNS),
   createEntity<AttemptRow>('PolyphonyStepAttempt', 'polyphony_step_attempts', { ...STEP_KEY_COLUMNS, ...ATTEMPT_COLUMNS }),
+  createEntity<WaitRow>('PolyphonyFlowWait', 'polyphony_flow_waits', WAIT_COLUMNS, {
+    by_thread: ['threadId', 'since'],
+    by_event: ['event', 'correlation'],
+  }),
   createEntity<TicketRow>('PolyphonyTicket', 'polyphony_tickets', TICKET_COLUMNS),
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],

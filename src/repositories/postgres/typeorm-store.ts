@@ -17,6 +17,7 @@ import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
 import { createUsageRepository } from './tables/usage-repository.ts'
 import { createWebhookRepository } from './tables/webhook-repository.ts'
+import { createWaitRepository } from './tables/wait-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: DatabaseLocation
@@ -61,6 +62,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     usage: createUsageRepository(pool),
     webhooks: createWebhookRepository(pool),
     schedules: createScheduleRepository(pool),
+    waits: createWaitRepository(pool),
     async close() {
       await journal.close()
       await close()
