@@ -1,6 +1,7 @@
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
+import type { BudgetRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
 
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
@@ -17,6 +18,14 @@ export type {
   StoredUpdate,
   UpdateRepository,
 } from './running-flows.ts'
+export type {
+  BudgetCap,
+  BudgetKey,
+  BudgetRepository,
+  BudgetReservation,
+  BudgetSettlement,
+  BudgetUsage,
+} from './spending-repositories.ts'
 export {
   type FlowCursor,
   type FlowRepository,
@@ -54,6 +63,7 @@ export interface Store {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
+  readonly budgets: BudgetRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

@@ -70,26 +70,28 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     await dataSource.query(`delete from polyphony_migrations where timestamp = 9999999999999`)
   })
 
+  /** Undoes migrations, the newest first, until the schema has no such name. */
+  async function undoUntilGone(name: string): Promise<void> {
+    for (let left = MIGRATIONS.length; left > 0; left--) {
+      if (!(await dumpSchema(poolOf(dataSource))).includes(name)) return
+      await dataSource.undoLastMigration()
+    }
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain(name)
+  }
+
   test('migrations can be undone', async () => {
     const columns = 'id, thread_id, user_id, name, flow_type, definition_hash, created_at, simulated'
     const outputs = async () => (await dataSource.query("select result->>'output' as output from polyphony_flows"))[0]
     await dataSource.query(
       `insert into polyphony_flows (${columns}, result, result_output) values (gen_random_uuid(), 't', 'u', 'n', 'parallel', 'h', now(), false, '{"totalCost":1}', 'all')`,
     )
-    await dataSource.undoLastMigration()
-    expect(await dumpSchema(poolOf(dataSource))).not.toContain('result_output')
+    await undoUntilGone('result_output')
     expect(await outputs()).toEqual({ output: 'all' })
     await runMigrations(dataSource)
     expect(await dataSource.query('select result, result_output from polyphony_flows')).toEqual([
       { result: { totalCost: 1 }, result_output: 'all' },
     ])
-    await dataSource.undoLastMigration()
-    await dataSource.undoLastMigration()
-    expect(await dumpSchema(poolOf(dataSource))).not.toContain('run_options')
-    await dataSource.undoLastMigration()
-    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_api_keys')
-    await dataSource.undoLastMigration()
-    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
+    for (const name of ['run_options', 'polyphony_api_keys', 'polyphony_flows']) await undoUntilGone(name)
     expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
     expect(await dumpSchema(poolOf(dataSource))).toBe(await readFile(golden, 'utf8'))
   })

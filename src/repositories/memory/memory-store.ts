@@ -1,5 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Owner, OwnerRepository, Store } from '../repository.ts'
+import { createMemoryBudgets } from './budgets.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows } from './flows.ts'
@@ -57,7 +58,8 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     },
     permissions: conversations.permissions,
     dataSharing: conversations.dataSharing,
-    owners,
+    owners: owners.repository,
+    budgets: createMemoryBudgets(owners.isAlive),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     close: () => Promise.resolve(),
   }
@@ -66,9 +68,11 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
 function createMemoryOwners(
   interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[],
   now: () => number,
-): OwnerRepository {
+) {
   const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
-  return {
+  const isAlive = (ownerId: string, staleMs: number): boolean =>
+    now() - (beats.get(ownerId)?.beatAtMs ?? Number.NEGATIVE_INFINITY) <= staleMs
+  const repository: OwnerRepository = {
     heartbeat: async (owner) => {
       beats.set(owner.id, { owner, beatAtMs: now() })
     },
@@ -88,4 +92,5 @@ function createMemoryOwners(
       return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId))
     },
   }
+  return { repository, isAlive }
 }

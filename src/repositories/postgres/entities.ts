@@ -31,6 +31,18 @@ import {
   type UpdateBatchRow,
 } from '../columns/flow-columns.ts'
 import {
+  BUDGET_RESERVATION_COLUMNS,
+  BUDGET_USAGE_COLUMNS,
+  type BudgetReservationRow,
+  type BudgetUsageRow,
+  PROVIDER_RATE_COLUMNS,
+  PROVIDER_SLOT_COLUMNS,
+  type ProviderRateRow,
+  type ProviderSlotRow,
+  REQUEST_WINDOW_COLUMNS,
+  type RequestWindowRow,
+} from '../columns/spending-columns.ts'
+import {
   ATTEMPT_COLUMNS,
   type AttemptRow,
   STEP_KEY_COLUMNS,
@@ -121,4 +133,13 @@ export const ENTITIES = [
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],
   }),
+  createEntity<BudgetUsageRow>('PolyphonyBudgetUsage', 'polyphony_budget_usage', BUDGET_USAGE_COLUMNS),
+  createEntity<BudgetReservationRow>(
+    'PolyphonyBudgetReservation',
+    'polyphony_budget_reservations',
+    BUDGET_RESERVATION_COLUMNS,
+  ),
+  createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
+  createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
+  createEntity<RequestWindowRow>('PolyphonyRequestWindow', 'polyphony_request_windows', REQUEST_WINDOW_COLUMNS),
 ]

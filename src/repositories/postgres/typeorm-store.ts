@@ -6,6 +6,7 @@ import { toDatabaseError } from './database-errors.ts'
 import { keepClientAfterErrors, openPglite } from './embedded/pglite.ts'
 import { createJournal, createSequence } from './journal/journal.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
+import { createBudgetRepository } from './tables/budget-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
 import { createFlowRepository } from './tables/flow-repository.ts'
 import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
@@ -59,6 +60,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
+    budgets: createBudgetRepository(pool),
     async close() {
       await journal.close()
       await close()

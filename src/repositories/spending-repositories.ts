@@ -1,0 +1,67 @@
+/** One budget of one subject in one window. */
+export interface BudgetKey {
+  readonly name: string
+  readonly subject: string
+  readonly windowStart: Date
+}
+
+/** A key with the maxima of the configuration; they are not stored, so that raising one takes effect at once. */
+export interface BudgetCap extends BudgetKey {
+  /** Billionths of a US dollar. */
+  readonly maxCostNanoUsd?: number
+  readonly maxTokens?: number
+  readonly maxFlows?: number
+}
+
+/** What is spent and reserved under a key. Costs are whole billionths of a US dollar, so that sums are exact. */
+export interface BudgetUsage extends BudgetKey {
+  readonly costNanoUsd: number
+  readonly tokens: number
+  readonly flows: number
+  readonly reservedNanoUsd: number
+  readonly reservedTokens: number
+}
+
+export interface BudgetReservation {
+  readonly id: string
+  /** The process that settles the reservation. */
+  readonly ownerId: string
+  readonly caps: readonly BudgetCap[]
+  readonly costNanoUsd: number
+  readonly tokens: number
+  /** Flows to count; they are spent at once, not reserved. */
+  readonly flows: number
+}
+
+export interface BudgetSettlement {
+  /** Id of the reservation. */
+  readonly id: string
+  readonly costNanoUsd: number
+  readonly tokens: number
+}
+
+/** Spending over many flows and processes. */
+export interface BudgetRepository {
+  /**
+   * Reserves the amounts under all keys, or under none if one of them would exceed its maximum. An amount of 0 always
+   * fits. `usage` is the state before, one entry per cap in their order. Called before every attempt to which a budget
+   * applies, in one statement. Concurrent reservations, in any process, never exceed a maximum together.
+   */
+  reserve(reservation: BudgetReservation): Promise<{ readonly granted: boolean; readonly usage: readonly BudgetUsage[] }>
+  /**
+   * Replaces reservations by what was spent. A reservation that is unknown, already settled or released changes
+   * nothing. Called after every attempt.
+   */
+  settle(settlements: readonly BudgetSettlement[]): Promise<void>
+  /** Takes back a flow that was counted and then not started. */
+  withdrawFlow(keys: readonly BudgetKey[]): Promise<void>
+  /**
+   * Gives back the reservations of owners that are not registered or sent no heartbeat for `staleMs`. Resolves with
+   * their number. Called when a reservation does not fit, and by a timer.
+   */
+  release(staleMs: number): Promise<number>
+  /** The usage of windows that began at one of the instants, of all names and subjects or of one subject. */
+  list(windowStarts: readonly Date[], subject?: string): Promise<readonly BudgetUsage[]>
+  /** Removes windows that began before the instant and resolves with their number. Called by a timer. */
+  prune(startedBefore: Date): Promise<number>
+}
