@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { systemClock } from './async/clock.ts'
 import { createInspection } from './composition/create-inspection.ts'
 import { createModels } from './composition/create-models.ts'
 import { createOwnership } from './composition/create-ownership.ts'
@@ -16,6 +17,8 @@ import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
+import { BudgetService } from './orchestrator/budgets/budget-service.ts'
+import { createFlowBudgets } from './orchestrator/budgets/flow-budgets.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startPruning, startPruningCallers } from './orchestrator/ownership/retention.ts'
@@ -59,6 +62,8 @@ export interface Polyphony {
   readonly providers: ProviderService
   /** Usage and cost of a user's flows. */
   readonly usage: UsageService
+  /** What is spent and left of the budgets of `config.budgets`. */
+  readonly budgets: BudgetService
   /** API keys, with which the server authenticates users. */
   readonly apiKeys: ApiKeyService
   /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed automatically. */
@@ -132,12 +137,32 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { rebuild } = flows.definitions
-  const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
+  const budgets = new BudgetService({ repository: store.budgets, budgets: config.budgets, now })
+  const flowBudgets = createFlowBudgets({
+    repository: store.budgets,
+    budgets: config.budgets,
+    ownerId: owner.id,
+    shared: store.kind === 'postgres',
+    clock: systemClock,
+    logger,
+  })
+  const runs = createRuns({
+    config,
+    store,
+    providers,
+    steps,
+    updates,
+    budgets: flowBudgets,
+    rebuild,
+    observer,
+    ownerId: owner.id,
+    now,
+  })
   const { registry, engine, executions, executeOneStep } = runs
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
-    ...createInspection({ parser, models, dataSharing }),
+    ...createInspection({ parser, models, dataSharing, budgets }),
     executions,
     executeOneStep,
     live: updates.live,
@@ -160,6 +185,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     dataSharing,
     providers,
     usage: new UsageService({ usage: store.usage, access: flows.access }),
+    budgets,
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,
@@ -167,6 +193,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     config,
     definitionSchema: parser.jsonSchema,
     resumeInterrupted: ownership.resumption.start,
-    close: createClose(closingSteps({ ownership, engine, stopPruning, updateLog: updates.log, store, simulator, tokens })),
+    close: createClose(
+      closingSteps({ ownership, engine, stopPruning, updateLog: updates.log, budgets: flowBudgets, store, simulator, tokens }),
+    ),
   }
 }

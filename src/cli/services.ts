@@ -1,6 +1,7 @@
 import type { PolyphonyConfig, PolyphonyConfigInput } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
 import type { DefinitionParser } from '../domain/definition/parser.ts'
+import type { BudgetService } from '../orchestrator/budgets/budget-service.ts'
 import type { UsageService } from '../orchestrator/flows/usage-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
@@ -16,6 +17,7 @@ export interface OpenServices {
   readonly providers: ProviderService
   readonly apiKeys: ApiKeyService
   readonly usage: UsageService
+  readonly budgets: BudgetService
   readonly config: PolyphonyConfig
   close(): Promise<void>
 }

@@ -4,6 +4,7 @@ import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
 import { createLocalEngine } from '../engines/local.ts'
 import { executors } from '../executors/registry.ts'
+import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
 import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
@@ -20,6 +21,7 @@ export interface CreateRunsDeps {
   readonly providers: ProviderService
   readonly steps: Steps
   readonly updates: Updates
+  readonly budgets: FlowBudgets
   /** Implemented by createFlowDefinitions. */
   readonly rebuild: (flow: StoredFlow) => FlowDefinition
   /** Implemented by createTelemetry. */
@@ -29,7 +31,18 @@ export interface CreateRunsDeps {
 }
 
 /** Builds everything that executes flows in this process, from their start to their end. */
-export function createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId, now }: CreateRunsDeps) {
+export function createRuns({
+  config,
+  store,
+  providers,
+  steps,
+  updates,
+  budgets,
+  rebuild,
+  observer,
+  ownerId,
+  now,
+}: CreateRunsDeps) {
   const { runStep, historyOf } = steps
   const { log: updateLog, live } = updates
   const registry = createRunRegistry()
@@ -41,6 +54,7 @@ export function createRuns({ config, store, providers, steps, updates, rebuild, 
     executorOf: (type) => executors[type],
     observer,
     createBudget,
+    sharedBudgetsOf: budgets.of,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
@@ -50,6 +64,7 @@ export function createRuns({ config, store, providers, steps, updates, rebuild, 
     registry,
     providers,
     live,
+    countFlow: budgets.countFlow,
     openExecution,
     rebuild,
     ownerId,

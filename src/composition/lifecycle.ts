@@ -29,6 +29,7 @@ export interface ClosingDeps {
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
   readonly updateLog: Closable
+  readonly budgets: Closable
   readonly store: Closable
   readonly simulator: Closable
   readonly tokens: Closable
@@ -42,6 +43,7 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
   { name: 'update log', close: () => deps.updateLog.close() },
+  { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

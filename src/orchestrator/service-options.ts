@@ -93,6 +93,8 @@ export interface ExecuteFlowOptions {
    * caller decides whether to execute it again.
    */
   readonly resumeAfterCrash?: boolean
+  /** Id of the API key for which the flow runs: budgets of scope `key` count it. The server sets it. */
+  readonly apiKeyId?: string
   /** Id of the flow's own thread. Another thread is INPUT_INVALID. */
   readonly threadId?: string
   /** Cancels the flow. */
@@ -111,6 +113,7 @@ const executeOptionsSchema = z.strictObject({
   metadata: z.record(z.string(), z.unknown()).optional(),
   limits: flowLimitsSchema.optional(),
   resumeAfterCrash: z.boolean().optional(),
+  apiKeyId: z.string().optional(),
   threadId: z.string().optional(),
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
 })
@@ -126,17 +129,19 @@ export function toRunOptions(given: ExecuteFlowOptions, flow: StoredFlow): RunOp
     flowTimeoutMs: options.timeout?.flow,
     stepTimeoutMs: options.timeout?.step,
     limits: options.limits,
+    apiKeyId: options.apiKeyId,
     metadata: options.metadata ? toStorableMetadata(options.metadata) : (flow.metadata ?? NO_METADATA),
     onUpdate: options.onUpdate,
     stored: options.resumeAfterCrash ? toStoredOptions(options) : undefined,
   }
 }
 
-const toStoredOptions = ({ streaming, saveMessages, timeout, limits }: ExecuteFlowOptions): StoredRunOptions => ({
+const toStoredOptions = ({ streaming, saveMessages, timeout, limits, apiKeyId }: ExecuteFlowOptions): StoredRunOptions => ({
   streaming,
   saveMessages,
   timeout,
   limits,
+  apiKeyId,
 })
 
 /** A frozen copy, so that the caller cannot change it while steps read it. */

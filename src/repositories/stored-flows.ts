@@ -58,6 +58,8 @@ export interface StoredRunOptions {
   /** Milliseconds. */
   readonly timeout?: { readonly flow?: number; readonly step?: number }
   readonly limits?: FlowLimits
+  /** Id of the API key that started the flow, for budgets of scope `key`. */
+  readonly apiKeyId?: string
 }
 
 /** A definition, which is stored once per content. */

@@ -1,6 +1,7 @@
 import type { PolyphonyConfig } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
 import type { JsonSchema } from '../domain/execution/model-call.ts'
+import type { BudgetService } from '../orchestrator/budgets/budget-service.ts'
 import type { UsageService } from '../orchestrator/flows/usage-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
@@ -19,6 +20,7 @@ export interface ServerDeps {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageService
+  readonly budgets: BudgetService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of flow definitions, for the OpenAPI document. */

@@ -66,7 +66,9 @@ export function describeBudgets(store: () => Store): void {
     test('an amount of 0 fits into a budget that is used up', async () => {
       const budget = cap({ maxCostNanoUsd: 0 })
       expect(await store().budgets.reserve(reservation([budget], { costNanoUsd: 1 }))).toMatchObject({ granted: false })
-      expect(await store().budgets.reserve(reservation([budget], { costNanoUsd: 0, tokens: 500 }))).toMatchObject({ granted: true })
+      expect(await store().budgets.reserve(reservation([budget], { costNanoUsd: 0, tokens: 500 }))).toMatchObject({
+        granted: true,
+      })
     })
 
     test('a raised maximum takes effect at once', async () => {
@@ -79,7 +81,10 @@ export function describeBudgets(store: () => Store): void {
 
     test('each subject and each window has an amount of its own', async () => {
       const budget = cap({ maxTokens: 10 })
-      const others = [{ ...budget, subject: 'user-2' }, { ...budget, windowStart: instant(3_600) }]
+      const others = [
+        { ...budget, subject: 'user-2' },
+        { ...budget, windowStart: instant(3_600) },
+      ]
       await store().budgets.reserve(reservation([budget], { tokens: 10 }))
       for (const other of others) {
         expect(await store().budgets.reserve(reservation([other], { tokens: 10 }))).toMatchObject({ granted: true })

@@ -5,10 +5,11 @@ import { STARTABLE } from '../../domain/vocabulary.ts'
 import type { Engine, FlowJob } from '../../engines/engine.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
+import type { FlowBudgets } from '../budgets/flow-budgets.ts'
 import type { FlowExecution, RunOptions } from '../flow-run.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
-import type { OpenExecution } from './open-execution.ts'
+import { budgetFactsOf, type OpenExecution } from './open-execution.ts'
 import type { StartRequest } from './run-input.ts'
 import type { RunRegistry } from './run-registry.ts'
 
@@ -18,6 +19,8 @@ export interface FlowExecutionsDeps {
   readonly registry: RunRegistry
   readonly providers: Pick<ProviderService, 'assertUsable'>
   readonly live: LiveUpdates
+  /** Counts flows that are started for the first time. Implemented by createFlowBudgets. */
+  readonly countFlow: FlowBudgets['countFlow']
   /** Implemented by createOpenExecution. */
   readonly openExecution: OpenExecution
   /** Implemented by createFlowDefinitions. */
@@ -40,11 +43,15 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     const end = new Promise<ExecutionEnd>((resolve) => {
       run.resolveEnd = resolve
     })
+    let withdraw: (() => Promise<void>) | undefined
     try {
+      // A flow that has had an owner is resumed, and has been counted.
+      if (flow.ownerEpoch === 0) withdraw = await deps.countFlow(budgetFactsOf(flow, request.options))
       await engine.start({ flowId: flow.id, epoch: await claim(request) })
       return { end }
     } catch (error) {
       registry.remove(run)
+      await withdraw?.()
       throw error
     }
   }

@@ -65,10 +65,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   }
 }
 
-function createMemoryOwners(
-  interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[],
-  now: () => number,
-) {
+function createMemoryOwners(interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[], now: () => number) {
   const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
   const isAlive = (ownerId: string, staleMs: number): boolean =>
     now() - (beats.get(ownerId)?.beatAtMs ?? Number.NEGATIVE_INFINITY) <= staleMs

@@ -134,11 +134,7 @@ export const ENTITIES = [
     by_age: ['createdAt'],
   }),
   createEntity<BudgetUsageRow>('PolyphonyBudgetUsage', 'polyphony_budget_usage', BUDGET_USAGE_COLUMNS),
-  createEntity<BudgetReservationRow>(
-    'PolyphonyBudgetReservation',
-    'polyphony_budget_reservations',
-    BUDGET_RESERVATION_COLUMNS,
-  ),
+  createEntity<BudgetReservationRow>('PolyphonyBudgetReservation', 'polyphony_budget_reservations', BUDGET_RESERVATION_COLUMNS),
   createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
   createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
   createEntity<RequestWindowRow>('PolyphonyRequestWindow', 'polyphony_request_windows', REQUEST_WINDOW_COLUMNS),

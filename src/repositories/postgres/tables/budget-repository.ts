@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { BUDGET_USAGE_COLUMNS, type BudgetUsageRow } from '../../columns/spending-columns.ts'
+import type { BUDGET_USAGE_COLUMNS, BudgetUsageRow } from '../../columns/spending-columns.ts'
 import type { BudgetKey, BudgetRepository, BudgetReservation, BudgetSettlement, BudgetUsage } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { toStorableText } from '../storable.ts'
@@ -78,7 +78,7 @@ const LIST_SQL = `select name, subject, window_start as "windowStart", cost_nano
   flows::float8 as flows, reserved_nano_usd::float8 as "reservedNanoUsd", reserved_tokens::float8 as "reservedTokens"
 from polyphony_budget_usage where window_start = any($1) and ($2::text is null or subject = $2) order by ${KEY} limit 10000`
 
-type KeyJson = Readonly<Record<typeof BUDGET_USAGE_COLUMNS['name' | 'subject' | 'windowStart']['name'], unknown>>
+type KeyJson = Readonly<Record<(typeof BUDGET_USAGE_COLUMNS)['name' | 'subject' | 'windowStart']['name'], unknown>>
 
 const toJsonKey = ({ name, subject, windowStart }: BudgetKey): KeyJson => ({
   name,
