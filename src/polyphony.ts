@@ -7,12 +7,14 @@ import { createOwnership } from './composition/create-ownership.ts'
 import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
 import { createRuns } from './composition/create-runs.ts'
+import { createSharedRates } from './composition/create-shared-rates.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
+import { createLogger } from './config/logger.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
 import { OrchestratorError } from './errors/orchestrator-error.ts'
@@ -126,7 +128,8 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   const { threads } = store
 
   const parser = createParser(config.agents)
-  const models = createModels(config)
+  const { warn } = createLogger(config.logger, config.logLevel)
+  const models = createModels(config, { sharedRates: createSharedRates(config, store, owner.id), warn })
   const { providers } = models
   const { telemetry, observer, logger } = createTelemetry(config, {
     providers: providers.list(),

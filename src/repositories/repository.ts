@@ -1,7 +1,7 @@
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
-import type { BudgetRepository } from './spending-repositories.ts'
+import type { BudgetRepository, ProviderRateRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
 
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
@@ -25,6 +25,9 @@ export type {
   BudgetReservation,
   BudgetSettlement,
   BudgetUsage,
+  ProviderRateRepository,
+  RateSlots,
+  SharedRateLimits,
 } from './spending-repositories.ts'
 export {
   type FlowCursor,
@@ -64,6 +67,8 @@ export interface Store {
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
   readonly budgets: BudgetRepository
+  /** Absent in memory, which no other process shares. */
+  readonly providerRates?: ProviderRateRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

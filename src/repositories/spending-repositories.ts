@@ -65,3 +65,40 @@ export interface BudgetRepository {
   /** Removes windows that began before the instant and resolves with their number. Called by a timer. */
   prune(startedBefore: Date): Promise<number>
 }
+
+/** Rates of one provider account; no limit where a rate is absent. */
+export interface SharedRateLimits {
+  readonly maxConcurrency?: number
+  readonly tokensPerMinute?: number
+}
+
+/** A request for slots in the schedule of one provider account. */
+export interface RateSlots {
+  readonly account: string
+  /** The process that sends the requests; its slots end when its heartbeat does. */
+  readonly ownerId: string
+  /** Milliseconds between two requests; 0: no rate. */
+  readonly intervalMs: number
+  readonly limits: SharedRateLimits
+  /** One entry per wanted slot, with the tokens that its request may use. */
+  readonly slots: readonly { readonly id: string; readonly tokens: number }[]
+}
+
+/** The schedules of provider accounts over all processes, on the clock of the database. */
+export interface ProviderRateRepository {
+  /**
+   * Takes the first so many of the wanted slots as `maxConcurrency` leaves, none while the account is closed. The first
+   * is due in `waitMs`, each further one an interval later; slots of all processes lie an interval apart. A bucket of
+   * one minute of tokens delays them further; if by more than a second, none is taken, and `waitMs` says when to ask
+   * again.
+   */
+  take(request: RateSlots): Promise<{ readonly granted: number; readonly waitMs: number; readonly closedForMs: number }>
+  /** Ends slots, and gives back tokens that were not used. Unknown slots change nothing. */
+  leave(account: string, limits: SharedRateLimits, ids: readonly string[], unusedTokens: number): Promise<void>
+  /** Closes the account for so many milliseconds; a longer closure stays. */
+  close(account: string, forMs: number): Promise<void>
+  /** Milliseconds for which accounts are still closed. */
+  closures(): Promise<ReadonlyMap<string, number>>
+  /** Ends the slots of owners that are not registered or sent no heartbeat for `staleMs`. */
+  releaseSlots(staleMs: number): Promise<void>
+}

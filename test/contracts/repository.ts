@@ -8,6 +8,7 @@ import { describeFlows } from './repository-flows.ts'
 import { describeJournal } from './repository-journal.ts'
 import { describeLists } from './repository-lists.ts'
 import { describeOwners } from './repository-owners.ts'
+import { describeProviderRates } from './repository-provider-rates.ts'
 import { describeResults } from './repository-results.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
@@ -47,6 +48,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeUsage(fixture)
     describeCallers(() => store)
     describeBudgets(() => store)
+    describeProviderRates(() => store)
 
     test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

@@ -12,6 +12,7 @@ import { createFlowRepository } from './tables/flow-repository.ts'
 import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
 import { createPermissionRepository } from './tables/permission-repository.ts'
+import { createProviderRateRepository } from './tables/provider-rate-repository.ts'
 import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
@@ -61,6 +62,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
     budgets: createBudgetRepository(pool),
+    providerRates: createProviderRateRepository(pool),
     async close() {
       await journal.close()
       await close()
