@@ -36,16 +36,16 @@ const up = [
     owner_id text not null,
     constraint polyphony_provider_slots_pkey primary key (id)
   )`,
-  `create table polyphony_request_windows (
+  `create table polyphony_request_counts (
     key text not null,
-    points integer not null default 0,
-    expire bigint,
-    constraint polyphony_request_windows_pkey primary key (key)
-  )`,
+    count integer not null,
+    ends_at timestamptz not null,
+    constraint polyphony_request_counts_pkey primary key (key)
+  ) with (fillfactor = 70)`,
 ]
 
 const down = [
-  `drop table polyphony_request_windows`,
+  `drop table polyphony_request_counts`,
   `drop table polyphony_provider_slots`,
   `drop table polyphony_provider_rates`,
   `drop table polyphony_budget_reservations`,

@@ -7,7 +7,7 @@ import { createOwnership } from './composition/create-ownership.ts'
 import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
 import { createRuns } from './composition/create-runs.ts'
-import { createSharedRates } from './composition/create-shared-rates.ts'
+import { createSharedRates, isDistributed } from './composition/create-shared-rates.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
@@ -26,7 +26,7 @@ import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startPruning, startPruningCallers } from './orchestrator/ownership/retention.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
 import type { ProviderService } from './providers/provider.ts'
-import type { IdempotencyRepository, Store, TicketRepository } from './repositories/repository.ts'
+import type { IdempotencyRepository, RequestCountRepository, Store, TicketRepository } from './repositories/repository.ts'
 import { createTelemetry } from './telemetry/create-telemetry.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
@@ -72,6 +72,8 @@ export interface Polyphony {
   readonly tickets: TicketRepository
   /** Idempotent requests to the server with their answers; kept for a day. */
   readonly idempotency: IdempotencyRepository
+  /** Requests to all servers that share the database; absent where each server counts its own. */
+  readonly requestCounts?: RequestCountRepository
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of a definition as data, with the settings of every flow type. */
@@ -192,6 +194,7 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,
+    requestCounts: isDistributed(config, store) ? store.requestCounts : undefined,
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,

@@ -3,14 +3,17 @@ import type { PolyphonyConfig } from '../config/config.ts'
 import { BUDGET_OWNER_STALE_MS } from '../orchestrator/budgets/flow-budgets.ts'
 import type { ProviderRateRepository, Store } from '../repositories/repository.ts'
 
+/** Whether other processes run flows and serve requests over the same database. */
+export const isDistributed = ({ engine }: Pick<PolyphonyConfig, 'engine'>, { kind }: Pick<Store, 'kind'>): boolean =>
+  engine !== 'local' && kind === 'postgres'
+
 /** The rates of provider accounts over all processes; `undefined` where each process keeps its own. */
 export function createSharedRates(
-  { engine }: Pick<PolyphonyConfig, 'engine'>,
+  config: Pick<PolyphonyConfig, 'engine'>,
   store: Pick<Store, 'kind' | 'providerRates'>,
   ownerId: string,
 ): SharedRates | undefined {
-  if (engine === 'local' || store.kind !== 'postgres' || !store.providerRates) return undefined
-  return toSharedRates(store.providerRates, ownerId)
+  return isDistributed(config, store) && store.providerRates ? toSharedRates(store.providerRates, ownerId) : undefined
 }
 
 /** A store of rates as this process uses it. */

@@ -1,7 +1,7 @@
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
-import type { BudgetRepository, ProviderRateRepository } from './spending-repositories.ts'
+import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
 
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
@@ -27,6 +27,7 @@ export type {
   BudgetUsage,
   ProviderRateRepository,
   RateSlots,
+  RequestCountRepository,
   SharedRateLimits,
 } from './spending-repositories.ts'
 export {
@@ -69,6 +70,8 @@ export interface Store {
   readonly budgets: BudgetRepository
   /** Absent in memory, which no other process shares. */
   readonly providerRates?: ProviderRateRepository
+  /** Absent in memory, which no other process shares. */
+  readonly requestCounts?: RequestCountRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

@@ -102,3 +102,14 @@ export interface ProviderRateRepository {
   /** Ends the slots of owners that are not registered or sent no heartbeat for `staleMs`. */
   releaseSlots(staleMs: number): Promise<void>
 }
+
+/** Requests to the server by key, user or address, over all servers that share the database. */
+export interface RequestCountRepository {
+  /**
+   * Counts one request and resolves with the number in the current window, this one included, and the milliseconds
+   * until it ends. The first request begins a window of `windowMs`. Called with every request to the server.
+   */
+  count(key: string, windowMs: number): Promise<{ readonly count: number; readonly leftMs: number }>
+  /** Removes windows that have ended and resolves with their number. Called by a timer. */
+  prune(): Promise<number>
+}

@@ -6,7 +6,7 @@ import type { UsageService } from '../orchestrator/flows/usage-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
 import type { ProviderService } from '../providers/provider.ts'
-import type { IdempotencyRepository, TicketRepository } from '../repositories/repository.ts'
+import type { IdempotencyRepository, RequestCountRepository, TicketRepository } from '../repositories/repository.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 
 /** Services and settings that the server needs. An open Polyphony provides them. */
@@ -19,6 +19,8 @@ export interface ServerDeps {
   readonly apiKeys: ApiKeyService
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
+  /** Absent where each server counts its own requests. */
+  readonly requestCounts?: RequestCountRepository
   readonly usage: UsageService
   readonly budgets: BudgetService
   readonly telemetry: Telemetry

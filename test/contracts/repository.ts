@@ -9,6 +9,7 @@ import { describeJournal } from './repository-journal.ts'
 import { describeLists } from './repository-lists.ts'
 import { describeOwners } from './repository-owners.ts'
 import { describeProviderRates } from './repository-provider-rates.ts'
+import { describeRequestCounts } from './repository-request-counts.ts'
 import { describeResults } from './repository-results.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
@@ -49,6 +50,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeCallers(() => store)
     describeBudgets(() => store)
     describeProviderRates(() => store)
+    describeRequestCounts(() => store)
 
     test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

@@ -70,16 +70,15 @@ export const PROVIDER_SLOT_COLUMNS = {
   ownerId: { name: 'owner_id', type: 'text' },
 } as const satisfies ColumnsOf<ProviderSlotRow>
 
-/** Requests of one caller to the server in the current minute, as rate-limiter-flexible stores them. */
-export interface RequestWindowRow {
+/** Requests of one caller to the server in its current window. */
+export interface RequestCountRow {
   readonly key: string
-  readonly points: number
-  /** Milliseconds since 1970. */
-  readonly expire: number | null
+  readonly count: number
+  readonly endsAt: Date
 }
 
-export const REQUEST_WINDOW_COLUMNS = {
-  key: { name: 'key', type: 'text', primary: true },
-  points: { name: 'points', type: 'integer', default: 0 },
-  expire: { name: 'expire', type: 'bigint', nullable: true },
-} as const satisfies ColumnsOf<RequestWindowRow>
+export const REQUEST_COUNT_COLUMNS = {
+  key: { name: 'key', type: 'text', primary: true, storable: true },
+  count: { name: 'count', type: 'integer' },
+  endsAt: { name: 'ends_at', type: 'timestamptz' },
+} as const satisfies ColumnsOf<RequestCountRow>

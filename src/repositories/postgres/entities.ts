@@ -39,8 +39,8 @@ import {
   PROVIDER_SLOT_COLUMNS,
   type ProviderRateRow,
   type ProviderSlotRow,
-  REQUEST_WINDOW_COLUMNS,
-  type RequestWindowRow,
+  REQUEST_COUNT_COLUMNS,
+  type RequestCountRow,
 } from '../columns/spending-columns.ts'
 import {
   ATTEMPT_COLUMNS,
@@ -137,5 +137,5 @@ export const ENTITIES = [
   createEntity<BudgetReservationRow>('PolyphonyBudgetReservation', 'polyphony_budget_reservations', BUDGET_RESERVATION_COLUMNS),
   createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
   createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
-  createEntity<RequestWindowRow>('PolyphonyRequestWindow', 'polyphony_request_windows', REQUEST_WINDOW_COLUMNS),
+  createEntity<RequestCountRow>('PolyphonyRequestCount', 'polyphony_request_counts', REQUEST_COUNT_COLUMNS),
 ]

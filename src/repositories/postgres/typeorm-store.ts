@@ -13,6 +13,7 @@ import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
 import { createPermissionRepository } from './tables/permission-repository.ts'
 import { createProviderRateRepository } from './tables/provider-rate-repository.ts'
+import { createRequestCountRepository } from './tables/request-count-repository.ts'
 import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
@@ -63,6 +64,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     usage: createUsageRepository(pool),
     budgets: createBudgetRepository(pool),
     providerRates: createProviderRateRepository(pool),
+    requestCounts: createRequestCountRepository(pool),
     async close() {
       await journal.close()
       await close()
