@@ -1,5 +1,6 @@
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
+import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
 import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
@@ -7,7 +8,17 @@ import type { FlowRepository } from './stored-flows.ts'
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 export type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 export type {
+  ClaimNext,
+  ClaimNextAnswer,
+  OrphanOptions,
+  QueueCounts,
+  QueuedFlow,
+  QueueRepository,
+  UnrunnableDefinition,
+} from './queued-flows.ts'
+export type {
   Claim,
+  ClaimAnswer,
   FlowHead,
   FlowInsert,
   FlowOutcome,
@@ -41,7 +52,6 @@ export {
   type StoredDefinition,
   type StoredFlow,
   type StoredFlowResult,
-  type StoredRunOptions,
 } from './stored-flows.ts'
 
 /**
@@ -62,6 +72,7 @@ export interface Store {
   readonly dataSharing: DataSharingRepository
   readonly updates: UpdateRepository
   readonly owners: OwnerRepository
+  readonly queue: QueueRepository
   readonly journal: Journal
   readonly apiKeys: ApiKeyRepository
   readonly tickets: TicketRepository

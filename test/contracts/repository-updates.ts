@@ -10,7 +10,7 @@ export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture)
       const given = [
         { seq: 1, type: 'flow_start' as const, data: { name: 'x', list: [1, null] }, timestamp: instant(1, 1) },
         update(2),
-        { seq: 5, type: 'step_complete' as const, stepId: 'draft', iteration: 2, timestamp: instant(2, 2) },
+        { seq: 5, type: 'step_complete' as const, path: 'draft', iteration: 2, timestamp: instant(2, 2) },
       ]
       await store().journal.append({ flowId, epoch, updates: given.slice(0, 2) })
       await store().journal.append({ flowId, epoch, updates: given.slice(2) })

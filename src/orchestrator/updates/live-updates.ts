@@ -190,8 +190,8 @@ export function createReadUpdates({ flows, updates }: Store): ReadUpdates {
     if (stored.length === 0) return []
     const flow = await flows.find(flowId)
     if (!flow) return []
-    const stepIds = stepsToRead(stored)
-    const results = stepIds?.length === 0 ? [] : await flows.stepResults(flowId, { samples: true, stepIds })
+    const paths = stepsToRead(stored)
+    const results = paths?.length === 0 ? [] : await flows.stepResults(flowId, { samples: true, paths })
     return toUpdates(flow, stored, results)
   }
 }
@@ -201,11 +201,11 @@ export function createReadUpdates({ flows, updates }: Store): ReadUpdates {
  * updates.
  */
 function stepsToRead(updates: readonly StoredUpdate[]): readonly string[] | undefined {
-  const stepIds = new Set<string>()
-  for (const { type, stepId, data } of updates) {
+  const paths = new Set<string>()
+  for (const { type, path, data } of updates) {
     if (data !== undefined) continue
-    if (type !== 'step_complete' || stepId === undefined) return undefined
-    stepIds.add(stepId)
+    if (type !== 'step_complete' || path === undefined) return undefined
+    paths.add(path)
   }
-  return [...stepIds]
+  return [...paths]
 }
