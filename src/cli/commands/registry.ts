@@ -3,11 +3,13 @@ import { budgetsCommand } from './budgets.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { exportCommand } from './export.ts'
 import { cancelFlowCommand } from './flows/cancel.ts'
 import { listFlowsCommand } from './flows/list.ts'
 import { rerunFlowCommand } from './flows/rerun.ts'
 import { resumeFlowCommand } from './flows/resume.ts'
 import { showFlowCommand } from './flows/show.ts'
+import { importCommand } from './import.ts'
 import { createKeyCommand } from './keys/create.ts'
 import { listKeysCommand } from './keys/list.ts'
 import { revokeKeyCommand } from './keys/revoke.ts'
@@ -38,4 +40,6 @@ export const COMMANDS: readonly CliCommand[] = [
   doctorCommand,
   mcpCommand,
   migrateCommand,
+  exportCommand,
+  importCommand,
 ]
