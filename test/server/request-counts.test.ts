@@ -18,7 +18,7 @@ function twoServers() {
     const store = new Store()
     return (key: string) =>
       new Promise<{ readonly current: number; readonly ttl: number }>((resolve, reject) => {
-        store.incr(key, (error, result) => (error || !result ? reject(error) : resolve(result)), 60_000)
+        store.incr(key, (error, result) => (error || !result ? reject(error) : resolve(result)), 60_000, 100)
       })
   }
   return { state, lines, first: open(), second: open() }
