@@ -61,28 +61,31 @@ const DAY_MS = 24 * HOUR_MS
 /** Days from Monday to 1970-01-01, a Thursday. */
 const EPOCH_DAY_OF_WEEK = 3
 
-/** The window that contains the instant; `end` is the first instant of the next one. */
-export function windowAt(window: BudgetWindow, at: Date): { readonly start: Date; readonly end: Date } {
-  const ms = at.getTime()
-  const fixed = (lengthMs: number, offsetMs = 0) => {
-    const start = Math.floor((ms + offsetMs) / lengthMs) * lengthMs - offsetMs
+interface Window {
+  readonly start: Date
+  readonly end: Date
+}
+
+/** Windows of a fixed length; `offsetMs`: how long before 1970 one of them began. */
+const fixedWindow =
+  (lengthMs: number, offsetMs = 0) =>
+  (at: Date): Window => {
+    const start = Math.floor((at.getTime() + offsetMs) / lengthMs) * lengthMs - offsetMs
     return { start: new Date(start), end: new Date(start + lengthMs) }
   }
-  switch (window) {
-    case 'hour':
-      return fixed(HOUR_MS)
-    case 'day':
-      return fixed(DAY_MS)
-    case 'week':
-      return fixed(7 * DAY_MS, EPOCH_DAY_OF_WEEK * DAY_MS)
-    case 'month': {
-      const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()]
-      return { start: new Date(Date.UTC(year, month)), end: new Date(Date.UTC(year, month + 1)) }
-    }
-    default:
-      return window satisfies never
-  }
+
+const WINDOWS: { readonly [Name in BudgetWindow]: (at: Date) => Window } = {
+  hour: fixedWindow(HOUR_MS),
+  day: fixedWindow(DAY_MS),
+  week: fixedWindow(7 * DAY_MS, EPOCH_DAY_OF_WEEK * DAY_MS),
+  month: (at) => {
+    const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()]
+    return { start: new Date(Date.UTC(year, month)), end: new Date(Date.UTC(year, month + 1)) }
+  },
 }
+
+/** The window that contains the instant; `end` is the first instant of the next one. */
+export const windowAt = (window: BudgetWindow, at: Date): Window => WINDOWS[window](at)
 
 /** The state of one budget for one subject in its current window. */
 export interface BudgetReport {
