@@ -106,8 +106,8 @@ export type WorstCaseUsd = (
 
 /**
  * Reserves the worst case before every attempt, in the limits of its flow and in the budgets over many flows, and
- * settles both with the ledger row of the attempt. Only figures reported by the provider free the rest of a reservation: with
- * estimates the actual sum could exceed the limit.
+ * settles both with the ledger row of the attempt. Only figures reported by the provider free the rest of a
+ * reservation: with estimates the actual sum could exceed the limit.
  */
 export const limits = (worstCaseUsd: WorstCaseUsd): CallLayer => {
   return (next) => (request, context) =>

@@ -41,7 +41,7 @@ const AWAY_MS = 5_000
 
 /**
  * The queue of the requests of this process to one account whose rates hold over all processes. Its first waiters take
- * slots when they are due soon; nobody takes slots far ahead, because an aborted call could not return them.
+ * slots when they are due soon; no process takes slots far ahead, because an aborted call could not return them.
  */
 export function createSharedGate(deps: SharedGateDeps): Gate {
   const { account, rates, shared, fallback, clock, warn, jitterMs } = deps

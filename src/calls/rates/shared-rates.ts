@@ -28,7 +28,7 @@ export interface SlotAnswer {
  */
 export interface SharedRates {
   /**
-   * Takes slots of the schedule. Slots of `requestsPerMinute` lie an interval apart, whoever takes them, so that the
+   * Takes slots of the schedule. Slots of `requestsPerMinute` lie an interval apart over all processes, so that the
    * rate holds in every second and not only in every minute. `tokensPerMinute` is a bucket that holds one minute.
    */
   take(request: SlotRequest): Promise<SlotAnswer>

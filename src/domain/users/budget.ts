@@ -47,7 +47,7 @@ export interface BudgetFacts {
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 
-/** Whose amount a flow counts against; `undefined` if the budget does not apply to it. */
+/** The subject against whose amount a flow counts; `undefined` if the budget does not apply to it. */
 export function budgetSubject(scope: BudgetScope, facts: BudgetFacts): string | undefined {
   if (scope === 'user') return facts.userId
   if (scope === 'key') return facts.apiKeyId

@@ -1,7 +1,7 @@
 import { type BudgetFacts, type BudgetSettings, budgetSubject, windowAt } from '../../domain/users/budget.ts'
 import type { BudgetCap } from '../../repositories/repository.ts'
 
-/** A budget and whose amount of it a flow counts against. */
+/** A budget and the subject against whose amount a flow counts. */
 export interface AppliedBudget {
   readonly settings: BudgetSettings
   readonly subject: string

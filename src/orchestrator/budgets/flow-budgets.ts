@@ -13,7 +13,7 @@ export interface FlowBudgetsDeps {
   readonly budgets: readonly BudgetSettings[]
   /** The process that holds the reservations; when its heartbeat ends, they are given back. */
   readonly ownerId: string
-  /** Whether other processes may hold reservations, so that those of dead ones must be looked for. */
+  /** Whether other processes may hold reservations, so that those of dead ones must be found. */
   readonly shared: boolean
   readonly clock: Clock
   readonly logger: SettlementLog
@@ -27,7 +27,7 @@ const LONGEST_WAIT_MS = 1_000
 
 /** Limits of money, tokens and flows over many flows, in all processes that share the database. */
 export interface FlowBudgets {
-  /** The budgets of costs and tokens that apply; `undefined` if there is none, so that calls need no statement. */
+  /** The budgets of costs and tokens that apply; `undefined` without any, so that calls need no statement. */
   of(facts: BudgetFacts): SharedBudgets | undefined
   /**
    * Counts a flow that starts. Rejects with LIMIT_EXCEEDED if a budget of flows is used up. Resolves with the function
@@ -47,7 +47,7 @@ export function createFlowBudgets({ repository, budgets, ownerId, shared, clock,
   /** The newest waiting attempt of each set of budgets; all others wait behind it, in the order of their calls. */
   const queues = new Map<string, Promise<unknown>>()
 
-  /** One try. A reservation that is granted after an abort is settled at once. */
+  /** One attempt to reserve. A reservation that is granted after an abort is settled at once. */
   async function tryReserve(applied: readonly AppliedBudget[], needed: Spend, signal: AbortSignal) {
     const now = new Date(clock.now())
     const reservation = {
@@ -60,7 +60,7 @@ export function createFlowBudgets({ repository, budgets, ownerId, shared, clock,
     }
     const asked = repository.reserve(reservation)
     const { granted, usage } = await untilAborted(asked, signal).catch((error: unknown) => {
-      // The statement goes on after an abort. Nobody would settle what it reserves.
+      // The statement continues after an abort, and no attempt would settle what it reserves.
       if (signal.aborted)
         void asked.then((late) => void (late.granted && settlements.add({ ...NONE, id: reservation.id })), ignore)
       throw error

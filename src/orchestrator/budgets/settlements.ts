@@ -17,7 +17,7 @@ interface Pending {
 
 /**
  * Writes settlements, those that wait together in one statement. While the database does not answer they are kept and
- * repeated; whoever waits for them goes on, because the answer of a call must not depend on them.
+ * repeated; attempts do not wait for that, because the answer of a call must not depend on it.
  */
 export function createSettlements(repository: Pick<BudgetRepository, 'settle'>, clock: Clock, logger: SettlementLog) {
   let pending: Pending[] = []

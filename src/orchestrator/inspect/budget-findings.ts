@@ -3,8 +3,8 @@ import type { CostRange } from './cost-range.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
 
 /**
- * What the budgets allow: a problem if even the cheapest run does not fit or no flow may start, a warning if the dearest
- * one does not fit.
+ * What the budgets allow: a problem if even the cheapest run does not fit or no flow may start, a warning if the
+ * dearest one does not fit.
  */
 export function budgetFindings(budgets: readonly BudgetReport[], { lowUsd, highUsd, unpriced }: CostRange): Findings {
   const problems: FlowFinding[] = []

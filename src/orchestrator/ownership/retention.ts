@@ -38,8 +38,8 @@ export interface CallerRecords {
 }
 
 /**
- * Periodically removes expired tickets, answers that are a day old, and windows of requests and budgets that have ended.
- * Returns the function that stops the timer.
+ * Periodically removes expired tickets, answers that are a day old, and windows of requests and budgets that have
+ * ended. Returns the function that stops the timer.
  */
 export function startPruningCallers(
   { tickets, idempotency, requestCounts, budgets }: CallerRecords,

@@ -5,9 +5,9 @@ import { guarded } from '../database-errors.ts'
 const ADD_SQL = 'insert into polyphony_provider_rates (account) values ($1) on conflict do nothing'
 
 /**
- * `$1`: account; `$2`: milliseconds between requests; `$3`: milliseconds per token; `$4`: `maxConcurrency`; `$5`, `$6`: ids and
- * tokens of the wanted slots; `$7`: owner. Without a rate its parameter is null. The row is locked first, and the clock is
- * read after that, because a statement may wait for the lock longer than an interval.
+ * `$1`: account; `$2`: milliseconds between requests; `$3`: milliseconds per token; `$4`: `maxConcurrency`; `$5` and
+ * `$6`: ids and tokens of the wanted slots; `$7`: owner. Without a rate its parameter is null. The row is locked first,
+ * and the clock is read after that, because a statement may wait for the lock longer than an interval.
  */
 const TAKE_SQL = `with account as (
   select next_request_at, tokens_at, closed_until, running from polyphony_provider_rates where account = $1 for update),
