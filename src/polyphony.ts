@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { systemClock } from './async/clock.ts'
 import { createInspection } from './composition/create-inspection.ts'
 import { createModels } from './composition/create-models.ts'
 import { createOwnership } from './composition/create-ownership.ts'
@@ -8,6 +9,7 @@ import { createPolicies } from './composition/create-policies.ts'
 import { createQueueHealth, type QueueHealth } from './composition/create-queue-health.ts'
 import { createRuns } from './composition/create-runs.ts'
 import { createSchedules } from './composition/create-schedules.ts'
+import { createSharedRates, isDistributed } from './composition/create-shared-rates.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
@@ -17,9 +19,12 @@ import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
 import { type OpenedEngine, openEngine } from './composition/open-engine.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
+import { createLogger } from './config/logger.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
 import { executors } from './executors/registry.ts'
+import { BudgetService } from './orchestrator/budgets/budget-service.ts'
+import { createFlowBudgets } from './orchestrator/budgets/flow-budgets.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startPruning, startPruningCallers, startPruningDeliveries } from './orchestrator/ownership/retention.ts'
@@ -27,7 +32,7 @@ import type { ScheduleService } from './orchestrator/schedules/schedule-service.
 import type { WebhookService } from './orchestrator/webhooks/webhook-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
 import type { ProviderService } from './providers/provider.ts'
-import type { IdempotencyRepository, Store, TicketRepository } from './repositories/repository.ts'
+import type { IdempotencyRepository, RequestCountRepository, Store, TicketRepository } from './repositories/repository.ts'
 import { createTelemetry } from './telemetry/create-telemetry.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
@@ -65,6 +70,8 @@ export interface Polyphony {
   readonly providers: ProviderService
   /** Usage and cost of a user's flows. */
   readonly usage: UsageService
+  /** What is spent and left of the budgets of `config.budgets`. */
+  readonly budgets: BudgetService
   /** API keys, with which the server authenticates users. */
   readonly apiKeys: ApiKeyService
   /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed automatically. */
@@ -75,6 +82,8 @@ export interface Polyphony {
   readonly webhooks: WebhookService
   /** Schedules of the configuration with their last and next runs. */
   readonly schedules: ScheduleService
+  /** Requests to all servers that share the database; absent where each server counts its own. */
+  readonly requestCounts?: RequestCountRepository
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of a definition as data, with the settings of every flow type. */
@@ -134,7 +143,8 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
   const parser = createParser(config.agents)
-  const models = createModels(config)
+  const { warn } = createLogger(config.logger, config.logLevel)
+  const models = createModels(config, { sharedRates: createSharedRates(config, database, owner.id), warn })
   const { providers } = models
   const { telemetry, observer, logger } = createTelemetry(config, {
     providers: providers.list(),
@@ -148,6 +158,15 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
   const updates = createUpdates({ store, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { definitions } = flows
+  const budgets = new BudgetService({ repository: store.budgets, budgets: config.budgets, now })
+  const flowBudgets = createFlowBudgets({
+    repository: store.budgets,
+    budgets: config.budgets,
+    ownerId: owner.id,
+    shared: store.kind === 'postgres',
+    clock: systemClock,
+    logger,
+  })
   const runs = createRuns({
     config,
     openedEngine,
@@ -156,6 +175,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     steps,
     updates,
     definitions,
+    budgets: flowBudgets,
     observer,
     permissions,
     ownerId: owner.id,
@@ -165,7 +185,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
-    ...createInspection({ parser, models, dataSharing }),
+    ...createInspection({ parser, models, dataSharing, budgets }),
     executions,
     executeOneStep,
     ...createWaiting({ store, flows, executions, now }),
@@ -201,11 +221,13 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     dataSharing,
     providers,
     usage: new UsageService({ usage: store.usage, access: flows.access }),
+    budgets,
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,
     webhooks: webhooks.service,
     schedules: schedules.service,
+    requestCounts: isDistributed(config, store) ? store.requestCounts : undefined,
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
@@ -228,6 +250,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
         stopPruning,
         updateLog: updates.log,
         webhooks: webhooks.delivery,
+        budgets: flowBudgets,
         store,
         simulator,
         tokens,

@@ -1,6 +1,7 @@
 import type { PolyphonyConfig, PolyphonyConfigInput } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
 import type { DefinitionParser } from '../domain/definition/parser.ts'
+import type { BudgetService } from '../orchestrator/budgets/budget-service.ts'
 import type { UsageService } from '../orchestrator/flows/usage-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { ScheduleService } from '../orchestrator/schedules/schedule-service.ts'
@@ -20,6 +21,7 @@ export interface OpenServices {
   readonly usage: UsageService
   readonly webhooks: WebhookService
   readonly schedules: ScheduleService
+  readonly budgets: BudgetService
   readonly config: PolyphonyConfig
   /** Takes queued flows of other processes, and resumes those of dead ones, from now on. */
   resumeInterrupted(): Promise<void>

@@ -5,6 +5,7 @@ import type { FlowObserver } from '../domain/execution/observation.ts'
 import { permissionDenied } from '../domain/users/thread.ts'
 import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'
+import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
 import type { FlowExecution } from '../orchestrator/flow-run.ts'
 import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
@@ -29,6 +30,7 @@ export interface CreateRunsDeps {
   readonly steps: Steps
   readonly updates: Updates
   readonly definitions: FlowDefinitions
+  readonly budgets: FlowBudgets
   /** Implemented by createTelemetry. */
   readonly observer: FlowObserver
   readonly permissions: Pick<PermissionService, 'can'>
@@ -45,6 +47,7 @@ export function createRuns({
   steps,
   updates,
   definitions,
+  budgets,
   observer,
   permissions,
   ownerId,
@@ -69,6 +72,7 @@ export function createRuns({
     executorOf: (type) => executors[type],
     observer,
     createBudget,
+    sharedBudgetsOf: budgets.of,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
@@ -78,6 +82,7 @@ export function createRuns({
     registry,
     providers,
     live,
+    countFlow: budgets.countFlow,
     openExecution,
     definitions,
     queueing,

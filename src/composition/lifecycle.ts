@@ -35,6 +35,7 @@ export interface ClosingDeps {
   readonly stopPruning: () => void
   readonly updateLog: Closable
   readonly webhooks: Closable
+  readonly budgets: Closable
   readonly store: Closable
   readonly simulator: Closable
   readonly tokens: Closable
@@ -59,6 +60,7 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'update log', close: () => deps.updateLog.close() },
   // After the flows, whose ends it announces.
   { name: 'webhooks', close: () => deps.webhooks.close() },
+  { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { flowLimitsSchema, stepSettingsSchema } from '../domain/definition/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
+import { budgetsSchema } from '../domain/users/budget.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
 import { schedulesSchema } from './automation/schedule-settings.ts'
 import { webhooksSchema } from './automation/webhook-settings.ts'
@@ -202,6 +203,8 @@ export const configSchema = z.strictObject({
   agents: z.record(z.string().min(1), agentSchema).default({}),
   /** Limits of flows whose definition sets none. Default: no limits. */
   limits: flowLimitsSchema.optional(),
+  /** Limits over many flows, by user, API key, thread or tag, in windows of time. Default: none. */
+  budgets: budgetsSchema.default([]),
   /** Timeouts in milliseconds, for definitions and steps that set none. */
   timeouts: z
     .strictObject({

@@ -3,6 +3,7 @@ import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRe
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
+import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
 import type { WaitRepository } from './waits.ts'
 
@@ -42,6 +43,18 @@ export type {
   StoredUpdate,
   UpdateRepository,
 } from './running-flows.ts'
+export type {
+  BudgetCap,
+  BudgetKey,
+  BudgetRepository,
+  BudgetReservation,
+  BudgetSettlement,
+  BudgetUsage,
+  ProviderRateRepository,
+  RateSlots,
+  RequestCountRepository,
+  SharedRateLimits,
+} from './spending-repositories.ts'
 export {
   type FlowCursor,
   type FlowRepository,
@@ -84,6 +97,11 @@ export interface Store {
   readonly webhooks: WebhookRepository
   readonly schedules: ScheduleRepository
   readonly waits: WaitRepository
+  readonly budgets: BudgetRepository
+  /** Absent in memory, which no other process shares. */
+  readonly providerRates?: ProviderRateRepository
+  /** Absent in memory, which no other process shares. */
+  readonly requestCounts?: RequestCountRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

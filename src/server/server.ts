@@ -93,7 +93,17 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     metrics,
   })
 
-  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
+  const { requestCounts } = deps
+  const app = await createApp({
+    requestCounts,
+    settings,
+    logger,
+    origins,
+    authenticator,
+    isClosing,
+    observe,
+    errorFormats: [openAiErrors],
+  })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: deps.definitionSchema() })
   addIdempotency(app, deps)
   await app.register(

@@ -1,4 +1,5 @@
 import type { CliCommand } from '../command.ts'
+import { budgetsCommand } from './budgets.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
@@ -34,6 +35,7 @@ export const COMMANDS: readonly CliCommand[] = [
   createKeyCommand,
   listKeysCommand,
   revokeKeyCommand,
+  budgetsCommand,
   serveCommand,
   webhooksCommand,
   schedulesCommand,

@@ -69,6 +69,8 @@ export interface StoredRunOptions {
   /** Milliseconds. */
   readonly timeout?: { readonly flow?: number; readonly step?: number }
   readonly limits?: FlowLimits
+  /** Id of the API key that started the flow, for budgets of scope `key`. */
+  readonly apiKeyId?: string
   /**
    * False if the options are stored only for the process that takes the flow from the queue, so that the flow is not
    * resumed automatically after a crash.

@@ -1,5 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { OrphanOptions, Owner, OwnerRepository, Store } from '../repository.ts'
+import { createMemoryBudgets } from './budgets.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows, type MemoryFlows } from './flows.ts'
@@ -70,6 +71,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     webhooks,
     schedules: createMemorySchedules(),
     queue: memory.queue(findDead),
+    budgets: createMemoryBudgets((ownerId, staleMs) => !findDead({ staleMs, isDead: () => false })(ownerId)),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     close: () => Promise.resolve(),
   }

@@ -40,6 +40,18 @@ import {
 } from '../columns/flow-columns.ts'
 import { INTENT_COLUMNS, type IntentRow } from '../columns/intent-columns.ts'
 import {
+  BUDGET_RESERVATION_COLUMNS,
+  BUDGET_USAGE_COLUMNS,
+  type BudgetReservationRow,
+  type BudgetUsageRow,
+  PROVIDER_RATE_COLUMNS,
+  PROVIDER_SLOT_COLUMNS,
+  type ProviderRateRow,
+  type ProviderSlotRow,
+  REQUEST_COUNT_COLUMNS,
+  type RequestCountRow,
+} from '../columns/spending-columns.ts'
+import {
   ATTEMPT_COLUMNS,
   type AttemptRow,
   STEP_KEY_COLUMNS,
@@ -155,4 +167,9 @@ export const ENTITIES = [
     by_due: ['webhookId', 'dueAt'],
     by_end: ['settledAt'],
   }),
+  createEntity<BudgetUsageRow>('PolyphonyBudgetUsage', 'polyphony_budget_usage', BUDGET_USAGE_COLUMNS),
+  createEntity<BudgetReservationRow>('PolyphonyBudgetReservation', 'polyphony_budget_reservations', BUDGET_RESERVATION_COLUMNS),
+  createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
+  createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
+  createEntity<RequestCountRow>('PolyphonyRequestCount', 'polyphony_request_counts', REQUEST_COUNT_COLUMNS),
 ]

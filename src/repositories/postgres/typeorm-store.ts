@@ -4,6 +4,9 @@ import { poolOf } from './data-source.ts'
 import { keepClientAfterErrors } from './embedded/pglite.ts'
 import { createJournal, createSequence } from './journal/journal.ts'
 import { type DatabaseLocation, openMigrated } from './open-database.ts'
+import { createBudgetRepository } from './spending/budget-repository.ts'
+import { createProviderRateRepository } from './spending/provider-rate-repository.ts'
+import { createRequestCountRepository } from './spending/request-count-repository.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
 import { createFlowRepository } from './tables/flow-repository.ts'
@@ -63,6 +66,9 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     webhooks: createWebhookRepository(pool),
     schedules: createScheduleRepository(pool),
     waits: createWaitRepository(pool),
+    budgets: createBudgetRepository(pool),
+    providerRates: createProviderRateRepository(pool),
+    requestCounts: createRequestCountRepository(pool),
     async close() {
       await journal.close()
       await close()
