@@ -129,23 +129,33 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
   })
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
   const flows = createStoredFlows({ store, permissions, parser, now })
-  const updates = createUpdates({ store, now })
+  const updates = createUpdates({ config, store, ownerId: owner.id, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { rebuild } = flows.definitions
   const runs = createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId: owner.id, now })
-  const { registry, engine, executions, executeOneStep } = runs
+  const { registry, engine, executions, executeOneStep, ownershipWatch } = runs
+  const { live } = updates
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
     ...createInspection({ parser, models, dataSharing }),
     executions,
     executeOneStep,
-    live: updates.live,
+    live,
+    ownershipWatch,
     executorOf: (type) => executors[type],
     now,
   })
 
-  const ownership = createOwnership({ store, owner, registry, orchestrator, logger })
+  const ownership = createOwnership({
+    store,
+    owner,
+    registry,
+    watch: ownershipWatch,
+    onEnded: live.ended,
+    orchestrator,
+    logger,
+  })
   await ownership.start()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
 
@@ -167,6 +177,6 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     config,
     definitionSchema: parser.jsonSchema,
     resumeInterrupted: ownership.resumption.start,
-    close: createClose(closingSteps({ ownership, engine, stopPruning, updateLog: updates.log, store, simulator, tokens })),
+    close: createClose(closingSteps({ ownership, engine, stopPruning, updates, store, simulator, tokens })),
   }
 }

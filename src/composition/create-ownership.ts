@@ -1,5 +1,5 @@
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
-import { startOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
+import type { OwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createRecovery } from '../orchestrator/ownership/recovery.ts'
 import { createResumption, type ResumptionDeps } from '../orchestrator/ownership/resumption.ts'
 import type { RunRegistry } from '../orchestrator/runs/run-registry.ts'
@@ -9,7 +9,10 @@ import { isProcessRunning } from '../system/processes.ts'
 export interface CreateOwnershipDeps {
   readonly store: Store
   readonly owner: Owner
-  readonly registry: Pick<RunRegistry, 'executions' | 'find'>
+  readonly registry: Pick<RunRegistry, 'find'>
+  readonly watch: OwnershipWatch
+  /** Implemented by LiveUpdates.ended. */
+  readonly onEnded: (flowId: string) => void
   readonly orchestrator: Pick<OrchestratorService, 'startFlow'>
   readonly logger: ResumptionDeps['logger']
 }
@@ -18,7 +21,7 @@ export interface CreateOwnershipDeps {
  * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
  * processes, and the watch for flows that another process has taken.
  */
-export function createOwnership({ store, owner, registry, orchestrator, logger }: CreateOwnershipDeps) {
+export function createOwnership({ store, owner, registry, watch, onEnded, orchestrator, logger }: CreateOwnershipDeps) {
   const { flows, owners, kind } = store
   const resumption = createResumption({
     flows,
@@ -34,9 +37,13 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
     isRunning: isProcessRunning,
     logger,
     exclusive: kind !== 'postgres',
-    onInterrupted: resumption.interrupted,
+    onInterrupted: (flowIds) => {
+      for (const flowId of flowIds) onEnded(flowId)
+      // A process that was only frozen, and not dead, stops its calls.
+      watch.publishTaken(flowIds)
+      resumption.interrupted(flowIds)
+    },
   })
-  let stopWatch = () => {}
 
   return {
     resumption,
@@ -47,9 +54,9 @@ export function createOwnership({ store, owner, registry, orchestrator, logger }
     async start(): Promise<void> {
       if (kind !== 'memory') await recovery.start()
       // Another process can take a flow only if the database is shared.
-      if (kind === 'postgres') stopWatch = startOwnershipWatch({ executions: registry.executions, flows })
+      if (kind === 'postgres') watch.start()
     },
-    stopWatch: () => stopWatch(),
+    stopWatch: watch.stop,
     /** With `handOver` the flows of this process stay RUNNING, for other processes to find at once. */
     async unregister(options: { readonly handOver: boolean }): Promise<void> {
       if (kind !== 'memory') await recovery.stop(options)

@@ -4,9 +4,10 @@ import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
 import { createLocalEngine } from '../engines/local.ts'
 import { executors } from '../executors/registry.ts'
+import { createOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
-import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
+import { createOpenExecution, type OpenExecution } from '../orchestrator/runs/open-execution.ts'
 import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
 import { createSingleStep } from '../orchestrator/runs/single-step.ts'
 import type { ProviderService } from '../providers/provider.ts'
@@ -31,10 +32,16 @@ export interface CreateRunsDeps {
 /** Builds everything that executes flows in this process, from their start to their end. */
 export function createRuns({ config, store, providers, steps, updates, rebuild, observer, ownerId, now }: CreateRunsDeps) {
   const { runStep, historyOf } = steps
-  const { log: updateLog, live } = updates
+  const { log: updateLog, live, bus } = updates
   const registry = createRunRegistry()
+  const ownershipWatch = createOwnershipWatch({
+    executions: registry.executions,
+    find: (flowId) => registry.find(flowId)?.execution,
+    flows: store.flows,
+    bus,
+  })
   const engine = createLocalEngine(registry)
-  const openExecution = createOpenExecution({
+  const open = createOpenExecution({
     store,
     providers,
     updateLog,
@@ -44,6 +51,10 @@ export function createRuns({ config, store, providers, steps, updates, rebuild, 
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
+  const openExecution: OpenExecution = (request, claimed) => {
+    ownershipWatch.executionOpened()
+    return open(request, claimed)
+  }
   const executions = createFlowExecutions({
     store,
     engine,
@@ -57,5 +68,5 @@ export function createRuns({ config, store, providers, steps, updates, rebuild, 
   })
   engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
   const executeOneStep = createSingleStep({ store, registry, openExecution, runStep, live, ownerId, now })
-  return { registry, engine, executions, executeOneStep }
+  return { registry, engine, executions, executeOneStep, ownershipWatch }
 }

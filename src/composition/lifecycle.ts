@@ -28,7 +28,7 @@ export interface ClosingDeps {
   readonly engine: Pick<Engine, 'close' | 'health'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
-  readonly updateLog: Closable
+  readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
   readonly store: Closable
   readonly simulator: Closable
   readonly tokens: Closable
@@ -41,7 +41,9 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'pruning', close: () => deps.stopPruning() },
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
-  { name: 'update log', close: () => deps.updateLog.close() },
+  { name: 'update log', close: () => deps.updates.log.close() },
+  { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
+  { name: 'notifications', close: () => deps.updates.bus.close() },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

@@ -121,6 +121,7 @@ export class OrchestratorService {
     if (outcome === 'running') throw new OrchestratorError('FLOW_RUNNING', `Flow "${flowId}" is running`, { details: { flowId } })
     if (outcome === 'missing') throw flowNotFound(flowId)
     this.#deps.cache.forget(flowId)
+    this.#deps.live.ended(flowId)
   }
 
   /**
@@ -232,7 +233,8 @@ export class OrchestratorService {
       const flow = await this.#deps.store.flows.find(flowId)
       return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
     }
-    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled })
+    const runsHere = () => this.#deps.executions.find(flowId) !== undefined
+    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled, runsHere })
   }
 
   /**

@@ -4,6 +4,7 @@ import type { Store } from '../repository.ts'
 import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
 import { toDatabaseError } from './database-errors.ts'
 import { keepClientAfterErrors, openPglite } from './embedded/pglite.ts'
+import { createBroadcast } from './broadcast.ts'
 import { createJournal, createSequence } from './journal/journal.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
@@ -59,6 +60,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
+    broadcast: kind === 'postgres' ? createBroadcast(pool) : undefined,
     async close() {
       await journal.close()
       await close()

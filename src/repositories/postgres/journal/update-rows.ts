@@ -11,7 +11,12 @@ export type UpdateCells =
       stepId: string | null,
       iteration: number | null,
       data: unknown,
+      /** Present for joined text pieces, whose texts `data` holds one after another. */
+      runs?: readonly PieceRun[],
     ]
+
+/** Text pieces with consecutive numbers: number and time of the last one, then the length of each. */
+export type PieceRun = readonly [lastSeq: number, lastTimestampMs: number, ...lengths: number[]]
 
 export const toUpdateBatch = (updates: readonly StoredUpdate[]): readonly UpdateCells[] => updates.map(toCells)
 
@@ -22,7 +27,36 @@ function toCells({ seq, type, timestamp, data, stepId, iteration }: StoredUpdate
   return stepId === undefined ? [seq, type, timestampMs] : [seq, type, timestampMs, stepId]
 }
 
-export const fromUpdateBatch = (batch: readonly UpdateCells[]): readonly StoredUpdate[] => batch.map(fromCells)
+/** The updates of a batch with numbers above `afterSeq`, in order. */
+export function fromUpdateBatch(batch: readonly UpdateCells[], afterSeq = 0): readonly StoredUpdate[] {
+  const updates: StoredUpdate[] = []
+  let hasRuns = false
+  for (const cells of batch) {
+    const [seq, , , , , data, runs] = cells
+    if (runs && isTextPiece(data)) {
+      hasRuns = true
+      for (const update of fromRuns(cells, data, runs, afterSeq)) updates.push(update)
+    } else if (seq > afterSeq) updates.push(fromCells(cells))
+  }
+  return hasRuns ? updates.sort((a, b) => a.seq - b.seq) : updates
+}
+
+/** One update per run that ends after the number, with the text of its pieces after it. */
+function* fromRuns(cells: UpdateCells, data: TextPiece, runs: readonly PieceRun[], afterSeq: number): Generator<StoredUpdate> {
+  let start = 0
+  for (const [lastSeq, lastTimestampMs, ...lengths] of runs) {
+    const known = Math.min(Math.max(0, afterSeq - (lastSeq - lengths.length)), lengths.length)
+    const from = start + sumOf(lengths.slice(0, known))
+    start += sumOf(lengths)
+    if (known === lengths.length) continue
+    yield {
+      ...fromCells(cells),
+      seq: lastSeq,
+      timestamp: new Date(lastTimestampMs),
+      data: { ...data, delta: data.delta.slice(from, start) },
+    }
+  }
+}
 
 const fromCells = ([seq, type, timestampMs, stepId, iteration, data]: UpdateCells): StoredUpdate => ({
   seq,
@@ -31,3 +65,13 @@ const fromCells = ([seq, type, timestampMs, stepId, iteration, data]: UpdateCell
   ...omitNulls({ stepId, iteration }),
   ...(data === undefined ? undefined : { data }),
 })
+
+/** Data of a `step_progress`. */
+export interface TextPiece {
+  readonly delta: string
+}
+
+export const isTextPiece = (data: unknown): data is TextPiece =>
+  typeof data === 'object' && data !== null && 'delta' in data && typeof data.delta === 'string'
+
+const sumOf = (lengths: readonly number[]): number => lengths.reduce((sum, length) => sum + length, 0)
