@@ -2,22 +2,22 @@
 export interface Frame {
   /** Id of the bus that sent the frame. */
   readonly sender: string
-  readonly messages: readonly Message[]
+  readonly messages: readonly TopicMessage[]
   /** Topics that the sender has subscriptions to. */
   readonly announced: readonly string[]
-  /** Whether the sender has just connected, so that the others announce their topics and look for lost messages. */
+  /** Whether the sender has just connected, so that the others announce their topics and check what they missed. */
   readonly greeting: boolean
 }
 
-export type Message = readonly [topic: string, payload: string]
+export type TopicMessage = readonly [topic: string, payload: string]
 
-type FrameJson = readonly [sender: string, messages: readonly Message[], announced: readonly string[], greeting: 0 | 1]
+type FrameJson = readonly [sender: string, messages: readonly TopicMessage[], announced: readonly string[], greeting: 0 | 1]
 
 /** The content as few frames of at most `maxBytes` bytes. There is always at least one frame. */
 export function toFrames({ sender, messages, announced, greeting }: Frame, maxBytes: number): readonly string[] {
   const frames: string[] = []
   const emptyBytes = byteLengthOf(JSON.stringify([sender, [], [], 1]))
-  let current: { messages: Message[]; announced: string[] } = { messages: [], announced: [] }
+  let current: { messages: TopicMessage[]; announced: string[] } = { messages: [], announced: [] }
   let bytes = emptyBytes
   const close = () => {
     const frame: FrameJson = [sender, current.messages, current.announced, greeting && frames.length === 0 ? 1 : 0]

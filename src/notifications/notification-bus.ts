@@ -1,6 +1,6 @@
 import { callListener } from '../async/call-listener.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { fromFrame, type Message, toFrames } from './frames.ts'
+import { fromFrame, type TopicMessage, toFrames } from './frames.ts'
 import {
   type BroadcastConnection,
   type BroadcastTransport,
@@ -42,7 +42,7 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
   const subscribers = new Map<string, Set<Subscriber>>()
   /** Topics that other processes have announced, with the time (`performance.now`) until which they count. */
   const elsewhere = new Map<string, number>()
-  let queue: Message[] = []
+  let queue: TopicMessage[] = []
   let announcements = new Set<string>()
   let greeting = false
   let connection: BroadcastConnection | undefined
@@ -74,7 +74,10 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
       if (attempt === current) loseConnection()
     }
     try {
-      const opened = await transport.connect({ onFrame: (text) => attempt === current && receive(text), onLost: lost })
+      const opened = await transport.connect({
+        onFrame: (text) => (attempt === current ? receive(text) : undefined),
+        onLost: lost,
+      })
       if (attempt !== current || isClosed) return await opened.close()
       connection = opened
       greeting = true
@@ -103,7 +106,10 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
     for (const [topic, untilMs] of elsewhere) if (untilMs < nowMs) elsewhere.delete(topic)
     if (!connection) return
     if (subscribers.size === 0) return
-    if (unansweredAnnouncements++ === ANNOUNCEMENTS_MISSED) return loseConnection()
+    if (unansweredAnnouncements++ === ANNOUNCEMENTS_MISSED) {
+      loseConnection()
+      return
+    }
     for (const topic of subscribers.keys()) announcements.add(topic)
     sendSoon()
   }
@@ -133,7 +139,7 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
     try {
       await connection.send(frames)
     } catch {
-      // The messages are lost. The greeting after the next connection makes their subscribers look for changes.
+      // The messages are lost. The greeting after the next connection makes their subscribers read the database.
       if (attempt === current) loseConnection()
     }
   }
@@ -141,7 +147,10 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
   function receive(text: string): void {
     const frame = fromFrame(text)
     if (!frame) return
-    if (frame.sender === id) return receiveEcho()
+    if (frame.sender === id) {
+      receiveEcho()
+      return
+    }
     const untilMs = performance.now() + ANNOUNCEMENTS_MISSED * announceMs
     for (const topic of frame.announced) elsewhere.set(topic, untilMs)
     for (const [topic, payload] of frame.messages) {
@@ -162,8 +171,7 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
   }
 
   const reportGap = () => {
-    for (const group of [...subscribers.values()])
-      for (const subscriber of [...group]) callListener(() => subscriber.onGap?.())
+    for (const group of [...subscribers.values()]) for (const subscriber of [...group]) callListener(() => subscriber.onGap?.())
   }
 
   async function end(): Promise<void> {

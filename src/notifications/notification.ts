@@ -26,7 +26,7 @@ export interface NotificationBus {
   subscribe(topic: string, subscriber: Subscriber): () => void
   /**
    * Whether another process has announced a subscription to the topic within the last 15 seconds. Called before each
-   * frequent message, so that nothing is sent while nobody would receive it. Must be cheap.
+   * frequent message, so that nothing is sent without a receiver. Must be cheap.
    */
   hasSubscribersElsewhere(topic: string): boolean
   /** Whether messages arrive: the bus is connected and has received its own greeting. */
@@ -39,7 +39,7 @@ export interface Subscriber {
   /** Must not throw. */
   onMessage(payload: string): void
   /**
-   * Called when messages may have been lost: after this process or another one has connected. Must look for changes in
+   * Called when messages may have been lost: after this process or another one has connected. Must check for changes in
    * the database.
    */
   onGap?(): void

@@ -99,7 +99,7 @@ export interface FlowHead {
 export interface UpdateRepository {
   /**
    * Updates with a `seq` above `afterSeq`, in order. Batches are read whole, so there may be more than `limit`; there
-   * are fewer only at the end of the log. Called once per page by subscriptions and when a flow is resumed; calls within
+   * are fewer only at the end of the log. Called once per page by subscriptions and when a flow is resumed; calls of
    * one turn of the event loop share a statement.
    */
   read(flowId: string, afterSeq: number, limit: number): Promise<readonly StoredUpdate[]>
@@ -111,14 +111,15 @@ export interface UpdateRepository {
    */
   heads(flowIds: readonly string[]): Promise<ReadonlyMap<string, FlowHead>>
   /**
-   * Joins the text pieces of a flow that has ended: one row per 64,000 characters instead of one per 50 ms. Afterwards
-   * `read` returns consecutive pieces of one text as one update with the number of the last, and for a number between
+   * Joins the text chunks of a flow that has ended: one row per 64,000 characters instead of one per 50 ms. Afterwards
+   * `read` returns consecutive chunks of one text as one update with the number of the last, and for a number between
    * them the rest of the text. Called once per execution, in the background; must be safe while updates are read,
    * pruned or appended.
    */
   compact(flowId: string): Promise<void>
   /**
-   * Removes the updates of flows that settled before the instant. Several processes may call it: one at a time removes. Resolves with the number of flows. Called by a timer.
+   * Removes the updates of flows that settled before the instant, and resolves with the number of flows. Called by a
+   * timer in every process: one at a time removes, the others resolve with 0.
    */
   prune(settledBefore: Date): Promise<number>
 }

@@ -138,7 +138,9 @@ export function describeNotifications({ name, open }: NotificationsSuite): void 
 
     test('a message of more than 4,000 bytes is refused', () => {
       const bus = join()
-      expect(() => bus.publish('x', '\u00e9'.repeat(2_000))).toThrow('Expected a message of at most 4000 bytes for topic "x", found 4001')
+      expect(() => bus.publish('x', '\u00e9'.repeat(2_000))).toThrow(
+        'Expected a message of at most 4000 bytes for topic "x", found 4001',
+      )
       bus.publish('x', 'e'.repeat(3_999))
     })
 

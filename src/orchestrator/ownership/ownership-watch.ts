@@ -22,13 +22,13 @@ export interface OwnershipWatchDeps {
 /**
  * Ends executions whose flow another process has claimed, for example to cancel it. Writes of such an execution are
  * refused, but a call of several minutes writes nothing in between. The claim in the database decides; a message of the
- * process that claimed the flow makes this process look at once, and a check every second finds what no message has
+ * process that claimed the flow makes this process check at once, and a check every second finds what no message has
  * reported.
  */
 export function createOwnershipWatch({ executions, find, flows, bus }: OwnershipWatchDeps) {
   let checked = 0
   let timer: NodeJS.Timeout | undefined
-  let unsubscribe: (() => void) | undefined
+  let endSubscription: (() => void) | undefined
 
   const check = (runs: readonly FlowExecution[]) =>
     Promise.all(
@@ -58,7 +58,7 @@ export function createOwnershipWatch({ executions, find, flows, bus }: Ownership
     },
     /** Called with every execution: a process without executions needs no messages, and so no connection for them. */
     executionOpened(): void {
-      unsubscribe ??= bus.subscribe(TOPIC, { onMessage, onGap: checkNext })
+      endSubscription ??= bus.subscribe(TOPIC, { onMessage, onGap: checkNext })
     },
     /** Called with flows that this process has claimed from others, and with flows of dead processes. */
     publishTaken(flowIds: readonly string[]): void {
@@ -68,7 +68,7 @@ export function createOwnershipWatch({ executions, find, flows, bus }: Ownership
     },
     stop(): void {
       clearInterval(timer)
-      unsubscribe?.()
+      endSubscription?.()
     },
   }
 }

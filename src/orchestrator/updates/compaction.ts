@@ -1,6 +1,6 @@
 import type { UpdateRepository } from '../../repositories/repository.ts'
 
-/** Milliseconds after the end of a flow, in which those who watched it still read its pieces. */
+/** Milliseconds after the end of a flow, in which those who watched it still read its chunks. */
 const WAIT_MS = 2_000
 /** Flows that wait for their compaction; further ones stay as they are, which costs only their size. */
 const MAX_WAITING = 10_000
@@ -14,7 +14,7 @@ export interface CompactionDeps {
 }
 
 /**
- * Joins the text pieces of flows that this process has ended, in the background and one flow at a time. Each flow has
+ * Joins the text chunks of flows that this process has ended, in the background and one flow at a time. Each flow has
  * one process that ended it, so no lock is needed and nothing is searched for.
  */
 export function createCompaction({ compact, waitMs = WAIT_MS }: CompactionDeps) {

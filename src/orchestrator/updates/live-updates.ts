@@ -38,7 +38,7 @@ interface Channel {
   /** Time (`performance.now`) of the first subscription. */
   readonly openedMs: number
   /** Ends the subscription to notifications of other processes. */
-  unsubscribe: (() => void) | undefined
+  endSubscription: (() => void) | undefined
 }
 
 export interface LiveUpdatesDeps {
@@ -113,7 +113,7 @@ export function createLiveUpdates({ read, heads, bus, pollMs, connectedPollMs }:
     wakeAll(channel)
   }
   const subscribe = (flowId: string, channel: Channel) => {
-    channel.unsubscribe ??= bus.subscribe(topicOf(flowId), {
+    channel.endSubscription ??= bus.subscribe(topicOf(flowId), {
       onMessage: (payload) => receive(channel, payload),
       onGap: () => pollSoon(0),
     })
@@ -197,7 +197,7 @@ function join(channels: Map<string, Channel>, flowId: string): Channel {
     wake: new Set(),
     subscribers: 0,
     openedMs: performance.now(),
-    unsubscribe: undefined,
+    endSubscription: undefined,
   }
   channel.subscribers++
   channels.set(flowId, channel)
@@ -206,7 +206,7 @@ function join(channels: Map<string, Channel>, flowId: string): Channel {
 
 function leave(channels: Map<string, Channel>, flowId: string, channel: Channel): void {
   if (--channel.subscribers > 0) return
-  channel.unsubscribe?.()
+  channel.endSubscription?.()
   channels.delete(flowId)
 }
 

@@ -9,7 +9,7 @@ import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repo
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
 const REWRITE_EVERY_MS = 5_000
-/** Rows with text pieces from which it pays to join them after the end of the flow. */
+/** Rows with text chunks from which it pays to join them after the end of the flow. */
 const COMPACTED_ROWS = 4
 
 export interface FlowLogOptions {
@@ -53,7 +53,7 @@ export class FlowLog {
   readonly #options: FlowLogOptions
   #seq: number
   #bytes = 0
-  /** Rows with text pieces. */
+  /** Rows with text chunks. */
   #textRows = 0
   #pending: FlowUpdate[] = []
   #durable: Promise<void> | undefined

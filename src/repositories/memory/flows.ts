@@ -129,7 +129,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
           return record ? [[flowId, { status: record.flow.status, lastSeq: record.updates?.at(-1)?.seq ?? 0 }]] : []
         }),
       ),
-    // Ended flows are compressed in pages, which makes their text pieces small.
+    // Ended flows are compressed in pages, which makes their text chunks small.
     compact: async () => {},
     prune: async (settledBefore) => {
       let touched = 0

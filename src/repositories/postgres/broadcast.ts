@@ -14,7 +14,12 @@ const NOTIFY_SQL = 'select pg_notify($1, payload) from unnest($2::text[]) payloa
 export const createBroadcast = ({ options }: Pick<Pool, 'options'>): Broadcast => ({
   maxFrameBytes: MAX_PAYLOAD_BYTES,
   async connect({ onFrame, onLost }) {
-    const client = new pg.Client({ ...options, password: options.password, keepAlive: true, application_name: 'polyphony notifications' })
+    const client = new pg.Client({
+      ...options,
+      password: options.password,
+      keepAlive: true,
+      application_name: 'polyphony notifications',
+    })
     let isClosed = false
     const lose = () => {
       if (isClosed) return

@@ -1,4 +1,4 @@
-import { isTextPiece, type PieceRun, type UpdateCells } from './update-rows.ts'
+import { type ChunkRun, isTextChunk, type UpdateCells } from './update-rows.ts'
 
 export interface StoredBatch {
   readonly last_seq: number
@@ -30,14 +30,14 @@ export function joinBatches(rows: readonly StoredBatch[]): readonly JoinedBatch[
   return groups.flatMap((group) => {
     const [first, last] = [group[0], group.at(-1)]
     if (!first || !last || first === last) return []
-    return [{ first_seq: first.last_seq, last_seq: last.last_seq, batch: joinPieces(group.flatMap(({ batch }) => batch)) }]
+    return [{ first_seq: first.last_seq, last_seq: last.last_seq, batch: joinChunks(group.flatMap(({ batch }) => batch)) }]
   })
 }
 
 const charactersOf = ([, , , , , data]: UpdateCells): number =>
-  CHARACTERS_PER_UPDATE + (isTextPiece(data) ? data.delta.length : data === undefined ? 0 : JSON.stringify(data).length)
+  CHARACTERS_PER_UPDATE + (isTextChunk(data) ? data.delta.length : data === undefined ? 0 : JSON.stringify(data).length)
 
-/** Pieces of one text that are being joined. */
+/** Chunks of one text that are being joined. */
 interface OpenText {
   readonly first: UpdateCells
   readonly texts: string[]
@@ -45,17 +45,17 @@ interface OpenText {
 }
 
 /**
- * The updates with one entry per text: per step, iteration, sample and kind. Numbers and lengths of the pieces are
+ * The updates with one entry per text: per step, iteration, sample and kind. Numbers and lengths of the chunks are
  * kept, because a reader may have received any number of them. Texts of several steps that were written at the same
- * time keep one run per group of consecutive numbers: an update with the number of the last piece would be wrong for a
+ * time keep one run per group of consecutive numbers: an update with the number of the last chunk would be wrong for a
  * reader that has received updates of another step in between.
  */
-function joinPieces(batch: readonly UpdateCells[]): readonly UpdateCells[] {
+function joinChunks(batch: readonly UpdateCells[]): readonly UpdateCells[] {
   const others: UpdateCells[] = []
   const open = new Map<string, OpenText>()
   for (const cells of batch) {
     const [seq, type, timestampMs, stepId, iteration, data, runs = [[seq, timestampMs, lengthOf(data)]]] = cells
-    if (type !== 'step_progress' || !isTextPiece(data)) {
+    if (type !== 'step_progress' || !isTextChunk(data)) {
       others.push(cells)
       continue
     }
@@ -68,9 +68,9 @@ function joinPieces(batch: readonly UpdateCells[]): readonly UpdateCells[] {
   return [...others, ...Array.from(open.values(), toCellsOfText)]
 }
 
-const lengthOf = (data: unknown): number => (isTextPiece(data) ? data.delta.length : 0)
+const lengthOf = (data: unknown): number => (isTextChunk(data) ? data.delta.length : 0)
 
-function addRun(runs: OpenText['runs'], [lastSeq, lastTimestampMs, ...lengths]: PieceRun): void {
+function addRun(runs: OpenText['runs'], [lastSeq, lastTimestampMs, ...lengths]: ChunkRun): void {
   const before = runs.at(-1)
   if (before?.[0] !== lastSeq - lengths.length) {
     runs.push([lastSeq, lastTimestampMs, ...lengths])
@@ -86,6 +86,6 @@ function toCellsOfText({ first, texts, runs }: OpenText): UpdateCells {
   const isSingle = runs.length === 1 && last?.length === 3
   if (!last || isSingle) return first
   const [, type, , stepId, iteration, data] = first
-  const joined = { ...(isTextPiece(data) ? data : undefined), delta: texts.join('') }
+  const joined = { ...(isTextChunk(data) ? data : undefined), delta: texts.join('') }
   return [last[0], type, last[1], stepId ?? null, iteration ?? null, joined, runs]
 }

@@ -11,12 +11,12 @@ export type UpdateCells =
       stepId: string | null,
       iteration: number | null,
       data: unknown,
-      /** Present for joined text pieces, whose texts `data` holds one after another. */
-      runs?: readonly PieceRun[],
+      /** Present for joined text chunks, whose texts `data` holds one after another. */
+      runs?: readonly ChunkRun[],
     ]
 
-/** Text pieces with consecutive numbers: number and time of the last one, then the length of each. */
-export type PieceRun = readonly [lastSeq: number, lastTimestampMs: number, ...lengths: number[]]
+/** Text chunks with consecutive numbers: number and time of the last one, then the length of each. */
+export type ChunkRun = readonly [lastSeq: number, lastTimestampMs: number, ...lengths: number[]]
 
 export const toUpdateBatch = (updates: readonly StoredUpdate[]): readonly UpdateCells[] => updates.map(toCells)
 
@@ -33,7 +33,7 @@ export function fromUpdateBatch(batch: readonly UpdateCells[], afterSeq = 0): re
   let hasRuns = false
   for (const cells of batch) {
     const [seq, , , , , data, runs] = cells
-    if (runs && isTextPiece(data)) {
+    if (runs && isTextChunk(data)) {
       hasRuns = true
       for (const update of fromRuns(cells, data, runs, afterSeq)) updates.push(update)
     } else if (seq > afterSeq) updates.push(fromCells(cells))
@@ -41,8 +41,8 @@ export function fromUpdateBatch(batch: readonly UpdateCells[], afterSeq = 0): re
   return hasRuns ? updates.sort((a, b) => a.seq - b.seq) : updates
 }
 
-/** One update per run that ends after the number, with the text of its pieces after it. */
-function* fromRuns(cells: UpdateCells, data: TextPiece, runs: readonly PieceRun[], afterSeq: number): Generator<StoredUpdate> {
+/** One update per run that ends after the number, with the text of its chunks after it. */
+function* fromRuns(cells: UpdateCells, data: TextChunk, runs: readonly ChunkRun[], afterSeq: number): Generator<StoredUpdate> {
   let start = 0
   for (const [lastSeq, lastTimestampMs, ...lengths] of runs) {
     const known = Math.min(Math.max(0, afterSeq - (lastSeq - lengths.length)), lengths.length)
@@ -67,11 +67,11 @@ const fromCells = ([seq, type, timestampMs, stepId, iteration, data]: UpdateCell
 })
 
 /** Data of a `step_progress`. */
-export interface TextPiece {
+export interface TextChunk {
   readonly delta: string
 }
 
-export const isTextPiece = (data: unknown): data is TextPiece =>
+export const isTextChunk = (data: unknown): data is TextChunk =>
   typeof data === 'object' && data !== null && 'delta' in data && typeof data.delta === 'string'
 
 const sumOf = (lengths: readonly number[]): number => lengths.reduce((sum, length) => sum + length, 0)

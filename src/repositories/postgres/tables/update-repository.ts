@@ -34,7 +34,8 @@ const LAST_SEQ_SQL = 'select coalesce(max(last_seq), 0) as last_seq from polypho
 const HEADS_SQL = `select f.id, f.status, coalesce((select max(u.last_seq) from polyphony_flow_updates u where u.flow_id = f.id), 0) as last_seq
 from polyphony_flows f where f.id = any($1)`
 
-const COMPACT_READ_SQL = 'select last_seq, batch from polyphony_flow_updates where flow_id = $1 and last_seq > $2 order by last_seq limit $3'
+const COMPACT_READ_SQL =
+  'select last_seq, batch from polyphony_flow_updates where flow_id = $1 and last_seq > $2 order by last_seq limit $3'
 
 /**
  * `$1`: id of the flow; `$2`: the joined rows. The last row of each group takes the updates of the group. A row that
@@ -69,51 +70,51 @@ select count(*) as flows from (select flow_id from emptied union select flow_id 
 export const createUpdateRepository = (pool: Pool): UpdateRepository => {
   const readPage = createPageReader(pool)
   return {
-  read: guarded(async (flowId: string, afterSeq: number, limit: number) => {
-    const updates: StoredUpdate[] = []
-    if (!canBeFlowId(flowId)) return updates
-    for (let after = afterSeq; ; ) {
-      const { rows, isLast } = await readPage({ flowId, afterSeq: after })
-      for (const { last_seq: lastSeq, batch } of rows) {
-        // Between two pages the rows may have been joined, so that the next row begins with updates of the last page.
-        for (const update of fromUpdateBatch(batch, after)) updates.push(update)
-        after = lastSeq
-        if (updates.length >= limit) return updates
+    read: guarded(async (flowId: string, afterSeq: number, limit: number) => {
+      const updates: StoredUpdate[] = []
+      if (!canBeFlowId(flowId)) return updates
+      for (let after = afterSeq; ; ) {
+        const { rows, isLast } = await readPage({ flowId, afterSeq: after })
+        for (const { last_seq: lastSeq, batch } of rows) {
+          // Between two pages the rows may have been joined, so that the next row begins with updates of the last page.
+          for (const update of fromUpdateBatch(batch, after)) updates.push(update)
+          after = lastSeq
+          if (updates.length >= limit) return updates
+        }
+        if (isLast) return updates
       }
-      if (isLast) return updates
-    }
-  }),
+    }),
 
-  lastSeq: guarded(async (flowId: string) => {
-    if (!canBeFlowId(flowId)) return 0
-    const { rows } = await pool.query<{ last_seq: number }>(LAST_SEQ_SQL, [flowId])
-    return rows[0]?.last_seq ?? 0
-  }),
+    lastSeq: guarded(async (flowId: string) => {
+      if (!canBeFlowId(flowId)) return 0
+      const { rows } = await pool.query<{ last_seq: number }>(LAST_SEQ_SQL, [flowId])
+      return rows[0]?.last_seq ?? 0
+    }),
 
-  heads: guarded(async (flowIds: readonly string[]) => {
-    const { rows } = await pool.query<{ id: string; status: FlowStatus; last_seq: number }>({
-      name: 'polyphony_heads',
-      text: HEADS_SQL,
-      values: [flowIds.filter(canBeFlowId)],
-    })
-    return new Map(rows.map(({ id, status, last_seq: lastSeq }) => [id, { status, lastSeq }]))
-  }),
+    heads: guarded(async (flowIds: readonly string[]) => {
+      const { rows } = await pool.query<{ id: string; status: FlowStatus; last_seq: number }>({
+        name: 'polyphony_heads',
+        text: HEADS_SQL,
+        values: [flowIds.filter(canBeFlowId)],
+      })
+      return new Map(rows.map(({ id, status, last_seq: lastSeq }) => [id, { status, lastSeq }]))
+    }),
 
-  compact: guarded(async (flowId: string) => {
-    if (!canBeFlowId(flowId)) return
-    for (let after = 0; ; ) {
-      const { rows } = await pool.query<StoredBatch>(COMPACT_READ_SQL, [flowId, after, ROWS_PER_COMPACTION])
-      const joined = joinBatches(rows)
-      if (joined.length > 0) await pool.query(COMPACT_WRITE_SQL, [flowId, toStorableJson(joined)])
-      after = rows.at(-1)?.last_seq ?? after
-      if (rows.length < ROWS_PER_COMPACTION) return
-    }
-  }),
+    compact: guarded(async (flowId: string) => {
+      if (!canBeFlowId(flowId)) return
+      for (let after = 0; ; ) {
+        const { rows } = await pool.query<StoredBatch>(COMPACT_READ_SQL, [flowId, after, ROWS_PER_COMPACTION])
+        const joined = joinBatches(rows)
+        if (joined.length > 0) await pool.query(COMPACT_WRITE_SQL, [flowId, toStorableJson(joined)])
+        after = rows.at(-1)?.last_seq ?? after
+        if (rows.length < ROWS_PER_COMPACTION) return
+      }
+    }),
 
-  prune: guarded(async (settledBefore: Date) => {
-    const { rows } = await pool.query<{ flows: string }>(PRUNE_SQL, [settledBefore])
-    return Number(rows[0]?.flows ?? 0)
-  }),
+    prune: guarded(async (settledBefore: Date) => {
+      const { rows } = await pool.query<{ flows: string }>(PRUNE_SQL, [settledBefore])
+      return Number(rows[0]?.flows ?? 0)
+    }),
   }
 }
 
