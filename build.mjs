@@ -72,7 +72,7 @@ const plugins = [
 const named = {
   name: 'named',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^yaml$/ }, ({ kind, path }) => (kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined))
+    onResolve({ filter: /^(ioredis|yaml)$/ }, ({ kind, path }) => (kind === 'dynamic-import' ? { path, namespace: 'named' } : undefined))
     onLoad({ filter: /.*/, namespace: 'named' }, async ({ path }) => {
       const names = Object.keys(await import(path)).filter((name) => name !== 'default' && name !== 'module.exports')
       return { contents: `import all from '${path}'\nexport const { ${names} } = all`, resolveDir: '.' }
