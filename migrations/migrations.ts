@@ -2,6 +2,8 @@ import { CreatePolyphony1763596800000 } from './1763596800000-create-polyphony.t
 import { ServeCallers1764201600000 } from './1764201600000-serve-callers.ts'
 import { KeepRunOptions1764288000000 } from './1764288000000-keep-run-options.ts'
 import { KeepOutputsApart1764374400000 } from './1764374400000-keep-outputs-apart.ts'
+import { QueueFlows1764460800000 } from './1764460800000-queue-flows.ts'
+import { AddressByPath1764892800000 } from './1764892800000-address-by-path.ts'
 
 /** All migrations, the oldest first. */
 export const MIGRATIONS = [
@@ -9,4 +11,6 @@ export const MIGRATIONS = [
   ServeCallers1764201600000,
   KeepRunOptions1764288000000,
   KeepOutputsApart1764374400000,
+  QueueFlows1764460800000,
+  AddressByPath1764892800000,
 ] as const

@@ -9,6 +9,8 @@ export type Limiter = <Result>(work: () => Result | PromiseLike<Result>) => Prom
 
 /** Options of one run of one step. */
 export interface RunStepOptions {
+  /** Address of this run within the flow, where the step runs for several items or in a sub-flow; default its id. */
+  readonly path?: string
   /** From 1; default 1. */
   readonly iteration?: number
   /** Results whose outputs are the step's input, in place of those that `inputFrom` selects. Set by loops. */

@@ -1,11 +1,11 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
 import type { Budget } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
+import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../domain/execution/observation.ts'
 import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
 import type { Attachment, Message } from '../domain/users/thread.ts'
-import type { StoredRunOptions } from '../repositories/repository.ts'
 import type { FlowLog } from './updates/update-log.ts'
 
 /** The conversation before a flow, oldest first. */
@@ -37,7 +37,7 @@ export interface PriorState {
   readonly recorded: ReadonlyMap<string, StepResult>
   /** Attempts by `recordKey`, whose numbers the ledger continues. */
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
-  /** `step#iteration` of steps that were started and never recorded: the provider may have billed them. */
+  /** `path#iteration` of steps that were started and never recorded: the provider may have billed them. */
   readonly inFlight: ReadonlySet<string>
   /** Sequence number of the newest stored update; 0 before the first. */
   readonly lastSeq: number
@@ -105,4 +105,4 @@ export function notReplayed({ prior, progress }: FlowExecution): readonly StepRe
 }
 
 /** Key of a result within one flow; `sample` is 0 for the step's own result. */
-export const recordKey = (stepId: string, iteration: number, sample: number): string => `${stepId}#${iteration}.${sample}`
+export const recordKey = (path: string, iteration: number, sample: number): string => `${path}#${iteration}.${sample}`

@@ -9,7 +9,7 @@ import type { AnswerStep } from '../executors/executor.ts'
 import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
-import { finalStepIds, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
+import { finalPaths, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
 import type { FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
 import type { PreflightOptions } from './inspect/preflight.ts'
@@ -64,7 +64,7 @@ export class OrchestratorService {
   async getFlow(flowId: string, userId: string, { steps = 'all' }: GetFlowOptions = {}): Promise<OrchestrationFlow> {
     const { access, definitions, executions, store } = this.#deps
     const flow = await access.findFlow(flowId, userId, 'read')
-    const onlySteps = steps === 'final' ? { stepIds: finalStepIds(flow) } : {}
+    const onlySteps = steps === 'final' ? { paths: finalPaths(flow) } : {}
     const rows = await store.flows.stepResults(flow.id, { samples: true, ...onlySteps })
     return toFlow(flow, definitions.describe(flow), rows, executions.find(flow.id)?.progress.currentStepIndex)
   }

@@ -2,10 +2,11 @@ import * as z from 'zod'
 import { isBlank } from '../domain/blank-text.ts'
 import { deepFreeze } from '../domain/deep-freeze.ts'
 import { type FlowLimits, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
+import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import { FlowStatus, OrchestrationFlowType } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { StoredFlow, StoredRunOptions } from '../repositories/repository.ts'
+import type { StoredFlow } from '../repositories/repository.ts'
 import type { RunOptions } from './flow-run.ts'
 
 const listOptionsSchema = z.strictObject({

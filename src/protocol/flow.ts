@@ -60,6 +60,8 @@ export const stepResult = z.object({
   id: z.string(),
   flowId: z.string(),
   stepId: z.string(),
+  /** Address of the step within the flow: its id, `step[3]` for an item, `outer/inner` inside a sub-flow. */
+  path: z.string(),
   iteration: z.number(),
   sample: z.number(),
   status: z.enum(StepStatus),

@@ -8,6 +8,8 @@ const common = {
   seq: z.number().int(),
   flowId: z.string(),
   stepId: z.string().optional(),
+  /** Address of the step within the flow: its id, `step[3]` for an item, `outer/inner` inside a sub-flow. */
+  path: z.string().optional(),
   iteration: z.number().optional(),
   timestamp: instant,
 }

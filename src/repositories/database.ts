@@ -12,6 +12,8 @@ export interface OpenStoreOptions {
   readonly url: string | PluggedDataSource
   /** Milliseconds for which writes are kept and repeated while Postgres does not answer. Default: 30 seconds. */
   readonly retryForMs?: number
+  /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
+  readonly addJob?: string
 }
 
 const RETRY_FOR_MS = 30_000
@@ -20,10 +22,10 @@ const RETRY_FOR_MS = 30_000
  * Opens the database, brings its schema up to date and resolves with the store. Composition calls it once per process;
  * TypeORM and the driver are loaded then. Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE or CONFIG_INVALID.
  */
-export async function openStore({ url, retryForMs = RETRY_FOR_MS }: OpenStoreOptions): Promise<Store> {
+export async function openStore({ url, retryForMs = RETRY_FOR_MS, addJob }: OpenStoreOptions): Promise<Store> {
   const database = toDatabase(url)
   const { createTypeormStore } = await import('./postgres/typeorm-store.ts')
-  return createTypeormStore({ database, retryForMs })
+  return createTypeormStore({ database, retryForMs, addJob })
 }
 
 /**

@@ -1,12 +1,23 @@
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
+import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
 import type { FlowRepository } from './stored-flows.ts'
 
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 export type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 export type {
+  ClaimNext,
+  ClaimNextAnswer,
+  OrphanOptions,
+  QueueCounts,
+  QueuedFlow,
+  QueueRepository,
+  UnrunnableDefinition,
+} from './queued-flows.ts'
+export type {
   Claim,
+  ClaimAnswer,
   FlowHead,
   FlowInsert,
   FlowOutcome,
@@ -28,7 +39,6 @@ export {
   type StoredDefinition,
   type StoredFlow,
   type StoredFlowResult,
-  type StoredRunOptions,
 } from './stored-flows.ts'
 
 /**
@@ -49,6 +59,7 @@ export interface Store {
   readonly dataSharing: DataSharingRepository
   readonly updates: UpdateRepository
   readonly owners: OwnerRepository
+  readonly queue: QueueRepository
   readonly journal: Journal
   readonly apiKeys: ApiKeyRepository
   readonly tickets: TicketRepository

@@ -1,9 +1,10 @@
+import type { FlowStart } from '../domain/execution/flow-start.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
-import type { StoredFlow, StoredFlowResult, StoredRunOptions } from './stored-flows.ts'
+import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
 
 /** A new flow, as creating it writes it. */
 export interface FlowInsert
@@ -15,18 +16,13 @@ export interface FlowInsert
   readonly carried?: readonly StepResult[]
 }
 
-/** A request to run a flow. */
-export interface Claim {
-  readonly flowId: string
-  /** The statuses in which the flow may be claimed. */
-  readonly from: readonly FlowStatus[]
+/** A request to run a flow in one process. */
+export interface Claim extends FlowStart {
   readonly ownerId: string
-  readonly startedAt: Date
-  readonly input: string
-  /** If undefined, the metadata of the flow stays unchanged. */
-  readonly metadata?: Readonly<Record<string, unknown>>
-  readonly runOptions?: StoredRunOptions
 }
+
+/** The epoch of a successful claim, or the status that prevents it; undefined for an unknown flow. */
+export type ClaimAnswer = { readonly epoch: number } | { readonly status: FlowStatus | undefined }
 
 /** Facts of one flow that are written together. */
 export interface JournalEntry {
@@ -64,7 +60,13 @@ export interface Journal {
    * status that prevents it; undefined for an unknown flow. Of several claims at the same time, in any process, exactly
    * one succeeds. Called once per execution, and by a process that cancels a flow of another one.
    */
-  claim(claim: Claim): Promise<{ readonly epoch: number } | { readonly status: FlowStatus | undefined }>
+  claim(claim: Claim): Promise<ClaimAnswer>
+  /**
+   * Makes the flow RUNNING without an owner when its status is one of `from`, so that a process takes it with
+   * `claimNext`. The epoch stays, because a queued flow writes nothing. A store that was opened with `addJob` adds the
+   * job of the engine in the same transaction. Called once per start by engines that queue flows.
+   */
+  enqueue(start: FlowStart): Promise<ClaimAnswer>
   /**
    * Appends results with their attempts, updates and messages, in the order of the calls. A recorded SUCCESS is never
    * replaced; a FAILED result is, by a later run of the step. Called after every step, and every 50 ms while an answer
@@ -83,7 +85,8 @@ export interface StoredUpdate {
   /** From 1, rising within a flow. */
   readonly seq: number
   readonly type: FlowUpdateType
-  readonly stepId?: string
+  /** The step that the update is about; absent if it is about the flow. */
+  readonly path?: string
   readonly iteration?: number
   readonly data?: unknown
   readonly timestamp: Date

@@ -1,4 +1,4 @@
-import type { FlowLimits } from '../domain/definition/flow-definition.ts'
+import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { StepKey, StepResult } from '../domain/execution/step-result.ts'
 import type { Usage } from '../domain/execution/usage.ts'
 import type { PageCursor } from '../domain/page-cursor.ts'
@@ -29,7 +29,7 @@ export interface StoredFlow {
   readonly parentFlowId?: string
   /** Number of the newest claim; 0 before the first one. Writes under an earlier epoch are refused. */
   readonly ownerEpoch: number
-  /** The owner that made the newest claim. */
+  /** The owner that made the newest claim; absent while the flow is queued. */
   readonly ownerId?: string
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
@@ -49,16 +49,7 @@ export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'run
 export const INPUT_START_CHARACTERS = 200
 
 /** The status of a step in some iteration, without the result itself. */
-export type StepState = Pick<StepResult, 'stepId' | 'status'>
-
-/** Options of an execution, as executeFlow takes them. */
-export interface StoredRunOptions {
-  readonly streaming?: boolean
-  readonly saveMessages?: boolean
-  /** Milliseconds. */
-  readonly timeout?: { readonly flow?: number; readonly step?: number }
-  readonly limits?: FlowLimits
-}
+export type StepState = Pick<StepResult, 'path' | 'status'>
 
 /** A definition, which is stored once per content. */
 export interface StoredDefinition {
@@ -153,12 +144,12 @@ export interface FlowRepository {
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
   /**
    * Results with their attempts, in the order in which they were recorded. Called when a flow is read, resumed or
-   * replayed. `samples`: results of single samples as well, which have a `sample` above 0; `stepIds`: results of these
+   * replayed. `samples`: results of single samples as well, which have a `sample` above 0; `paths`: results of these
    * steps only.
    */
   stepResults(
     flowId: string,
-    options?: { readonly samples?: boolean; readonly stepIds?: readonly string[] },
+    options?: { readonly samples?: boolean; readonly paths?: readonly string[] },
   ): Promise<readonly StepResult[]>
   /**
    * Steps of the flows that have results, each once for every status that it has, in the order in which they were

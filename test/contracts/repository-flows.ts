@@ -95,7 +95,7 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
       const own = carried.map((result) => ({
         ...result,
         flowId: flow.id,
-        id: `${flow.id}/${result.stepId}#${result.iteration}.0`,
+        id: `${flow.id}/${result.path}#${result.iteration}.0`,
       }))
       expect(await store().flows.stepResults(flow.id)).toEqual(own)
       expect(await store().flows.stepResults(parent.id)).toEqual([])
@@ -193,14 +193,14 @@ export function describeFlows({ store, thread, pendingFlow, runningFlow, resultI
         [
           flowId,
           [
-            { stepId: 'draft', status: 'SUCCESS' },
-            { stepId: 'review', status: 'FAILED' },
+            { path: 'draft', status: 'SUCCESS' },
+            { path: 'review', status: 'FAILED' },
           ],
         ],
         [other.id, []],
         [unknown, []],
       ])
-      const only = await store().flows.stepResults(flowId, { samples: true, stepIds: ['vote', 'draft'] })
+      const only = await store().flows.stepResults(flowId, { samples: true, paths: ['vote', 'draft'] })
       expect(only.map(({ stepId, iteration }) => [stepId, iteration])).toEqual([
         ['draft', 1],
         ['draft', 2],

@@ -11,7 +11,7 @@ export function describeUpdates({ store, runningFlow, resultIds }: StoreFixture)
       const given = [
         { seq: 1, type: 'flow_start' as const, data: { name: 'x', list: [1, null] }, timestamp: instant(1, 1) },
         update(2),
-        { seq: 5, type: 'step_complete' as const, stepId: 'draft', iteration: 2, timestamp: instant(2, 2) },
+        { seq: 5, type: 'step_complete' as const, path: 'draft', iteration: 2, timestamp: instant(2, 2) },
       ]
       await store().journal.append({ flowId, epoch, updates: given.slice(0, 2) })
       await store().journal.append({ flowId, epoch, updates: given.slice(2) })
@@ -151,8 +151,8 @@ function generatedUpdates(random: () => number): readonly StoredUpdate[] {
   let seq = 0
   for (let index = 0; index < 90; index++) {
     seq += random() < 0.05 ? 3 : 1
-    const stepId = `step-${Math.floor(random() * steps)}`
-    const place = { seq, stepId, iteration: 1 + Math.floor(random() * 1.2), timestamp: instant(index, seq) }
+    const path = `step-${Math.floor(random() * steps)}`
+    const place = { seq, path, iteration: 1 + Math.floor(random() * 1.2), timestamp: instant(index, seq) }
     const kind = random() < 0.2 ? { kind: 'reasoning' } : {}
     const sample = random() < 0.1 ? { sample: 2 } : {}
     const delta = ['', 'a', 'two words ', '\u{1f600}', '"\\\n'][Math.floor(random() * 5)] ?? ''
@@ -169,7 +169,7 @@ function joinedTexts(updates: readonly StoredUpdate[]): readonly StoredUpdate[] 
     const last = joined.at(-1)
     const [before, after] = [textOf(last), textOf(next)]
     const isSameText = before && after && JSON.stringify({ ...before, delta: '' }) === JSON.stringify({ ...after, delta: '' })
-    if (last && isSameText && last.stepId === next.stepId && last.iteration === next.iteration) {
+    if (last && isSameText && last.path === next.path && last.iteration === next.iteration) {
       joined[joined.length - 1] = { ...next, data: { ...after, delta: before.delta + after.delta } }
     } else joined.push(next)
   }

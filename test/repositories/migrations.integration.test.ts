@@ -70,25 +70,62 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     await dataSource.query(`delete from polyphony_migrations where timestamp = 9999999999999`)
   })
 
+  /** Undoes the newest migrations up to and including one. */
+  const undo = async (name: string) => {
+    const applied = await dataSource.query('select name from polyphony_migrations order by timestamp desc')
+    const isLast = (row: { readonly name: string }) => row.name === name
+    for (let left = applied.findIndex(isLast) + 1; left > 0; left--) await dataSource.undoLastMigration()
+  }
+
+  test('results, outcomes and updates of earlier versions are addressed by path after the migration', async () => {
+    await undo('AddressByPath1764892800000')
+    const flowId = '00000000-0000-7000-8000-000000000001'
+    await dataSource.query(
+      `insert into polyphony_flows (id, thread_id, user_id, name, flow_type, definition_hash, created_at, simulated, result)
+       values ('${flowId}', 't', 'u', 'n', 'parallel', 'h', now(), false,
+         '{"totalCost":1,"final":{"stepId":"draft","iteration":2,"sample":0}}')`,
+    )
+    const failed = JSON.stringify({ stepId: 'draft', iteration: 1, attempts: [], error: { code: 'STEP_FAILED' } })
+    await dataSource.query(
+      `insert into polyphony_flow_updates (flow_id, last_seq, batch) values
+       ('${flowId}', 2, '[[1,"step_start",0,"draft",1],[2,"step_complete",0,"draft",1,${failed}]]')`,
+    )
+    await dataSource.query(
+      `insert into polyphony_step_results (flow_id, step_id, iteration, sample, recorded, started_at, completed_at,
+         execution_ms, retry_count, simulated, status, provider, model, action)
+       values ('${flowId}', 'draft', 2, 0, 1, now(), now(), 1, 0, false, 'SUCCESS', 'p', 'm', 'generate')`,
+    )
+    await runMigrations(dataSource)
+    expect((await dataSource.query('select result from polyphony_flows'))[0]).toEqual({
+      result: { totalCost: 1, final: { path: 'draft', iteration: 2, sample: 0 } },
+    })
+    expect((await dataSource.query('select path from polyphony_step_results'))[0]).toEqual({ path: 'draft' })
+    const [{ batch }] = await dataSource.query('select batch from polyphony_flow_updates')
+    expect(batch).toEqual([
+      [1, 'step_start', 0, 'draft', 1],
+      [2, 'step_complete', 0, 'draft', 1, { ...JSON.parse(failed), path: 'draft' }],
+    ])
+    for (const table of ['flows', 'flow_updates', 'step_results']) await dataSource.query(`delete from polyphony_${table}`)
+  })
+
   test('migrations can be undone', async () => {
     const columns = 'id, thread_id, user_id, name, flow_type, definition_hash, created_at, simulated'
     const outputs = async () => (await dataSource.query("select result->>'output' as output from polyphony_flows"))[0]
     await dataSource.query(
       `insert into polyphony_flows (${columns}, result, result_output) values (gen_random_uuid(), 't', 'u', 'n', 'parallel', 'h', now(), false, '{"totalCost":1}', 'all')`,
     )
-    await dataSource.undoLastMigration()
+    await undo('KeepOutputsApart1764374400000')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('result_output')
     expect(await outputs()).toEqual({ output: 'all' })
     await runMigrations(dataSource)
     expect(await dataSource.query('select result, result_output from polyphony_flows')).toEqual([
       { result: { totalCost: 1 }, result_output: 'all' },
     ])
-    await dataSource.undoLastMigration()
-    await dataSource.undoLastMigration()
+    await undo('KeepRunOptions1764288000000')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('run_options')
-    await dataSource.undoLastMigration()
+    await undo('ServeCallers1764201600000')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_api_keys')
-    await dataSource.undoLastMigration()
+    await undo('CreatePolyphony1763596800000')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
     expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
     expect(await dumpSchema(poolOf(dataSource))).toBe(await readFile(golden, 'utf8'))

@@ -85,9 +85,10 @@ export function stepResult(flowId: string, stepId: string, overrides: Partial<St
     retryCount: Math.max(0, attempts.length - 1),
   }
   return {
-    id: stepResultId(flowId, { stepId, iteration, sample }),
+    id: stepResultId(flowId, { path: stepId, iteration, sample }),
     flowId,
     stepId,
+    path: stepId,
     iteration,
     sample,
     status: 'SUCCESS',
@@ -132,7 +133,7 @@ export function update(seq: number, overrides: Partial<StoredUpdate> = {}): Stor
   return {
     seq,
     type: 'step_progress',
-    stepId: 'draft',
+    path: 'draft',
     iteration: 1,
     data: { delta: `piece ${seq}` },
     timestamp: instant(seq, seq),
@@ -145,7 +146,7 @@ export function outcome(overrides: Partial<FlowOutcome> = {}): FlowOutcome {
     status: 'COMPLETED',
     completedAt: instant(60, 1),
     result: {
-      final: { stepId: 'draft', iteration: 1, sample: 0 },
+      final: { path: 'draft', iteration: 1, sample: 0 },
       totalCost: 0.0030625,
       totalTokens: 225,
       usage: { inputTokens: 25, outputTokens: 200, totalTokens: 225, source: 'reported' },

@@ -149,9 +149,10 @@ function resultOf(step: FlowStep, iteration: number, more: Partial<StepResult>):
   const { id: stepId, provider, model, action } = step
   const at = new Date(0)
   return {
-    id: stepResultId('flow', { stepId, iteration, sample: 0 }),
+    id: stepResultId('flow', { path: stepId, iteration, sample: 0 }),
     flowId: 'flow',
     stepId,
+    path: stepId,
     iteration,
     sample: 0,
     status: 'SUCCESS',

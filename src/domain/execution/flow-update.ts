@@ -49,6 +49,8 @@ export type FlowUpdate = {
     readonly flowId: string
     readonly type: Type
     readonly stepId?: string
+    /** Address of the step within the flow. */
+    readonly path?: string
     readonly iteration?: number
     readonly data: FlowUpdateData[Type]
     readonly timestamp: Date

@@ -40,7 +40,8 @@ export interface Attempt {
 
 /** Identifies a result within a flow: an executor may run one step several times. */
 export interface StepKey {
-  readonly stepId: string
+  /** Address of the step within the flow; see `step-path.ts`. */
+  readonly path: string
   /** From 1; rises inside loops. */
   readonly iteration: number
   /** From 1, with `samples: n` up to n; 0 is the step's own, joined result. */
@@ -49,10 +50,13 @@ export interface StepKey {
 
 /** The outcome of one step in one iteration. */
 export interface StepResult {
-  /** `<flowId>/<stepId>#<iteration>.<sample>`: derived and unique. */
+  /** `<flowId>/<path>#<iteration>.<sample>`: derived and unique. */
   readonly id: string
   readonly flowId: string
+  /** The step of the definition that ran. */
   readonly stepId: string
+  /** Address of the step within the flow: its id, `step[3]` for an item, `outer/inner` inside a sub-flow. */
+  readonly path: string
   readonly iteration: number
   readonly sample: number
   readonly status: StepStatus
@@ -111,4 +115,4 @@ export interface StepResultMetadata {
   readonly retryCount: number
 }
 
-export const stepResultId = (flowId: string, key: StepKey): string => `${flowId}/${key.stepId}#${key.iteration}.${key.sample}`
+export const stepResultId = (flowId: string, key: StepKey): string => `${flowId}/${key.path}#${key.iteration}.${key.sample}`

@@ -3,6 +3,7 @@ import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from '../../domain/execution/flow.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
+import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import type { ListedFlow, StepState, StoredFlow, StoredFlowResult, StoredUpdate } from '../../repositories/repository.ts'
 import { writerOf } from '../steps/step-inputs.ts'
@@ -68,20 +69,20 @@ export function joinSampleRows(rows: readonly StepResult[]): StepResult[] {
   const own = rows.filter((row) => row.sample === 0)
   if (own.length === rows.length) return own
   return own.map((result) => {
-    const samples = rows.filter((row) => row.sample > 0 && row.stepId === result.stepId && row.iteration === result.iteration)
+    const samples = rows.filter((row) => row.sample > 0 && row.path === result.path && row.iteration === result.iteration)
     return samples.length === 0 ? result : { ...result, attempts: samples.flatMap((sample) => sample.attempts) }
   })
 }
 
 /** The step whose output is that of a settled flow. */
-export const finalStepIds = ({ result }: StoredFlow): readonly string[] => (result?.final ? [result.final.stepId] : [])
+export const finalPaths = ({ result }: StoredFlow): readonly string[] => (result?.final ? [result.final.path] : [])
 
 /** The outcome of a COMPLETED flow, from its row and its results. */
 export function toExecutionResult(flow: StoredFlow, steps: StepResult[]): FlowExecutionResult | undefined {
   if (!flow.result || flow.status !== 'COMPLETED') return undefined
   const { output, ...result } = flow.result
   const { final } = result
-  const last = final && steps.find((step) => step.stepId === final.stepId && step.iteration === final.iteration)
+  const last = final && steps.find((step) => step.path === final.path && step.iteration === final.iteration)
   return { ...withTotals(flow, result), finalOutput: last?.output ?? output ?? '', steps }
 }
 
@@ -95,8 +96,8 @@ export function toStatusReport(
   const done = new Set<string>()
   const failed = new Set<string>()
   for (const step of steps) {
-    if (step.status === 'SUCCESS' || step.status === 'SKIPPED') done.add(step.stepId)
-    if (step.status === 'FAILED') failed.add(step.stepId)
+    if (step.status === 'SUCCESS' || step.status === 'SKIPPED') done.add(step.path)
+    if (step.status === 'FAILED') failed.add(step.path)
   }
   const totalSteps = definition.steps.length
   return {
@@ -115,10 +116,10 @@ export function toStatusReport(
 }
 
 function furthestStep(definition: FlowDefinition, steps: readonly StepState[]): number {
-  const ids = new Set(steps.map((step) => step.stepId))
+  const paths = new Set(steps.map((step) => step.path))
   return Math.max(
     0,
-    definition.steps.findLastIndex((step) => ids.has(step.id)),
+    definition.steps.findLastIndex((step) => paths.has(step.id)),
   )
 }
 
@@ -137,10 +138,11 @@ export function toUpdates(
     const data =
       update.data ??
       (update.type === 'step_complete'
-        ? steps.find((step) => step.stepId === update.stepId && step.iteration === update.iteration)
+        ? steps.find((step) => step.path === update.path && step.iteration === update.iteration)
         : flow && outcomeOf(flow, steps))
+    const stepId = update.path === undefined ? undefined : { stepId: stepIdOf(update.path) }
     // `update.type` determines the member of the union, which the compiler cannot derive from stored data.
-    return { ...update, flowId, data } as FlowUpdate
+    return { ...update, ...stepId, flowId, data } as FlowUpdate
   })
 }
 

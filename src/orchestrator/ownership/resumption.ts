@@ -1,6 +1,7 @@
 import pLimit from 'p-limit'
+import type { StoredRunOptions } from '../../domain/execution/flow-start.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FlowRepository, StoredRunOptions } from '../../repositories/repository.ts'
+import type { FlowRepository } from '../../repositories/repository.ts'
 import { createFlowId } from '../flows/flow-id.ts'
 import type { RecoveryLog } from './recovery.ts'
 

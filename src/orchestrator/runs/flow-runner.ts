@@ -148,7 +148,7 @@ async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: Execu
   run.log.emit('flow_complete', result)
   const spent = run.budget && { ...run.budget.spent }
   const stored = final
-    ? { ...totals, spent, final: { stepId: final.stepId, iteration: final.iteration, sample: 0 } }
+    ? { ...totals, spent, final: { path: final.path, iteration: final.iteration, sample: 0 } }
     : { ...totals, spent, output: finalOutput }
   await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated })
   callListener(() => run.definition.onFlowComplete?.(result))

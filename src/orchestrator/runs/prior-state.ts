@@ -27,9 +27,9 @@ export async function readPriorState(
   const recorded = new Map<string, StepResult>()
   const attempts = new Map<string, readonly Attempt[]>()
   for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
-    const key = recordKey(result.stepId, result.iteration, result.sample)
+    const key = recordKey(result.path, result.iteration, result.sample)
     // Outside a loop a further iteration is a repetition by executeStep, which replaces the first.
-    if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.stepId, 1, result.sample), result)
+    if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.path, 1, result.sample), result)
     if (result.attempts.length > 0) attempts.set(key, result.attempts)
   }
   const { inFlight, lastSeq } = await readStarts(store, flow.id)
@@ -44,9 +44,9 @@ async function readStarts(store: Store, flowId: string): Promise<{ readonly inFl
   const inFlight = new Set<string>()
   for (let lastSeq = 0; ; ) {
     const updates = await store.updates.read(flowId, lastSeq, UPDATES_PER_READ)
-    for (const { type, stepId, iteration } of updates) {
-      if (type === 'step_start') inFlight.add(`${stepId}#${iteration}`)
-      if (type === 'step_complete') inFlight.delete(`${stepId}#${iteration}`)
+    for (const { type, path, iteration } of updates) {
+      if (type === 'step_start') inFlight.add(`${path}#${iteration}`)
+      if (type === 'step_complete') inFlight.delete(`${path}#${iteration}`)
     }
     lastSeq = updates.at(-1)?.seq ?? lastSeq
     if (updates.length < UPDATES_PER_READ) return { inFlight, lastSeq }

@@ -24,7 +24,7 @@ export function createCallContext(
   draft: StepOutcomeDraft,
   abort: AbortController,
 ): CallContext {
-  const { run, step, iteration } = task
+  const { run, step, path, iteration } = task
   return {
     signal: abort.signal,
     abort,
@@ -36,21 +36,21 @@ export function createCallContext(
     complete: step.complete,
     budget: run.budget,
     onDelta: run.options.streaming
-      ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, step.id, iteration)
+      ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, path, iteration)
       : undefined,
     onReasoning: run.options.streaming ? reasoningListener(task, sample) : undefined,
-    onRetry: (retry) => run.log.emit('step_retry', retry, step.id, iteration),
+    onRetry: (retry) => run.log.emit('step_retry', retry, path, iteration),
     observe: observeCalls(task, sample),
     onAttempt: (attempt) => draft.attempts.push(numbered(task, attempt, draft.attempts.length + 1)),
   }
 }
 
-function reasoningListener({ run, step, iteration }: StepTask, sample: number): (delta: string) => void {
+function reasoningListener({ run, step, path, iteration }: StepTask, sample: number): (delta: string) => void {
   const kind = 'reasoning' as const
   const isStored = step.keepReasoning === true
   return (delta) => {
     const data = sample === 0 ? { delta, kind } : { delta, kind, sample }
-    run.log.emit('step_progress', data, step.id, iteration, isStored)
+    run.log.emit('step_progress', data, path, iteration, isStored)
   }
 }
 
@@ -58,8 +58,8 @@ function reasoningListener({ run, step, iteration }: StepTask, sample: number): 
  * Attempts are numbered over all executions of a flow. The provider may bill the first attempt after a crash a second
  * time, where the step was in flight when the process died.
  */
-function numbered({ run, step, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
-  const possiblyDoubleBilled = attempt.number === 1 && run.prior.inFlight.has(`${step.id}#${iteration}`)
+function numbered({ run, path, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
+  const possiblyDoubleBilled = attempt.number === 1 && run.prior.inFlight.has(`${path}#${iteration}`)
   if (possiblyDoubleBilled) return { ...attempt, number, possiblyDoubleBilled }
   return attempt.number === number ? attempt : { ...attempt, number }
 }

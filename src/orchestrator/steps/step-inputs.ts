@@ -28,6 +28,8 @@ export interface StepTask {
   readonly run: FlowExecution
   readonly step: FlowStep
   readonly options: RunStepOptions
+  /** Address of the step within the flow. */
+  readonly path: string
   readonly iteration: number
   /** Schema that the answer must fit, and the instruction that requests it. */
   readonly answer?: { readonly schema: JsonSchema; readonly instruction: string }

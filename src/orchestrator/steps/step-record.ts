@@ -25,7 +25,7 @@ export interface StepOutcomeDraft {
 
 /** Joins the samples of a step into its result: the answer that most samples give, with the attempts of all of them. */
 export function joinSamples(
-  { run, step, iteration }: StepTask,
+  { run, path, iteration }: StepTask,
   samples: readonly StepResult[],
   startedAt: Date,
   completedAt: Date,
@@ -43,7 +43,7 @@ export function joinSamples(
   const { cost, costSource } = costOf(attempts)
   return {
     ...chosen.item,
-    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),
+    id: stepResultId(run.flowId, { path, iteration, sample: 0 }),
     sample: 0,
     attempts,
     usage,
@@ -74,7 +74,7 @@ export function toResult(
   completedAt: Date,
   sample: number,
 ): StepResult {
-  const { run, step, iteration } = task
+  const { run, step, path, iteration } = task
   const { attempts, error, prompt } = draft
   // The result also holds the facts of an unusable answer, such as a refusal.
   const response = draft.response ?? callFactsOf(error).answer
@@ -86,9 +86,10 @@ export function toResult(
   const retryCount = Math.max(0, attempts.length - 1)
   const { sharing } = draft
   return {
-    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample }),
+    id: stepResultId(run.flowId, { path, iteration, sample }),
     flowId: run.flowId,
     stepId: step.id,
+    path,
     iteration,
     sample,
     status: error === undefined ? 'SUCCESS' : endedFromOutside(task) ? 'CANCELLED' : 'FAILED',
@@ -134,9 +135,10 @@ function toErrorInfo(run: FlowExecution, step: FlowStep, iteration: number, atte
 export function emptyResult(run: FlowExecution, step: FlowStep, iteration: number, startedAt: Date): StepResult {
   const { provider, model, action } = step
   return {
-    id: stepResultId(run.flowId, { stepId: step.id, iteration, sample: 0 }),
+    id: stepResultId(run.flowId, { path: step.id, iteration, sample: 0 }),
     flowId: run.flowId,
     stepId: step.id,
+    path: step.id,
     iteration,
     sample: 0,
     status: 'RUNNING',

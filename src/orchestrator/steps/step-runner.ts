@@ -34,7 +34,7 @@ export function createStepRunner(deps: StepRunnerDeps) {
   // A suspended async function takes several times the memory of a callback, and thousands of flows may wait for
   // answers at once. Without samples only `answer` is async among the functions that wait.
   return function runStep(run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
-    const recorded = run.prior.recorded.get(recordKey(step.id, options.iteration ?? 1, 0))
+    const recorded = run.prior.recorded.get(recordKey(options.path ?? step.id, options.iteration ?? 1, 0))
     if (recorded) {
       run.progress.results.push(recorded)
       return Promise.resolve(recorded)
@@ -49,7 +49,8 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
   if (run.cancellation.cancelled) return Promise.reject(run.cancellation.reason)
   run.progress.currentStepIndex = Math.max(run.progress.currentStepIndex, run.definition.steps.indexOf(step))
   const reader = answerReader(step, options.verdict)
-  const task: StepTask = { run, step, options, iteration: options.iteration ?? 1, answer: reader?.request }
+  const path = options.path ?? step.id
+  const task: StepTask = { run, step, options, path, iteration: options.iteration ?? 1, answer: reader?.request }
   const resultIndex = run.progress.results.push(undefined) - 1
   const refusal = refusalOf(task)
   if (refusal) {
@@ -79,11 +80,11 @@ async function sample(
 }
 
 /** Records a result together with its message, if the caller asked for one, in one write of the journal. */
-function recordResult({ run, step, iteration }: StepTask, resultIndex: number, given: StepResult): StepResult {
+function recordResult({ run, step, path, iteration }: StepTask, resultIndex: number, given: StepResult): StepResult {
   const isSaved = run.options.saveMessages && given.status === 'SUCCESS'
   const result = isSaved ? { ...given, messageId: messageIdOf(given) } : given
   run.progress.results[resultIndex] = result
-  run.log.emit('step_complete', result, step.id, iteration)
+  run.log.emit('step_complete', result, path, iteration)
   // Attempts of samples are stored with the samples.
   run.log.record(
     [toStored(step, result.samples ? { ...result, attempts: [] } : result)],
@@ -104,10 +105,10 @@ function answerAll(
   reader: StepAnswerReader | undefined,
   samples: number,
 ): Promise<readonly StepResult[]> {
-  const { run, step, iteration } = task
+  const { run, step, path, iteration } = task
   return Promise.all(
     Array.from({ length: samples }, async (_, index) => {
-      const recorded = run.prior.recorded.get(recordKey(step.id, iteration, index + 1))
+      const recorded = run.prior.recorded.get(recordKey(path, iteration, index + 1))
       if (recorded) return recorded
       const result = await answer(deps, task, reader, index + 1)
       run.log.record([toStored(step, result)])
@@ -129,7 +130,7 @@ async function answer(
 ): Promise<StepResult> {
   const { step } = task
   const startedAt = deps.now()
-  const prior = task.run.prior.attempts.get(recordKey(step.id, task.iteration, sample))
+  const prior = task.run.prior.attempts.get(recordKey(task.path, task.iteration, sample))
   const abort = openAbort(task)
   const draft: StepOutcomeDraft = { attempts: prior ? [...prior] : [], sharing: [], notes: [] }
   const { limit, cancellation } = task.options
@@ -217,20 +218,20 @@ async function settleBefore(run: FlowExecution): Promise<void> {
 }
 
 function emitStart(task: StepTask, draft: StepOutcomeDraft, { provider, model, sharing }: StepPrompt, sample: number): void {
-  const { run, step, iteration } = task
+  const { run, step, path, iteration } = task
   const stepIndex = run.definition.steps.indexOf(step)
-  if (sample <= 1) run.log.emit('step_start', { provider, model, action: step.action, stepIndex, sharing }, step.id, iteration)
+  if (sample <= 1) run.log.emit('step_start', { provider, model, action: step.action, stepIndex, sharing }, path, iteration)
   recordSharing(task, draft, sharing, sample)
 }
 
 /** Adds decisions to the result, and emits an update for each item that is withheld, once for all samples. */
 function recordSharing(
-  { run, step, iteration }: StepTask,
+  { run, path, iteration }: StepTask,
   draft: StepOutcomeDraft,
   sharing: readonly SharingDecision[],
   sample = 0,
 ): void {
   draft.sharing.push(...sharing)
   if (sample > 1) return
-  for (const decision of sharing) if (!decision.allowed) run.log.emit('context_withheld', decision, step.id, iteration)
+  for (const decision of sharing) if (!decision.allowed) run.log.emit('context_withheld', decision, path, iteration)
 }

@@ -43,13 +43,13 @@ function withoutOwn({ flowId, inputMessageId }: FlowExecution, messages: readonl
  * a crash does not add the message twice.
  */
 export function toThreadMessage({ flowId, threadId }: FlowExecution, result: StepResult): Message {
-  const { stepId, iteration, provider, model, action, simulated } = result
+  const { stepId, path, iteration, provider, model, action, simulated } = result
   return {
     id: messageIdOf(result),
     threadId,
     role: 'assistant',
     content: result.output ?? '',
-    metadata: { orchestrationFlowId: flowId, stepId, iteration, provider, model, action, simulated },
+    metadata: { orchestrationFlowId: flowId, stepId, path, iteration, provider, model, action, simulated },
     createdAt: result.completedAt,
   }
 }

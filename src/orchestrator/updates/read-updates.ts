@@ -9,10 +9,10 @@ export type ReadUpdates = (flowId: string, afterSeq: number, limit: number) => P
 export function createReadUpdates({ flows, updates }: Pick<Store, 'flows' | 'updates'>): ReadUpdates {
   return async (flowId, afterSeq, limit) => {
     const stored = await updates.read(flowId, afterSeq, limit)
-    const stepIds = stepsToRead(stored)
-    const flow = stepIds ? undefined : await flows.find(flowId)
-    if (!stepIds && !flow) return []
-    const results = stepIds?.length === 0 ? [] : await flows.stepResults(flowId, { samples: true, stepIds })
+    const paths = stepsToRead(stored)
+    const flow = paths ? undefined : await flows.find(flowId)
+    if (!paths && !flow) return []
+    const results = paths?.length === 0 ? [] : await flows.stepResults(flowId, { samples: true, paths })
     return toUpdates(flowId, stored, results, flow)
   }
 }
@@ -22,11 +22,11 @@ export function createReadUpdates({ flows, updates }: Pick<Store, 'flows' | 'upd
  * updates.
  */
 function stepsToRead(updates: readonly StoredUpdate[]): readonly string[] | undefined {
-  const stepIds = new Set<string>()
-  for (const { type, stepId, data } of updates) {
+  const paths = new Set<string>()
+  for (const { type, path, data } of updates) {
     if (data !== undefined) continue
-    if (type !== 'step_complete' || stepId === undefined) return undefined
-    stepIds.add(stepId)
+    if (type !== 'step_complete' || path === undefined) return undefined
+    paths.add(path)
   }
-  return [...stepIds]
+  return [...paths]
 }

@@ -1,6 +1,7 @@
 import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
+import { stepIdOf } from '../../domain/execution/step-path.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -71,13 +72,14 @@ export class FlowLog {
   emit<Type extends FlowUpdateType>(
     type: Type,
     data: FlowUpdateData[Type],
-    stepId?: string,
+    path?: string,
     iteration?: number,
     isStored = true,
   ): void {
     const { flowId, onUpdate } = this.#options
+    const stepId = path === undefined ? undefined : stepIdOf(path)
     // `type` determines the member of the union, which the compiler cannot derive through a generic.
-    const update = { seq: ++this.#seq, flowId, type, stepId, iteration, data, timestamp: this.#deps.now() } as FlowUpdate
+    const update = { seq: ++this.#seq, flowId, type, stepId, path, iteration, data, timestamp: this.#deps.now() } as FlowUpdate
     if (isStored) this.#pending.push(update)
     if (onUpdate) callListener(() => onUpdate(update))
     if (!isStored) return
@@ -198,12 +200,12 @@ export type UpdateLog = ReturnType<typeof createUpdateLog>
 
 /** Data that a result or the flow's outcome already stores is omitted. */
 function toStoredUpdate(update: FlowUpdate): StoredUpdate {
-  const { seq, type, stepId, iteration, timestamp } = update
+  const { seq, type, path, iteration, timestamp } = update
   const isStoredElsewhere = type === 'flow_complete' || (type === 'step_complete' && update.data.status === 'SUCCESS')
-  if (isStoredElsewhere) return { seq, type, stepId, iteration, timestamp }
+  if (isStoredElsewhere) return { seq, type, path, iteration, timestamp }
   // Reasoning is stored with the result, where the step keeps it.
   const data = type === 'step_complete' ? { ...update.data, reasoning: undefined } : update.data
-  return { seq, type, stepId, iteration, data, timestamp }
+  return { seq, type, path, iteration, data, timestamp }
 }
 
 /** Whether no update comes after this one. */

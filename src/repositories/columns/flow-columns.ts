@@ -68,15 +68,32 @@ export const FLOW_PROPERTIES = fieldsOf(FLOW_COLUMNS)
   .map(({ property }) => property)
   .filter((property) => property !== 'definitionHash' && property !== 'schemaVersion' && property !== 'resultOutput')
 
-/** A RUNNING flow and its owner: finds the flows of a dead owner among any number of finished ones. */
+/**
+ * An active flow: running, queued or paused. Finds the flows of a dead owner and the next flow of the queue among any
+ * number of finished ones. A flow with an owner runs; without one it is queued if it has `queuedAt`, otherwise paused.
+ */
 export interface FlowClaimRow {
   readonly flowId: string
-  readonly ownerId: string
+  readonly ownerId: string | null
+  readonly userId: string | null
+  /** By the clock of the database, except for flows that were put back, which have the time of their creation. */
+  readonly queuedAt: Date | null
+  /** The job of the engine for which the flow was claimed the last time. */
+  readonly jobId: string | null
+  /** When a paused flow is due; without it the flow waits for a signal only. */
+  readonly wakeAt: Date | null
+  /** The definition with functions that a process must have registered to run the flow. */
+  readonly requires: string | null
 }
 
 export const FLOW_CLAIM_COLUMNS = {
   flowId: { name: 'flow_id', type: 'uuid', primary: true },
-  ownerId: { name: 'owner_id', type: 'text' },
+  ownerId: { name: 'owner_id', type: 'text', nullable: true },
+  userId: { name: 'user_id', type: 'text', nullable: true },
+  queuedAt: { name: 'queued_at', type: 'timestamptz', nullable: true },
+  jobId: { name: 'job_id', type: 'text', nullable: true },
+  wakeAt: { name: 'wake_at', type: 'timestamptz', nullable: true },
+  requires: { name: 'requires', type: 'text', nullable: true },
 } as const satisfies ColumnsOf<FlowClaimRow>
 
 /** A definition, once per content. Rows are never deleted: other processes remember which definitions are stored. */

@@ -9,7 +9,7 @@ export interface StepKeyRow extends StepKey {
 
 export const STEP_KEY_COLUMNS = {
   flowId: { name: 'flow_id', type: 'uuid', primary: true },
-  stepId: { name: 'step_id', type: 'text', primary: true },
+  path: { name: 'path', type: 'text', primary: true },
   iteration: { name: 'iteration', type: 'integer', primary: true },
   sample: { name: 'sample', type: 'integer', primary: true },
 } as const satisfies ColumnsOf<StepKeyRow>
@@ -45,7 +45,7 @@ export interface StepDetails
 /** Properties of a result that its row holds under the same name and with the same value. */
 export type StepResultFact = Exclude<
   keyof StepResult,
-  keyof StepDetails | 'id' | 'flowId' | 'usage' | 'attempts' | 'requestedModel' | 'executedAt' | 'metadata'
+  keyof StepDetails | 'id' | 'flowId' | 'stepId' | 'usage' | 'attempts' | 'requestedModel' | 'executedAt' | 'metadata'
 >
 
 /** The outcome of a step in one iteration and sample. `recorded` keeps the order in which results were written. */

@@ -1,3 +1,4 @@
+import type { FlowStart } from '../../domain/execution/flow-start.ts'
 import type { Claim, FlowInsert, FlowOutcome, StoredFlow } from '../repository.ts'
 
 // Changes are written out instead of being derived from the marks of `FLOW_COLUMNS`, because a loop over them takes
@@ -43,6 +44,20 @@ export const claimFlow = (flow: StoredFlow, claim: Claim): StoredFlow => ({
   result: undefined,
   error: undefined,
   runOptions: claim.runOptions,
+})
+
+/** The flow as its entry into the queue leaves it: RUNNING without an owner. The epoch stays. */
+export const enqueueFlow = (flow: StoredFlow, start: FlowStart): StoredFlow => ({
+  ...flow,
+  status: 'RUNNING',
+  ownerId: undefined,
+  startedAt: start.startedAt,
+  completedAt: undefined,
+  input: start.input,
+  metadata: start.metadata ?? flow.metadata,
+  result: undefined,
+  error: undefined,
+  runOptions: start.runOptions,
 })
 
 export const finishFlow = (flow: StoredFlow, outcome: FlowOutcome): StoredFlow => ({

@@ -37,8 +37,8 @@ const startOf = (input: string): string =>
 
 function toStates(results: OpenFlow['results']): readonly StepState[] {
   const states = new Map<string, StepState>()
-  for (const { stepId, status, sample } of results?.values() ?? []) {
-    if (sample === 0) states.set(`${status} ${stepId}`, { stepId, status })
+  for (const { path, status, sample } of results?.values() ?? []) {
+    if (sample === 0) states.set(`${status} ${path}`, { path, status })
   }
   return [...states.values()]
 }

@@ -3,10 +3,20 @@ import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FlowRepository, Journal, JournalEntry, StoredUpdate, UpdateRepository, UsageRepository } from '../repository.ts'
-import { claimFlow, createStoredFlow, finishFlow } from './flow-changes.ts'
+import type {
+  FlowRepository,
+  Journal,
+  JournalEntry,
+  QueueRepository,
+  StoredUpdate,
+  UpdateRepository,
+  UsageRepository,
+} from '../repository.ts'
+import { createMemoryClaims } from './claims.ts'
+import { claimFlow, createStoredFlow, enqueueFlow, finishFlow } from './flow-changes.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
+import { createMemoryQueue, type FindDead } from './queue.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
 import { createMemoryUsage } from './usage.ts'
 
@@ -15,6 +25,8 @@ export interface MemoryFlows {
   readonly updates: UpdateRepository
   readonly journal: Journal
   readonly usage: UsageRepository
+  /** Takes the owners that are dead from `OwnerRepository`. */
+  readonly queue: (findDead: FindDead) => QueueRepository
   deleteFlowsOfThread(threadId: string): void
   /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
   interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
@@ -30,6 +42,7 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
 
 export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
+  const claims = createMemoryClaims(now)
 
   const checkOutUnder = (entry: JournalEntry): OpenFlow | undefined => {
     const record = records.checkOut(entry.flowId)
@@ -54,6 +67,17 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.resolve({ status })
       record.flow = claimFlow(record.flow, claim)
       records.markRunning(flowId)
+      claims.own(record.flow, claim)
+      return Promise.resolve({ epoch: record.flow.ownerEpoch })
+    },
+    enqueue: (start) => {
+      const { flowId, from } = start
+      const status = records.status(flowId)
+      const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
+      if (!record) return Promise.resolve({ status })
+      record.flow = enqueueFlow(record.flow, start)
+      records.markRunning(flowId)
+      claims.queue(record.flow, start.requires)
       return Promise.resolve({ epoch: record.flow.ownerEpoch })
     },
     append: (entry) => {
@@ -69,6 +93,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
       record.flow = finishFlow(record.flow, entry.outcome)
+      claims.end(entry.flowId)
       records.markSettled(record)
       return done
     },
@@ -93,7 +118,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       const failed = Array.from(records.listEntries()).filter(({ id, status }) => id >= fromId && status === 'FAILED')
       const interrupted = failed.filter(({ id }) => {
         const flow = records.read(id)?.flow
-        return flow?.runOptions !== undefined && flow.error?.code === 'FLOW_INTERRUPTED'
+        const mayResume = flow?.runOptions !== undefined && flow.runOptions.resumeAfterCrash === undefined
+        return mayResume && flow.error?.code === 'FLOW_INTERRUPTED'
       })
       return interrupted
         .map(({ id }) => id)
@@ -105,12 +131,13 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!status) return 'missing'
       if (status === 'RUNNING') return 'running'
       records.remove(flowId)
+      claims.end(flowId)
       return 'deleted'
     },
     stepResults: async (flowId, options) => {
       const results = [...(records.read(flowId)?.results?.values() ?? [])]
-      const { samples = false, stepIds } = options ?? {}
-      return results.filter(({ sample, stepId }) => (samples || sample === 0) && (!stepIds || stepIds.includes(stepId)))
+      const { samples = false, paths } = options ?? {}
+      return results.filter(({ sample, path }) => (samples || sample === 0) && (!paths || paths.includes(path)))
     },
     stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
   }
@@ -148,14 +175,19 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     updates,
     journal,
     usage: createMemoryUsage(records),
+    queue: (findDead) => createMemoryQueue({ records, claims, findDead }),
     deleteFlowsOfThread: (threadId) => {
-      for (const row of [...records.listEntries()]) if (row.threadId === threadId) records.remove(row.id)
+      for (const row of [...records.listEntries()]) {
+        if (row.threadId !== threadId) continue
+        records.remove(row.id)
+        claims.end(row.id)
+      }
     },
     interruptFlowsOf: (isDead) => {
       const ids: string[] = []
       for (const record of [...records.running()]) {
         const { flow } = record
-        if (!isDead(flow.ownerId)) continue
+        if (claims.isQueued(flow.id) || !isDead(flow.ownerId)) continue
         const timestamp = new Date(now())
         const error = new OrchestratorError('FLOW_INTERRUPTED', `The process that ran flow ${flow.id} is gone.`, {
           details: { flowId: flow.id },
@@ -164,6 +196,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
         records.markSettled(record)
+        claims.end(flow.id)
         ids.push(flow.id)
       }
       return ids

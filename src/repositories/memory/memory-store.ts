@@ -1,8 +1,9 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { Owner, OwnerRepository, Store } from '../repository.ts'
+import type { OrphanOptions, Owner, OwnerRepository, Store } from '../repository.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows } from './flows.ts'
+import type { FindDead } from './queue.ts'
 
 export interface MemoryStoreOptions {
   /** Settled flows that are kept, the newest ones. Default: 1000. Running flows are never dropped. */
@@ -40,7 +41,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     hasThread: conversations.hasThread,
     addMessages: conversations.addFlowMessages,
   })
-  const owners = createMemoryOwners(memory.interruptFlowsOf, now)
+  const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
 
   return {
     kind: 'memory',
@@ -58,6 +59,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     permissions: conversations.permissions,
     dataSharing: conversations.dataSharing,
     owners,
+    queue: memory.queue(findDead),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     close: () => Promise.resolve(),
   }
@@ -66,9 +68,16 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
 function createMemoryOwners(
   interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[],
   now: () => number,
-): OwnerRepository {
+): { readonly owners: OwnerRepository; readonly findDead: FindDead } {
   const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
-  return {
+  const findLiving = ({ staleMs, isDead }: OrphanOptions): ReadonlySet<string> => {
+    const living = new Set<string>()
+    for (const { owner, beatAtMs } of beats.values()) {
+      if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)
+    }
+    return living
+  }
+  const owners: OwnerRepository = {
     heartbeat: async (owner) => {
       beats.set(owner.id, { owner, beatAtMs: now() })
     },
@@ -79,13 +88,15 @@ function createMemoryOwners(
       const lastHeartbeat = beats.get(ownerId)
       if (lastHeartbeat) beats.set(ownerId, { ...lastHeartbeat, beatAtMs: Number.NEGATIVE_INFINITY })
     },
-    interruptOrphanedFlows: async ({ staleMs, isDead }) => {
-      const living = new Set<string>()
-      for (const { owner, beatAtMs } of beats.values()) {
-        if (now() - beatAtMs <= staleMs && !isDead(owner)) living.add(owner.id)
-      }
+    interruptOrphanedFlows: async (options) => {
+      const living = findLiving(options)
       for (const ownerId of beats.keys()) if (!living.has(ownerId)) beats.delete(ownerId)
       return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId))
     },
   }
+  const findDead: FindDead = (options) => {
+    const living = findLiving(options)
+    return (ownerId) => !living.has(ownerId)
+  }
+  return { owners, findDead }
 }

@@ -39,8 +39,15 @@ import {
 } from '../columns/step-columns.ts'
 import { storableJson, storableText } from './storable.ts'
 
-/** Indices by the properties of their columns. The name of an index is `<table>_<key>`. */
-type Indices<Row> = Readonly<Record<`by_${string}`, readonly Extract<keyof Row, string>[]>>
+type IndexedColumns<Row> = readonly Extract<keyof Row, string>[]
+
+/**
+ * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name of
+ * an index is `<table>_<key>`.
+ */
+type Indices<Row> = Readonly<
+  Record<`by_${string}`, IndexedColumns<Row> | { readonly columns: IndexedColumns<Row>; readonly where: string }>
+>
 
 /** The description of a table that TypeORM needs, derived from its columns. */
 function createEntity<Row extends object>(
@@ -55,9 +62,10 @@ function createEntity<Row extends object>(
     name,
     tableName,
     columns: described,
-    indices: Object.entries(indices).map(([suffix, properties]) => ({
+    indices: Object.entries(indices).map(([suffix, index]) => ({
       name: `${tableName}_${suffix}`,
-      columns: [...properties],
+      columns: 'where' in index ? [...index.columns] : [...index],
+      ...('where' in index && { where: index.where }),
     })),
   })
 }
@@ -111,7 +119,12 @@ export const ENTITIES = [
   MessageEntity,
   ThreadEntity,
   ThreadPermissionEntity,
-  createEntity<FlowClaimRow>('PolyphonyFlowClaim', 'polyphony_flow_claims', FLOW_CLAIM_COLUMNS),
+  createEntity<FlowClaimRow>('PolyphonyFlowClaim', 'polyphony_flow_claims', FLOW_CLAIM_COLUMNS, {
+    by_queue: { columns: ['userId', 'queuedAt'], where: 'owner_id IS NULL AND queued_at IS NOT NULL' },
+    by_running_user: { columns: ['userId'], where: 'owner_id IS NOT NULL' },
+    by_job: { columns: ['jobId'], where: 'job_id IS NOT NULL' },
+    by_wake: { columns: ['wakeAt'], where: 'wake_at IS NOT NULL' },
+  }),
   createEntity<DefinitionRow>('PolyphonyFlowDefinition', 'polyphony_flow_definitions', DEFINITION_COLUMNS),
   createEntity<UpdateBatchRow>('PolyphonyFlowUpdate', 'polyphony_flow_updates', UPDATE_BATCH_COLUMNS),
   createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),

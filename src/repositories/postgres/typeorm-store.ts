@@ -12,6 +12,7 @@ import { createFlowRepository } from './tables/flow-repository.ts'
 import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
 import { createPermissionRepository } from './tables/permission-repository.ts'
+import { createQueueRepository } from './tables/queue-repository.ts'
 import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
@@ -21,6 +22,8 @@ export interface TypeormStoreOptions {
   readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: PluggedDataSource }
   /** Milliseconds for which writes are kept and repeated while Postgres does not answer. */
   readonly retryForMs: number
+  /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
+  readonly addJob?: string
 }
 
 const STATEMENTS_AT_ONCE = 4
@@ -41,6 +44,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
   const journal = createJournal({
     pool,
     nextRecorded,
+    addJob: options.addJob,
     // Writes to an embedded database are not repeated: it has one connection, which does not recover once it stops
     // answering.
     ...(kind === 'pglite'
@@ -56,6 +60,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     dataSharing: createDataSharingRepository(dataSource, pool),
     updates: createUpdateRepository(pool),
     owners: createOwnerRepository(pool),
+    queue: createQueueRepository(pool),
     apiKeys: createApiKeyRepository(dataSource, pool),
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),

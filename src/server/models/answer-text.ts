@@ -19,7 +19,7 @@ export function createAnswerText(answerSteps: readonly AnswerStep[]): AnswerText
   let isVoid = false
   return {
     chunkOf(update) {
-      if (!streamed.has(`${update.stepId}#${update.iteration}`)) return undefined
+      if (!streamed.has(`${update.path}#${update.iteration}`)) return undefined
       // Another process resumed the flow and runs the step again: the text that was sent cannot be taken back.
       if (update.type === 'step_start' && sent !== '') isVoid = true
       if (isVoid || update.type !== 'step_progress' || update.data.sample !== undefined || update.data.kind !== undefined) {

@@ -164,7 +164,7 @@ const MERGED_CHARACTERS = 65_536
  */
 export function mergeTextUpdates(first: FlowUpdate, second: FlowUpdate): FlowUpdate | undefined {
   if (first.type !== 'step_progress' || second.type !== 'step_progress') return undefined
-  if (first.stepId !== second.stepId || first.iteration !== second.iteration || first.data.sample !== second.data.sample)
+  if (first.path !== second.path || first.iteration !== second.iteration || first.data.sample !== second.data.sample)
     return undefined
   if (first.data.kind !== second.data.kind) return undefined
   if (first.data.delta.length + second.data.delta.length > MERGED_CHARACTERS) return undefined

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { FlowUpdate } from '../../../src/domain/execution/flow-update.ts'
 import { createAnswerText } from '../../../src/server/models/answer-text.ts'
 
-const of = (stepId: string, iteration = 1) => ({ seq: 1, flowId: 'f', stepId, iteration, timestamp: new Date(0) })
+const of = (stepId: string, iteration = 1) => ({ seq: 1, flowId: 'f', stepId, path: stepId, iteration, timestamp: new Date(0) })
 const says = (stepId: string, delta: string, iteration?: number): FlowUpdate => ({
   ...of(stepId, iteration),
   type: 'step_progress',

@@ -1,7 +1,7 @@
+import type { FlowStart } from '../../../domain/execution/flow-start.ts'
 import { fieldsOf, type MarkedProperty, markedFields, unmarkedFields } from '../../columns/column.ts'
 import { FLOW_COLUMNS, FLOW_PROPERTIES, FLOW_SCHEMA_VERSION, type FlowRow } from '../../columns/flow-columns.ts'
 import {
-  type Claim,
   type FlowInsert,
   type FlowOutcome,
   INPUT_START_CHARACTERS,
@@ -67,13 +67,16 @@ export const toFlowJson = (flow: FlowInsert): FlowJson<'create'> => ({
 
 export interface ClaimJson extends FlowJson<'claim'> {
   readonly flow_id: string
-  readonly allowed: Claim['from']
+  readonly allowed: FlowStart['from']
+  readonly requires?: string
 }
 
-export const toClaimJson = (claim: Claim): ClaimJson => ({
+/** Without an owner the flow is queued. */
+export const toClaimJson = (claim: FlowStart, ownerId?: string): ClaimJson => ({
   flow_id: claim.flowId,
   allowed: claim.from,
-  owner_id: claim.ownerId,
+  requires: claim.requires,
+  owner_id: ownerId,
   started_at: claim.startedAt,
   input: claim.input,
   metadata: claim.metadata,

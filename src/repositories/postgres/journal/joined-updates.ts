@@ -54,12 +54,12 @@ function joinChunks(batch: readonly UpdateCells[]): readonly UpdateCells[] {
   const others: UpdateCells[] = []
   const open = new Map<string, OpenText>()
   for (const cells of batch) {
-    const [seq, type, timestampMs, stepId, iteration, data, runs = [[seq, timestampMs, lengthOf(data)]]] = cells
+    const [seq, type, timestampMs, path, iteration, data, runs = [[seq, timestampMs, lengthOf(data)]]] = cells
     if (type !== 'step_progress' || !isTextChunk(data)) {
       others.push(cells)
       continue
     }
-    const key = JSON.stringify([stepId, iteration, { ...data, delta: '' }])
+    const key = JSON.stringify([path, iteration, { ...data, delta: '' }])
     const text = open.get(key) ?? { first: cells, texts: [], runs: [] }
     open.set(key, text)
     text.texts.push(data.delta)
@@ -85,7 +85,7 @@ function toCellsOfText({ first, texts, runs }: OpenText): UpdateCells {
   const last = runs.at(-1)
   const isSingle = runs.length === 1 && last?.length === 3
   if (!last || isSingle) return first
-  const [, type, , stepId, iteration, data] = first
+  const [, type, , path, iteration, data] = first
   const joined = { ...(isTextChunk(data) ? data : undefined), delta: texts.join('') }
-  return [last[0], type, last[1], stepId ?? null, iteration ?? null, joined, runs]
+  return [last[0], type, last[1], path ?? null, iteration ?? null, joined, runs]
 }

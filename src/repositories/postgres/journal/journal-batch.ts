@@ -1,8 +1,9 @@
+import type { FlowStart } from '../../../domain/execution/flow-start.ts'
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
-import type { Claim, FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
+import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
@@ -32,11 +33,11 @@ interface EntryOperation extends WaitingWrite {
 export type Operation =
   | EntryOperation
   | (WaitingWrite & { readonly kind: 'create'; readonly flow: FlowInsert })
-  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: Claim })
+  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: FlowStart; readonly ownerId: string | undefined })
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
- * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim, or entries of one epoch,
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue, or entries of one epoch,
  * of which the last may carry the outcome.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
@@ -78,9 +79,7 @@ const joins = (before: readonly Operation[], next: Operation): boolean =>
 
 // One statement cannot write a row twice.
 const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []): boolean =>
-  a.some((one) =>
-    b.some((other) => one.stepId === other.stepId && one.iteration === other.iteration && one.sample === other.sample),
-  )
+  a.some((one) => b.some((other) => one.path === other.path && one.iteration === other.iteration && one.sample === other.sample))
 
 type DefinitionJson = JsonRow<typeof DEFINITION_COLUMNS, DefinitionRow, keyof typeof DEFINITION_COLUMNS>
 
@@ -96,6 +95,7 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   definitions: readonly DefinitionJson[]
   readonly flows: ReturnType<typeof toFlowJson>[]
   readonly claims: ClaimJson[]
+  readonly enqueues: ClaimJson[]
   readonly entries: { readonly flow_id: string; readonly epoch: number }[]
   readonly outcomes: OutcomeJson[]
   readonly results: StepResultJson[]
@@ -119,13 +119,25 @@ export function toStatement(
   isKnown: (definitionHash: string) => boolean,
   nextRecorded: () => number,
 ): JournalStatement {
-  const rows: Rows = { definitions: [], flows: [], claims: [], entries: [], outcomes: [], results: [], updates: [], messages: [] }
+  const rows: Rows = {
+    definitions: [],
+    flows: [],
+    claims: [],
+    enqueues: [],
+    entries: [],
+    outcomes: [],
+    results: [],
+    updates: [],
+    messages: [],
+  }
   const definitions = new Map<string, StoredDefinition>()
   const entriesOf = new Map<string, EntryOperation[]>()
   for (const operation of batch) {
     const { flowId } = operation
     if (operation.kind === 'claim') {
-      rows.claims.push(toClaimJson(operation.claim))
+      const { claim, ownerId } = operation
+      if (ownerId === undefined) rows.enqueues.push(toClaimJson(claim))
+      else rows.claims.push(toClaimJson(claim, ownerId))
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
       rows.flows.push(toFlowJson(operation.flow))

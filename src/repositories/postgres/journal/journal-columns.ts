@@ -17,12 +17,14 @@ export const JOURNAL_PART = {
   results: 32,
   updates: 64,
   messages: 128,
+  enqueues: 256,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
   'definitions',
   'flows',
   'claims',
+  'enqueues',
   'entries',
   'outcomes',
   'results',
@@ -79,11 +81,19 @@ export const MESSAGES: JournalTable = {
   key: keyColumns(MESSAGE_COLUMNS),
 }
 
+const CLAIM_COLUMNS: JsonColumns = {
+  flow_id: 'uuid',
+  allowed: 'text[]',
+  requires: 'text',
+  ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS),
+}
+
 /** Columns of the JSON that is sent for each part. A row of `results` carries its attempts. */
 export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   definitions: DEFINITIONS.columns,
   flows: FLOWS.columns,
-  claims: { flow_id: 'uuid', allowed: 'text[]', ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS) },
+  claims: CLAIM_COLUMNS,
+  enqueues: CLAIM_COLUMNS,
   entries: { flow_id: 'uuid', epoch: 'int' },
   outcomes: { flow_id: 'uuid', epoch: 'int', ...jsonColumnsOf(FLOW_COLUMNS, FINISH_FIELDS) },
   results: { ...RESULTS.columns, attempts: 'json' },

@@ -52,9 +52,8 @@ const sameKey = ({ key }: JournalTable) =>
 const STEP_KEY = jsonColumns(STEP_KEY_COLUMNS)
 const KEPT = new Set<string>(markedFields(FLOW_COLUMNS, 'keep').map(({ name }) => name))
 
-/** Assignments by which a claim changes a flow `f`, from its row `c`. */
+/** Assignments by which a claim, and the entry into the queue, change a flow `f`, from its row `c`. */
 const claimAssignments = [
-  'owner_epoch = f.owner_epoch + 1',
   "status = 'RUNNING'",
   ...CLAIM_FIELDS.map(({ name }) => `${name} = ${KEPT.has(name) ? `coalesce(c.${name}, f.${name})` : `c.${name}`}`),
   ...markedFields(FLOW_COLUMNS, 'clear').map(({ name }) => `${name} = null`),
@@ -97,8 +96,50 @@ const ofLockedThread = '(r.thread_id in (select id from threads_locked)) is true
 const ofLockedFlows = (part: JournalPart, source: string) =>
   `${part} as (select * from ${source} where ${expectOne('r.flow_id')} and (r.flow_id in (select id from locked)) is true)`
 
+/** Columns of a claim that the statement sets, from the claimed flow `r`. */
+const CLAIM_ROW = {
+  flow_id: 'r.id',
+  owner_id: 'r.owner_id',
+  user_id: 'r.user_id',
+  requires: 'r.requires',
+  queued_at: 'r.queued_at',
+} as const
+const claimRowUpdate = Object.entries(CLAIM_ROW)
+  .filter(([column]) => column !== 'flow_id')
+  .map(([column, value]) => `${column} = ${value}`)
+  .join(', ')
+
+/**
+ * Flows that get an owner (`claims`) or wait for one (`enqueues`, whose rows have no owner). A queued flow keeps its
+ * epoch: it writes nothing before a process claims it.
+ */
+const claiming =
+  (part: 'claims' | 'enqueues', done: 'claimed' | 'enqueued') =>
+  (source: string, addJob?: string): Fragment => {
+    const [epoch, queuedAt] =
+      part === 'claims' ? ['f.owner_epoch + 1', 'null::timestamptz'] : ['f.owner_epoch', 'clock_timestamp()']
+    const job = part === 'enqueues' && addJob ? `, ${addJob}` : ''
+    return {
+      ctes: [
+        `${part} as (select * from ${source} where ${expectOne('r.flow_id')})`,
+        `${done} as (
+  update polyphony_flows f set owner_epoch = ${epoch}, ${claimAssignments}
+  from ${part} c where f.id = c.flow_id and f.status = any(c.allowed)
+  returning f.id, f.owner_epoch, f.owner_id, f.user_id, c.requires, ${queuedAt} as queued_at)`,
+        `${part}_moved as (update polyphony_flow_claims t set ${claimRowUpdate}, wake_at = null, job_id = null from ${done} r where t.flow_id = r.id)`,
+        `${part}_written as (
+  insert into polyphony_flow_claims (${Object.keys(CLAIM_ROW).join(', ')}) select ${Object.values(CLAIM_ROW).join(', ')} from ${done} r
+  where not exists (select from polyphony_flow_claims t where t.flow_id = r.id))`,
+      ],
+      reply: `select json_build_array('claimed', r.id, r.owner_epoch${job}) from ${done} r
+union all
+select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, extract(epoch from f.started_at) * 1000) from polyphony_flows f
+  where f.id in (select flow_id from ${part} except select id from ${done})`,
+    }
+  }
+
 /** The fragment of each part, from the source of its rows, which SQL calls `r`. */
-const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
+const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) => Fragment>> = {
   definitions: (source) => ({
     ctes: [
       `definitions_written as (
@@ -122,22 +163,8 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string) => Fragment>> = {
   where id not in (select id from flows_written)`,
   }),
 
-  claims: (source) => ({
-    ctes: [
-      `claims as (select * from ${source} where ${expectOne('r.flow_id')})`,
-      `claimed as (
-  update polyphony_flows f set ${claimAssignments}
-  from claims c where f.id = c.flow_id and f.status = any(c.allowed) returning f.id, f.owner_epoch, f.owner_id)`,
-      `claims_moved as (update polyphony_flow_claims t set owner_id = r.owner_id from claimed r where t.flow_id = r.id)`,
-      `claims_written as (
-  insert into polyphony_flow_claims (flow_id, owner_id) select id, owner_id from claimed r
-  where not exists (select from polyphony_flow_claims t where t.flow_id = r.id))`,
-    ],
-    reply: `select json_build_array('claimed', id, owner_epoch) from claimed
-union all
-select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, extract(epoch from f.started_at) * 1000) from polyphony_flows f
-  where f.id in (select flow_id from claims except select id from claimed)`,
-  }),
+  claims: claiming('claims', 'claimed'),
+  enqueues: claiming('enqueues', 'enqueued'),
 
   entries: (source) => ({
     ctes: [
@@ -186,11 +213,11 @@ select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, ex
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
  * no two of them may write the same flow; `results`, `updates` and `messages` belong to a flow that another part has
- * locked.
+ * locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated once per flow.
  */
-export function journalSql(mask: number): string {
+export function journalSql(mask: number, addJob?: string): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>
-    FRAGMENTS[part](recordset(`$${index + 1}::json`, 'r', PART_COLUMNS[part])),
+    FRAGMENTS[part](recordset(`$${index + 1}::json`, 'r', PART_COLUMNS[part]), addJob),
   )
   const locked = fragments.flatMap((fragment) => fragment.locked ?? [])
   const replies = fragments.flatMap((fragment) => fragment.reply ?? [])

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
+import type { FlowStart } from '../../../domain/execution/flow-start.ts'
 import { threadNotFound } from '../../../domain/users/thread.ts'
-import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import type { Claim, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'
+import type { ClaimAnswer, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'
 import { classifyDatabaseError, toDatabaseError } from '../database-errors.ts'
 import { canBeFlowId } from '../storable.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
@@ -27,6 +27,8 @@ export interface JournalOptions {
   readonly retryForMs: number
   /** Statements that run at the same time. Each takes a connection of the pool. */
   readonly statementsAtOnce: number
+  /** SQL expression that adds a job for a queued flow `r`, with `r.id` and `r.user_id`. Implemented by engines. */
+  readonly addJob?: string
 }
 
 export interface ClosableJournal extends Journal {
@@ -53,7 +55,7 @@ const LONGEST_PAUSE_MS = 1_000
  * Batches writes: one queue, and a few statements that run at the same time, never two with writes of one flow. Writes
  * that arrive meanwhile go into the next statement. Each statement is a transaction of its own.
  */
-export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce }: JournalOptions): ClosableJournal {
+export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce, addJob }: JournalOptions): ClosableJournal {
   const queue: Operation[] = []
   const running = new Set<Promise<void>>()
   /** Flows with writes in a running statement, with the error of the entry that failed in it, if any. */
@@ -67,7 +69,7 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
   const statementOf = (mask: number) => {
     const known = statements.get(mask)
     if (known) return known
-    const statement = { name: `polyphony_journal_${mask}`, text: journalSql(mask) }
+    const statement = { name: `polyphony_journal_${mask}`, text: journalSql(mask, addJob) }
     statements.set(mask, statement)
     return statement
   }
@@ -190,6 +192,13 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
       enqueue({ kind: 'entry', flowId, entry, outcome, settle, fail: reject })
     })
 
+  const writeClaim = (claim: FlowStart, ownerId: string | undefined) =>
+    new Promise<ClaimAnswer>((resolve, reject) => {
+      if (!canBeFlowId(claim.flowId)) return resolve({ status: undefined })
+      const settle: Operation['settle'] = (reply, repeated) => resolve(toClaimAnswer(claim, ownerId, reply, repeated))
+      enqueue({ kind: 'claim', flowId: claim.flowId, claim, ownerId, settle, fail: reject })
+    })
+
   return {
     createFlow: (flow: FlowInsert) =>
       new Promise<void>((resolve, reject) => {
@@ -202,12 +211,8 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
         }
         enqueue({ kind: 'create', flowId: flow.id, flow, settle, fail: reject })
       }),
-    claim: (claim: Claim) =>
-      new Promise((resolve, reject) => {
-        if (!canBeFlowId(claim.flowId)) return resolve({ status: undefined })
-        const settle: Operation['settle'] = (reply, repeated) => resolve(toClaimAnswer(claim, reply, repeated))
-        enqueue({ kind: 'claim', flowId: claim.flowId, claim, settle, fail: reject })
-      }),
+    claim: (claim) => writeClaim(claim, claim.ownerId),
+    enqueue: (start) => writeClaim(start, undefined),
     append: (entry) => writeEntry(entry),
     finish: ({ outcome, ...entry }) => writeEntry(entry, outcome),
     async close() {
@@ -223,15 +228,18 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 function toClaimAnswer(
-  claim: Claim,
+  claim: FlowStart,
+  ownerId: string | undefined,
   reply: JournalReply | undefined,
   repeated: boolean,
-): { epoch: number } | { status: FlowStatus | undefined } {
+): ClaimAnswer {
   if (!reply) return { status: undefined }
   if (reply[0] === 'claimed') return { epoch: reply[2] }
   if (reply[0] !== 'refused') return { status: undefined }
-  const [, , epoch, status, ownerId, startedMs] = reply
-  const ours = status === 'RUNNING' && ownerId === claim.ownerId && startedMs === claim.startedAt.getTime()
+  const [, , epoch, status, storedOwnerId, startedMs] = reply
+  // A queued flow may have got an owner since its statement was written.
+  const isOwner = ownerId === undefined || storedOwnerId === ownerId
+  const ours = status === 'RUNNING' && isOwner && startedMs === claim.startedAt.getTime()
   if (repeated && ours) return { epoch }
   // The reply shows the state before the statement. If that status may be claimed, another claim was faster.
   return { status: claim.from.some((from) => from === status) ? 'RUNNING' : status }

@@ -1,3 +1,4 @@
+import { stepIdOf } from '../../../domain/execution/step-path.ts'
 import type { Attempt, StepResult } from '../../../domain/execution/step-result.ts'
 import { stepResultId } from '../../../domain/execution/step-result.ts'
 import type { Usage } from '../../../domain/execution/usage.ts'
@@ -57,7 +58,7 @@ const toUsageJson = (usage: Usage | undefined): UsageJson => ({
 
 export const toStepResultJson = (flowId: string, result: StepResult, recorded: number): StepResultJson => ({
   flow_id: flowId,
-  step_id: result.stepId,
+  path: result.path,
   iteration: result.iteration,
   sample: result.sample,
   recorded,
@@ -136,14 +137,14 @@ const attemptJson = fieldsOf(ATTEMPT_COLUMNS)
 
 /**
  * Results with their attempts in one round trip. `$1`: flow id, `$2`: whether the samples of a step are wanted beside
- * its joined result, `$3`: ids of steps, or null for all.
+ * its joined result, `$3`: paths of steps, or null for all.
  */
 export const STEP_RESULTS_SQL = `select ${selectList(selectedFields, 'r')}, (
   select json_agg(json_build_object(${attemptJson}) order by a.number)
   from polyphony_step_attempts a
-  where a.flow_id = r.flow_id and a.step_id = r.step_id and a.iteration = r.iteration and a.sample = r.sample) as attempts
+  where a.flow_id = r.flow_id and a.path = r.path and a.iteration = r.iteration and a.sample = r.sample) as attempts
 from polyphony_step_results r where r.flow_id = $1 and (r.sample = 0 or $2)
-and ($3::text[] is null or r.step_id = any($3)) order by r.recorded`
+and ($3::text[] is null or r.path = any($3)) order by r.recorded`
 
 const fromUsageRow = (row: UsageColumnValues): Usage | undefined =>
   row.usageSource === null ? undefined : pickNonNull(row, TOKEN_PROPERTIES, { source: row.usageSource })
@@ -160,6 +161,7 @@ export function fromStepResultRow(flowId: string, row: SelectedStepResult): Step
   return pickNonNull(row, RESULT_PROPERTIES, {
     id: stepResultId(flowId, row),
     flowId,
+    stepId: stepIdOf(row.path),
     ...known,
     requestedModel: row.requestedModel ?? row.model,
     ...details,

@@ -3,12 +3,12 @@ import { omitNulls } from '../rows.ts'
 
 /** One update in a stored batch: without names, because a batch holds many. Absent values at the end are left out. */
 export type UpdateCells =
-  | readonly [seq: number, type: StoredUpdate['type'], timestampMs: number, stepId?: string | null, iteration?: number | null]
+  | readonly [seq: number, type: StoredUpdate['type'], timestampMs: number, path?: string | null, iteration?: number | null]
   | readonly [
       seq: number,
       type: StoredUpdate['type'],
       timestampMs: number,
-      stepId: string | null,
+      path: string | null,
       iteration: number | null,
       data: unknown,
       /** Present for joined text chunks, whose texts `data` holds one after another. */
@@ -20,11 +20,11 @@ export type ChunkRun = readonly [lastSeq: number, lastTimestampMs: number, ...le
 
 export const toUpdateBatch = (updates: readonly StoredUpdate[]): readonly UpdateCells[] => updates.map(toCells)
 
-function toCells({ seq, type, timestamp, data, stepId, iteration }: StoredUpdate): UpdateCells {
+function toCells({ seq, type, timestamp, data, path, iteration }: StoredUpdate): UpdateCells {
   const timestampMs = timestamp.getTime()
-  if (data !== undefined) return [seq, type, timestampMs, stepId ?? null, iteration ?? null, data]
-  if (iteration !== undefined) return [seq, type, timestampMs, stepId ?? null, iteration]
-  return stepId === undefined ? [seq, type, timestampMs] : [seq, type, timestampMs, stepId]
+  if (data !== undefined) return [seq, type, timestampMs, path ?? null, iteration ?? null, data]
+  if (iteration !== undefined) return [seq, type, timestampMs, path ?? null, iteration]
+  return path === undefined ? [seq, type, timestampMs] : [seq, type, timestampMs, path]
 }
 
 /** The updates of a batch with numbers above `afterSeq`, in order. */
@@ -58,11 +58,11 @@ function* fromRuns(cells: UpdateCells, data: TextChunk, runs: readonly ChunkRun[
   }
 }
 
-const fromCells = ([seq, type, timestampMs, stepId, iteration, data]: UpdateCells): StoredUpdate => ({
+const fromCells = ([seq, type, timestampMs, path, iteration, data]: UpdateCells): StoredUpdate => ({
   seq,
   type,
   timestamp: new Date(timestampMs),
-  ...omitNulls({ stepId, iteration }),
+  ...omitNulls({ path, iteration }),
   ...(data === undefined ? undefined : { data }),
 })
 

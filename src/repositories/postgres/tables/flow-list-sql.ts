@@ -62,5 +62,5 @@ export const NAMES_SQL = `with recursive newest as (
 select name, id, thread_id as "threadId", created_at as "createdAt" from newest order by created_at desc, id desc limit $2`
 
 /** `$1`: flow ids. Results of single samples are left out: the joined result of the step covers them. */
-export const STEP_STATES_SQL = `select flow_id, step_id, status from polyphony_step_results where flow_id = any($1) and sample = 0
-group by flow_id, step_id, status order by flow_id, min(recorded)`
+export const STEP_STATES_SQL = `select flow_id, path, status from polyphony_step_results where flow_id = any($1) and sample = 0
+group by flow_id, path, status order by flow_id, min(recorded)`

@@ -22,12 +22,14 @@ const DEFINITIONS_SQL = `select ${selectList(DEFINITION_FIELDS)} from polyphony_
 const DELETE_SQL = `with gone as (delete from polyphony_flows where id = $1 and status <> 'RUNNING' returning id),
 results as (delete from polyphony_step_results where flow_id in (select id from gone)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from gone)),
-updates as (delete from polyphony_flow_updates where flow_id in (select id from gone))
+updates as (delete from polyphony_flow_updates where flow_id in (select id from gone)),
+claims as (delete from polyphony_flow_claims where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
 // No index holds the state of a flow: the range of ids bounds the rows that are read.
 const INTERRUPTED_SQL = `select id from polyphony_flows
-where id >= $1 and status = 'FAILED' and run_options is not null and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
+where id >= $1 and status = 'FAILED' and run_options is not null and run_options->>'resumeAfterCrash' is null
+  and error->>'code' = 'FLOW_INTERRUPTED' order by id limit $2`
 
 export function createFlowRepository(pool: Pool): FlowRepository {
   const definitions = new LRUCache<string, StoredDefinition>({
@@ -123,12 +125,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
     }),
 
     stepResults: guarded(
-      async (flowId: string, options: { readonly samples?: boolean; readonly stepIds?: readonly string[] } = {}) => {
+      async (flowId: string, options: { readonly samples?: boolean; readonly paths?: readonly string[] } = {}) => {
         if (!canBeFlowId(flowId)) return []
         const { rows } = await pool.query<SelectedStepResult>({
           name: 'polyphony_step_results',
           text: STEP_RESULTS_SQL,
-          values: [flowId, options.samples ?? false, options.stepIds?.map(toStorableText) ?? null],
+          values: [flowId, options.samples ?? false, options.paths?.map(toStorableText) ?? null],
         })
         return rows.map((row) => fromStepResultRow(flowId, row))
       },
@@ -136,12 +138,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
 
     stepStates: guarded(async (flowIds: readonly string[]) => {
       const states = new Map<string, StepState[]>(flowIds.map((flowId) => [flowId, []]))
-      const { rows } = await pool.query<{ flow_id: string; step_id: string; status: StepState['status'] }>({
+      const { rows } = await pool.query<{ flow_id: string; path: string; status: StepState['status'] }>({
         name: 'polyphony_step_states',
         text: STEP_STATES_SQL,
         values: [flowIds.filter(canBeFlowId)],
       })
-      for (const { flow_id: flowId, step_id: stepId, status } of rows) states.get(flowId)?.push({ stepId, status })
+      for (const { flow_id: flowId, path, status } of rows) states.get(flowId)?.push({ path, status })
       return states
     }),
   }

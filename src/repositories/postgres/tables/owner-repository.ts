@@ -15,7 +15,7 @@ const INTERRUPT_SQL = `with dead as (
 orphaned as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
   where f.status = 'RUNNING' and (c.owner_id in (select id from dead)
-    or not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
+    or c.owner_id is not null and not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
   for update of f skip locked),
 interrupted as (
   update polyphony_flows f set status = 'FAILED', completed_at = clock_timestamp(), owner_epoch = f.owner_epoch + 1, error = json_build_object(
