@@ -3,6 +3,7 @@ import { ServeCallers1764201600000 } from './1764201600000-serve-callers.ts'
 import { KeepRunOptions1764288000000 } from './1764288000000-keep-run-options.ts'
 import { KeepOutputsApart1764374400000 } from './1764374400000-keep-outputs-apart.ts'
 import { QueueFlows1764460800000 } from './1764460800000-queue-flows.ts'
+import { DeliverWebhooks1764806400000 } from './1764806400000-deliver-webhooks.ts'
 import { AddressByPath1764892800000 } from './1764892800000-address-by-path.ts'
 
 /** All migrations, the oldest first. */
@@ -12,5 +13,6 @@ export const MIGRATIONS = [
   KeepRunOptions1764288000000,
   KeepOutputsApart1764374400000,
   QueueFlows1764460800000,
+  DeliverWebhooks1764806400000,
   AddressByPath1764892800000,
 ] as const

@@ -6,9 +6,11 @@ import { createOwnership } from './composition/create-ownership.ts'
 import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
 import { createRuns } from './composition/create-runs.ts'
+import { createSchedules } from './composition/create-schedules.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
+import { createWebhooks } from './composition/create-webhooks.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
@@ -18,7 +20,9 @@ import { OrchestratorError } from './errors/orchestrator-error.ts'
 import { executors } from './executors/registry.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
-import { startPruning, startPruningCallers } from './orchestrator/ownership/retention.ts'
+import { startPruning, startPruningCallers, startPruningDeliveries } from './orchestrator/ownership/retention.ts'
+import type { ScheduleService } from './orchestrator/schedules/schedule-service.ts'
+import type { WebhookService } from './orchestrator/webhooks/webhook-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
 import type { ProviderService } from './providers/provider.ts'
 import type { IdempotencyRepository, Store, TicketRepository } from './repositories/repository.ts'
@@ -65,6 +69,10 @@ export interface Polyphony {
   readonly tickets: TicketRepository
   /** Idempotent requests to the server with their answers; kept for a day. */
   readonly idempotency: IdempotencyRepository
+  /** Webhooks of the configuration with their secrets and the state of their deliveries; for operators only. */
+  readonly webhooks: WebhookService
+  /** Schedules of the configuration with their last and next runs. */
+  readonly schedules: ScheduleService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of a definition as data, with the settings of every flow type. */
@@ -74,6 +82,11 @@ export interface Polyphony {
    * found so far run again.
    */
   resumeInterrupted(): Promise<void>
+  /**
+   * Starts the flows of schedules, and sends webhooks, from now on. Servers and workers call it; any other process
+   * sends webhooks once it has started a flow, and starts no flow of a schedule.
+   */
+  startBackgroundWork(): void
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
    * `handOver` flows are not ended but left to other processes that share the database. Running flows may end by
@@ -115,11 +128,9 @@ export async function createPolyphony(
   }
 }
 
-async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony> {
+async function compose(config: PolyphonyConfig, database: Store): Promise<Polyphony> {
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
-  const { threads } = store
-
   const parser = createParser(config.agents)
   const models = createModels(config)
   const { providers } = models
@@ -127,6 +138,9 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     providers: providers.list(),
     flowTypes: Object.keys(executors),
   })
+  const webhooks = createWebhooks({ config, store: database, logger })
+  const { store } = webhooks
+  const { threads } = store
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
   const flows = createStoredFlows({ store, permissions, parser, now })
   const updates = createUpdates({ config, store, ownerId: owner.id, now })
@@ -147,6 +161,9 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     now,
   })
 
+  const schedules = createSchedules({ config, store, storedFlows: flows, permissions, orchestrator, parser, logger, now })
+
+  const deliverTo = webhooks.errorWebhooks
   const ownership = createOwnership({
     store,
     owner,
@@ -154,10 +171,12 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     watch: ownershipWatch,
     onEnded: live.ended,
     orchestrator,
+    deliverTo,
     logger,
   })
   await ownership.start()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
+  if (config.webhooks.length > 0) pruning.push(startPruningDeliveries(store.webhooks))
 
   const { simulator, tokens } = models
   const stopPruning = () => {
@@ -173,10 +192,28 @@ async function compose(config: PolyphonyConfig, store: Store): Promise<Polyphony
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,
+    webhooks: webhooks.service,
+    schedules: schedules.service,
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
     resumeInterrupted: ownership.resumption.start,
-    close: createClose(closingSteps({ ownership, engine, stopPruning, updates, store, simulator, tokens })),
+    startBackgroundWork() {
+      webhooks.delivery.start()
+      schedules.claimer.start()
+    },
+    close: createClose(
+      closingSteps({
+        schedules: schedules.claimer,
+        ownership,
+        engine,
+        stopPruning,
+        updates,
+        webhooks: webhooks.delivery,
+        store,
+        simulator,
+        tokens,
+      }),
+    ),
   }
 }

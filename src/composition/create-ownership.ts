@@ -14,6 +14,8 @@ export interface CreateOwnershipDeps {
   /** Implemented by LiveUpdates.ended. */
   readonly onEnded: (flowId: string) => void
   readonly orchestrator: Pick<OrchestratorService, 'startFlow'>
+  /** Ids of webhooks to which errors of flows are delivered. */
+  readonly deliverTo: readonly string[]
   readonly logger: ResumptionDeps['logger']
 }
 
@@ -21,7 +23,8 @@ export interface CreateOwnershipDeps {
  * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
  * processes, and the watch for flows that another process has taken.
  */
-export function createOwnership({ store, owner, registry, watch, onEnded, orchestrator, logger }: CreateOwnershipDeps) {
+export function createOwnership(deps: CreateOwnershipDeps) {
+  const { store, owner, registry, watch, onEnded, orchestrator, deliverTo, logger } = deps
   const { flows, owners, kind } = store
   const resumption = createResumption({
     flows,
@@ -36,6 +39,7 @@ export function createOwnership({ store, owner, registry, watch, onEnded, orches
     self: owner,
     isRunning: isProcessRunning,
     logger,
+    deliverTo,
     exclusive: kind !== 'postgres',
     onInterrupted: (flowIds) => {
       for (const flowId of flowIds) onEnded(flowId)

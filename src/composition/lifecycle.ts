@@ -24,11 +24,13 @@ interface Closable {
 }
 
 export interface ClosingDeps {
+  readonly schedules: { stop(): Promise<void> }
   readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
   readonly engine: Pick<Engine, 'close' | 'health'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
   readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
+  readonly webhooks: Closable
   readonly store: Closable
   readonly simulator: Closable
   readonly tokens: Closable
@@ -36,6 +38,7 @@ export interface ClosingDeps {
 
 /** Everything that closing ends, in order. */
 export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
+  { name: 'schedules', close: () => deps.schedules.stop() },
   { name: 'resumption of interrupted flows', close: () => deps.ownership.resumption.stop() },
   { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
   { name: 'pruning', close: () => deps.stopPruning() },
@@ -44,6 +47,8 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'update log', close: () => deps.updates.log.close() },
   { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
   { name: 'notifications', close: () => deps.updates.bus.close() },
+  // After the flows, whose ends it announces.
+  { name: 'webhooks', close: () => deps.webhooks.close() },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

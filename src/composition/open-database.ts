@@ -3,11 +3,11 @@ import { createMemoryStore } from '../repositories/memory/memory-store.ts'
 import type { Store } from '../repositories/repository.ts'
 
 /** Opens the store of the configured database; the drivers of databases are loaded only where they are used. */
-export async function openDatabase({ database }: Pick<PolyphonyConfig, 'database'>): Promise<Store> {
+export async function openDatabase({ database, migrations }: Pick<PolyphonyConfig, 'database' | 'migrations'>): Promise<Store> {
   if (typeof database === 'string' && database.startsWith('memory:')) {
     const flows = new URL(database).searchParams.get('flows')
     return createMemoryStore(flows === null ? {} : { maxFlows: Number(flows) })
   }
   const { openStore } = await import('../repositories/database.ts')
-  return openStore({ url: database })
+  return openStore({ url: database, migrations })
 }

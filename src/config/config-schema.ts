@@ -2,6 +2,8 @@ import * as z from 'zod'
 import { flowLimitsSchema, stepSettingsSchema } from '../domain/definition/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
+import { schedulesSchema } from './automation/schedule-settings.ts'
+import { webhooksSchema } from './automation/webhook-settings.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
 import { serverSettingsSchema, telemetrySettingsSchema } from './server-settings.ts'
 
@@ -112,6 +114,12 @@ export const configSchema = z.strictObject({
       'expected pglite://<directory>, pglite://memory, postgres://…, memory:// or an initialized TypeORM DataSource',
     )
     .default('pglite://.polyphony/data'),
+  /**
+   * What a process does when the schema of its Postgres database is behind: `auto` applies the missing migrations,
+   * `check` refuses until `polyphony migrate` has run. Default: `check` for the command line and the server, `auto` for
+   * the library. An empty database gets its schema in any case, and an embedded database is always migrated.
+   */
+  migrations: z.enum(['auto', 'check']).optional(),
   /** Provider accounts by id, the name in `provider/model`. Default: only those with a key in the environment. */
   providers: z.record(z.string().min(1), providerSettingsSchema).default({}),
   /** Whether the bundled simulator answers for every provider; results are marked as simulated. Default false. */
@@ -175,6 +183,10 @@ export const configSchema = z.strictObject({
    * within a second. The default 700 leaves time for the periodic check of open connections.
    */
   policyCacheMs: z.number().int().min(0).max(1_000).default(700),
+  /** Receivers of events of flows, signed as Standard Webhooks specifies. Default: none. */
+  webhooks: webhooksSchema.default([]),
+  /** Flows that servers and workers start again and again. Default: none. */
+  schedules: schedulesSchema.prefault([]),
   /** Settings of `polyphony serve`. */
   server: serverSettingsSchema.prefault({}),
   /** Settings of spans and metrics. */

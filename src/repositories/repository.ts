@@ -1,9 +1,22 @@
+import type { ScheduleRepository, WebhookRepository } from './background-repositories.ts'
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
 import type { FlowRepository } from './stored-flows.ts'
 
+export type {
+  ClaimedDelivery,
+  DeliveryAttempt,
+  DeliveryCounts,
+  DeliveryKey,
+  NewDelivery,
+  ScheduledRun,
+  ScheduleRepository,
+  StoredSchedule,
+  StoredWebhook,
+  WebhookRepository,
+} from './background-repositories.ts'
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 export type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 export type {
@@ -67,6 +80,8 @@ export interface Store {
   readonly usage: UsageRepository
   /** Carries notifications between the processes over this database; only on Postgres. */
   readonly broadcast?: Broadcast
+  readonly webhooks: WebhookRepository
+  readonly schedules: ScheduleRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

@@ -1,9 +1,11 @@
+import type { CallIntent } from '../domain/execution/call-intent.ts'
 import type { FlowStart } from '../domain/execution/flow-start.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+import type { NewDelivery } from './background-repositories.ts'
 import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
 
 /** A new flow, as creating it writes it. */
@@ -31,8 +33,12 @@ export interface JournalEntry {
   readonly epoch: number
   readonly results?: readonly StepResult[]
   readonly updates?: readonly StoredUpdate[]
+  /** Calls that are about to be made. A result of the same step, iteration and sample removes them. */
+  readonly intents?: readonly CallIntent[]
   /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
+  /** Events for webhooks, which announce updates of this entry. */
+  readonly deliveries?: readonly NewDelivery[]
 }
 
 export interface FlowOutcome {
@@ -68,9 +74,10 @@ export interface Journal {
    */
   enqueue(start: FlowStart): Promise<ClaimAnswer>
   /**
-   * Appends results with their attempts, updates and messages, in the order of the calls. A recorded SUCCESS is never
-   * replaced; a FAILED result is, by a later run of the step. Called after every step, and every 50 ms while an answer
-   * is streamed. Rejects with FLOW_INTERRUPTED, and writes nothing, when the flow was claimed again or deleted.
+   * Appends results with their attempts, updates, intents and messages, in the order of the calls. A recorded SUCCESS
+   * is never replaced; any other result is, by a later one of the step. Called after every step, and every 50 ms while
+   * an answer is streamed. Rejects with FLOW_INTERRUPTED, and writes nothing, when the flow was claimed again or
+   * deleted.
    */
   append(entry: JournalEntry): Promise<void>
   /**
@@ -144,12 +151,13 @@ export interface OwnerRepository {
   /**
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, adds an `error` update as their last, and raises
    * their epoch. An owner is dead when it sent no heartbeat for `staleMs`, or when `isDead` returns true, because its
-   * process on this host no longer exists. Resolves with the ids of the flows. Called with every heartbeat; must be
-   * safe in several processes at the same time.
+   * process on this host no longer exists. `deliverTo`: webhooks that the `error` update is delivered to. Resolves with
+   * the ids of the flows. Called with every heartbeat; must be safe in several processes at the same time.
    */
   interruptOrphanedFlows(options: {
     readonly staleMs: number
     readonly isDead: (owner: Owner) => boolean
+    readonly deliverTo?: readonly string[]
   }): Promise<readonly string[]>
 }
 

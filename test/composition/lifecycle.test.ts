@@ -12,6 +12,7 @@ function recorded(failing: readonly string[] = []) {
   }
   const closable = (name: string) => ({ close: () => call(name) })
   const deps: ClosingDeps = {
+    schedules: { stop: async () => void calls.push('schedules.stop') },
     ownership: {
       resumption: { stop: () => void calls.push('resumption.stop') },
       stopWatch: () => void calls.push('ownership.stopWatch'),
@@ -33,6 +34,7 @@ function recorded(failing: readonly string[] = []) {
       compaction: closable('updates.compaction.close'),
       bus: closable('updates.bus.close'),
     },
+    webhooks: closable('webhooks.close'),
     store: closable('store.close'),
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
@@ -41,6 +43,7 @@ function recorded(failing: readonly string[] = []) {
 }
 
 const ORDER = [
+  'schedules.stop',
   'resumption.stop',
   'stopPruning',
   'ownership.stopWatch',
@@ -48,6 +51,7 @@ const ORDER = [
   'updates.log.close',
   'updates.compaction.close',
   'updates.bus.close',
+  'webhooks.close',
   'ownership.unregister',
   'store.close',
   'simulator.close',
@@ -64,7 +68,7 @@ test('closing ends everything in order, each step after the one before it has en
 test('with a grace period closing waits until the engine is idle before anything but the resumption ends', async () => {
   const { close, calls } = recorded()
   await close({ graceMs: 1_000 })
-  expect(calls.slice(0, 3)).toEqual(['resumption.stop', 'engine.health', 'stopPruning'])
+  expect(calls.slice(0, 4)).toEqual(['schedules.stop', 'resumption.stop', 'engine.health', 'stopPruning'])
 })
 
 test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/repositories/repository.ts'
 import { instant, newClaim, newMessage, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
+import { describeBackground } from './repository-background.ts'
 import { describeCallers, newApiKey, newHash, newRequest } from './repository-callers.ts'
 import { describeConversations } from './repository-conversations.ts'
 import { describeFlows } from './repository-flows.ts'
@@ -45,6 +46,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeOwners(fixture)
     describeUsage(fixture)
     describeCallers(() => store)
+    describeBackground(fixture)
 
     test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

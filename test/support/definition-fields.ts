@@ -125,6 +125,10 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     text: 'Providers and models that are asked in this order where the one before has failed.',
     example: 'fallbacks: [{ model: anthropic/claude-opus-5-5 }]',
   },
+  'steps[].onUnknown': {
+    text: 'What happens to a call whose outcome is unknown because the process died during it. Without it, and with `retry`, it is made again; with `fail` the step fails with `CALL_OUTCOME_UNKNOWN`.',
+    example: 'onUnknown: fail',
+  },
   'steps[].fallbackAfterFirstToken': {
     text: 'Allows a retry or fallback although text was already streamed; clients then get `step_retry` with `restart: true`.',
     example: 'fallbackAfterFirstToken: true',

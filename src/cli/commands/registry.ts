@@ -2,20 +2,24 @@ import type { CliCommand } from '../command.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { exportCommand } from './export.ts'
 import { cancelFlowCommand } from './flows/cancel.ts'
 import { listFlowsCommand } from './flows/list.ts'
 import { rerunFlowCommand } from './flows/rerun.ts'
 import { resumeFlowCommand } from './flows/resume.ts'
 import { showFlowCommand } from './flows/show.ts'
+import { importCommand } from './import.ts'
 import { createKeyCommand } from './keys/create.ts'
 import { listKeysCommand } from './keys/list.ts'
 import { revokeKeyCommand } from './keys/revoke.ts'
 import { mcpCommand } from './mcp.ts'
 import { migrateCommand } from './migrate.ts'
 import { runCommand } from './run.ts'
+import { schedulesCommand } from './schedules.ts'
 import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
+import { webhooksCommand } from './webhooks.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -30,10 +34,14 @@ export const COMMANDS: readonly CliCommand[] = [
   listKeysCommand,
   revokeKeyCommand,
   serveCommand,
+  webhooksCommand,
+  schedulesCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,
   doctorCommand,
   mcpCommand,
   migrateCommand,
+  exportCommand,
+  importCommand,
 ]

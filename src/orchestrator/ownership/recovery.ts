@@ -16,6 +16,8 @@ export interface RecoveryDeps {
   /** True if no other process can open this database, so that every other owner is dead. */
   readonly exclusive: boolean
   readonly logger?: RecoveryLog
+  /** Ids of webhooks to which errors of flows are delivered. */
+  readonly deliverTo?: readonly string[]
   /** Called with the flows that were marked FLOW_INTERRUPTED. Implemented by createResumption. */
   readonly onInterrupted?: (flowIds: readonly string[]) => void
 }
@@ -27,7 +29,7 @@ const ownersHere = new Set<string>()
  * Sends the heartbeat of this process, and marks flows of dead processes FAILED with FLOW_INTERRUPTED, so that no flow
  * stays RUNNING for ever.
  */
-export function createRecovery({ owners, self, isRunning, exclusive, logger, onInterrupted }: RecoveryDeps) {
+export function createRecovery({ owners, self, isRunning, exclusive, logger, deliverTo, onInterrupted }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
@@ -38,7 +40,7 @@ export function createRecovery({ owners, self, isRunning, exclusive, logger, onI
   }
   const sweep = async () => {
     await owners.heartbeat(self)
-    const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead })
+    const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead, deliverTo })
     if (flowIds.length === 0) return
     logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
     onInterrupted?.(flowIds)

@@ -1,4 +1,9 @@
-import type { IdempotencyRepository, TicketRepository, UpdateRepository } from '../../repositories/repository.ts'
+import type {
+  IdempotencyRepository,
+  TicketRepository,
+  UpdateRepository,
+  WebhookRepository,
+} from '../../repositories/repository.ts'
 
 const PRUNE_INTERVAL_MS = 60_000
 
@@ -34,6 +39,26 @@ export function startPruningCallers({ tickets, idempotency }: CallerRecords, int
     void idempotency.prune(new Date(Date.now() - KEEP_ANSWERS_MS)).catch(() => {})
   }
   const timer = setInterval(prune, intervalMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+const PRUNE_DELIVERIES_INTERVAL_MS = 600_000
+/** Longer than a write of the journal can be repeated, so that a repeated write adds no second delivery. */
+const KEEP_DELIVERED_MS = 86_400_000
+const KEEP_FAILED_MS = 14 * 86_400_000
+
+/**
+ * Periodically removes deliveries of webhooks a day after their success and 14 days after they were given up. Returns
+ * the function that stops the timer.
+ */
+export function startPruningDeliveries(webhooks: Pick<WebhookRepository, 'prune'>): () => void {
+  const prune = () => {
+    const now = Date.now()
+    const before = { delivered: new Date(now - KEEP_DELIVERED_MS), failed: new Date(now - KEEP_FAILED_MS) }
+    void webhooks.prune(before).catch(() => {})
+  }
+  const timer = setInterval(prune, PRUNE_DELIVERIES_INTERVAL_MS)
   timer.unref()
   return () => clearInterval(timer)
 }

@@ -1,9 +1,7 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Budget, Spend } from '../../calls/call.ts'
 import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
-import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
-import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
 import type { FlowJob } from '../../engines/engine.ts'
 import type { Executor } from '../../executors/executor.ts'
@@ -63,6 +61,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       onUpdate: options.onUpdate,
       cancellation,
     })
+    if (prior.unrecorded.length > 0) log.record(prior.unrecorded)
     const simulated = definition.steps.some((step) => isSimulated.has(step.provider))
     const observation = observer.isWatching()
       ? await observer.flowStarted({
@@ -88,7 +87,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       cancellation,
       log,
       limits,
-      budget: budgetFor(limits, deps.createBudget, prior.results, flow.result?.spent),
+      budget: budgetFor(limits, deps.createBudget, prior.spent, flow.result?.spent),
       timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
       startedAt: deps.now(),
       simulated,
@@ -107,12 +106,14 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
 function budgetFor(
   limits: FlowLimits | undefined,
   createBudget: OpenExecutionDeps['createBudget'],
-  prior: readonly StepResult[],
+  prior: Spend,
   settled: Spend = { costUsd: 0, tokens: 0 },
 ): Budget | undefined {
   if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
-  const { totalCost, totalTokens } = totalsOf(prior)
-  return createBudget(limits, { costUsd: Math.max(totalCost, settled.costUsd), tokens: Math.max(totalTokens, settled.tokens) })
+  return createBudget(limits, {
+    costUsd: Math.max(prior.costUsd, settled.costUsd),
+    tokens: Math.max(prior.tokens, settled.tokens),
+  })
 }
 
 /** Limits of one execution replace those of the definition, one by one. */

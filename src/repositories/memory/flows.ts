@@ -1,12 +1,14 @@
-import { type Attempt, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
+import { type Attempt, isSameResult, type StepKey, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type {
+  ClaimedDelivery,
   FlowRepository,
   Journal,
   JournalEntry,
+  NewDelivery,
   QueueRepository,
   StoredUpdate,
   UpdateRepository,
@@ -25,11 +27,13 @@ export interface MemoryFlows {
   readonly updates: UpdateRepository
   readonly journal: Journal
   readonly usage: UsageRepository
+  /** Facts of a flow for its webhooks; undefined for an unknown one. */
+  namesOf(flowId: string): ClaimedDelivery['flow']
   /** Takes the owners that are dead from `OwnerRepository`. */
   readonly queue: (findDead: FindDead) => QueueRepository
   deleteFlowsOfThread(threadId: string): void
   /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
-  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
+  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean, deliverTo: readonly string[]): string[]
 }
 
 const done = Promise.resolve()
@@ -38,9 +42,10 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
   readonly now: () => number
   hasThread(threadId: string): boolean
   addMessages(messages: readonly Message[]): void
+  addDeliveries(flowId: string, deliveries: readonly NewDelivery[]): void
 }
 
-export function createMemoryFlows({ now, hasThread, addMessages, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, ...options }: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
   const claims = createMemoryClaims(now)
 
@@ -85,6 +90,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       return done
     },
     finish: (entry) => {
@@ -92,6 +98,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       record.flow = finishFlow(record.flow, entry.outcome)
       claims.end(entry.flowId)
       records.markSettled(record)
@@ -139,6 +146,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
       const { samples = false, paths } = options ?? {}
       return results.filter(({ sample, path }) => (samples || sample === 0) && (!paths || paths.includes(path)))
     },
+    intents: async (flowId) => records.read(flowId)?.intents ?? [],
     stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
   }
 
@@ -175,6 +183,10 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
     updates,
     journal,
     usage: createMemoryUsage(records),
+    namesOf: (flowId) => {
+      const head = records.readHead(flowId)
+      return head && { threadId: head.flow.threadId, userId: head.flow.userId, name: head.flow.name }
+    },
     queue: (findDead) => createMemoryQueue({ records, claims, findDead }),
     deleteFlowsOfThread: (threadId) => {
       for (const row of [...records.listEntries()]) {
@@ -183,7 +195,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         claims.end(row.id)
       }
     },
-    interruptFlowsOf: (isDead) => {
+    interruptFlowsOf: (isDead, deliverTo) => {
       const ids: string[] = []
       for (const record of [...records.running()]) {
         const { flow } = record
@@ -196,6 +208,11 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
         records.markSettled(record)
+        const facts = { status: 'FAILED', errorCode: error.code }
+        addDeliveries(
+          flow.id,
+          deliverTo.map((webhookId) => ({ webhookId, seq, type: 'error', timestamp, facts })),
+        )
         claims.end(flow.id)
         ids.push(flow.id)
       }
@@ -204,8 +221,9 @@ export function createMemoryFlows({ now, hasThread, addMessages, ...options }: M
   }
 }
 
-function write(record: OpenFlow, { results, updates }: Pick<JournalEntry, 'results' | 'updates'>) {
+function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
   if (results) recordResults(record, results)
+  if (intents) (record.intents ??= []).push(...intents)
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)
@@ -215,12 +233,18 @@ function recordResults(record: OpenFlow, results: readonly StepResult[]) {
   record.results ??= new Map()
   const flowId = record.flow.id
   for (const result of results) {
+    if (record.intents) removeIntents(record, result)
     const own = result.flowId === flowId ? result : { ...result, flowId, id: stepResultId(flowId, result) }
     const prior = record.results.get(own.id)
     if (prior?.status === 'SUCCESS') continue
     if (prior) record.results.delete(own.id)
     record.results.set(own.id, prior ? { ...own, attempts: mergeAttempts(prior.attempts, own.attempts) } : own)
   }
+}
+
+function removeIntents(record: OpenFlow, result: StepKey) {
+  const left = record.intents?.filter((intent) => !isSameResult(intent, result))
+  record.intents = left && left.length > 0 ? left : undefined
 }
 
 /** Attempts are never removed from the ledger: those of an earlier run of the step stay. */

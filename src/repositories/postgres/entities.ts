@@ -1,6 +1,14 @@
 import { EntitySchema, type EntitySchemaColumnOptions, type EntitySchemaOptions } from 'typeorm'
 import type { DataSharingPolicy } from '../../domain/users/sharing.ts'
 import {
+  DELIVERY_COLUMNS,
+  type DeliveryRow,
+  SCHEDULE_COLUMNS,
+  type ScheduleRow,
+  WEBHOOK_COLUMNS,
+  type WebhookRow,
+} from '../columns/background-columns.ts'
+import {
   API_KEY_COLUMNS,
   type ApiKeyRow,
   IDEMPOTENCY_COLUMNS,
@@ -30,6 +38,7 @@ import {
   UPDATE_BATCH_COLUMNS,
   type UpdateBatchRow,
 } from '../columns/flow-columns.ts'
+import { INTENT_COLUMNS, type IntentRow } from '../columns/intent-columns.ts'
 import {
   ATTEMPT_COLUMNS,
   type AttemptRow,
@@ -125,6 +134,7 @@ export const ENTITIES = [
     by_job: { columns: ['jobId'], where: 'job_id IS NOT NULL' },
     by_wake: { columns: ['wakeAt'], where: 'wake_at IS NOT NULL' },
   }),
+  createEntity<IntentRow>('PolyphonyCallIntent', 'polyphony_call_intents', INTENT_COLUMNS),
   createEntity<DefinitionRow>('PolyphonyFlowDefinition', 'polyphony_flow_definitions', DEFINITION_COLUMNS),
   createEntity<UpdateBatchRow>('PolyphonyFlowUpdate', 'polyphony_flow_updates', UPDATE_BATCH_COLUMNS),
   createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),
@@ -133,5 +143,11 @@ export const ENTITIES = [
   createEntity<TicketRow>('PolyphonyTicket', 'polyphony_tickets', TICKET_COLUMNS),
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],
+  }),
+  createEntity<ScheduleRow>('PolyphonySchedule', 'polyphony_schedules', SCHEDULE_COLUMNS),
+  createEntity<WebhookRow>('PolyphonyWebhook', 'polyphony_webhooks', WEBHOOK_COLUMNS),
+  createEntity<DeliveryRow>('PolyphonyWebhookDelivery', 'polyphony_webhook_deliveries', DELIVERY_COLUMNS, {
+    by_due: ['webhookId', 'dueAt'],
+    by_end: ['settledAt'],
   }),
 ]

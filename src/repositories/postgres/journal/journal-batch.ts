@@ -1,12 +1,15 @@
+import type { CallIntent } from '../../../domain/execution/call-intent.ts'
 import type { FlowStart } from '../../../domain/execution/flow-start.ts'
-import type { StepResult } from '../../../domain/execution/step-result.ts'
+import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
+import type { DELIVERY_COLUMNS, DeliveryRow } from '../../columns/background-columns.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
-import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
+import type { FlowInsert, FlowOutcome, JournalEntry, NewDelivery, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
+import { type IntentJson, toIntentJson } from './intent-rows.ts'
 import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'
 import type { JournalReply } from './journal-sql.ts'
 import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
@@ -78,8 +81,8 @@ const joins = (before: readonly Operation[], next: Operation): boolean =>
   )
 
 // One statement cannot write a row twice.
-const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []): boolean =>
-  a.some((one) => b.some((other) => one.path === other.path && one.iteration === other.iteration && one.sample === other.sample))
+const sharesStep = (a: readonly StepKey[] = [], b: readonly StepKey[] = []): boolean =>
+  a.some((one) => b.some((other) => isSameResult(one, other)))
 
 type DefinitionJson = JsonRow<typeof DEFINITION_COLUMNS, DefinitionRow, keyof typeof DEFINITION_COLUMNS>
 
@@ -89,6 +92,12 @@ interface MessageJson
   readonly flow_id: string
   readonly recorded: number
 }
+
+type DeliveryJson = JsonRow<
+  typeof DELIVERY_COLUMNS,
+  DeliveryRow,
+  'webhookId' | 'flowId' | 'seq' | 'type' | 'timestamp' | 'facts' | 'dueAt'
+>
 
 /** The rows of one statement, by its parts. */
 interface Rows extends Record<JournalPart, readonly object[]> {
@@ -101,6 +110,8 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   readonly results: StepResultJson[]
   readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
   readonly messages: MessageJson[]
+  readonly intents: IntentJson[]
+  readonly deliveries: DeliveryJson[]
 }
 
 export interface JournalStatement {
@@ -129,6 +140,8 @@ export function toStatement(
     results: [],
     updates: [],
     messages: [],
+    intents: [],
+    deliveries: [],
   }
   const definitions = new Map<string, StoredDefinition>()
   const entriesOf = new Map<string, EntryOperation[]>()
@@ -146,6 +159,7 @@ export function toStatement(
     } else {
       for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
       for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageJson(flowId, message, nextRecorded()))
+      for (const delivery of operation.entry.deliveries ?? []) rows.deliveries.push(toDeliveryJson(flowId, delivery))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
@@ -166,6 +180,7 @@ export function toStatement(
 
 /** Only the last operation of a flow in a batch gets a row of its own: it is the one that may carry the outcome. */
 function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperation[]): void {
+  for (const intent of openIntents(operations)) rows.intents.push(toIntentJson(flowId, intent))
   const updates = operations.flatMap(({ entry }) => entry.updates ?? [])
   if (updates.length > 0) {
     const last = Math.max(...updates.map((update) => update.seq))
@@ -177,6 +192,19 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
   }
 }
 
+/** A result removes the stored intents of its step only: those before it in the same statement are left out. */
+function openIntents(operations: readonly EntryOperation[]): readonly CallIntent[] {
+  let open: readonly CallIntent[] = NO_INTENTS
+  for (const { entry } of operations) {
+    const { results, intents } = entry
+    if (results && open.length > 0) open = open.filter((intent) => !sharesStep([intent], results))
+    if (intents) open = open.length > 0 ? [...open, ...intents] : intents
+  }
+  return open
+}
+
+const NO_INTENTS: readonly CallIntent[] = []
+
 const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
   hash: definition.hash,
   json: definition.json,
@@ -185,6 +213,16 @@ const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
 })
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
+
+const toDeliveryJson = (flowId: string, { webhookId, seq, type, timestamp, facts }: NewDelivery): DeliveryJson => ({
+  webhook_id: webhookId,
+  flow_id: flowId,
+  seq,
+  type,
+  created_at: timestamp,
+  facts,
+  due_at: timestamp,
+})
 
 const toMessageJson = (flowId: string, message: Message, recorded: number): MessageJson => ({
   flow_id: flowId,

@@ -1,6 +1,8 @@
+import { DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS } from '../../columns/background-columns.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
+import { INTENT_COLUMNS } from '../../columns/intent-columns.ts'
 import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
 import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
 import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
@@ -18,6 +20,8 @@ export const JOURNAL_PART = {
   updates: 64,
   messages: 128,
   enqueues: 256,
+  intents: 512,
+  deliveries: 2048,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -30,6 +34,8 @@ export const JOURNAL_STATEMENTS = [
   'results',
   'updates',
   'messages',
+  'intents',
+  'deliveries',
 ] as const
 
 // Messages that flows add to their thread have no attachments.
@@ -75,10 +81,22 @@ export const UPDATES: JournalTable = {
   key: keyColumns(UPDATE_BATCH_COLUMNS),
 }
 
+export const INTENTS: JournalTable = {
+  name: 'polyphony_call_intents',
+  columns: jsonColumns(INTENT_COLUMNS),
+  key: keyColumns(INTENT_COLUMNS),
+}
+
 export const MESSAGES: JournalTable = {
   name: 'polyphony_messages',
   columns: jsonColumnsOf(MESSAGE_COLUMNS, MESSAGE_FIELDS),
   key: keyColumns(MESSAGE_COLUMNS),
+}
+
+export const DELIVERIES: JournalTable = {
+  name: 'polyphony_webhook_deliveries',
+  columns: jsonColumnsOf(DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS),
+  key: keyColumns(DELIVERY_COLUMNS),
 }
 
 const CLAIM_COLUMNS: JsonColumns = {
@@ -99,4 +117,6 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   results: { ...RESULTS.columns, attempts: 'json' },
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
+  intents: INTENTS.columns,
+  deliveries: DELIVERIES.columns,
 }
