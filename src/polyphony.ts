@@ -155,7 +155,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
   const { threads } = store
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
   const flows = createStoredFlows({ store, permissions, parser, now })
-  const updates = createUpdates({ store, now })
+  const updates = createUpdates({ config, store, ownerId: owner.id, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { definitions } = flows
   const budgets = new BudgetService({ repository: store.budgets, budgets: config.budgets, now })
@@ -181,7 +181,8 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     ownerId: owner.id,
     now,
   })
-  const { registry, engine, executions, executeOneStep, handOver } = runs
+  const { registry, engine, executions, executeOneStep, handOver, ownershipWatch } = runs
+  const { live } = updates
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
@@ -189,7 +190,8 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     executions,
     executeOneStep,
     ...createWaiting({ store, flows, executions, now }),
-    live: updates.live,
+    live,
+    ownershipWatch,
     executorOf: (type) => executors[type],
     now,
   })
@@ -201,6 +203,8 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     owner,
     registry,
     distributedEngine: config.engine === 'bullmq' ? engine : undefined,
+    watch: ownershipWatch,
+    onEnded: live.ended,
     orchestrator,
     deliverTo: webhooks.errorWebhooks,
     logger,
@@ -248,7 +252,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
         executions,
         handOver,
         stopPruning,
-        updateLog: updates.log,
+        updates,
         webhooks: webhooks.delivery,
         budgets: flowBudgets,
         store,

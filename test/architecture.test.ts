@@ -11,7 +11,17 @@ interface Import {
   readonly typeOnly: boolean
 }
 
-const ADAPTERS = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'telemetry', 'webhooks']
+const ADAPTERS = [
+  'executors',
+  'providers',
+  'repositories',
+  'notifications',
+  'engines',
+  'calls',
+  'policies',
+  'telemetry',
+  'webhooks',
+]
 const CORE = ['domain', 'prompts', 'config', 'protocol']
 const BASE = ['errors', 'async', 'system']
 const APPLICATION = ['orchestrator', 'conversations']

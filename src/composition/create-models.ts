@@ -1,5 +1,5 @@
-import type { PreparedRequest } from '../calls/call.ts'
 import type { LedgerDeps } from '../calls/attempt-ledger.ts'
+import type { PreparedRequest } from '../calls/call.ts'
 import { createCallEstimate } from '../calls/call-estimate.ts'
 import { createCall } from '../calls/create-call.ts'
 import type { SharedRates } from '../calls/rates/shared-rates.ts'

@@ -8,10 +8,11 @@ import { executors } from '../executors/registry.ts'
 import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
 import type { FlowExecution } from '../orchestrator/flow-run.ts'
 import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
+import { createOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
 import { createHandOver } from '../orchestrator/runs/hand-over.ts'
-import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
+import { createOpenExecution, type OpenExecution } from '../orchestrator/runs/open-execution.ts'
 import type { Queueing } from '../orchestrator/runs/queued-options.ts'
 import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
 import { createSingleStep } from '../orchestrator/runs/single-step.ts'
@@ -54,8 +55,14 @@ export function createRuns({
   now,
 }: CreateRunsDeps) {
   const { runStep, historyOf } = steps
-  const { log: updateLog, live } = updates
+  const { log: updateLog, live, bus } = updates
   const registry = createRunRegistry()
+  const ownershipWatch = createOwnershipWatch({
+    executions: registry.executions,
+    find: (flowId) => registry.find(flowId)?.execution,
+    flows: store.flows,
+    bus,
+  })
   const queueing = queueingOf(config)
   const engine = openedEngine.create({
     runs: registry,
@@ -65,7 +72,7 @@ export function createRuns({
     limits: toLimits(config.maxRunningFlows),
     now,
   })
-  const openExecution = createOpenExecution({
+  const open = createOpenExecution({
     store,
     providers,
     updateLog,
@@ -76,6 +83,10 @@ export function createRuns({
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
+  const openExecution: OpenExecution = (request, claimed) => {
+    ownershipWatch.executionOpened()
+    return open(request, claimed)
+  }
   const executions = createFlowExecutions({
     store,
     engine,
@@ -107,7 +118,7 @@ export function createRuns({
     }),
   )
   const executeOneStep = createSingleStep({ store, registry, openExecution, runStep, live, ownerId, now })
-  return { registry, engine, executions, executeOneStep, handOver }
+  return { registry, engine, executions, executeOneStep, handOver, ownershipWatch }
 }
 
 const toLimits = (limits: PolyphonyConfig['maxRunningFlows']): RunningLimits =>

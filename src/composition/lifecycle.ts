@@ -33,7 +33,7 @@ export interface ClosingDeps {
   readonly handOver: Pick<HandOver, 'begin'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
-  readonly updateLog: Closable
+  readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
   readonly webhooks: Closable
   readonly budgets: Closable
   readonly store: Closable
@@ -57,7 +57,9 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver), { handOver }) },
   { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
-  { name: 'update log', close: () => deps.updateLog.close() },
+  { name: 'update log', close: () => deps.updates.log.close() },
+  { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
+  { name: 'notifications', close: () => deps.updates.bus.close() },
   // After the flows, whose ends it announces.
   { name: 'webhooks', close: () => deps.webhooks.close() },
   { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },

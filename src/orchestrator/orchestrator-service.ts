@@ -123,6 +123,7 @@ export class OrchestratorService {
     if (outcome === 'running') throw new OrchestratorError('FLOW_RUNNING', `Flow "${flowId}" is running`, { details: { flowId } })
     if (outcome === 'missing') throw flowNotFound(flowId)
     this.#deps.cache.forget(flowId)
+    this.#deps.live.ended(flowId)
   }
 
   /**
@@ -264,7 +265,12 @@ export class OrchestratorService {
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)
     await this.#deps.access.findFlow(flowId, userId, 'read')
-    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled: () => this.#runs.isSettled(flowId) })
+    yield* this.#deps.live.stream(flowId, {
+      afterSeq,
+      signal,
+      isSettled: () => this.#runs.isSettled(flowId),
+      runsHere: () => this.#deps.executions.find(flowId) !== undefined,
+    })
   }
 
   /**

@@ -94,6 +94,8 @@ export interface Store {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
+  /** Carries notifications between the processes over this database; only on Postgres. */
+  readonly broadcast?: Broadcast
   readonly webhooks: WebhookRepository
   readonly schedules: ScheduleRepository
   readonly waits: WaitRepository
@@ -104,4 +106,15 @@ export interface Store {
   readonly requestCounts?: RequestCountRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
+}
+
+/** Sends texts from each process that has opened the database to all of them. Nothing of it is stored. */
+export interface Broadcast {
+  /** Bytes of UTF-8 that one text may have. */
+  readonly maxFrameBytes: number
+  /** Opens a connection outside the pool. `onLost` is called once when it is lost; never after `close`. */
+  connect(handlers: { onFrame(frame: string): void; onLost(): void }): Promise<{
+    send(frames: readonly string[]): Promise<void>
+    close(): Promise<void>
+  }>
 }

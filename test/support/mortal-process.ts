@@ -77,10 +77,10 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
   const models = createModels(config, { warn: () => {} })
   const { dataSharing, permissions } = createPolicies(config, ownStore)
   const flows = createStoredFlows({ store: ownStore, permissions, parser, now })
-  const updates = createUpdates({ store: ownStore, now })
+  const ownerId = `owner-${Math.random()}`
+  const updates = createUpdates({ config, store: ownStore, ownerId, now })
   const steps = createSteps({ config, models, dataSharing, threads: store.threads, now })
   const budgets = new BudgetService({ repository: store.budgets, budgets: [], now })
-  const ownerId = `owner-${Math.random()}`
   const flowBudgets = createFlowBudgets({
     repository: store.budgets,
     budgets: [],
@@ -89,7 +89,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     clock: systemClock,
     logger: { warn: () => {} },
   })
-  const { executions, executeOneStep } = createRuns({
+  const { executions, executeOneStep, ownershipWatch } = createRuns({
     config,
     store: ownStore,
     providers: models.providers,
@@ -111,6 +111,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     executeOneStep,
     ...createWaiting({ store: ownStore, flows, executions, now }),
     live: updates.live,
+    ownershipWatch,
     executorOf: (type) => executors[type],
     now,
   })

@@ -180,6 +180,8 @@ export function createMemoryFlows({
           return record ? [[flowId, { status: record.flow.status, lastSeq: record.updates?.at(-1)?.seq ?? 0 }]] : []
         }),
       ),
+    // Ended flows are compressed in pages, which makes their text chunks small.
+    compact: async () => {},
     prune: async (settledBefore) => {
       let touched = 0
       for (const { id, status, completedAtMs, hasUpdates } of [...records.listEntries()]) {

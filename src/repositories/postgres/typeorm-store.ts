@@ -1,5 +1,6 @@
 import type { MigrationMode } from '../migration-options.ts'
 import type { Store } from '../repository.ts'
+import { createBroadcast } from './broadcast.ts'
 import { poolOf } from './data-source.ts'
 import { keepClientAfterErrors } from './embedded/pglite.ts'
 import { createJournal, createSequence } from './journal/journal.ts'
@@ -63,6 +64,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
+    broadcast: kind === 'postgres' ? createBroadcast(pool) : undefined,
     webhooks: createWebhookRepository(pool),
     schedules: createScheduleRepository(pool),
     waits: createWaitRepository(pool),
