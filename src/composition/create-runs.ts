@@ -4,6 +4,7 @@ import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
 import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'
+import type { FlowExecution } from '../orchestrator/flow-run.ts'
 import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
@@ -78,10 +79,10 @@ export function createRuns({
     queueing,
     now,
   })
-  // Where no other process can open the database, flows run on to their end within the grace period.
-  const handOver = createHandOver(
-    ({ options }) => store.kind === 'postgres' && (queueing === 'durable' || mayResume(options.stored)),
-  )
+  // Where no other process takes flows from the queue, flows run to their end within the grace period.
+  const mayContinue = ({ options }: FlowExecution) =>
+    queueing === 'durable' || (queueing === 'limited' && mayResume(options.stored))
+  const handOver = createHandOver((run) => store.kind === 'postgres' && mayContinue(run))
   engine.work(
     createFlowRunner({
       executors,
