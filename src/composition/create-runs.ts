@@ -102,10 +102,10 @@ export function createRuns({
   const assertMayContinue = async ({ userId, threadId }: FlowExecution) => {
     if (!(await permissions.can(userId, threadId, 'write'))) throw permissionDenied(threadId, 'write')
   }
-  // Where no other process can open the database, flows run on to their end within the grace period.
-  const handOver = createHandOver(
-    ({ options }) => store.kind === 'postgres' && (queueing === 'durable' || mayResume(options.stored)),
-  )
+  // Where no other process takes flows from the queue, flows run to their end within the grace period.
+  const mayContinue = ({ options }: FlowExecution) =>
+    queueing === 'durable' || (queueing === 'limited' && mayResume(options.stored))
+  const handOver = createHandOver((run) => store.kind === 'postgres' && mayContinue(run))
   engine.work(
     createFlowRunner({
       executors,

@@ -102,7 +102,8 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
 
   function drain(handOver: boolean): void {
     isDraining = true
-    handsOver ||= handOver
+    // Without limits no process may be taking flows from the queue: an interrupted flow is left to the recovery.
+    handsOver ||= handOver && isLimited
     clearInterval(timer)
   }
 

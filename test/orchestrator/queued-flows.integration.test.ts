@@ -12,6 +12,7 @@ const DEFINITION = {
   type: 'sequential' as const,
   steps: [step('first', { prompt: 'original' }), step('second', { prompt: 'original' })],
 }
+const LIMITED = { maxRunningFlows: 100 }
 const HANGS: ScriptedReply = { text: 'half of it', hang: true }
 
 async function openDatabase(): Promise<string> {
@@ -41,6 +42,7 @@ test('executeFlow waits for a queued flow that another process takes, with its u
   const flowId = await createFlow(first.polyphony)
   const updates: FlowUpdate[] = []
   const end = first.orchestrator.executeFlow(flowId, 'ada', { input: 'hello', onUpdate: (update) => updates.push(update) })
+  await expect.poll(async () => (await first.orchestrator.getFlowStatus(flowId)).queuedAt).toBeInstanceOf(Date)
   const silent = await createFlow(first.polyphony)
   const silentEnd = first.orchestrator.executeFlow(silent, 'ada', { input: 'hello' })
   await expect.poll(async () => (await first.orchestrator.getFlowStatus(silent)).queuedAt).toBeInstanceOf(Date)
@@ -73,8 +75,8 @@ test('two processes over one database together run no more flows of a user than 
 
 test('a hand-over within the grace period ends calls in flight, and another process continues without a repeat', async () => {
   const database = await openDatabase()
-  const first = await open(database, [{ text: 'one', delayMs: 40 }, 'never asked'])
-  const second = await open(database, ['two'])
+  const first = await open(database, [{ text: 'one', delayMs: 40 }, 'never asked'], LIMITED)
+  const second = await open(database, ['two'], LIMITED)
   await second.polyphony.resumeInterrupted()
   const flowId = await createFlow(first.polyphony)
   await first.orchestrator.startFlow(flowId, 'ada', { input: 'hello', resumeAfterCrash: true })
@@ -93,8 +95,8 @@ test('a hand-over within the grace period ends calls in flight, and another proc
 
 test('a hand-over aborts a call that is longer than the grace period, and another process makes it again', async () => {
   const database = await openDatabase()
-  const first = await open(database, ['one', HANGS])
-  const second = await open(database, ['two'])
+  const first = await open(database, ['one', HANGS], LIMITED)
+  const second = await open(database, ['two'], LIMITED)
   await second.polyphony.resumeInterrupted()
   const flowId = await createFlow(first.polyphony)
   await first.orchestrator.startFlow(flowId, 'ada', { input: 'hello', resumeAfterCrash: true, streaming: true })
