@@ -3,6 +3,8 @@ import { ServeCallers1764201600000 } from './1764201600000-serve-callers.ts'
 import { KeepRunOptions1764288000000 } from './1764288000000-keep-run-options.ts'
 import { KeepOutputsApart1764374400000 } from './1764374400000-keep-outputs-apart.ts'
 import { QueueFlows1764460800000 } from './1764460800000-queue-flows.ts'
+import { KeepWaits1764547200000 } from './1764547200000-keep-waits.ts'
+import { CountSpending1764720000000 } from './1764720000000-count-spending.ts'
 import { DeliverWebhooks1764806400000 } from './1764806400000-deliver-webhooks.ts'
 import { AddressByPath1764892800000 } from './1764892800000-address-by-path.ts'
 
@@ -13,6 +15,8 @@ export const MIGRATIONS = [
   KeepRunOptions1764288000000,
   KeepOutputsApart1764374400000,
   QueueFlows1764460800000,
+  KeepWaits1764547200000,
+  CountSpending1764720000000,
   DeliverWebhooks1764806400000,
   AddressByPath1764892800000,
 ] as const

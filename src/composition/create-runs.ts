@@ -1,15 +1,24 @@
 import { createBudget } from '../calls/limits.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
-import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
+import { permissionDenied } from '../domain/users/thread.ts'
+import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'
+import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
+import type { FlowExecution } from '../orchestrator/flow-run.ts'
+import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
+import { createOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
-import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
+import { createHandOver } from '../orchestrator/runs/hand-over.ts'
+import { createOpenExecution, type OpenExecution } from '../orchestrator/runs/open-execution.ts'
+import type { Queueing } from '../orchestrator/runs/queued-options.ts'
 import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
 import { createSingleStep } from '../orchestrator/runs/single-step.ts'
+import type { PermissionService } from '../policies/policy.ts'
 import type { ProviderService } from '../providers/provider.ts'
-import type { Store, StoredFlow } from '../repositories/repository.ts'
+import type { Store } from '../repositories/repository.ts'
 import type { Steps } from './create-steps.ts'
 import type { Updates } from './create-updates.ts'
 import type { OpenedEngine } from './open-engine.ts'
@@ -21,10 +30,11 @@ export interface CreateRunsDeps {
   readonly providers: ProviderService
   readonly steps: Steps
   readonly updates: Updates
-  /** Implemented by createFlowDefinitions. */
-  readonly rebuild: (flow: StoredFlow) => FlowDefinition
+  readonly definitions: FlowDefinitions
+  readonly budgets: FlowBudgets
   /** Implemented by createTelemetry. */
   readonly observer: FlowObserver
+  readonly permissions: Pick<PermissionService, 'can'>
   readonly ownerId: string
   readonly now: () => Date
 }
@@ -37,43 +47,85 @@ export function createRuns({
   providers,
   steps,
   updates,
-  rebuild,
+  definitions,
+  budgets,
   observer,
+  permissions,
   ownerId,
   now,
 }: CreateRunsDeps) {
   const { runStep, historyOf } = steps
-  const { log: updateLog, live } = updates
+  const { log: updateLog, live, bus } = updates
   const registry = createRunRegistry()
+  const ownershipWatch = createOwnershipWatch({
+    executions: registry.executions,
+    find: (flowId) => registry.find(flowId)?.execution,
+    flows: store.flows,
+    bus,
+  })
+  const queueing = queueingOf(config)
   const engine = openedEngine.create({
     runs: registry,
     flows: { claim: store.journal.claim, enqueue: store.journal.enqueue, ...store.queue },
     ownerId,
-    registered: () => [],
-    limits: {},
+    registered: definitions.requirements,
+    limits: toLimits(config.maxRunningFlows),
     now,
   })
-  const openExecution = createOpenExecution({
+  const open = createOpenExecution({
     store,
     providers,
     updateLog,
     executorOf: (type) => executors[type],
     observer,
     createBudget,
+    sharedBudgetsOf: budgets.of,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
+  const openExecution: OpenExecution = (request, claimed) => {
+    ownershipWatch.executionOpened()
+    return open(request, claimed)
+  }
   const executions = createFlowExecutions({
     store,
     engine,
     registry,
     providers,
     live,
+    countFlow: budgets.countFlow,
     openExecution,
-    rebuild,
+    definitions,
+    queueing,
     now,
   })
-  engine.work(createFlowRunner({ executors, runStep, open: executions.open, onEnd: executions.onEnd, historyOf, now }))
+  const assertMayContinue = async ({ userId, threadId }: FlowExecution) => {
+    if (!(await permissions.can(userId, threadId, 'write'))) throw permissionDenied(threadId, 'write')
+  }
+  // Where no other process takes flows from the queue, flows run to their end within the grace period.
+  const mayContinue = ({ options }: FlowExecution) =>
+    queueing === 'durable' || (queueing === 'limited' && mayResume(options.stored))
+  const handOver = createHandOver((run) => store.kind === 'postgres' && mayContinue(run))
+  engine.work(
+    createFlowRunner({
+      executors,
+      assertMayContinue,
+      runStep: handOver.wrap(runStep),
+      open: executions.open,
+      onEnd: executions.onEnd,
+      historyOf,
+      now,
+    }),
+  )
   const executeOneStep = createSingleStep({ store, registry, openExecution, runStep, live, ownerId, now })
-  return { registry, engine, executions, executeOneStep }
+  return { registry, engine, executions, executeOneStep, handOver, ownershipWatch }
 }
+
+const toLimits = (limits: PolyphonyConfig['maxRunningFlows']): RunningLimits =>
+  typeof limits === 'number' ? { perProcess: limits } : (limits ?? {})
+
+const queueingOf = ({ engine, maxRunningFlows }: PolyphonyConfig): Queueing =>
+  engine === 'bullmq' ? 'durable' : maxRunningFlows === undefined ? 'never' : 'limited'
+
+const mayResume = (options: StoredRunOptions | undefined): boolean =>
+  options !== undefined && options.resumeAfterCrash === undefined

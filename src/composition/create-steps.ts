@@ -2,6 +2,7 @@ import type { PolyphonyConfig } from '../config/config.ts'
 import { createStepPrompt } from '../orchestrator/steps/step-prompt.ts'
 import { createStepRunner } from '../orchestrator/steps/step-runner.ts'
 import { createThreadHistory } from '../orchestrator/steps/thread-messages.ts'
+import { createWaitStep } from '../orchestrator/waiting/wait-step.ts'
 import type { DataSharingService } from '../policies/policy.ts'
 import { decideSharing, shareContext } from '../policies/shared-context.ts'
 import type { ThreadRepository } from '../repositories/repository.ts'
@@ -33,7 +34,8 @@ export function createSteps({ config: { timeouts }, models, dataSharing, threads
     firstChunkTimeoutMs: timeouts.firstChunkMs ?? 120_000,
     idleTimeoutMs: timeouts.idleMs ?? 60_000,
   }
-  return { historyOf, runStep: createStepRunner({ call, estimate, prepare, now, defaults }) }
+  const runWait = createWaitStep({ historyOf, now })
+  return { historyOf, runStep: createStepRunner({ call, estimate, prepare, runWait, now, defaults }) }
 }
 
 export type Steps = ReturnType<typeof createSteps>

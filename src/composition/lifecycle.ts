@@ -1,6 +1,8 @@
 import { flowCancelled } from '../domain/execution/flow-errors.ts'
 import { type Engine, untilIdle } from '../engines/engine.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { FlowExecutions } from '../orchestrator/runs/flow-executions.ts'
+import type { HandOver } from '../orchestrator/runs/hand-over.ts'
 import type { Ownership } from './create-ownership.ts'
 
 export interface CloseOptions {
@@ -26,11 +28,14 @@ interface Closable {
 export interface ClosingDeps {
   readonly schedules: { stop(): Promise<void> }
   readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
-  readonly engine: Pick<Engine, 'close' | 'health'>
+  readonly engine: Pick<Engine, 'close' | 'drain' | 'health'>
+  readonly executions: Pick<FlowExecutions, 'stopWaiting'>
+  readonly handOver: Pick<HandOver, 'begin'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
-  readonly updateLog: Closable
+  readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
   readonly webhooks: Closable
+  readonly budgets: Closable
   readonly store: Closable & { expectClose(): void }
   readonly simulator: Closable
   readonly tokens: Closable
@@ -40,15 +45,26 @@ export interface ClosingDeps {
 export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'schedules', close: () => deps.schedules.stop() },
   { name: 'resumption of interrupted flows', close: () => deps.ownership.resumption.stop() },
+  {
+    name: 'taking flows',
+    close({ handOver, graceMs }) {
+      if (handOver && graceMs > 0) deps.handOver.begin()
+      deps.engine.drain({ handOver })
+    },
+  },
   { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
   { name: 'pruning', close: () => deps.stopPruning() },
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
   // Flows end with a write, which would otherwise wait for a database that does not answer.
   { name: 'patience of writes', close: () => deps.store.expectClose() },
-  { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver)) },
-  { name: 'update log', close: () => deps.updateLog.close() },
+  { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver), { handOver }) },
+  { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
+  { name: 'update log', close: () => deps.updates.log.close() },
+  { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
+  { name: 'notifications', close: () => deps.updates.bus.close() },
   // After the flows, whose ends it announces.
   { name: 'webhooks', close: () => deps.webhooks.close() },
+  { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

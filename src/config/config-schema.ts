@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { flowLimitsSchema, stepSettingsSchema } from '../domain/definition/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
+import { budgetsSchema } from '../domain/users/budget.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
 import { schedulesSchema } from './automation/schedule-settings.ts'
 import { webhooksSchema } from './automation/webhook-settings.ts'
@@ -126,6 +127,21 @@ export const configSchema = z.strictObject({
   simulator: z.boolean().default(false),
   /** Runs flows: `local` in the process that started them, `bullmq` over many processes. Default `local`. */
   engine: z.enum(['local', 'bullmq']).default('local'),
+  /**
+   * Flows that run at the same time; further ones wait in a queue that is fair between users. A number limits each
+   * process. Default: no limits.
+   */
+  maxRunningFlows: z
+    .union([
+      z.number().int().positive(),
+      z.strictObject({
+        /** Flows that one process runs at the same time. */
+        perProcess: z.number().int().positive().optional(),
+        /** Flows of one user that run at the same time, over all processes. */
+        perUser: z.number().int().positive().optional(),
+      }),
+    ])
+    .optional(),
   /** Settings of engine `bullmq`. */
   bullmq: z
     .strictObject({
@@ -139,8 +155,8 @@ export const configSchema = z.strictObject({
       /** Number of flows that one process runs at the same time; default 100. */
       concurrency: z.number().int().positive().default(100),
       /**
-       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one Redis
-       * need two names.
+       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one
+       * Redis need two names.
        */
       queue: z
         .string()
@@ -187,6 +203,8 @@ export const configSchema = z.strictObject({
   agents: z.record(z.string().min(1), agentSchema).default({}),
   /** Limits of flows whose definition sets none. Default: no limits. */
   limits: flowLimitsSchema.optional(),
+  /** Limits over many flows, by user, API key, thread or tag, in windows of time. Default: none. */
+  budgets: budgetsSchema.default([]),
   /** Timeouts in milliseconds, for definitions and steps that set none. */
   timeouts: z
     .strictObject({

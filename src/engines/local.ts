@@ -1,5 +1,5 @@
+import type { FlowStart } from '../domain/execution/flow.ts'
 import { notStartable } from '../domain/execution/flow-errors.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Advance, Engine, EngineDeps, FlowJob } from './engine.ts'
 
@@ -8,7 +8,7 @@ const TAKE_INTERVAL_MS = 1_000
 const MAX_WOKEN_AT_ONCE = 500
 
 /**
- * Drives every started flow in this process: at once, or when a limit on running flows leaves room for it. Without
+ * Drives every started flow in this process: at once, or when the limits on running flows allow it. Without
  * limits no flow is queued, and nothing reads the queue on the way of a flow.
  */
 export function createLocalEngine({ runs, flows, ownerId, registered, limits, now }: EngineDeps): Engine {
@@ -16,6 +16,10 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   const isLimited = limits.perProcess !== undefined || perUser !== undefined
   let advance: Advance | undefined
   let closed = false
+  let isDraining = false
+  let handsOver = false
+  /** Flows that go back into the queue. */
+  const releasing = new Set<Promise<boolean>>()
   /** Flows that are being claimed and will run. */
   let claiming = 0
   /** Whether the queue may hold a flow that this process can run. */
@@ -23,7 +27,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   let filling: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
 
-  /** From then on this process takes flows from the queue. Until then it must not, even if it has room. */
+  /** From then on this process takes flows from the queue. Until then it must not, even if it is idle. */
   function startTaking(): void {
     if (timer || closed) return
     const take = async () => {
@@ -40,11 +44,16 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     return advance
   }
 
-  const hasRoom = () => !isLimited || runs.countDriven() + claiming < perProcess
+  const isBelowLimit = () => !isLimited || runs.countDriven() + claiming < perProcess
 
   function drive(job: FlowJob, how: Advance): void {
     const ended = runs.drive(job, how)
-    if (isLimited) void ended.then(() => (perUser === undefined ? fill() : recheckQueue()))
+    void ended.then(() => {
+      // Only a flow that was interrupted can be released.
+      if (handsOver) releasing.add(flows.release(job).catch(() => false))
+      else if (perUser !== undefined) recheckQueue()
+      else if (isLimited) void fill()
+    })
   }
 
   async function claimAndDrive(start: FlowStart, how: Advance): Promise<void> {
@@ -58,7 +67,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     }
   }
 
-  /** Takes flows from the queue while there is room. Several calls at once share one pass. */
+  /** Takes flows from the queue while the limits allow it. Several calls at once share one pass. */
   function fill(): Promise<void> {
     filling ??= takeAll().finally(() => {
       filling = undefined
@@ -67,14 +76,14 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   }
 
   async function takeAll(): Promise<void> {
-    while (advance && !closed && mayBeQueued && hasRoom()) {
+    while (advance && !isDraining && mayBeQueued && isBelowLimit()) {
       mayBeQueued = false
       claiming++
       try {
         const next = await flows.claimNext({ ownerId, startedAt: now(), registered: registered(), perUser })
         if (!('flowId' in next)) continue
         mayBeQueued = true
-        if (closed) await flows.release(next)
+        if (isDraining) await flows.release(next)
         else drive(next, advance)
       } catch {
         // The queue is read again at the next interval, or at the end of the next flow.
@@ -91,10 +100,11 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     void fill()
   }
 
-  async function handOver(reason: unknown): Promise<void> {
-    const jobs = runs.driven()
-    await Promise.allSettled(jobs.map((job) => flows.release(job)))
-    await runs.cancelAll(reason)
+  function drain(handOver: boolean): void {
+    isDraining = true
+    // Without limits no process may be taking flows from the queue: an interrupted flow is left to the recovery.
+    handsOver ||= handOver && isLimited
+    clearInterval(timer)
   }
 
   return {
@@ -103,7 +113,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     },
     async start(start) {
       const how = ready(start.flowId)
-      if (!isLimited || (perUser === undefined && !mayBeQueued && hasRoom())) {
+      if (!isLimited || (perUser === undefined && !mayBeQueued && isBelowLimit())) {
         await claimAndDrive(start, how)
         return 'running'
       }
@@ -127,12 +137,13 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     async health() {
       return { engine: 'local', running: runs.countDriven(), ok: !closed }
     },
+    drain: ({ handOver }) => drain(handOver),
     async close(reason, options) {
       closed = true
-      clearInterval(timer)
+      drain(options?.handOver ?? false)
       await filling
-      if (options?.handOver) await handOver(reason)
-      else await runs.cancelAll(reason)
+      await runs.cancelAll(reason)
+      await Promise.all(releasing)
     },
   }
 }

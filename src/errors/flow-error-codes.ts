@@ -93,6 +93,32 @@ export const FLOW_ERROR_CODES = {
     remedy: 'Use a step id of the definition.',
     toolRemedy: 'List its steps with get_flow.',
   },
+  STEP_NOT_WAITING: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    remedy: 'List the steps that wait with listWaiting.',
+  },
+  APPROVAL_DECIDED: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    remedy: 'The first decision counts: `details` name it. Read the result of the step with getFlow.',
+  },
+  APPROVAL_OUTDATED: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    remedy: 'Read what the step shows now with listWaiting, and decide about that.',
+  },
+  APPROVAL_EXPIRED: {
+    httpStatus: 409,
+    exitCode: 25,
+    retryable: false,
+    resumable: true,
+    remedy:
+      'Execute the flow again: the step asks anew. Or raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject".',
+  },
   STEP_TIMEOUT: {
     httpStatus: 504,
     exitCode: 22,
@@ -150,7 +176,8 @@ export const FLOW_ERROR_CODES = {
     httpStatus: 402,
     exitCode: 9,
     retryable: false,
-    remedy: 'Execute the flow again with higher `limits`; everything done so far is kept.',
+    remedy:
+      'Execute the flow again with higher `limits`, or from `details.opensAt` on if a budget is used up; everything done so far is kept.',
     cliRemedy: 'Raise the limit (--max-cost, or limits of the definition); everything done so far is kept.',
     toolRemedy: 'Ask the user, then start it again with higher `limits`; everything done so far is kept.',
   },

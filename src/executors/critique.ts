@@ -5,7 +5,7 @@ import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
 import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
-import { lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
+import { editOf, lastOf, lastSuccess, readyOrSkipped, runIfReady, runInOrder, runTogether, succeeded } from './step-outcome.ts'
 
 export const critiqueSettings = z.strictObject({
   /** Maximum rounds of criticism and refinement, 1 to 20; default 1. */
@@ -18,10 +18,11 @@ declare module '../domain/definition/flow-definition.ts' {
   }
 }
 
-const REVIEW_ACTIONS: readonly StepAction[] = ['critique', 'evaluate', 'validate']
+const REVIEW_ACTIONS: readonly StepAction[] = ['critique', 'evaluate', 'validate', 'approve']
 
 /**
- * One step drafts, others criticise concurrently, one refines. Ends early when every critic's verdict is `approved`.
+ * One step drafts, others criticise concurrently, one refines. Ends early when every critic's verdict is `approved`. An
+ * approve step among them is a critic as well: a person decides about each draft, and an edit replaces it.
  */
 export const critiqueExecutor: Executor = {
   type: 'critique',
@@ -75,6 +76,7 @@ async function runCritique(definition: FlowDefinition, context: ExecutorContext)
     seen = [...start, ...(latest === first ? [first] : [first, latest]), ...critiques]
     if (critiques.every((critique) => succeeded(critique) && isApproved(critique.parsed))) {
       stopReason = 'approved'
+      latest = editOf(critiques) ?? latest
       break
     }
     const refined = await runIfReady(definition, refine, context, { iteration, input: [latest], visible: seen })

@@ -1,12 +1,12 @@
 import * as z from 'zod'
-import { scoreOf } from '../domain/answers/verdict.ts'
+import { isApproved, scoreOf } from '../domain/answers/verdict.ts'
 import type { FlowDefinition } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { StepAction, StopReason } from '../domain/vocabulary.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { isWaitingStep } from '../domain/waiting/waiting-steps.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from './executor.ts'
-import { getLoopRoles, idleSteps, isRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
-import { lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
+import { getLoopRoles, idleSteps, isRoles, type LoopRoles, loopInputs, loopNearest, loopRoles, loopSteps } from './loop-roles.ts'
+import { editOf, lastOf, lastSuccess, readyOrSkipped, required, runIfReady, runInOrder, succeeded } from './step-outcome.ts'
 
 export const refinementSettings = z.strictObject({
   /** Maximum number of refinements, 1 to 100; default 3. Each draft is scored, the last one too. */
@@ -31,11 +31,12 @@ declare module '../domain/definition/flow-definition.ts' {
   }
 }
 
-const REVIEW_ACTIONS: readonly StepAction[] = ['evaluate', 'critique', 'validate']
+const REVIEW_ACTIONS: readonly StepAction[] = ['evaluate', 'critique', 'validate', 'approve']
 
 /**
  * Runs a draft, then evaluates and refines it until it is good enough. The output is the draft with the best score, not
- * the last one.
+ * the last one. Approve steps between draft and refinement ask a person about each draft that the evaluation does not
+ * accept; the first approved draft is the output. Without an evaluation only the person decides.
  */
 export const refinementExecutor: Executor = {
   type: 'refinement',
@@ -44,7 +45,8 @@ export const refinementExecutor: Executor = {
   check: (definition) => {
     const roles = loopRoles(definition, REVIEW_ACTIONS)
     if (!isRoles(roles)) return roles
-    return roles.reviewers.slice(1).map((step) => ({
+    const { evaluators } = toReviews(roles)
+    return evaluators.slice(1).map((step) => ({
       path: `steps[${definition.steps.indexOf(step)}].action`,
       message: 'expected one reviewing step between draft and refine, found another one',
     }))
@@ -67,24 +69,46 @@ export const refinementExecutor: Executor = {
   run: runRefinement,
 }
 
+/** The model that scores each draft, and the steps at which a person decides about drafts that are not good enough. */
+const toReviews = ({ reviewers }: LoopRoles) => ({
+  evaluators: reviewers.filter((step) => !isWaitingStep(step)),
+  approvals: reviewers.filter(isWaitingStep),
+})
+
 async function runRefinement(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
-  const { before, draft, reviewers, refine, after } = getLoopRoles(definition, REVIEW_ACTIONS)
-  const [evaluate] = reviewers
-  if (!evaluate) throw new OrchestratorError('FLOW_INVALID', 'A refinement flow needs a reviewing step')
+  const roles = getLoopRoles(definition, REVIEW_ACTIONS)
+  const { before, draft, refine, after } = roles
+  const { evaluators, approvals } = toReviews(roles)
+  const settings = settingsOf(definition)
   const start = await runInOrder(definition, before, context)
   const best = bestSoFar(await runIfReady(definition, draft, context, { visible: start }))
   let stopReason: StopReason | undefined
   for (let iteration = 1; !stopReason && succeeded(best.latest); iteration++) {
     const seen = best.latest === best.first ? [...start, best.first] : [...start, best.first, best.latest]
-    if (!(await readyOrSkipped(definition, evaluate, context, { iteration, input: [best.latest], visible: seen }))) {
-      stopReason = 'no_verdict'
-      break
+    const reviewed = [...seen]
+    for (const evaluate of evaluators) {
+      if (!(await readyOrSkipped(definition, evaluate, context, { iteration, input: [best.latest], visible: seen }))) {
+        stopReason = 'no_verdict'
+        break
+      }
+      const verdict = await context.runStep(evaluate, { iteration, verdict: 'ask', input: [best.latest], visible: seen })
+      if (limited(verdict)) stopReason = 'limit'
+      else stopReason = best.recordScore(scoreOf(required(evaluate, verdict).parsed), iteration, settings)
+      reviewed.push(verdict)
     }
-    const verdict = await context.runStep(evaluate, { iteration, verdict: 'ask', input: [best.latest], visible: seen })
-    if (limited(verdict)) stopReason = 'limit'
-    else stopReason = best.recordScore(scoreOf(required(evaluate, verdict).parsed), iteration, settingsOf(definition))
+    for (const approve of stopReason ? [] : approvals) {
+      if (!(await readyOrSkipped(definition, approve, context, { iteration, input: [best.latest], visible: reviewed }))) continue
+      const decision = await context.runStep(approve, { iteration, input: [best.latest], visible: reviewed })
+      reviewed.push(decision)
+      if (limited(decision)) stopReason = 'limit'
+      else if (succeeded(required(approve, decision)) && isApproved(decision.parsed)) {
+        best.accept(editOf([decision]) ?? best.latest)
+        stopReason = 'approved'
+      }
+      if (stopReason) break
+    }
+    if (evaluators.length === 0 && iteration > settings.maxIterations) stopReason ??= 'max_iterations'
     if (stopReason) break
-    const reviewed = [...seen, verdict]
     if (!(await readyOrSkipped(definition, refine, context, { iteration, input: [best.latest], visible: reviewed }))) break
     const refined = await context.runStep(refine, { iteration, input: [best.latest], visible: reviewed })
     if (limited(refined)) stopReason = 'limit'
@@ -106,6 +130,10 @@ function bestSoFar(first: StepResult) {
     },
     add(draft: StepResult) {
       latest = draft
+    },
+    /** A person has approved this draft, whatever its score is. */
+    accept(draft: StepResult) {
+      best = { draft, score: 1 }
     },
     /** Records the score of the latest draft. Returns the reason to end the loop, or `undefined` to continue. */
     recordScore(score: number | undefined, iteration: number, settings: Settings): StopReason | undefined {

@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import { CancellationToken } from '../async/cancellation-token.ts'
 import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
@@ -132,5 +133,11 @@ export const lastSuccess = (results: readonly StepResult[]): StepResult | undefi
 /** The result that gives the flow's output: the last of these steps, each of which runs once. */
 export const lastOf = (steps: readonly FlowStep[]): readonly AnswerStep[] =>
   steps.slice(-1).map(({ id }) => ({ stepId: id, iteration: 1 }))
+
+/** The text with which a person replaced what an approve step showed. */
+export const editOf = (results: readonly StepResult[]): StepResult | undefined =>
+  results.findLast(({ action, parsed }) => action === 'approve' && editSchema.safeParse(parsed).success)
+
+const editSchema = z.object({ edit: z.string() })
 
 export const succeeded = (result: StepResult | undefined): result is StepResult => result?.status === 'SUCCESS'

@@ -1,12 +1,13 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
-import type { Budget, CallResponse, Spend } from '../calls/call.ts'
+import type { Budget, CallResponse, SharedBudgets, Spend } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
-import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../domain/execution/observation.ts'
 import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
 import type { Attachment, Message } from '../domain/users/thread.ts'
 import type { FlowLog } from './updates/update-log.ts'
+import type { PauseControl } from './waiting/pause-control.ts'
 
 /** The conversation before a flow, oldest first. */
 export interface ThreadHistory {
@@ -24,6 +25,8 @@ export interface RunOptions {
   readonly flowTimeoutMs?: number
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
+  /** Id of the API key that started the flow. */
+  readonly apiKeyId?: string
   readonly onUpdate?: (update: FlowUpdate) => unknown
   /** Present if another process may automatically resume the flow after a crash, with these options. */
   readonly stored?: StoredRunOptions
@@ -87,6 +90,8 @@ export interface FlowExecution {
   // Its limits.
   readonly limits?: FlowLimits
   readonly budget?: Budget
+  /** Absent if no budget over many flows applies. */
+  readonly sharedBudgets?: SharedBudgets
   /** Milliseconds for this execution. */
   readonly timeoutMs?: number
 
@@ -97,6 +102,8 @@ export interface FlowExecution {
   /** Absent if no observer is registered. */
   readonly observation?: FlowObservation
 
+  /** Present if the definition has steps that wait. */
+  readonly pause?: PauseControl
   readonly prior: PriorState
   readonly progress: FlowProgress
 }

@@ -9,9 +9,12 @@ import type { FlowDefinitions } from './flows/flow-definitions.ts'
 import type { FlowLists } from './flows/flow-lists.ts'
 import type { CheckFlow } from './inspect/check-flow.ts'
 import type { Preflight } from './inspect/preflight.ts'
+import type { OwnershipWatch } from './ownership/ownership-watch.ts'
 import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecuteOneStep } from './runs/single-step.ts'
 import type { LiveUpdates } from './updates/live-updates.ts'
+import type { Signals } from './waiting/signals.ts'
+import type { WaitingList } from './waiting/waiting-list.ts'
 
 /** Collaborators of OrchestratorService. Built by `createPolyphony`. */
 export interface OrchestratorServiceDeps {
@@ -24,6 +27,7 @@ export interface OrchestratorServiceDeps {
   readonly storeFlow: StoreFlow
   readonly executions: FlowExecutions
   readonly live: LiveUpdates
+  readonly ownershipWatch: Pick<OwnershipWatch, 'publishTaken'>
   /** Implemented by createCheckFlow. */
   readonly checkFlow: CheckFlow
   /** Implemented by createPreflight. */
@@ -36,5 +40,9 @@ export interface OrchestratorServiceDeps {
   readonly executeOneStep: ExecuteOneStep
   /** Implemented by the registry of executors. */
   readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'loop'>
+  /** Implemented by createSignals. */
+  readonly signals: Signals
+  /** Implemented by createWaitingList. */
+  readonly listWaiting: WaitingList
   readonly now: () => Date
 }

@@ -1,6 +1,6 @@
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { FlowStatusReport, OrchestrationFlow } from '../domain/execution/flow.ts'
-import { flowCancelled, flowNotFound, notStartable } from '../domain/execution/flow-errors.ts'
+import { flowCancelled, flowNotFound } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
@@ -10,15 +10,13 @@ import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { finalPaths, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
-import type { FlowCheck } from './inspect/check-flow.ts'
+import type { CheckFlowOptions, FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
 import type { PreflightOptions } from './inspect/preflight.ts'
 import type { OrchestratorServiceDeps } from './orchestrator-service-deps.ts'
-import { cancelStored } from './ownership/cancel-stored.ts'
-import type { ExecutionEnd } from './runs/flow-runner.ts'
+import { type CallerRuns, createCallerRuns } from './runs/caller-runs.ts'
 import { toRerun } from './runs/rerun.ts'
-import { assertSameRun, resolveInput } from './runs/run-input.ts'
-import { startUnderSignal } from './runs/start-under-signal.ts'
+import { resolveInput } from './runs/run-input.ts'
 import {
   type ExecuteFlowOptions,
   type GetFlowOptions,
@@ -29,13 +27,17 @@ import {
   type StreamFlowOptions,
   toRunOptions,
 } from './service-options.ts'
+import type { EventReceipt, SignalAnswer, SignalEvent, SignalReceipt } from './waiting/signals.ts'
+import type { ListWaitingOptions, WaitingPage, WaitingStep } from './waiting/waiting-list.ts'
 
 /** Creates, runs, streams and reads flows. Every method checks the caller's rights on the flow's thread. */
 export class OrchestratorService {
   readonly #deps: OrchestratorServiceDeps
+  readonly #runs: CallerRuns
 
   constructor(deps: OrchestratorServiceDeps) {
     this.#deps = deps
+    this.#runs = createCallerRuns(deps)
   }
 
   /**
@@ -121,6 +123,7 @@ export class OrchestratorService {
     if (outcome === 'running') throw new OrchestratorError('FLOW_RUNNING', `Flow "${flowId}" is running`, { details: { flowId } })
     if (outcome === 'missing') throw flowNotFound(flowId)
     this.#deps.cache.forget(flowId)
+    this.#deps.live.ended(flowId)
   }
 
   /**
@@ -132,13 +135,13 @@ export class OrchestratorService {
    * ```
    */
   async executeFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowExecutionResult> {
-    const { end } = await this.#start(flowId, userId, options)
-    return this.#result(flowId, await end)
+    const { end } = await this.#runs.start(flowId, userId, options)
+    return this.#runs.resultOf(flowId, await end)
   }
 
   /** Starts the flow and returns while it runs; streamFlow and getFlowStatus report its progress. Needs `write`. */
   async startFlow(flowId: string, userId: string, options: ExecuteFlowOptions = {}): Promise<FlowStatusReport> {
-    await this.#start(flowId, userId, options)
+    await this.#runs.start(flowId, userId, options)
     return this.getFlowStatus(flowId, userId)
   }
 
@@ -152,7 +155,7 @@ export class OrchestratorService {
     const definition = this.#deps.definitions.rebuild(flow)
     const { step } = getStep(flowId, definition, stepId)
     this.#deps.cache.forget(flowId)
-    const prompt = await resolveInput({ flow, definition, given: input }, this.#newestUserMessage)
+    const prompt = await resolveInput({ flow, definition, given: input }, this.#deps.store.threads.newestUserMessage)
     return this.#deps.executeOneStep({ flow, definition, input: prompt, options: toRunOptions({}, flow) }, step)
   }
 
@@ -162,12 +165,45 @@ export class OrchestratorService {
    */
   async cancelFlow(flowId: string, userId: string): Promise<FlowStatusReport> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
-    const reason = flowCancelled(flowId)
-    if (!(await this.#deps.executions.cancel(flowId, reason))) {
-      this.#deps.cache.forget(flowId)
-      await cancelStored(this.#deps, flow, reason)
-    }
+    await this.#runs.cancel(flow, flowCancelled(flowId))
     return this.getFlowStatus(flowId)
+  }
+
+  /**
+   * Decides about a step that waits: `approved` for an approval, with an `edit` of the shown text or with `data`; `data`
+   * alone for an event. Needs `write`, or that the user is one of the step's assignees. The first decision counts.
+   * STEP_NOT_FOUND, STEP_NOT_WAITING, APPROVAL_DECIDED, APPROVAL_OUTDATED, APPROVAL_EXPIRED, PERMISSION_DENIED;
+   * INPUT_INVALID for `data` that does not fit the schema of the step.
+   *
+   * ```ts
+   * const [open] = await polyphony.orchestrator.listWaiting('ada')
+   * if (open) await polyphony.orchestrator.signal(open.flowId, 'ada', open.path, { approved: true, hash: open.hash })
+   * ```
+   */
+  signal(flowId: string, userId: string, stepPath: string, answer: SignalAnswer): Promise<SignalReceipt> {
+    return this.#deps.signals.signal(flowId, userId, stepPath, answer)
+  }
+
+  /**
+   * Sends an event to every step that waits for it now, in all flows that the user may write. A step with a `correlation`
+   * gets only events with the same one. An event that no step waits for is not kept.
+   *
+   * ```ts
+   * await polyphony.orchestrator.signalEvent('ada', { event: 'paid', correlation: 'order-7', data: { amount: 12 } })
+   * ```
+   */
+  signalEvent(userId: string, event: SignalEvent): Promise<EventReceipt> {
+    return this.#deps.signals.signalEvent(userId, event)
+  }
+
+  /** The steps that wait in flows which the user may read, the oldest first; at most 100, or `limit` up to 1000. */
+  async listWaiting(userId: string, options: ListWaitingOptions = {}): Promise<readonly WaitingStep[]> {
+    return (await this.#deps.listWaiting(userId, options)).waiting
+  }
+
+  /** One page of listWaiting, with the cursor of the next one. */
+  listWaitingPage(userId: string, options: ListWaitingOptions = {}): Promise<WaitingPage> {
+    return this.#deps.listWaiting(userId, options)
   }
 
   /** Status and progress of a flow. With a `userId` it needs `read`; without one the caller is trusted. */
@@ -181,15 +217,17 @@ export class OrchestratorService {
       const steps = [...prior.recorded.values(), ...settledResults(execution)]
       return toStatusReport({ id: flowId, status: 'RUNNING', startedAt }, definition, steps, progress.currentStepIndex)
     }
-    return toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
+    const report = toStatusReport(flow, definition, (await store.flows.stepStates([flowId])).get(flowId) ?? [])
+    const isQueued = flow.status === 'RUNNING' && flow.ownerId === undefined
+    return isQueued ? { ...report, queuedAt: await store.queue.queuedAt(flowId) } : report
   }
 
   /**
    * Everything that would stop or surprise a run, and its possible cost, without any call. Never rejects for an invalid
-   * definition.
+   * definition. `options` name what budgets may be kept for besides the user.
    */
-  checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
-    return this.#deps.checkFlow(definition, userId)
+  checkFlow(definition: FlowDefinitionInput, userId: string, options: CheckFlowOptions = {}): Promise<FlowCheck> {
+    return this.#deps.checkFlow(definition, userId, options)
   }
 
   /** Every problem that must keep a run from starting, by the rules that an interface chooses. Never rejects. */
@@ -227,12 +265,12 @@ export class OrchestratorService {
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)
     await this.#deps.access.findFlow(flowId, userId, 'read')
-    const isSettled = async () => {
-      if (this.#deps.executions.find(flowId)) return false
-      const flow = await this.#deps.store.flows.find(flowId)
-      return flow === undefined || (flow.status !== 'RUNNING' && flow.status !== 'PENDING')
-    }
-    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled })
+    yield* this.#deps.live.stream(flowId, {
+      afterSeq,
+      signal,
+      isSettled: () => this.#runs.isSettled(flowId),
+      runsHere: () => this.#deps.executions.find(flowId) !== undefined,
+    })
   }
 
   /**
@@ -249,34 +287,6 @@ export class OrchestratorService {
   /** Registers a definition with functions by name and version, so that stored flows of it can run in this process. */
   registerFlow(definition: FlowDefinitionInput): void {
     this.#deps.definitions.register(definition)
+    this.#deps.executions.recheckQueue()
   }
-
-  async #start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
-    const { executions, definitions, cache, access } = this.#deps
-    const flow = await access.findFlow(flowId, userId, 'write', cache.find(flowId))
-    cache.forget(flowId)
-    const runOptions = toRunOptions(options, flow)
-    if (options.threadId !== undefined && options.threadId !== flow.threadId) {
-      throw new OrchestratorError('INPUT_INVALID', 'options.threadId: expected the thread of the flow, found another one', {
-        details: { flowId },
-      })
-    }
-    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
-    const definition = definitions.rebuild(flow)
-    const input = await resolveInput({ flow, definition, given: options.input }, this.#newestUserMessage)
-    const request = { flow, definition, input, options: runOptions }
-    await assertSameRun(request, this.#deps.store.flows.stepResults)
-    return startUnderSignal(executions, request, options.signal)
-  }
-
-  async #result(flowId: string, end: ExecutionEnd): Promise<FlowExecutionResult> {
-    if ('result' in end) return end.result
-    if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
-    // Another process may have claimed the flow in order to cancel it.
-    const flow = await this.#deps.store.flows.find(flowId)
-    if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
-    throw end.error
-  }
-
-  readonly #newestUserMessage = (threadId: string) => this.#deps.store.threads.newestUserMessage(threadId)
 }

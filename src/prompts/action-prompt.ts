@@ -20,6 +20,9 @@ const INSTRUCTIONS: Readonly<Record<StepAction, string>> = {
   validate: 'Check whether the text below is correct and complete. Name every error you find; say so when there is none.',
   extract: 'Extract the information that the request asks for from the text below. Take only what is there.',
   transform: 'Transform the text below as the request asks. Keep its meaning. Answer with the result alone.',
+  // No model gets a prompt of these steps.
+  approve: '',
+  wait: '',
 }
 
 /** The instruction of a step that has no prompt of its own. */

@@ -1,6 +1,7 @@
 import type { FlowStep } from '../domain/definition/flow-definition.ts'
 import { type NamingField, namingFields } from '../domain/definition/named-steps.ts'
 import { NO_REFERENCES, type References } from '../domain/definition/prompt-scope.ts'
+import { isWaitingStep } from '../domain/waiting/waiting-steps.ts'
 import { compileCondition } from './conditions/condition.ts'
 import { compileTemplate } from './template.ts'
 
@@ -14,7 +15,9 @@ export function stepReferences(step: FlowStep): References {
   if (cached) return cached
   const original = step.prompt === 'original' || step.system === 'original'
   const read = stepFields(step).flatMap(({ field, references }) => (references && field !== 'condition' ? [references] : []))
-  const references = read.reduce(join, { ...NO_REFERENCES, original })
+  // A step that waits passes its input on, unless it shows another text.
+  const input = isWaitingStep(step) && step.approval?.show === undefined
+  const references = read.reduce(join, { ...NO_REFERENCES, original, input })
   known.set(step, references)
   return references
 }

@@ -16,6 +16,24 @@ const common = {
 const of = <Type extends string, Data extends z.ZodType>(type: Type, data: Data) =>
   z.object({ ...common, type: z.literal(type), data })
 
+/** A step that waits, in the update of its flow. */
+const pausedStep = z.object({
+  path: z.string(),
+  iteration: z.number(),
+  kind: z.enum(['approve', 'wait', 'tool']),
+  hash: z.string(),
+  /** ISO 8601. */
+  since: z.string(),
+  deadline: z.string().optional(),
+  onTimeout: z.enum(['approve', 'reject', 'fail']).optional(),
+  event: z.string().optional(),
+  correlation: z.string().optional(),
+  prompt: z.string().optional(),
+  show: z.string().optional(),
+  schema: z.record(z.string(), z.unknown()).optional(),
+  assignees: arrayOf(z.string()).optional(),
+})
+
 /** One update of a flow, in the same form in event streams and on WebSockets. */
 export const flowUpdate = z.discriminatedUnion('type', [
   of(
@@ -53,7 +71,7 @@ export const flowUpdate = z.discriminatedUnion('type', [
   of('step_skipped', z.object({ reason: z.string() })),
   of('step_complete', stepResult),
   of('context_withheld', sharingDecision),
-  of('flow_paused', z.object({ reason: z.string() })),
+  of('flow_paused', z.object({ reason: z.string(), waits: arrayOf(pausedStep) })),
   of('flow_complete', flowResult),
   of('flow_cancelled', z.object({ reason: z.string() })),
   of('error', errorInfo),

@@ -24,6 +24,8 @@ export interface ThreadRepository {
   messages(threadId: string, limit?: number, role?: Message['role']): Promise<readonly Message[]>
   /** Called when a flow starts without an input. */
   newestUserMessage(threadId: string): Promise<Message | undefined>
+  /** Called when a process takes a flow that another one started with the text of a message. */
+  findMessage(threadId: string, messageId: string): Promise<Message | undefined>
 }
 
 /** Rights on threads that users gave to other users. */

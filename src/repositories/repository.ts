@@ -3,7 +3,9 @@ import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRe
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
+import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
+import type { WaitRepository } from './waits.ts'
 
 export type {
   ClaimedDelivery,
@@ -41,6 +43,18 @@ export type {
   StoredUpdate,
   UpdateRepository,
 } from './running-flows.ts'
+export type {
+  BudgetCap,
+  BudgetKey,
+  BudgetRepository,
+  BudgetReservation,
+  BudgetSettlement,
+  BudgetUsage,
+  ProviderRateRepository,
+  RateSlots,
+  RequestCountRepository,
+  SharedRateLimits,
+} from './spending-repositories.ts'
 export {
   type FlowCursor,
   type FlowRepository,
@@ -53,6 +67,8 @@ export {
   type StoredFlow,
   type StoredFlowResult,
 } from './stored-flows.ts'
+
+export type { WaitAnswer, WaitCursor, WaitEvent, WaitRepository } from './waits.ts'
 
 /**
  * All data of one database. Composition opens one store per process: `createMemoryStore` implements it in memory and
@@ -78,8 +94,16 @@ export interface Store {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
+  /** Carries notifications between the processes over this database; only on Postgres. */
+  readonly broadcast?: Broadcast
   readonly webhooks: WebhookRepository
   readonly schedules: ScheduleRepository
+  readonly waits: WaitRepository
+  readonly budgets: BudgetRepository
+  /** Absent in memory, which no other process shares. */
+  readonly providerRates?: ProviderRateRepository
+  /** Absent in memory, which no other process shares. */
+  readonly requestCounts?: RequestCountRepository
   /**
    * From now on, writes wait for at most 10 seconds for a database that does not answer, so that flows can end before
    * the store is closed. Composition calls it once, when a process ends.
@@ -87,4 +111,15 @@ export interface Store {
   expectClose(): void
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
+}
+
+/** Sends texts from each process that has opened the database to all of them. Nothing of it is stored. */
+export interface Broadcast {
+  /** Bytes of UTF-8 that one text may have. */
+  readonly maxFrameBytes: number
+  /** Opens a connection outside the pool. `onLost` is called once when it is lost; never after `close`. */
+  connect(handlers: { onFrame(frame: string): void; onLost(): void }): Promise<{
+    send(frames: readonly string[]): Promise<void>
+    close(): Promise<void>
+  }>
 }

@@ -23,14 +23,22 @@ function recorded(failing: readonly string[] = []) {
         calls.push('engine.health')
         return { engine: 'local', running: 0, ok: true }
       },
+      drain: ({ handOver }) => void calls.push(handOver ? 'engine.drain by hand-over' : 'engine.drain'),
       close: (reason) => {
         reasons.push(reason)
         return call('engine.close')
       },
     },
+    executions: { stopWaiting: () => void calls.push('executions.stopWaiting') },
+    handOver: { begin: () => void calls.push('handOver.begin') },
     stopPruning: () => void calls.push('stopPruning'),
-    updateLog: closable('updateLog.close'),
+    updates: {
+      log: closable('updates.log.close'),
+      compaction: closable('updates.compaction.close'),
+      bus: closable('updates.bus.close'),
+    },
     webhooks: closable('webhooks.close'),
+    budgets: closable('budgets.close'),
     store: { ...closable('store.close'), expectClose: () => void calls.push('store.expectClose') },
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
@@ -41,12 +49,17 @@ function recorded(failing: readonly string[] = []) {
 const ORDER = [
   'schedules.stop',
   'resumption.stop',
+  'engine.drain',
   'stopPruning',
   'ownership.stopWatch',
   'store.expectClose',
   'engine.close',
-  'updateLog.close',
+  'executions.stopWaiting',
+  'updates.log.close',
+  'updates.compaction.close',
+  'updates.bus.close',
   'webhooks.close',
+  'budgets.close',
   'ownership.unregister',
   'store.close',
   'simulator.close',
@@ -60,10 +73,10 @@ test('closing ends everything in order, each step after the one before it has en
   expect(reasons).toMatchObject([{ code: 'FLOW_CANCELLED' }])
 })
 
-test('with a grace period closing waits until the engine is idle before anything but the resumption ends', async () => {
+test('with a grace period closing waits until the engine is idle before anything but new flows ends', async () => {
   const { close, calls } = recorded()
   await close({ graceMs: 1_000 })
-  expect(calls.slice(0, 4)).toEqual(['schedules.stop', 'resumption.stop', 'engine.health', 'stopPruning'])
+  expect(calls.slice(0, 5)).toEqual(['schedules.stop', 'resumption.stop', 'engine.drain', 'engine.health', 'stopPruning'])
 })
 
 test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {
@@ -71,6 +84,15 @@ test('with a hand-over running flows are interrupted, not cancelled, and the own
   await close({ handOver: true })
   expect(reasons).toMatchObject([{ code: 'FLOW_INTERRUPTED' }])
   expect(calls).toContain('ownership.unregister by hand-over')
+})
+
+test('a hand-over with a grace period begins no further step, and one without ends calls at once', async () => {
+  const { close, calls } = recorded()
+  await close({ handOver: true, graceMs: 1_000 })
+  expect(calls.slice(0, 4)).toEqual(['resumption.stop', 'handOver.begin', 'engine.drain by hand-over', 'engine.health'])
+  const atOnce = recorded()
+  await atOnce.close({ handOver: true })
+  expect(atOnce.calls).not.toContain('handOver.begin')
 })
 
 test('a database that cannot unregister this process keeps nothing after it from being closed', async () => {

@@ -26,3 +26,11 @@ export async function openTestRedis(): Promise<TestRedis | undefined> {
     client.disconnect()
   }
 }
+
+/** Removes every key that begins with `<prefix>:`. */
+export async function clearRedis(url: string, prefix: string): Promise<void> {
+  const client = new Redis(url)
+  const keys = await client.keys(`${prefix}:*`)
+  if (keys.length > 0) await client.del(keys)
+  client.disconnect()
+}

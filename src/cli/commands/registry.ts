@@ -1,4 +1,5 @@
 import type { CliCommand } from '../command.ts'
+import { budgetsCommand } from './budgets.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
@@ -20,6 +21,7 @@ import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
 import { webhooksCommand } from './webhooks.ts'
+import { workerCommand } from './worker.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -33,9 +35,11 @@ export const COMMANDS: readonly CliCommand[] = [
   createKeyCommand,
   listKeysCommand,
   revokeKeyCommand,
+  budgetsCommand,
   serveCommand,
   webhooksCommand,
   schedulesCommand,
+  workerCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,

@@ -2,6 +2,8 @@ import * as z from 'zod'
 import type { FlowError, FlowExecutionResult } from '../execution/flow-result.ts'
 import type { StepResult } from '../execution/step-result.ts'
 import { OrchestrationFlowType, StepAction } from '../vocabulary.ts'
+import { waitingShape } from '../waiting/waiting-steps.ts'
+import { schemaField } from './schema-field.ts'
 import type { GivenStepContext, StepContext } from './step-context.ts'
 
 /** Reserved words of `inputFrom`, which no step may have as its id. */
@@ -42,7 +44,6 @@ export const stepSettingsSchema = z.strictObject({
 })
 
 const isFunction = (value: unknown) => typeof value === 'function'
-const isZodSchema = (value: unknown): value is z.ZodType => value instanceof z.ZodType
 
 const targetSchema = z.strictObject({ provider: z.string().min(1).optional(), model: z.string().min(1) })
 
@@ -94,9 +95,8 @@ export const flowStepSchema = z.strictObject({
    * it.
    */
   keepReasoning: z.boolean().optional(),
-  outputSchema: z
-    .union([z.custom<z.ZodType>(isZodSchema, 'expected a zod schema or a JSON Schema object'), z.record(z.string(), z.unknown())])
-    .optional(),
+  outputSchema: schemaField.optional(),
+  ...waitingShape,
 })
 
 export const contextPolicySchema = z.strictObject({

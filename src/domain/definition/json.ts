@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { toStoredJsonSchema } from '../answers/output-schema.ts'
 import type { JsonSchema } from '../execution/model-call.ts'
+import { isWaitingStep } from '../waiting/waiting-steps.ts'
 import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-definition.ts'
 
 export interface StoredJson {
@@ -28,12 +29,19 @@ export function toStoredJson(definition: FlowDefinition): StoredJson {
     if (Array.isArray(value)) return value.map(toStored)
     return Object.fromEntries(sortedEntries(value).map(([key, member]) => [key, toStored(member)]))
   }
-  const toStoredStep = ({ agent: _, outputSchema, ...step }: FlowStep): unknown => {
-    if (outputSchema === undefined) return toStored(step)
-    // Schemas keep the order of their keys, because models answer in that order.
-    const schema = outputSchema instanceof z.ZodType ? toStoredJsonSchema(outputSchema) : outputSchema
+  // Schemas keep the order of their keys, because models answer in that order.
+  const toStoredSchema = (given: z.ZodType | JsonSchema): JsonSchema => {
+    const schema = given instanceof z.ZodType ? toStoredJsonSchema(given) : given
     if (!schema) isData = false
-    return { ...Object(toStored(step)), outputSchema: schema ?? FUNCTION_MARK }
+    return schema ?? FUNCTION_MARK
+  }
+  const toStoredStep = ({ agent: _, outputSchema, approval, ...step }: FlowStep): unknown => {
+    const { provider, model, fallbacks, ...waiting } = step
+    const stored = Object(toStored(isWaitingStep(step) ? waiting : step))
+    if (outputSchema) stored.outputSchema = toStoredSchema(outputSchema)
+    if (approval) stored.approval = toStored({ ...approval, schema: undefined })
+    if (approval?.schema) stored.approval.schema = toStoredSchema(approval.schema)
+    return stored
   }
   const { steps, ...rest } = definition
   const json = JSON.stringify({ ...Object(toStored(rest)), steps: steps.map(toStoredStep) })

@@ -12,9 +12,18 @@ export interface LooseStep {
   readonly prompt?: unknown
   readonly system?: unknown
   readonly condition?: unknown
+  readonly approval?: { readonly prompt?: unknown; readonly show?: unknown } | undefined
+  readonly correlation?: unknown
 }
 
-export type SourceField = 'prompt' | 'system' | 'condition'
+/** The fields that are templates or conditions, by their paths within the step. */
+const SOURCE_FIELDS = ['prompt', 'system', 'condition', 'approval.prompt', 'approval.show', 'correlation'] as const
+export type SourceField = (typeof SOURCE_FIELDS)[number]
+
+const sourceOf = (step: LooseStep, field: SourceField): unknown => {
+  if (field === 'approval.prompt') return step.approval?.prompt
+  return field === 'approval.show' ? step.approval?.show : step[field]
+}
 
 /** One field of a step that names other steps. */
 export interface NamingField {
@@ -40,8 +49,8 @@ export function* namingFields(step: LooseStep, readReferences: ReadReferences): 
   }
   const { inputFrom } = step
   if (inputFrom !== undefined && !isInputWord(inputFrom)) yield { field: 'inputFrom', path: 'inputFrom', stepIds: [inputFrom] }
-  for (const field of ['prompt', 'system', 'condition'] as const) {
-    const source = step[field]
+  for (const field of SOURCE_FIELDS) {
+    const source = sourceOf(step, field)
     if (typeof source !== 'string' || (field === 'prompt' && source === 'original')) continue
     const references = readReferences(field, source)
     if (references) yield { field, path: field, stepIds: references.steps, references }

@@ -4,6 +4,8 @@ import { parseOutputSchema } from '../answers/output-schema.ts'
 import { deepFreeze } from '../deep-freeze.ts'
 import type { JsonSchema } from '../execution/model-call.ts'
 import type { FlowType } from '../vocabulary.ts'
+import { engineTargets } from '../waiting/waiting-rules.ts'
+import { isWaitingAction } from '../waiting/waiting-steps.ts'
 import {
   type DefinitionProblem,
   type FlowDefinition,
@@ -15,7 +17,7 @@ import { toDefinitionJsonSchema } from './json.ts'
 import { definitionError, toProblems } from './problems.ts'
 import type { References } from './prompt-scope.ts'
 import { findReferenceProblems } from './references.ts'
-import { findRuleProblems, salvageDefinition } from './rules.ts'
+import { findRuleProblems, type SalvagedStep, salvageDefinition } from './rules.ts'
 import { type AgentPreset, type ResolvedTargets, resolveTargets } from './targets.ts'
 
 /** The rules of one flow type for the parser; each executor satisfies this interface. */
@@ -80,8 +82,10 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
     const { shaped, problems, known } = read(input)
     const rules = known.type && rulesByType.get(known.type)
     if (known.type && !rules) problems.push({ path: 'type', message: `no executor runs flow type "${known.type}"` })
-    const targets = known.steps.map((step, index) => resolveTargets(step, `steps[${index}]`, agentsByName, problems))
-    const schemas = known.steps.map((step, index) => resolveOutputSchema(step.outputSchema, `steps[${index}]`, problems))
+    const targets = known.steps.map((step, index) =>
+      isWaitingAction(step.action) ? engineTargets(step.action) : resolveTargets(step, `steps[${index}]`, agentsByName, problems),
+    )
+    const schemas = known.steps.map((step, index) => resolveSchemas(step, `steps[${index}]`, problems))
     findReferenceProblems(known.steps, problems, {
       ...references,
       forwardReferences: rules?.forwardReferences ?? false,
@@ -112,21 +116,25 @@ function assertStepCount(input: unknown): void {
     throw definitionError([{ path: 'steps', message: `expected at most ${MAX_STEPS} steps, found ${count}` }])
 }
 
-function resolveOutputSchema(
-  schema: ParsedStep['outputSchema'],
-  path: string,
-  problems: DefinitionProblem[],
-): z.ZodType | undefined {
-  if (schema === undefined || schema instanceof z.ZodType) return schema
-  const parsed = parseOutputSchema(schema)
-  if ('schema' in parsed) return parsed.schema
-  problems.push({ path: `${path}.outputSchema`, message: parsed.problem })
-  return undefined
+interface ResolvedSchemas {
+  readonly output: z.ZodType | undefined
+  readonly approval: z.ZodType | undefined
+}
+
+function resolveSchemas(step: SalvagedStep, path: string, problems: DefinitionProblem[]): ResolvedSchemas {
+  const resolve = (schema: ParsedStep['outputSchema'], at: string) => {
+    if (schema === undefined || schema instanceof z.ZodType) return schema
+    const parsed = parseOutputSchema(schema)
+    if ('schema' in parsed) return parsed.schema
+    problems.push({ path: `${path}.${at}`, message: parsed.problem })
+    return undefined
+  }
+  return { output: resolve(step.outputSchema, 'outputSchema'), approval: resolve(step.approval?.schema, 'approval.schema') }
 }
 
 type ParsedStep = z.output<typeof flowStepSchema>
 
-function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, outputSchema: z.ZodType | undefined): FlowStep {
+function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, schemas: ResolvedSchemas | undefined): FlowStep {
   if (!targets) throw new OrchestratorError('INTERNAL', `expected a provider for step "${step.id}" after all checks`)
   const { provider, model, fallbacks, preset } = targets
   const system = step.system ?? preset?.system
@@ -138,6 +146,7 @@ function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, outputSc
     fallbacks,
     ...(system !== undefined && { system }),
     ...(settings && { settings }),
-    ...(outputSchema && { outputSchema }),
+    ...(schemas?.output && { outputSchema: schemas.output }),
+    ...(step.approval && schemas?.approval && { approval: { ...step.approval, schema: schemas.approval } }),
   }
 }

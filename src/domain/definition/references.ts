@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type DefinitionProblem, INPUT_WORDS } from './flow-definition.ts'
-import { isInputWord, type LooseStep, namingFields, type SourceField } from './named-steps.ts'
+import { isInputWord, type LooseStep, type NamingField, namingFields, type SourceField } from './named-steps.ts'
 import type { References } from './prompt-scope.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
 
@@ -32,7 +32,7 @@ export function findReferenceProblems(steps: readonly LooseStep[], problems: Def
         const named = isKnown(`steps[${index}].${path}`, id, maybeForward, field === 'inputFrom' ? INPUT_WORDS : [])
         if (named && !maybeForward) waitsFor.add(id)
       }
-      if (references && field !== 'condition' && !rules.shareStepOutputs && usesOutputs(references)) {
+      if (references && isSentToProvider(field) && !rules.shareStepOutputs && usesOutputs(references)) {
         problems.push({
           path: `steps[${index}].${path}`,
           message: 'uses outputs of other steps, which contextPolicy.shareStepOutputs: false hides',
@@ -95,6 +95,9 @@ function readReferences(
     return undefined
   }
 }
+
+/** Conditions and approvals never leave this system. */
+const isSentToProvider = (field: NamingField['field']): boolean => field === 'prompt' || field === 'system'
 
 const usesOutputs = (references: References): boolean => references.allSteps || references.previous || references.steps.length > 0
 

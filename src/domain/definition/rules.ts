@@ -1,11 +1,14 @@
 import * as z from 'zod'
 import { OrchestrationFlowType } from '../vocabulary.ts'
+import { findWaitingProblems, type WaitingInput } from '../waiting/waiting-rules.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
 import type { LooseStep } from './named-steps.ts'
 import type { TargetsInput } from './targets.ts'
 
 /** A step of which only the well-formed fields are known. */
-export interface SalvagedStep extends LooseStep, TargetsInput {
+export interface SalvagedStep extends LooseStep, TargetsInput, WaitingInput {
+  readonly approval?: WaitingInput['approval']
+  readonly correlation?: string | undefined
   readonly otherwise?: boolean | undefined
   readonly outputSchema?: z.output<typeof flowStepSchema>['outputSchema']
 }
@@ -33,6 +36,13 @@ const salvagedStepSchema = z
     otherwise: shape.otherwise.catch(undefined),
     fallbacks: shape.fallbacks.catch(undefined),
     outputSchema: shape.outputSchema.catch(undefined),
+    action: shape.action.optional().catch(undefined),
+    approval: shape.approval.catch(undefined),
+    for: shape.for.catch(undefined),
+    until: shape.until.catch(undefined),
+    event: shape.event.catch(undefined),
+    correlation: shape.correlation.catch(undefined),
+    timeoutMs: shape.timeoutMs.catch(undefined),
   })
   .catch({})
 
@@ -50,6 +60,7 @@ export const salvageDefinition = (input: unknown): SalvagedDefinition => salvage
 /** Adds problems between the fields of one step, and between steps and the flow type. */
 export function findRuleProblems({ type, steps }: SalvagedDefinition, problems: DefinitionProblem[]): void {
   for (const [index, step] of steps.entries()) {
+    findWaitingProblems(step, `steps[${index}]`, problems)
     if (!step.otherwise) continue
     const path = `steps[${index}].otherwise`
     if (step.condition !== undefined) {

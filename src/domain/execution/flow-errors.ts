@@ -16,5 +16,6 @@ export function notStartable(flowId: string, status: FlowStatus | undefined): Or
   const details = { flowId, status }
   if (status === undefined) return flowNotFound(flowId)
   if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
-  return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" is running`, { details })
+  const state = status === 'PAUSED' ? 'is paused and goes on by itself' : 'is running'
+  return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" ${state}`, { details })
 }

@@ -1,5 +1,6 @@
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
 import type { SharingDecision } from '../users/sharing.ts'
+import type { StepWait } from '../waiting/wait.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
 
@@ -34,10 +35,18 @@ export interface FlowUpdateData {
   step_skipped: { readonly reason: string }
   step_complete: StepResult
   context_withheld: SharingDecision
-  flow_paused: { readonly reason: string }
+  /** What the flow waits for. It goes on by itself. */
+  flow_paused: { readonly reason: string; readonly waits: readonly PausedStep[] }
   flow_complete: FlowExecutionResult
   flow_cancelled: { readonly reason: string }
   error: ErrorInfo
+}
+
+/** A step that waits, as its flow reports it. */
+export interface PausedStep extends Omit<StepWait, 'flowId' | 'threadId' | 'since' | 'deadline'> {
+  /** ISO 8601. */
+  readonly since: string
+  readonly deadline?: string
 }
 
 export type FlowUpdateType = keyof FlowUpdateData
@@ -72,5 +81,5 @@ export type FlowUpdate = {
   }
 }[FlowUpdateType]
 
-/** Update types after which no update comes until the flow is executed again. */
-export const FINAL_UPDATES: ReadonlySet<FlowUpdateType> = new Set(['flow_complete', 'flow_cancelled', 'error', 'flow_paused'])
+/** Update types after which no update comes until the flow is executed again. A paused flow goes on by itself. */
+export const FINAL_UPDATES: ReadonlySet<FlowUpdateType> = new Set(['flow_complete', 'flow_cancelled', 'error'])

@@ -15,11 +15,11 @@ export interface FlowObserver {
    */
   isWatching(): boolean
   /** Called if `isWatching` returned true, in the async context in which the flow was started. */
-  flowStarted(flow: FlowStart): FlowObservation | Promise<FlowObservation>
+  flowStarted(flow: StartedFlow): FlowObservation | Promise<FlowObservation>
 }
 
 /** Facts about one execution at its start, without prompt and user. */
-export interface FlowStart {
+export interface StartedFlow {
   readonly flowId: string
   readonly threadId: string
   readonly name: string
@@ -48,8 +48,10 @@ export interface FlowObservation {
 }
 
 export interface FlowEnding {
-  /** `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. */
-  readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED'> | 'INTERRUPTED'
+  /**
+   * `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. `PAUSED`: the flow waits.
+   */
+  readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED' | 'PAUSED'> | 'INTERRUPTED'
   readonly errorCode?: ErrorCode
   /** Milliseconds of this execution. */
   readonly durationMs: number

@@ -67,6 +67,11 @@ export interface StepResult {
   /** The model that answered. */
   readonly model: string
   readonly requestedModel: string
+  /**
+   * Of a step that waits: the providers whose texts it passes on, which decide about sharing its output in place of
+   * `provider`.
+   */
+  readonly writers?: readonly string[]
   readonly action: StepAction
   readonly output?: string
   /** Value of the answer, read through `outputSchema` or as a verdict. */

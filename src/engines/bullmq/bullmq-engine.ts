@@ -11,7 +11,7 @@ export interface BullmqEngineDeps extends EngineDeps {
   readonly settings: SlotSettings
   /** Whether `flows.enqueue` adds the slot of the flow itself, in the transaction that marks the flow. */
   readonly enqueueAddsSlot: boolean
-  /** Whether locks are judged by the clocks of the workers, which must then agree with that of the database. */
+  /** Whether locks are checked by the clocks of the workers, which must then agree with that of the database. */
   readonly locksByWorkerClock: boolean
   readonly clock: Clock
   readonly logger?: EngineLog
@@ -28,9 +28,10 @@ const CLOCK_CHECK_MS = 60_000
 const CLOCK_SHARE = 1 / 5
 
 /**
- * Drives flows in any number of processes. A flow is queued in the table of active flows together with a slot in BullMQ.
- * The worker that is given a slot claims the flow that is next in fair order, drives it and gives the slot back. A slot
- * whose worker died or handed over is given to another worker, which continues the same flow under its next epoch.
+ * Drives flows in any number of processes. A flow is queued in the table of active flows together with a slot in
+ * BullMQ. The worker that is given a slot claims the flow that is next in fair order, drives it and gives the slot
+ * back. A slot whose worker died or handed over is given to another worker, which continues the same flow under its
+ * next epoch.
  */
 export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   const { runs, flows, slots, ownerId, registered, limits, now, clock, logger } = deps
@@ -40,7 +41,8 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   }
   const allowedMs = settings.lockMs * CLOCK_SHARE
   let advance: Advance | undefined
-  let closing: { readonly reason: unknown; readonly handOver: boolean } | undefined
+  let draining: { readonly handOver: boolean } | undefined
+  let closing: { readonly reason: unknown } | undefined
   let closed: Promise<void> | undefined
   let worker: SlotWorker | undefined
   let reconciler: Reconciler | undefined
@@ -61,7 +63,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
 
   async function fill(slot: Slot): Promise<SlotEnd> {
     for (;;) {
-      if (closing || !advance) return 'handed over'
+      if (draining || !advance) return 'handed over'
       const next = await flows.claimNext({
         ownerId,
         startedAt: now(),
@@ -71,7 +73,8 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       })
       if (!('flowId' in next)) return 'ended'
       const end = await drive(next, slot, advance)
-      // The end of a flow makes room for a flow of its user, whose own slot may have ended before there was room.
+      // The end of a flow lets the next flow of its user run, whose own slot may have ended while the user was at the
+      // limit.
       if (end !== 'ended' || limits.perUser === undefined || slot.lost.aborted) return end
     }
   }
@@ -92,14 +95,20 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
     })
     if (slot.lost.aborted) lose()
     else slot.lost.addEventListener('abort', lose, { once: true })
-    await ended
+    const end = await ended
     slot.lost.removeEventListener('abort', lose)
     if (slot.lost.aborted) {
       if (await flows.release(job)) addSlot()
       return 'ended'
     }
+    // The repeated slot finds the same flow.
+    if (end === 'unsettled' && !draining) {
+      throw new OrchestratorError('DATABASE_UNAVAILABLE', 'The outcome of a flow could not be stored', {
+        details: { flowId: job.flowId },
+      })
+    }
     // Only a flow that has not ended can be released.
-    return closing?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'
+    return draining?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'
   }
 
   async function takeQueued(): Promise<void> {
@@ -110,26 +119,33 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
         allowedMs,
         checkEveryMs: CLOCK_CHECK_MS,
         onChange({ ok, offsetMs }) {
+          if (draining) return
           if (ok) logger?.info('the clock agrees with that of the database again: flows are taken', { offsetMs })
           else logger?.warn('the clock differs from that of the database: no flows are taken', { offsetMs, allowedMs })
           void (ok ? worker?.resume() : worker?.pause())?.catch(report)
         },
       })
     }
-    if (closing) return guard?.stop()
+    if (draining) return guard?.stop()
     worker = slots.work(fill, settings)
     if (guard && !guard.state().ok) await worker.pause()
     reconciler = startReconciler({
       clock,
       flows,
       slots,
-      isEnabled: () => !closing && guard?.state().ok !== false,
+      isEnabled: () => !draining && guard?.state().ok !== false,
       onError: report,
     })
   }
 
+  function drain(handOver: boolean): void {
+    draining = { handOver: handOver || draining?.handOver === true }
+    void worker?.pause().catch(report)
+  }
+
   async function close(reason: unknown, handOver: boolean): Promise<void> {
-    closing = { reason, handOver }
+    drain(handOver)
+    closing = { reason }
     await taking?.catch(() => undefined)
     guard?.stop()
     await reconciler?.stop()
@@ -174,6 +190,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       void reconciler?.recheck()
     },
     health: async () => health(),
+    drain: ({ handOver }) => drain(handOver),
     close(reason, { handOver } = { handOver: false }) {
       closed ??= close(reason, handOver)
       return closed

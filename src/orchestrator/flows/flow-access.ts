@@ -52,6 +52,7 @@ export function createFlowAccess({ flows, permissions }: FlowAccessDeps) {
     /** For requests that concern a user and no thread. */
     assertUser: (userId: string): void => assertIds({ userId }),
     canRead: (threadId: string, userId: string): Promise<boolean> => permissions.can(userId, threadId, 'read'),
+    canWrite: (threadId: string, userId: string): Promise<boolean> => permissions.can(userId, threadId, 'write'),
     requireOnThread: (threadId: string, userId: string, right: ThreadRight): Promise<void> =>
       require(threadId, userId, right, () => threadNotFound(threadId)),
   }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { StoredDefinition } from '../../repositories/repository.ts'
+import type { StoredDefinition, StoredFlow } from '../../repositories/repository.ts'
 
 export interface FlowDefinitionDeps {
   /** Throws FLOW_INVALID. Implemented by createParser. */
@@ -26,6 +26,8 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
   // them.
   const ofFlow = new LRUCache<string, FlowDefinition>({ max: 10_000 })
   const registered = new Map<string, FlowDefinition>()
+  /** Requirements of started flows whose functions only this process has, because they were not registered. */
+  const onlyHere = new Set<string>()
 
   /** A definition as parsed and as stored. The same text as before is not parsed again. */
   function accept(input: unknown): Accepted {
@@ -51,9 +53,26 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
     /** Registers a definition with functions by its name and version. */
     register(input: unknown): FlowDefinition {
       const definition = parse(input)
-      registered.set(nameAndVersion(definition.name, definition.version), definition)
+      registered.set(toRequirement(definition.name, definition.version), definition)
       return definition
     },
+    /**
+     * What a process must have registered to run the flow: nothing for data, `name@version` for a registered
+     * definition, and otherwise the flow itself, which only this process can run. Called when a flow is started.
+     */
+    requirementOf({ id, name, definition }: Pick<StoredFlow, 'id' | 'name' | 'definition'>): string | undefined {
+      if (definition.isData) return undefined
+      const requirement = toRequirement(name, definition.version)
+      if (registered.has(requirement)) return requirement
+      onlyHere.add(toOwnRequirement(id))
+      return toOwnRequirement(id)
+    },
+    /** Called when a flow no longer runs. */
+    forgetRequirement(flowId: string): void {
+      if (onlyHere.size > 0) onlyHere.delete(toOwnRequirement(flowId))
+    },
+    /** All requirements that this process meets. */
+    requirements: (): readonly string[] => [...registered.keys(), ...onlyHere],
     /**
      * Ids of steps that differ from those stored with the flow: code may have been registered again under the same name
      * and version.
@@ -73,7 +92,7 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
         byHash.set(hash, definition)
         return definition
       }
-      const known = ofFlow.get(flow.id) ?? registered.get(nameAndVersion(flow.name, version))
+      const known = ofFlow.get(flow.id) ?? registered.get(toRequirement(flow.name, version))
       if (known) return known
       throw new OrchestratorError(
         'FLOW_NOT_REBUILDABLE',
@@ -95,7 +114,8 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
 
 export type FlowDefinitions = ReturnType<typeof createFlowDefinitions>
 
-const nameAndVersion = (name: string, version: string | undefined): string => JSON.stringify([name, version ?? null])
+const toRequirement = (name: string, version = ''): string => `${name}@${version}`
+const toOwnRequirement = (flowId: string): string => `flow:${flowId}`
 
 /** The steps of a stored definition, each as JSON text that contains its id. */
 function stepTexts(json: string): readonly string[] {

@@ -1,4 +1,5 @@
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { CallRange, Executor } from '../../executors/executor.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { NamedProvider, PriceBook } from '../../providers/provider.ts'
@@ -26,11 +27,15 @@ export interface CostRangeDeps {
 const DEFAULT_MAX_TOKENS = 4_096
 const SHORT_ANSWER_TOKENS = 200
 
-/** Minimum and maximum number of calls of each step, by step id. */
+/** Minimum and maximum number of calls of each step that a provider answers, by step id. */
 export const callRanges = (
   executors: Readonly<Record<string, Executor>>,
   definition: FlowDefinition,
-): ReadonlyMap<string, CallRange> => new Map(executors[definition.type]?.calls(definition).map((range) => [range.stepId, range]))
+): ReadonlyMap<string, CallRange> => {
+  const waiting = new Set(definition.steps.filter(isWaitingStep).map(({ id }) => id))
+  const ranges = executors[definition.type]?.calls(definition).filter(({ stepId }) => !waiting.has(stepId))
+  return new Map(ranges?.map((range) => [range.stepId, range]))
+}
 
 /**
  * Minimum and maximum cost of a run, and the models without a price. Counts the tokens of every prompt, which takes
@@ -46,6 +51,7 @@ export async function costRange(
   const unpriced = new Set<string>()
   let upstreamTokens = 0
   for (const step of definition.steps) {
+    if (isWaitingStep(step)) continue
     const own = await ownTokens(deps, definition, step)
     const maxTokens = step.settings?.maxTokens ?? DEFAULT_MAX_TOKENS
     const { min, max } = ranges.get(step.id) ?? { min: 1, max: 1 }

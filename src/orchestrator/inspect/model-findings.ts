@@ -1,4 +1,5 @@
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { ModelNames, NamedProvider } from '../../providers/provider.ts'
 import type { FlowFinding } from './flow-finding.ts'
 
@@ -16,14 +17,18 @@ export async function modelFindings(
   { modelNames, pricingOf }: ModelFindingsDeps,
   { steps }: FlowDefinition,
 ): Promise<readonly FlowFinding[]> {
-  const named = steps.flatMap((step, index) => [
-    { path: `steps[${index}].model`, provider: step.provider, model: step.model },
-    ...step.fallbacks.map(({ provider, model }, position) => ({
-      path: `steps[${index}].fallbacks[${position}]`,
-      provider,
-      model,
-    })),
-  ])
+  const named = steps.flatMap((step, index) =>
+    isWaitingStep(step)
+      ? []
+      : [
+          { path: `steps[${index}].model`, provider: step.provider, model: step.model },
+          ...step.fallbacks.map(({ provider, model }, position) => ({
+            path: `steps[${index}].fallbacks[${position}]`,
+            provider,
+            model,
+          })),
+        ],
+  )
   const findings: FlowFinding[] = []
   for (const { path, provider, model } of named) {
     const doubt = await modelNames.doubt(pricingOf(provider), model)

@@ -1,4 +1,5 @@
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
@@ -10,6 +11,7 @@ export function providerFindings(providers: ProviderUsability, { steps }: FlowDe
   const problems: FlowFinding[] = []
   const warnings: FlowFinding[] = []
   steps.forEach((step, index) => {
+    if (isWaitingStep(step)) return
     const problem = usability(providers, step.provider, `steps[${index}].provider`)
     if (problem) problems.push(problem)
     step.fallbacks.forEach((fallback, position) => {

@@ -1,4 +1,5 @@
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { Executor } from '../../executors/executor.ts'
 import type { DataSharingService, DecideSharing } from '../../policies/policy.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
@@ -36,8 +37,9 @@ export async function sharingFindings(
   const needs: SharingNeed[] = []
   const warnings: FlowFinding[] = []
   if (!definition.contextPolicy.shareStepOutputs) return { needs, warnings }
-  const sourcesOf = createStepSources(definition, deps.executors[definition.type] ?? {})
+  const sourcesOf = throughWaitingSteps(createStepSources(definition, deps.executors[definition.type] ?? {}))
   for (const [index, step] of definition.steps.entries()) {
+    if (isWaitingStep(step)) continue
     const policy = await deps.dataSharing.get(userId, step.provider)
     for (const { source, isRequired, isStandIn } of sourcesOf(step)) {
       if (!isRequired && (isStandIn || !showsInput(step))) continue
@@ -76,6 +78,20 @@ export async function sharingFindings(
     }
   }
   return { needs, warnings }
+}
+
+type SourcesOf = ReturnType<typeof createStepSources>
+
+/** A step that waits passes texts of other steps on, so their providers are the sources of what it gives. */
+function throughWaitingSteps(sourcesOf: SourcesOf): SourcesOf {
+  const expand = (step: FlowStep, seen: ReadonlySet<FlowStep>): ReturnType<SourcesOf> =>
+    sourcesOf(step).flatMap((given) => {
+      const { source, isRequired, isStandIn } = given
+      if (!isWaitingStep(source)) return [given]
+      if (seen.has(source)) return []
+      return expand(source, new Set([...seen, source])).map((further) => ({ ...further, isRequired, isStandIn }))
+    })
+  return (step) => expand(step, new Set())
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Owner, OwnerRepository } from '../../repositories/repository.ts'
+import type { Owner, OwnerRepository, QueueRepository } from '../../repositories/repository.ts'
 
 /** Logs interrupted flows. Implemented by the configured logger. */
 export interface RecoveryLog {
@@ -26,6 +26,13 @@ export interface RecoveryDeps {
   readonly deliverTo?: readonly string[]
   /** Called with the flows that were marked FLOW_INTERRUPTED. Implemented by createResumption. */
   readonly onInterrupted?: (flowIds: readonly string[]) => void
+  /**
+   * Puts flows of dead processes back into the queue, where the engine has one that other processes take flows from.
+   * Only flows that cannot be continued are marked then. Implemented by QueueRepository.
+   */
+  readonly requeue?: QueueRepository['requeueOrphans']
+  /** Called with the flows that were put back. Implemented by Engine. */
+  readonly onRequeued?: (flowIds: readonly string[]) => void
 }
 
 /** Ids of the owners in this process, because a backend may open several instances over one database. */
@@ -35,7 +42,17 @@ const ownersHere = new Set<string>()
  * Sends the heartbeat of this process, and marks flows of dead processes FAILED with FLOW_INTERRUPTED, so that no flow
  * stays RUNNING for ever.
  */
-export function createRecovery({ owners, self, isRunning, exclusive, logger, deliverTo, onInterrupted }: RecoveryDeps) {
+export function createRecovery({
+  owners,
+  self,
+  isRunning,
+  exclusive,
+  logger,
+  deliverTo,
+  onInterrupted,
+  requeue,
+  onRequeued,
+}: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
   let untrustedBeats = 0
 
@@ -55,6 +72,11 @@ export function createRecovery({ owners, self, isRunning, exclusive, logger, del
     if (untrustedBeats > 0) {
       untrustedBeats--
       return
+    }
+    const requeued = (await requeue?.({ staleMs: STALE_AFTER_MS, isDead })) ?? []
+    if (requeued.length > 0) {
+      logger?.warn('flows of a dead process were put back into the queue', { flowIds: requeued })
+      onRequeued?.(requeued)
     }
     const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead, deliverTo })
     if (flowIds.length === 0) return

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit'
-import type { StoredRunOptions } from '../../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../../domain/execution/flow.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowRepository } from '../../repositories/repository.ts'
 import { createFlowId } from '../flows/flow-id.ts'
@@ -38,7 +38,8 @@ export function createResumption({ flows, start, logger, concurrency = DEFAULT_C
     try {
       const flow = await flows.find(flowId)
       if (!flow?.runOptions || flow.error?.code !== 'FLOW_INTERRUPTED' || flow.ownerEpoch > MAX_OWNERS) return undefined
-      return await start(flowId, flow.userId, flow.runOptions)
+      const { inputMessageId: _, resumeAfterCrash: __, ...options } = flow.runOptions
+      return await start(flowId, flow.userId, options)
     } catch (error) {
       const { code } = OrchestratorError.from(error)
       // Another process has resumed the flow first.

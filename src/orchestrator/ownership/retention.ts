@@ -1,5 +1,7 @@
 import type {
+  BudgetRepository,
   IdempotencyRepository,
+  RequestCountRepository,
   TicketRepository,
   UpdateRepository,
   WebhookRepository,
@@ -26,17 +28,29 @@ const PRUNE_CALLERS_INTERVAL_MS = 600_000
  * https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header leaves the time to the server.
  */
 const KEEP_ANSWERS_MS = 86_400_000
+/** Milliseconds for which windows of budgets are kept: the longest window and the one before it. */
+const KEEP_BUDGETS_MS = 62 * 86_400_000
 
 export interface CallerRecords {
   readonly tickets: Pick<TicketRepository, 'prune'>
   readonly idempotency: Pick<IdempotencyRepository, 'prune'>
+  readonly requestCounts?: Pick<RequestCountRepository, 'prune'>
+  readonly budgets: Pick<BudgetRepository, 'prune'>
 }
 
-/** Periodically removes expired tickets and answers that are a day old. Returns the function that stops the timer. */
-export function startPruningCallers({ tickets, idempotency }: CallerRecords, intervalMs = PRUNE_CALLERS_INTERVAL_MS): () => void {
+/**
+ * Periodically removes expired tickets, answers that are a day old, and windows of requests and budgets that have
+ * ended. Returns the function that stops the timer.
+ */
+export function startPruningCallers(
+  { tickets, idempotency, requestCounts, budgets }: CallerRecords,
+  intervalMs = PRUNE_CALLERS_INTERVAL_MS,
+): () => void {
   const prune = () => {
     void tickets.prune(new Date()).catch(() => {})
     void idempotency.prune(new Date(Date.now() - KEEP_ANSWERS_MS)).catch(() => {})
+    void budgets.prune(new Date(Date.now() - KEEP_BUDGETS_MS)).catch(() => {})
+    void requestCounts?.prune().catch(() => {})
   }
   const timer = setInterval(prune, intervalMs)
   timer.unref()

@@ -1,17 +1,22 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
-import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
 import { flowNotFound, notStartable } from '../../domain/execution/flow-errors.ts'
 import { STARTABLE } from '../../domain/vocabulary.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { Engine, FlowJob } from '../../engines/engine.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
-import type { FlowExecution, RunOptions } from '../flow-run.ts'
+import type { FlowBudgets } from '../budgets/flow-budgets.ts'
+import type { FlowExecution } from '../flow-run.ts'
+import type { FlowDefinitions } from '../flows/flow-definitions.ts'
 import { repeatRead } from '../repeat-read.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
+import { type AwaitEndOptions, createEndElsewhere } from './end-elsewhere.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
-import type { OpenExecution } from './open-execution.ts'
-import type { StartRequest } from './run-input.ts'
-import type { RunRegistry } from './run-registry.ts'
+import { budgetFactsOf, type OpenExecution } from './open-execution.ts'
+import { fromQueuedOptions, type Queueing, toQueuedOptions } from './queued-options.ts'
+import type { RunInput, StartRequest } from './run-input.ts'
+import type { Run, RunRegistry } from './run-registry.ts'
 
 export interface FlowExecutionsDeps {
   readonly store: Store
@@ -19,44 +24,73 @@ export interface FlowExecutionsDeps {
   readonly registry: RunRegistry
   readonly providers: Pick<ProviderService, 'assertUsable'>
   readonly live: LiveUpdates
+  /** Counts flows that are started for the first time. Implemented by createFlowBudgets. */
+  readonly countFlow: FlowBudgets['countFlow']
   /** Implemented by createOpenExecution. */
   readonly openExecution: OpenExecution
   /** Implemented by createFlowDefinitions. */
-  readonly rebuild: (flow: StoredFlow) => FlowDefinition
+  readonly definitions: Pick<FlowDefinitions, 'rebuild' | 'requirementOf' | 'forgetRequirement'>
+  readonly queueing: Queueing
   readonly now: () => Date
 }
 
+const NEVER = new AbortController().signal
+
 /** Executions of whole flows in this process: their start, their opening for the engine, and their end. */
 export function createFlowExecutions(deps: FlowExecutionsDeps) {
-  const { store, engine, registry, providers } = deps
+  const { store, engine, registry, providers, definitions } = deps
+  const elsewhere = createEndElsewhere(deps)
 
-  /** Claims the flow and passes it to the engine. Resolves when it runs; `end` resolves with its outcome. */
+  /** Passes the flow to the engine. Resolves when it runs or is queued; `end` resolves with its outcome. */
   async function start(request: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = request
     if (registry.find(flow.id)) throw notStartable(flow.id, 'RUNNING')
-    for (const step of definition.steps) providers.assertUsable(step.provider)
+    for (const step of definition.steps) if (!isWaitingStep(step)) providers.assertUsable(step.provider)
     const run = registry.claim(request)
     if (!run) throw notStartable(flow.id, 'RUNNING')
     const end = new Promise<ExecutionEnd>((resolve) => {
       run.resolveEnd = resolve
     })
+    let withdraw: (() => Promise<void>) | undefined
     try {
-      const { input, options } = request
+      // A flow that has had an owner is resumed, and has been counted.
+      if (flow.ownerEpoch === 0) withdraw = await deps.countFlow(budgetFactsOf(flow, request.options))
+      // Updates of earlier executions are not passed on. A flow without an earlier claim has none.
+      const afterSeq = deps.queueing === 'never' || flow.ownerEpoch === 0 ? 0 : await store.updates.lastSeq(flow.id)
       const state = await engine.start({
         flowId: flow.id,
         from: STARTABLE,
         startedAt: deps.now(),
-        input: input.text,
-        metadata: options.metadata,
-        runOptions: options.stored,
+        input: request.input.text,
+        metadata: request.options.metadata,
+        runOptions: toQueuedOptions(request, deps.queueing),
+        requires: definitions.requirementOf(flow),
       })
       // The engine may drive a queued flow before it has reported that it is queued.
-      if (state === 'queued' && run.state === 'claimed') run.state = 'queued'
+      if (state === 'queued' && run.state === 'claimed') awaitElsewhere(run, afterSeq)
       return { end }
     } catch (error) {
       registry.remove(run)
+      await withdraw?.()
       throw error
     }
+  }
+
+  /** The flow ends in another process, unless this one takes it from the queue before. */
+  function awaitElsewhere(run: Run, afterSeq: number): void {
+    run.state = 'queued'
+    const waiting = new AbortController()
+    run.stopWaiting = () => waiting.abort()
+    const { flowId, request } = run
+    const settle = (end: ExecutionEnd) => {
+      if (run.state !== 'queued') return
+      registry.remove(run)
+      definitions.forgetRequirement(flowId)
+      run.resolveEnd?.(end)
+    }
+    void elsewhere
+      .wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: waiting.signal })
+      .then(settle, (error) => settle({ error: OrchestratorError.from(error) }))
   }
 
   /**
@@ -73,9 +107,15 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   async function readRequest(flowId: string): Promise<StartRequest> {
     const flow = await store.flows.find(flowId)
     if (!flow) throw flowNotFound(flowId)
-    const options: RunOptions = { streaming: false, saveMessages: false, metadata: flow.metadata ?? {} }
-    const input = { text: flow.input ?? '', attachments: [] }
-    return { flow, definition: deps.rebuild(flow), input, options }
+    const input = await readInput(flow)
+    return { flow, definition: definitions.rebuild(flow), input, options: fromQueuedOptions(flow) }
+  }
+
+  /** The attachments of the message from which the prompt was taken belong to the prompt. */
+  async function readInput({ threadId, input = '', runOptions }: StoredFlow): Promise<RunInput> {
+    const messageId = runOptions?.inputMessageId
+    const message = messageId === undefined ? undefined : await store.threads.findMessage(threadId, messageId)
+    return { text: input, messageId: message?.id, attachments: message?.attachments ?? [] }
   }
 
   /** The epochs are compared, because the flow may already run here again under its next epoch. */
@@ -88,15 +128,42 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     const run = findRun(job)
     if (run) registry.remove(run)
     deps.live.ended(job.flowId)
-    run?.resolveEnd?.(end)
+    if ('pausedAtSeq' in end) onPause(job.flowId, end.pausedAtSeq, run)
+    else {
+      definitions.forgetRequirement(job.flowId)
+      run?.resolveEnd?.(end)
+    }
+  }
+
+  /** Whoever waits for the end of the flow goes on waiting, wherever the flow continues. */
+  function onPause(flowId: string, afterSeq: number, run: Run | undefined): void {
+    // A process that has paused a flow also runs flows that become due.
+    void engine.takeQueued().catch(() => {})
+    const { resolveEnd, request } = run ?? {}
+    if (!resolveEnd) return
+    void elsewhere
+      .wait(flowId, { afterSeq, onUpdate: request?.options.onUpdate, signal: NEVER })
+      .then(resolveEnd, (error) => resolveEnd({ error: OrchestratorError.from(error) }))
   }
 
   return {
     start,
     open,
     onEnd,
+    /** Lets a paused flow go on, here or in another process. */
+    wake: engine.signal,
+    /** From then on this process runs flows that become due or wait for a process. */
+    takeQueued: engine.takeQueued,
     /** Ends the flow if this process runs it; otherwise resolves with false. */
     cancel: engine.cancel,
+    /** Another way than a run in this process has ended the flow, for example a cancellation while it was queued. */
+    endedElsewhere: elsewhere.check,
+    /** Waits for a flow that this process has not started. It stays as it is when `signal` aborts. */
+    attach: (flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> => elsewhere.wait(flowId, options),
+    /** Ends the waiting for flows of other processes, which continue. */
+    stopWaiting: elsewhere.close,
+    /** A definition was registered, which queued flows may need. */
+    recheckQueue: engine.recheckQueue,
     find: (flowId: string): FlowExecution | undefined => registry.find(flowId)?.execution,
   }
 }

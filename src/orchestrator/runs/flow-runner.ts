@@ -11,13 +11,14 @@ import type { Advance, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/executor.ts'
 import { compileCondition } from '../../prompts/conditions/condition.ts'
-import type { FlowOutcome } from '../../repositories/repository.ts'
+import type { FlowOutcome, StoredFlowResult } from '../../repositories/repository.ts'
 import type { ThreadHistory } from '../flow-run.ts'
 import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
 import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
+import { type Paused, storePause, untilPaused } from '../waiting/pause-flow.ts'
 import { endObservation } from './end-observation.ts'
 
 export interface FlowRunnerDeps {
@@ -29,11 +30,26 @@ export interface FlowRunnerDeps {
   /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
   readonly now: () => Date
+  /**
+   * Rejects with PERMISSION_DENIED if the creator of the flow may no longer write its thread. Called when a flow goes on
+   * after a pause, which may have been long.
+   */
+  readonly assertMayContinue: (run: FlowExecution) => Promise<void>
   /** Called once per execution with its outcome. Implemented by FlowExecutions.onEnd. */
   readonly onEnd: (job: FlowJob, end: ExecutionEnd) => void
 }
 
-export type ExecutionEnd = { readonly result: FlowExecutionResult } | { readonly error: OrchestratorError }
+/** Of a paused flow: the number of its newest update, after which a caller that waits for the end goes on. */
+export type ExecutionEnd =
+  | { readonly result: FlowExecutionResult }
+  | {
+      readonly error: OrchestratorError
+      /** True if the database did not answer, so that the flow is still RUNNING there. */
+      readonly isUnsettled?: boolean
+    }
+  | { readonly pausedAtSeq: number }
+
+const isAway = (error: OrchestratorError): boolean => error.code === 'DATABASE_UNAVAILABLE'
 
 /** Drives one flow to its end: opens its execution, runs its executor, stores the outcome. Never rejects. */
 export function createFlowRunner(deps: FlowRunnerDeps): Advance {
@@ -42,15 +58,21 @@ export function createFlowRunner(deps: FlowRunnerDeps): Advance {
       .open(job, cancellation)
       .then(
         (run) => (run.observation ? driveObserved(deps, run, run.observation) : drive(deps, run)),
-        (error): ExecutionEnd => ({ error: OrchestratorError.from(error) }),
+        (cause): ExecutionEnd => {
+          const error = OrchestratorError.from(cause)
+          return { error, isUnsettled: isAway(error) }
+        },
       )
-      .then((end) => deps.onEnd(job, end))
+      .then((end) => {
+        deps.onEnd(job, end)
+        return 'error' in end && end.isUnsettled ? 'unsettled' : 'settled'
+      })
 }
 
 function driveObserved(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
   const ended = within ? within(() => drive(deps, run)) : drive(deps, run)
   return ended.then((end) => {
-    endObservation(run, 'error' in end ? end.error.code : undefined, deps.now())
+    endObservation(run, 'error' in end ? end.error.code : undefined, deps.now(), 'pausedAtSeq' in end)
     return end
   })
 }
@@ -66,33 +88,54 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.prior.results.length > 0,
+    resumed: run.prior.results.length > 0 || run.pause?.course.wasPaused === true,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
     stopTimer()
     return fail(deps, run, OrchestratorError.from(cancellation.cancelled ? cancellation.reason : error))
   }
-  return executor.run(definition, contextFor(deps, run)).then((outcome) => {
+  const execute = () =>
+    executor.run(definition, contextFor(deps, run)).then((outcome) => {
+      stopTimer()
+      return complete(deps, run, outcome).catch(failed)
+    }, failed)
+  if (!run.pause) return execute()
+  const allowed = run.pause.course.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
+  return untilPaused(run, run.pause, () => allowed.then(execute, failed)).then((paused) => {
+    if (!('waits' in paused)) return paused
     stopTimer()
-    return complete(deps, run, outcome).catch(failed)
-  }, failed)
+    return pause(deps, run, paused)
+  })
 }
 
 // Node runs a timer of more than 24 days at once, so a longer limit has no timer.
 const LONGEST_TIMER_MS = 2_147_483_647
 
-function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId }: FlowExecution): () => void {
+/** The limit counts the time in which the flow runs, without its pauses. */
+function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, pause: control }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
+  const remainingMs = control?.course.wasPaused ? Math.max(0, limitMs - control.course.activeMs) : limitMs
   const timer = setTimeout(() => {
     cancellation.cancel(
       new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
     )
-  }, limitMs)
+  }, remainingMs)
   return () => clearTimeout(timer)
 }
 
 function contextFor(deps: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
+  const context = plainContext(deps, run)
+  const control = run.pause
+  if (!control) return context
+  return {
+    runStep: (step, options) => control.during(() => context.runStep(step, options)),
+    skipStep: (step, reason, iteration) => control.during(() => context.skipStep(step, reason, iteration)),
+    conditionHolds: (step, visible, iteration) => control.during(() => context.conditionHolds(step, visible, iteration)),
+  }
+}
+
+function plainContext(deps: FlowRunnerDeps, run: FlowExecution): ExecutorContext {
   return {
     runStep: (step, options) => deps.runStep(run, step, options),
     skipStep: (step, reason, iteration = 1) => skipStep(deps, run, step, reason, iteration),
@@ -187,11 +230,34 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
   }
 }
 
+async function pause(
+  deps: FlowRunnerDeps,
+  run: FlowExecution,
+  { waits, ended }: Paused<ExecutionEnd>,
+): Promise<ExecutionEnd> {
+  try {
+    await storePause(run, waits, run.budget && unfinishedResult(deps, run))
+  } catch (error) {
+    return { error: OrchestratorError.from(error) }
+  }
+  // A cancellation that came during the write found the flow still running here, and ends the steps that wait.
+  if (run.cancellation.cancelled) return ended
+  return { pausedAtSeq: run.log.lastSeq }
+}
+
+const unfinishedResult = (deps: FlowRunnerDeps, run: FlowExecution): StoredFlowResult => ({
+  ...totalsOf([...settledResults(run), ...notReplayed(run)]),
+  totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
+  ...(run.budget && { spent: { ...run.budget.spent } }),
+})
+
 async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
   // Another process owns the flow, so this execution must not write again.
   if (error.code === 'FLOW_INTERRUPTED') {
     run.log.discard()
+    // The flow may be put back into the queue now, under an epoch that refuses results which are still being written.
+    await run.log.durable
     return { error }
   }
   const cancelled = error.code === 'FLOW_CANCELLED'
@@ -202,11 +268,7 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
     status,
     completedAt: deps.now(),
     error: error.toJSON(),
-    result: run.budget && {
-      ...totalsOf([...settledResults(run), ...notReplayed(run)]),
-      totalExecutionTime: deps.now().getTime() - run.startedAt.getTime(),
-      spent: { ...run.budget.spent },
-    },
+    result: run.budget && unfinishedResult(deps, run),
     simulated: run.progress.results.some((step) => step?.simulated),
   }
   callListener(() =>
@@ -216,7 +278,7 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
     await run.log.finish(outcome)
   } catch (refusal) {
     const refused = OrchestratorError.from(refusal)
-    return { error: refused.code === 'FLOW_INTERRUPTED' ? refused : error }
+    return { error: refused.code === 'FLOW_INTERRUPTED' ? refused : error, isUnsettled: isAway(refused) }
   }
   return { error }
 }

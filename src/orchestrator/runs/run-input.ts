@@ -78,5 +78,7 @@ export async function assertSameRun(
   )
 }
 
-const readsMetadata = ({ prompt, system, condition }: FlowStep): boolean =>
-  [prompt, system, condition].some((source) => typeof source === 'string' && source.includes('metadata'))
+const readsMetadata = ({ prompt, system, condition, approval, correlation }: FlowStep): boolean =>
+  [prompt, system, condition, approval?.prompt, approval?.show, correlation].some(
+    (source) => typeof source === 'string' && source.includes('metadata'),
+  )

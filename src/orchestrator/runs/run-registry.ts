@@ -5,8 +5,8 @@ import type { ExecutionEnd } from './flow-runner.ts'
 import type { StartRequest } from './run-input.ts'
 
 /**
- * `claimed`: started here, and not yet accepted by the engine. `queued`: started here, and will be driven by this process
- * or another one. `running`: driven by the engine. `detached`: one step that runs without the engine.
+ * `claimed`: started here, and not yet accepted by the engine. `queued`: started here, and will be driven by this
+ * process or another one. `running`: driven by the engine. `detached`: one step that runs without the engine.
  */
 type RunState = 'claimed' | 'queued' | 'running' | 'detached'
 
@@ -25,6 +25,8 @@ export class Run {
   done: Promise<unknown> | undefined
   /** Passes the outcome to the caller that started the flow in this process. */
   resolveEnd: ((end: ExecutionEnd) => void) | undefined
+  /** Present while the run is queued and its end is read from the database. */
+  stopWaiting: (() => void) | undefined
 
   constructor(flowId: string, state: RunState, request: StartRequest | undefined) {
     this.flowId = flowId
@@ -85,6 +87,7 @@ export function createRunRegistry(): RunRegistry {
       const run = isStartedHere ? known : new Run(job.flowId, 'running', undefined)
       if (known?.state !== 'running') driven++
       run.state = 'running'
+      run.stopWaiting?.()
       run.epoch = job.epoch
       runs.set(job.flowId, run)
       const done = advance(job, run.cancellation).finally(() => remove(run))

@@ -3,6 +3,7 @@ import { totalsOf } from '../../domain/execution/cost.ts'
 import { notStartable } from '../../domain/execution/flow-errors.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowStatus } from '../../domain/vocabulary.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store } from '../../repositories/repository.ts'
@@ -28,13 +29,24 @@ export interface SingleStepDeps {
 
 export type ExecuteOneStep = (request: StartRequest, step: FlowStep) => Promise<StepResult>
 
-const NOT_RUNNING: readonly FlowStatus[] = ['PENDING', 'PAUSED', 'COMPLETED', 'FAILED', 'CANCELLED']
+const NOT_RUNNING: readonly FlowStatus[] = ['PENDING', 'COMPLETED', 'FAILED', 'CANCELLED']
 
 /** Runs one step of a flow that is not running, and restores the flow's status afterwards. */
 export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
   const { store, registry, openExecution, runStep, now } = deps
 
   return async (request, step) => {
+    const { id: flowId, status } = request.flow
+    if (isWaitingStep(step)) {
+      throw new OrchestratorError(
+        'INPUT_INVALID',
+        `executeStep: expected a step that a provider answers, found "${step.id}", which waits`,
+        {
+          details: { flowId, stepId: step.id },
+        },
+      )
+    }
+    if (status === 'PAUSED') throw notStartable(flowId, status)
     const result = registry.detach(request, (run) => execute(run, request, step))
     if (!result) throw notStartable(request.flow.id, 'RUNNING')
     return result

@@ -171,10 +171,12 @@ const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, stri
   )
 
 /**
- * The provider that wrote an output. If several providers wrote samples of it, one other than the target, so that the
+ * The provider that wrote an output. If several providers wrote samples or parts of it, one other than the target, so that the
  * sharing rules apply.
  */
-export function writerOf({ provider, samples, attempts }: StepResult, target: string): string {
+export function writerOf({ provider, samples, attempts, writers }: StepResult, target: string): string {
+  // A text without any writer, such as the user's own, may go to every target.
+  if (writers) return writers.find((writer) => writer !== target) ?? target
   const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)
   return other?.provider ?? provider
 }

@@ -7,9 +7,11 @@ import type { ModelMessage } from '../../domain/execution/model-call.ts'
 import { SharingDeniedError } from '../../domain/execution/sharing-denied.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { SharingDecision } from '../../domain/users/sharing.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import { type FlowExecution, recordKey } from '../flow-run.ts'
+import type { RunWaitStep } from '../waiting/wait-step.ts'
 import { acquireSlot } from './acquire-slot.ts'
 import { answerReader, type StepAnswerReader } from './answer-reader.ts'
 import { type CallContextDeps, closeAbort, createCallContext, openAbort } from './call-context.ts'
@@ -24,6 +26,8 @@ export interface StepRunnerDeps extends CallContextDeps {
   readonly call: Call
   /** Implemented by createStepPrompt. */
   readonly prepare: PrepareStep
+  /** Implemented by createWaitStep. */
+  readonly runWait: RunWaitStep
 }
 
 /**
@@ -63,6 +67,7 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
       ),
     )
   }
+  if (isWaitingStep(step)) return deps.runWait(task).then((result) => recordResult(task, resultIndex, result))
   if (step.samples === undefined || step.samples === 1) return answer(deps, task, reader, 0, resultIndex)
   return sample(deps, task, reader, step.samples, resultIndex)
 }

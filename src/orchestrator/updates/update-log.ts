@@ -5,10 +5,13 @@ import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateTyp
 import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { isSameResult, type StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
+import type { StepWait } from '../../domain/waiting/wait.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repository.ts'
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
+/** Rows with text chunks from which it pays to join them after the end of the flow. */
+const COMPACTED_ROWS = 4
 const NO_INTENTS: readonly CallIntent[] = []
 
 export interface FlowLogOptions {
@@ -26,6 +29,8 @@ export interface UpdateLogDeps {
   readonly now: () => Date
   /** Called with updates that became durable, in order. Implemented by LiveUpdates.publish. */
   readonly onStored: (flowId: string, updates: readonly FlowUpdate[]) => void
+  /** Called after the end of a flow whose text was stored in several rows. Implemented by Compaction.add. */
+  readonly onStreamedFlowEnd: (flowId: string) => void
 }
 
 /** Collaborators that all logs of a process share. */
@@ -43,6 +48,8 @@ export class FlowLog {
   readonly #options: FlowLogOptions
   #seq: number
   #bytes = 0
+  /** Rows with text chunks. */
+  #textRows = 0
   #pending: FlowUpdate[] = []
   #intents: readonly CallIntent[] = NO_INTENTS
   #durable: Promise<void> | undefined
@@ -104,12 +111,26 @@ export class FlowLog {
     if (this.#pending.length > 0 || this.#intents.length > 0) this.#append(undefined)
   }
 
-  /** Stores the outcome with the last updates; waits while the database does not answer. Must be the last call. */
-  async finish(outcome: FlowOutcome): Promise<void> {
+  /** Stores waits at once, so that users can decide about them while the flow still runs. */
+  recordWaits(waits: readonly StepWait[]): void {
+    this.#append(undefined, undefined, waits)
+  }
+
+  /** Number of the newest update. */
+  get lastSeq(): number {
+    return this.#seq
+  }
+
+  /**
+   * Stores the outcome with the last updates, and the waits of a paused flow; it waits while the
+   * database does not answer. Must be the last call.
+   */
+  async finish(outcome: FlowOutcome, waits?: readonly StepWait[]): Promise<void> {
     const { flowId, epoch } = this.#options
     const updates = this.#takePending()
-    await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate) })
+    await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
     this.#deps.onStored(flowId, updates)
+    if (this.#textRows >= COMPACTED_ROWS) this.#deps.onStreamedFlowEnd(flowId)
   }
 
   /** Drops the pending updates: the flow belongs to another owner. */
@@ -121,15 +142,16 @@ export class FlowLog {
     const updates = this.#pending
     this.#pending = []
     this.#bytes = 0
+    if (updates.at(-1)?.type === 'step_progress') this.#textRows++
     return updates
   }
 
-  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[]): void {
+  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[], waits?: readonly StepWait[]): void {
     const { flowId, epoch, cancellation } = this.#options
     const updates = this.#takePending()
     const intents = this.#intents.length > 0 ? this.#intents : undefined
     this.#intents = NO_INTENTS
-    const entry = { flowId, epoch, results, messages, intents, updates: updates.map(toStoredUpdate) }
+    const entry = { flowId, epoch, results, messages, intents, waits, updates: updates.map(toStoredUpdate) }
     const write = this.#deps.journal.append(entry)
     const settled: Promise<void> = write.then(
       () => {

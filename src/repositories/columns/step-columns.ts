@@ -39,7 +39,7 @@ export const USAGE_COLUMNS = {
  * out.
  */
 export interface StepDetails
-  extends Pick<StepResult, 'parsed' | 'refusal' | 'reasoning' | 'sources' | 'samples' | 'messageId'>,
+  extends Pick<StepResult, 'parsed' | 'refusal' | 'reasoning' | 'sources' | 'samples' | 'messageId' | 'writers'>,
     Partial<Pick<StepResult, 'sharing' | 'withheld' | 'notes'>> {}
 
 /** Properties of a result that its row holds under the same name and with the same value. */

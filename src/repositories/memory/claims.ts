@@ -68,10 +68,16 @@ export function createMemoryClaims(now: () => number) {
     queue({ id, userId }: StoredFlow, requires: string | undefined, { queuedAtMs = now(), jobId }: Partial<MemoryClaim> = {}) {
       put({ flowId: id, userId, requires, queuedAtMs, jobId })
     },
-    /** Without a time to wake, the flow waits for a signal only. */
-    pause(flowId: string, wakeAtMs?: number) {
+    /** The flow has no owner and is not queued. An instant that was set while it ran stays if it is earlier. */
+    pause({ id, userId }: StoredFlow, wakeAt: Date | undefined) {
+      const { requires, wakeAtMs } = claims.get(id) ?? {}
+      const instants = [wakeAtMs, wakeAt?.getTime()].filter((ms) => ms !== undefined)
+      put({ flowId: id, userId, requires, wakeAtMs: instants.length > 0 ? Math.min(...instants) : undefined })
+    },
+    /** Sets when the flow is due, whether it runs or is paused. */
+    wakeAt(flowId: string, wakeAtMs: number) {
       const claim = claims.get(flowId)
-      if (claim) put({ flowId, userId: claim.userId, requires: claim.requires, wakeAtMs })
+      if (claim) claims.set(flowId, { ...claim, wakeAtMs })
     },
     end,
   }

@@ -15,6 +15,7 @@ export interface MemoryConversations {
   readonly permissions: PermissionRepository
   readonly dataSharing: DataSharingRepository
   hasThread(threadId: string): boolean
+  findRights(userId: string, threadId: string): readonly ThreadRight[]
   /** Adds messages of flows to their thread, each once. Messages for a deleted thread are dropped. */
   addFlowMessages(messages: readonly Message[]): void
 }
@@ -28,6 +29,8 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
   const records = new Map<string, ThreadRecord>()
   const rights = new Map<string, Map<string, readonly ThreadRight[]>>()
   const policies = new Map<string, Map<string, DataSharingPolicy>>()
+
+  const findRights = (userId: string, threadId: string) => rights.get(threadId)?.get(userId) ?? []
 
   const remove = (threadId: string): boolean => {
     rights.delete(threadId)
@@ -78,11 +81,12 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
       const messages = role === undefined ? all : all.filter((message) => message.role === role)
       return messages.slice(limit === undefined ? 0 : Math.max(0, messages.length - limit))
     },
+    findMessage: async (threadId, messageId) => records.get(threadId)?.messages.find(({ id }) => id === messageId),
     newestUserMessage: async (threadId) => records.get(threadId)?.messages.findLast((message) => message.role === 'user'),
   }
 
   const permissions: PermissionRepository = {
-    rightsOf: async (userId, threadId) => rights.get(threadId)?.get(userId) ?? [],
+    rightsOf: async (userId, threadId) => findRights(userId, threadId),
     list: async (threadId) => Array.from(rights.get(threadId) ?? [], ([userId, held]) => ({ userId, rights: held })),
     set: async (threadId, userId, given) => {
       const users = rights.get(threadId) ?? new Map<string, readonly ThreadRight[]>()
@@ -106,7 +110,7 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
     },
   }
 
-  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId), addFlowMessages }
+  return { threads, permissions, dataSharing, hasThread: (threadId) => records.has(threadId), findRights, addFlowMessages }
 }
 
 const toCursor = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })

@@ -13,6 +13,7 @@ import type {
   StoredUpdate,
   UpdateRepository,
   UsageRepository,
+  WaitRepository,
 } from '../repository.ts'
 import { createMemoryClaims } from './claims.ts'
 import { claimFlow, createStoredFlow, enqueueFlow, finishFlow } from './flow-changes.ts'
@@ -21,6 +22,7 @@ import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createMemoryQueue, type FindDead } from './queue.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
 import { createMemoryUsage } from './usage.ts'
+import { createMemoryWaits, type MemoryWaitsDeps } from './waits.ts'
 
 export interface MemoryFlows {
   readonly flows: FlowRepository
@@ -29,6 +31,7 @@ export interface MemoryFlows {
   readonly usage: UsageRepository
   /** Facts of a flow for its webhooks; undefined for an unknown one. */
   namesOf(flowId: string): ClaimedDelivery['flow']
+  readonly waits: WaitRepository
   /** Takes the owners that are dead from `OwnerRepository`. */
   readonly queue: (findDead: FindDead) => QueueRepository
   deleteFlowsOfThread(threadId: string): void
@@ -43,11 +46,20 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
   hasThread(threadId: string): boolean
   addMessages(messages: readonly Message[]): void
   addDeliveries(flowId: string, deliveries: readonly NewDelivery[]): void
+  readonly rightsOf: MemoryWaitsDeps['rightsOf']
 }
 
-export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({
+  now,
+  hasThread,
+  addMessages,
+  addDeliveries,
+  rightsOf,
+  ...options
+}: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
   const claims = createMemoryClaims(now)
+  const waits = createMemoryWaits({ claims, rightsOf })
 
   const checkOutUnder = (entry: JournalEntry): OpenFlow | undefined => {
     const record = records.checkOut(entry.flowId)
@@ -91,6 +103,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
       if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
+      if (entry.waits) waits.write(entry.waits)
       return done
     },
     finish: (entry) => {
@@ -99,8 +112,9 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
       if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
+      if (entry.waits) waits.write(entry.waits)
       record.flow = finishFlow(record.flow, entry.outcome)
-      if (entry.outcome.status === 'PAUSED') claims.pause(entry.flowId)
+      if (entry.outcome.status === 'PAUSED') claims.pause(record.flow, entry.outcome.wakeAt)
       else claims.end(entry.flowId)
       records.markSettled(record)
       return done
@@ -140,6 +154,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
       if (status === 'RUNNING') return 'running'
       records.remove(flowId)
       claims.end(flowId)
+      waits.remove(flowId)
       return 'deleted'
     },
     stepResults: async (flowId, options) => {
@@ -165,6 +180,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
           return record ? [[flowId, { status: record.flow.status, lastSeq: record.updates?.at(-1)?.seq ?? 0 }]] : []
         }),
       ),
+    // Ended flows are compressed in pages, which makes their text chunks small.
+    compact: async () => {},
     prune: async (settledBefore) => {
       let touched = 0
       for (const { id, status, completedAtMs, hasUpdates } of [...records.listEntries()]) {
@@ -186,12 +203,14 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
       const head = records.readHead(flowId)
       return head && { threadId: head.flow.threadId, userId: head.flow.userId, name: head.flow.name }
     },
+    waits: waits.repository,
     queue: (findDead) => createMemoryQueue({ records, claims, findDead }),
     deleteFlowsOfThread: (threadId) => {
       for (const row of [...records.listEntries()]) {
         if (row.threadId !== threadId) continue
         records.remove(row.id)
         claims.end(row.id)
+        waits.remove(row.id)
       }
     },
     interruptFlowsOf: (isDead, deliverTo) => {
@@ -222,7 +241,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, addDeliveries, 
 
 function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
   if (results) recordResults(record, results)
-  if (intents) (record.intents ??= []).push(...intents)
+  if (intents) record.intents = [...(record.intents ?? []), ...intents]
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)

@@ -1,5 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { OrphanOptions, Owner, OwnerRepository, Store } from '../repository.ts'
+import { createMemoryBudgets } from './budgets.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows, type MemoryFlows } from './flows.ts'
@@ -46,6 +47,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     hasThread: conversations.hasThread,
     addMessages: conversations.addFlowMessages,
     addDeliveries,
+    rightsOf: conversations.findRights,
   })
   const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
 
@@ -55,6 +57,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     updates: memory.updates,
     journal: memory.journal,
     usage: memory.usage,
+    waits: memory.waits,
     threads: {
       ...conversations.threads,
       delete: (threadId) => {
@@ -68,6 +71,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     webhooks,
     schedules: createMemorySchedules(),
     queue: memory.queue(findDead),
+    budgets: createMemoryBudgets((ownerId, staleMs) => !findDead({ staleMs, isDead: () => false })(ownerId)),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     expectClose: () => {},
     close: () => Promise.resolve(),

@@ -2,7 +2,7 @@ import type { OrphanOptions, QueueCounts, QueueRepository, UnrunnableDefinition 
 import type { MemoryClaim, MemoryClaims } from './claims.ts'
 import type { FlowRecords } from './records.ts'
 
-/** Tells which owners are dead. Implemented by the memory store. */
+/** Finds the owners that are dead. Implemented by the memory store. */
 export type FindDead = (options: OrphanOptions) => (ownerId: string) => boolean
 
 export interface MemoryQueueDeps {
@@ -30,7 +30,9 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
   function requeue(flowId: string): boolean {
     const record = records.checkOut(flowId)
     const claim = claims.claims.get(flowId)
-    if (!record || !claim || claim.ownerId === undefined) return false
+    const { runOptions } = record?.flow ?? {}
+    const mayContinue = runOptions !== undefined && runOptions.resumeAfterCrash === undefined
+    if (!record || claim?.ownerId === undefined || !mayContinue) return false
     record.flow = { ...record.flow, ownerId: undefined, ownerEpoch: record.flow.ownerEpoch + 1 }
     claims.queue(record.flow, claim.requires, { queuedAtMs: record.flow.createdAt.getTime(), jobId: claim.jobId })
     return true
@@ -67,8 +69,7 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
     requeueOrphans: async (options) => {
       const isDead = findDead(options)
       const orphaned = [...claims.claims.values()].filter(({ ownerId }) => ownerId !== undefined && isDead(ownerId))
-      const whole = orphaned.filter(({ flowId }) => records.read(flowId)?.flow.runOptions !== undefined)
-      return whole.flatMap(({ flowId }) => (requeue(flowId) ? [flowId] : []))
+      return orphaned.flatMap(({ flowId }) => (requeue(flowId) ? [flowId] : []))
     },
     findQueued: async (olderThanMs, limit) => {
       const old = queuedFlows().filter((claim) => queuedAt(claim) < claims.now() - olderThanMs)

@@ -40,19 +40,32 @@ import {
 } from '../columns/flow-columns.ts'
 import { INTENT_COLUMNS, type IntentRow } from '../columns/intent-columns.ts'
 import {
+  BUDGET_RESERVATION_COLUMNS,
+  BUDGET_USAGE_COLUMNS,
+  type BudgetReservationRow,
+  type BudgetUsageRow,
+  PROVIDER_RATE_COLUMNS,
+  PROVIDER_SLOT_COLUMNS,
+  type ProviderRateRow,
+  type ProviderSlotRow,
+  REQUEST_COUNT_COLUMNS,
+  type RequestCountRow,
+} from '../columns/spending-columns.ts'
+import {
   ATTEMPT_COLUMNS,
   type AttemptRow,
   STEP_KEY_COLUMNS,
   STEP_RESULT_COLUMNS,
   type StepResultRow,
 } from '../columns/step-columns.ts'
+import { WAIT_COLUMNS, type WaitRow } from '../columns/wait-columns.ts'
 import { storableJson, storableText } from './storable.ts'
 
 type IndexedColumns<Row> = readonly Extract<keyof Row, string>[]
 
 /**
- * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name of
- * an index is `<table>_<key>`.
+ * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name
+ * of an index is `<table>_<key>`.
  */
 type Indices<Row> = Readonly<
   Record<`by_${string}`, IndexedColumns<Row> | { readonly columns: IndexedColumns<Row>; readonly where: string }>
@@ -140,6 +153,10 @@ export const ENTITIES = [
   createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),
   createEntity<StepResultRow>('PolyphonyStepResult', 'polyphony_step_results', STEP_RESULT_COLUMNS),
   createEntity<AttemptRow>('PolyphonyStepAttempt', 'polyphony_step_attempts', { ...STEP_KEY_COLUMNS, ...ATTEMPT_COLUMNS }),
+  createEntity<WaitRow>('PolyphonyFlowWait', 'polyphony_flow_waits', WAIT_COLUMNS, {
+    by_thread: ['threadId', 'since'],
+    by_event: ['event', 'correlation'],
+  }),
   createEntity<TicketRow>('PolyphonyTicket', 'polyphony_tickets', TICKET_COLUMNS),
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],
@@ -150,4 +167,9 @@ export const ENTITIES = [
     by_due: ['webhookId', 'dueAt'],
     by_end: ['settledAt'],
   }),
+  createEntity<BudgetUsageRow>('PolyphonyBudgetUsage', 'polyphony_budget_usage', BUDGET_USAGE_COLUMNS),
+  createEntity<BudgetReservationRow>('PolyphonyBudgetReservation', 'polyphony_budget_reservations', BUDGET_RESERVATION_COLUMNS),
+  createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
+  createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
+  createEntity<RequestCountRow>('PolyphonyRequestCount', 'polyphony_request_counts', REQUEST_COUNT_COLUMNS),
 ]

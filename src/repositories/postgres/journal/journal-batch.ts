@@ -1,8 +1,9 @@
 import type { CallIntent } from '../../../domain/execution/call-intent.ts'
-import type { FlowStart } from '../../../domain/execution/flow-start.ts'
+import type { FlowStart } from '../../../domain/execution/flow.ts'
 import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
 import type { DELIVERY_COLUMNS, DeliveryRow } from '../../columns/background-columns.ts'
+import { waitKey } from '../../../domain/waiting/wait.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
 import type { FlowInsert, FlowOutcome, JournalEntry, NewDelivery, StoredDefinition } from '../../repository.ts'
@@ -14,6 +15,7 @@ import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-co
 import type { JournalReply } from './journal-sql.ts'
 import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
 import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
+import { toWaitJson, type WaitJson } from './wait-rows.ts'
 
 /** Callbacks of a write. */
 interface WaitingWrite {
@@ -40,8 +42,8 @@ export type Operation =
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
- * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue, or entries of one epoch,
- * of which the last may carry the outcome.
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue,
+ * or entries of one epoch, of which the last may carry the outcome.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue
@@ -112,6 +114,8 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   readonly messages: MessageJson[]
   readonly intents: IntentJson[]
   readonly deliveries: DeliveryJson[]
+  readonly waits: WaitJson[]
+  readonly pauses: { readonly flow_id: string; readonly wake_at: Date | undefined }[]
 }
 
 export interface JournalStatement {
@@ -142,6 +146,8 @@ export function toStatement(
     messages: [],
     intents: [],
     deliveries: [],
+    waits: [],
+    pauses: [],
   }
   const definitions = new Map<string, StoredDefinition>()
   const entriesOf = new Map<string, EntryOperation[]>()
@@ -186,8 +192,12 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
     const last = Math.max(...updates.map((update) => update.seq))
     rows.updates.push({ flow_id: flowId, last_seq: last, batch: toUpdateBatch(updates) })
   }
+  // One statement cannot write a row twice, so only the last form of a wait is written.
+  const waits = new Map(operations.flatMap(({ entry }) => entry.waits ?? []).map((wait) => [waitKey(wait), wait]))
+  for (const wait of waits.values()) rows.waits.push(toWaitJson(wait))
   for (const { entry, outcome } of operations.slice(-1)) {
     if (outcome) rows.outcomes.push(toOutcomeJson(flowId, entry.epoch, outcome))
+    if (outcome?.status === 'PAUSED') rows.pauses.push({ flow_id: flowId, wake_at: outcome.wakeAt })
     else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
   }
 }

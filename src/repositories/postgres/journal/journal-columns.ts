@@ -4,6 +4,7 @@ import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
 import { INTENT_COLUMNS } from '../../columns/intent-columns.ts'
 import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
+import { WAIT_COLUMNS } from '../../columns/wait-columns.ts'
 import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
 import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
 
@@ -22,6 +23,8 @@ export const JOURNAL_PART = {
   enqueues: 256,
   intents: 512,
   deliveries: 2048,
+  waits: 1024,
+  pauses: 4096,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -36,6 +39,8 @@ export const JOURNAL_STATEMENTS = [
   'messages',
   'intents',
   'deliveries',
+  'waits',
+  'pauses',
 ] as const
 
 // Messages that flows add to their thread have no attachments.
@@ -99,6 +104,15 @@ export const DELIVERIES: JournalTable = {
   key: keyColumns(DELIVERY_COLUMNS),
 }
 
+/** Columns of a wait that a running flow writes; a decision sets the others. */
+const OPEN_WAIT_FIELDS = fieldsOf(WAIT_COLUMNS).filter(({ property }) => !/^deci/.test(property))
+
+export const WAITS: JournalTable = {
+  name: 'polyphony_flow_waits',
+  columns: jsonColumnsOf(WAIT_COLUMNS, OPEN_WAIT_FIELDS),
+  key: keyColumns(WAIT_COLUMNS),
+}
+
 const CLAIM_COLUMNS: JsonColumns = {
   flow_id: 'uuid',
   allowed: 'text[]',
@@ -119,4 +133,6 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
   intents: INTENTS.columns,
   deliveries: DELIVERIES.columns,
+  waits: WAITS.columns,
+  pauses: { flow_id: 'uuid', wake_at: 'timestamptz' },
 }

@@ -19,6 +19,7 @@ import {
   PART_COLUMNS,
   RESULTS,
   UPDATES,
+  WAITS,
 } from './journal-columns.ts'
 
 /**
@@ -69,6 +70,12 @@ const resultAssignments = Object.keys(RESULTS.columns)
   .filter((column) => !(column in RESULTS.key))
   .map((column) => `${column} = r.${column}`)
   .join(', ')
+
+/** Assignments by which a wait for something else replaces one, from its row `r`. */
+const waitAssignments = [
+  ...Object.keys(WAITS.columns).map((column) => `${column} = r.${column}`),
+  'decision = null, decided_by = null, decided_at = null',
+].join(', ')
 
 /** The SQL that one part adds to the statement. */
 interface Fragment {
@@ -184,10 +191,8 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
       `finished as (
   update polyphony_flows f set ${outcomeAssignments}
   from outcomes o where f.id = o.flow_id and f.owner_epoch = o.epoch returning f.id, f.status)`,
-      "claims_ended as (delete from polyphony_flow_claims c using finished where c.flow_id = finished.id and finished.status <> 'PAUSED')",
-      `claims_paused as (
-  update polyphony_flow_claims c set owner_id = null, queued_at = null, job_id = null
-  from finished where c.flow_id = finished.id and finished.status = 'PAUSED')`,
+      `claims_ended as (
+  delete from polyphony_flow_claims c using finished where c.flow_id = finished.id and finished.status <> 'PAUSED')`,
     ],
     locked: 'select id from finished',
     reply: fenced('outcomes', 'finished'),
@@ -222,6 +227,26 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
 
   deliveries: (source) => ({
     ctes: [ofLockedFlows('deliveries', source), insertMissing('deliveries', DELIVERIES)],
+  }),
+
+  waits: (source) => ({
+    ctes: [
+      ofLockedFlows('waits', source),
+      `waits_replaced as (
+  update ${WAITS.name} t set ${waitAssignments} from waits r where ${sameKey(WAITS)} and t.hash <> r.hash)`,
+      insertMissing('waits', WAITS),
+    ],
+  }),
+
+  // An outcome of the same statement has the status PAUSED. "least" keeps the instant of a decision that came while
+  // the flow ran: both statements change this row, so the later one sees what the earlier one wrote.
+  pauses: (source) => ({
+    ctes: [
+      `pauses as (select * from ${source} where ${expectOne('r.flow_id')})`,
+      `claims_paused as (
+  update polyphony_flow_claims c set owner_id = null, queued_at = null, job_id = null, wake_at = least(c.wake_at, r.wake_at)
+  from pauses r join finished on finished.id = r.flow_id where c.flow_id = r.flow_id)`,
+    ],
   }),
 }
 

@@ -99,7 +99,7 @@ const toAttemptJson = (attempt: Attempt): AttemptJson => ({
 })
 
 function toDetails(result: StepResult): StepDetails | undefined {
-  const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId } = result
+  const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId, writers } = result
   // `withheld` usually repeats the refused decisions of `sharing` and is stored only if it differs.
   const refused = sharing.filter((decision) => !decision.allowed)
   const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
@@ -113,6 +113,7 @@ function toDetails(result: StepResult): StepDetails | undefined {
     withheld: derivable ? undefined : withheld,
     notes: notes.length > 0 ? notes : undefined,
     messageId,
+    writers,
   }
   return Object.values(details).some((value) => value !== undefined) ? details : undefined
 }

@@ -25,7 +25,8 @@ results as (delete from polyphony_step_results where flow_id in (select id from 
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from gone)),
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone)),
 intents as (delete from polyphony_call_intents where flow_id in (select id from gone)),
-claims as (delete from polyphony_flow_claims where flow_id in (select id from gone))
+claims as (delete from polyphony_flow_claims where flow_id in (select id from gone)),
+waits as (delete from polyphony_flow_waits where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
 
 // No index holds the state of a flow: the range of ids bounds the rows that are read.

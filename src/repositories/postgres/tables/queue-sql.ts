@@ -1,9 +1,16 @@
-// Statements lock rows of flows before rows of claims, in the order of the journal: otherwise a cancellation and a claim
-// of one flow could wait for each other. A row of a flow may have changed since the snapshot of the statement, and only
-// conditions on it are checked again, so they say `f.owner_id` and `f.status` although the claim holds the same.
+// Statements lock rows of flows before rows of claims, in the order of the journal: otherwise a cancellation and a
+// claim of one flow could wait for each other. A row of a flow may have changed since the snapshot of the statement,
+// and only conditions on it are checked again, so they say `f.owner_id` and `f.status` although the claim holds the
+// same.
 
 const QUEUED = 'c.owner_id is null and c.queued_at is not null'
 const RUNNABLE = '(c.requires is null or c.requires = any($3))'
+
+/**
+ * A flow without stored options runs a single step or is being cancelled, so it must not be run as a whole. Others were
+ * stored only for the process that took the flow from the queue.
+ */
+const MAY_CONTINUE = "f.run_options is not null and f.run_options->>'resumeAfterCrash' is null"
 
 /** Key of the lock under which flows of users are counted. The number has no meaning; it must only stay the same. */
 const USERS_LOCK = 7_265_511_023
@@ -12,9 +19,9 @@ const USERS_LOCK = 7_265_511_023
 export const LOCK_USERS_SQL = `begin; select pg_advisory_xact_lock(${USERS_LOCK})`
 
 /**
- * `$1` owner, `$2` start, `$3` registrations, `$4` flows per user or null, `$5` job or null. `users` skips from one user
- * of the index to the next, so that a user with a long queue costs as much as one with a short one. `picked` reads the
- * candidates in their order and stops at the first flow that no other process has locked.
+ * `$1` owner, `$2` start, `$3` registrations, `$4` flows per user or null, `$5` job or null. `users` skips from one
+ * user of the index to the next, so that a user with a long queue costs as much as one with a short one. `picked` reads
+ * the candidates in their order and stops at the first flow that no other process has locked.
  */
 export const CLAIM_NEXT_SQL = `with recursive users as (
   (select c.user_id from polyphony_flow_claims c where ${QUEUED} order by c.user_id limit 1)
@@ -62,18 +69,16 @@ select id from released`
 /** `$1` flow, `$2` epoch. */
 export const RELEASE_SQL = `with held as (
   select f.id from polyphony_flows f
-  where f.id = $1 and f.owner_epoch = $2 and f.status = 'RUNNING' and f.owner_id is not null for update of f),
+  where f.id = $1 and f.owner_epoch = $2 and f.status = 'RUNNING' and f.owner_id is not null and ${MAY_CONTINUE}
+  for update of f),
 ${requeued('held')}`
 
-/**
- * `$1` ids of dead owners, `$2` milliseconds without a heartbeat. A flow without stored options runs a single step or is
- * being cancelled, so it must not be run as a whole.
- */
+/** `$1` ids of dead owners, `$2` milliseconds without a heartbeat. */
 export const REQUEUE_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
 orphaned as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
-  where f.status = 'RUNNING' and f.run_options is not null and f.owner_id = c.owner_id and (c.owner_id in (select id from dead)
+  where f.status = 'RUNNING' and ${MAY_CONTINUE} and f.owner_id = c.owner_id and (c.owner_id in (select id from dead)
     or not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
   for update of f skip locked),
 ${requeued('orphaned')}`

@@ -18,6 +18,7 @@ messages as (delete from polyphony_messages where thread_id in (select id from g
 permissions as (delete from polyphony_thread_permissions where thread_id in (select id from gone)),
 flows as (delete from polyphony_flows where thread_id in (select id from gone) returning id),
 claims as (delete from polyphony_flow_claims where flow_id in (select id from flows)),
+waits as (delete from polyphony_flow_waits where flow_id in (select id from flows)),
 results as (delete from polyphony_step_results where flow_id in (select id from flows)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from flows)),
 updates as (delete from polyphony_flow_updates where flow_id in (select id from flows)),
@@ -74,6 +75,11 @@ export function createThreadRepository(dataSource: DataSource, nextRecorded: () 
 
     newestUserMessage: guarded(async (threadId: string) => {
       const row = await messages.findOne({ where: { threadId, role: 'user' }, order: { createdAt: 'DESC', recorded: 'DESC' } })
+      return row ? fromMessageRow(row) : undefined
+    }),
+
+    findMessage: guarded(async (threadId: string, messageId: string) => {
+      const row = await messages.findOneBy({ id: messageId, threadId })
       return row ? fromMessageRow(row) : undefined
     }),
   }

@@ -1,0 +1,117 @@
+import { callListener } from '../../async/call-listener.ts'
+import { onAbort } from '../../async/on-abort.ts'
+import { flowNotFound } from '../../domain/execution/flow-errors.ts'
+import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
+import { SETTLED } from '../../domain/vocabulary.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { Store } from '../../repositories/repository.ts'
+import { joinSampleRows, toExecutionResult } from '../flows/flow-view.ts'
+import type { LiveUpdates } from '../updates/live-updates.ts'
+import type { ExecutionEnd } from './flow-runner.ts'
+
+const DEFAULT_POLL_MS = 100
+
+export interface EndElsewhereDeps {
+  readonly store: Store
+  readonly live: Pick<LiveUpdates, 'stream'>
+  /** Milliseconds between polls of the database; default 100. */
+  readonly pollMs?: number
+}
+
+export interface AwaitEndOptions {
+  /** The newest update that the caller knows. */
+  readonly afterSeq: number
+  readonly onUpdate?: (update: FlowUpdate) => unknown
+  /** Stops the waiting; the promise then never settles. */
+  readonly signal: AbortSignal
+}
+
+/** Waits for the end of flows that other processes drive, or that are queued or paused. */
+export interface EndElsewhere {
+  /** Resolves with the stored outcome when the flow is settled, after every update was passed on. */
+  wait(flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd>
+  /** Something has ended the flow: it is read now instead of at the next poll. */
+  check(flowId: string): void
+  /** Ends all waiting with the error; the flows continue. */
+  close(error: OrchestratorError): void
+}
+
+export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: EndElsewhereDeps): EndElsewhere {
+  const closing = new AbortController()
+  const waiting = new Map<string, Set<() => void>>()
+  let timer: NodeJS.Timeout | undefined
+
+  /** One statement for all flows that are awaited. */
+  async function poll(flowIds: readonly string[]): Promise<void> {
+    // An unreachable database is queried again at the next poll.
+    const heads = await store.updates.heads(flowIds).catch(() => undefined)
+    for (const flowId of heads ? flowIds : []) {
+      const status = heads?.get(flowId)?.status
+      if (status !== undefined && !SETTLED.includes(status)) continue
+      for (const settle of waiting.get(flowId) ?? []) settle()
+      waiting.delete(flowId)
+    }
+  }
+
+  const pollSoon = () => {
+    if (waiting.size === 0) return
+    timer ??= setTimeout(() => {
+      void poll([...waiting.keys()]).then(() => {
+        timer = undefined
+        pollSoon()
+      })
+    }, pollMs)
+    timer.unref()
+  }
+
+  function untilSettled(flowId: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const settlers = waiting.get(flowId) ?? new Set()
+      settlers.add(resolve)
+      waiting.set(flowId, settlers)
+      const forget = () => {
+        settlers.delete(resolve)
+        if (settlers.size === 0 && waiting.get(flowId) === settlers) waiting.delete(flowId)
+      }
+      if (signal.aborted) forget()
+      else signal.addEventListener('abort', forget, { once: true })
+      pollSoon()
+    })
+  }
+
+  async function passOn(flowId: string, { afterSeq, onUpdate, signal }: AwaitEndOptions): Promise<void> {
+    const isSettled = async () => {
+      const flow = await store.flows.find(flowId)
+      return flow === undefined || SETTLED.includes(flow.status)
+    }
+    for await (const update of live.stream(flowId, { afterSeq, signal, isSettled })) callListener(() => onUpdate?.(update))
+  }
+
+  async function readEnd(flowId: string): Promise<ExecutionEnd> {
+    const flow = await store.flows.find(flowId)
+    if (!flow) return { error: flowNotFound(flowId) }
+    const result = toExecutionResult(flow, joinSampleRows(await store.flows.stepResults(flowId, { samples: true })))
+    if (result) return { result }
+    const { code = 'INTERNAL', message = `Flow "${flowId}" ended without a result`, details, retryable } = flow.error ?? {}
+    return { error: new OrchestratorError(code, message, { details, retryable }) }
+  }
+
+  return {
+    async wait(flowId, options) {
+      const signal = AbortSignal.any([options.signal, closing.signal])
+      const ended = options.onUpdate ? passOn(flowId, { ...options, signal }) : untilSettled(flowId, signal)
+      const closed = new Promise<OrchestratorError>((resolve) => onAbort(closing.signal, () => resolve(closing.signal.reason)))
+      const error = await Promise.race([ended, closed])
+      if (error) return { error: error.with({ flowId }) }
+      if (options.signal.aborted) return new Promise(() => {})
+      return readEnd(flowId)
+    },
+    check(flowId) {
+      if (waiting.has(flowId)) void poll([flowId])
+    },
+    close(error) {
+      closing.abort(error)
+      clearTimeout(timer)
+    },
+  }
+}
