@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { FlowStart } from '../../../domain/execution/flow.ts'
+import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/schema-version.ts'
 import { threadNotFound } from '../../../domain/users/thread.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ClaimAnswer, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'
@@ -273,13 +274,15 @@ function toClaimAnswer(
   if (!reply) return { status: undefined }
   if (reply[0] === 'claimed') return { epoch: reply[2] }
   if (reply[0] !== 'refused') return { status: undefined }
-  const [, , epoch, status, storedOwnerId, startedMs] = reply
+  const [, , epoch, status, storedOwnerId, startedMs, version] = reply
   // A queued flow may have got an owner since its statement was written.
   const isOwner = ownerId === undefined || storedOwnerId === ownerId
   const ours = status === 'RUNNING' && isOwner && startedMs === claim.startedAt.getTime()
   if (repeated && ours) return { epoch }
-  // The reply shows the state before the statement. If that status may be claimed, another claim was faster.
-  return { status: claim.from.some((from) => from === status) ? 'RUNNING' : status }
+  if (!claim.from.some((from) => from === status)) return { status }
+  if (version > FLOW_SCHEMA_VERSION) return { status, newerVersion: version }
+  // The reply shows the state before the statement: another claim was faster.
+  return { status: 'RUNNING' }
 }
 
 const idInUse = (flowId: string) =>

@@ -21,6 +21,13 @@ interface ClaimedRow {
   readonly unrunnable: number
 }
 
+interface UnrunnableRow {
+  readonly name: string
+  readonly version: string | null
+  readonly newerVersion: number | null
+  readonly flows: number
+}
+
 export function createQueueRepository(pool: Pool): QueueRepository {
   const claimNextSql = ({ ownerId, startedAt, registered, perUser, jobId }: ClaimNext) => ({
     name: 'polyphony_claim_next',
@@ -100,10 +107,13 @@ export function createQueueRepository(pool: Pool): QueueRepository {
     }),
 
     unrunnable: guarded(async (registered: readonly string[]) => {
-      const { rows } = await pool.query<{ name: string; version: string | null; flows: number }>(UNRUNNABLE_SQL, [
-        registered.map(toStorableText),
-      ])
-      return rows.map(({ version, ...definition }) => (version === null ? definition : { ...definition, version }))
+      const { rows } = await pool.query<UnrunnableRow>(UNRUNNABLE_SQL, [registered.map(toStorableText)])
+      return rows.map(({ name, version, newerVersion, flows }) => ({
+        name,
+        ...(version !== null && { version }),
+        ...(newerVersion !== null && { newerVersion }),
+        flows,
+      }))
     }),
 
     clockOffsetMs: guarded(async () => {
