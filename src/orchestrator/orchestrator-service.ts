@@ -171,8 +171,8 @@ export class OrchestratorService {
 
   /**
    * Decides about a step that waits: `approved` for an approval, with an `edit` of the shown text or with `data`;
-   * `data` alone for an event. Needs `write`, or that the user is one of the step's assignees. The first decision counts.
-   * STEP_NOT_FOUND, STEP_NOT_WAITING, APPROVAL_DECIDED, APPROVAL_OUTDATED, APPROVAL_EXPIRED, PERMISSION_DENIED;
+   * `data` alone for an event. Needs `write`, or that the user is one of the step's assignees. The first decision
+   * counts. STEP_NOT_FOUND, STEP_NOT_WAITING, APPROVAL_DECIDED, APPROVAL_OUTDATED, APPROVAL_EXPIRED, PERMISSION_DENIED;
    * INPUT_INVALID for `data` that does not fit the schema of the step.
    *
    * ```ts

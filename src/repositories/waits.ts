@@ -28,8 +28,8 @@ export interface WaitCursor extends WaitKey {
 
 /**
  * The steps of flows that wait. The journal writes the waits; this repository reads them and ends them. A decision
- * makes its flow due at once, in the same write. Deadlines are compared with the clock of the database, as the wake-up of
- * flows is.
+ * makes its flow due at once, in the same write. Deadlines are compared with the clock of the database, as the wake-up
+ * of flows is.
  */
 export interface WaitRepository {
   /** All waits of a flow, ended ones included. Called when a flow that was paused continues, and for each decision. */

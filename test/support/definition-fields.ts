@@ -188,7 +188,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'schema: { type: object, properties: { amount: { type: number } }, required: [amount] }',
   },
   'steps[].approval.assignees': {
-    text: 'Ids of the users who may decide, if they may read the thread. Nobody else may, the creator of the flow included. Without it: all who may write.',
+    text: 'Ids of the only users who may decide, if they may read the thread. The creator of the flow may decide only if listed. Without it: all who may write.',
     example: 'assignees: [ada, bob]',
   },
   'steps[].approval.timeoutMs': {

@@ -56,8 +56,8 @@ export async function migrateBullmqAt(settings: PoolConfig, options: { readonly 
 }
 
 /**
- * Creates the schema if it does not exist, if `mayCreate`. Rejects with DATABASE_SCHEMA_MISMATCH if it is older than this
- * version needs: changing it below processes that use it is a step of its own.
+ * Creates the schema if it does not exist, if `mayCreate`. Rejects with DATABASE_SCHEMA_MISMATCH if it is older than
+ * this version needs: changing it below processes that use it is a step of its own.
  */
 export async function prepareBullmqSchema(pool: Pool, mayCreate: boolean): Promise<void> {
   const client = await pool.connect()
