@@ -13,15 +13,15 @@ import { importCommand } from './import.ts'
 import { createKeyCommand } from './keys/create.ts'
 import { listKeysCommand } from './keys/list.ts'
 import { revokeKeyCommand } from './keys/revoke.ts'
-import { mcpCommand } from './mcp.ts'
 import { migrateCommand } from './migrate.ts'
 import { runCommand } from './run.ts'
 import { schedulesCommand } from './schedules.ts'
 import { schemaCommand } from './schema.ts'
-import { serveCommand } from './serve.ts'
+import { mcpCommand } from './serving/mcp.ts'
+import { serveCommand } from './serving/serve.ts'
+import { workerCommand } from './serving/worker.ts'
 import { templatesCommand } from './templates.ts'
 import { webhooksCommand } from './webhooks.ts'
-import { workerCommand } from './worker.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [

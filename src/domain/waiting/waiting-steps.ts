@@ -38,7 +38,9 @@ export const approvalSchema = z.strictObject({
   show: z.string().max(200_000).optional(),
   /** Schema of the `data` that may come with the decision. */
   schema: schemaField.optional(),
-  /** Ids of the users who may decide; nobody else may, the creator of the flow included. Default: all who may write. */
+  /**
+   * Ids of the only users who may decide; the creator of the flow needs to be one of them. Default: all who may write.
+   */
   assignees: z.array(z.string().min(1).max(200)).min(1).max(100).optional(),
   /** Milliseconds until `onTimeout` decides. Default: the step waits without limit. */
   timeoutMs: waitMs.optional(),

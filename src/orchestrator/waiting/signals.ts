@@ -51,7 +51,7 @@ export interface SignalsDeps {
   readonly executions: {
     /** The execution of a flow that runs in this process. */
     find(flowId: string): Pick<FlowExecution, 'pause'> | undefined
-    /** Lets a paused flow go on. */
+    /** Resumes a paused flow. */
     wake(flowId: string): Promise<void>
   }
   readonly now: () => Date
