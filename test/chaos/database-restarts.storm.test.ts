@@ -11,6 +11,8 @@ import { createRandom } from './random.ts'
 import { OutcomeReader } from './stored-outcomes.ts'
 
 const RESTARTS = Number(process.env.CHAOS_RESTARTS ?? casesOf(5, 1))
+/** Milliseconds for which the database stays away at least, beyond the answers that come meanwhile. */
+const OUTAGE_MS = Number(process.env.CHAOS_OUTAGE_MS ?? 0)
 /** Flows that run at once. */
 const WIDTH = 20
 const STEPS = 4
@@ -23,6 +25,7 @@ let postgres: OwnPostgres
 let provider: CallLog
 let outcomes: OutcomeReader
 let polyphony: Polyphony
+let answersSlowly = false
 const unhandled: unknown[] = []
 const onUnhandled = (reason: unknown) => void unhandled.push(reason)
 
@@ -31,7 +34,7 @@ beforeAll(async () => {
   process.on('unhandledRejection', onUnhandled)
   postgres = await openOwnPostgres()
   outcomes = new OutcomeReader(postgres.url)
-  provider = await createCallLog({ answerMs: () => 20 + random() * 300 })
+  provider = await createCallLog({ answerMs: () => (answersSlowly ? 4_000 : 20 + random() * 300) })
   polyphony = await createPolyphony(engine.configOf(postgres.url, provider.url), { env: {}, cwd: '/nonexistent' })
 })
 afterAll(async () => {
@@ -56,7 +59,7 @@ async function whenBack<T>(run: string, request: () => Promise<T>): Promise<T> {
 }
 
 test(`every flow completes with one call per step although the database restarts ${RESTARTS} times`, {
-  timeout: 120_000 + RESTARTS * 30_000,
+  timeout: 120_000 + RESTARTS * (30_000 + OUTAGE_MS),
 }, async () => {
   const { orchestrator, conversations } = polyphony
   const { id: threadId } = await conversations.createThread(CHAOS_USER)
@@ -83,6 +86,7 @@ test(`every flow completes with one call per step although the database restarts
       // Long enough for answers to arrive while there is no database.
       const answered = provider.calls.filter(({ answeredAtMs }) => answeredAtMs !== undefined).length
       for (let turn = 0; turn < 25 && countAnswered() < answered + 5; turn++) await sleep(20)
+      if (OUTAGE_MS > 0) await sleep(OUTAGE_MS)
       await postgres.command('start')
       const startedAt = performance.now()
       while (!ends.some((at) => at > startedAt)) await sleep(10)
@@ -118,4 +122,39 @@ test(`every flow completes with one call per step although the database restarts
   }
   expect(unhandled).toEqual([])
   expect(Math.max(...backMs)).toBeLessThan(BACK_WITHIN_MS)
+})
+
+test('a flow that is cancelled while the database is away ends its call at once, and makes no further one', async () => {
+  const { orchestrator, conversations } = polyphony
+  const { id: threadId } = await conversations.createThread(CHAOS_USER)
+  const [run, waitingRun] = [randomUUID(), randomUUID()]
+  const begin = async (name: string) => {
+    const { id } = await orchestrator.createFlow(threadId, CHAOS_USER, lineOf(name, 2))
+    const stop = new AbortController()
+    const end = orchestrator.executeFlow(id, CHAOS_USER, { input: CHAOS_INPUT, signal: stop.signal })
+    const code = end.then(
+      () => 'completed',
+      (error: { code?: string }) => error.code,
+    )
+    while (provider.callsOf(name, 's1').length === 0) await sleep(5)
+    return { id, stop, code }
+  }
+  const waiting = await begin(waitingRun)
+  answersSlowly = true
+  const calling = await begin(run)
+  await postgres.command('stop')
+  const [call] = provider.callsOf(run, 's1')
+  const [answered] = provider.callsOf(waitingRun, 's1')
+  if (!call || !answered) throw new Error('expected a call of each flow')
+  await provider.settled(answered)
+  calling.stop.abort()
+  waiting.stop.abort()
+  await provider.settled(call)
+  expect(call.answeredAtMs).toBeUndefined()
+  await postgres.command('start')
+  answersSlowly = false
+  expect(await Promise.all([calling.code, waiting.code])).toEqual(['FLOW_CANCELLED', 'FLOW_CANCELLED'])
+  const stored = await outcomes.read([calling.id, waiting.id])
+  expect(stored.map(({ status }) => status)).toEqual(['CANCELLED', 'CANCELLED'])
+  expect(provider.callsOf(run, 's2')).toEqual([])
 })
