@@ -13,8 +13,8 @@ export interface OpenStoreOptions {
    */
   readonly url: string | PluggedDataSource
   /**
-   * Milliseconds for which creations and claims of flows are repeated while Postgres does not answer. Results of running
-   * flows are kept until the store is closed. Default: 30 seconds.
+   * Milliseconds for which creations and claims of flows are repeated while Postgres does not answer. Results of
+   * running flows are kept until the store is closed. Default: 30 seconds.
    */
   readonly retryForMs?: number
   /** Called once per outage when results are rejected because more than 256 MiB of them wait. */

@@ -44,7 +44,7 @@ export interface QueueCounts {
 export interface UnrunnableDefinition {
   readonly name: string
   readonly version?: string
-  /** Version of the flows' rows, if it is newer than this process knows; otherwise functions are not registered here. */
+  /** Version of the flows' rows, if it is newer than this process knows; otherwise functions are not registered. */
   readonly newerVersion?: number
   readonly flows: number
 }

@@ -16,7 +16,7 @@ const OUTAGE_MS = Number(process.env.CHAOS_OUTAGE_MS ?? 0)
 /** Flows that run at once. */
 const WIDTH = 20
 const STEPS = 4
-/** Judged limit from the first answer of the server to the next outcome. */
+/** Longest time from the first answer of the server to the next outcome. */
 const BACK_WITHIN_MS = 10_000
 
 const [engine] = CHAOS_ENGINES

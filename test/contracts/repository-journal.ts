@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FLOW_SCHEMA_VERSION } from '../../src/domain/execution/schema-version.ts'
+import { FLOW_SCHEMA_VERSION } from '../../src/domain/execution/flow.ts'
 import { instant, newClaim, newMessage, outcome, stepResult, update } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 

@@ -4,9 +4,9 @@ import { createRecovery } from '../../src/orchestrator/ownership/recovery.ts'
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
 
-test('after an outage a process waits for the heartbeats of the others before it judges which of them are dead', async () => {
+test('after an outage a process waits for the heartbeats of the others before it decides which of them are dead', async () => {
   let isAway = false
-  let judgements = 0
+  let decisions = 0
   const recovery = createRecovery({
     owners: {
       heartbeat: async () => {
@@ -15,7 +15,7 @@ test('after an outage a process waits for the heartbeats of the others before it
       unregister: async () => {},
       expire: async () => {},
       interruptOrphanedFlows: async () => {
-        judgements++
+        decisions++
         return []
       },
     },
@@ -24,13 +24,13 @@ test('after an outage a process waits for the heartbeats of the others before it
     exclusive: false,
   })
   await recovery.start()
-  expect(judgements).toBe(1)
+  expect(decisions).toBe(1)
   isAway = true
   await vi.advanceTimersByTimeAsync(60_000)
   isAway = false
   await vi.advanceTimersByTimeAsync(10_000)
-  expect(judgements).toBe(1)
+  expect(decisions).toBe(1)
   await vi.advanceTimersByTimeAsync(5_000)
-  expect(judgements).toBe(2)
+  expect(decisions).toBe(2)
   await recovery.stop()
 })

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FLOW_SCHEMA_VERSION } from '../../src/domain/execution/schema-version.ts'
+import { FLOW_SCHEMA_VERSION } from '../../src/domain/execution/flow.ts'
 import { openStore } from '../../src/repositories/database.ts'
 import type { Store } from '../../src/repositories/repository.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
@@ -25,7 +25,7 @@ afterAll(async () => {
 async function queuedFlow(version: number, name: string): Promise<string> {
   const flow = newFlow('thread', { name })
   await store.journal.createFlow(flow)
-  await store.journal.enqueue(newClaim(flow.id, { runOptions: {} }))
+  await store.journal.enqueue(newClaim(flow.id))
   await pool.query('update polyphony_flows set schema_version = $2 where id = $1', [flow.id, version])
   return flow.id
 }

@@ -1,6 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowStatus } from '../vocabulary.ts'
-import { FLOW_SCHEMA_VERSION } from './schema-version.ts'
+import { FLOW_SCHEMA_VERSION } from './flow.ts'
 
 /**
  * The same error for a flow that does not exist and for one that the caller may not read, so that ids cannot be probed.

@@ -9,7 +9,7 @@ const HEARTBEAT_INTERVAL_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
 /**
- * Heartbeats after which the owners are judged again when this process could not write its own: the others could not
+ * Heartbeats after which the owners are checked again when this process could not write its own: the others could not
  * write theirs either, and are alive.
  */
 const BEATS_AFTER_OUTAGE = 2

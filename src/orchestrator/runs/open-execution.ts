@@ -63,7 +63,9 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
           () => readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences }),
           [cancellation],
         )
-    const pause = mayPause(definition) ? await repeatRead(() => openPauseControl(store, flow.id, isFresh), [cancellation]) : undefined
+    const pause = mayPause(definition)
+      ? await repeatRead(() => openPauseControl(store, flow.id, isFresh), [cancellation])
+      : undefined
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,

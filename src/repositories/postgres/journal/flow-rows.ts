@@ -1,5 +1,4 @@
-import type { FlowStart } from '../../../domain/execution/flow.ts'
-import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/schema-version.ts'
+import { FLOW_SCHEMA_VERSION, type FlowStart } from '../../../domain/execution/flow.ts'
 import { fieldsOf, type MarkedProperty, markedFields, unmarkedFields } from '../../columns/column.ts'
 import { FLOW_COLUMNS, FLOW_PROPERTIES, type FlowRow } from '../../columns/flow-columns.ts'
 import {

@@ -1,4 +1,4 @@
-import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/schema-version.ts'
+import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/flow.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { markedFields } from '../../columns/column.ts'
 import { FLOW_COLUMNS } from '../../columns/flow-columns.ts'

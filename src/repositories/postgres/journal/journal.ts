@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import type { FlowStart } from '../../../domain/execution/flow.ts'
-import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/schema-version.ts'
 import { threadNotFound } from '../../../domain/users/thread.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ClaimAnswer, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'
 import { classifyDatabaseError, toDatabaseError } from '../database-errors.ts'
 import { canBeFlowId } from '../storable.ts'
+import { toClaimAnswer } from './claim-answer.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
 import { type JournalReply, journalSql } from './journal-sql.ts'
 import { createOutage } from './outage.ts'
@@ -264,26 +264,6 @@ export function createJournal(options: JournalOptions): ClosableJournal {
 }
 
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-function toClaimAnswer(
-  claim: FlowStart,
-  ownerId: string | undefined,
-  reply: JournalReply | undefined,
-  repeated: boolean,
-): ClaimAnswer {
-  if (!reply) return { status: undefined }
-  if (reply[0] === 'claimed') return { epoch: reply[2] }
-  if (reply[0] !== 'refused') return { status: undefined }
-  const [, , epoch, status, storedOwnerId, startedMs, version] = reply
-  // A queued flow may have got an owner since its statement was written.
-  const isOwner = ownerId === undefined || storedOwnerId === ownerId
-  const ours = status === 'RUNNING' && isOwner && startedMs === claim.startedAt.getTime()
-  if (repeated && ours) return { epoch }
-  if (!claim.from.some((from) => from === status)) return { status }
-  if (version > FLOW_SCHEMA_VERSION) return { status, newerVersion: version }
-  // The reply shows the state before the statement: another claim was faster.
-  return { status: 'RUNNING' }
-}
 
 const idInUse = (flowId: string) =>
   new OrchestratorError('INTERNAL', `Expected a new id for a flow, found that flow ${flowId} exists`, { details: { flowId } })

@@ -1,4 +1,4 @@
-import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/schema-version.ts'
+import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/flow.ts'
 
 // Statements lock rows of flows before rows of claims, in the order of the journal: otherwise a cancellation and a
 // claim of one flow could wait for each other. A row of a flow may have changed since the snapshot of the statement,
