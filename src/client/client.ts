@@ -4,6 +4,7 @@ import { createFlows } from './flows.ts'
 import { createTransport } from './http/transport.ts'
 import { createSocket, type PolyphonySocket, type SocketOptions } from './socket/socket.ts'
 import { createMessages, createPermissions, createThreads } from './threads.ts'
+import { createWaiting } from './waiting.ts'
 
 export type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 /** Exported so that the types of the package contain the settings that every executor adds to `FlowTypeSettings`. */
@@ -18,6 +19,7 @@ export type { SocketConstructor, SocketEvent, SocketLike } from './socket/web-so
 export type { FollowOptions, Reconnection } from './stream-flow.ts'
 export type {
   DefinitionSource,
+  EventDelivery,
   Execution,
   Flow,
   FlowCheck,
@@ -32,6 +34,7 @@ export type {
   Message,
   MessageListQuery,
   MessagePage,
+  NewEvent,
   NewFlow,
   NewMessage,
   NewSharingPolicy,
@@ -42,6 +45,8 @@ export type {
   Rerun,
   SharingPolicies,
   SharingPolicy,
+  StepAnswer,
+  StepDecision,
   StepExecution,
   StepResult,
   Template,
@@ -54,6 +59,9 @@ export type {
   ThreadRights,
   UsageQuery,
   UsageReport,
+  WaitingListQuery,
+  WaitingPage,
+  WaitingStep,
 } from './wire.ts'
 
 /**
@@ -61,7 +69,7 @@ export type {
  * ISO 8601 text.
  *
  * Calls reject with a PolyphonyError, or with the reason of their `signal`. GET requests and calls with an
- * Idempotency-Key (creating, executing, rerunning) are repeated when the network fails and on 429, 502, 503 and 504;
+ * Idempotency-Key (creating, executing, rerunning, deciding) are repeated when the network fails and on 429, 502, 503 and 504;
  * other calls are sent once.
  *
  * Throws INPUT_INVALID for an invalid address and for a key together with a token.
@@ -83,6 +91,7 @@ export function createClient(options: ClientOptions) {
     permissions: createPermissions(transport),
     dataSharing: createDataSharing(transport),
     flows: createFlows(transport),
+    waiting: createWaiting(transport),
     templates: createTemplates(transport),
     providers: createProviders(transport),
     usage: createUsage(transport),
