@@ -6,7 +6,7 @@ export type CreateContext = (json: boolean) => CommandContext
 
 /** Commands of two words: the first word, with its description in `polyphony --help`. */
 export const COMMAND_GROUPS = {
-  flows: 'stored flows: list, show, cancel, resume, rerun',
+  flows: 'stored flows: list, show, cancel, resume, rerun, waiting, approve, reject, signal-event',
   keys: 'API keys of the server: create, list, revoke',
 } as const
 

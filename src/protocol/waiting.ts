@@ -68,6 +68,8 @@ export const waitingStep = z.object({
 export const waitingPage = pageOf(waitingStep)
 
 export const waitingListQuery = z.strictObject({
+  /** Only steps of this flow. Default: steps of all flows that the caller may read. */
+  flowId: id.optional(),
   limit: queryInteger(1, 1_000).optional(),
   cursor: z.string().max(4_000).optional(),
 })

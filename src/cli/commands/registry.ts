@@ -3,10 +3,12 @@ import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { cancelFlowCommand } from './flows/cancel.ts'
+import { approveCommand, rejectCommand, signalEventCommand } from './flows/decide.ts'
 import { listFlowsCommand } from './flows/list.ts'
 import { rerunFlowCommand } from './flows/rerun.ts'
 import { resumeFlowCommand } from './flows/resume.ts'
 import { showFlowCommand } from './flows/show.ts'
+import { waitingCommand } from './flows/waiting.ts'
 import { createKeyCommand } from './keys/create.ts'
 import { listKeysCommand } from './keys/list.ts'
 import { revokeKeyCommand } from './keys/revoke.ts'
@@ -26,6 +28,10 @@ export const COMMANDS: readonly CliCommand[] = [
   cancelFlowCommand,
   resumeFlowCommand,
   rerunFlowCommand,
+  waitingCommand,
+  approveCommand,
+  rejectCommand,
+  signalEventCommand,
   createKeyCommand,
   listKeysCommand,
   revokeKeyCommand,

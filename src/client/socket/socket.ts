@@ -229,6 +229,7 @@ async function statusOf(answer: Promise<AnswerFrame>): Promise<FlowStatusReport>
   throw unexpected(answered)
 }
 
-const unexpected = ({ type }: AnswerFrame): PolyphonyError => networkError(`The server answered with an unexpected frame "${type}"`)
+const unexpected = ({ type }: AnswerFrame): PolyphonyError =>
+  networkError(`The server answered with an unexpected frame "${type}"`)
 
 const isServerFrame = (value: unknown): value is WireServerFrame => isJsonObject(value) && typeof value.type === 'string'
