@@ -6,7 +6,7 @@ const SYSTEM = 'test/**/*.system.test.ts'
 const STORM = 'test/**/*.storm.test.ts'
 
 /** Of the tests with processes of their own: one of each kind, the quick ones. */
-const SHORT_SYSTEM = ['test/**/{built-package,commands,directory-lock,examples,loading,readme}.system.test.ts']
+const SHORT_SYSTEM = ['test/**/{built-package,commands,directory-lock,examples,loading,readme,simultaneous-start}.system.test.ts']
 /** Of the storms: those that have fewer cases in their short form. The others take their time whatever their number of cases. */
 const SHORT_STORM = ['test/**/{api-chaos,hostile-definitions,malformed-frames,matrix,policy-canaries}.storm.test.ts']
 

@@ -19,6 +19,7 @@ export function toAttemptContext(context: CallContext | AttemptContext, signal: 
     budget: context.budget,
     onDelta: context.onDelta,
     onReasoning: context.onReasoning,
+    beforeRepeat: context.beforeRepeat,
     onRetry: context.onRetry,
     onAttempt: context.onAttempt,
     onActivity: 'onActivity' in context ? context.onActivity : undefined,

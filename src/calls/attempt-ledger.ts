@@ -8,6 +8,7 @@ import { type Cost, UNKNOWN_USAGE, type Usage } from '../domain/execution/usage.
 import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
+import { estimatedInputTokens, toTokens } from './call-estimate.ts'
 import { unusable } from './usable-answer.ts'
 
 export interface LedgerDeps {
@@ -31,9 +32,6 @@ type PendingCost = KnownCost | undefined | Promise<KnownCost | undefined>
 
 /** Milliseconds for which the caller of an aborted attempt waits for its price. */
 const PRICE_GRACE_MS = 50
-
-/** Most tokenizers need about one token for four characters of English. Used where the provider sent no count. */
-const CHARACTERS_PER_TOKEN = 4
 
 /**
  * Passes one ledger row to `onAttempt` for every attempt that was sent, also for failed and aborted ones, before the
@@ -204,11 +202,8 @@ function usageOfFailure(
   return mayBeBilled ? UNKNOWN_USAGE : undefined
 }
 
-function estimatedUsage({ system, messages }: PreparedRequest, reported: Usage | undefined, deliveredCharacters: number): Usage {
-  const characters = messages.reduce((sum, { content }) => sum + content.length, system?.length ?? 0)
-  const inputTokens = reported?.inputTokens ?? toTokens(characters)
+function estimatedUsage(request: PreparedRequest, reported: Usage | undefined, deliveredCharacters: number): Usage {
+  const inputTokens = reported?.inputTokens ?? estimatedInputTokens(request)
   const outputTokens = Math.max(reported?.outputTokens ?? 0, toTokens(deliveredCharacters))
   return { ...reported, inputTokens, outputTokens, totalTokens: inputTokens + outputTokens, source: 'estimated' }
 }
-
-const toTokens = (characters: number): number => Math.ceil(characters / CHARACTERS_PER_TOKEN)

@@ -62,6 +62,11 @@ export interface CallContext {
   readonly onDelta?: (text: string) => void
   /** Receives reasoning text that the provider sends separately from the answer. */
   readonly onReasoning?: (text: string) => void
+  /**
+   * Called before every attempt but the first; the attempt starts when the promise resolves. Stores the attempts so far
+   * and the next one. Implemented by announceNext of the step runner.
+   */
+  readonly beforeRepeat?: (request: PreparedRequest) => Promise<void>
   /** Called before each wait for another attempt, and before each fallback. */
   readonly onRetry?: (retry: RetryNotice) => void
   /**
@@ -106,6 +111,21 @@ export interface CallResponse extends ModelResponse {
  * OrchestratorError of the last attempt, or with `signal.reason` after an abort. Implemented by `createCall`.
  */
 export type Call = (request: CallRequest, context: CallContext) => Promise<CallResponse>
+
+/** What a request would use and cost if it got the longest answer. */
+export interface CallEstimate {
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly simulated: boolean
+  /** US dollars; `undefined` if the price is unknown. A promise until the price list is loaded. */
+  readonly costUsd: Promise<number | undefined> | number | undefined
+}
+
+/**
+ * Estimates a request before it is sent. Called once per attempt, so it must neither count tokens nor wait. Implemented
+ * by `createCallEstimate`.
+ */
+export type EstimateCall = (request: PreparedRequest) => CallEstimate
 
 /** State of one call, shared and changed by its layers. */
 export interface CallProgress {

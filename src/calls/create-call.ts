@@ -11,7 +11,7 @@ import { fallback } from './fallback.ts'
 import { limits, type WorstCaseUsd } from './limits.ts'
 import { observedCall } from './observed-call.ts'
 import { type RateLimitDeps, rateLimit } from './rate-limit.ts'
-import { RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
+import { announcedRepeats, RETRY_DEFAULTS, type RetrySettings, retry } from './retry.ts'
 import { streamTimeout, totalTimeout } from './timeout.ts'
 import { cutNote } from './usable-answer.ts'
 
@@ -36,8 +36,8 @@ export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
 
 /**
  * Builds the layers around every request to a provider. Called once per Polyphony instance, because all flows share
- * rates and circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt: limits,
- * rate limit, circuit breaker, ledger, stream timeouts.
+ * rates and circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt:
+ * announcement, limits, rate limit, circuit breaker, ledger, stream timeouts.
  */
 export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock
@@ -45,6 +45,7 @@ export function createCall(deps: CallDeps): Call {
   const { baseDelayMs: jitterMs, retryAfterCapMs } = retrySettings
   const layers: readonly CallLayer[] = [
     retry(retrySettings, clock),
+    announcedRepeats,
     limits(deps.worstCaseUsd),
     rateLimit({ ratesOf: deps.ratesOf, retryAfterCapMs, jitterMs }, clock),
     circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock),

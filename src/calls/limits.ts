@@ -3,10 +3,8 @@ import { callFactsOf } from '../domain/execution/call-facts.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend } from './call.ts'
+import { DEFAULT_MAX_TOKENS } from './call-estimate.ts'
 import { wasNeverConnected } from './never-connected.ts'
-
-/** Maximum number of output tokens for a request without `settings.maxTokens` while a limit is set. */
-const DEFAULT_MAX_TOKENS = 4_096
 
 // Larger than the rounding error of a sum of prices, and far below the price of a token.
 const COST_TOLERANCE_USD = 1e-12

@@ -1,4 +1,5 @@
 import { type Clock, wait } from '../async/clock.ts'
+import { untilAborted } from '../async/until-aborted.ts'
 import { callFactsOf } from '../domain/execution/call-facts.ts'
 import { ERROR_CODES } from '../errors/error-codes.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -25,6 +26,13 @@ export const retry = (settings: RetrySettings, clock: Clock): CallLayer => {
     // The first attempt is outside the loop: nearly all calls need only one, and the pending loop would cost memory.
     return next(request, context).catch((error) => repeat(error, next, request, context, settings, clock))
   }
+}
+
+/** Starts every attempt but the first only after `beforeRepeat`, whether it repeats a request or goes to a fallback. */
+export const announcedRepeats: CallLayer = (next) => (request, context) => {
+  const { beforeRepeat, progress, signal } = context
+  if (progress.attempts === 0 || !beforeRepeat) return next(request, context)
+  return untilAborted(beforeRepeat(request), signal).then(() => next(request, context))
 }
 
 async function repeat(

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
+import { readVersion } from '../config/version.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createProgram } from './program.ts'
 import { reportError } from './report-error.ts'
@@ -7,10 +8,13 @@ import type { CommandContext, Services } from './services.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 const services: Services = {
-  open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags }),
-  loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags }),
+  open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags, defaultMigrations: 'check' }),
+  loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags, defaultMigrations: 'check' }),
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
-  migrate: async (database) => (await import('../repositories/database.ts')).migrate(database),
+  migrate: async ({ database }, options) => (await import('../repositories/database.ts')).migrate(database, options),
+  exportData: async ({ database }, sink, includeRunning) =>
+    (await import('../repositories/database.ts')).exportDatabase(database, sink, { program: readVersion(), includeRunning }),
+  importData: async ({ database }, chunks) => (await import('../repositories/database.ts')).importDatabase(database, chunks),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),

@@ -31,6 +31,9 @@ export interface ToolServing {
   readonly warn: (text: string) => void
 }
 
+/** Receives the text of an export and resolves when all of it is written. */
+export type ExportSink = (chunks: AsyncIterable<string>) => Promise<void>
+
 /** Entries to the rest of Polyphony, given by main.ts. Each function imports the modules it needs when it is called. */
 export interface Services {
   /** Loads the configuration with `flags` above all other sources, opens the database and builds the services. */
@@ -38,8 +41,15 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations and resolves with their names. */
-  migrate(database: PolyphonyConfig['database']): Promise<readonly string[]>
+  /** Applies pending migrations, or only finds them if `check` is set, and resolves with their names. */
+  migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>
+  /** Writes all data of a database to the sink; resolves with the number of rows by kind. */
+  exportData(config: PolyphonyConfig, sink: ExportSink, includeRunning: boolean): Promise<Readonly<Record<string, number>>>
+  /** Reads what `exportData` has written into a database; resolves with the counts by kind. */
+  importData(
+    config: PolyphonyConfig,
+    chunks: AsyncIterable<Uint8Array>,
+  ): Promise<Readonly<Record<string, { readonly imported: number; readonly skipped: number }>>>
   /** Starts a server, which opens and closes its own services. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */

@@ -1,4 +1,6 @@
 import type { PreparedRequest } from '../calls/call.ts'
+import type { LedgerDeps } from '../calls/attempt-ledger.ts'
+import { createCallEstimate } from '../calls/call-estimate.ts'
 import { createCall } from '../calls/create-call.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
 import { createRatesOf } from '../config/provider-rates.ts'
@@ -20,13 +22,16 @@ export function createModels(config: PolyphonyConfig) {
   const prices = createPriceBook({ overrides: config.prices })
   const pricingOf = createPricingLookup(providers)
 
+  const price: LedgerDeps['price'] = (provider, answer, usage) => prices.price(pricingOf(provider), answer, usage)
+  const isSimulated = (provider: string) => pricingOf(provider).simulated
+
   const call = createCall({
     attempt: (request, attempt) =>
       providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
-    price: (provider, answer, usage) => prices.price(pricingOf(provider), answer, usage),
+    price,
     worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
       prices.worstCase(pricingOf(provider), model, inputTokens, maxOutputTokens),
-    isSimulated: (provider) => pricingOf(provider).simulated,
+    isSimulated,
     ratesOf: createRatesOf(accounts),
     retry: config.retry,
   })
@@ -39,6 +44,7 @@ export function createModels(config: PolyphonyConfig) {
     modelNames: createModelNames({ prices: config.prices }),
     tokens: createTokenCounter(),
     call,
+    estimate: createCallEstimate({ price, isSimulated }),
   }
 }
 

@@ -18,7 +18,7 @@ export interface CreateStepsDeps {
 
 /** Builds the step runner with everything it needs: inputs, sharing, prompts and calls. */
 export function createSteps({ config: { timeouts }, models, dataSharing, threads, now }: CreateStepsDeps) {
-  const { call, tokens, pricingOf } = models
+  const { call, estimate, tokens, pricingOf } = models
   const historyOf = createThreadHistory(threads)
   const prepare = createStepPrompt({
     shareContext,
@@ -34,7 +34,8 @@ export function createSteps({ config: { timeouts }, models, dataSharing, threads
     firstChunkTimeoutMs: timeouts.firstChunkMs ?? 120_000,
     idleTimeoutMs: timeouts.idleMs ?? 60_000,
   }
-  return { historyOf, runStep: createStepRunner({ call, prepare, runWait: createWaitStep({ historyOf, now }), now, defaults }) }
+  const runWait = createWaitStep({ historyOf, now })
+  return { historyOf, runStep: createStepRunner({ call, estimate, prepare, runWait, now, defaults }) }
 }
 
 export type Steps = ReturnType<typeof createSteps>

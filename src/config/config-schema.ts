@@ -112,6 +112,12 @@ export const configSchema = z.strictObject({
       'expected pglite://<directory>, pglite://memory, postgres://…, memory:// or an initialized TypeORM DataSource',
     )
     .default('pglite://.polyphony/data'),
+  /**
+   * What a process does when the schema of its Postgres database is behind: `auto` applies the missing migrations,
+   * `check` refuses until `polyphony migrate` has run. Default: `check` for the command line and the server, `auto` for
+   * the library. An empty database gets its schema in any case, and an embedded database is always migrated.
+   */
+  migrations: z.enum(['auto', 'check']).optional(),
   /** Provider accounts by id, the name in `provider/model`. Default: only those with a key in the environment. */
   providers: z.record(z.string().min(1), providerSettingsSchema).default({}),
   /** Whether the bundled simulator answers for every provider; results are marked as simulated. Default false. */

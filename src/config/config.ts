@@ -20,6 +20,7 @@ export type { ServerSettings } from './server-settings.ts'
 
 /** The checked configuration with the sources of its values. Created once per Polyphony instance. */
 export interface PolyphonyConfig extends ConfigValues {
+  readonly migrations: NonNullable<ConfigValues['migrations']>
   /** Source of every value, by its path joined with dots; values without an entry are defaults. */
   readonly sources: ReadonlyMap<string, SourcedPath>
 }
@@ -31,6 +32,8 @@ export interface LoadConfigOptions {
   readonly cwd?: string
   /** Values of command line flags, in the structure of the configuration. */
   readonly flags?: PolyphonyConfigInput
+  /** Value of `migrations` where no source has one. Default: `auto`. */
+  readonly defaultMigrations?: ConfigValues['migrations']
 }
 
 /** One value for `polyphony doctor`, safe to print. */
@@ -56,7 +59,7 @@ export interface ConfigProblem {
  * value and its source.
  */
 export async function loadConfig(input: PolyphonyConfigInput = {}, options: LoadConfigOptions = {}): Promise<PolyphonyConfig> {
-  const { env = process.env, cwd = process.cwd(), flags = {} } = options
+  const { env = process.env, cwd = process.cwd(), flags = {}, defaultMigrations = 'auto' } = options
   const file = await readConfigFile(cwd)
   const merged = mergeLayers([
     { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', place: `--${toFlag(path)}` }) },
@@ -65,7 +68,7 @@ export async function loadConfig(input: PolyphonyConfigInput = {}, options: Load
     toEnvironmentLayer(readDotenv(cwd), 'dotenv'),
     ...(file ? [file] : []),
   ])
-  return parseConfig(merged)
+  return parseConfig(merged, defaultMigrations)
 }
 
 /** All values that are not defaults, and the most important defaults, with their sources; safe to print. */
@@ -82,14 +85,15 @@ export function describeSources(config: PolyphonyConfig): readonly DescribedValu
     .sort((a, b) => a.key.localeCompare(b.key))
 }
 
-function parseConfig({ values, sources }: MergedConfig): PolyphonyConfig {
+function parseConfig({ values, sources }: MergedConfig, defaultMigrations: PolyphonyConfig['migrations']): PolyphonyConfig {
   const { plugged: providerObjects, rest } = separateProviderObjects(values)
   // Parsed once per process: compiling the schema takes longer than parsing a configuration.
   const parsed = configSchema.safeParse(rest, { jitless: true })
   if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
   const misdirectedKeys = findMisboundKeys({ values, sources })
   if (misdirectedKeys.length > 0) throw toConfigError(misdirectedKeys.map(toKeyProblem))
-  return { ...parsed.data, providers: { ...parsed.data.providers, ...providerObjects }, sources }
+  const { migrations = defaultMigrations } = parsed.data
+  return { ...parsed.data, migrations, providers: { ...parsed.data.providers, ...providerObjects }, sources }
 }
 
 function separateProviderObjects(values: unknown): { plugged: Record<string, PluggedProvider>; rest: unknown } {

@@ -35,6 +35,7 @@ const PLAIN_VARIABLES: readonly (readonly [
   read: (text: string) => unknown,
 ])[] = [
   ['DATABASE_URL', ['database'], asText],
+  ['POLYPHONY_MIGRATIONS', ['migrations'], asText],
   ['REDIS_URL', ['redisUrl'], asText],
   ['POLYPHONY_ENGINE', ['engine'], asText],
   ['LOG_LEVEL', ['logLevel'], (text) => text.toLowerCase()],

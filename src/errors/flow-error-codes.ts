@@ -130,8 +130,9 @@ export const FLOW_ERROR_CODES = {
     httpStatus: 409,
     exitCode: 25,
     retryable: false,
+    resumable: true,
     remedy:
-      'Raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject"; then run the flow again with rerunFlow.',
+      'Execute the flow again: the step asks anew. Or raise approval.timeoutMs, or set approval.onTimeout to "approve" or "reject".',
   },
   STEP_TIMEOUT: {
     httpStatus: 504,
@@ -146,6 +147,15 @@ export const FLOW_ERROR_CODES = {
     exitCode: 24,
     retryable: false,
     remedy: 'Read details.cause, fix the step and execute the flow again.',
+  },
+  CALL_OUTCOME_UNKNOWN: {
+    httpStatus: 409,
+    exitCode: 25,
+    retryable: false,
+    resumable: true,
+    remedy: 'The process died during a call of this step, which may have been billed: execute the flow again to repeat the call.',
+    cliRemedy: 'The call of this step may have been billed; resume the flow to repeat it.',
+    toolRemedy: 'Ask the user, because the call may have been billed; start_flow repeats it.',
   },
   TEMPLATE_NOT_FOUND: {
     httpStatus: 404,

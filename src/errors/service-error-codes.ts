@@ -16,6 +16,12 @@ export const SERVICE_ERROR_CODES = {
     remedy: 'Check DATABASE_URL, that the database server is running, and that the disk is not full.',
     retryAfterSeconds: 5,
   },
+  DATABASE_SCHEMA_MISMATCH: {
+    httpStatus: 503,
+    exitCode: 18,
+    retryable: false,
+    remedy: 'Run `polyphony migrate` where the database is behind, or the newer version of Polyphony where it is ahead.',
+  },
   CONFIG_INVALID: {
     httpStatus: 500,
     exitCode: 3,

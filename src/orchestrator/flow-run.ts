@@ -1,5 +1,5 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
-import type { Budget } from '../calls/call.ts'
+import type { Budget, CallResponse, Spend } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
 import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
@@ -38,12 +38,16 @@ export interface PriorState {
   readonly recorded: ReadonlyMap<string, StepResult>
   /** Attempts by `recordKey`, whose numbers the ledger continues. */
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
-  /** Whether the last execution paused the flow. */
-  readonly wasPaused: boolean
-  /** Milliseconds that earlier executions ran, since the flow was last started by a caller. */
-  readonly activeMs: number
-  /** `path#iteration` of steps that were started and never recorded: the provider may have billed them. */
-  readonly inFlight: ReadonlySet<string>
+  /** Calls by `recordKey` whose outcome is unknown because the process died during them; their attempts are known. */
+  readonly lost: ReadonlySet<string>
+  /** `path#iteration` of steps that may have been called before a crash that left no trace of any call. */
+  readonly untraced: ReadonlySet<string>
+  /** Complete answers by `recordKey` that were received and stored before their step had ended. */
+  readonly answers: ReadonlyMap<string, CallResponse>
+  /** Results of lost calls that the store does not hold yet. */
+  readonly unrecorded: readonly StepResult[]
+  /** Sums over all attempts, those of samples and lost calls included. */
+  readonly spent: Spend
   /** Sequence number of the newest stored update; 0 before the first. */
   readonly lastSeq: number
 }

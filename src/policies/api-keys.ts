@@ -107,7 +107,9 @@ export function createApiKeyService(records: ApiKeyRecords, options: ApiKeyServi
       const [, id, secret] = TOKEN.exec(typeof token === 'string' ? token : '') ?? []
       const given = toHash(secret ?? '')
       const found = await find(id ?? NO_ID)
-      const fits = timingSafeEqual(given, found ? Buffer.from(found.hash, 'hex') : NO_HASH)
+      const stored = found ? Buffer.from(found.hash, 'hex') : NO_HASH
+      // An imported key has no hash.
+      const fits = timingSafeEqual(given, stored.length === given.length ? stored : NO_HASH)
       const at = now()
       if (!found || !fits || !isUsableKey(found.key, at)) return undefined
       touch(found.key, at)

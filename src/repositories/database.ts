@@ -1,7 +1,9 @@
 import type { PluggedDataSource } from '../config/config-schema.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { TypeormStoreOptions } from './postgres/typeorm-store.ts'
+import type { MigrateOptions, MigrationMode } from './migration-options.ts'
+import type { DatabaseLocation } from './postgres/open-database.ts'
 import type { Store } from './repository.ts'
+import type { ExportOptions, ImportCount } from './transfer-options.ts'
 
 export interface OpenStoreOptions {
   /**
@@ -12,6 +14,8 @@ export interface OpenStoreOptions {
   readonly url: string | PluggedDataSource
   /** Milliseconds for which writes are kept and repeated while Postgres does not answer. Default: 30 seconds. */
   readonly retryForMs?: number
+  /** What happens when the schema of Postgres is behind. Default: `auto`. The embedded database is always migrated. */
+  readonly migrations?: MigrationMode
   /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
   readonly addJob?: string
 }
@@ -19,26 +23,57 @@ export interface OpenStoreOptions {
 const RETRY_FOR_MS = 30_000
 
 /**
- * Opens the database, brings its schema up to date and resolves with the store. Composition calls it once per process;
- * TypeORM and the driver are loaded then. Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE or CONFIG_INVALID.
+ * Opens the database, brings its schema up to date as `migrations` says and resolves with the store. Composition calls
+ * it once per process; TypeORM and the driver are loaded then. Rejects with DATABASE_LOCKED, DATABASE_UNAVAILABLE,
+ * DATABASE_SCHEMA_MISMATCH or CONFIG_INVALID.
  */
-export async function openStore({ url, retryForMs = RETRY_FOR_MS, addJob }: OpenStoreOptions): Promise<Store> {
+export async function openStore(options: OpenStoreOptions): Promise<Store> {
+  const { url, retryForMs = RETRY_FOR_MS, migrations = 'auto', addJob } = options
   const database = toDatabase(url)
   const { createTypeormStore } = await import('./postgres/typeorm-store.ts')
-  return createTypeormStore({ database, retryForMs, addJob })
+  return createTypeormStore({ database, retryForMs, migrations, addJob })
 }
 
 /**
- * Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied.
- * Rejects as `openStore` does.
+ * Brings the schema up to date and releases the database; resolves with the names of the migrations that were applied,
+ * or with those that are missing if `check` is set. Rejects as `openStore` does.
  */
-export async function migrate(url: string | PluggedDataSource): Promise<readonly string[]> {
+export async function migrate(url: string | PluggedDataSource, options: MigrateOptions = {}): Promise<readonly string[]> {
   const database = toDatabase(url)
-  const { migrateDatabase } = await import('./postgres/typeorm-store.ts')
-  return migrateDatabase(database)
+  const { migrateDatabase } = await import('./postgres/open-database.ts')
+  return migrateDatabase(database, options)
 }
 
-function toDatabase(url: string | PluggedDataSource): TypeormStoreOptions['database'] {
+/**
+ * Writes all data of the database to the sink as JSON Lines and resolves with the number of rows by kind. Memory is
+ * bounded by the largest row. Rejects as `openStore` does, with FLOW_ALREADY_RUNNING while other processes run flows,
+ * and with the error of the sink.
+ */
+export async function exportDatabase(
+  url: string | PluggedDataSource,
+  sink: (chunks: AsyncIterable<string>) => Promise<void>,
+  options: ExportOptions,
+): Promise<Readonly<Record<string, number>>> {
+  const database = toDatabase(url)
+  const { exportFrom } = await import('./postgres/transfer/export-database.ts')
+  return exportFrom(database, sink, options)
+}
+
+/**
+ * Reads what `exportDatabase` has written into the database, all of it or nothing, and resolves with the counts by kind.
+ * Rows that exist are skipped. Rejects as `openStore` does, and with INPUT_INVALID, naming the line, for any other
+ * content.
+ */
+export async function importDatabase(
+  url: string | PluggedDataSource,
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<Readonly<Record<string, ImportCount>>> {
+  const database = toDatabase(url)
+  const { importInto } = await import('./postgres/transfer/import-database.ts')
+  return importInto(database, chunks)
+}
+
+function toDatabase(url: string | PluggedDataSource): DatabaseLocation {
   if (typeof url !== 'string') {
     if (url.isInitialized) return { dataSource: url }
     throw new OrchestratorError('CONFIG_INVALID', '`database`: expected an initialized DataSource: call its initialize() first')

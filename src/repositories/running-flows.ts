@@ -1,3 +1,4 @@
+import type { CallIntent } from '../domain/execution/call-intent.ts'
 import type { FlowStart } from '../domain/execution/flow-start.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
@@ -32,6 +33,8 @@ export interface JournalEntry {
   readonly epoch: number
   readonly results?: readonly StepResult[]
   readonly updates?: readonly StoredUpdate[]
+  /** Calls that are about to be made. A result of the same step, iteration and sample removes them. */
+  readonly intents?: readonly CallIntent[]
   /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
   /** Steps that wait. One that is stored with the same hash keeps its decision; with another hash it starts anew. */
@@ -73,9 +76,10 @@ export interface Journal {
    */
   enqueue(start: FlowStart): Promise<ClaimAnswer>
   /**
-   * Appends results with their attempts, updates and messages, in the order of the calls. A recorded SUCCESS is never
-   * replaced; a FAILED result is, by a later run of the step. Called after every step, and every 50 ms while an answer
-   * is streamed. Rejects with FLOW_INTERRUPTED, and writes nothing, when the flow was claimed again or deleted.
+   * Appends results with their attempts, updates, intents and messages, in the order of the calls. A recorded SUCCESS
+   * is never replaced; any other result is, by a later one of the step. Called after every step, and every 50 ms while
+   * an answer is streamed. Rejects with FLOW_INTERRUPTED, and writes nothing, when the flow was claimed again or
+   * deleted.
    */
   append(entry: JournalEntry): Promise<void>
   /**

@@ -1,3 +1,4 @@
+import type { CallIntent } from '../domain/execution/call-intent.ts'
 import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
 import type { StepKey, StepResult } from '../domain/execution/step-result.ts'
 import type { Usage } from '../domain/execution/usage.ts'
@@ -138,8 +139,8 @@ export interface FlowRepository {
    */
   findInterrupted(fromId: string, limit: number): Promise<readonly string[]>
   /**
-   * Removes the flow with its results, attempts and updates, unless it is RUNNING. Resolves with the state before the
-   * deletion.
+   * Removes the flow with its results, attempts, intents and updates, unless it is RUNNING. Resolves with the state
+   * before the deletion.
    */
   delete(flowId: string): Promise<'deleted' | 'running' | 'missing'>
   /**
@@ -151,6 +152,8 @@ export interface FlowRepository {
     flowId: string,
     options?: { readonly samples?: boolean; readonly paths?: readonly string[] },
   ): Promise<readonly StepResult[]>
+  /** Calls without a recorded outcome, in the order of their numbers. Called once when a flow is resumed. */
+  intents(flowId: string): Promise<readonly CallIntent[]>
   /**
    * Steps of the flows that have results, each once for every status that it has, in the order in which they were
    * recorded. The map has every flow asked for. Called for each page of a list and each status report.

@@ -65,14 +65,15 @@ export interface StartedServer {
 
 /**
  * Starts the server as `polyphony serve` does: reads the configuration, opens the database, listens and resumes
- * interrupted flows. `flags` take precedence over environment and file. Rejects with CONFIG_INVALID.
+ * interrupted flows. `flags` take precedence over environment and file. Rejects with CONFIG_INVALID, and with
+ * DATABASE_SCHEMA_MISMATCH when the schema of a Postgres database is behind.
  */
 export async function startServer(flags: PolyphonyConfigInput = {}): Promise<StartedServer> {
   const configured = await loadConfig({}, { flags })
   // Default to `info` so that requests are logged; configuration may lower it.
   const logLevel = configured.sources.has('logLevel') ? configured.logLevel : 'info'
   const logger = createServerLogger({ level: logLevel, destination: process.stderr })
-  const polyphony = await createPolyphony({ logger: toLogger(logger), logLevel }, { flags })
+  const polyphony = await createPolyphony({ logger: toLogger(logger), logLevel }, { flags, defaultMigrations: 'check' })
   try {
     return await serve(polyphony, logger)
   } catch (error) {

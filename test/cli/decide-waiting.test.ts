@@ -6,7 +6,7 @@ import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 
 let given: ScriptedFlow
 beforeEach(async () => {
-  given = await scripted('the draft')
+  given = await scripted(() => 'the draft')
 })
 afterEach(() => given.polyphony.close())
 

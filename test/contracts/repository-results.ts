@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import type { CallIntent } from '../../src/domain/execution/call-intent.ts'
 import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import {
   attempt,
   failedAttempt,
   failedResult,
+  instant,
   newClaim,
   newMessage,
   outcome,
@@ -24,6 +26,37 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
       const [read] = await store().flows.stepResults(flowId, { samples: true })
       return { given, read }
     }
+
+    test('an intent is kept until a result of its step, iteration and sample is written', async () => {
+      const { flowId, epoch } = await runningFlow()
+      const intent = (path: string, number: number, sample = 0): CallIntent => ({
+        path,
+        iteration: 1,
+        sample,
+        number,
+        idempotencyKey: `${path}/${number}`,
+        provider: 'openai',
+        model: 'gpt-5.4',
+        startedAt: instant(1),
+        inputTokens: 10,
+        outputTokens: 20,
+        cost: 0.1 + 0.2,
+        simulated: false,
+      })
+      const { journal, flows } = store()
+      await Promise.all([
+        journal.append({ flowId, epoch, intents: [intent('draft', 1), intent('judge', 1), intent('judge', 1, 2)] }),
+        journal.append({ flowId, epoch, results: [stepResult(flowId, 'draft')], intents: [intent('next', 1)] }),
+      ])
+      expect(await flows.intents(flowId)).toEqual([intent('judge', 1), intent('judge', 1, 2), intent('next', 1)])
+      await journal.append({ flowId, epoch, results: [failedResult(flowId, 'judge')], intents: [intent('judge', 2)] })
+      const left = [intent('judge', 1, 2), intent('judge', 2), intent('next', 1)]
+      expect(new Set(await flows.intents(flowId))).toEqual(new Set(left))
+      await expect(journal.append({ flowId, epoch: epoch + 1, intents: [intent('late', 1)] })).rejects.toMatchObject({
+        code: 'FLOW_INTERRUPTED',
+      })
+      expect(await flows.intents(flowId)).toHaveLength(3)
+    })
 
     test('results are read back exactly, with attempts, decisions, notes and dates', async () => {
       const { given, read } = await roundTrip((flowId) =>

@@ -11,6 +11,7 @@ import { describeQueue } from './repository-queue.ts'
 import { describeResults } from './repository-results.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
+import { describeWaits } from './repository-waits.ts'
 import { createStoreFixture } from './store-fixture.ts'
 
 export interface OpenedStore {
@@ -45,6 +46,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeConversations(fixture)
     describeOwners(fixture)
     describeQueue(fixture)
+    describeWaits(fixture)
     describeUsage(fixture)
     describeCallers(() => store)
 

@@ -68,8 +68,19 @@ function withFields(path: string, fields: Fields): object {
       : inStep
         ? fields
         : {}
-  const steps = [{ id: 'draft', model, action: 'generate' }, review, { id: 'final', model, action: 'refine', ...own }]
+  const final = waitingStep(path, fields) ?? { id: 'final', model, action: 'refine', ...own }
+  const steps = [{ id: 'draft', model, action: 'generate' }, review, final]
   const definition = { name: 'Example', type, steps }
   if (inStep) return { ...definition, steps: path === 'steps[].id' ? [steps[2]] : steps }
   return inner === undefined ? { ...definition, ...fields } : { ...definition, [block]: fields }
+}
+
+/** A step that waits, if the field belongs to one. */
+function waitingStep(path: string, fields: Fields): object | undefined {
+  if (path === 'steps[].approval') return { id: 'final', action: 'approve', ...fields }
+  if (path.startsWith('steps[].approval.'))
+    return { id: 'final', action: 'approve', approval: { prompt: 'Publish?', ...fields } }
+  if (!/\.(for|until|event|correlation|timeoutMs)$/.test(path)) return undefined
+  const event = /\.(correlation|timeoutMs)$/.test(path) ? { event: 'paid' } : {}
+  return { id: 'final', action: 'wait', ...event, ...fields }
 }

@@ -1,11 +1,13 @@
 import { readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import type { DataSource } from 'typeorm'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { migrate, openStore } from '../../src/repositories/database.ts'
-import { dataSourceOptions, openDataSource, poolOf, runMigrations } from '../../src/repositories/postgres/data-source.ts'
+import type { FurtherSchema } from '../../src/repositories/migration-options.ts'
+import { dataSourceOptions, openDataSource, poolOf } from '../../src/repositories/postgres/data-source.ts'
 import { openPglite } from '../../src/repositories/postgres/embedded/pglite.ts'
-import { openTestPostgres } from '../support/postgres.ts'
+import { prepareSchema, readSchemaState } from '../../src/repositories/postgres/schema.ts'
+import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
 import { dumpSchema } from '../support/schema-dump.ts'
 
 /** `1763596800000-create-polyphony.ts` holds `CreatePolyphony1763596800000`. */
@@ -46,8 +48,8 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
   })
 
   test('migrations build the schema that the entities describe, once', async () => {
-    expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
-    expect(await runMigrations(dataSource)).toEqual([])
+    expect(await prepareSchema(dataSource, 'auto')).toEqual(MIGRATIONS)
+    expect(await prepareSchema(dataSource, 'auto')).toEqual([])
     const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
     expect(upQueries.map(({ query }) => query)).toEqual([])
   })
@@ -59,15 +61,38 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     expect(schema).toBe(await readFile(golden, 'utf8'))
   })
 
-  test('migrations refuse a database that a newer version has changed', async () => {
-    await dataSource.query(
-      `insert into polyphony_migrations (timestamp, name) values (9999999999999, 'FromTheFuture9999999999999')`,
-    )
-    await expect(runMigrations(dataSource)).rejects.toMatchObject({
-      code: 'CONFIG_INVALID',
-      details: { migration: 'FromTheFuture9999999999999' },
-    })
-    await dataSource.query(`delete from polyphony_migrations where timestamp = 9999999999999`)
+  const record = (name: string) =>
+    dataSource.query('insert into polyphony_migrations (timestamp, name) values (9999999999999, $1)', [name])
+  const forget = () => dataSource.query('delete from polyphony_migrations where timestamp = 9999999999999')
+
+  test('a database to which a newer version has only added something is opened', async () => {
+    await record('AddFuture9999999999999')
+    expect(await prepareSchema(dataSource, 'check')).toEqual([])
+    expect(await readSchemaState(dataSource)).toEqual({ isEmpty: false, pending: [], newer: ['AddFuture9999999999999'] })
+    await forget()
+  })
+
+  test('a database in which a newer version has made a breaking change is refused', async () => {
+    await record('BreakingFuture9999999999999')
+    for (const mode of ['auto', 'check'] as const) {
+      await expect(prepareSchema(dataSource, mode)).rejects.toMatchObject({
+        code: 'DATABASE_SCHEMA_MISMATCH',
+        details: { newer: ['BreakingFuture9999999999999'] },
+      })
+    }
+    await forget()
+  })
+
+  test('a schema that is behind is refused with the names of the missing migrations, unless it may be migrated', async () => {
+    await dataSource.undoLastMigration()
+    const pending = MIGRATIONS.slice(-1)
+    const error = await prepareSchema(dataSource, 'check').catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'DATABASE_SCHEMA_MISMATCH', details: { pending } })
+    expect(String(error)).toContain(pending[0])
+    expect(String(error)).toContain('polyphony migrate')
+    expect((await readSchemaState(dataSource)).pending).toEqual(pending)
+    expect(await prepareSchema(dataSource, 'auto')).toEqual(pending)
+    expect(await prepareSchema(dataSource, 'check')).toEqual([])
   })
 
   /** Undoes the newest migrations up to and including one. */
@@ -95,7 +120,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
          execution_ms, retry_count, simulated, status, provider, model, action)
        values ('${flowId}', 'draft', 2, 0, 1, now(), now(), 1, 0, false, 'SUCCESS', 'p', 'm', 'generate')`,
     )
-    await runMigrations(dataSource)
+    await prepareSchema(dataSource, 'auto')
     expect((await dataSource.query('select result from polyphony_flows'))[0]).toEqual({
       result: { totalCost: 1, final: { path: 'draft', iteration: 2, sample: 0 } },
     })
@@ -117,7 +142,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     await undo('KeepOutputsApart1764374400000')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('result_output')
     expect(await outputs()).toEqual({ output: 'all' })
-    await runMigrations(dataSource)
+    await prepareSchema(dataSource, 'auto')
     expect(await dataSource.query('select result, result_output from polyphony_flows')).toEqual([
       { result: { totalCost: 1 }, result_output: 'all' },
     ])
@@ -127,24 +152,39 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_api_keys')
     await undo('CreatePolyphony1763596800000')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_flows')
-    expect(await runMigrations(dataSource)).toEqual(MIGRATIONS)
+    expect(await prepareSchema(dataSource, 'auto')).toEqual(MIGRATIONS)
     expect(await dumpSchema(poolOf(dataSource))).toBe(await readFile(golden, 'utf8'))
   })
 })
 
 describe('an empty Postgres', () => {
+  let database: TestPostgres
+  beforeEach(async () => {
+    database = await openTestPostgres()
+  })
+  afterEach(() => database.drop())
+
   test('an empty database is opened by several processes at once, and one of them builds the schema', async () => {
-    const { url, drop } = await openTestPostgres()
-    const applied = await Promise.all([migrate(url), migrate(url), migrate(url)])
+    const applied = await Promise.all(Array.from({ length: 6 }, () => migrate(database.url)))
     expect(applied.flat()).toEqual(MIGRATIONS)
-    await drop()
   })
 
-  test('an empty database gets its schema when a store opens it', async () => {
-    const { url, drop } = await openTestPostgres()
-    const store = await openStore({ url })
-    expect(await migrate(url)).toEqual([])
+  test.each(['auto', 'check'] as const)('an empty database gets its schema when a store opens it with %s', async (migrations) => {
+    expect(await migrate(database.url, { check: true })).toEqual(MIGRATIONS)
+    const store = await openStore({ url: database.url, migrations })
+    expect(await migrate(database.url)).toEqual([])
     await store.close()
-    await drop()
+  })
+
+  test('schemas of other libraries are migrated after that of Polyphony, and checked with it', async () => {
+    const queue: FurtherSchema = {
+      findPending: async () => ['queue-1'],
+      async migrate(pool) {
+        await pool.query('select from polyphony_flows')
+        return ['queue-1']
+      },
+    }
+    expect(await migrate(database.url, { check: true, schemas: [queue] })).toEqual([...MIGRATIONS, 'queue-1'])
+    expect(await migrate(database.url, { schemas: [queue] })).toEqual([...MIGRATIONS, 'queue-1'])
   })
 })

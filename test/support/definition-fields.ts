@@ -72,7 +72,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'model: openai/gpt-6-sol',
   },
   'steps[].action': {
-    text: 'What the step does with text. It supplies the prompt of a step without one, and in loops the role: the first `generate` drafts, `critique`, `evaluate` and `validate` review, the last `refine` revises.',
+    text: 'What the step does with text. It supplies the prompt of a step without one, and in loops the role: the first `generate` drafts, `critique`, `evaluate` and `validate` review, the last `refine` revises. `approve` and `wait` pause the flow and have no model.',
     example: 'action: critique',
   },
   'steps[].agent': {
@@ -125,6 +125,10 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     text: 'Providers and models that are asked in this order where the one before has failed.',
     example: 'fallbacks: [{ model: anthropic/claude-opus-5-5 }]',
   },
+  'steps[].onUnknown': {
+    text: 'What happens to a call whose outcome is unknown because the process died during it. Without it, and with `retry`, it is made again; with `fail` the step fails with `CALL_OUTCOME_UNKNOWN`.',
+    example: 'onUnknown: fail',
+  },
   'steps[].fallbackAfterFirstToken': {
     text: 'Allows a retry or fallback although text was already streamed; clients then get `step_retry` with `restart: true`.',
     example: 'fallbackAfterFirstToken: true',
@@ -144,6 +148,56 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
   'steps[].outputSchema': {
     text: 'JSON Schema of the answer, or in code a zod schema. The value is `parsed` in the result; an answer that does not fit fails with `OUTPUT_INVALID`.',
     example: 'outputSchema: { type: object, properties: { total: { type: number } }, required: [total] }',
+  },
+
+  'steps[].approval': {
+    text: 'For `approve`: what is asked. The flow pauses until somebody decides; conditions read `steps.<id>.parsed.approved`.',
+    example: 'approval: { prompt: Publish this?, timeoutMs: 86400000, onTimeout: reject }',
+  },
+  'steps[].for': {
+    text: 'For `wait`: how long, in milliseconds or as a duration of days, hours, minutes, seconds and milliseconds. One of `for`, `until` and `event`.',
+    example: 'for: 1h30m',
+  },
+  'steps[].until': {
+    text: 'For `wait`: the instant at which the flow goes on, with its offset. One in the past does not pause the flow.',
+    example: "until: '2027-01-31T09:00:00Z'",
+  },
+  'steps[].event': {
+    text: 'For `wait`: the name of the event that `signalEvent` sends. What it brings is `parsed.data`.',
+    example: 'event: paid',
+  },
+  'steps[].correlation': {
+    text: 'Template of a text that the event must carry as well. Without it only events without one count.',
+    example: "correlation: 'order-{{ metadata.order }}'",
+  },
+  'steps[].timeoutMs': {
+    text: 'Milliseconds after which the step no longer waits for its event and succeeds with `parsed.timedOut`. Without it the step waits without limit.',
+    example: 'timeoutMs: 3600000',
+  },
+
+  'steps[].approval.prompt': {
+    text: 'The question: a Liquid template, as in prompts. It is shown to people and sent to no provider.',
+    example: "prompt: 'Publish \"{{ metadata.title }}\"?'",
+  },
+  'steps[].approval.show': {
+    text: 'The text that is decided about and may be edited: a Liquid template. It, or its edit, is the output. Without it: the input of the step.',
+    example: "show: '{{ steps.draft.output }}'",
+  },
+  'steps[].approval.schema': {
+    text: 'JSON Schema of the `data` that comes with a decision, or in code a zod schema. An approval needs data that fits; a rejection may leave it out.',
+    example: 'schema: { type: object, properties: { amount: { type: number } }, required: [amount] }',
+  },
+  'steps[].approval.assignees': {
+    text: 'Ids of the users who may decide, if they may read the thread. Nobody else may, the creator of the flow included. Without it: all who may write.',
+    example: 'assignees: [ada, bob]',
+  },
+  'steps[].approval.timeoutMs': {
+    text: 'Milliseconds until `onTimeout` decides. Without it the step waits without limit.',
+    example: 'timeoutMs: 86400000',
+  },
+  'steps[].approval.onTimeout': {
+    text: 'The decision when the time is over. Without it: `fail`, with `APPROVAL_EXPIRED`.',
+    example: 'onTimeout: reject',
   },
 
   'steps[].settings.temperature': { text: 'Randomness of the answer.', example: 'temperature: 0.2' },
@@ -288,6 +342,7 @@ function toRow({ path, name, schema, isRequired }: SchemaField): string {
 
 /** The values that a field takes, in words. */
 function valuesOf(schema: JsonSchema): string {
+  if (Array.isArray(schema.anyOf)) return schema.anyOf.map((option) => valuesOf(toObject(option))).join(' or ')
   const { type, enum: choices, minLength, maxLength, minItems, maxItems, items } = schema
   if (Array.isArray(choices)) return choices.map((choice) => `\`${choice}\``).join(', ')
   if (type === 'string') return `text${rangeOf(minLength, maxLength, ' characters')}`

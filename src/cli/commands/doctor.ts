@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs'
 import type { PolyphonyConfig } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { formatDuration } from '../amounts.ts'
 import { databaseOption, defineCommand, jsonOption } from '../command.ts'
+import { findMissingDirectory } from '../database/stored-database.ts'
 import { toPlainLine, toTable } from '../plain-text.ts'
 import { cliRemedyOf } from '../report-error.ts'
 import { type CommandContext, type DatabaseOptions, type OpenServices, toFlags } from '../services.ts'
@@ -74,12 +74,6 @@ async function printSources({ terminal, json }: CommandContext, config: Polyphon
     const rows = values.map(({ key, value, source }) => [key, value, `(${source})`].map(toPlainLine))
     for (const line of toTable(rows)) terminal.print(`  ${line}`)
   }
-}
-
-/** The directory of an embedded database that does not exist yet, which opening would create. */
-function findMissingDirectory({ database }: PolyphonyConfig): string | undefined {
-  const directory = typeof database === 'string' ? /^pglite:\/\/(?!memory$)(.+)$/.exec(database)?.[1] : undefined
-  return directory !== undefined && !existsSync(directory) ? directory : undefined
 }
 
 async function attempt(check: string, work: () => Promise<unknown>, detail: string): Promise<Finding> {

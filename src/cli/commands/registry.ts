@@ -2,6 +2,7 @@ import type { CliCommand } from '../command.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { exportCommand } from './export.ts'
 import { cancelFlowCommand } from './flows/cancel.ts'
 import { approveCommand, rejectCommand, signalEventCommand } from './flows/decide.ts'
 import { listFlowsCommand } from './flows/list.ts'
@@ -9,6 +10,7 @@ import { rerunFlowCommand } from './flows/rerun.ts'
 import { resumeFlowCommand } from './flows/resume.ts'
 import { showFlowCommand } from './flows/show.ts'
 import { waitingCommand } from './flows/waiting.ts'
+import { importCommand } from './import.ts'
 import { createKeyCommand } from './keys/create.ts'
 import { listKeysCommand } from './keys/list.ts'
 import { revokeKeyCommand } from './keys/revoke.ts'
@@ -42,4 +44,6 @@ export const COMMANDS: readonly CliCommand[] = [
   doctorCommand,
   mcpCommand,
   migrateCommand,
+  exportCommand,
+  importCommand,
 ]

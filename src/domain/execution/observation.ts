@@ -48,8 +48,10 @@ export interface FlowObservation {
 }
 
 export interface FlowEnding {
-  /** `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. */
-  readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED'> | 'INTERRUPTED'
+  /**
+   * `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. `PAUSED`: the flow waits.
+   */
+  readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED' | 'PAUSED'> | 'INTERRUPTED'
   readonly errorCode?: ErrorCode
   /** Milliseconds of this execution. */
   readonly durationMs: number

@@ -2,7 +2,7 @@ import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
 import type { SharingDecision } from '../users/sharing.ts'
 import type { StepAction } from '../vocabulary.ts'
 import type { FinishReason, Source } from './model-call.ts'
-import type { Cost, Usage } from './usage.ts'
+import type { CostSource, Usage } from './usage.ts'
 
 export const StepStatus = {
   PENDING: 'PENDING',
@@ -28,12 +28,15 @@ export interface Attempt {
   readonly usage?: Usage
   /** US dollars; absent if the price or the tokens are unknown. */
   readonly cost?: number
-  readonly costSource?: Cost['source']
+  readonly costSource?: CostSource
   readonly pricesDate?: string
   readonly error?: ErrorInfo
   /** Whether cancellation, a timeout or the failure of a sibling ended the attempt. */
   readonly aborted: boolean
-  /** Whether the process died during an earlier attempt of this step, so that the provider may bill it twice. */
+  /**
+   * Whether the process died during the attempt, so that its outcome is unknown: the provider may bill both it and its
+   * repetition. Usage and cost are estimates.
+   */
   readonly possiblyDoubleBilled?: boolean
   readonly simulated: boolean
 }
@@ -86,7 +89,7 @@ export interface StepResult {
   readonly usage?: Usage
   /** US dollars, sum over the attempts; absent when any billed attempt has no known price. */
   readonly cost?: number
-  readonly costSource?: Cost['source']
+  readonly costSource?: CostSource
   /** Milliseconds, including waits between attempts. */
   readonly executionTime: number
   /** Attempts beyond the first. */
@@ -119,5 +122,8 @@ export interface StepResultMetadata {
   readonly cost?: number
   readonly retryCount: number
 }
+
+export const isSameResult = (a: StepKey, b: StepKey): boolean =>
+  a.path === b.path && a.iteration === b.iteration && a.sample === b.sample
 
 export const stepResultId = (flowId: string, key: StepKey): string => `${flowId}/${key.path}#${key.iteration}.${key.sample}`

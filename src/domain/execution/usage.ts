@@ -63,14 +63,17 @@ function weakest(a: Usage['source'] | undefined, b: Usage['source']): Usage['sou
   return a === undefined || STRENGTH[b] < STRENGTH[a] ? b : a
 }
 
+/**
+ * Where a cost comes from. `provider`: reported in the answer. `prices`: the bundled price list. `configured`: a price
+ * of the configuration. `estimated`: computed before the call, whose outcome is unknown.
+ */
+export type CostSource = 'provider' | 'prices' | 'configured' | 'estimated'
+
 /** The cost of one attempt and its source. */
 export interface Cost {
   /** US dollars. */
   readonly costUsd: number
-  /**
-   * `provider`: reported in the answer. `prices`: the bundled price list. `configured`: a price of the configuration.
-   */
-  readonly source: 'provider' | 'prices' | 'configured'
+  readonly source: Exclude<CostSource, 'estimated'>
   /** Date of the price list (`2026-11-20`), where the cost comes from one. */
   readonly pricesDate?: string
   /** Whether the tokens are an estimate. */

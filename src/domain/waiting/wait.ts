@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { JsonSchema } from '../execution/model-call.ts'
 
-/** What a step waits for. `approve`: a decision; `wait`: a time or an event; `tool`: a decision about a call of a tool. */
+/**
+ * What a step waits for. `approve`: a decision; `wait`: a time or an event; `tool`: a decision about a call of a tool.
+ */
 export type WaitKind = 'approve' | 'wait' | 'tool'
 
 /** The decision when the time of an approval is over. */

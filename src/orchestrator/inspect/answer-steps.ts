@@ -1,4 +1,5 @@
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { AnswerStep, Executor } from '../../executors/executor.ts'
 
 /**
@@ -14,6 +15,7 @@ export const createAnswerSteps =
       return (
         step !== undefined &&
         step.optional !== true &&
+        !isWaitingStep(step) &&
         step.outputSchema === undefined &&
         step.fallbackAfterFirstToken !== true &&
         (step.samples ?? 1) === 1

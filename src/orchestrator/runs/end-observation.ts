@@ -4,12 +4,12 @@ import type { ErrorCode } from '../../errors/error-codes.ts'
 import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
 
 /** Reports the end of an execution to its observers. */
-export function endObservation(run: FlowExecution, errorCode: ErrorCode | undefined, now: Date): void {
+export function endObservation(run: FlowExecution, errorCode: ErrorCode | undefined, now: Date, isPaused = false): void {
   if (!run.observation) return
   const results = settledResults(run)
   const { totalCost, totalTokens, unpricedSteps } = totalsOf([...results, ...notReplayed(run)])
   run.observation.ended({
-    status: statusOf(errorCode),
+    status: isPaused ? 'PAUSED' : statusOf(errorCode),
     errorCode,
     durationMs: now.getTime() - run.startedAt.getTime(),
     costUsd: totalCost,

@@ -4,11 +4,9 @@ import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
-import type { PausedStep } from '../../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../../domain/execution/observation.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowStatus } from '../../domain/vocabulary.ts'
-import type { StepWait } from '../../domain/waiting/wait.ts'
 import type { Advance, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/executor.ts'
@@ -20,7 +18,7 @@ import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
-import type { PauseControl } from '../waiting/pause-control.ts'
+import { type Paused, storePause, untilPaused } from '../waiting/pause-flow.ts'
 import { endObservation } from './end-observation.ts'
 
 export interface FlowRunnerDeps {
@@ -62,7 +60,7 @@ export function createFlowRunner(deps: FlowRunnerDeps): Advance {
 function driveObserved(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
   const ended = within ? within(() => drive(deps, run)) : drive(deps, run)
   return ended.then((end) => {
-    endObservation(run, 'error' in end ? end.error.code : undefined, deps.now())
+    endObservation(run, 'error' in end ? end.error.code : undefined, deps.now(), 'pausedAtSeq' in end)
     return end
   })
 }
@@ -78,7 +76,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     name: definition.name,
     flowType: definition.type,
     totalSteps: definition.steps.length,
-    resumed: run.prior.results.length > 0 || run.prior.wasPaused,
+    resumed: run.prior.results.length > 0 || run.pause?.course.wasPaused === true,
     simulated: run.simulated,
   })
   const failed = (error: unknown) => {
@@ -91,23 +89,11 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
       return complete(deps, run, outcome).catch(failed)
     }, failed)
   if (!run.pause) return execute()
-  const allowed = run.prior.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
+  const allowed = run.pause.course.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
   return untilPaused(run, run.pause, () => allowed.then(execute, failed)).then((paused) => {
     if (!('waits' in paused)) return paused
     stopTimer()
-    return pause(deps, run, paused.waits)
-  })
-}
-
-/** Resolves with the end of the execution, or with the waits if it can only wait. Then the execution never settles. */
-function untilPaused(
-  { log }: FlowExecution,
-  control: PauseControl,
-  execute: () => Promise<ExecutionEnd>,
-): Promise<ExecutionEnd | { readonly waits: readonly StepWait[] }> {
-  return new Promise((resolve) => {
-    control.onPause({ store: (waits) => log.recordWaits(waits), pause: (waits) => resolve({ waits }) })
-    void execute().then(resolve)
+    return pause(deps, run, paused)
   })
 }
 
@@ -115,9 +101,9 @@ function untilPaused(
 const LONGEST_TIMER_MS = 2_147_483_647
 
 /** The limit counts the time in which the flow runs, without its pauses. */
-function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, prior }: FlowExecution): () => void {
+function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, pause: control }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
-  const remainingMs = prior.wasPaused ? Math.max(0, limitMs - prior.activeMs) : limitMs
+  const remainingMs = control?.course.wasPaused ? Math.max(0, limitMs - control.course.activeMs) : limitMs
   const timer = setTimeout(() => {
     cancellation.cancel(
       new OrchestratorError('FLOW_TIMEOUT', `The flow took longer than ${limitMs} ms`, { details: { flowId, limitMs } }),
@@ -232,32 +218,20 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
   }
 }
 
-/** Stores the flow as PAUSED, in one write with its waits. Nothing of it stays in this process. */
-async function pause(deps: FlowRunnerDeps, run: FlowExecution, waits: readonly StepWait[]): Promise<ExecutionEnd> {
-  const deadlines = waits.flatMap(({ deadline }) => deadline?.getTime() ?? [])
-  const steps = waits.map(({ path }) => `"${path}"`).join(', ')
-  run.log.emit('flow_paused', { reason: `The flow waits at ${steps}`, waits: waits.map(toPausedStep) })
-  const outcome: FlowOutcome = {
-    status: 'PAUSED',
-    result: run.budget && unfinishedResult(deps, run),
-    simulated: run.progress.results.some((step) => step?.simulated),
-    wakeAt: deadlines.length > 0 ? new Date(Math.min(...deadlines)) : undefined,
-  }
+async function pause(
+  deps: FlowRunnerDeps,
+  run: FlowExecution,
+  { waits, ended }: Paused<ExecutionEnd>,
+): Promise<ExecutionEnd> {
   try {
-    await run.log.finish(outcome, waits)
+    await storePause(run, waits, run.budget && unfinishedResult(deps, run))
   } catch (error) {
     return { error: OrchestratorError.from(error) }
   }
-  // A cancellation that came during the write found the flow still running here.
-  if (run.cancellation.cancelled) return fail(deps, run, OrchestratorError.from(run.cancellation.reason))
+  // A cancellation that came during the write found the flow still running here, and ends the steps that wait.
+  if (run.cancellation.cancelled) return ended
   return { pausedAtSeq: run.log.lastSeq }
 }
-
-const toPausedStep = ({ flowId: _, threadId: __, since, deadline, ...wait }: StepWait): PausedStep => ({
-  ...wait,
-  since: since.toISOString(),
-  ...(deadline && { deadline: deadline.toISOString() }),
-})
 
 const unfinishedResult = (deps: FlowRunnerDeps, run: FlowExecution): StoredFlowResult => ({
   ...totalsOf([...settledResults(run), ...notReplayed(run)]),

@@ -1,9 +1,7 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Budget, Spend } from '../../calls/call.ts'
 import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
-import { totalsOf } from '../../domain/execution/cost.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
-import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
 import { mayPause } from '../../domain/waiting/waiting-steps.ts'
 import type { FlowJob } from '../../engines/engine.ts'
@@ -12,7 +10,7 @@ import type { ProviderService } from '../../providers/provider.ts'
 import type { Store } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
-import { PauseControl } from '../waiting/pause-control.ts'
+import { openPauseControl } from '../waiting/read-course.ts'
 import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
 import type { StartRequest } from './run-input.ts'
 
@@ -58,7 +56,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const prior = isFresh
       ? NO_PRIOR_STATE
       : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
-    const pause = mayPause(definition) ? new PauseControl(isFresh ? [] : await readWaits(store, flow.id)) : undefined
+    const pause = mayPause(definition) ? await openPauseControl(store, flow.id, isFresh) : undefined
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,
@@ -66,6 +64,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       onUpdate: options.onUpdate,
       cancellation,
     })
+    if (prior.unrecorded.length > 0) log.record(prior.unrecorded)
     const simulated = definition.steps.some((step) => isSimulated.has(step.provider))
     const observation = observer.isWatching()
       ? await observer.flowStarted({
@@ -91,7 +90,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       cancellation,
       log,
       limits,
-      budget: budgetFor(limits, deps.createBudget, prior.results, flow.result?.spent),
+      budget: budgetFor(limits, deps.createBudget, prior.spent, flow.result?.spent),
       timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
       startedAt: deps.now(),
       simulated,
@@ -107,22 +106,18 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
   }
 }
 
-/** The waits of a flow; those whose time is over have ended. */
-async function readWaits({ waits }: Store, flowId: string) {
-  await waits.expire(flowId)
-  return waits.of(flowId)
-}
-
 /** Limits apply to all executions of a flow together, so the spend of earlier ones counts. */
 function budgetFor(
   limits: FlowLimits | undefined,
   createBudget: OpenExecutionDeps['createBudget'],
-  prior: readonly StepResult[],
+  prior: Spend,
   settled: Spend = { costUsd: 0, tokens: 0 },
 ): Budget | undefined {
   if (limits?.maxCostUsd === undefined && limits?.maxTokens === undefined) return undefined
-  const { totalCost, totalTokens } = totalsOf(prior)
-  return createBudget(limits, { costUsd: Math.max(totalCost, settled.costUsd), tokens: Math.max(totalTokens, settled.tokens) })
+  return createBudget(limits, {
+    costUsd: Math.max(prior.costUsd, settled.costUsd),
+    tokens: Math.max(prior.tokens, settled.tokens),
+  })
 }
 
 /** Limits of one execution replace those of the definition, one by one. */

@@ -1,74 +1,119 @@
+import type { CallResponse } from '../../calls/call.ts'
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
-import type { Attempt, StepResult } from '../../domain/execution/step-result.ts'
+import { type CallIntent, OUTCOME_UNKNOWN, toLostAttempt } from '../../domain/execution/call-intent.ts'
+import { costOf, totalsOf } from '../../domain/execution/cost.ts'
+import { stepIdOf } from '../../domain/execution/step-path.ts'
+import { type Attempt, isSameResult, type StepKey, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
+import { addUsage, UNKNOWN_USAGE } from '../../domain/execution/usage.ts'
 import { stepPlans } from '../../prompts/step-plan.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import { type PriorState, recordKey } from '../flow-run.ts'
 import { joinSampleRows } from '../flows/flow-view.ts'
+import { emptyResult } from '../steps/step-record.ts'
 
 export const NO_PRIOR_STATE: PriorState = {
   results: [],
   recorded: new Map(),
   attempts: new Map(),
-  inFlight: new Set(),
-  wasPaused: false,
-  activeMs: 0,
+  lost: new Set(),
+  untraced: new Set(),
+  answers: new Map(),
+  unrecorded: [],
+  spent: { costUsd: 0, tokens: 0 },
   lastSeq: 0,
 }
 
-const UPDATES_PER_READ = 500
-
-/** Reads paid results, attempts, the last sequence number, and the steps that a crash interrupted. */
+/** Reads paid results, attempts, the last sequence number, and the calls that a crash interrupted. */
 export async function readPriorState(
   store: Store,
   flow: StoredFlow,
   definition: FlowDefinition,
   { unordered, isLoop }: { readonly unordered: boolean; readonly isLoop: boolean },
 ): Promise<PriorState> {
-  const rows = await store.flows.stepResults(flow.id, { samples: true })
+  const [stored, intents, lastSeq] = await Promise.all([
+    store.flows.stepResults(flow.id, { samples: true }),
+    store.flows.intents(flow.id),
+    store.updates.lastSeq(flow.id),
+  ])
+  const unrecorded = lostResults(flow.id, definition, stored, intents)
+  const rows = [...stored.filter((row) => !unrecorded.some((lost) => isSameResult(lost, row))), ...unrecorded]
   const results = joinSampleRows(rows)
   const recorded = new Map<string, StepResult>()
   const attempts = new Map<string, readonly Attempt[]>()
+  const lost = new Set(intents.map(keyOf))
+  const answers = new Map<string, CallResponse>()
+  const interrupted = wasInterrupted(flow)
   for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
-    const key = recordKey(result.path, result.iteration, result.sample)
+    const key = keyOf(result)
     // Outside a loop a further iteration is a repetition by executeStep, which replaces the first.
     if (result.status === 'SUCCESS') recorded.set(isLoop ? key : recordKey(result.path, 1, result.sample), result)
     if (result.attempts.length > 0) attempts.set(key, result.attempts)
+    if (result.status === 'RUNNING' && result.output !== undefined) answers.set(key, toResponse(result, result.output))
+    // The process that recorded the lost call died as well, so the flow has not ended because of it.
+    if (interrupted && result.error?.code === OUTCOME_UNKNOWN.code) lost.add(key)
   }
-  const { inFlight, ...course } = await readStarts(store, flow.id)
-  // The starts of the first steps are not awaited before their calls, so a crash may have left no trace of them.
-  const leftNothing = flow.error?.code === 'FLOW_INTERRUPTED' && results.length === 0
-  if (leftNothing) for (const id of firstSteps(definition, unordered)) inFlight.add(`${id}#1`)
-  return { results, recorded, attempts, inFlight, ...course }
+  // The intents of the first steps are not awaited before their calls, so a crash may have left no trace of them.
+  const leftNothing = interrupted && rows.length === 0
+  const untraced = new Set(leftNothing ? firstSteps(definition, unordered).map((id) => `${id}#1`) : [])
+  const { totalCost, totalTokens } = totalsOf(rows)
+  const spent = { costUsd: totalCost, tokens: totalTokens }
+  return { results, recorded, attempts, lost, untraced, answers, unrecorded, spent, lastSeq }
 }
 
-/** Updates are read page by page and not kept: together they hold every chunk of text that was streamed. */
-async function readStarts(store: Store, flowId: string): Promise<Course> {
-  const inFlight = new Set<string>()
-  let startedMs: number | undefined
-  let activeMs = 0
-  let wasPaused = false
-  for (let lastSeq = 0; ; ) {
-    const updates = await store.updates.read(flowId, lastSeq, UPDATES_PER_READ)
-    for (const { type, path, iteration, timestamp } of updates) {
-      if (type === 'step_start') inFlight.add(`${path}#${iteration}`)
-      if (type === 'step_complete') inFlight.delete(`${path}#${iteration}`)
-      if (type === 'flow_start') {
-        startedMs = timestamp.getTime()
-        if (!wasPaused) activeMs = 0
-        wasPaused = false
-      }
-      if (type !== 'flow_paused') continue
-      activeMs += timestamp.getTime() - (startedMs ?? timestamp.getTime())
-      wasPaused = true
+const keyOf = ({ path, iteration, sample }: StepKey): string => recordKey(path, iteration, sample)
+
+/** Whether the process that ran the flow is gone and the flow has not been ended since. */
+const wasInterrupted = ({ status, error }: StoredFlow): boolean => status === 'RUNNING' || error?.code === 'FLOW_INTERRUPTED'
+
+/** Calls without an outcome as results, which keep their attempts on the ledger whether or not the step runs again. */
+function lostResults(
+  flowId: string,
+  { steps }: FlowDefinition,
+  rows: readonly StepResult[],
+  intents: readonly CallIntent[],
+): readonly StepResult[] {
+  const lost: StepResult[] = []
+  for (const intent of intents) {
+    const { path, iteration, sample, provider, model, startedAt } = intent
+    const step = steps.find(({ id }) => id === stepIdOf(path))
+    const position = lost.findIndex((result) => isSameResult(result, intent))
+    const known = lost[position] ?? rows.find((row) => isSameResult(row, intent))
+    if (!known && !step) continue
+    const result = known ?? (step && emptyResult({ flowId }, step, iteration, startedAt))
+    if (!result) continue
+    const attempts = [...result.attempts.filter(({ number }) => number !== intent.number), toLostAttempt(intent)]
+    const usage = addUsage(attempts.map((attempt) => attempt.usage))
+    const joined: StepResult = {
+      ...result,
+      ...(known === undefined && { id: stepResultId(flowId, intent), path, sample, provider, model }),
+      // An answer that was already received stays with its result.
+      ...(result.output === undefined && { status: 'FAILED', error: OUTCOME_UNKNOWN }),
+      attempts,
+      usage,
+      ...costOf(attempts),
+      retryCount: attempts.length - 1,
+      metadata: { ...result.metadata, usage, cost: costOf(attempts).cost, retryCount: attempts.length - 1 },
     }
-    lastSeq = updates.at(-1)?.seq ?? lastSeq
-    if (updates.length < UPDATES_PER_READ) return { inFlight, lastSeq, wasPaused, activeMs }
+    if (position >= 0) lost[position] = joined
+    else lost.push(joined)
   }
+  return lost
 }
 
-interface Course extends Pick<PriorState, 'lastSeq' | 'wasPaused' | 'activeMs'> {
-  readonly inFlight: Set<string>
-}
+/** The answer that was stored while its step asked for a repair of it. */
+const toResponse = (result: StepResult, text: string): CallResponse => ({
+  text,
+  refusal: result.refusal,
+  reasoningText: result.reasoning,
+  sources: result.sources,
+  finishReason: result.finishReason ?? 'other',
+  model: result.model,
+  requestedModel: result.requestedModel,
+  provider: result.provider,
+  usage: result.attempts.findLast((attempt) => attempt.error === undefined)?.usage ?? UNKNOWN_USAGE,
+  notes: result.notes,
+  simulated: result.simulated,
+})
 
 /** Steps that an execution may start before any other has ended. */
 const firstSteps = (definition: FlowDefinition, unordered: boolean): readonly string[] => {

@@ -12,14 +12,15 @@ export type Queueing = 'never' | 'limited' | 'durable'
 
 /** The options that the process needs which takes the flow from the queue. */
 export function toQueuedOptions({ options, input }: StartRequest, queueing: Queueing): StoredRunOptions | undefined {
-  if (queueing === 'never') return options.stored
+  const { messageId: inputMessageId } = input
+  if (queueing === 'never') return options.stored && (inputMessageId === undefined ? options.stored : { ...options.stored, inputMessageId })
   const { streaming, saveMessages, limits, flowTimeoutMs: flow, stepTimeoutMs: step, stored } = options
   return {
     streaming,
     saveMessages,
     limits,
     timeout: { flow, step },
-    inputMessageId: input.messageId,
+    inputMessageId,
     ...(queueing === 'limited' && stored === undefined && { resumeAfterCrash: false }),
   }
 }

@@ -1,5 +1,6 @@
 import type { CallContext } from '../../calls/call.ts'
 import type { Attempt } from '../../domain/execution/step-result.ts'
+import { announceNext, type CallIntentsDeps } from './call-intents.ts'
 import { observeCalls } from './observe-calls.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { StepOutcomeDraft } from './step-record.ts'
@@ -13,18 +14,23 @@ export interface CallDefaults {
   readonly idleTimeoutMs: number
 }
 
+export interface CallContextDeps extends CallIntentsDeps {
+  readonly defaults: CallDefaults
+}
+
 /**
  * The limits, listeners and budget of one call of a step. Its attempts go into the draft of the outcome, its chunks
  * into the update log.
  */
 export function createCallContext(
-  defaults: CallDefaults,
+  deps: CallContextDeps,
   task: StepTask,
   sample: number,
   draft: StepOutcomeDraft,
   abort: AbortController,
 ): CallContext {
   const { run, step, path, iteration } = task
+  const { defaults } = deps
   return {
     signal: abort.signal,
     abort,
@@ -39,9 +45,10 @@ export function createCallContext(
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, path, iteration)
       : undefined,
     onReasoning: run.options.streaming ? reasoningListener(task, sample) : undefined,
+    beforeRepeat: (request) => announceNext(deps, task, sample, draft, request),
     onRetry: (retry) => run.log.emit('step_retry', retry, path, iteration),
     observe: observeCalls(task, sample),
-    onAttempt: (attempt) => draft.attempts.push(numbered(task, attempt, draft.attempts.length + 1)),
+    onAttempt: (attempt) => draft.attempts.push(numbered(attempt, draft.attempts.length + 1)),
   }
 }
 
@@ -54,15 +61,8 @@ function reasoningListener({ run, step, path, iteration }: StepTask, sample: num
   }
 }
 
-/**
- * Attempts are numbered over all executions of a flow. The provider may bill the first attempt after a crash a second
- * time, where the step was in flight when the process died.
- */
-function numbered({ run, path, iteration }: StepTask, attempt: Attempt, number: number): Attempt {
-  const possiblyDoubleBilled = attempt.number === 1 && run.prior.inFlight.has(`${path}#${iteration}`)
-  if (possiblyDoubleBilled) return { ...attempt, number, possiblyDoubleBilled }
-  return attempt.number === number ? attempt : { ...attempt, number }
-}
+/** Attempts are numbered over all executions of a flow. */
+const numbered = (attempt: Attempt, number: number): Attempt => (attempt.number === number ? attempt : { ...attempt, number })
 
 /** A controller that the end of the flow, the failure of a sibling or the timeout of the call aborts. */
 export function openAbort({ run, options }: StepTask): AbortController {

@@ -12,6 +12,7 @@ import type { StepPrompt } from './step-prompt.ts'
 
 /** The state of one call of a step until its result is built. */
 export interface StepOutcomeDraft {
+  readonly startedAt: Date
   readonly attempts: Attempt[]
   /** Sharing decisions for all targets. */
   readonly sharing: SharingDecision[]
@@ -67,15 +68,9 @@ const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
   samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
 
 /** Builds the result of one call. */
-export function toResult(
-  task: StepTask,
-  draft: StepOutcomeDraft,
-  startedAt: Date,
-  completedAt: Date,
-  sample: number,
-): StepResult {
+export function toResult(task: StepTask, draft: StepOutcomeDraft, completedAt: Date, sample: number): StepResult {
   const { run, step, path, iteration } = task
-  const { attempts, error, prompt } = draft
+  const { attempts, error, prompt, startedAt } = draft
   // The result also holds the facts of an unusable answer, such as a refusal.
   const response = draft.response ?? callFactsOf(error).answer
   const last = attempts.at(-1)
@@ -121,6 +116,10 @@ export function toResult(
   }
 }
 
+/** Reasoning is stored only with `keepReasoning`. */
+export const toStored = (step: FlowStep, result: StepResult): StepResult =>
+  step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
+
 const cutNotes = ({ response }: StepOutcomeDraft): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
 
 /** Whether the end of the flow or the failure of a sibling ended the step. */
@@ -132,7 +131,7 @@ function toErrorInfo(run: FlowExecution, step: FlowStep, iteration: number, atte
 }
 
 /** A result without a call, for a step that is skipped. */
-export function emptyResult(run: FlowExecution, step: FlowStep, iteration: number, startedAt: Date): StepResult {
+export function emptyResult(run: Pick<FlowExecution, 'flowId'>, step: FlowStep, iteration: number, startedAt: Date): StepResult {
   const { provider, model, action } = step
   return {
     id: stepResultId(run.flowId, { path: step.id, iteration, sample: 0 }),

@@ -13,21 +13,20 @@ import { type FlowExecution, recordKey } from '../flow-run.ts'
 import type { RunWaitStep } from '../waiting/wait-step.ts'
 import { acquireSlot } from './acquire-slot.ts'
 import { answerReader, type StepAnswerReader } from './answer-reader.ts'
-import { type CallDefaults, closeAbort, createCallContext, openAbort } from './call-context.ts'
+import { type CallContextDeps, closeAbort, createCallContext, openAbort } from './call-context.ts'
+import { announceFirst, announceNext, settleLost } from './call-intents.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
-import { joinSamples, type StepOutcomeDraft, toResult } from './step-record.ts'
+import { joinSamples, type StepOutcomeDraft, toResult, toStored } from './step-record.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
-export interface StepRunnerDeps {
+export interface StepRunnerDeps extends CallContextDeps {
   /** Implemented by createCall. */
   readonly call: Call
   /** Implemented by createStepPrompt. */
   readonly prepare: PrepareStep
   /** Implemented by createWaitStep. */
   readonly runWait: RunWaitStep
-  readonly now: () => Date
-  readonly defaults: CallDefaults
 }
 
 /**
@@ -60,7 +59,11 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
   if (refusal) {
     const at = deps.now()
     return Promise.resolve(
-      recordResult(task, resultIndex, toResult(task, { attempts: [], sharing: [], notes: [], error: refusal }, at, at, 0)),
+      recordResult(
+        task,
+        resultIndex,
+        toResult(task, { startedAt: at, attempts: [], sharing: [], notes: [], error: refusal }, at, 0),
+      ),
     )
   }
   if (isWaitingStep(step)) return deps.runWait(task).then((result) => recordResult(task, resultIndex, result))
@@ -133,25 +136,28 @@ async function answer(
   sample: number,
   resultIndex?: number,
 ): Promise<StepResult> {
-  const { step } = task
-  const startedAt = deps.now()
-  const prior = task.run.prior.attempts.get(recordKey(task.path, task.iteration, sample))
+  const { step, run } = task
+  const key = recordKey(task.path, task.iteration, sample)
+  const prior = run.prior.attempts.get(key)
   const abort = openAbort(task)
-  const draft: StepOutcomeDraft = { attempts: prior ? [...prior] : [], sharing: [], notes: [] }
+  const draft: StepOutcomeDraft = { startedAt: deps.now(), attempts: prior ? [...prior] : [], sharing: [], notes: [] }
   const { limit, cancellation } = task.options
   let release: (() => void) | undefined
   try {
     if (limit) release = await acquireSlot(limit, [task.run.cancellation, cancellation])
     draft.prompt = await deps.prepare(task, step)
     emitStart(task, draft, draft.prompt, sample)
-    await settleBefore(task.run)
-    draft.response = await deps.call(
-      toCallRequest(deps, task, draft, draft.prompt),
-      createCallContext(deps.defaults, task, sample, draft, abort),
-    )
+    if (run.prior.lost.size > 0 || run.prior.untraced.size > 0) await settleLost(deps, task, sample, draft, draft.prompt)
+    draft.response = run.prior.answers.get(key)
+    if (!draft.response) {
+      announceFirst(deps, task, sample, draft, draft.prompt)
+      await settleBefore(run)
+      const request = toCallRequest(deps, task, draft, draft.prompt)
+      draft.response = await deps.call(request, createCallContext(deps, task, sample, draft, abort))
+    }
     if (reader) {
       const { value, notes } = await reader.read(draft.response, (text, problem) =>
-        repair(deps, createCallContext(deps.defaults, task, sample, draft, abort), draft, text, problem),
+        repair(deps, task, sample, createCallContext(deps, task, sample, draft, abort), draft, text, problem),
       )
       draft.parsed = value
       draft.notes = notes
@@ -163,7 +169,7 @@ async function answer(
     release?.()
     closeAbort(task, abort)
   }
-  const result = toResult(task, draft, startedAt, deps.now(), sample)
+  const result = toResult(task, draft, deps.now(), sample)
   return resultIndex === undefined ? result : recordResult(task, resultIndex, result)
 }
 
@@ -181,8 +187,11 @@ function toCallRequest(deps: StepRunnerDeps, task: StepTask, draft: StepOutcomeD
   return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
 }
 
+/** The answer that could not be read is stored before the repair call, so that a crash does not pay for it again. */
 function repair(
   deps: StepRunnerDeps,
+  task: StepTask,
+  sample: number,
   context: CallContext,
   draft: StepOutcomeDraft,
   text: string,
@@ -193,13 +202,11 @@ function repair(
   const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
   const target: Target = { provider: response.provider, model: response.requestedModel }
   const messages: readonly ModelMessage[] = [...prompt.messages, { role: 'assistant', content: text }, { role: 'user', content }]
-  const request: CallRequest = { targets: [target], prepare: () => ({ ...prompt, ...target, messages }) }
-  return deps.call(request, context)
+  const request = { ...prompt, ...target, messages }
+  return announceNext(deps, task, sample, draft, request).then(() =>
+    deps.call({ targets: [target], prepare: () => request }, context),
+  )
 }
-
-/** Reasoning is stored only with `keepReasoning`. */
-const toStored = (step: FlowStep, result: StepResult): StepResult =>
-  step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
 /** Throws LIMIT_EXCEEDED if the step would be one too many. A step counts once, however many samples it takes. */
 function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
@@ -212,11 +219,12 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
 
 /**
  * Waits until the results so far and the start of this step are durable, so that after a crash no step is paid for
- * twice and the step in flight is known. The first steps do not wait: if a crash leaves a flow without any result, it
- * was running them.
+ * twice and the call in flight is known. The first steps of a flow do not wait: if a crash leaves it without any result
+ * and intent, it was running them.
  */
 async function settleBefore(run: FlowExecution): Promise<void> {
-  const isFirst = run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
+  const isFirst =
+    run.epoch === 1 && run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
   if (run.log.durable) await run.log.durable
   if (run.cancellation.cancelled) throw run.cancellation.reason

@@ -1,8 +1,9 @@
 import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
+import type { CallIntent } from '../../domain/execution/call-intent.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
 import { stepIdOf } from '../../domain/execution/step-path.ts'
-import type { StepResult } from '../../domain/execution/step-result.ts'
+import { isSameResult, type StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import type { StepWait } from '../../domain/waiting/wait.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -11,6 +12,7 @@ import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repo
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
 const REWRITE_EVERY_MS = 5_000
+const NO_INTENTS: readonly CallIntent[] = []
 
 export interface FlowLogOptions {
   readonly flowId: string
@@ -52,6 +54,7 @@ export class FlowLog {
   #seq: number
   #bytes = 0
   #pending: FlowUpdate[] = []
+  #intents: readonly CallIntent[] = NO_INTENTS
   #durable: Promise<void> | undefined
 
   constructor(deps: FlowLogDeps, options: FlowLogOptions) {
@@ -83,9 +86,22 @@ export class FlowLog {
     else if (this.#pending.length === 1) this.#deps.flushSoon(this)
   }
 
-  /** Stores results and their messages at once, in one write with the pending updates; see `durable`. */
-  record(results: readonly StepResult[], messages?: readonly Message[]): void {
+  /**
+   * Stores results and their messages at once, in one write with the pending updates and intents; see `durable`. The
+   * intents of these results that are not stored yet are dropped.
+   */
+  record(results: readonly StepResult[], messages?: readonly Message[], intents: readonly CallIntent[] = NO_INTENTS): void {
+    if (this.#intents.length > 0) {
+      this.#intents = this.#intents.filter((intent) => !results.some((result) => isSameResult(intent, result)))
+    }
+    if (intents.length > 0) this.#intents = [...this.#intents, ...intents]
     this.#append(results, messages)
+  }
+
+  /** Stores the intent of a call with the next write, within 50 ms. */
+  intend(intent: CallIntent): void {
+    this.#intents = [...this.#intents, intent]
+    if (this.#pending.length === 0) this.#deps.flushSoon(this)
   }
 
   /** Resolves when everything recorded so far is durable; `undefined` if no write is pending. */
@@ -93,9 +109,9 @@ export class FlowLog {
     return this.#durable
   }
 
-  /** Stores the pending updates. */
+  /** Stores the pending updates and intents. */
   flush(): void {
-    if (this.#pending.length > 0) this.#append(undefined)
+    if (this.#pending.length > 0 || this.#intents.length > 0) this.#append(undefined)
   }
 
   /** Stores waits at once, so that users can decide about them while the flow still runs. */
@@ -139,7 +155,10 @@ export class FlowLog {
   #append(results: readonly StepResult[] | undefined, messages?: readonly Message[], waits?: readonly StepWait[]): void {
     const { flowId, epoch, cancellation } = this.#options
     const updates = this.#takePending()
-    const write = this.#deps.journal.append({ flowId, epoch, results, messages, waits, updates: updates.map(toStoredUpdate) })
+    const intents = this.#intents.length > 0 ? this.#intents : undefined
+    this.#intents = NO_INTENTS
+    const entry = { flowId, epoch, results, messages, intents, waits, updates: updates.map(toStoredUpdate) }
+    const write = this.#deps.journal.append(entry)
     const settled: Promise<void> = write.then(
       () => {
         if (this.#durable === settled) this.#durable = undefined

@@ -8,6 +8,14 @@ interface OpenWait {
   readonly resolve: (ended: StoredWait) => void
 }
 
+/** What earlier executions did, as far as pauses are concerned. */
+export interface FlowCourse {
+  /** Whether the last execution paused the flow. */
+  readonly wasPaused: boolean
+  /** Milliseconds that earlier executions ran, since the flow was last started by a caller. */
+  readonly activeMs: number
+}
+
 /** What happens with the steps that wait. */
 export interface PauseHandlers {
   /** Makes waits visible to users while other steps of the flow still run. */
@@ -23,12 +31,14 @@ export interface PauseHandlers {
 export class PauseControl {
   /** Waits that earlier executions stored, by `waitKey`. */
   readonly stored: ReadonlyMap<string, StoredWait>
+  readonly course: FlowCourse
   readonly #open = new Map<string, OpenWait>()
   #handlers: PauseHandlers | undefined
   #active = 0
   #isScheduled = false
 
-  constructor(stored: readonly StoredWait[]) {
+  constructor(stored: readonly StoredWait[], course: FlowCourse) {
+    this.course = course
     this.stored = new Map(stored.map((wait) => [waitKey(wait), wait]))
   }
 

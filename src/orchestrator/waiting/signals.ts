@@ -188,7 +188,7 @@ function whyRefused(flow: StoredFlow, wait: StoredWait | undefined): Orchestrato
       details: { ...details, by: decidedBy, at, approved: decision?.approved },
     })
   }
-  if (flow.status !== 'PAUSED' && flow.status !== 'RUNNING') return notWaiting(flow.id, path)
+  if (!decidedAt && flow.status !== 'PAUSED' && flow.status !== 'RUNNING') return notWaiting(flow.id, path)
   const message = `The time for step "${path}" was over at ${deadline?.toISOString()}`
   return new OrchestratorError('APPROVAL_EXPIRED', message, { details })
 }

@@ -39,8 +39,8 @@ export function createWaitStep({ historyOf, now }: WaitStepDeps): RunWaitStep {
       const base = emptyResult(run, step, iteration, ended.since)
       return withOutcome(base, ended, shown, now())
     } catch (error) {
-      const draft = { attempts: [], sharing: [], notes: [], error }
-      return toResult(task, draft, startedAt, now(), 0)
+      const draft = { startedAt, attempts: [], sharing: [], notes: [], error }
+      return toResult(task, draft, now(), 0)
     }
   }
 }

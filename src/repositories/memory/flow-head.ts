@@ -1,3 +1,4 @@
+import type { CallIntent } from '../../domain/execution/call-intent.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import {
   INPUT_START_CHARACTERS,
@@ -17,6 +18,7 @@ export interface OpenFlow {
   /** By id, in the order in which they were recorded. */
   results: Map<string, StepResult> | undefined
   updates: StoredUpdate[] | undefined
+  intents: CallIntent[] | undefined
 }
 
 export function toFlowHead({ flow, results }: OpenFlow): PackedFlowHead {

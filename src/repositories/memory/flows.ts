@@ -1,4 +1,4 @@
-import { type Attempt, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
+import { type Attempt, isSameResult, type StepKey, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
@@ -148,6 +148,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
       const { samples = false, paths } = options ?? {}
       return results.filter(({ sample, path }) => (samples || sample === 0) && (!paths || paths.includes(path)))
     },
+    intents: async (flowId) => records.read(flowId)?.intents ?? [],
     stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
   }
 
@@ -213,8 +214,9 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
   }
 }
 
-function write(record: OpenFlow, { results, updates }: Pick<JournalEntry, 'results' | 'updates'>) {
+function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
   if (results) recordResults(record, results)
+  if (intents) (record.intents ??= []).push(...intents)
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)
@@ -224,12 +226,18 @@ function recordResults(record: OpenFlow, results: readonly StepResult[]) {
   record.results ??= new Map()
   const flowId = record.flow.id
   for (const result of results) {
+    if (record.intents) removeIntents(record, result)
     const own = result.flowId === flowId ? result : { ...result, flowId, id: stepResultId(flowId, result) }
     const prior = record.results.get(own.id)
     if (prior?.status === 'SUCCESS') continue
     if (prior) record.results.delete(own.id)
     record.results.set(own.id, prior ? { ...own, attempts: mergeAttempts(prior.attempts, own.attempts) } : own)
   }
+}
+
+function removeIntents(record: OpenFlow, result: StepKey) {
+  const left = record.intents?.filter((intent) => !isSameResult(intent, result))
+  record.intents = left && left.length > 0 ? left : undefined
 }
 
 /** Attempts are never removed from the ledger: those of an earlier run of the step stay. */

@@ -1,5 +1,6 @@
 import { deserialize, serialize } from 'node:v8'
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
+import type { CallIntent } from '../../domain/execution/call-intent.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { ListedFlow, StepState, StoredFlow, StoredUpdate } from '../repository.ts'
 
@@ -9,6 +10,7 @@ export interface FlowContents {
   /** In the order in which they were recorded. */
   readonly results: readonly StepResult[]
   readonly updates: readonly StoredUpdate[]
+  readonly intents: readonly CallIntent[] | undefined
 }
 
 /**

@@ -113,6 +113,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
         flow: definition === flow.definition ? flow : { ...flow, definition },
         results: undefined,
         updates: undefined,
+        intents: undefined,
       }
       open.set(flow.id, record)
       return record
@@ -183,15 +184,21 @@ const toPackedFlow = (
   position,
 })
 
-function toContents({ flow, results, updates }: OpenFlow): FlowContents {
-  return { flow: { ...flow, definition: undefined }, results: results ? [...results.values()] : [], updates: updates ?? [] }
+function toContents({ flow, results, updates, intents }: OpenFlow): FlowContents {
+  return {
+    flow: { ...flow, definition: undefined },
+    results: results ? [...results.values()] : [],
+    updates: updates ?? [],
+    intents,
+  }
 }
 
-function toRecord({ flow, results, updates }: FlowContents, { definition, hasUpdates }: PackedFlow): OpenFlow {
+function toRecord({ flow, results, updates, intents }: FlowContents, { definition, hasUpdates }: PackedFlow): OpenFlow {
   return {
     flow: { ...flow, definition },
     results: results.length > 0 ? new Map(results.map((result) => [result.id, result])) : undefined,
     updates: hasUpdates ? [...updates] : undefined,
+    intents: intents && [...intents],
   }
 }
 

@@ -1,5 +1,5 @@
 import pg, { type Pool, type PoolConfig } from 'pg'
-import { DataSource, type DataSourceOptions, type Migration, MigrationExecutor, type QueryRunner } from 'typeorm'
+import { DataSource, type DataSourceOptions } from 'typeorm'
 import { MIGRATIONS } from '../../../migrations/migrations.ts'
 import type { PluggedDataSource } from '../../config/config-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -10,14 +10,13 @@ import { ENTITIES } from './entities.ts'
  */
 const CONNECT_TIMEOUT_MS = 10_000
 
-// "polyphon" in ASCII: a number that no other program uses for an advisory lock in the same database.
-const MIGRATION_LOCK = '8101813523495546734'
+export const MIGRATIONS_TABLE = 'polyphony_migrations'
 
 const common = {
   type: 'postgres',
   entities: ENTITIES,
   migrations: [...MIGRATIONS],
-  migrationsTableName: 'polyphony_migrations',
+  migrationsTableName: MIGRATIONS_TABLE,
   synchronize: false,
   logging: false,
   installExtensions: false,
@@ -75,40 +74,3 @@ export function poolOf(dataSource: Pick<PluggedDataSource, 'driver'>): Pool {
 
 const isPool = (value: unknown): value is Pool =>
   typeof value === 'object' && value !== null && 'connect' in value && 'query' in value
-
-/**
- * Applies the missing migrations and resolves with their names. Processes that start at the same time wait for each
- * other. Rejects with CONFIG_INVALID if a newer version has changed the schema.
- */
-export async function runMigrations(dataSource: DataSource): Promise<readonly string[]> {
-  const queryRunner = dataSource.createQueryRunner()
-  try {
-    const executor = new MigrationExecutor(dataSource, queryRunner)
-    const executed = await executor.getExecutedMigrations()
-    refuseNewer(executed, dataSource)
-    if (executed.length === dataSource.migrations.length) return []
-    return await withMigrationLock(queryRunner, async () => {
-      const applied = await executor.executePendingMigrations()
-      return applied.map((migration) => migration.name)
-    })
-  } finally {
-    await queryRunner.release()
-  }
-}
-
-function refuseNewer(executed: readonly Migration[], dataSource: DataSource): void {
-  const known = new Set(dataSource.migrations.map((migration) => migration.name))
-  const unknown = executed.find((migration) => !known.has(migration.name))
-  if (!unknown) return
-  const message = `The database was migrated by a newer version of Polyphony (${unknown.name}): use that version`
-  throw new OrchestratorError('CONFIG_INVALID', message, { details: { migration: unknown.name } })
-}
-
-async function withMigrationLock<Value>(queryRunner: QueryRunner, work: () => Promise<Value>): Promise<Value> {
-  await queryRunner.query(`select pg_advisory_lock(${MIGRATION_LOCK})`)
-  try {
-    return await work()
-  } finally {
-    await queryRunner.query(`select pg_advisory_unlock(${MIGRATION_LOCK})`)
-  }
-}

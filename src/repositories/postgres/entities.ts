@@ -30,6 +30,7 @@ import {
   UPDATE_BATCH_COLUMNS,
   type UpdateBatchRow,
 } from '../columns/flow-columns.ts'
+import { INTENT_COLUMNS, type IntentRow } from '../columns/intent-columns.ts'
 import {
   ATTEMPT_COLUMNS,
   type AttemptRow,
@@ -126,6 +127,7 @@ export const ENTITIES = [
     by_job: { columns: ['jobId'], where: 'job_id IS NOT NULL' },
     by_wake: { columns: ['wakeAt'], where: 'wake_at IS NOT NULL' },
   }),
+  createEntity<IntentRow>('PolyphonyCallIntent', 'polyphony_call_intents', INTENT_COLUMNS),
   createEntity<DefinitionRow>('PolyphonyFlowDefinition', 'polyphony_flow_definitions', DEFINITION_COLUMNS),
   createEntity<UpdateBatchRow>('PolyphonyFlowUpdate', 'polyphony_flow_updates', UPDATE_BATCH_COLUMNS),
   createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),

@@ -1,10 +1,9 @@
-import type { DataSource } from 'typeorm'
-import type { PluggedDataSource } from '../../config/config-schema.ts'
+import type { MigrationMode } from '../migration-options.ts'
 import type { Store } from '../repository.ts'
-import { dataSourceOptions, openDataSource, poolOf, runMigrations, sharedDataSourceOptions } from './data-source.ts'
-import { toDatabaseError } from './database-errors.ts'
-import { keepClientAfterErrors, openPglite } from './embedded/pglite.ts'
+import { poolOf } from './data-source.ts'
+import { keepClientAfterErrors } from './embedded/pglite.ts'
 import { createJournal, createSequence } from './journal/journal.ts'
+import { type DatabaseLocation, openMigrated } from './open-database.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
 import { createFlowRepository } from './tables/flow-repository.ts'
@@ -19,25 +18,19 @@ import { createUsageRepository } from './tables/usage-repository.ts'
 import { createWaitRepository } from './tables/wait-repository.ts'
 
 export interface TypeormStoreOptions {
-  readonly database: { readonly pglite: string } | { readonly postgres: string } | { readonly dataSource: PluggedDataSource }
+  readonly database: DatabaseLocation
   /** Milliseconds for which writes are kept and repeated while Postgres does not answer. */
   readonly retryForMs: number
+  readonly migrations: MigrationMode
   /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
   readonly addJob?: string
 }
 
 const STATEMENTS_AT_ONCE = 4
 
-interface OpenedDatabase {
-  readonly kind: 'pglite' | 'postgres'
-  readonly dataSource: DataSource
-  readonly applied: readonly string[]
-  close(): Promise<void>
-}
-
 /** A store in PGlite or Postgres, with its schema up to date. */
 export async function createTypeormStore(options: TypeormStoreOptions): Promise<Store> {
-  const { kind, dataSource, close } = await openDatabase(options.database)
+  const { kind, dataSource, close } = await openMigrated(options.database, options.migrations)
   const pool = poolOf(dataSource)
   if (kind === 'pglite') keepClientAfterErrors(pool)
   const nextRecorded = createSequence(Date.now)
@@ -70,44 +63,5 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
       await journal.close()
       await close()
     },
-  }
-}
-
-/**
- * Brings the schema up to date, closes the database and resolves with the names of the migrations that were applied.
- */
-export async function migrateDatabase(database: TypeormStoreOptions['database']): Promise<readonly string[]> {
-  const { applied, close } = await openDatabase(database)
-  await close()
-  return applied
-}
-
-async function openDatabase(database: TypeormStoreOptions['database']): Promise<OpenedDatabase> {
-  if ('pglite' in database) {
-    const embedded = await openPglite(database.pglite)
-    return openMigrated('pglite', dataSourceOptions({ pool: embedded.pool }), embedded.close)
-  }
-  const options =
-    'postgres' in database ? dataSourceOptions({ url: database.postgres }) : sharedDataSourceOptions(poolOf(database.dataSource))
-  return openMigrated('postgres', options, async () => undefined)
-}
-
-async function openMigrated(
-  kind: OpenedDatabase['kind'],
-  options: Parameters<typeof openDataSource>[0],
-  release: () => Promise<void>,
-): Promise<OpenedDatabase> {
-  let dataSource: DataSource | undefined
-  try {
-    dataSource = await openDataSource(options)
-    const opened = dataSource
-    const applied = await runMigrations(opened)
-    let closing: Promise<void> | undefined
-    const close = () => (closing ??= opened.destroy().then(release))
-    return { kind, dataSource: opened, applied, close }
-  } catch (error) {
-    await dataSource?.destroy()
-    await release()
-    throw toDatabaseError(error)
   }
 }

@@ -90,7 +90,7 @@ test('stale hashes, unknown steps, malformed answers and hostile addresses are r
     [signalPath(flowId, 'outer/inner[3]'), { approved: true }, 404, 'STEP_NOT_FOUND'],
     [signalPath(flowId, '../../../threads'), { approved: true }, 404, 'STEP_NOT_FOUND'],
     [signalPath(flowId, 'ok\0'), { approved: true }, 422, 'INPUT_INVALID'],
-    [signalPath(flowId, 'x'.repeat(501)), { approved: true }, 404],
+    [signalPath(flowId, 'x'.repeat(501)), { approved: true }, 400],
     [`/api/v1/flows/${flowId}/steps/../signal`, { approved: true }, 404],
     [`/api/v1/flows/${flowId}/steps/%2e%2e/signal`, { approved: true }, 404],
     [`/api/v1/flows/${flowId}/steps/%E0%A4%A/signal`, { approved: true }, 400],

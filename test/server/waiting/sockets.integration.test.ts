@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import { createClient } from '../../../src/client/client.ts'
 import { PolyphonyError } from '../../../src/client/polyphony-error.ts'
 import { connect } from '../socket-client.ts'
@@ -43,7 +44,7 @@ test('a signal without rights, without the scope, or of a wrong form is refused'
 
 test('the client lists, decides and sends events, and keeps waiting for a paused flow', async () => {
   const { url, keyOf, pause } = await runPausedServer()
-  const client = createClient({ baseUrl: url, apiKey: await keyOf('ada') })
+  const client = createClient({ baseUrl: url, apiKey: await keyOf('ada'), WebSocket })
   const thread = await client.threads.create()
   const flow = await client.flows.create({ threadId: thread.id, definition: decisionFlow() })
   const ended = client.flows.executeAndWait(flow.id, { input: 'go' }, { waitMs: 60_000 })

@@ -1,5 +1,6 @@
+import type { CallIntent } from '../../../domain/execution/call-intent.ts'
 import type { FlowStart } from '../../../domain/execution/flow-start.ts'
-import type { StepResult } from '../../../domain/execution/step-result.ts'
+import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
 import { waitKey } from '../../../domain/waiting/wait.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
@@ -8,6 +9,7 @@ import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '..
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
+import { type IntentJson, toIntentJson } from './intent-rows.ts'
 import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'
 import type { JournalReply } from './journal-sql.ts'
 import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
@@ -80,8 +82,8 @@ const joins = (before: readonly Operation[], next: Operation): boolean =>
   )
 
 // One statement cannot write a row twice.
-const sharesStep = (a: readonly StepResult[] = [], b: readonly StepResult[] = []): boolean =>
-  a.some((one) => b.some((other) => one.path === other.path && one.iteration === other.iteration && one.sample === other.sample))
+const sharesStep = (a: readonly StepKey[] = [], b: readonly StepKey[] = []): boolean =>
+  a.some((one) => b.some((other) => isSameResult(one, other)))
 
 type DefinitionJson = JsonRow<typeof DEFINITION_COLUMNS, DefinitionRow, keyof typeof DEFINITION_COLUMNS>
 
@@ -103,6 +105,7 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   readonly results: StepResultJson[]
   readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
   readonly messages: MessageJson[]
+  readonly intents: IntentJson[]
   readonly waits: WaitJson[]
   readonly pauses: { readonly flow_id: string; readonly wake_at: Date | undefined }[]
 }
@@ -133,6 +136,7 @@ export function toStatement(
     results: [],
     updates: [],
     messages: [],
+    intents: [],
     waits: [],
     pauses: [],
   }
@@ -172,6 +176,7 @@ export function toStatement(
 
 /** Only the last operation of a flow in a batch gets a row of its own: it is the one that may carry the outcome. */
 function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperation[]): void {
+  for (const intent of openIntents(operations)) rows.intents.push(toIntentJson(flowId, intent))
   const updates = operations.flatMap(({ entry }) => entry.updates ?? [])
   if (updates.length > 0) {
     const last = Math.max(...updates.map((update) => update.seq))
@@ -186,6 +191,19 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
     else rows.entries.push({ flow_id: flowId, epoch: entry.epoch })
   }
 }
+
+/** A result removes the stored intents of its step only: those before it in the same statement are left out. */
+function openIntents(operations: readonly EntryOperation[]): readonly CallIntent[] {
+  let open: readonly CallIntent[] = NO_INTENTS
+  for (const { entry } of operations) {
+    const { results, intents } = entry
+    if (results && open.length > 0) open = open.filter((intent) => !sharesStep([intent], results))
+    if (intents) open = open.length > 0 ? [...open, ...intents] : intents
+  }
+  return open
+}
+
+const NO_INTENTS: readonly CallIntent[] = []
 
 const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
   hash: definition.hash,

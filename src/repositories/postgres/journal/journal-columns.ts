@@ -1,6 +1,7 @@
 import { fieldsOf } from '../../columns/column.ts'
 import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
+import { INTENT_COLUMNS } from '../../columns/intent-columns.ts'
 import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
 import { WAIT_COLUMNS } from '../../columns/wait-columns.ts'
 import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
@@ -19,8 +20,9 @@ export const JOURNAL_PART = {
   updates: 64,
   messages: 128,
   enqueues: 256,
-  waits: 512,
-  pauses: 1024,
+  intents: 512,
+  waits: 1024,
+  pauses: 2048,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -33,6 +35,7 @@ export const JOURNAL_STATEMENTS = [
   'results',
   'updates',
   'messages',
+  'intents',
   'waits',
   'pauses',
 ] as const
@@ -80,6 +83,12 @@ export const UPDATES: JournalTable = {
   key: keyColumns(UPDATE_BATCH_COLUMNS),
 }
 
+export const INTENTS: JournalTable = {
+  name: 'polyphony_call_intents',
+  columns: jsonColumns(INTENT_COLUMNS),
+  key: keyColumns(INTENT_COLUMNS),
+}
+
 export const MESSAGES: JournalTable = {
   name: 'polyphony_messages',
   columns: jsonColumnsOf(MESSAGE_COLUMNS, MESSAGE_FIELDS),
@@ -113,6 +122,7 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   results: { ...RESULTS.columns, attempts: 'json' },
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
+  intents: INTENTS.columns,
   waits: WAITS.columns,
   pauses: { flow_id: 'uuid', wake_at: 'timestamptz' },
 }

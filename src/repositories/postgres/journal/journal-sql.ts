@@ -8,6 +8,7 @@ import {
   ATTEMPTS,
   DEFINITIONS,
   FLOWS,
+  INTENTS,
   JOURNAL_PART,
   JOURNAL_STATEMENTS,
   type JournalPart,
@@ -206,6 +207,7 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
   select ${namesOf('r', STEP_KEY)}, ${namesOf('a', NESTED_ATTEMPT_COLUMNS)} from results r, ${recordset('r.attempts', 'a', NESTED_ATTEMPT_COLUMNS)}
   where ${expectOne('a.number')})`,
       insertMissing('attempts', ATTEMPTS),
+      `intents_settled as (delete from ${INTENTS.name} t using results r where ${sameKey(RESULTS)})`,
     ],
   }),
 
@@ -215,6 +217,11 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
 
   messages: (source) => ({
     ctes: [ofLockedFlows('messages', source), insertMissing('messages', MESSAGES)],
+  }),
+
+  // A part of its own and not of the results, which may remove older intents of the same step in the same statement.
+  intents: (source) => ({
+    ctes: [ofLockedFlows('intents', source), insertMissing('intents', INTENTS)],
   }),
 
   waits: (source) => ({
@@ -240,8 +247,9 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
- * no two of them may write the same flow; `results`, `updates` and `messages` belong to a flow that another part has
- * locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated once per flow.
+ * no two of them may write the same flow; `results`, `updates`, `messages` and `intents` belong to a flow that another
+ * part has locked.
+ * `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated once per flow.
  */
 export function journalSql(mask: number, addJob?: string): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

@@ -8,6 +8,7 @@ import { createBatchedRead } from '../batched-read.ts'
 import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { FLOW_SELECTION, fromFlowRow, fromListedFlowRow, type ListedFlowRow, type SelectedFlow } from '../journal/flow-rows.ts'
+import { fromIntentRow, INTENTS_SQL, type SelectedIntent } from '../journal/intent-rows.ts'
 import { fromStepResultRow, type SelectedStepResult, STEP_RESULTS_SQL } from '../journal/step-result-rows.ts'
 import { pickNonNull } from '../rows.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
@@ -23,6 +24,7 @@ const DELETE_SQL = `with gone as (delete from polyphony_flows where id = $1 and 
 results as (delete from polyphony_step_results where flow_id in (select id from gone)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from gone)),
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone)),
+intents as (delete from polyphony_call_intents where flow_id in (select id from gone)),
 claims as (delete from polyphony_flow_claims where flow_id in (select id from gone)),
 waits as (delete from polyphony_flow_waits where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
@@ -136,6 +138,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
         return rows.map((row) => fromStepResultRow(flowId, row))
       },
     ),
+
+    intents: guarded(async (flowId: string) => {
+      if (!canBeFlowId(flowId)) return []
+      const { rows } = await pool.query<SelectedIntent>({ name: 'polyphony_intents', text: INTENTS_SQL, values: [flowId] })
+      return rows.map(fromIntentRow)
+    }),
 
     stepStates: guarded(async (flowIds: readonly string[]) => {
       const states = new Map<string, StepState[]>(flowIds.map((flowId) => [flowId, []]))

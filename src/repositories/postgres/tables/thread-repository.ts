@@ -21,7 +21,8 @@ claims as (delete from polyphony_flow_claims where flow_id in (select id from fl
 waits as (delete from polyphony_flow_waits where flow_id in (select id from flows)),
 results as (delete from polyphony_step_results where flow_id in (select id from flows)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from flows)),
-updates as (delete from polyphony_flow_updates where flow_id in (select id from flows))
+updates as (delete from polyphony_flow_updates where flow_id in (select id from flows)),
+intents as (delete from polyphony_call_intents where flow_id in (select id from flows))
 select id from gone`
 
 export function createThreadRepository(dataSource: DataSource, nextRecorded: () => number): ThreadRepository {

@@ -1,0 +1,255 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
+import type { StepResult } from '../../src/domain/execution/step-result.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import type { ScriptedReply } from '../../src/providers/scripted.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
+import type { Store } from '../../src/repositories/repository.ts'
+import { chain, step } from '../support/flows.ts'
+import { type Moment, type MortalProcessOptions, openMortalProcess } from '../support/mortal-process.ts'
+
+const USER = 'ada'
+const PRICE = { inputPerMillion: 1_000_000, outputPerMillion: 1_000 }
+const config = { prices: { 'scripted/m': PRICE } }
+
+interface World {
+  readonly store: Store
+  readonly flowId: string
+  /** Texts of the last messages of all requests, over all processes. */
+  readonly asked: string[]
+  /** Starts the flow in a new process; resolves when it has ended there or the process has died. */
+  run(options?: Partial<MortalProcessOptions>): Promise<unknown>
+  results(): Promise<readonly StepResult[]>
+}
+
+async function createWorld(definition: FlowDefinitionInput, reply: MortalProcessOptions['reply'] = () => 'fine'): Promise<World> {
+  const store = createMemoryStore()
+  const asked: string[] = []
+  const immortal = { store, reply, config, diesAt: () => false }
+  const first = await openMortalProcess(immortal)
+  const { id: threadId } = await first.conversations.createThread(USER, {})
+  const { id: flowId } = await first.orchestrator.createFlow(threadId, USER, definition)
+  return {
+    store,
+    flowId,
+    asked,
+    async run(options = {}) {
+      const process = await openMortalProcess({ ...immortal, ...options })
+      const ended = process.orchestrator.executeFlow(flowId, USER, { input: 'x' }).catch((error: unknown) => error)
+      const end = await Promise.race([ended, process.death])
+      asked.push(...process.sent.map(({ messages }) => messages.at(-1)?.content ?? ''))
+      if (end === 'died') await store.owners.interruptOrphanedFlows({ staleMs: 0, isDead: () => true })
+      return end
+    },
+    results: () => store.flows.stepResults(flowId),
+  }
+}
+
+/** Dies at the n-th moment of a kind, from 1. */
+const diesAt = (moment: Moment, n: number) => {
+  let count = 0
+  return (found: Moment) => found === moment && ++count === n
+}
+
+const lostOf = (result: StepResult | undefined) => result?.attempts.filter((attempt) => attempt.possiblyDoubleBilled) ?? []
+const resultOf = async (world: World, id: string) => (await world.results()).find(({ stepId }) => stepId === id)
+const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'not now')
+const promptOf = (asked: string): string => /do (\w+)/.exec(asked)?.[1] ?? ''
+
+describe('a call in flight at a crash', () => {
+  test('the lost call is an attempt of its own with its estimated cost, which totals count', async () => {
+    const world = await createWorld(chain(step('a', { settings: { maxTokens: 10 } }), step('b', { settings: { maxTokens: 10 } })))
+    expect(await world.run({ diesAt: diesAt('answer', 2) })).toBe('died')
+    const [intent] = await world.store.flows.intents(world.flowId)
+    expect(intent).toMatchObject({
+      path: 'b',
+      iteration: 1,
+      sample: 0,
+      number: 1,
+      provider: 'scripted',
+      model: 'm',
+      outputTokens: 10,
+    })
+    expect(intent?.idempotencyKey).toMatch(/^[0-9a-f-]{36}$/)
+
+    const result = await world.run()
+    expect(result).toMatchObject({ status: 'COMPLETED' })
+    const b = await resultOf(world, 'b')
+    const cost = (intent?.inputTokens ?? 0) + 0.01
+    expect(b?.attempts).toMatchObject([
+      {
+        number: 1,
+        possiblyDoubleBilled: true,
+        aborted: true,
+        cost,
+        costSource: 'estimated',
+        error: { code: 'CALL_OUTCOME_UNKNOWN' },
+      },
+      { number: 2, aborted: false },
+    ])
+    expect(b?.attempts[1]?.possiblyDoubleBilled).toBeUndefined()
+    expect(result).toMatchObject({ totalCost: cost })
+    const { rows } = await world.store.usage.sum({ userId: USER, groupBy: [], limit: 1 })
+    expect(rows[0]).toMatchObject({ costUsd: cost, calls: 3 })
+    expect(await world.store.flows.intents(world.flowId)).toEqual([])
+    expect(world.asked.map(promptOf)).toEqual(['a', 'b', 'b'])
+  })
+
+  test('a crash that left no trace but the claim counts the call of the first step as lost', async () => {
+    const world = await createWorld(chain(step('a'), step('b')))
+    expect(await world.run({ diesAt: diesAt('answer', 1) })).toBe('died')
+    expect(await world.store.flows.intents(world.flowId)).toEqual([])
+    expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
+    expect(lostOf(await resultOf(world, 'a'))).toMatchObject([{ number: 1, costSource: 'estimated' }])
+    expect(lostOf(await resultOf(world, 'b'))).toEqual([])
+  })
+
+  test('the lost call counts against the limits of the flow', async () => {
+    const cheap = { settings: { maxTokens: 1 } }
+    const world = await createWorld({ ...chain(step('a', cheap), step('b', cheap)), limits: { maxTokens: 100_000 } })
+    await world.run({ diesAt: diesAt('answer', 2) })
+    const [intent] = await world.store.flows.intents(world.flowId)
+    const perCall = (intent?.inputTokens ?? 0) + 1
+    const process = await openMortalProcess({ store: world.store, config, diesAt: () => false, reply: () => 'fine' })
+    const refused = process.orchestrator.executeFlow(world.flowId, USER, { limits: { maxTokens: perCall + 1 } })
+    await expect(refused).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+    expect(process.sent).toEqual([])
+  })
+
+  test('attempts before a lost retry stay on the ledger', async () => {
+    const replies: ScriptedReply[] = ['fine', unavailable(), 'fine']
+    const world = await createWorld(chain(step('a'), step('b')), () => replies.shift() ?? 'fine')
+    expect(await world.run({ diesAt: diesAt('answer', 3) })).toBe('died')
+    expect((await resultOf(world, 'b'))?.status).toBe('RUNNING')
+    expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
+    expect((await resultOf(world, 'b'))?.attempts).toMatchObject([
+      { number: 1, error: { code: 'PROVIDER_UNAVAILABLE' } },
+      { number: 2, possiblyDoubleBilled: true },
+      { number: 3, aborted: false },
+    ])
+  })
+
+  test('a lost fallback is on the ledger with the model that was asked', async () => {
+    const replies: ScriptedReply[] = ['fine', unavailable()]
+    const fallbacks = [{ provider: 'scripted', model: 'other' }]
+    const world = await createWorld(chain(step('a'), step('b', { maxRetries: 0, fallbacks })), () => replies.shift() ?? 'fine')
+    await world.run({ diesAt: diesAt('answer', 3) })
+    await world.run()
+    expect((await resultOf(world, 'b'))?.attempts.map(({ model }) => model)).toEqual(['m', 'other', 'm'])
+  })
+
+  test('a step that must not repeat a lost call fails, the call stays on the ledger, and executing again repeats it', async () => {
+    const world = await createWorld(chain(step('a'), step('b', { onUnknown: 'fail' })))
+    await world.run({ diesAt: diesAt('answer', 2) })
+    expect(await world.run()).toMatchObject({ code: 'CALL_OUTCOME_UNKNOWN', details: { stepId: 'b' } })
+    expect(await resultOf(world, 'b')).toMatchObject({ status: 'FAILED', error: { code: 'CALL_OUTCOME_UNKNOWN' } })
+    expect(lostOf(await resultOf(world, 'b'))).toHaveLength(1)
+    expect(world.asked.map(promptOf)).toEqual(['a', 'b'])
+    expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
+    expect(world.asked.map(promptOf)).toEqual(['a', 'b', 'b'])
+  })
+
+  test('a step that must not repeat a lost call does not repeat it after a second crash either', async () => {
+    const world = await createWorld(chain(step('a'), step('b', { onUnknown: 'fail' })))
+    await world.run({ diesAt: diesAt('answer', 2) })
+    expect(await world.run({ diesAt: diesAt('written', 1) })).toBe('died')
+    expect(await world.store.flows.intents(world.flowId)).toEqual([])
+    expect(await world.run()).toMatchObject({ code: 'CALL_OUTCOME_UNKNOWN' })
+    expect(world.asked.map(promptOf)).toEqual(['a', 'b'])
+  })
+})
+
+describe('a complete answer that a crash found without a recorded result', () => {
+  const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'] }
+
+  test('the first answer of a step is not paid for again when its repair call was lost', async () => {
+    const replies: ScriptedReply[] = ['fine', 'unreadable', '{"n":1}']
+    const world = await createWorld(chain(step('a'), step('b', { outputSchema })), () => replies.shift() ?? 'fine')
+    expect(await world.run({ diesAt: diesAt('answer', 3) })).toBe('died')
+    expect(await resultOf(world, 'b')).toMatchObject({ status: 'RUNNING', output: 'unreadable' })
+    expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
+    expect(await resultOf(world, 'b')).toMatchObject({ status: 'SUCCESS', parsed: { n: 1 } })
+    expect(world.asked.slice(2).every((text) => text.includes('could not be read'))).toBe(true)
+    expect((await resultOf(world, 'b'))?.attempts).toMatchObject([
+      { number: 1, aborted: false },
+      { number: 2, possiblyDoubleBilled: true },
+      { number: 3, aborted: false },
+    ])
+  })
+
+  test('samples that were recorded are not asked again', async () => {
+    const world = await createWorld(chain(step('a'), step('b', { samples: 3 })))
+    await world.run({ diesAt: diesAt('answer', 4) })
+    const kept = (await world.store.flows.stepResults(world.flowId, { samples: true })).filter(
+      ({ sample, status }) => sample > 0 && status === 'SUCCESS',
+    )
+    await world.run()
+    expect(world.asked).toHaveLength(1 + 3 + (3 - kept.length))
+    expect(lostOf(await resultOf(world, 'b'))).toHaveLength(0)
+    const samples = (await world.store.flows.stepResults(world.flowId, { samples: true })).filter(({ sample }) => sample > 0)
+    expect(samples.flatMap(lostOf)).toHaveLength(3 - kept.length)
+  })
+})
+
+const arbitraryStep = fc.record({ samples: fc.constantFrom(1, 1, 2), repaired: fc.boolean() })
+const outputSchema = { type: 'object', properties: { n: { type: 'number' } }, required: ['n'] }
+
+const arbitraryFlow = fc
+  .record({
+    type: fc.constantFrom('sequential' as const, 'parallel' as const),
+    steps: fc.array(arbitraryStep, { minLength: 1, maxLength: 4 }),
+  })
+  .map(({ type, steps }): FlowDefinitionInput => {
+    const toStep = ({ samples, repaired }: (typeof steps)[number], index: number): FlowStepInput =>
+      step(`s${index}`, { samples, ...(repaired && { outputSchema }) })
+    return { name: 'any', type, steps: steps.map(toStep), ...(type === 'parallel' && steps.length > 1 && { parallel: {} }) }
+  })
+
+test('no attempt is lost and every repeated call is marked, whatever the flow and wherever its processes die', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      arbitraryFlow,
+      fc.array(fc.nat(25), { maxLength: 3 }),
+      fc.array(fc.constantFrom('ok', 'ok', 'ok', 'down', 'unreadable'), { maxLength: 12 }),
+      async (definition, deaths, script) => {
+        const replies = [...script]
+        const world = await createWorld(definition, () => {
+          const next = replies.shift()
+          return next === 'down' ? unavailable() : next === 'unreadable' ? 'not JSON' : '{"n":1}'
+        })
+        let died = 0
+        let end: unknown
+        for (const death of [...deaths, Number.POSITIVE_INFINITY]) {
+          const recorded = await world.store.flows.stepResults(world.flowId, { samples: true })
+          const done = new Set(recorded.filter(({ status }) => status === 'SUCCESS').map(({ stepId }) => stepId))
+          const before = world.asked.length
+          let moments = 0
+          end = await world.run({ diesAt: () => moments++ === death })
+          if (end === 'died') died++
+          const single = new Set(definition.steps.filter(({ samples }) => samples === 1).map(({ id }) => id))
+          // A recorded step is never called again.
+          expect(
+            world.asked
+              .slice(before)
+              .map(promptOf)
+              .filter((id) => done.has(id) && single.has(id)),
+          ).toEqual([])
+          if (end !== 'died') break
+        }
+        if (end === 'died') return
+        const rows = await world.store.flows.stepResults(world.flowId, { samples: true })
+        const attempts = rows.flatMap((row) => row.attempts)
+        const lost = rows.flatMap(lostOf)
+        // Each request is an attempt. A crash may also count a call as lost that was about to be made.
+        expect(attempts.length).toBeGreaterThanOrEqual(world.asked.length)
+        expect(attempts.length - world.asked.length).toBeLessThanOrEqual(lost.length)
+        for (const row of rows)
+          expect(row.attempts.map(({ number }) => number)).toEqual(row.attempts.map((_, index) => index + 1))
+        if (died === 0) expect(lost).toEqual([])
+        expect(await world.store.flows.intents(world.flowId)).toEqual([])
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
