@@ -1,7 +1,7 @@
 import { createPolyphony } from 'polyphony'
 import { type ExampleOptions, runDirectly } from './example.ts'
 
-/** A person decides about a draft after its critique, and may replace the text before it goes on. */
+/** A person decides about a draft after its critique, and may replace its text. */
 export async function main({ log = console.log, real = false }: ExampleOptions = {}) {
   const polyphony = await createPolyphony({ database: 'memory://', simulator: !real })
   const { orchestrator, conversations } = polyphony
@@ -15,7 +15,7 @@ export async function main({ log = console.log, real = false }: ExampleOptions =
       {
         id: 'decision',
         action: 'approve',
-        inputFrom: ['draft', 'critique'],
+        dependsOn: ['draft', 'critique'],
         approval: { prompt: 'Publish the draft?', show: '{{ steps.draft.output }}', timeoutMs: 86_400_000, onTimeout: 'reject' },
       },
       { id: 'publish', model: 'openai/gpt-6-luna', action: 'summarize', inputFrom: 'decision' },

@@ -73,8 +73,17 @@ export const setOption = (description: string) =>
   new Option('--set <key=value>', `${description}; repeatable`).argParser(
     (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
   )
+export const dataOption = (description: string) => new Option('--data <json>', description).argParser(parseJson)
 export const maxCostOption = (subject: string) =>
   new Option('--max-cost <usd>', `maximum cost of ${subject} in US dollars`).argParser(parseUsd)
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new InvalidArgumentError('expected JSON.')
+  }
+}
 
 function parseUsd(value: string): number {
   const costUsd = Number(value)

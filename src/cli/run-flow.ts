@@ -39,7 +39,7 @@ export function runFlow(context: CommandContext, open: RunServices, options: Flo
   return showRun(context, open, options, (watch) => open.orchestrator.executeFlow(flowId, userId, { ...execution, ...watch }))
 }
 
-/** Follows a flow that goes on because a step of it was decided, wherever it runs, as `runFlow` does. */
+/** Shows a flow that continues because a step of it was decided, in any process, as `runFlow` does. */
 export function continueFlow(
   context: CommandContext,
   open: RunServices,
@@ -91,7 +91,7 @@ async function showRun(
       let asking = Promise.resolve()
       const ask = async () => {
         reporter.stop()
-        const { decideWaiting } = await import('./decide-waiting.ts')
+        const { decideWaiting } = await import('./questions/decide-waiting.ts')
         await decideWaiting(context, open, run)
         reporter = createReporter(context, { title, quiet })
       }

@@ -4,7 +4,7 @@ import { createFlows } from './flows.ts'
 import { createTransport } from './http/transport.ts'
 import { createSocket, type PolyphonySocket, type SocketOptions } from './socket/socket.ts'
 import { createMessages, createPermissions, createThreads } from './threads.ts'
-import { createWaiting } from './waiting.ts'
+import { createWaits } from './waiting.ts'
 
 export type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 /** Exported so that the types of the package contain the settings that every executor adds to `FlowTypeSettings`. */
@@ -69,8 +69,8 @@ export type {
  * ISO 8601 text.
  *
  * Calls reject with a PolyphonyError, or with the reason of their `signal`. GET requests and calls with an
- * Idempotency-Key (creating, executing, rerunning, deciding) are repeated when the network fails and on 429, 502, 503 and 504;
- * other calls are sent once.
+ * Idempotency-Key (creating, executing, rerunning, deciding) are repeated when the network fails and on 429, 502, 503
+ * and 504; other calls are sent once.
  *
  * Throws INPUT_INVALID for an invalid address and for a key together with a token.
  *
@@ -91,7 +91,7 @@ export function createClient(options: ClientOptions) {
     permissions: createPermissions(transport),
     dataSharing: createDataSharing(transport),
     flows: createFlows(transport),
-    waiting: createWaiting(transport),
+    waiting: createWaits(transport),
     templates: createTemplates(transport),
     providers: createProviders(transport),
     usage: createUsage(transport),

@@ -11,7 +11,7 @@ import type { EventDelivery, NewEvent, StepAnswer, StepDecision, WaitingListQuer
  * }
  * ```
  */
-export const createWaiting = ({ send }: Transport) => {
+export const createWaits = ({ send }: Transport) => {
   const list = (query: WaitingListQuery = {}, options?: CallOptions): Promise<WaitingPage> =>
     send({ method: 'GET', path: ['waiting'], query }, options, asJson<WaitingPage>)
   return {

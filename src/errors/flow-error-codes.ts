@@ -98,8 +98,8 @@ export const FLOW_ERROR_CODES = {
     exitCode: 26,
     retryable: false,
     remedy:
-      'The flow goes on when what it waits for has come: list that with listWaiting, and answer with signal or signalEvent.',
-    cliRemedy: 'The flow goes on when what it waits for has come; polyphony flows waiting lists that.',
+      'The flow continues when what it waits for has come: list that with listWaiting, and answer with signal or signalEvent.',
+    cliRemedy: 'The flow continues when what it waits for has come; `polyphony flows waiting` lists that.',
     toolRemedy: 'List what it waits for with list_waiting, ask the user, and pass the answer on with answer_waiting.',
   },
   STEP_NOT_WAITING: {
@@ -107,7 +107,7 @@ export const FLOW_ERROR_CODES = {
     exitCode: 5,
     retryable: false,
     remedy: 'List the steps that wait with listWaiting.',
-    cliRemedy: 'List the steps that wait: polyphony flows waiting',
+    cliRemedy: '`polyphony flows waiting` lists the steps that wait.',
     toolRemedy: 'List the steps that wait with list_waiting.',
   },
   APPROVAL_DECIDED: {
@@ -115,7 +115,7 @@ export const FLOW_ERROR_CODES = {
     exitCode: 5,
     retryable: false,
     remedy: 'The first decision counts: `details` name it. Read the result of the step with getFlow.',
-    cliRemedy: 'The first decision counts. Read the result of the step: polyphony flows show <id>',
+    cliRemedy: 'The first decision counts; `polyphony flows show <id>` shows the result of the step.',
     toolRemedy: 'The first decision counts. Call follow_flow.',
   },
   APPROVAL_OUTDATED: {
@@ -123,7 +123,7 @@ export const FLOW_ERROR_CODES = {
     exitCode: 5,
     retryable: false,
     remedy: 'Read what the step shows now with listWaiting, and decide about that.',
-    cliRemedy: 'Read what the step shows now, and decide about that: polyphony flows waiting',
+    cliRemedy: 'Read what the step shows now with `polyphony flows waiting`, and decide about that.',
     toolRemedy: 'Read what the step shows now with list_waiting, and ask the user about that.',
   },
   APPROVAL_EXPIRED: {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { decideWaiting, type Prompts } from '../../src/cli/decide-waiting.ts'
+import { decideWaiting, type Prompts } from '../../src/cli/questions/decide-waiting.ts'
 import type { Terminal } from '../../src/cli/terminal.ts'
 import { approve, generate, startPaused } from '../orchestrator/waiting/waiting-flows.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'

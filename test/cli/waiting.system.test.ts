@@ -47,7 +47,7 @@ test(
     expect(paid.exitCode).toBe(0)
     expect(paid.stdout).toContain('my text')
     const malformed = await run(['flows', 'signal-event', 'paid', '--data', '{'])
-    expect([malformed.exitCode, malformed.stderr]).toEqual([2, expect.stringContaining('--data: expected JSON')])
+    expect([malformed.exitCode, malformed.stderr]).toEqual([2, expect.stringContaining('expected JSON')])
   },
   TIMEOUT_MS,
 )

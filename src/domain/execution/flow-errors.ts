@@ -20,7 +20,7 @@ export function notStartable(flowId: string, status: FlowStatus | undefined): Or
   return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" ${state}`, { details })
 }
 
-/** A flow that does not go on before somebody decides or sends an event. `paths`: the steps that wait. */
+/** A flow that continues only when somebody decides or sends an event. `paths`: the steps that wait. */
 export const flowPaused = (flowId: string, paths: readonly string[]): OrchestratorError => {
   const steps = paths.map((path) => `"${path}"`).join(', ')
   return new OrchestratorError('FLOW_PAUSED', `Flow "${flowId}" waits for a decision or an event at ${steps}`, {

@@ -135,7 +135,9 @@ export const executionRoutes =
       },
     )
 
-    /** Waits until the flow has ended or waits for somebody, the time is over, the client has gone or the server closes. */
+    /**
+     * Waits until the flow has ended or waits for somebody, the time is over, the client has gone or the server closes.
+     */
     async function wait(
       { raw }: FastifyReply,
       options: Omit<WaitForEndOptions, 'signal'>,

@@ -5,7 +5,7 @@ import type { ServerDeps } from '../../server-deps.ts'
 const tags = ['waiting']
 
 /**
- * Steps that wait, and their answers. An answer lets a flow go on and call models, so it needs the scope `execute`.
+ * Steps that wait, and their answers. An answer lets a flow continue and call models, so it needs the scope `execute`.
  */
 export const waitingRoutes =
   ({ orchestrator }: Pick<ServerDeps, 'orchestrator'>): Routes =>

@@ -1,9 +1,9 @@
-import { needsSomebody } from '../domain/waiting/waiting-steps.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { SignalAnswer } from '../orchestrator/waiting/signals.ts'
-import type { WaitingStep } from '../orchestrator/waiting/waiting-list.ts'
-import { toPlainLine, toPlainText } from './plain-text.ts'
-import type { CommandContext, OpenServices } from './services.ts'
+import { needsSomebody } from '../../domain/waiting/waiting-steps.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { SignalAnswer } from '../../orchestrator/waiting/signals.ts'
+import type { WaitingStep } from '../../orchestrator/waiting/waiting-list.ts'
+import { toPlainLine, toPlainText } from '../plain-text.ts'
+import type { CommandContext, OpenServices } from '../services.ts'
 
 /** Asks one question after another on the terminal. Each resolves with undefined when the user leaves. */
 export interface Prompts {
@@ -20,7 +20,7 @@ type Deciding = Pick<CommandContext, 'terminal' | 'json'>
 
 /**
  * Asks the local user for every decision that a paused flow waits for, and passes the answers on. Rejects with
- * FLOW_PAUSED, which names the commands to continue with, if nobody can be asked or the user leaves.
+ * FLOW_PAUSED, which names the commands to continue with, if there is no terminal or the user leaves.
  */
 export async function decideWaiting(
   { terminal, json }: Deciding,
@@ -59,15 +59,14 @@ async function askDecision({ choose, enter }: Prompts, { path, show, schema }: W
   const answer = { approved: true, ...(edit !== undefined && { edit }) }
   if (!schema) return answer
   const data = await enter(`Data as JSON of the schema ${JSON.stringify(schema)}`)
-  return data === undefined ? undefined : { ...answer, data: parseJson('data', data) }
+  return data === undefined ? undefined : { ...answer, data: parseData(data) }
 }
 
-/** Throws INPUT_INVALID for text that is not JSON. */
-export function parseJson(name: string, text: string): unknown {
+function parseData(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new OrchestratorError('INPUT_INVALID', `${name}: expected JSON, found ${JSON.stringify(text.slice(0, 40))}`, { cause })
+    throw new OrchestratorError('INPUT_INVALID', `data: expected JSON, found ${JSON.stringify(text.slice(0, 40))}`, { cause })
   }
 }
 
