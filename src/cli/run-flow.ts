@@ -1,4 +1,3 @@
-import { flowCancelled } from '../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { WaitKey } from '../domain/waiting/wait.ts'
@@ -58,7 +57,7 @@ export function continueFlow(
     }
     const { result, error, status } = await orchestrator.getFlow(flowId, userId)
     if (status === 'COMPLETED' && result) return result
-    if (!error) throw flowCancelled(flowId, `Flow "${flowId}" is ${status}`)
+    if (!error) throw new OrchestratorError('FLOW_CANCELLED', `Flow "${flowId}" is ${status}`, { details: { flowId } })
     const { code, message, retryable, details } = error
     throw new OrchestratorError(code, message, { retryable, details: { ...details, flowId } })
   })

@@ -6,7 +6,7 @@ import type { WaitingStep } from '../../../orchestrator/waiting/waiting-list.ts'
 import { requireScope } from '../../access/caller.ts'
 import type { ToolInvocation } from './tool.ts'
 
-/** Characters that a form shows. A longer text is not decided about in a form, because the user would not see all of it. */
+/** Characters that a form shows. A longer text gets no form, because the user would not see all of it. */
 const MAX_SHOWN = 20_000
 
 type PausedAt = Omit<WaitingStep, 'flowId' | 'threadId'>
