@@ -73,4 +73,5 @@ export const waitingListQuery = z.strictObject({
   limit: queryInteger(1, 1_000).optional(),
   cursor: z.string().max(4_000).optional(),
 })
-export const stepPathParams = z.object({ flowId: id, stepPath })
+/** The path stands in the address under the name that routes of a step have. */
+export const stepPathParams = z.object({ flowId: id, stepId: stepPath })

@@ -26,7 +26,6 @@ const NAMES: Readonly<Record<string, z.ZodType>> = {
   FlowUpdate: flowUpdate,
   WaitingStep: waiting.waitingStep,
   WaitingPage: waiting.waitingPage,
-  StepAnswer: waiting.stepAnswer,
   StepDecision: waiting.stepDecision,
   ErrorInfo: errorInfo,
   Thread: threads.thread,

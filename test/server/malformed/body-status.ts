@@ -15,7 +15,7 @@ export const BODY_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   'POST /api/v1/flows/check': flowToCheck,
   'POST /api/v1/flows/:flowId/execute': execution,
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': stepExecution,
-  'POST /api/v1/flows/:flowId/steps/:stepPath/signal': stepAnswer,
+  'POST /api/v1/flows/:flowId/steps/:stepId/signal': stepAnswer,
   'POST /api/v1/events': newEvent,
   'POST /api/v1/flows/:flowId/rerun': rerun,
   'POST /api/v1/templates/:name/instantiate': templateArguments,

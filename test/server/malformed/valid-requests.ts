@@ -70,7 +70,7 @@ const bodiesOf = ({ threadId, flowId }: KnownIds): Readonly<Record<string, reado
     { input: 'hello', streaming: true, timeout: { flow: 1_000, step: 500 }, limits: { maxTokens: 5_000 }, metadata: { a: 1 } },
   ],
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': [{ input: 'hello' }],
-  'POST /api/v1/flows/:flowId/steps/:stepPath/signal': [{ approved: true, edit: 'a text', data: { a: 1 }, hash: 'a hash' }],
+  'POST /api/v1/flows/:flowId/steps/:stepId/signal': [{ approved: true, edit: 'a text', data: { a: 1 }, hash: 'a hash' }],
   'POST /api/v1/events': [{ event: 'paid', correlation: 'order-1', data: { a: 1 } }],
   'POST /api/v1/flows/:flowId/rerun': [{ fromStep: 'check', input: 'again' }],
   'POST /api/v1/templates/:name/instantiate': [{ parameters: {} }],
@@ -137,7 +137,6 @@ export function validRequests(routes: readonly ListedRoute[], ids: KnownIds): re
     ...known,
     userId: 'somebody',
     providerKey: 'scripted',
-    stepPath: known.stepId,
     providerId: 'scripted',
     name: 'critique',
   }

@@ -241,7 +241,7 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
     own('read', '/waiting?limit=1'),
     onFlow('read', 'read', 200, (id) => `/waiting?flowId=${id}`),
   ],
-  'POST /api/v1/flows/:flowId/steps/:stepPath/signal': [
+  'POST /api/v1/flows/:flowId/steps/:stepId/signal': [
     // The step has ended, so an answer that is allowed comes too late.
     onFlow(
       'execute',

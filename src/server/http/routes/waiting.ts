@@ -29,7 +29,7 @@ export const waitingRoutes =
     )
 
     app.post(
-      '/flows/:flowId/steps/:stepPath/signal',
+      '/flows/:flowId/steps/:stepId/signal',
       {
         schema: {
           operationId: 'signalStep',
@@ -42,8 +42,8 @@ export const waitingRoutes =
         config: { scope: 'execute', idempotent: true },
       },
       (request) => {
-        const { flowId, stepPath } = request.params
-        return orchestrator.signal(flowId, callerOf(request).userId, stepPath, request.body)
+        const { flowId, stepId: path } = request.params
+        return orchestrator.signal(flowId, callerOf(request).userId, path, request.body)
       },
     )
 
