@@ -4,6 +4,8 @@ import { KeepRunOptions1764288000000 } from './1764288000000-keep-run-options.ts
 import { KeepOutputsApart1764374400000 } from './1764374400000-keep-outputs-apart.ts'
 import { QueueFlows1764460800000 } from './1764460800000-queue-flows.ts'
 import { KeepWaits1764547200000 } from './1764547200000-keep-waits.ts'
+import { CountSpending1764720000000 } from './1764720000000-count-spending.ts'
+import { DeliverWebhooks1764806400000 } from './1764806400000-deliver-webhooks.ts'
 import { AddressByPath1764892800000 } from './1764892800000-address-by-path.ts'
 
 /** All migrations, the oldest first. */
@@ -14,5 +16,7 @@ export const MIGRATIONS = [
   KeepOutputsApart1764374400000,
   QueueFlows1764460800000,
   KeepWaits1764547200000,
+  CountSpending1764720000000,
+  DeliverWebhooks1764806400000,
   AddressByPath1764892800000,
 ] as const

@@ -1,28 +1,38 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
+import { systemClock } from './async/clock.ts'
 import { createInspection } from './composition/create-inspection.ts'
 import { createModels } from './composition/create-models.ts'
 import { createOwnership } from './composition/create-ownership.ts'
 import { createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
+import { createQueueHealth, type QueueHealth } from './composition/create-queue-health.ts'
 import { createRuns } from './composition/create-runs.ts'
+import { createSchedules } from './composition/create-schedules.ts'
+import { createSharedRates, isDistributed } from './composition/create-shared-rates.ts'
 import { createSteps } from './composition/create-steps.ts'
 import { createStoredFlows } from './composition/create-stored-flows.ts'
 import { createUpdates } from './composition/create-updates.ts'
 import { createWaiting } from './composition/create-waiting.ts'
+import { createWebhooks } from './composition/create-webhooks.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
 import { type OpenedEngine, openEngine } from './composition/open-engine.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
+import { createLogger } from './config/logger.ts'
 import { ConversationService } from './conversations/conversation-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
 import { executors } from './executors/registry.ts'
+import { BudgetService } from './orchestrator/budgets/budget-service.ts'
+import { createFlowBudgets } from './orchestrator/budgets/flow-budgets.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
-import { startPruning, startPruningCallers } from './orchestrator/ownership/retention.ts'
+import { startPruning, startPruningCallers, startPruningDeliveries } from './orchestrator/ownership/retention.ts'
+import type { ScheduleService } from './orchestrator/schedules/schedule-service.ts'
+import type { WebhookService } from './orchestrator/webhooks/webhook-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
 import type { ProviderService } from './providers/provider.ts'
-import type { IdempotencyRepository, Store, TicketRepository } from './repositories/repository.ts'
+import type { IdempotencyRepository, RequestCountRepository, Store, TicketRepository } from './repositories/repository.ts'
 import { createTelemetry } from './telemetry/create-telemetry.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
@@ -60,25 +70,41 @@ export interface Polyphony {
   readonly providers: ProviderService
   /** Usage and cost of a user's flows. */
   readonly usage: UsageService
+  /** What is spent and left of the budgets of `config.budgets`. */
+  readonly budgets: BudgetService
   /** API keys, with which the server authenticates users. */
   readonly apiKeys: ApiKeyService
   /** Single-use tickets of the server, for browsers that open a WebSocket; expired ones are removed automatically. */
   readonly tickets: TicketRepository
   /** Idempotent requests to the server with their answers; kept for a day. */
   readonly idempotency: IdempotencyRepository
+  /** Webhooks of the configuration with their secrets and the state of their deliveries; for operators only. */
+  readonly webhooks: WebhookService
+  /** Schedules of the configuration with their last and next runs. */
+  readonly schedules: ScheduleService
+  /** Requests to all servers that share the database; absent where each server counts its own. */
+  readonly requestCounts?: RequestCountRepository
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of a definition as data, with the settings of every flow type. */
   definitionSchema(): JsonSchema
   /**
-   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other processes,
-   * from now on. Resolves when the flows found so far run again or are queued.
+   * Resumes flows of dead processes that were started with `resumeAfterCrash`, and takes queued flows of other
+   * processes, from now on. Resolves when the flows found so far run again or are queued.
    */
   resumeInterrupted(): Promise<void>
+  /** The engine of this process and the queue of all processes. Reads the whole queue: call it for probes only. */
+  engineHealth(): Promise<QueueHealth>
+  /**
+   * Starts the flows of schedules, and sends webhooks, from now on. Servers and workers call it; any other process
+   * sends webhooks once it has started a flow, and starts no flow of a schedule.
+   */
+  startBackgroundWork(): void
   /**
    * Ends running flows (they stay resumable), writes pending updates, releases the database. Safe to call twice. With
    * `handOver` flows are not ended but left to other processes that share the database: their calls in flight may end
-   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default 0.
+   * within `graceMs`, and no new one begins. Without it running flows may end by themselves within `graceMs`; default
+   * 0.
    */
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
@@ -113,23 +139,34 @@ export async function createPolyphony(
   }
 }
 
-async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, store: Store): Promise<Polyphony> {
+async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, database: Store): Promise<Polyphony> {
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
-  const { threads } = store
-
   const parser = createParser(config.agents)
-  const models = createModels(config)
+  const { warn } = createLogger(config.logger, config.logLevel)
+  const models = createModels(config, { sharedRates: createSharedRates(config, database, owner.id), warn })
   const { providers } = models
   const { telemetry, observer, logger } = createTelemetry(config, {
     providers: providers.list(),
     flowTypes: Object.keys(executors),
   })
+  const webhooks = createWebhooks({ config, store: database, logger })
+  const { store } = webhooks
+  const { threads } = store
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
   const flows = createStoredFlows({ store, permissions, parser, now })
-  const updates = createUpdates({ store, now })
+  const updates = createUpdates({ config, store, ownerId: owner.id, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { definitions } = flows
+  const budgets = new BudgetService({ repository: store.budgets, budgets: config.budgets, now })
+  const flowBudgets = createFlowBudgets({
+    repository: store.budgets,
+    budgets: config.budgets,
+    ownerId: owner.id,
+    shared: store.kind === 'postgres',
+    clock: systemClock,
+    logger,
+  })
   const runs = createRuns({
     config,
     openedEngine,
@@ -138,35 +175,44 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
     steps,
     updates,
     definitions,
+    budgets: flowBudgets,
     observer,
     permissions,
     ownerId: owner.id,
     now,
   })
-  const { registry, engine, executions, executeOneStep, handOver } = runs
+  const { registry, engine, executions, executeOneStep, handOver, ownershipWatch } = runs
+  const { live } = updates
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
-    ...createInspection({ parser, models, dataSharing }),
+    ...createInspection({ parser, models, dataSharing, budgets }),
     executions,
     executeOneStep,
     ...createWaiting({ store, flows, executions, now }),
-    live: updates.live,
+    live,
+    ownershipWatch,
     executorOf: (type) => executors[type],
     now,
   })
+
+  const schedules = createSchedules({ config, store, storedFlows: flows, permissions, orchestrator, parser, logger, now })
 
   const ownership = createOwnership({
     store,
     owner,
     registry,
     distributedEngine: config.engine === 'bullmq' ? engine : undefined,
+    watch: ownershipWatch,
+    onEnded: live.ended,
     orchestrator,
+    deliverTo: webhooks.errorWebhooks,
     logger,
   })
   await ownership.start()
   if (config.engine === 'bullmq') await engine.takeQueued()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
+  if (config.webhooks.length > 0) pruning.push(startPruningDeliveries(store.webhooks))
 
   const { simulator, tokens } = models
   const stopPruning = () => {
@@ -179,9 +225,13 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
     dataSharing,
     providers,
     usage: new UsageService({ usage: store.usage, access: flows.access }),
+    budgets,
     apiKeys,
     tickets: store.tickets,
     idempotency: store.idempotency,
+    webhooks: webhooks.service,
+    schedules: schedules.service,
+    requestCounts: isDistributed(config, store) ? store.requestCounts : undefined,
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
@@ -189,8 +239,26 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, stor
       await ownership.resumption.start()
       await engine.takeQueued()
     },
+    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
+    startBackgroundWork() {
+      webhooks.delivery.start()
+      schedules.claimer.start()
+    },
     close: createClose(
-      closingSteps({ ownership, engine, executions, handOver, stopPruning, updateLog: updates.log, store, simulator, tokens }),
+      closingSteps({
+        schedules: schedules.claimer,
+        ownership,
+        engine,
+        executions,
+        handOver,
+        stopPruning,
+        updates,
+        webhooks: webhooks.delivery,
+        budgets: flowBudgets,
+        store,
+        simulator,
+        tokens,
+      }),
     ),
   }
 }

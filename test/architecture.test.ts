@@ -11,7 +11,17 @@ interface Import {
   readonly typeOnly: boolean
 }
 
-const ADAPTERS = ['executors', 'providers', 'repositories', 'engines', 'calls', 'policies', 'telemetry']
+const ADAPTERS = [
+  'executors',
+  'providers',
+  'repositories',
+  'notifications',
+  'engines',
+  'calls',
+  'policies',
+  'telemetry',
+  'webhooks',
+]
 const CORE = ['domain', 'prompts', 'config', 'protocol']
 const BASE = ['errors', 'async', 'system']
 const APPLICATION = ['orchestrator', 'conversations']
@@ -194,10 +204,10 @@ test('no code branches over our variants with switch outside a registry', () => 
 
 test('heavy libraries are loaded at first use, never with the module', () => {
   const heavy =
-    /^import (?!type\b)[^'"\n]*from ['"](openai|@anthropic-ai\/sdk|@google\/generative-ai|typeorm|pg|@electric-sql\/pglite[^'"]*|tiktoken[^'"]*|@copilotkit\/aimock[^'"]*|@pydantic\/genai-prices|@opentelemetry\/api|prom-client|pino|fastify|@fastify\/[^'"]+|fastify-type-provider-zod|ws|jose|@modelcontextprotocol\/[^'"]+)['"]/m
+    /^import (?!type\b)[^'"\n]*from ['"](openai|@anthropic-ai\/sdk|@google\/generative-ai|typeorm|pg|@electric-sql\/pglite[^'"]*|tiktoken[^'"]*|@copilotkit\/aimock[^'"]*|@pydantic\/genai-prices|@opentelemetry\/api|prom-client|pino|fastify|@fastify\/[^'"]+|fastify-type-provider-zod|ws|jose|bullmq|ioredis|@modelcontextprotocol\/[^'"]+)['"]/m
   // These files are themselves loaded at first use, through a dynamic import.
   const lazyModules =
-    /^src\/repositories\/postgres\/|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|logs)\.ts|^src\/server\//
+    /^src\/repositories\/postgres\/|^src\/engines\/bullmq\/|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|logs)\.ts|^src\/server\//
   const eager = sources.filter((file) => !lazyModules.test(file) && heavy.test(readFileSync(join(root, file), 'utf8')))
   expect(eager).toEqual([])
 })

@@ -17,6 +17,7 @@ export function toAttemptContext(context: CallContext | AttemptContext, signal: 
     restartAfterFirstToken: context.restartAfterFirstToken,
     complete: context.complete,
     budget: context.budget,
+    sharedBudgets: context.sharedBudgets,
     onDelta: context.onDelta,
     onReasoning: context.onReasoning,
     beforeRepeat: context.beforeRepeat,

@@ -58,6 +58,8 @@ export interface CallContext {
   readonly complete?: boolean
   /** The limits of the flow; one object shared by all its calls. */
   readonly budget?: Budget
+  /** The budgets over many flows that the flow counts against; one object shared by all its calls. */
+  readonly sharedBudgets?: SharedBudgets
   /** Receives the text of the answer in chunks, in order. If present, the request is streamed. */
   readonly onDelta?: (text: string) => void
   /** Receives reasoning text that the provider sends separately from the answer. */
@@ -193,6 +195,29 @@ export interface Budget {
   readonly defaultMaxTokens: number
   /** Whether a limit of costs is set, so that unpriced models are rejected. */
   readonly limitsCost: boolean
+}
+
+/**
+ * Budgets over many flows and processes. Reserved and settled like `Budget`, with the same figures. Implemented by
+ * createFlowBudgets.
+ */
+export interface SharedBudgets {
+  /** Whether any of them limits costs, so that unpriced models are rejected. */
+  readonly limitsCost: boolean
+  /**
+   * Reserves the worst case in all budgets or in none. Waits while it would fit without the reservations of other
+   * attempts. Rejects with LIMIT_EXCEEDED, whose details name the budget and `opensAt`, and with `signal.reason` after
+   * an abort.
+   */
+  reserve(worstCase: Spend, signal: AbortSignal): Promise<SharedReservation>
+}
+
+export interface SharedReservation {
+  /**
+   * As `settle` of `Reservation`; resolves when it is stored, and never rejects: a settlement that the database does
+   * not accept now is kept and repeated.
+   */
+  settle(actual: Partial<Spend>): Promise<void>
 }
 
 export interface Spend {

@@ -24,7 +24,7 @@ export interface AttemptOptions {
   readonly onActivity?: () => void
 }
 
-export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf'> {
+export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'sharedRates' | 'warn'> {
   /** Sends one request to one provider. Must meet the contract of `Provider.generate`. */
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   /** Implemented by createPriceBook. */
@@ -47,7 +47,7 @@ export function createCall(deps: CallDeps): Call {
     retry(retrySettings, clock),
     announcedRepeats,
     limits(deps.worstCaseUsd),
-    rateLimit({ ratesOf: deps.ratesOf, retryAfterCapMs, jitterMs }, clock),
+    rateLimit({ ratesOf: deps.ratesOf, sharedRates: deps.sharedRates, warn: deps.warn, retryAfterCapMs, jitterMs }, clock),
     circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock),
     attemptLedger(deps, clock),
     streamTimeout(clock),

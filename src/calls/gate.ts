@@ -1,5 +1,6 @@
 import type { TokenBucket } from 'limiter'
 import type { Clock, StopTimer } from '../async/clock.ts'
+import type { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 /** Rates of one provider; no limit where a rate is absent. */
 export interface Rates {
@@ -13,8 +14,10 @@ export interface Rates {
 export interface Gate {
   /**
    * Resolves when the rates allow one more request of `tokens` tokens. Rejects with `signal.reason` at once on abort.
+   * `onClosed` is called where other processes can close the account, with the milliseconds that it is closed for; the
+   * error that it returns ends the wait.
    */
-  enter(tokens: number, signal: AbortSignal): Promise<Pass>
+  enter(tokens: number, signal: AbortSignal, onClosed?: (leftMs: number) => OrchestratorError | undefined): Promise<Pass>
 }
 
 export interface Pass {

@@ -103,26 +103,27 @@ export type WorstCaseUsd = (
 ) => Promise<number | undefined> | number | undefined
 
 /**
- * Reserves the worst case before every attempt and settles it with the ledger row of the attempt. Only figures reported
- * by the provider free the rest of a reservation: with estimates the actual sum could exceed the limit.
+ * Reserves the worst case before every attempt, in the limits of its flow and in the budgets over many flows, and
+ * settles both with the ledger row of the attempt. Only figures reported by the provider free the rest of a
+ * reservation: with estimates the actual sum could exceed the limit.
  */
 export const limits = (worstCaseUsd: WorstCaseUsd): CallLayer => {
   return (next) => (request, context) =>
-    context.budget ? withinBudget(next, request, context, context.budget, worstCaseUsd) : next(request, context)
+    context.budget || context.sharedBudgets ? withinLimits(next, request, context, worstCaseUsd) : next(request, context)
 }
 
-async function withinBudget(
+async function withinLimits(
   next: AttemptCall,
   request: PreparedRequest,
   context: AttemptContext,
-  budget: Budget,
   worstCaseUsd: WorstCaseUsd,
 ): Promise<CallResponse> {
+  const { budget, sharedBudgets, signal } = context
   const { provider, model, settings } = request
-  const maxTokens = settings.maxTokens ?? budget.defaultMaxTokens
+  const maxTokens = settings.maxTokens ?? budget?.defaultMaxTokens ?? DEFAULT_MAX_TOKENS
   const bounded = settings.maxTokens === undefined ? { ...request, settings: { ...settings, maxTokens } } : request
-  const needed = await untilAborted(worstCase(), context.signal)
-  const reservation = await budget.reserveWhenFree(needed, context.signal)
+  const needed = await untilAborted(worstCase(), signal)
+  const settle = await reserveBoth(needed, context)
 
   // Remains the outcome if there is no ledger row, because then nothing was sent.
   let actual: Partial<Spend> = NOTHING
@@ -137,16 +138,41 @@ async function withinBudget(
     if (actual !== NOTHING && mayBeBilled(error)) actual = UNKNOWN
     throw error
   } finally {
-    reservation.settle(actual)
+    const settled = settle(actual)
+    // The next attempt of this flow must find the amount free. An aborted call must not wait for the database.
+    if (settled && !signal.aborted) await untilAborted(settled, signal).catch(() => undefined)
   }
 
   async function worstCase(): Promise<Spend> {
     const inputTokens = await request.countInputTokens()
     const tokens = inputTokens + maxTokens
-    if (!budget.limitsCost) return { costUsd: 0, tokens }
+    if (!budget?.limitsCost && !sharedBudgets?.limitsCost) return { costUsd: 0, tokens }
     const costUsd = await worstCaseUsd(provider, model, inputTokens, maxTokens)
-    if (costUsd === undefined) throw unpriced(provider, model)
+    if (costUsd === undefined) throw unpriced(provider, model, budget?.limitsCost ? 'limits.maxCostUsd' : 'a budget of costs')
     return { costUsd, tokens }
+  }
+}
+
+type Settle = (actual: Partial<Spend>) => Promise<void> | undefined
+
+/** Reserves in the flow's own limits first, which costs nothing, and then in the database. */
+async function reserveBoth(needed: Spend, { budget, sharedBudgets, signal }: AttemptContext): Promise<Settle> {
+  const own = budget && (await budget.reserveWhenFree(needed, signal))
+  if (!sharedBudgets) {
+    return (actual) => {
+      own?.settle(actual)
+      return undefined
+    }
+  }
+  try {
+    const shared = await sharedBudgets.reserve(needed, signal)
+    return (actual) => {
+      own?.settle(actual)
+      return shared.settle(actual)
+    }
+  } catch (error) {
+    own?.settle(NOTHING)
+    throw error
   }
 }
 
@@ -169,8 +195,8 @@ const spentBy = ({ usage, cost, costSource }: Attempt): Partial<Spend> => {
   }
 }
 
-function unpriced(provider: string, model: string): OrchestratorError {
-  const message = `Expected a known price for ${provider}/${model}, because limits.maxCostUsd is set; configure one under prices`
+function unpriced(provider: string, model: string, reason: string): OrchestratorError {
+  const message = `Expected a known price for ${provider}/${model}, because ${reason} is set; configure one under prices`
   return new OrchestratorError('LIMIT_EXCEEDED', message, {
     details: { reason: 'unpriced', limit: 'maxCostUsd', provider, model },
   })

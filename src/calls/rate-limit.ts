@@ -4,6 +4,9 @@ import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { createGate, type Gate, type Rates } from './gate.ts'
+import { type AccountClosures, createAccountClosures } from './rates/account-closures.ts'
+import { createSharedGate } from './rates/shared-gate.ts'
+import type { SharedRates } from './rates/shared-rates.ts'
 
 /** Limited, because the keys are model names, which come from flows. */
 const MAX_HELD = 1_000
@@ -15,39 +18,58 @@ export interface RateLimitDeps {
   readonly retryAfterCapMs: number
   /** Upper bound on the random wait after a pause, milliseconds. */
   readonly jitterMs: number
+  /** Present where the rates hold over all processes. */
+  readonly sharedRates?: SharedRates
+  /** Receives lines about a store of shared rates that does not answer. Implemented by the configured logger. */
+  readonly warn?: (message: string, facts: Readonly<Record<string, unknown>>) => void
 }
 
 /**
- * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this Polyphony instance.
- * A 429 that names a wait holds back all calls to that model.
+ * Enforces the concurrency, requests and tokens per minute of every provider over all flows of this Polyphony instance,
+ * and over all processes with `sharedRates`. A 429 that names a wait holds back all calls to that model, and closes the
+ * account for all processes.
  */
-export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps, clock: Clock): CallLayer => {
+export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
+  const { ratesOf, retryAfterCapMs, jitterMs, sharedRates, warn = () => {} } = deps
+  const closures = sharedRates && createAccountClosures(sharedRates, clock, warn)
   const gates = new Map<string, Promise<Gate>>()
   const heldUntil = new Map<string, number>()
 
   const gateOf = (provider: string, rates: Rates): Promise<Gate> => {
     const known = gates.get(provider)
     if (known) return known
-    const gate = createGate(rates, clock)
+    const gate = openGate(provider, rates)
     gates.set(provider, gate)
     return gate
   }
 
-  const afterHold = async (request: PreparedRequest, { signal, progress }: AttemptContext): Promise<void> => {
+  const openGate = async (account: string, rates: Rates): Promise<Gate> => {
+    const fallback = await createGate(rates, clock)
+    if (!sharedRates) return fallback
+    return createSharedGate({ account, rates, shared: sharedRates, fallback, clock, warn, jitterMs })
+  }
+
+  const afterHold = async (request: PreparedRequest, context: AttemptContext): Promise<void> => {
     const target = nameOf(request)
     for (let until = heldUntil.get(target); until !== undefined; until = heldUntil.get(target)) {
       const leftMs = until - clock.now()
-      if (leftMs <= 0) heldUntil.delete(target)
-      else if (clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY)) throw pauseTooLong(request, leftMs)
+      if (leftMs <= 0) {
+        heldUntil.delete(target)
+        continue
+      }
+      const error = findPauseTooLong(request, context, leftMs, clock)
+      if (error) throw error
       // Without jitter all waiting calls would be sent at the same moment.
-      else await wait(clock, leftMs + clock.random() * jitterMs, signal)
+      await wait(clock, leftMs + clock.random() * jitterMs, context.signal)
     }
   }
 
-  const hold = (target: string, error: unknown) => {
+  const hold = (request: PreparedRequest, error: unknown) => {
+    const target = nameOf(request)
     if (!OrchestratorError.is(error) || error.code !== 'PROVIDER_RATE_LIMITED') return
     const { retryAfterMs } = callFactsOf(error)
     if (retryAfterMs === undefined || retryAfterMs > retryAfterCapMs) return
+    void closures?.close(request.provider, retryAfterMs)
     const until = Math.max(heldUntil.get(target) ?? 0, clock.now() + retryAfterMs)
     heldUntil.delete(target)
     heldUntil.set(target, until)
@@ -64,7 +86,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps,
     const { signal } = context
     const gate = await untilAborted(gateOf(request.provider, rates), signal)
     const tokens = rates.tokensPerMinute === undefined ? 0 : await untilAborted(worstCaseTokens(request), signal)
-    const pass = await gate.enter(tokens, signal)
+    const pass = await gate.enter(tokens, signal, (leftMs) => findPauseTooLong(request, context, leftMs, clock))
     try {
       const response = await next(request, context)
       pass.correct(response.usage.totalTokens)
@@ -77,7 +99,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps,
   return (next) => {
     const observed: AttemptCall = (request, context) =>
       next(request, context).catch((error) => {
-        hold(nameOf(request), error)
+        hold(request, error)
         throw error
       })
     // Checked after the queue, not before it: a pause may begin while a call waits there.
@@ -88,6 +110,7 @@ export const rateLimit = ({ ratesOf, retryAfterCapMs, jitterMs }: RateLimitDeps,
     return (request, context) => {
       const rates = ratesOf(request.provider)
       if (isLimited(rates)) return throughGate(afterPause, request, context, rates)
+      if (closures) return afterClosure(afterPause, request, context, closures, { clock, jitterMs })
       return heldUntil.size === 0 ? observed(request, context) : afterPause(request, context)
     }
   }
@@ -97,6 +120,28 @@ const isLimited = ({ maxConcurrency, requestsPerMinute, tokensPerMinute }: Rates
   maxConcurrency !== undefined || requestsPerMinute !== undefined || tokensPerMinute !== undefined
 
 const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${model}`
+
+/** Waits while another process has closed the account, for calls that take no slot. */
+async function afterClosure(
+  next: AttemptCall,
+  request: PreparedRequest,
+  context: AttemptContext,
+  closures: AccountClosures,
+  { clock, jitterMs }: { readonly clock: Clock; readonly jitterMs: number },
+): Promise<CallResponse> {
+  const { signal } = context
+  for (;;) {
+    const known = closures.leftMs(request.provider)
+    const leftMs = typeof known === 'number' ? known : await untilAborted(known, signal)
+    if (leftMs <= 0) return next(request, context)
+    const error = findPauseTooLong(request, context, leftMs, clock)
+    if (error) throw error
+    await wait(clock, leftMs + clock.random() * jitterMs, signal)
+  }
+}
+
+const findPauseTooLong = (request: PreparedRequest, { progress }: AttemptContext, leftMs: number, clock: Clock) =>
+  clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY) ? pauseTooLong(request, leftMs) : undefined
 
 /** The provider has asked for a pause that ends after the time of the call. */
 function pauseTooLong({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {

@@ -90,3 +90,10 @@ function parseUsd(value: string): number {
   if (value.trim() === '' || !(costUsd >= 0)) throw new InvalidArgumentError('expected an amount in US dollars.')
   return costUsd
 }
+
+/** A whole number from 1. */
+export function parseCount(value: string): number {
+  const count = Number(value)
+  if (!/^\d+$/.test(value) || count < 1) throw new InvalidArgumentError('expected a whole number from 1.')
+  return count
+}

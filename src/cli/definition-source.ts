@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises'
-import { decodeText } from '../config/decode-text.ts'
+import { isDefinitionFile, readDefinitionFile } from '../config/automation/definition-file.ts'
 import type { DefinitionText } from '../domain/definition/file.ts'
 import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 import type { DefinitionParser } from '../domain/definition/parser.ts'
@@ -21,8 +20,6 @@ export interface SourcedDefinition {
   readonly find?: DefinitionText['find']
 }
 
-const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name) || /[\\/]/.test(name)
-
 /**
  * Loads a definition by the name of a template or the path of a file. `set` fills the parameters of a template or the
  * metadata of a file. Rejects with TEMPLATE_NOT_FOUND, with INPUT_INVALID, or with FLOW_INVALID, which names file, line
@@ -31,7 +28,7 @@ const isDefinitionFile = (name: string): boolean => /\.(ya?ml|json)$/i.test(name
 export async function loadDefinition(name: string, options: SourceOptions, parser: DefinitionParser): Promise<SourcedDefinition> {
   const settings = (options.set ?? []).map(parseSetting)
   if (!isDefinitionFile(name)) return { definition: withOptions(await fromTemplate(name, settings), options) }
-  const { definition, find } = await fromFile(name, parser)
+  const { definition, find } = await readDefinitionFile(name, parser)
   const metadata = Object.fromEntries(settings.map(([key, value]) => [key, toScalar(value)]))
   return { definition: withOptions(definition, options), metadata, find }
 }
@@ -50,32 +47,6 @@ async function fromTemplate(name: string, settings: readonly (readonly [string, 
     return [key, type === 'integer' || type === 'number' ? toScalar(value) : value] as const
   })
   return getFlowTemplate(name, Object.fromEntries(values))
-}
-
-async function fromFile(path: string, parser: DefinitionParser): Promise<Pick<SourcedDefinition, 'definition' | 'find'>> {
-  const [text, { parseDefinitionText }] = await Promise.all([readText(path), import('../domain/definition/file.ts')])
-  const parsed = await parseDefinitionText(text, {
-    format: path.toLowerCase().endsWith('.json') ? 'json' : 'yaml',
-    file: path,
-  })
-  const isDefinition = (value: unknown): value is FlowDefinitionInput => parser.parse(value) !== undefined
-  try {
-    if (isDefinition(parsed.value)) return { definition: parsed.value, find: parsed.find }
-  } catch (error) {
-    throw parsed.withPositions(error)
-  }
-  throw new OrchestratorError('INTERNAL', 'expected the parser to throw for a definition that it does not accept')
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return decodeText(await readFile(path), { name: path, code: 'INPUT_INVALID' })
-  } catch (error) {
-    if (OrchestratorError.is(error)) throw error
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
-    const found = code === 'ENOENT' ? 'no such file' : code === 'EISDIR' ? 'a directory' : String(code)
-    throw new OrchestratorError('INPUT_INVALID', `expected a definition file, found ${found}: ${path}`, { details: { path } })
-  }
 }
 
 /** A number or boolean if the text is one; otherwise the text itself. */

@@ -11,11 +11,20 @@ const services: Services = {
   open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags, defaultMigrations: 'check' }),
   loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags, defaultMigrations: 'check' }),
   createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
-  migrate: async ({ database }, options) => (await import('../repositories/database.ts')).migrate(database, options),
+  async migrate({ database, engine, redisUrl }, options) {
+    const { migrate } = await import('../repositories/database.ts')
+    const names = await migrate(database, options)
+    if (engine !== 'bullmq' || redisUrl !== undefined) return names
+    const { poolSettingsOf } = await import('../repositories/postgres/pool-settings.ts')
+    const settings = poolSettingsOf(database)
+    const { migrateBullmqAt } = await import('../engines/bullmq/postgres-schema.ts')
+    return settings ? [...names, ...(await migrateBullmqAt(settings, options))] : names
+  },
   exportData: async ({ database }, sink, includeRunning) =>
     (await import('../repositories/database.ts')).exportDatabase(database, sink, { program: readVersion(), includeRunning }),
   importData: async ({ database }, chunks) => (await import('../repositories/database.ts')).importDatabase(database, chunks),
   serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
+  register: async (modulePath, open) => (await import('../system/register-module.ts')).registerModule(modulePath, open),
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),
   pricesDate: async () => (await import('../providers/models/prices.ts')).PRICES_DATE,

@@ -1,8 +1,11 @@
 import type { PolyphonyConfig, PolyphonyConfigInput } from '../config/config.ts'
 import type { ConversationService } from '../conversations/conversation-service.ts'
 import type { DefinitionParser } from '../domain/definition/parser.ts'
+import type { BudgetService } from '../orchestrator/budgets/budget-service.ts'
 import type { UsageService } from '../orchestrator/flows/usage-service.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
+import type { ScheduleService } from '../orchestrator/schedules/schedule-service.ts'
+import type { WebhookService } from '../orchestrator/webhooks/webhook-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from '../policies/policy.ts'
 import type { ModelNames, ProviderService } from '../providers/provider.ts'
 import type { Terminal } from './terminal.ts'
@@ -16,8 +19,17 @@ export interface OpenServices {
   readonly providers: ProviderService
   readonly apiKeys: ApiKeyService
   readonly usage: UsageService
+  readonly webhooks: WebhookService
+  readonly schedules: ScheduleService
+  readonly budgets: BudgetService
   readonly config: PolyphonyConfig
-  close(): Promise<void>
+  /** Takes queued flows of other processes, and resumes those of dead ones, from now on. */
+  resumeInterrupted(): Promise<void>
+  /** Starts the flows of schedules, and sends webhooks, from now on. */
+  startBackgroundWork(): void
+  /** The engine of this process and the queue of all processes. */
+  engineHealth(): Promise<{ readonly engine: string; readonly ok: boolean; readonly running: number; readonly queued: number }>
+  close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
 
 /** How to serve flows as tools over stdin and stdout. */
@@ -41,7 +53,7 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations, or only finds them if `check` is set, and resolves with their names. */
+  /** Applies pending migrations of the tables and of the engine, or only finds them if `check` is set, and resolves with their names. */
   migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>
   /** Writes all data of a database to the sink; resolves with the number of rows by kind. */
   exportData(config: PolyphonyConfig, sink: ExportSink, includeRunning: boolean): Promise<Readonly<Record<string, number>>>
@@ -52,6 +64,8 @@ export interface Services {
   ): Promise<Readonly<Record<string, { readonly imported: number; readonly skipped: number }>>>
   /** Starts a server, which opens and closes its own services. */
   serve(flags: PolyphonyConfigInput): Promise<RunningServer>
+  /** Passes the services to the default export of a module, which registers definitions with functions. */
+  register(modulePath: string, open: OpenServices): Promise<void>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
   serveTools(serving: ToolServing): Promise<void>
   /** The bundled lists of model names, against which the names in a configuration are checked. */

@@ -1,5 +1,6 @@
 import { asJson, asNothing, type CallOptions, type Transport } from './http/transport.ts'
 import type {
+  BudgetReports,
   Instantiated,
   Me,
   NewSharingPolicy,
@@ -63,6 +64,12 @@ export const createUsage = ({ send }: Transport) => ({
   /** Tokens and cost of the caller's flows. Unpriced and simulated usage is counted separately. */
   get: (query: UsageQuery = {}, options?: CallOptions) =>
     send({ method: 'GET', path: ['usage'], query }, options, asJson<UsageReport>),
+})
+
+/** What is left of the caller's budgets. */
+export const createBudgets = ({ send }: Transport) => ({
+  /** Budgets of the caller's user and API key in their current windows. */
+  list: (options?: CallOptions) => send({ method: 'GET', path: ['budgets'] }, options, asJson<BudgetReports>),
 })
 
 /** The caller itself. */

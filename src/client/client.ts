@@ -1,4 +1,4 @@
-import { createDataSharing, createMe, createProviders, createTemplates, createUsage } from './catalogue.ts'
+import { createBudgets, createDataSharing, createMe, createProviders, createTemplates, createUsage } from './catalogue.ts'
 import type { ClientOptions } from './client-options.ts'
 import { createFlows } from './flows.ts'
 import { createTransport } from './http/transport.ts'
@@ -18,6 +18,7 @@ export type { PolyphonySocket, SocketOptions } from './socket/socket.ts'
 export type { SocketConstructor, SocketEvent, SocketLike } from './socket/web-socket.ts'
 export type { FollowOptions, Reconnection } from './stream-flow.ts'
 export type {
+  BudgetReports,
   DefinitionSource,
   EventDelivery,
   Execution,
@@ -95,6 +96,7 @@ export function createClient(options: ClientOptions) {
     templates: createTemplates(transport),
     providers: createProviders(transport),
     usage: createUsage(transport),
+    budgets: createBudgets(transport),
     me: createMe(transport),
     /** One WebSocket for many flows, opened at the first use. Must be closed when it is no longer needed. */
     socket: (socketOptions?: SocketOptions): PolyphonySocket => createSocket({ ...options, transport }, socketOptions),

@@ -2,6 +2,7 @@ import type * as z from 'zod'
 import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 import type { Executor } from '../executors/executor.ts'
 import type {
+  budgetReports,
   instantiated,
   me,
   provider,
@@ -112,6 +113,7 @@ export type Providers = z.input<typeof providers>
 export type ProviderHealth = z.input<typeof providerHealth>
 
 export type UsageQuery = Given<z.output<typeof usageQuery>>
+export type BudgetReports = z.input<typeof budgetReports>
 export type UsageReport = z.input<typeof usageReport>
 
 export type Ticket = z.input<typeof ticket>

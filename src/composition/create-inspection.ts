@@ -1,5 +1,7 @@
 import type { DefinitionParser } from '../domain/definition/parser.ts'
+import type { BudgetFacts } from '../domain/users/budget.ts'
 import { executors } from '../executors/registry.ts'
+import type { BudgetService } from '../orchestrator/budgets/budget-service.ts'
 import { createAnswerSteps, createFinalSteps } from '../orchestrator/inspect/answer-steps.ts'
 import { createCheckFlow } from '../orchestrator/inspect/check-flow.ts'
 import { createPreflight } from '../orchestrator/inspect/preflight.ts'
@@ -11,12 +13,14 @@ export interface CreateInspectionDeps {
   readonly parser: DefinitionParser
   readonly models: Models
   readonly dataSharing: DataSharingService
+  readonly budgets: BudgetService
 }
 
 /** Builds the checks that need no run: `checkFlow`, the preflight, and the steps that write the answer. */
-export function createInspection({ parser, models, dataSharing }: CreateInspectionDeps) {
+export function createInspection({ parser, models, dataSharing, budgets }: CreateInspectionDeps) {
   const { providers, prices, modelNames, tokens, pricingOf } = models
-  const deps = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf }
+  const budgetsOf = (facts: BudgetFacts) => budgets.of(facts)
+  const deps = { parser, executors, providers, prices, dataSharing, decideSharing, tokens, pricingOf, budgetsOf }
   return {
     checkFlow: createCheckFlow({ ...deps, modelNames }),
     preflight: createPreflight(deps),

@@ -1,7 +1,8 @@
-import type { PreparedRequest } from '../calls/call.ts'
 import type { LedgerDeps } from '../calls/attempt-ledger.ts'
+import type { PreparedRequest } from '../calls/call.ts'
 import { createCallEstimate } from '../calls/call-estimate.ts'
 import { createCall } from '../calls/create-call.ts'
+import type { SharedRates } from '../calls/rates/shared-rates.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
 import { createRatesOf } from '../config/provider-rates.ts'
 import type { ModelRequest } from '../domain/execution/model-call.ts'
@@ -14,8 +15,14 @@ import { createProviderService } from '../providers/registry.ts'
 /** Providers that the simulator stands in for if none is configured. */
 const SIMULATED_PROVIDERS = { openai: { active: true }, anthropic: { active: true }, google: { active: true } }
 
+export interface SharedRatesOptions {
+  /** Present where the rates of providers hold over all processes. */
+  readonly sharedRates?: SharedRates
+  readonly warn: (message: string, facts: Readonly<Record<string, unknown>>) => void
+}
+
 /** The providers of a configuration with their prices and token counts, and the function that calls them. */
-export function createModels(config: PolyphonyConfig) {
+export function createModels(config: PolyphonyConfig, { sharedRates, warn }: SharedRatesOptions) {
   const simulator = createLazySimulator()
   const accounts = config.simulator ? { ...SIMULATED_PROVIDERS, ...config.providers } : config.providers
   const providers = createProviderService({ providers: accounts, simulator: config.simulator ? simulator.endpoint : undefined })
@@ -33,6 +40,8 @@ export function createModels(config: PolyphonyConfig) {
       prices.worstCase(pricingOf(provider), model, inputTokens, maxOutputTokens),
     isSimulated,
     ratesOf: createRatesOf(accounts),
+    sharedRates,
+    warn,
     retry: config.retry,
   })
 

@@ -1,6 +1,6 @@
 import type { Engine } from '../engines/engine.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
-import { startOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
+import type { OwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createRecovery } from '../orchestrator/ownership/recovery.ts'
 import { createResumption, type ResumptionDeps } from '../orchestrator/ownership/resumption.ts'
 import type { RunRegistry } from '../orchestrator/runs/run-registry.ts'
@@ -10,10 +10,15 @@ import { isProcessRunning } from '../system/processes.ts'
 export interface CreateOwnershipDeps {
   readonly store: Store
   readonly owner: Owner
-  readonly registry: Pick<RunRegistry, 'executions' | 'find'>
+  readonly registry: Pick<RunRegistry, 'find'>
   /** If given, flows of dead processes are put back into the queue for this engine. */
   readonly distributedEngine: Pick<Engine, 'recheckQueue'> | undefined
+  readonly watch: OwnershipWatch
+  /** Implemented by LiveUpdates.ended. */
+  readonly onEnded: (flowId: string) => void
   readonly orchestrator: Pick<OrchestratorService, 'startFlow'>
+  /** Ids of webhooks to which errors of flows are delivered. */
+  readonly deliverTo: readonly string[]
   readonly logger: ResumptionDeps['logger']
 }
 
@@ -21,7 +26,8 @@ export interface CreateOwnershipDeps {
  * Builds everything that decides which process owns which flow: heartbeat, recovery and resumption of flows of dead
  * processes, and the watch for flows that another process has taken.
  */
-export function createOwnership({ store, owner, registry, distributedEngine, orchestrator, logger }: CreateOwnershipDeps) {
+export function createOwnership(deps: CreateOwnershipDeps) {
+  const { store, owner, registry, distributedEngine, watch, onEnded, orchestrator, deliverTo, logger } = deps
   const { flows, owners, kind } = store
   const resumption = createResumption({
     flows,
@@ -36,11 +42,22 @@ export function createOwnership({ store, owner, registry, distributedEngine, orc
     self: owner,
     isRunning: isProcessRunning,
     logger,
+    deliverTo,
     exclusive: kind !== 'postgres',
-    onInterrupted: resumption.interrupted,
-    ...(distributedEngine && { requeue: store.queue.requeueOrphans, onRequeued: distributedEngine.recheckQueue }),
+    onInterrupted: (flowIds) => {
+      for (const flowId of flowIds) onEnded(flowId)
+      // A process that was only frozen, and not dead, stops its calls.
+      watch.publishTaken(flowIds)
+      resumption.interrupted(flowIds)
+    },
+    ...(distributedEngine && {
+      requeue: store.queue.requeueOrphans,
+      onRequeued: (flowIds) => {
+        watch.publishTaken(flowIds)
+        distributedEngine.recheckQueue()
+      },
+    }),
   })
-  let stopWatch = () => {}
 
   return {
     resumption,
@@ -51,9 +68,9 @@ export function createOwnership({ store, owner, registry, distributedEngine, orc
     async start(): Promise<void> {
       if (kind !== 'memory') await recovery.start()
       // Another process can take a flow only if the database is shared.
-      if (kind === 'postgres') stopWatch = startOwnershipWatch({ executions: registry.executions, flows })
+      if (kind === 'postgres') watch.start()
     },
-    stopWatch: () => stopWatch(),
+    stopWatch: watch.stop,
     /** With `handOver` the flows of this process stay RUNNING, for other processes to find at once. */
     async unregister(options: { readonly handOver: boolean }): Promise<void> {
       if (kind !== 'memory') await recovery.stop(options)

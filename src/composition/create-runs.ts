@@ -1,16 +1,18 @@
 import { createBudget } from '../calls/limits.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
-import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowObserver } from '../domain/execution/observation.ts'
 import { permissionDenied } from '../domain/users/thread.ts'
 import type { RunningLimits } from '../engines/engine.ts'
 import { executors } from '../executors/registry.ts'
+import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
 import type { FlowExecution } from '../orchestrator/flow-run.ts'
 import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
+import { createOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
 import { createHandOver } from '../orchestrator/runs/hand-over.ts'
-import { createOpenExecution } from '../orchestrator/runs/open-execution.ts'
+import { createOpenExecution, type OpenExecution } from '../orchestrator/runs/open-execution.ts'
 import type { Queueing } from '../orchestrator/runs/queued-options.ts'
 import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
 import { createSingleStep } from '../orchestrator/runs/single-step.ts'
@@ -29,6 +31,7 @@ export interface CreateRunsDeps {
   readonly steps: Steps
   readonly updates: Updates
   readonly definitions: FlowDefinitions
+  readonly budgets: FlowBudgets
   /** Implemented by createTelemetry. */
   readonly observer: FlowObserver
   readonly permissions: Pick<PermissionService, 'can'>
@@ -45,14 +48,21 @@ export function createRuns({
   steps,
   updates,
   definitions,
+  budgets,
   observer,
   permissions,
   ownerId,
   now,
 }: CreateRunsDeps) {
   const { runStep, historyOf } = steps
-  const { log: updateLog, live } = updates
+  const { log: updateLog, live, bus } = updates
   const registry = createRunRegistry()
+  const ownershipWatch = createOwnershipWatch({
+    executions: registry.executions,
+    find: (flowId) => registry.find(flowId)?.execution,
+    flows: store.flows,
+    bus,
+  })
   const queueing = queueingOf(config)
   const engine = openedEngine.create({
     runs: registry,
@@ -62,22 +72,28 @@ export function createRuns({
     limits: toLimits(config.maxRunningFlows),
     now,
   })
-  const openExecution = createOpenExecution({
+  const open = createOpenExecution({
     store,
     providers,
     updateLog,
     executorOf: (type) => executors[type],
     observer,
     createBudget,
+    sharedBudgetsOf: budgets.of,
     defaults: { limits: config.limits, flowTimeoutMs: config.timeouts.flowMs },
     now,
   })
+  const openExecution: OpenExecution = (request, claimed) => {
+    ownershipWatch.executionOpened()
+    return open(request, claimed)
+  }
   const executions = createFlowExecutions({
     store,
     engine,
     registry,
     providers,
     live,
+    countFlow: budgets.countFlow,
     openExecution,
     definitions,
     queueing,
@@ -86,10 +102,10 @@ export function createRuns({
   const assertMayContinue = async ({ userId, threadId }: FlowExecution) => {
     if (!(await permissions.can(userId, threadId, 'write'))) throw permissionDenied(threadId, 'write')
   }
-  // Where no other process can open the database, flows run on to their end within the grace period.
-  const handOver = createHandOver(
-    ({ options }) => store.kind === 'postgres' && (queueing === 'durable' || mayResume(options.stored)),
-  )
+  // Where no other process takes flows from the queue, flows run to their end within the grace period.
+  const mayContinue = ({ options }: FlowExecution) =>
+    queueing === 'durable' || (queueing === 'limited' && mayResume(options.stored))
+  const handOver = createHandOver((run) => store.kind === 'postgres' && mayContinue(run))
   engine.work(
     createFlowRunner({
       executors,
@@ -102,7 +118,7 @@ export function createRuns({
     }),
   )
   const executeOneStep = createSingleStep({ store, registry, openExecution, runStep, live, ownerId, now })
-  return { registry, engine, executions, executeOneStep, handOver }
+  return { registry, engine, executions, executeOneStep, handOver, ownershipWatch }
 }
 
 const toLimits = (limits: PolyphonyConfig['maxRunningFlows']): RunningLimits =>

@@ -26,13 +26,16 @@ interface Closable {
 }
 
 export interface ClosingDeps {
+  readonly schedules: { stop(): Promise<void> }
   readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
   readonly engine: Pick<Engine, 'close' | 'drain' | 'health'>
   readonly executions: Pick<FlowExecutions, 'stopWaiting'>
   readonly handOver: Pick<HandOver, 'begin'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
-  readonly updateLog: Closable
+  readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
+  readonly webhooks: Closable
+  readonly budgets: Closable
   readonly store: Closable
   readonly simulator: Closable
   readonly tokens: Closable
@@ -40,6 +43,7 @@ export interface ClosingDeps {
 
 /** Everything that closing ends, in order. */
 export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
+  { name: 'schedules', close: () => deps.schedules.stop() },
   { name: 'resumption of interrupted flows', close: () => deps.ownership.resumption.stop() },
   {
     name: 'taking flows',
@@ -53,7 +57,12 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver), { handOver }) },
   { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
-  { name: 'update log', close: () => deps.updateLog.close() },
+  { name: 'update log', close: () => deps.updates.log.close() },
+  { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
+  { name: 'notifications', close: () => deps.updates.bus.close() },
+  // After the flows, whose ends it announces.
+  { name: 'webhooks', close: () => deps.webhooks.close() },
+  { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   { name: 'store', close: () => deps.store.close() },

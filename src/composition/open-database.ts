@@ -3,8 +3,8 @@ import { createMemoryStore } from '../repositories/memory/memory-store.ts'
 import type { Store } from '../repositories/repository.ts'
 
 /**
- * Opens the store of the configured database; the drivers of databases are loaded only where they are used. `addJob`: SQL
- * expression with which the store adds a job of the engine for a queued flow.
+ * Opens the store of the configured database; the drivers of databases are loaded only where they are used. `addJob`:
+ * SQL expression with which the store adds a job of the engine for a queued flow.
  */
 export async function openDatabase(
   { database, migrations }: Pick<PolyphonyConfig, 'database' | 'migrations'>,

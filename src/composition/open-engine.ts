@@ -14,7 +14,7 @@ export interface OpenedEngine {
 
 /** Opens the configured engine; BullMQ and its drivers are loaded only where they are used. */
 export async function openEngine(config: PolyphonyConfig): Promise<OpenedEngine> {
-  const { engine, database, bullmq, redisUrl, logger } = config
+  const { engine, database, migrations, bullmq, redisUrl, logger } = config
   if (engine === 'local') return { create: createLocalEngine, close: async () => undefined }
   const { poolSettingsOf } = await import('../repositories/postgres/pool-settings.ts')
   const settings = poolSettingsOf(database)
@@ -26,5 +26,5 @@ export async function openEngine(config: PolyphonyConfig): Promise<OpenedEngine>
     )
   }
   const { openBullmq } = await import('../engines/bullmq/open-bullmq.ts')
-  return openBullmq({ database: settings, redisUrl, settings: bullmq, logger })
+  return openBullmq({ database: settings, mayCreateSchema: migrations === 'auto', redisUrl, settings: bullmq, logger })
 }

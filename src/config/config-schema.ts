@@ -1,7 +1,10 @@
 import * as z from 'zod'
 import { flowLimitsSchema, stepSettingsSchema } from '../domain/definition/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
+import { budgetsSchema } from '../domain/users/budget.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
+import { schedulesSchema } from './automation/schedule-settings.ts'
+import { webhooksSchema } from './automation/webhook-settings.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
 import { serverSettingsSchema, telemetrySettingsSchema } from './server-settings.ts'
 
@@ -152,8 +155,8 @@ export const configSchema = z.strictObject({
       /** Number of flows that one process runs at the same time; default 100. */
       concurrency: z.number().int().positive().default(100),
       /**
-       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one Redis
-       * need two names.
+       * Name of the queue, and first part of every key in Redis; default `polyphony`. Two databases that share one
+       * Redis need two names.
        */
       queue: z
         .string()
@@ -200,6 +203,8 @@ export const configSchema = z.strictObject({
   agents: z.record(z.string().min(1), agentSchema).default({}),
   /** Limits of flows whose definition sets none. Default: no limits. */
   limits: flowLimitsSchema.optional(),
+  /** Limits over many flows, by user, API key, thread or tag, in windows of time. Default: none. */
+  budgets: budgetsSchema.default([]),
   /** Timeouts in milliseconds, for definitions and steps that set none. */
   timeouts: z
     .strictObject({
@@ -218,6 +223,10 @@ export const configSchema = z.strictObject({
    * within a second. The default 700 leaves time for the periodic check of open connections.
    */
   policyCacheMs: z.number().int().min(0).max(1_000).default(700),
+  /** Receivers of events of flows, signed as Standard Webhooks specifies. Default: none. */
+  webhooks: webhooksSchema.default([]),
+  /** Flows that servers and workers start again and again. Default: none. */
+  schedules: schedulesSchema.prefault([]),
   /** Settings of `polyphony serve`. */
   server: serverSettingsSchema.prefault({}),
   /** Settings of spans and metrics. */

@@ -15,6 +15,8 @@ import { findMisboundKeys, type MisboundKey } from './key-origin.ts'
 import { type ConfigPath, isGroup, type MergedConfig, mergeLayers, type SourcedPath, toKey } from './layers.ts'
 import { providerSettingsSchema } from './provider-settings.ts'
 
+export type { ScheduleSettings } from './automation/schedule-settings.ts'
+export type { WebhookSettings } from './automation/webhook-settings.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
 export type { ServerSettings } from './server-settings.ts'
 
@@ -166,6 +168,7 @@ const PLAIN_PROVIDER_KEYS: ReadonlySet<PropertyKey> = new Set(
 /** Whether a value may be printed: not keys, not URLs with passwords, and nothing at a path of either. */
 function mayBeShown([first, , third, ...deeper]: ConfigPath): boolean {
   if (first === 'database' || first === 'redisUrl') return false
+  if (first === 'webhooks') return third === 'events'
   return first !== 'providers' || (third !== undefined && deeper.length === 0 && PLAIN_PROVIDER_KEYS.has(third))
 }
 

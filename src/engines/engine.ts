@@ -1,5 +1,5 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
+import type { FlowStart } from '../domain/execution/flow.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 
 /** One claimed flow to drive; its state is in the database. */
@@ -11,17 +11,18 @@ export interface FlowJob {
 
 /**
  * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow,
- * whether the engine or the application cancels it. Implemented by createFlowRunner.
+ * whether the engine or the application cancels it. Resolves with `unsettled` if the outcome could not be stored, because
+ * the database did not answer: the flow is still RUNNING there. Implemented by createFlowRunner.
  */
-export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<void>
+export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<unknown>
 
 /** The part of the run registry that an engine needs. Implemented by createRunRegistry. */
 export interface EngineRuns {
   /**
    * Registers a flow that the engine accepts and calls `advance` with the token that cancels it. Resolves when the flow
-   * no longer runs; never rejects.
+   * no longer runs, with what `advance` resolved with; never rejects.
    */
-  drive(job: FlowJob, advance: Advance): Promise<void>
+  drive(job: FlowJob, advance: Advance): Promise<unknown>
   /** Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Ends every flow with `reason`. Resolves when none is running. */
@@ -45,8 +46,8 @@ export interface EngineFlows {
   /** Makes a startable flow queued, in one statement, with the job of the engine where the store adds it. */
   enqueue(start: FlowStart): Promise<Claimed>
   /**
-   * Claims the flow of a repeated job, otherwise the next queued flow that this process can run. `unrunnable`: number of
-   * queued flows that it cannot run.
+   * Claims the flow of a repeated job, otherwise the next queued flow that this process can run. `unrunnable`: number
+   * of queued flows that it cannot run.
    */
   claimNext(request: {
     readonly ownerId: string
@@ -121,12 +122,12 @@ export interface Engine {
   work(advance: Advance): void
   /**
    * Claims or queues a flow; resolves when it is accepted, not when it is done. `running`: this process drives it;
-   * `queued`: this or another process will. Rejects with INTERNAL before `work`, with FLOW_INTERRUPTED after `close`, and
-   * with the error of `notStartable` if the status of the flow is not one of `from`.
+   * `queued`: this or another process will. Rejects with INTERNAL before `work`, with FLOW_INTERRUPTED after `close`,
+   * and with the error of `notStartable` if the status of the flow is not one of `from`.
    */
   start(start: FlowStart): Promise<'running' | 'queued'>
   /**
-   * Begins to take flows from the queue, up to the limits, whoever has started them. Called by processes that run flows
+   * Begins to take flows from the queue, up to the limits, of any process. Called by processes that run flows
    * of others. Until then, and until the first flow that it queues or wakes itself, a process takes none, so that a
    * process that only reads the database runs nothing. Resolves when the engine is ready. Safe to call twice.
    */
@@ -144,8 +145,8 @@ export interface Engine {
   recheckQueue(): void
   health(): Promise<EngineHealth>
   /**
-   * Takes no further flow from the queue; running ones go on. With `handOver` a flow that is interrupted from now on is
-   * put back into the queue at once. Called before the grace period of a process that closes.
+   * Takes no further flow from the queue; running ones continue. With `handOver` a flow that is interrupted from now on
+   * is put back into the queue at once. Called before the grace period of a process that closes.
    */
   drain(options: { readonly handOver: boolean }): void
   /**

@@ -1,5 +1,5 @@
+import type { FlowStart } from '../domain/execution/flow.ts'
 import { notStartable } from '../domain/execution/flow-errors.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { Advance, Engine, EngineDeps, FlowJob } from './engine.ts'
 
@@ -8,7 +8,7 @@ const TAKE_INTERVAL_MS = 1_000
 const MAX_WOKEN_AT_ONCE = 500
 
 /**
- * Drives every started flow in this process: at once, or when a limit on running flows leaves room for it. Without
+ * Drives every started flow in this process: at once, or when the limits on running flows allow it. Without
  * limits no flow is queued, and nothing reads the queue on the way of a flow.
  */
 export function createLocalEngine({ runs, flows, ownerId, registered, limits, now }: EngineDeps): Engine {
@@ -27,7 +27,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   let filling: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
 
-  /** From then on this process takes flows from the queue. Until then it must not, even if it has room. */
+  /** From then on this process takes flows from the queue. Until then it must not, even if it is idle. */
   function startTaking(): void {
     if (timer || closed) return
     const take = async () => {
@@ -44,7 +44,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     return advance
   }
 
-  const hasRoom = () => !isLimited || runs.countDriven() + claiming < perProcess
+  const isBelowLimit = () => !isLimited || runs.countDriven() + claiming < perProcess
 
   function drive(job: FlowJob, how: Advance): void {
     const ended = runs.drive(job, how)
@@ -67,7 +67,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     }
   }
 
-  /** Takes flows from the queue while there is room. Several calls at once share one pass. */
+  /** Takes flows from the queue while the limits allow it. Several calls at once share one pass. */
   function fill(): Promise<void> {
     filling ??= takeAll().finally(() => {
       filling = undefined
@@ -76,7 +76,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
   }
 
   async function takeAll(): Promise<void> {
-    while (advance && !isDraining && mayBeQueued && hasRoom()) {
+    while (advance && !isDraining && mayBeQueued && isBelowLimit()) {
       mayBeQueued = false
       claiming++
       try {
@@ -102,7 +102,8 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
 
   function drain(handOver: boolean): void {
     isDraining = true
-    handsOver ||= handOver
+    // Without limits no process may be taking flows from the queue: an interrupted flow is left to the recovery.
+    handsOver ||= handOver && isLimited
     clearInterval(timer)
   }
 
@@ -112,7 +113,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     },
     async start(start) {
       const how = ready(start.flowId)
-      if (!isLimited || (perUser === undefined && !mayBeQueued && hasRoom())) {
+      if (!isLimited || (perUser === undefined && !mayBeQueued && isBelowLimit())) {
         await claimAndDrive(start, how)
         return 'running'
       }

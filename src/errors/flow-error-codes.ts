@@ -191,7 +191,8 @@ export const FLOW_ERROR_CODES = {
     httpStatus: 402,
     exitCode: 9,
     retryable: false,
-    remedy: 'Execute the flow again with higher `limits`; everything done so far is kept.',
+    remedy:
+      'Execute the flow again with higher `limits`, or from `details.opensAt` on if a budget is used up; everything done so far is kept.',
     cliRemedy: 'Raise the limit (--max-cost, or limits of the definition); everything done so far is kept.',
     toolRemedy: 'Ask the user, then start it again with higher `limits`; everything done so far is kept.',
   },

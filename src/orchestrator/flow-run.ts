@@ -1,7 +1,7 @@
 import type { CancellationToken } from '../async/cancellation-token.ts'
-import type { Budget, CallResponse, Spend } from '../calls/call.ts'
+import type { Budget, CallResponse, SharedBudgets, Spend } from '../calls/call.ts'
 import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-definition.ts'
-import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../domain/execution/observation.ts'
 import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly flowTimeoutMs?: number
   readonly stepTimeoutMs?: number
   readonly metadata: Readonly<Record<string, unknown>>
+  /** Id of the API key that started the flow. */
+  readonly apiKeyId?: string
   readonly onUpdate?: (update: FlowUpdate) => unknown
   /** Present if another process may automatically resume the flow after a crash, with these options. */
   readonly stored?: StoredRunOptions
@@ -88,6 +90,8 @@ export interface FlowExecution {
   // Its limits.
   readonly limits?: FlowLimits
   readonly budget?: Budget
+  /** Absent if no budget over many flows applies. */
+  readonly sharedBudgets?: SharedBudgets
   /** Milliseconds for this execution. */
   readonly timeoutMs?: number
 

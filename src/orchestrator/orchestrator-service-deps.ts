@@ -9,6 +9,7 @@ import type { FlowDefinitions } from './flows/flow-definitions.ts'
 import type { FlowLists } from './flows/flow-lists.ts'
 import type { CheckFlow } from './inspect/check-flow.ts'
 import type { Preflight } from './inspect/preflight.ts'
+import type { OwnershipWatch } from './ownership/ownership-watch.ts'
 import type { FlowExecutions } from './runs/flow-executions.ts'
 import type { ExecuteOneStep } from './runs/single-step.ts'
 import type { LiveUpdates } from './updates/live-updates.ts'
@@ -26,6 +27,7 @@ export interface OrchestratorServiceDeps {
   readonly storeFlow: StoreFlow
   readonly executions: FlowExecutions
   readonly live: LiveUpdates
+  readonly ownershipWatch: Pick<OwnershipWatch, 'publishTaken'>
   /** Implemented by createCheckFlow. */
   readonly checkFlow: CheckFlow
   /** Implemented by createPreflight. */

@@ -10,7 +10,7 @@ import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
 import { finalPaths, toFlow, toFlowSummary, toStatusReport } from './flows/flow-view.ts'
-import type { FlowCheck } from './inspect/check-flow.ts'
+import type { CheckFlowOptions, FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
 import type { PreflightOptions } from './inspect/preflight.ts'
 import type { OrchestratorServiceDeps } from './orchestrator-service-deps.ts'
@@ -123,6 +123,7 @@ export class OrchestratorService {
     if (outcome === 'running') throw new OrchestratorError('FLOW_RUNNING', `Flow "${flowId}" is running`, { details: { flowId } })
     if (outcome === 'missing') throw flowNotFound(flowId)
     this.#deps.cache.forget(flowId)
+    this.#deps.live.ended(flowId)
   }
 
   /**
@@ -223,10 +224,10 @@ export class OrchestratorService {
 
   /**
    * Everything that would stop or surprise a run, and its possible cost, without any call. Never rejects for an invalid
-   * definition.
+   * definition. `options` name what budgets may be kept for besides the user.
    */
-  checkFlow(definition: FlowDefinitionInput, userId: string): Promise<FlowCheck> {
-    return this.#deps.checkFlow(definition, userId)
+  checkFlow(definition: FlowDefinitionInput, userId: string, options: CheckFlowOptions = {}): Promise<FlowCheck> {
+    return this.#deps.checkFlow(definition, userId, options)
   }
 
   /** Every problem that must keep a run from starting, by the rules that an interface chooses. Never rejects. */
@@ -264,7 +265,12 @@ export class OrchestratorService {
   async *streamFlow(flowId: string, userId: string, options: StreamFlowOptions = {}): AsyncGenerator<FlowUpdate, void> {
     const { afterSeq, signal } = parseStreamOptions(options)
     await this.#deps.access.findFlow(flowId, userId, 'read')
-    yield* this.#deps.live.stream(flowId, { afterSeq, signal, isSettled: () => this.#runs.isSettled(flowId) })
+    yield* this.#deps.live.stream(flowId, {
+      afterSeq,
+      signal,
+      isSettled: () => this.#runs.isSettled(flowId),
+      runsHere: () => this.#deps.executions.find(flowId) !== undefined,
+    })
   }
 
   /**

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { isBlank } from '../domain/blank-text.ts'
 import { deepFreeze } from '../domain/deep-freeze.ts'
 import { type FlowLimits, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
-import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import { FlowStatus, OrchestrationFlowType } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -94,6 +94,8 @@ export interface ExecuteFlowOptions {
    * caller decides whether to execute it again.
    */
   readonly resumeAfterCrash?: boolean
+  /** Id of the API key for which the flow runs: budgets of scope `key` count it. The server sets it. */
+  readonly apiKeyId?: string
   /** Id of the flow's own thread. Another thread is INPUT_INVALID. */
   readonly threadId?: string
   /** Cancels the flow. */
@@ -112,6 +114,7 @@ const executeOptionsSchema = z.strictObject({
   metadata: z.record(z.string(), z.unknown()).optional(),
   limits: flowLimitsSchema.optional(),
   resumeAfterCrash: z.boolean().optional(),
+  apiKeyId: z.string().optional(),
   threadId: z.string().optional(),
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
 })
@@ -132,6 +135,7 @@ export function toRunOptions(
     flowTimeoutMs: options.timeout?.flow,
     stepTimeoutMs: options.timeout?.step,
     limits: options.limits,
+    apiKeyId: options.apiKeyId,
     metadata: options.metadata ? toStorableMetadata(options.metadata) : (flow.metadata ?? NO_METADATA),
     onUpdate: options.onUpdate,
     // Whichever process lets a paused flow go on needs its options, and no caller may be left to execute it again.
@@ -139,11 +143,12 @@ export function toRunOptions(
   }
 }
 
-const toStoredOptions = ({ streaming, saveMessages, timeout, limits }: ExecuteFlowOptions): StoredRunOptions => ({
+const toStoredOptions = ({ streaming, saveMessages, timeout, limits, apiKeyId }: ExecuteFlowOptions): StoredRunOptions => ({
   streaming,
   saveMessages,
   timeout,
   limits,
+  apiKeyId,
 })
 
 /** A frozen copy, so that the caller cannot change it while steps read it. */

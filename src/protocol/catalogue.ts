@@ -1,7 +1,8 @@
 import * as z from 'zod'
 import { USAGE_GROUPS } from '../domain/execution/usage-report.ts'
 import { SCOPES } from '../domain/users/api-key.ts'
-import { arrayOf, id, queryInteger } from './instant.ts'
+import { BUDGET_WINDOWS } from '../domain/users/budget.ts'
+import { arrayOf, id, instant, queryInteger } from './instant.ts'
 
 const data = z.record(z.string(), z.unknown())
 
@@ -38,6 +39,24 @@ export const providerHealth = z.object({
 })
 
 export const me = z.object({ userId: z.string(), scopes: arrayOf(z.enum(SCOPES)), via: z.enum(['local', 'key', 'jwt']) })
+
+const amounts = z.object({ costUsd: z.number().optional(), tokens: z.number().optional(), flows: z.number().optional() })
+export const budgetReport = z.object({
+  name: z.string(),
+  /** `user`, `key`, `thread` or `tag:<name>`. */
+  scope: z.string(),
+  subject: z.string(),
+  window: z.enum(BUDGET_WINDOWS),
+  from: instant,
+  /** When the whole amount is available again. */
+  opensAt: instant,
+  max: amounts,
+  spent: z.object({ costUsd: z.number(), tokens: z.number(), flows: z.number() }),
+  /** Worst cases of calls that still run. */
+  reserved: z.object({ costUsd: z.number(), tokens: z.number() }),
+  left: amounts,
+})
+export const budgetReports = z.object({ items: arrayOf(budgetReport) })
 
 const tokens = {
   calls: z.number(),

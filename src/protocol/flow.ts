@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { type FlowDefinitionInput, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
 import { StepStatus } from '../domain/execution/step-result.ts'
 import { FlowStatus, OrchestrationFlowType, StepAction } from '../domain/vocabulary.ts'
+import { budgetReport } from './catalogue.ts'
 import { arrayOf, id, instant, pageOf, queryInteger } from './instant.ts'
 import { errorInfo } from './problem.ts'
 
@@ -156,7 +157,7 @@ export const flowStatusReport = z.object({
   totalSteps: z.number(),
   completedSteps: z.number(),
   failedSteps: arrayOf(z.string()),
-  /** Present while the flow is RUNNING and waits in the queue for a process that has room for it. */
+  /** Present while the flow is RUNNING and waits in the queue for a process. */
   queuedAt: instant.optional(),
   startedAt: instant.optional(),
   completedAt: instant.optional(),
@@ -187,6 +188,7 @@ export const flowCheck = z.object({
   warnings: arrayOf(finding),
   calls: z.object({ min: z.number(), max: z.number() }),
   cost: z.object({ lowUsd: z.number(), highUsd: z.number(), unpriced: arrayOf(z.string()) }),
+  budgets: arrayOf(budgetReport),
 })
 
 const positiveMs = z.number().positive()

@@ -60,9 +60,9 @@ export async function exportDatabase(
 }
 
 /**
- * Reads what `exportDatabase` has written into the database, all of it or nothing, and resolves with the counts by kind.
- * Rows that exist are skipped. Rejects as `openStore` does, and with INPUT_INVALID, naming the line, for any other
- * content.
+ * Reads what `exportDatabase` has written into the database, all of it or nothing, and resolves with the counts by
+ * kind. Rows that exist are skipped. Rejects as `openStore` does, and with INPUT_INVALID, naming the line, for any
+ * other content.
  */
 export async function importDatabase(
   url: string | PluggedDataSource,

@@ -1,6 +1,6 @@
 import type { Owner } from './running-flows.ts'
 
-/** A request for the next flow of the queue, by a process that has room for it. */
+/** A request for the next flow of the queue, by a process that is below its limits. */
 export interface ClaimNext {
   readonly ownerId: string
   readonly startedAt: Date
@@ -10,7 +10,7 @@ export interface ClaimNext {
   readonly perUser?: number
   /**
    * The job of the engine for which a flow is claimed. If a flow was claimed for this job before and has not ended, the
-   * job was repeated, and the flow is claimed again under the next epoch, whoever owns it.
+   * job was repeated, and the flow is claimed again under the next epoch, whichever process owns it.
    */
   readonly jobId?: string
 }
@@ -54,14 +54,15 @@ export interface UnrunnableDefinition {
  */
 export interface QueueRepository {
   /**
-   * Claims the next flow under its next epoch: of the user with the fewest owned flows, the one that has been queued the
-   * longest. Of several calls at the same time, in any process, each gets another flow. Called when an engine has room.
+   * Claims the next flow under its next epoch: of the user with the fewest owned flows, the one that has been queued
+   * the longest. Of several calls at the same time, in any process, each gets another flow. Called when an engine is
+   * below its limits.
    */
   claimNext(request: ClaimNext): Promise<ClaimNextAnswer>
   /**
    * Puts a running flow back into the queue, before flows that were created later, under the next epoch. Resolves with
-   * false if the flow is no longer owned under `epoch`, or if its options do not let another process continue it. Called
-   * for every running flow when a process hands over.
+   * false if the flow is no longer owned under `epoch`, or if its options do not let another process continue it.
+   * Called for every running flow when a process hands over.
    */
   release(flow: { readonly flowId: string; readonly epoch: number }): Promise<boolean>
   /**
@@ -74,8 +75,8 @@ export interface QueueRepository {
    */
   wakeDue(limit: number): Promise<readonly string[]>
   /**
-   * Puts running flows of dead owners back into the queue under the next epoch, and resolves with their ids. Called every
-   * few seconds; must be safe in several processes at the same time.
+   * Puts running flows of dead owners back into the queue under the next epoch, and resolves with their ids. Called
+   * every few seconds; must be safe in several processes at the same time.
    */
   requeueOrphans(options: OrphanOptions): Promise<readonly string[]>
   /** Flows that have been queued for longer than `olderThanMs`, the oldest first. Called every few seconds. */
@@ -87,8 +88,8 @@ export interface QueueRepository {
   /** Definitions of queued flows that a process with these registrations cannot run. Called by health checks. */
   unrunnable(registered: readonly string[]): Promise<readonly UnrunnableDefinition[]>
   /**
-   * Milliseconds by which the clock of this process is ahead of the clock of the database; negative if it is behind. The
-   * error is at most half of the time that the query took.
+   * Milliseconds by which the clock of this process is ahead of the clock of the database; negative if it is behind.
+   * The error is at most half of the time that the query took.
    */
   clockOffsetMs(): Promise<number>
 }

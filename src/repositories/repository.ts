@@ -1,10 +1,24 @@
+import type { ScheduleRepository, WebhookRepository } from './background-repositories.ts'
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
+import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
 import type { WaitRepository } from './waits.ts'
 
+export type {
+  ClaimedDelivery,
+  DeliveryAttempt,
+  DeliveryCounts,
+  DeliveryKey,
+  NewDelivery,
+  ScheduledRun,
+  ScheduleRepository,
+  StoredSchedule,
+  StoredWebhook,
+  WebhookRepository,
+} from './background-repositories.ts'
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
 export type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
 export type {
@@ -29,6 +43,18 @@ export type {
   StoredUpdate,
   UpdateRepository,
 } from './running-flows.ts'
+export type {
+  BudgetCap,
+  BudgetKey,
+  BudgetRepository,
+  BudgetReservation,
+  BudgetSettlement,
+  BudgetUsage,
+  ProviderRateRepository,
+  RateSlots,
+  RequestCountRepository,
+  SharedRateLimits,
+} from './spending-repositories.ts'
 export {
   type FlowCursor,
   type FlowRepository,
@@ -68,7 +94,27 @@ export interface Store {
   readonly tickets: TicketRepository
   readonly idempotency: IdempotencyRepository
   readonly usage: UsageRepository
+  /** Carries notifications between the processes over this database; only on Postgres. */
+  readonly broadcast?: Broadcast
+  readonly webhooks: WebhookRepository
+  readonly schedules: ScheduleRepository
   readonly waits: WaitRepository
+  readonly budgets: BudgetRepository
+  /** Absent in memory, which no other process shares. */
+  readonly providerRates?: ProviderRateRepository
+  /** Absent in memory, which no other process shares. */
+  readonly requestCounts?: RequestCountRepository
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
+}
+
+/** Sends texts from each process that has opened the database to all of them. Nothing of it is stored. */
+export interface Broadcast {
+  /** Bytes of UTF-8 that one text may have. */
+  readonly maxFrameBytes: number
+  /** Opens a connection outside the pool. `onLost` is called once when it is lost; never after `close`. */
+  connect(handlers: { onFrame(frame: string): void; onLost(): void }): Promise<{
+    send(frames: readonly string[]): Promise<void>
+    close(): Promise<void>
+  }>
 }

@@ -1,11 +1,12 @@
 import type { CallIntent } from '../domain/execution/call-intent.ts'
-import type { FlowStart } from '../domain/execution/flow-start.ts'
+import type { FlowStart } from '../domain/execution/flow.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 import type { StepWait } from '../domain/waiting/wait.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
+import type { NewDelivery } from './background-repositories.ts'
 import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
 
 /** A new flow, as creating it writes it. */
@@ -37,6 +38,8 @@ export interface JournalEntry {
   readonly intents?: readonly CallIntent[]
   /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
+  /** Events for webhooks, which announce updates of this entry. */
+  readonly deliveries?: readonly NewDelivery[]
   /** Steps that wait. One that is stored with the same hash keeps its decision; with another hash it starts anew. */
   readonly waits?: readonly StepWait[]
 }
@@ -111,7 +114,8 @@ export interface FlowHead {
 export interface UpdateRepository {
   /**
    * Updates with a `seq` above `afterSeq`, in order. Batches are read whole, so there may be more than `limit`; there
-   * are fewer only at the end of the log. Called once per page by subscriptions and when a flow is resumed.
+   * are fewer only at the end of the log. Called once per page by subscriptions and when a flow is resumed; calls of
+   * one turn of the event loop share a statement.
    */
   read(flowId: string, afterSeq: number, limit: number): Promise<readonly StoredUpdate[]>
   /** The number of the newest update, 0 for an empty log. */
@@ -122,7 +126,15 @@ export interface UpdateRepository {
    */
   heads(flowIds: readonly string[]): Promise<ReadonlyMap<string, FlowHead>>
   /**
-   * Removes the updates of flows that settled before the instant. Resolves with the number of flows. Called by a timer.
+   * Joins the text chunks of a flow that has ended: one row per 64,000 characters instead of one per 50 ms. Afterwards
+   * `read` returns consecutive chunks of one text as one update with the number of the last, and for a number between
+   * them the rest of the text. Called once per execution, in the background; must be safe while updates are read,
+   * pruned or appended.
+   */
+  compact(flowId: string): Promise<void>
+  /**
+   * Removes the updates of flows that settled before the instant, and resolves with the number of flows. Called by a
+   * timer in every process: one at a time removes, the others resolve with 0.
    */
   prune(settledBefore: Date): Promise<number>
 }
@@ -144,12 +156,13 @@ export interface OwnerRepository {
   /**
    * Marks RUNNING flows of dead owners FAILED with FLOW_INTERRUPTED, adds an `error` update as their last, and raises
    * their epoch. An owner is dead when it sent no heartbeat for `staleMs`, or when `isDead` returns true, because its
-   * process on this host no longer exists. Resolves with the ids of the flows. Called with every heartbeat; must be
-   * safe in several processes at the same time.
+   * process on this host no longer exists. `deliverTo`: webhooks that the `error` update is delivered to. Resolves with
+   * the ids of the flows. Called with every heartbeat; must be safe in several processes at the same time.
    */
   interruptOrphanedFlows(options: {
     readonly staleMs: number
     readonly isDead: (owner: Owner) => boolean
+    readonly deliverTo?: readonly string[]
   }): Promise<readonly string[]>
 }
 

@@ -1,5 +1,5 @@
 import type { CallIntent } from '../domain/execution/call-intent.ts'
-import type { StoredRunOptions } from '../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { StepKey, StepResult } from '../domain/execution/step-result.ts'
 import type { Usage } from '../domain/execution/usage.ts'
 import type { PageCursor } from '../domain/page-cursor.ts'

@@ -88,6 +88,7 @@ async function serve(polyphony: Polyphony, logger: FastifyBaseLogger): Promise<S
   const start = async () => {
     const url = await server.listen()
     if (config.server.resumeInterrupted) await polyphony.resumeInterrupted()
+    polyphony.startBackgroundWork()
     return { url, isOpen: config.server.jwt === undefined && !(await apiKeys.exist()) }
   }
   const { url, isOpen } = await start().catch(async (error: unknown) => {

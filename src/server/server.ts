@@ -94,10 +94,28 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     metrics,
   })
 
-  const app = await createApp({ settings, logger, origins, authenticator, isClosing, observe, errorFormats: [openAiErrors] })
+  const { requestCounts } = deps
+  const app = await createApp({
+    requestCounts,
+    settings,
+    logger,
+    origins,
+    authenticator,
+    isClosing,
+    observe,
+    errorFormats: [openAiErrors],
+  })
   await addOpenApi(app, { version, publicUrl: settings.publicUrl, definitionSchema: deps.definitionSchema() })
   addIdempotency(app, deps)
-  await app.register(healthRoutes({ isClosing, version, startedAtMs: Date.now(), pingDatabase: () => deps.apiKeys.exist() }))
+  await app.register(
+    healthRoutes({
+      isClosing,
+      version,
+      startedAtMs: Date.now(),
+      pingDatabase: () => deps.apiKeys.exist(),
+      engineHealth: deps.engineHealth,
+    }),
+  )
   await app.register(metricsRoutes(metrics))
   await app.register(
     async (api) => {

@@ -1,6 +1,6 @@
 import type { Logger, PolyphonyConfig } from '../config/config.ts'
 import { createLogger } from '../config/logger.ts'
-import type { FlowObservation, FlowObserver, FlowStart } from '../domain/execution/observation.ts'
+import type { FlowObservation, FlowObserver, StartedFlow } from '../domain/execution/observation.ts'
 import { createFlowLog } from './flow-log.ts'
 import { joinObservers } from './observers.ts'
 import { requestContext } from './request-context.ts'
@@ -54,8 +54,8 @@ export function createTelemetry(
 
 /** Loads the OpenTelemetry API with the first traced flow. */
 function createLazyTracing(options: TracingOptions): FlowObserver {
-  let loaded: ((flow: FlowStart) => FlowObservation) | undefined
-  const load = async (flow: FlowStart) => {
+  let loaded: ((flow: StartedFlow) => FlowObservation) | undefined
+  const load = async (flow: StartedFlow) => {
     const { createTracing } = await import('./tracing.ts')
     loaded ??= createTracing(options)
     return loaded(flow)

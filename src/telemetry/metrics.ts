@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { isUnpriced } from '../domain/execution/cost.ts'
-import type { CallObservation, CallStart, FlowObservation, FlowObserver, FlowStart } from '../domain/execution/observation.ts'
+import type { CallObservation, CallStart, FlowObservation, FlowObserver, StartedFlow } from '../domain/execution/observation.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import { cappedLabel, knownLabel, type Label, OTHER } from './bounded-label.ts'
 import type { HttpRequestFacts, Metrics } from './telemetry.ts'
@@ -48,7 +48,7 @@ function processRegistry(): Registry {
   return shared
 }
 
-function countFlows(registry: Registry, typeLabel: Label, providerLabel: Label): (flow: FlowStart) => FlowObservation {
+function countFlows(registry: Registry, typeLabel: Label, providerLabel: Label): (flow: StartedFlow) => FlowObservation {
   const registers = [registry]
   const running = new Gauge({ name: 'polyphony_running_flows', help: 'Flows that this process executes now.', registers })
   const flows = new Counter({

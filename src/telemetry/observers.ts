@@ -5,7 +5,7 @@ import type {
   CallStart,
   FlowObservation,
   FlowObserver,
-  FlowStart,
+  StartedFlow,
 } from '../domain/execution/observation.ts'
 
 /** Combines several observers. Their errors are ignored, because telemetry must not make a flow fail. */
@@ -24,7 +24,7 @@ type Started = FlowObservation | undefined | Promise<FlowObservation | undefined
 
 const isObservation = (started: Started): started is FlowObservation => started !== undefined && !(started instanceof Promise)
 
-function startWith(observer: FlowObserver, flow: FlowStart): Started {
+function startWith(observer: FlowObserver, flow: StartedFlow): Started {
   const started = callListener(() => observer.flowStarted(flow))
   return started instanceof Promise ? started.catch(() => undefined) : started
 }

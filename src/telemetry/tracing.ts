@@ -17,7 +17,7 @@ import type {
   CallStart,
   FlowEnding,
   FlowObservation,
-  FlowStart,
+  StartedFlow,
 } from '../domain/execution/observation.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
 import type { Usage } from '../domain/execution/usage.ts'
@@ -56,7 +56,7 @@ export interface TracedProvider {
 const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
 
 /** Creates spans of flows and calls with the OpenTelemetry API, for the SDK that the application registered. */
-export function createTracing({ providers, captureContent }: TracingOptions): (flow: FlowStart) => FlowObservation {
+export function createTracing({ providers, captureContent }: TracingOptions): (flow: StartedFlow) => FlowObservation {
   const describe = createDescriptions(providers)
 
   return (flow) => {
@@ -77,7 +77,7 @@ interface CallTracingDeps {
   readonly tracer: Tracer
   /** The parent of call spans, independent of the async context in which a call starts. */
   readonly flowContext: Context
-  readonly flow: FlowStart
+  readonly flow: StartedFlow
   readonly describe: (providerId: string) => Attributes
   readonly captureContent: boolean
 }
@@ -94,7 +94,7 @@ function startCall({ tracer, flowContext, flow, describe, captureContent }: Call
   }
 }
 
-const flowAttributes = (flow: FlowStart): Attributes =>
+const flowAttributes = (flow: StartedFlow): Attributes =>
   known({
     [GEN_AI.OPERATION_NAME]: OPERATION.INVOKE_WORKFLOW,
     [GEN_AI.AGENT_NAME]: flow.name,
@@ -120,7 +120,7 @@ function endFlow(span: Span, { status, errorCode, costUsd, tokens, unpricedSteps
   end(span, errorCode)
 }
 
-const callAttributes = ({ flowId, threadId }: FlowStart, call: CallStart): Attributes =>
+const callAttributes = ({ flowId, threadId }: StartedFlow, call: CallStart): Attributes =>
   known({
     [GEN_AI.OPERATION_NAME]: OPERATION.CHAT,
     [GEN_AI.CONVERSATION_ID]: threadId,

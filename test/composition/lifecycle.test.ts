@@ -12,6 +12,7 @@ function recorded(failing: readonly string[] = []) {
   }
   const closable = (name: string) => ({ close: () => call(name) })
   const deps: ClosingDeps = {
+    schedules: { stop: async () => void calls.push('schedules.stop') },
     ownership: {
       resumption: { stop: () => void calls.push('resumption.stop') },
       stopWatch: () => void calls.push('ownership.stopWatch'),
@@ -31,7 +32,13 @@ function recorded(failing: readonly string[] = []) {
     executions: { stopWaiting: () => void calls.push('executions.stopWaiting') },
     handOver: { begin: () => void calls.push('handOver.begin') },
     stopPruning: () => void calls.push('stopPruning'),
-    updateLog: closable('updateLog.close'),
+    updates: {
+      log: closable('updates.log.close'),
+      compaction: closable('updates.compaction.close'),
+      bus: closable('updates.bus.close'),
+    },
+    webhooks: closable('webhooks.close'),
+    budgets: closable('budgets.close'),
     store: closable('store.close'),
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
@@ -40,13 +47,18 @@ function recorded(failing: readonly string[] = []) {
 }
 
 const ORDER = [
+  'schedules.stop',
   'resumption.stop',
   'engine.drain',
   'stopPruning',
   'ownership.stopWatch',
   'engine.close',
   'executions.stopWaiting',
-  'updateLog.close',
+  'updates.log.close',
+  'updates.compaction.close',
+  'updates.bus.close',
+  'webhooks.close',
+  'budgets.close',
   'ownership.unregister',
   'store.close',
   'simulator.close',
@@ -63,7 +75,7 @@ test('closing ends everything in order, each step after the one before it has en
 test('with a grace period closing waits until the engine is idle before anything but new flows ends', async () => {
   const { close, calls } = recorded()
   await close({ graceMs: 1_000 })
-  expect(calls.slice(0, 4)).toEqual(['resumption.stop', 'engine.drain', 'engine.health', 'stopPruning'])
+  expect(calls.slice(0, 5)).toEqual(['schedules.stop', 'resumption.stop', 'engine.drain', 'engine.health', 'stopPruning'])
 })
 
 test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { CancellationToken } from '../../src/async/cancellation-token.ts'
-import type { FlowStart } from '../../src/domain/execution/flow-start.ts'
-import type { Engine, EngineDeps, FlowJob } from '../../src/engines/engine.ts'
+import type { FlowStart } from '../../src/domain/execution/flow.ts'
+import type { Engine, EngineDeps, FlowJob, RunningLimits } from '../../src/engines/engine.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createRunRegistry } from '../../src/orchestrator/runs/run-registry.ts'
 import type { Store } from '../../src/repositories/repository.ts'
@@ -67,7 +67,7 @@ export function describeEngine({ name, open }: EngineSuite): void {
 
     const { pendingFlow } = createStoreFixture(() => store)
 
-    async function openProcess(registered: readonly string[] = []): Promise<Process> {
+    async function openProcess(registered: readonly string[] = [], limits: RunningLimits = {}): Promise<Process> {
       const ownerId = randomUUID()
       await store.owners.heartbeat({ id: ownerId, host: 'host-1', pid: 4711 })
       const created = await opened.create({
@@ -75,7 +75,7 @@ export function describeEngine({ name, open }: EngineSuite): void {
         flows: { claim: store.journal.claim, enqueue: store.journal.enqueue, ...store.queue },
         ownerId,
         registered: () => registered,
-        limits: {},
+        limits,
         now: () => new Date(),
       })
       const process = { engine: created, driven: [], ownerId }
@@ -87,7 +87,7 @@ export function describeEngine({ name, open }: EngineSuite): void {
     const work = (process: Process = first()) =>
       process.engine.work(
         (job, stop) =>
-          new Promise((resolve) => {
+          new Promise<void>((resolve) => {
             const underWay = new AbortController()
             const settle = async (status: 'COMPLETED' | 'CANCELLED') => {
               stop.delete(underWay)
@@ -258,9 +258,13 @@ export function describeEngine({ name, open }: EngineSuite): void {
     })
 
     test('a process that hands over puts its flows back for others under their next epoch', async () => {
-      await begin()
-      const { job, stop } = await start()
-      await engine.close(INTERRUPTED, { handOver: true })
+      const limited = await openProcess([], { perProcess: 100 })
+      work(limited)
+      await limited.engine.takeQueued()
+      const { id } = await pendingFlow()
+      await limited.engine.start(toStart(id))
+      const { job, stop } = await untilDriven(id)
+      await limited.engine.close(INTERRUPTED, { handOver: true })
       expect(stop.reason).toBe(INTERRUPTED)
       const second = await openProcess()
       work(second)

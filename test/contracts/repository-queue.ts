@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import type { FlowStart } from '../../src/domain/execution/flow-start.ts'
+import type { FlowStart } from '../../src/domain/execution/flow.ts'
 import type { ClaimNext, FlowInsert } from '../../src/repositories/repository.ts'
 import { definitionOf, instant, newClaim, outcome, stepResult } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'

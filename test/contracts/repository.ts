@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/repositories/repository.ts'
 import { instant, newClaim, newMessage, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
+import { describeBackground } from './repository-background.ts'
+import { describeBudgets } from './repository-budgets.ts'
 import { describeCallers, newApiKey, newHash, newRequest } from './repository-callers.ts'
 import { describeConversations } from './repository-conversations.ts'
 import { describeFlows } from './repository-flows.ts'
@@ -8,6 +10,8 @@ import { describeJournal } from './repository-journal.ts'
 import { describeLists } from './repository-lists.ts'
 import { describeOwners } from './repository-owners.ts'
 import { describeQueue } from './repository-queue.ts'
+import { describeProviderRates } from './repository-provider-rates.ts'
+import { describeRequestCounts } from './repository-request-counts.ts'
 import { describeResults } from './repository-results.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
@@ -49,6 +53,10 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeWaits(fixture)
     describeUsage(fixture)
     describeCallers(() => store)
+    describeBackground(fixture)
+    describeBudgets(() => store)
+    describeProviderRates(() => store)
+    describeRequestCounts(() => store)
 
     test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

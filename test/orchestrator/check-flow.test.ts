@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
+import type { BudgetReport } from '../../src/domain/users/budget.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { createCheckFlow } from '../../src/orchestrator/inspect/check-flow.ts'
 import { decideSharing } from '../../src/policies/shared-context.ts'
@@ -8,7 +9,7 @@ import { createParser } from '../../src/polyphony.ts'
 const NONE: ReadonlySet<string> = new Set()
 
 /** checkFlow over a fixed price of one dollar per 1000 tokens; `unpriced` providers have no price. */
-const checkFlow = (unpriced = NONE) =>
+const checkFlow = (unpriced = NONE, budgets: readonly BudgetReport[] = []) =>
   createCheckFlow({
     parser: createParser(),
     executors,
@@ -18,6 +19,7 @@ const checkFlow = (unpriced = NONE) =>
       worstCase: ({ id }, _model, inputTokens, maxOutputTokens) =>
         Promise.resolve(unpriced.has(id) ? undefined : (inputTokens + maxOutputTokens) / 1_000),
     },
+    budgetsOf: () => Promise.resolve(budgets),
     modelNames: { doubt: () => Promise.resolve(undefined) },
     dataSharing: { get: () => Promise.resolve(undefined) },
     decideSharing,

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { FlowStatus } from '../../src/domain/vocabulary.ts'
+import { createMemoryTransport } from '../../src/notifications/memory-transport.ts'
+import { createNotificationBus } from '../../src/notifications/notification-bus.ts'
 import { createLiveUpdates } from '../../src/orchestrator/updates/live-updates.ts'
 import { until } from '../support/flows.ts'
 
@@ -23,6 +25,8 @@ function createElsewhere() {
   let isAway = false
   const live = createLiveUpdates({
     pollMs: 5,
+    connectedPollMs: 5,
+    bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
     read: async (flowId, afterSeq, limit) => {
       reads++
       if (isAway) throw new Error('away')
@@ -151,7 +155,13 @@ test('an unreachable database ends the subscriptions with its error', async () =
 
 test('a stream whose signal aborts while the flow is read ends, although nothing wakes it any more', async () => {
   const leave = new AbortController()
-  const live = createLiveUpdates({ pollMs: 3_600_000, read: async () => [], heads: async () => new Map() })
+  const live = createLiveUpdates({
+    pollMs: 3_600_000,
+    connectedPollMs: 3_600_000,
+    bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
+    read: async () => [],
+    heads: async () => new Map(),
+  })
   const isSettled = async () => {
     leave.abort()
     return false

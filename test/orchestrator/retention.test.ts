@@ -14,7 +14,10 @@ test('expired tickets and old answers are removed automatically, even after a fa
       if (pruned.length <= 2) throw new Error('away')
       return 0
     }
-    stop = startPruningCallers({ tickets: { prune: prune('tickets') }, idempotency: { prune: prune('answers') } }, 2)
+    stop = startPruningCallers(
+      { tickets: { prune: prune('tickets') }, idempotency: { prune: prune('answers') }, budgets: { prune: async () => 0 } },
+      2,
+    )
   })
   await turns
   stop()

@@ -12,6 +12,7 @@ test('the outcome of a flow is written when the database is reachable again, so 
   let refusals = 2
   const log = createUpdateLog({
     now: () => new Date(0),
+    onStreamedFlowEnd: () => undefined,
     onStored: () => {},
     rewriteMs: 1,
     journal: {
@@ -39,7 +40,13 @@ test('an outcome that is refused because of another owner is not retried', async
     tries++
     throw new OrchestratorError('FLOW_INTERRUPTED', 'taken')
   }
-  const log = createUpdateLog({ now: () => new Date(0), onStored: () => {}, rewriteMs: 1, journal: { ...journal, finish } })
+  const log = createUpdateLog({
+    now: () => new Date(0),
+    onStreamedFlowEnd: () => undefined,
+    onStored: () => {},
+    rewriteMs: 1,
+    journal: { ...journal, finish },
+  })
   const flow = log.open({ flowId: 'f', epoch: 1, lastSeq: 0, cancellation: new CancellationToken() })
   await expect(flow.finish({ status: 'FAILED', simulated: false })).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
   await settled(20)

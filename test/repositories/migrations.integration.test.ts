@@ -140,6 +140,7 @@ describe.each(Object.entries(databases))('migrations on %s', (_name, open) => {
       `insert into polyphony_flows (${columns}, result, result_output) values (gen_random_uuid(), 't', 'u', 'n', 'parallel', 'h', now(), false, '{"totalCost":1}', 'all')`,
     )
     await undo('KeepOutputsApart1764374400000')
+    expect(await dumpSchema(poolOf(dataSource))).not.toContain('polyphony_webhooks')
     expect(await dumpSchema(poolOf(dataSource))).not.toContain('result_output')
     expect(await outputs()).toEqual({ output: 'all' })
     await prepareSchema(dataSource, 'auto')

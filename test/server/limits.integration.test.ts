@@ -13,6 +13,20 @@ test('a key that exceeds its rate has to wait and does not slow down other keys'
   expect((await send('GET', '/api/v1/me', { key: bob })).status).toBe(200)
 })
 
+test('failed authentications are counted by address, and do not slow down a valid key', async () => {
+  const { send, keyOf } = await runServer({ server: { requestsPerMinute: 3 } })
+  const ada = await keyOf('ada')
+  const statuses = []
+  for (let request = 0; request < 5; request++) {
+    statuses.push((await send('GET', '/api/v1/me', { key: 'pk_unknown' })).status)
+  }
+  expect(statuses).toEqual([401, 401, 401, 429, 429])
+  const refused = await send('GET', '/api/v1/me', { key: 'pk_unknown' })
+  expect(refused.json).toMatchObject({ code: 'RATE_LIMITED' })
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(1)
+  expect((await send('GET', '/api/v1/me', { key: ada })).status).toBe(200)
+})
+
 test('health requests are not rate-limited', async () => {
   const { send } = await runServer({ server: { requestsPerMinute: 1 } })
   for (let request = 0; request < 5; request++) expect((await send('GET', '/livez')).status).toBe(200)

@@ -26,7 +26,7 @@ const provider = createScriptedProvider({
     return { text: prompt.endsWith(', in short') ? 'short' : chunks.join(''), chunks, delayMs: Number(delayMs) }
   },
 })
-const polyphony = await openTestPolyphony({ ...config, providers: { scripted: provider } })
+const polyphony = await openTestPolyphony({ ...config, providers: { ...config.providers, scripted: provider } })
 const server = await createHttpServer(polyphony)
 const url = await server.listen()
 if (polyphony.config.server.resumeInterrupted) await polyphony.resumeInterrupted()

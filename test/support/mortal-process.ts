@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/async/clock.ts'
 import { createInspection } from '../../src/composition/create-inspection.ts'
 import { createModels } from '../../src/composition/create-models.ts'
 import { createParser } from '../../src/composition/create-parser.ts'
@@ -12,6 +13,8 @@ import { loadConfig, type PolyphonyConfigInput } from '../../src/config/config.t
 import { ConversationService } from '../../src/conversations/conversation-service.ts'
 import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import { executors } from '../../src/executors/registry.ts'
+import { BudgetService } from '../../src/orchestrator/budgets/budget-service.ts'
+import { createFlowBudgets } from '../../src/orchestrator/budgets/flow-budgets.ts'
 import { OrchestratorService } from '../../src/orchestrator/orchestrator-service.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../src/providers/scripted.ts'
 import type { Store } from '../../src/repositories/repository.ts'
@@ -71,32 +74,44 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
   )
   const ownStore = { ...store, journal }
   const parser = createParser(config.agents)
-  const models = createModels(config)
+  const models = createModels(config, { warn: () => {} })
   const { dataSharing, permissions } = createPolicies(config, ownStore)
   const flows = createStoredFlows({ store: ownStore, permissions, parser, now })
-  const updates = createUpdates({ store: ownStore, now })
+  const ownerId = `owner-${Math.random()}`
+  const updates = createUpdates({ config, store: ownStore, ownerId, now })
   const steps = createSteps({ config, models, dataSharing, threads: store.threads, now })
-  const { executions, executeOneStep } = createRuns({
+  const budgets = new BudgetService({ repository: store.budgets, budgets: [], now })
+  const flowBudgets = createFlowBudgets({
+    repository: store.budgets,
+    budgets: [],
+    ownerId,
+    shared: false,
+    clock: systemClock,
+    logger: { warn: () => {} },
+  })
+  const { executions, executeOneStep, ownershipWatch } = createRuns({
     config,
     store: ownStore,
     providers: models.providers,
     steps,
     updates,
     definitions: flows.definitions,
+    budgets: flowBudgets,
     permissions,
     openedEngine: await openEngine(config),
     observer: { isWatching: () => false, flowStarted: () => ({ ended: () => {} }) },
-    ownerId: `owner-${Math.random()}`,
+    ownerId,
     now,
   })
   const orchestrator = new OrchestratorService({
     store: ownStore,
     ...flows,
-    ...createInspection({ parser, models, dataSharing }),
+    ...createInspection({ parser, models, dataSharing, budgets }),
     executions,
     executeOneStep,
     ...createWaiting({ store: ownStore, flows, executions, now }),
     live: updates.live,
+    ownershipWatch,
     executorOf: (type) => executors[type],
     now,
   })

@@ -28,7 +28,8 @@ export interface ProviderCall {
 }
 
 export interface WorkerProcess {
-  readonly pid: number
+  /** Resolves when the process hands over because of SIGTERM. */
+  closing(): Promise<void>
   /** Sends a signal; with SIGKILL and SIGTERM resolves when the process has ended. */
   signal(name: 'SIGKILL' | 'SIGTERM' | 'SIGSTOP' | 'SIGCONT'): Promise<void>
 }
@@ -46,13 +47,15 @@ export interface FleetOptions {
 
 /** Workers in processes of their own over one database, and a provider that logs every call. */
 export async function openWorkerFleet(options: FleetOptions) {
-  const { lockMs, stalledMs, concurrency = 20, redisUrl, graceMs } = options
+  const { lockMs, stalledMs, stepMs, concurrency = 20, redisUrl, graceMs } = options
   const queue = `polyphony-test-${randomBytes(6).toString('hex')}`
   const postgres = await openTestPostgres()
   const pool = openBullmqPool({ connectionString: postgres.url })
   await migrateBullmq(pool)
   const calls: ProviderCall[] = []
-  let stepMs = options.stepMs
+  /** Calls of this step are answered on demand. */
+  let held: string | undefined
+  const waiting: (() => void)[] = []
   const provider = await createLoopback(({ path, text, body, response }) => {
     const [, flow = '', step = ''] = /FLOW\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
     const call: ProviderCall = { flow, step, atMs: Date.now(), answered: false }
@@ -62,27 +65,27 @@ export async function openWorkerFleet(options: FleetOptions) {
     })
     const [wire] = WIRES
     if (!wire) throw new Error('Expected a wire.')
-    setTimeout(() => {
+    const answer = () => {
       if (response.destroyed) return
       call.answered = true
       answerWell(wire, wire.isStreamed(path, body), response, `answer to ${step}`)
-    }, stepMs)
+    }
+    if (step === held) waiting.push(answer)
+    else setTimeout(answer, stepMs)
   })
   const store = await openStore({ url: postgres.url, ...(redisUrl === undefined && { addJob: addSlotSql(queue) }) })
   const bare = await openStore({ url: postgres.url })
   const slots =
-    redisUrl === undefined ? undefined : createRedisSlots({ queueName: queue, url: redisUrl, prefix: queue, onError: () => undefined })
-  const creator = await openTestPolyphony({
-    database: postgres.url,
-    providers: { desk: { kind: 'openai-compatible', baseUrl: `${provider.url}/desk`, apiKey: 'sk-key' } },
-  })
-  const { id: threadId } = await creator.conversations.createThread('ada')
+    redisUrl === undefined
+      ? undefined
+      : createRedisSlots({ queueName: queue, url: redisUrl, prefix: queue, onError: () => undefined })
   const children = new Set<ChildProcess>()
 
+  const providers = { desk: { kind: 'openai-compatible', baseUrl: `${provider.url}/desk`, apiKey: 'sk-key' } } as const
   const config: PolyphonyConfigInput = {
     database: postgres.url,
     bullmq: { lockMs, stalledMs, concurrency, queue },
-    providers: { desk: { kind: 'openai-compatible', baseUrl: `${provider.url}/desk`, apiKey: 'sk-key' } },
+    providers,
     ...(redisUrl !== undefined && { redisUrl }),
   }
 
@@ -91,18 +94,23 @@ export async function openWorkerFleet(options: FleetOptions) {
     const script = fileURLToPath(new URL('../engines/bullmq/worker-child.ts', import.meta.url))
     const child = spawn(
       process.execPath,
-      ['--conditions=source', '--import', loader, script, JSON.stringify(config), String(graceMs ?? 0)],
+      ['--import', loader, script, JSON.stringify(config), String(graceMs ?? 0)],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     )
     children.add(child)
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
     void ended.then(() => children.delete(child))
-    await new Promise<void>((resolve, reject) => {
-      createInterface(child.stdout).on('line', (line) => line === 'ready' && resolve())
-      child.once('exit', (code) => reject(new Error(`The worker ended with ${code}.`)))
-    })
+    const lines = createInterface(child.stdout)
+    const told = (word: string) =>
+      new Promise<void>((resolve, reject) => {
+        lines.on('line', (line) => line === word && resolve())
+        child.once('exit', (code) => reject(new Error(`The worker ended with ${code}.`)))
+      })
+    const closing = told('closing')
+    closing.catch(() => undefined)
+    await told('ready')
     return {
-      pid: child.pid ?? 0,
+      closing: () => closing,
       async signal(name) {
         child.kill(name)
         if (name === 'SIGKILL' || name === 'SIGTERM') await ended
@@ -118,24 +126,37 @@ export async function openWorkerFleet(options: FleetOptions) {
     queue,
     postgresUrl: postgres.url,
     startWorker,
-    slowDown(milliseconds: number) {
-      stepMs = milliseconds
+    /** Answers no call of the step until `release`. */
+    hold(step: string) {
+      held = step
     },
-    /** Creates a sequential flow of so many steps, `s1` first. */
-    async createFlow(steps: number, userId = 'ada'): Promise<string> {
-      const name = randomBytes(4).toString('hex')
-      const flow = await creator.orchestrator.createFlow(threadId, userId, {
-        name,
-        type: 'sequential',
-        steps: Array.from({ length: steps }, (_, index) => ({
-          id: `s${index + 1}`,
-          model: 'desk/m',
-          action: 'generate' as const,
-          prompt: `FLOW(${name})STEP(s${index + 1})`,
-        })),
-      })
-      names.set(flow.id, name)
-      return flow.id
+    release() {
+      held = undefined
+      for (const answer of waiting.splice(0)) answer()
+    },
+    /** Creates sequential flows of so many steps, `s1` first. */
+    async createFlows(count: number, steps: number): Promise<readonly string[]> {
+      // Open only for that time: its engine would mark flows of dead processes.
+      const creator = await openTestPolyphony({ database: postgres.url, providers })
+      const { id: threadId } = await creator.conversations.createThread('ada')
+      const flowIds: string[] = []
+      for (let made = 0; made < count; made++) {
+        const name = randomBytes(4).toString('hex')
+        const flow = await creator.orchestrator.createFlow(threadId, 'ada', {
+          name,
+          type: 'sequential',
+          steps: Array.from({ length: steps }, (_, index) => ({
+            id: `s${index + 1}`,
+            model: 'desk/m',
+            action: 'generate' as const,
+            prompt: `FLOW(${name})STEP(s${index + 1})`,
+          })),
+        })
+        names.set(flow.id, name)
+        flowIds.push(flow.id)
+      }
+      await creator.close()
+      return flowIds
     },
     async start(flowId: string): Promise<void> {
       await start(store, flowId)
@@ -168,7 +189,6 @@ export async function openWorkerFleet(options: FleetOptions) {
     },
     async close(): Promise<void> {
       for (const child of children) child.kill('SIGKILL')
-      await creator.close()
       await slots?.close()
       await store.close()
       await bare.close()

@@ -1,8 +1,8 @@
-import type { CallEnding, CallStart, FlowEnding, FlowStart } from '../../src/domain/execution/observation.ts'
+import type { CallEnding, CallStart, FlowEnding, StartedFlow } from '../../src/domain/execution/observation.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 
 /** Minimal facts that an observer receives. */
-export const FLOW: FlowStart = {
+export const FLOW: StartedFlow = {
   flowId: 'flow-1',
   threadId: 'thread-1',
   name: 'n',

@@ -1,4 +1,5 @@
 import type { CliCommand } from '../command.ts'
+import { budgetsCommand } from './budgets.ts'
 import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
@@ -19,9 +20,12 @@ import { revokeKeyCommand } from './keys/revoke.ts'
 import { mcpCommand } from './mcp.ts'
 import { migrateCommand } from './migrate.ts'
 import { runCommand } from './run.ts'
+import { schedulesCommand } from './schedules.ts'
 import { schemaCommand } from './schema.ts'
 import { serveCommand } from './serve.ts'
 import { templatesCommand } from './templates.ts'
+import { webhooksCommand } from './webhooks.ts'
+import { workerCommand } from './worker.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -39,7 +43,11 @@ export const COMMANDS: readonly CliCommand[] = [
   createKeyCommand,
   listKeysCommand,
   revokeKeyCommand,
+  budgetsCommand,
   serveCommand,
+  webhooksCommand,
+  schedulesCommand,
+  workerCommand,
   templatesCommand,
   checkCommand,
   schemaCommand,

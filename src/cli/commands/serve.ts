@@ -1,14 +1,17 @@
 import { once } from 'node:events'
 import { InvalidArgumentError } from 'commander'
 import type { PolyphonyConfigInput } from '../../config/config.ts'
-import { databaseOption, defineCommand, jsonOption, simulateOption } from '../command.ts'
-import { type DatabaseOptions, type RunningServer, toFlags } from '../services.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { startProcesses } from '../../system/supervised-processes.ts'
+import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../command.ts'
+import { type DatabaseOptions, type RunningServer, type Services, toFlags } from '../services.ts'
 import type { Terminal } from '../terminal.ts'
 
 interface ServeOptions extends DatabaseOptions {
   readonly host?: string
   readonly port?: number
   readonly simulate?: boolean
+  readonly workers?: number
 }
 
 /** `polyphony serve`: runs the server until SIGINT or SIGTERM. */
@@ -19,11 +22,12 @@ export const serveCommand = defineCommand<ServeOptions>({
     command
       .option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
       .option('--port <number>', 'port to listen on; 0 for any free port', parsePort)
+      .option('--workers <number>', 'worker processes beside the server, over the same Postgres', parseCount)
       .addOption(simulateOption())
       .addOption(databaseOption())
       .addOption(jsonOption()),
   async run({ services, terminal, json }, options) {
-    const { host, port, simulate } = options
+    const { host, port, simulate, workers = 0 } = options
     const flags: PolyphonyConfigInput = {
       ...toFlags(options),
       ...(simulate ? { simulator: true } : {}),
@@ -34,12 +38,15 @@ export const serveCommand = defineCommand<ServeOptions>({
     const signals = ['SIGINT', 'SIGTERM'] as const
     for (const signal of signals) process.on(signal, end)
     try {
+      if (workers > 0) await requireSharedDatabase(services, flags)
       const server = await services.serve(flags)
+      const startWorker = toWorkerArguments(options)
+      const children = workers > 0 ? startProcesses({ count: workers, arguments: startWorker }) : undefined
       if (json) terminal.printJson({ type: 'listening', url: server.url, open: server.isOpen })
       else printAddresses(terminal, server)
       if (!stop.signal.aborted) await once(stop.signal, 'abort')
       if (!json) terminal.print('Closing: running flows may end within a grace period; the next start resumes the others.')
-      await server.close()
+      await Promise.all([children?.stop(), server.close()])
     } finally {
       for (const signal of signals) process.off(signal, end)
     }
@@ -57,6 +64,22 @@ function printAddresses({ print }: Terminal, { url, isOpen }: RunningServer): vo
     print('Create a key with `polyphony keys create`.')
   }
 }
+
+async function requireSharedDatabase(services: Services, flags: PolyphonyConfigInput): Promise<void> {
+  const { database } = await services.loadConfig(flags)
+  if (typeof database === 'string' && /^postgres(ql)?:/.test(database)) return
+  const found = typeof database === 'string' ? database.replace(/:.*/s, '://…') : 'a DataSource'
+  const message = `--workers: expected a database that several processes can open (postgres://…), found ${found}`
+  throw new OrchestratorError('CONFIG_INVALID', message)
+}
+
+/** The command line of a worker with the options of this server. */
+const toWorkerArguments = ({ database, simulate }: ServeOptions): readonly string[] => [
+  String(process.argv[1]),
+  'worker',
+  ...(database === undefined ? [] : ['--database', database]),
+  ...(simulate ? ['--simulate'] : []),
+]
 
 function parsePort(value: string): number {
   const port = Number(value)

@@ -51,6 +51,21 @@ export interface PausedStep extends Omit<StepWait, 'flowId' | 'threadId' | 'sinc
 
 export type FlowUpdateType = keyof FlowUpdateData
 
+/** All types of updates, as configuration names them. */
+export const FLOW_UPDATE_TYPES = [
+  'flow_start',
+  'step_start',
+  'step_progress',
+  'step_retry',
+  'step_skipped',
+  'step_complete',
+  'context_withheld',
+  'flow_paused',
+  'flow_complete',
+  'flow_cancelled',
+  'error',
+] as const satisfies readonly FlowUpdateType[]
+
 /** One numbered event of a running flow, as clients see it. `seq` rises by at least 1 per flow, from 1. */
 export type FlowUpdate = {
   [Type in FlowUpdateType]: {

@@ -1,5 +1,5 @@
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
-import type { FlowDefinition } from '../definition/flow-definition.ts'
+import type { FlowDefinition, FlowLimits } from '../definition/flow-definition.ts'
 import type { FlowStatus, FlowType } from '../vocabulary.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
@@ -55,9 +55,44 @@ export interface FlowStatusReport {
   readonly totalSteps: number
   readonly completedSteps: number
   readonly failedSteps: string[]
-  /** Present while the flow is RUNNING and waits for a process that has room for it. */
+  /** Present while the flow is RUNNING and waits in the queue for a process. */
   readonly queuedAt?: Date
   readonly startedAt?: Date
   readonly completedAt?: Date
   readonly error?: ErrorInfo
+}
+
+/** Options of an execution, as executeFlow takes them. */
+export interface StoredRunOptions {
+  readonly streaming?: boolean
+  readonly saveMessages?: boolean
+  /** Milliseconds. */
+  readonly timeout?: { readonly flow?: number; readonly step?: number }
+  readonly limits?: FlowLimits
+  /** Id of the API key that started the flow, for budgets of scope `key`. */
+  readonly apiKeyId?: string
+  /**
+   * False if the options are stored only for the process that takes the flow from the queue, so that the flow is not
+   * resumed automatically after a crash.
+   */
+  readonly resumeAfterCrash?: false
+  /** The message of the thread from which the prompt and its attachments were taken. */
+  readonly inputMessageId?: string
+}
+
+/** A request to run a flow, which names no process yet. */
+export interface FlowStart {
+  readonly flowId: string
+  /** The statuses in which the flow may be started. */
+  readonly from: readonly FlowStatus[]
+  readonly startedAt: Date
+  readonly input: string
+  /** If undefined, the metadata of the flow stays unchanged. */
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly runOptions?: StoredRunOptions
+  /**
+   * Names the definition with functions that a process must have registered to run the flow. Undefined if the
+   * definition is data, which every process can run.
+   */
+  readonly requires?: string
 }

@@ -15,11 +15,11 @@ export interface FlowObserver {
    */
   isWatching(): boolean
   /** Called if `isWatching` returned true, in the async context in which the flow was started. */
-  flowStarted(flow: FlowStart): FlowObservation | Promise<FlowObservation>
+  flowStarted(flow: StartedFlow): FlowObservation | Promise<FlowObservation>
 }
 
 /** Facts about one execution at its start, without prompt and user. */
-export interface FlowStart {
+export interface StartedFlow {
   readonly flowId: string
   readonly threadId: string
   readonly name: string

@@ -11,7 +11,7 @@ export interface BullmqEngineDeps extends EngineDeps {
   readonly settings: SlotSettings
   /** Whether `flows.enqueue` adds the slot of the flow itself, in the transaction that marks the flow. */
   readonly enqueueAddsSlot: boolean
-  /** Whether locks are judged by the clocks of the workers, which must then agree with that of the database. */
+  /** Whether locks are checked by the clocks of the workers, which must then agree with that of the database. */
   readonly locksByWorkerClock: boolean
   readonly clock: Clock
   readonly logger?: EngineLog
@@ -28,9 +28,10 @@ const CLOCK_CHECK_MS = 60_000
 const CLOCK_SHARE = 1 / 5
 
 /**
- * Drives flows in any number of processes. A flow is queued in the table of active flows together with a slot in BullMQ.
- * The worker that is given a slot claims the flow that is next in fair order, drives it and gives the slot back. A slot
- * whose worker died or handed over is given to another worker, which continues the same flow under its next epoch.
+ * Drives flows in any number of processes. A flow is queued in the table of active flows together with a slot in
+ * BullMQ. The worker that is given a slot claims the flow that is next in fair order, drives it and gives the slot
+ * back. A slot whose worker died or handed over is given to another worker, which continues the same flow under its
+ * next epoch.
  */
 export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   const { runs, flows, slots, ownerId, registered, limits, now, clock, logger } = deps
@@ -72,7 +73,8 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       })
       if (!('flowId' in next)) return 'ended'
       const end = await drive(next, slot, advance)
-      // The end of a flow makes room for a flow of its user, whose own slot may have ended before there was room.
+      // The end of a flow lets the next flow of its user run, whose own slot may have ended while the user was at the
+      // limit.
       if (end !== 'ended' || limits.perUser === undefined || slot.lost.aborted) return end
     }
   }
@@ -93,11 +95,17 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
     })
     if (slot.lost.aborted) lose()
     else slot.lost.addEventListener('abort', lose, { once: true })
-    await ended
+    const end = await ended
     slot.lost.removeEventListener('abort', lose)
     if (slot.lost.aborted) {
       if (await flows.release(job)) addSlot()
       return 'ended'
+    }
+    // The repeated slot finds the same flow.
+    if (end === 'unsettled' && !draining) {
+      throw new OrchestratorError('DATABASE_UNAVAILABLE', 'The outcome of a flow could not be stored', {
+        details: { flowId: job.flowId },
+      })
     }
     // Only a flow that has not ended can be released.
     return draining?.handOver && (await flows.release(job)) ? 'handed over' : 'ended'

@@ -11,6 +11,8 @@ import type { SlotSettings } from './slot-queue.ts'
 export interface OpenBullmqOptions {
   /** Settings of a pool on the database of the flows. */
   readonly database: PoolConfig
+  /** Whether a missing schema is created; otherwise that is left to `polyphony migrate`. */
+  readonly mayCreateSchema: boolean
   /** If given, slots are kept in Redis. */
   readonly redisUrl?: string
   readonly settings: SlotSettings & {
@@ -31,9 +33,10 @@ export interface OpenedBullmq {
 
 /**
  * Opens the queue of slots for one process. Loaded only for this engine, because BullMQ and its drivers take longer to
- * load than everything else. Rejects with CONFIG_INVALID if the schema of BullMQ is behind.
+ * load than everything else. Rejects with DATABASE_SCHEMA_MISMATCH if the schema of BullMQ is
+ * behind.
  */
-export async function openBullmq({ database, redisUrl, settings, logger }: OpenBullmqOptions): Promise<OpenedBullmq> {
+export async function openBullmq({ database, mayCreateSchema, redisUrl, settings, logger }: OpenBullmqOptions): Promise<OpenedBullmq> {
   const { queue: queueName } = settings
   const onError = (error: Error) => logger?.warn('the queue of slots reported an error', { error: error.message })
   const shared = { settings, clock: systemClock, logger }
@@ -46,7 +49,7 @@ export async function openBullmq({ database, redisUrl, settings, logger }: OpenB
   }
   const pool = openBullmqPool(database)
   try {
-    await prepareBullmqSchema(pool)
+    await prepareBullmqSchema(pool, mayCreateSchema)
   } catch (error) {
     await pool.end()
     throw error

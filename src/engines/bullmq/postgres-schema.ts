@@ -27,26 +27,39 @@ export function openBullmqPool(settings: PoolConfig): Pool {
 }
 
 /**
- * Creates BullMQ's schema or brings it up to date, and resolves with whether that was needed. Processes that do so at
- * the same time wait for each other.
+ * Creates BullMQ's schema or brings it up to date, and resolves with what was applied, for people; with `check` it
+ * changes nothing and resolves with what is missing. Processes that do so at the same time wait for each other.
  */
-export async function migrateBullmq(pool: Pool): Promise<boolean> {
+export async function migrateBullmq(
+  pool: Pool,
+  { check }: { readonly check: boolean } = { check: false },
+): Promise<readonly string[]> {
   const client = await pool.connect()
   try {
     const before = await schemaVersion(client)
-    if (before >= LATEST_SCHEMA_VERSION) return false
-    await runMigrations(client, BULLMQ_SCHEMA)
-    return true
+    if (before >= LATEST_SCHEMA_VERSION) return []
+    if (!check) await runMigrations(client, BULLMQ_SCHEMA)
+    return [`schema ${BULLMQ_SCHEMA}, version ${LATEST_SCHEMA_VERSION}`]
   } finally {
     client.release()
   }
 }
 
+/** `migrateBullmq` for a command that opens nothing else. */
+export async function migrateBullmqAt(settings: PoolConfig, options: { readonly check: boolean }): Promise<readonly string[]> {
+  const pool = openBullmqPool(settings)
+  try {
+    return await migrateBullmq(pool, options)
+  } finally {
+    await pool.end()
+  }
+}
+
 /**
- * Creates the schema where there is none. Rejects with CONFIG_INVALID if it is older than this version needs: changing it
- * below processes that use it is a step of its own.
+ * Creates the schema where there is none, if `mayCreate`. Rejects with DATABASE_SCHEMA_MISMATCH if it is older than this
+ * version needs: changing it below processes that use it is a step of its own.
  */
-export async function prepareBullmqSchema(pool: Pool): Promise<void> {
+export async function prepareBullmqSchema(pool: Pool, mayCreate: boolean): Promise<void> {
   const client = await pool.connect()
   let version: number
   try {
@@ -55,12 +68,12 @@ export async function prepareBullmqSchema(pool: Pool): Promise<void> {
     client.release()
   }
   if (version >= LATEST_SCHEMA_VERSION) return
-  if (version === 0) {
+  if (version === 0 && mayCreate) {
     await migrateBullmq(pool)
     return
   }
   throw new OrchestratorError(
-    'CONFIG_INVALID',
+    'DATABASE_SCHEMA_MISMATCH',
     `engine "bullmq": expected schema "${BULLMQ_SCHEMA}" at version ${LATEST_SCHEMA_VERSION}, found version ${version}: run "polyphony migrate"`,
     { details: { schema: BULLMQ_SCHEMA, expected: LATEST_SCHEMA_VERSION, found: version } },
   )
@@ -73,7 +86,7 @@ async function schemaVersion(client: Parameters<typeof assertSchemaCompatibility
   } catch (error) {
     if (error instanceof SchemaMigrationRequiredError) return 0
     if (error instanceof SchemaVersionMismatchError) {
-      throw new OrchestratorError('CONFIG_INVALID', `engine "bullmq": schema "${BULLMQ_SCHEMA}" was made by a newer version`, {
+      throw new OrchestratorError('DATABASE_SCHEMA_MISMATCH', `engine "bullmq": schema "${BULLMQ_SCHEMA}" was made by a newer version`, {
         cause: error,
       })
     }

@@ -17,7 +17,10 @@ export interface ReconcilerDeps {
   readonly onError: (error: unknown) => void
 }
 
-/** Milliseconds between two passes, on average: each pass is up to half of it early or late, so that processes alternate. */
+/**
+ * Milliseconds between two passes, on average: each pass is up to half of it early or late, so that processes
+ * alternate.
+ */
 const PASS_MS = 2_000
 /** Queued flows that are younger have a slot on its way. */
 const OVERDUE_MS = 2_000
@@ -33,9 +36,9 @@ export interface Reconciler {
 }
 
 /**
- * Makes the queue of slots agree with the table of active flows, which is the truth: every queued flow has a slot on its
- * way. Losing all slots costs a few seconds and no flow. Several processes may do so at the same time: a slot too many
- * finds no flow and ends.
+ * Makes the queue of slots agree with the table of active flows, which is the truth: every queued flow has a slot on
+ * its way. Losing all slots costs a few seconds and no flow. Several processes may do so at the same time: a slot too
+ * many finds no flow and ends.
  */
 export function startReconciler({ clock, flows, slots, isEnabled, onError }: ReconcilerDeps): Reconciler {
   let stopTimer: StopTimer = () => {}

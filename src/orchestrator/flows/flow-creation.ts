@@ -17,6 +17,8 @@ export interface FlowCreationDeps {
 /** A flow to store: its thread, its creator, and for a rerun the flow that it repeats. */
 export interface NewFlow extends Pick<FlowInsert, 'threadId' | 'userId' | 'parentFlowId' | 'input' | 'metadata'> {
   readonly definition: FlowDefinitionInput | FlowDefinition
+  /** Default: a new one. Must not be in use. */
+  readonly id?: string
   /** Results of the parent flow that the new flow takes over. */
   readonly carried?: readonly StepResult[]
 }
@@ -27,7 +29,7 @@ export type StoreFlow = (flow: NewFlow) => Promise<OrchestrationFlow>
 export function createFlowCreation({ store, definitions, cache, now }: FlowCreationDeps): StoreFlow {
   return async ({ threadId, userId, definition: input, ...given }) => {
     const { definition, stored } = definitions.accept(input)
-    const id = createFlowId()
+    const id = given.id ?? createFlowId()
     const flow: FlowInsert = {
       id,
       threadId,

@@ -57,8 +57,8 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
       return definition
     },
     /**
-     * What a process must have registered to run the flow: nothing for data, `name@version` for a registered definition,
-     * and otherwise the flow itself, which only this process can run. Called when a flow is started.
+     * What a process must have registered to run the flow: nothing for data, `name@version` for a registered
+     * definition, and otherwise the flow itself, which only this process can run. Called when a flow is started.
      */
     requirementOf({ id, name, definition }: Pick<StoredFlow, 'id' | 'name' | 'definition'>): string | undefined {
       if (definition.isData) return undefined

@@ -123,11 +123,15 @@ function furthestStep(definition: FlowDefinition, steps: readonly StepState[]): 
   )
 }
 
-/** Completes stored updates with data from the step results and the flow's row. */
+/**
+ * Completes stored updates with data from the step results and the flow's row. `flow` is needed only where the outcome
+ * of the flow is among the updates.
+ */
 export function toUpdates(
-  flow: StoredFlow,
+  flowId: string,
   updates: readonly StoredUpdate[],
   rows: readonly StepResult[],
+  flow: StoredFlow | undefined,
 ): readonly FlowUpdate[] {
   const steps = joinSampleRows(rows)
   return updates.map((update) => {
@@ -135,20 +139,24 @@ export function toUpdates(
       update.data ??
       (update.type === 'step_complete'
         ? steps.find((step) => step.path === update.path && step.iteration === update.iteration)
-        : (toExecutionResult(flow, steps) ?? {
-            flowId: flow.id,
-            status: flow.status,
-            ...totalsOf(steps),
-            steps,
-            finalOutput: '',
-            totalExecutionTime: 0,
-            simulated: flow.simulated,
-          }))
+        : flow && outcomeOf(flow, steps))
     const stepId = update.path === undefined ? undefined : { stepId: stepIdOf(update.path) }
     // `update.type` determines the member of the union, which the compiler cannot derive from stored data.
-    return { ...update, ...stepId, flowId: flow.id, data } as FlowUpdate
+    return { ...update, ...stepId, flowId, data } as FlowUpdate
   })
 }
+
+/** The outcome of a flow; one without texts if the flow has been started again since. */
+const outcomeOf = (flow: StoredFlow, steps: StepResult[]): FlowExecutionResult =>
+  toExecutionResult(flow, steps) ?? {
+    flowId: flow.id,
+    status: flow.status,
+    ...totalsOf(steps),
+    steps,
+    finalOutput: '',
+    totalExecutionTime: 0,
+    simulated: flow.simulated,
+  }
 
 /** A result of another flow as a result of this one, without the attempts that the other flow has paid for. */
 export function carriedInto(flowId: string, result: StepResult): StepResult {

@@ -1,5 +1,7 @@
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
+import type { LiveUpdates } from '../updates/live-updates.ts'
+import type { OwnershipWatch } from './ownership-watch.ts'
 
 /**
  * An owner id that belongs to no process. A claim under it raises the epoch, so writes of the previous owner are
@@ -7,9 +9,19 @@ import type { Store, StoredFlow } from '../../repositories/repository.ts'
  */
 const CANCELLER = 'cancel'
 
-/** Ends a flow that this process does not run, by claiming it from its owner. A settled flow stays as it is. */
+export interface CancelStoredDeps {
+  readonly store: Store
+  readonly live: Pick<LiveUpdates, 'ended'>
+  readonly ownershipWatch: Pick<OwnershipWatch, 'publishTaken'>
+  readonly now: () => Date
+}
+
+/**
+ * Ends a flow that this process does not run, by claiming it from its owner, which is then notified so that it aborts
+ * its calls. A settled flow stays as it is.
+ */
 export async function cancelStored(
-  { store, now }: { readonly store: Store; readonly now: () => Date },
+  { store, live, ownershipWatch, now }: CancelStoredDeps,
   flow: StoredFlow,
   reason: OrchestratorError,
 ): Promise<void> {
@@ -25,4 +37,7 @@ export async function cancelStored(
   const update = { seq, type: 'flow_cancelled' as const, data: { reason: reason.message }, timestamp: now() }
   const outcome = { status: 'CANCELLED' as const, completedAt: now(), error: reason.toJSON(), simulated: flow.simulated }
   await store.journal.finish({ flowId: flow.id, epoch: claimed.epoch, updates: [update], outcome })
+  // After the outcome is stored: the owner reads it to report the flow as cancelled.
+  ownershipWatch.publishTaken([flow.id])
+  live.ended(flow.id)
 }

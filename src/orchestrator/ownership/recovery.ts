@@ -16,11 +16,13 @@ export interface RecoveryDeps {
   /** True if no other process can open this database, so that every other owner is dead. */
   readonly exclusive: boolean
   readonly logger?: RecoveryLog
+  /** Ids of webhooks to which errors of flows are delivered. */
+  readonly deliverTo?: readonly string[]
   /** Called with the flows that were marked FLOW_INTERRUPTED. Implemented by createResumption. */
   readonly onInterrupted?: (flowIds: readonly string[]) => void
   /**
-   * Puts flows of dead processes back into the queue, where the engine has one that other processes take flows from. Only
-   * flows that cannot be continued are marked then. Implemented by QueueRepository.
+   * Puts flows of dead processes back into the queue, where the engine has one that other processes take flows from.
+   * Only flows that cannot be continued are marked then. Implemented by QueueRepository.
    */
   readonly requeue?: QueueRepository['requeueOrphans']
   /** Called with the flows that were put back. Implemented by Engine. */
@@ -34,7 +36,17 @@ const ownersHere = new Set<string>()
  * Sends the heartbeat of this process, and marks flows of dead processes FAILED with FLOW_INTERRUPTED, so that no flow
  * stays RUNNING for ever.
  */
-export function createRecovery({ owners, self, isRunning, exclusive, logger, onInterrupted, requeue, onRequeued }: RecoveryDeps) {
+export function createRecovery({
+  owners,
+  self,
+  isRunning,
+  exclusive,
+  logger,
+  deliverTo,
+  onInterrupted,
+  requeue,
+  onRequeued,
+}: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
 
   const isDead = (owner: Owner): boolean => {
@@ -50,7 +62,7 @@ export function createRecovery({ owners, self, isRunning, exclusive, logger, onI
       logger?.warn('flows of a dead process were put back into the queue', { flowIds: requeued })
       onRequeued?.(requeued)
     }
-    const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead })
+    const flowIds = await owners.interruptOrphanedFlows({ staleMs: STALE_AFTER_MS, isDead, deliverTo })
     if (flowIds.length === 0) return
     logger?.warn('flows of a dead process were marked FLOW_INTERRUPTED', { flowIds })
     onInterrupted?.(flowIds)

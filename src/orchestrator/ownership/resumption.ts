@@ -1,5 +1,5 @@
 import pLimit from 'p-limit'
-import type { StoredRunOptions } from '../../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../../domain/execution/flow.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowRepository } from '../../repositories/repository.ts'
 import { createFlowId } from '../flows/flow-id.ts'

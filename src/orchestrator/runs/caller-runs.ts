@@ -11,7 +11,10 @@ import type { ExecutionEnd } from './flow-runner.ts'
 import { assertSameRun, resolveInput } from './run-input.ts'
 import { startUnderSignal } from './start-under-signal.ts'
 
-export type CallerRunsDeps = Pick<OrchestratorServiceDeps, 'access' | 'cache' | 'definitions' | 'executions' | 'now' | 'store'>
+export type CallerRunsDeps = Pick<
+  OrchestratorServiceDeps,
+  'access' | 'cache' | 'definitions' | 'executions' | 'live' | 'now' | 'ownershipWatch' | 'store'
+>
 
 /** Runs of flows as their callers see them: checked options, an end wherever the flow runs, and cancellation. */
 export function createCallerRuns(deps: CallerRunsDeps) {

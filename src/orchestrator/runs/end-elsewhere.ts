@@ -30,9 +30,9 @@ export interface AwaitEndOptions {
 export interface EndElsewhere {
   /** Resolves with the stored outcome when the flow is settled, after every update was passed on. */
   wait(flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd>
-  /** Something has ended the flow: it is looked at now instead of at the next poll. */
+  /** Something has ended the flow: it is read now instead of at the next poll. */
   check(flowId: string): void
-  /** Ends all waiting with the error; the flows go on. */
+  /** Ends all waiting with the error; the flows continue. */
   close(error: OrchestratorError): void
 }
 

@@ -6,12 +6,13 @@ import type { Engine, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
+import type { FlowBudgets } from '../budgets/flow-budgets.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { FlowDefinitions } from '../flows/flow-definitions.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import { type AwaitEndOptions, createEndElsewhere } from './end-elsewhere.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
-import type { OpenExecution } from './open-execution.ts'
+import { budgetFactsOf, type OpenExecution } from './open-execution.ts'
 import { fromQueuedOptions, type Queueing, toQueuedOptions } from './queued-options.ts'
 import type { RunInput, StartRequest } from './run-input.ts'
 import type { Run, RunRegistry } from './run-registry.ts'
@@ -22,6 +23,8 @@ export interface FlowExecutionsDeps {
   readonly registry: RunRegistry
   readonly providers: Pick<ProviderService, 'assertUsable'>
   readonly live: LiveUpdates
+  /** Counts flows that are started for the first time. Implemented by createFlowBudgets. */
+  readonly countFlow: FlowBudgets['countFlow']
   /** Implemented by createOpenExecution. */
   readonly openExecution: OpenExecution
   /** Implemented by createFlowDefinitions. */
@@ -47,7 +50,10 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     const end = new Promise<ExecutionEnd>((resolve) => {
       run.resolveEnd = resolve
     })
+    let withdraw: (() => Promise<void>) | undefined
     try {
+      // A flow that has had an owner is resumed, and has been counted.
+      if (flow.ownerEpoch === 0) withdraw = await deps.countFlow(budgetFactsOf(flow, request.options))
       // Updates of earlier executions are not passed on. A flow without an earlier claim has none.
       const afterSeq = deps.queueing === 'never' || flow.ownerEpoch === 0 ? 0 : await store.updates.lastSeq(flow.id)
       const state = await engine.start({
@@ -64,6 +70,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
       return { end }
     } catch (error) {
       registry.remove(run)
+      await withdraw?.()
       throw error
     }
   }
@@ -152,7 +159,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     endedElsewhere: elsewhere.check,
     /** Waits for a flow that this process has not started. It stays as it is when `signal` aborts. */
     attach: (flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> => elsewhere.wait(flowId, options),
-    /** Ends the waiting for flows of other processes, which go on. */
+    /** Ends the waiting for flows of other processes, which continue. */
     stopWaiting: elsewhere.close,
     /** A definition was registered, which queued flows may need. */
     recheckQueue: engine.recheckQueue,

@@ -42,8 +42,14 @@ export interface FlowRunnerDeps {
 /** Of a paused flow: the number of its newest update, after which a caller that waits for the end goes on. */
 export type ExecutionEnd =
   | { readonly result: FlowExecutionResult }
-  | { readonly error: OrchestratorError }
+  | {
+      readonly error: OrchestratorError
+      /** True if the database did not answer, so that the flow is still RUNNING there. */
+      readonly isUnsettled?: boolean
+    }
   | { readonly pausedAtSeq: number }
+
+const isAway = (error: OrchestratorError): boolean => error.code === 'DATABASE_UNAVAILABLE'
 
 /** Drives one flow to its end: opens its execution, runs its executor, stores the outcome. Never rejects. */
 export function createFlowRunner(deps: FlowRunnerDeps): Advance {
@@ -52,9 +58,15 @@ export function createFlowRunner(deps: FlowRunnerDeps): Advance {
       .open(job, cancellation)
       .then(
         (run) => (run.observation ? driveObserved(deps, run, run.observation) : drive(deps, run)),
-        (error): ExecutionEnd => ({ error: OrchestratorError.from(error) }),
+        (cause): ExecutionEnd => {
+          const error = OrchestratorError.from(cause)
+          return { error, isUnsettled: isAway(error) }
+        },
       )
-      .then((end) => deps.onEnd(job, end))
+      .then((end) => {
+        deps.onEnd(job, end)
+        return 'error' in end && end.isUnsettled ? 'unsettled' : 'settled'
+      })
 }
 
 function driveObserved(deps: FlowRunnerDeps, run: FlowExecution, { within }: FlowObservation): Promise<ExecutionEnd> {
@@ -266,7 +278,7 @@ async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: Orchestrato
     await run.log.finish(outcome)
   } catch (refusal) {
     const refused = OrchestratorError.from(refusal)
-    return { error: refused.code === 'FLOW_INTERRUPTED' ? refused : error }
+    return { error: refused.code === 'FLOW_INTERRUPTED' ? refused : error, isUnsettled: isAway(refused) }
   }
   return { error }
 }

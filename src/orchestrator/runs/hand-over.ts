@@ -17,7 +17,7 @@ export interface HandOver {
 
 /** `mayContinue`: whether another process may continue the flow; otherwise it runs on to its end. */
 export function createHandOver(mayContinue: (run: FlowExecution) => boolean): HandOver {
-  let begun = false
+  let isActive = false
 
   async function interrupt(run: FlowExecution): Promise<never> {
     // A step that still runs has no result yet.
@@ -30,8 +30,8 @@ export function createHandOver(mayContinue: (run: FlowExecution) => boolean): Ha
 
   return {
     begin() {
-      begun = true
+      isActive = true
     },
-    wrap: (runStep) => (run, step, options) => (begun && mayContinue(run) ? interrupt(run) : runStep(run, step, options)),
+    wrap: (runStep) => (run, step, options) => (isActive && mayContinue(run) ? interrupt(run) : runStep(run, step, options)),
   }
 }

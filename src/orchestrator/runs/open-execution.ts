@@ -1,14 +1,15 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
-import type { Budget, Spend } from '../../calls/call.ts'
+import type { Budget, SharedBudgets, Spend } from '../../calls/call.ts'
 import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
+import type { BudgetFacts } from '../../domain/users/budget.ts'
 import type { FlowType } from '../../domain/vocabulary.ts'
 import { mayPause } from '../../domain/waiting/waiting-steps.ts'
 import type { FlowJob } from '../../engines/engine.ts'
 import type { Executor } from '../../executors/executor.ts'
 import type { ProviderService } from '../../providers/provider.ts'
-import type { Store } from '../../repositories/repository.ts'
-import type { FlowExecution } from '../flow-run.ts'
+import type { Store, StoredFlow } from '../../repositories/repository.ts'
+import type { FlowExecution, RunOptions } from '../flow-run.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
 import { openPauseControl } from '../waiting/read-course.ts'
 import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
@@ -24,6 +25,8 @@ export interface OpenExecutionDeps {
   readonly observer: FlowObserver
   /** Implemented by createBudget. */
   readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
+  /** The budgets over many flows that apply to a flow. Implemented by createFlowBudgets. */
+  readonly sharedBudgetsOf: (facts: BudgetFacts) => SharedBudgets | undefined
   /** Limits of flows that set none of their own. */
   readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
   readonly now: () => Date
@@ -91,6 +94,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       log,
       limits,
       budget: budgetFor(limits, deps.createBudget, prior.spent, flow.result?.spent),
+      sharedBudgets: deps.sharedBudgetsOf(budgetFactsOf(flow, options)),
       timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
       startedAt: deps.now(),
       simulated,
@@ -105,6 +109,14 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     }
   }
 }
+
+/** A flow that is resumed without an API key still counts against the budgets of the key that started it. */
+export const budgetFactsOf = (flow: StoredFlow, { apiKeyId, metadata }: RunOptions): BudgetFacts => ({
+  userId: flow.userId,
+  threadId: flow.threadId,
+  apiKeyId: apiKeyId ?? flow.runOptions?.apiKeyId,
+  metadata,
+})
 
 /** Limits apply to all executions of a flow together, so the spend of earlier ones counts. */
 function budgetFor(

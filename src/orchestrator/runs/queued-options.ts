@@ -1,4 +1,4 @@
-import type { StoredRunOptions } from '../../domain/execution/flow-start.ts'
+import type { StoredRunOptions } from '../../domain/execution/flow.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
 import type { RunOptions } from '../flow-run.ts'
 import type { StartRequest } from './run-input.ts'
@@ -14,19 +14,20 @@ export type Queueing = 'never' | 'limited' | 'durable'
 export function toQueuedOptions({ options, input }: StartRequest, queueing: Queueing): StoredRunOptions | undefined {
   const { messageId: inputMessageId } = input
   if (queueing === 'never') return options.stored && (inputMessageId === undefined ? options.stored : { ...options.stored, inputMessageId })
-  const { streaming, saveMessages, limits, flowTimeoutMs: flow, stepTimeoutMs: step, stored } = options
+  const { streaming, saveMessages, limits, flowTimeoutMs: flow, stepTimeoutMs: step, apiKeyId, stored } = options
   return {
     streaming,
     saveMessages,
     limits,
     timeout: { flow, step },
     inputMessageId,
+    apiKeyId,
     ...(queueing === 'limited' && stored === undefined && { resumeAfterCrash: false }),
   }
 }
 
 /** The options of a flow that this process has not started, from its row. */
 export function fromQueuedOptions({ runOptions = {}, metadata = {} }: StoredFlow): RunOptions {
-  const { streaming = false, saveMessages = false, limits, timeout } = runOptions
-  return { streaming, saveMessages, limits, flowTimeoutMs: timeout?.flow, stepTimeoutMs: timeout?.step, metadata }
+  const { streaming = false, saveMessages = false, limits, timeout, apiKeyId } = runOptions
+  return { streaming, saveMessages, limits, flowTimeoutMs: timeout?.flow, stepTimeoutMs: timeout?.step, apiKeyId, metadata }
 }

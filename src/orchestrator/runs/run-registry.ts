@@ -5,8 +5,8 @@ import type { ExecutionEnd } from './flow-runner.ts'
 import type { StartRequest } from './run-input.ts'
 
 /**
- * `claimed`: started here, and not yet accepted by the engine. `queued`: started here, and will be driven by this process
- * or another one. `running`: driven by the engine. `detached`: one step that runs without the engine.
+ * `claimed`: started here, and not yet accepted by the engine. `queued`: started here, and will be driven by this
+ * process or another one. `running`: driven by the engine. `detached`: one step that runs without the engine.
  */
 type RunState = 'claimed' | 'queued' | 'running' | 'detached'
 

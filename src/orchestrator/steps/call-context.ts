@@ -41,6 +41,7 @@ export function createCallContext(
     restartAfterFirstToken: step.fallbackAfterFirstToken ?? false,
     complete: step.complete,
     budget: run.budget,
+    sharedBudgets: run.sharedBudgets,
     onDelta: run.options.streaming
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, path, iteration)
       : undefined,

@@ -1,20 +1,27 @@
 import { onAbort } from '../../async/on-abort.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
-import type { FlowHead, Store, StoredUpdate } from '../../repositories/repository.ts'
-import { toUpdates } from '../flows/flow-view.ts'
+import type { NotificationBus } from '../../notifications/notification.ts'
+import type { FlowHead } from '../../repositories/repository.ts'
+import type { ReadUpdates } from './read-updates.ts'
 import { isFinal } from './update-log.ts'
 
 /** Number of updates of a flow that are kept in memory for its subscribers, and of updates per read. */
 const KEPT_UPDATES = 512
-
-/** Reads stored updates after `afterSeq`, complete with their data. */
-export type ReadUpdates = (flowId: string, afterSeq: number, limit: number) => Promise<readonly FlowUpdate[]>
+/**
+ * Milliseconds after its first subscription in which a flow is polled at the short interval: updates that were stored
+ * before other processes knew of the subscription were not announced.
+ */
+const POLLED_OFTEN_MS = 1_000
+/** Payload of a notification that does not name the newest update. */
+const ENDED = 'ended'
 
 export interface StreamUpdatesOptions {
   readonly afterSeq: number
   readonly signal?: AbortSignal
   /** Whether the flow is not running, so that no more updates come after the stored ones. */
   readonly isSettled: () => Promise<boolean>
+  /** Whether this process runs the flow, so that no other one publishes its updates. Called before each wait. */
+  readonly runsHere?: () => boolean
 }
 
 /** The newest updates of a flow, shared by all its subscribers. */
@@ -28,6 +35,10 @@ interface Channel {
   head: FlowHead | undefined
   readonly wake: Set<() => void>
   subscribers: number
+  /** Time (`performance.now`) of the first subscription. */
+  readonly openedMs: number
+  /** Ends the subscription to notifications of other processes. */
+  endSubscription: (() => void) | undefined
 }
 
 export interface LiveUpdatesDeps {
@@ -35,8 +46,12 @@ export interface LiveUpdatesDeps {
   readonly read: ReadUpdates
   /** Status and newest sequence number of flows, in one query. Implemented by UpdateRepository.heads. */
   readonly heads: (flowIds: readonly string[]) => Promise<ReadonlyMap<string, FlowHead>>
-  /** Milliseconds between polls of the database, for flows that run in other processes. */
+  /** Carries the numbers of new updates between processes. */
+  readonly bus: NotificationBus
+  /** Milliseconds between polls of the database, for flows that run in other processes, while the bus is away. */
   readonly pollMs: number
+  /** Milliseconds between polls while the bus is connected: they find what was stored by a process without a bus. */
+  readonly connectedPollMs: number
 }
 
 /**
@@ -44,12 +59,17 @@ export interface LiveUpdatesDeps {
  * process, even after a crash, misses none and receives none twice. A slow subscriber takes no memory here: it reads
  * from the database at its own pace.
  */
-export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
+export function createLiveUpdates({ read, heads, bus, pollMs, connectedPollMs }: LiveUpdatesDeps) {
   const channels = new Map<string, Channel>()
   let isPolling = false
+  let pollTimer: NodeJS.Timeout | undefined
+  let pollDueMs = Number.POSITIVE_INFINITY
 
   /** Wakes the subscribers of flows that have new updates of another process. */
   const poll = async () => {
+    pollTimer = undefined
+    pollDueMs = Number.POSITIVE_INFINITY
+    isPolling = true
     const waiting = [...channels].filter(([, channel]) => channel.wake.size > 0)
     try {
       const found = waiting.length > 0 ? await heads(waiting.map(([flowId]) => flowId)) : new Map<string, FlowHead>()
@@ -66,13 +86,41 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
     isPolling = false
     pollSoon()
   }
-  const pollSoon = () => {
+  const pollSoon = (withinMs = intervalMs()) => {
     if (isPolling || channels.size === 0) return
-    isPolling = true
-    setTimeout(() => void poll(), pollMs)
+    const dueMs = performance.now() + withinMs
+    if (dueMs >= pollDueMs) return
+    clearTimeout(pollTimer)
+    pollDueMs = dueMs
+    pollTimer = setTimeout(() => void poll(), withinMs)
+  }
+  const intervalMs = () => {
+    if (!bus.isConnected()) return pollMs
+    const youngMs = performance.now() - POLLED_OFTEN_MS
+    for (const { openedMs, wake } of channels.values()) if (openedMs > youngMs && wake.size > 0) return pollMs
+    return connectedPollMs
+  }
+
+  const topicOf = (flowId: string) => `flow:${flowId}`
+  const announce = (flowId: string, payload: string) => {
+    const topic = topicOf(flowId)
+    if (bus.hasSubscribersElsewhere(topic)) bus.publish(topic, payload)
+  }
+  const receive = (channel: Channel, payload: string) => {
+    if (payload !== ENDED && Number(payload) <= channel.newestSeq) return
+    // A subscriber that is reading at this moment reads once more before it waits.
+    channel.version++
+    wakeAll(channel)
+  }
+  const subscribe = (flowId: string, channel: Channel) => {
+    channel.endSubscription ??= bus.subscribe(topicOf(flowId), {
+      onMessage: (payload) => receive(channel, payload),
+      onGap: () => pollSoon(0),
+    })
   }
 
   const publish = (flowId: string, updates: readonly FlowUpdate[]) => {
+    announce(flowId, String(updates.at(-1)?.seq ?? ENDED))
     const channel = channels.get(flowId)
     if (!channel) return
     channel.recent.push(...updates)
@@ -84,12 +132,14 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
 
   async function* stream(
     flowId: string,
-    { afterSeq, signal, isSettled }: StreamUpdatesOptions,
+    { afterSeq, signal, isSettled, runsHere }: StreamUpdatesOptions,
   ): AsyncGenerator<FlowUpdate, void> {
     const channel = join(channels, flowId)
     let seq = afterSeq
     try {
       for (;;) {
+        // Before the read, so that no update falls between it and the subscription.
+        if (!runsHere?.()) subscribe(flowId, channel)
         const { version } = channel
         let last: FlowUpdate | undefined
         const updates = fromRecent(channel, seq) ?? (await read(flowId, seq, KEPT_UPDATES))
@@ -125,9 +175,11 @@ export function createLiveUpdates({ read, heads, pollMs }: LiveUpdatesDeps) {
     /** Yields updates until the flow has ended or the signal aborts. */
     stream,
     /**
-     * Wakes the subscribers of a flow that no longer runs in this process, so that they check whether it is settled.
+     * Wakes the subscribers of a flow that no longer runs in this process, or that this process has ended for another
+     * one, so that they check whether it is settled.
      */
     ended(flowId: string) {
+      announce(flowId, ENDED)
       const channel = channels.get(flowId)
       if (channel) wakeAll(channel)
     },
@@ -144,6 +196,8 @@ function join(channels: Map<string, Channel>, flowId: string): Channel {
     head: undefined,
     wake: new Set(),
     subscribers: 0,
+    openedMs: performance.now(),
+    endSubscription: undefined,
   }
   channel.subscribers++
   channels.set(flowId, channel)
@@ -151,7 +205,9 @@ function join(channels: Map<string, Channel>, flowId: string): Channel {
 }
 
 function leave(channels: Map<string, Channel>, flowId: string, channel: Channel): void {
-  if (--channel.subscribers === 0) channels.delete(flowId)
+  if (--channel.subscribers > 0) return
+  channel.endSubscription?.()
+  channels.delete(flowId)
 }
 
 /** Updates after `seq`, as far as memory holds them without a gap; `undefined` if the database must be read. */
@@ -181,31 +237,4 @@ function nextWake(channel: Channel, signal: AbortSignal | undefined): Promise<vo
     channel.wake.add(done)
     const unlink = signal && onAbort(signal, done)
   })
-}
-
-/** Completes stored updates with the data that is stored in the step results only. */
-export function createReadUpdates({ flows, updates }: Store): ReadUpdates {
-  return async (flowId, afterSeq, limit) => {
-    const stored = await updates.read(flowId, afterSeq, limit)
-    if (stored.length === 0) return []
-    const flow = await flows.find(flowId)
-    if (!flow) return []
-    const paths = stepsToRead(stored)
-    const results = paths?.length === 0 ? [] : await flows.stepResults(flowId, { samples: true, paths })
-    return toUpdates(flow, stored, results)
-  }
-}
-
-/**
- * Steps whose results the updates omit; `undefined` for all of them, where the outcome of the flow is among the
- * updates.
- */
-function stepsToRead(updates: readonly StoredUpdate[]): readonly string[] | undefined {
-  const paths = new Set<string>()
-  for (const { type, path, data } of updates) {
-    if (data !== undefined) continue
-    if (type !== 'step_complete' || path === undefined) return undefined
-    paths.add(path)
-  }
-  return [...paths]
 }

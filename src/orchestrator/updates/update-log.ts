@@ -12,6 +12,8 @@ import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repo
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
 const REWRITE_EVERY_MS = 5_000
+/** Rows with text chunks from which it pays to join them after the end of the flow. */
+const COMPACTED_ROWS = 4
 const NO_INTENTS: readonly CallIntent[] = []
 
 export interface FlowLogOptions {
@@ -29,6 +31,8 @@ export interface UpdateLogDeps {
   readonly now: () => Date
   /** Called with updates that became durable, in order. Implemented by LiveUpdates.publish. */
   readonly onStored: (flowId: string, updates: readonly FlowUpdate[]) => void
+  /** Called after the end of a flow whose text was stored in several rows. Implemented by Compaction.add. */
+  readonly onStreamedFlowEnd: (flowId: string) => void
   /** Milliseconds between two attempts to write an outcome while the database is unreachable; default 5,000. */
   readonly rewriteMs?: number
 }
@@ -53,6 +57,8 @@ export class FlowLog {
   readonly #options: FlowLogOptions
   #seq: number
   #bytes = 0
+  /** Rows with text chunks. */
+  #textRows = 0
   #pending: FlowUpdate[] = []
   #intents: readonly CallIntent[] = NO_INTENTS
   #durable: Promise<void> | undefined
@@ -131,6 +137,7 @@ export class FlowLog {
     const write = async () => {
       await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
       this.#deps.onStored(flowId, updates)
+      if (this.#textRows >= COMPACTED_ROWS) this.#deps.onStreamedFlowEnd(flowId)
     }
     try {
       await write()
@@ -149,6 +156,7 @@ export class FlowLog {
     const updates = this.#pending
     this.#pending = []
     this.#bytes = 0
+    if (updates.at(-1)?.type === 'step_progress') this.#textRows++
     return updates
   }
 

@@ -1,4 +1,4 @@
-import type { FlowStart } from '../../domain/execution/flow-start.ts'
+import type { FlowStart } from '../../domain/execution/flow.ts'
 import type { Claim, FlowInsert, FlowOutcome, StoredFlow } from '../repository.ts'
 
 // Changes are written out instead of being derived from the marks of `FLOW_COLUMNS`, because a loop over them takes

@@ -4,9 +4,11 @@ import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type {
+  ClaimedDelivery,
   FlowRepository,
   Journal,
   JournalEntry,
+  NewDelivery,
   QueueRepository,
   StoredUpdate,
   UpdateRepository,
@@ -27,12 +29,14 @@ export interface MemoryFlows {
   readonly updates: UpdateRepository
   readonly journal: Journal
   readonly usage: UsageRepository
+  /** Facts of a flow for its webhooks; undefined for an unknown one. */
+  namesOf(flowId: string): ClaimedDelivery['flow']
   readonly waits: WaitRepository
   /** Takes the owners that are dead from `OwnerRepository`. */
   readonly queue: (findDead: FindDead) => QueueRepository
   deleteFlowsOfThread(threadId: string): void
   /** Interrupts the RUNNING flows of the owners for which `isDead` is true, and returns their ids. */
-  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean): string[]
+  interruptFlowsOf(isDead: (ownerId: string | undefined) => boolean, deliverTo: readonly string[]): string[]
 }
 
 const done = Promise.resolve()
@@ -41,10 +45,18 @@ export interface MemoryFlowsOptions extends FlowRecordsOptions {
   readonly now: () => number
   hasThread(threadId: string): boolean
   addMessages(messages: readonly Message[]): void
+  addDeliveries(flowId: string, deliveries: readonly NewDelivery[]): void
   readonly rightsOf: MemoryWaitsDeps['rightsOf']
 }
 
-export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...options }: MemoryFlowsOptions): MemoryFlows {
+export function createMemoryFlows({
+  now,
+  hasThread,
+  addMessages,
+  addDeliveries,
+  rightsOf,
+  ...options
+}: MemoryFlowsOptions): MemoryFlows {
   const records = createFlowRecords(options)
   const claims = createMemoryClaims(now)
   const waits = createMemoryWaits({ claims, rightsOf })
@@ -90,6 +102,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       if (entry.waits) waits.write(entry.waits)
       return done
     },
@@ -98,6 +111,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
       if (!record) return Promise.reject(interrupted(entry))
       write(record, entry)
       if (entry.messages) addMessages(entry.messages)
+      if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       if (entry.waits) waits.write(entry.waits)
       record.flow = finishFlow(record.flow, entry.outcome)
       if (entry.outcome.status === 'PAUSED') claims.pause(record.flow, entry.outcome.wakeAt)
@@ -166,6 +180,8 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
           return record ? [[flowId, { status: record.flow.status, lastSeq: record.updates?.at(-1)?.seq ?? 0 }]] : []
         }),
       ),
+    // Ended flows are compressed in pages, which makes their text chunks small.
+    compact: async () => {},
     prune: async (settledBefore) => {
       let touched = 0
       for (const { id, status, completedAtMs, hasUpdates } of [...records.listEntries()]) {
@@ -183,6 +199,10 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
     updates,
     journal,
     usage: createMemoryUsage(records),
+    namesOf: (flowId) => {
+      const head = records.readHead(flowId)
+      return head && { threadId: head.flow.threadId, userId: head.flow.userId, name: head.flow.name }
+    },
     waits: waits.repository,
     queue: (findDead) => createMemoryQueue({ records, claims, findDead }),
     deleteFlowsOfThread: (threadId) => {
@@ -193,7 +213,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
         waits.remove(row.id)
       }
     },
-    interruptFlowsOf: (isDead) => {
+    interruptFlowsOf: (isDead, deliverTo) => {
       const ids: string[] = []
       for (const record of [...records.running()]) {
         const { flow } = record
@@ -206,6 +226,11 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
         write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
         records.markSettled(record)
+        const facts = { status: 'FAILED', errorCode: error.code }
+        addDeliveries(
+          flow.id,
+          deliverTo.map((webhookId) => ({ webhookId, seq, type: 'error', timestamp, facts })),
+        )
         claims.end(flow.id)
         ids.push(flow.id)
       }
@@ -216,7 +241,7 @@ export function createMemoryFlows({ now, hasThread, addMessages, rightsOf, ...op
 
 function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
   if (results) recordResults(record, results)
-  if (intents) (record.intents ??= []).push(...intents)
+  if (intents) record.intents = [...(record.intents ?? []), ...intents]
   if (!updates) return
   record.updates ??= []
   for (const update of updates) record.updates.push(update)

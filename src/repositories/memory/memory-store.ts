@@ -1,9 +1,12 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { OrphanOptions, Owner, OwnerRepository, Store } from '../repository.ts'
+import { createMemoryBudgets } from './budgets.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
-import { createMemoryFlows } from './flows.ts'
+import { createMemoryFlows, type MemoryFlows } from './flows.ts'
 import type { FindDead } from './queue.ts'
+import { createMemorySchedules } from './schedules.ts'
+import { createMemoryWebhooks } from './webhooks.ts'
 
 export interface MemoryStoreOptions {
   /** Settled flows that are kept, the newest ones. Default: 1000. Running flows are never dropped. */
@@ -16,6 +19,8 @@ export interface MemoryStoreOptions {
   readonly maxTickets?: number
   /** Characters of answers that are kept for repeated requests. Default: 16 million. */
   readonly maxAnswerCharacters?: number
+  /** Deliveries of webhooks that are kept, the newest ones. Default: 10,000. */
+  readonly maxDeliveries?: number
   /** Settled flows that stay uncompressed, which are quick to read; older ones are packed. Default: 64. */
   readonly recentFlows?: number
   /** Milliseconds since 1970. Default: `Date.now`. */
@@ -28,11 +33,12 @@ export interface MemoryStoreOptions {
  */
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options
-  const { maxTickets = 10_000, maxAnswerCharacters = 16_000_000 } = options
+  const { maxTickets = 10_000, maxAnswerCharacters = 16_000_000, maxDeliveries = 10_000 } = options
   if (!Number.isInteger(maxFlows) || maxFlows < 1) {
     throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
   }
   const conversations = createMemoryConversations({ maxThreads })
+  const { webhooks, addDeliveries } = createMemoryWebhooks({ maxDeliveries, flowOf: (flowId) => memory.namesOf(flowId) })
   const memory = createMemoryFlows({
     maxFlows,
     maxWaitingFlows,
@@ -40,6 +46,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     now,
     hasThread: conversations.hasThread,
     addMessages: conversations.addFlowMessages,
+    addDeliveries,
     rightsOf: conversations.findRights,
   })
   const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
@@ -61,14 +68,17 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     permissions: conversations.permissions,
     dataSharing: conversations.dataSharing,
     owners,
+    webhooks,
+    schedules: createMemorySchedules(),
     queue: memory.queue(findDead),
+    budgets: createMemoryBudgets((ownerId, staleMs) => !findDead({ staleMs, isDead: () => false })(ownerId)),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     close: () => Promise.resolve(),
   }
 }
 
 function createMemoryOwners(
-  interrupt: (isDead: (ownerId: string | undefined) => boolean) => string[],
+  interrupt: MemoryFlows['interruptFlowsOf'],
   now: () => number,
 ): { readonly owners: OwnerRepository; readonly findDead: FindDead } {
   const beats = new Map<string, { readonly owner: Owner; readonly beatAtMs: number }>()
@@ -90,10 +100,10 @@ function createMemoryOwners(
       const lastHeartbeat = beats.get(ownerId)
       if (lastHeartbeat) beats.set(ownerId, { ...lastHeartbeat, beatAtMs: Number.NEGATIVE_INFINITY })
     },
-    interruptOrphanedFlows: async (options) => {
+    interruptOrphanedFlows: async ({ deliverTo = [], ...options }) => {
       const living = findLiving(options)
       for (const ownerId of beats.keys()) if (!living.has(ownerId)) beats.delete(ownerId)
-      return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId))
+      return interrupt((ownerId) => ownerId === undefined || !living.has(ownerId), deliverTo)
     },
   }
   const findDead: FindDead = (options) => {

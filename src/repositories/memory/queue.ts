@@ -2,7 +2,7 @@ import type { OrphanOptions, QueueCounts, QueueRepository, UnrunnableDefinition 
 import type { MemoryClaim, MemoryClaims } from './claims.ts'
 import type { FlowRecords } from './records.ts'
 
-/** Tells which owners are dead. Implemented by the memory store. */
+/** Finds the owners that are dead. Implemented by the memory store. */
 export type FindDead = (options: OrphanOptions) => (ownerId: string) => boolean
 
 export interface MemoryQueueDeps {

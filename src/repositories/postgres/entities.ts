@@ -1,6 +1,14 @@
 import { EntitySchema, type EntitySchemaColumnOptions, type EntitySchemaOptions } from 'typeorm'
 import type { DataSharingPolicy } from '../../domain/users/sharing.ts'
 import {
+  DELIVERY_COLUMNS,
+  type DeliveryRow,
+  SCHEDULE_COLUMNS,
+  type ScheduleRow,
+  WEBHOOK_COLUMNS,
+  type WebhookRow,
+} from '../columns/background-columns.ts'
+import {
   API_KEY_COLUMNS,
   type ApiKeyRow,
   IDEMPOTENCY_COLUMNS,
@@ -32,6 +40,18 @@ import {
 } from '../columns/flow-columns.ts'
 import { INTENT_COLUMNS, type IntentRow } from '../columns/intent-columns.ts'
 import {
+  BUDGET_RESERVATION_COLUMNS,
+  BUDGET_USAGE_COLUMNS,
+  type BudgetReservationRow,
+  type BudgetUsageRow,
+  PROVIDER_RATE_COLUMNS,
+  PROVIDER_SLOT_COLUMNS,
+  type ProviderRateRow,
+  type ProviderSlotRow,
+  REQUEST_COUNT_COLUMNS,
+  type RequestCountRow,
+} from '../columns/spending-columns.ts'
+import {
   ATTEMPT_COLUMNS,
   type AttemptRow,
   STEP_KEY_COLUMNS,
@@ -44,8 +64,8 @@ import { storableJson, storableText } from './storable.ts'
 type IndexedColumns<Row> = readonly Extract<keyof Row, string>[]
 
 /**
- * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name of
- * an index is `<table>_<key>`.
+ * Indices by the properties of their columns; one with a condition holds only the rows for which it is true. The name
+ * of an index is `<table>_<key>`.
  */
 type Indices<Row> = Readonly<
   Record<`by_${string}`, IndexedColumns<Row> | { readonly columns: IndexedColumns<Row>; readonly where: string }>
@@ -141,4 +161,15 @@ export const ENTITIES = [
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],
   }),
+  createEntity<ScheduleRow>('PolyphonySchedule', 'polyphony_schedules', SCHEDULE_COLUMNS),
+  createEntity<WebhookRow>('PolyphonyWebhook', 'polyphony_webhooks', WEBHOOK_COLUMNS),
+  createEntity<DeliveryRow>('PolyphonyWebhookDelivery', 'polyphony_webhook_deliveries', DELIVERY_COLUMNS, {
+    by_due: ['webhookId', 'dueAt'],
+    by_end: ['settledAt'],
+  }),
+  createEntity<BudgetUsageRow>('PolyphonyBudgetUsage', 'polyphony_budget_usage', BUDGET_USAGE_COLUMNS),
+  createEntity<BudgetReservationRow>('PolyphonyBudgetReservation', 'polyphony_budget_reservations', BUDGET_RESERVATION_COLUMNS),
+  createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
+  createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
+  createEntity<RequestCountRow>('PolyphonyRequestCount', 'polyphony_request_counts', REQUEST_COUNT_COLUMNS),
 ]

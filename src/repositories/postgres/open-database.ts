@@ -18,7 +18,9 @@ export interface OpenedDatabase {
   close(): Promise<void>
 }
 
-/** Opens the database and brings its schema up to date. The embedded database has no other process that could object. */
+/**
+ * Opens the database and brings its schema up to date. The embedded database has no other process that could object.
+ */
 export async function openMigrated(location: DatabaseLocation, migrations: MigrationMode): Promise<OpenedDatabase> {
   const database = await connect(location)
   try {

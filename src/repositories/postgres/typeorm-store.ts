@@ -1,9 +1,13 @@
 import type { MigrationMode } from '../migration-options.ts'
 import type { Store } from '../repository.ts'
+import { createBroadcast } from './broadcast.ts'
 import { poolOf } from './data-source.ts'
 import { keepClientAfterErrors } from './embedded/pglite.ts'
 import { createJournal, createSequence } from './journal/journal.ts'
 import { type DatabaseLocation, openMigrated } from './open-database.ts'
+import { createBudgetRepository } from './spending/budget-repository.ts'
+import { createProviderRateRepository } from './spending/provider-rate-repository.ts'
+import { createRequestCountRepository } from './spending/request-count-repository.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
 import { createFlowRepository } from './tables/flow-repository.ts'
@@ -11,10 +15,12 @@ import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
 import { createPermissionRepository } from './tables/permission-repository.ts'
 import { createQueueRepository } from './tables/queue-repository.ts'
+import { createScheduleRepository } from './tables/schedule-repository.ts'
 import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
 import { createUsageRepository } from './tables/usage-repository.ts'
+import { createWebhookRepository } from './tables/webhook-repository.ts'
 import { createWaitRepository } from './tables/wait-repository.ts'
 
 export interface TypeormStoreOptions {
@@ -58,7 +64,13 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     tickets: createTicketRepository(pool),
     idempotency: createIdempotencyRepository(pool),
     usage: createUsageRepository(pool),
+    broadcast: kind === 'postgres' ? createBroadcast(pool) : undefined,
+    webhooks: createWebhookRepository(pool),
+    schedules: createScheduleRepository(pool),
     waits: createWaitRepository(pool),
+    budgets: createBudgetRepository(pool),
+    providerRates: createProviderRateRepository(pool),
+    requestCounts: createRequestCountRepository(pool),
     async close() {
       await journal.close()
       await close()

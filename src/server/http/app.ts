@@ -6,9 +6,11 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequ
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { RequestCountRepository } from '../../repositories/repository.ts'
 import type { Authenticator } from '../access/authenticator.ts'
 import { requireScope } from '../access/caller.ts'
 import type { OriginCheck } from '../access/origin-check.ts'
+import { createCountStore } from '../access/request-counts.ts'
 import { createErrorAnswers, type ErrorFormat } from '../errors/error-format.ts'
 import { type ProblemContext, toOrchestratorError } from '../errors/problem-details.ts'
 import { type AllowedMethods, collectAllowedMethods, noRoute, pathOf } from './allowed-methods.ts'
@@ -21,6 +23,8 @@ export interface AppDeps {
   readonly logger: FastifyBaseLogger
   readonly origins: OriginCheck
   readonly authenticator: Authenticator
+  /** Absent where each server counts its own requests. */
+  readonly requestCounts?: RequestCountRepository
   /** True from the moment the server takes no new work. */
   readonly isClosing: () => boolean
   /** Adds the hooks that observe every request, refused ones included. Called before all other hooks are added. */
@@ -161,21 +165,41 @@ async function addBrowserRules(app: FastifyInstance, { origins }: AppDeps): Prom
 
 /** Authenticates a request and checks its scope, before its body is read. */
 function authenticateRequests(app: FastifyInstance, { authenticator, isClosing }: AppDeps, methods: AllowedMethods): void {
+  const countFailure = createFailureLimit(app)
   app.addHook('onRequest', async (request) => {
     if (request.is404) throw noRoute(request, methods)
     const { public: isPublic, scope } = request.routeOptions.config
     if (isPublic) return
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
-    request.caller = await authenticator.authenticate(request.headers)
+    try {
+      request.caller = await authenticator.authenticate(request.headers)
+    } catch (error) {
+      if (OrchestratorError.is(error) && error.code === 'UNAUTHENTICATED') await countFailure(request)
+      throw error
+    }
     if (scope) requireScope(request.caller, scope)
   })
 }
 
-async function limitRates(app: FastifyInstance, { settings }: AppDeps): Promise<void> {
+/** Counts failed authentications per address. Rejects with RATE_LIMITED when there are too many. */
+function createFailureLimit(app: FastifyInstance): (request: FastifyRequest) => Promise<void> {
+  let check: ReturnType<FastifyInstance['createRateLimit']> | undefined
+  return async (request) => {
+    check ??= app.createRateLimit({ keyGenerator: ({ ip }) => `failed:${ip}` })
+    const found = await check(request)
+    if (found.isAllowed || !found.isExceeded) return
+    throw new OrchestratorError('RATE_LIMITED', `More than ${found.max} failed authentications in a minute`, {
+      details: { retryAfterMs: found.ttl },
+    })
+  }
+}
+
+async function limitRates(app: FastifyInstance, { settings, requestCounts, logger }: AppDeps): Promise<void> {
   await app.register(rateLimit, {
     max: settings.requestsPerMinute,
     timeWindow: 60_000,
     cache: 20_000,
+    ...(requestCounts && { store: createCountStore(requestCounts, logger) }),
     keyGenerator: rateKey,
     allowList: (request) => request.routeOptions.config.public === true,
     errorResponseBuilder: (_, { max }) => new OrchestratorError('RATE_LIMITED', `More than ${max} requests in a minute`),

@@ -15,6 +15,8 @@ export type FlowCallsDeps = Pick<ServerDeps, 'orchestrator' | 'conversations' | 
 
 export interface FlowCallRequest {
   readonly userId: string
+  /** Id of the API key of the caller, for budgets of keys. */
+  readonly apiKeyId?: string
   readonly definition: FlowDefinitionInput
   readonly conversation: Conversation
   /** Form of an answer in JSON. Undefined for text. */
@@ -75,7 +77,7 @@ export function createFlowCalls(deps: FlowCallsDeps) {
       const added = [...before, ...messages.map((message) => (message === prompt ? own : message))]
       await conversations.addMessages(threadId, userId, added)
       if (request.signal.aborted) throw abandoned(request.signal)
-      await orchestrator.startFlow(flowId, userId, { input: prompt.content, streaming, metadata })
+      await orchestrator.startFlow(flowId, userId, { input: prompt.content, streaming, metadata, apiKeyId: request.apiKeyId })
       return { flowId, userId, threadId, createdAt: flow.createdAt, definition: flow.definition, asJson: json !== undefined }
     } catch (error) {
       if (request.threadId === undefined) await conversations.deleteThread(threadId, userId).catch(() => {})

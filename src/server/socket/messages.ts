@@ -44,7 +44,9 @@ export const SOCKET_MESSAGES: Messages = {
   execute: {
     scope: 'execute',
     async handle({ flowId, requestId, options }, { orchestrator, caller }) {
-      const status = await orchestrator.startFlow(flowId, caller.userId, { streaming: true, resumeAfterCrash: true, ...options })
+      const { userId, keyId: apiKeyId } = caller
+      const run = { streaming: true, resumeAfterCrash: true, ...options, apiKeyId }
+      const status = await orchestrator.startFlow(flowId, userId, run)
       return { type: 'status', requestId, flowId, status }
     },
   },

@@ -15,7 +15,7 @@ describeEngine({
   name: 'bullmq on Postgres',
   open: async () => {
     const { url, drop } = await openTestPostgres()
-    const open = () => openBullmq({ database: { connectionString: url }, settings })
+    const open = () => openBullmq({ database: { connectionString: url }, mayCreateSchema: true, settings })
     // The first one creates the schema, which the store needs.
     const first = await open()
     const store = await openStore({ url, addJob: addSlotSql(QUEUE) })
@@ -42,7 +42,7 @@ describe.skipIf(!redis)(redis ? 'with Redis' : 'with Redis: skipped, because no 
       return {
         store,
         create: async (deps) =>
-          (await openBullmq({ database: { connectionString: url }, redisUrl: redis?.url, settings })).create(deps),
+          (await openBullmq({ database: { connectionString: url }, mayCreateSchema: true, redisUrl: redis?.url, settings })).create(deps),
         close: async () => {
           await store.close()
           await drop()

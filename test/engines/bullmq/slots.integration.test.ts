@@ -25,14 +25,14 @@ describe('BullMQ on Postgres', () => {
   })
 
   test('processes that create the schema at the same time wait for each other', async () => {
-    await Promise.all([1, 2, 3].map(() => prepareBullmqSchema(pool)))
-    expect(await migrateBullmq(pool)).toBe(false)
+    await Promise.all([1, 2, 3].map(() => prepareBullmqSchema(pool, true)))
+    expect(await migrateBullmq(pool)).toEqual([])
   })
 
   test('a schema that is behind is refused with the command that changes it', async () => {
     const { rows } = await pool.query('delete from migration where version = (select max(version) from migration) returning *')
-    await expect(prepareBullmqSchema(pool)).rejects.toMatchObject({
-      code: 'CONFIG_INVALID',
+    await expect(prepareBullmqSchema(pool, true)).rejects.toMatchObject({
+      code: 'DATABASE_SCHEMA_MISMATCH',
       message: expect.stringContaining('run "polyphony migrate"'),
     })
     const [row] = rows
@@ -41,7 +41,7 @@ describe('BullMQ on Postgres', () => {
       row.name,
       row.min_client_version,
     ])
-    await prepareBullmqSchema(pool)
+    await prepareBullmqSchema(pool, true)
   })
 
   test('the SQL that adds a slot writes the row that BullMQ writes', async () => {

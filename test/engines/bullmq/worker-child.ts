@@ -9,9 +9,8 @@ const tell = (word: string) => process.stdout.write(`${word}\n`)
 
 const polyphony = await createPolyphony({ engine: 'bullmq', ...config }, { env: {}, cwd: '/nonexistent' })
 process.once('SIGTERM', () => {
-  polyphony.close({ handOver: true, graceMs: Number(process.argv[3] ?? 0) }).then(() => {
-    tell('closed')
-    process.exit(0)
-  })
+  const closed = polyphony.close({ handOver: true, graceMs: Number(process.argv[3] ?? 0) })
+  tell('closing')
+  closed.then(() => process.exit(0))
 })
 tell('ready')

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
-import { openTestPostgres } from '../../support/postgres.ts'
+import { administrate, openTestPostgres } from '../../support/postgres.ts'
 import { send } from '../running-server.ts'
 import { createWritingFlow, type ServerProcess, startFlow, startServerProcess, writtenText } from '../server-process.ts'
 import { digestOf, followOverCuts, type Seen } from './cut-reader.ts'
@@ -99,6 +99,53 @@ test.concurrent(
     await last.kill()
     const { url } = await start(database, context)
     await expectWhole(url, flowId, followers)
+  },
+)
+
+test.concurrent(
+  'five hundred disconnections with a change of the server, while the connections for notifications are cut, lose and repeat no update',
+  OPTIONS,
+  async (context) => {
+    const postgres = await openTestPostgres()
+    context.onTestFinished(() => postgres.drop())
+    const servers = await Promise.all([start(postgres.url, context), start(postgres.url, context)])
+    const flowId = await createWritingFlow(servers[0].url, STREAM)
+    let cutAt = between(100, 400)
+    let cuts = 0
+    const live = Array.from({ length: FOLLOWERS }, () =>
+      followOverCuts({
+        flowId,
+        url: (connection) => servers[connection % 2 === 0 ? 0 : 1].url,
+        cutAfter: () => between(1, 120),
+        onUpdate: ({ lastSeq }) => {
+          if (lastSeq < cutAt) return
+          cutAt = lastSeq + between(100, 400)
+          cuts++
+          void administrate(
+            postgres.url,
+            `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'polyphony notifications'`,
+          )
+        },
+      }),
+    )
+    await startFlow(servers[0].url, flowId)
+    const followers = await Promise.all(live)
+    // What is stored is compacted by now, or is compacted meanwhile.
+    followers.push(
+      ...(await Promise.all(
+        Array.from({ length: FOLLOWERS }, () =>
+          followOverCuts({
+            flowId,
+            url: (connection) => servers[connection % 2 === 0 ? 1 : 0].url,
+            cutAfter: () => between(1, 120),
+          }),
+        ),
+      )),
+    )
+    if (process.env.REPORT_CUTS) console.log('cuts of readers', cutsOf(followers), 'of notifications', cuts)
+    await expectWhole(servers[1].url, flowId, followers)
+    expect(cutsOf(followers)).toBeGreaterThan(500)
+    expect(cuts).toBeGreaterThan(3)
   },
 )
 

@@ -18,6 +18,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
     expect(client.getInstructions()).toContain('follow_flow')
     const { tools } = await client.listTools()
     expect(tools.map(({ name }) => name).sort()).toEqual([
+      'answer_waiting',
       'cancel_flow',
       'check_flow',
       'create_flow',
@@ -28,6 +29,7 @@ describe.each(REVISIONS)('the official client that speaks $revision', ({ revisio
       'list_flows',
       'list_providers',
       'list_templates',
+      'list_waiting',
       'rerun_flow',
       'start_flow',
     ])

@@ -195,6 +195,7 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
       ask: ({ threadId }) => ({ path: api('/flows'), body: { threadId, template: 'critique' } }),
     },
   ],
+  'GET /api/v1/budgets': [own('read', '/budgets')],
   'GET /api/v1/usage': [
     own('read', '/usage'),
     own('read', '/usage?groupBy=flow,model&limit=1000'),

@@ -1,4 +1,4 @@
-import type { FlowStart } from '../../../domain/execution/flow-start.ts'
+import type { FlowStart } from '../../../domain/execution/flow.ts'
 import { fieldsOf, type MarkedProperty, markedFields, unmarkedFields } from '../../columns/column.ts'
 import { FLOW_COLUMNS, FLOW_PROPERTIES, FLOW_SCHEMA_VERSION, type FlowRow } from '../../columns/flow-columns.ts'
 import {

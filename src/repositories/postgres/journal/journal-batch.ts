@@ -1,11 +1,12 @@
 import type { CallIntent } from '../../../domain/execution/call-intent.ts'
-import type { FlowStart } from '../../../domain/execution/flow-start.ts'
+import type { FlowStart } from '../../../domain/execution/flow.ts'
 import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
 import type { Message } from '../../../domain/users/thread.ts'
+import type { DELIVERY_COLUMNS, DeliveryRow } from '../../columns/background-columns.ts'
 import { waitKey } from '../../../domain/waiting/wait.ts'
 import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-columns.ts'
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
-import type { FlowInsert, FlowOutcome, JournalEntry, StoredDefinition } from '../../repository.ts'
+import type { FlowInsert, FlowOutcome, JournalEntry, NewDelivery, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
 import { toStorableJson } from '../storable.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
@@ -41,8 +42,8 @@ export type Operation =
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
- * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue, or entries of one epoch,
- * of which the last may carry the outcome.
+ * statement see one snapshot, so it holds one kind of write per flow: its creation, its claim or entry into the queue,
+ * or entries of one epoch, of which the last may carry the outcome.
  */
 export function takeBatch(queue: Operation[], limit: number, flowsInWriting: ReadonlyMap<string, unknown>): Operation[] {
   const [only] = queue
@@ -94,6 +95,12 @@ interface MessageJson
   readonly recorded: number
 }
 
+type DeliveryJson = JsonRow<
+  typeof DELIVERY_COLUMNS,
+  DeliveryRow,
+  'webhookId' | 'flowId' | 'seq' | 'type' | 'timestamp' | 'facts' | 'dueAt'
+>
+
 /** The rows of one statement, by its parts. */
 interface Rows extends Record<JournalPart, readonly object[]> {
   definitions: readonly DefinitionJson[]
@@ -106,6 +113,7 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   readonly updates: { readonly flow_id: string; readonly last_seq: number; readonly batch: readonly UpdateCells[] }[]
   readonly messages: MessageJson[]
   readonly intents: IntentJson[]
+  readonly deliveries: DeliveryJson[]
   readonly waits: WaitJson[]
   readonly pauses: { readonly flow_id: string; readonly wake_at: Date | undefined }[]
 }
@@ -137,6 +145,7 @@ export function toStatement(
     updates: [],
     messages: [],
     intents: [],
+    deliveries: [],
     waits: [],
     pauses: [],
   }
@@ -156,6 +165,7 @@ export function toStatement(
     } else {
       for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
       for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageJson(flowId, message, nextRecorded()))
+      for (const delivery of operation.entry.deliveries ?? []) rows.deliveries.push(toDeliveryJson(flowId, delivery))
       const before = entriesOf.get(flowId)
       if (before) before.push(operation)
       else entriesOf.set(flowId, [operation])
@@ -213,6 +223,16 @@ const toDefinitionJson = (definition: StoredDefinition): DefinitionJson => ({
 })
 
 const byHash = (a: StoredDefinition, b: StoredDefinition) => (a.hash < b.hash ? -1 : 1)
+
+const toDeliveryJson = (flowId: string, { webhookId, seq, type, timestamp, facts }: NewDelivery): DeliveryJson => ({
+  webhook_id: webhookId,
+  flow_id: flowId,
+  seq,
+  type,
+  created_at: timestamp,
+  facts,
+  due_at: timestamp,
+})
 
 const toMessageJson = (flowId: string, message: Message, recorded: number): MessageJson => ({
   flow_id: flowId,

@@ -1,3 +1,4 @@
+import { DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS } from '../../columns/background-columns.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
@@ -21,8 +22,9 @@ export const JOURNAL_PART = {
   messages: 128,
   enqueues: 256,
   intents: 512,
+  deliveries: 2048,
   waits: 1024,
-  pauses: 2048,
+  pauses: 4096,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -36,6 +38,7 @@ export const JOURNAL_STATEMENTS = [
   'updates',
   'messages',
   'intents',
+  'deliveries',
   'waits',
   'pauses',
 ] as const
@@ -95,6 +98,12 @@ export const MESSAGES: JournalTable = {
   key: keyColumns(MESSAGE_COLUMNS),
 }
 
+export const DELIVERIES: JournalTable = {
+  name: 'polyphony_webhook_deliveries',
+  columns: jsonColumnsOf(DELIVERY_COLUMNS, NEW_DELIVERY_FIELDS),
+  key: keyColumns(DELIVERY_COLUMNS),
+}
+
 /** Columns of a wait that a running flow writes; a decision sets the others. */
 const OPEN_WAIT_FIELDS = fieldsOf(WAIT_COLUMNS).filter(({ property }) => !/^deci/.test(property))
 
@@ -123,6 +132,7 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
   intents: INTENTS.columns,
+  deliveries: DELIVERIES.columns,
   waits: WAITS.columns,
   pauses: { flow_id: 'uuid', wake_at: 'timestamptz' },
 }

@@ -7,6 +7,7 @@ import { CLAIM_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
 import {
   ATTEMPTS,
   DEFINITIONS,
+  DELIVERIES,
   FLOWS,
   INTENTS,
   JOURNAL_PART,
@@ -224,6 +225,10 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
     ctes: [ofLockedFlows('intents', source), insertMissing('intents', INTENTS)],
   }),
 
+  deliveries: (source) => ({
+    ctes: [ofLockedFlows('deliveries', source), insertMissing('deliveries', DELIVERIES)],
+  }),
+
   waits: (source) => ({
     ctes: [
       ofLockedFlows('waits', source),
@@ -247,9 +252,9 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
- * no two of them may write the same flow; `results`, `updates`, `messages` and `intents` belong to a flow that another
- * part has locked.
- * `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated once per flow.
+ * no two of them may write the same flow; `results`, `updates`, `messages`, `intents` and `deliveries` belong to a flow
+ * that another part has locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`,
+ * evaluated once per flow.
  */
 export function journalSql(mask: number, addJob?: string): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
-import type { FlowStart } from '../../../domain/execution/flow-start.ts'
+import type { FlowStart } from '../../../domain/execution/flow.ts'
 import { threadNotFound } from '../../../domain/users/thread.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ClaimAnswer, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'

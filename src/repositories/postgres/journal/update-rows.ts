@@ -11,7 +11,12 @@ export type UpdateCells =
       path: string | null,
       iteration: number | null,
       data: unknown,
+      /** Present for joined text chunks, whose texts `data` holds one after another. */
+      runs?: readonly ChunkRun[],
     ]
+
+/** Text chunks with consecutive numbers: number and time of the last one, then the length of each. */
+export type ChunkRun = readonly [lastSeq: number, lastTimestampMs: number, ...lengths: number[]]
 
 export const toUpdateBatch = (updates: readonly StoredUpdate[]): readonly UpdateCells[] => updates.map(toCells)
 
@@ -22,7 +27,36 @@ function toCells({ seq, type, timestamp, data, path, iteration }: StoredUpdate):
   return path === undefined ? [seq, type, timestampMs] : [seq, type, timestampMs, path]
 }
 
-export const fromUpdateBatch = (batch: readonly UpdateCells[]): readonly StoredUpdate[] => batch.map(fromCells)
+/** The updates of a batch with numbers above `afterSeq`, in order. */
+export function fromUpdateBatch(batch: readonly UpdateCells[], afterSeq = 0): readonly StoredUpdate[] {
+  const updates: StoredUpdate[] = []
+  let hasRuns = false
+  for (const cells of batch) {
+    const [seq, , , , , data, runs] = cells
+    if (runs && isTextChunk(data)) {
+      hasRuns = true
+      for (const update of fromRuns(cells, data, runs, afterSeq)) updates.push(update)
+    } else if (seq > afterSeq) updates.push(fromCells(cells))
+  }
+  return hasRuns ? updates.sort((a, b) => a.seq - b.seq) : updates
+}
+
+/** One update per run that ends after the number, with the text of its chunks after it. */
+function* fromRuns(cells: UpdateCells, data: TextChunk, runs: readonly ChunkRun[], afterSeq: number): Generator<StoredUpdate> {
+  let start = 0
+  for (const [lastSeq, lastTimestampMs, ...lengths] of runs) {
+    const known = Math.min(Math.max(0, afterSeq - (lastSeq - lengths.length)), lengths.length)
+    const from = start + sumOf(lengths.slice(0, known))
+    start += sumOf(lengths)
+    if (known === lengths.length) continue
+    yield {
+      ...fromCells(cells),
+      seq: lastSeq,
+      timestamp: new Date(lastTimestampMs),
+      data: { ...data, delta: data.delta.slice(from, start) },
+    }
+  }
+}
 
 const fromCells = ([seq, type, timestampMs, path, iteration, data]: UpdateCells): StoredUpdate => ({
   seq,
@@ -31,3 +65,13 @@ const fromCells = ([seq, type, timestampMs, path, iteration, data]: UpdateCells)
   ...omitNulls({ path, iteration }),
   ...(data === undefined ? undefined : { data }),
 })
+
+/** Data of a `step_progress`. */
+export interface TextChunk {
+  readonly delta: string
+}
+
+export const isTextChunk = (data: unknown): data is TextChunk =>
+  typeof data === 'object' && data !== null && 'delta' in data && typeof data.delta === 'string'
+
+const sumOf = (lengths: readonly number[]): number => lengths.reduce((sum, length) => sum + length, 0)

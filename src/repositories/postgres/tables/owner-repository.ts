@@ -6,9 +6,10 @@ const BEAT_SQL = `insert into polyphony_owners (id, host, pid, beat_at) values (
 on conflict (id) do update set beat_at = excluded.beat_at`
 
 /**
- * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead.
- * For an owner without a row they count from the start of its execution. Several processes may run the statement at the
- * same time: each interrupts the flows that no other one has locked.
+ * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead;
+ * `$3`: ids of webhooks that the error is delivered to. For an owner without a row the milliseconds count from the
+ * start of its execution. Several processes may run the statement at the same time: each interrupts the flows that no
+ * other one has locked.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
@@ -31,10 +32,16 @@ errors as (
 updates as (
   insert into polyphony_flow_updates (flow_id, last_seq, batch)
   select id, seq, json_build_array(json_build_array(seq, 'error', round(at_ms), null, null, error)) from errors),
+announced as (
+  insert into polyphony_webhook_deliveries (webhook_id, flow_id, seq, type, created_at, facts, due_at)
+  select w.id, e.id, e.seq, 'error', i.completed_at, json_build_object('status', 'FAILED', 'errorCode', 'FLOW_INTERRUPTED'), i.completed_at
+  from errors e join interrupted i on i.id = e.id cross join unnest($3::uuid[]) as w (id)),
 removed as (
   delete from polyphony_owners o where o.id in (select id from dead)
   and not exists (select from polyphony_flow_claims c where c.owner_id = o.id and c.flow_id not in (select id from orphaned)))
 select id from interrupted`
+
+type InterruptOptions = Parameters<OwnerRepository['interruptOrphanedFlows']>[0]
 
 export const createOwnerRepository = (pool: Pool): OwnerRepository => ({
   heartbeat: guarded(async ({ id, host, pid }: Owner) => {
@@ -49,10 +56,10 @@ export const createOwnerRepository = (pool: Pool): OwnerRepository => ({
     await pool.query("update polyphony_owners set beat_at = '-infinity' where id = $1", [ownerId])
   }),
 
-  interruptOrphanedFlows: guarded(async ({ staleMs, isDead }: { staleMs: number; isDead: (owner: Owner) => boolean }) => {
+  interruptOrphanedFlows: guarded(async ({ staleMs, isDead, deliverTo = [] }: InterruptOptions) => {
     const { rows: owners } = await pool.query<Owner>('select id, host, pid from polyphony_owners')
     const dead = owners.filter(isDead).map((owner) => owner.id)
-    const { rows } = await pool.query<{ id: string }>(INTERRUPT_SQL, [dead, staleMs])
+    const { rows } = await pool.query<{ id: string }>(INTERRUPT_SQL, [dead, staleMs, [...deliverTo]])
     return rows.map((row) => row.id)
   }),
 })

@@ -1,6 +1,7 @@
-// Statements lock rows of flows before rows of claims, in the order of the journal: otherwise a cancellation and a claim
-// of one flow could wait for each other. A row of a flow may have changed since the snapshot of the statement, and only
-// conditions on it are checked again, so they say `f.owner_id` and `f.status` although the claim holds the same.
+// Statements lock rows of flows before rows of claims, in the order of the journal: otherwise a cancellation and a
+// claim of one flow could wait for each other. A row of a flow may have changed since the snapshot of the statement,
+// and only conditions on it are checked again, so they say `f.owner_id` and `f.status` although the claim holds the
+// same.
 
 const QUEUED = 'c.owner_id is null and c.queued_at is not null'
 const RUNNABLE = '(c.requires is null or c.requires = any($3))'
@@ -18,9 +19,9 @@ const USERS_LOCK = 7_265_511_023
 export const LOCK_USERS_SQL = `begin; select pg_advisory_xact_lock(${USERS_LOCK})`
 
 /**
- * `$1` owner, `$2` start, `$3` registrations, `$4` flows per user or null, `$5` job or null. `users` skips from one user
- * of the index to the next, so that a user with a long queue costs as much as one with a short one. `picked` reads the
- * candidates in their order and stops at the first flow that no other process has locked.
+ * `$1` owner, `$2` start, `$3` registrations, `$4` flows per user or null, `$5` job or null. `users` skips from one
+ * user of the index to the next, so that a user with a long queue costs as much as one with a short one. `picked` reads
+ * the candidates in their order and stops at the first flow that no other process has locked.
  */
 export const CLAIM_NEXT_SQL = `with recursive users as (
   (select c.user_id from polyphony_flow_claims c where ${QUEUED} order by c.user_id limit 1)

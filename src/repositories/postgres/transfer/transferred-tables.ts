@@ -72,6 +72,9 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   polyphony_owners: 'processes of the source do not run at the destination',
   polyphony_tickets: 'a ticket is valid for seconds, on the server that issued it',
   polyphony_idempotency: 'a repeated request reaches the server that answered the first one',
+  polyphony_webhooks: 'secrets stay where they are; the destination makes its own',
+  polyphony_webhook_deliveries: 'the source sends what it has announced, and the destination would send it twice',
+  polyphony_schedules: 'the destination continues with the next instant of its own configuration',
 }
 
 const isKnownType = (type: string): type is keyof typeof JSON_TYPES => Object.hasOwn(JSON_TYPES, type)

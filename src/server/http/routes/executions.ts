@@ -59,8 +59,9 @@ export const executionRoutes =
       },
       async (request, reply) => {
         const { flowId } = request.params
-        const { userId } = callerOf(request)
-        const started = await orchestrator.startFlow(flowId, userId, { streaming: true, resumeAfterCrash: true, ...request.body })
+        const { userId, keyId: apiKeyId } = callerOf(request)
+        const options = { streaming: true, resumeAfterCrash: true, ...request.body, apiKeyId }
+        const started = await orchestrator.startFlow(flowId, userId, options)
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
         const ended = waitMs > 0 ? await wait(reply, { flowId, userId, waitMs }) : undefined
         if (ended?.status === 'PAUSED') return reply.code(202).header('location', `${API}/waiting?flowId=${flowId}`).send(ended)

@@ -71,7 +71,10 @@ export const flowRoutes =
         },
         config: { scope: 'read' },
       },
-      (request) => orchestrator.checkFlow(toDefinition(request.body), callerOf(request).userId),
+      (request) => {
+        const { userId, keyId: apiKeyId } = callerOf(request)
+        return orchestrator.checkFlow(toDefinition(request.body), userId, { apiKeyId })
+      },
     )
 
     app.get(

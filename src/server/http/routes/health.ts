@@ -1,10 +1,13 @@
 import * as z from 'zod'
 import type { Routes } from '../../requests/routes.ts'
+import type { EngineReport } from '../../server-deps.ts'
 
 export interface HealthDeps {
   readonly isClosing: () => boolean
   /** Rejects when the database is not available. */
   readonly pingDatabase: () => Promise<unknown>
+  /** The engine and its queue; called for `/health` only. */
+  readonly engineHealth: () => Promise<EngineReport>
   readonly startedAtMs: number
   readonly version: string
 }
@@ -15,15 +18,30 @@ const health = z.object({
   version: z.string(),
   uptimeSeconds: z.number(),
   timestamp: z.string(),
+  /** Absent from `/readyz` and while the database is down. */
+  engine: z
+    .object({
+      engine: z.string(),
+      ok: z.boolean(),
+      /** Flows that this process is running. */
+      running: z.number(),
+      /** Flows that wait for a process. */
+      queued: z.number(),
+      problem: z.string().optional(),
+      /** Definitions with functions of queued flows that this process has not registered. */
+      unrunnable: z.array(z.object({ name: z.string(), version: z.string().optional(), flows: z.number() })),
+    })
+    .optional(),
 })
 /** Milliseconds that the database has to respond. */
 const DATABASE_TIMEOUT_MS = 3_000
 
 /** Probes for monitoring. They are public and contain no data of users. */
 export const healthRoutes =
-  ({ isClosing, pingDatabase, startedAtMs, version }: HealthDeps): Routes =>
+  ({ isClosing, pingDatabase, engineHealth, startedAtMs, version }: HealthDeps): Routes =>
   async (app) => {
     const isDatabaseUp = createDatabaseCheck(pingDatabase)
+    const readEngine = shareRunning(engineHealth)
     const config = { public: true }
     const tags = ['health']
     const alive = z.object({ status: z.literal('ok') })
@@ -57,12 +75,15 @@ export const healthRoutes =
         async (_, reply) => {
           const isUp = await isDatabaseUp()
           const status = isClosing() ? ('closing' as const) : isUp ? ('ok' as const) : ('unavailable' as const)
+          // An engine that cannot be asked is missing from the answer: the database is checked above.
+          const engine = isUp && path === '/health' ? await readEngine().catch(() => undefined) : undefined
           const answer = {
             status,
             database: isUp ? ('up' as const) : ('down' as const),
             version,
             uptimeSeconds: Math.floor((Date.now() - startedAtMs) / 1_000),
             timestamp: new Date().toISOString(),
+            engine: engine && { ...engine, unrunnable: [...engine.unrunnable] },
           }
           return status === 'ok' ? reply.code(200).send(answer) : reply.code(503).send(answer)
         },
@@ -70,11 +91,14 @@ export const healthRoutes =
     }
   }
 
+const createDatabaseCheck = (pingDatabase: HealthDeps['pingDatabase']): (() => Promise<boolean>) =>
+  shareRunning(() => withinTime(pingDatabase()))
+
 /** The routes are public, so concurrent requests share one query to the database. */
-function createDatabaseCheck(pingDatabase: HealthDeps['pingDatabase']): () => Promise<boolean> {
-  let running: Promise<boolean> | undefined
+function shareRunning<Value>(read: () => Promise<Value>): () => Promise<Value> {
+  let running: Promise<Value> | undefined
   return () => {
-    running ??= withinTime(pingDatabase()).finally(() => {
+    running ??= read().finally(() => {
       running = undefined
     })
     return running

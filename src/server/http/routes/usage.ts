@@ -1,11 +1,28 @@
-import { usageQuery, usageReport } from '../../../protocol/catalogue.ts'
+import { budgetReports, usageQuery, usageReport } from '../../../protocol/catalogue.ts'
 import { callerOf, type Routes } from '../../requests/routes.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 
-/** Token usage and cost of the caller's flows. */
+/** Token usage and cost of the caller's flows, and what is left of the caller's budgets. */
 export const usageRoutes =
-  ({ usage }: ServerDeps): Routes =>
+  ({ usage, budgets }: ServerDeps): Routes =>
   async (app) => {
+    app.get(
+      '/budgets',
+      {
+        schema: {
+          operationId: 'listBudgets',
+          tags: ['usage'],
+          summary: 'List the budgets of the caller and of its API key, with what is spent, reserved and left of them now',
+          response: { 200: budgetReports },
+        },
+        config: { scope: 'read' },
+      },
+      async (request) => {
+        const { userId, keyId } = callerOf(request)
+        return { items: await budgets.list(userId, keyId) }
+      },
+    )
+
     app.get(
       '/usage',
       {

@@ -108,6 +108,7 @@ export const startFlow = defineTool({
         metadata,
         streaming: true,
         resumeAfterCrash: true,
+        apiKeyId: call.caller.keyId,
         ...(known !== undefined && { threadId: inThread }),
       })
     } catch (error) {

@@ -31,11 +31,12 @@ export const chatRoutes =
       (request, reply) =>
         answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
-          const { userId } = callerOf(request)
+          const { userId, keyId: apiKeyId } = callerOf(request)
           const { conversation, json } = parseChatRequest(body, parsing)
           const definition = await catalogue.getDefinition(body.model, userId, conversation.messages.length > 1)
           const call = await calls.begin({
             userId,
+            apiKeyId,
             definition,
             conversation,
             json,

@@ -2,6 +2,7 @@ import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { id } from '../../../protocol/instant.ts'
+import type { Caller } from '../../access/caller.ts'
 import { callerOf, type Routes } from '../../requests/routes.ts'
 import { toDecimal } from '../answer.ts'
 import { answerRequest, runInBackground } from '../answer-request.ts'
@@ -42,9 +43,8 @@ export const responseRoutes =
       (request, reply) =>
         answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
-          const { userId } = callerOf(request)
           const facts = toResponseFacts(body, parsing)
-          const call = await begin(body, facts, userId, signal)
+          const call = await begin(body, facts, callerOf(request), signal)
           reply.header('x-polyphony-flow-id', call.flowId)
           if (body.stream) return stream(reply, call, facts, signal)
           if (facts.background) {
@@ -53,7 +53,7 @@ export const responseRoutes =
           }
           const answer = await calls.answer(call, { signal })
           if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
-          return toResponse(await orchestrator.getFlow(call.flowId, userId), facts)
+          return toResponse(await orchestrator.getFlow(call.flowId, callerOf(request).userId), facts)
         }),
     )
 
@@ -99,7 +99,8 @@ export const responseRoutes =
       },
     )
 
-    async function begin(body: ResponseRequest, facts: ResponseFacts, userId: string, signal: AbortSignal): Promise<FlowCall> {
+    async function begin(body: ResponseRequest, facts: ResponseFacts, caller: Caller, signal: AbortSignal): Promise<FlowCall> {
+      const { userId, keyId: apiKeyId } = caller
       const { conversation, json } = parseResponseRequest(body, parsing)
       const { instructions, previousResponseId: previousId } = facts
       const beginWith = async ({ threadId, before }: Continuation) => {
@@ -108,6 +109,7 @@ export const responseRoutes =
         const metadata = toFlowMetadata(facts)
         return calls.begin({
           userId,
+          apiKeyId,
           definition,
           conversation,
           json,

@@ -1,0 +1,62 @@
+import { once } from 'node:events'
+import type { PolyphonyConfigInput } from '../../config/config.ts'
+import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../command.ts'
+import { type DatabaseOptions, toFlags } from '../services.ts'
+
+interface WorkerOptions extends DatabaseOptions {
+  readonly concurrency?: number
+  readonly register?: string
+  readonly simulate?: boolean
+}
+
+/** Milliseconds in which calls in flight may end after SIGTERM. */
+const GRACE_MS = 10_000
+
+/** `polyphony worker`: runs queued flows until SIGINT or SIGTERM; a second signal ends it at once. */
+export const workerCommand = defineCommand<WorkerOptions>({
+  name: 'worker',
+  description: 'run queued flows of other processes, without a server',
+  configure: (command) =>
+    command
+      .option('--concurrency <number>', 'flows that run at the same time', parseCount)
+      .option('--register <module>', 'module whose default export registers definitions with functions')
+      .addOption(simulateOption())
+      .addOption(databaseOption())
+      .addOption(jsonOption()),
+  async run({ services, terminal, json }, options) {
+    const { concurrency, register, simulate } = options
+    const flags: PolyphonyConfigInput = {
+      ...toFlags(options),
+      ...(simulate ? { simulator: true } : {}),
+      ...(concurrency === undefined ? {} : { maxRunningFlows: { perProcess: concurrency } }),
+    }
+    const stop = new AbortController()
+    const end = () => {
+      if (stop.signal.aborted) process.exit(1)
+      stop.abort()
+    }
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    for (const signal of signals) process.on(signal, end)
+    // The timers of the worker do not keep a process running.
+    const alive = setInterval(() => {}, 60_000)
+    try {
+      const open = await services.open(flags)
+      try {
+        if (register !== undefined) await services.register(register, open)
+        await open.resumeInterrupted()
+        open.startBackgroundWork()
+        const health = await open.engineHealth()
+        if (json) terminal.printJson({ type: 'working', ...health })
+        else terminal.print(`The worker takes flows (engine ${health.engine}, ${health.queued} queued).`)
+        if (!stop.signal.aborted) await once(stop.signal, 'abort')
+        if (!json) terminal.print('Closing: calls in flight may end; other workers continue the flows. Again to end at once.')
+      } finally {
+        await open.close({ handOver: true, graceMs: GRACE_MS })
+      }
+      if (json) terminal.printJson({ type: 'closed' })
+    } finally {
+      clearInterval(alive)
+      for (const signal of signals) process.off(signal, end)
+    }
+  },
+})

@@ -1,0 +1,20 @@
+import type { BroadcastTransport, FrameHandlers } from './notification.ts'
+
+/** Carries frames between the buses of one process: for stores that one process opens alone, and for tests. */
+export function createMemoryTransport(): BroadcastTransport {
+  const connected = new Set<FrameHandlers>()
+  return {
+    maxFrameBytes: Number.POSITIVE_INFINITY,
+    async connect(handlers) {
+      connected.add(handlers)
+      return {
+        async send(frames) {
+          for (const frame of frames) for (const { onFrame } of [...connected]) onFrame(frame)
+        },
+        async close() {
+          connected.delete(handlers)
+        },
+      }
+    },
+  }
+}
