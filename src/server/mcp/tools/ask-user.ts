@@ -9,21 +9,19 @@ import type { ToolInvocation } from './tool.ts'
 /** Characters that a form shows. A longer text gets no form, because the user would not see all of it. */
 const MAX_SHOWN = 20_000
 
-type PausedAt = Omit<WaitingStep, 'flowId' | 'threadId'>
-
 const form = z.object({ approved: z.boolean(), edit: z.string().optional(), data: z.string().optional() })
 
 /**
  * Forms for the decisions that a flow waits for and that the caller may make; undefined if there are none or the client
  * cannot show them. Each is named by the hash of what it shows, so that its answer counts for nothing else.
  */
-export function questionsOf(call: ToolInvocation, waiting: readonly PausedAt[]): InputRequests | undefined {
+export function questionsOf(call: ToolInvocation, waiting: readonly WaitingStep[]): InputRequests | undefined {
   if (!call.canAskUser || !call.caller.scopes.includes('execute')) return undefined
   const asked = waiting.filter((step) => step.mayAnswer && step.kind !== 'wait' && (step.show?.length ?? 0) <= MAX_SHOWN)
   return asked.length === 0 ? undefined : Object.fromEntries(asked.map((step) => [step.hash, toForm(step)]))
 }
 
-const toForm = ({ path, prompt = '', show, schema }: PausedAt) =>
+const toForm = ({ path, prompt = '', show, schema }: WaitingStep) =>
   inputRequired.elicit({
     message: [`Step "${path}" asks: ${prompt}`, ...(show === undefined ? [] : [show])].join('\n\n'),
     requestedSchema: {

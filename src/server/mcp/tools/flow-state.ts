@@ -6,7 +6,6 @@ import type { ErrorInfo } from '../../../errors/orchestrator-error.ts'
 import type { WaitingStep } from '../../../orchestrator/waiting/waiting-list.ts'
 import { flowResult, flowStatusReport, flowSummary, stepResult } from '../../../protocol/flow.ts'
 import { arrayOf } from '../../../protocol/instant.ts'
-import { waitingStep } from '../../../protocol/waiting.ts'
 import type { ToolAnswer, ToolInvocation } from './tool.ts'
 import { remedyOf } from './tool-error.ts'
 
@@ -15,9 +14,10 @@ export const flowState = z.object({
   ...flowStatusReport.omit({ currentStepIndex: true }).shape,
   ...flowSummary.pick({ threadId: true, name: true, flowType: true, parentFlowId: true, simulated: true }).shape,
   ended: z.boolean().describe('true: nothing more happens until the flow is started again'),
-  waiting: arrayOf(waitingStep.omit({ flowId: true, threadId: true }))
+  // Short, because every tool that returns a flow lists this schema; list_waiting describes the whole entry.
+  waiting: arrayOf(z.looseObject({ path: z.string(), hash: z.string() }))
     .optional()
-    .describe('Steps of a paused flow that wait for a decision, a time or an event'),
+    .describe('As in list_waiting'),
   ...flowResult.pick({ finalOutput: true, totalCost: true, totalTokens: true, unpricedSteps: true, stopReason: true }).partial()
     .shape,
 })
@@ -45,7 +45,7 @@ export const flowStateWithSteps = z.object({ ...flowState.shape, input: z.string
 export async function readFlowState(call: ToolInvocation, flowId: string): Promise<ToolAnswer<FlowState>> {
   const { flow, status, waiting } = await readFlow(call, flowId, 'final')
   const state = toState(flow, status, waiting)
-  return { value: state, text: toText(state, flow.error) }
+  return { value: state, text: toText(state, flow.error, waiting) }
 }
 
 /**
@@ -60,7 +60,7 @@ export async function readFlowWithSteps(
   const state = toState(flow, status, waiting)
   const steps = withOutputs ? flow.stepResults : flow.stepResults.map(withoutText)
   const lines = flow.stepResults.map((step) => toStepText(step, withOutputs))
-  return { value: { ...state, input: flow.input, steps }, text: [toText(state, flow.error), ...lines].join('\n\n') }
+  return { value: { ...state, input: flow.input, steps }, text: [toText(state, flow.error, waiting), ...lines].join('\n\n') }
 }
 
 /**
@@ -103,7 +103,7 @@ function toState(flow: OrchestrationFlow, report: FlowStatusReport, waiting: Flo
     parentFlowId,
     simulated,
     ended: SETTLED.includes(status),
-    waiting,
+    waiting: waiting?.map((step) => ({ ...step })),
     finalOutput,
     totalCost,
     totalTokens,
@@ -121,13 +121,13 @@ const NEXT: { readonly [Status in FlowState['status']]: string } = {
   CANCELLED: 'It was cancelled; call start_flow with this flowId to resume it.',
 }
 
-function toText(state: FlowState, error: ErrorInfo | undefined): string {
+function toText(state: FlowState, error: ErrorInfo | undefined, waiting: FlowRead['waiting'] = []): string {
   const { flowId, name, status, completedSteps, totalSteps, progress, totalCost, unpricedSteps, simulated } = state
   const cost =
     totalCost === undefined ? '' : `, US$ ${totalCost}${unpricedSteps ? ` and ${unpricedSteps} steps without a known price` : ''}`
   const about = `${completedSteps} of ${totalSteps} steps, ${progress} %${cost}${simulated ? ', simulated: no model wrote this' : ''}`
   const lines = [`Flow "${name}" (flowId ${flowId}) is ${status}: ${about}.`, NEXT[status]]
-  for (const step of state.waiting ?? []) lines.push(toWaitingText(step))
+  lines.push(...waiting.map(toWaitingText))
   if (error && status !== 'COMPLETED') lines.push(`${error.code}: ${error.message}`, remedyOf(error.code))
   if (state.finalOutput !== undefined) lines.push('', state.finalOutput)
   return lines.join('\n')

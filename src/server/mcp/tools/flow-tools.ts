@@ -145,7 +145,9 @@ export const awaitFlow = defineTool({
     if (decisions === 0) return readFlowState(call, given.flowId)
     await waitForFlow(call, given.flowId, given.waitMs)
     const state = await readFlowState(call, given.flowId)
-    const questions = questionsOf(call, state.value.waiting ?? [])
+    if (state.value.status !== 'PAUSED') return state
+    const waiting = await call.deps.orchestrator.listWaiting(call.caller.userId, { flowId: given.flowId })
+    const questions = questionsOf(call, waiting)
     return questions ? { questions } : state
   },
 })
