@@ -12,8 +12,10 @@ export const flowNotFound = (flowId: string): OrchestratorError =>
 export const flowCancelled = (flowId: string | undefined, message = 'The flow was cancelled'): OrchestratorError =>
   new OrchestratorError('FLOW_CANCELLED', message, flowId === undefined ? {} : { details: { flowId } })
 
-/** Why a flow of this status cannot be started; `undefined` is the status of a flow that does not exist. */
-/** `newerVersion`: the version of the flow's rows, if that is what prevents the start. */
+/**
+ * Why a flow of this status cannot be started; `undefined` is the status of a flow that does not exist. `newerVersion`:
+ * the version of the flow's rows, if that is what prevents the start.
+ */
 export function notStartable(flowId: string, status: FlowStatus | undefined, newerVersion?: number): OrchestratorError {
   if (newerVersion !== undefined) return versionUnknown(flowId, newerVersion)
   const details = { flowId, status }
@@ -30,3 +32,11 @@ export const versionUnknown = (flowId: string, found: number): OrchestratorError
     `Flow "${flowId}": expected rows of version ${FLOW_SCHEMA_VERSION} or older, found version ${found}, which a later version of Polyphony has written`,
     { details: { flowId, known: FLOW_SCHEMA_VERSION, found } },
   )
+
+/** A flow that continues only when somebody decides or sends an event. `paths`: the steps that wait. */
+export const flowPaused = (flowId: string, paths: readonly string[]): OrchestratorError => {
+  const steps = paths.map((path) => `"${path}"`).join(', ')
+  return new OrchestratorError('FLOW_PAUSED', `Flow "${flowId}" waits for a decision or an event at ${steps}`, {
+    details: { flowId, paths },
+  })
+}
