@@ -25,8 +25,11 @@ const { values: options } = parseArgs({
 })
 const PROCESSES = 2
 const WORKER = fileURLToPath(new URL('./fleet-worker.mjs', import.meta.url))
-/** Milliseconds after the last flow in which texts are joined and slots end. */
-const BACKGROUND_MS = 4_000
+/**
+ * Milliseconds after the last flow in which texts are joined and slots end. A backend of Postgres reports its
+ * transactions up to ten seconds late.
+ */
+const BACKGROUND_MS = 12_000
 const STEP_COUNTS = [3, 10]
 
 const loadNow = () => Number(loadavg()[0].toFixed(1))
