@@ -53,7 +53,10 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations of the tables and of the engine, or only finds them if `check` is set, and resolves with their names. */
+  /**
+   * Applies pending migrations of the tables and of the engine, or only finds them if `check` is set. Resolves with
+   * their names.
+   */
   migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>
   /** Writes all data of a database to the sink; resolves with the number of rows by kind. */
   exportData(config: PolyphonyConfig, sink: ExportSink, includeRunning: boolean): Promise<Readonly<Record<string, number>>>

@@ -11,8 +11,8 @@ export interface FlowJob {
 
 /**
  * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow,
- * whether the engine or the application cancels it. Resolves with `unsettled` if the outcome could not be stored, because
- * the database did not answer: the flow is still RUNNING there. Implemented by createFlowRunner.
+ * whether the engine or the application cancels it. Resolves with `unsettled` if the outcome could not be stored,
+ * because the database did not answer: the flow is still RUNNING there. Implemented by createFlowRunner.
  */
 export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<unknown>
 
