@@ -53,7 +53,10 @@ export interface Services {
   /** Loads the configuration and opens nothing. */
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
-  /** Applies pending migrations of the tables and of the engine, or only finds them if `check` is set, and resolves with their names. */
+  /**
+   * Applies pending migrations of the tables and of the engine, or only finds them if `check` is set, and resolves with
+   * their names.
+   */
   migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>
   /** Writes all data of a database to the sink; resolves with the number of rows by kind. */
   exportData(config: PolyphonyConfig, sink: ExportSink, includeRunning: boolean): Promise<Readonly<Record<string, number>>>
@@ -102,8 +105,15 @@ export const DEMO_USER = 'demo'
 
 export const toFlags = ({ database }: DatabaseOptions): PolyphonyConfigInput => (database === undefined ? {} : { database })
 
-/** Opens the services for `work` and closes them when it settles. */
-export async function withServices<Value>(
+/** Opens the services for `work`, which runs no flows, and closes them when it settles. */
+export const withServices = <Value>(
+  context: CommandContext,
+  flags: PolyphonyConfigInput,
+  work: (open: OpenServices) => Promise<Value>,
+): Promise<Value> => withRunningServices(context, { ...flags, takesFlows: false }, work)
+
+/** Opens the services for `work`, which may run flows, and closes them when it settles. */
+export async function withRunningServices<Value>(
   { services }: CommandContext,
   flags: PolyphonyConfigInput,
   work: (open: OpenServices) => Promise<Value>,

@@ -11,8 +11,8 @@ export interface FlowJob {
 
 /**
  * Drives a claimed flow to its end. Must never reject: an error is the flow's outcome. The cancellation ends the flow,
- * whether the engine or the application cancels it. Resolves with `unsettled` if the outcome could not be stored, because
- * the database did not answer: the flow is still RUNNING there. Implemented by createFlowRunner.
+ * whether the engine or the application cancels it. Resolves with `unsettled` if the outcome could not be stored,
+ * because the database did not answer: the flow is still RUNNING there. Implemented by createFlowRunner.
  */
 export type Advance = (job: FlowJob, cancellation: CancellationToken) => Promise<unknown>
 
@@ -85,6 +85,8 @@ export interface EngineDeps {
   /** What this process can run of `FlowStart.requires`. Implemented by createFlowDefinitions. */
   readonly registered: () => readonly string[]
   readonly limits: RunningLimits
+  /** Whether this process runs flows. With false it queues those that it starts, and takes none from the queue. */
+  readonly takesFlows: boolean
   readonly now: () => Date
 }
 
@@ -129,7 +131,8 @@ export interface Engine {
   /**
    * Begins to take flows from the queue, up to the limits, of any process. Called by processes that run flows
    * of others. Until then, and until the first flow that it queues or wakes itself, a process takes none, so that a
-   * process that only reads the database runs nothing. Resolves when the engine is ready. Safe to call twice.
+   * process that only reads the database runs nothing. Does nothing if `takesFlows` is false. Resolves when the engine
+   * is ready. Safe to call twice.
    */
   takeQueued(): Promise<void>
   /**

@@ -24,7 +24,7 @@ export interface ClockGuard {
 
 /**
  * Compares the clock of this process with that of the database at the start and at intervals. BullMQ on Postgres writes
- * and judges locks by the clock of each worker: one whose clock is ahead takes slots of workers that are alive.
+ * and checks locks by the clock of each worker: one whose clock is ahead takes slots of workers that are alive.
  * Resolves when the clock was compared for the first time.
  */
 export async function startClockGuard({

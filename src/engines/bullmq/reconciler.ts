@@ -24,7 +24,7 @@ export interface ReconcilerDeps {
 const PASS_MS = 2_000
 /** Queued flows that are younger have a slot on its way. */
 const OVERDUE_MS = 2_000
-/** Flows that one pass looks at. */
+/** Flows that one pass reads. */
 const PASS_FLOWS = 1_000
 
 export interface Reconciler {

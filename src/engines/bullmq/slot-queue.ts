@@ -58,7 +58,7 @@ export interface SlotQueue {
 export const SLOT_ATTEMPTS = 1_000_000
 /**
  * Milliseconds before each repeat, less at most half of it by chance. It does not grow, so that the flows of an outage
- * go on soon after its end.
+ * continue soon after its end.
  */
 export const SLOT_BACKOFF_MS = 1_500
 /** Name of every job of the queue. */

@@ -134,7 +134,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     }
   }
 
-  /** Whoever waits for the end of the flow goes on waiting, wherever the flow continues. */
+  /** Callers that wait for the end of the flow continue to wait, wherever it is resumed. */
   function onPause(flowId: string, afterSeq: number, run: Run | undefined): void {
     // A process that has paused a flow also runs flows that become due.
     void engine.takeQueued().catch(() => {})
@@ -149,7 +149,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     start,
     open,
     onEnd,
-    /** Lets a paused flow go on, here or in another process. */
+    /** Resumes a paused flow, here or in another process. */
     wake: engine.signal,
     /** From then on this process runs flows that become due or wait for a process. */
     takeQueued: engine.takeQueued,
