@@ -8,10 +8,12 @@ import { main as errorsExample } from './07-errors.ts'
 import { main as permissionsExample } from './08-permissions.ts'
 import { main as costExample } from './09-cost.ts'
 import { main as ownProviderExample } from './10-own-provider.ts'
+import { main as approvalExample } from './11-approval.ts'
 import type { ExampleOptions } from './example.ts'
 
 export type { ExampleOptions } from './example.ts'
 export {
+  approvalExample,
   conditionalExample,
   costExample,
   critiqueExample,
@@ -32,7 +34,7 @@ export interface Example {
   readonly main: (options?: ExampleOptions) => Promise<unknown>
 }
 
-/** All ten, in reading order. */
+/** All of them, in reading order. */
 export const examples: readonly Example[] = [
   { name: '01-sequential', shows: 'steps in order, prompts as templates and functions, messages', main: sequentialExample },
   { name: '02-parallel', shows: 'a panel at the same time, a consensus of it', main: parallelExample },
@@ -44,4 +46,5 @@ export const examples: readonly Example[] = [
   { name: '08-permissions', shows: 'rights of users, access of providers', main: permissionsExample },
   { name: '09-cost', shows: 'prices, estimated cost, a hard limit', main: costExample },
   { name: '10-own-provider', shows: 'a provider of your own; cancel, resume, rerun', main: ownProviderExample },
+  { name: '11-approval', shows: 'a flow that waits for a decision of a person', main: approvalExample },
 ]

@@ -24,6 +24,7 @@ const PAGES = [
   'docs/adding-a-provider.md',
   'docs/adding-a-template.md',
   'docs/client.md',
+  'docs/waiting.md',
   'docs/errors.md',
   'CONTRIBUTING.md',
 ]

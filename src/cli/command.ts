@@ -6,7 +6,7 @@ export type CreateContext = (json: boolean) => CommandContext
 
 /** Commands of two words: the first word, with its description in `polyphony --help`. */
 export const COMMAND_GROUPS = {
-  flows: 'stored flows: list, show, cancel, resume, rerun',
+  flows: 'stored flows: list, show, cancel, resume, rerun, waiting, approve, reject, signal-event',
   keys: 'API keys of the server: create, list, revoke',
 } as const
 
@@ -73,8 +73,17 @@ export const setOption = (description: string) =>
   new Option('--set <key=value>', `${description}; repeatable`).argParser(
     (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
   )
+export const dataOption = (description: string) => new Option('--data <json>', description).argParser(parseJson)
 export const maxCostOption = (subject: string) =>
   new Option('--max-cost <usd>', `maximum cost of ${subject} in US dollars`).argParser(parseUsd)
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new InvalidArgumentError('expected JSON.')
+  }
+}
 
 function parseUsd(value: string): number {
   const costUsd = Number(value)

@@ -54,7 +54,7 @@ export interface Services {
   loadConfig(flags: PolyphonyConfigInput): Promise<PolyphonyConfig>
   createParser(agents: PolyphonyConfig['agents']): Promise<DefinitionParser>
   /**
-   * Applies pending migrations of the tables and of the engine, or only finds them if `check` is set, and resolves with
+   * Applies pending migrations of the tables and of the engine, or only finds them if `check` is set. Resolves with
    * their names.
    */
   migrate(config: PolyphonyConfig, options: { readonly check: boolean }): Promise<readonly string[]>

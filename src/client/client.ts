@@ -4,6 +4,7 @@ import { createFlows } from './flows.ts'
 import { createTransport } from './http/transport.ts'
 import { createSocket, type PolyphonySocket, type SocketOptions } from './socket/socket.ts'
 import { createMessages, createPermissions, createThreads } from './threads.ts'
+import { createWaits } from './waiting.ts'
 
 export type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
 /** Exported so that the types of the package contain the settings that every executor adds to `FlowTypeSettings`. */
@@ -19,6 +20,7 @@ export type { FollowOptions, Reconnection } from './stream-flow.ts'
 export type {
   BudgetReports,
   DefinitionSource,
+  EventDelivery,
   Execution,
   Flow,
   FlowCheck,
@@ -33,6 +35,7 @@ export type {
   Message,
   MessageListQuery,
   MessagePage,
+  NewEvent,
   NewFlow,
   NewMessage,
   NewSharingPolicy,
@@ -43,6 +46,8 @@ export type {
   Rerun,
   SharingPolicies,
   SharingPolicy,
+  StepAnswer,
+  StepDecision,
   StepExecution,
   StepResult,
   Template,
@@ -55,6 +60,9 @@ export type {
   ThreadRights,
   UsageQuery,
   UsageReport,
+  WaitingListQuery,
+  WaitingPage,
+  WaitingStep,
 } from './wire.ts'
 
 /**
@@ -62,8 +70,8 @@ export type {
  * ISO 8601 text.
  *
  * Calls reject with a PolyphonyError, or with the reason of their `signal`. GET requests and calls with an
- * Idempotency-Key (creating, executing, rerunning) are repeated when the network fails and on 429, 502, 503 and 504;
- * other calls are sent once.
+ * Idempotency-Key (creating, executing, rerunning, deciding) are repeated when the network fails and on 429, 502, 503
+ * and 504; other calls are sent once.
  *
  * Throws INPUT_INVALID for an invalid address and for a key together with a token.
  *
@@ -84,6 +92,7 @@ export function createClient(options: ClientOptions) {
     permissions: createPermissions(transport),
     dataSharing: createDataSharing(transport),
     flows: createFlows(transport),
+    waiting: createWaits(transport),
     templates: createTemplates(transport),
     providers: createProviders(transport),
     usage: createUsage(transport),

@@ -42,6 +42,15 @@ import type {
   threadPermission,
   threadPermissions,
 } from '../protocol/thread.ts'
+import type {
+  eventDelivery,
+  newEvent,
+  stepAnswer,
+  stepDecision,
+  waitingListQuery,
+  waitingPage,
+  waitingStep,
+} from '../protocol/waiting.ts'
 
 /** A request body with every part read-only, so that callers may pass read-only values. */
 type Given<T> = T extends readonly (infer Item)[]
@@ -86,6 +95,13 @@ export type FlowStatusReport = z.input<typeof flowStatusReport>
 export type StepResult = z.input<typeof stepResult>
 export type Execution = Given<z.input<typeof execution>>
 export type StepExecution = Given<z.input<typeof stepExecution>>
+export type StepAnswer = Given<z.input<typeof stepAnswer>>
+export type StepDecision = z.input<typeof stepDecision>
+export type NewEvent = Given<z.input<typeof newEvent>>
+export type EventDelivery = z.input<typeof eventDelivery>
+export type WaitingStep = z.input<typeof waitingStep>
+export type WaitingPage = z.input<typeof waitingPage>
+export type WaitingListQuery = z.output<typeof waitingListQuery>
 export type Rerun = Given<z.input<typeof rerun>>
 
 export type Template = z.input<typeof template>

@@ -21,6 +21,6 @@ export function createWaiting({ store: { waits }, flows: { access, definitions }
       executions,
       now,
     }),
-    listWaiting: createWaitingList({ waits, access }),
+    listWaiting: createWaitingList({ waits, access, now }),
   }
 }

@@ -17,7 +17,8 @@
  *               output of a step, or an attachment.
  * verdict       A reviewer's assessment of a draft, as a value: `score` from 0 to 1, `approved`, `issues` and
  *               `feedback`.
- * wait          The place where a flow is paused: a step that waits for a decision, a time or an event.
+ * wait          A step that has paused its flow, or will when nothing else can run, with what it waits for: a
+ *               decision, a time or an event.
  * update        One numbered event of a flow, such as `step_start` or `step_progress`.
  * journal       The one queue through which all data of running flows is written, many flows in one statement.
  * owner         The process that runs a flow.
@@ -62,7 +63,7 @@ export const FlowStatus = {
 } as const
 export type FlowStatus = (typeof FlowStatus)[keyof typeof FlowStatus]
 
-/** Statuses from which executeFlow may start or resume a flow. A PAUSED flow goes on when what it waits for comes. */
+/** Statuses from which executeFlow may start or resume a flow. A PAUSED flow continues when what it waits for comes. */
 export const STARTABLE: readonly FlowStatus[] = ['PENDING', 'FAILED', 'CANCELLED']
 
 /** Statuses in which a flow stays until it is executed again. */

@@ -93,23 +93,38 @@ export const FLOW_ERROR_CODES = {
     remedy: 'Use a step id of the definition.',
     toolRemedy: 'List its steps with get_flow.',
   },
+  FLOW_PAUSED: {
+    httpStatus: 409,
+    exitCode: 26,
+    retryable: false,
+    remedy:
+      'The flow continues when what it waits for has come: list that with listWaiting, and answer with signal or signalEvent.',
+    cliRemedy: 'The flow continues when what it waits for has come; `polyphony flows waiting` lists that.',
+    toolRemedy: 'List what it waits for with list_waiting, ask the user, and pass the answer on with answer_waiting.',
+  },
   STEP_NOT_WAITING: {
     httpStatus: 409,
     exitCode: 5,
     retryable: false,
     remedy: 'List the steps that wait with listWaiting.',
+    cliRemedy: '`polyphony flows waiting` lists the steps that wait.',
+    toolRemedy: 'List the steps that wait with list_waiting.',
   },
   APPROVAL_DECIDED: {
     httpStatus: 409,
     exitCode: 5,
     retryable: false,
     remedy: 'The first decision counts: `details` name it. Read the result of the step with getFlow.',
+    cliRemedy: 'The first decision counts; `polyphony flows show <id>` shows the result of the step.',
+    toolRemedy: 'The first decision counts. Call follow_flow.',
   },
   APPROVAL_OUTDATED: {
     httpStatus: 409,
     exitCode: 5,
     retryable: false,
     remedy: 'Read what the step shows now with listWaiting, and decide about that.',
+    cliRemedy: 'Read what the step shows now with `polyphony flows waiting`, and decide about that.',
+    toolRemedy: 'Read what the step shows now with list_waiting, and ask the user about that.',
   },
   APPROVAL_EXPIRED: {
     httpStatus: 409,

@@ -170,9 +170,9 @@ export class OrchestratorService {
   }
 
   /**
-   * Decides about a step that waits: `approved` for an approval, with an `edit` of the shown text or with `data`; `data`
-   * alone for an event. Needs `write`, or that the user is one of the step's assignees. The first decision counts.
-   * STEP_NOT_FOUND, STEP_NOT_WAITING, APPROVAL_DECIDED, APPROVAL_OUTDATED, APPROVAL_EXPIRED, PERMISSION_DENIED;
+   * Decides about a step that waits: `approved` for an approval, with an `edit` of the shown text or with `data`;
+   * `data` alone for an event. Needs `write`, or that the user is one of the step's assignees. The first decision
+   * counts. STEP_NOT_FOUND, STEP_NOT_WAITING, APPROVAL_DECIDED, APPROVAL_OUTDATED, APPROVAL_EXPIRED, PERMISSION_DENIED;
    * INPUT_INVALID for `data` that does not fit the schema of the step.
    *
    * ```ts
@@ -185,8 +185,8 @@ export class OrchestratorService {
   }
 
   /**
-   * Sends an event to every step that waits for it now, in all flows that the user may write. A step with a `correlation`
-   * gets only events with the same one. An event that no step waits for is not kept.
+   * Sends an event to every step that waits for it now, in all flows that the user may write. A step with a
+   * `correlation` gets only events with the same one. An event that no step waits for is not kept.
    *
    * ```ts
    * await polyphony.orchestrator.signalEvent('ada', { event: 'paid', correlation: 'order-7', data: { amount: 12 } })

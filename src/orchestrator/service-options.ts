@@ -138,7 +138,7 @@ export function toRunOptions(
     apiKeyId: options.apiKeyId,
     metadata: options.metadata ? toStorableMetadata(options.metadata) : (flow.metadata ?? NO_METADATA),
     onUpdate: options.onUpdate,
-    // Whichever process lets a paused flow go on needs its options, and no caller may be left to execute it again.
+    // The process that continues a paused flow needs its options, and no caller may be left to execute it again.
     stored: options.resumeAfterCrash || mayPause ? toStoredOptions({ ...options, streaming }) : undefined,
   }
 }

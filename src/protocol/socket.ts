@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { execution, flowStatusReport } from './flow.ts'
 import { arrayOf, id } from './instant.ts'
 import { problem } from './problem.ts'
+import { stepAnswer, stepDecision, stepPath } from './waiting.ts'
 
 /** Subprotocol of the WebSocket. A browser sends its ticket as a second one, `ticket.<ticket>`. */
 export const SOCKET_PROTOCOL = 'polyphony.v1'
@@ -22,6 +23,7 @@ export const clientFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('unsubscribe'), requestId, flowId: id }),
   z.strictObject({ type: z.literal('execute'), requestId, flowId: id, options: execution.optional() }),
   z.strictObject({ type: z.literal('cancel'), requestId, flowId: id }),
+  z.strictObject({ type: z.literal('signal'), requestId, flowId: id, path: stepPath, answer: stepAnswer }),
   z.strictObject({ type: z.literal('ping'), requestId }),
 ])
 export type ClientFrame = z.output<typeof clientFrame>
@@ -33,6 +35,8 @@ export const serverFrame = z.discriminatedUnion('type', [
   z.object({ type: z.literal('unsubscribed'), requestId, flowId: z.string() }),
   /** Answer to `execute` and `cancel`. */
   z.object({ type: z.literal('status'), requestId, flowId: z.string(), status: flowStatusReport }),
+  /** Answer to `signal`. */
+  z.object({ type: z.literal('decided'), requestId, flowId: z.string(), decision: stepDecision }),
   /** The flow has ended, and with it the subscription. There are no more updates until the flow is executed again. */
   z.object({ type: z.literal('end'), flowId: z.string(), status: z.string(), lastSeq: z.number() }),
   z.object({ type: z.literal('pong'), requestId }),

@@ -51,7 +51,7 @@ export interface FlowOutcome {
   readonly result?: StoredFlowResult
   readonly error?: ErrorInfo
   readonly simulated: boolean
-  /** Of a PAUSED flow: when it goes on by itself. A decision that came while it ran makes it due at once. */
+  /** Of a PAUSED flow: when it continues by itself. A decision that came while it ran makes it due at once. */
   readonly wakeAt?: Date
 }
 

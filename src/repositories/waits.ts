@@ -27,14 +27,14 @@ export interface WaitCursor extends WaitKey {
 }
 
 /**
- * The steps of flows that wait. The journal writes the waits; this repository reads them and ends them. A decision makes
- * its flow due at once, in the same write. Deadlines are compared with the clock of the database, as the wake-up of
- * flows is.
+ * The steps of flows that wait. The journal writes the waits; this repository reads them and ends them. A decision
+ * makes its flow due at once, in the same write. Deadlines are compared with the clock of the database, as the wake-up
+ * of flows is.
  */
 export interface WaitRepository {
-  /** All waits of a flow, ended ones included. Called when a flow that was paused goes on, and for each decision. */
+  /** All waits of a flow, ended ones included. Called when a flow that was paused continues, and for each decision. */
   of(flowId: string): Promise<readonly StoredWait[]>
-  /** Ends the waits of a flow whose deadline has passed. Called before a paused flow goes on. */
+  /** Ends the waits of a flow whose deadline has passed. Called before a paused flow continues. */
   expire(flowId: string): Promise<void>
   /**
    * Ends a wait that is open, has the hash, is not over, and whose flow is running or paused; resolves with whether it

@@ -20,6 +20,7 @@ import { metricsRoutes } from './http/routes/metrics.ts'
 import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { usageRoutes } from './http/routes/usage.ts'
+import { waitingRoutes } from './http/routes/waiting.ts'
 import { mcpRoutes } from './mcp/mcp-routes.ts'
 import { modelRoutes } from './models/model-routes.ts'
 import { openAiErrors } from './models/open-ai-error.ts'
@@ -125,6 +126,7 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
         dataSharingRoutes(deps),
         flowRoutes(deps),
         executionRoutes(deps, { streams, inFlight }),
+        waitingRoutes(deps),
         ticketRoutes(deps),
         usageRoutes(deps),
       ]) {

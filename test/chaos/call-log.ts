@@ -88,11 +88,8 @@ const chunk = (delta: unknown, finishReason: string | null = null): string =>
 function finish(response: ServerResponse, characters: number, call: LoggedCall, onSent: () => void): void {
   const usage = { prompt_tokens: Math.ceil(characters / 4), completion_tokens: 8, total_tokens: Math.ceil(characters / 4) + 8 }
   response.write(chunk({}, 'stop'))
-  response.end(
-    `${event({ id: 'c', object: 'chat.completion.chunk', model: 'm', choices: [], usage })}data: [DONE]\n\n`,
-    () => {
-      call.answeredAtMs = performance.now()
-      onSent()
-    },
-  )
+  response.end(`${event({ id: 'c', object: 'chat.completion.chunk', model: 'm', choices: [], usage })}data: [DONE]\n\n`, () => {
+    call.answeredAtMs = performance.now()
+    onSent()
+  })
 }

@@ -65,24 +65,28 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, takesOverFrozen, cle
     return owner
   }
 
-  test.skipIf(problem)('a worker that is killed is replaced by another one, which repeats only the call in flight', {
-    timeout: TIMEOUT_MS,
-  }, async () => {
-    const waits: number[] = []
-    for (let run = 0; run < RUNS; run++) {
-      const third = callOf('s3')
-      const flow = await fleet.run((name) => lineOf(name, STEPS))
-      await third
-      const index = fleet.workers.indexOf(await ownerOf(flow.flowId))
-      const again = callOf('s3')
-      const killedAtMs = performance.now()
-      fleet.workers[index]?.child.kill('SIGKILL')
-      waits.push((await again).arrivedAtMs - killedAtMs)
-      await judge(flow, 1)
-      await fleet.replace(index)
-    }
-    console.log(`a killed worker to the next call: ${milliseconds(waits)} in ${RUNS} runs`)
-  })
+  test.skipIf(problem)(
+    'a worker that is killed is replaced by another one, which repeats only the call in flight',
+    {
+      timeout: TIMEOUT_MS,
+    },
+    async () => {
+      const waits: number[] = []
+      for (let run = 0; run < RUNS; run++) {
+        const third = callOf('s3')
+        const flow = await fleet.run((name) => lineOf(name, STEPS))
+        await third
+        const index = fleet.workers.indexOf(await ownerOf(flow.flowId))
+        const again = callOf('s3')
+        const killedAtMs = performance.now()
+        fleet.workers[index]?.child.kill('SIGKILL')
+        waits.push((await again).arrivedAtMs - killedAtMs)
+        await judge(flow, 1)
+        await fleet.replace(index)
+      }
+      console.log(`a killed worker to the next call: ${milliseconds(waits)} in ${RUNS} runs`)
+    },
+  )
 
   test.skipIf(problem)('a worker that gets SIGTERM hands its flow over', { timeout: TIMEOUT_MS }, async () => {
     const waits: number[] = []
@@ -104,40 +108,48 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, takesOverFrozen, cle
     console.log(`SIGTERM to the next call: ${milliseconds(waits)} in ${RUNS} runs`)
   })
 
-  test.skipIf(problem || !takesOverFrozen)('a worker that was frozen writes nothing when it wakes after another one took over', {
-    timeout: TIMEOUT_MS,
-  }, async () => {
-    for (let run = 0; run < RUNS; run++) {
-      const third = callOf('s3')
-      const flow = await fleet.run((name) => lineOf(name, STEPS))
-      await third
-      const owner = await ownerOf(flow.flowId)
-      const again = callOf('s4')
-      owner.child.kill('SIGSTOP')
-      await again
-      owner.child.kill('SIGCONT')
-      await judge(flow, 1)
-      expect(await outcomes.resultsPerStep(flow.flowId)).toBe(1)
-    }
-  })
+  test.skipIf(problem || !takesOverFrozen)(
+    'a worker that was frozen writes nothing when it wakes after another one took over',
+    {
+      timeout: TIMEOUT_MS,
+    },
+    async () => {
+      for (let run = 0; run < RUNS; run++) {
+        const third = callOf('s3')
+        const flow = await fleet.run((name) => lineOf(name, STEPS))
+        await third
+        const owner = await ownerOf(flow.flowId)
+        const again = callOf('s4')
+        owner.child.kill('SIGSTOP')
+        await again
+        owner.child.kill('SIGCONT')
+        await judge(flow, 1)
+        expect(await outcomes.resultsPerStep(flow.flowId)).toBe(1)
+      }
+    },
+  )
 
-  test.skipIf(problem)('cancelling in one worker closes the connections of another one, which makes no further call', {
-    timeout: TIMEOUT_MS,
-  }, async () => {
-    const waits: number[] = []
-    for (let run = 0; run < RUNS; run++) {
-      const second = callOf('s2')
-      const flow = await fleet.run((name) => lineOf(name, STEPS))
-      const call = await second
-      const owner = await ownerOf(flow.flowId)
-      const other = fleet.workers.find((worker) => worker !== owner)
-      const cancelledAtMs = performance.now()
-      other?.send({ type: 'cancel', run: flow.run, flowId: flow.flowId })
-      await outcomes.until([flow.flowId], ['CANCELLED'], GUARD_MS)
-      await provider.settled(call)
-      waits.push(Math.max(0, (call.closedAtMs ?? call.answeredAtMs ?? 0) - cancelledAtMs))
-      expect(provider.callsOf(flow.run, 's4')).toHaveLength(0)
-    }
-    console.log(`cancel in another process to the closed socket: ${milliseconds(waits)} in ${RUNS} runs`)
-  })
+  test.skipIf(problem)(
+    'cancelling in one worker closes the connections of another one, which makes no further call',
+    {
+      timeout: TIMEOUT_MS,
+    },
+    async () => {
+      const waits: number[] = []
+      for (let run = 0; run < RUNS; run++) {
+        const second = callOf('s2')
+        const flow = await fleet.run((name) => lineOf(name, STEPS))
+        const call = await second
+        const owner = await ownerOf(flow.flowId)
+        const other = fleet.workers.find((worker) => worker !== owner)
+        const cancelledAtMs = performance.now()
+        other?.send({ type: 'cancel', run: flow.run, flowId: flow.flowId })
+        await outcomes.until([flow.flowId], ['CANCELLED'], GUARD_MS)
+        await provider.settled(call)
+        waits.push(Math.max(0, (call.closedAtMs ?? call.answeredAtMs ?? 0) - cancelledAtMs))
+        expect(provider.callsOf(flow.run, 's4')).toHaveLength(0)
+      }
+      console.log(`cancel in another process to the closed socket: ${milliseconds(waits)} in ${RUNS} runs`)
+    },
+  )
 })

@@ -34,32 +34,36 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
     await clear?.()
   })
 
-  test.skipIf(problem)(`${FLOWS} flows complete once although their workers are killed ${KILLS} times`, {
-    timeout: 240_000 + KILLS * 20_000,
-  }, async () => {
-    const fleet = new Fleet(configOf(postgres.url, provider.url), outcomes)
-    await fleet.add(2)
-    const flows: FleetFlow[] = []
-    let waiting = FLOWS
-    const startAll = async () => {
-      while (waiting-- > 0) {
-        const flow = await fleet.run((run) => graphOf(run, 3 + Math.floor(random() * 4), random))
-        flows.push(flow)
-        // Flows come over the whole test, so that every kill hits some.
-        await outcomes.until([flow.flowId], ['COMPLETED'], GUARD_MS)
+  test.skipIf(problem)(
+    `${FLOWS} flows complete once although their workers are killed ${KILLS} times`,
+    {
+      timeout: 240_000 + KILLS * 20_000,
+    },
+    async () => {
+      const fleet = new Fleet(configOf(postgres.url, provider.url), outcomes)
+      await fleet.add(2)
+      const flows: FleetFlow[] = []
+      let waiting = FLOWS
+      const startAll = async () => {
+        while (waiting-- > 0) {
+          const flow = await fleet.run((run) => graphOf(run, 3 + Math.floor(random() * 4), random))
+          flows.push(flow)
+          // Flows come over the whole test, so that every kill hits some.
+          await outcomes.until([flow.flowId], ['COMPLETED'], GUARD_MS)
+        }
       }
-    }
-    const killAll = async () => {
-      for (let kill = 0; kill < KILLS; kill++) {
-        await sleep(random() * 40)
-        await fleet.replace(kill % 2)
+      const killAll = async () => {
+        for (let kill = 0; kill < KILLS; kill++) {
+          await sleep(random() * 40)
+          await fleet.replace(kill % 2)
+        }
       }
-    }
-    await Promise.all([killAll(), ...Array.from({ length: WIDTH }, startAll)])
-    expect(flows).toHaveLength(FLOWS)
-    const verdict = judgeFleet(flows, await outcomes.read(flows.map(({ flowId }) => flowId)), provider)
-    console.log(`${verdict.calls} calls, ${verdict.repeatedAnswers} answers paid again after ${KILLS} kills`)
-    expect(verdict.wrong).toEqual([])
-    expect(verdict.unmarked).toEqual([])
-  })
+      await Promise.all([killAll(), ...Array.from({ length: WIDTH }, startAll)])
+      expect(flows).toHaveLength(FLOWS)
+      const verdict = judgeFleet(flows, await outcomes.read(flows.map(({ flowId }) => flowId)), provider)
+      console.log(`${verdict.calls} calls, ${verdict.repeatedAnswers} answers paid again after ${KILLS} kills`)
+      expect(verdict.wrong).toEqual([])
+      expect(verdict.unmarked).toEqual([])
+    },
+  )
 })

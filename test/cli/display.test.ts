@@ -163,10 +163,12 @@ test('the command line starts with commander alone: everything else is loaded by
   const elsewhere = [...seen].map((file) => relative(root, file)).filter((file) => !/^(cli|errors)\//.test(file))
   // Files without imports of packages, which cost no time at the start.
   expect(elsewhere.sort()).toEqual([
+    'config/automation/definition-file.ts',
     'config/decode-text.ts',
     'config/version.ts',
     'domain/blank-text.ts',
     'domain/users/api-key.ts',
     'domain/vocabulary.ts',
+    'system/supervised-processes.ts',
   ])
 })

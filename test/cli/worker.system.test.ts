@@ -87,67 +87,75 @@ const isRunning = (pid: number): boolean => {
   }
 }
 
-test('a worker runs at most as many flows as it is told, and after SIGTERM another one continues without a repeated call', TIMEOUT, async () => {
-  const worker = await start(['worker', '--concurrency', '2', '--json'])
-  expect(JSON.parse(worker.line)).toMatchObject({ type: 'working', engine: 'bullmq', ok: true, queued: 0 })
-  let most = 0
-  onRequest = () => {
-    const open = provider.calls.filter(({ answeredAtMs, closedAtMs }) => answeredAtMs === undefined && closedAtMs === undefined)
-    most = Math.max(most, open.length)
-  }
-  const flows = await Promise.all(['a', 'b', 'c', 'd'].map((run) => startFlow(lineOf(run, 3))))
-  await Promise.all(flows.map(({ ended }) => ended))
-  expect(most).toBeLessThanOrEqual(2)
+test(
+  'a worker runs at most as many flows as it is told, and after SIGTERM another one continues without a repeated call',
+  TIMEOUT,
+  async () => {
+    const worker = await start(['worker', '--concurrency', '2', '--json'])
+    expect(JSON.parse(worker.line)).toMatchObject({ type: 'working', engine: 'bullmq', ok: true, queued: 0 })
+    let most = 0
+    onRequest = () => {
+      const open = provider.calls.filter(({ answeredAtMs, closedAtMs }) => answeredAtMs === undefined && closedAtMs === undefined)
+      most = Math.max(most, open.length)
+    }
+    const flows = await Promise.all(['a', 'b', 'c', 'd'].map((run) => startFlow(lineOf(run, 3))))
+    await Promise.all(flows.map(({ ended }) => ended))
+    expect(most).toBeLessThanOrEqual(2)
 
-  answerMs = 400
-  const second = await start(['worker', '--json'])
-  onRequest = ({ step }) => {
-    if (step === 's2') void findOwner(handed.id).then((pid) => process.kill(pid, 'SIGTERM'))
-  }
-  const handed = await startFlow(lineOf('e', 3))
-  await handed.ended
-  expect(callsOf('e')).toEqual([1, 1, 1])
-  onRequest = () => {}
-  expect([worker, second].filter(({ pid }) => isRunning(pid))).toHaveLength(1)
-  for (const { pid, ended } of [worker, second]) {
-    if (isRunning(pid)) process.kill(pid, 'SIGTERM')
-    const { exitCode, lines } = await ended
-    expect(exitCode).toBe(0)
-    expect(JSON.parse(lines.at(-1) ?? '')).toEqual({ type: 'closed' })
-  }
-})
+    answerMs = 400
+    const second = await start(['worker', '--json'])
+    onRequest = ({ step }) => {
+      if (step === 's2') void findOwner(handed.id).then((pid) => process.kill(pid, 'SIGTERM'))
+    }
+    const handed = await startFlow(lineOf('e', 3))
+    await handed.ended
+    expect(callsOf('e')).toEqual([1, 1, 1])
+    onRequest = () => {}
+    expect([worker, second].filter(({ pid }) => isRunning(pid))).toHaveLength(1)
+    for (const { pid, ended } of [worker, second]) {
+      if (isRunning(pid)) process.kill(pid, 'SIGTERM')
+      const { exitCode, lines } = await ended
+      expect(exitCode).toBe(0)
+      expect(JSON.parse(lines.at(-1) ?? '')).toEqual({ type: 'closed' })
+    }
+  },
+)
 
-test('a worker runs definitions with functions that a module registers, and ends at once on a second signal', TIMEOUT, async () => {
-  const line = lineOf('coded', 3)
-  const file = join(commandLine.directory, 'flows.mjs')
-  writeFileSync(
-    file,
-    `const line = ${JSON.stringify(line)}
+test(
+  'a worker runs definitions with functions that a module registers, and ends at once on a second signal',
+  TIMEOUT,
+  async () => {
+    const line = lineOf('coded', 3)
+    const file = join(commandLine.directory, 'flows.mjs')
+    writeFileSync(
+      file,
+      `const line = ${JSON.stringify(line)}
 export default ({ orchestrator }) =>
   orchestrator.registerFlow({ ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) })`,
-  )
-  const worker = await start(['worker', '--register', 'flows.mjs'], (stdout, pid) => {
-    if (stdout.includes('Closing') && isRunning(pid)) process.kill(pid, 'SIGTERM')
-  })
-  const coded = { ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) }
-  const { ended } = await startFlow(coded)
-  await ended
-  expect(callsOf('coded')).toEqual([1, 1, 1])
+    )
+    const worker = await start(['worker', '--register', 'flows.mjs'], (stdout, pid) => {
+      if (stdout.includes('Closing') && isRunning(pid)) process.kill(pid, 'SIGTERM')
+    })
+    const coded = { ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) }
+    const { ended } = await startFlow(coded)
+    await ended
+    expect(callsOf('coded')).toEqual([1, 1, 1])
 
-  answerMs = 60_000
-  const called = new Promise<void>((resolve) => {
-    onRequest = () => resolve()
-  })
-  const held = await startFlow(lineOf('held', 1))
-  held.ended.then(
-    () => undefined,
-    () => undefined,
-  )
-  await called
-  process.kill(worker.pid, 'SIGTERM')
-  expect((await worker.ended).exitCode).toBe(1)
-  await starter.orchestrator.cancelFlow(held.id, CHAOS_USER)
-})
+    answerMs = 60_000
+    const called = new Promise<void>((resolve) => {
+      onRequest = () => resolve()
+    })
+    const held = await startFlow(lineOf('held', 1))
+    held.ended.then(
+      () => undefined,
+      () => undefined,
+    )
+    await called
+    process.kill(worker.pid, 'SIGTERM')
+    expect((await worker.ended).exitCode).toBe(1)
+    await starter.orchestrator.cancelFlow(held.id, CHAOS_USER)
+  },
+)
 
 test('a server with workers restarts one that died, reports its queue, and ends them with itself', TIMEOUT, async () => {
   const server = await start(['serve', '--port', '0', '--workers', '1', '--json'])

@@ -88,7 +88,13 @@ test('with a hand-over running flows are interrupted, not cancelled, and the own
 test('a hand-over with a grace period begins no further step, and one without ends calls at once', async () => {
   const { close, calls } = recorded()
   await close({ handOver: true, graceMs: 1_000 })
-  expect(calls.slice(0, 4)).toEqual(['resumption.stop', 'handOver.begin', 'engine.drain by hand-over', 'engine.health'])
+  expect(calls.slice(0, 5)).toEqual([
+    'schedules.stop',
+    'resumption.stop',
+    'handOver.begin',
+    'engine.drain by hand-over',
+    'engine.health',
+  ])
   const atOnce = recorded()
   await atOnce.close({ handOver: true })
   expect(atOnce.calls).not.toContain('handOver.begin')

@@ -67,7 +67,11 @@ export function describeEngine({ name, open }: EngineSuite): void {
 
     const { pendingFlow } = createStoreFixture(() => store)
 
-    async function openProcess(registered: readonly string[] = [], limits: RunningLimits = {}, takesFlows = true): Promise<Process> {
+    async function openProcess(
+      registered: readonly string[] = [],
+      limits: RunningLimits = {},
+      takesFlows = true,
+    ): Promise<Process> {
       const ownerId = randomUUID()
       await store.owners.heartbeat({ id: ownerId, host: 'host-1', pid: 4711 })
       const created = await opened.create({

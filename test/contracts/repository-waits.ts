@@ -45,7 +45,21 @@ export function describeWaits({ store, runningFlow }: StoreFixture): void {
 
     test('a paused flow keeps everything of its waits', async () => {
       const deadline = farAway()
-      const { flowId, waits } = await pausedFlow([{}, { path: 'paid', kind: 'wait', event: 'paid', correlation: 'o-1', deadline, schema: undefined, assignees: undefined, prompt: undefined, show: undefined, onTimeout: undefined }])
+      const { flowId, waits } = await pausedFlow([
+        {},
+        {
+          path: 'paid',
+          kind: 'wait',
+          event: 'paid',
+          correlation: 'o-1',
+          deadline,
+          schema: undefined,
+          assignees: undefined,
+          prompt: undefined,
+          show: undefined,
+          onTimeout: undefined,
+        },
+      ])
       const stored = await store().waits.of(flowId)
       expect(stored.toSorted((a, b) => (a.path < b.path ? -1 : 1))).toEqual(waits)
       expect(await store().flows.find(flowId)).toMatchObject({ status: 'PAUSED' })
@@ -56,7 +70,11 @@ export function describeWaits({ store, runningFlow }: StoreFixture): void {
       const outcomes = await Promise.all([1, 2, 3, 4].map((n) => store().waits.decide(answer(flowId, { by: `user-${n}` }))))
       expect(outcomes.filter(Boolean)).toHaveLength(1)
       const [stored] = await store().waits.of(flowId)
-      expect(stored).toMatchObject({ decision: { approved: true, data: { n: 1 } }, decidedBy: `user-${outcomes.indexOf(true) + 1}`, decidedAt: instant(9) })
+      expect(stored).toMatchObject({
+        decision: { approved: true, data: { n: 1 } },
+        decidedBy: `user-${outcomes.indexOf(true) + 1}`,
+        decidedAt: instant(9),
+      })
     })
 
     test('a decision with another hash, about another iteration or after the deadline counts for nothing', async () => {
@@ -90,7 +108,12 @@ export function describeWaits({ store, runningFlow }: StoreFixture): void {
       const open = wait(flowId, flow.threadId)
       await store().journal.append({ flowId, epoch, waits: [open] })
       expect(await store().waits.decide(answer(flowId))).toBe(true)
-      await store().journal.finish({ flowId, epoch, waits: [open], outcome: { ...outcome({ status: 'PAUSED' }), wakeAt: farAway() } })
+      await store().journal.finish({
+        flowId,
+        epoch,
+        waits: [open],
+        outcome: { ...outcome({ status: 'PAUSED' }), wakeAt: farAway() },
+      })
       expect(await store().queue.wakeDue(1_000)).toContain(flowId)
       expect(await store().waits.of(flowId)).toMatchObject([{ decision: { approved: true } }])
     })
@@ -107,7 +130,9 @@ export function describeWaits({ store, runningFlow }: StoreFixture): void {
 
     test('waits of an execution that lost the flow are refused', async () => {
       const { flowId, epoch, threadId } = await pausedFlow([])
-      await expect(store().journal.append({ flowId, epoch: epoch + 1, waits: [wait(flowId, threadId)] })).rejects.toMatchObject({ code: 'FLOW_INTERRUPTED' })
+      await expect(store().journal.append({ flowId, epoch: epoch + 1, waits: [wait(flowId, threadId)] })).rejects.toMatchObject({
+        code: 'FLOW_INTERRUPTED',
+      })
       expect(await store().waits.of(flowId)).toEqual([])
     })
 
@@ -128,7 +153,8 @@ export function describeWaits({ store, runningFlow }: StoreFixture): void {
         { path: 'b', kind: 'wait', event, correlation: 'o-2' },
         { path: 'c', kind: 'wait', event },
       ])
-      const deliver = (by: string, correlation?: string) => store().waits.deliver({ userId: by, event, correlation, data: { n: 1 }, at: instant(9), limit: 10 })
+      const deliver = (by: string, correlation?: string) =>
+        store().waits.deliver({ userId: by, event, correlation, data: { n: 1 }, at: instant(9), limit: 10 })
       expect(await deliver('stranger', 'o-1')).toEqual([])
       expect(await deliver(userId, 'o-1')).toEqual([{ flowId, path: 'a', iteration: 1 }])
       expect(await deliver(userId, 'o-1')).toEqual([])
@@ -142,7 +168,13 @@ export function describeWaits({ store, runningFlow }: StoreFixture): void {
 
     test('a flow that has ended has no open wait, and a deleted one has none at all', async () => {
       const { flowId, userId, threadId } = await pausedFlow()
-      const claimed = await store().journal.claim({ flowId, from: ['PAUSED'], ownerId: 'cancel', startedAt: instant(2), input: '' })
+      const claimed = await store().journal.claim({
+        flowId,
+        from: ['PAUSED'],
+        ownerId: 'cancel',
+        startedAt: instant(2),
+        input: '',
+      })
       if (!('epoch' in claimed)) throw new Error('Expected to win the claim.')
       await store().journal.finish({ flowId, epoch: claimed.epoch, outcome: outcome({ status: 'CANCELLED' }) })
       expect(await store().waits.list(userId, 9)).toEqual([])

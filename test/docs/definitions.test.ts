@@ -78,8 +78,7 @@ function withFields(path: string, fields: Fields): object {
 /** A step that waits, if the field belongs to one. */
 function waitingStep(path: string, fields: Fields): object | undefined {
   if (path === 'steps[].approval') return { id: 'final', action: 'approve', ...fields }
-  if (path.startsWith('steps[].approval.'))
-    return { id: 'final', action: 'approve', approval: { prompt: 'Publish?', ...fields } }
+  if (path.startsWith('steps[].approval.')) return { id: 'final', action: 'approve', approval: { prompt: 'Publish?', ...fields } }
   if (!/\.(for|until|event|correlation|timeoutMs)$/.test(path)) return undefined
   const event = /\.(correlation|timeoutMs)$/.test(path) ? { event: 'paid' } : {}
   return { id: 'final', action: 'wait', ...event, ...fields }

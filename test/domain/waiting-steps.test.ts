@@ -10,7 +10,8 @@ const flowOf = (...steps: readonly object[]) => ({
   type: 'sequential',
   steps: [{ id: 'draft', model: 'scripted/m', action: 'generate' }, ...steps],
 })
-const problems = (...steps: readonly object[]) => problemsOf(() => parser.parse(flowOf(...steps))).map(({ path, message }) => `${path}: ${message}`)
+const problems = (...steps: readonly object[]) =>
+  problemsOf(() => parser.parse(flowOf(...steps))).map(({ path, message }) => `${path}: ${message}`)
 const approval = { prompt: 'Publish {{ steps.draft.output }}?' }
 
 describe('steps that wait', () => {
@@ -47,7 +48,9 @@ describe('steps that wait', () => {
   })
 
   test('every key that does not belong to the action is a problem at its path', () => {
-    expect(problems({ id: 'ok', action: 'approve' })).toEqual(['steps[1].approval: expected what an approve step asks, found none'])
+    expect(problems({ id: 'ok', action: 'approve' })).toEqual([
+      'steps[1].approval: expected what an approve step asks, found none',
+    ])
     expect(problems({ id: 'ok', action: 'approve', approval, model: 'scripted/m', prompt: 'x', samples: 2, for: 10 })).toEqual([
       'steps[1].model: expected none with action "approve", which no model answers',
       'steps[1].prompt: expected none with action "approve", which no model answers',
@@ -65,15 +68,19 @@ describe('steps that wait', () => {
     expect(problems({ id: 'w', action: 'wait', for: 10, event: 'paid' })).toEqual([
       'steps[1].event: expected one of for, until or event, found both for and event',
     ])
-    expect(problems({ id: 'w', action: 'wait', for: 10, timeoutMs: 5 })).toEqual(['steps[1].timeoutMs: expected only together with event'])
+    expect(problems({ id: 'w', action: 'wait', for: 10, timeoutMs: 5 })).toEqual([
+      'steps[1].timeoutMs: expected only together with event',
+    ])
     expect(problems({ id: 'w', action: 'wait', for: 'soon' })[0]).toContain('steps[1].for: ')
     expect(problems({ id: 'w', action: 'wait', until: 'tomorrow' })[0]).toContain('steps[1].until: ')
   })
 
   test('templates of approvals are checked as prompts are', () => {
-    expect(problems({ id: 'ok', action: 'approve', approval: { prompt: '{{ steps.drfat.output }}', show: '{{ steps.later.output }}' } }, { id: 'later', model: 'scripted/m', action: 'refine' })).toEqual([
-      'steps[1].approval.prompt: no step "drfat"',
-      'steps[1].approval.show: step "later" comes later (steps[2])',
-    ])
+    expect(
+      problems(
+        { id: 'ok', action: 'approve', approval: { prompt: '{{ steps.drfat.output }}', show: '{{ steps.later.output }}' } },
+        { id: 'later', model: 'scripted/m', action: 'refine' },
+      ),
+    ).toEqual(['steps[1].approval.prompt: no step "drfat"', 'steps[1].approval.show: step "later" comes later (steps[2])'])
   })
 })

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import {
+  approvalExample,
   conditionalExample,
   costExample,
   critiqueExample,
@@ -141,10 +142,23 @@ test('the provider example cancels and resumes its flow and runs it again from t
   expect(flows.map(({ id }) => id)).toEqual([resumed.flowId, again.flowId])
 })
 
-test('all ten examples are listed under the names of their files', () => {
+test('the approval example waits for a decision, and goes on with the edited text', async () => {
+  const { options, lines } = listen()
+  const { waiting, result } = await approvalExample(options)
+  expect(waiting).toMatchObject([{ path: 'decision', kind: 'approve', show: result.steps[0]?.output, mayAnswer: true }])
+  expect(result.status).toBe('COMPLETED')
+  expect(result.steps.map(({ stepId }) => stepId)).toEqual(['draft', 'critique', 'decision', 'publish'])
+  expect(result.steps[2]).toMatchObject({
+    output: expect.stringContaining('(approved by Ada)'),
+    parsed: { approved: true, by: 'ada' },
+  })
+  expect(lines[0]).toContain('Publish the draft?')
+})
+
+test('all eleven examples are listed under the names of their files', () => {
   const files = readdirSync(folder).filter((file) => /^\d\d-.*\.ts$/.test(file))
   expect(examples.map(({ name }) => `${name}.ts`)).toEqual(files.sort())
-  expect(files).toHaveLength(10)
+  expect(files).toHaveLength(11)
 })
 
 test('an example runs when its file is started, and an imported one does not', { timeout: 120_000 }, async () => {

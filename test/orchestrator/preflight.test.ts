@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { prepareRun } from '../../src/cli/sharing.ts'
+import { prepareRun } from '../../src/cli/questions/sharing.ts'
 import { createTerminal } from '../../src/cli/terminal.ts'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'

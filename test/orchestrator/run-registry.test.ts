@@ -57,7 +57,7 @@ test('a claimed flow is found until it is removed, and cannot be claimed or deta
 test('the engine drives a claimed run with its request and its token, and the run is gone when it has ended', async () => {
   const run = registry.claim(request('flow'))
   const { work, release } = held()
-  registry.drive({ flowId: 'flow', epoch: 3 }, work)
+  void registry.drive({ flowId: 'flow', epoch: 3 }, work)
   expect(registry.find('flow')).toBe(run)
   expect(run).toMatchObject({ state: 'running', epoch: 3 })
   expect(registry.countDriven()).toBe(1)
@@ -70,7 +70,7 @@ test('a flow that is cancelled while it is claimed is driven with a token that i
   registry.claim(request('flow'))
   expect(await registry.cancel('flow', REASON)).toBe(true)
   const reasons: unknown[] = []
-  registry.drive({ flowId: 'flow', epoch: 1 }, async (_, { reason }) => {
+  void registry.drive({ flowId: 'flow', epoch: 1 }, async (_, { reason }) => {
     reasons.push(reason)
   })
   expect(reasons).toEqual([REASON])
@@ -105,9 +105,9 @@ test('cancelling a flow that this process does not run resolves with false', asy
 
 test('the end of a run leaves the next run of the same flow registered', async () => {
   const [first, second] = [held(), held()]
-  registry.drive({ flowId: 'flow', epoch: 1 }, first.work)
+  void registry.drive({ flowId: 'flow', epoch: 1 }, first.work)
   const ended = registry.find('flow')?.done
-  registry.drive({ flowId: 'flow', epoch: 2 }, second.work)
+  void registry.drive({ flowId: 'flow', epoch: 2 }, second.work)
   first.release()
   await ended
   expect(registry.find('flow')?.epoch).toBe(2)
@@ -117,7 +117,7 @@ test('the end of a run leaves the next run of the same flow registered', async (
 test('cancelAll cancels claimed, running and detached runs and resolves when none is running', async () => {
   const claimed = registry.claim(request('claimed'))
   const [driven, detached] = [held(), held()]
-  registry.drive({ flowId: 'driven', epoch: 1 }, (_, token) => {
+  void registry.drive({ flowId: 'driven', epoch: 1 }, (_, token) => {
     token.add(abortWith(driven.release))
     return driven.work()
   })

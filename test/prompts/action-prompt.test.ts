@@ -2,9 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { StepAction } from '../../src/domain/vocabulary.ts'
 import { actionPrompt, composeUserContent } from '../../src/prompts/action-prompt.ts'
 
-test('every action has an instruction of its own', () => {
-  const prompts = Object.values(StepAction).map(actionPrompt)
-  expect(new Set(prompts).size).toBe(Object.keys(StepAction).length)
+test('every action of a model has an instruction of its own', () => {
+  const actions = Object.values(StepAction).filter((action) => action !== 'approve' && action !== 'wait')
+  const prompts = actions.map(actionPrompt)
+  expect(new Set(prompts).size).toBe(actions.length)
   for (const prompt of prompts) expect(prompt).toMatch(/^[A-Z].*\.$/s)
 })
 

@@ -159,7 +159,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'for: 1h30m',
   },
   'steps[].until': {
-    text: 'For `wait`: the instant at which the flow goes on, with its offset. One in the past does not pause the flow.',
+    text: 'For `wait`: the instant at which the flow continues, with its offset. One in the past does not pause the flow.',
     example: "until: '2027-01-31T09:00:00Z'",
   },
   'steps[].event': {
@@ -177,7 +177,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
 
   'steps[].approval.prompt': {
     text: 'The question: a Liquid template, as in prompts. It is shown to people and sent to no provider.',
-    example: "prompt: 'Publish \"{{ metadata.title }}\"?'",
+    example: 'prompt: \'Publish "{{ metadata.title }}"?\'',
   },
   'steps[].approval.show': {
     text: 'The text that is decided about and may be edited: a Liquid template. It, or its edit, is the output. Without it: the input of the step.',
@@ -188,7 +188,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'schema: { type: object, properties: { amount: { type: number } }, required: [amount] }',
   },
   'steps[].approval.assignees': {
-    text: 'Ids of the users who may decide, if they may read the thread. Nobody else may, the creator of the flow included. Without it: all who may write.',
+    text: 'Ids of the only users who may decide, if they may read the thread. The creator of the flow may decide only if listed. Without it: all who may write.',
     example: 'assignees: [ada, bob]',
   },
   'steps[].approval.timeoutMs': {

@@ -92,11 +92,9 @@ export async function openWorkerFleet(options: FleetOptions) {
   async function startWorker(): Promise<WorkerProcess> {
     const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
     const script = fileURLToPath(new URL('../engines/bullmq/worker-child.ts', import.meta.url))
-    const child = spawn(
-      process.execPath,
-      ['--import', loader, script, JSON.stringify(config), String(graceMs ?? 0)],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    )
+    const child = spawn(process.execPath, ['--import', loader, script, JSON.stringify(config), String(graceMs ?? 0)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     children.add(child)
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
     void ended.then(() => children.delete(child))

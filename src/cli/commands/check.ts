@@ -36,7 +36,7 @@ export const checkCommand = defineCommand<CheckOptions>({
     const checked = await withServices(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
     if (json) terminal.printJson(checked)
     else await showCheck(context, definition.name, checked, find)
-    const { isSharing, toError } = await import('../sharing.ts')
+    const { isSharing, toError } = await import('../questions/sharing.ts')
     const stops = checked.problems.filter((problem) => !isSharing(problem))
     if (stops.length > 0) throw toError(stops, find)
   },
@@ -48,7 +48,7 @@ async function showCheck(
   checked: FlowCheck,
   find: SourcedDefinition['find'],
 ): Promise<void> {
-  const { describeSharing, neededSharing, toFindingText } = await import('../sharing.ts')
+  const { describeSharing, neededSharing, toFindingText } = await import('../questions/sharing.ts')
   const { calls, warnings } = checked
   terminal.print(
     `${terminal.style('bold', toPlainLine(name))}: ${calls.min === calls.max ? calls.min : `${calls.min} to ${calls.max}`} calls`,

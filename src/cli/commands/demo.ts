@@ -51,7 +51,7 @@ async function runDemo(
   definition: FlowDefinitionInput,
   prompt: string,
 ): Promise<FlowExecutionResult> {
-  const { neededSharing } = await import('../sharing.ts')
+  const { neededSharing } = await import('../questions/sharing.ts')
   const { orchestrator, conversations, dataSharing, permissions } = open
   const thread = await conversations.createThread(DEMO_USER, { title: 'Demo (simulated)' })
   await permissions.grant(thread.id, DEMO_USER, LOCAL_USER, ['read', 'write'])

@@ -4,24 +4,28 @@ import { checkCommand } from './check.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { exportCommand } from './export.ts'
+import { approveCommand } from './flows/approve.ts'
 import { cancelFlowCommand } from './flows/cancel.ts'
 import { listFlowsCommand } from './flows/list.ts'
+import { rejectCommand } from './flows/reject.ts'
 import { rerunFlowCommand } from './flows/rerun.ts'
 import { resumeFlowCommand } from './flows/resume.ts'
 import { showFlowCommand } from './flows/show.ts'
+import { signalEventCommand } from './flows/signal-event.ts'
+import { waitingCommand } from './flows/waiting.ts'
 import { importCommand } from './import.ts'
 import { createKeyCommand } from './keys/create.ts'
 import { listKeysCommand } from './keys/list.ts'
 import { revokeKeyCommand } from './keys/revoke.ts'
-import { mcpCommand } from './mcp.ts'
 import { migrateCommand } from './migrate.ts'
 import { runCommand } from './run.ts'
 import { schedulesCommand } from './schedules.ts'
 import { schemaCommand } from './schema.ts'
-import { serveCommand } from './serve.ts'
+import { mcpCommand } from './serving/mcp.ts'
+import { serveCommand } from './serving/serve.ts'
+import { workerCommand } from './serving/worker.ts'
 import { templatesCommand } from './templates.ts'
 import { webhooksCommand } from './webhooks.ts'
-import { workerCommand } from './worker.ts'
 
 /** All commands, in the order in which `polyphony --help` lists them. */
 export const COMMANDS: readonly CliCommand[] = [
@@ -32,6 +36,10 @@ export const COMMANDS: readonly CliCommand[] = [
   cancelFlowCommand,
   resumeFlowCommand,
   rerunFlowCommand,
+  waitingCommand,
+  approveCommand,
+  rejectCommand,
+  signalEventCommand,
   createKeyCommand,
   listKeysCommand,
   revokeKeyCommand,

@@ -57,7 +57,7 @@ export const runCommand = defineCommand<RunOptions>({
       throw new OrchestratorError('FLOW_INPUT_MISSING', `expected a prompt for "${definition.name}", found none`)
     }
     await withRunningServices(context, flags, async (open) => {
-      const { prepareRun } = await import('../sharing.ts')
+      const { prepareRun } = await import('../questions/sharing.ts')
       await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false, find })
       const threadId = options.thread ?? (await createThread(open, input ?? definition.name))
       const flow = await open.orchestrator.createFlow(threadId, LOCAL_USER, definition)

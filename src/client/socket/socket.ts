@@ -8,7 +8,7 @@ import { BACKOFF } from '../http/transport.ts'
 import { inputError, networkError, type PolyphonyError } from '../polyphony-error.ts'
 import { type FollowOptions, isUpdate, STREAM_DEFAULTS } from '../stream-flow.ts'
 import { delayBefore } from '../timing.ts'
-import type { Execution, FlowStatusReport } from '../wire.ts'
+import type { Execution, FlowStatusReport, StepAnswer, StepDecision } from '../wire.ts'
 import { type Closed, runLink, type SocketLinkDeps } from './socket-link.ts'
 import { createClientSubscriptions } from './subscriptions.ts'
 
@@ -38,18 +38,27 @@ export interface PolyphonySocket {
   /** Cancels the flow and its calls; resolves when it has ended. */
   cancel(flowId: string, options?: { readonly signal?: AbortSignal }): Promise<FlowStatusReport>
   /**
+   * Decides about a step that waits, as `waiting.signal` does. Rejects with NETWORK if the connection ends before the
+   * answer; the decision may have counted.
+   */
+  signal(flowId: string, path: string, answer: StepAnswer, options?: { readonly signal?: AbortSignal }): Promise<StepDecision>
+  /**
    * Ends all loops without an error, rejects pending calls with NETWORK, and closes the connection. An open socket
    * keeps the process alive.
    */
   close(): void
 }
 
+/** A frame that answers a request. */
+type AnswerFrame = Extract<WireServerFrame, { readonly type: 'status' | 'decided' }>
+
 /** A request that has no answer yet. */
 interface PendingRequest {
   readonly text: string
   readonly mayRepeat: boolean
   wasSent: boolean
-  readonly resolve: (status: FlowStatusReport) => void
+  /** Takes the frame that answers the request. */
+  readonly resolve: (answer: AnswerFrame) => void
   readonly reject: (reason: unknown) => void
 }
 
@@ -153,17 +162,17 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
   function answer(frame: WireServerFrame): void {
     if (frame.type === 'unsubscribed') subscriptions.unsubscribed(frame.flowId)
     if (frame.type === 'end') subscriptions.ended(frame.flowId)
-    if (frame.type !== 'status' && frame.type !== 'refused') return
+    if (frame.type !== 'status' && frame.type !== 'decided' && frame.type !== 'refused') return
     const request = pending.get(frame.requestId ?? '')
     pending.delete(frame.requestId ?? '')
-    if (frame.type === 'status') request?.resolve(frame.status)
+    if (frame.type !== 'refused') request?.resolve(frame)
     else if (request) request.reject(toPolyphonyError(frame.problem))
     else subscriptions.refused(frame.requestId, frame.flowId, toPolyphonyError(frame.problem))
   }
 
   function sendRequest(frame: ClientFrameInput & { requestId: string }, mayRepeat: boolean, signal: AbortSignal | undefined) {
     const { requestId } = frame
-    return new Promise<FlowStatusReport>((resolve, reject) => {
+    return new Promise<AnswerFrame>((resolve, reject) => {
       signal?.throwIfAborted()
       assertOpen()
       const leave = () => {
@@ -198,9 +207,14 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
       }),
     execute: (flowId, execution, { signal } = {}) => {
       const frame = { type: 'execute', requestId: nextId(), flowId } as const
-      return sendRequest(execution === undefined ? frame : { ...frame, options: execution }, false, signal)
+      return statusOf(sendRequest(execution === undefined ? frame : { ...frame, options: execution }, false, signal))
     },
-    cancel: (flowId, { signal } = {}) => sendRequest({ type: 'cancel', requestId: nextId(), flowId }, true, signal),
+    cancel: (flowId, { signal } = {}) => statusOf(sendRequest({ type: 'cancel', requestId: nextId(), flowId }, true, signal)),
+    async signal(flowId, path, answer, { signal } = {}) {
+      const answered = await sendRequest({ type: 'signal', requestId: nextId(), flowId, path, answer }, false, signal)
+      if (answered.type === 'decided') return answered.decision
+      throw unexpected(answered)
+    },
     close() {
       ended.abort()
       subscriptions.endAll()
@@ -208,5 +222,14 @@ export function createSocket(deps: SocketLinkDeps, options: SocketOptions = {}):
     },
   }
 }
+
+async function statusOf(answer: Promise<AnswerFrame>): Promise<FlowStatusReport> {
+  const answered = await answer
+  if (answered.type === 'status') return answered.status
+  throw unexpected(answered)
+}
+
+const unexpected = ({ type }: AnswerFrame): PolyphonyError =>
+  networkError(`The server answered with an unexpected frame "${type}"`)
 
 const isServerFrame = (value: unknown): value is WireServerFrame => isJsonObject(value) && typeof value.type === 'string'

@@ -19,3 +19,11 @@ export function notStartable(flowId: string, status: FlowStatus | undefined): Or
   const state = status === 'PAUSED' ? 'is paused and goes on by itself' : 'is running'
   return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" ${state}`, { details })
 }
+
+/** A flow that continues only when somebody decides or sends an event. `paths`: the steps that wait. */
+export const flowPaused = (flowId: string, paths: readonly string[]): OrchestratorError => {
+  const steps = paths.map((path) => `"${path}"`).join(', ')
+  return new OrchestratorError('FLOW_PAUSED', `Flow "${flowId}" waits for a decision or an event at ${steps}`, {
+    details: { flowId, paths },
+  })
+}

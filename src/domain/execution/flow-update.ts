@@ -35,7 +35,7 @@ export interface FlowUpdateData {
   step_skipped: { readonly reason: string }
   step_complete: StepResult
   context_withheld: SharingDecision
-  /** What the flow waits for. It goes on by itself. */
+  /** What the flow waits for. It continues by itself. */
   flow_paused: { readonly reason: string; readonly waits: readonly PausedStep[] }
   flow_complete: FlowExecutionResult
   flow_cancelled: { readonly reason: string }
@@ -81,5 +81,5 @@ export type FlowUpdate = {
   }
 }[FlowUpdateType]
 
-/** Update types after which no update comes until the flow is executed again. A paused flow goes on by itself. */
+/** Update types after which no update comes until the flow is executed again. A paused flow continues by itself. */
 export const FINAL_UPDATES: ReadonlySet<FlowUpdateType> = new Set(['flow_complete', 'flow_cancelled', 'error'])

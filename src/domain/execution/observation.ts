@@ -49,7 +49,8 @@ export interface FlowObservation {
 
 export interface FlowEnding {
   /**
-   * `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. `PAUSED`: the flow waits.
+   * `INTERRUPTED`: this process lost the flow or handed it over; another process may resume it. `PAUSED`: the flow
+   * waits.
    */
   readonly status: Extract<FlowStatus, 'COMPLETED' | 'FAILED' | 'CANCELLED' | 'PAUSED'> | 'INTERRUPTED'
   readonly errorCode?: ErrorCode

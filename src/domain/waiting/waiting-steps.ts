@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { schemaField } from '../definition/schema-field.ts'
 import type { StepAction } from '../vocabulary.ts'
+import type { WaitKind } from './wait.ts'
 
 const UNIT_MS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const
 const DURATION = /^(?=\d)(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9})s)?(?:(\d{1,12})ms)?$/
@@ -38,7 +39,9 @@ export const approvalSchema = z.strictObject({
   show: z.string().max(200_000).optional(),
   /** Schema of the `data` that may come with the decision. */
   schema: schemaField.optional(),
-  /** Ids of the users who may decide; nobody else may, the creator of the flow included. Default: all who may write. */
+  /**
+   * Ids of the only users who may decide; the creator of the flow needs to be one of them. Default: all who may write.
+   */
   assignees: z.array(z.string().min(1).max(200)).min(1).max(100).optional(),
   /** Milliseconds until `onTimeout` decides. Default: the step waits without limit. */
   timeoutMs: waitMs.optional(),
@@ -71,6 +74,10 @@ export const isWaitingStep = ({ action }: { readonly action: StepAction }): bool
 /** Whether flows of the definition may pause. */
 export const mayPause = ({ steps }: { readonly steps: readonly { readonly action: StepAction }[] }): boolean =>
   steps.some(isWaitingStep)
+
+/** Whether a step waits for more than a time: for a decision or an event. */
+export const needsSomebody = ({ kind, event }: { readonly kind: WaitKind; readonly event?: string | undefined }): boolean =>
+  kind !== 'wait' || event !== undefined
 
 /** Stands for the provider of steps that wait, whose results no provider wrote. */
 export const ENGINE_PROVIDER = 'polyphony'

@@ -106,8 +106,8 @@ function startWorker(
     },
   )
   worker.on('error', onError)
-  // BullMQ itself continues a job whose lock it lost. A job that no longer exists cannot be given to another process, so the
-  // flow of a slot whose queue was emptied runs on; its owner is alive by its heartbeat.
+  // BullMQ itself continues a job whose lock it lost. A job that no longer exists can be given to no process else, so
+  // the flow of a slot whose queue was emptied runs on; its owner is alive by its heartbeat.
   worker.on('lockRenewalFailed', (jobIds) => {
     for (const jobId of jobIds) {
       queue.getJob(jobId).then((job) => {

@@ -36,7 +36,13 @@ export interface OpenedBullmq {
  * load than everything else. Rejects with DATABASE_SCHEMA_MISMATCH if the schema of BullMQ is
  * behind.
  */
-export async function openBullmq({ database, mayCreateSchema, redisUrl, settings, logger }: OpenBullmqOptions): Promise<OpenedBullmq> {
+export async function openBullmq({
+  database,
+  mayCreateSchema,
+  redisUrl,
+  settings,
+  logger,
+}: OpenBullmqOptions): Promise<OpenedBullmq> {
   const { queue: queueName } = settings
   const onError = (error: Error) => logger?.warn('the queue of slots reported an error', { error: error.message })
   const shared = { settings, clock: systemClock, logger }

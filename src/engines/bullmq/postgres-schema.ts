@@ -56,8 +56,8 @@ export async function migrateBullmqAt(settings: PoolConfig, options: { readonly 
 }
 
 /**
- * Creates a missing schema, if `mayCreate`. Rejects with DATABASE_SCHEMA_MISMATCH if it is older than this version
- * needs: changing it below processes that use it is a step of its own.
+ * Creates the schema if it does not exist, if `mayCreate`. Rejects with DATABASE_SCHEMA_MISMATCH if it is older than
+ * this version needs: changing it below processes that use it is a step of its own.
  */
 export async function prepareBullmqSchema(pool: Pool, mayCreate: boolean): Promise<void> {
   const client = await pool.connect()
@@ -79,16 +79,20 @@ export async function prepareBullmqSchema(pool: Pool, mayCreate: boolean): Promi
   )
 }
 
-/** The version of the schema, 0 if it does not exist. */
+/** The version of the schema; 0 if it does not exist. */
 async function schemaVersion(client: Parameters<typeof assertSchemaCompatibility>[0]): Promise<number> {
   try {
     return await assertSchemaCompatibility(client, BULLMQ_SCHEMA)
   } catch (error) {
     if (error instanceof SchemaMigrationRequiredError) return 0
     if (error instanceof SchemaVersionMismatchError) {
-      throw new OrchestratorError('DATABASE_SCHEMA_MISMATCH', `engine "bullmq": schema "${BULLMQ_SCHEMA}" was made by a newer version`, {
-        cause: error,
-      })
+      throw new OrchestratorError(
+        'DATABASE_SCHEMA_MISMATCH',
+        `engine "bullmq": schema "${BULLMQ_SCHEMA}" was made by a newer version`,
+        {
+          cause: error,
+        },
+      )
     }
     throw error
   }

@@ -11,8 +11,8 @@ export interface PostgresSlotsOptions {
 }
 
 /**
- * Seconds after which an idle worker searches for slots although it was not notified. Postgres notifies it of every slot,
- * so this bounds only what a silently lost connection costs.
+ * Seconds after which an idle worker searches for slots although it was not notified. Postgres notifies it of every
+ * slot, so this bounds only what a silently lost connection costs.
  */
 const IDLE_POLL_S = 10
 

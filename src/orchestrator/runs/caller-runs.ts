@@ -20,7 +20,7 @@ export type CallerRunsDeps = Pick<
 export function createCallerRuns(deps: CallerRunsDeps) {
   const { access, cache, definitions, executions, store } = deps
 
-  /** Starts the flow, or attaches to a paused one, which goes on by itself. Resolves when it is accepted. */
+  /** Starts the flow, or attaches to a paused one, which continues by itself. Resolves when it is accepted. */
   async function start(
     flowId: string,
     userId: string,

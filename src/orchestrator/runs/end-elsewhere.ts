@@ -63,7 +63,6 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
         pollSoon()
       })
     }, pollMs)
-    timer.unref()
   }
 
   function untilSettled(flowId: string, signal: AbortSignal): Promise<void> {

@@ -134,7 +134,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     }
   }
 
-  /** Callers that wait for the end of the flow continue to wait, wherever it is resumed. */
+  /** Callers that wait for the end of the flow keep waiting, wherever the flow continues. */
   function onPause(flowId: string, afterSeq: number, run: Run | undefined): void {
     // A process that has paused a flow also runs flows that become due.
     void engine.takeQueued().catch(() => {})

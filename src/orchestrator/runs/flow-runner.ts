@@ -31,15 +31,15 @@ export interface FlowRunnerDeps {
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
   readonly now: () => Date
   /**
-   * Rejects with PERMISSION_DENIED if the creator of the flow may no longer write its thread. Called when a flow goes on
-   * after a pause, which may have been long.
+   * Rejects with PERMISSION_DENIED if the creator of the flow may no longer write its thread. Called when a flow
+   * continues after a pause, which may have been long.
    */
   readonly assertMayContinue: (run: FlowExecution) => Promise<void>
   /** Called once per execution with its outcome. Implemented by FlowExecutions.onEnd. */
   readonly onEnd: (job: FlowJob, end: ExecutionEnd) => void
 }
 
-/** Of a paused flow: the number of its newest update, after which a caller that waits for the end goes on. */
+/** Of a paused flow: the number of its newest update, after which a caller that waits for the end continues. */
 export type ExecutionEnd =
   | { readonly result: FlowExecutionResult }
   | {
@@ -230,11 +230,7 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
   }
 }
 
-async function pause(
-  deps: FlowRunnerDeps,
-  run: FlowExecution,
-  { waits, ended }: Paused<ExecutionEnd>,
-): Promise<ExecutionEnd> {
+async function pause(deps: FlowRunnerDeps, run: FlowExecution, { waits, ended }: Paused<ExecutionEnd>): Promise<ExecutionEnd> {
   try {
     await storePause(run, waits, run.budget && unfinishedResult(deps, run))
   } catch (error) {

@@ -13,7 +13,8 @@ export type Queueing = 'never' | 'limited' | 'durable'
 /** The options that the process needs which takes the flow from the queue. */
 export function toQueuedOptions({ options, input }: StartRequest, queueing: Queueing): StoredRunOptions | undefined {
   const { messageId: inputMessageId } = input
-  if (queueing === 'never') return options.stored && (inputMessageId === undefined ? options.stored : { ...options.stored, inputMessageId })
+  if (queueing === 'never')
+    return options.stored && (inputMessageId === undefined ? options.stored : { ...options.stored, inputMessageId })
   const { streaming, saveMessages, limits, flowTimeoutMs: flow, stepTimeoutMs: step, apiKeyId, stored } = options
   return {
     streaming,

@@ -168,8 +168,8 @@ const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, stri
   )
 
 /**
- * The provider that wrote an output. If several providers wrote samples or parts of it, one other than the target, so that the
- * sharing rules apply.
+ * The provider that wrote an output. If several providers wrote samples or parts of it, one other than the target, so
+ * that the sharing rules apply.
  */
 export function writerOf({ provider, samples, attempts, writers }: StepResult, target: string): string {
   // A text without any writer, such as the user's own, may go to every target.

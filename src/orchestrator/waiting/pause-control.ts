@@ -20,7 +20,7 @@ export interface FlowCourse {
 export interface PauseHandlers {
   /** Makes waits visible to users while other steps of the flow still run. */
   store(waits: readonly StepWait[]): void
-  /** Nothing else of the flow can go on. Called once; the waits are never resolved after it. */
+  /** Nothing else of the flow can continue. Called once; the waits are never resolved after it. */
   pause(waits: readonly StepWait[]): void
 }
 

@@ -5,7 +5,7 @@ const UPDATES_PER_READ = 500
 
 const NO_COURSE: FlowCourse = { wasPaused: false, activeMs: 0 }
 
-/** The control of a new execution, with the waits of a flow that has run before; those whose time is over have ended. */
+/** The control of a new execution, with the waits of a flow that has run before; those whose time is over, ended. */
 export async function openPauseControl(store: Store, flowId: string, isFresh: boolean): Promise<PauseControl> {
   if (isFresh) return new PauseControl([], NO_COURSE)
   await store.waits.expire(flowId)

@@ -51,7 +51,7 @@ export interface SignalsDeps {
   readonly executions: {
     /** The execution of a flow that runs in this process. */
     find(flowId: string): Pick<FlowExecution, 'pause'> | undefined
-    /** Lets a paused flow go on. */
+    /** Resumes a paused flow. */
     wake(flowId: string): Promise<void>
   }
   readonly now: () => Date
@@ -66,7 +66,10 @@ export function createSignals({ waits, access, hasStep, executions, now }: Signa
     const flow = await access.findFlow(flowId, userId, 'read')
     const find = async () => newest((await waits.of(flowId)).filter((wait) => wait.path === path))
     const wait = await find()
-    if (!wait) throw hasStep(flow, path) ? notWaiting(flowId, path) : stepNotFound(flowId, path)
+    if (!wait) {
+      await access.findFlow(flowId, userId, 'write', flow)
+      throw hasStep(flow, path) ? notWaiting(flowId, path) : stepNotFound(flowId, path)
+    }
     await assertMayAnswer(flow, userId, wait)
     const decision = checkAnswer(flow, wait, answer)
     const at = now()

@@ -86,8 +86,13 @@ function writersOf({ provider, writers, samples, attempts }: StepResult): readon
 async function awaitEnd(task: StepTask, control: PauseControl, shown: Shown, at: Date): Promise<StoredWait> {
   const { run, step, iteration, options } = task
   const prior = control.stored.get(waitKey({ path: step.id, iteration }))
+  // The result of a wait starts when the wait does. A failed result of an earlier wait says nothing about this one.
   const hasFailed = run.prior.results.some(
-    (result) => result.stepId === step.id && result.iteration === iteration && result.status === 'FAILED',
+    (result) =>
+      result.stepId === step.id &&
+      result.iteration === iteration &&
+      result.status === 'FAILED' &&
+      result.startedAt.getTime() === prior?.since.getTime(),
   )
   // A step that failed because its time was over waits again when the flow is executed again.
   const isOver = hasFailed && prior?.decision?.timedOut === true

@@ -6,6 +6,8 @@ import type { FlowAccess } from '../flows/flow-access.ts'
 import { parseOptions } from '../service-options.ts'
 
 const listOptionsSchema = z.strictObject({
+  /** Only steps of this flow. All of them are one page. FLOW_NOT_FOUND. */
+  flowId: z.string().max(200).optional(),
   /** 1 to 1000, default 100. */
   limit: z.number().int().min(1).max(1_000).default(100),
   /** `nextCursor` of the previous page. */
@@ -44,22 +46,36 @@ export interface WaitingPage {
 }
 
 export interface WaitingListDeps {
-  readonly waits: Pick<WaitRepository, 'list'>
-  readonly access: Pick<FlowAccess, 'assertUser' | 'canWrite'>
+  readonly waits: Pick<WaitRepository, 'list' | 'of'>
+  readonly access: Pick<FlowAccess, 'assertUser' | 'canWrite' | 'findFlow'>
+  readonly now: () => Date
 }
 
 const ORDER: PageOrder = { name: 'waiting', by: 'instant' }
 
 /** Creates the function that lists the steps that wait in flows which a user may read, the oldest first. */
-export function createWaitingList({ waits, access }: WaitingListDeps) {
+export function createWaitingList({ waits, access, now }: WaitingListDeps) {
   return async function list(userId: string, given: ListWaitingOptions = {}): Promise<WaitingPage> {
     access.assertUser(userId)
-    const { limit, cursor } = parseOptions(listOptionsSchema, given, 'listWaiting')
+    const { flowId, limit, cursor } = parseOptions(listOptionsSchema, given, 'listWaiting')
+    if (flowId !== undefined) return { waiting: await toWaiting(await openOf(flowId, userId), userId) }
     const found = await waits.list(userId, limit + 1, cursor === undefined ? undefined : toWaitCursor(cursor))
     const page = found.slice(0, limit)
-    const waiting = await Promise.all(page.map(async (wait) => toWaitingStep(wait, await mayAnswer(wait, userId))))
+    const waiting = await toWaiting(page, userId)
     const last = page.at(-1)
     return found.length > limit && last ? { waiting, nextCursor: toCursor(last) } : { waiting }
+  }
+
+  async function openOf(flowId: string, userId: string): Promise<readonly StepWait[]> {
+    const { status } = await access.findFlow(flowId, userId, 'read')
+    if (status !== 'PAUSED' && status !== 'RUNNING') return []
+    const at = now()
+    const open = (await waits.of(flowId)).filter(({ decidedAt, deadline }) => !decidedAt && (!deadline || deadline > at))
+    return open.sort((a, b) => a.since.getTime() - b.since.getTime())
+  }
+
+  function toWaiting(found: readonly StepWait[], userId: string): Promise<readonly WaitingStep[]> {
+    return Promise.all(found.map(async (wait) => toWaitingStep(wait, await mayAnswer(wait, userId))))
   }
 
   async function mayAnswer({ kind, event, assignees, threadId }: StepWait, userId: string): Promise<boolean> {

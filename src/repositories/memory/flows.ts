@@ -15,14 +15,14 @@ import type {
   UsageRepository,
   WaitRepository,
 } from '../repository.ts'
-import { createMemoryClaims } from './claims.ts'
 import { claimFlow, createStoredFlow, enqueueFlow, finishFlow } from './flow-changes.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
-import { createMemoryQueue, type FindDead } from './queue.ts'
+import { createMemoryClaims } from './queue/claims.ts'
+import { createMemoryQueue, type FindDead } from './queue/queue.ts'
+import { createMemoryWaits, type MemoryWaitsDeps } from './queue/waits.ts'
 import { createFlowRecords, type FlowRecordsOptions } from './records.ts'
 import { createMemoryUsage } from './usage.ts'
-import { createMemoryWaits, type MemoryWaitsDeps } from './waits.ts'
 
 export interface MemoryFlows {
   readonly flows: FlowRepository

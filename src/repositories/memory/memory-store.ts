@@ -4,7 +4,7 @@ import { createMemoryBudgets } from './budgets.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
 import { createMemoryFlows, type MemoryFlows } from './flows.ts'
-import type { FindDead } from './queue.ts'
+import type { FindDead } from './queue/queue.ts'
 import { createMemorySchedules } from './schedules.ts'
 import { createMemoryWebhooks } from './webhooks.ts'
 

@@ -21,6 +21,7 @@ const DESCRIPTION =
 const TAGS: Readonly<Record<string, string>> = {
   flows: 'Stored flows with their definitions and results.',
   executions: 'Executions of flows: start, stream updates, cancel.',
+  waiting: 'Steps that wait for a decision, a time or an event, and their answers.',
   threads: 'Conversations with their messages and permissions.',
   templates: 'Definitions that are built from a few parameters.',
   providers: 'Configured providers and their health.',

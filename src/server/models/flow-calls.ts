@@ -1,6 +1,7 @@
 import type { FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
-import { flowCancelled } from '../../domain/execution/flow-errors.ts'
+import { flowCancelled, flowPaused } from '../../domain/execution/flow-errors.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
+import { needsSomebody } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerDeps } from '../server-deps.ts'
 import { addAnswer, type FlowAnswer, noAnswer, toAnswer, toRefusal } from './answer.ts'
@@ -96,6 +97,8 @@ export function createFlowCalls(deps: FlowCallsDeps) {
         end = endOf(update, asJson)
         const chunk = text.chunkOf(update)
         if (chunk !== undefined) await onText?.(chunk)
+        // No request stays open for a decision that may take days. The flow stays, and its answer can be read later.
+        if (update.type === 'flow_paused' && end) break
       }
       if (!end) throw signal.aborted ? abandoned(signal) : notFound(flowId)
       const ended = end.answer ?? (await refusalFor(end.error, call))
@@ -133,7 +136,18 @@ function endOf(update: FlowUpdate, asJson: boolean): End | undefined {
     const { code, message, retryable, details } = update.data
     return { error: new OrchestratorError(code, message, { retryable, details: { ...details, flowId } }) }
   }
-  if (update.type !== 'flow_cancelled' && update.type !== 'flow_paused') return undefined
+  if (update.type === 'flow_paused') {
+    const open = update.data.waits.filter(needsSomebody)
+    return open.length === 0
+      ? undefined
+      : {
+          error: flowPaused(
+            flowId,
+            open.map(({ path }) => path),
+          ),
+        }
+  }
+  if (update.type !== 'flow_cancelled') return undefined
   return { error: flowCancelled(flowId, update.data.reason) }
 }
 

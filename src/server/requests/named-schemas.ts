@@ -6,6 +6,7 @@ import { sharingPolicy } from '../../protocol/sharing.ts'
 import { ticket } from '../../protocol/socket.ts'
 import * as threads from '../../protocol/thread.ts'
 import { flowUpdate } from '../../protocol/update.ts'
+import * as waiting from '../../protocol/waiting.ts'
 
 /**
  * Schemas that the OpenAPI document defines once, under these names, and refers to everywhere else. An interface adds
@@ -23,6 +24,9 @@ const NAMES: Readonly<Record<string, z.ZodType>> = {
   FlowStatusReport: flows.flowStatusReport,
   FlowCheck: flows.flowCheck,
   FlowUpdate: flowUpdate,
+  WaitingStep: waiting.waitingStep,
+  WaitingPage: waiting.waitingPage,
+  StepDecision: waiting.stepDecision,
   ErrorInfo: errorInfo,
   Thread: threads.thread,
   ThreadPage: threads.threadPage,

@@ -9,7 +9,7 @@ type FrameOf<Type extends MessageType> = Extract<ClientFrame, { readonly type: T
 
 /** The connection on which a message arrived, as far as messages use it. */
 export interface MessageContext {
-  readonly orchestrator: Pick<ServerDeps['orchestrator'], 'startFlow' | 'cancelFlow'>
+  readonly orchestrator: Pick<ServerDeps['orchestrator'], 'startFlow' | 'cancelFlow' | 'signal'>
   readonly caller: Caller
   readonly subscriptions: SubscriptionSet
 }
@@ -54,6 +54,12 @@ export const SOCKET_MESSAGES: Messages = {
     scope: 'execute',
     async handle({ flowId, requestId }, { orchestrator, caller }) {
       return { type: 'status', requestId, flowId, status: await orchestrator.cancelFlow(flowId, caller.userId) }
+    },
+  },
+  signal: {
+    scope: 'execute',
+    async handle({ flowId, path, answer, requestId }, { orchestrator, caller }) {
+      return { type: 'decided', requestId, flowId, decision: await orchestrator.signal(flowId, caller.userId, path, answer) }
     },
   },
   ping: {

@@ -1,6 +1,7 @@
 import type { FlowStatusReport } from '../../domain/execution/flow.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
+import { needsSomebody } from '../../domain/waiting/waiting-steps.ts'
 import type { ServerDeps } from '../server-deps.ts'
 
 export interface WaitForEndOptions {
@@ -14,8 +15,9 @@ export interface WaitForEndOptions {
 }
 
 /**
- * Waits for the end of a flow, whichever process runs it. Resolves with the status of a flow that has ended or is
- * paused, with `undefined` when the time is over or the signal was aborted. Rejects with FLOW_NOT_FOUND.
+ * Waits for the end of a flow, whichever process runs it. Resolves with the status of a flow that has ended, or that is
+ * paused until somebody decides or sends an event; a pause until an instant is part of the wait. Resolves with
+ * `undefined` when the time is over or the signal was aborted. Rejects with FLOW_NOT_FOUND.
  */
 export async function waitForEnd(
   { orchestrator }: Pick<ServerDeps, 'orchestrator'>,
@@ -25,7 +27,11 @@ export async function waitForEnd(
   for await (const update of orchestrator.streamFlow(flowId, userId, { signal: end })) {
     if (end.aborted) break
     await onUpdate?.(update)
+    if (update.type !== 'flow_paused' || !update.data.waits.some(needsSomebody)) continue
+    // The update may belong to an earlier pause.
+    const current = await orchestrator.getFlowStatus(flowId, userId)
+    if (current.status === 'PAUSED') return current
   }
   const status = await orchestrator.getFlowStatus(flowId, userId)
-  return SETTLED.includes(status.status) || status.status === 'PAUSED' ? status : undefined
+  return SETTLED.includes(status.status) ? status : undefined
 }

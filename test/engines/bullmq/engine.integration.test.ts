@@ -42,7 +42,9 @@ describe.skipIf(!redis)(redis ? 'with Redis' : 'with Redis: skipped, because no 
       return {
         store,
         create: async (deps) =>
-          (await openBullmq({ database: { connectionString: url }, mayCreateSchema: true, redisUrl: redis?.url, settings })).create(deps),
+          (
+            await openBullmq({ database: { connectionString: url }, mayCreateSchema: true, redisUrl: redis?.url, settings })
+          ).create(deps),
         close: async () => {
           await store.close()
           await drop()

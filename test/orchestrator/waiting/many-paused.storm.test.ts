@@ -16,7 +16,9 @@ const until = new Date(Date.now() + 86_400_000).toISOString()
 const sleeper = { name: 'sleeper', type: 'sequential', steps: [generate('draft'), { id: 'nap', action: 'wait', until }] } as const
 const waiter = { name: 'waiter', type: 'sequential', steps: [generate('draft'), approve('ok'), generate('publish')] } as const
 
-test('thousands of sleeping and waiting flows survive a restart of everything: none is lost, none runs twice', { timeout: 600_000 }, async () => {
+test('thousands of sleeping and waiting flows survive a restart of everything: none is lost, none runs twice', {
+  timeout: 600_000,
+}, async () => {
   const { url, drop } = await openTestPostgres()
   const provider = createScriptedProvider({ replies: () => 'a reply' })
   const open = () => openTestPolyphony({ database: url, providers: { scripted: provider } })
@@ -24,13 +26,17 @@ test('thousands of sleeping and waiting flows survive a restart of everything: n
   const before = await open()
   const { id: threadId } = await before.conversations.createThread(USER, {})
   const flowIds: string[] = []
-  await inParallel(Array.from({ length: SLEEPING + WAITING }).map((_, number) => number), WIDTH, async (number) => {
-    const { orchestrator } = before
-    const flow = await orchestrator.createFlow(threadId, USER, number < SLEEPING ? sleeper : waiter)
-    flowIds[number] = flow.id
-    await orchestrator.startFlow(flow.id, USER, { input: 'q' })
-    for await (const update of orchestrator.streamFlow(flow.id, USER)) if (update.type === 'flow_paused') break
-  })
+  await inParallel(
+    Array.from({ length: SLEEPING + WAITING }).map((_, number) => number),
+    WIDTH,
+    async (number) => {
+      const { orchestrator } = before
+      const flow = await orchestrator.createFlow(threadId, USER, number < SLEEPING ? sleeper : waiter)
+      flowIds[number] = flow.id
+      await orchestrator.startFlow(flow.id, USER, { input: 'q' })
+      for await (const update of orchestrator.streamFlow(flow.id, USER)) if (update.type === 'flow_paused') break
+    },
+  )
   await before.close()
   expect(provider.requests).toHaveLength(SLEEPING + WAITING)
 
@@ -49,12 +55,18 @@ test('thousands of sleeping and waiting flows survive a restart of everything: n
 
   const decisions = rows.filter(({ kind }) => kind === 'approve')
   await inParallel(decisions, WIDTH, async ({ flowId, path, hash }) => {
-    const outcomes = await Promise.allSettled([one, two].map(({ orchestrator }) => orchestrator.signal(flowId, USER, path, { approved: true, hash })))
+    const outcomes = await Promise.allSettled(
+      [one, two].map(({ orchestrator }) => orchestrator.signal(flowId, USER, path, { approved: true, hash })),
+    )
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
     for await (const _ of one.orchestrator.streamFlow(flowId, USER));
     const flow = await one.orchestrator.getFlow(flowId, USER)
     expect(flow).toMatchObject({ status: 'COMPLETED' })
-    expect(flow.stepResults.map(({ stepId, status }) => `${stepId} ${status}`)).toEqual(['draft SUCCESS', 'ok SUCCESS', 'publish SUCCESS'])
+    expect(flow.stepResults.map(({ stepId, status }) => `${stepId} ${status}`)).toEqual([
+      'draft SUCCESS',
+      'ok SUCCESS',
+      'publish SUCCESS',
+    ])
   })
   expect(provider.requests).toHaveLength(SLEEPING + 2 * WAITING)
   const left = await two.orchestrator.listWaitingPage(USER, { limit: 1_000 })

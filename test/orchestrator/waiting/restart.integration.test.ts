@@ -11,7 +11,11 @@ import { approve, generate, startPaused } from './waiting-flows.ts'
 const definition = {
   name: 'over a restart',
   type: 'sequential',
-  steps: [generate('draft'), approve('ok', { show: '{{ steps.draft.output }}' }), generate('publish', { prompt: 'Publish {{ steps.ok.output }}' })],
+  steps: [
+    generate('draft'),
+    approve('ok', { show: '{{ steps.draft.output }}' }),
+    generate('publish', { prompt: 'Publish {{ steps.ok.output }}' }),
+  ],
 } as const
 
 const databases = {
@@ -61,7 +65,9 @@ describe.each(Object.entries(databases))('a paused flow on %s', (_name, openData
     for await (const update of orchestrator.streamFlow(flowId, USER, { afterSeq: 6 })) if (update.type === 'flow_paused') break
     expect((await orchestrator.cancelFlow(flowId, USER)).status).toBe('CANCELLED')
     await expect(end).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
-    await expect(orchestrator.signal(flowId, USER, 'second', { approved: true })).rejects.toMatchObject({ code: 'STEP_NOT_WAITING' })
+    await expect(orchestrator.signal(flowId, USER, 'second', { approved: true })).rejects.toMatchObject({
+      code: 'STEP_NOT_WAITING',
+    })
     await orchestrator.startFlow(flowId, USER)
     for await (const update of orchestrator.streamFlow(flowId, USER, { afterSeq: 10 })) if (update.type === 'flow_paused') break
     const again = orchestrator.executeFlow(flowId, USER)

@@ -7,13 +7,20 @@ const passOn = (model: string) =>
   ({
     name: 'pass on',
     type: 'sequential',
-    steps: [generate('draft'), approve('ok'), { id: 'publish', model, action: 'transform', prompt: 'Publish {{ steps.ok.output }}' }],
+    steps: [
+      generate('draft'),
+      approve('ok'),
+      { id: 'publish', model, action: 'transform', prompt: 'Publish {{ steps.ok.output }}' },
+    ],
   }) as const
 
 describe('sharing through a step that waits', () => {
   test('the text of a provider comes back to it without a policy', async () => {
     const { polyphony, threadId } = await scripted(() => 'a text')
-    expect(await polyphony.orchestrator.checkFlow(passOn('scripted/m'), USER)).toMatchObject({ ok: true, calls: { min: 2, max: 2 } })
+    expect(await polyphony.orchestrator.checkFlow(passOn('scripted/m'), USER)).toMatchObject({
+      ok: true,
+      calls: { min: 2, max: 2 },
+    })
     const { flowId, end } = await startPaused(polyphony, threadId, passOn('scripted/m'))
     await polyphony.orchestrator.signal(flowId, USER, 'ok', { approved: true, edit: 'an edited text' })
     expect((await end).steps[1]).toMatchObject({ writers: ['scripted'], output: 'an edited text' })

@@ -8,9 +8,11 @@ beforeEach(async () => {
 })
 afterEach(() => given.polyphony.close())
 
-const one = (approval: object = {}) => ({ name: 'one approval', type: 'sequential', steps: [generate('draft'), approve('ok', approval)] }) as const
+const one = (approval: object = {}) =>
+  ({ name: 'one approval', type: 'sequential', steps: [generate('draft'), approve('ok', approval)] }) as const
 const start = (definition: Parameters<typeof startPaused>[2]) => startPaused(given.polyphony, given.threadId, definition)
-const signal = (...parameters: Parameters<typeof given.polyphony.orchestrator.signal>) => given.polyphony.orchestrator.signal(...parameters)
+const signal = (...parameters: Parameters<typeof given.polyphony.orchestrator.signal>) =>
+  given.polyphony.orchestrator.signal(...parameters)
 
 describe('decisions', () => {
   test('a rejection is a result that conditions read, and the flow completes', async () => {
@@ -50,7 +52,9 @@ describe('decisions', () => {
 
   test('a decision about something else than the step shows is refused', async () => {
     const { flowId, end } = await start(one())
-    await expect(signal(flowId, USER, 'ok', { approved: true, hash: 'stale' })).rejects.toMatchObject({ code: 'APPROVAL_OUTDATED' })
+    await expect(signal(flowId, USER, 'ok', { approved: true, hash: 'stale' })).rejects.toMatchObject({
+      code: 'APPROVAL_OUTDATED',
+    })
     const [open] = await given.polyphony.orchestrator.listWaiting(USER)
     await signal(flowId, USER, 'ok', { approved: true, hash: open?.hash })
     expect((await end).status).toBe('COMPLETED')
@@ -63,7 +67,9 @@ describe('decisions', () => {
       required: ['amount'],
     }
     const { flowId, end } = await start(one({ schema }))
-    await expect(signal(flowId, USER, 'ok', { approved: true, data: { amount: 'much' } })).rejects.toMatchObject({ code: 'INPUT_INVALID' })
+    await expect(signal(flowId, USER, 'ok', { approved: true, data: { amount: 'much' } })).rejects.toMatchObject({
+      code: 'INPUT_INVALID',
+    })
     await expect(signal(flowId, USER, 'ok', { approved: true })).rejects.toMatchObject({ code: 'INPUT_INVALID' })
     const [open] = await given.polyphony.orchestrator.listWaiting(USER)
     expect(open?.schema).toEqual(schema)
@@ -90,7 +96,12 @@ describe('decisions', () => {
     // An assignee who may not read the thread does not learn that the flow exists.
     await expect(signal(flowId, 'eve', 'ok', { approved: true })).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })
     const mayAnswer = async (userId: string) => (await polyphony.orchestrator.listWaiting(userId)).map((row) => row.mayAnswer)
-    expect([await mayAnswer(USER), await mayAnswer('ada'), await mayAnswer('bob'), await mayAnswer('eve')]).toEqual([[false], [true], [false], []])
+    expect([await mayAnswer(USER), await mayAnswer('ada'), await mayAnswer('bob'), await mayAnswer('eve')]).toEqual([
+      [false],
+      [true],
+      [false],
+      [],
+    ])
     await signal(flowId, 'ada', 'ok', { approved: true })
     expect((await end).steps[1]?.parsed).toMatchObject({ by: 'ada' })
   })
@@ -125,24 +136,33 @@ describe('deadlines', () => {
 
 describe('times and events', () => {
   test('a flow sleeps for a duration and passes the text before it on', async () => {
-    const { end } = await start({ name: 'sleep', type: 'sequential', steps: [generate('draft'), { id: 'pause', action: 'wait', for: '10ms' }] })
+    const { end } = await start({
+      name: 'sleep',
+      type: 'sequential',
+      steps: [generate('draft'), { id: 'pause', action: 'wait', for: '10ms' }],
+    })
     const { steps, finalOutput } = await end
     expect(steps[1]).toMatchObject({ status: 'SUCCESS', provider: 'polyphony', output: steps[0]?.output })
     expect(finalOutput).toBe(steps[0]?.output)
   })
 
   test('an instant in the past does not pause the flow', async () => {
-    const result = await given.run({ name: 'past', type: 'sequential', steps: [generate('draft'), { id: 'pause', action: 'wait', until: '2020-01-01T00:00:00Z' }] })
+    const result = await given.run({
+      name: 'past',
+      type: 'sequential',
+      steps: [generate('draft'), { id: 'pause', action: 'wait', until: '2020-01-01T00:00:00Z' }],
+    })
     expect(result.status).toBe('COMPLETED')
     expect(given.updates.map(({ type }) => type)).not.toContain('flow_paused')
   })
 
   test('an event reaches the steps with the same correlation, and no others', async () => {
-    const definition = (order: string) => ({
-      name: `order ${order}`,
-      type: 'sequential',
-      steps: [generate('draft'), { id: 'paid', action: 'wait', event: 'paid', correlation: `order-${order}` }],
-    }) as const
+    const definition = (order: string) =>
+      ({
+        name: `order ${order}`,
+        type: 'sequential',
+        steps: [generate('draft'), { id: 'paid', action: 'wait', event: 'paid', correlation: `order-${order}` }],
+      }) as const
     const first = await start(definition('1'))
     const second = await start(definition('2'))
     const { orchestrator } = given.polyphony
@@ -157,14 +177,24 @@ describe('times and events', () => {
   })
 
   test('an event that does not come in time is a result, not a failure', async () => {
-    const { end } = await start({ name: 'late', type: 'sequential', steps: [generate('draft'), { id: 'paid', action: 'wait', event: 'paid', timeoutMs: 1 }] })
+    const { end } = await start({
+      name: 'late',
+      type: 'sequential',
+      steps: [generate('draft'), { id: 'paid', action: 'wait', event: 'paid', timeoutMs: 1 }],
+    })
     expect((await end).steps[1]).toMatchObject({ status: 'SUCCESS', parsed: { event: 'paid', timedOut: true } })
   })
 
   test('a sleeping step takes no answer', async () => {
-    const { flowId } = await start({ name: 'sleep', type: 'sequential', steps: [generate('draft'), { id: 'pause', action: 'wait', for: '1h' }] })
+    const { flowId } = await start({
+      name: 'sleep',
+      type: 'sequential',
+      steps: [generate('draft'), { id: 'pause', action: 'wait', for: '1h' }],
+    })
     await expect(signal(flowId, USER, 'pause', {})).rejects.toMatchObject({ code: 'STEP_NOT_WAITING' })
-    expect(await given.polyphony.orchestrator.listWaiting(USER)).toMatchObject([{ path: 'pause', kind: 'wait', mayAnswer: false }])
+    expect(await given.polyphony.orchestrator.listWaiting(USER)).toMatchObject([
+      { path: 'pause', kind: 'wait', mayAnswer: false },
+    ])
   })
 })
 
@@ -192,10 +222,17 @@ describe('flow types', () => {
   })
 
   test('two approvals that are answered at once lose neither', async () => {
-    const { flowId, end } = await start({ name: 'at once', type: 'parallel', steps: [generate('a'), approve('okA'), approve('okB')] })
+    const { flowId, end } = await start({
+      name: 'at once',
+      type: 'parallel',
+      steps: [generate('a'), approve('okA'), approve('okB')],
+    })
     await Promise.all([signal(flowId, USER, 'okA', { approved: true }), signal(flowId, USER, 'okB', { approved: false })])
     const { steps } = await end
-    expect(Object.fromEntries(steps.map(({ stepId, parsed }) => [stepId, parsed]))).toMatchObject({ okA: { approved: true }, okB: { approved: false } })
+    expect(Object.fromEntries(steps.map(({ stepId, parsed }) => [stepId, parsed]))).toMatchObject({
+      okA: { approved: true },
+      okB: { approved: false },
+    })
   })
 
   test('a person alone steers a refinement: rejected drafts are refined, the edit of the approved one is the output', async () => {
@@ -203,7 +240,11 @@ describe('flow types', () => {
       name: 'person decides',
       type: 'refinement',
       refinement: { maxIterations: 5 },
-      steps: [generate('draft'), approve('ok'), { id: 'better', model: 'scripted/m', action: 'refine', prompt: 'Do better: {{ steps.ok.parsed.data }}' }],
+      steps: [
+        generate('draft'),
+        approve('ok'),
+        { id: 'better', model: 'scripted/m', action: 'refine', prompt: 'Do better: {{ steps.ok.parsed.data }}' },
+      ],
     })
     await signal(flowId, USER, 'ok', { approved: false, data: 'shorter' })
     await untilPaused(given.polyphony, flowId, 2)

@@ -25,4 +25,5 @@ export async function untilPaused({ orchestrator }: Polyphony, flowId: string, t
 export const approve = (id: string, approval: object = {}) =>
   ({ id, action: 'approve', approval: { prompt: `Is ${id} fine?`, ...approval } }) as const
 
-export const generate = (id: string, further: object = {}) => ({ id, model: 'scripted/m', action: 'generate', ...further }) as const
+export const generate = (id: string, further: object = {}) =>
+  ({ id, model: 'scripted/m', action: 'generate', ...further }) as const

@@ -145,7 +145,7 @@ async function open(slowAfterMs = 1_000_000) {
   }
   const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
     subscriptions,
-    orchestrator: { startFlow: neverCalled, cancelFlow: neverCalled },
+    orchestrator: { startFlow: neverCalled, cancelFlow: neverCalled, signal: neverCalled },
     settings,
   })
   return { line, webSocket, connection }

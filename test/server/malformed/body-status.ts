@@ -3,6 +3,7 @@ import { templateArguments } from '../../../src/protocol/catalogue.ts'
 import { execution, flowToCheck, newFlow, rerun, stepExecution } from '../../../src/protocol/flow.ts'
 import { newSharingPolicy } from '../../../src/protocol/sharing.ts'
 import { newMessage, newPermission, newThread } from '../../../src/protocol/thread.ts'
+import { newEvent, stepAnswer } from '../../../src/protocol/waiting.ts'
 
 /** What the bodies of these routes have to be. */
 export const BODY_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
@@ -14,6 +15,8 @@ export const BODY_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   'POST /api/v1/flows/check': flowToCheck,
   'POST /api/v1/flows/:flowId/execute': execution,
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': stepExecution,
+  'POST /api/v1/flows/:flowId/steps/:stepId/signal': stepAnswer,
+  'POST /api/v1/events': newEvent,
   'POST /api/v1/flows/:flowId/rerun': rerun,
   'POST /api/v1/templates/:name/instantiate': templateArguments,
 }

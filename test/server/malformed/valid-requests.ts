@@ -70,6 +70,8 @@ const bodiesOf = ({ threadId, flowId }: KnownIds): Readonly<Record<string, reado
     { input: 'hello', streaming: true, timeout: { flow: 1_000, step: 500 }, limits: { maxTokens: 5_000 }, metadata: { a: 1 } },
   ],
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': [{ input: 'hello' }],
+  'POST /api/v1/flows/:flowId/steps/:stepId/signal': [{ approved: true, edit: 'a text', data: { a: 1 }, hash: 'a hash' }],
+  'POST /api/v1/events': [{ event: 'paid', correlation: 'order-1', data: { a: 1 } }],
   'POST /api/v1/flows/:flowId/rerun': [{ fromStep: 'check', input: 'again' }],
   'POST /api/v1/templates/:name/instantiate': [{ parameters: {} }],
   'POST /v1/chat/completions': [
@@ -123,6 +125,7 @@ const QUERIES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'GET /api/v1/flows': { status: 'COMPLETED', type: 'sequential', limit: '5', offset: '0', sortBy: 'name', sortOrder: 'ASC' },
   'GET /api/v1/flows/:flowId/updates': { afterSeq: '1' },
   'POST /api/v1/flows/:flowId/execute': { wait: '20' },
+  'GET /api/v1/waiting': { limit: '5' },
   'GET /api/v1/usage': { from: '2026-01-01', to: '2027-01-01', groupBy: 'day,model', limit: '10' },
 }
 

@@ -97,10 +97,12 @@ describe('scopes', () => {
     get_flow: ['read'],
     follow_flow: ['read'],
     get_usage: ['read'],
+    list_waiting: ['read'],
     create_flow: ['write'],
     rerun_flow: ['write'],
     start_flow: ['execute'],
     cancel_flow: ['execute'],
+    answer_waiting: ['execute'],
   }
 
   test('every MCP tool is in the table of scopes', () => {
@@ -136,6 +138,8 @@ describe('two users', () => {
     ['rerun_flow', (flowId) => ({ flowId })],
     ['rerun_flow', (flowId) => ({ flowId, fromStep: 'polish' })],
     ['get_usage', (flowId) => ({ flowId })],
+    ['list_waiting', (flowId) => ({ flowId })],
+    ['answer_waiting', (flowId) => ({ flowId, path: 'draft', hash: 'any', approved: true })],
   ]
 
   test.each(REVISIONS)('a flow of another user gets the same answer as an unknown one ($revision)', async ({ mode }) => {

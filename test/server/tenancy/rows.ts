@@ -237,6 +237,22 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
   'POST /api/v1/flows/:flowId/cancel': [
     onFlow('execute', 'write', 200, (id) => `/flows/${id}/cancel`, undefined, 'waitingFlowId'),
   ],
+  'GET /api/v1/waiting': [
+    own('read', '/waiting'),
+    own('read', '/waiting?limit=1'),
+    onFlow('read', 'read', 200, (id) => `/waiting?flowId=${id}`),
+  ],
+  'POST /api/v1/flows/:flowId/steps/:stepId/signal': [
+    // The step has ended, so an answer that is allowed comes too late.
+    onFlow(
+      'execute',
+      'write',
+      409,
+      (id, { stepId }) => `/flows/${id}/steps/${stepId}/signal`,
+      () => ({ approved: true }),
+    ),
+  ],
+  'POST /api/v1/events': [own('execute', '/events', 200, (mark) => ({ event: 'paid', data: mark }))],
   'POST /api/v1/flows/:flowId/rerun': [
     onFlow(
       'write',

@@ -34,6 +34,13 @@ const FRAMES: Readonly<Record<string, FrameRow>> = {
     done: 'status',
     frame: ({ waitingFlowId }) => ({ type: 'cancel', flowId: waitingFlowId }),
   },
+  // The step has ended, so an answer that is allowed comes too late.
+  signal: {
+    scope: 'execute',
+    right: 'write',
+    done: 'refused',
+    frame: ({ doneFlowId }) => ({ type: 'signal', flowId: doneFlowId, path: 'step', answer: { approved: true } }),
+  },
   ping: { done: 'pong', frame: () => ({ type: 'ping' }) },
 }
 

@@ -74,6 +74,22 @@ export const TOOL_ROWS: Readonly<Record<string, readonly Row[]>> = {
     tool('create_flow', 'write', undefined, ({ mark }) => ({ definition: definitionOf(mark) })),
     tool('create_flow', 'write', 'write', ({ threadId, mark }) => ({ definition: definitionOf(mark), threadId })),
   ],
+  list_waiting: [
+    tool('list_waiting', 'read', undefined, () => ({})),
+    tool('list_waiting', 'read', 'read', ({ doneFlowId }) => ({ flowId: doneFlowId })),
+  ],
+  // The step has ended, so an answer that is allowed comes too late.
+  answer_waiting: [
+    {
+      ...tool('answer_waiting', 'execute', 'write', ({ doneFlowId, stepId }) => ({
+        flowId: doneFlowId,
+        path: stepId,
+        hash: 'any',
+        approved: true,
+      })),
+      done: 409,
+    },
+  ],
   cancel_flow: [tool('cancel_flow', 'execute', 'write', ({ waitingFlowId }) => ({ flowId: waitingFlowId }))],
   rerun_flow: [
     tool('rerun_flow', 'write', 'write', ({ doneFlowId }) => ({ flowId: doneFlowId })),

@@ -28,7 +28,7 @@ export const rerunFlowCommand = defineCommand<RerunOptions>({
     await withRunningServices(context, { ...toFlags(options), ...(simulate && { simulator: true }) }, async (open) => {
       const { orchestrator } = open
       const { definition } = await orchestrator.getFlow(flowId, LOCAL_USER)
-      const { prepareRun } = await import('../../sharing.ts')
+      const { prepareRun } = await import('../../questions/sharing.ts')
       await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing })
       const { id, name } = await orchestrator.rerunFlow(flowId, LOCAL_USER, { fromStep, input })
       showResult(context, await runFlow(context, open, { flowId: id, userId: LOCAL_USER, title: name, streaming: true }))

@@ -32,7 +32,7 @@ export const resumeFlowCommand = defineCommand<ResumeOptions>({
           details: { flowId },
         })
       }
-      const { prepareRun } = await import('../../sharing.ts')
+      const { prepareRun } = await import('../../questions/sharing.ts')
       await prepareRun(context, open, definition, { userId, allowSharing })
       const limits = maxCostUsd === undefined ? undefined : { maxCostUsd }
       const execution = { flowId: id, userId: LOCAL_USER, title: name, streaming: true, limits }

@@ -29,7 +29,7 @@ const trailerSchema = z.strictObject({
 export type ExportHeader = z.infer<typeof headerSchema>
 export type ExportTrailer = z.infer<typeof trailerSchema>
 
-/** One line of a row. The text of the row is the JSON that Postgres made, which keeps numbers and JSON columns exactly. */
+/** One line of a row. Its text is the JSON that Postgres made, which keeps numbers and JSON columns exactly. */
 export const toRowLine = (kind: string, rowJson: string): string => `{"kind":"${kind}","row":${rowJson}}\n`
 
 export const toLine = (value: ExportHeader | ExportTrailer): string => `${JSON.stringify(value)}\n`

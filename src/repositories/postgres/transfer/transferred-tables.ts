@@ -64,6 +64,8 @@ const RULES: readonly TransferRule[] = [
   { kind: 'claim', table: 'polyphony_flow_claims', parent: ofFlow, omitted: { job_id: 'null' } },
   { kind: 'result', table: 'polyphony_step_results', parent: ofFlow },
   { kind: 'attempt', table: 'polyphony_step_attempts', parent: ofFlow },
+  { kind: 'intent', table: 'polyphony_call_intents', parent: ofFlow },
+  { kind: 'wait', table: 'polyphony_flow_waits', parent: ofFlow },
   { kind: 'update', table: 'polyphony_flow_updates', parent: ofFlow },
 ]
 
@@ -74,6 +76,11 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   polyphony_idempotency: 'a repeated request reaches the server that answered the first one',
   polyphony_webhooks: 'secrets stay where they are; the destination makes its own',
   polyphony_webhook_deliveries: 'the source sends what it has announced, and the destination would send it twice',
+  polyphony_budget_usage: 'budgets count what was spent through their own database; the ledger of attempts is exported',
+  polyphony_budget_reservations: 'calls of the source are settled there',
+  polyphony_provider_rates: 'rates hold for the processes that share a database',
+  polyphony_provider_slots: 'calls of the source hold them',
+  polyphony_request_counts: 'they count requests of the last minute',
   polyphony_schedules: 'the destination continues with the next instant of its own configuration',
 }
 
@@ -97,7 +104,7 @@ function columnsOf({ table, omitted = {} }: TransferRule): readonly TransferredC
 }
 
 /**
- * All tables of an export, in the order of the file. The columns derive from the tables of columns, so that a new column
- * is exported without further code.
+ * All tables of an export, in the order of the file. The columns derive from the tables of columns, so that a new
+ * column is exported without further code.
  */
 export const TRANSFERRED_TABLES: readonly TransferredTable[] = RULES.map((rule) => ({ ...rule, columns: columnsOf(rule) }))

@@ -49,7 +49,7 @@ export const executionRoutes =
           operationId: 'executeFlow',
           tags,
           summary:
-            'Execute a flow, or resume it after its last recorded step; with `wait` the response is sent when the flow has ended',
+            'Execute a flow, or resume it after its last recorded step; with `wait` the response is sent when the flow has ended, or waits for somebody',
           params: flowParams,
           querystring: executeQuery,
           body: execution,
@@ -64,6 +64,7 @@ export const executionRoutes =
         const started = await orchestrator.startFlow(flowId, userId, options)
         const waitMs = Math.min(request.query.wait ?? 0, config.server.maxWaitMs)
         const ended = waitMs > 0 ? await wait(reply, { flowId, userId, waitMs }) : undefined
+        if (ended?.status === 'PAUSED') return reply.code(202).header('location', `${API}/waiting?flowId=${flowId}`).send(ended)
         if (ended) {
           const read = await orchestrator.getFlow(flowId, userId)
           return reply.code(200).headers(toRetryHeaders(read.error)).send(read)
@@ -135,7 +136,9 @@ export const executionRoutes =
       },
     )
 
-    /** Waits until the flow has ended, the time is over, the client has gone or the server closes. */
+    /**
+     * Waits until the flow has ended or waits for somebody, the time is over, the client has gone or the server closes.
+     */
     async function wait(
       { raw }: FastifyReply,
       options: Omit<WaitForEndOptions, 'signal'>,

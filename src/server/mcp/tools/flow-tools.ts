@@ -4,6 +4,7 @@ import { arrayOf, id } from '../../../protocol/instant.ts'
 import { requireScope } from '../../access/caller.ts'
 import { toDefinition } from '../../requests/definition-source.ts'
 import { oneSource, source } from '../definition-arguments.ts'
+import { questionsOf, takeAnswers } from './ask-user.ts'
 import { assertWouldRun, createFlow } from './create-flow.ts'
 import { flowState, flowStateWithSteps, readFlowState, readFlowWithSteps } from './flow-state.ts'
 import { defineTool, READ_ONLY } from './tool.ts'
@@ -130,7 +131,7 @@ export const awaitFlow = defineTool({
   name: 'follow_flow',
   title: 'Wait for a flow',
   description:
-    'Waits until a flow has ended, or until `waitMs` is over, and returns its state, with the final output when it has completed. Sends progress notifications. While `ended` is false, call it again. Waiting less, or not at all, never stops the flow.',
+    'Waits until a flow has ended, or until `waitMs` is over, and returns its state, with the final output when it has completed. Sends progress notifications. While `ended` is false, call it again. A flow that is PAUSED for a decision asks the user in a form where the client can show one; otherwise ask the user and call answer_waiting. Waiting less, or not at all, never stops the flow.',
   scope: 'read',
   input: z.strictObject({
     flowId,
@@ -139,8 +140,15 @@ export const awaitFlow = defineTool({
   output: flowState,
   annotations: READ_ONLY,
   async run(given, call) {
+    const decisions = await takeAnswers(call, given.flowId)
+    // A user who declines to decide is not asked again in the same call.
+    if (decisions === 0) return readFlowState(call, given.flowId)
     await waitForFlow(call, given.flowId, given.waitMs)
-    return readFlowState(call, given.flowId)
+    const state = await readFlowState(call, given.flowId)
+    if (state.value.status !== 'PAUSED') return state
+    const waiting = await call.deps.orchestrator.listWaiting(call.caller.userId, { flowId: given.flowId })
+    const questions = questionsOf(call, waiting)
+    return questions ? { questions } : state
   },
 })
 

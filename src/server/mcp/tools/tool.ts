@@ -1,4 +1,11 @@
-import type { CallToolResult, StandardSchemaWithJSON, ToolAnnotations } from '@modelcontextprotocol/server'
+import {
+  type CallToolResult,
+  type InputRequests,
+  type InputRequiredResult,
+  inputRequired,
+  type StandardSchemaWithJSON,
+  type ToolAnnotations,
+} from '@modelcontextprotocol/server'
 import * as z from 'zod'
 import type { Scope } from '../../../domain/users/api-key.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
@@ -18,6 +25,10 @@ export interface ToolInvocation {
   readonly respondNow: AbortSignal
   /** Sends the progress, 0 to 100, to the client. Undefined when the client did not ask for it. */
   readonly report?: (percent: number, message: string) => void
+  /** Whether the client can show a form to its user. */
+  readonly canAskUser: boolean
+  /** What the user of the client has entered into the forms of an earlier result of this call. Untrusted. */
+  readonly userAnswers: Readonly<Record<string, unknown>> | undefined
   /** Resolves with false when the caller's key was revoked or has expired since the call began. */
   isCurrent(): Promise<boolean>
 }
@@ -26,6 +37,11 @@ export interface ToolInvocation {
 export interface ToolAnswer<Value> {
   readonly value: Value
   readonly text: string
+}
+
+/** Forms for the user of the client. The client calls the tool again with the answers, so the tool must allow that. */
+export interface ToolQuestions {
+  readonly questions: InputRequests
 }
 
 /** Everything about one tool. Its listing, its authorisation and the parsing of its arguments derive from here. */
@@ -41,7 +57,7 @@ interface ToolDefinition<Input extends z.ZodType, Output extends z.ZodObject> {
   readonly output: Output
   readonly annotations: ToolAnnotations
   /** Rejections become the error of the call. */
-  run(input: z.output<Input>, call: ToolInvocation): Promise<ToolAnswer<z.output<Output>>>
+  run(input: z.output<Input>, call: ToolInvocation): Promise<ToolAnswer<z.output<Output>> | ToolQuestions>
 }
 
 /** A tool as the protocol needs it. */
@@ -53,7 +69,7 @@ export interface Tool
    * Rejects with PERMISSION_DENIED without the scope, INPUT_INVALID for invalid arguments, and as the tool itself
    * does.
    */
-  call(given: unknown, call: ToolInvocation): Promise<CallToolResult>
+  call(given: unknown, call: ToolInvocation): Promise<CallToolResult | InputRequiredResult>
 }
 
 /** Annotations of a tool that reads data of Polyphony and changes nothing. */
@@ -71,7 +87,9 @@ export function defineTool<Input extends z.ZodType, Output extends z.ZodObject>(
     outputSchema: toListed(output),
     async call(given, call) {
       requireScope(call.caller, scope)
-      const { value, text } = await definition.run(parseArguments(input, given), call)
+      const answer = await definition.run(parseArguments(input, given), call)
+      if ('questions' in answer) return inputRequired({ inputRequests: answer.questions })
+      const { value, text } = answer
       return { content: [{ type: 'text', text }], structuredContent: z.encode(output, value) }
     },
   }

@@ -1,6 +1,6 @@
-import type { OrphanOptions, QueueCounts, QueueRepository, UnrunnableDefinition } from '../repository.ts'
+import type { OrphanOptions, QueueCounts, QueueRepository, UnrunnableDefinition } from '../../repository.ts'
+import type { FlowRecords } from '../records.ts'
 import type { MemoryClaim, MemoryClaims } from './claims.ts'
-import type { FlowRecords } from './records.ts'
 
 /** Finds the owners that are dead. Implemented by the memory store. */
 export type FindDead = (options: OrphanOptions) => (ownerId: string) => boolean

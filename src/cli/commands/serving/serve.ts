@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import { InvalidArgumentError } from 'commander'
-import type { PolyphonyConfigInput } from '../../config/config.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { startProcesses } from '../../system/supervised-processes.ts'
-import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../command.ts'
-import { type DatabaseOptions, type RunningServer, type Services, toFlags } from '../services.ts'
-import type { Terminal } from '../terminal.ts'
+import type { PolyphonyConfigInput } from '../../../config/config.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { startProcesses } from '../../../system/supervised-processes.ts'
+import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../../command.ts'
+import { type DatabaseOptions, type RunningServer, type Services, toFlags } from '../../services.ts'
+import type { Terminal } from '../../terminal.ts'
 
 interface ServeOptions extends DatabaseOptions {
   readonly host?: string

@@ -1,11 +1,11 @@
-import type { Logger, PolyphonyConfig } from '../config/config.ts'
-import { readVersion } from '../config/version.ts'
-import { toDerivedId } from '../domain/derived-id.ts'
-import { type Webhook, withOutbox } from '../orchestrator/webhooks/outbox.ts'
-import { createWebhookDelivery } from '../orchestrator/webhooks/webhook-delivery.ts'
-import { WebhookService } from '../orchestrator/webhooks/webhook-service.ts'
-import type { Store } from '../repositories/repository.ts'
-import { createWebhookSender } from '../webhooks/http-sender.ts'
+import type { Logger, PolyphonyConfig } from '../../config/config.ts'
+import { readVersion } from '../../config/version.ts'
+import { toDerivedId } from '../../domain/derived-id.ts'
+import { type Webhook, withOutbox } from '../../orchestrator/webhooks/outbox.ts'
+import { createWebhookDelivery } from '../../orchestrator/webhooks/webhook-delivery.ts'
+import { WebhookService } from '../../orchestrator/webhooks/webhook-service.ts'
+import type { Store } from '../../repositories/repository.ts'
+import { createWebhookSender } from '../../webhooks/http-sender.ts'
 
 export interface CreateWebhooksDeps {
   readonly config: Pick<PolyphonyConfig, 'webhooks'>

@@ -1,14 +1,14 @@
-import { isDefinitionFile, readDefinitionFile } from '../config/automation/definition-file.ts'
-import type { Logger, PolyphonyConfig } from '../config/config.ts'
-import type { DefinitionParser } from '../domain/definition/parser.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
-import { createScheduleClaimer } from '../orchestrator/schedules/schedule-claimer.ts'
-import { ScheduleService } from '../orchestrator/schedules/schedule-service.ts'
-import { createScheduledFlows } from '../orchestrator/schedules/scheduled-flows.ts'
-import type { PermissionService } from '../policies/policy.ts'
-import type { Store } from '../repositories/repository.ts'
-import type { StoredFlows } from './create-stored-flows.ts'
+import { isDefinitionFile, readDefinitionFile } from '../../config/automation/definition-file.ts'
+import type { Logger, PolyphonyConfig } from '../../config/config.ts'
+import type { DefinitionParser } from '../../domain/definition/parser.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { OrchestratorService } from '../../orchestrator/orchestrator-service.ts'
+import { createScheduleClaimer } from '../../orchestrator/schedules/schedule-claimer.ts'
+import { ScheduleService } from '../../orchestrator/schedules/schedule-service.ts'
+import { createScheduledFlows } from '../../orchestrator/schedules/scheduled-flows.ts'
+import type { PermissionService } from '../../policies/policy.ts'
+import type { Store } from '../../repositories/repository.ts'
+import type { StoredFlows } from '../create-stored-flows.ts'
 
 export interface CreateSchedulesDeps {
   readonly config: Pick<PolyphonyConfig, 'schedules'>
@@ -35,7 +35,7 @@ export function createSchedules(deps: CreateSchedulesDeps) {
     threads,
     async definitionOf(flow, userId) {
       if (isDefinitionFile(flow)) return (await readDefinitionFile(flow, parser)).definition
-      const { getFlowTemplate, listFlowTemplates } = await import('../../templates/index.ts')
+      const { getFlowTemplate, listFlowTemplates } = await import('../../../templates/index.ts')
       if (listFlowTemplates().some(({ name }) => name === flow)) return getFlowTemplate(flow)
       const saved = await orchestrator.findSavedFlow(userId, flow)
       if (saved) return saved.definition

@@ -1,4 +1,4 @@
-import type { StoredFlow } from '../repository.ts'
+import type { StoredFlow } from '../../repository.ts'
 
 /** An active flow; a flow without an owner is queued if it has `queuedAtMs`, otherwise paused. */
 export interface MemoryClaim {

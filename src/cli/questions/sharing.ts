@@ -1,10 +1,10 @@
-import type { DefinitionText } from '../domain/definition/file.ts'
-import type { FlowDefinitionInput } from '../domain/definition/flow-definition.ts'
-import { toSourceLocation } from '../domain/definition/problems.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { FlowFinding } from '../orchestrator/inspect/flow-finding.ts'
-import { toPlainLine } from './plain-text.ts'
-import type { CommandContext, OpenServices } from './services.ts'
+import type { DefinitionText } from '../../domain/definition/file.ts'
+import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
+import { toSourceLocation } from '../../domain/definition/problems.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { FlowFinding } from '../../orchestrator/inspect/flow-finding.ts'
+import { toPlainLine } from '../plain-text.ts'
+import type { CommandContext, OpenServices } from '../services.ts'
 
 /** A text that a step requires and that its provider may not see yet. */
 export interface NeededSharing {

@@ -1,6 +1,6 @@
-import { readVersion } from '../../config/version.ts'
-import { databaseOption, defineCommand, simulateOption } from '../command.ts'
-import { type DatabaseOptions, type OpenServices, toFlags } from '../services.ts'
+import { readVersion } from '../../../config/version.ts'
+import { databaseOption, defineCommand, simulateOption } from '../../command.ts'
+import { type DatabaseOptions, type OpenServices, toFlags } from '../../services.ts'
 
 interface McpOptions extends DatabaseOptions {
   readonly simulate?: boolean

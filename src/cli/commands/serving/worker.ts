@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import type { PolyphonyConfigInput } from '../../config/config.ts'
-import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../command.ts'
-import { type DatabaseOptions, toFlags } from '../services.ts'
+import type { PolyphonyConfigInput } from '../../../config/config.ts'
+import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../../command.ts'
+import { type DatabaseOptions, toFlags } from '../../services.ts'
 
 interface WorkerOptions extends DatabaseOptions {
   readonly concurrency?: number

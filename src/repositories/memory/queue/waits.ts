@@ -1,6 +1,6 @@
-import type { ThreadRight } from '../../domain/users/thread.ts'
-import { type StepWait, type StoredWait, type WaitDecision, type WaitKey, waitKey } from '../../domain/waiting/wait.ts'
-import type { WaitRepository } from '../repository.ts'
+import type { ThreadRight } from '../../../domain/users/thread.ts'
+import { type StepWait, type StoredWait, type WaitDecision, type WaitKey, waitKey } from '../../../domain/waiting/wait.ts'
+import type { WaitRepository } from '../../repository.ts'
 import type { MemoryClaims } from './claims.ts'
 
 export interface MemoryWaitsDeps {
