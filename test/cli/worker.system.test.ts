@@ -111,7 +111,7 @@ test(
     await handed.ended
     expect(callsOf('e')).toEqual([1, 1, 1])
     onRequest = () => {}
-    expect([worker, second].filter(({ pid }) => isRunning(pid))).toHaveLength(1)
+    await until(() => [worker, second].filter(({ pid }) => isRunning(pid)).length === 1)
     for (const { pid, ended } of [worker, second]) {
       if (isRunning(pid)) process.kill(pid, 'SIGTERM')
       const { exitCode, lines } = await ended
@@ -137,6 +137,8 @@ export default ({ orchestrator }) =>
       if (stdout.includes('Closing') && isRunning(pid)) process.kill(pid, 'SIGTERM')
     })
     const coded = { ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) }
+    // The process that starts a flow registers its definition too, so that the flow waits for any worker that has it.
+    starter.orchestrator.registerFlow(coded)
     const { ended } = await startFlow(coded)
     await ended
     expect(callsOf('coded')).toEqual([1, 1, 1])
