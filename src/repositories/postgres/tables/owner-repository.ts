@@ -11,9 +11,9 @@ const TAKEOVER_MINUTES = 10
 /**
  * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead;
  * `$3`: ids of webhooks that the error is delivered to. For an owner without a row the milliseconds count from the
- * start of its execution. A flow with a job is put back into the queue by processes with the engine of that job; others
- * leave it alone, unless its owner has been dead for so long that no such process can exist any more. Several processes may run the statement at the same time: each interrupts the flows that no
- * other one has locked.
+ * start of its execution. A flow with a job is put back into the queue by processes with the engine of that job;
+ * others leave it alone, unless its owner has been dead for so long that no such process can exist any more. Several
+ * processes may run the statement at the same time: each interrupts the flows that no other one has locked.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
