@@ -1,4 +1,4 @@
-// npm run bench -- [--quick] [--json] [--only cpu…] [--variants mem,pg,pglite] [--profile] [--in-flight 1]: the
+// npm run bench -- [--quick] [--json] [--only cpu…] [--variants mem,pg,pglite,bull] [--profile] [--in-flight 1]: the
 // overhead of Polyphony compared with the bare calls. See README.md.
 import { cpus, loadavg, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -79,6 +79,7 @@ async function runExperiment(name, variant) {
 const FLOOR_WORDS = {
   mem: 'in memory, against SDK calls in a loop',
   pg: 'on Postgres, against SDK calls in a loop and plain inserts',
+  bull: 'with engine bullmq on Postgres, against SDK calls in a loop and plain inserts',
   pglite: 'on PGlite, against SDK calls in a loop and plain inserts into Postgres',
 }
 

@@ -1,13 +1,13 @@
 // Polyphony as a contender, here and in the peer bench. Uses only the public API of the built package. Variants: mem
-// (memory://), pg (Postgres), pglite (the embedded Postgres, in memory); with the last two every step is durable before
-// the next one starts. POLYPHONY_DIST is the path or file URL of the built package (its dist folder or entry file);
+// (memory://), pg (Postgres), pglite (the embedded Postgres, in memory), bull (engine bullmq with its queue in the same
+// Postgres); with the last three every step is durable before the next one starts. POLYPHONY_DIST is the path or file URL of the built package (its dist folder or entry file);
 // default: the build beside this folder, else the installed package.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { existsSync, statSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { marks } from '../lib/llm.mjs'
 
-export const variants = ['mem', 'pg', 'pglite']
+export const variants = ['mem', 'pg', 'pglite', 'bull']
 
 const USER = 'bench'
 const model = 'bench/fake-1'
@@ -56,6 +56,7 @@ const databases = {
   mem: () => 'memory://?flows=100',
   pg: (url) => url,
   pglite: () => 'pglite://memory',
+  bull: (url) => url,
 }
 
 function findEntry() {
@@ -96,6 +97,7 @@ export default async function create(variant) {
     async setup({ baseURL, pgUrl }) {
       polyphony = await createPolyphony({
         database: databases[variant](pgUrl),
+        engine: variant === 'bull' ? 'bullmq' : 'local',
         providers: { bench: { kind: 'openai-compatible', baseUrl: baseURL, apiKey: 'sk-fake' } },
       })
       threadId = (await polyphony.conversations.createThread(USER, { title: 'bench' })).id

@@ -1,6 +1,8 @@
 const atMost = (of, limit, unit = '') => ({ of, limit, unit })
+const atLeast = (of, limit, unit = '') => ({ of, limit, unit, isMinimum: true })
 const IN_MEMORY = ['mem']
 const ON_POSTGRES = ['pg']
+const OVER_MACHINES = ['bull']
 
 // Statements sent by a timer, such as heartbeats, are counted too, hence the tolerance of a hundredth of a statement
 // per flow.
@@ -14,7 +16,7 @@ export const figures = {
       [ON_POSTGRES, atMost('ratio', 0.9)],
     ],
   },
-  throughput: { title: 'throughput', unit: 'flows/s', targets: [] },
+  throughput: { title: 'throughput', unit: 'flows/s', targets: [[OVER_MACHINES, atLeast('ratio', 0.8)]] },
   allocations: { title: 'allocated per flow', unit: 'kB', targets: [[IN_MEMORY, atMost('ratio', 0.9)]] },
   waiting: { title: 'heap per waiting flow', unit: 'kB', targets: [[IN_MEMORY, atMost('ratio', 1.2)]] },
   left: { title: 'left per finished flow', unit: 'kB', targets: [[IN_MEMORY, atMost('ours', 1, ' kB')]] },
@@ -28,6 +30,9 @@ export const figures = {
       [ON_POSTGRES, { ...atMost('ours', 6), digits: 1, only: { kind: 'seq', inFlight: 1 } }],
       [ON_POSTGRES, { ...atMost('ours', 12), digits: 1, only: { kind: 'par', inFlight: 1 } }],
       [ON_POSTGRES, { ...atMost('ours', 1), only: { inFlight: 100 } }],
+      [OVER_MACHINES, { ...atMost('ours', 9), digits: 1, only: { kind: 'seq', inFlight: 1 } }],
+      [OVER_MACHINES, { ...atMost('ours', 15), digits: 1, only: { kind: 'par', inFlight: 1 } }],
+      [OVER_MACHINES, { ...atMost('ours', 4), only: { inFlight: 100 } }],
     ],
   },
   wal: { title: 'write-ahead log per flow', unit: 'kB', targets: [[ON_POSTGRES, atMost('ratio', 1.6)]] },
@@ -46,7 +51,8 @@ const applies = (target, row) => Object.entries(target.only ?? {}).every(([key, 
 export function judge(row) {
   const found = figures[row.figure].targets.find(([variants, target]) => variants.includes(row.variant) && applies(target, row))
   if (!found) return row
-  const [, { of, limit, unit, digits }] = found
+  const [, { of, limit, unit, digits, isMinimum = false }] = found
   const value = digits === undefined ? row[of] : Number(row[of].toFixed(digits))
-  return { ...row, target: { of, atMost: limit, unit }, met: value <= limit }
+  const target = isMinimum ? { of, atLeast: limit, unit } : { of, atMost: limit, unit }
+  return { ...row, target, met: isMinimum ? value >= limit : value <= limit }
 }

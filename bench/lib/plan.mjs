@@ -57,7 +57,8 @@ async function coldStart(bench, variant) {
   return compareColdStarts(pairs)
 }
 
-const ALL = ['mem', 'pg', 'pglite']
+const ALL = ['mem', 'pg', 'pglite', 'bull']
+const DURABLE = ['pg', 'bull']
 
 /**
  * The experiments by name: their function, the variants they apply to, and the variants with targets, which `--quick`
@@ -66,9 +67,9 @@ const ALL = ['mem', 'pg', 'pglite']
 export const experiments = {
   allocations: { run: inOneProcess('allocations'), variants: ALL, quick: ['mem'] },
   memory: { run: inTwoProcesses('memory', compareMemory), variants: ALL, quick: ['mem'] },
-  database: { run: inOneProcess('database'), variants: ['pg'], quick: ['pg'] },
+  database: { run: inOneProcess('database'), variants: DURABLE, quick: DURABLE },
   'cold-start': { run: coldStart, variants: ALL, quick: ['mem'] },
-  throughput: { run: inOneProcess('throughput'), variants: ALL, quick: ['mem', 'pg'] },
+  throughput: { run: inOneProcess('throughput'), variants: ALL, quick: ['mem', 'pg', 'bull'] },
   streaming: { run: inOneProcess('streaming'), variants: ALL, quick: ['mem'] },
   'fan-out': { run: inTwoProcesses('fan-out', compareFanOut), variants: ['mem'], quick: ['mem'] },
   'slow-readers': { run: inTwoProcesses('slow-readers', compareSlowReaders), variants: ['mem'], quick: ['mem'] },

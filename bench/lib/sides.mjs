@@ -1,4 +1,4 @@
-const FLOOR_OF = { mem: 'sdk', pg: 'pg', pglite: 'pg' }
+const FLOOR_OF = { mem: 'sdk', pg: 'pg', pglite: 'pg', bull: 'pg' }
 
 export const contenders = {
   ours: (variant) => ({ module: '../contenders/polyphony.mjs', variant }),

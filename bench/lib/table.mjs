@@ -11,6 +11,9 @@ const toNumber = (value, digits = 3) => {
 
 const withUnit = (value, unit) => (value === undefined ? '' : `${toNumber(value)}${unit ? ` ${unit}` : ''}`)
 
+const toTarget = ({ of, atLeast, atMost, unit }) =>
+  atLeast === undefined ? `${TARGET_WORDS[of]} ≤ ${atMost}${unit}` : `${TARGET_WORDS[of]} ≥ ${atLeast}${unit}`
+
 function toCells(row) {
   const { title, unit } = figures[row.figure]
   return [
@@ -21,7 +24,7 @@ function toCells(row) {
     row.ratio === undefined ? '' : row.ratio.toFixed(2),
     row.spread ? row.spread.map((ratio) => ratio.toFixed(2)).join(' to ') : '',
     withUnit(row.difference, unit),
-    row.target ? `${TARGET_WORDS[row.target.of]} ≤ ${row.target.atMost}${row.target.unit}` : '',
+    row.target ? toTarget(row.target) : '',
     row.target ? (row.met ? 'yes' : 'NO') : '',
   ]
 }

@@ -5,7 +5,7 @@ import type { QueueRepository, UnrunnableDefinition } from '../repositories/repo
 export interface QueueHealth extends EngineHealth {
   /** Flows that wait for a process. */
   readonly queued: number
-  /** Definitions with functions of queued flows that this process has not registered. */
+  /** Queued flows that this process cannot run, by their definitions. */
   readonly unrunnable: readonly UnrunnableDefinition[]
 }
 

@@ -36,7 +36,7 @@ export interface ClosingDeps {
   readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
   readonly webhooks: Closable
   readonly budgets: Closable
-  readonly store: Closable
+  readonly store: Closable & { expectClose(): void }
   readonly simulator: Closable
   readonly tokens: Closable
 }
@@ -55,6 +55,8 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'grace period', close: ({ graceMs }) => untilIdle(deps.engine, graceMs) },
   { name: 'pruning', close: () => deps.stopPruning() },
   { name: 'ownership watch', close: () => deps.ownership.stopWatch() },
+  // Flows end with a write, which would otherwise wait for a database that does not answer.
+  { name: 'patience of writes', close: () => deps.store.expectClose() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver), { handOver }) },
   { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
   { name: 'update log', close: () => deps.updates.log.close() },

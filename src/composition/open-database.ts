@@ -1,4 +1,4 @@
-import type { PolyphonyConfig } from '../config/config.ts'
+import type { Logger, PolyphonyConfig } from '../config/config.ts'
 import { createMemoryStore } from '../repositories/memory/memory-store.ts'
 import type { Store } from '../repositories/repository.ts'
 
@@ -7,7 +7,7 @@ import type { Store } from '../repositories/repository.ts'
  * SQL expression with which the store adds a job of the engine for a queued flow.
  */
 export async function openDatabase(
-  { database, migrations }: Pick<PolyphonyConfig, 'database' | 'migrations'>,
+  { database, migrations, logger }: Pick<PolyphonyConfig, 'database' | 'migrations'> & { readonly logger?: Pick<Logger, 'warn'> },
   addJob?: string,
 ): Promise<Store> {
   if (typeof database === 'string' && database.startsWith('memory:')) {
@@ -15,5 +15,7 @@ export async function openDatabase(
     return createMemoryStore(flows === null ? {} : { maxFlows: Number(flows) })
   }
   const { openStore } = await import('../repositories/database.ts')
-  return openStore({ url: database, migrations, addJob })
+  const onOverflow = (keptBytes: number) =>
+    logger?.warn('results are rejected: the database does not answer, and too many wait for it', { keptBytes })
+  return openStore({ url: database, migrations, addJob, onOverflow })
 }

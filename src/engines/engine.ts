@@ -33,8 +33,11 @@ export interface EngineRuns {
   driven(): readonly FlowJob[]
 }
 
-/** An epoch, or the status that prevents a claim; undefined for an unknown flow. */
-type Claimed = { readonly epoch: number } | { readonly status: FlowStatus | undefined }
+/**
+ * An epoch, or the status that prevents a claim; undefined for an unknown flow. `newerVersion`: the version of the
+ * flow's rows, if only that prevents it.
+ */
+type Claimed = { readonly epoch: number } | { readonly status: FlowStatus | undefined; readonly newerVersion?: number }
 
 /**
  * What engines do with stored flows; which flow runs next is decided there, so that every engine has the same order.
@@ -47,7 +50,7 @@ export interface EngineFlows {
   enqueue(start: FlowStart): Promise<Claimed>
   /**
    * Claims the flow of a repeated job, otherwise the next queued flow that this process can run. `unrunnable`: number
-   * of queued flows that it cannot run.
+   * of queued flows whose definition it has not registered.
    */
   claimNext(request: {
     readonly ownerId: string

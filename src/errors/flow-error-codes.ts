@@ -42,6 +42,12 @@ export const FLOW_ERROR_CODES = {
     remedy: 'Stream the running flow with streamFlow, or cancel it first.',
     toolRemedy: 'Wait for it with follow_flow, or end it with cancel_flow.',
   },
+  FLOW_VERSION_UNKNOWN: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    remedy: 'A later version of Polyphony has written the flow: run it with that version or a newer one.',
+  },
   FLOW_ALREADY_COMPLETED: {
     httpStatus: 409,
     exitCode: 5,

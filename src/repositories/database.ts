@@ -12,8 +12,13 @@ export interface OpenStoreOptions {
    * tables, prefixed `polyphony_`, are created beside those of the backend.
    */
   readonly url: string | PluggedDataSource
-  /** Milliseconds for which writes are kept and repeated while Postgres does not answer. Default: 30 seconds. */
+  /**
+   * Milliseconds for which creations and claims of flows are repeated while Postgres does not answer. Results of
+   * running flows are kept until the store is closed. Default: 30 seconds.
+   */
   readonly retryForMs?: number
+  /** Called once per outage when results are rejected because more than 256 MiB of them wait. */
+  readonly onOverflow?: (keptBytes: number) => void
   /** What happens when the schema of Postgres is behind. Default: `auto`. The embedded database is always migrated. */
   readonly migrations?: MigrationMode
   /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
@@ -28,10 +33,10 @@ const RETRY_FOR_MS = 30_000
  * DATABASE_SCHEMA_MISMATCH or CONFIG_INVALID.
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
-  const { url, retryForMs = RETRY_FOR_MS, migrations = 'auto', addJob } = options
+  const { url, retryForMs = RETRY_FOR_MS, migrations = 'auto', addJob, onOverflow } = options
   const database = toDatabase(url)
   const { createTypeormStore } = await import('./postgres/typeorm-store.ts')
-  return createTypeormStore({ database, retryForMs, migrations, addJob })
+  return createTypeormStore({ database, retryForMs, migrations, addJob, onOverflow })
 }
 
 /**

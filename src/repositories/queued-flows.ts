@@ -15,7 +15,7 @@ export interface ClaimNext {
   readonly jobId?: string
 }
 
-/** The claimed flow; otherwise the number of queued flows that this process cannot run. */
+/** The claimed flow; otherwise the number of queued flows whose definition this process has not registered. */
 export type ClaimNextAnswer = { readonly flowId: string; readonly epoch: number } | { readonly unrunnable: number }
 
 /** A flow that waits for an owner. */
@@ -40,10 +40,12 @@ export interface QueueCounts {
   readonly running: number
 }
 
-/** Queued flows of one definition with functions. */
+/** Queued flows of one definition that this process cannot run. */
 export interface UnrunnableDefinition {
   readonly name: string
   readonly version?: string
+  /** Version of the flows' rows, if it is newer than this process knows; otherwise functions are not registered. */
+  readonly newerVersion?: number
   readonly flows: number
 }
 
@@ -85,7 +87,7 @@ export interface QueueRepository {
   queuedAt(flowId: string): Promise<Date | undefined>
   /** Queued and running flows by user. Must not be called on the way of a flow, because it reads the whole queue. */
   countsByUser(): Promise<ReadonlyMap<string, QueueCounts>>
-  /** Definitions of queued flows that a process with these registrations cannot run. Called by health checks. */
+  /** Queued flows that a process with these registrations cannot run. Called by health checks. */
   unrunnable(registered: readonly string[]): Promise<readonly UnrunnableDefinition[]>
   /**
    * Milliseconds by which the clock of this process is ahead of the clock of the database; negative if it is behind.

@@ -104,6 +104,11 @@ export interface Store {
   readonly providerRates?: ProviderRateRepository
   /** Absent in memory, which no other process shares. */
   readonly requestCounts?: RequestCountRepository
+  /**
+   * From now on, writes wait for at most 10 seconds for a database that does not answer, so that flows can end before
+   * the store is closed. Composition calls it once, when a process ends.
+   */
+  expectClose(): void
   /** Completes all accepted writes, then releases the database. Composition calls it once, when a process ends. */
   close(): Promise<void>
 }

@@ -13,8 +13,10 @@ import type { StoredFlow, StoredFlowResult } from './stored-flows.ts'
 export interface FlowInsert
   extends Omit<
     StoredFlow,
-    'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error' | 'runOptions'
+    'status' | 'startedAt' | 'completedAt' | 'ownerEpoch' | 'ownerId' | 'result' | 'error' | 'runOptions' | 'newerVersion'
   > {
+  /** Version of the meaning of its rows. Default: that of this process. */
+  readonly schemaVersion?: number
   /** Results that rerunFlow takes over from another flow; they are stored under the id of this one. */
   readonly carried?: readonly StepResult[]
 }
@@ -24,8 +26,11 @@ export interface Claim extends FlowStart {
   readonly ownerId: string
 }
 
-/** The epoch of a successful claim, or the status that prevents it; undefined for an unknown flow. */
-export type ClaimAnswer = { readonly epoch: number } | { readonly status: FlowStatus | undefined }
+/**
+ * The epoch of a successful claim, or the status that prevents it; undefined for an unknown flow. `newerVersion`: the
+ * version of the flow's rows, if only that prevents the claim.
+ */
+export type ClaimAnswer = { readonly epoch: number } | { readonly status: FlowStatus | undefined; readonly newerVersion?: number }
 
 /** Facts of one flow that are written together. */
 export interface JournalEntry {
@@ -57,8 +62,9 @@ export interface FlowOutcome {
 
 /**
  * All writes of running flows. On a database, waiting writes are combined into one statement, which is one transaction
- * for all flows. A write that the database refuses must not fail the others of its statement.  While Postgres does not
- * answer, writes are kept and repeated for `retryForMs`; then they reject with DATABASE_UNAVAILABLE.
+ * for all flows. A write that the database refuses must not fail the others of its statement. While Postgres does not
+ * answer, writes are repeated: `createFlow`, `claim` and `enqueue` for `retryForMs`, then they reject with
+ * DATABASE_UNAVAILABLE; `append` and `finish` until the store is closed, or until too many bytes wait.
  */
 export interface Journal {
   /**

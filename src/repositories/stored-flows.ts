@@ -36,12 +36,17 @@ export interface StoredFlow {
   readonly error?: ErrorInfo
   /** Whether the simulator answered any step. */
   readonly simulated: boolean
+  /**
+   * Version of the rows of the flow, if it is newer than this process knows: a process of a later version has run or
+   * created the flow, and this one cannot run it.
+   */
+  readonly newerVersion?: number
   /** Options of the newest execution, if another process may automatically resume it after a crash. */
   readonly runOptions?: StoredRunOptions
 }
 
 /** A flow in a list, without its input and outputs, whose length is unlimited. */
-export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'runOptions' | 'result'> {
+export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'runOptions' | 'result' | 'newerVersion'> {
   /** The first `INPUT_START_CHARACTERS` of the input. */
   readonly inputStart?: string
   readonly result?: Omit<StoredFlowResult, 'output'>

@@ -16,7 +16,12 @@ export interface EngineReport {
   readonly running: number
   readonly queued: number
   readonly problem?: string
-  readonly unrunnable: readonly { readonly name: string; readonly version?: string; readonly flows: number }[]
+  readonly unrunnable: readonly {
+    readonly name: string
+    readonly version?: string
+    readonly newerVersion?: number
+    readonly flows: number
+  }[]
 }
 
 /** Services and settings that the server needs. An open Polyphony provides them. */

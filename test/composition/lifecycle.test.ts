@@ -39,7 +39,7 @@ function recorded(failing: readonly string[] = []) {
     },
     webhooks: closable('webhooks.close'),
     budgets: closable('budgets.close'),
-    store: closable('store.close'),
+    store: { ...closable('store.close'), expectClose: () => void calls.push('store.expectClose') },
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
   }
@@ -52,6 +52,7 @@ const ORDER = [
   'engine.drain',
   'stopPruning',
   'ownership.stopWatch',
+  'store.expectClose',
   'engine.close',
   'executions.stopWaiting',
   'updates.log.close',

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { FLOW_SCHEMA_VERSION } from '../../src/domain/execution/flow.ts'
 import { instant, newClaim, newMessage, outcome, stepResult, update } from '../support/stored-data.ts'
 import type { StoreFixture } from './store-fixture.ts'
 
@@ -47,6 +48,26 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       await store().journal.finish({ flowId, epoch, outcome: outcome() })
       expect(await store().journal.claim(newClaim(flowId))).toEqual({ status: 'COMPLETED' })
       expect((await store().flows.find(flowId))?.status).toBe('COMPLETED')
+    })
+
+    test('a flow whose rows are of a newer version is neither claimed nor queued, and still read', async () => {
+      const flow = await pendingFlow({ schemaVersion: FLOW_SCHEMA_VERSION + 1 })
+      const refused = { status: 'PENDING', newerVersion: FLOW_SCHEMA_VERSION + 1 }
+      const claim = newClaim(flow.id)
+      expect(await store().journal.claim(claim)).toEqual(refused)
+      expect(await store().journal.enqueue(claim)).toEqual(refused)
+      expect(await store().flows.find(flow.id)).toMatchObject({
+        status: 'PENDING',
+        ownerEpoch: 0,
+        newerVersion: refused.newerVersion,
+      })
+      expect(await store().journal.claim(newClaim(flow.id, { from: ['FAILED'] }))).toEqual({ status: 'PENDING' })
+    })
+
+    test('a flow whose rows are of an older version is claimed', async () => {
+      const flow = await pendingFlow({ schemaVersion: FLOW_SCHEMA_VERSION - 1 })
+      expect(await store().journal.claim(newClaim(flow.id))).toEqual({ epoch: 1 })
+      expect((await store().flows.find(flow.id))?.newerVersion).toBeUndefined()
     })
 
     test('a claim of an unknown flow resolves without a status', async () => {

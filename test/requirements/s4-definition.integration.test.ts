@@ -209,7 +209,8 @@ describeInMemory('a definition', (services) => {
     })
   })
 
-  test.each(Object.entries(StepAction))('a step runs the action %s', async (name, action) => {
+  const ofModels = Object.entries(StepAction).filter(([, action]) => action !== 'approve' && action !== 'wait')
+  test.each(ofModels)('a step runs the action %s', async (name, action) => {
     expect(action).toBe(name.toLowerCase())
     const model = services.model(['done'])
     const { result, updates } = await services.run(chain(model.step('a', { action })))

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chown, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join, relative } from 'node:path'
@@ -18,8 +18,20 @@ const user = asRoot ? { uid: NOBODY, gid: NOBODY } : {}
 
 const [folder = '', watchedPid = ''] = process.argv.slice(2)
 
+/** `stop` ends all connections at once, as a crash of the server does; `kill` leaves it no time to notice. */
+export type PostgresCommand = 'stop' | 'kill' | 'start'
+
 try {
-  const stop = await startServer(folder)
+  const { stop, command } = await startServer(folder)
+  let last = Promise.resolve()
+  process.on('message', (given: PostgresCommand) => {
+    last = last
+      .then(() => command(given))
+      .then(
+        () => void process.send?.(given),
+        (error: unknown) => void process.send?.(`${given} failed: ${error}`),
+      )
+  })
   // The test run may be killed without a word, so its server looks after itself.
   setInterval(() => {
     if (!isRunning(Number(watchedPid))) void stop().then(() => process.exit())
@@ -29,7 +41,12 @@ try {
   await publish('error', error instanceof Error ? `${error.message}` : String(error))
 }
 
-async function startServer(home: string): Promise<() => Promise<void>> {
+interface RunningServer {
+  stop(): Promise<void>
+  command(command: PostgresCommand): Promise<void>
+}
+
+async function startServer(home: string): Promise<RunningServer> {
   const data = join(home, 'data')
   await mkdir(data)
   if (asRoot) await Promise.all([chown(home, NOBODY, NOBODY), chown(data, NOBODY, NOBODY)])
@@ -47,20 +64,39 @@ async function startServer(home: string): Promise<() => Promise<void>> {
     'max_connections=200',
     'shared_preload_libraries=pg_stat_statements',
   ]
-  const server = spawn(postgres, ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])], {
-    ...user,
-    cwd: data,
-    stdio: 'ignore',
-  })
-  const ended = new Promise<void>((resolve) => server.once('close', () => resolve()))
+  const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])]
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  await answers(url)
+  const start = () => startPostgres(() => spawn(postgres, args, { ...user, cwd: data, stdio: 'ignore' }), url)
+  let server = await start()
   await publish('url', url)
-  return async () => {
-    server.kill('SIGQUIT')
-    await ended
-    await rm(home, { recursive: true, force: true })
+  return {
+    async stop() {
+      await end(server, 'SIGQUIT')
+      await rm(home, { recursive: true, force: true })
+    },
+    async command(command) {
+      if (command === 'start') server = await start()
+      else await end(server, command === 'stop' ? 'SIGQUIT' : 'SIGKILL')
+    },
   }
+}
+
+/** Starts the server until it stays: for a moment, the processes of a killed one still hold its memory. */
+async function startPostgres(run: () => ChildProcess, url: string): Promise<ChildProcess> {
+  for (let tries = 0; ; tries++) {
+    const server = run()
+    const ended = new Promise<'ended'>((resolve) => server.once('close', () => resolve('ended')))
+    if ((await Promise.race([answers(url), ended])) !== 'ended') return server
+    if (tries > 100) throw new Error('Postgres ends as soon as it is started')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+async function end(server: ChildProcess, signal: 'SIGQUIT' | 'SIGKILL'): Promise<void> {
+  if (server.exitCode !== null || server.signalCode !== null) return
+  const ended = new Promise<void>((resolve) => server.once('close', () => resolve()))
+  server.kill(signal)
+  await ended
 }
 
 /** The binaries in node_modules, or a copy of them where the other user may not read node_modules. */

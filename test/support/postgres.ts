@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import pg from 'pg'
+import type { PostgresCommand } from './postgres-server.ts'
 
 export interface TestPostgres {
   readonly url: string
@@ -44,14 +46,19 @@ async function sharedServer(): Promise<string> {
     () => false,
   )
   if (first) {
-    const script = fileURLToPath(new URL('./postgres-server.ts', import.meta.url))
-    const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-    const server = spawn(process.execPath, ['--import', loader, script, folder, String(process.ppid)], {
-      detached: true,
-      stdio: 'ignore',
-    })
+    const server = spawn(process.execPath, serverArguments(folder, process.ppid), { detached: true, stdio: 'ignore' })
     server.unref()
   }
+  return urlOf(folder)
+}
+
+const LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+const SCRIPT = fileURLToPath(new URL('./postgres-server.ts', import.meta.url))
+
+/** The server ends with the process `pid`. */
+const serverArguments = (folder: string, pid: number) => ['--import', LOADER, SCRIPT, folder, String(pid)]
+
+async function urlOf(folder: string): Promise<string> {
   for (const deadline = performance.now() + START_TIMEOUT_MS; performance.now() < deadline; ) {
     const url = await readFile(join(folder, 'url'), 'utf8').catch(() => undefined)
     if (url) return url
@@ -60,4 +67,30 @@ async function sharedServer(): Promise<string> {
     await sleep(40)
   }
   throw new Error(`The test server did not start within ${START_TIMEOUT_MS} ms, see ${folder}`)
+}
+
+export interface OwnPostgres extends TestPostgres {
+  /** Resolves when the command is carried out; a started server answers. */
+  command(command: PostgresCommand): Promise<void>
+}
+
+/** A server of its own, which a test stops and starts. */
+export async function openOwnPostgres(): Promise<OwnPostgres> {
+  const folder = await mkdtemp(join(tmpdir(), 'polyphony-own-postgres-'))
+  const server = spawn(process.execPath, serverArguments(folder, process.pid), { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const ended = once(server, 'exit')
+  const url = await urlOf(folder)
+  return {
+    url,
+    async command(command) {
+      const answered = once(server, 'message')
+      server.send(command)
+      const [answer] = await answered
+      if (answer !== command) throw new Error(`Postgres: ${answer}`)
+    },
+    async drop() {
+      server.kill('SIGTERM')
+      await ended
+    },
+  }
 }

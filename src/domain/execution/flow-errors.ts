@@ -1,5 +1,6 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowStatus } from '../vocabulary.ts'
+import { FLOW_SCHEMA_VERSION } from './flow.ts'
 
 /**
  * The same error for a flow that does not exist and for one that the caller may not read, so that ids cannot be probed.
@@ -11,14 +12,26 @@ export const flowNotFound = (flowId: string): OrchestratorError =>
 export const flowCancelled = (flowId: string | undefined, message = 'The flow was cancelled'): OrchestratorError =>
   new OrchestratorError('FLOW_CANCELLED', message, flowId === undefined ? {} : { details: { flowId } })
 
-/** Why a flow of this status cannot be started; `undefined` is the status of a flow that does not exist. */
-export function notStartable(flowId: string, status: FlowStatus | undefined): OrchestratorError {
+/**
+ * Why a flow of this status cannot be started; `undefined` is the status of a flow that does not exist. `newerVersion`:
+ * the version of the flow's rows, if that is what prevents the start.
+ */
+export function notStartable(flowId: string, status: FlowStatus | undefined, newerVersion?: number): OrchestratorError {
+  if (newerVersion !== undefined) return versionUnknown(flowId, newerVersion)
   const details = { flowId, status }
   if (status === undefined) return flowNotFound(flowId)
   if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
   const state = status === 'PAUSED' ? 'is paused and goes on by itself' : 'is running'
   return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" ${state}`, { details })
 }
+
+/** For a flow that only processes of a later version can run. */
+export const versionUnknown = (flowId: string, found: number): OrchestratorError =>
+  new OrchestratorError(
+    'FLOW_VERSION_UNKNOWN',
+    `Flow "${flowId}": expected rows of version ${FLOW_SCHEMA_VERSION} or older, found version ${found}, which a later version of Polyphony has written`,
+    { details: { flowId, known: FLOW_SCHEMA_VERSION, found } },
+  )
 
 /** A flow that continues only when somebody decides or sends an event. `paths`: the steps that wait. */
 export const flowPaused = (flowId: string, paths: readonly string[]): OrchestratorError => {

@@ -4,6 +4,13 @@ import type { FlowStatus, FlowType } from '../vocabulary.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
 
+/**
+ * Version of the meaning of a flow's rows. It must be raised when that meaning changes so that a process of an earlier
+ * version would run the flow wrongly: such a process then leaves it alone. A claim raises the version of the flow. 2:
+ * results are addressed by path, calls have intents, and flows can pause.
+ */
+export const FLOW_SCHEMA_VERSION = 2
+
 /** One stored flow. Times are by the clock of the process that wrote them. */
 export interface OrchestrationFlow {
   readonly id: string

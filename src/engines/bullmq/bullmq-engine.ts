@@ -191,7 +191,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
     async start(start) {
       ready(start.flowId)
       const queued = await flows.enqueue(start)
-      if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status)
+      if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status, queued.newerVersion)
       if (!deps.enqueueAddsSlot) addSlot()
       return 'queued'
     },

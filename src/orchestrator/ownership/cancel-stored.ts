@@ -1,3 +1,4 @@
+import { versionUnknown } from '../../domain/execution/flow-errors.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
@@ -32,7 +33,10 @@ export async function cancelStored(
     startedAt: flow.startedAt ?? now(),
     input: flow.input ?? '',
   })
-  if (!('epoch' in claimed)) return
+  if (!('epoch' in claimed)) {
+    if (claimed.newerVersion !== undefined) throw versionUnknown(flow.id, claimed.newerVersion)
+    return
+  }
   const seq = (await store.updates.lastSeq(flow.id)) + 1
   const update = { seq, type: 'flow_cancelled' as const, data: { reason: reason.message }, timestamp: now() }
   const outcome = { status: 'CANCELLED' as const, completedAt: now(), error: reason.toJSON(), simulated: flow.simulated }

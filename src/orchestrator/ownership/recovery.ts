@@ -8,6 +8,12 @@ export interface RecoveryLog {
 const HEARTBEAT_INTERVAL_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
+/**
+ * Heartbeats after which the owners are checked again when this process could not write its own: the others could not
+ * write theirs either, and are alive.
+ */
+const BEATS_AFTER_OUTAGE = 2
+
 export interface RecoveryDeps {
   readonly owners: OwnerRepository
   readonly self: Owner
@@ -48,6 +54,7 @@ export function createRecovery({
   onRequeued,
 }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
+  let untrustedBeats = 0
 
   const isDead = (owner: Owner): boolean => {
     if (ownersHere.has(owner.id)) return false
@@ -56,7 +63,16 @@ export function createRecovery({
     return owner.host === self.host && (owner.pid === self.pid || !isRunning(owner.pid))
   }
   const sweep = async () => {
-    await owners.heartbeat(self)
+    try {
+      await owners.heartbeat(self)
+    } catch (error) {
+      untrustedBeats = BEATS_AFTER_OUTAGE
+      throw error
+    }
+    if (untrustedBeats > 0) {
+      untrustedBeats--
+      return
+    }
     const requeued = (await requeue?.({ staleMs: STALE_AFTER_MS, isDead })) ?? []
     if (requeued.length > 0) {
       logger?.warn('flows of a dead process were put back into the queue', { flowIds: requeued })

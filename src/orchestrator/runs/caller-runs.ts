@@ -1,4 +1,4 @@
-import { flowCancelled, notStartable } from '../../domain/execution/flow-errors.ts'
+import { flowCancelled, notStartable, versionUnknown } from '../../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
 import { mayPause } from '../../domain/waiting/waiting-steps.ts'
@@ -34,6 +34,8 @@ export function createCallerRuns(deps: CallerRunsDeps) {
       })
     }
     if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
+    // Before the definition is read, which a later version may have extended.
+    if (flow.newerVersion !== undefined) throw versionUnknown(flowId, flow.newerVersion)
     const definition = definitions.rebuild(flow)
     const runOptions = toRunOptions(options, flow, { mayPause: mayPause(definition) })
     const input = await resolveInput({ flow, definition, given: options.input }, store.threads.newestUserMessage)

@@ -9,6 +9,7 @@ import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { FlowBudgets } from '../budgets/flow-budgets.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { FlowDefinitions } from '../flows/flow-definitions.ts'
+import { repeatRead } from '../repeat-read.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import { type AwaitEndOptions, createEndElsewhere } from './end-elsewhere.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
@@ -97,7 +98,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
    */
   async function open(job: FlowJob, cancellation: CancellationToken): Promise<FlowExecution> {
     const run = findRun(job)
-    const request = run?.request ?? (await readRequest(job.flowId))
+    const request = run?.request ?? (await repeatRead(() => readRequest(job.flowId), [cancellation]))
     const execution = await deps.openExecution(request, { job, cancellation })
     if (run) run.execution = execution
     return execution

@@ -10,6 +10,7 @@ import type { Executor } from '../../executors/executor.ts'
 import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { FlowExecution, RunOptions } from '../flow-run.ts'
+import { repeatRead } from '../repeat-read.ts'
 import type { UpdateLog } from '../updates/update-log.ts'
 import { openPauseControl } from '../waiting/read-course.ts'
 import { NO_PRIOR_STATE, readPriorState } from './prior-state.ts'
@@ -58,8 +59,13 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const limits = mergeLimits(definition.limits ?? deps.defaults.limits, options.limits)
     const prior = isFresh
       ? NO_PRIOR_STATE
-      : await readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences })
-    const pause = mayPause(definition) ? await openPauseControl(store, flow.id, isFresh) : undefined
+      : await repeatRead(
+          () => readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences }),
+          [cancellation],
+        )
+    const pause = mayPause(definition)
+      ? await repeatRead(() => openPauseControl(store, flow.id, isFresh), [cancellation])
+      : undefined
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,

@@ -64,7 +64,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       metadata: flow.metadata,
     }
     const claimed = await store.journal.claim(claim)
-    if (!('epoch' in claimed)) throw notStartable(flow.id, claimed.status)
+    if (!('epoch' in claimed)) throw notStartable(flow.id, claimed.status, claimed.newerVersion)
     const job = { flowId: flow.id, epoch: claimed.epoch }
     const execution = await openExecution(request, { job, cancellation: run.cancellation, onlyStepId: step.id })
     run.execution = execution

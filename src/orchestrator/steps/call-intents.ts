@@ -1,3 +1,4 @@
+import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { CallEstimate, EstimateCall, PreparedRequest } from '../../calls/call.ts'
 import { type CallIntent, idempotencyKeyOf, OUTCOME_UNKNOWN, toLostAttempt } from '../../domain/execution/call-intent.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -33,11 +34,11 @@ export async function announceNext(
   draft: StepOutcomeDraft,
   request: PreparedRequest,
 ): Promise<void> {
-  const { log } = task.run
+  const { log, cancellation } = task.run
   const soFar = toResult(task, { ...draft, error: undefined }, deps.now(), sample)
   const intent = toIntent(deps, task, sample, draft, request, deps.estimate(request))
   log.record([toStored(task.step, { ...soFar, status: 'RUNNING' })], undefined, [intent])
-  if (log.durable) await log.durable
+  if (log.durable) await untilCancelled(log.durable, [cancellation, task.options.cancellation])
 }
 
 /**

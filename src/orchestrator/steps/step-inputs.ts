@@ -11,6 +11,7 @@ import { type SelectedOutputs, selectOutputs, stepPlanOf } from '../../prompts/s
 import { stepReferences } from '../../prompts/step-references.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
+import { repeatRead } from '../repeat-read.ts'
 
 export interface StepInputsDeps {
   /** Implemented by shareContext of policies/shared-context.ts. */
@@ -100,11 +101,13 @@ export async function shareWithTarget(
     items.push({ kind: 'step_output', name: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
     if (from !== target.provider) onlyOwn = false
   }
+  const readPolicy = () =>
+    repeatRead(() => deps.dataSharing.get(run.userId, target.provider), [run.cancellation, options.cancellation])
   const shared = await deps.shareContext({
     userId: run.userId,
     stepId: step.id,
     to: target.provider,
-    policy: onlyOwn ? undefined : await deps.dataSharing.get(run.userId, target.provider),
+    policy: onlyOwn ? undefined : await readPolicy(),
     contextPolicy,
     items: items,
     countTokens: (text) => deps.tokens.count(text, deps.vendorOf(target.provider), target.model),

@@ -1,5 +1,6 @@
 import pLimit from 'p-limit'
 import { callListener } from '../../async/call-listener.ts'
+import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { Call, CallContext, CallRequest, CallResponse } from '../../calls/call.ts'
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
 import type { ModelMessage } from '../../domain/execution/model-call.ts'
@@ -151,7 +152,7 @@ async function answer(
     draft.response = run.prior.answers.get(key)
     if (!draft.response) {
       announceFirst(deps, task, sample, draft, draft.prompt)
-      await settleBefore(run)
+      await settleBefore(task)
       const request = toCallRequest(deps, task, draft, draft.prompt)
       draft.response = await deps.call(request, createCallContext(deps, task, sample, draft, abort))
     }
@@ -222,11 +223,11 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
  * twice and the call in flight is known. The first steps of a flow do not wait: if a crash leaves it without any result
  * and intent, it was running them.
  */
-async function settleBefore(run: FlowExecution): Promise<void> {
+async function settleBefore({ run, options }: StepTask): Promise<void> {
   const isFirst =
     run.epoch === 1 && run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
   if (!isFirst) run.log.flush()
-  if (run.log.durable) await run.log.durable
+  if (run.log.durable) await untilCancelled(run.log.durable, [run.cancellation, options.cancellation])
   if (run.cancellation.cancelled) throw run.cancellation.reason
 }
 

@@ -3,6 +3,7 @@ import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import type { ThreadRepository } from '../../repositories/repository.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
+import { repeatRead } from '../repeat-read.ts'
 
 /** Newest messages of a conversation that a flow reads, in addition to all system messages. */
 const NEWEST_MESSAGES = 200
@@ -23,7 +24,7 @@ export function createThreadHistory(threads: ThreadRepository): (run: FlowExecut
     return { messages: withoutOwn(run, [...rules.filter(({ id }) => !known.has(id)), ...messages]), isCut }
   }
   return (run) => {
-    run.progress.history ??= load(run)
+    run.progress.history ??= repeatRead(() => load(run), [run.cancellation])
     return run.progress.history
   }
 }

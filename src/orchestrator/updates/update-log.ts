@@ -6,12 +6,10 @@ import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { isSameResult, type StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import type { StepWait } from '../../domain/waiting/wait.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repository.ts'
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
-const REWRITE_EVERY_MS = 5_000
 /** Rows with text chunks from which it pays to join them after the end of the flow. */
 const COMPACTED_ROWS = 4
 const NO_INTENTS: readonly CallIntent[] = []
@@ -33,19 +31,12 @@ export interface UpdateLogDeps {
   readonly onStored: (flowId: string, updates: readonly FlowUpdate[]) => void
   /** Called after the end of a flow whose text was stored in several rows. Implemented by Compaction.add. */
   readonly onStreamedFlowEnd: (flowId: string) => void
-  /** Milliseconds between two attempts to write an outcome while the database is unreachable; default 5,000. */
-  readonly rewriteMs?: number
 }
 
 /** Collaborators that all logs of a process share. */
 interface FlowLogDeps extends UpdateLogDeps {
   /** Flushes the log within 50 ms. */
   readonly flushSoon: (log: FlowLog) => void
-  /**
-   * Writes the outcome of a flow when the database is reachable again, because a flow that no process runs must not
-   * stay RUNNING. A later outcome of the same flow replaces it.
-   */
-  readonly writeLater: (flowId: string, write: () => Promise<void>) => void
 }
 
 /**
@@ -130,21 +121,16 @@ export class FlowLog {
     return this.#seq
   }
 
-  /** Stores the outcome with the last updates, and the waits of a paused flow. Must be the last call. */
+  /**
+   * Stores the outcome with the last updates, and the waits of a paused flow; it waits while the
+   * database does not answer. Must be the last call.
+   */
   async finish(outcome: FlowOutcome, waits?: readonly StepWait[]): Promise<void> {
     const { flowId, epoch } = this.#options
     const updates = this.#takePending()
-    const write = async () => {
-      await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
-      this.#deps.onStored(flowId, updates)
-      if (this.#textRows >= COMPACTED_ROWS) this.#deps.onStreamedFlowEnd(flowId)
-    }
-    try {
-      await write()
-    } catch (error) {
-      if (OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE') this.#deps.writeLater(flowId, write)
-      throw error
-    }
+    await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
+    this.#deps.onStored(flowId, updates)
+    if (this.#textRows >= COMPACTED_ROWS) this.#deps.onStreamedFlowEnd(flowId)
   }
 
   /** Drops the pending updates: the flow belongs to another owner. */
@@ -192,38 +178,15 @@ export function createUpdateLog(deps: UpdateLogDeps) {
     waiting.clear()
     for (const log of logs) log.flush()
   }
-  const unwritten = new Map<string, () => Promise<void>>()
-  let rewriting: NodeJS.Timeout | undefined
-
-  const rewrite = async () => {
-    for (const [flowId, write] of unwritten) {
-      try {
-        await write()
-      } catch (error) {
-        if (OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE') continue
-      }
-      if (unwritten.get(flowId) === write) unwritten.delete(flowId)
-    }
-    rewriting = unwritten.size > 0 ? startRewriting() : undefined
-  }
-  const startRewriting = () => setTimeout(() => void rewrite(), deps.rewriteMs ?? REWRITE_EVERY_MS).unref()
 
   const shared: FlowLogDeps = {
     ...deps,
-    writeLater: (flowId, write) => {
-      unwritten.set(flowId, write)
-      rewriting ??= startRewriting()
-    },
     flushSoon: (log: FlowLog) => {
       waiting.add(log)
       timer ??= setTimeout(flushAll, FLUSH_AFTER_MS)
     },
   }
-  const stop = () => {
-    clearTimeout(timer)
-    clearTimeout(rewriting)
-  }
-  return { open: (options: FlowLogOptions) => new FlowLog(shared, options), close: stop }
+  return { open: (options: FlowLogOptions) => new FlowLog(shared, options), close: () => clearTimeout(timer) }
 }
 
 export type UpdateLog = ReturnType<typeof createUpdateLog>

@@ -1,14 +1,11 @@
 import type { Owner, StoredDefinition, StoredFlow, StoredFlowResult } from '../repository.ts'
 import { type Column, type ColumnsOf, fieldsOf, type RowOf } from './column.ts'
 
-/** Version of the meaning of a flow's rows. It must be raised when that meaning changes. */
-export const FLOW_SCHEMA_VERSION = 1
-
 /**
  * A flow's row: the definition by its hash, and the output in a column of its own, because lists read only the figures.
  */
 export type FlowRow = RowOf<
-  Omit<StoredFlow, 'definition' | 'result'> & {
+  Omit<StoredFlow, 'definition' | 'result' | 'newerVersion'> & {
     readonly definitionHash: string
     readonly schemaVersion: number
     readonly result?: Omit<StoredFlowResult, 'output'>
@@ -48,7 +45,7 @@ export const FLOW_COLUMNS = {
   definitionHash: { name: 'definition_hash', type: 'text', create: true },
   parentFlowId: { name: 'parent_flow_id', type: 'uuid', nullable: true, create: true },
   createdAt: { name: 'created_at', type: 'timestamptz', create: true },
-  schemaVersion: { name: 'schema_version', type: 'smallint', default: FLOW_SCHEMA_VERSION, create: true, unlisted: true },
+  schemaVersion: { name: 'schema_version', type: 'smallint', default: 1, create: true, unlisted: true },
   simulated: { name: 'simulated', type: 'boolean', create: true, finish: true },
   ownerEpoch: { name: 'owner_epoch', type: 'integer', default: 0 },
   startedAt: { name: 'started_at', type: 'timestamptz', nullable: true, claim: true },

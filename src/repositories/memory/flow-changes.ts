@@ -1,4 +1,4 @@
-import type { FlowStart } from '../../domain/execution/flow.ts'
+import { FLOW_SCHEMA_VERSION, type FlowStart } from '../../domain/execution/flow.ts'
 import type { Claim, FlowInsert, FlowOutcome, StoredFlow } from '../repository.ts'
 
 // Changes are written out instead of being derived from the marks of `FLOW_COLUMNS`, because a loop over them takes
@@ -6,6 +6,7 @@ import type { Claim, FlowInsert, FlowOutcome, StoredFlow } from '../repository.t
 
 /** A new flow, with every property of a stored flow: later copies keep its shape, which makes them cheap. */
 export function createStoredFlow(flow: FlowInsert): StoredFlow {
+  const { schemaVersion = FLOW_SCHEMA_VERSION } = flow
   const stored: { readonly [Property in keyof Required<StoredFlow>]: StoredFlow[Property] } = {
     id: flow.id,
     threadId: flow.threadId,
@@ -21,6 +22,7 @@ export function createStoredFlow(flow: FlowInsert): StoredFlow {
     input: flow.input,
     metadata: flow.metadata,
     parentFlowId: flow.parentFlowId,
+    newerVersion: schemaVersion > FLOW_SCHEMA_VERSION ? schemaVersion : undefined,
     ownerEpoch: 0,
     ownerId: undefined,
     result: undefined,

@@ -82,6 +82,8 @@ export function createMemoryFlows({
       const status = records.status(flowId)
       const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
       if (!record) return Promise.resolve({ status })
+      const { newerVersion } = record.flow
+      if (newerVersion !== undefined) return Promise.resolve({ status, newerVersion })
       record.flow = claimFlow(record.flow, claim)
       records.markRunning(flowId)
       claims.own(record.flow, claim)
@@ -92,6 +94,8 @@ export function createMemoryFlows({
       const status = records.status(flowId)
       const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
       if (!record) return Promise.resolve({ status })
+      const { newerVersion } = record.flow
+      if (newerVersion !== undefined) return Promise.resolve({ status, newerVersion })
       record.flow = enqueueFlow(record.flow, start)
       records.markRunning(flowId)
       claims.queue(record.flow, start.requires)

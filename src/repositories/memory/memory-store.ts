@@ -73,6 +73,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     queue: memory.queue(findDead),
     budgets: createMemoryBudgets((ownerId, staleMs) => !findDead({ staleMs, isDead: () => false })(ownerId)),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
+    expectClose: () => {},
     close: () => Promise.resolve(),
   }
 }

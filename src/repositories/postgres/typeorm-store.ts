@@ -25,8 +25,10 @@ import { createWebhookRepository } from './tables/webhook-repository.ts'
 
 export interface TypeormStoreOptions {
   readonly database: DatabaseLocation
-  /** Milliseconds for which writes are kept and repeated while Postgres does not answer. */
+  /** Milliseconds for which creations and claims are repeated while Postgres does not answer. */
   readonly retryForMs: number
+  /** Called once per outage when results are rejected because too many wait. */
+  readonly onOverflow?: (keptBytes: number) => void
   readonly migrations: MigrationMode
   /** SQL expression that adds a job for a queued flow. See `JournalOptions`. */
   readonly addJob?: string
@@ -44,6 +46,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     pool,
     nextRecorded,
     addJob: options.addJob,
+    onOverflow: options.onOverflow,
     // Writes to an embedded database are not repeated: it has one connection, which does not recover once it stops
     // answering.
     ...(kind === 'pglite'
@@ -71,6 +74,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     budgets: createBudgetRepository(pool),
     providerRates: createProviderRateRepository(pool),
     requestCounts: createRequestCountRepository(pool),
+    expectClose: journal.expectClose,
     async close() {
       await journal.close()
       await close()

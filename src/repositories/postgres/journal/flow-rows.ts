@@ -1,6 +1,6 @@
-import type { FlowStart } from '../../../domain/execution/flow.ts'
+import { FLOW_SCHEMA_VERSION, type FlowStart } from '../../../domain/execution/flow.ts'
 import { fieldsOf, type MarkedProperty, markedFields, unmarkedFields } from '../../columns/column.ts'
-import { FLOW_COLUMNS, FLOW_PROPERTIES, FLOW_SCHEMA_VERSION, type FlowRow } from '../../columns/flow-columns.ts'
+import { FLOW_COLUMNS, FLOW_PROPERTIES, type FlowRow } from '../../columns/flow-columns.ts'
 import {
   type FlowInsert,
   type FlowOutcome,
@@ -21,9 +21,9 @@ const LISTED_FIELDS = unmarkedFields(FLOW_COLUMNS, 'unlisted')
 const LISTED_PROPERTIES = LISTED_FIELDS.map(({ property }) => property).filter((property) => property !== 'definitionHash')
 
 /** The columns of a `SelectedFlow`. */
-export const FLOW_SELECTION = selectList(fieldsOf(FLOW_COLUMNS).filter(({ property }) => property !== 'schemaVersion'))
+export const FLOW_SELECTION = selectList(fieldsOf(FLOW_COLUMNS))
 
-export type SelectedFlow = Omit<FlowRow, 'schemaVersion'>
+export type SelectedFlow = FlowRow
 
 /** The columns of a `ListedFlowRow`. */
 export const LISTED_FLOW_SELECTION = `${selectList(LISTED_FIELDS)}, left(input, ${INPUT_START_CHARACTERS}) as "inputStart"`
@@ -35,7 +35,8 @@ export const fromListedFlowRow = (row: ListedFlowRow, definition: StoredDefiniti
   pickNonNull(row, LISTED_PROPERTIES, { definition, ...(row.inputStart !== null && { inputStart: row.inputStart }) })
 
 export function fromFlowRow(row: SelectedFlow, definition: StoredDefinition): StoredFlow {
-  const flow = pickNonNull(row, FLOW_PROPERTIES, { definition })
+  const newer = row.schemaVersion > FLOW_SCHEMA_VERSION && { newerVersion: row.schemaVersion }
+  const flow = pickNonNull(row, FLOW_PROPERTIES, { definition, ...newer })
   return flow.result && row.resultOutput !== null ? { ...flow, result: { ...flow.result, output: row.resultOutput } } : flow
 }
 
@@ -59,7 +60,7 @@ export const toFlowJson = (flow: FlowInsert): FlowJson<'create'> => ({
   definition_hash: flow.definition.hash,
   parent_flow_id: flow.parentFlowId,
   created_at: flow.createdAt,
-  schema_version: FLOW_SCHEMA_VERSION,
+  schema_version: flow.schemaVersion ?? FLOW_SCHEMA_VERSION,
   simulated: flow.simulated,
   input: flow.input,
   metadata: flow.metadata,

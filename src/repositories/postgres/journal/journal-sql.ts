@@ -1,3 +1,4 @@
+import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/flow.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { markedFields } from '../../columns/column.ts'
 import { FLOW_COLUMNS } from '../../columns/flow-columns.ts'
@@ -36,6 +37,7 @@ export type JournalReply =
       status: FlowStatus,
       ownerId: string | null,
       startedMs: number | null,
+      schemaVersion: number,
     ]
 
 const names = (columns: JsonColumns) => Object.keys(columns).join(', ')
@@ -127,13 +129,15 @@ const claiming =
   (source: string, addJob?: string): Fragment => {
     const [epoch, queuedAt] =
       part === 'claims' ? ['f.owner_epoch + 1', 'null::timestamptz'] : ['f.owner_epoch', 'clock_timestamp()']
+    // The flow then has rows that older processes do not know. A queued flow has none yet.
+    const version = part === 'claims' ? `schema_version = ${FLOW_SCHEMA_VERSION}, ` : ''
     const job = part === 'enqueues' && addJob ? `, ${addJob}` : ''
     return {
       ctes: [
         `${part} as (select * from ${source} where ${expectOne('r.flow_id')})`,
         `${done} as (
-  update polyphony_flows f set owner_epoch = ${epoch}, ${claimAssignments}
-  from ${part} c where f.id = c.flow_id and f.status = any(c.allowed)
+  update polyphony_flows f set owner_epoch = ${epoch}, ${version}${claimAssignments}
+  from ${part} c where f.id = c.flow_id and f.status = any(c.allowed) and f.schema_version <= ${FLOW_SCHEMA_VERSION}
   returning f.id, f.owner_epoch, f.owner_id, f.user_id, c.requires, ${queuedAt} as queued_at)`,
         `${part}_moved as (update polyphony_flow_claims t set ${claimRowUpdate}, wake_at = null, job_id = null from ${done} r where t.flow_id = r.id)`,
         `${part}_written as (
@@ -142,7 +146,7 @@ const claiming =
       ],
       reply: `select json_build_array('claimed', r.id, r.owner_epoch${job}) from ${done} r
 union all
-select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, extract(epoch from f.started_at) * 1000) from polyphony_flows f
+select json_build_array('refused', f.id, f.owner_epoch, f.status, f.owner_id, extract(epoch from f.started_at) * 1000, f.schema_version) from polyphony_flows f
   where f.id in (select flow_id from ${part} except select id from ${done})`,
     }
   }

@@ -6,8 +6,10 @@ import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ClaimAnswer, FlowInsert, FlowOutcome, Journal, JournalEntry } from '../../repository.ts'
 import { classifyDatabaseError, toDatabaseError } from '../database-errors.ts'
 import { canBeFlowId } from '../storable.ts'
+import { toClaimAnswer } from './claim-answer.ts'
 import { type JournalStatement, type Operation, takeBatch, toStatement } from './journal-batch.ts'
 import { type JournalReply, journalSql } from './journal-sql.ts'
+import { createOutage } from './outage.ts'
 
 /** The part of a pool of `pg` that the journal uses. */
 export interface JournalPool {
@@ -23,8 +25,15 @@ export interface JournalOptions {
   readonly pool: JournalPool
   /** Numbers the rows that are written, in ascending order. */
   readonly nextRecorded: () => number
-  /** Milliseconds for which writes are kept and repeated while the database does not answer. */
+  /**
+   * Milliseconds for which creations and claims are repeated while the database does not answer. Entries of running
+   * flows are kept until `close`, unless it is 0: then nothing is repeated.
+   */
   readonly retryForMs: number
+  /** Bytes of entries that may wait during an outage. Default: 256 MiB. */
+  readonly maxKeptBytes?: number
+  /** Called once per outage when an entry is rejected because too many wait. */
+  readonly onOverflow?: (keptBytes: number) => void
   /** Statements that run at the same time. Each takes a connection of the pool. */
   readonly statementsAtOnce: number
   /** SQL expression that adds a job for a queued flow `r`, with `r.id` and `r.user_id`. Implemented by engines. */
@@ -32,6 +41,8 @@ export interface JournalOptions {
 }
 
 export interface ClosableJournal extends Journal {
+  /** From now on, writes are repeated for at most 10 seconds while the database does not answer. */
+  expectClose(): void
   /** Resolves when every accepted write is durable or rejected. Later writes reject with DATABASE_UNAVAILABLE. */
   close(): Promise<void>
 }
@@ -50,12 +61,15 @@ const SMALL_BATCH = 6
 const CONFLICT_PAUSE_MS = 4
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
+const MAX_KEPT_BYTES = 256 * 1_024 * 1_024
 
 /**
  * Batches writes: one queue, and a few statements that run at the same time, never two with writes of one flow. Writes
  * that arrive meanwhile go into the next statement. Each statement is a transaction of its own.
  */
-export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce, addJob }: JournalOptions): ClosableJournal {
+export function createJournal(options: JournalOptions): ClosableJournal {
+  const { pool, nextRecorded, retryForMs, statementsAtOnce, addJob, onOverflow, maxKeptBytes = MAX_KEPT_BYTES } = options
+  const outage = createOutage({ retryForMs, maxKeptBytes, onOverflow })
   const queue: Operation[] = []
   const running = new Set<Promise<void>>()
   /** Flows with writes in a running statement, with the error of the entry that failed in it, if any. */
@@ -64,7 +78,6 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
   const statements = new Map<number, { readonly name: string; readonly text: string }>()
   let scheduled = false
   let closed = false
-  let unavailableSince: number | undefined
 
   const statementOf = (mask: number) => {
     const known = statements.get(mask)
@@ -85,7 +98,8 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
     for (const operation of batch) operation.settle(replies?.get(operation.flowId), repeated)
   }
 
-  async function write(batch: readonly Operation[], mayBeRepeated = false): Promise<void> {
+  async function write(given: readonly Operation[], mayBeRepeated = false): Promise<void> {
+    let batch = given
     let statement: JournalStatement
     try {
       statement = toStatement(batch, isKnown, nextRecorded)
@@ -102,17 +116,34 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       try {
         await execute(batch, statement, repeated)
-        unavailableSince = undefined
+        outage.ended()
         return
       } catch (error) {
         const failure = classifyDatabaseError(error)
         if (failure === 'refused') return refuse(batch, toDatabaseError(error), repeated)
         if (failure === 'unavailable') repeated = true
-        unavailableSince ??= performance.now()
-        if (performance.now() - unavailableSince >= retryForMs) return fail(batch, toDatabaseError(error))
+        outage.failed(queue)
+        const kept = failOver(batch, toDatabaseError(error))
+        if (kept.length === 0) return
+        if (kept.length < batch.length) statement = toStatement(kept, isKnown, nextRecorded)
+        batch = kept
         await sleep(failure === 'conflict' ? Math.random() * CONFLICT_PAUSE_MS : pauseMs)
       }
     }
+  }
+
+  /** Rejects writes of the batch and of the queue that have waited long enough; returns the others of the batch. */
+  function failOver(batch: readonly Operation[], error: OrchestratorError): readonly Operation[] {
+    const over = batch.filter(outage.isOver)
+    if (over.length > 0) fail(over, error)
+    // They do not wait for a statement of their own, because all statements may be occupied by entries.
+    const waiting = queue.filter((operation) => {
+      const isOver = outage.isOver(operation)
+      if (isOver) operation.fail(error)
+      return !isOver
+    })
+    queue.splice(0, queue.length, ...waiting)
+    return batch.filter((operation) => !over.includes(operation))
   }
 
   /** Halves the batch until it holds only the write that the database refuses. */
@@ -180,6 +211,11 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
       )
       return
     }
+    if (!outage.accepts(operation)) {
+      const message = 'The database does not answer, and too many writes wait for it'
+      operation.fail(new OrchestratorError('DATABASE_UNAVAILABLE', message))
+      return
+    }
     queue.push(operation)
     schedule()
   }
@@ -215,8 +251,10 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
     enqueue: (start) => writeClaim(start, undefined),
     append: (entry) => writeEntry(entry),
     finish: ({ outcome, ...entry }) => writeEntry(entry, outcome),
+    expectClose: outage.expectClose,
     async close() {
       closed = true
+      outage.expectClose()
       while (queue.length > 0 || running.size > 0) {
         await nextTurn()
         await Promise.all(running)
@@ -226,24 +264,6 @@ export function createJournal({ pool, nextRecorded, retryForMs, statementsAtOnce
 }
 
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
-
-function toClaimAnswer(
-  claim: FlowStart,
-  ownerId: string | undefined,
-  reply: JournalReply | undefined,
-  repeated: boolean,
-): ClaimAnswer {
-  if (!reply) return { status: undefined }
-  if (reply[0] === 'claimed') return { epoch: reply[2] }
-  if (reply[0] !== 'refused') return { status: undefined }
-  const [, , epoch, status, storedOwnerId, startedMs] = reply
-  // A queued flow may have got an owner since its statement was written.
-  const isOwner = ownerId === undefined || storedOwnerId === ownerId
-  const ours = status === 'RUNNING' && isOwner && startedMs === claim.startedAt.getTime()
-  if (repeated && ours) return { epoch }
-  // The reply shows the state before the statement. If that status may be claimed, another claim was faster.
-  return { status: claim.from.some((from) => from === status) ? 'RUNNING' : status }
-}
 
 const idInUse = (flowId: string) =>
   new OrchestratorError('INTERNAL', `Expected a new id for a flow, found that flow ${flowId} exists`, { details: { flowId } })

@@ -21,6 +21,13 @@ interface ClaimedRow {
   readonly unrunnable: number
 }
 
+interface UnrunnableRow {
+  readonly name: string
+  readonly version: string | null
+  readonly newerVersion: number | null
+  readonly flows: number
+}
+
 /** The clock of the database is read again while an answer took long, because it is only as exact as that. */
 const CLOCK_READS = 5
 const EXACT_ROUND_TRIP_MS = 20
@@ -111,10 +118,13 @@ export function createQueueRepository(pool: Pool): QueueRepository {
     }),
 
     unrunnable: guarded(async (registered: readonly string[]) => {
-      const { rows } = await pool.query<{ name: string; version: string | null; flows: number }>(UNRUNNABLE_SQL, [
-        registered.map(toStorableText),
-      ])
-      return rows.map(({ version, ...definition }) => (version === null ? definition : { ...definition, version }))
+      const { rows } = await pool.query<UnrunnableRow>(UNRUNNABLE_SQL, [registered.map(toStorableText)])
+      return rows.map(({ name, version, newerVersion, flows }) => ({
+        name,
+        ...(version !== null && { version }),
+        ...(newerVersion !== null && { newerVersion }),
+        flows,
+      }))
     }),
 
     clockOffsetMs: guarded(async () => {

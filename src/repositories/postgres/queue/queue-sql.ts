@@ -1,3 +1,5 @@
+import { FLOW_SCHEMA_VERSION } from '../../../domain/execution/flow.ts'
+
 // Statements lock rows of flows before rows of claims, in the order of the journal: otherwise a cancellation and a
 // claim of one flow could wait for each other. A row of a flow may have changed since the snapshot of the statement,
 // and only conditions on it are checked again, so they say `f.owner_id` and `f.status` although the claim holds the
@@ -5,6 +7,9 @@
 
 const QUEUED = 'c.owner_id is null and c.queued_at is not null'
 const RUNNABLE = '(c.requires is null or c.requires = any($3))'
+
+/** Flows with rows of a later version are left to processes that know it. */
+const KNOWN = `f.schema_version <= ${FLOW_SCHEMA_VERSION}`
 
 /**
  * A flow without stored options runs a single step or is being cancelled, so it must not be run as a whole. Others were
@@ -39,17 +44,17 @@ candidates as (
   order by owned.flows, oldest.queued_at),
 repeated as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
-  where c.job_id = $5 and (c.owner_id is not null or c.queued_at is not null) and f.status = 'RUNNING'
+  where c.job_id = $5 and (c.owner_id is not null or c.queued_at is not null) and f.status = 'RUNNING' and ${KNOWN}
   limit 1 for update of f skip locked),
 next as (
   select first.id from candidates k cross join lateral (
     select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
-    where ${QUEUED} and c.user_id = k.user_id and ${RUNNABLE} and f.owner_id is null and f.status = 'RUNNING'
+    where ${QUEUED} and c.user_id = k.user_id and ${RUNNABLE} and f.owner_id is null and f.status = 'RUNNING' and ${KNOWN}
     order by c.queued_at limit 1 for update of f skip locked) first
   where not exists (select from repeated)
   limit 1),
 claimed as (
-  update polyphony_flows f set owner_epoch = f.owner_epoch + 1, owner_id = $1, started_at = $2
+  update polyphony_flows f set owner_epoch = f.owner_epoch + 1, schema_version = ${FLOW_SCHEMA_VERSION}, owner_id = $1, started_at = $2
   where f.id in (select id from repeated union all select id from next) returning f.id, f.owner_epoch),
 moved as (
   update polyphony_flow_claims c set owner_id = $1, queued_at = null, job_id = $5 from claimed where c.flow_id = claimed.id)
@@ -114,7 +119,7 @@ export const COUNTS_SQL = `select c.user_id as "userId", count(*) filter (where 
 from polyphony_flow_claims c where c.user_id is not null and (c.owner_id is not null or c.queued_at is not null) group by c.user_id`
 
 /** `$1` registrations. */
-export const UNRUNNABLE_SQL = `select f.name, d.version, count(*)::int as flows
+export const UNRUNNABLE_SQL = `select f.name, d.version, case when not ${KNOWN} then f.schema_version end as "newerVersion", count(*)::int as flows
 from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id join polyphony_flow_definitions d on d.hash = f.definition_hash
-where ${QUEUED} and c.requires is not null and not c.requires = any($1)
-group by f.name, d.version order by flows desc, f.name limit 100`
+where ${QUEUED} and (c.requires is not null and not c.requires = any($1) or not ${KNOWN})
+group by f.name, d.version, "newerVersion" order by flows desc, f.name limit 100`

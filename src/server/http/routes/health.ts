@@ -28,8 +28,18 @@ const health = z.object({
       /** Flows that wait for a process. */
       queued: z.number(),
       problem: z.string().optional(),
-      /** Definitions with functions of queued flows that this process has not registered. */
-      unrunnable: z.array(z.object({ name: z.string(), version: z.string().optional(), flows: z.number() })),
+      /**
+       * Queued flows that this process leaves to others: functions of their definition are not registered here, or
+       * `newerVersion` is the version of rows that only a later version of Polyphony knows.
+       */
+      unrunnable: z.array(
+        z.object({
+          name: z.string(),
+          version: z.string().optional(),
+          newerVersion: z.number().optional(),
+          flows: z.number(),
+        }),
+      ),
     })
     .optional(),
 })
