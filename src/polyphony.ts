@@ -210,7 +210,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     logger,
   })
   await ownership.start()
-  if (config.engine === 'bullmq') await engine.takeQueued()
+  if (config.engine === 'bullmq' && config.takesFlows) await engine.takeQueued()
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
   if (config.webhooks.length > 0) pruning.push(startPruningDeliveries(store.webhooks))
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { SignalAnswer } from '../orchestrator/waiting/signals.ts'
 import { databaseOption, dataOption, jsonOption, simulateOption } from './command.ts'
 import { continueFlow, showResult } from './run-flow.ts'
-import { type CommandContext, type DatabaseOptions, LOCAL_USER, toFlags, withServices } from './services.ts'
+import { type CommandContext, type DatabaseOptions, LOCAL_USER, toFlags, withRunningServices } from './services.ts'
 
 /** Options of commands that let a flow continue in this process. */
 export interface ContinueOptions extends DatabaseOptions {
@@ -52,7 +52,7 @@ export async function decideStep(
     ...(data !== undefined && { data }),
     ...(hash !== undefined && { hash }),
   }
-  await withServices(context, toContinueFlags(options), async (open) => {
+  await withRunningServices(context, toContinueFlags(options), async (open) => {
     const { orchestrator } = open
     const { name, status } = await orchestrator.getFlow(flowId, LOCAL_USER, { steps: 'final' })
     const decided = await orchestrator.signal(flowId, LOCAL_USER, path, answer)

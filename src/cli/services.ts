@@ -105,8 +105,15 @@ export const DEMO_USER = 'demo'
 
 export const toFlags = ({ database }: DatabaseOptions): PolyphonyConfigInput => (database === undefined ? {} : { database })
 
-/** Opens the services for `work` and closes them when it settles. */
-export async function withServices<Value>(
+/** Opens the services for `work`, which runs no flows, and closes them when it settles. */
+export const withServices = <Value>(
+  context: CommandContext,
+  flags: PolyphonyConfigInput,
+  work: (open: OpenServices) => Promise<Value>,
+): Promise<Value> => withRunningServices(context, { ...flags, takesFlows: false }, work)
+
+/** Opens the services for `work`, which may run flows, and closes them when it settles. */
+export async function withRunningServices<Value>(
   { services }: CommandContext,
   flags: PolyphonyConfigInput,
   work: (open: OpenServices) => Promise<Value>,

@@ -70,6 +70,7 @@ export function createRuns({
     ownerId,
     registered: definitions.requirements,
     limits: toLimits(config.maxRunningFlows),
+    takesFlows: config.takesFlows,
     now,
   })
   const open = createOpenExecution({
@@ -124,8 +125,10 @@ export function createRuns({
 const toLimits = (limits: PolyphonyConfig['maxRunningFlows']): RunningLimits =>
   typeof limits === 'number' ? { perProcess: limits } : (limits ?? {})
 
-const queueingOf = ({ engine, maxRunningFlows }: PolyphonyConfig): Queueing =>
-  engine === 'bullmq' ? 'durable' : maxRunningFlows === undefined ? 'never' : 'limited'
+function queueingOf({ engine, maxRunningFlows, takesFlows }: PolyphonyConfig): Queueing {
+  if (engine === 'bullmq') return 'durable'
+  return takesFlows && maxRunningFlows === undefined ? 'never' : 'limited'
+}
 
 const mayResume = (options: StoredRunOptions | undefined): boolean =>
   options !== undefined && options.resumeAfterCrash === undefined

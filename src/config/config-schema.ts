@@ -128,6 +128,11 @@ export const configSchema = z.strictObject({
   /** Runs flows: `local` in the process that started them, `bullmq` over many processes. Default `local`. */
   engine: z.enum(['local', 'bullmq']).default('local'),
   /**
+   * Whether this process runs queued flows; default true. With false it runs none: flows that it starts are queued for
+   * other processes over the same Postgres.
+   */
+  takesFlows: z.boolean().default(true),
+  /**
    * Flows that run at the same time; further ones wait in a queue that is fair between users. A number limits each
    * process. Default: no limits.
    */

@@ -38,6 +38,7 @@ const PLAIN_VARIABLES: readonly (readonly [
   ['POLYPHONY_MIGRATIONS', ['migrations'], asText],
   ['REDIS_URL', ['redisUrl'], asText],
   ['POLYPHONY_ENGINE', ['engine'], asText],
+  ['POLYPHONY_TAKES_FLOWS', ['takesFlows'], asFlag],
   ['LOG_LEVEL', ['logLevel'], (text) => text.toLowerCase()],
   ['POLYPHONY_SIMULATOR', ['simulator'], asFlag],
   ['POLYPHONY_HOST', ['server', 'host'], asText],

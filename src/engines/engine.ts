@@ -88,6 +88,8 @@ export interface EngineDeps {
   /** What this process can run of `FlowStart.requires`. Implemented by createFlowDefinitions. */
   readonly registered: () => readonly string[]
   readonly limits: RunningLimits
+  /** Whether this process runs flows. With false it queues those that it starts, and takes none from the queue. */
+  readonly takesFlows: boolean
   readonly now: () => Date
 }
 
@@ -132,7 +134,8 @@ export interface Engine {
   /**
    * Begins to take flows from the queue, up to the limits, of any process. Called by processes that run flows
    * of others. Until then, and until the first flow that it queues or wakes itself, a process takes none, so that a
-   * process that only reads the database runs nothing. Resolves when the engine is ready. Safe to call twice.
+   * process that only reads the database runs nothing. Does nothing if `takesFlows` is false. Resolves when the engine
+   * is ready. Safe to call twice.
    */
   takeQueued(): Promise<void>
   /**

@@ -11,7 +11,7 @@ const MAX_WOKEN_AT_ONCE = 500
  * Drives every started flow in this process: at once, or when the limits on running flows allow it. Without
  * limits no flow is queued, and nothing reads the queue on the way of a flow.
  */
-export function createLocalEngine({ runs, flows, ownerId, registered, limits, now }: EngineDeps): Engine {
+export function createLocalEngine({ runs, flows, ownerId, registered, limits, takesFlows, now }: EngineDeps): Engine {
   const { perProcess = Number.POSITIVE_INFINITY, perUser } = limits
   const isLimited = limits.perProcess !== undefined || perUser !== undefined
   let advance: Advance | undefined
@@ -29,7 +29,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
 
   /** From then on this process takes flows from the queue. Until then it must not, even if it is idle. */
   function startTaking(): void {
-    if (timer || closed) return
+    if (timer || closed || !takesFlows) return
     const take = async () => {
       await flows.wakeDue(MAX_WOKEN_AT_ONCE)
       recheckQueue()
@@ -113,7 +113,8 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, no
     },
     async start(start) {
       const how = ready(start.flowId)
-      if (!isLimited || (perUser === undefined && !mayBeQueued && isBelowLimit())) {
+      const mayRunAtOnce = !isLimited || (perUser === undefined && !mayBeQueued && isBelowLimit())
+      if (takesFlows && mayRunAtOnce) {
         await claimAndDrive(start, how)
         return 'running'
       }

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
+import { clearRedis, openTestRedis } from '../support/redis.ts'
 
 export interface ChaosEngine {
   readonly name: string
@@ -8,6 +10,8 @@ export interface ChaosEngine {
   readonly takesOverFrozen: boolean
   /** Why the engine cannot run here. */
   readonly problem?: string
+  /** Removes what the engine keeps outside the database. */
+  readonly clear?: () => Promise<void>
 }
 
 const configOf = (database: string, providerUrl: string): PolyphonyConfigInput => ({
@@ -16,5 +20,23 @@ const configOf = (database: string, providerUrl: string): PolyphonyConfigInput =
   providers: { desk: { kind: 'openai-compatible', baseUrl: providerUrl, apiKey: 'sk-key' } },
 })
 
+const queue = `polyphony-test-${randomBytes(6).toString('hex')}`
+const bullmqOf = (database: string, providerUrl: string): PolyphonyConfigInput => ({
+  ...configOf(database, providerUrl),
+  engine: 'bullmq',
+  bullmq: { lockMs: 5_000, stalledMs: 2_000, queue },
+})
+
+const redis = await openTestRedis()
+
 /** The engines whose workers share one Postgres. */
-export const CHAOS_ENGINES: readonly ChaosEngine[] = [{ name: 'local', configOf, takesOverFrozen: false }]
+export const CHAOS_ENGINES: readonly ChaosEngine[] = [
+  { name: 'local', configOf, takesOverFrozen: false },
+  { name: 'bullmq on Postgres', configOf: bullmqOf, takesOverFrozen: true },
+  {
+    name: 'bullmq on Redis',
+    configOf: (database, providerUrl) => ({ ...bullmqOf(database, providerUrl), redisUrl: redis?.url }),
+    takesOverFrozen: true,
+    ...(redis ? { clear: () => clearRedis(redis.url, queue) } : { problem: 'no Redis answers' }),
+  },
+]

@@ -14,7 +14,7 @@ const STEPS = 5
 const GUARD_MS = 120_000
 const TIMEOUT_MS = 120_000 + RUNS * 60_000
 
-describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, takesOverFrozen }) => {
+describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, takesOverFrozen, clear }) => {
   let postgres: TestPostgres
   let provider: CallLog
   let outcomes: OutcomeReader
@@ -37,6 +37,7 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, takesOverFrozen }) =
   afterAll(async () => {
     await Promise.all([provider.close(), outcomes.close()])
     await postgres.drop()
+    await clear?.()
   })
 
   /** Resolves with the call of the n-th step of the flow. */

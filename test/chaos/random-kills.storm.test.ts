@@ -16,7 +16,7 @@ const KILLS = Number(process.env.CHAOS_KILLS ?? casesOf(8, 1))
 const WIDTH = 20
 const GUARD_MS = 120_000
 
-describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem }) => {
+describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
   let postgres: TestPostgres
   let provider: CallLog
   let outcomes: OutcomeReader
@@ -31,6 +31,7 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem }) => {
   afterAll(async () => {
     await Promise.all([provider.close(), outcomes.close()])
     await postgres.drop()
+    await clear?.()
   })
 
   test.skipIf(problem)(

@@ -15,12 +15,12 @@ export interface StoredOutcome {
   readonly aborted: Readonly<Record<string, number>>
 }
 
-const attemptsWhere = (condition: string) => `coalesce((select json_object_agg(a.STEP, a.found) from (
-      select STEP, count(*) as found from polyphony_step_attempts where flow_id = f.id and ${condition} group by STEP) a), '{}')`
+const attemptsWhere = (condition: string) => `coalesce((select json_object_agg(a.path, a.found) from (
+      select path, count(*) as found from polyphony_step_attempts where flow_id = f.id and ${condition} group by path) a), '{}')`
 
 const OUTCOMES = `
   select f.id as "flowId", f.status, f.error ->> 'code' as code,
-    coalesce((select json_object_agg(r.STEP, r.output) from polyphony_step_results r
+    coalesce((select json_object_agg(r.path, r.output) from polyphony_step_results r
       where r.flow_id = f.id and r.status = 'SUCCESS'), '{}') as outputs,
     ${attemptsWhere('possibly_double_billed')} as doubled, ${attemptsWhere('aborted')} as aborted
   from polyphony_flows f where f.id = any($1)`
@@ -30,7 +30,6 @@ const POLL_MS = 40
 /** Reads outcomes of flows directly from the tables, because the code under test must not judge itself. */
 export class OutcomeReader {
   readonly #pool: pg.Pool
-  #sql: string | undefined
 
   constructor(url: string) {
     this.#pool = new pg.Pool({ connectionString: url, max: 2 })
@@ -39,8 +38,7 @@ export class OutcomeReader {
   }
 
   async read(flowIds: readonly string[]): Promise<readonly StoredOutcome[]> {
-    this.#sql ??= OUTCOMES.replaceAll('STEP', await this.#stepColumn())
-    return (await this.#pool.query<StoredOutcome>(this.#sql, [flowIds])).rows
+    return (await this.#pool.query<StoredOutcome>(OUTCOMES, [flowIds])).rows
   }
 
   /** Resolves when all flows have one of the statuses; rejects after `withinMs` and names the others. */
@@ -69,10 +67,9 @@ export class OutcomeReader {
 
   /** The largest number of results that any step of the flow has. */
   async resultsPerStep(flowId: string): Promise<number> {
-    const step = await this.#stepColumn()
     const { rows } = await this.#pool.query<{ most: number }>(
       `select max(results)::int as most from (
-        select count(*) as results from polyphony_step_results where flow_id = $1 group by ${step}) r`,
+        select count(*) as results from polyphony_step_results where flow_id = $1 group by path) r`,
       [flowId],
     )
     return rows[0]?.most ?? 0
@@ -80,15 +77,5 @@ export class OutcomeReader {
 
   close(): Promise<void> {
     return this.#pool.end()
-  }
-
-  async #stepColumn(): Promise<string> {
-    const { rows } = await this.#pool.query<{ name: string }>(
-      `select column_name as name from information_schema.columns
-       where table_name = 'polyphony_step_results' and column_name in ('path', 'step_id') order by 1 limit 1`,
-    )
-    const [column] = rows
-    if (!column) throw new Error('expected a table of step results')
-    return column.name
   }
 }

@@ -67,7 +67,11 @@ export function describeEngine({ name, open }: EngineSuite): void {
 
     const { pendingFlow } = createStoreFixture(() => store)
 
-    async function openProcess(registered: readonly string[] = [], limits: RunningLimits = {}): Promise<Process> {
+    async function openProcess(
+      registered: readonly string[] = [],
+      limits: RunningLimits = {},
+      takesFlows = true,
+    ): Promise<Process> {
       const ownerId = randomUUID()
       await store.owners.heartbeat({ id: ownerId, host: 'host-1', pid: 4711 })
       const created = await opened.create({
@@ -76,6 +80,7 @@ export function describeEngine({ name, open }: EngineSuite): void {
         ownerId,
         registered: () => registered,
         limits,
+        takesFlows,
         now: () => new Date(),
       })
       const process = { engine: created, driven: [], ownerId }
@@ -241,6 +246,27 @@ export function describeEngine({ name, open }: EngineSuite): void {
       const { job } = await untilDriven(id)
       expect(job.epoch).toBe(1)
       expect([...driven, ...second.driven]).toHaveLength(1)
+    })
+
+    test('a process that takes no flows queues what it starts or wakes, and leaves the running to others', async () => {
+      const starter = await openProcess([], {}, false)
+      work(starter)
+      await starter.engine.takeQueued()
+      const { id } = await pendingFlow()
+      const paused = await pendingFlow()
+      const taken = await store.journal.claim(newClaim(paused.id, { runOptions: {} }))
+      if (!('epoch' in taken)) throw new Error('Expected to claim the flow.')
+      await store.journal.finish({ flowId: paused.id, epoch: taken.epoch, outcome: outcome({ status: 'PAUSED' }) })
+      expect(await starter.engine.start(toStart(id))).toBe('queued')
+      await starter.engine.signal(paused.id)
+      starter.engine.recheckQueue()
+      expect(await starter.engine.cancel(id, CANCELLED)).toBe(false)
+      expect((await store.queue.queuedAt(id)) && (await store.queue.queuedAt(paused.id))).toBeInstanceOf(Date)
+      await begin()
+      await untilDriven(id)
+      await untilDriven(paused.id)
+      expect(starter.driven).toEqual([])
+      expect(driven).toHaveLength(2)
     })
 
     test('a process leaves a flow alone whose definition it has not registered', async () => {

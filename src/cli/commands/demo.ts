@@ -10,7 +10,7 @@ import {
   LOCAL_USER,
   type OpenServices,
   toFlags,
-  withServices,
+  withRunningServices,
 } from '../services.ts'
 
 const TEMPLATE = 'critique'
@@ -34,7 +34,7 @@ export const demoCommand = defineCommand<DatabaseOptions>({
       terminal.print('SDKs, engine and database are the real ones. No key is used and nothing is paid.\n')
       terminal.print(`${style('bold', 'Prompt')}  ${prompt}\n`)
     }
-    await withServices(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
+    await withRunningServices(context, { ...toFlags(options), simulator: true, retry: RETRY }, async (open) => {
       const definition = getFlowTemplate(TEMPLATE)
       const result = await runDemo(context, open, definition, prompt)
       showPlantedFaults(context, result)

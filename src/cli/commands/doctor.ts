@@ -49,7 +49,7 @@ export const doctorCommand = defineCommand<DoctorOptions>({
     if (missing !== undefined) {
       report({ check: 'database', ok: true, message: `${missing} does not exist yet; the first run creates it` })
     } else {
-      const openAndClose = async () => (await services.open(toFlags(options))).close()
+      const openAndClose = async () => (await services.open({ ...toFlags(options), takesFlows: false })).close()
       report(await attempt('database', openAndClose, 'opens, is migrated, is not locked by another process'))
     }
     const open = await services.open({ database: 'memory://' })

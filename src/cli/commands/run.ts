@@ -14,7 +14,7 @@ import {
 } from '../command.ts'
 import { loadDefinition } from '../definition-source.ts'
 import { runFlow, showResult } from '../run-flow.ts'
-import { type DatabaseOptions, LOCAL_USER, type OpenServices, toFlags, withServices } from '../services.ts'
+import { type DatabaseOptions, LOCAL_USER, type OpenServices, toFlags, withRunningServices } from '../services.ts'
 
 interface RunOptions extends DatabaseOptions {
   readonly model?: string
@@ -56,7 +56,7 @@ export const runCommand = defineCommand<RunOptions>({
     if (input === undefined && definition.input === undefined && options.thread === undefined) {
       throw new OrchestratorError('FLOW_INPUT_MISSING', `expected a prompt for "${definition.name}", found none`)
     }
-    await withServices(context, flags, async (open) => {
+    await withRunningServices(context, flags, async (open) => {
       const { prepareRun } = await import('../questions/sharing.ts')
       await prepareRun(context, open, definition, { userId: LOCAL_USER, allowSharing: options.allowSharing ?? false, find })
       const threadId = options.thread ?? (await createThread(open, input ?? definition.name))

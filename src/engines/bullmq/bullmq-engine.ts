@@ -1,4 +1,4 @@
-import type { Clock } from '../../async/clock.ts'
+import { type Clock, wait } from '../../async/clock.ts'
 import { notStartable } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Advance, Engine, EngineDeps, EngineHealth, FlowJob } from '../engine.ts'
@@ -24,6 +24,8 @@ export interface EngineLog {
 }
 
 const CLOCK_CHECK_MS = 60_000
+/** Milliseconds that closing waits for slots which are being added. */
+const ADD_AT_CLOSE_MS = 1_000
 /** Part of the lock by which the clock of a worker may differ from that of the database. */
 const CLOCK_SHARE = 1 / 5
 
@@ -58,8 +60,22 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
     return advance
   }
 
-  /** A slot that is lost with its store is replaced by the reconciler, so nothing waits for it. */
-  const addSlot = () => void slots.add().catch(report)
+  /** Slots that are being added. */
+  const adding = new Set<Promise<unknown>>()
+
+  /** A slot that is lost with its store is replaced by the reconciler, so no caller waits for it. */
+  function addSlot(): void {
+    const added = slots.add().catch(report)
+    adding.add(added)
+    void added.then(() => adding.delete(added))
+  }
+
+  /** A store that does not answer must not keep the process. */
+  async function untilAdded(): Promise<void> {
+    const added = new AbortController()
+    await Promise.race([Promise.all(adding), wait(clock, ADD_AT_CLOSE_MS, added.signal).catch(() => undefined)])
+    added.abort()
+  }
 
   async function fill(slot: Slot): Promise<SlotEnd> {
     for (;;) {
@@ -152,6 +168,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
     await worker?.pause()
     await runs.cancelAll(reason)
     await worker?.close()
+    await untilAdded()
     await slots.close()
   }
 
@@ -178,9 +195,10 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       if (!deps.enqueueAddsSlot) addSlot()
       return 'queued'
     },
-    takeQueued() {
+    async takeQueued() {
+      if (!deps.takesFlows) return
       taking ??= takeQueued()
-      return taking
+      await taking
     },
     cancel: runs.cancel,
     async signal(flowId) {

@@ -56,7 +56,9 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
   const pollSoon = () => {
     if (waiting.size === 0) return
     timer ??= setTimeout(() => {
-      void poll([...waiting.keys()]).then(() => {
+      // Most flows that are started here are driven here, so that none is awaited any more.
+      const polled = waiting.size === 0 ? Promise.resolve() : poll([...waiting.keys()])
+      void polled.then(() => {
         timer = undefined
         pollSoon()
       })

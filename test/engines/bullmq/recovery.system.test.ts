@@ -3,7 +3,7 @@ import { until } from '../../support/flows.ts'
 import { openTestRedis } from '../../support/redis.ts'
 import { type FleetOptions, openWorkerFleet, type WorkerFleet } from '../../support/worker-fleet.ts'
 
-const SETTINGS = { lockMs: 1_500, stalledMs: 400, stepMs: 20 } as const
+const SETTINGS = { lockMs: 5_000, stalledMs: 2_000, stepMs: 20 } as const
 const report = (what: string, figures: unknown) => {
   if (process.env.REPORT_RECOVERY) console.log(what, JSON.stringify(figures))
 }

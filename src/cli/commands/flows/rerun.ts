@@ -1,6 +1,6 @@
 import { allowSharingOption, databaseOption, defineCommand, jsonOption, simulateOption } from '../../command.ts'
 import { runFlow, showResult } from '../../run-flow.ts'
-import { type DatabaseOptions, LOCAL_USER, toFlags, withServices } from '../../services.ts'
+import { type DatabaseOptions, LOCAL_USER, toFlags, withRunningServices } from '../../services.ts'
 
 interface RerunOptions extends DatabaseOptions {
   readonly from?: string
@@ -25,7 +25,7 @@ export const rerunFlowCommand = defineCommand<RerunOptions>({
       .addOption(jsonOption()),
   async run(context, options, flowId) {
     const { from: fromStep, input, allowSharing = false, simulate } = options
-    await withServices(context, { ...toFlags(options), ...(simulate && { simulator: true }) }, async (open) => {
+    await withRunningServices(context, { ...toFlags(options), ...(simulate && { simulator: true }) }, async (open) => {
       const { orchestrator } = open
       const { definition } = await orchestrator.getFlow(flowId, LOCAL_USER)
       const { prepareRun } = await import('../../questions/sharing.ts')

@@ -1,7 +1,7 @@
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { allowSharingOption, databaseOption, defineCommand, jsonOption, maxCostOption, simulateOption } from '../../command.ts'
 import { runFlow, showResult } from '../../run-flow.ts'
-import { type DatabaseOptions, DEMO_USER, LOCAL_USER, toFlags, withServices } from '../../services.ts'
+import { type DatabaseOptions, DEMO_USER, LOCAL_USER, toFlags, withRunningServices } from '../../services.ts'
 
 interface ResumeOptions extends DatabaseOptions {
   readonly allowSharing?: boolean
@@ -24,7 +24,7 @@ export const resumeFlowCommand = defineCommand<ResumeOptions>({
       .addOption(jsonOption()),
   async run(context, options, flowId) {
     const { allowSharing = false, simulate, maxCost: maxCostUsd } = options
-    await withServices(context, { ...toFlags(options), ...(simulate && { simulator: true }) }, async (open) => {
+    await withRunningServices(context, { ...toFlags(options), ...(simulate && { simulator: true }) }, async (open) => {
       const { id, name, userId, definition } = await open.orchestrator.getFlow(flowId, LOCAL_USER)
       if (userId === DEMO_USER && !open.config.simulator) {
         // The demo allowed its data sharing for the simulator only, so real providers must not receive the texts.

@@ -2,7 +2,7 @@ import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { databaseOption, dataOption, defineCommand, jsonOption, simulateOption } from '../../command.ts'
 import { type ContinueOptions, toContinueFlags } from '../../decide-step.ts'
 import { continueFlow, showResult } from '../../run-flow.ts'
-import { LOCAL_USER, withServices } from '../../services.ts'
+import { LOCAL_USER, withRunningServices } from '../../services.ts'
 
 interface EventOptions extends ContinueOptions {
   readonly correlation?: string
@@ -24,7 +24,7 @@ export const signalEventCommand = defineCommand<EventOptions>({
       .addOption(jsonOption()),
   async run(context, { correlation, data, ...options }, event) {
     const { terminal, json } = context
-    await withServices(context, toContinueFlags(options), async (open) => {
+    await withRunningServices(context, toContinueFlags(options), async (open) => {
       const { orchestrator } = open
       const sent = { event, ...(correlation !== undefined && { correlation }), ...(data !== undefined && { data }) }
       const { delivered } = await orchestrator.signalEvent(LOCAL_USER, sent)

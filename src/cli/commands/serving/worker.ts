@@ -27,6 +27,7 @@ export const workerCommand = defineCommand<WorkerOptions>({
     const { concurrency, register, simulate } = options
     const flags: PolyphonyConfigInput = {
       ...toFlags(options),
+      takesFlows: true,
       ...(simulate ? { simulator: true } : {}),
       ...(concurrency === undefined ? {} : { maxRunningFlows: { perProcess: concurrency } }),
     }

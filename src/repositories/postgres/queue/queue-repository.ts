@@ -28,6 +28,17 @@ interface UnrunnableRow {
   readonly flows: number
 }
 
+/** The clock of the database is read again while an answer took long, because it is only as exact as that. */
+const CLOCK_READS = 5
+const EXACT_ROUND_TRIP_MS = 20
+
+async function readClock(pool: Pool): Promise<{ readonly offsetMs: number; readonly roundTripMs: number }> {
+  const before = Date.now()
+  const { rows } = await pool.query<{ nowMs: number }>('select (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs"')
+  const after = Date.now()
+  return { offsetMs: (before + after) / 2 - (rows[0]?.nowMs ?? before), roundTripMs: after - before }
+}
+
 export function createQueueRepository(pool: Pool): QueueRepository {
   const claimNextSql = ({ ownerId, startedAt, registered, perUser, jobId }: ClaimNext) => ({
     name: 'polyphony_claim_next',
@@ -117,12 +128,12 @@ export function createQueueRepository(pool: Pool): QueueRepository {
     }),
 
     clockOffsetMs: guarded(async () => {
-      const before = Date.now()
-      const { rows } = await pool.query<{ nowMs: number }>(
-        'select (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs"',
-      )
-      const after = Date.now()
-      return (before + after) / 2 - (rows[0]?.nowMs ?? before)
+      let best = await readClock(pool)
+      for (let read = 1; read < CLOCK_READS && best.roundTripMs > EXACT_ROUND_TRIP_MS; read++) {
+        const next = await readClock(pool)
+        if (next.roundTripMs < best.roundTripMs) best = next
+      }
+      return best.offsetMs
     }),
   }
 }

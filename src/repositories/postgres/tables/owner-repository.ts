@@ -5,11 +5,15 @@ import { guarded } from '../database-errors.ts'
 const BEAT_SQL = `insert into polyphony_owners (id, host, pid, beat_at) values ($1, $2, $3, clock_timestamp())
 on conflict (id) do update set beat_at = excluded.beat_at`
 
+/** Within that time a distributed engine has taken over the flows of a dead process, if one runs. */
+const TAKEOVER_MINUTES = 10
+
 /**
  * `$1`: ids of owners that are known to be dead; `$2`: milliseconds without a heartbeat after which an owner is dead;
  * `$3`: ids of webhooks that the error is delivered to. For an owner without a row the milliseconds count from the
- * start of its execution. Several processes may run the statement at the same time: each interrupts the flows that no
- * other one has locked.
+ * start of its execution. A flow with a job is put back into the queue by processes with the engine of that job;
+ * others leave it alone, unless its owner has been dead for so long that no such process can exist any more. Several
+ * processes may run the statement at the same time: each interrupts the flows that no other one has locked.
  */
 const INTERRUPT_SQL = `with dead as (
   select id from polyphony_owners where id = any($1) or beat_at < clock_timestamp() - $2 * interval '1 millisecond'),
@@ -17,6 +21,8 @@ orphaned as (
   select f.id from polyphony_flow_claims c join polyphony_flows f on f.id = c.flow_id
   where f.status = 'RUNNING' and (c.owner_id in (select id from dead)
     or c.owner_id is not null and not exists (select from polyphony_owners o where o.id = c.owner_id) and f.started_at < clock_timestamp() - $2 * interval '1 millisecond')
+    and (c.job_id is null or not exists (
+      select from polyphony_owners o where o.id = c.owner_id and o.beat_at > clock_timestamp() - interval '${TAKEOVER_MINUTES} minutes'))
   for update of f skip locked),
 interrupted as (
   update polyphony_flows f set status = 'FAILED', completed_at = clock_timestamp(), owner_epoch = f.owner_epoch + 1, error = json_build_object(
