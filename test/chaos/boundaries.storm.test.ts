@@ -9,7 +9,7 @@ import { createPostgresProxy, type PostgresProxy, WRITE_MOMENTS, type WriteMomen
 import { OutcomeReader } from './stored-outcomes.ts'
 import { endWorkers, startWorker, type WorkerProcess } from './worker-process.ts'
 
-const RUNS = Number(process.env.CHAOS_RUNS ?? casesOf(60, 3))
+const RUNS = Number(process.env.CHAOS_RUNS ?? casesOf(24, 2))
 const STEPS = 10
 const GUARD_MS = 60_000
 

@@ -9,7 +9,7 @@ import { Fleet, type FleetFlow, judgeFleet } from './fleet.ts'
 import { OutcomeReader } from './stored-outcomes.ts'
 import { endWorkers, type WorkerProcess } from './worker-process.ts'
 
-const RUNS = Number(process.env.CHAOS_RUNS ?? casesOf(3, 1))
+const RUNS = Number(process.env.CHAOS_RUNS ?? casesOf(2, 1))
 const STEPS = 5
 const GUARD_MS = 120_000
 const TIMEOUT_MS = 120_000 + RUNS * 60_000

@@ -10,8 +10,8 @@ import { createRandom } from './random.ts'
 import { OutcomeReader } from './stored-outcomes.ts'
 import { endWorkers } from './worker-process.ts'
 
-const FLOWS = Number(process.env.CHAOS_FLOWS ?? casesOf(150, 12))
-const KILLS = Number(process.env.CHAOS_KILLS ?? casesOf(8, 1))
+const FLOWS = Number(process.env.CHAOS_FLOWS ?? casesOf(60, 12))
+const KILLS = Number(process.env.CHAOS_KILLS ?? casesOf(3, 1))
 /** Flows that run at once. */
 const WIDTH = 20
 const GUARD_MS = 120_000
