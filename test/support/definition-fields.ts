@@ -126,8 +126,8 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'fallbacks: [{ model: anthropic/claude-opus-5-5 }]',
   },
   'steps[].onUnknown': {
-    text: 'What happens to a call whose outcome is unknown because the process died during it. Without it, and with `retry`, it is made again; with `fail` the step fails with `CALL_OUTCOME_UNKNOWN`.',
-    example: 'onUnknown: fail',
+    text: 'What happens to a call whose outcome is unknown because the process died during it. Without it, and with `retry`, it is made again; with `ask` the flow pauses until somebody approves that; with `fail`, and after a rejection, the step fails with `CALL_OUTCOME_UNKNOWN`.',
+    example: 'onUnknown: ask',
   },
   'steps[].fallbackAfterFirstToken': {
     text: 'Allows a retry or fallback although text was already streamed; clients then get `step_retry` with `restart: true`.',

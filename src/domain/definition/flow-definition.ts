@@ -81,9 +81,10 @@ export const flowStepSchema = z.strictObject({
   fallbackAfterFirstToken: z.boolean().optional(),
   /**
    * What happens to a call whose outcome is unknown because the process died during it. `retry`, the default: it is
-   * made again. `fail`: the step fails with CALL_OUTCOME_UNKNOWN, and executing the flow again repeats the call.
+   * made again. `ask`: the flow pauses as for an approval; if that is rejected, as with `fail`, the step fails with
+   * CALL_OUTCOME_UNKNOWN, and executing the flow again repeats the call.
    */
-  onUnknown: z.enum(['retry', 'fail']).optional(),
+  onUnknown: z.enum(['retry', 'ask', 'fail']).optional(),
   samples: z.number().int().min(1).max(50).optional(),
   /**
    * A cut answer fails the step: OUTPUT_INVALID at the limit of output tokens, CONTENT_FILTERED by a filter. Default:

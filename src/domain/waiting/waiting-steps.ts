@@ -71,9 +71,15 @@ export const isWaitingAction = (action: unknown): action is Extract<StepAction, 
 
 export const isWaitingStep = ({ action }: { readonly action: StepAction }): boolean => isWaitingAction(action)
 
+/** A step as far as it decides whether its flow may pause. */
+interface PausingStep {
+  readonly action: StepAction
+  readonly onUnknown?: string
+}
+
 /** Whether flows of the definition may pause. */
-export const mayPause = ({ steps }: { readonly steps: readonly { readonly action: StepAction }[] }): boolean =>
-  steps.some(isWaitingStep)
+export const mayPause = ({ steps }: { readonly steps: readonly PausingStep[] }): boolean =>
+  steps.some((step) => isWaitingStep(step) || step.onUnknown === 'ask')
 
 /** Whether a step waits for more than a time: for a decision or an event. */
 export const needsSomebody = ({ kind, event }: { readonly kind: WaitKind; readonly event?: string | undefined }): boolean =>

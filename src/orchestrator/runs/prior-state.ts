@@ -52,9 +52,12 @@ export async function readPriorState(
     // The process that recorded the lost call died as well, so the flow has not ended because of it.
     if (interrupted && result.error?.code === OUTCOME_UNKNOWN.code) lost.add(key)
   }
-  // The intents of the first steps are not awaited before their calls, so a crash may have left no trace of them.
-  const leftNothing = interrupted && rows.length === 0
-  const untraced = new Set(leftNothing ? firstSteps(definition, unordered).map((id) => `${id}#1`) : [])
+  // The intents of the first steps are not awaited before their calls, so a crash may have left no trace of some. A
+  // second crash may have come before all of them were recorded as lost.
+  const mayLackTraces = interrupted && rows.every(({ error }) => error?.code === OUTCOME_UNKNOWN.code)
+  const traced = new Set(rows.map(({ path }) => path))
+  const lacking = mayLackTraces ? firstSteps(definition, unordered).filter((id) => !traced.has(id)) : []
+  const untraced = new Set(lacking.map((id) => `${id}#1`))
   const { totalCost, totalTokens } = totalsOf(rows)
   const spent = { costUsd: totalCost, tokens: totalTokens }
   return { results, recorded, attempts, lost, untraced, answers, unrecorded, spent, lastSeq }

@@ -62,13 +62,13 @@ export async function settleLost(
     draft.attempts.push(toLostAttempt({ ...intent, cost: await estimate.costUsd }))
     run.log.record([toResult(task, { ...draft, error: unknownOutcome(step.id) }, deps.now(), sample)])
   }
-  if (step.onUnknown === 'fail') throw unknownOutcome(step.id)
+  if (step.onUnknown === 'fail' || task.mayRepeat === false) throw unknownOutcome(step.id)
 }
 
 const unknownOutcome = (stepId: string): OrchestratorError =>
   new OrchestratorError(
     OUTCOME_UNKNOWN.code,
-    `Expected a recorded outcome of the call of step "${stepId}"; the process died during it, and onUnknown is "fail"`,
+    `Expected a recorded outcome of the call of step "${stepId}"; the process died during it, and it must not be repeated`,
     { details: { stepId } },
   )
 

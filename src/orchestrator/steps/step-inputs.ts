@@ -34,6 +34,8 @@ export interface StepTask {
   readonly iteration: number
   /** Schema that the answer must fit, and the instruction that requests it. */
   readonly answer?: { readonly schema: JsonSchema; readonly instruction: string }
+  /** Whether a lost call may be repeated, if a user was asked. */
+  readonly mayRepeat?: boolean
 }
 
 /** The latest successful result of each step, in order. Templates may read only these outputs. */

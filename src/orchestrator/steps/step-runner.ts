@@ -11,6 +11,7 @@ import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import { type FlowExecution, recordKey } from '../flow-run.ts'
+import { confirmRepeat } from '../waiting/confirm-repeat.ts'
 import type { RunWaitStep } from '../waiting/wait-step.ts'
 import { acquireSlot } from './acquire-slot.ts'
 import { answerReader, type StepAnswerReader } from './answer-reader.ts'
@@ -68,8 +69,20 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
     )
   }
   if (isWaitingStep(step)) return deps.runWait(task).then((result) => recordResult(task, resultIndex, result))
-  if (step.samples === undefined || step.samples === 1) return answer(deps, task, reader, 0, resultIndex)
-  return sample(deps, task, reader, step.samples, resultIndex)
+  const call = (asked: StepTask) =>
+    step.samples === undefined || step.samples === 1
+      ? answer(deps, asked, reader, 0, resultIndex)
+      : sample(deps, asked, reader, step.samples, resultIndex)
+  return (
+    confirmRepeat(task, deps.now)?.then(
+      (mayRepeat) => call({ ...task, mayRepeat }),
+      (error) => {
+        const at = deps.now()
+        const draft = { startedAt: at, attempts: [], sharing: [], notes: [], error }
+        return recordResult(task, resultIndex, toResult(task, draft, at, 0))
+      },
+    ) ?? call(task)
+  )
 }
 
 /** Maximum number of samples of one step that run at once if the flow sets no limit. */

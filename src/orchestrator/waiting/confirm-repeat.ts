@@ -1,0 +1,46 @@
+import { hashOfWait, type StepWait, waitKey } from '../../domain/waiting/wait.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { StepTask } from '../steps/step-inputs.ts'
+
+/**
+ * Asks whether a call whose outcome is unknown may be repeated, if the step says `onUnknown: 'ask'`. Resolves with the
+ * decision; undefined if no call of the step was lost, or the step does not ask. The flow pauses meanwhile, as for an
+ * approval. A decision counts for the calls that were lost when it was made: after another crash the step asks again.
+ */
+export function confirmRepeat(task: StepTask, now: () => Date): Promise<boolean> | undefined {
+  const { run, step, path, iteration, options } = task
+  if (step.onUnknown !== 'ask' || !hasLostCall(task)) return undefined
+  const { pause } = run
+  if (!pause) throw new OrchestratorError('INTERNAL', `Step "${step.id}" asks in a run that cannot pause`)
+  const wait = toQuestion(task, now())
+  const stored = pause.stored.get(waitKey({ path, iteration }))
+  const known = stored?.hash === wait.hash ? stored : undefined
+  if (known?.decision) return Promise.resolve(known.decision.approved === true)
+  return pause
+    .waitFor(known ?? wait, [run.cancellation, options.cancellation])
+    .then(({ decision }) => decision?.approved === true)
+}
+
+/** First part of the keys of all calls of a step in one iteration. */
+const callsOf = ({ path, iteration }: StepTask): string => `${path}#${iteration}`
+
+function hasLostCall(task: StepTask): boolean {
+  const { lost, untraced } = task.run.prior
+  const calls = callsOf(task)
+  return untraced.has(calls) || [...lost].some((key) => key.startsWith(`${calls}.`))
+}
+
+function toQuestion(task: StepTask, since: Date): StepWait {
+  const { run, step, path, iteration } = task
+  const calls = `${callsOf(task)}.`
+  const attempts = [...run.prior.attempts].flatMap(([key, made]) => (key.startsWith(calls) ? made : []))
+  const asked = {
+    path,
+    iteration,
+    kind: 'approve',
+    prompt: `The process died during a call of step "${step.id}" to ${step.provider}/${step.model}, which may have been billed. Repeat it?`,
+    // Part of what is decided about: a call that is lost later needs a decision of its own.
+    show: `${attempts.length} attempts so far`,
+  } as const
+  return { flowId: run.flowId, threadId: run.threadId, ...asked, hash: hashOfWait(asked), since }
+}
