@@ -154,7 +154,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
   const { store } = webhooks
   const { threads } = store
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
-  const flows = createStoredFlows({ store, permissions, parser, now })
+  const flows = createStoredFlows({ store, permissions, parser, now, takesFlows: config.takesFlows })
   const updates = createUpdates({ config, store, ownerId: owner.id, now })
   const steps = createSteps({ config, models, dataSharing, threads, now })
   const { definitions } = flows

@@ -13,6 +13,8 @@ export interface CreateStoredFlowsDeps {
   readonly permissions: PermissionService
   readonly parser: DefinitionParser
   readonly now: () => Date
+  /** Whether this process runs flows; default true. */
+  readonly takesFlows?: boolean
 }
 
 export interface StoredFlows {
@@ -24,12 +26,13 @@ export interface StoredFlows {
 }
 
 /** Builds access to stored flows: rights, lists, definitions and creation. */
-export function createStoredFlows({ store, permissions, parser, now }: CreateStoredFlowsDeps): StoredFlows {
+export function createStoredFlows({ store, permissions, parser, now, takesFlows }: CreateStoredFlowsDeps): StoredFlows {
   const { flows } = store
   const access = createFlowAccess({ flows, permissions })
   const definitions = createFlowDefinitions({
     parse: parser.parse,
     toStoredJson,
+    takesFlows,
     fromStoredJson: (json) => fromStoredJson(json, parser.parse),
   })
   const cache = createFlowCache()

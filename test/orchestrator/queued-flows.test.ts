@@ -155,6 +155,17 @@ test('a queued flow with functions runs in the process that has them, although i
   expect((await end).finalOutput).toBe(`answer to ${prompt}`)
 })
 
+test('a process that runs no flows refuses to queue a flow that no process could run', async () => {
+  const { polyphony, orchestrator } = await open({ takesFlows: false })
+  const thread = await polyphony.conversations.createThread('ada')
+  const definition = { name: 'code', type: 'sequential' as const, steps: [step('only', { prompt: () => 'from a function' })] }
+  const { id } = await orchestrator.createFlow(thread.id, 'ada', definition)
+  await expect(orchestrator.startFlow(id, 'ada', { input: 'x' })).rejects.toMatchObject({ code: 'FLOW_NOT_REBUILDABLE' })
+  expect(await orchestrator.getFlowStatus(id)).toMatchObject({ status: 'PENDING' })
+  orchestrator.registerFlow(definition)
+  expect(await orchestrator.startFlow(id, 'ada', { input: 'x' })).toMatchObject({ status: 'RUNNING' })
+})
+
 test('closing ends the waiting for a queued flow, which stays queued', async () => {
   const { polyphony, orchestrator, calls } = await open({ maxRunningFlows: 1 })
   const [first, second] = [await createFlow(polyphony, 'ada'), await createFlow(polyphony, 'ada')]

@@ -11,6 +11,8 @@ export interface FlowDefinitionDeps {
   readonly toStoredJson: (definition: FlowDefinition) => { readonly json: string; readonly isData: boolean }
   /** Implemented by fromStoredJson of domain/definition/json.ts. */
   readonly fromStoredJson: (json: string) => FlowDefinition
+  /** Whether this process runs flows; default true. */
+  readonly takesFlows?: boolean
 }
 
 interface Accepted {
@@ -19,7 +21,7 @@ interface Accepted {
 }
 
 /** Parsed definitions of this process: one object per content, however many flows share it. */
-export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: FlowDefinitionDeps) {
+export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson, takesFlows = true }: FlowDefinitionDeps) {
   const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
   const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
   // Functions cannot be stored, so these definitions are kept until this process ends or 10,000 newer ones replace
@@ -58,12 +60,19 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson }: F
     },
     /**
      * What a process must have registered to run the flow: nothing for data, `name@version` for a registered
-     * definition, and otherwise the flow itself, which only this process can run. Called when a flow is started.
+     * definition, and otherwise the flow itself, which only this process can run. Throws FLOW_NOT_REBUILDABLE if it
+     * runs no flows. Called when a flow is started.
      */
     requirementOf({ id, name, definition }: Pick<StoredFlow, 'id' | 'name' | 'definition'>): string | undefined {
       if (definition.isData) return undefined
       const requirement = toRequirement(name, definition.version)
       if (registered.has(requirement)) return requirement
+      if (!takesFlows) {
+        const message = `Flow "${name}" was defined with functions that are not registered, and this process runs no flows: register the definition in it and in the workers`
+        throw new OrchestratorError('FLOW_NOT_REBUILDABLE', message, {
+          details: { flowId: id, name, version: definition.version },
+        })
+      }
       onlyHere.add(toOwnRequirement(id))
       return toOwnRequirement(id)
     },
