@@ -22,8 +22,8 @@ export type FeedEnd = { readonly status: string } | { readonly error: Orchestrat
 /** The updates of one flow, read once for all subscriptions of this process. */
 export interface FlowFeed {
   /**
-   * Entries after `seq`, in order; undefined when this feed no longer holds all of them. The result may be the list of
-   * the feed itself: callers must read it before they return to the event loop.
+   * Entries after `seq`, in order; undefined when this feed no longer holds all of them, or holds joined text of which
+   * the reader has the beginning. The result may be the list of the feed itself: callers must read it before they return to the event loop.
    */
   after(seq: number): readonly FeedEntry[] | undefined
   readonly end: FeedEnd | undefined
@@ -186,9 +186,18 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedsDeps, start: F
   }
   void read()
 
+  /**
+   * Whether the number lies within those of one entry. The text of an ended flow is joined in the store, so an entry may
+   * begin with text that the reader has already, and only the store can cut it.
+   */
+  const isWithinEntry = (seq: number): boolean => {
+    const next = entries.findLastIndex((entry) => entry.seq <= seq) + 1
+    return entries[next] !== undefined && (entries[next - 1]?.seq ?? floor) < seq
+  }
+
   const feed: FlowFeed = {
     after(seq) {
-      if (seq < floor) return undefined
+      if (seq < floor || isWithinEntry(seq)) return undefined
       const from = entries.findLastIndex((entry) => entry.seq <= seq) + 1
       return from === 0 ? entries : entries.slice(from)
     },

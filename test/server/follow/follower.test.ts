@@ -339,3 +339,19 @@ test('waiting work continues in order, even after a failure', async () => {
   expect(most).toBe(2)
   expect(await work('f')).toBe('f')
 })
+
+test('text that was joined in the store is not given whole to a reader that has its beginning', async () => {
+  const stream = createStream()
+  stream.add(piece(1), piece(9, '<2><3><4><5><6><7><8><9>'))
+  const feed = stream.feeds.open(FLOW, 'ada', 0)
+  const full = new Promise<void>((resolve) => {
+    feed.watch(() => {
+      if (feed.after(0)?.length === 2) resolve()
+    })
+  })
+  await full
+  expect(feed.after(1)?.map(({ seq }) => seq)).toEqual([9])
+  expect(feed.after(5)).toBeUndefined()
+  expect(feed.after(9)).toEqual([])
+  stream.feeds.close()
+})
