@@ -23,7 +23,8 @@ export type FeedEnd = { readonly status: string } | { readonly error: Orchestrat
 export interface FlowFeed {
   /**
    * Entries after `seq`, in order; undefined when this feed no longer holds all of them, or holds joined text of which
-   * the reader has the beginning. The result may be the list of the feed itself: callers must read it before they return to the event loop.
+   * the reader has the beginning. The result may be the list of the feed itself: callers must read it before they
+   * return to the event loop.
    */
   after(seq: number): readonly FeedEntry[] | undefined
   readonly end: FeedEnd | undefined
@@ -187,8 +188,8 @@ function openFeed({ stream, statusOf, resumedWithinMs }: FlowFeedsDeps, start: F
   void read()
 
   /**
-   * Whether the number lies within those of one entry. The text of an ended flow is joined in the store, so an entry may
-   * begin with text that the reader has already, and only the store can cut it.
+   * Whether the number lies within those of one entry. The text of an ended flow is joined in the store, so an entry
+   * may begin with text that the reader has already, and only the store can cut it.
    */
   const isWithinEntry = (seq: number): boolean => {
     const next = entries.findLastIndex((entry) => entry.seq <= seq) + 1
