@@ -50,9 +50,9 @@ export const queueStreams = { events: { maxLen: KEPT_EVENTS } } as const
 /** Slots over BullMQ's public classes. */
 export function createBullmqSlots({ queue, createWorker, onError, release }: BullmqSlotsDeps): SlotQueue {
   return {
-    async add({ delayMs = 0 } = {}) {
+    async add() {
       const jobId = randomUUID()
-      await queue.add(SLOT_JOB, {}, { ...slotJobOptions, jobId, delay: delayMs })
+      await queue.add(SLOT_JOB, {}, { ...slotJobOptions, jobId })
       return jobId
     },
     async addMany(count) {

@@ -31,21 +31,16 @@ export interface SlotWorker {
   close(): Promise<void>
 }
 
-export interface AddSlotOptions {
-  /** Milliseconds until a worker may take the slot. Default 0. */
-  readonly delayMs?: number
-}
-
 /**
  * A queue of slots in Postgres or Redis. Which flow a slot drives is decided by the table of active flows when a worker
  * takes it, so that losing the queue costs latency and no flow. Implemented by createBullmqSlots.
  */
 export interface SlotQueue {
   /** Adds a slot and resolves with the id of its job. */
-  add(options?: AddSlotOptions): Promise<string>
+  add(): Promise<string>
   /** Adds as many slots at once. */
   addMany(count: number): Promise<void>
-  /** Whether the job of a slot exists, in whatever state. */
+  /** Whether the job of a slot exists, in whatever state. Called by tests only. */
   exists(jobId: string): Promise<boolean>
   /** Number of slots that wait for a worker, delayed ones included. */
   countWaiting(): Promise<number>

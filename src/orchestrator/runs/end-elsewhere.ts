@@ -6,6 +6,7 @@ import { SETTLED } from '../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store } from '../../repositories/repository.ts'
 import { joinSampleRows, toExecutionResult } from '../flows/flow-view.ts'
+import { repeatRead } from '../repeat-read.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 
@@ -65,27 +66,35 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
     }, pollMs)
   }
 
+  /** Resolves also when the waiting is stopped. */
   function untilSettled(flowId: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const settlers = waiting.get(flowId) ?? new Set()
       settlers.add(resolve)
       waiting.set(flowId, settlers)
-      const forget = () => {
+      onAbort(signal, () => {
         settlers.delete(resolve)
         if (settlers.size === 0 && waiting.get(flowId) === settlers) waiting.delete(flowId)
-      }
-      if (signal.aborted) forget()
-      else signal.addEventListener('abort', forget, { once: true })
+        resolve()
+      })
       pollSoon()
     })
   }
 
-  async function passOn(flowId: string, { afterSeq, onUpdate, signal }: AwaitEndOptions): Promise<void> {
+  /** Passes on every update once, also when the database does not answer for a while. */
+  async function passOn(flowId: string, { afterSeq, onUpdate }: AwaitEndOptions, signal: AbortSignal): Promise<void> {
     const isSettled = async () => {
       const flow = await store.flows.find(flowId)
       return flow === undefined || SETTLED.includes(flow.status)
     }
-    for await (const update of live.stream(flowId, { afterSeq, signal, isSettled })) callListener(() => onUpdate?.(update))
+    let seq = afterSeq
+    await repeatRead(async () => {
+      if (signal.aborted) return
+      for await (const update of live.stream(flowId, { afterSeq: seq, signal, isSettled })) {
+        seq = update.seq
+        callListener(() => onUpdate?.(update))
+      }
+    }, [])
   }
 
   async function readEnd(flowId: string): Promise<ExecutionEnd> {
@@ -99,13 +108,20 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
 
   return {
     async wait(flowId, options) {
-      const signal = AbortSignal.any([options.signal, closing.signal])
-      const ended = options.onUpdate ? passOn(flowId, { ...options, signal }) : untilSettled(flowId, signal)
-      const closed = new Promise<OrchestratorError>((resolve) => onAbort(closing.signal, () => resolve(closing.signal.reason)))
-      const error = await Promise.race([ended, closed])
-      if (error) return { error: error.with({ flowId }) }
-      if (options.signal.aborted) return new Promise(() => {})
-      return readEnd(flowId)
+      const stop = new AbortController()
+      const unlink = [options.signal, closing.signal].map((signal) => {
+        if (signal.aborted) stop.abort()
+        return onAbort(signal, () => stop.abort())
+      })
+      try {
+        if (!stop.signal.aborted)
+          await (options.onUpdate ? passOn(flowId, options, stop.signal) : untilSettled(flowId, stop.signal))
+        if (closing.signal.aborted) return { error: OrchestratorError.from(closing.signal.reason).with({ flowId }) }
+        if (options.signal.aborted) return new Promise(() => {})
+        return await repeatRead(() => readEnd(flowId), [])
+      } finally {
+        for (const remove of unlink) remove()
+      }
     },
     check(flowId) {
       if (waiting.has(flowId)) void poll([flowId])
