@@ -14,6 +14,7 @@ import { compileCondition } from '../../prompts/conditions/condition.ts'
 import type { FlowOutcome, StoredFlowResult } from '../../repositories/repository.ts'
 import type { ThreadHistory } from '../flow-run.ts'
 import { type FlowExecution, notReplayed, settledResults } from '../flow-run.ts'
+import { repeatRead } from '../repeat-read.ts'
 import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
@@ -101,7 +102,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
       return complete(deps, run, outcome).catch(failed)
     }, failed)
   if (!run.pause) return execute()
-  const allowed = run.pause.course.wasPaused ? deps.assertMayContinue(run) : Promise.resolve()
+  const allowed = run.pause.course.wasPaused ? repeatRead(() => deps.assertMayContinue(run), [cancellation]) : Promise.resolve()
   return untilPaused(run, run.pause, () => allowed.then(execute, failed)).then((paused) => {
     if (!('waits' in paused)) return paused
     stopTimer()
