@@ -19,7 +19,7 @@ const MIGRATION_LOCK = '8101813523495546734'
 /**
  * A migration after which programs that do not know it cannot work must have a name that begins with this word. All
  * others only add to the schema, so that the processes of the previous version continue while a fleet is upgraded. See
- * docs/decisions/0033-migrations-and-exports.md.
+ * docs/decisions/0032-migrations-and-exports.md.
  */
 const BREAKING = /^Breaking/
 
