@@ -34,7 +34,7 @@ export const CHAOS_ENGINES: readonly ChaosEngine[] = [
   { name: 'local', configOf, takesOverFrozen: false },
   { name: 'bullmq on Postgres', configOf: bullmqOf, takesOverFrozen: true },
   {
-    name: redisUrl === undefined ? 'bullmq on Redis (skipped: no Redis answers)' : 'bullmq on Redis',
+    name: redis === undefined ? 'bullmq on Redis (skipped: no Redis answers)' : 'bullmq on Redis',
     configOf: (database, providerUrl) => ({ ...bullmqOf(database, providerUrl), redisUrl: redis?.url }),
     takesOverFrozen: true,
     ...(redis ? { clear: () => clearRedis(redis.url, queue) } : { problem: 'no Redis answers' }),
