@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createPolyphony, type FlowDefinitionInput, type PolyphonyConfigInput } from 'polyphony'
 import { CHAOS_INPUT, CHAOS_USER } from './chaos-flows.ts'
 
@@ -6,10 +7,11 @@ export type WorkerRequest =
   | { readonly type: 'run'; readonly run: string; readonly definition: FlowDefinitionInput }
   | { readonly type: 'start'; readonly run: string; readonly flowId: string }
   | { readonly type: 'cancel'; readonly run: string; readonly flowId: string }
+  | { readonly type: 'rest'; readonly run: string }
 
-/** What a worker reports: it is open, a flow is created, a flow is started, a flow is cancelled, or a request failed. */
+/** What a worker reports: it is open, a flow is created, started or cancelled, no flow runs in it, or a request failed. */
 export interface WorkerReport {
-  readonly type: 'open' | 'created' | 'started' | 'cancelled' | 'failed'
+  readonly type: 'open' | 'created' | 'started' | 'cancelled' | 'resting' | 'failed'
   readonly run?: string
   readonly flowId?: string
   readonly message?: string
@@ -17,25 +19,35 @@ export interface WorkerReport {
 
 /** `<configuration as JSON>`: runs flows, resumes those of dead processes, hands its own over on SIGTERM. */
 const config: PolyphonyConfigInput = JSON.parse(process.argv[2] ?? '{}')
+const REST_POLL_MS = 20
 const report = (message: WorkerReport) => void process.send?.(message)
 
 const polyphony = await createPolyphony(config, { env: {}, cwd: '/nonexistent' })
 const { orchestrator, conversations } = polyphony
-const { id: threadId } = await conversations.createThread(CHAOS_USER)
 await polyphony.resumeInterrupted()
 
 async function start(run: string, flowId: string): Promise<void> {
-  await orchestrator.startFlow(flowId, CHAOS_USER, { input: CHAOS_INPUT, streaming: true, resumeAfterCrash: true })
+  await orchestrator.startFlow(flowId, CHAOS_USER, {
+    input: CHAOS_INPUT,
+    streaming: true,
+    saveMessages: true,
+    resumeAfterCrash: true,
+  })
   report({ type: 'started', run, flowId })
 }
 
 async function handle(request: WorkerRequest): Promise<void> {
   if (request.type === 'run') {
+    const { id: threadId } = await conversations.createThread(CHAOS_USER)
     const flow = await orchestrator.createFlow(threadId, CHAOS_USER, request.definition)
     report({ type: 'created', run: request.run, flowId: flow.id })
     return start(request.run, flow.id)
   }
   if (request.type === 'start') return start(request.run, request.flowId)
+  if (request.type === 'rest') {
+    while ((await polyphony.engineHealth()).running > 0) await sleep(REST_POLL_MS)
+    return report({ type: 'resting', run: request.run })
+  }
   await orchestrator.cancelFlow(request.flowId, CHAOS_USER)
   report({ type: 'cancelled', run: request.run, flowId: request.flowId })
 }
